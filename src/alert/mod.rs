@@ -1,0 +1,1 @@
+//! The message that a trigger was raised or cleared.

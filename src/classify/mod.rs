@@ -1,0 +1,48 @@
+//! Scores frames: the thread that owns the model, and what it answers.
+//!
+//! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
+
+use std::sync::Arc;
+
+use crate::frame::Frame;
+
+/// A frame and what the model says of it, for every label set that its source watches.
+#[derive(Debug)]
+pub struct Scored {
+    /// The frame, with its slot.
+    pub frame: Frame,
+    /// One entry for each label set, in the order of the source's `watch`.
+    pub sets: Vec<SetScores>,
+}
+
+/// The scores of one label set on one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetScores {
+    /// The name of the label set.
+    pub label_set: Arc<str>,
+    /// One entry for each region of the source (one without a name for the whole frame), never empty.
+    pub regions: Vec<RegionScores>,
+}
+
+/// The scores of one label set in one region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegionScores {
+    /// The region's name; `None` is the whole frame.
+    pub region: Option<Arc<str>>,
+    /// A score for each label, in the order of the label set, 0 to 1.
+    pub labels: Vec<f32>,
+    /// What the background prompts got: their sum under softmax, the highest under sigmoid; `None` without background.
+    pub background: Option<f32>,
+}
+
+impl SetScores {
+    /// A label's score is the highest of its regions: that score, and the region it stands in (the first among equals).
+    #[must_use]
+    pub fn best(&self, label: usize) -> Option<(f32, &RegionScores)> {
+        let scored = |region: &RegionScores| region.labels.get(label).copied().unwrap_or(f32::NEG_INFINITY);
+        self.regions
+            .iter()
+            .reduce(|best, region| if scored(region) > scored(best) { region } else { best })
+            .map(|region| (scored(region), region))
+    }
+}

@@ -1,0 +1,206 @@
+//! The configuration, valid: immutable, comparable, with its secrets masked.
+//!
+//! What was typed is `raw`; what is wrong with it is [`error`]. This module holds only what passed, so nobody
+//! else ever checks a number or a name again. It refuses to know what a model or a broker is.
+
+use std::{path::PathBuf, time::Duration};
+
+/// Everything the service needs to know, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The model that scores the frames.
+    pub model: ModelRef,
+    /// Where the model runs.
+    pub device: Device,
+    /// Threads of the model; `None` leaves it to ONNX Runtime.
+    pub threads: Option<usize>,
+    /// The ONNX Runtime shared library, where it was named.
+    pub onnxruntime: Option<PathBuf>,
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// Where the outbox and other things that must survive live.
+    pub state_dir: PathBuf,
+    /// Pictures that would decode to more pixels are refused.
+    pub max_pixels: u64,
+    /// Label sets, in the order typed (the main file first, then `rules.d` by file name).
+    pub label_sets: Vec<LabelSet>,
+    /// Sources, in the order typed.
+    pub sources: Vec<Source>,
+}
+
+/// Which model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelRef {
+    /// The one inside the binary.
+    Bundled,
+    /// A folder in the hub's layout.
+    Folder(PathBuf),
+    /// A name on the hub, looked up in the standard hub cache.
+    Hub(String),
+}
+
+/// Where the model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The best that is there.
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+/// The broker and how to talk to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `mqtts://`
+    pub tls: bool,
+    /// User name, where the broker asks for one.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// The first levels of every topic.
+    pub prefix: String,
+    /// The name under which the broker knows this connection.
+    pub client_id: String,
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that sends it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Labels that are scored together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelSet {
+    /// The name as typed.
+    pub name: String,
+    /// The sentence around a prompt, with one or more `{}`.
+    pub template: String,
+    /// Prompts that take part in the scoring and never alert.
+    pub background: Vec<String>,
+    /// The labels, in the order typed.
+    pub labels: Vec<Label>,
+}
+
+/// One thing to watch for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// The name as typed.
+    pub name: String,
+    /// The texts that are put into the template; the name itself where none was typed.
+    pub prompts: Vec<String>,
+    /// What turns its scores into raised and cleared.
+    pub rule: Rule,
+}
+
+/// The numbers of a trigger.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// A frame counts for the label from this score on.
+    pub threshold: f32,
+    /// A frame counts against a raised label below this score; never above the threshold.
+    pub clear_below: f32,
+    /// How many frames must agree.
+    pub hold: Hold,
+    /// How long after one raise the next may come.
+    pub cooldown: Duration,
+}
+
+/// `frames of of`: 2 of 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// So many must agree...
+    pub frames: u8,
+    /// ...of the newest so many (at most 64).
+    pub of: u8,
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The name as typed.
+    pub name: String,
+    /// What kind of source, and its settings.
+    pub kind: SourceKind,
+    /// Named parts of the frame that are scored each by itself; the whole frame where there are none.
+    pub regions: Vec<Region>,
+    /// The names of the label sets to score.
+    pub watch: Vec<String>,
+}
+
+/// The kinds of source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceKind {
+    /// Pictures that appear in a folder.
+    Folder(Folder),
+}
+
+/// A folder source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// The folder; its sub-folders are watched too.
+    pub path: PathBuf,
+    /// What to do with files that are there at start.
+    pub existing: Existing,
+    /// What to do with a file once its frame was scored and its alerts are on disk.
+    pub after: After,
+    /// Look at the whole folder this often instead of asking the kernel (network file systems).
+    pub poll: Option<Duration>,
+}
+
+/// What to do with files that are there at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Leave them.
+    Skip,
+    /// Treat them like new ones.
+    Process,
+}
+
+/// What to do with a file afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// Leave it.
+    Keep,
+    /// Delete it.
+    Delete,
+    /// Move it into this folder.
+    Move(PathBuf),
+}
+
+/// A named part of the frame, in fractions of its width and height.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Region {
+    /// The name as typed.
+    pub name: String,
+    /// Left edge, 0 to 1.
+    pub x: f64,
+    /// Upper edge, 0 to 1.
+    pub y: f64,
+    /// Width, more than 0; `x + width` is at most 1.
+    pub width: f64,
+    /// Height, more than 0; `y + height` is at most 1.
+    pub height: f64,
+}

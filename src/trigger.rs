@@ -1,0 +1,183 @@
+//! What turns the scores of one label on one source into raised and cleared.
+//!
+//! Pure: a score and a time go in, at most one [`Transition`] comes out. It refuses to look at a clock, to know where
+//! a score came from, or to tell anybody.
+//!
+//! Laws: a raise and a clear always take turns; nothing is raised while fewer frames than asked for agree or the
+//! cooldown runs; a score that is no number agrees with nobody; time that jumps back delays a raise by one cooldown at most.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::Rule;
+
+/// What happened to a label on a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// The label is there now.
+    Raised,
+    /// The label is no longer there.
+    Cleared,
+}
+
+/// The state of one label on one source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trigger {
+    rule: Rule,
+    raised: bool,
+    /// The newest frames, one bit each, the newest lowest: at or above the threshold.
+    high: u64,
+    /// Likewise: below the clear level.
+    low: u64,
+    last_raised: Option<Timestamp>,
+}
+
+impl Trigger {
+    /// A trigger that has seen nothing yet.
+    #[must_use]
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, raised: false, high: 0, low: 0, last_raised: None }
+    }
+
+    /// Takes the newest score and the time of its frame.
+    pub fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+        self.high = self.high << 1 | u64::from(score >= self.rule.threshold);
+        self.low = self.low << 1 | u64::from(score < self.rule.clear_below);
+        self.last_raised = self.last_raised.map(|last| last.min(at));
+
+        if self.raised && self.agree(self.low) {
+            self.raised = false;
+            // Frames from before the change said nothing about what comes after it.
+            self.high = 0;
+            return Some(Transition::Cleared);
+        }
+        if !self.raised && self.agree(self.high) && self.cooled_down(at) {
+            self.raised = true;
+            self.low = 0;
+            self.last_raised = Some(at);
+            return Some(Transition::Raised);
+        }
+        None
+    }
+
+    fn agree(&self, frames: u64) -> bool {
+        let newest = u64::MAX >> (64 - u32::from(self.rule.hold.of.clamp(1, 64)));
+        (frames & newest).count_ones() >= u32::from(self.rule.hold.frames)
+    }
+
+    fn cooled_down(&self, at: Timestamp) -> bool {
+        let cooldown = SignedDuration::try_from(self.rule.cooldown).unwrap_or(SignedDuration::MAX);
+        self.last_raised.is_none_or(|last| at.duration_since(last) >= cooldown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Hold;
+
+    const PLAIN: Rule =
+        Rule { threshold: 0.6, clear_below: 0.4, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// One character a frame: `R` raised, `C` cleared, `.` nothing.
+    fn told(rule: Rule, frames: &[(i64, f32)]) -> String {
+        let mut trigger = Trigger::new(rule);
+        let letter = |(second, score)| match trigger.update(score, at(second)) {
+            Some(Transition::Raised) => 'R',
+            Some(Transition::Cleared) => 'C',
+            None => '.',
+        };
+        frames.iter().copied().map(letter).collect()
+    }
+
+    fn every_second(scores: &[f32]) -> Vec<(i64, f32)> {
+        (0..).zip(scores.iter().copied()).collect()
+    }
+
+    #[test]
+    fn a_table_of_cases() {
+        let hold = |frames, of| Rule { hold: Hold { frames, of }, ..PLAIN };
+        let cases: &[(&str, Rule, &[f32], &str)] = &[
+            ("nothing on empty", PLAIN, &[], ""),
+            ("the threshold itself counts", PLAIN, &[0.59, 0.6], ".R"),
+            ("raised once while it stays", PLAIN, &[0.7, 0.9, 0.8], "R.."),
+            ("between the levels nothing changes", PLAIN, &[0.5, 0.7, 0.5, 0.4, 0.39, 0.5, 0.6], ".R..C.R"),
+            ("no number agrees with nobody", PLAIN, &[f32::NAN, 0.7, f32::NAN, 0.1], ".R.C"),
+            ("2 of 3: one frame is not enough", hold(2, 3), &[0.9, 0.1, 0.1, 0.9, 0.1], "....."),
+            ("2 of 3: two of the newest three", hold(2, 3), &[0.9, 0.1, 0.9, 0.9], "..R."),
+            (
+                "2 of 3: a raise starts the count of low frames anew",
+                hold(2, 3),
+                &[0.1, 0.9, 0.9, 0.1, 0.1],
+                "..R.C",
+            ),
+            (
+                "2 of 3: a clear starts the count of high frames anew",
+                hold(2, 3),
+                &[0.9, 0.9, 0.1, 0.1, 0.9, 0.9],
+                ".R.C.R",
+            ),
+            ("3 of 3", hold(3, 3), &[0.9, 0.9, 0.1, 0.9, 0.9, 0.9], ".....R"),
+            ("64 of 64 is the longest memory", hold(64, 64), &[0.9; 65], &format!("{}R.", ".".repeat(63))),
+        ];
+        for (name, rule, scores, expected) in cases {
+            assert_eq!(told(*rule, &every_second(scores)), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cooldown_delays_the_next_raise_but_never_a_clear() {
+        let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
+        assert_eq!(told(rule, &[(0, 0.9), (1, 0.1), (5, 0.9), (9, 0.9), (10, 0.9), (11, 0.1)]), "RC..RC");
+    }
+
+    #[test]
+    fn time_that_jumps_back_delays_by_one_cooldown_at_most() {
+        let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
+        let year = -365 * 24 * 3600;
+        assert_eq!(
+            told(rule, &[(0, 0.9), (1, 0.1), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)]),
+            "RC..R"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn raised_and_cleared_take_turns_and_conditions_hold(
+            frames in prop::collection::vec((-20i64..20, 0.0f32..1.0), 0..200),
+            (of, k) in (1u8..=8).prop_flat_map(|of| (Just(of), 1..=of)),
+            cooldown in 0u64..30,
+        ) {
+            let rule = Rule { hold: Hold { frames: k, of }, cooldown: Duration::from_secs(cooldown), ..PLAIN };
+            let mut trigger = Trigger::new(rule);
+            let (mut now, mut expected, mut raised_at) = (0, Transition::Raised, None);
+            for (seen, (step, score)) in frames.iter().copied().enumerate() {
+                now += step;
+                raised_at = raised_at.map(|raised: i64| raised.min(now));
+                let Some(transition) = trigger.update(score, at(now)) else { continue };
+                prop_assert_eq!(transition, expected);
+                let newest = &frames[(seen + 1).saturating_sub(usize::from(of))..=seen];
+                let agreeing = newest.iter().filter(|(_, score)| match transition {
+                    Transition::Raised => *score >= rule.threshold,
+                    Transition::Cleared => *score < rule.clear_below,
+                });
+                prop_assert!(agreeing.count() >= usize::from(k));
+                if transition == Transition::Raised {
+                    prop_assert!(raised_at.is_none_or(|raised| now - raised >= i64::try_from(cooldown).unwrap()));
+                    raised_at = Some(now);
+                }
+                expected = match transition {
+                    Transition::Raised => Transition::Cleared,
+                    Transition::Cleared => Transition::Raised,
+                };
+            }
+        }
+    }
+}
