@@ -1,3 +1,48 @@
-//! Arguments, logging, exit codes.
+//! Arguments, logging, exit codes: a table of contents.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use stakeout::commands::{self, DONE, FAILED, WRONG_USAGE};
+
+/// Watches folders and cameras for the things you describe in words, and publishes MQTT alerts.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the sources and publish alerts, until told to stop
+    Run(commands::run::Args),
+    /// Print every problem of the configuration
+    Check(commands::check::Args),
+    /// Score pictures against labels, as zero-shot-image-classification does
+    Classify(commands::classify::Args),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    commands::logging::start();
+    let exit_code = match arguments.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Classify(args) => commands::classify::run(&args),
+    };
+    exit_code.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Help and version are results and go to standard output; the rest is for people.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when even this cannot be written.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { DONE })
+}

@@ -1,64 +1,53 @@
 #!/usr/bin/env bash
-# Installs what a task needs and is not there yet: `tools/setup.sh demo` or `tools/setup.sh test`.
+# Installs what is missing: `tools/setup.sh demo` for building and the demo, `tools/setup.sh test` for the test suite too.
 #
 # It says what it will install before it does, uses sudo only where you are not root, and asks nothing.
-# Everything that is not a system package goes below your own data folder.
+# What is no system package goes below your own data folder.
 set -euo pipefail
 
-task=${1:?usage: tools/setup.sh demo|test}
-
-# --- ONNX Runtime: the shared library out of its Python wheel, pinned by version and sha256 -------------------------
-ort_version=1.31.1
-declare -A ort_sha256=(
-  [x86_64]=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f
-  [aarch64]=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3
-)
+rust_minimum=1.92.0
+cargo_deny=0.20.2
 data_dir=${XDG_DATA_HOME:-$HOME/.local/share}/stakeout
-ort_library=$data_dir/lib/libonnxruntime.so.$ort_version
 
-# What is installed from the distribution. A line is: the package, then how to see that it is there already.
+main() {
+  case ${1-} in
+    demo) check_rust; install_packages; install_onnxruntime ;;
+    test) check_rust; install_packages; install_onnxruntime; install_cargo_deny ;;
+    *) fail "usage: tools/setup.sh demo|test" ;;
+  esac
+}
+
+# A line is a package, then how to see that what it brings is there already.
 packages() {
   cat <<'END'
-build-essential    command -v cc && command -v c++
+build-essential    command -v cc && command -v c++ && command -v make
 cmake              command -v cmake
 nasm               command -v nasm
 pkg-config         command -v pkg-config
-python3            command -v python3
-python3-pip        python3 -m pip --version
-mosquitto          command -v mosquitto || test -x /usr/sbin/mosquitto
-mosquitto-clients  command -v mosquitto_sub
-END
-  # The video sources are built on FFmpeg; its headers are read with libclang.
-  cat <<'END'
 libavcodec-dev     pkg-config --exists libavcodec
 libavformat-dev    pkg-config --exists libavformat
 libavutil-dev      pkg-config --exists libavutil
 libswscale-dev     pkg-config --exists libswscale
-libclang-dev       ls /usr/lib/llvm-*/lib/libclang.so
+libclang-dev       ls /usr/lib/llvm-*/lib/libclang*.so*
+python3            command -v python3
+python3-pip        python3 -m pip --version
+mosquitto          test -x /usr/sbin/mosquitto
+mosquitto-clients  command -v mosquitto_sub
+openssl            command -v openssl
 END
 }
 
-say() { printf '%s\n' "setup: $*" >&2; }
-fail() { say "$*"; exit 1; }
-
 missing_packages() {
   packages | while read -r package check; do
-    bash -c "$check" >/dev/null 2>&1 || printf '%s ' "$package"
+    bash -c "$check" >/dev/null 2>&1 </dev/null || printf '%s ' "$package"
   done
-}
-
-as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"
-  elif command -v sudo >/dev/null; then sudo "$@"
-  else fail "this needs root and there is no sudo; run as root: $*"
-  fi
 }
 
 install_packages() {
   local missing
   missing=$(missing_packages)
   [ -n "$missing" ] || return 0
-  command -v apt-get >/dev/null || fail "please install these yourself (this is not Debian or Ubuntu): $missing"
+  command -v apt-get >/dev/null || fail "this is neither Debian nor Ubuntu; please install yourself what these packages bring: $missing"
   say "will install from the distribution: $missing"
   as_root apt-get update -qq
   # shellcheck disable=SC2086  # a list of words on purpose
@@ -73,5 +62,49 @@ check_rust() {
   local found
   found=$(cargo --version | cut -d' ' -f2)
   [ "$(printf '%s\n' "$rust_minimum" "$found" | sort -V | head -n 1)" = "$rust_minimum" ] ||
-    fail "Rust $found is too old: stakeout needs $rust_minimum or newer; run 'rustup update'"
+    fail "Rust $found is too old, stakeout needs $rust_minimum or newer: run 'rustup update'"
 }
+
+# The shared library out of the Python wheel: `pip download` needs no environment, runs no code of the package and is
+# there with the full internet as well as with only a package mirror. Any Python version's wheel holds the same library.
+install_onnxruntime() {
+  local version=1.31.1 sha256 platform
+  case $(uname -m) in
+    x86_64) sha256=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f platform=manylinux_2_28_x86_64 ;;
+    aarch64) sha256=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3 platform=manylinux_2_28_aarch64 ;;
+    *) fail "there is no ONNX Runtime for $(uname -m) here: build libonnxruntime.so yourself and name it in ORT_DYLIB_PATH" ;;
+  esac
+  local library=$data_dir/lib/libonnxruntime.so.$version
+  [ ! -e "$library" ] || return 0
+  say "will download ONNX Runtime $version (24 MB) to $library"
+
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  printf 'onnxruntime==%s --hash=sha256:%s\n' "$version" "$sha256" >"$work/requirements.txt"
+  python3 -m pip download -q --disable-pip-version-check --no-deps --dest "$work" --require-hashes --requirement "$work/requirements.txt" \
+    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --platform "$platform" ||
+    fail "ONNX Runtime could not be downloaded: is the network or the package mirror reachable ('pip config list')?"
+  python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work/wheel"
+  mkdir -p "$data_dir/lib"
+  # Under its final name only when whole.
+  cp "$work/wheel/onnxruntime/capi/libonnxruntime.so.$version" "$library.new"
+  mv "$library.new" "$library"
+}
+
+install_cargo_deny() {
+  ! cargo deny --version 2>/dev/null | grep -q . || return 0
+  say "will build cargo-deny $cargo_deny (checks advisories and licences; some minutes, once)"
+  cargo install --quiet --locked cargo-deny --version "$cargo_deny"
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else fail "this needs root and there is no sudo; as root run: $*"
+  fi
+}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+main "$@"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Every check there is, in the order in which they fail fastest. Stops at the first that fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+check() {
+  printf '\n== %s\n' "$*"
+  "$@"
+}
+
+check cargo fmt --check
+check cargo clippy --locked --all-targets -- -D warnings
+check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
+check cargo test --locked
+check tools/deny.sh
+check tools/verify_unit.sh
