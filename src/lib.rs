@@ -1,11 +1,69 @@
-//! `stakeout` watches folders and cameras for the things you describe in words.
+//! `stakeout` watches folders and cameras for the things you describe in words: it samples frames, scores them
+//! against label sets written in YAML with a zero-shot CLIP or SigLIP model, and publishes an MQTT alert when a label's
+//! score crosses its threshold. This page is the architecture; the contract with users is in the README.
+//!
+//! The way of a frame is one way, and nothing flows back:
+//!
+//! ```text
+//!  source ──Frame──▶ classify ──Scored──▶ daemon::judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT
+//!    ▲ folder                 ▲ label       (trigger)              (disk)
+//!    │ picture                │ vectors
+//!    │                 config (YAML) ── one validated, immutable Config; daemon is the only wiring
+//! ```
+//!
+//! # Layers
+//!
+//! | layer | modules | may name |
+//! |---|---|---|
+//! | 0 | [`backoff`], [`config`], [`picture`] | nothing of ours |
+//! | 1 | [`frame`] | `config`, `picture` |
+//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
+//! | 3, edges | [`source`], [`classify`], `alert::{outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
+//! | 4 | [`daemon`] | all below |
+//! | 5 | [`commands`], `main` | all below |
+//!
+//! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
+//! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
+//! in `source::folder`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
+//! `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
+//!
+//! # What is deliberately absent
+//!
+//! Traits of our own where an enum does; unbounded channels; a retry loop in more than one place for one kind of trouble;
+//! a clock in a decision; a half-dead process.
+//!
+//! # Threads
+//!
+//! Each source has a thread (`source-NAME`) that reads and decodes; the model has one (`model`), which owns the sessions;
+//! one (`judge`) runs the triggers and commits alerts to the outbox. The main thread drives the publisher and waits for
+//! signals. Back-pressure stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the
+//! outbox is bounded. Nothing between can fill.
+//!
+//! # Who may die
+//!
+//! A source never does: it logs, reports its status and tries again. Anything else that ends or panics ends the process
+//! with a non-zero code, and systemd starts it again.
+//!
+//! # Shutdown
+//!
+//! Only sources are told. Channels close downstream: the model thread drains and ends, then the judge, then the publisher
+//! flushes the outbox, says `offline` itself and disconnects. A deadline holds the whole; a second signal ends it at once.
+
+pub mod backoff;
+pub mod config;
+pub mod picture;
+
+pub mod frame;
+
+pub mod source;
+
+pub mod classify;
+
+pub mod trigger;
 
 pub mod alert;
-pub mod backoff;
-pub mod classify;
-pub mod config;
-pub mod frame;
 pub mod mqtt;
-pub mod picture;
-pub mod source;
-pub mod trigger;
+
+pub mod daemon;
+
+pub mod commands;
