@@ -2,8 +2,33 @@
 //!
 //! What was typed is `raw`; what is wrong with it is [`error`]. This module holds only what passed, so nobody
 //! else ever checks a number or a name again. It refuses to know what a model or a broker is.
+//!
+//! The way of a file: `load` finds and reads it, `raw` makes a tree of it in which everything knows its place, and
+//! `build` (with `label_sets`, `sources` and `broker`) makes values of the tree through `read`, which keeps every mistake.
+
+mod broker;
+mod build;
+pub mod error;
+mod interpolate;
+mod label_sets;
+mod load;
+mod mask;
+mod names;
+mod places;
+mod raw;
+mod read;
+mod sources;
+mod syntax;
+mod value;
 
 use std::{path::PathBuf, time::Duration};
+
+use self::load::Surroundings;
+pub use self::{
+    load::{Loaded, load},
+    names::topic_level,
+    places::Places,
+};
 
 /// Everything the service needs to know, checked.
 #[derive(Debug, Clone, PartialEq)]

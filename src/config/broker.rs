@@ -1,0 +1,184 @@
+//! The `mqtt` section: where the broker is and how to talk to it.
+
+use std::net::Ipv6Addr;
+
+use super::{
+    Mqtt, Secret,
+    read::{Reader, Setting},
+};
+
+const KEYS: &[&str] = &["url", "username", "password", "prefix", "client_id"];
+/// What is missing is shown with this.
+pub(super) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
+
+pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
+    let section = reader.section(at, KEYS, &format!("name the broker:\n{EXAMPLE}"))?;
+    let address = match section.get("url") {
+        Some(url) => address(reader, &url),
+        None => {
+            reader.problem(at.key, "`mqtt` has no `url`", format!("name the broker:\n{EXAMPLE}"));
+            None
+        }
+    };
+    let prefix = match section.get("prefix") {
+        Some(at) => reader.parsed(&at, "the first levels of a topic", prefix),
+        None => Some("stakeout".to_owned()),
+    };
+    let username = section.get("username").and_then(|at| reader.text(&at));
+    let password = section.get("password").and_then(|at| reader.text(&at)).map(Secret::new);
+    let client_id =
+        section.get("client_id").map(|at| reader.parsed(&at, "a name for this connection", client_id));
+    let (Address { host, port, tls }, prefix) = (address?, prefix?);
+    // The broker ends the older of two connections of one name: two services on one machine differ in their prefix.
+    let derived = || format!("{}-{}", prefix.replace('/', "-"), reader.surroundings.hostname);
+    let client_id = client_id.flatten().unwrap_or_else(derived);
+    Some(Mqtt { host, port, tls, username, password, prefix, client_id })
+}
+
+#[derive(Debug, PartialEq)]
+struct Address {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
+    let text = reader.text(at)?;
+    match parse_address(&text) {
+        Ok(address) => Some(address),
+        Err((message, remedy)) => {
+            // What a reference stood for may be secret: only what was typed is shown, and that by the excerpt.
+            reader.problem(at.span(), message, remedy);
+            None
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let remedy = "write `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS";
+        return Err(("the broker's address has no scheme", remedy.to_owned()));
+    };
+    let tls = match scheme {
+        "mqtt" => false,
+        "mqtts" => true,
+        "tcp" => return Err(("the scheme of the broker's address is `tcp`", "write `mqtt://`".to_owned())),
+        "ssl" | "tls" => {
+            return Err(("the scheme of the broker's address is not known", "write `mqtts://`".to_owned()));
+        }
+        "ws" | "wss" | "http" | "https" => {
+            let remedy =
+                "give the broker's plain port (`mqtt://HOST:1883`) or its TLS port (`mqtts://HOST:8883`)";
+            return Err(("MQTT over WebSockets is not supported", remedy.to_owned()));
+        }
+        _ => {
+            return Err((
+                "the scheme of the broker's address is not known",
+                "it is `mqtt://` or `mqtts://`".to_owned(),
+            ));
+        }
+    };
+    if rest.contains('@') {
+        let remedy = "put them into `username:` and `password:` below `mqtt:`, where they are never shown";
+        return Err(("the broker's address holds a user name or password", remedy.to_owned()));
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#']) {
+        let remedy = "end it after the port; the first levels of the topics are `prefix:`";
+        return Err(("the broker's address has a path", remedy.to_owned()));
+    }
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty()
+        || !(host.chars().all(is_name) || rest.starts_with('[') && host.parse::<Ipv6Addr>().is_ok())
+    {
+        let remedy = "write a name or an address: `mqtt://broker.lan:1883`, `mqtt://[fd00::1]:1883`";
+        return Err(("the broker's address has no usable host", remedy.to_owned()));
+    }
+    let port = match port.map(str::parse::<u16>) {
+        None => 1883 + u16::from(tls) * 7000,
+        Some(Ok(port)) if port > 0 => port,
+        _ => {
+            return Err((
+                "the port of the broker's address is not one",
+                "a port is a number from 1 to 65535".to_owned(),
+            ));
+        }
+    };
+    Ok(Address { host: host.to_owned(), port, tls })
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    if text.contains(['+', '#']) {
+        return Err("`+` and `#` are for those who subscribe".to_owned());
+    }
+    if text.split('/').any(|level| level.trim().is_empty()) {
+        return Err("no level may be empty: no `/` at the start, at the end, or twice".to_owned());
+    }
+    if text.starts_with('$') {
+        return Err("topics with `$` at the start belong to the broker".to_owned());
+    }
+    if text.chars().any(char::is_control) || text.len() > 1000 {
+        return Err("use at most 1000 bytes, and no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn client_id(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) || text.len() > 1000 {
+        return Err("use at most 1000 bytes, and no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let good = [
+            ("mqtt://localhost", ("localhost", 1883, false)),
+            ("mqtt://localhost:1884/", ("localhost", 1884, false)),
+            ("mqtts://broker.lan", ("broker.lan", 8883, true)),
+            ("mqtt://10.0.0.2:99", ("10.0.0.2", 99, false)),
+            ("mqtt://[fd00::1]", ("fd00::1", 1883, false)),
+            ("mqtts://[::1]:8884", ("::1", 8884, true)),
+        ];
+        for (text, (host, port, tls)) in good {
+            assert_eq!(parse_address(text), Ok(Address { host: host.to_owned(), port, tls }), "{text}");
+        }
+        let bad = [
+            ("localhost:1883", "the broker's address has no scheme"),
+            ("me:pw@host", "the broker's address has no scheme"),
+            ("tcp://host", "the scheme of the broker's address is `tcp`"),
+            ("mqtt://me:pw@host", "the broker's address holds a user name or password"),
+            ("mqtt://host/topic", "the broker's address has a path"),
+            ("mqtt://host?x", "the broker's address has a path"),
+            ("mqtt://", "the broker's address has no usable host"),
+            ("mqtt://:1883", "the broker's address has no usable host"),
+            ("mqtt://a b", "the broker's address has no usable host"),
+            ("mqtt://::1", "the broker's address has no usable host"),
+            ("mqtt://[zz]", "the broker's address has no usable host"),
+            ("mqtt://host:0", "the port of the broker's address is not one"),
+            ("mqtt://host:70000", "the port of the broker's address is not one"),
+            ("mqtt://host:", "the port of the broker's address is not one"),
+        ];
+        for (text, message) in bad {
+            assert_eq!(parse_address(text).unwrap_err().0, message, "{text}");
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        for good in ["stakeout", "home/stakeout", "Haus 1"] {
+            assert_eq!(prefix(good).as_deref(), Ok(good));
+        }
+        for bad in ["a/+", "#", "/a", "a/", "a//b", "$SYS/a", "a\0b", " "] {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Makes a configuration of the trees of its files: the top level, and what is in it besides the sections that
+//! have a module of their own.
+
+use std::path::PathBuf;
+
+use super::{
+    Config, Device, ModelRef, broker,
+    label_sets::{self, LabelSets},
+    load::File,
+    names, raw,
+    read::{Reader, Section, Setting},
+    sources, value,
+};
+
+const KEYS: &[&str] = &[
+    "model",
+    "device",
+    "threads",
+    "onnxruntime",
+    "state_dir",
+    "max_pixels",
+    "mqtt",
+    "home_assistant",
+    "label_sets",
+    "sources",
+];
+
+/// Without a main file only the rules are looked at, for their mistakes.
+pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Option<File>]) -> Option<Config> {
+    let section = main.and_then(|file| top(reader, file, KEYS));
+    let mut sets = LabelSets::default();
+    let own_sets = section.as_ref().and_then(|section| section.get("label_sets"));
+    if let Some(at) = &own_sets {
+        sets.read(reader, at);
+    }
+    for file in rules.iter().flatten() {
+        read_rules(reader, &mut sets, file);
+    }
+
+    let (section, main) = (section?, main?);
+    if own_sets.is_none() && sets.names.is_empty() {
+        missing(reader, main, "label_sets", &format!("describe what to watch for:\n{}", label_sets::EXAMPLE));
+    }
+    let sources = section.get("sources").map(|at| sources::read(reader, &at, &sets));
+    if sources.is_none() {
+        missing(reader, main, "sources", &format!("say where frames come from:\n{}", sources::EXAMPLE));
+    }
+    let mqtt = section.get("mqtt").map(|at| broker::read(reader, &at));
+    if mqtt.is_none() {
+        missing(reader, main, "mqtt", &format!("name the broker that alerts go to:\n{}", broker::EXAMPLE));
+    }
+    if let Some(at) = section.get("home_assistant") {
+        home_assistant(reader, &at);
+    }
+    let model = section.get("model").map_or(Some(ModelRef::Bundled), |at| model(reader, &at));
+    let device = section.get("device").map_or(Some(Device::Auto), |at| device(reader, &at));
+    let threads = section.get("threads").and_then(|at| number(reader, &at, 1, 1024));
+    let max_pixels =
+        section.get("max_pixels").map_or(Some(100_000_000), |at| number(reader, &at, 1, 10_000_000_000));
+    Some(Config {
+        model: model?,
+        device: device?,
+        threads: threads.and_then(|threads| usize::try_from(threads).ok()),
+        onnxruntime: section.get("onnxruntime").and_then(|at| reader.path(&at)),
+        mqtt: mqtt??,
+        state_dir: state_dir(reader, &section)?,
+        max_pixels: max_pixels?,
+        label_sets: sets.sets,
+        sources: sources?,
+    })
+}
+
+fn missing(reader: &mut Reader<'_>, file: &File, key: &str, remedy: &str) {
+    let message = format!("there is no `{key}`");
+    reader.problems.push(reader.places.files.problem_of_file(file.number, message, remedy.to_owned()));
+}
+
+/// The top level of a file.
+fn top<'n>(reader: &mut Reader<'_>, file: &'n File, known: &[&str]) -> Option<Section<'n>> {
+    let root = Setting { path: String::new(), name: "", key: file.root.span, node: &file.root };
+    if !matches!(file.root.value, raw::Value::Mapping(_)) {
+        let message =
+            format!("a configuration is a mapping, lines of `key: value`, and this is {}", root.shown());
+        reader.problem(root.span(), message, "put a space behind each colon, and no `-` before the keys");
+        return None;
+    }
+    reader.section(&root, known, "")
+}
+
+/// A file of `rules.d` holds label sets and nothing else: what it can do to a machine must be plain.
+fn read_rules(reader: &mut Reader<'_>, sets: &mut LabelSets, file: &File) {
+    let Some(section) = top(reader, file, KEYS) else { return };
+    for key in KEYS.iter().filter(|key| **key != "label_sets") {
+        if let Some(at) = section.get(key) {
+            let message = format!("`{key}` does not belong into `rules.d`");
+            reader.problem(at.key, message, "files there hold only `label_sets`: put it into the main file");
+        }
+    }
+    if let Some(at) = section.get("label_sets") {
+        sets.read(reader, &at);
+    }
+}
+
+fn home_assistant(reader: &mut Reader<'_>, at: &Setting<'_>) {
+    if reader.word(at, &[("true", true), ("false", false)]) == Some(true) {
+        let remedy = "set it to `false` or remove it; alerts are published over MQTT all the same";
+        reader.problem(at.span(), "`home_assistant: true` is not supported by this version", remedy);
+    }
+}
+
+fn model(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelRef> {
+    let text = reader.text(at)?;
+    if text == "bundled" {
+        return Some(ModelRef::Bundled);
+    }
+    let is_path = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
+    if is_path || reader.folder.join(&text).exists() {
+        return reader.resolve_path(at, &text).map(ModelRef::Folder);
+    }
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    if text.split_once('/').is_some_and(|(organisation, name)| is_word(organisation) && is_word(name)) {
+        return Some(ModelRef::Hub(text));
+    }
+    let remedy = match names::nearest(&text, ["bundled"]) {
+        Some(_) => "did you mean `bundled`?",
+        None => "a folder is written `/models/clip` or `./clip`, a hub id `openai/clip-vit-base-patch16`",
+    };
+    reader.must_be(at, "`bundled`, a folder or a hub id", remedy);
+    None
+}
+
+fn device(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Device> {
+    const OTHERS: [&str; 8] = ["cuda", "gpu", "tensorrt", "openvino", "rocm", "coreml", "directml", "npu"];
+    let word = reader.text(at)?.to_lowercase();
+    if OTHERS.contains(&word.split(':').next().unwrap_or_default()) {
+        let message = format!(
+            "the device {} is not supported by this version, which runs on the processor",
+            at.shown()
+        );
+        reader.problem(at.span(), message, "write `device: cpu`, or `auto` for the best that is there");
+        return None;
+    }
+    reader.word(at, &[("auto", Device::Auto), ("cpu", Device::Cpu)])
+}
+
+fn number(reader: &mut Reader<'_>, at: &Setting<'_>, least: u64, most: u64) -> Option<u64> {
+    reader.parsed(at, &format!("a whole number from {least} to {most}"), |text| {
+        value::whole(text).filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+            let million = text.strip_suffix(['M', 'm']).and_then(value::whole);
+            million.map_or(String::new(), |number| format!("did you mean `{number}_000_000`?"))
+        })
+    })
+}
+
+/// Typed, or what systemd made for the service, or the usual place.
+fn state_dir(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<PathBuf> {
+    if let Some(at) = section.get("state_dir") {
+        return reader.path(&at);
+    }
+    // systemd separates several with colons; the unit names one.
+    let given = (reader.surroundings.env)("STATE_DIRECTORY").filter(|given| !given.is_empty());
+    let given = given.and_then(|given| Some(given.to_str()?.split(':').next()?.to_owned()));
+    Some(PathBuf::from(given.unwrap_or_else(|| "/var/lib/stakeout".to_owned())))
+}

@@ -1,0 +1,152 @@
+//! Finds the files of a configuration and reads them, or tells everything that is wrong with them.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Config, Places, broker,
+    build::build,
+    error::{Problems, Span},
+    label_sets, raw,
+    read::Reader,
+    sources,
+};
+
+const RULES: &str = "rules.d";
+/// The longest file that is read: a configuration is typed by hand.
+const LONGEST: u64 = 1024 * 1024;
+
+/// A configuration, and where each part of it was typed.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// For problems that only show later.
+    pub places: Places,
+}
+
+/// Reads the configuration at `path` and in `rules.d` beside it.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let hostname = Some(hostname.trim()).filter(|name| !name.is_empty()).unwrap_or("localhost");
+    load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname })
+}
+
+/// What a configuration takes from the machine.
+pub(super) struct Surroundings<'a> {
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    pub hostname: &'a str,
+}
+
+pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut reader = Reader { places: Places::default(), problems: vec![], surroundings, folder };
+    let main = read_file(&mut reader, path);
+    let rules: Vec<_> =
+        rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
+    let config = build(&mut reader, main.as_ref(), &rules);
+
+    let Reader { problems, places, .. } = reader;
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, places }),
+        _ => Err(Problems::new(problems)),
+    }
+}
+
+/// A file and its tree.
+pub(super) struct File {
+    pub number: usize,
+    pub root: raw::Node,
+}
+
+/// `None`: it cannot be read, and that is said already.
+fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
+    let (text, failure) = match read_text(path) {
+        Ok(text) => (text, None),
+        Err(failure) => (String::new(), Some(failure)),
+    };
+    let number = reader.places.files.add(path, text);
+    if let Some((message, remedy)) = failure {
+        reader.problems.push(reader.places.files.problem_of_file(number, message, remedy));
+        return None;
+    }
+    let (root, mistakes) = raw::parse(number, reader.places.files.text(number));
+    let broken = root.is_none() && !mistakes.is_empty();
+    reader.problems.extend(mistakes.into_iter().map(|mistake| reader.places.files.problem(mistake)));
+    let nothing =
+        raw::Node { span: Span { file: number, start: 0, end: 0 }, value: raw::Value::Mapping(vec![]) };
+    match root {
+        _ if broken => None,
+        Some(root) if !matches!(root.value, raw::Value::Nothing) => Some(File { number, root }),
+        _ => Some(File { number, root: nothing }),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, (String, String)> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
+            let remedy =
+                format!("name another one with `--config FILE`, or make it; a small one is:\n{example}");
+            return Err(("there is no such file".to_owned(), remedy));
+        }
+        Err(error) => {
+            let remedy = "let the user that the service runs as read it".to_owned();
+            return Err((format!("the file cannot be read: {error}"), remedy));
+        }
+        Ok(_) if bytes.len() as u64 > LONGEST => {
+            let message = format!("the file is longer than {} KB", LONGEST / 1024);
+            return Err((message, "is it a configuration?".to_owned()));
+        }
+        Ok(_) => {}
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        (format!("the file is not UTF-8, from line {line} on"), "save it as UTF-8".to_owned())
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The files of `rules.d` beside the main file, in the order of their names.
+fn rules_files(reader: &mut Reader<'_>, main: &Path) -> Vec<PathBuf> {
+    let folder = main.parent().unwrap_or(Path::new("")).join(RULES);
+    let mut paths = vec![];
+    match std::fs::read_dir(&folder) {
+        Ok(entries) => paths.extend(entries.filter_map(|entry| Some(entry.ok()?.path()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => whole_file(
+            reader,
+            &folder,
+            format!("the folder cannot be read: {error}"),
+            "let the user that the service runs as read it",
+        ),
+    }
+    paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension() == Some(OsStr::new("yml"))) {
+        whole_file(
+            reader,
+            path,
+            "a file of rules whose name does not end in `.yaml`".to_owned(),
+            "rename it, or move it away",
+        );
+    }
+    paths.retain(|path| path.extension() == Some(OsStr::new("yaml")));
+    paths
+}
+
+fn whole_file(reader: &mut Reader<'_>, path: &Path, message: String, remedy: &str) {
+    let number = reader.places.files.add(path, String::new());
+    reader.problems.push(reader.places.files.problem_of_file(number, message, remedy.to_owned()));
+}

@@ -1,0 +1,248 @@
+//! The YAML as typed: a tree in which every key and every value knows its place.
+//!
+//! It refuses to know what a configuration is; it knows only what YAML is, and that hostile YAML exists: what is
+//! nested too deeply, or grows too much through its aliases, is a mistake and not a crash. Values stay text: whether
+//! `1.0` is a number or a name is decided where it is used.
+
+use std::collections::{HashMap, hash_map::Entry as Slot};
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+use super::{
+    error::{Mistake, Span, line_number},
+    syntax,
+};
+
+/// All values of one configuration file, those repeated through aliases included.
+const MOST_NODES: usize = 100_000;
+const DEEPEST: usize = 32;
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub span: Span,
+    pub value: Value,
+}
+
+/// A value.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// `key:` with nothing behind it, `~`, `null`.
+    Nothing,
+    Text(String),
+    List(Vec<Node>),
+    Mapping(Vec<Entry>),
+}
+
+/// One `key: value` of a mapping.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub key: String,
+    pub key_span: Span,
+    pub value: Node,
+}
+
+/// Reads file number `file`. `None` is a file without any value; with `Err` nothing could be read at all.
+pub(super) fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Mistake>) {
+    let mut builder =
+        Builder { file, text, open: vec![], anchors: HashMap::new(), nodes: 0, root: None, mistakes: vec![] };
+    let options = granit_parser::options! { block_nesting_limit: DEEPEST, flow_nesting_limit: DEEPEST };
+    let result = Parser::new_from_str_with_options(text, options).try_for_each(|event| match event {
+        Ok((event, span)) => builder.take(event, span),
+        Err(error) => Err(syntax::explain(file, text, &error)),
+    });
+    if let Err(fatal) = result {
+        // Half a tree would only lead to mistakes that nobody made.
+        builder.mistakes.push(fatal);
+        builder.root = None;
+    }
+    (builder.root, builder.mistakes)
+}
+
+struct Builder<'t> {
+    file: usize,
+    text: &'t str,
+    open: Vec<Open>,
+    /// By the parser's number: the finished value and how many nodes it has.
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+    root: Option<Node>,
+    mistakes: Vec<Mistake>,
+}
+
+/// A list or mapping that has not ended yet.
+struct Open {
+    span: Span,
+    anchor: usize,
+    /// The count of nodes when it began.
+    nodes_before: usize,
+    inside: Inside,
+}
+
+enum Inside {
+    List(Vec<Node>),
+    Mapping {
+        entries: Vec<Entry>,
+        /// The place of each key.
+        keys: HashMap<String, Span>,
+        /// The key whose value comes next; with `None` inside it is not a usable key.
+        key: Option<Option<(String, Span)>>,
+        /// What `<<` brings in.
+        merged: Vec<Entry>,
+    },
+}
+
+impl Builder<'_> {
+    fn take(&mut self, event: Event<'_>, span: granit_parser::Span) -> Result<(), Mistake> {
+        let span = self.span(span);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.check_tag(tag.as_deref(), span);
+                let value = match &*text {
+                    "" | "~" | "null" | "Null" | "NULL" if style == ScalarStyle::Plain => Value::Nothing,
+                    _ => Value::Text(text.into_owned()),
+                };
+                self.count(1, span)?;
+                self.finish(Node { span, value }, anchor, 1);
+            }
+            Event::Alias(anchor) => {
+                let Some((node, nodes)) = self.anchors.get(&anchor).cloned() else {
+                    let remedy = "an alias can only repeat a value that ended before it";
+                    return Err(Mistake::new(span, "an alias to a value that it is a part of", remedy));
+                };
+                self.count(nodes, span)?;
+                self.finish(node, 0, nodes);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.check_tag(tag.as_deref(), span);
+                self.begin(span, anchor, Inside::List(vec![]))?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.check_tag(tag.as_deref(), span);
+                let inside =
+                    Inside::Mapping { entries: vec![], keys: HashMap::new(), key: None, merged: vec![] };
+                self.begin(span, anchor, inside)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(span),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                return Err(Mistake::new(
+                    span,
+                    "a second document",
+                    "one file is one document: remove this `---`",
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, span: Span, anchor: usize, inside: Inside) -> Result<(), Mistake> {
+        self.count(1, span)?;
+        self.open.push(Open { span, anchor, nodes_before: self.nodes - 1, inside });
+        Ok(())
+    }
+
+    fn end(&mut self, end: Span) {
+        let Some(Open { mut span, anchor, nodes_before, inside }) = self.open.pop() else { return };
+        if matches!(self.text.as_bytes().get(span.start), Some(b'[' | b'{')) {
+            span.end = end.end;
+        }
+        let value = match inside {
+            Inside::List(items) => Value::List(items),
+            Inside::Mapping { mut entries, mut keys, merged, .. } => {
+                for entry in merged {
+                    if let Slot::Vacant(slot) = keys.entry(entry.key.clone()) {
+                        slot.insert(entry.key_span);
+                        entries.push(entry);
+                    }
+                }
+                Value::Mapping(entries)
+            }
+        };
+        self.finish(Node { span, value }, anchor, self.nodes - nodes_before);
+    }
+
+    /// Puts a finished node where it belongs.
+    fn finish(&mut self, node: Node, anchor: usize, nodes: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), nodes));
+        }
+        match self.open.last_mut().map(|open| &mut open.inside) {
+            None => self.root = Some(node),
+            Some(Inside::List(items)) => items.push(node),
+            Some(Inside::Mapping { entries, keys, key, merged }) => match key.take() {
+                None => *key = Some(as_key(node, &mut self.mistakes)),
+                Some(None) => {}
+                Some(Some((name, span))) if name == "<<" => {
+                    *merged = merge(span, node, std::mem::take(merged), &mut self.mistakes);
+                }
+                Some(Some((name, span))) => match keys.entry(name.clone()) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(span);
+                        entries.push(Entry { key: name, key_span: span, value: node });
+                    }
+                    Slot::Occupied(first) => {
+                        let line = line_number(self.text, first.get().start);
+                        let message = format!("`{}` is here twice", super::mask::shown(&name));
+                        let remedy = format!("the first one is in line {line}: remove one of them");
+                        self.mistakes.push(Mistake::new(span, message, remedy));
+                    }
+                },
+            },
+        }
+    }
+
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Mistake> {
+        self.nodes += nodes;
+        if self.nodes <= MOST_NODES {
+            return Ok(());
+        }
+        let message =
+            format!("this file has more than {MOST_NODES} values, those repeated through aliases included");
+        Err(Mistake::new(span, message, "split it, or repeat less"))
+    }
+
+    /// YAML's own tags (`!!str`) are harmless; others would ask for something that is not done here.
+    fn check_tag(&mut self, tag: Option<&Tag>, span: Span) {
+        let Some(tag) = tag.filter(|tag| tag.is_custom()) else { return };
+        let message = format!("the tag `{}` means nothing here", super::mask::shown(&tag.original()));
+        let remedy =
+            "for secrets write `${env:NAME}` or `${file:/path}`; more label sets go into files in `rules.d`";
+        self.mistakes.push(Mistake::new(span, message, remedy));
+    }
+
+    fn span(&self, span: granit_parser::Span) -> Span {
+        let range = span.byte_range().unwrap_or(0..0);
+        Span { file: self.file, start: range.start, end: range.end }
+    }
+}
+
+fn as_key(node: Node, mistakes: &mut Vec<Mistake>) -> Option<(String, Span)> {
+    match node.value {
+        Value::Text(text) => Some((text, node.span)),
+        Value::Nothing => Some((String::new(), node.span)),
+        Value::List(_) | Value::Mapping(_) => {
+            let remedy = "a value that begins with `{` or `[`, or has `${...}` inside `{...}`, needs quotes";
+            mistakes.push(Mistake::new(node.span, "a key must be a word, not a list or a mapping", remedy));
+            None
+        }
+    }
+}
+
+/// `<<: *other` or `<<: [*one, *other]`: what comes first wins.
+fn merge(key: Span, node: Node, mut merged: Vec<Entry>, mistakes: &mut Vec<Mistake>) -> Vec<Entry> {
+    match node.value {
+        Value::Mapping(entries) => merged.extend(entries),
+        Value::List(nodes) => {
+            for node in nodes {
+                merged = merge(key, node, merged, mistakes);
+            }
+        }
+        _ => mistakes.push(Mistake::new(
+            key,
+            "`<<` merges mappings only",
+            "write `<<: *name` after `&name` on a mapping",
+        )),
+    }
+    merged
+}

@@ -1,0 +1,198 @@
+//! The `sources` section. This version watches folders; the other kinds are known, so that they can be refused by name.
+
+use super::{
+    After, Existing, Folder, Region, Source, SourceKind,
+    label_sets::{LabelSets, Topics},
+    mask, names,
+    raw::{Node, Value},
+    read::{Reader, Section, Setting},
+    value,
+};
+
+const KINDS: &[&str] = &["folder", "rtsp", "video", "http", "mqtt"];
+const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch"];
+/// Known, and refused in a folder source or together with a kind that is refused itself.
+const KEYS_OF_OTHER_KINDS: &[&str] = &["rtsp", "video", "http", "mqtt", "every"];
+/// What is missing is shown with this.
+pub(super) const EXAMPLE: &str =
+    "sources:\n  inbox:\n    folder: /var/lib/stakeout/inbox\n    watch: [porch]";
+
+pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
+    let mut topics = Topics::default();
+    let mut sources = vec![];
+    for source in reader.named(at, &format!("say where frames come from:\n{EXAMPLE}")) {
+        topics.check(reader, "source", source.name, source.key);
+        sources.extend(read_source(reader, &source, sets));
+    }
+    sources
+}
+
+fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
+    let known = [KEYS, KEYS_OF_OTHER_KINDS].concat();
+    let section = reader.section(at, &known, &format!("describe it like this:\n{EXAMPLE}"))?;
+    let kind = kind(reader, at, &section);
+    let regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
+    let watch = match section.get("watch") {
+        Some(at) => watch(reader, &at, sets),
+        None => {
+            let sets: Vec<_> = sets.names.iter().map(String::as_str).collect();
+            let message = format!("the source `{}` has no `watch`", mask::shown(at.name));
+            let example = sets.first().unwrap_or(&"porch");
+            reader.problem(
+                at.key,
+                message,
+                format!("list the label sets to score: `watch: [{}]`", mask::shown(example)),
+            );
+            vec![]
+        }
+    };
+    Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch })
+}
+
+fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<SourceKind> {
+    let kinds: Vec<_> = KINDS.iter().filter_map(|kind| section.get(kind)).collect();
+    let [kind, others @ ..] = &kinds[..] else {
+        let message =
+            format!("the source `{}` does not say where its frames come from", mask::shown(at.name));
+        reader.problem(at.key, message, "name a folder: `folder: /path/to/pictures`");
+        return None;
+    };
+    for other in others {
+        let message = format!("a source has one kind, and this one has `{}` and `{}`", kind.name, other.name);
+        reader.problem(other.key, message, "make two sources of it");
+    }
+    for kind in kinds.iter().filter(|kind| kind.name != "folder") {
+        let message = format!("`{}` sources are not supported by this version", kind.name);
+        reader.problem(kind.key, message, "this version watches folders: `folder: /path/to/pictures`");
+    }
+    if kind.name != "folder" {
+        return None;
+    }
+    if let Some(every) = section.get("every") {
+        let remedy = "every picture in a folder is scored: remove it, or use `poll:` to look at the folder at an interval";
+        reader.problem(every.key, "`every` does not belong to a folder", remedy);
+    }
+    folder(reader, kind, section).map(SourceKind::Folder)
+}
+
+fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Folder> {
+    let path = reader.path(at);
+    let existing = match section.get("existing") {
+        Some(at) => reader.word(&at, &[("skip", Existing::Skip), ("process", Existing::Process)]),
+        None => Some(Existing::Skip),
+    };
+    let poll = section.get("poll").map(|at| {
+        reader.parsed(&at, "a duration", |text| match value::duration(text)? {
+            interval if (100..=86_400_000).contains(&interval.as_millis()) => Ok(interval),
+            _ => Err("at least 100ms and at most 1d".to_owned()),
+        })
+    });
+    let after_setting = section.get("after");
+    let after = after_setting.as_ref().map_or(Some(After::Keep), |at| after(reader, at));
+    if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, &after_setting)
+        && to.starts_with(path)
+    {
+        let remedy = "sub-folders are watched, too, so it would be scored again: choose a folder beside it";
+        reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
+    }
+    Some(Folder {
+        path: path?,
+        existing: existing?,
+        after: after?,
+        poll: poll.map_or(Some(None), |poll| poll.map(Some))?,
+    })
+}
+
+/// `keep`, `delete`, or `{ move: FOLDER }`.
+fn after(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<After> {
+    const EXPECTED: &str = "`keep`, `delete` or a mapping `{ move: FOLDER }`";
+    match &at.node.value {
+        Value::Mapping(_) => {
+            let section = reader.section(at, &["move"], "")?;
+            match section.get("move") {
+                Some(at) => reader.path(&at).map(After::Move),
+                None => {
+                    reader.must_be(at, EXPECTED, "write `after: { move: FOLDER }`");
+                    None
+                }
+            }
+        }
+        _ => reader.parsed(at, EXPECTED, |text| match text {
+            "keep" => Ok(After::Keep),
+            "delete" => Ok(After::Delete),
+            _ if text.starts_with("move") => Err("say where to: `after: { move: FOLDER }`".to_owned()),
+            _ => Err(names::nearest(text, ["keep", "delete"])
+                .map_or(String::new(), |word| format!("did you mean `{word}`?"))),
+        }),
+    }
+}
+
+fn watch(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<String> {
+    let Some(watch) = reader.texts(at) else { return vec![] };
+    let Value::List(items) = &at.node.value else { return vec![] };
+    let known: Vec<_> = sets.names.iter().map(String::as_str).collect();
+    for (i, (name, item)) in watch.iter().zip(items).enumerate() {
+        if !known.contains(&&**name) {
+            let remedy = if known.is_empty() {
+                format!("define it:\n{}", super::label_sets::EXAMPLE)
+            } else {
+                names::suggest(name, &known)
+            };
+            reader.problem(item.span, format!("there is no label set `{}`", mask::shown(name)), remedy);
+        } else if watch[..i].contains(name) {
+            let message = format!("`{}` is watched twice", mask::shown(name));
+            reader.problem(item.span, message, "list each label set once");
+        }
+    }
+    watch
+}
+
+fn regions(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Region> {
+    const EXAMPLE: &str = "name each part of the frame: `regions: { step: [0.2, 0.5, 0.6, 0.5] }`";
+    reader.named(at, EXAMPLE).iter().filter_map(|at| region(reader, at)).collect()
+}
+
+/// `[x, y, width, height]`, in fractions of the frame.
+fn region(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Region> {
+    /// Fractions are typed in decimals: 0.7 + 0.3 must be allowed to be a little more than 1.
+    const EPSILON: f64 = 1e-6;
+    const EXPECTED: &str = "a list of four numbers from 0 to 1: x, y, width and height";
+    let numbers: Option<Vec<f64>> = match &at.node.value {
+        Value::List(items) => items.iter().map(fraction).collect(),
+        _ => None,
+    };
+    let Some(&[x, y, width, height]) = numbers.as_deref() else {
+        reader.must_be(
+            at,
+            EXPECTED,
+            "they are fractions of the frame's width and height: `[0.2, 0.5, 0.6, 0.5]`",
+        );
+        return None;
+    };
+    let outside = [x, y, width, height].iter().any(|number| !(0.0..=1.0).contains(number));
+    if outside {
+        let remedy = "write fractions of the frame's width and height, not pixels: `[0.2, 0.5, 0.6, 0.5]`";
+        reader.problem(
+            at.span(),
+            format!("the region `{}` has numbers outside 0 to 1", mask::shown(at.name)),
+            remedy,
+        );
+    } else if width == 0.0 || height == 0.0 {
+        let message = format!("the region `{}` has no size", mask::shown(at.name));
+        reader.problem(at.span(), message, "the third and fourth numbers are its width and height");
+    } else if x + width > 1.0 + EPSILON || y + height > 1.0 + EPSILON {
+        let remedy = "x + width and y + height are at most 1: the third and fourth numbers are sizes, not another corner";
+        reader.problem(at.span(), format!("the region `{}` leaves the frame", mask::shown(at.name)), remedy);
+    } else {
+        let (width, height) = (width.min(1.0 - x), height.min(1.0 - y));
+        return Some(Region { name: at.name.to_owned(), x, y, width, height });
+    }
+    None
+}
+
+fn fraction(node: &Node) -> Option<f64> {
+    match &node.value {
+        Value::Text(text) => value::number(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,172 @@
+//! Values out of the text of a scalar: numbers, durations, `2 of 3`. Pure; an error is the remedy.
+
+use std::time::Duration;
+
+use super::Hold;
+
+/// The longest duration that is accepted: beyond a year somebody mistyped.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A finite number. Rust's own reading is wider than YAML's: no `inf`, no `nan`.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let starts = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    text.replace('_', "").parse::<f64>().ok().filter(|number| starts && number.is_finite())
+}
+
+/// A whole number; `_` may group its digits.
+pub(super) fn whole(text: &str) -> Option<u64> {
+    text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.replace('_', "").parse().ok())?
+}
+
+/// What somebody may have meant who typed `text` where a number from 0 to 1 is expected.
+pub(super) fn fraction_meant(text: &str) -> Option<String> {
+    let percent = text.strip_suffix('%').map(str::trim_end);
+    let value = number(&percent.unwrap_or(text).replace(',', "."))?;
+    let meant = if percent.is_some() || value > 1.0 { value / 100.0 } else { value };
+    (meant > 0.0 && meant <= 1.0).then(|| format!("did you mean `{meant}`?"))
+}
+
+/// `500ms`, `5s`, `1m30s`, `2h`, `1d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 5] =
+        [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    const FORM: &str = "write a whole number with a unit, ms, s, m, h or d: `500ms`, `5s`, `1m30s`";
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if whole(text).is_some() {
+        return Err(format!("a duration needs a unit: `{text}s` for seconds, `{text}m` for minutes"));
+    }
+    let (mut rest, mut total, mut last_unit) = (text, 0_u64, u64::MAX);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
+        let (_, factor) =
+            *UNITS.iter().find(|(name, _)| *name == &rest[digits..unit]).ok_or_else(|| FORM.to_owned())?;
+        if factor >= last_unit {
+            return Err("begin with the largest unit, and name each once: `1h30m`".to_owned());
+        }
+        let Ok(count) = rest[..digits].parse::<u64>() else { return Err(FORM.to_owned()) };
+        total = total.saturating_add(count.saturating_mul(factor));
+        (rest, last_unit) = (&rest[unit..], factor);
+    }
+    let total = Duration::from_millis(total);
+    if text.is_empty() {
+        Err(FORM.to_owned())
+    } else if total > LONGEST {
+        Err("at most 365d".to_owned())
+    } else {
+        Ok(total)
+    }
+}
+
+/// `2 of 3`.
+pub(super) fn hold(text: &str) -> Result<Hold, String> {
+    const FORM: &str = "write how many of the newest frames must agree: `2 of 3`";
+    let Some((frames, of)) = text.split_once(" of ") else {
+        let meant = match text.split_once('/') {
+            Some((frames, of)) => (whole(frames.trim()), whole(of.trim())),
+            None => (whole(text), whole(text)),
+        };
+        return Err(match meant {
+            (Some(frames), Some(of)) => format!("did you mean `{frames} of {of}`?"),
+            _ => FORM.to_owned(),
+        });
+    };
+    let (Some(frames), Some(of)) = (whole(frames.trim()), whole(of.trim())) else {
+        return Err(FORM.to_owned());
+    };
+    match (u8::try_from(frames), u8::try_from(of)) {
+        (Ok(0), _) => Err("at least 1 frame must agree".to_owned()),
+        _ if frames > of => {
+            Err(format!("{frames} of {of} frames can never agree: did you mean `{of} of {frames}`?"))
+        }
+        (Ok(frames), Ok(of)) if of <= 64 => Ok(Hold { frames, of }),
+        _ => Err("at most the newest 64 frames are remembered".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        let cases = [
+            ("0.7", Some(0.7)),
+            (".7", Some(0.7)),
+            ("1", Some(1.0)),
+            ("1e-3", Some(0.001)),
+            ("-0.5", Some(-0.5)),
+            ("nan", None),
+            (".nan", None),
+            (".inf", None),
+            ("infinity", None),
+            ("1e999", None),
+            ("0,7", None),
+            ("", None),
+            ("-", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(number(text), expected, "{text}");
+        }
+        assert_eq!(whole("100_000"), Some(100_000));
+        assert_eq!([whole("-1"), whole("+1"), whole("1.0"), whole("_1"), whole("")], [None; 5]);
+    }
+
+    #[test]
+    fn what_was_meant_by_a_fraction() {
+        assert_eq!(fraction_meant("70").unwrap(), "did you mean `0.7`?");
+        assert_eq!(fraction_meant("70 %").unwrap(), "did you mean `0.7`?");
+        assert_eq!(fraction_meant("0,7").unwrap(), "did you mean `0.7`?");
+        assert_eq!([fraction_meant("lots"), fraction_meant("700"), fraction_meant("-1")], [None, None, None]);
+    }
+
+    #[test]
+    fn durations() {
+        let cases = [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("500ms", Some(500)),
+            ("5s", Some(5000)),
+            ("1m30s", Some(90_000)),
+            ("1h", Some(3_600_000)),
+            ("2d12h", Some(216_000_000)),
+            ("365d", Some(31_536_000_000)),
+            ("366d", None),
+            ("99999999999999999999d", None),
+            ("5", None),
+            ("", None),
+            ("m", None),
+            ("5 m", None),
+            ("5min", None),
+            ("1.5h", None),
+            ("30s1m", None),
+            ("1s1s", None),
+            ("-5s", None),
+            ("５s", None),
+        ];
+        for (text, milliseconds) in cases {
+            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn holds() {
+        let cases = [
+            ("2 of 3", Ok(Hold { frames: 2, of: 3 })),
+            ("64 of 64", Ok(Hold { frames: 64, of: 64 })),
+            ("3", Err("did you mean `3 of 3`?")),
+            ("2/3", Err("did you mean `2 of 3`?")),
+            ("5 of 3", Err("5 of 3 frames can never agree: did you mean `3 of 5`?")),
+            ("0 of 3", Err("at least 1 frame must agree")),
+            ("1 of 65", Err("at most the newest 64 frames are remembered")),
+            ("1 of 300", Err("at most the newest 64 frames are remembered")),
+            ("many", Err("write how many of the newest frames must agree: `2 of 3`")),
+            ("two of three", Err("write how many of the newest frames must agree: `2 of 3`")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(hold(text), expected.map_err(str::to_owned), "{text}");
+        }
+    }
+}
