@@ -73,7 +73,7 @@ mod tests {
         assert!(seen.has_changed().unwrap(), "what was there before counts as news");
         let told = seen.borrow_and_update().clone();
 
-        board.clone().set("a/state", "OFF");
+        board.set("a/state", "OFF");
         assert!(!seen.has_changed().unwrap(), "the same again is no news");
 
         board.set("a/state", "ON");

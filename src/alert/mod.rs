@@ -13,6 +13,7 @@ use crate::config::topic_level;
 
 pub mod board;
 pub mod outbox;
+pub mod publisher;
 
 /// What `<prefix>/status` says while the service is connected.
 pub const ONLINE: &str = "online";
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_short_and_always_look_the_same() {
-        let numbers = [0.0, 1.0, 0.1, 0.7, 0.000_5, 0.123_456_789, 0.999_999_9, f32::NAN];
+        let numbers = [0.0, 1.0, 0.1, 0.7, 0.000_5, 0.123_456_79, 0.999_999_9, f32::NAN];
         let written = numbers.map(|score| number(score).to_string());
         assert_eq!(written, ["0.0", "1.0", "0.1", "0.7", "0.0005", "0.123457", "1.0", "null"]);
 

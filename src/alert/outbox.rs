@@ -390,7 +390,7 @@ mod tests {
             id: format!("id-{number}"),
             topic: format!("stakeout/door/porch/{number}/alert"),
             payload: format!("{{\"number\":{number}}}"),
-            snapshot: (number % 2 == 0).then(|| Snapshot {
+            snapshot: number.is_multiple_of(2).then(|| Snapshot {
                 topic: "stakeout/door/snapshot".to_owned(),
                 jpeg: vec![0xff, 0xd8, number as u8],
             }),
