@@ -1,1 +1,284 @@
-//! The message that a trigger was raised or cleared.
+//! The alert: the message that a trigger was raised or cleared, and the topics under which everything is published.
+//!
+//! Pure: the caller brings the identifier and the time. It refuses to decide whether there is anything to tell;
+//! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`].
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::config::topic_level;
+
+pub mod board;
+pub mod outbox;
+pub mod publisher;
+
+/// What `<prefix>/status` says while the service is connected.
+pub const ONLINE: &str = "online";
+/// What `<prefix>/status` says otherwise; the broker says it for us when we are gone without a word.
+pub const OFFLINE: &str = "offline";
+
+/// The version of the published JSON; it changes when a receiver would have to.
+const VERSION: u32 = 1;
+
+/// That a label was raised or cleared on a source, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// A `UUIDv7`: a receiver drops a repeat by it.
+    pub id: Uuid,
+    /// Raised or cleared.
+    pub state: State,
+    /// When the trigger changed.
+    pub time: Timestamp,
+    /// The name of the source, as typed.
+    pub source: Arc<str>,
+    /// The region that the score stands in; `None` is the whole frame.
+    pub region: Option<Arc<str>>,
+    /// The name of the label set, as typed.
+    pub label_set: Arc<str>,
+    /// The name of the label, as typed.
+    pub label: Arc<str>,
+    /// The label's score.
+    pub score: f32,
+    /// The label's threshold.
+    pub threshold: f32,
+    /// Every label of the set with its score in that region, in the order typed.
+    pub scores: Vec<(Arc<str>, f32)>,
+    /// What the background prompts got, where the set has any.
+    pub background: Option<f32>,
+    /// The model that scored.
+    pub model: Arc<str>,
+    /// The frame that changed the trigger.
+    pub frame: FrameInfo,
+    /// The topic of the picture that goes with this alert. A cleared alert has none: the topic holds
+    /// the frame that raised the newest alert.
+    pub snapshot: Option<String>,
+}
+
+/// What an alert tells of its frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameInfo {
+    /// Where the picture came from, in words for people.
+    pub origin: String,
+    /// When the picture was captured.
+    pub captured_at: Timestamp,
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+/// Raised or cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The label is there now.
+    Raised,
+    /// The label is no longer there.
+    Cleared,
+}
+
+impl State {
+    /// The word in the alert.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Cleared => "cleared",
+        }
+    }
+
+    /// The payload of the label's `state` topic.
+    #[must_use]
+    pub fn switch(self) -> &'static str {
+        match self {
+            Self::Raised => "ON",
+            Self::Cleared => "OFF",
+        }
+    }
+}
+
+impl Alert {
+    /// The published payload: one line of JSON, its keys in this order.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json!({
+            "version": VERSION,
+            "id": self.id.to_string(),
+            "state": self.state.word(),
+            "time": instant(self.time),
+            "source": &*self.source,
+            "region": self.region.as_deref(),
+            "label_set": &*self.label_set,
+            "label": &*self.label,
+            "score": number(self.score),
+            "threshold": number(self.threshold),
+            "scores": self.every_score(),
+            "model": &*self.model,
+            "frame": {
+                "origin": self.frame.origin,
+                "captured_at": instant(self.frame.captured_at),
+                "width": self.frame.width,
+                "height": self.frame.height,
+            },
+            "snapshot": self.snapshot,
+        })
+        .to_string()
+    }
+
+    fn every_score(&self) -> Map<String, Value> {
+        let labels = self.scores.iter().map(|(label, score)| (label.to_string(), number(*score)));
+        let background = self.background.map(|score| ("background".to_owned(), number(score)));
+        labels.chain(background).collect()
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn instant(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+/// Six decimals: more is noise of the model, fewer would hide a SigLIP score of 0.0005.
+/// Rounded as `f64`, so that 0.83 is written as `0.83`. What is no number is `null`.
+fn number(score: f32) -> Value {
+    json!((f64::from(score) * 1e6).round() / 1e6)
+}
+
+/// Where everything is published: the prefix and the names as typed go in, a topic comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+impl Topics {
+    /// Topics under `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// Whether the service is connected.
+    #[must_use]
+    pub fn status(&self) -> String {
+        format!("{}/status", self.prefix)
+    }
+
+    /// How a source is doing.
+    #[must_use]
+    pub fn source_status(&self, source: &str) -> String {
+        format!("{}/{}/status", self.prefix, topic_level(source))
+    }
+
+    /// The alerts of a label on a source.
+    #[must_use]
+    pub fn alert(&self, source: &str, label_set: &str, label: &str) -> String {
+        self.label(source, label_set, label, "alert")
+    }
+
+    /// Whether a label is there now.
+    #[must_use]
+    pub fn state(&self, source: &str, label_set: &str, label: &str) -> String {
+        self.label(source, label_set, label, "state")
+    }
+
+    /// The frame that raised the newest alert of a source.
+    #[must_use]
+    pub fn snapshot(&self, source: &str) -> String {
+        format!("{}/{}/snapshot", self.prefix, topic_level(source))
+    }
+
+    fn label(&self, source: &str, label_set: &str, label: &str, what: &str) -> String {
+        let (source, label_set, label) = (topic_level(source), topic_level(label_set), topic_level(label));
+        format!("{}/{source}/{label_set}/{label}/{what}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raised() -> Alert {
+        Alert {
+            id: Uuid::from_u128(0x0193_40a2_7b1c_7000_8000_0000_0000_0001),
+            state: State::Raised,
+            time: "2026-11-23T08:15:30.125Z".parse().unwrap(),
+            source: "front-door".into(),
+            region: None,
+            label_set: "porch".into(),
+            label: "package".into(),
+            score: 0.83,
+            threshold: 0.6,
+            scores: vec![("package".into(), 0.83), ("person".into(), 0.02)],
+            background: Some(0.15),
+            model: "openai/clip-vit-base-patch16".into(),
+            frame: FrameInfo {
+                origin: "rtsp://10.0.0.21/stream2".to_owned(),
+                captured_at: "2026-11-23T08:15:29.9Z".parse().unwrap(),
+                width: 1920,
+                height: 1080,
+            },
+            snapshot: Some("stakeout/front-door/snapshot".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_raised_alert_to_the_letter() {
+        let expected = concat!(
+            r#"{"version":1,"id":"019340a2-7b1c-7000-8000-000000000001","state":"raised","#,
+            r#""time":"2026-11-23T08:15:30.125Z","source":"front-door","region":null,"#,
+            r#""label_set":"porch","label":"package","score":0.83,"threshold":0.6,"#,
+            r#""scores":{"package":0.83,"person":0.02,"background":0.15},"#,
+            r#""model":"openai/clip-vit-base-patch16","frame":{"origin":"rtsp://10.0.0.21/stream2","#,
+            r#""captured_at":"2026-11-23T08:15:29.900Z","width":1920,"height":1080},"#,
+            r#""snapshot":"stakeout/front-door/snapshot"}"#,
+        );
+        assert_eq!(raised().to_json(), expected);
+    }
+
+    #[test]
+    fn a_cleared_alert_has_the_same_shape() {
+        let cleared = Alert {
+            state: State::Cleared,
+            region: Some("step".into()),
+            background: None,
+            snapshot: None,
+            ..raised()
+        };
+        let value = serde_json::from_str::<Value>(&cleared.to_json()).unwrap();
+        assert_eq!(
+            (&value["state"], &value["region"], &value["snapshot"]),
+            (&json!("cleared"), &json!("step"), &Value::Null)
+        );
+        assert_eq!(value["scores"].to_string(), r#"{"package":0.83,"person":0.02}"#);
+        let keys =
+            |json: &str| serde_json::from_str::<Map<String, Value>>(json).unwrap().keys().cloned().collect();
+        let (cleared, raised): (Vec<_>, Vec<_>) = (keys(&cleared.to_json()), keys(&raised().to_json()));
+        assert_eq!(cleared, raised);
+    }
+
+    #[test]
+    fn numbers_and_times_are_short_and_always_look_the_same() {
+        let numbers = [0.0, 1.0, 0.1, 0.7, 0.000_5, 0.123_456_79, 0.999_999_9, f32::NAN];
+        let written = numbers.map(|score| number(score).to_string());
+        assert_eq!(written, ["0.0", "1.0", "0.1", "0.7", "0.0005", "0.123457", "1.0", "null"]);
+
+        let times = ["2026-11-23T08:15:30Z", "2026-11-23T09:15:30.9999+01:00"];
+        let written = times.map(|time| instant(time.parse().unwrap()));
+        assert_eq!(written, ["2026-11-23T08:15:30.000Z", "2026-11-23T08:15:30.999Z"]);
+    }
+
+    #[test]
+    fn the_table_of_topics() {
+        let topics = Topics::new("home/stakeout");
+        assert_eq!(topics.status(), "home/stakeout/status");
+        assert_eq!(topics.source_status("Front Door"), "home/stakeout/front_door/status");
+        assert_eq!(
+            topics.alert("front-door", "porch", "a dog"),
+            "home/stakeout/front-door/porch/a_dog/alert"
+        );
+        assert_eq!(topics.state("front-door", "porch", "+/#"), "home/stakeout/front-door/porch/_/state");
+        assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");
+        assert_eq!((State::Raised.switch(), State::Cleared.switch()), ("ON", "OFF"));
+    }
+}

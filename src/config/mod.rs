@@ -229,3 +229,17 @@ pub struct Region {
     /// Height, more than 0; `y + height` is at most 1.
     pub height: f64,
 }
+
+/// A name as one level of a topic: lower case, every run of characters other than `a-z`, `0-9` and `-` is one `_`.
+#[must_use]
+pub fn topic_level(name: &str) -> String {
+    let mut level = String::with_capacity(name.len());
+    for character in name.chars().map(|character| character.to_ascii_lowercase()) {
+        if matches!(character, 'a'..='z' | '0'..='9' | '-') {
+            level.push(character);
+        } else if !level.ends_with('_') {
+            level.push('_');
+        }
+    }
+    level
+}

@@ -1,0 +1,215 @@
+//! One session with the broker: from the first packet to the last, never beyond.
+//!
+//! It refuses to reconnect. The library would, but drops unacknowledged messages without a word when the broker has
+//! forgotten the session; so a broken session ends, and what was not acknowledged is still in the outbox.
+//!
+//! Two loops run side by side: the [`Pump`] alone polls the connection and never waits for room to send (that is a
+//! dead lock when there is none); the [`Link`] sends.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rumqttc::{
+    Outgoing,
+    v5::{
+        AsyncClient, ConnectionError, Event, EventLoop, MqttOptions,
+        mqttbytes::{
+            QoS,
+            v5::{ConnAck, Packet, PubAckReason},
+        },
+    },
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    time::timeout,
+};
+
+use crate::mqtt::INFLIGHT;
+
+/// A broker that does not acknowledge for so long is as good as gone. A picture of 1 MB passes 140 kbit/s in that time.
+const SILENCE: Duration = Duration::from_secs(60);
+/// More than the headers of any of our messages.
+const HEADERS: usize = 16;
+
+/// The sending side.
+pub struct Link {
+    client: AsyncClient,
+    waiters: Waiters,
+    room: Arc<Semaphore>,
+    broker: watch::Receiver<Option<Broker>>,
+}
+
+/// The side that owns the connection; it must run as long as the link is used.
+pub struct Pump {
+    connection: EventLoop,
+    waiters: Waiters,
+    unacknowledged: HashMap<u16, Waiter>,
+    broker: watch::Sender<Option<Broker>>,
+}
+
+/// Those who wait for an acknowledgement and whose message has no packet identifier yet, in the order sent.
+type Waiters = Arc<Mutex<VecDeque<Waiter>>>;
+
+struct Waiter {
+    reply: oneshot::Sender<PubAckReason>,
+    /// Bounds what is under way; free again when the broker has answered.
+    _room: OwnedSemaphorePermit,
+}
+
+/// What the broker said of itself.
+#[derive(Debug, Clone, Copy)]
+struct Broker {
+    max_packet: Option<u32>,
+}
+
+/// The broker's promise to answer.
+pub struct Receipt {
+    answer: Result<oneshot::Receiver<PubAckReason>, Refusal>,
+}
+
+/// The broker did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker has not acknowledged a message for {} s", SILENCE.as_secs())]
+pub struct Silence;
+
+/// Why the broker does not take a message; it is still connected and takes others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its access rules forbid it.
+    #[error("the broker does not allow us to publish there")]
+    NotAuthorized,
+    /// It would have to break its own limit.
+    #[error("{size} bytes are more than the broker takes in one packet ({limit})")]
+    TooLarge {
+        /// Of the packet.
+        size: usize,
+        /// The broker's.
+        limit: u32,
+    },
+    /// No message may go there.
+    #[error("this is no topic that can be published to")]
+    Topic,
+    /// Any other reason.
+    #[error("the broker answers {0}")]
+    Other(String),
+}
+
+/// A link that is not connected yet, and the pump that will connect it.
+pub fn open(options: MqttOptions) -> (Link, Pump) {
+    // One more than may be under way, for the goodbye: so there is always room and nobody waits inside the library.
+    let (client, connection) = AsyncClient::new(options, usize::from(INFLIGHT) + 1);
+    let waiters = Waiters::default();
+    let (told, broker) = watch::channel(None);
+    let room = Arc::new(Semaphore::new(usize::from(INFLIGHT)));
+    let link = Link { client, waiters: Arc::clone(&waiters), room, broker };
+    let pump = Pump { connection, waiters, unacknowledged: HashMap::new(), broker: told };
+    (link, pump)
+}
+
+impl Link {
+    /// Waits until the broker has taken us in.
+    pub async fn connected(&self) {
+        if self.broker.clone().wait_for(Option::is_some).await.is_err() {
+            // The pump has ended, and says why itself.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sends a message, at least once, and waits until the broker has it or has refused it.
+    pub async fn deliver(
+        &self,
+        topic: &str,
+        retain: bool,
+        payload: Vec<u8>,
+    ) -> Result<Result<(), Refusal>, Silence> {
+        self.send(topic, retain, payload).await?.answer().await
+    }
+
+    /// Sends a message; the receipt tells what became of it.
+    pub async fn send(&self, topic: &str, retain: bool, payload: Vec<u8>) -> Result<Receipt, Silence> {
+        if let Err(refusal) = self.fits(topic.len() + payload.len() + HEADERS) {
+            return Ok(Receipt { answer: Err(refusal) });
+        }
+        let room = timeout(SILENCE, Arc::clone(&self.room).acquire_owned()).await.map_err(|_| Silence)?;
+        let room = room.expect("the semaphore is never closed");
+        // No await from here on: who waits and what is sent must never get out of step.
+        let (reply, answer) = oneshot::channel();
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.push_back(Waiter { reply, _room: room });
+        if self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_err() {
+            // There is room: only a topic with a wildcard in it is left.
+            waiters.pop_back();
+            return Ok(Receipt { answer: Err(Refusal::Topic) });
+        }
+        Ok(Receipt { answer: Ok(answer) })
+    }
+
+    /// Tells the broker that we leave by intention, so that it keeps the last will to itself. The pump ends then.
+    pub async fn disconnect(&self) {
+        // Fails only if the pump has ended.
+        if self.client.try_disconnect().is_ok() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn fits(&self, size: usize) -> Result<(), Refusal> {
+        match self.broker.borrow().and_then(|broker| broker.max_packet) {
+            Some(limit) if size > limit as usize => Err(Refusal::TooLarge { size, limit }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Receipt {
+    /// Waits until the broker has the message or has refused it.
+    pub async fn answer(self) -> Result<Result<(), Refusal>, Silence> {
+        let answer = match self.answer {
+            Ok(answer) => answer,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match timeout(SILENCE, answer).await {
+            Ok(Ok(PubAckReason::Success | PubAckReason::NoMatchingSubscribers)) => Ok(Ok(())),
+            Ok(Ok(PubAckReason::NotAuthorized)) => Ok(Err(Refusal::NotAuthorized)),
+            Ok(Ok(reason)) => Ok(Err(Refusal::Other(format!("{reason:?}")))),
+            Ok(Err(_)) | Err(_) => Err(Silence),
+        }
+    }
+}
+
+impl Pump {
+    /// Connects and keeps the packets flowing, until the connection breaks or, with `Ok`, our goodbye is sent.
+    pub async fn run(mut self) -> Result<(), ConnectionError> {
+        loop {
+            match self.connection.poll().await? {
+                Event::Incoming(Packet::ConnAck(connack)) => self.connected(&connack),
+                // The library gives identifiers in the order of the requests.
+                Event::Outgoing(Outgoing::Publish(id)) => self.sent(id),
+                Event::Incoming(Packet::PubAck(ack)) => self.acknowledged(ack.pkid, ack.reason),
+                Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    fn connected(&self, connack: &ConnAck) {
+        let max_packet = connack.properties.as_ref().and_then(|properties| properties.max_packet_size);
+        self.broker.send_replace(Some(Broker { max_packet }));
+    }
+
+    fn sent(&mut self, id: u16) {
+        let waiter = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if let Some(waiter) = waiter {
+            self.unacknowledged.insert(id, waiter);
+        }
+    }
+
+    fn acknowledged(&mut self, id: u16, reason: PubAckReason) {
+        if let Some(waiter) = self.unacknowledged.remove(&id) {
+            // Whoever no longer wants to know is gone.
+            let _ = waiter.reply.send(reason);
+        }
+    }
+}
