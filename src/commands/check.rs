@@ -13,7 +13,7 @@ use crate::config::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     pub config: PathBuf,
     /// Look at the files only, not at the model and the broker
     #[arg(long)]

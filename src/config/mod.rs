@@ -21,7 +21,7 @@ mod sources;
 mod syntax;
 mod value;
 
-use std::{path::PathBuf, time::Duration};
+use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use self::load::Surroundings;
 pub use self::{
@@ -53,6 +53,14 @@ pub struct Config {
     pub sources: Vec<Source>,
 }
 
+impl Config {
+    /// Every label set on every source that watches it.
+    pub fn watches(&self) -> impl Iterator<Item = (&Source, &LabelSet)> {
+        let watched = |name: &String| self.label_sets.iter().find(|label_set| label_set.name == *name);
+        self.sources.iter().flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
+    }
+}
+
 /// Which model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {
@@ -62,6 +70,18 @@ pub enum ModelRef {
     Folder(PathBuf),
     /// A name on the hub, looked up in the standard hub cache.
     Hub(String),
+}
+
+impl ModelRef {
+    /// How alerts name the model.
+    #[must_use]
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Bundled => "bundled".into(),
+            Self::Folder(folder) => folder.to_string_lossy(),
+            Self::Hub(id) => id.into(),
+        }
+    }
 }
 
 /// Where the model runs.

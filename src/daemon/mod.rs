@@ -21,8 +21,8 @@ use crate::{
     alert::{
         State, Topics,
         board::Board,
-        outbox::{Entry, Outbox},
-        publisher,
+        outbox::{self, Entry, Outbox},
+        publisher::{Farewell, Publisher},
     },
     classify::{self, Classifier, Scored},
     config::Config,
@@ -31,6 +31,8 @@ use crate::{
 
 /// How long everything under way may take to reach the disk and the broker after the word to stop.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How much of it the publisher may use.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long the judge waits before it tries again to keep an alert.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -54,7 +56,7 @@ async fn watch_until_told(config: &Config) -> anyhow::Result<()> {
     tracing::info!(
         sources = config.sources.len(),
         label_sets = config.label_sets.len(),
-        model = config.model_name(),
+        model = &*config.model.name(),
         "watching"
     );
 
@@ -80,7 +82,7 @@ struct House {
     /// Closes when the judge ends. It ends when the model does, so this speaks for both.
     judge_ended: oneshot::Receiver<()>,
     stop_publisher: CancellationToken,
-    publisher: JoinHandle<publisher::Counts>,
+    publisher: JoinHandle<Result<Farewell, outbox::Error>>,
 }
 
 /// A source on its thread.
@@ -99,14 +101,13 @@ impl House {
         let board = board(config, &topics);
 
         let stop_publisher = CancellationToken::new();
-        let publisher =
-            publisher::run(config.mqtt.clone(), Arc::clone(&outbox), board.subscribe(), stop_publisher.clone());
-        let publisher = tokio::spawn(publisher);
+        let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?;
+        let publisher = tokio::spawn(publisher.run(stop_publisher.clone(), GRACE));
 
         let under_way = config.sources.len() * source::SLOTS;
         let (scored, to_judge) = mpsc::channel(under_way.max(1));
         let (frames, to_model) = mpsc::channel(under_way.max(1));
-        let judge = Judge::new(config, config.model_name());
+        let judge = Judge::new(config, &config.model.name());
         let judge_ended = spawn_judge(judge, topics.clone(), outbox, board.clone(), to_judge)?;
         let model = classify::spawn(classifier, to_model, scored)?;
 
@@ -136,8 +137,8 @@ impl House {
         self.model.join().map_err(|_| anyhow!("the model panicked"))?;
 
         self.stop_publisher.cancel();
-        let counts = self.publisher.await.context("the publisher panicked")?;
-        tracing::info!("{counts}");
+        let farewell = self.publisher.await.context("the publisher panicked")??;
+        tracing::info!(waiting = farewell.waiting, said_offline = farewell.said, "stopped");
         Ok(())
     }
 }

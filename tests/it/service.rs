@@ -1,0 +1,223 @@
+//! The whole way, black box: the built binary, a real broker, real files, the bundled model.
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+
+use crate::common::{
+    broker::{Broker, Message, Subscriber, free_port},
+    service::{Home, Service, sample, signal_process},
+    stakeout,
+};
+
+const ALERT: &str = "home/inbox/objects/red_car/alert";
+
+fn is(topic: &'static str, text: &'static str) -> impl Fn(&Message) -> bool {
+    move |message| message.topic == topic && message.text() == text
+}
+
+fn topic(topic: &'static str) -> impl Fn(&Message) -> bool {
+    move |message| message.topic == topic
+}
+
+fn online(subscriber: &Subscriber) -> Vec<Message> {
+    subscriber.until("the source to be online", is("home/inbox/status", "online"))
+}
+
+#[test]
+fn a_picture_that_is_dropped_into_a_folder_raises_an_alert_and_the_next_clears_it() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "");
+    let mut service = Service::start(&home);
+
+    let start = online(&subscriber).iter().map(Message::line).collect::<Vec<_>>();
+    assert_eq!(start[0], "r home/status online", "{start:#?}");
+    assert!(start.contains(&"r home/inbox/objects/blue_umbrella/state OFF".to_owned()), "{start:#?}");
+
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let messages = subscriber.until("the state", is("home/inbox/objects/red_car/state", "ON"));
+    let alert = messages.iter().find(|message| message.topic == ALERT).expect("an alert before its state");
+    assert_eq!((alert.qos, alert.retain), (1, false));
+    let [first, ..] = &messages[..] else { panic!("no messages") };
+    assert_eq!((&*first.topic, first.retain), ("home/inbox/snapshot", true), "the snapshot comes first");
+    let snapshot = stakeout::picture::decode(&first.payload, 1_000_000).expect("the snapshot is a picture");
+    let original = stakeout::picture::decode(&fs::read(sample("red-car.jpg")).unwrap(), 1_000_000).unwrap();
+    assert_eq!((snapshot.width, snapshot.height), (original.width, original.height));
+
+    let json: Value = serde_json::from_slice(&alert.payload).unwrap();
+    let path = home.path("inbox/1.jpg").display().to_string();
+    for (key, expected) in [
+        ("version", Value::from(1)),
+        ("state", "raised".into()),
+        ("source", "Inbox".into()),
+        ("region", Value::Null),
+        ("label_set", "objects".into()),
+        ("label", "red car".into()),
+        ("model", "bundled".into()),
+        ("snapshot", "home/inbox/snapshot".into()),
+    ] {
+        assert_eq!(json[key], expected, "{key} in {json}");
+    }
+    assert_eq!(json["frame"]["origin"], Value::from(path));
+    assert!(json["score"].as_f64().unwrap() >= json["threshold"].as_f64().unwrap(), "{json}");
+    let scores = json["scores"].as_object().unwrap();
+    assert_eq!(scores.keys().collect::<Vec<_>>(), ["red car", "green tree", "Blue Umbrella", "background"]);
+    let sum = scores.values().map(|score| score.as_f64().unwrap()).sum::<f64>();
+    assert!((sum - 1.0).abs() < 1e-4, "softmax over the set and its background: {sum}");
+
+    home.drop_picture("empty-wall.jpg", "2.jpg");
+    let messages = subscriber.until("the state", is("home/inbox/objects/red_car/state", "OFF"));
+    let cleared = messages.iter().find(|message| message.topic == ALERT).expect("it is cleared");
+    let cleared: Value = serde_json::from_slice(&cleared.payload).unwrap();
+    assert_eq!((&cleared["state"], &cleared["snapshot"]), (&Value::from("cleared"), &Value::Null));
+    assert_ne!(cleared["id"], json["id"]);
+
+    service.signal("-TERM");
+    let end = subscriber.until("the last word", is("home/status", "offline"));
+    assert!(end.iter().any(is("home/inbox/status", "offline")), "{end:#?}");
+    assert!(service.wait().0.success());
+}
+
+#[test]
+fn alerts_of_an_outage_arrive_after_it_in_order() {
+    let port = free_port();
+    let home = Home::new(port, "");
+    let service = Service::start(&home);
+    service.wait_for_words("watching");
+    for (number, picture) in ["red-car.jpg", "empty-wall.jpg", "green-tree.jpg"].into_iter().enumerate() {
+        home.drop_picture(picture, &format!("{number}.jpg"));
+        service.wait_for_words(&format!("{number}.jpg"));
+    }
+
+    let broker = Broker::start_on(port);
+    let subscriber = Subscriber::start(&broker);
+    let messages = subscriber.until("the last state", is("home/inbox/objects/green_tree/state", "ON"));
+    let alerts = messages.iter().filter(|message| message.topic.ends_with("/alert"));
+    let told = alerts.map(|alert| serde_json::from_slice::<Value>(&alert.payload).unwrap());
+    let told = told.map(|json| format!("{} {}", json["label"], json["state"])).collect::<Vec<_>>();
+    assert_eq!(told, ["\"red car\" \"raised\"", "\"red car\" \"cleared\"", "\"green tree\" \"raised\""]);
+}
+
+#[test]
+fn what_waits_in_the_outbox_survives_a_kill() {
+    let port = free_port();
+    let home = Home::new(port, "");
+    let mut service = Service::start(&home);
+    service.wait_for_words("watching");
+    home.drop_picture("red-car.jpg", "1.jpg");
+    service.wait_for_words("raised");
+    service.signal("-KILL");
+    service.wait();
+
+    let broker = Broker::start_on(port);
+    let subscriber = Subscriber::start(&broker);
+    let _again = Service::start(&home);
+    let messages = subscriber.until("the alert", topic(ALERT));
+    assert!(messages.iter().any(topic("home/inbox/snapshot")));
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_cause_and_stops_nothing() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "max_pixels: 400000\n");
+    let mut service = Service::start(&home);
+    online(&subscriber);
+
+    let whole = fs::read(sample("green-tree.jpg")).unwrap();
+    let broken: [(&str, &[u8]); 3] =
+        [("empty.jpg", b""), ("words.jpg", b"no picture at all"), ("half.jpg", &whole[..whole.len() / 2])];
+    for (name, bytes) in broken {
+        fs::write(home.path("inbox").join(name), bytes).unwrap();
+    }
+    home.drop_picture("red-car.jpg", "good.jpg");
+    subscriber.until("the alert of the good one", topic(ALERT));
+    for (name, _) in broken {
+        service.wait_for_words(name);
+    }
+    service.signal("-INT");
+    assert!(service.wait().0.success());
+}
+
+#[test]
+fn the_last_will_speaks_for_a_service_that_was_killed() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "");
+    let service = Service::start(&home);
+    online(&subscriber);
+    service.signal("-KILL");
+    subscriber.until("the last will", is("home/status", "offline"));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_a_deadline_ends_it_anyway() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "");
+    let start = || {
+        let service = Service::start(&home);
+        online(&subscriber);
+        service
+    };
+
+    let mut impatient = start();
+    signal_process(broker.process(), "-STOP");
+    // Something for the broker to acknowledge, which it does not.
+    home.drop_picture("red-car.jpg", "1.jpg");
+    impatient.wait_for_words("raised");
+    impatient.signal("-TERM");
+    impatient.wait_for_words("stopping");
+    impatient.signal("-TERM");
+    let (status, took) = impatient.wait();
+    assert_eq!(status.code(), Some(1), "work was left: {}", impatient.said());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    signal_process(broker.process(), "-CONT");
+
+    let mut patient = start();
+    subscriber.until("what the first one left", topic(ALERT));
+    signal_process(broker.process(), "-STOP");
+    home.drop_picture("empty-wall.jpg", "2.jpg");
+    home.drop_picture("red-car.jpg", "3.jpg");
+    patient.wait_for_words("3.jpg");
+    patient.signal("-TERM");
+    let (_, took) = patient.wait();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    signal_process(broker.process(), "-CONT");
+}
+
+/// One message that names the thing and the remedy, and the exit code that systemd acts on.
+#[test]
+fn what_hinders_the_start_is_said_once_with_its_remedy() {
+    let nothing = tempfile::tempdir().unwrap();
+    let nothing = nothing.path().to_str().unwrap();
+    let text = format!("{nothing}/libonnxruntime.so");
+    fs::write(&text, "no library").unwrap();
+    let cases: [(&str, &[(&str, &str)], i32, &[&str]); 4] = [
+        ("", &[("ORT_DYLIB_PATH", "/missing/libonnxruntime.so")], 1, &["ONNX Runtime", "/missing/libonnxruntime.so"]),
+        ("", &[("ORT_DYLIB_PATH", &text)], 1, &["ONNX Runtime", &text]),
+        ("model: ./nowhere\n", &[], 1, &["nowhere"]),
+        ("treshold: 1\n", &[], 78, &["treshold", "stakeout.yaml:3:1"]),
+    ];
+    for (extra, environment, code, words) in cases {
+        let home = Home::new(1, extra);
+        let mut service = Service::with(&home, environment);
+        let (status, _) = service.wait();
+        let said = service.said();
+        assert_eq!(status.code(), Some(code), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word:?} is missing in {said}");
+        }
+        assert_eq!(said.matches("error").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_64_and_help_goes_to_standard_output() {
+    let wrong = stakeout().args(["run", "--nonsense"]).output().unwrap();
+    assert_eq!((wrong.status.code(), wrong.stdout.is_empty()), (Some(64), true));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("--nonsense"));
+    let help = stakeout().arg("--help").output().unwrap();
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("classify"));
+}
