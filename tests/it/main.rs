@@ -2,3 +2,5 @@
 
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
+
+mod delivery;

@@ -1,5 +1,8 @@
 //! What the tests share: where the reference data lies, and where the built binary is.
 
+pub mod broker;
+pub mod proxy;
+
 use std::path::{Path, PathBuf};
 
 /// The reference data; `None` (said aloud) on a machine that has none. In CI its absence is a failure.

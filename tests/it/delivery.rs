@@ -1,0 +1,426 @@
+//! Delivery: the outbox, the board and the publisher with a real broker that comes, goes, refuses and forgets.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex, atomic::Ordering},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use stakeout::{
+    alert::{
+        Topics,
+        board::Board,
+        outbox::{Entry, Outbox, Snapshot},
+        publisher::{Counts, Farewell, Publisher},
+    },
+    config::Mqtt,
+};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::{
+    broker::{Broker, Message, Subscriber, free_port, login, mqtt, set_password, wait_until},
+    proxy::Proxy,
+};
+
+const ALERT: &str = "stakeout/door/porch/package/alert";
+const STATE: &str = "stakeout/door/porch/package/state";
+const SNAPSHOT: &str = "stakeout/door/snapshot";
+const STATUS: &str = "stakeout/status";
+
+#[test]
+fn a_picture_goes_before_its_alert_and_retained_is_what_must_be() {
+    let (broker, house) = (Broker::start(), House::new());
+    let subscriber = Subscriber::start(&broker);
+    house.board.set(STATE, "OFF");
+    let publisher = house.publish(&broker.mqtt());
+    let seen = subscriber.until("the board", |message| message.topic == STATE);
+    assert_eq!(lines(&seen), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+
+    let jpeg = vec![0xff; 2_000_000];
+    house.append(1, Some(jpeg.clone()));
+    house.board.set(STATE, "ON");
+    let seen = subscriber.until("the state", |message| message.topic == STATE);
+    let expected =
+        [(SNAPSHOT, true, jpeg), (ALERT, false, b"{\"id\":1}".to_vec()), (STATE, true, b"ON".to_vec())];
+    assert_eq!(
+        seen,
+        expected.map(|(topic, retain, payload)| Message { topic: topic.to_owned(), payload, qos: 1, retain })
+    );
+    wait_until("the outbox is empty", || house.outbox.waiting() == 0);
+    assert_eq!(publisher.counts.published.load(Ordering::Relaxed), 1);
+
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    assert_eq!(lines(&subscriber.rest(Duration::from_millis(500))), ["r stakeout/status offline"]);
+}
+
+#[test]
+fn the_last_will_speaks_for_a_process_that_is_gone() {
+    let (broker, house) = (Broker::start(), House::new());
+    let subscriber = Subscriber::start(&broker);
+    let publisher = house.publish(&broker.mqtt());
+    assert_eq!(subscriber.next().line(), "r stakeout/status online");
+    publisher.kill();
+    assert_eq!(subscriber.next().line(), "r stakeout/status offline");
+    drop(subscriber);
+    assert_eq!(Subscriber::start(&broker).next().line(), "r stakeout/status offline", "it is retained");
+}
+
+#[test]
+fn what_was_raised_while_the_broker_was_away_arrives_in_order() {
+    let (house, port) = (House::new(), free_port());
+    let publisher = house.publish(&mqtt(port));
+    (1..=5).for_each(|number| house.append(number, Some(vec![number as u8; 1000])));
+    house.board.set(STATE, "ON");
+    house.board.set(STATE, "OFF");
+    wait_until("it is said that the broker is away", || publisher.log().contains("not connected"));
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(
+        publisher.log().matches("not connected").count(),
+        1,
+        "once a minute is enough: {}",
+        publisher.log()
+    );
+    assert_eq!(house.outbox.waiting(), 5);
+
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let _wire = Proxy::start(port, broker.port);
+    let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":5}");
+    assert_eq!(lines(&seen[..2]), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+    let topics = seen[2..].iter().map(|message| message.topic.as_str()).collect::<Vec<_>>();
+    assert_eq!(topics, [SNAPSHOT, ALERT].repeat(5));
+    assert_eq!(alerts(&seen), [1, 2, 3, 4, 5]);
+    let log = publisher.log();
+    assert!(log.contains("the broker is back") && log.contains("away_s="), "{log}");
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+#[test]
+fn nothing_is_lost_when_the_broker_dies_and_forgets_everything() {
+    let (mut broker, house) = (Broker::start(), House::new());
+    let wire = Proxy::start(0, broker.port);
+    let before = Subscriber::start(&broker);
+    house.board.set(STATE, "ON");
+    let publisher = house.publish(&mqtt(wire.port));
+    (1..=40).for_each(|number| house.append(number, None));
+    let mut seen = before.until("some alerts", |message| message.text() == "{\"id\":10}");
+    wire.set_open(false);
+    broker.kill();
+    seen.extend(before.rest(Duration::from_millis(100)));
+    (41..=50).for_each(|number| house.append(number, None));
+    house.board.set(STATE, "OFF");
+
+    broker.restart();
+    let after = Subscriber::start(&broker);
+    wire.set_open(true);
+    let seen_after = after.until("the last alert", |message| message.text() == "{\"id\":50}");
+    assert_eq!(lines(&seen_after[..2]), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+
+    let mut numbers = alerts(&seen);
+    numbers.extend(alerts(&seen_after));
+    let repeats = publisher.counts.repeated.load(Ordering::Relaxed);
+    assert!(repeats <= 1, "only what was under way is sent again, not {repeats}");
+    numbers.dedup();
+    assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+#[test]
+fn an_alert_whose_acknowledgement_is_lost_comes_again_with_the_same_id() {
+    let (broker, house) = (Broker::start(), House::new());
+    let wire = Proxy::start(0, broker.port);
+    let subscriber = Subscriber::start(&broker);
+    // Of `online` it passes, of the first alert it does not.
+    wire.lose_acknowledgement_after(1);
+    (1..=2).for_each(|number| house.append(number, None));
+    let publisher = house.publish(&mqtt(wire.port));
+    let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":2}");
+    assert_eq!(alerts(&seen), [1, 1, 2]);
+    assert_eq!(publisher.counts.repeated.load(Ordering::Relaxed), 1);
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    assert_eq!(publisher_status(&broker), "offline");
+}
+
+#[test]
+fn alerts_outlive_the_process_that_raised_them() {
+    let (broker, mut house) = (Broker::start(), House::new());
+    let nobody = free_port();
+    let publisher = house.publish(&mqtt(nobody));
+    (1..=3).for_each(|number| house.append(number, None));
+    wait_until("it is said that the broker is away", || publisher.log().contains("not connected"));
+    let told = Instant::now();
+    assert_eq!(publisher.finish(), Farewell { waiting: 3, said: false });
+    assert!(
+        told.elapsed() < Duration::from_secs(2),
+        "a broker that is away is not waited for: {:?}",
+        told.elapsed()
+    );
+
+    house.restart();
+    let subscriber = Subscriber::start(&broker);
+    let publisher = house.publish(&broker.mqtt());
+    let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":3}");
+    assert_eq!(alerts(&seen), [1, 2, 3]);
+    publisher.finish();
+}
+
+#[test]
+fn whoever_stops_publishes_what_is_left_first() {
+    let (broker, house) = (Broker::start(), House::new());
+    let subscriber = Subscriber::start(&broker);
+    let publisher = house.publish(&broker.mqtt());
+    subscriber.until("online", |message| message.topic == STATUS);
+    (1..=50).for_each(|number| house.append(number, Some(vec![0; 10_000])));
+    house.board.set(STATE, "OFF");
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    let seen = subscriber.until("offline", |message| message.text() == "offline");
+    assert_eq!(alerts(&seen), (1..=50).collect::<Vec<_>>());
+    assert!(lines(&seen).contains(&format!("r {STATE} OFF")));
+}
+
+#[test]
+fn a_broker_that_never_answers_does_not_hold_up_the_end() {
+    let (house, silent) = (House::new(), TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let publisher = house.publish(&mqtt(silent.local_addr().unwrap().port()));
+    house.append(1, None);
+    let (_connection, _) = silent.accept().unwrap();
+    let told = Instant::now();
+    assert_eq!(publisher.finish(), Farewell { waiting: 1, said: false });
+    assert!(told.elapsed() < GRACE + Duration::from_secs(1), "{:?}", told.elapsed());
+}
+
+#[test]
+fn a_wrong_password_is_named_and_what_waits_is_sent_once_it_is_right() {
+    let broker = Broker::prepared("password_file {folder}/passwords", |folder| {
+        set_password(&folder.join("passwords"), "stakeout", "right");
+        set_password(&folder.join("passwords"), "viewer", "viewer");
+    });
+    let house = House::new();
+    let publisher = house.publish(&login(broker.mqtt(), "stakeout", "hush-hush"));
+    house.append(1, None);
+    wait_until("the password is complained about", || publisher.log().contains("ERROR"));
+    let log = publisher.log();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port);
+    for part in [&url, "does not accept the user `stakeout`", "check mqtt.username and mqtt.password"] {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+    assert!(!log.contains("hush-hush"), "{log}");
+
+    let subscriber = Subscriber::with(&broker, &["-u", "viewer", "-P", "viewer"]);
+    set_password(&broker.folder().join("passwords"), "stakeout", "hush-hush");
+    broker.reload();
+    let seen = subscriber.until("the alert", |message| message.topic == ALERT);
+    assert_eq!(alerts(&seen), [1]);
+    publisher.finish();
+}
+
+#[test]
+fn an_alert_that_the_broker_forbids_waits_and_is_named() {
+    let rules = |folder: &Path, rules: &str| {
+        fs::write(folder.join("rules"), format!("topic read #\n{rules}\n")).unwrap()
+    };
+    let broker = Broker::prepared("allow_anonymous true\nacl_file {folder}/rules", |folder| {
+        rules(folder, "topic write stakeout/status\ntopic write stakeout/+/+/+/state");
+    });
+    let house = House::new();
+    let subscriber = Subscriber::start(&broker);
+    let publisher = house.publish(&broker.mqtt());
+    house.append(1, Some(vec![0; 10]));
+    wait_until("the refusal is named", || publisher.log().contains("the broker refuses an alert"));
+    let log = publisher.log();
+    assert!(log.contains(ALERT) && log.contains("does not allow us to publish there"), "{log}");
+    assert!(log.contains("the snapshot was left out"), "{log}");
+    house.board.set(STATE, "ON");
+    let seen = subscriber.until("the state goes on", |message| message.topic == STATE);
+    assert_eq!(alerts(&seen), [0; 0]);
+    assert_eq!(house.outbox.waiting(), 1);
+
+    rules(broker.folder(), "topic write stakeout/#");
+    broker.reload();
+    let seen = subscriber.until("the alert", |message| message.topic == ALERT);
+    assert_eq!(alerts(&seen), [1]);
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+#[test]
+fn a_picture_that_is_too_large_for_the_broker_is_left_out_and_its_alert_is_not() {
+    // One says so when we connect; the other hangs up.
+    for limit in ["max_packet_size 20000", "message_size_limit 20000"] {
+        let broker = Broker::with(&format!("allow_anonymous true\n{limit}"));
+        let (house, subscriber) = (House::new(), Subscriber::start(&broker));
+        let publisher = house.publish(&broker.mqtt());
+        house.append(1, Some(vec![0; 30_000]));
+        house.append(2, Some(vec![0; 10_000]));
+        let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":2}");
+        assert_eq!(alerts(&seen), [1, 2], "{limit}");
+        assert_eq!(seen.iter().filter(|message| message.topic == SNAPSHOT).count(), 1, "{limit}");
+        assert_eq!(publisher.counts.snapshots_skipped.load(Ordering::Relaxed), 1, "{limit}");
+        assert!(publisher.log().contains("the snapshot was left out"), "{limit}: {}", publisher.log());
+        publisher.finish();
+    }
+}
+
+/// The system's certificates are a matter of the whole process, so this test runs itself again in one of its own.
+#[test]
+fn mqtts_trusts_whom_the_system_trusts() {
+    const PORT: &str = "STAKEOUT_TEST_TLS_PORT";
+    if let Ok(port) = std::env::var(PORT) {
+        let house = House::new();
+        let publisher = house.publish(&Mqtt { tls: true, ..mqtt(port.parse().unwrap()) });
+        house.append(1, None);
+        wait_until("it is delivered or explained", || {
+            house.outbox.waiting() == 0 || publisher.log().contains("nobody this system trusts has signed")
+        });
+        println!("waiting: {}", house.outbox.waiting());
+        publisher.finish();
+        return;
+    }
+    let settings = "allow_anonymous true\ncertfile {folder}/server.pem\nkeyfile {folder}/server.key";
+    let broker = Broker::prepared(settings, certificates);
+    for (roots, expected) in [("ca.pem", "waiting: 0"), ("other.pem", "waiting: 1")] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "delivery::mqtts_trusts_whom_the_system_trusts", "--nocapture"])
+            .env(PORT, broker.port.to_string())
+            .env("SSL_CERT_FILE", broker.folder().join(roots))
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains(expected), "{roots}: {said}");
+    }
+}
+
+/// A CA, a server's certificate that it signed, and another CA.
+fn certificates(folder: &Path) {
+    let script = "
+        ca='-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
+        openssl req $ca -subj /CN=ca -keyout ca.key -out ca.pem
+        openssl req $ca -subj /CN=other -keyout other.key -out other.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=broker -keyout server.key -out server.csr
+        printf 'subjectAltName=IP:127.0.0.1' > san
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.pem";
+    let output = Command::new("sh").args(["-ec", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "the tests need openssl: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the daemon has: an outbox and a board.
+struct House {
+    folder: TempDir,
+    outbox: Arc<Outbox>,
+    board: Board,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Arc::new(Outbox::open(folder.path()).unwrap());
+        Self { folder, outbox, board: Board::new() }
+    }
+
+    /// As another process would find it.
+    fn restart(&mut self) {
+        let elsewhere = Arc::new(Outbox::open(tempfile::tempdir().unwrap().path()).unwrap());
+        let outbox = std::mem::replace(&mut self.outbox, elsewhere);
+        assert_eq!(Arc::strong_count(&outbox), 1, "the publisher has let go of it");
+        drop(outbox);
+        self.outbox = Arc::new(Outbox::open(self.folder.path()).unwrap());
+        self.board = Board::new();
+    }
+
+    fn append(&self, number: u32, jpeg: Option<Vec<u8>>) {
+        let entry = Entry {
+            id: number.to_string(),
+            topic: Topics::new("stakeout").alert("door", "porch", "package"),
+            payload: format!("{{\"id\":{number}}}"),
+            snapshot: jpeg.map(|jpeg| Snapshot { topic: SNAPSHOT.to_owned(), jpeg }),
+        };
+        self.outbox.append(&entry).unwrap();
+    }
+
+    fn publish(&self, broker: &Mqtt) -> Publishing {
+        let publisher = Publisher::new(broker, Arc::clone(&self.outbox), &self.board).unwrap();
+        let (counts, stop, log) = (publisher.counts(), CancellationToken::new(), Log::default());
+        let (kill, killed) = oneshot::channel::<()>();
+        let (told, written) = (stop.clone(), log.clone());
+        let thread = thread::spawn(move || {
+            let subscriber =
+                tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+            let _log = tracing::subscriber::set_default(subscriber);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    farewell = publisher.run(told, GRACE) => Some(farewell.unwrap()),
+                    _ = killed => None,
+                }
+            })
+        });
+        Publishing { thread, stop, kill, counts, log }
+    }
+}
+
+/// A publisher on its own thread.
+struct Publishing {
+    thread: JoinHandle<Option<Farewell>>,
+    stop: CancellationToken,
+    kill: oneshot::Sender<()>,
+    counts: Arc<Counts>,
+    log: Log,
+}
+
+impl Publishing {
+    fn log(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn finish(self) -> Farewell {
+        self.stop.cancel();
+        wait_until("the publisher ends", || self.thread.is_finished());
+        self.thread.join().unwrap().expect("nobody killed it")
+    }
+
+    /// As if the process were gone: the connection closes without a word.
+    fn kill(self) {
+        self.kill.send(()).unwrap();
+        wait_until("the publisher is gone", || self.thread.is_finished());
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lines(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(Message::line).collect()
+}
+
+/// The numbers of the alerts, in the order in which they came.
+fn alerts(messages: &[Message]) -> Vec<u32> {
+    let number = |message: &Message| {
+        assert!(!message.retain && message.qos == 1, "{message:?}");
+        message.text().trim_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap()
+    };
+    messages.iter().filter(|message| message.topic == ALERT).map(number).collect()
+}
+
+fn publisher_status(broker: &Broker) -> String {
+    let seen = Subscriber::start(broker).until("the retained status", |message| message.topic == STATUS);
+    seen.last().unwrap().text().to_owned()
+}
