@@ -4,3 +4,5 @@
 mod common;
 
 mod delivery;
+mod layers;
+mod service;
