@@ -2,6 +2,8 @@
 //!
 //! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
 
+pub mod preprocess;
+
 use std::sync::Arc;
 
 use crate::frame::Frame;

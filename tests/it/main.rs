@@ -6,3 +6,4 @@ mod common;
 mod delivery;
 mod layers;
 mod service;
+mod parity;

@@ -1,0 +1,177 @@
+//! Pictures into the numbers that a model was trained on: resized, cropped, normalised, channel by channel.
+//!
+//! Pure, and equal to the reference to the last bit: the torchvision backend of Hugging Face's image processors. It
+//! refuses settings that it cannot follow exactly, and names them.
+
+mod resize;
+mod settings;
+
+use std::borrow::Cow;
+
+pub use resize::Backend;
+pub use settings::SettingError;
+
+use self::{resize::Filter, settings::Settings};
+use crate::picture::Picture;
+
+/// What a model's `preprocessor_config.json` asks for.
+#[derive(Debug, Clone)]
+pub struct Preprocessor {
+    resize: Option<Resize>,
+    filter: Filter,
+    crop: Option<(u32, u32)>,
+    /// Whether the one transparent colour of a picture becomes white.
+    convert_rgb: bool,
+    backend: Backend,
+    /// The value of every byte, for each channel.
+    table: [[f32; 256]; 3],
+    width: u32,
+    height: u32,
+}
+
+/// How large a picture becomes before it is cropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resize {
+    /// The shorter edge gets this length, the longer one keeps the proportion.
+    ShortestEdge(u32),
+    /// Exactly this width and height.
+    Exact(u32, u32),
+}
+
+impl Preprocessor {
+    /// Reads the text of a `preprocessor_config.json`, old forms and new.
+    ///
+    /// # Errors
+    /// Names the key that is missing, malformed or asks for something that is not supported.
+    pub fn from_json(text: &[u8], backend: Backend) -> Result<Self, SettingError> {
+        let settings = Settings::from_json(text)?;
+        let (width, height) = settings.output()?;
+        Ok(Self {
+            resize: settings.resize,
+            filter: settings.filter,
+            crop: settings.crop,
+            convert_rgb: settings.convert_rgb,
+            backend,
+            table: settings.table(backend),
+            width,
+            height,
+        })
+    }
+
+    /// Width and height of every result, in pixels.
+    #[must_use]
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// How many numbers one picture becomes: `3 * height * width`.
+    #[must_use]
+    pub fn tensor_len(&self) -> usize {
+        3 * self.width as usize * self.height as usize
+    }
+
+    /// Appends the picture's numbers to `tensor`: red, green, blue plane, each row by row.
+    pub fn append(&self, picture: &Picture, tensor: &mut Vec<f32>) {
+        let bytes = self.bytes(picture);
+        for (channel, table) in self.table.iter().enumerate() {
+            tensor.extend(bytes.as_chunks::<3>().0.iter().map(|pixel| table[usize::from(pixel[channel])]));
+        }
+    }
+
+    /// The picture resized and cropped, still as 8-bit RGB, row by row: `width * height * 3` bytes.
+    #[must_use]
+    pub fn bytes(&self, picture: &Picture) -> Vec<u8> {
+        let rgb = self.without_transparent_colour(picture);
+        let (in_width, in_height) = (picture.width, picture.height);
+        let (width, height) = self.resized(in_width, in_height);
+        let columns = Window::centred(width, self.crop.map(|crop| crop.0), self.backend);
+        let rows = Window::centred(height, self.crop.map(|crop| crop.1), self.backend);
+        let part = resize::resize(
+            &rgb,
+            (in_width, in_height),
+            (width, height),
+            (columns.kept(), rows.kept()),
+            self.filter,
+            self.backend,
+        );
+        padded(part, columns, rows)
+    }
+
+    fn without_transparent_colour<'a>(&self, picture: &'a Picture) -> Cow<'a, [u8]> {
+        match picture.transparent.filter(|_| self.convert_rgb) {
+            None => Cow::Borrowed(&picture.rgb),
+            Some(colour) => {
+                let white = |pixel: &[u8; 3]| if *pixel == colour { [255; 3] } else { *pixel };
+                Cow::Owned(picture.rgb.as_chunks::<3>().0.iter().flat_map(white).collect())
+            }
+        }
+    }
+
+    /// Width and height before the crop.
+    fn resized(&self, width: u32, height: u32) -> (u32, u32) {
+        // `int(short * long / long_in)`: an exact product, then float64, then cut off; never less than one pixel.
+        let long_edge = |short: u32, long_in: u32, short_in: u32| {
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let long = ((u64::from(short) * u64::from(long_in)) as f64 / f64::from(short_in)) as u32;
+            long.max(1)
+        };
+        match self.resize {
+            None => (width, height),
+            Some(Resize::Exact(width, height)) => (width, height),
+            Some(Resize::ShortestEdge(short)) if width <= height => (short, long_edge(short, height, width)),
+            Some(Resize::ShortestEdge(short)) => (long_edge(short, width, height), short),
+        }
+    }
+}
+
+/// Which part of a resized edge goes into the result, and what stands before and after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    /// The first pixel that is kept.
+    start: u32,
+    /// How many are kept.
+    len: u32,
+    /// Zeros before them.
+    before: u32,
+    /// Zeros after them.
+    after: u32,
+}
+
+impl Window {
+    fn centred(edge: u32, crop: Option<u32>, backend: Backend) -> Self {
+        match crop {
+            None => Self { start: 0, len: edge, before: 0, after: 0 },
+            Some(crop) if crop <= edge => Self { start: (edge - crop) / 2, len: crop, before: 0, after: 0 },
+            Some(crop) => {
+                let missing = crop - edge;
+                let before = match backend {
+                    Backend::Torchvision => missing / 2,
+                    Backend::Pil => missing.div_ceil(2),
+                };
+                Self { start: 0, len: edge, before, after: missing - before }
+            }
+        }
+    }
+
+    fn kept(self) -> std::ops::Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
+}
+
+/// Black around a picture that is smaller than the crop.
+fn padded(part: Vec<u8>, columns: Window, rows: Window) -> Vec<u8> {
+    if columns.before + columns.after + rows.before + rows.after == 0 {
+        return part;
+    }
+    let width = (columns.before + columns.len + columns.after) as usize * 3;
+    let height = (rows.before + rows.len + rows.after) as usize;
+    let mut whole = vec![0; width * height];
+    for (row, pixels) in part.chunks_exact(columns.len as usize * 3).enumerate() {
+        let start = (rows.before as usize + row) * width + columns.before as usize * 3;
+        whole[start..start + pixels.len()].copy_from_slice(pixels);
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests;

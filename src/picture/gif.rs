@@ -1,0 +1,62 @@
+//! The first frame of a GIF, by its palette: the reference keeps the colour behind the transparent index.
+
+use std::{io::Cursor, num::NonZeroU64};
+
+use gif::{ColorOutput, DecodeOptions, DecodingError, Frame, MemoryLimit};
+
+use super::{Picture, PictureError, check_size};
+
+const FORMAT: &str = "GIF";
+
+pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    // One byte a pixel.
+    options.set_memory_limit(NonZeroU64::new(max_pixels).map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));
+    let mut decoder = options.read_info(Cursor::new(bytes)).map_err(broken)?;
+    let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
+    let global = decoder.global_palette().map(<[u8]>::to_vec);
+
+    let frame = decoder.next_frame_info().map_err(broken)?.ok_or(PictureError::Truncated { format: FORMAT })?;
+    let right = u32::from(frame.left) + u32::from(frame.width);
+    let bottom = u32::from(frame.top) + u32::from(frame.height);
+    // A frame that stands out makes the picture larger, as the reference does it.
+    let (width, height) = (screen.0.max(right), screen.1.max(bottom));
+    check_size(FORMAT, width.into(), height.into(), max_pixels)?;
+
+    let mut indices = vec![0; decoder.buffer_size()];
+    decoder.read_into_buffer(&mut indices).map_err(broken)?;
+    let frame = decoder
+        .current_frame_info()
+        .ok_or(PictureError::Truncated { format: FORMAT })?;
+    Ok(picture(width, height, frame, &indices, global.as_deref()))
+}
+
+/// Paints the frame on a canvas of the transparent index, or of index 0 where there is none.
+fn picture(width: u32, height: u32, frame: &Frame<'_>, indices: &[u8], global: Option<&[u8]>) -> Picture {
+    let palette = frame.palette.as_deref().or(global);
+    let colour = |index: u8| match palette {
+        Some(palette) => palette.as_chunks::<3>().0.get(usize::from(index)).copied().unwrap_or_default(),
+        // Without any palette the index is a level of grey.
+        None => [index; 3],
+    };
+    let mut canvas = vec![frame.transparent.unwrap_or(0); width as usize * height as usize];
+    if frame.width > 0 {
+        for (row, pixels) in indices.chunks_exact(frame.width.into()).enumerate() {
+            let start = (usize::from(frame.top) + row) * width as usize + usize::from(frame.left);
+            canvas[start..start + pixels.len()].copy_from_slice(pixels);
+        }
+    }
+    let rgb = canvas.into_iter().flat_map(colour).collect();
+    Picture { width, height, rgb, transparent: frame.transparent.map(colour) }
+}
+
+fn broken(error: DecodingError) -> PictureError {
+    match error {
+        DecodingError::UnexpectedEof => PictureError::Truncated { format: FORMAT },
+        DecodingError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            PictureError::Truncated { format: FORMAT }
+        }
+        error => PictureError::Corrupt { format: FORMAT, reason: error.to_string() },
+    }
+}

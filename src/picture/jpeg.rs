@@ -1,0 +1,100 @@
+//! JPEG by libjpeg-turbo, whose pixels are the reference's: any other decoder differs by a few levels.
+
+use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, Subsamp};
+
+use super::{Picture, PictureError, check_size, exif};
+
+const FORMAT: &str = "JPEG";
+
+/// More scans than any camera writes; a small file with thousands of them would keep a core busy for minutes.
+const MAX_SCANS: u32 = 500;
+
+pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    let mut decoder = Decompressor::new().map_err(|error| broken(&error))?;
+    decoder.set_scan_limit(MAX_SCANS).map_err(|error| broken(&error))?;
+    let header = decoder.read_header(bytes).map_err(|error| broken(&error))?;
+    check_size(FORMAT, header.width as u64, header.height as u64, max_pixels)?;
+
+    let four_inks = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
+    let format = if four_inks { PixelFormat::CMYK } else { PixelFormat::RGB };
+    let pitch = header.width * format.size();
+    let mut image = Image {
+        pixels: vec![0; pitch * header.height],
+        width: header.width,
+        pitch,
+        height: header.height,
+        format,
+    };
+    if let Err(error) = decoder.decompress(bytes, image.as_deref_mut())
+        && !is_harmless(&error, bytes)
+    {
+        return Err(broken(&error));
+    }
+    let rgb = if four_inks { cmyk_to_rgb(&image.pixels) } else { image.pixels };
+    let picture = Picture {
+        width: u32::try_from(header.width).expect("a JPEG side has 16 bits"),
+        height: u32::try_from(header.height).expect("a JPEG side has 16 bits"),
+        rgb,
+        transparent: None,
+    };
+    Ok(exif::upright(picture, exif::of_jpeg(bytes)))
+}
+
+pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, PictureError> {
+    let image = Image {
+        pixels: picture.rgb.as_slice(),
+        width: picture.width as usize,
+        pitch: picture.width as usize * 3,
+        height: picture.height as usize,
+        format: PixelFormat::RGB,
+    };
+    let encoded = || {
+        let mut encoder = Compressor::new()?;
+        encoder.set_quality(i32::from(quality.clamp(1, 100)))?;
+        encoder.set_subsamp(Subsamp::Sub2x2)?;
+        encoder.compress_to_vec(image)
+    };
+    encoded().map_err(|error: turbojpeg::Error| PictureError::Encode { reason: reason(&error) })
+}
+
+/// Whether the pixels are whole although libjpeg warned: after a warning it has still decoded everything.
+///
+/// Two kinds are common with real cameras: bytes too many before the end marker, and a header field that sequential
+/// JPEG does not use. Only the first warning is told, so the second kind must show its end marker as well.
+fn is_harmless(warning: &turbojpeg::Error, bytes: &[u8]) -> bool {
+    let text = warning.to_string();
+    let ends = bytes.len() >= 2 && bytes.ends_with(&[0xFF, 0xD9]);
+    text.ends_with("extraneous bytes before marker 0xd9")
+        || text.contains("Invalid SOS parameters for sequential JPEG") && ends
+}
+
+/// Pillow's arithmetic on Adobe's inverted inks: `r = k - (255 - c) * k / 255`, rounded, where `c` and `k` are as stored.
+fn cmyk_to_rgb(pixels: &[u8]) -> Vec<u8> {
+    let ink = |stored: u8, k: u8| {
+        let product = u32::from(255 - stored) * u32::from(k) + 128;
+        let covered = ((product >> 8) + product) >> 8;
+        u8::try_from(u32::from(k).saturating_sub(covered)).expect("k has 8 bits")
+    };
+    pixels
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .flat_map(|&[cyan, magenta, yellow, k]| [ink(cyan, k), ink(magenta, k), ink(yellow, k)])
+        .collect()
+}
+
+fn broken(error: &turbojpeg::Error) -> PictureError {
+    let reason = reason(error);
+    if reason.to_ascii_lowercase().contains("premature end") {
+        return PictureError::Truncated { format: FORMAT };
+    }
+    if reason.contains("nsupported") || reason.contains("precision") {
+        return PictureError::Unsupported { format: FORMAT, reason };
+    }
+    PictureError::Corrupt { format: FORMAT, reason }
+}
+
+fn reason(error: &turbojpeg::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("TurboJPEG error: ").unwrap_or(&text).to_owned()
+}

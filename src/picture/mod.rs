@@ -1,0 +1,134 @@
+//! A picture: bytes of any supported format in, upright RGB pixels out, exactly as the reference (Pillow) decodes them.
+//!
+//! Refuses: files (the caller brings bytes), resizing (that belongs to the model), blending of transparency (the
+//! reference drops it), and anything that would decode to more pixels than the caller allows.
+
+mod error;
+mod exif;
+mod gif;
+mod jpeg;
+mod others;
+mod png;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use error::PictureError;
+
+/// Decoded pixels, upright, 8-bit RGB, row by row without padding.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+    /// `width * height * 3` bytes.
+    pub rgb: Vec<u8>,
+    /// The one colour that the file declared transparent; the reference turns it white for models that convert to RGB.
+    pub transparent: Option<[u8; 3]>,
+}
+
+/// Decodes a picture. The format is known by its content, never by a name.
+///
+/// JPEG, PNG, WebP, GIF, BMP and TIFF; of an animation the first frame. The EXIF orientation is applied.
+///
+/// # Errors
+/// Says what is wrong with the bytes, without a name: the caller knows where they came from. The size is read from the
+/// header first, so a picture of more than `max_pixels` is refused before its pixels cost any memory.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    let format = Format::of(bytes)?;
+    let decode = || match format {
+        Format::Jpeg => jpeg::decode(bytes, max_pixels),
+        Format::Png => png::decode(bytes, max_pixels),
+        Format::Gif => gif::decode(bytes, max_pixels),
+        Format::WebP => others::webp(bytes, max_pixels),
+        Format::Bmp => others::bmp(bytes, max_pixels),
+        Format::Tiff => others::tiff(bytes, max_pixels),
+    };
+    // Decoders are other people's code, and the bytes may be hostile: one that panics has met a picture it did not expect.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        Err(PictureError::Corrupt { format: format.name(), reason: "the decoder gave up on it".to_owned() })
+    })
+}
+
+impl Picture {
+    /// The part of the picture that starts at `x`, `y`; what stands out beyond the picture is cut off.
+    ///
+    /// An empty part (nothing left, or no width or height) becomes one pixel, so that a crop always is a picture.
+    #[must_use]
+    pub fn crop(&self, x: u32, y: u32, width: u32, height: u32) -> Self {
+        let (x, y) = (x.min(self.width - 1), y.min(self.height - 1));
+        let width = width.clamp(1, self.width - x);
+        let height = height.clamp(1, self.height - y);
+        let row = |y: u32| {
+            let start = (y as usize * self.width as usize + x as usize) * 3;
+            &self.rgb[start..start + width as usize * 3]
+        };
+        let rgb = (y..y + height).flat_map(row).copied().collect();
+        Self { width, height, rgb, transparent: self.transparent }
+    }
+
+    /// The picture as JPEG, 4:2:0, `quality` 1 to 100.
+    ///
+    /// # Errors
+    /// JPEG holds at most 65 500 pixels a side.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, PictureError> {
+        jpeg::encode(self, quality)
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture({} x {})", self.width, self.height)
+    }
+}
+
+/// The formats, by the bytes they start with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Jpeg,
+    Png,
+    Gif,
+    WebP,
+    Bmp,
+    Tiff,
+}
+
+impl Format {
+    fn of(bytes: &[u8]) -> Result<Self, PictureError> {
+        match bytes {
+            [] => Err(PictureError::Empty),
+            [0xFF, 0xD8, 0xFF, ..] => Ok(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Ok(Self::Png),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
+            [b'B', b'M', ..] if bytes.len() >= 26 => Ok(Self::Bmp),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
+            _ => Err(PictureError::NotAPicture),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::Gif => "GIF",
+            Self::WebP => "WebP",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+        }
+    }
+}
+
+/// Holds a picture's header to the limit, before anything is allocated for its pixels.
+fn check_size(format: &'static str, width: u64, height: u64, max_pixels: u64) -> Result<(), PictureError> {
+    if width == 0 || height == 0 {
+        return Err(PictureError::Corrupt { format, reason: format!("its size is {width} x {height}") });
+    }
+    if width.checked_mul(height).is_none_or(|pixels| pixels > max_pixels) {
+        return Err(PictureError::TooLarge { width, height, max_pixels });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

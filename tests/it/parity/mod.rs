@@ -1,0 +1,22 @@
+//! The same numbers as the reference: every case that was recorded from it.
+
+mod preprocess;
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn json(path: &Path) -> Value {
+    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Fails with every deviation at once.
+fn assert_none(deviations: &[String]) {
+    assert!(deviations.is_empty(), "{} deviations:\n{}", deviations.len(), deviations.join("\n"));
+}
