@@ -2,3 +2,4 @@
 
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
+mod folder;
