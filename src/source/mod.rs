@@ -1,1 +1,139 @@
-//! Where frames come from.
+//! Where frames come from: the kinds of source, and the one loop that keeps a source alive.
+//!
+//! Every source has a thread of its own, `source-<name>`, so that its blocking reads and its decoding hold up nobody
+//! else. A source never dies: whatever goes wrong it says so, reports its status and tries again, until it is told to
+//! stop. A kind of source refuses to retry by itself; it is straight-line code that ends with its cause.
+
+mod counts;
+pub mod folder;
+mod retry;
+
+use std::{io, sync::Arc, thread};
+
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::counts::{Counts, Snapshot};
+use self::retry::Retry;
+use crate::{
+    config::{self, SourceKind},
+    frame::Frame,
+};
+
+/// How many frames of one source may be under way.
+pub const SLOTS: usize = 4;
+
+/// Whether a source delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It does, or would as soon as there is something.
+    Online,
+    /// It cannot; it keeps trying. Every source starts like this.
+    Offline,
+    /// It is connected, yet nothing comes.
+    Stalled,
+}
+
+impl Status {
+    /// The word that is published.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// What a source is given to work with.
+#[derive(Debug)]
+pub struct Context {
+    /// The name of the source, as typed.
+    pub name: Arc<str>,
+    /// Where the frames go.
+    pub frames: mpsc::Sender<Frame>,
+    /// The slots of this source: [`SLOTS`] permits that no other source uses.
+    pub slots: Arc<Semaphore>,
+    /// Tells the source to end.
+    pub stop: CancellationToken,
+    /// Where the source says whether it delivers.
+    pub status: watch::Sender<Status>,
+    /// Where the source counts.
+    pub counts: Arc<Counts>,
+    /// Pictures that would decode to more pixels are refused.
+    pub max_pixels: u64,
+}
+
+impl Context {
+    /// Tells the status to whoever listens, if it changed.
+    fn report(&self, status: Status) {
+        self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
+    }
+}
+
+/// Starts `source` on its own thread, which ends when `context.stop` is cancelled.
+///
+/// # Errors
+/// When the system refuses another thread.
+pub fn spawn(source: &config::Source, context: Context) -> io::Result<thread::JoinHandle<()>> {
+    // The source's own runtime: only its timers and channels; it lives and ends with the thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let kind = Kind::new(&source.kind);
+    thread::Builder::new()
+        .name(format!("source-{}", context.name))
+        .spawn(move || runtime.block_on(keep_alive(kind, &context)))
+}
+
+/// What the kinds have in common; what a kind must remember over its failures is inside.
+enum Kind {
+    Folder(Box<folder::FolderSource>),
+}
+
+impl Kind {
+    fn new(kind: &SourceKind) -> Self {
+        match kind {
+            SourceKind::Folder(folder) => Self::Folder(Box::new(folder::FolderSource::new(folder))),
+        }
+    }
+
+    /// Delivers frames until it is told to stop (`Ok`) or cannot go on.
+    async fn run_once(&mut self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Folder(folder) => Ok(folder.run_once(context).await?),
+        }
+    }
+
+    /// What is left to do when it was told to stop.
+    fn end(&mut self, context: &Context) {
+        match self {
+            Self::Folder(folder) => folder.end(context),
+        }
+    }
+}
+
+/// The one retry loop.
+async fn keep_alive(mut kind: Kind, context: &Context) {
+    let mut retry = Retry::default();
+    loop {
+        let started = Instant::now();
+        let ended = kind.run_once(context).await;
+        context.report(Status::Offline);
+        let Err(error) = ended else { break };
+
+        let now = Instant::now();
+        let delay = retry.failed(now - started);
+        let cause = format!("{error:#}");
+        if retry.is_news(&cause, now) {
+            tracing::error!(source = &*context.name, cause, "the source cannot go on; it will try again");
+        }
+        tokio::select! {
+            () = context.stop.cancelled() => break,
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+    kind.end(context);
+}

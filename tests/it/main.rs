@@ -7,3 +7,4 @@ mod delivery;
 mod layers;
 mod service;
 mod parity;
+mod folder;

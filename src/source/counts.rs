@@ -1,0 +1,88 @@
+//! What a source has counted since it was started: for the summary line, and for whoever asks why nothing arrives.
+//!
+//! Every place that drops something counts it here under one word. It refuses to log.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The counters of one source, shared between its thread and whoever reads them.
+#[derive(Debug, Default)]
+pub struct Counts {
+    seen: AtomicU64,
+    sent: AtomicU64,
+    failed: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counts {
+    /// A picture was found.
+    pub fn seen(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A frame was handed on.
+    pub fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something failed; `cause` is one word.
+    pub fn failed(&self, cause: &'static str) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed.entry(cause).or_default() += 1;
+    }
+
+    /// The numbers of now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            seen: self.seen.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// The numbers of one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Pictures found.
+    pub seen: u64,
+    /// Frames handed on.
+    pub sent: u64,
+    /// Failures by cause.
+    pub failed: BTreeMap<&'static str, u64>,
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failures = self.failed.values().sum::<u64>();
+        write!(f, "{} seen, {} sent, {failures} failed", self.seen, self.sent)?;
+        for (place, (cause, count)) in self.failed.iter().enumerate() {
+            write!(f, "{}{cause} {count}", if place == 0 { " (" } else { ", " })?;
+        }
+        f.write_str(if self.failed.is_empty() { "" } else { ")" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_line_names_the_causes() {
+        let counts = Counts::default();
+        assert_eq!(counts.snapshot().to_string(), "0 seen, 0 sent, 0 failed");
+        for cause in ["empty", "corrupt", "empty"] {
+            counts.seen();
+            counts.failed(cause);
+        }
+        counts.seen();
+        counts.sent();
+        assert_eq!(counts.snapshot().to_string(), "4 seen, 1 sent, 3 failed (corrupt 1, empty 2)");
+    }
+}

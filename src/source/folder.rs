@@ -1,0 +1,488 @@
+//! The folder source: a frame for every picture that appears in a folder or below it.
+//!
+//! **When a file is taken.** When it is closed after writing or moved in. A file of which only the existence is known (a
+//! look found it, it was linked) is taken when it did not change for half a second, and while somebody writes to it, not
+//! before it is closed. Nobody can know whether the writer of a found file only pauses, so a file that is no picture is
+//! not reported at once: it is tried again when it changes or is closed, and once more after some seconds (2 after a close,
+//! 10 without one). Only then is it reported, counted and left alone until it changes. What was sent is therefore always
+//! a whole picture. Older files come first.
+//!
+//! **Nothing missed, nothing twice.** What decides is a file's path and version ([`seen`]), never the number of events. A
+//! file rewritten under the same name is taken again; one renamed inside the folder is not; a hard link and a link to a
+//! file are files of their own. Setting only the time of a file is no rewriting, unless the folder is polled. Whatever the
+//! kernel or we had no room for is found by a look at the whole folder: at once after an overflow, and every minute anyway.
+//!
+//! **The folder itself.** It may be missing at start, be removed, made again or mounted over: it is looked for every second.
+//! `existing` is about the files that are there when the source starts; in a folder that appears later all files are new.
+//!
+//! **Network file systems** tell nothing: with `poll` the folder is only looked at, and a file is complete when two looks
+//! saw the same.
+//!
+//! It refuses to take hidden and temporary names ([`scan`]), anything but regular files, files of more than 256 MiB
+//! ([`take`]), and whatever lies in the folder into which `after` moves. A file that failed stays where it is.
+
+mod after;
+mod inventory;
+mod pending;
+mod scan;
+mod seen;
+mod take;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, sleep_until},
+};
+
+use self::{
+    after::Taken,
+    inventory::Inventory,
+    pending::{Candidate, Evidence, Patience, Pending},
+    scan::FolderId,
+    seen::{Fate, Seen, Verdict},
+    take::Unusable,
+    watch::{Notice, Watch},
+};
+use super::{Context, SLOTS, Status};
+use crate::{
+    config::{After, Existing, Folder},
+    frame::{Frame, Slot},
+    picture::Picture,
+};
+
+/// Why a folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It is something else.
+    #[error("{0} is not a folder: name the folder that holds the pictures")]
+    NotAFolder(PathBuf),
+    /// The system does not let us.
+    #[error(
+        "cannot read the folder {path}: {cause}: the user that runs stakeout needs read and execute permission \
+         for it and execute permission for every folder above it, for example `chmod o+rx {path}`"
+    )]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Files would be moved to where they are.
+    #[error("{0} is watched, so its files cannot be moved into it: name another folder in `after`")]
+    MovesIntoItself(PathBuf),
+    /// The kernel's limit for watched folders.
+    #[error(
+        "the kernel watches no more folders than now, {0} is one too many: raise the limit with \
+         `sysctl fs.inotify.max_user_watches=1048576`, or let the source look by itself with `poll: 10s`"
+    )]
+    TooManyFolders(PathBuf),
+    /// The kernel's limit for programs that watch.
+    #[error(
+        "the kernel lets no more programs of this user watch folders: raise the limit with \
+         `sysctl fs.inotify.max_user_instances=1024`, or let the source look by itself with `poll: 10s`"
+    )]
+    TooManyWatchers,
+    /// Anything else that the kernel refused.
+    #[error("cannot watch the folder {0}: {1}: if its file system tells no changes, use `poll: 10s`")]
+    Watch(PathBuf, String),
+}
+
+impl FolderError {
+    /// What a refused watch on `path` means; `None` if only the folder is gone again.
+    fn of_watch(path: &Path, error: notify::Error) -> Option<Self> {
+        match error.kind {
+            notify::ErrorKind::PathNotFound => None,
+            notify::ErrorKind::MaxFilesWatch => Some(Self::TooManyFolders(path.to_path_buf())),
+            notify::ErrorKind::Io(cause) => match cause.kind() {
+                ErrorKind::NotFound => None,
+                ErrorKind::PermissionDenied => Some(Self::Unreadable { path: path.to_path_buf(), cause }),
+                _ if cause.raw_os_error() == Some(libc::EMFILE) => Some(Self::TooManyWatchers),
+                _ => Some(Self::Watch(path.to_path_buf(), cause.to_string())),
+            },
+            other => Some(Self::Watch(path.to_path_buf(), notify::Error::new(other).to_string())),
+        }
+    }
+}
+
+/// How fast things go, and how much may wait.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    patience: Patience,
+    /// Between two looks at everything, at least.
+    look: Duration,
+    /// Between something lost and the look that finds it, at least: during a flood one look would follow another.
+    look_again: Duration,
+    /// Between two looks whether the folder is still the same one.
+    check: Duration,
+    /// Notices of the kernel that may wait.
+    notices: usize,
+    /// Files that may wait; some 300 bytes each.
+    files: usize,
+}
+
+impl Pace {
+    fn of(poll: Option<Duration>) -> Self {
+        let second = Duration::from_secs(1);
+        let patience = match poll {
+            None => Patience { settle: second / 2, short: second * 2, long: second * 10 },
+            Some(poll) => {
+                let long = (poll * 2).max(second * 2);
+                Patience { settle: poll, short: long, long }
+            }
+        };
+        let look = poll.unwrap_or(second * 60);
+        Self { patience, look, look_again: second / 2, check: second, notices: 4096, files: 10_000 }
+    }
+}
+
+/// What makes a folder the same folder: path and inode may both be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RootId(FolderId, Option<SystemTime>);
+
+/// Why the work on a folder ended without an error.
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// The folder is gone or another one.
+    FolderLost,
+}
+
+/// A folder source, with what it remembers over its failures.
+pub struct FolderSource {
+    root: PathBuf,
+    existing: Existing,
+    after: After,
+    polls: bool,
+    pace: Pace,
+    inventory: Inventory,
+    watch: Option<Watch>,
+    /// Whether the first look was taken: from then on every file is new.
+    began: bool,
+    next_look: Instant,
+    last_look: Instant,
+    next_check: Instant,
+    /// Frames under way whose file is waited for: its path when it was taken, and now.
+    under_way: HashMap<PathBuf, PathBuf>,
+    /// Frames that went the whole way tell it here. When it is full, the file is finished by who tells it.
+    done_sender: mpsc::Sender<Taken>,
+    done: mpsc::Receiver<Taken>,
+}
+
+impl FolderSource {
+    /// A source that did not begin yet.
+    #[must_use]
+    pub fn new(folder: &Folder) -> Self {
+        Self::with_pace(folder, Pace::of(folder.poll))
+    }
+
+    fn with_pace(folder: &Folder, pace: Pace) -> Self {
+        // Where there is no current folder, the path as typed is as good as any.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let root = absolute(&folder.path);
+        let after = match &folder.after {
+            After::Move(target) => After::Move(absolute(target)),
+            other => other.clone(),
+        };
+        let except = if let After::Move(target) = &after { Some(target.clone()) } else { None };
+        let polls = folder.poll.is_some();
+        let (seen, pending) = (Seen::new(!polls), Pending::new(pace.patience));
+        let now = Instant::now();
+        let (done_sender, done) = mpsc::channel(2 * SLOTS);
+        Self {
+            inventory: Inventory::new(root.clone(), except, seen, pending, pace.files),
+            root,
+            existing: folder.existing,
+            after,
+            polls,
+            pace,
+            watch: None,
+            began: false,
+            next_look: now,
+            last_look: now,
+            next_check: now,
+            under_way: HashMap::new(),
+            done_sender,
+            done,
+        }
+    }
+
+    /// Delivers frames until it is told to stop.
+    ///
+    /// # Errors
+    /// When the folder cannot be watched. That it is not there is no error: it is waited for.
+    pub async fn run_once(&mut self, context: &Context) -> Result<(), FolderError> {
+        while let Some(root) = self.folder_appears(context).await? {
+            self.begin(context)?;
+            context.report(Status::Online);
+            if matches!(self.work(root, context).await?, Ended::Stopped) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes the files whose frames went the whole way; for frames still under way, who ends them finishes their file.
+    pub fn end(&mut self, context: &Context) {
+        self.done.close();
+        while let Ok(taken) = self.done.try_recv() {
+            self.finish(taken, context);
+        }
+    }
+
+    /// Waits for the folder; `None` when it was told to stop.
+    async fn folder_appears(&mut self, context: &Context) -> Result<Option<RootId>, FolderError> {
+        let mut told = false;
+        loop {
+            if let Some(root) = self.look_for_folder()? {
+                return Ok(Some(root));
+            }
+            self.began = true; // nothing was there before us
+            context.report(Status::Offline);
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(source = &*context.name, path = %self.root.display(), "waiting for the folder to appear");
+            }
+            tokio::select! {
+                () = context.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(self.pace.check) => {}
+            }
+        }
+    }
+
+    fn look_for_folder(&self) -> Result<Option<RootId>, FolderError> {
+        let path = self.root.clone();
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                Ok(Some(RootId(FolderId::of(&metadata), metadata.created().ok())))
+            }
+            Ok(_) => Err(FolderError::NotAFolder(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(FolderError::NotAFolder(path)),
+            Err(cause) => Err(FolderError::Unreadable { path, cause }),
+        }
+    }
+
+    /// Sets the watches and takes the first look.
+    fn begin(&mut self, context: &Context) -> Result<(), FolderError> {
+        if let After::Move(target) = &self.after
+            && let (Ok(target), Ok(root)) = (fs::metadata(target), fs::metadata(&self.root))
+            && FolderId::of(&target) == FolderId::of(&root)
+        {
+            return Err(FolderError::MovesIntoItself(self.root.clone()));
+        }
+        if !self.began && self.existing == Existing::Skip {
+            self.inventory.skip_existing(context)?;
+        }
+        self.began = true;
+        self.watch = None; // gives the old watches back before it takes new ones
+        if !self.polls {
+            let watch = Watch::new(self.pace.notices);
+            let refused = |error| {
+                FolderError::of_watch(&self.root, error)
+                    .unwrap_or_else(|| FolderError::Watch(self.root.clone(), "it is gone".to_owned()))
+            };
+            self.watch = Some(watch.map_err(refused)?);
+        }
+        self.look(context)?;
+        tracing::info!(source = &*context.name, path = %self.root.display(), "watching the folder");
+        Ok(())
+    }
+
+    fn look(&mut self, context: &Context) -> Result<(), FolderError> {
+        let started = Instant::now();
+        self.inventory.look(self.watch.as_mut(), context)?;
+        self.last_look = Instant::now();
+        // A folder that takes long to look at is looked at less often: at most a fifth of the time.
+        self.next_look = self.last_look + self.pace.look.max((self.last_look - started) * 4);
+        Ok(())
+    }
+
+    /// The loop: whatever comes first, the oldest complete file whenever a slot is free.
+    async fn work(&mut self, root: RootId, context: &Context) -> Result<Ended, FolderError> {
+        self.next_check = Instant::now() + self.pace.check;
+        loop {
+            if context.stop.is_cancelled() {
+                return Ok(Ended::Stopped);
+            }
+            while let Ok(taken) = self.done.try_recv() {
+                self.finish(taken, context);
+            }
+            let now = Instant::now();
+            if self.inventory.root_lost || now >= self.next_check {
+                self.next_check = now + self.pace.check;
+                if self.inventory.root_lost || self.look_for_folder()? != Some(root) {
+                    self.inventory.root_lost = false;
+                    return Ok(Ended::FolderLost);
+                }
+            }
+            if self.watch.as_ref().is_some_and(Watch::lost_something) || self.inventory.has_room_again() {
+                self.inventory.look_again = true;
+            }
+            if self.inventory.look_again {
+                self.next_look = self.next_look.min(self.last_look + self.pace.look_again);
+            }
+            if now >= self.next_look {
+                self.look(context)?;
+            }
+            self.inventory.pending.wake(now);
+
+            let wake = self.next_check.min(self.next_look);
+            let wake = self.inventory.pending.next_due().map_or(wake, |due| due.min(wake));
+            tokio::select! {
+                () = context.stop.cancelled() => return Ok(Ended::Stopped),
+                () = sleep_until(wake) => {}
+                Some(taken) = self.done.recv() => self.finish(taken, context),
+                notice = next_notice(self.watch.as_mut()) => self.notice(notice, context)?,
+                permit = context.slots.clone().acquire_owned(), if self.inventory.pending.has_ready() => {
+                    // A closed semaphore or channel is somebody else's end, and ours.
+                    let Ok(permit) = permit else { return Ok(Ended::Stopped) };
+                    if self.take(permit, context).await.is_none() {
+                        return Ok(Ended::Stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Option<Notice>, context: &Context) -> Result<(), FolderError> {
+        let (Some(notice), Some(watch)) = (notice, self.watch.as_mut()) else {
+            return Err(FolderError::Watch(self.root.clone(), "the watcher ended".to_owned()));
+        };
+        if let Notice::Renamed(from, to) = &notice
+            && let Some(path) = self.under_way.values_mut().find(|path| *path == from)
+        {
+            path.clone_from(to);
+        }
+        self.inventory.notice(notice, watch, context)
+    }
+
+    /// Takes the next file and hands its frame on; `None` if nobody takes frames any more.
+    async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
+        let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
+        let (picture, content) = match self.picture(&path, candidate, context) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Some(()),
+            Err(error) => {
+                self.failed(&path, candidate, &error, context);
+                return Some(());
+            }
+        };
+        context.counts.seen();
+        let taken = Taken { path, version: candidate.version, content };
+        let frame = Frame {
+            source: context.name.clone(),
+            origin: taken.path.display().to_string(),
+            captured_at: candidate.version.modified.captured_at(SystemTime::now()),
+            picture,
+            slot: self.slot(permit, &taken, context),
+        };
+        tokio::select! {
+            () = context.stop.cancelled() => return None, // the file is taken again at the next start
+            sent = context.frames.send(frame) => sent.ok()?,
+        }
+        context.counts.sent();
+        self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(content));
+        if self.after != After::Keep {
+            self.under_way.insert(taken.path.clone(), taken.path);
+        }
+        Some(())
+    }
+
+    /// The picture in a file and what stands for its content; `None` if the content was sent before.
+    fn picture(
+        &mut self,
+        path: &Path,
+        candidate: Candidate,
+        context: &Context,
+    ) -> Result<Option<(Picture, u64)>, Unusable> {
+        let bytes = take::read(path, candidate.version)?;
+        let content = take::content(&bytes);
+        // Nobody closed it or moved it in, so only its time was set: copying tools do that after they closed it.
+        if candidate.evidence == Evidence::Found
+            && !self.polls
+            && self.inventory.seen.judge(path, candidate.version) == Verdict::Changed(Fate::Sent(content))
+        {
+            self.inventory.seen.insert(path, candidate.version, Fate::Sent(content));
+            return Ok(None);
+        }
+        Ok(Some((take::decode(&bytes, context.max_pixels)?, content)))
+    }
+
+    /// Reports a file that is no picture, unless it may yet become one.
+    fn failed(&mut self, path: &Path, candidate: Candidate, error: &Unusable, context: &Context) {
+        let now = Instant::now();
+        match error {
+            Unusable::Gone => {}
+            Unusable::Changing(version) => {
+                let writing = candidate.evidence == Evidence::Writing;
+                let evidence = if writing { Evidence::Writing } else { Evidence::Found };
+                self.inventory.pending.notice(path, *version, evidence, now);
+            }
+            _ if !candidate.failed => self.inventory.pending.failed(path, candidate, now),
+            _ => {
+                context.counts.seen();
+                context.counts.failed(error.cause());
+                tracing::warn!(
+                    source = &*context.name, path = %path.display(), cause = %error, remedy = error.remedy(),
+                    "passed over a file that is no usable picture"
+                );
+                let unreadable = matches!(error, Unusable::Unreadable(_));
+                let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
+                self.inventory.seen.insert(path, candidate.version, fate);
+            }
+        }
+    }
+
+    /// The slot of a frame, which tells when `after` is due.
+    fn slot(&self, permit: OwnedSemaphorePermit, taken: &Taken, context: &Context) -> Slot {
+        let slot = Slot::new(permit);
+        if self.after == After::Keep {
+            return slot;
+        }
+        let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
+        let (name, counts) = (context.name.clone(), context.counts.clone());
+        slot.on_done(move || {
+            // Only at shutdown, when the source ended before its frames, is the file finished from here.
+            if let Err(told) = done.try_send(taken) {
+                let taken = told.into_inner();
+                finish(&after, &taken.path, &taken, &name, &counts);
+            }
+        })
+    }
+
+    /// Does what is to be done afterwards.
+    fn finish(&mut self, taken: Taken, context: &Context) {
+        let path = self.under_way.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
+        // A newer version that waits will have its own frame, and its own afterwards.
+        if !self.inventory.pending.contains(&path)
+            && finish(&self.after, &path, &taken, &context.name, &context.counts)
+        {
+            self.inventory.seen.forget(&path);
+        }
+    }
+}
+
+/// Does `after` to a file, tells and counts if that fails; says whether the file is gone from there.
+fn finish(after: &After, path: &Path, taken: &Taken, source: &str, counts: &super::Counts) -> bool {
+    after::finish(after, path, taken).unwrap_or_else(|error| {
+        counts.failed("after");
+        let path = path.display();
+        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays where it is");
+        false
+    })
+}
+
+/// The next notice; never, where the folder is polled.
+async fn next_notice(watch: Option<&mut Watch>) -> Option<Notice> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}

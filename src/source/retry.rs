@@ -1,0 +1,89 @@
+//! When a source tries again, and which of its failures are worth a line in the log.
+//!
+//! It refuses to sleep and to look at a clock: the caller brings both.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+
+/// A source that ran this long had recovered: its next failure is a first one.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+/// The same cause is told again after this long.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// The failures of one source.
+pub(super) struct Retry {
+    backoff: Backoff,
+    told: Option<(String, Instant)>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)), told: None }
+    }
+}
+
+impl Retry {
+    /// How long to wait after a run that failed after `ran`.
+    pub(super) fn failed(&mut self, ran: Duration) -> Duration {
+        if ran >= GOOD_RUN {
+            self.backoff.reset();
+        }
+        self.backoff.failed(jitter())
+    }
+
+    /// Whether people should be told: a changed cause at once, the same one at most once a minute.
+    pub(super) fn is_news(&mut self, cause: &str, now: Instant) -> bool {
+        let news = match &self.told {
+            Some((told, at)) => told != cause || now.duration_since(*at) >= TELL_AGAIN,
+            None => true,
+        };
+        if news {
+            self.told = Some((cause.to_owned(), now));
+        }
+        news
+    }
+}
+
+/// 0 to 1, different for every call: the standard library's only source of chance, and enough to spread retries.
+fn jitter() -> f64 {
+    f64::from(u16::try_from(RandomState::new().hash_one(0) >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_cause_is_news_and_the_same_one_once_a_minute() {
+        let start = Instant::now();
+        let mut retry = Retry::default();
+        let cases = [
+            ("first", 0, "gone", true),
+            ("the same", 1, "gone", false),
+            ("changed", 2, "forbidden", true),
+            ("changed back", 3, "gone", true),
+            ("the same within a minute", 62, "gone", false),
+            ("the same after a minute", 63, "gone", true),
+        ];
+        for (name, second, cause, expected) in cases {
+            assert_eq!(retry.is_news(cause, start + Duration::from_secs(second)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn delays_grow_and_start_over_after_a_good_minute() {
+        let mut retry = Retry::default();
+        let (short, good) = (Duration::from_secs(1), Duration::from_secs(60));
+        let delays = [short, short, short, good].map(|ran| retry.failed(ran).as_secs_f64());
+        let bounds = [(0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 1.0)];
+        for (delay, (least, most)) in delays.into_iter().zip(bounds) {
+            assert!((least..=most).contains(&delay), "{delays:?}");
+        }
+    }
+}
