@@ -205,7 +205,7 @@ fn a_wrong_password_is_named_and_what_waits_is_sent_once_it_is_right() {
     let house = House::new();
     let publisher = house.publish(&login(broker.mqtt(), "stakeout", "hush-hush"));
     house.append(1, None);
-    wait_until("the password is complained about", || publisher.log().contains("ERROR"));
+    wait_until("the password is complained about", || publisher.log().contains("not connected"));
     let log = publisher.log();
     let url = format!("mqtt://127.0.0.1:{}", broker.port);
     for part in [&url, "does not accept the user `stakeout`", "check mqtt.username and mqtt.password"] {

@@ -1,5 +1,7 @@
 //! Black-box tests: the built binary with a real broker and real files. One binary, because linking many is slow.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics, also in what the tests share")]
+
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
 

@@ -7,34 +7,32 @@
 //! [`Publisher::run`] tries again; a session is straight-line: connect, say `online`, tell the board, drain the
 //! outbox, and at the end say `offline`.
 
+mod head;
 mod link;
 mod outage;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use rumqttc::v5::{ConnectionError, MqttOptions};
 use tokio::{
     sync::watch,
-    task::spawn_blocking,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    head::{Delivery, Head, Patience},
     link::{Link, Refusal, Silence},
-    outage::{Outage, Reminder, Trouble},
+    outage::{Outage, Reminder, Trouble, Word},
 };
 use super::{
     OFFLINE, ONLINE, Topics,
     board::{self, Board, Values},
-    outbox::{self, Entry, Outbox, Seq, Snapshot},
+    outbox::{self, Outbox},
 };
 use crate::{backoff::Backoff, config::Mqtt, mqtt};
 
@@ -42,9 +40,6 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// What is kept of the time at the end for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// A picture during which the session broke so often is left out: some brokers hang up on what is too large for them.
-const SNAPSHOT_TRIES: u32 = 3;
-
 /// Brings alerts and the board to one broker.
 pub struct Publisher {
     broker: Mqtt,
@@ -81,32 +76,6 @@ pub struct Farewell {
     pub waiting: u64,
     /// Whether we said `offline` ourselves; otherwise the broker does when it notices, if it is there.
     pub said: bool,
-}
-
-/// What is known of the alert at the head of the outbox.
-#[derive(Debug, Default)]
-struct Head {
-    seq: Option<Seq>,
-    snapshot_tries: u32,
-    /// The broker has the picture, or will not take it.
-    snapshot_settled: bool,
-    sent: bool,
-}
-
-/// What became of an attempt to deliver the head.
-#[derive(Debug, PartialEq, Eq)]
-enum Delivery {
-    Done,
-    Refused,
-    /// It was refused, and it is too early to ask again.
-    Postponed,
-    NothingThere,
-}
-
-/// When to offer a refused alert again.
-struct Patience {
-    backoff: Backoff,
-    until: Option<Instant>,
 }
 
 /// Why a session ended without a goodbye.
@@ -255,127 +224,46 @@ impl Publisher {
             told.insert(topic.clone(), payload);
             receipts.push((topic, receipt));
         }
+        let mut refused = None;
         for (topic, receipt) in receipts {
-            // Tried again when it changes, and in the next session: the newest value alone counts.
             if let Err(refusal) = receipt.answer().await? {
-                self.warn_refused(&topic, &refusal);
+                refused.get_or_insert((topic, refusal));
             }
+        }
+        // Tried again when it changes, and in the next session: the newest value alone counts. One speaks for all.
+        if let Some((topic, refusal)) = refused {
+            self.warn_refused(&topic, &refusal);
         }
         Ok(())
-    }
-
-    /// Sends the oldest alert, its picture first, and removes it when the broker has it.
-    async fn deliver_head(&mut self, link: &Link) -> Result<Delivery, Interrupted> {
-        let Some((seq, entry)) = self.on_disk(Outbox::head).await? else { return Ok(Delivery::NothingThere) };
-        if self.head.seq != Some(seq) {
-            self.head = Head { seq: Some(seq), ..Head::default() };
-        }
-        let Entry { id, topic, payload, snapshot } = entry;
-        if let Some(snapshot) = snapshot
-            && !self.head.snapshot_settled
-        {
-            self.deliver_snapshot(link, snapshot, &id).await?;
-        }
-        if std::mem::replace(&mut self.head.sent, true) {
-            add(&self.counts.repeated);
-        }
-        match link.deliver(&topic, false, payload.into_bytes()).await? {
-            Ok(()) => {
-                self.on_disk(move |outbox| outbox.remove(seq)).await?;
-                add(&self.counts.published);
-                tracing::info!(id, topic, "alert published");
-                Ok(Delivery::Done)
-            }
-            Err(refusal) => {
-                add(&self.counts.refused);
-                self.complain(&id, &topic, &refusal);
-                Ok(Delivery::Refused)
-            }
-        }
-    }
-
-    /// The one place where a picture is dropped: its alert must not wait for ever behind what the broker does not take.
-    async fn deliver_snapshot(
-        &mut self,
-        link: &Link,
-        snapshot: Snapshot,
-        id: &str,
-    ) -> Result<(), Interrupted> {
-        let Snapshot { topic, jpeg } = snapshot;
-        let size = jpeg.len();
-        let delivered = if self.head.snapshot_tries < SNAPSHOT_TRIES {
-            self.head.snapshot_tries += 1;
-            link.deliver(&topic, true, jpeg).await?.map_err(|refusal| refusal.to_string())
-        } else {
-            Err(format!("the connection broke {SNAPSHOT_TRIES} times while it was sent"))
-        };
-        self.head.snapshot_settled = true;
-        if let Err(why) = delivered {
-            add(&self.counts.snapshots_skipped);
-            tracing::warn!(id, topic, size, why, "the snapshot was left out; its alert is sent without it");
-        }
-        Ok(())
-    }
-
-    /// Reading and syncing block, and the runtime has other things to do.
-    async fn on_disk<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Outbox) -> Result<T, outbox::Error> + Send + 'static,
-    ) -> Result<T, outbox::Error> {
-        let outbox = Arc::clone(&self.outbox);
-        match spawn_blocking(move || work(&outbox)).await {
-            Ok(done) => done,
-            // Nobody aborts it, so it panicked; whoever may die does not hide it.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
     }
 
     fn connected(&mut self) {
-        // The broker may have lost what it was told before.
-        self.head.snapshot_settled = false;
+        self.head.forget_snapshot();
+        let (broker, waiting) = (&self.url, self.outbox.waiting());
         match self.outage.over(Instant::now()) {
-            Some(away) => tracing::info!(
-                broker = self.url,
-                away_s = away.as_secs(),
-                waiting = self.outbox.waiting(),
-                "the broker is back; the alerts that waited are sent now"
-            ),
-            None => {
-                tracing::info!(broker = self.url, waiting = self.outbox.waiting(), "connected to the broker")
+            Word::First => tracing::info!(broker, waiting, "connected to the broker"),
+            Word::Back(away) => {
+                let away_s = away.as_secs();
+                tracing::info!(
+                    broker,
+                    waiting,
+                    away_s,
+                    "the broker is back; the alerts that waited are sent now"
+                );
             }
+            Word::Nothing => {}
         }
     }
 
     fn broken(&mut self, trouble: &Trouble) {
-        let Some(away) = self.outage.failed(Instant::now(), trouble) else { return };
-        let (waiting, away_s) = (self.outbox.waiting(), away.as_secs());
-        if trouble.login {
-            tracing::error!(
-                broker = self.url,
-                why = trouble.text,
-                waiting,
-                away_s,
-                "not connected; alerts wait on disk"
-            );
-        } else {
+        if let Some(away) = self.outage.failed(Instant::now(), trouble) {
+            let (waiting, away_s) = (self.outbox.waiting(), away.as_secs());
             tracing::warn!(
                 broker = self.url,
                 why = trouble.text,
                 waiting,
                 away_s,
                 "not connected; alerts wait on disk"
-            );
-        }
-    }
-
-    fn complain(&mut self, id: &str, topic: &str, refusal: &Refusal) {
-        if self.refused.due(Instant::now()) {
-            let (user, waiting) =
-                (self.broker.username.as_deref().unwrap_or("anonymous"), self.outbox.waiting());
-            tracing::error!(
-                broker = self.url, user, id, topic, why = %refusal, waiting,
-                "the broker refuses an alert; it and those behind it wait on disk until the broker's access rules \
-                 allow this user to publish there"
             );
         }
     }
@@ -391,33 +279,6 @@ impl Publisher {
         }
         Farewell { waiting, said }
     }
-}
-
-impl Patience {
-    fn is_over(&self) -> bool {
-        self.until.is_none_or(|until| until <= Instant::now())
-    }
-
-    fn refused(&mut self) {
-        self.until = Some(Instant::now() + self.backoff.failed(jitter()));
-    }
-
-    async fn end(&self) {
-        match self.until {
-            Some(until) => sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY), until: None }
-    }
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A number from 0 to 1 that differs from machine to machine and from call to call.

@@ -14,6 +14,8 @@ use rumqttc::v5::{
 use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// MQTT 5's reason code "packet too large".
+const TOO_LARGE: u8 = 0x95;
 
 /// Says a lasting thing once a minute.
 #[derive(Debug, Default)]
@@ -37,7 +39,21 @@ impl Reminder {
 pub struct Outage {
     since: Option<Instant>,
     login: bool,
+    told: bool,
+    /// Outlives an outage: a connection that breaks every second is told of once a minute too.
     reminder: Reminder,
+    connected_before: bool,
+}
+
+/// What is to be said when there is a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The first one.
+    First,
+    /// There was none for so long, and people know.
+    Back(Duration),
+    /// Nobody knows that there was none.
+    Nothing,
 }
 
 /// Why there is no connection, in words for people.
@@ -58,13 +74,20 @@ impl Outage {
             self.reminder = Reminder::default();
             self.login = trouble.login;
         }
-        self.reminder.due(now).then(|| now.duration_since(since))
+        let due = self.reminder.due(now);
+        self.told |= due;
+        due.then(|| now.duration_since(since))
     }
 
-    /// There is a connection. Says how long there was none, if that was ever told.
-    pub fn over(&mut self, now: Instant) -> Option<Duration> {
-        let since = std::mem::take(self).since;
-        since.map(|since| now.duration_since(since))
+    /// There is a connection.
+    pub fn over(&mut self, now: Instant) -> Word {
+        let (since, told) = (self.since.take(), std::mem::take(&mut self.told));
+        let first = !std::mem::replace(&mut self.connected_before, true);
+        match since {
+            Some(since) if told => Word::Back(now.duration_since(since)),
+            _ if first => Word::First,
+            _ => Word::Nothing,
+        }
     }
 
     /// Whether the broker is known to be away.
@@ -99,6 +122,10 @@ pub fn explain(error: &ConnectionError, username: Option<&str>) -> Trouble {
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
             disconnected(*reason_code)
         }
+        // The library does not know this answer to a message; mosquitto's message_size_limit gives it.
+        ConnectionError::MqttState(StateError::Deserialization(Packet::InvalidConnectReturnCode(
+            TOO_LARGE,
+        ))) => "a message is too large for the broker".to_owned(),
         other => other.to_string(),
     };
     Trouble { login: false, text }
@@ -144,7 +171,7 @@ mod tests {
         let at = |second| start + Duration::from_secs(second);
         let trouble = |login| Trouble { login, text: String::new() };
         let mut outage = Outage::default();
-        assert_eq!(outage.over(at(0)), None, "the first connection ends no outage");
+        assert_eq!(outage.over(at(0)), Word::First, "the first connection ends no outage");
 
         let told = [0, 1, 30, 59, 60, 61, 119, 121].map(|second| outage.failed(at(second), &trouble(false)));
         let seconds = told.map(|told| told.map(|away| away.as_secs()));
@@ -154,9 +181,18 @@ mod tests {
         assert_eq!(told, [true, false], "a wrong password is news");
 
         assert!(outage.is_on());
-        assert_eq!(outage.over(at(130)), Some(Duration::from_secs(130)));
+        assert_eq!(outage.over(at(130)), Word::Back(Duration::from_secs(130)));
         assert!(!outage.is_on());
-        assert_eq!(outage.failed(at(131), &trouble(false)), Some(Duration::ZERO), "a new outage");
+        for second in 131..181 {
+            assert_eq!(
+                outage.failed(at(second), &trouble(true)),
+                None,
+                "once a minute also if it comes and goes"
+            );
+            assert_eq!(outage.over(at(second)), Word::Nothing);
+        }
+        assert_eq!(outage.failed(at(182), &trouble(true)), Some(Duration::ZERO), "a new outage");
+        assert_eq!(outage.over(at(192)), Word::Back(Duration::from_secs(10)));
     }
 
     #[test]
@@ -171,6 +207,12 @@ mod tests {
         let cases = [
             (ConnectionError::Io(io::Error::other("no route")), "no route"),
             (ConnectionError::MqttState(StateError::Io(io::Error::other("no route"))), "no route"),
+            (
+                ConnectionError::MqttState(StateError::Deserialization(
+                    mqttbytes::Error::InvalidConnectReturnCode(149),
+                )),
+                "a message is too large for the broker",
+            ),
             (ConnectionError::MqttState(StateError::ConnectionAborted), "the broker closed the connection"),
             (
                 ConnectionError::MqttState(StateError::ServerDisconnect {
