@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod backoff;
 pub mod classify;
+pub mod commands;
 pub mod config;
 pub mod frame;
 pub mod mqtt;

@@ -1,0 +1,3 @@
+//! One file a sub-command, each thin.
+
+pub mod classify;
