@@ -2,9 +2,19 @@
 //!
 //! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
 
+mod bundled;
+mod classifier;
+pub mod hub;
+pub mod labels;
+pub mod model;
 pub mod preprocess;
+pub mod score;
+mod thread;
 
 use std::sync::Arc;
+
+pub use classifier::Classifier;
+pub use thread::{Counts, NobodyListens, spawn};
 
 use crate::frame::Frame;
 

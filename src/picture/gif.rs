@@ -17,7 +17,8 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
     let global = decoder.global_palette().map(<[u8]>::to_vec);
 
-    let frame = decoder.next_frame_info().map_err(broken)?.ok_or(PictureError::Truncated { format: FORMAT })?;
+    let frame =
+        decoder.next_frame_info().map_err(broken)?.ok_or(PictureError::Truncated { format: FORMAT })?;
     let right = u32::from(frame.left) + u32::from(frame.width);
     let bottom = u32::from(frame.top) + u32::from(frame.height);
     // A frame that stands out makes the picture larger, as the reference does it.
@@ -26,9 +27,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
 
     let mut indices = vec![0; decoder.buffer_size()];
     decoder.read_into_buffer(&mut indices).map_err(broken)?;
-    let frame = decoder
-        .current_frame_info()
-        .ok_or(PictureError::Truncated { format: FORMAT })?;
+    let frame = decoder.current_frame_info().ok_or(PictureError::Truncated { format: FORMAT })?;
     Ok(picture(width, height, frame, &indices, global.as_deref()))
 }
 

@@ -50,10 +50,8 @@ fn read<D: ImageDecoder>(
     let mut raw = vec![0; size];
     decoder.read_image(&mut raw).map_err(broken)?;
 
-    let rgb = rgb(raw, colours).ok_or_else(|| PictureError::Unsupported {
-        format,
-        reason: format!("its pixels are {colours:?}"),
-    })?;
+    let rgb = rgb(raw, colours)
+        .ok_or_else(|| PictureError::Unsupported { format, reason: format!("its pixels are {colours:?}") })?;
     Ok(exif::upright(Picture { width, height, rgb, transparent: None }, exif.as_deref()))
 }
 

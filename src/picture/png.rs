@@ -62,9 +62,8 @@ fn samples<'a>(raw: &'a [u8], info: &Info<'_>) -> impl Iterator<Item = u8> + 'a 
     let bits = usize::from(info.bit_depth as u8);
     let width = info.width as usize;
     let mask = u8::MAX >> (8 - bits);
-    raw.chunks_exact((width * bits).div_ceil(8)).flat_map(move |row| {
-        (0..width).map(move |x| row[x * bits / 8] >> (8 - bits - x * bits % 8) & mask)
-    })
+    raw.chunks_exact((width * bits).div_ceil(8))
+        .flat_map(move |row| (0..width).map(move |x| row[x * bits / 8] >> (8 - bits - x * bits % 8) & mask))
 }
 
 /// An entry of the palette; black where the file names one that it does not have.

@@ -136,7 +136,10 @@ fn weighted(from: u32, to: u32, window: &Range<usize>, filter: Filter, backend: 
 /// The most fractional bits (at most 22) with which the largest weight still fits 16 bits.
 fn precision(weights: impl Iterator<Item = f64>) -> u32 {
     let largest = weights.fold(0.0, f64::max);
-    (0..=22).take_while(|bits| *bits == 0 || 0.5 + largest * f64::from(1u32 << bits) < 32768.0).last().unwrap_or(0)
+    (0..=22)
+        .take_while(|bits| *bits == 0 || 0.5 + largest * f64::from(1u32 << bits) < 32768.0)
+        .last()
+        .unwrap_or(0)
 }
 
 impl Filter {

@@ -37,7 +37,8 @@ const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
 impl Settings {
     pub fn from_json(text: &[u8]) -> Result<Self, SettingError> {
-        let value: Value = serde_json::from_slice(text).map_err(|error| SettingError::Json(error.to_string()))?;
+        let value: Value =
+            serde_json::from_slice(text).map_err(|error| SettingError::Json(error.to_string()))?;
         let Value::Object(keys) = value else {
             return Err(SettingError::Json("it holds something else".to_owned()));
         };
@@ -50,7 +51,11 @@ impl Settings {
             filter: keys.filter()?,
             crop: if cropped { Some(keys.crop_size()?) } else { None },
             convert_rgb: keys.flag_or_null("do_convert_rgb")?,
-            rescale: if keys.flag("do_rescale", true)? { Some(keys.number("rescale_factor", RESCALE)?) } else { None },
+            rescale: if keys.flag("do_rescale", true)? {
+                Some(keys.number("rescale_factor", RESCALE)?)
+            } else {
+                None
+            },
             normalize: if keys.flag("do_normalize", true)? {
                 Some((keys.channels("image_mean", mean)?, keys.channels("image_std", std)?))
             } else {

@@ -1,6 +1,7 @@
 //! The same numbers as the reference: every case that was recorded from it.
 
 mod preprocess;
+mod scores;
 
 use std::{fs, path::Path};
 
@@ -19,4 +20,11 @@ fn sha256(bytes: &[u8]) -> String {
 /// Fails with every deviation at once.
 fn assert_none(deviations: &[String]) {
     assert!(deviations.is_empty(), "{} deviations:\n{}", deviations.len(), deviations.join("\n"));
+}
+
+/// A number or a list of numbers.
+#[allow(clippy::cast_possible_truncation, reason = "the recorded numbers are float32")]
+fn numbers(value: &Value) -> Vec<f32> {
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number")) as f32;
+    value.as_array().map_or_else(|| vec![number(value)], |values| values.iter().map(number).collect())
 }

@@ -1,0 +1,99 @@
+//! Where the files of a model are: in a folder, or inside the binary.
+
+use std::{borrow::Cow, fs, path::PathBuf};
+
+use super::ModelError;
+
+/// The files of a model in the hub's layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelFiles {
+    /// In a folder.
+    Folder(PathBuf),
+    /// Inside the binary: names from the folder, and contents.
+    Embedded(&'static [(&'static str, &'static [u8])]),
+}
+
+impl ModelFiles {
+    /// Where they are, in words for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Folder(path) => path.display().to_string(),
+            Self::Embedded(_) => "the binary itself".to_owned(),
+        }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(path) => path.join(name).is_file(),
+            Self::Embedded(files) => files.iter().any(|(file, _)| *file == name),
+        }
+    }
+
+    /// The contents of a file; `None` if it is not there.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
+        match self {
+            Self::Folder(path) => match fs::read(path.join(name)) {
+                Ok(bytes) => Ok(Some(bytes.into())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(self.unusable(name, error)),
+            },
+            Self::Embedded(files) => {
+                Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Cow::Borrowed(*bytes)))
+            }
+        }
+    }
+
+    /// A file's JSON; an empty object if it is not there.
+    pub(super) fn json(&self, name: &str) -> Result<serde_json::Value, ModelError> {
+        match self.read(name)? {
+            None => Ok(serde_json::Value::Object(serde_json::Map::new())),
+            Some(text) => serde_json::from_slice(&text).map_err(|error| self.unusable(name, error)),
+        }
+    }
+
+    pub(super) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
+        ModelError::File { place: self.place(), file: file.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// The graphs of a model: two towers, or both in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Graphs {
+    Split { vision: String, text: String, combined: Option<String> },
+    Combined(String),
+}
+
+impl Graphs {
+    /// Finds the graphs of a variant ("" for full precision); every file that is missing comes in one error.
+    pub(super) fn find(files: &ModelFiles, variant: &str) -> Result<Self, ModelError> {
+        // The hub keeps graphs in `onnx/`; an export on one's own machine puts them beside the configuration.
+        let find = |name: &str| {
+            [format!("onnx/{name}{variant}.onnx"), format!("{name}{variant}.onnx")]
+                .into_iter()
+                .find(|name| files.contains(name))
+        };
+        let (vision, text, combined) = (find("vision_model"), find("text_model"), find("model"));
+        let mut missing: Vec<_> = ["config.json", "preprocessor_config.json", "tokenizer.json"]
+            .into_iter()
+            .filter(|name| !files.contains(name))
+            .map(str::to_owned)
+            .collect();
+        let has = (vision.is_some(), text.is_some());
+        let graphs = match (vision, text, combined) {
+            (Some(vision), Some(text), combined) => Some(Self::Split { vision, text, combined }),
+            (_, _, Some(combined)) => Some(Self::Combined(combined)),
+            _ => None,
+        };
+        if graphs.is_none() {
+            let lacks = |there: bool, name: &str| (!there).then(|| format!("onnx/{name}{variant}.onnx"));
+            let towers: Vec<_> =
+                [lacks(has.0, "vision_model"), lacks(has.1, "text_model")].into_iter().flatten().collect();
+            missing.push(format!("{} (or onnx/model{variant}.onnx)", towers.join(", ")));
+        }
+        match graphs {
+            Some(graphs) if missing.is_empty() => Ok(graphs),
+            _ => Err(ModelError::Incomplete { place: files.place(), missing }),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One ONNX graph in a session: its inputs and outputs are read from it, checked and filled by name.
+
+use ort::{
+    session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
+    value::{Tensor, TensorElementType, TensorRef, ValueType},
+};
+
+use super::{ModelError, ModelFiles, Options, Runtime, tokenizer::Batch};
+
+/// A loaded graph.
+pub(super) struct Graph {
+    session: Session,
+    file: String,
+    place: String,
+}
+
+/// What goes into a graph.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    /// Pixels of so many pictures, of this width and height.
+    Pictures { values: &'a [f32], width: u32, height: u32 },
+    /// Tokens of several texts.
+    Texts(&'a Batch),
+}
+
+/// A matrix: one row for each picture or text.
+pub(super) struct Rows {
+    pub values: Vec<f32>,
+    pub columns: usize,
+}
+
+impl Graph {
+    pub(super) fn load(
+        runtime: &Runtime,
+        files: &ModelFiles,
+        file: &str,
+        options: &Options,
+    ) -> Result<Self, ModelError> {
+        let session =
+            session(runtime, files, file, options).map_err(|reason| files.unusable(file, reason))?;
+        Ok(Self { session, file: file.to_owned(), place: files.place() })
+    }
+
+    /// Holds the graph to the inputs that it must have, and to those that can be filled at all.
+    pub(super) fn check_inputs(&self, needed: &[&str]) -> Result<(), ModelError> {
+        let found: Vec<_> = self.session.inputs().iter().map(ort::value::Outlet::name).collect();
+        // Whether padding counts is the model's affair: it has this input or not.
+        let known = |name: &&str| {
+            needed.contains(name) || (*name == "attention_mask" && needed.contains(&"input_ids"))
+        };
+        if needed.iter().all(|name| found.contains(name)) && found.iter().all(known) {
+            return Ok(());
+        }
+        Err(self.deviation("inputs", needed.join(", "), &found))
+    }
+
+    /// The first of `wanted` that the graph has.
+    pub(super) fn output(&self, wanted: &[&'static str]) -> Result<&'static str, ModelError> {
+        let found: Vec<_> = self.session.outputs().iter().map(ort::value::Outlet::name).collect();
+        wanted
+            .iter()
+            .find(|name| found.contains(name))
+            .copied()
+            .ok_or_else(|| self.deviation("outputs", wanted.join(" or "), &found))
+    }
+
+    /// The size that an input has in a dimension, where the graph fixes it.
+    pub(super) fn fixed(&self, input: &str, dimension: usize) -> Option<usize> {
+        match self.dtype(input)? {
+            ValueType::Tensor { shape, .. } => {
+                shape.get(dimension).and_then(|size| usize::try_from(*size).ok())
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs the graph and returns the outputs asked for.
+    pub(super) fn run<const N: usize>(
+        &mut self,
+        inputs: &[Input<'_>],
+        outputs: [&'static str; N],
+    ) -> Result<[Rows; N], ModelError> {
+        let failed = |error: ort::Error| ModelError::Run(error.to_string());
+        let mut values: Vec<(&'static str, SessionInputValue<'_>)> = Vec::new();
+        for input in inputs {
+            match *input {
+                Input::Pictures { values: pixels, width, height } => {
+                    let (width, height) = (width as usize, height as usize);
+                    let count = pixels.len() / (3 * width * height);
+                    let tensor =
+                        TensorRef::from_array_view(([count, 3, height, width], pixels)).map_err(failed)?;
+                    values.push(("pixel_values", tensor.into()));
+                }
+                Input::Texts(batch) => {
+                    values.push(("input_ids", self.tokens("input_ids", &batch.ids, batch)?));
+                    if self.dtype("attention_mask").is_some() {
+                        values.push(("attention_mask", self.tokens("attention_mask", &batch.mask, batch)?));
+                    }
+                }
+            }
+        }
+        let found = self.session.run(values).map_err(failed)?;
+        let rows = |name: &str| {
+            let value = found.get(name).ok_or_else(|| ModelError::Run(format!("it gave no {name}")))?;
+            let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
+            match shape.as_ref() {
+                [_, columns] => Ok(Rows {
+                    values: values.to_vec(),
+                    columns: usize::try_from(*columns).unwrap_or_default(),
+                }),
+                shape => {
+                    Err(ModelError::Run(format!("its {name} has the shape {shape:?} instead of a matrix's")))
+                }
+            }
+        };
+        let mut result = Vec::with_capacity(N);
+        for name in outputs {
+            result.push(rows(name)?);
+        }
+        Ok(result.try_into().unwrap_or_else(|_| unreachable!("one matrix for each name")))
+    }
+
+    /// Ids as the graph's own kind of integer.
+    fn tokens<'v>(
+        &self,
+        input: &str,
+        ids: &[i64],
+        batch: &Batch,
+    ) -> Result<SessionInputValue<'v>, ModelError> {
+        let failed = |error: ort::Error| ModelError::Run(error.to_string());
+        let shape = [batch.rows, batch.columns];
+        let narrow =
+            matches!(self.dtype(input), Some(ValueType::Tensor { ty: TensorElementType::Int32, .. }));
+        if narrow {
+            let ids: Vec<i32> = ids.iter().map(|id| i32::try_from(*id).unwrap_or(i32::MAX)).collect();
+            return Ok(Tensor::from_array((shape, ids)).map_err(failed)?.into());
+        }
+        Ok(Tensor::from_array((shape, ids.to_vec())).map_err(failed)?.into())
+    }
+
+    fn dtype(&self, input: &str) -> Option<&ValueType> {
+        self.session.inputs().iter().find(|outlet| outlet.name() == input).map(ort::value::Outlet::dtype)
+    }
+
+    fn deviation(&self, what: &'static str, expected: String, found: &[&str]) -> ModelError {
+        ModelError::Graph {
+            place: self.place.clone(),
+            file: self.file.clone(),
+            what,
+            expected,
+            found: found.join(", "),
+        }
+    }
+}
+
+fn session(runtime: &Runtime, files: &ModelFiles, file: &str, options: &Options) -> Result<Session, String> {
+    let text = |error: ort::Error| error.to_string();
+    let recovered = |error: ort::Error<ort::session::builder::SessionBuilder>| error.to_string();
+    let mut builder = Session::builder(runtime.environment())
+        .map_err(text)?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(recovered)?
+        // Frames come one a second: spinning between them would cost more than the model.
+        .with_intra_op_spinning(false)
+        .map_err(recovered)?;
+    if let Some(threads) = options.threads {
+        builder = builder.with_intra_threads(threads).map_err(recovered)?;
+    }
+    match files {
+        // By its path, so that weights kept in a file beside it are found.
+        ModelFiles::Folder(folder) => builder.commit_from_file(folder.join(file)).map_err(text),
+        ModelFiles::Embedded(_) => {
+            let bytes = files.read(file).map_err(|error| error.to_string())?.unwrap_or_default();
+            builder.commit_from_memory(&bytes).map_err(text)
+        }
+    }
+}

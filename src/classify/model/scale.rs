@@ -1,0 +1,142 @@
+//! How similarities become logits: the trained multiplier and offset, which neither `config.json` nor the split graphs hold.
+
+use super::{
+    Graphs, ModelError, ModelFiles, Options, Runtime,
+    family::Family,
+    graph::{Graph, Input, Rows},
+    tokenizer::TextTokenizer,
+};
+
+/// `logit = scale * cosine + bias`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Logits {
+    /// The multiplier itself (not its logarithm).
+    pub scale: f32,
+    /// The offset; 0 for CLIP.
+    pub bias: f32,
+}
+
+/// Texts that no model finds alike, so that the equations are well conditioned.
+const PROBES: [&str; 6] = [
+    "a photo of a cat.",
+    "the sea at night",
+    "a red car",
+    "three people in a room",
+    "text on white paper",
+    "a tree",
+];
+
+/// From `stakeout.json` if it is there, else from one run of the combined graph.
+pub(super) fn find(
+    runtime: &Runtime,
+    files: &ModelFiles,
+    graphs: &Graphs,
+    options: &Options,
+    family: Family,
+    tokenizer: &TextTokenizer,
+    size: (u32, u32),
+) -> Result<Logits, ModelError> {
+    if let Some(logits) = written(files)? {
+        return Ok(logits);
+    }
+    let combined = match graphs {
+        Graphs::Split { combined, .. } => combined.as_ref(),
+        Graphs::Combined(combined) => Some(combined),
+    };
+    let combined = combined.ok_or_else(|| ModelError::Scale { place: files.place() })?;
+    let mut graph = Graph::load(runtime, files, combined, options)?;
+    measured(&mut graph, family, tokenizer, size)
+}
+
+fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
+    const FILE: &str = "stakeout.json";
+    if !files.contains(FILE) {
+        return Ok(None);
+    }
+    let json = files.json(FILE)?;
+    #[allow(clippy::cast_possible_truncation, reason = "the model computes in float32")]
+    let number =
+        |key: &str| json[key].as_f64().map(|number| number as f32).filter(|number| number.is_finite());
+    match (number("logit_scale"), &json["logit_bias"]) {
+        (Some(scale), bias) if scale > 0.0 && (bias.is_null() || bias.is_number()) => {
+            Ok(Some(Logits { scale, bias: number("logit_bias").unwrap_or(0.0) }))
+        }
+        _ => Err(files.unusable(FILE, "it needs a `logit_scale` above 0, and may have a `logit_bias`")),
+    }
+}
+
+/// The combined graph answers with embeddings and with the logits made of them: what lies between is scale and bias.
+fn measured(
+    graph: &mut Graph,
+    family: Family,
+    tokenizer: &TextTokenizer,
+    (width, height): (u32, u32),
+) -> Result<Logits, ModelError> {
+    graph.check_inputs(&["pixel_values", "input_ids"])?;
+    let outputs = ["logits_per_image", "image_embeds", "text_embeds"];
+    for output in outputs {
+        graph.output(&[output])?;
+    }
+    let texts = tokenizer.batch(&PROBES, graph.fixed("input_ids", 1))?;
+    let picture = noise(3 * width as usize * height as usize);
+    let inputs = [Input::Pictures { values: &picture, width, height }, Input::Texts(&texts)];
+    let [logits, image, text] = graph.run(&inputs, outputs)?;
+    let cosines: Vec<f64> =
+        text.values.chunks_exact(text.columns.max(1)).map(|text| cosine(&image, text)).collect();
+    let logits: Vec<f64> = logits.values.iter().copied().map(f64::from).collect();
+    solved(&cosines, &logits, family == Family::Siglip).ok_or_else(|| {
+        ModelError::Run("the combined graph's logits do not follow from its embeddings".to_owned())
+    })
+}
+
+/// The least squares of `logit = scale * cosine + bias` (without bias: through the origin).
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "six numbers, and a float32 result"
+)]
+fn solved(cosines: &[f64], logits: &[f64], with_bias: bool) -> Option<Logits> {
+    if cosines.len() != logits.len() || cosines.is_empty() {
+        return None;
+    }
+    let mean =
+        |values: &[f64]| if with_bias { values.iter().sum::<f64>() / values.len() as f64 } else { 0.0 };
+    let (mean_cosine, mean_logit) = (mean(cosines), mean(logits));
+    let products = cosines.iter().zip(logits).map(|(c, l)| (c - mean_cosine) * (l - mean_logit)).sum::<f64>();
+    let squares = cosines.iter().map(|c| (c - mean_cosine).powi(2)).sum::<f64>();
+    let scale = products / squares;
+    let logits = Logits { scale: scale as f32, bias: (mean_logit - scale * mean_cosine) as f32 };
+    (logits.scale.is_finite() && logits.scale > 0.0 && logits.bias.is_finite()).then_some(logits)
+}
+
+/// Of the first picture and a text, whether or not the graph normalised them.
+fn cosine(image: &Rows, text: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(&image.values, text) / (dot(&image.values, &image.values) * dot(text, text)).sqrt()
+}
+
+/// Always the same noise between -1 and 1: a picture that leaves no part of the model unused.
+fn noise(len: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        // Numerical Recipes' linear congruential generator.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from((state >> 16) as u16) / 32768.0 - 1.0
+    };
+    std::iter::repeat_with(&mut next).take(len).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_and_bias_follow_from_cosines_and_logits() {
+        let cosines = [0.1, 0.3, -0.2];
+        let logits = |scale: f64, bias: f64| cosines.map(|cosine| scale * cosine + bias);
+        assert_eq!(solved(&cosines, &logits(12.0, -1.5), true), Some(Logits { scale: 12.0, bias: -1.5 }));
+        assert_eq!(solved(&cosines, &logits(100.0, 0.0), false), Some(Logits { scale: 100.0, bias: 0.0 }));
+        assert_eq!(solved(&[0.5, 0.5], &[1.0, 1.0], true), None, "texts that are all alike");
+        assert_eq!(solved(&[], &[], false), None);
+    }
+}

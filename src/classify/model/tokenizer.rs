@@ -1,0 +1,135 @@
+//! Texts into token ids, as the reference's pipeline does it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokenizers::PaddingStrategy;
+use tracing::warn;
+
+use super::{
+    ModelError, ModelFiles,
+    family::{Family, ModelConfig},
+};
+
+/// The tokenizer of a model.
+#[derive(Clone)]
+pub(super) struct TextTokenizer {
+    tokenizer: Arc<tokenizers::Tokenizer>,
+    context: usize,
+    pad_id: i64,
+    /// Texts are filled up to this length.
+    fixed: Option<usize>,
+    lowercase: bool,
+}
+
+/// The tokens of one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// The ids with special tokens, not filled up, and cut to the model's context.
+    pub ids: Vec<i64>,
+    /// How many tokens the text has; more than `ids` holds means that its end is not seen by the model.
+    pub uncut: usize,
+}
+
+impl TextTokenizer {
+    pub(super) fn load(files: &ModelFiles, config: ModelConfig) -> Result<Self, ModelError> {
+        const FILE: &str = "tokenizer.json";
+        let text = files.read(FILE)?.unwrap_or_default();
+        let mut tokenizer =
+            tokenizers::Tokenizer::from_bytes(&text).map_err(|error| files.unusable(FILE, error))?;
+        let own = tokenizer.get_padding().cloned();
+        // What the file says of lengths is overridden by the pipeline, and must not meddle with ours.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| files.unusable(FILE, error))?;
+
+        let declared = files.json("tokenizer_config.json")?;
+        let special = files.json("special_tokens_map.json")?;
+        let named = |value: &Value| {
+            let token = value["pad_token"].as_str().or_else(|| value["pad_token"]["content"].as_str())?;
+            tokenizer.token_to_id(token).map(i64::from)
+        };
+        let pad_id = named(&declared)
+            .or_else(|| named(&special))
+            .or_else(|| own.as_ref().map(|padding| i64::from(padding.pad_id)))
+            .or(config.pad_id)
+            .unwrap_or(0);
+        let fixed = match config.family {
+            // Filling up changes SigLIP's answer: it was trained on texts of full length.
+            Family::Siglip => Some(config.context),
+            // CLIP's answer does not depend on it; a model with a length of its own says so in its tokenizer.
+            Family::Clip => own.and_then(|padding| match padding.strategy {
+                PaddingStrategy::Fixed(length) => Some(length.min(config.context)),
+                PaddingStrategy::BatchLongest => None,
+            }),
+        };
+        let this = Self {
+            tokenizer: Arc::new(tokenizer),
+            context: config.context,
+            pad_id,
+            fixed,
+            // This class lower-cases in code what its tokenizer.json may leave as it is.
+            lowercase: declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer"),
+        };
+        if config.family == Family::Siglip && this.tells_case_apart() {
+            warn!(
+                model = files.place(),
+                "the tokenizer of this SigLIP model tells upper from lower case, though such models were trained on lower \
+                 case: write template and prompts in lower case, or use a newer export of the model"
+            );
+        }
+        Ok(this)
+    }
+
+    /// The tokens of a text; it is cut where it is longer than the model's context, but keeps its end token.
+    pub(super) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
+        let lower = self.lowercase.then(|| text.to_lowercase());
+        let encoding = self
+            .tokenizer
+            .encode(lower.as_deref().unwrap_or(text), true)
+            .map_err(|error| ModelError::Run(format!("the text {text:?} cannot be tokenized: {error}")))?;
+        let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
+        let uncut = ids.len();
+        if let Some(end) = ids.last().copied().filter(|_| uncut > self.context) {
+            ids.truncate(self.context - 1);
+            ids.push(end);
+        }
+        Ok(Tokens { ids, uncut })
+    }
+
+    /// The texts filled up to one length, as a graph takes them; `at_least` where the graph asks for a length.
+    pub(super) fn batch(&self, texts: &[&str], at_least: Option<usize>) -> Result<Batch, ModelError> {
+        let tokens = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>, _>>()?;
+        for (text, tokens) in texts.iter().zip(&tokens).filter(|(_, tokens)| tokens.uncut > tokens.ids.len())
+        {
+            let (context, uncut) = (tokens.ids.len(), tokens.uncut);
+            warn!(
+                text,
+                "this prompt has {uncut} tokens, and the model sees {context}: its end does not count"
+            );
+        }
+        let longest = tokens.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
+        // A text without any token is still a text.
+        let columns = longest.max(self.fixed.unwrap_or(1)).max(at_least.unwrap_or(1));
+        let mut batch = Batch { rows: texts.len(), columns, ids: Vec::new(), mask: Vec::new() };
+        for Tokens { ids, .. } in tokens {
+            let fill = columns - ids.len();
+            batch.mask.extend(std::iter::repeat_n(1, ids.len()).chain(std::iter::repeat_n(0, fill)));
+            batch.ids.extend(ids.into_iter().chain(std::iter::repeat_n(self.pad_id, fill)));
+        }
+        Ok(batch)
+    }
+
+    fn tells_case_apart(&self) -> bool {
+        let ids = |text| self.tokens(text).map(|tokens| tokens.ids);
+        ids("A Photo") != ids("a photo")
+    }
+}
+
+/// Token ids of several texts, row by row, all of one length.
+pub(super) struct Batch {
+    pub rows: usize,
+    pub columns: usize,
+    pub ids: Vec<i64>,
+    /// 1 for a token, 0 for what fills up.
+    pub mask: Vec<i64>,
+}

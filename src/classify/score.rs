@@ -1,0 +1,122 @@
+//! From similarities to scores: softmax over a label set (CLIP) or sigmoid for each label (SigLIP), as the model was trained.
+//!
+//! Pure: numbers in, numbers out.
+
+/// How logits become scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// The labels and the background share 1 among them.
+    Softmax,
+    /// Every label by itself.
+    Sigmoid,
+}
+
+/// The scores of one label set on one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// One for each label, 0 to 1, in the order of the logits.
+    pub labels: Vec<f32>,
+    /// What the background got: the sum under softmax, the highest under sigmoid; `None` without background.
+    pub background: Option<f32>,
+}
+
+/// `scale * cosine + bias`, of vectors of length 1.
+#[must_use]
+pub fn logit(picture: &[f32], text: &[f32], scale: f32, bias: f32) -> f32 {
+    let cosine: f32 = picture.iter().zip(text).map(|(picture, text)| picture * text).sum();
+    scale * cosine + bias
+}
+
+/// The scores that belong to the logits of a set's labels and background prompts.
+#[must_use]
+pub fn scores(labels: &[f32], background: &[f32], activation: Activation) -> Scores {
+    match activation {
+        Activation::Softmax => {
+            // Of the highest: `exp` of what remains cannot overflow.
+            let highest = labels.iter().chain(background).copied().fold(f32::NEG_INFINITY, f32::max);
+            let share = |logit: &f32| (logit - highest).exp();
+            let total: f32 = labels.iter().chain(background).map(share).sum();
+            let score = |logit: &f32| share(logit) / total;
+            Scores {
+                labels: labels.iter().map(score).collect(),
+                background: (!background.is_empty())
+                    .then(|| background.iter().map(score).sum::<f32>().min(1.0)),
+            }
+        }
+        Activation::Sigmoid => Scores {
+            labels: labels.iter().copied().map(sigmoid).collect(),
+            background: background.iter().copied().map(sigmoid).reduce(f32::max),
+        },
+    }
+}
+
+/// `1 / (1 + exp(-x))`, written so that neither side overflows.
+fn sigmoid(x: f32) -> f32 {
+    if x >= 0.0 {
+        1.0 / (1.0 + (-x).exp())
+    } else {
+        let small = x.exp();
+        small / (1.0 + small)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Activation::*, *};
+
+    #[test]
+    fn a_table_of_cases() {
+        let e = 1f32.exp();
+        type Case<'a> = (&'a str, Activation, &'a [f32], &'a [f32], &'a [f32], Option<f32>);
+        let cases: &[Case<'_>] = &[
+            ("one label alone has everything", Softmax, &[-7.0], &[], &[1.0], None),
+            ("equal logits share", Softmax, &[3.0, 3.0], &[], &[0.5, 0.5], None),
+            ("background takes its part", Softmax, &[0.0], &[0.0, 0.0], &[1.0 / 3.0], Some(2.0 / 3.0)),
+            ("one step is a factor e", Softmax, &[1.0, 0.0], &[], &[e / (1.0 + e), 1.0 / (1.0 + e)], None),
+            ("large logits do not overflow", Softmax, &[1000.0, 0.0], &[-1000.0], &[1.0, 0.0], Some(0.0)),
+            ("each by itself", Sigmoid, &[0.0, 1.0], &[], &[0.5, e / (1.0 + e)], None),
+            ("the highest background", Sigmoid, &[0.0], &[-90.0, 0.0, -1.0], &[0.5], Some(0.5)),
+            ("the ends of the scale", Sigmoid, &[-200.0, 200.0], &[], &[0.0, 1.0], None),
+            ("no labels, no scores", Sigmoid, &[], &[], &[], None),
+        ];
+        for (name, activation, labels, background, expected, expected_background) in cases {
+            let Scores { labels, background } = scores(labels, background, *activation);
+            assert_eq!(labels.len(), expected.len(), "{name}");
+            for (score, expected) in labels.iter().zip(*expected) {
+                assert!((score - expected).abs() < 1e-6, "{name}: {labels:?}");
+            }
+            assert_eq!(background.is_some(), expected_background.is_some(), "{name}");
+            let difference = background.unwrap_or(0.0) - expected_background.unwrap_or(0.0);
+            assert!(difference.abs() < 1e-6, "{name}: {background:?}");
+        }
+    }
+
+    #[test]
+    fn a_logit_is_the_scaled_cosine_and_the_bias() {
+        assert_eq!(logit(&[0.6, 0.8], &[1.0, 0.0], 10.0, -1.0), 5.0);
+    }
+
+    proptest! {
+        #[test]
+        fn scores_stay_between_0_and_1_and_keep_the_order(
+            labels in prop::collection::vec(-150f32..150.0, 1..20),
+            background in prop::collection::vec(-150f32..150.0, 0..5),
+            softmax: bool,
+        ) {
+            let activation = if softmax { Softmax } else { Sigmoid };
+            let scored = scores(&labels, &background, activation);
+            let all = || scored.labels.iter().chain(&scored.background).copied();
+            prop_assert!(all().all(|score| (0.0..=1.0).contains(&score)));
+            if softmax {
+                prop_assert!((all().sum::<f32>() - 1.0).abs() < 1e-4);
+            }
+            for (a, b) in labels.iter().zip(&scored.labels) {
+                for (c, d) in labels.iter().zip(&scored.labels) {
+                    prop_assert!(a <= c && b <= d || a >= c && b >= d);
+                }
+            }
+        }
+    }
+}
