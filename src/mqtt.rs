@@ -42,16 +42,27 @@ pub enum Error {
 ///
 /// The session starts clean each time: what must not be lost is in the outbox, not in the broker's memory of us.
 pub fn options(broker: &Mqtt, will_topic: &str, farewell: &str) -> Result<MqttOptions, Error> {
+    let mut options = connection(broker, &broker.client_id)?;
+    options.set_last_will(LastWill::new(will_topic, farewell, QoS::AtLeastOnce, true, None));
+    Ok(options)
+}
+
+/// How to look whether `broker` takes us in, beside a service that is connected under our own name: two clients of one
+/// name throw each other out.
+pub fn visit(broker: &Mqtt) -> Result<MqttOptions, Error> {
+    connection(broker, &format!("{}-check", broker.client_id))
+}
+
+fn connection(broker: &Mqtt, client_id: &str) -> Result<MqttOptions, Error> {
     // An IPv6 address stands in brackets only in a URL.
     let host = broker.host.trim_matches(['[', ']']);
-    let mut options = MqttOptions::new(&broker.client_id, host, broker.port);
+    let mut options = MqttOptions::new(client_id, host, broker.port);
     options
         .set_clean_start(true)
         .set_keep_alive(KEEP_ALIVE)
         .set_connection_timeout(CONNECT_SECONDS)
         .set_max_packet_size(Some(MAX_INCOMING))
-        .set_outgoing_inflight_upper_limit(INFLIGHT)
-        .set_last_will(LastWill::new(will_topic, farewell, QoS::AtLeastOnce, true, None));
+        .set_outgoing_inflight_upper_limit(INFLIGHT);
     if let Some(username) = &broker.username {
         let password = broker.password.as_ref().map_or("", |password| password.reveal());
         options.set_credentials(username, password);

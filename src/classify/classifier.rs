@@ -1,11 +1,59 @@
 //! A model together with the label sets it scores: pictures in, scores out.
 
 use super::{
+    hub::{self, HubError},
     labels::{self, LabelError, LabelVectors},
-    model::{Model, ModelError},
+    model::{Model, ModelError, Options, Runtime, RuntimeError},
     score::Scores,
 };
-use crate::{config::LabelSet, picture::Picture};
+use crate::{
+    config::{Config, LabelSet},
+    picture::Picture,
+};
+
+/// Why a configuration's model and label sets do not come to life.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The model was not found.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// There is no ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The model cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A label set cannot be scored by this model.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+}
+
+impl LoadError {
+    /// The place in the configuration that this is about, as a dotted path.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Runtime(_) => "onnxruntime".to_owned(),
+            Self::Labels(LabelError::Empty { set } | LabelError::Alone { set }) => {
+                format!("label_sets.{set}")
+            }
+            Self::Labels(LabelError::Template { set, .. }) => format!("label_sets.{set}.template"),
+            Self::Hub(_) | Self::Model(_) | Self::Labels(LabelError::Model(_)) => "model".to_owned(),
+        }
+    }
+
+    /// Whether the configuration is to blame, whatever comes onto this machine later.
+    #[must_use]
+    pub fn is_bad_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Hub(HubError::Name(_))
+                | Self::Labels(
+                    LabelError::Empty { .. } | LabelError::Alone { .. } | LabelError::Template { .. }
+                )
+        )
+    }
+}
 
 /// A loaded model and the vectors of the label sets.
 pub struct Classifier {
@@ -14,6 +62,17 @@ pub struct Classifier {
 }
 
 impl Classifier {
+    /// What `config` asks for: finds the model, loads it and encodes the label sets.
+    ///
+    /// # Errors
+    /// In words for people, with the place in the configuration.
+    pub fn load(config: &Config) -> Result<Self, LoadError> {
+        let files = hub::files(&config.model)?;
+        let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+        let options = Options { threads: config.threads, ..Options::default() };
+        Ok(Self::new(Model::load(&runtime, &files, &options)?, &config.label_sets)?)
+    }
+
     /// Encodes the label sets, after holding them to what their scores need to mean anything.
     ///
     /// # Errors

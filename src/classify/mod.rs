@@ -13,7 +13,7 @@ mod thread;
 
 use std::sync::Arc;
 
-pub use classifier::Classifier;
+pub use classifier::{Classifier, LoadError};
 pub use thread::{Counts, NobodyListens, spawn};
 
 use crate::frame::Frame;

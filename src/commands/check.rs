@@ -4,9 +4,14 @@
 
 use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
-use crate::config::{
-    self, Config, Loaded,
-    error::{Problem, Problems},
+use anyhow::Context as _;
+
+use super::{BAD_CONFIGURATION, DONE};
+use crate::{
+    alert::publisher,
+    classify::Classifier,
+    config::{self, Config, Loaded, error::Problems},
+    mqtt,
 };
 
 /// Tells every problem of the configuration at once.
@@ -20,21 +25,40 @@ pub struct Args {
     pub offline: bool,
 }
 
-/// Checks the files and, unless offline, whatever `examine` looks at: the model, the broker.
-pub fn run(args: &Args, examine: impl FnOnce(&Loaded) -> Vec<Problem>) -> ExitCode {
-    let problems = match config::load(&args.config) {
-        Ok(loaded) => {
-            let found = if args.offline { vec![] } else { examine(&loaded) };
-            if found.is_empty() {
-                eprintln!("ok: {}", summary(&loaded.config));
-                return ExitCode::SUCCESS;
-            }
-            Problems::new(found)
-        }
-        Err(problems) => problems,
+/// Checks the files and, unless offline, the model, the label sets against the model, and the broker.
+///
+/// # Errors
+/// What hindered the look itself.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let found = match config::load(&args.config) {
+        Ok(loaded) if args.offline => Ok(loaded),
+        Ok(loaded) => examine(loaded)?,
+        Err(problems) => Err(problems),
     };
-    eprintln!("{problems}");
-    ExitCode::from(super::BAD_CONFIGURATION)
+    match found {
+        Ok(loaded) => {
+            eprintln!("ok: {}", summary(&loaded.config));
+            Ok(ExitCode::from(DONE))
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            Ok(ExitCode::from(BAD_CONFIGURATION))
+        }
+    }
+}
+
+/// Looks at what the configuration names: the model, the broker.
+fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
+    let (config, places) = (&loaded.config, &loaded.places);
+    let model = Classifier::load(config).err().map(|error| super::problem(places, &error));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let broker = runtime.block_on(publisher::visit(&config.mqtt)).err().map(|why| {
+        let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
+        places.problem("mqtt.url", message, "`--offline` leaves the model and the broker out")
+    });
+    let problems = model.into_iter().chain(broker).collect::<Vec<_>>();
+    Ok(if problems.is_empty() { Ok(loaded) } else { Err(Problems::new(problems)) })
 }
 
 fn summary(config: &Config) -> String {

@@ -42,5 +42,6 @@ where
 /// but not the variable.
 fn stderr_is_the_journal() -> bool {
     let Ok(told) = std::env::var("JOURNAL_STREAM") else { return false };
-    std::fs::metadata("/proc/self/fd/2").is_ok_and(|actual| told == format!("{}:{}", actual.dev(), actual.ino()))
+    std::fs::metadata("/proc/self/fd/2")
+        .is_ok_and(|actual| told == format!("{}:{}", actual.dev(), actual.ino()))
 }

@@ -5,6 +5,11 @@ pub mod classify;
 pub mod logging;
 pub mod run;
 
+use crate::{
+    classify::LoadError,
+    config::{Places, error::Problem},
+};
+
 /// Done.
 pub const DONE: u8 = 0;
 /// Failed.
@@ -16,3 +21,8 @@ pub const BAD_CONFIGURATION: u8 = 78;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/stakeout/stakeout.yaml";
+
+/// What the model says of the configuration, at the place in the configuration.
+fn problem(places: &Places, error: &LoadError) -> Problem {
+    places.problem(&error.place(), error.to_string(), "")
+}

@@ -3,7 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE};
-use crate::{config, daemon};
+use crate::{
+    classify::LoadError,
+    config::{self, error::Problems},
+    daemon,
+};
 
 /// What `run` is told on the command line.
 #[derive(Debug, clap::Args)]
@@ -18,10 +22,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprint!("{problems}");
+            eprintln!("{problems}");
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
-    daemon::run(&loaded.config)?;
-    Ok(ExitCode::from(DONE))
+    let Err(error) = daemon::run(&loaded.config) else { return Ok(ExitCode::from(DONE)) };
+    match error.downcast_ref::<LoadError>() {
+        Some(error) if error.is_bad_configuration() => {
+            eprintln!("{}", Problems::new(vec![super::problem(&loaded.places, error)]));
+            Ok(ExitCode::from(BAD_CONFIGURATION))
+        }
+        _ => Err(error),
+    }
 }

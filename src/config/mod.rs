@@ -57,7 +57,9 @@ impl Config {
     /// Every label set on every source that watches it.
     pub fn watches(&self) -> impl Iterator<Item = (&Source, &LabelSet)> {
         let watched = |name: &String| self.label_sets.iter().find(|label_set| label_set.name == *name);
-        self.sources.iter().flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
+        self.sources
+            .iter()
+            .flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
     }
 }
 
@@ -248,18 +250,4 @@ pub struct Region {
     pub width: f64,
     /// Height, more than 0; `y + height` is at most 1.
     pub height: f64,
-}
-
-/// A name as one level of a topic: lower case, every run of characters other than `a-z`, `0-9` and `-` is one `_`.
-#[must_use]
-pub fn topic_level(name: &str) -> String {
-    let mut level = String::with_capacity(name.len());
-    for character in name.chars().map(|character| character.to_ascii_lowercase()) {
-        if matches!(character, 'a'..='z' | '0'..='9' | '-') {
-            level.push(character);
-        } else if !level.ends_with('_') {
-            level.push('_');
-        }
-    }
-    level
 }

@@ -44,7 +44,12 @@ impl Judge {
     }
 
     /// What there is to tell after this frame, in the order of the label sets and their labels.
-    pub(super) fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Vec<Alert> {
+    pub(super) fn judge(
+        &mut self,
+        scored: &Scored,
+        now: Timestamp,
+        mut id: impl FnMut() -> Uuid,
+    ) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
@@ -111,7 +116,9 @@ mod tests {
     use super::*;
     use crate::{
         classify::RegionScores,
-        config::{After, Device, Existing, Folder, Hold, Label, LabelSet, ModelRef, Mqtt, Rule, Source, SourceKind},
+        config::{
+            After, Device, Existing, Folder, Hold, Label, LabelSet, ModelRef, Mqtt, Rule, Source, SourceKind,
+        },
         frame::{Frame, Slot},
         picture::Picture,
     };
@@ -185,7 +192,10 @@ mod tests {
         let alerts = told(&mut judge, &scored("Front Door", "porch", regions));
 
         let [alert] = &alerts[..] else { panic!("{alerts:?}") };
-        assert_eq!((alert.state, &*alert.label, alert.score, alert.threshold), (State::Raised, "package", 0.8, 0.6));
+        assert_eq!(
+            (alert.state, &*alert.label, alert.score, alert.threshold),
+            (State::Raised, "package", 0.8, 0.6)
+        );
         assert_eq!(alert.region.as_deref(), Some("step"));
         assert_eq!(alert.scores, [("Person".into(), 0.1), ("package".into(), 0.8)]);
         assert_eq!((alert.background, &*alert.model), (Some(0.1), "bundled"));
@@ -215,6 +225,9 @@ mod tests {
         let mut judge = Judge::new(&config(), "bundled");
         told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
         let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.0, 0.0], 1.0)]));
-        assert_eq!(alerts.iter().map(|alert| (alert.state, &alert.snapshot)).collect::<Vec<_>>(), [(State::Cleared, &None)]);
+        assert_eq!(
+            alerts.iter().map(|alert| (alert.state, &alert.snapshot)).collect::<Vec<_>>(),
+            [(State::Cleared, &None)]
+        );
     }
 }

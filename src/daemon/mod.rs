@@ -78,7 +78,7 @@ async fn watch_until_told(config: &Config) -> anyhow::Result<()> {
 struct House {
     stop_sources: CancellationToken,
     sources: Vec<Running>,
-    model: thread::JoinHandle<()>,
+    model: thread::JoinHandle<Result<classify::Counts, classify::NobodyListens>>,
     /// Closes when the judge ends. It ends when the model does, so this speaks for both.
     judge_ended: oneshot::Receiver<()>,
     stop_publisher: CancellationToken,
@@ -109,7 +109,7 @@ impl House {
         let (frames, to_model) = mpsc::channel(under_way.max(1));
         let judge = Judge::new(config, &config.model.name());
         let judge_ended = spawn_judge(judge, topics.clone(), outbox, board.clone(), to_judge)?;
-        let model = classify::spawn(classifier, to_model, scored)?;
+        let model = classify::spawn(classifier, &config.sources, to_model, scored)?;
 
         let stop_sources = CancellationToken::new();
         let start = |source| start_source(config, source, &frames, &stop_sources, &topics, &board);
@@ -134,7 +134,8 @@ impl House {
             tracing::info!(source = &*source.name, "{}", source.counts.snapshot());
             source.thread.join().map_err(|_| anyhow!("the source {} panicked", source.name))?;
         }
-        self.model.join().map_err(|_| anyhow!("the model panicked"))?;
+        let counts = self.model.join().map_err(|_| anyhow!("the model panicked"))??;
+        tracing::info!(scored = counts.scored, failed = counts.failed, "the model is done");
 
         self.stop_publisher.cancel();
         let farewell = self.publisher.await.context("the publisher panicked")??;

@@ -19,13 +19,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("source", &["backoff", "config", "frame", "picture"]),
     ("classify", &["config", "frame", "picture"]),
     ("alert", &["backoff", "config", "frame", "mqtt"]),
-    (
-        "daemon",
-        &["alert", "backoff", "classify", "config", "frame", "mqtt", "picture", "source", "trigger"],
-    ),
+    ("daemon", &["alert", "backoff", "classify", "config", "frame", "mqtt", "picture", "source", "trigger"]),
     (
         "commands",
-        &["alert", "backoff", "classify", "config", "daemon", "frame", "mqtt", "picture", "source", "trigger"],
+        &[
+            "alert", "backoff", "classify", "config", "daemon", "frame", "mqtt", "picture", "source",
+            "trigger",
+        ],
     ),
 ];
 
@@ -165,7 +165,10 @@ fn group_heads(group: &str) -> Vec<String> {
 }
 
 fn identifier(text: &str) -> Option<String> {
-    let name = text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect::<String>();
+    let name = text
+        .chars()
+        .take_while(|character| character.is_alphanumeric() || *character == '_')
+        .collect::<String>();
     (!name.is_empty()).then_some(name)
 }
 

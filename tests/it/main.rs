@@ -6,7 +6,9 @@
 mod common;
 
 mod delivery;
-mod layers;
-mod service;
-mod parity;
+
 mod folder;
+mod layers;
+mod parity;
+
+mod service;

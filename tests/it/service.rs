@@ -195,7 +195,12 @@ fn what_hinders_the_start_is_said_once_with_its_remedy() {
     let text = format!("{nothing}/libonnxruntime.so");
     fs::write(&text, "no library").unwrap();
     let cases: [(&str, &[(&str, &str)], i32, &[&str]); 4] = [
-        ("", &[("ORT_DYLIB_PATH", "/missing/libonnxruntime.so")], 1, &["ONNX Runtime", "/missing/libonnxruntime.so"]),
+        (
+            "",
+            &[("ORT_DYLIB_PATH", "/missing/libonnxruntime.so")],
+            1,
+            &["ONNX Runtime", "/missing/libonnxruntime.so"],
+        ),
         ("", &[("ORT_DYLIB_PATH", &text)], 1, &["ONNX Runtime", &text]),
         ("model: ./nowhere\n", &[], 1, &["nowhere"]),
         ("treshold: 1\n", &[], 78, &["treshold", "stakeout.yaml:3:1"]),

@@ -281,6 +281,25 @@ impl Publisher {
     }
 }
 
+/// Looks whether the broker takes us in, and leaves again; says in words why it does not.
+///
+/// # Errors
+/// What [`Publisher::run`] would log, once.
+pub async fn visit(broker: &Mqtt) -> Result<(), String> {
+    let options = mqtt::visit(broker).map_err(|error| error.to_string())?;
+    let (link, pump) = link::open(options);
+    let leave = async {
+        link.connected().await;
+        link.disconnect().await;
+        // The pump ends when the goodbye is sent.
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = pump.run() => ended.map_err(|error| outage::explain(&error, broker.username.as_deref()).text),
+        () = leave => Ok(()),
+    }
+}
+
 /// A number from 0 to 1 that differs from machine to machine and from call to call.
 fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();

@@ -65,6 +65,19 @@ impl Broker {
         panic!("mosquitto does not start: {}", fs::read_to_string(broker.folder().join("log")).unwrap());
     }
 
+    /// A broker on a port that was found free before.
+    pub fn start_on(port: u16) -> Self {
+        let settings = "allow_anonymous true".to_owned();
+        let mut broker = Self { port, settings, folder: tempfile::tempdir().unwrap(), process: None };
+        wait_until("mosquitto has its port", || broker.launch());
+        broker
+    }
+
+    /// For signals.
+    pub fn process(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -3,6 +3,8 @@
 pub mod broker;
 pub mod proxy;
 
+pub mod service;
+
 use std::path::{Path, PathBuf};
 
 /// The reference data; `None` (said aloud) on a machine that has none. In CI its absence is a failure.

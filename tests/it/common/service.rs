@@ -38,7 +38,8 @@ impl Home {
     pub fn new(port: u16, extra: &str) -> Self {
         let home = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(home.path("inbox")).unwrap();
-        let text = format!("mqtt: {{ url: mqtt://127.0.0.1:{port}, prefix: home }}\nstate_dir: state\n{extra}");
+        let text =
+            format!("mqtt: {{ url: mqtt://127.0.0.1:{port}, prefix: home }}\nstate_dir: state\n{extra}");
         let sources = "sources:\n  Inbox: { folder: inbox, watch: [objects] }\n";
         fs::write(home.path("stakeout.yaml"), format!("{text}{LABEL_SETS}{sources}")).unwrap();
         home
@@ -71,7 +72,11 @@ impl Service {
     pub fn with(home: &Home, environment: &[(&str, &str)]) -> Self {
         let mut command = super::stakeout();
         command.args(["run", "--config"]).arg(home.path("stakeout.yaml"));
-        command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (lines, heard) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&said));
@@ -118,5 +123,7 @@ impl Drop for Service {
 
 /// Sends `-TERM`, `-STOP` and the like.
 pub fn signal_process(process: u32, signal: &str) {
-    assert!(std::process::Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success()
+    );
 }
