@@ -21,9 +21,12 @@ pub fn topic_level(name: &str) -> String {
 
 /// The known name that looks most like `typed`, if one is near enough to be what was meant.
 pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Long names cost much to compare, and are no typing mistakes.
+    const LONGEST: usize = 64;
     let folded = topic_level(typed);
     known
         .into_iter()
+        .filter(|name| folded.len().max(name.len()) <= LONGEST)
         .map(|name| (strsim::damerau_levenshtein(&folded, &topic_level(name)), name))
         .filter(|(distance, name)| *distance <= 1 + name.chars().count().min(typed.chars().count()) / 4)
         .min_by_key(|(distance, _)| *distance)
