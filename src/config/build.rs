@@ -25,7 +25,7 @@ pub(super) const KEYS: &[&str] = &[
     "sources",
 ];
 
-/// Without a main file only the rules are looked at, for their mistakes.
+/// Looks at everything before it gives up. Without a main file only the rules are looked at, for their mistakes.
 pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Option<File>]) -> Option<Config> {
     let section = main.and_then(|file| top(reader, file, KEYS, &[]));
     let mut sets = LabelSets::default();
@@ -57,13 +57,16 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     let threads = section.get("threads").and_then(|at| number(reader, &at, 1, 1024));
     let max_pixels =
         section.get("max_pixels").map_or(Some(100_000_000), |at| number(reader, &at, 1, 10_000_000_000));
+    let onnxruntime = section.get("onnxruntime").and_then(|at| reader.path(&at));
+    let state_dir = state_dir(reader, &section);
+    // Only now, when everything was looked at, may something that is wrong end it.
     Some(Config {
         model: model?,
         device: device?,
         threads: threads.and_then(|threads| usize::try_from(threads).ok()),
-        onnxruntime: section.get("onnxruntime").and_then(|at| reader.path(&at)),
+        onnxruntime,
         mqtt: mqtt??,
-        state_dir: state_dir(reader, &section)?,
+        state_dir: state_dir?,
         max_pixels: max_pixels?,
         label_sets: sets.sets,
         sources: sources?,

@@ -136,8 +136,15 @@ impl Mistake {
 }
 
 /// The files of a configuration: a [`Span`] says which by number, the main file first.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Files(Vec<(PathBuf, String)>);
+
+/// The texts may hold passwords.
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(path, _)| path)).finish()
+    }
+}
 
 impl Files {
     /// Adds a file, and returns its number.

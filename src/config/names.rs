@@ -37,12 +37,12 @@ pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
 pub(super) fn suggest(typed: &str, known: &[&str]) -> String {
     match nearest(typed, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known here: {}", list(known)),
+        None => format!("known here: {}", list(known, "and")),
     }
 }
 
 /// "`a`, `b` or `c`", of many only the first.
-pub(super) fn list(names: &[&str]) -> String {
+pub(super) fn list(names: &[&str], last_word: &str) -> String {
     const SHOWN: usize = 20;
     let quoted = |name: &&str| format!("`{}`", super::mask::shown(name));
     match names {
@@ -54,7 +54,7 @@ pub(super) fn list(names: &[&str]) -> String {
         }
         [most @ .., last] => {
             let most: Vec<_> = most.iter().map(quoted).collect();
-            format!("{} or {}", most.join(", "), quoted(last))
+            format!("{} {last_word} {}", most.join(", "), quoted(last))
         }
     }
 }

@@ -20,14 +20,14 @@ const BYTES_OF_A_NODE: usize = 64;
 const DEEPEST: usize = 32;
 
 /// A value and its place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Node {
     pub span: Span,
     pub value: Value,
 }
 
 /// A value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Value {
     /// `key:` with nothing behind it, `~`, `null`.
     Nothing,
@@ -37,7 +37,7 @@ pub(super) enum Value {
 }
 
 /// One `key: value` of a mapping.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Entry {
     pub key: String,
     pub key_span: Span,
@@ -255,4 +255,64 @@ fn merge(key: Span, node: Node, mut merged: Vec<Entry>, mistakes: &mut Vec<Mista
         )),
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tree in short, and what is wrong.
+    fn told(text: &str) -> (String, Vec<String>) {
+        let (root, mistakes) = parse(0, text);
+        (root.as_ref().map(short).unwrap_or_default(), mistakes.into_iter().map(|it| it.message).collect())
+    }
+
+    fn short(node: &Node) -> String {
+        let all = |parts: Vec<String>| parts.join(" ");
+        match &node.value {
+            Value::Nothing => "-".to_owned(),
+            Value::Text(text) => text.clone(),
+            Value::List(items) => format!("[{}]", all(items.iter().map(short).collect())),
+            Value::Mapping(entries) => {
+                let entry = |entry: &Entry| format!("{}={}", entry.key, short(&entry.value));
+                format!("{{{}}}", all(entries.iter().map(entry).collect()))
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_is_what_yaml_says() {
+        let cases = [
+            ("", ""),
+            ("# only a comment\n", ""),
+            ("a: 1\nb: [x, 'y', \"z\", ~, null, 'null', ]", "{a=1 b=[x y z - - null]}"),
+            ("a:\n  - b: c\n    d:\n", "{a=[{b=c d=-}]}"),
+            ("{a: {b: 'it''s'}}", "{a={b=it's}}"),
+            ("a: |\n  one\n  two\n", "{a=one\ntwo\n}"),
+            ("a: &x {b: 1}\nc: *x\n", "{a={b=1} c={b=1}}"),
+            // Of what is merged the mapping's own keys win, wherever they stand, and then the first.
+            (
+                "a: &x {b: 1, c: 1}\nd: {b: 2, <<: *x}\ne: {<<: *x, b: 3}",
+                "{a={b=1 c=1} d={b=2 c=1} e={b=3 c=1}}",
+            ),
+            ("a: &x {b: 1}\nc: &y {b: 2, d: 2}\ne: {<<: [*x, *y]}", "{a={b=1} c={b=2 d=2} e={b=1 d=2}}"),
+            ("yes: no", "{yes=no}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(told(text), (expected.to_owned(), vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_does_not_hide_the_rest() {
+        let (tree, mistakes) = told("a: 1\na: 2\nb: !secret x\n[c]: 3\n<<: 4\nd: 5\n");
+        assert_eq!(tree, "{a=1 b=x [c]=3 d=5}");
+        let expected = [
+            "`a` is here twice",
+            "the tag `!secret` means nothing here",
+            "a key must be a word, not a list or a mapping",
+            "`<<` merges mappings only",
+        ];
+        assert_eq!(mistakes, expected);
+    }
 }

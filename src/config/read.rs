@@ -26,7 +26,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// One `name: value` and its path from the root.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Setting<'n> {
     pub path: String,
     pub name: &'n str,
@@ -37,7 +37,6 @@ pub(super) struct Setting<'n> {
 }
 
 /// A mapping whose keys are ours.
-#[derive(Debug)]
 pub(super) struct Section<'n> {
     path: String,
     entries: &'n [Entry],
@@ -256,7 +255,7 @@ impl Reader<'_> {
     /// One of a few words.
     pub fn word<T: Clone>(&mut self, at: &Setting<'_>, words: &[(&str, T)]) -> Option<T> {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.parsed(at, &names::list(&known), |text| {
+        self.parsed(at, &names::list(&known, "or"), |text| {
             let found = words.iter().find(|(word, _)| *word == text);
             found.map(|(_, value)| value.clone()).ok_or_else(|| {
                 names::nearest(text, known.iter().copied()).map_or_else(

@@ -1,5 +1,7 @@
 //! The `sources` section. This version watches folders; the other kinds are known, so that they can be refused by name.
 
+use std::path::{Component, Path, PathBuf};
+
 use super::{
     After, Existing, Folder, Region, Source, SourceKind,
     label_sets::{LabelSets, Topics},
@@ -12,7 +14,7 @@ use super::{
 const KINDS: &[&str] = &["folder", "rtsp", "video", "http", "mqtt"];
 pub(super) const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch"];
 /// Known, and refused in a folder source or together with a kind that is refused itself.
-pub(super) const KEYS_OF_OTHER_KINDS: &[&str] = &["rtsp", "video", "http", "mqtt", "every"];
+const KEYS_OF_OTHER_KINDS: &[&str] = &["rtsp", "video", "http", "mqtt", "every"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str =
     "sources:\n  inbox:\n    folder: /var/lib/stakeout/inbox\n    watch: [porch]";
@@ -89,7 +91,7 @@ fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> O
     let after_setting = section.get("after");
     let after = after_setting.as_ref().map_or(Some(After::Keep), |at| after(reader, at));
     if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, &after_setting)
-        && to.starts_with(path)
+        && plain(to).starts_with(plain(path))
     {
         let remedy = "sub-folders are watched, too, so it would be scored again: choose a folder beside it";
         reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
@@ -99,6 +101,17 @@ fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> O
         existing: existing?,
         after: after?,
         poll: poll.map_or(Some(None), |poll| poll.map(Some))?,
+    })
+}
+
+/// The path without `..`, as far as that can be told without looking at the disk.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            _ => plain.push(part),
+        }
+        plain
     })
 }
 
@@ -121,7 +134,7 @@ fn after(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<After> {
             "delete" => Ok(After::Delete),
             _ if text.starts_with("move") => Err("say where to: `after: { move: FOLDER }`".to_owned()),
             _ => Err(names::nearest(text, ["keep", "delete"])
-                .map_or_else(|| "write `after: keep`".to_owned(), |word| format!("did you mean `{word}`?"))),
+                .map_or("write `after: keep`".to_owned(), |word| format!("did you mean `{word}`?"))),
         }),
     }
 }

@@ -91,7 +91,7 @@ fn the_example_watches_a_folder_with_the_bundled_model() {
     let [set] = &config.label_sets[..] else { panic!("{:?}", config.label_sets) };
     assert!(!set.background.is_empty(), "one label alone would always score 1");
     let [source] = &config.sources[..] else { panic!("{:?}", config.sources) };
-    assert_eq!(source.watch, [set.name.clone()]);
+    assert_eq!(source.watch, std::slice::from_ref(&set.name));
 }
 
 #[test]
@@ -149,7 +149,7 @@ sources:
   inbox:
     folder: /pictures
     existing: process
-    after: { move: done }
+    after: { move: /pictures/../done }
     poll: 5s
     regions: { step: [0.7, 0, 0.3, 1] }
     watch: [porch]
@@ -183,7 +183,7 @@ sources:
     assert_eq!(porch.labels[3], label("bicycle", &["a bicycle"], Rule { threshold: 1.0, ..strict }));
 
     let SourceKind::Folder(inbox) = &config.sources[0].kind;
-    let moved = After::Move(folder.path().join("done"));
+    let moved = After::Move("/pictures/../done".into());
     let poll = Some(Duration::from_secs(5));
     let expected = Folder { path: "/pictures".into(), existing: Existing::Process, after: moved, poll };
     assert_eq!(inbox, &expected);
