@@ -7,7 +7,7 @@ use super::{
     read::{Reader, Setting},
 };
 
-const KEYS: &[&str] = &["url", "username", "password", "prefix", "client_id"];
+pub(super) const KEYS: &[&str] = &["url", "username", "password", "prefix", "client_id"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
 
@@ -16,12 +16,14 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     let address = match section.get("url") {
         Some(url) => address(reader, &url),
         None => {
-            reader.problem(at.key, "`mqtt` has no `url`", format!("name the broker:\n{EXAMPLE}"));
+            if section.lacks("url") {
+                reader.problem(at.key, "`mqtt` has no `url`", format!("name the broker:\n{EXAMPLE}"));
+            }
             None
         }
     };
     let prefix = match section.get("prefix") {
-        Some(at) => reader.parsed(&at, "the first levels of a topic", prefix),
+        Some(at) => reader.parsed(&at, "levels of a topic like `home/stakeout`", prefix),
         None => Some("stakeout".to_owned()),
     };
     let username = section.get("username").and_then(|at| reader.text(&at));
@@ -92,9 +94,9 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
         None => rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
     };
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty()
-        || !(host.chars().all(is_name) || rest.starts_with('[') && host.parse::<Ipv6Addr>().is_ok())
-    {
+    let is_host =
+        if rest.starts_with('[') { host.parse::<Ipv6Addr>().is_ok() } else { host.chars().all(is_name) };
+    if host.is_empty() || !is_host {
         let remedy = "write a name or an address: `mqtt://broker.lan:1883`, `mqtt://[fd00::1]:1883`";
         return Err(("the broker's address has no usable host", remedy.to_owned()));
     }
@@ -103,8 +105,8 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
         Some(Ok(port)) if port > 0 => port,
         _ => {
             return Err((
-                "the port of the broker's address is not one",
-                "a port is a number from 1 to 65535".to_owned(),
+                "the broker's port is not a number from 1 to 65535",
+                "usual are 1883, and 8883 with TLS".to_owned(),
             ));
         }
     };
@@ -163,9 +165,9 @@ mod tests {
             ("mqtt://a b", "the broker's address has no usable host"),
             ("mqtt://::1", "the broker's address has no usable host"),
             ("mqtt://[zz]", "the broker's address has no usable host"),
-            ("mqtt://host:0", "the port of the broker's address is not one"),
-            ("mqtt://host:70000", "the port of the broker's address is not one"),
-            ("mqtt://host:", "the port of the broker's address is not one"),
+            ("mqtt://host:0", "the broker's port is not a number from 1 to 65535"),
+            ("mqtt://host:70000", "the broker's port is not a number from 1 to 65535"),
+            ("mqtt://host:", "the broker's port is not a number from 1 to 65535"),
         ];
         for (text, message) in bad {
             assert_eq!(parse_address(text).unwrap_err().0, message, "{text}");

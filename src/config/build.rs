@@ -12,7 +12,7 @@ use super::{
     sources, value,
 };
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "model",
     "device",
     "threads",
@@ -25,9 +25,9 @@ const KEYS: &[&str] = &[
     "sources",
 ];
 
-/// Without a main file only the rules are looked at, for their mistakes.
+/// Looks at everything before it gives up. Without a main file only the rules are looked at, for their mistakes.
 pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Option<File>]) -> Option<Config> {
-    let section = main.and_then(|file| top(reader, file, KEYS));
+    let section = main.and_then(|file| top(reader, file, KEYS, &[]));
     let mut sets = LabelSets::default();
     let own_sets = section.as_ref().and_then(|section| section.get("label_sets"));
     if let Some(at) = &own_sets {
@@ -38,15 +38,15 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     }
 
     let (section, main) = (section?, main?);
-    if own_sets.is_none() && sets.names.is_empty() {
+    if section.lacks("label_sets") && sets.names.is_empty() {
         missing(reader, main, "label_sets", &format!("describe what to watch for:\n{}", label_sets::EXAMPLE));
     }
     let sources = section.get("sources").map(|at| sources::read(reader, &at, &sets));
-    if sources.is_none() {
+    if section.lacks("sources") {
         missing(reader, main, "sources", &format!("say where frames come from:\n{}", sources::EXAMPLE));
     }
     let mqtt = section.get("mqtt").map(|at| broker::read(reader, &at));
-    if mqtt.is_none() {
+    if section.lacks("mqtt") {
         missing(reader, main, "mqtt", &format!("name the broker that alerts go to:\n{}", broker::EXAMPLE));
     }
     if let Some(at) = section.get("home_assistant") {
@@ -57,13 +57,16 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     let threads = section.get("threads").and_then(|at| number(reader, &at, 1, 1024));
     let max_pixels =
         section.get("max_pixels").map_or(Some(100_000_000), |at| number(reader, &at, 1, 10_000_000_000));
+    let onnxruntime = section.get("onnxruntime").and_then(|at| reader.path(&at));
+    let state_dir = state_dir(reader, &section);
+    // Only now, when everything was looked at, may something that is wrong end it.
     Some(Config {
         model: model?,
         device: device?,
         threads: threads.and_then(|threads| usize::try_from(threads).ok()),
-        onnxruntime: section.get("onnxruntime").and_then(|at| reader.path(&at)),
+        onnxruntime,
         mqtt: mqtt??,
-        state_dir: state_dir(reader, &section)?,
+        state_dir: state_dir?,
         max_pixels: max_pixels?,
         label_sets: sets.sets,
         sources: sources?,
@@ -76,23 +79,24 @@ fn missing(reader: &mut Reader<'_>, file: &File, key: &str, remedy: &str) {
 }
 
 /// The top level of a file.
-fn top<'n>(reader: &mut Reader<'_>, file: &'n File, known: &[&str]) -> Option<Section<'n>> {
-    let root = Setting { path: String::new(), name: "", key: file.root.span, node: &file.root };
+fn top<'n>(reader: &mut Reader<'_>, file: &'n File, known: &[&str], refused: &[&str]) -> Option<Section<'n>> {
+    let root =
+        Setting { path: String::new(), name: "", key: file.root.span, node: &file.root, in_list: false };
     if !matches!(file.root.value, raw::Value::Mapping(_)) {
         let message =
             format!("a configuration is a mapping, lines of `key: value`, and this is {}", root.shown());
         reader.problem(root.span(), message, "put a space behind each colon, and no `-` before the keys");
         return None;
     }
-    reader.section(&root, known, "")
+    reader.section_with(&root, known, refused, "")
 }
 
 /// A file of `rules.d` holds label sets and nothing else: what it can do to a machine must be plain.
 fn read_rules(reader: &mut Reader<'_>, sets: &mut LabelSets, file: &File) {
-    let Some(section) = top(reader, file, KEYS) else { return };
+    let Some(section) = top(reader, file, &["label_sets"], KEYS) else { return };
     for key in KEYS.iter().filter(|key| **key != "label_sets") {
         if let Some(at) = section.get(key) {
-            let message = format!("`{key}` does not belong into `rules.d`");
+            let message = format!("`{key}` does not belong in `rules.d`");
             reader.problem(at.key, message, "files there hold only `label_sets`: put it into the main file");
         }
     }
@@ -102,7 +106,7 @@ fn read_rules(reader: &mut Reader<'_>, sets: &mut LabelSets, file: &File) {
 }
 
 fn home_assistant(reader: &mut Reader<'_>, at: &Setting<'_>) {
-    if reader.word(at, &[("true", true), ("false", false)]) == Some(true) {
+    if reader.word(at, &[("false", false), ("true", true)]) == Some(true) {
         let remedy = "set it to `false` or remove it; alerts are published over MQTT all the same";
         reader.problem(at.span(), "`home_assistant: true` is not supported by this version", remedy);
     }
@@ -150,7 +154,10 @@ fn number(reader: &mut Reader<'_>, at: &Setting<'_>, least: u64, most: u64) -> O
     reader.parsed(at, &format!("a whole number from {least} to {most}"), |text| {
         value::whole(text).filter(|number| (least..=most).contains(number)).ok_or_else(|| {
             let million = text.strip_suffix(['M', 'm']).and_then(value::whole);
-            million.map_or(String::new(), |number| format!("did you mean `{number}_000_000`?"))
+            million.map_or_else(
+                || "write a number in this range, or leave it out".to_owned(),
+                |number| format!("did you mean `{number}_000_000`?"),
+            )
         })
     })
 }

@@ -13,6 +13,9 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::mask;
 
+/// So many are told; nobody reads on.
+pub(super) const MOST_PROBLEMS: usize = 200;
+
 /// Everything that is wrong, in the order of files and lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
@@ -21,7 +24,7 @@ impl Problems {
     /// Puts problems in order; what was found twice at one place (through a YAML alias) is told once.
     #[must_use]
     pub fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|a, b| a.order.cmp(&b.order));
+        problems.sort_by_key(|problem| problem.order);
         problems.dedup();
         Self(problems)
     }
@@ -51,6 +54,7 @@ impl fmt::Display for Problems {
         }
         match self.0.len() {
             1 => f.write_str("1 problem found"),
+            n if n >= MOST_PROBLEMS => write!(f, "{n} problems found; there may be more"),
             n => write!(f, "{n} problems found"),
         }
     }
@@ -82,7 +86,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.excerpt.as_ref().map(|excerpt| excerpt.line.to_string()).unwrap_or_default();
-        let margin = " ".repeat(line.len());
+        let margin = " ".repeat(line.len().max(1));
         writeln!(f, "error: {}", self.message)?;
         write!(f, "{margin}--> {}", self.file.display())?;
         if let Some(Excerpt { column, text, caret, .. }) = &self.excerpt {
@@ -132,8 +136,15 @@ impl Mistake {
 }
 
 /// The files of a configuration: a [`Span`] says which by number, the main file first.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Files(Vec<(PathBuf, String)>);
+
+/// The texts may hold passwords.
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(path, _)| path)).finish()
+    }
+}
 
 impl Files {
     /// Adds a file, and returns its number.
@@ -186,10 +197,12 @@ fn excerpt(text: &str, span: Span) -> Excerpt {
     let from = (start - line_start).min(line.len());
     let to = floor(line, span.end.saturating_sub(line_start)).max(from);
 
+    // Far from the caret nothing will be shown: a line may be as long as the file.
+    let window = floor(line, from.saturating_sub(1000))..floor(line, from + 1000);
     let hidden = mask::hidden(text, line_start..line_start + line.len()).unwrap_or(0..0);
     let marked = from..to.max(from + 1);
     let (mut shown, mut end, mut mask_start, mut caret) = (String::new(), 0, None, None::<Range<usize>>);
-    for (at, letter) in line.char_indices() {
+    for (at, letter) in line[window.clone()].char_indices().map(|(at, letter)| (at + window.start, letter)) {
         let start = if hidden.contains(&at) {
             // However much is hidden, it is one mask, and a mark on any of it stands below all of the mask.
             *mask_start.get_or_insert_with(|| {

@@ -12,7 +12,7 @@ use super::{
 };
 
 const SET_KEYS: &[&str] = &["template", "background", "labels"];
-const LABEL_KEYS: &[&str] = &["prompts", "threshold", "clear_below", "hold", "cooldown"];
+pub(super) const LABEL_KEYS: &[&str] = &["prompts", "threshold", "clear_below", "hold", "cooldown"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str =
     "label_sets:\n  porch:\n    background: [an empty porch]\n    labels:\n      person: 0.7";
@@ -82,6 +82,9 @@ fn label_set(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<LabelSet> {
     };
     let background = section.get("background").map(|at| reader.texts(&at));
     let Some(labels) = section.get("labels") else {
+        if !section.lacks("labels") {
+            return None;
+        }
         let message = format!("the label set `{}` has no `labels`", super::mask::shown(at.name));
         reader.problem(
             at.key,
@@ -113,8 +116,7 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
                 continue;
             };
             reader.check_name(name, item.node.span);
-            let named =
-                Setting { path: format!("{}.{name}", at.path), name, key: item.node.span, node: item.node };
+            let named = Setting { path: format!("{}.{name}", at.path), name, in_list: false, ..item };
             reader.places.spans.insert(named.path.clone(), named.key);
             check_label_name(reader, &mut topics, &named);
             labels.push(Label { name: name.clone(), prompts: vec![name.clone()], rule: plain(THRESHOLD) });
@@ -164,19 +166,19 @@ fn long_form(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
     let prompts = section.get("prompts").map(|at| reader.texts(&at));
     let threshold = section.get("threshold").map(|at| level(reader, &at));
     let clear_below = section.get("clear_below").map(|at| (level(reader, &at), at));
-    let hold = section.get("hold").map(|at| reader.parsed(&at, "frames of frames", value::hold));
+    let hold = section
+        .get("hold")
+        .map(|at| reader.parsed(&at, "frames out of frames such as `2 of 3`", value::hold));
     let cooldown = section.get("cooldown").map(|at| reader.parsed(&at, "a duration", value::duration));
 
+    let misspelt = threshold.is_none() && !section.lacks("threshold");
     let threshold = threshold.unwrap_or(Some(THRESHOLD));
     let clear_below = match clear_below {
         Some((Some(clear_below), at)) => {
-            if let Some(threshold) = threshold.filter(|threshold| clear_below > *threshold) {
+            if let Some(threshold) = threshold.filter(|threshold| clear_below > *threshold && !misspelt) {
                 let message = format!("`clear_below` {clear_below} is above the threshold {threshold}");
-                reader.problem(
-                    at.span(),
-                    message,
-                    "a label is raised at the threshold and cleared below a lower or equal score",
-                );
+                let remedy = "a label is raised at the threshold and cleared below a lower or equal score";
+                reader.problem(at.span(), message, remedy);
             }
             Some(clear_below)
         }
@@ -198,7 +200,7 @@ fn long_form(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
 fn level(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<f32> {
     reader.parsed(at, "a number more than 0 and at most 1", |text| match value::number(text) {
         Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
-        _ => Err(value::fraction_meant(text).unwrap_or_default()),
+        _ => Err(value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())),
     })
 }
 

@@ -17,7 +17,7 @@ use super::{
 
 const RULES: &str = "rules.d";
 /// The longest file that is read: a configuration is typed by hand.
-const LONGEST: u64 = 1024 * 1024;
+const LONGEST: u64 = 256 * 1024;
 
 /// A configuration, and where each part of it was typed.
 #[derive(Debug, Clone)]
@@ -80,7 +80,9 @@ fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
     }
     let (root, mistakes) = raw::parse(number, reader.places.files.text(number));
     let broken = root.is_none() && !mistakes.is_empty();
-    reader.problems.extend(mistakes.into_iter().map(|mistake| reader.places.files.problem(mistake)));
+    for mistake in mistakes {
+        reader.problem(mistake.span, mistake.message, mistake.remedy);
+    }
     let nothing =
         raw::Node { span: Span { file: number, start: 0, end: 0 }, value: raw::Value::Mapping(vec![]) };
     match root {

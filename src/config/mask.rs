@@ -40,7 +40,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     ["password", "passwd", "passphrase", "secret", "token", "pwd"].iter().any(|word| key.contains(word))
         || key == "pass"
         || key == "pw"
-        || strsim::damerau_levenshtein(&key, "password") <= 2
+        || ((6..=10).contains(&key.len()) && strsim::damerau_levenshtein(&key, "password") <= 2)
 }
 
 /// The part of the line at `line` (a range of `text`) that must not be shown, relative to the start of the line.

@@ -21,6 +21,9 @@ mod sources;
 mod syntax;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use self::load::Surroundings;

@@ -21,9 +21,12 @@ pub fn topic_level(name: &str) -> String {
 
 /// The known name that looks most like `typed`, if one is near enough to be what was meant.
 pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Long names cost much to compare, and are no typing mistakes.
+    const LONGEST: usize = 64;
     let folded = topic_level(typed);
     known
         .into_iter()
+        .filter(|name| folded.len().max(name.len()) <= LONGEST)
         .map(|name| (strsim::damerau_levenshtein(&folded, &topic_level(name)), name))
         .filter(|(distance, name)| *distance <= 1 + name.chars().count().min(typed.chars().count()) / 4)
         .min_by_key(|(distance, _)| *distance)
@@ -34,12 +37,12 @@ pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
 pub(super) fn suggest(typed: &str, known: &[&str]) -> String {
     match nearest(typed, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known here: {}", list(known)),
+        None => format!("known here: {}", list(known, "and")),
     }
 }
 
 /// "`a`, `b` or `c`", of many only the first.
-pub(super) fn list(names: &[&str]) -> String {
+pub(super) fn list(names: &[&str], last_word: &str) -> String {
     const SHOWN: usize = 20;
     let quoted = |name: &&str| format!("`{}`", super::mask::shown(name));
     match names {
@@ -51,7 +54,7 @@ pub(super) fn list(names: &[&str]) -> String {
         }
         [most @ .., last] => {
             let most: Vec<_> = most.iter().map(quoted).collect();
-            format!("{} or {}", most.join(", "), quoted(last))
+            format!("{} {last_word} {}", most.join(", "), quoted(last))
         }
     }
 }

@@ -14,18 +14,20 @@ use super::{
 };
 
 /// All values of one configuration file, those repeated through aliases included.
-const MOST_NODES: usize = 100_000;
+const MOST_NODES: usize = 50_000;
+/// A text counts once more for each so many bytes: one long text repeated often is much, too.
+const BYTES_OF_A_NODE: usize = 64;
 const DEEPEST: usize = 32;
 
 /// A value and its place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Node {
     pub span: Span,
     pub value: Value,
 }
 
 /// A value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Value {
     /// `key:` with nothing behind it, `~`, `null`.
     Nothing,
@@ -35,7 +37,7 @@ pub(super) enum Value {
 }
 
 /// One `key: value` of a mapping.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Entry {
     pub key: String,
     pub key_span: Span,
@@ -49,7 +51,7 @@ pub(super) fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Mistake>) {
     let options = granit_parser::options! { block_nesting_limit: DEEPEST, flow_nesting_limit: DEEPEST };
     let result = Parser::new_from_str_with_options(text, options).try_for_each(|event| match event {
         Ok((event, span)) => builder.take(event, span),
-        Err(error) => Err(syntax::explain(file, text, &error)),
+        Err(error) => Err(syntax::explain(file, text, &error, builder.open_bracket())),
     });
     if let Err(fatal) = result {
         // Half a tree would only lead to mistakes that nobody made.
@@ -85,8 +87,8 @@ enum Inside {
         entries: Vec<Entry>,
         /// The place of each key.
         keys: HashMap<String, Span>,
-        /// The key whose value comes next; with `None` inside it is not a usable key.
-        key: Option<Option<(String, Span)>>,
+        /// The key whose value comes next.
+        key: Option<(String, Span)>,
         /// What `<<` brings in.
         merged: Vec<Entry>,
     },
@@ -98,12 +100,13 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), span);
+                let nodes = 1 + text.len() / BYTES_OF_A_NODE;
                 let value = match &*text {
                     "" | "~" | "null" | "Null" | "NULL" if style == ScalarStyle::Plain => Value::Nothing,
                     _ => Value::Text(text.into_owned()),
                 };
-                self.count(1, span)?;
-                self.finish(Node { span, value }, anchor, 1);
+                self.count(nodes, span)?;
+                self.finish(Node { span, value }, anchor, nodes);
             }
             Event::Alias(anchor) => {
                 let Some((node, nodes)) = self.anchors.get(&anchor).cloned() else {
@@ -171,12 +174,11 @@ impl Builder<'_> {
             None => self.root = Some(node),
             Some(Inside::List(items)) => items.push(node),
             Some(Inside::Mapping { entries, keys, key, merged }) => match key.take() {
-                None => *key = Some(as_key(node, &mut self.mistakes)),
-                Some(None) => {}
-                Some(Some((name, span))) if name == "<<" => {
+                None => *key = Some(as_key(node, self.text, &mut self.mistakes)),
+                Some((name, span)) if name == "<<" => {
                     *merged = merge(span, node, std::mem::take(merged), &mut self.mistakes);
                 }
-                Some(Some((name, span))) => match keys.entry(name.clone()) {
+                Some((name, span)) => match keys.entry(name.clone()) {
                     Slot::Vacant(slot) => {
                         slot.insert(span);
                         entries.push(Entry { key: name, key_span: span, value: node });
@@ -190,6 +192,12 @@ impl Builder<'_> {
                 },
             },
         }
+    }
+
+    /// The innermost `[` or `{` that has not ended yet.
+    fn open_bracket(&self) -> Option<usize> {
+        let starts = self.open.iter().rev().map(|open| open.span.start);
+        starts.into_iter().find(|start| matches!(self.text.as_bytes().get(*start), Some(b'[' | b'{')))
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Mistake> {
@@ -217,16 +225,18 @@ impl Builder<'_> {
     }
 }
 
-fn as_key(node: Node, mistakes: &mut Vec<Mistake>) -> Option<(String, Span)> {
-    match node.value {
-        Value::Text(text) => Some((text, node.span)),
-        Value::Nothing => Some((String::new(), node.span)),
+/// The text of a key. What is no word goes on under the text that was typed, so that its value is looked at, too.
+fn as_key(node: Node, text: &str, mistakes: &mut Vec<Mistake>) -> (String, Span) {
+    let key = match node.value {
+        Value::Text(text) => text,
+        Value::Nothing => String::new(),
         Value::List(_) | Value::Mapping(_) => {
             let remedy = "a value that begins with `{` or `[`, or has `${...}` inside `{...}`, needs quotes";
             mistakes.push(Mistake::new(node.span, "a key must be a word, not a list or a mapping", remedy));
-            None
+            text.get(node.span.start..node.span.end).unwrap_or_default().to_owned()
         }
-    }
+    };
+    (key, node.span)
 }
 
 /// `<<: *other` or `<<: [*one, *other]`: what comes first wins.
@@ -245,4 +255,64 @@ fn merge(key: Span, node: Node, mut merged: Vec<Entry>, mistakes: &mut Vec<Mista
         )),
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tree in short, and what is wrong.
+    fn told(text: &str) -> (String, Vec<String>) {
+        let (root, mistakes) = parse(0, text);
+        (root.as_ref().map(short).unwrap_or_default(), mistakes.into_iter().map(|it| it.message).collect())
+    }
+
+    fn short(node: &Node) -> String {
+        let all = |parts: Vec<String>| parts.join(" ");
+        match &node.value {
+            Value::Nothing => "-".to_owned(),
+            Value::Text(text) => text.clone(),
+            Value::List(items) => format!("[{}]", all(items.iter().map(short).collect())),
+            Value::Mapping(entries) => {
+                let entry = |entry: &Entry| format!("{}={}", entry.key, short(&entry.value));
+                format!("{{{}}}", all(entries.iter().map(entry).collect()))
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_is_what_yaml_says() {
+        let cases = [
+            ("", ""),
+            ("# only a comment\n", ""),
+            ("a: 1\nb: [x, 'y', \"z\", ~, null, 'null', ]", "{a=1 b=[x y z - - null]}"),
+            ("a:\n  - b: c\n    d:\n", "{a=[{b=c d=-}]}"),
+            ("{a: {b: 'it''s'}}", "{a={b=it's}}"),
+            ("a: |\n  one\n  two\n", "{a=one\ntwo\n}"),
+            ("a: &x {b: 1}\nc: *x\n", "{a={b=1} c={b=1}}"),
+            // Of what is merged the mapping's own keys win, wherever they stand, and then the first.
+            (
+                "a: &x {b: 1, c: 1}\nd: {b: 2, <<: *x}\ne: {<<: *x, b: 3}",
+                "{a={b=1 c=1} d={b=2 c=1} e={b=3 c=1}}",
+            ),
+            ("a: &x {b: 1}\nc: &y {b: 2, d: 2}\ne: {<<: [*x, *y]}", "{a={b=1} c={b=2 d=2} e={b=1 d=2}}"),
+            ("yes: no", "{yes=no}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(told(text), (expected.to_owned(), vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_does_not_hide_the_rest() {
+        let (tree, mistakes) = told("a: 1\na: 2\nb: !secret x\n[c]: 3\n<<: 4\nd: 5\n");
+        assert_eq!(tree, "{a=1 b=x [c]=3 d=5}");
+        let expected = [
+            "`a` is here twice",
+            "the tag `!secret` means nothing here",
+            "a key must be a word, not a list or a mapping",
+            "`<<` merges mappings only",
+        ];
+        assert_eq!(mistakes, expected);
+    }
 }

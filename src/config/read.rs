@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Surroundings,
-    error::{Mistake, Problem, Span},
+    error::{MOST_PROBLEMS, Mistake, Problem, Span},
     interpolate::interpolate,
     mask, names,
     places::Places,
@@ -26,19 +26,22 @@ pub(super) struct Reader<'a> {
 }
 
 /// One `name: value` and its path from the root.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Setting<'n> {
     pub path: String,
     pub name: &'n str,
     pub key: Span,
     pub node: &'n Node,
+    /// It has no key of its own: it is one of the values of a list of this name.
+    pub in_list: bool,
 }
 
 /// A mapping whose keys are ours.
-#[derive(Debug)]
 pub(super) struct Section<'n> {
     path: String,
     entries: &'n [Entry],
+    /// The keys that unknown ones seem to mean.
+    meant: Vec<String>,
 }
 
 impl<'n> Section<'n> {
@@ -46,6 +49,11 @@ impl<'n> Section<'n> {
     pub fn get(&self, name: &str) -> Option<Setting<'n>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
         Some(setting(&self.path, entry))
+    }
+
+    /// Whether this setting was not even attempted: if it was misspelt, that is said already.
+    pub fn lacks(&self, name: &str) -> bool {
+        self.get(name).is_none() && !self.meant.iter().any(|meant| meant == name)
     }
 }
 
@@ -61,6 +69,12 @@ impl<'n> Setting<'n> {
         }
     }
 
+    /// What it is called in a message.
+    fn title(&self) -> String {
+        let name = mask::shown(self.name);
+        if self.in_list { format!("one of `{name}`") } else { format!("`{name}`") }
+    }
+
     /// The value's place, or the key's where there is no value.
     pub fn span(&self) -> Span {
         if matches!(self.node.value, Value::Nothing) { self.key } else { self.node.span }
@@ -69,34 +83,52 @@ impl<'n> Setting<'n> {
 
 fn setting<'n>(path: &str, entry: &'n Entry) -> Setting<'n> {
     let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-    Setting { path, name: &entry.key, key: entry.key_span, node: &entry.value }
+    Setting { path, name: &entry.key, key: entry.key_span, node: &entry.value, in_list: false }
 }
 
 impl Reader<'_> {
     pub fn problem(&mut self, span: Span, message: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(self.places.files.problem(Mistake::new(span, message, remedy)));
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(self.places.files.problem(Mistake::new(span, message, remedy)));
+        }
     }
 
-    /// `name` must be something else than it is.
+    /// The setting must be something else than it is.
     pub fn must_be(&mut self, setting: &Setting<'_>, expected: &str, remedy: impl Into<String>) {
-        let message = format!("`{}` must be {expected}, not {}", mask::shown(setting.name), setting.shown());
+        let message = match setting.node.value {
+            Value::Nothing => format!("{} has no value, and must be {expected}", setting.title()),
+            _ => format!("{} must be {expected}, not {}", setting.title(), setting.shown()),
+        };
         self.problem(setting.span(), message, remedy);
     }
 
     /// A mapping with keys that are all among `known`.
     pub fn section<'n>(&mut self, at: &Setting<'n>, known: &[&str], remedy: &str) -> Option<Section<'n>> {
+        self.section_with(at, known, &[], remedy)
+    }
+
+    /// A mapping with keys among `known`, or among `refused`: those the caller knows, and has more to say about.
+    pub fn section_with<'n>(
+        &mut self,
+        at: &Setting<'n>,
+        known: &[&str],
+        refused: &[&str],
+        remedy: &str,
+    ) -> Option<Section<'n>> {
         let Value::Mapping(entries) = &at.node.value else {
             self.must_be(at, "a mapping", remedy);
             return None;
         };
+        let mut meant = vec![];
         for entry in entries {
             self.place(&setting(&at.path, entry));
-            if !known.contains(&&*entry.key) {
+            if !known.contains(&&*entry.key) && !refused.contains(&&*entry.key) {
                 let message = format!("unknown key `{}`", mask::shown(&entry.key));
                 self.problem(entry.key_span, message, names::suggest(&entry.key, known));
+                meant.extend(names::nearest(&entry.key, known.iter().copied()).map(str::to_owned));
             }
         }
-        Some(Section { path: at.path.clone(), entries })
+        Some(Section { path: at.path.clone(), entries, meant })
     }
 
     /// A mapping whose keys are names that people choose, of which there must be one at least.
@@ -136,12 +168,20 @@ impl Reader<'_> {
     /// A text, its references replaced, not empty.
     pub fn text(&mut self, at: &Setting<'_>) -> Option<String> {
         let Value::Text(typed) = &at.node.value else {
-            self.must_be(at, "a text", "write a text, with quotes around it if it has special characters");
+            let remedy = match at.node.value {
+                Value::Nothing => "give it a text, or leave it out",
+                _ => "write a text, with quotes around it if it has special characters",
+            };
+            self.must_be(at, "a text", remedy);
             return None;
         };
         match interpolate(typed, self.surroundings.env, &self.folder) {
             Ok(text) if text.trim().is_empty() => {
-                self.problem(at.span(), format!("`{}` is empty", at.name), "give it a text, or leave it out");
+                self.problem(
+                    at.span(),
+                    format!("{} is empty", at.title()),
+                    "give it a text, or leave it out",
+                );
                 None
             }
             Ok(text) => Some(text),
@@ -162,14 +202,14 @@ impl Reader<'_> {
         };
         match &at.node.value {
             Value::List(items) if items.is_empty() => {
-                self.problem(
-                    at.span(),
-                    format!("`{}` is empty", at.name),
-                    "list one at least, or leave it out",
-                );
+                self.problem(at.span(), format!("{} is empty", at.title()), "list one at least");
                 None
             }
-            Value::List(items) => self.items(at, items).iter().map(|item| self.text(item)).collect(),
+            Value::List(items) => {
+                // All of them first: one that is wrong must not hide the next.
+                let texts: Vec<_> = self.items(at, items).iter().map(|item| self.text(item)).collect();
+                texts.into_iter().collect()
+            }
             _ => {
                 self.must_be(at, "a list", example);
                 None
@@ -182,11 +222,9 @@ impl Reader<'_> {
         let settings: Vec<_> = items
             .iter()
             .enumerate()
-            .map(|(i, node)| Setting {
-                path: format!("{}.{i}", at.path),
-                name: at.name,
-                key: node.span,
-                node,
+            .map(|(i, node)| {
+                let path = format!("{}.{i}", at.path);
+                Setting { path, name: at.name, key: node.span, node, in_list: true }
             })
             .collect();
         settings.iter().for_each(|setting| self.place(setting));
@@ -201,7 +239,7 @@ impl Reader<'_> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         if !matches!(at.node.value, Value::Text(_)) {
-            self.must_be(at, expected, "");
+            self.must_be(at, expected, "give it one value, or leave it out");
             return None;
         }
         let text = self.text(at)?;
@@ -217,11 +255,13 @@ impl Reader<'_> {
     /// One of a few words.
     pub fn word<T: Clone>(&mut self, at: &Setting<'_>, words: &[(&str, T)]) -> Option<T> {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.parsed(at, &names::list(&known), |text| {
+        self.parsed(at, &names::list(&known, "or"), |text| {
             let found = words.iter().find(|(word, _)| *word == text);
             found.map(|(_, value)| value.clone()).ok_or_else(|| {
-                names::nearest(text, known.iter().copied())
-                    .map_or(String::new(), |word| format!("did you mean `{word}`?"))
+                names::nearest(text, known.iter().copied()).map_or_else(
+                    || format!("write `{}: {}`", at.name, known[0]),
+                    |word| format!("did you mean `{word}`?"),
+                )
             })
         })
     }

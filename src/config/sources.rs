@@ -1,5 +1,7 @@
 //! The `sources` section. This version watches folders; the other kinds are known, so that they can be refused by name.
 
+use std::path::{Component, Path, PathBuf};
+
 use super::{
     After, Existing, Folder, Region, Source, SourceKind,
     label_sets::{LabelSets, Topics},
@@ -10,7 +12,7 @@ use super::{
 };
 
 const KINDS: &[&str] = &["folder", "rtsp", "video", "http", "mqtt"];
-const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch"];
+pub(super) const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch"];
 /// Known, and refused in a folder source or together with a kind that is refused itself.
 const KEYS_OF_OTHER_KINDS: &[&str] = &["rtsp", "video", "http", "mqtt", "every"];
 /// What is missing is shown with this.
@@ -28,23 +30,19 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) 
 }
 
 fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
-    let known = [KEYS, KEYS_OF_OTHER_KINDS].concat();
-    let section = reader.section(at, &known, &format!("describe it like this:\n{EXAMPLE}"))?;
+    let remedy = format!("describe it like this:\n{EXAMPLE}");
+    let section = reader.section_with(at, KEYS, KEYS_OF_OTHER_KINDS, &remedy)?;
     let kind = kind(reader, at, &section);
     let regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
     let watch = match section.get("watch") {
         Some(at) => watch(reader, &at, sets),
-        None => {
-            let sets: Vec<_> = sets.names.iter().map(String::as_str).collect();
+        None if section.lacks("watch") => {
             let message = format!("the source `{}` has no `watch`", mask::shown(at.name));
-            let example = sets.first().unwrap_or(&"porch");
-            reader.problem(
-                at.key,
-                message,
-                format!("list the label sets to score: `watch: [{}]`", mask::shown(example)),
-            );
+            let example = mask::shown(sets.names.first().map_or("porch", String::as_str));
+            reader.problem(at.key, message, format!("list the label sets to score: `watch: [{example}]`"));
             vec![]
         }
+        None => vec![],
     };
     Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch })
 }
@@ -52,6 +50,9 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
 fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<SourceKind> {
     let kinds: Vec<_> = KINDS.iter().filter_map(|kind| section.get(kind)).collect();
     let [kind, others @ ..] = &kinds[..] else {
+        if !KINDS.iter().all(|kind| section.lacks(kind)) {
+            return None;
+        }
         let message =
             format!("the source `{}` does not say where its frames come from", mask::shown(at.name));
         reader.problem(at.key, message, "name a folder: `folder: /path/to/pictures`");
@@ -61,11 +62,11 @@ fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Opt
         let message = format!("a source has one kind, and this one has `{}` and `{}`", kind.name, other.name);
         reader.problem(other.key, message, "make two sources of it");
     }
-    for kind in kinds.iter().filter(|kind| kind.name != "folder") {
-        let message = format!("`{}` sources are not supported by this version", kind.name);
-        reader.problem(kind.key, message, "this version watches folders: `folder: /path/to/pictures`");
-    }
     if kind.name != "folder" {
+        if others.is_empty() {
+            let message = format!("`{}` sources are not supported by this version", kind.name);
+            reader.problem(kind.key, message, "this version watches folders: `folder: /path/to/pictures`");
+        }
         return None;
     }
     if let Some(every) = section.get("every") {
@@ -90,7 +91,7 @@ fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> O
     let after_setting = section.get("after");
     let after = after_setting.as_ref().map_or(Some(After::Keep), |at| after(reader, at));
     if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, &after_setting)
-        && to.starts_with(path)
+        && plain(to).starts_with(plain(path))
     {
         let remedy = "sub-folders are watched, too, so it would be scored again: choose a folder beside it";
         reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
@@ -100,6 +101,17 @@ fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> O
         existing: existing?,
         after: after?,
         poll: poll.map_or(Some(None), |poll| poll.map(Some))?,
+    })
+}
+
+/// The path without `..`, as far as that can be told without looking at the disk.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            _ => plain.push(part),
+        }
+        plain
     })
 }
 
@@ -122,7 +134,7 @@ fn after(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<After> {
             "delete" => Ok(After::Delete),
             _ if text.starts_with("move") => Err("say where to: `after: { move: FOLDER }`".to_owned()),
             _ => Err(names::nearest(text, ["keep", "delete"])
-                .map_or(String::new(), |word| format!("did you mean `{word}`?"))),
+                .map_or("write `after: keep`".to_owned(), |word| format!("did you mean `{word}`?"))),
         }),
     }
 }
@@ -132,13 +144,13 @@ fn watch(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Str
     let Value::List(items) = &at.node.value else { return vec![] };
     let known: Vec<_> = sets.names.iter().map(String::as_str).collect();
     for (i, (name, item)) in watch.iter().zip(items).enumerate() {
-        if !known.contains(&&**name) {
-            let remedy = if known.is_empty() {
-                format!("define it:\n{}", super::label_sets::EXAMPLE)
-            } else {
-                names::suggest(name, &known)
-            };
-            reader.problem(item.span, format!("there is no label set `{}`", mask::shown(name)), remedy);
+        // Where no label set is defined at all, that is said already.
+        if !known.is_empty() && !known.contains(&&**name) {
+            reader.problem(
+                item.span,
+                format!("there is no label set `{}`", mask::shown(name)),
+                names::suggest(name, &known),
+            );
         } else if watch[..i].contains(name) {
             let message = format!("`{}` is watched twice", mask::shown(name));
             reader.problem(item.span, message, "list each label set once");
@@ -156,17 +168,15 @@ fn regions(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Region> {
 fn region(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Region> {
     /// Fractions are typed in decimals: 0.7 + 0.3 must be allowed to be a little more than 1.
     const EPSILON: f64 = 1e-6;
-    const EXPECTED: &str = "a list of four numbers from 0 to 1: x, y, width and height";
     let numbers: Option<Vec<f64>> = match &at.node.value {
         Value::List(items) => items.iter().map(fraction).collect(),
         _ => None,
     };
     let Some(&[x, y, width, height]) = numbers.as_deref() else {
-        reader.must_be(
-            at,
-            EXPECTED,
-            "they are fractions of the frame's width and height: `[0.2, 0.5, 0.6, 0.5]`",
-        );
+        let message =
+            format!("the region `{}` must be a list of x, y, width and height", mask::shown(at.name));
+        let remedy = "four numbers, fractions of the frame's width and height: `[0.2, 0.5, 0.6, 0.5]`";
+        reader.problem(at.span(), message, remedy);
         return None;
     };
     let outside = [x, y, width, height].iter().any(|number| !(0.0..=1.0).contains(number));

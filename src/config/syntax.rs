@@ -1,42 +1,56 @@
-//! Broken YAML, told in words that help: what the parser says is right, but seldom what the typist needs to hear.
+//! Broken YAML, told in words that help: what the parser says is right, but seldom what the typist needs to hear, and
+//! it notices late.
 
 use granit_parser::{ErrorKind, ScanError};
 
-use super::error::{Mistake, Span, floor};
+use super::error::{Mistake, Span, floor, line_number};
 
-/// The first place where the text stops being YAML.
-pub(super) fn explain(file: usize, text: &str, error: &ScanError) -> Mistake {
+/// The first place where the text stops being YAML. `bracket` is the innermost one that was open there.
+pub(super) fn explain(file: usize, text: &str, error: &ScanError, bracket: Option<usize>) -> Mistake {
     let at = floor(text, error.marker().byte_offset().unwrap_or(0));
-    let line = line_around(text, at);
-    let message = match error.kind() {
-        ErrorKind::RecursionLimitExceeded => "this is nested too deeply".to_owned(),
-        ErrorKind::UnknownAnchor => "an alias to an anchor that is not defined before it".to_owned(),
-        _ if starts_with_tab(line) => "a tab in the indentation".to_owned(),
-        kind => format!("this is not YAML: {kind}"),
+    let kind = error.kind();
+    let told = |at: usize, message: &str, remedy: &str| {
+        let letter = text[at..].chars().next().filter(|letter| *letter != '\n').map_or(0, char::len_utf8);
+        Mistake::new(Span { file, start: at, end: at + letter }, message, remedy)
     };
-    let end = text[at..]
-        .chars()
-        .next()
-        .filter(|letter| *letter != '\n')
-        .map_or(at, |letter| at + letter.len_utf8());
-    Mistake::new(Span { file, start: at, end }, message, remedy(error.kind(), line))
+
+    let (line_start, line) = line_around(text, at);
+    if let Some(tab) = line[..line.len() - line.trim_start().len()].find('\t') {
+        return told(line_start + tab, "a tab in the indentation", "YAML is indented with spaces only");
+    }
+    if let Some(colon) = colon_without_space(text, line_start) {
+        return told(colon, "no space behind a colon", "write `key: value`");
+    }
+    match (kind, bracket) {
+        (ErrorKind::RecursionLimitExceeded, _) => {
+            told(at, "this is nested too deeply", "a configuration needs a few levels only")
+        }
+        (ErrorKind::UnknownAnchor, _) => told(
+            at,
+            "an alias to an anchor that is not defined before it",
+            "text that begins with `*` needs quotes",
+        ),
+        (_, Some(bracket)) if line_number(text, bracket) < line_number(text, at) => {
+            let message = format!(
+                "a bracket is not closed where the YAML breaks off, in line {}",
+                line_number(text, at)
+            );
+            told(bracket, &message, "every `[` needs its `]`, and every `{` its `}`")
+        }
+        _ => told(at, &format!("this is not YAML: {kind}"), remedy(kind, line)),
+    }
 }
 
 fn remedy(kind: &ErrorKind, line: &str) -> &'static str {
-    let content = line.trim_start();
     match kind {
-        ErrorKind::RecursionLimitExceeded => "a configuration needs a few levels only",
-        ErrorKind::UnknownAnchor => "text that begins with `*` needs quotes",
-        _ if starts_with_tab(line) => "YAML is indented with spaces only",
         ErrorKind::UnclosedQuotedScalar => "a quote was opened here and never closed",
-        ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::MismatchedFlowCollectionEnd { .. } => {
-            "every `[` needs its `]`, and every `{` its `}`"
-        }
+        ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::MismatchedFlowCollectionEnd { .. }
+        | ErrorKind::MisplacedFlowCollectionEnd => "every `[` needs its `]`, and every `{` its `}`",
         _ if line.contains("${") => "inside `{...}` and `[...]` a value with `${...}` needs quotes",
         ErrorKind::UnexpectedCharacter { .. } => {
             "put quotes around text that begins with a special character"
         }
-        _ if lacks_space_after_colon(content) => "put a space behind the colon: `key: value`",
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
             "text with a colon followed by a space needs quotes"
         }
@@ -47,23 +61,23 @@ fn remedy(kind: &ErrorKind, line: &str) -> &'static str {
     }
 }
 
-fn starts_with_tab(line: &str) -> bool {
-    line[..line.len() - line.trim_start().len()].contains('\t')
+/// The colon of a `key:value` in the line at `line_start` or the one before it: it made the two lines one text.
+fn colon_without_space(text: &str, line_start: usize) -> Option<usize> {
+    let previous = text[..line_start].trim_end().len();
+    [line_start, line_around(text, previous).0].into_iter().find_map(|start| {
+        let (_, line) = line_around(text, start);
+        let indent = line.len() - line.trim_start().len();
+        let key = line[indent..].find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')?;
+        let rest = &line[indent + key..];
+        let lacking =
+            rest.len() > 1 && rest.starts_with(':') && !rest.starts_with(": ") && !rest.starts_with("://");
+        (lacking && key > 0).then_some(start + indent + key)
+    })
 }
 
-/// `key:value`, but not `mqtt://host`.
-fn lacks_space_after_colon(line: &str) -> bool {
-    let word = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
-    let rest = &line[word.len()..];
-    !word.is_empty()
-        && rest.starts_with(':')
-        && !rest.starts_with(": ")
-        && !rest.starts_with("://")
-        && rest.len() > 1
-}
-
-fn line_around(text: &str, at: usize) -> &str {
+/// Where the line around `at` begins, and the line.
+fn line_around(text: &str, at: usize) -> (usize, &str) {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-    &text[start..end]
+    (start, text[start..end].trim_end_matches('\r'))
 }

@@ -22,7 +22,7 @@ pub(super) fn whole(text: &str) -> Option<u64> {
 pub(super) fn fraction_meant(text: &str) -> Option<String> {
     let percent = text.strip_suffix('%').map(str::trim_end);
     let value = number(&percent.unwrap_or(text).replace(',', "."))?;
-    let meant = if percent.is_some() || value > 1.0 { value / 100.0 } else { value };
+    let meant = if percent.is_some() || value >= 2.0 { value / 100.0 } else { value };
     (meant > 0.0 && meant <= 1.0).then(|| format!("did you mean `{meant}`?"))
 }
 
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(fraction_meant("70").unwrap(), "did you mean `0.7`?");
         assert_eq!(fraction_meant("70 %").unwrap(), "did you mean `0.7`?");
         assert_eq!(fraction_meant("0,7").unwrap(), "did you mean `0.7`?");
-        assert_eq!([fraction_meant("lots"), fraction_meant("700"), fraction_meant("-1")], [None, None, None]);
+        assert_eq!(["lots", "700", "1.5", "-1"].map(fraction_meant), [None, None, None, None]);
     }
 
     #[test]

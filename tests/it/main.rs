@@ -5,10 +5,9 @@
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
 
+mod check;
 mod delivery;
-
 mod folder;
 mod layers;
 mod parity;
-
 mod service;

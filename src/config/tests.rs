@@ -1,0 +1,332 @@
+//! What valid files become, and that no text makes the reader panic. The words for mistakes are tested in `tests/it/check.rs`.
+
+use std::{ffi::OsString, fs, path::Path, time::Duration};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{error::Problems, load::load_in, *};
+
+const EXAMPLE: &str = include_str!("../../config/stakeout.yaml");
+const REFERENCE: &str = include_str!("../../config/reference.yaml");
+const SMALL: &str = "mqtt: { url: mqtt://broker }
+label_sets: { porch: { labels: [person] } }
+sources: { inbox: { folder: inbox, watch: [porch] } }
+";
+
+fn folder_with(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn load_from(folder: &Path, env: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+    load_in(&folder.join("stakeout.yaml"), &Surroundings { env: &env, hostname: "host" })
+}
+
+fn load_text(text: &str) -> Config {
+    let folder = folder_with(&[("stakeout.yaml", text)]);
+    load_from(folder.path(), &[]).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+fn label(name: &str, prompts: &[&str], rule: Rule) -> Label {
+    Label { name: name.to_owned(), prompts: prompts.iter().map(|&prompt| prompt.to_owned()).collect(), rule }
+}
+
+fn rule(threshold: f32) -> Rule {
+    Rule { threshold, clear_below: threshold, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO }
+}
+
+#[test]
+fn what_is_not_typed_has_the_documented_default() {
+    let folder = folder_with(&[("stakeout.yaml", SMALL)]);
+    let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();
+    let expected = Config {
+        model: ModelRef::Bundled,
+        device: Device::Auto,
+        threads: None,
+        onnxruntime: None,
+        mqtt: Mqtt {
+            host: "broker".to_owned(),
+            port: 1883,
+            tls: false,
+            username: None,
+            password: None,
+            prefix: "stakeout".to_owned(),
+            client_id: "stakeout-host".to_owned(),
+        },
+        state_dir: "/var/lib/stakeout".into(),
+        max_pixels: 100_000_000,
+        label_sets: vec![LabelSet {
+            name: "porch".to_owned(),
+            template: "This is a photo of {}.".to_owned(),
+            background: vec![],
+            labels: vec![label("person", &["person"], rule(0.5))],
+        }],
+        sources: vec![Source {
+            name: "inbox".to_owned(),
+            kind: SourceKind::Folder(Folder {
+                path: folder.path().join("inbox"),
+                existing: Existing::Skip,
+                after: After::Keep,
+                poll: None,
+            }),
+            regions: vec![],
+            watch: vec!["porch".to_owned()],
+        }],
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_example_watches_a_folder_with_the_bundled_model() {
+    let config = load_text(EXAMPLE);
+    assert_eq!(config.model, ModelRef::Bundled);
+    assert_eq!((&*config.mqtt.host, config.mqtt.port), ("localhost", 1883));
+    let [set] = &config.label_sets[..] else { panic!("{:?}", config.label_sets) };
+    assert!(!set.background.is_empty(), "one label alone would always score 1");
+    let [source] = &config.sources[..] else { panic!("{:?}", config.sources) };
+    assert_eq!(source.watch, std::slice::from_ref(&set.name));
+}
+
+#[test]
+fn the_reference_shows_every_key_and_its_default() {
+    for key in [build::KEYS, broker::KEYS, label_sets::LABEL_KEYS, sources::KEYS].concat() {
+        assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");
+    }
+    let config = load_text(REFERENCE);
+    let porch = &config.label_sets[0];
+    assert_eq!(porch.template, "This is a photo of {}.");
+    assert_eq!(porch.labels[0], label("person", &["person"], rule(0.7)));
+    assert_eq!(porch.labels[1], label("dog", &["dog"], rule(0.5)));
+    assert_eq!(porch.labels[2].rule, rule(0.5), "the long form of the defaults");
+    let SourceKind::Folder(folder) = &config.sources[0].kind;
+    assert_eq!((folder.existing, &folder.after), (Existing::Skip, &After::Keep));
+
+    let plain = load_text(SMALL);
+    assert_eq!(
+        (config.model, config.device, config.max_pixels),
+        (plain.model, plain.device, plain.max_pixels)
+    );
+    assert_eq!((config.state_dir, config.mqtt.prefix), (plain.state_dir, plain.mqtt.prefix));
+}
+
+#[test]
+fn everything_that_can_be_typed_is_taken() {
+    let text = r#"
+model: ./clip
+device: cpu
+threads: 2
+onnxruntime: ~/ort.so
+state_dir: state
+max_pixels: 40_000_000
+home_assistant: false
+mqtt:
+  url: mqtts://${env:BROKER}
+  username: me
+  password: ${file:secret}
+  prefix: home/eye
+label_sets:
+  porch:
+    template: a security camera photo of {}
+    background: [an empty porch, "costs $${env:X}"]
+    labels:
+      person: 0.75
+      dog: ~
+      package: &strict
+        prompts: [a parcel, a box]
+        threshold: "0.5"
+        clear_below: 0.25
+        hold: 2 of 3
+        cooldown: 1m30s
+      bicycle: { <<: *strict, threshold: 1, prompts: [a bicycle] }
+sources:
+  inbox:
+    folder: /pictures
+    existing: process
+    after: { move: /pictures/../done }
+    poll: 5s
+    regions: { step: [0.7, 0, 0.3, 1] }
+    watch: [porch]
+  trash: { folder: ./trash, after: delete, watch: [porch] }
+"#;
+    let folder = folder_with(&[("stakeout.yaml", text), ("secret", "pass word\n")]);
+    let env = [("BROKER", "broker.lan:9000"), ("HOME", "/home/me"), ("STATE_DIRECTORY", "/ignored")];
+    let Loaded { config, places } = load_from(folder.path(), &env).unwrap();
+
+    assert_eq!(config.model, ModelRef::Folder(folder.path().join("clip")));
+    assert_eq!((config.device, config.threads, config.max_pixels), (Device::Cpu, Some(2), 40_000_000));
+    assert_eq!(config.onnxruntime.as_deref(), Some(Path::new("/home/me/ort.so")));
+    assert_eq!(config.state_dir, folder.path().join("state"));
+    let mqtt = &config.mqtt;
+    assert_eq!((&*mqtt.host, mqtt.port, mqtt.tls, &*mqtt.prefix), ("broker.lan", 9000, true, "home/eye"));
+    assert_eq!((mqtt.username.as_deref(), &*mqtt.client_id), (Some("me"), "home-eye-host"));
+    assert_eq!(mqtt.password.as_ref().map(Secret::reveal), Some("pass word"));
+    assert!(!format!("{config:?}").contains("pass word"));
+
+    let strict = Rule {
+        threshold: 0.5,
+        clear_below: 0.25,
+        hold: Hold { frames: 2, of: 3 },
+        cooldown: Duration::from_secs(90),
+    };
+    let porch = &config.label_sets[0];
+    assert_eq!(porch.background[1], "costs ${env:X}");
+    assert_eq!(porch.labels[0], label("person", &["person"], rule(0.75)));
+    assert_eq!(porch.labels[1], label("dog", &["dog"], rule(0.5)));
+    assert_eq!(porch.labels[2], label("package", &["a parcel", "a box"], strict));
+    assert_eq!(porch.labels[3], label("bicycle", &["a bicycle"], Rule { threshold: 1.0, ..strict }));
+
+    let SourceKind::Folder(inbox) = &config.sources[0].kind;
+    let moved = After::Move("/pictures/../done".into());
+    let poll = Some(Duration::from_secs(5));
+    let expected = Folder { path: "/pictures".into(), existing: Existing::Process, after: moved, poll };
+    assert_eq!(inbox, &expected);
+    let [region] = &config.sources[0].regions[..] else { panic!("one region") };
+    assert!(region.x + region.width <= 1.0 && (region.width - 0.3).abs() < 1e-9);
+    let SourceKind::Folder(trash) = &config.sources[1].kind;
+    assert_eq!((&trash.path, &trash.after), (&folder.path().join("trash"), &After::Delete));
+
+    later_problems_point_to_where_it_was_typed(&places);
+}
+
+fn later_problems_point_to_where_it_was_typed(places: &Places) {
+    let cases = [
+        ("model", "stakeout.yaml:2:8"),
+        ("mqtt.password", "stakeout.yaml:12:13"),
+        ("label_sets.porch", "stakeout.yaml:15:3"),
+        ("label_sets.porch.background.1", "stakeout.yaml:17:34"),
+        ("label_sets.porch.labels.person", "stakeout.yaml:19:7"),
+        ("label_sets.porch.labels.package.prompts.1", "stakeout.yaml:22:29"),
+        ("sources.trash.folder", "stakeout.yaml:36:20"),
+        ("sources.trash.poll", "stakeout.yaml:36:3"),
+        ("nothing.of.this", "stakeout.yaml\n"),
+    ];
+    for (path, place) in cases {
+        let told = places.problem(path, "it does not suit", "change it").to_string();
+        assert!(told.starts_with("error: it does not suit\n") && told.contains(place), "{path}: {told}");
+        assert!(told.ends_with("= help: change it"), "{told}");
+    }
+}
+
+#[test]
+fn a_model_is_a_word_a_folder_or_a_hub_id() {
+    let folder = folder_with(&[("clip/x", ""), ("org/model/x", "")]);
+    let cases = [
+        ("bundled", Some(ModelRef::Bundled)),
+        ("/models/clip", Some(ModelRef::Folder("/models/clip".into()))),
+        ("./none", Some(ModelRef::Folder(folder.path().join("none")))),
+        ("clip", Some(ModelRef::Folder(folder.path().join("clip")))),
+        ("org/model", Some(ModelRef::Folder(folder.path().join("org/model")))),
+        ("openai/clip-vit-base-patch16", Some(ModelRef::Hub("openai/clip-vit-base-patch16".to_owned()))),
+        ("clip-b", None),
+        ("a/b/c", None),
+        ("openai/", None),
+    ];
+    for (typed, expected) in cases {
+        fs::write(folder.path().join("stakeout.yaml"), format!("model: {typed}\n{SMALL}")).unwrap();
+        let model = load_from(folder.path(), &[]).ok().map(|loaded| loaded.config.model);
+        assert_eq!(model, expected, "{typed}");
+    }
+}
+
+#[test]
+fn the_state_folder_of_systemd_is_the_default() {
+    let folder = folder_with(&[("stakeout.yaml", SMALL)]);
+    let loaded = load_from(folder.path(), &[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")]).unwrap();
+    assert_eq!(loaded.config.state_dir, Path::new("/var/lib/a"));
+}
+
+#[test]
+fn label_sets_come_from_rules_too_in_the_order_of_file_names() {
+    let set = |name: &str| format!("label_sets: {{ {name}: {{ labels: [cat] }} }}\n");
+    let folder = folder_with(&[
+        ("stakeout.yaml", SMALL),
+        ("rules.d/20-b.yaml", &set("b")),
+        ("rules.d/10-a.yaml", &set("a")),
+        ("rules.d/30-empty.yaml", "# nothing\n"),
+        ("rules.d/.hidden.yaml", "not: read"),
+        ("rules.d/README", "not: read"),
+    ]);
+    let config = load_from(folder.path(), &[]).unwrap().config;
+    let names: Vec<_> = config.label_sets.iter().map(|set| &*set.name).collect();
+    assert_eq!(names, ["porch", "a", "b"]);
+}
+
+#[test]
+fn where_something_stands_is_not_part_of_the_configuration() {
+    assert_eq!(
+        load_text(REFERENCE),
+        load_text(&format!("\u{feff}# moved\r\n\r\n{}", REFERENCE.replace('\n', "\r\n")))
+    );
+}
+
+#[test]
+fn secrets_are_not_told_wherever_they_stand() {
+    let cases = [
+        "mqtt: { url: 'mqtt://me:hunter2@host' }",
+        "mqtt: { password: [hunter2] }",
+        "mqtt: { password: hunter2, url: }",
+        "mqtt:\n  url: mqtt://h\n  password: |\n    hunter2\n\tx",
+        "mqtt:\n  pasword: hunter2",
+        "mqtt: { url: '${env:URL}' }",
+        "mqtt: { url: mqtt://h, prefix: '${env:URL}' }",
+        "device: ${env:URL}",
+        "password: hunter2: hunter2",
+    ];
+    for text in cases {
+        let folder = folder_with(&[("stakeout.yaml", text)]);
+        let told = load_from(folder.path(), &[("URL", "ws://me:hunter2@host")]).unwrap_err().to_string();
+        assert!(!told.contains("hunter2"), "{text}: {told}");
+    }
+}
+
+#[test]
+fn hostile_files_are_refused_in_reasonable_time() {
+    let many_keys: String = (0..3_000).map(|i| format!("k{i}: x, ")).collect();
+    let long = "x".repeat(100_000);
+    let cases = [
+        (format!("{{ {many_keys} }}"), "problems found; there may be more"),
+        (many_keys.replace(", ", "\n"), "problems found; there may be more"),
+        (format!("a: &a {long}\nb: [{}]", "*a, ".repeat(20_000)), "more than 50000 values"),
+        (format!("{}x", "? ".repeat(1000)), "nested too deeply"),
+        (format!("{}x", "- ".repeat(1000)), "nested too deeply"),
+        ("{".repeat(100_000), "nested too deeply"),
+        ("&a ".repeat(50_000), "not YAML"),
+    ];
+    for (text, expected) in cases {
+        let folder = folder_with(&[("stakeout.yaml", &text)]);
+        let begin = std::time::Instant::now();
+        let told = load_from(folder.path(), &[]).unwrap_err().to_string();
+        assert!(told.contains(expected), "{expected}: {}", told.chars().take(1000).collect::<String>());
+        assert!(begin.elapsed() < Duration::from_secs(10), "{expected} took {:?}", begin.elapsed());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "(?s).{0,200}") {
+        let folder = folder_with(&[("stakeout.yaml", &text)]);
+        let told = load_from(folder.path(), &[]).map(|loaded| loaded.config).map_err(|problems| problems.to_string());
+        prop_assert!(told.is_err());
+    }
+
+    #[test]
+    fn no_change_of_a_valid_file_makes_it_panic(
+        at in 0..REFERENCE.len(),
+        length in 0usize..40,
+        new in prop_oneof!["(?s).{0,8}", "[-:{}\\[\\]\"'&*!|>%@,?#~\t\n $]{0,6}", Just("${".to_owned())],
+    ) {
+        let floor = |at: usize| (0..=at.min(REFERENCE.len())).rev().find(|at| REFERENCE.is_char_boundary(*at)).unwrap();
+        let text = format!("{}{new}{}", &REFERENCE[..floor(at)], &REFERENCE[floor(at + length)..]);
+        let folder = folder_with(&[("stakeout.yaml", &text)]);
+        if let Err(problems) = load_from(folder.path(), &[]) {
+            prop_assert!(!problems.to_string().is_empty());
+        }
+    }
+}
