@@ -123,6 +123,14 @@ pub enum Error {
         /// Its format.
         found: i64,
     },
+    /// The fresh file that was made in place of a damaged one is damaged too.
+    #[error("the outbox {} is damaged although it was made a moment ago ({why}): see that its disk works", path.display())]
+    Unreliable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        why: String,
+    },
     /// It was open and no longer works.
     #[error("cannot {doing} the outbox {}: see that its disk works and is not full", path.display())]
     Broken {
@@ -322,11 +330,7 @@ impl Trouble {
     fn explain(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
-            // Made a moment ago: the disk itself must be bad.
-            Self::Damaged(_) => {
-                let source = rusqlite::Error::InvalidPath(path.clone());
-                Error::Broken { doing: "begin a fresh file for", path, source }
-            }
+            Self::Damaged(why) => Error::Unreliable { path, why },
             Self::InUse => Error::InUse { path },
             Self::Newer(found) => Error::Newer { path, found },
             Self::Other(source) => Error::Open { path, source },

@@ -219,8 +219,10 @@ impl Subscriber {
                 }
             }
         });
+        // Made first, so that a subscriber that never gets ready is killed too.
+        let subscriber = Self { process, messages };
         subscribed.recv_timeout(PATIENCE).expect("mosquitto_sub subscribes");
-        Self { process, messages }
+        subscriber
     }
 
     /// The next message.
