@@ -15,7 +15,12 @@ fn jpeg(picture: &Picture) -> Vec<u8> {
     picture.to_jpeg(90).unwrap()
 }
 
-fn png(width: u32, height: u32, data: &[u8], set: impl FnOnce(&mut ::png::Encoder<'_, &mut Vec<u8>>)) -> Vec<u8> {
+fn png(
+    width: u32,
+    height: u32,
+    data: &[u8],
+    set: impl FnOnce(&mut ::png::Encoder<'_, &mut Vec<u8>>),
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = ::png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(::png::ColorType::Rgb);
@@ -111,7 +116,9 @@ fn every_format_is_known_by_its_content() {
 fn what_is_no_picture_says_so() {
     let cause = |bytes: &[u8]| decode(bytes, MAX_PIXELS).unwrap_err().cause();
     assert_eq!(cause(b""), "empty");
-    for bytes in [b"hello".as_slice(), b"<svg/>", b"\xFF\xD8", b"GIF88a", b"BM", b"RIFF\0\0\0\0WAVE", &[0; 1000]] {
+    for bytes in
+        [b"hello".as_slice(), b"<svg/>", b"\xFF\xD8", b"GIF88a", b"BM", b"RIFF\0\0\0\0WAVE", &[0; 1000]]
+    {
         assert_eq!(cause(bytes), "not_a_picture");
     }
 }
@@ -192,19 +199,100 @@ fn orientation_turns_the_picture_upright() {
 #[test]
 fn png_samples_count_as_in_the_reference() {
     use ::png::{BitDepth::*, ColorType::*};
-    type Case<'a> = (&'a str, ::png::ColorType, ::png::BitDepth, &'a [u8], &'a [u8], Option<&'a [u8]>, &'a [u8], Option<[u8; 3]>);
+    type Case<'a> = (
+        &'a str,
+        ::png::ColorType,
+        ::png::BitDepth,
+        &'a [u8],
+        &'a [u8],
+        Option<&'a [u8]>,
+        &'a [u8],
+        Option<[u8; 3]>,
+    );
     let cases: &[Case<'_>] = &[
-        ("1 bit is black or white", Grayscale, One, &[0b0100_0000], &[], None, &[0, 0, 0, 255, 255, 255], None),
+        (
+            "1 bit is black or white",
+            Grayscale,
+            One,
+            &[0b0100_0000],
+            &[],
+            None,
+            &[0, 0, 0, 255, 255, 255],
+            None,
+        ),
         ("2 bits are spread", Grayscale, Two, &[0b0111_0000], &[], None, &[85, 85, 85, 255, 255, 255], None),
         ("4 bits are spread", Grayscale, Four, &[0x1F], &[], None, &[17, 17, 17, 255, 255, 255], None),
-        ("16-bit grey is clipped", Grayscale, Sixteen, &[0, 9, 1, 0], &[], None, &[9, 9, 9, 255, 255, 255], None),
-        ("16-bit colour by its high byte", Rgb, Sixteen, &[1, 9, 2, 9, 3, 9, 4, 9, 5, 9, 6, 9], &[], None, &[1, 2, 3, 4, 5, 6], None),
+        (
+            "16-bit grey is clipped",
+            Grayscale,
+            Sixteen,
+            &[0, 9, 1, 0],
+            &[],
+            None,
+            &[9, 9, 9, 255, 255, 255],
+            None,
+        ),
+        (
+            "16-bit colour by its high byte",
+            Rgb,
+            Sixteen,
+            &[1, 9, 2, 9, 3, 9, 4, 9, 5, 9, 6, 9],
+            &[],
+            None,
+            &[1, 2, 3, 4, 5, 6],
+            None,
+        ),
         ("alpha is dropped", Rgba, Eight, &[1, 2, 3, 0, 4, 5, 6, 9], &[], None, &[1, 2, 3, 4, 5, 6], None),
-        ("alpha of 16-bit grey too", GrayscaleAlpha, Sixteen, &[7, 1, 0, 0, 8, 1, 0, 0], &[], None, &[7, 7, 7, 8, 8, 8], None),
-        ("a colour may be transparent", Rgb, Eight, &[1, 2, 3, 4, 5, 6], &[], Some(&[0, 4, 0, 5, 0, 6]), &[1, 2, 3, 4, 5, 6], Some([4, 5, 6])),
-        ("a grey may be transparent", Grayscale, Eight, &[7, 8], &[], Some(&[0, 8]), &[7, 7, 7, 8, 8, 8], Some([8; 3])),
-        ("one entry of a palette may be", Indexed, Eight, &[1, 0], &[9, 8, 7, 6, 5, 4], Some(&[255, 0]), &[6, 5, 4, 9, 8, 7], Some([6, 5, 4])),
-        ("half transparent does not count", Indexed, Eight, &[1, 0], &[9, 8, 7, 6, 5, 4], Some(&[128, 0]), &[6, 5, 4, 9, 8, 7], None),
+        (
+            "alpha of 16-bit grey too",
+            GrayscaleAlpha,
+            Sixteen,
+            &[7, 1, 0, 0, 8, 1, 0, 0],
+            &[],
+            None,
+            &[7, 7, 7, 8, 8, 8],
+            None,
+        ),
+        (
+            "a colour may be transparent",
+            Rgb,
+            Eight,
+            &[1, 2, 3, 4, 5, 6],
+            &[],
+            Some(&[0, 4, 0, 5, 0, 6]),
+            &[1, 2, 3, 4, 5, 6],
+            Some([4, 5, 6]),
+        ),
+        (
+            "a grey may be transparent",
+            Grayscale,
+            Eight,
+            &[7, 8],
+            &[],
+            Some(&[0, 8]),
+            &[7, 7, 7, 8, 8, 8],
+            Some([8; 3]),
+        ),
+        (
+            "one entry of a palette may be",
+            Indexed,
+            Eight,
+            &[1, 0],
+            &[9, 8, 7, 6, 5, 4],
+            Some(&[255, 0]),
+            &[6, 5, 4, 9, 8, 7],
+            Some([6, 5, 4]),
+        ),
+        (
+            "half transparent does not count",
+            Indexed,
+            Eight,
+            &[1, 0],
+            &[9, 8, 7, 6, 5, 4],
+            Some(&[128, 0]),
+            &[6, 5, 4, 9, 8, 7],
+            None,
+        ),
     ];
     for (name, colour, depth, data, palette, trns, rgb, transparent) in cases {
         let bytes = png(2, 1, data, |encoder| {
@@ -233,7 +321,8 @@ fn a_gif_is_its_first_frame_on_the_transparent_colour() {
         ..Default::default()
     };
     let palette = [1, 2, 3, 4, 5, 6];
-    let picture = decode(&gif(&palette, &[frame(1, 1, Some(0)), frame(0, 0, None)], (2, 1)), MAX_PIXELS).unwrap();
+    let picture =
+        decode(&gif(&palette, &[frame(1, 1, Some(0)), frame(0, 0, None)], (2, 1)), MAX_PIXELS).unwrap();
     assert_eq!((picture.rgb, picture.transparent), (vec![1, 2, 3, 4, 5, 6], Some([1, 2, 3])));
     let picture = decode(&gif(&palette, &[frame(1, 0, None)], (1, 1)), MAX_PIXELS).unwrap();
     assert_eq!((picture.rgb, picture.transparent), (vec![4, 5, 6], None));

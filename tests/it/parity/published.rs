@@ -86,7 +86,8 @@ fn real_vectors_score_as_published() {
     };
     let pictures = unit(npy(&fs::read(folder.join("image_embeds.npy")).unwrap()));
     let texts = unit(npy(&fs::read(folder.join("text_embeds_coco80.npy")).unwrap()));
-    let labels: Vec<&str> = index["labels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
+    let labels: Vec<&str> =
+        index["labels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
     let scale = numbers(&index["logit_scale"])[0];
     let images = index["images"].as_array().unwrap();
     assert_eq!((images.len(), pictures.len(), texts.len(), labels.len()), (7, 7, 80, 80));
@@ -111,7 +112,8 @@ fn with_tokenizer(model: &str, tokenizer: &str) -> Option<Model> {
     let source = fixtures("hf-parity")?.join("models").join(model);
     let copy = tempfile::tempdir().unwrap();
     fs::create_dir(copy.path().join("onnx")).unwrap();
-    for file in ["config.json", "preprocessor_config.json", "onnx/vision_model.onnx", "onnx/text_model.onnx"] {
+    for file in ["config.json", "preprocessor_config.json", "onnx/vision_model.onnx", "onnx/text_model.onnx"]
+    {
         fs::copy(source.join(file), copy.path().join(file)).unwrap();
     }
     fs::copy(fixtures("tokenizers")?.join(tokenizer), copy.path().join("tokenizer.json")).unwrap();
@@ -131,7 +133,8 @@ fn clips_own_tokenizer_gives_the_published_tokens() {
     let cases = published["Xenova/clip-vit-base-patch16"].as_object().unwrap();
     let mut cut = 0;
     for (name, case) in cases {
-        let expected: Vec<i64> = case["ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
+        let expected: Vec<i64> =
+            case["ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
         let found = model.text().tokens(case["text"].as_str().unwrap()).unwrap();
         assert_eq!(found.uncut, expected.len(), "{name}");
         if expected.len() <= 77 {
@@ -174,8 +177,12 @@ fn a_small_trained_model_answers_as_published() {
     let Some(folder) = fixtures("mira-clip") else { return };
     let expected = json(&folder.join("expected.json"));
     let cases = expected.as_array().unwrap();
-    let labels: Vec<String> =
-        cases[0]["labels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap().to_owned()).collect();
+    let labels: Vec<String> = cases[0]["labels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|label| label.as_str().unwrap().to_owned())
+        .collect();
     let files = ModelFiles::Folder(folder.clone());
     let model = Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap();
     let mut classifier = Classifier::new(model, &[label_set("{}", &labels)]).unwrap();

@@ -77,8 +77,9 @@ impl Pipeline {
         let vectors = labels::encode(&[set], self.model.text()).map_err(|error| error.to_string())?.remove(0);
         let logits = self.model.logits();
         let scores = vectors.scores(&vector, logits, self.model.activation()).labels;
-        let logit =
-            |text: &std::sync::Arc<[f32]>| stakeout::classify::score::logit(&vector, text, logits.scale, logits.bias);
+        let logit = |text: &std::sync::Arc<[f32]>| {
+            stakeout::classify::score::logit(&vector, text, logits.scale, logits.bias)
+        };
         Ok((scores, vectors.labels.iter().map(logit).collect()))
     }
 
@@ -151,7 +152,9 @@ fn score_deviation(labels: &[String], scores: &[f32], result: &Value) -> (f32, b
         let deviation = (scores[*position] - expected_score).abs();
         worst = worst.max(deviation);
         // Labels whose scores differ by less than the rounding of float32 may change places.
-        let close = result.iter().filter(|other| (numbers(&other["score"])[0] - expected_score).abs() < 1e-6).count() > 1;
+        let close =
+            result.iter().filter(|other| (numbers(&other["score"])[0] - expected_score).abs() < 1e-6).count()
+                > 1;
         same &= labels[*position] == *expected["label"].as_str().unwrap() || close;
     }
     (worst, same)
@@ -165,7 +168,9 @@ fn farthest(found: &[f32], expected: &[f32]) -> f32 {
 #[test]
 fn every_case_scores_as_the_pipeline() {
     for model in MODELS {
-        let Some(worst) = check_cases(model, &format!("{model}.scores.json"), &Options::default()) else { return };
+        let Some(worst) = check_cases(model, &format!("{model}.scores.json"), &Options::default()) else {
+            return;
+        };
         println!("{model}: score {:e}, logit {:e}", worst.0, worst.1);
     }
 }
@@ -186,7 +191,10 @@ fn scale_and_bias_follow_from_the_combined_graph() {
         let logits = load(folder(model).unwrap(), &Options::default()).logits();
         let [scale, bias] = ["logit_scale_exp", "logit_bias"].map(|key| numbers(&golden[key])[0]);
         println!("{model}: {logits:?}");
-        assert!((logits.scale - scale).abs() < 1e-3 && (logits.bias - bias).abs() < 1e-3, "{model}: {logits:?}");
+        assert!(
+            (logits.scale - scale).abs() < 1e-3 && (logits.bias - bias).abs() < 1e-3,
+            "{model}: {logits:?}"
+        );
     }
 }
 
@@ -199,7 +207,9 @@ fn every_text_has_the_pipelines_tokens() {
         let mut deviations = Vec::new();
         let texts = golden["single"].as_array().unwrap();
         for case in texts {
-            let ids = |key: &str| case[key].as_array().map(|ids| ids.iter().map(|id| id.as_i64().unwrap()).collect::<Vec<_>>());
+            let ids = |key: &str| {
+                case[key].as_array().map(|ids| ids.iter().map(|id| id.as_i64().unwrap()).collect::<Vec<_>>())
+            };
             let text = case["text"].as_str().unwrap();
             let found = model_files.text().tokens(text).unwrap();
             let expected = ids("ids").unwrap();
@@ -226,7 +236,8 @@ fn every_embedding_is_the_references() {
     for model in MODELS {
         let Some(golden) = golden(&format!("{model}.embeds.json")) else { return };
         let mut model_files = load(folder(model).unwrap(), &Options::default());
-        let images: Vec<Picture> = strings(&golden["images"]).iter().map(|name| decoded(name).unwrap()).collect();
+        let images: Vec<Picture> =
+            strings(&golden["images"]).iter().map(|name| decoded(name).unwrap()).collect();
         let texts = strings(&golden["texts"]);
         // In one batch, and one by one.
         let together = model_files.embed_pictures(&images.iter().collect::<Vec<_>>()).unwrap();
@@ -237,7 +248,8 @@ fn every_embedding_is_the_references() {
         let check = |found: &[Vec<f32>], expected: &Value| {
             let expected = expected.as_array().unwrap();
             assert_eq!(found.len(), expected.len());
-            let worst = found.iter().zip(expected).map(|(found, expected)| farthest(found, &numbers(expected)));
+            let worst =
+                found.iter().zip(expected).map(|(found, expected)| farthest(found, &numbers(expected)));
             let worst = worst.fold(0.0, f32::max);
             assert!(worst < 1e-5, "{model}: {worst:e}");
         };
@@ -256,7 +268,8 @@ fn check_variant(model: &str, options: &Options, bound: f32) -> Option<f32> {
     let images = golden["variants"]["fp32"].as_object().unwrap();
     let mut worst = 0f32;
     for (image, expected) in images {
-        let (scores, _) = pipeline.answer(image, golden["hypothesis_template"].as_str().unwrap(), &labels).unwrap();
+        let (scores, _) =
+            pipeline.answer(image, golden["hypothesis_template"].as_str().unwrap(), &labels).unwrap();
         worst = worst.max(farthest(&scores, &numbers(&expected["scores"])));
     }
     assert_eq!(images.len(), 3);
@@ -290,7 +303,9 @@ fn the_combined_graph_alone_answers_as_the_split_ones() {
         let golden = golden(&format!("{model}.scores.json")).unwrap();
         let mut combined = Pipeline::new(load(copy.path().to_owned(), &Options::default()));
         let (mut cases, mut worst) = (0, 0f32);
-        for case in golden["cases"].as_array().unwrap().iter().filter(|case| case["label_set"] == "base").take(12) {
+        for case in
+            golden["cases"].as_array().unwrap().iter().filter(|case| case["label_set"] == "base").take(12)
+        {
             let labels = strings(&case["candidate_labels"]);
             let (_, logits) =
                 combined.answer(case["image"].as_str().unwrap(), DEFAULT_TEMPLATE, &labels).unwrap();
