@@ -4,9 +4,18 @@ use image::{DynamicImage, RgbImage, metadata::Orientation};
 
 use super::Picture;
 
-/// Turns `picture` upright, by what its EXIF block (a small TIFF) says; without one it stays.
-pub(super) fn upright(picture: Picture, exif: Option<&[u8]>) -> Picture {
-    let Some(orientation) = exif.and_then(Orientation::from_exif_chunk) else { return picture };
+const MARK: &[u8] = b"Exif\0\0";
+
+/// What an EXIF block (a small TIFF, some writers put a mark before it) says; without a block nothing is turned.
+pub(super) fn orientation(block: Option<&[u8]>) -> Orientation {
+    block
+        .map(|block| block.strip_prefix(MARK).unwrap_or(block))
+        .and_then(Orientation::from_exif_chunk)
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+/// Turns a picture upright.
+pub(super) fn upright(picture: Picture, orientation: Orientation) -> Picture {
     if orientation == Orientation::NoTransforms {
         return picture;
     }
@@ -36,8 +45,8 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Option<&[u8]> {
         }
         let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
         let segment = rest.get(4..2 + length)?;
-        if let (0xE1, Some(exif)) = (marker, segment.strip_prefix(b"Exif\0\0")) {
-            return Some(exif);
+        if marker == 0xE1 && segment.starts_with(MARK) {
+            return Some(segment);
         }
         rest = &rest[2 + length..];
     }

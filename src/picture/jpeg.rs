@@ -37,7 +37,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
         rgb,
         transparent: None,
     };
-    Ok(exif::upright(picture, exif::of_jpeg(bytes)))
+    Ok(exif::upright(picture, exif::orientation(exif::of_jpeg(bytes))))
 }
 
 pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, PictureError> {

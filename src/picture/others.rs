@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::{
     ColorType, ImageDecoder, ImageError, Limits,
     codecs::{bmp::BmpDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+    metadata::Orientation,
 };
 
 use super::{Picture, PictureError, check_size, exif};
@@ -21,9 +22,7 @@ pub(super) fn bmp(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError
 }
 
 pub(super) fn tiff(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    // A TIFF is one big EXIF block: the orientation of its first picture stands where EXIF has it.
-    let picture = read("TIFF", TiffDecoder::new(Cursor::new(bytes)), max_pixels)?;
-    Ok(exif::upright(picture, Some(bytes)))
+    read("TIFF", TiffDecoder::new(Cursor::new(bytes)), max_pixels)
 }
 
 fn read<D: ImageDecoder>(
@@ -40,7 +39,12 @@ fn read<D: ImageDecoder>(
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(total.saturating_mul(4).saturating_add(DECODER_BYTES));
     decoder.set_limits(limits).map_err(broken)?;
-    let exif = decoder.exif_metadata().map_err(broken)?;
+    // A block that cannot be read turns nothing: the pixels may be whole.
+    let orientation = match decoder.exif_metadata() {
+        Ok(Some(block)) => exif::orientation(Some(&block)),
+        // TIFF has the orientation among its own tags.
+        _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+    };
     let colours = decoder.color_type();
     let size = usize::try_from(total).map_err(|_| PictureError::TooLarge {
         width: width.into(),
@@ -52,7 +56,7 @@ fn read<D: ImageDecoder>(
 
     let rgb = rgb(raw, colours)
         .ok_or_else(|| PictureError::Unsupported { format, reason: format!("its pixels are {colours:?}") })?;
-    Ok(exif::upright(Picture { width, height, rgb, transparent: None }, exif.as_deref()))
+    Ok(exif::upright(Picture { width, height, rgb, transparent: None }, orientation))
 }
 
 /// Alpha is dropped; 16-bit colour counts by its high byte, 16-bit grey is clipped, as the reference does it.

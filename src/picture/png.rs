@@ -30,7 +30,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
 
     let info = reader.info();
     let picture = Picture { width, height, rgb: rgb(&raw, info), transparent: transparent(info) };
-    Ok(exif::upright(picture, info.exif_metadata.as_deref()))
+    Ok(exif::upright(picture, exif::orientation(info.exif_metadata.as_deref())))
 }
 
 /// Every pixel as Pillow's `convert("RGB")` makes it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.

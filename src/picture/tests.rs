@@ -1,1 +1,380 @@
+use image::{ExtendedColorType, ImageEncoder};
+use proptest::prelude::*;
 
+use super::*;
+
+const MAX_PIXELS: u64 = 10_000;
+
+/// Colours that differ from pixel to pixel.
+fn sample(width: u32, height: u32) -> Picture {
+    let pixel = |at: u32| [(at * 7 % 256) as u8, (at * 13 % 256) as u8, (at * 29 % 256) as u8];
+    Picture { width, height, rgb: (0..width * height).flat_map(pixel).collect(), transparent: None }
+}
+
+fn jpeg(picture: &Picture) -> Vec<u8> {
+    picture.to_jpeg(90).unwrap()
+}
+
+fn png(
+    width: u32,
+    height: u32,
+    data: &[u8],
+    set: impl FnOnce(&mut ::png::Encoder<'_, &mut Vec<u8>>),
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = ::png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(::png::ColorType::Rgb);
+    set(&mut encoder);
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
+    bytes
+}
+
+fn gif(palette: &[u8], frames: &[::gif::Frame<'_>], size: (u16, u16)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = ::gif::Encoder::new(&mut bytes, size.0, size.1, palette).unwrap();
+    frames.iter().for_each(|frame| encoder.write_frame(frame).unwrap());
+    drop(encoder);
+    bytes
+}
+
+fn webp(picture: &Picture) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::codecs::webp::WebPEncoder::new_lossless(&mut bytes)
+        .write_image(&picture.rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
+        .unwrap();
+    bytes
+}
+
+fn bmp(picture: &Picture) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::codecs::bmp::BmpEncoder::new(&mut bytes)
+        .write_image(&picture.rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
+        .unwrap();
+    bytes
+}
+
+/// An uncompressed TIFF with an orientation, by hand.
+fn tiff(picture: &Picture, orientation: u16) -> Vec<u8> {
+    let pixels = 8u32;
+    let bits = pixels + picture.rgb.len() as u32;
+    let directory = bits + 6;
+    let entries: [(u16, u16, u32, u32); 10] = [
+        (256, 4, 1, picture.width),
+        (257, 4, 1, picture.height),
+        (258, 3, 3, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, pixels),
+        (274, 3, 1, orientation.into()),
+        (277, 3, 1, 3),
+        (278, 4, 1, picture.height),
+        (279, 4, 1, picture.rgb.len() as u32),
+    ];
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend(directory.to_le_bytes());
+    bytes.extend(&picture.rgb);
+    bytes.extend([8, 0, 8, 0, 8, 0]);
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+/// The same small picture in every format.
+fn all_formats() -> Vec<(&'static str, Vec<u8>)> {
+    let picture = sample(9, 7);
+    let indices: Vec<u8> = (0..63).map(|at| at % 4).collect();
+    let frame = ::gif::Frame { width: 9, height: 7, buffer: indices.into(), ..Default::default() };
+    vec![
+        ("JPEG", jpeg(&picture)),
+        ("PNG", png(9, 7, &picture.rgb, |_| {})),
+        ("GIF", gif(&[0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255], &[frame], (9, 7))),
+        ("WebP", webp(&picture)),
+        ("BMP", bmp(&picture)),
+        ("TIFF", tiff(&picture, 1)),
+    ]
+}
+
+#[test]
+fn every_format_is_known_by_its_content() {
+    for (name, bytes) in all_formats() {
+        assert_eq!(Format::of(&bytes).unwrap().name(), name);
+        let picture = decode(&bytes, MAX_PIXELS).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((picture.width, picture.height, picture.rgb.len()), (9, 7, 9 * 7 * 3), "{name}");
+        if !["JPEG", "GIF"].contains(&name) {
+            assert_eq!(picture, sample(9, 7), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_picture_says_so() {
+    let cause = |bytes: &[u8]| decode(bytes, MAX_PIXELS).unwrap_err().cause();
+    assert_eq!(cause(b""), "empty");
+    for bytes in
+        [b"hello".as_slice(), b"<svg/>", b"\xFF\xD8", b"GIF88a", b"BM", b"RIFF\0\0\0\0WAVE", &[0; 1000]]
+    {
+        assert_eq!(cause(bytes), "not_a_picture");
+    }
+}
+
+#[test]
+fn too_many_pixels_are_refused_by_the_header() {
+    for (name, bytes) in all_formats() {
+        let error = decode(&bytes, 62).unwrap_err();
+        assert_eq!(error, PictureError::TooLarge { width: 9, height: 7, max_pixels: 62 }, "{name}");
+        assert!(decode(&bytes, 63).is_ok(), "{name}");
+    }
+    // A header that promises a lot costs nothing: the pixels behind it do not even exist.
+    let mut huge = png(1, 1, &[0; 3], |_| {});
+    huge[16..24].copy_from_slice(&[0x7F, 0xFF, 0xFF, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF]);
+    assert!(decode(&huge, u64::MAX).is_err());
+}
+
+#[test]
+fn a_picture_that_was_cut_off_is_an_error_or_whole() {
+    for (name, bytes) in all_formats() {
+        let whole = decode(&bytes, MAX_PIXELS).unwrap();
+        let mut errors = 0;
+        for end in 0..bytes.len() {
+            match decode(&bytes[..end], MAX_PIXELS) {
+                Ok(picture) => assert_eq!(picture, whole, "{name} of {} cut at {end}", bytes.len()),
+                Err(_) => errors += 1,
+            }
+        }
+        // What may be missing is only what stands behind the pixels.
+        assert!(bytes.len() - errors <= 16, "{name}: {errors} errors of {}", bytes.len());
+    }
+    let bytes = jpeg(&sample(64, 64));
+    assert_eq!(decode(&bytes[..bytes.len() / 2], MAX_PIXELS).unwrap_err().cause(), "truncated");
+}
+
+#[test]
+fn a_jpeg_with_a_few_bytes_too_many_is_whole() {
+    let mut bytes = jpeg(&sample(16, 16));
+    let whole = decode(&bytes, MAX_PIXELS).unwrap();
+    let end = bytes.len() - 2;
+    bytes.splice(end..end, [1, 2, 3]);
+    assert_eq!(decode(&bytes, MAX_PIXELS), Ok(whole.clone()), "before the end marker, as webcams write them");
+    bytes.extend([0; 100]);
+    assert_eq!(decode(&bytes, MAX_PIXELS), Ok(whole), "behind it");
+}
+
+#[test]
+fn orientation_turns_the_picture_upright() {
+    let upright = sample(3, 2);
+    let at = |picture: &Picture, x: u32, y: u32| {
+        let start = ((y * picture.width + x) * 3) as usize;
+        picture.rgb[start..start + 3].to_vec()
+    };
+    // Where the upper left pixel of the file goes, by the EXIF standard.
+    let corners = [(0, 0), (2, 0), (2, 1), (0, 1), (0, 0), (1, 0), (1, 2), (0, 2)];
+    for (orientation, (x, y)) in (1..).zip(corners) {
+        let turned = decode(&tiff(&upright, orientation), MAX_PIXELS).unwrap();
+        let size = if orientation < 5 { (3, 2) } else { (2, 3) };
+        assert_eq!((turned.width, turned.height), size, "{orientation}");
+        assert_eq!(at(&turned, x, y), at(&upright, 0, 0), "{orientation}");
+    }
+    // The same block in a JPEG and a PNG.
+    let block = tiff(&sample(1, 1), 6);
+    let mut in_jpeg = jpeg(&upright);
+    let segment = [b"Exif\0\0".as_slice(), &block].concat();
+    let length = (segment.len() as u16 + 2).to_be_bytes();
+    in_jpeg.splice(2..2, [0xFF, 0xE1, length[0], length[1]].into_iter().chain(segment));
+    assert_eq!(decode(&in_jpeg, MAX_PIXELS).unwrap().width, 2);
+    let mut info = ::png::Info::with_size(3, 2);
+    info.color_type = ::png::ColorType::Rgb;
+    info.exif_metadata = Some(block.into());
+    let mut in_png = Vec::new();
+    let encoder = ::png::Encoder::with_info(&mut in_png, info).unwrap();
+    encoder.write_header().unwrap().write_image_data(&upright.rgb).unwrap();
+    assert_eq!(decode(&in_png, MAX_PIXELS).unwrap().width, 2);
+}
+
+#[test]
+fn png_samples_count_as_in_the_reference() {
+    use ::png::{BitDepth::*, ColorType::*};
+    type Case<'a> = (
+        &'a str,
+        ::png::ColorType,
+        ::png::BitDepth,
+        &'a [u8],
+        &'a [u8],
+        Option<&'a [u8]>,
+        &'a [u8],
+        Option<[u8; 3]>,
+    );
+    let cases: &[Case<'_>] = &[
+        (
+            "1 bit is black or white",
+            Grayscale,
+            One,
+            &[0b0100_0000],
+            &[],
+            None,
+            &[0, 0, 0, 255, 255, 255],
+            None,
+        ),
+        ("2 bits are spread", Grayscale, Two, &[0b0111_0000], &[], None, &[85, 85, 85, 255, 255, 255], None),
+        ("4 bits are spread", Grayscale, Four, &[0x1F], &[], None, &[17, 17, 17, 255, 255, 255], None),
+        (
+            "16-bit grey is clipped",
+            Grayscale,
+            Sixteen,
+            &[0, 9, 1, 0],
+            &[],
+            None,
+            &[9, 9, 9, 255, 255, 255],
+            None,
+        ),
+        (
+            "16-bit colour by its high byte",
+            Rgb,
+            Sixteen,
+            &[1, 9, 2, 9, 3, 9, 4, 9, 5, 9, 6, 9],
+            &[],
+            None,
+            &[1, 2, 3, 4, 5, 6],
+            None,
+        ),
+        ("alpha is dropped", Rgba, Eight, &[1, 2, 3, 0, 4, 5, 6, 9], &[], None, &[1, 2, 3, 4, 5, 6], None),
+        (
+            "alpha of 16-bit grey too",
+            GrayscaleAlpha,
+            Sixteen,
+            &[7, 1, 0, 0, 8, 1, 0, 0],
+            &[],
+            None,
+            &[7, 7, 7, 8, 8, 8],
+            None,
+        ),
+        (
+            "a colour may be transparent",
+            Rgb,
+            Eight,
+            &[1, 2, 3, 4, 5, 6],
+            &[],
+            Some(&[0, 4, 0, 5, 0, 6]),
+            &[1, 2, 3, 4, 5, 6],
+            Some([4, 5, 6]),
+        ),
+        (
+            "a grey may be transparent",
+            Grayscale,
+            Eight,
+            &[7, 8],
+            &[],
+            Some(&[0, 8]),
+            &[7, 7, 7, 8, 8, 8],
+            Some([8; 3]),
+        ),
+        (
+            "one entry of a palette may be",
+            Indexed,
+            Eight,
+            &[1, 0],
+            &[9, 8, 7, 6, 5, 4],
+            Some(&[255, 0]),
+            &[6, 5, 4, 9, 8, 7],
+            Some([6, 5, 4]),
+        ),
+        (
+            "half transparent does not count",
+            Indexed,
+            Eight,
+            &[1, 0],
+            &[9, 8, 7, 6, 5, 4],
+            Some(&[128, 0]),
+            &[6, 5, 4, 9, 8, 7],
+            None,
+        ),
+    ];
+    for (name, colour, depth, data, palette, trns, rgb, transparent) in cases {
+        let bytes = png(2, 1, data, |encoder| {
+            encoder.set_color(*colour);
+            encoder.set_depth(*depth);
+            if !palette.is_empty() {
+                encoder.set_palette(palette.to_vec());
+            }
+            if let Some(trns) = trns {
+                encoder.set_trns(trns.to_vec());
+            }
+        });
+        let picture = decode(&bytes, MAX_PIXELS).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((picture.rgb.as_slice(), picture.transparent), (*rgb, *transparent), "{name}");
+    }
+}
+
+#[test]
+fn a_gif_is_its_first_frame_on_the_transparent_colour() {
+    let frame = |index: u8, left, transparent| ::gif::Frame {
+        left,
+        width: 1,
+        height: 1,
+        buffer: vec![index].into(),
+        transparent,
+        ..Default::default()
+    };
+    let palette = [1, 2, 3, 4, 5, 6];
+    let picture =
+        decode(&gif(&palette, &[frame(1, 1, Some(0)), frame(0, 0, None)], (2, 1)), MAX_PIXELS).unwrap();
+    assert_eq!((picture.rgb, picture.transparent), (vec![1, 2, 3, 4, 5, 6], Some([1, 2, 3])));
+    let picture = decode(&gif(&palette, &[frame(1, 0, None)], (1, 1)), MAX_PIXELS).unwrap();
+    assert_eq!((picture.rgb, picture.transparent), (vec![4, 5, 6], None));
+}
+
+#[test]
+fn a_crop_is_a_picture_whatever_is_asked_for() {
+    let picture = sample(4, 3);
+    assert_eq!(picture.crop(0, 0, 4, 3), picture);
+    let part = picture.crop(1, 1, 2, 2);
+    assert_eq!((part.width, part.height, &part.rgb[..3]), (2, 2, &picture.rgb[15..18]));
+    for part in [picture.crop(3, 2, 9, 9), picture.crop(9, 9, 1, 1), picture.crop(3, 2, 0, 0)] {
+        assert_eq!((part.width, part.height, part.rgb.as_slice()), (1, 1, &picture.rgb[33..]));
+    }
+}
+
+#[test]
+fn a_snapshot_can_be_decoded_again() {
+    let grey = Picture { width: 30, height: 20, rgb: vec![90; 1800], transparent: None };
+    assert_eq!(decode(&jpeg(&grey), MAX_PIXELS), Ok(grey));
+    let wide = Picture { width: 70_000, height: 1, rgb: vec![0; 210_000], transparent: None };
+    assert_eq!(wide.to_jpeg(90).unwrap_err().cause(), "encode");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn hostile_bytes_are_a_picture_within_the_limit_or_an_error(
+        format in 0usize..6,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let (_, mut bytes) = all_formats().swap_remove(format);
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(picture) = decode(&bytes, MAX_PIXELS) {
+            let pixels = u64::from(picture.width) * u64::from(picture.height);
+            prop_assert!(pixels > 0 && pixels <= MAX_PIXELS && picture.rgb.len() as u64 == pixels * 3);
+        }
+    }
+
+    #[test]
+    fn noise_behind_a_signature_is_an_error(format in 0usize..6, noise in prop::collection::vec(any::<u8>(), 30..300)) {
+        let (_, mut bytes) = all_formats().swap_remove(format);
+        bytes.truncate(12);
+        bytes.extend(noise);
+        let _ = decode(&bytes, MAX_PIXELS);
+    }
+}

@@ -6,8 +6,11 @@
 mod common;
 
 mod check;
+mod classify;
 mod delivery;
 mod folder;
 mod layers;
+mod model_errors;
+mod model_thread;
 mod parity;
 mod service;

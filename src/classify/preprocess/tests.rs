@@ -1,1 +1,121 @@
+use super::*;
 
+fn preprocessor(json: &str) -> Preprocessor {
+    Preprocessor::from_json(json.as_bytes(), Backend::Torchvision)
+        .unwrap_or_else(|error| panic!("{json}: {error}"))
+}
+
+fn picture(width: u32, height: u32, rgb: &[u8]) -> Picture {
+    Picture { width, height, rgb: rgb.to_vec(), transparent: None }
+}
+
+fn plain(width: u32, height: u32, colour: [u8; 3]) -> Picture {
+    picture(width, height, &colour.repeat((width * height) as usize))
+}
+
+#[test]
+fn old_and_new_forms_of_size_mean_the_same() {
+    for (json, size, resize) in [
+        (r#"{"size": 8, "crop_size": 6}"#, (6, 6), Some(Resize::ShortestEdge(8))),
+        (
+            r#"{"size": {"shortest_edge": 8}, "crop_size": {"height": 5, "width": 6}}"#,
+            (6, 5),
+            Some(Resize::ShortestEdge(8)),
+        ),
+        (r#"{"size": {"height": 7, "width": 9}}"#, (9, 7), Some(Resize::Exact(9, 7))),
+        (r#"{"size": {"height": 7, "width": 9}, "do_center_crop": null}"#, (9, 7), Some(Resize::Exact(9, 7))),
+        (r#"{"image_processor_type": "CLIPImageProcessor"}"#, (224, 224), Some(Resize::ShortestEdge(224))),
+        (
+            r#"{"feature_extractor_type": "CLIPFeatureExtractor"}"#,
+            (224, 224),
+            Some(Resize::ShortestEdge(224)),
+        ),
+        (r#"{"image_processor_type": "SiglipImageProcessor"}"#, (224, 224), Some(Resize::Exact(224, 224))),
+        (r#"{"do_resize": false, "crop_size": 6}"#, (6, 6), None),
+    ] {
+        let found = preprocessor(json);
+        assert_eq!((found.size(), found.resize), (size, resize), "{json}");
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_is_named() {
+    for (json, key) in [
+        (r#"{"size": 0}"#, "size: 0"),
+        (r#"{"size": {"longest_edge": 9}}"#, "size: "),
+        (r#"{"size": {"shortest_edge": 9, "longest_edge": 12}}"#, "size: "),
+        (r#"{"size": "large"}"#, "size: "),
+        (r#"{"size": 100000}"#, "size: "),
+        (r#"{"size": 8, "crop_size": {"height": 5}}"#, "crop_size: "),
+        (r#"{"size": {"height": 7, "width": 9}, "resample": 1}"#, "resample: 1"),
+        (r#"{"size": {"height": 7, "width": 9}, "resample": "bicubic"}"#, "resample: "),
+        (r#"{"size": {"height": 7, "width": 9}, "image_mean": [1, 2]}"#, "image_mean: "),
+        (r#"{"size": {"height": 7, "width": 9}, "image_std": [1, 0, 1]}"#, "image_std: "),
+        (r#"{"size": {"height": 7, "width": 9}, "rescale_factor": 0}"#, "rescale_factor: "),
+        (r#"{"size": {"height": 7, "width": 9}, "do_normalize": "yes"}"#, "do_normalize: "),
+        (r#"{"size": 8, "do_center_crop": false}"#, "do_center_crop: "),
+        (r#"{"do_resize": false}"#, "do_resize: "),
+        ("[]", "it is not a JSON object"),
+        ("{", "it is not a JSON object"),
+    ] {
+        let error = Preprocessor::from_json(json.as_bytes(), Backend::Torchvision).unwrap_err().to_string();
+        assert!(error.starts_with(key), "{json}: {error}");
+    }
+}
+
+#[test]
+fn bytes_become_numbers_by_the_flags() {
+    let value = |flags: &str, byte: u8| {
+        let json = format!(r#"{{"size": {{"height": 1, "width": 1}}, {flags}}}"#);
+        let mut tensor = Vec::new();
+        preprocessor(&json).append(&plain(1, 1, [byte, 0, 0]), &mut tensor);
+        tensor[0]
+    };
+    assert_eq!(value(r#""do_rescale": false, "do_normalize": false"#, 200), 200.0);
+    assert_eq!(value(r#""do_normalize": false"#, 255), 1.0);
+    assert_eq!(value(r#""do_rescale": false, "image_mean": 100, "image_std": 50"#, 200), 2.0);
+    assert_eq!(value(r#""image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]"#, 255), 1.0);
+    assert_eq!(value(r#""do_normalize": false, "rescale_factor": 0.5"#, 10), 5.0);
+}
+
+#[test]
+fn a_plain_colour_stays_plain() {
+    let rgb = [200, 30, 90];
+    for json in [
+        r#"{"size": 8, "crop_size": 8}"#,
+        r#"{"size": {"height": 5, "width": 9}, "resample": 2}"#,
+        r#"{"size": {"height": 31, "width": 3}, "resample": 3}"#,
+    ] {
+        for (width, height) in [(1, 1), (8, 8), (50, 3), (3, 50), (7, 1), (64, 64)] {
+            let bytes = preprocessor(json).bytes(&plain(width, height, rgb));
+            assert!(bytes.as_chunks::<3>().0.iter().all(|pixel| *pixel == rgb), "{json}: {width} x {height}");
+        }
+    }
+}
+
+#[test]
+fn the_transparent_colour_becomes_white_where_the_model_converts() {
+    let mut two = picture(2, 1, &[1, 2, 3, 4, 5, 6]);
+    two.transparent = Some([4, 5, 6]);
+    let bytes = |convert: &str| {
+        preprocessor(&format!(r#"{{"size": {{"height": 1, "width": 2}}{convert}}}"#)).bytes(&two)
+    };
+    assert_eq!(bytes(""), [1, 2, 3, 255, 255, 255]);
+    assert_eq!(bytes(r#", "do_convert_rgb": true"#), [1, 2, 3, 255, 255, 255]);
+    assert_eq!(bytes(r#", "do_convert_rgb": null"#), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(bytes(r#", "do_convert_rgb": false"#), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_crop_keeps_the_middle_and_pads_what_is_missing() {
+    let window = |edge, crop, backend| {
+        let window = Window::centred(edge, Some(crop), backend);
+        (window.start, window.len, window.before, window.after)
+    };
+    assert_eq!(window(9, 4, Backend::Torchvision), (2, 4, 0, 0));
+    assert_eq!(window(4, 4, Backend::Torchvision), (0, 4, 0, 0));
+    assert_eq!(window(4, 9, Backend::Torchvision), (0, 4, 2, 3));
+    assert_eq!(window(4, 9, Backend::Pil), (0, 4, 3, 2));
+    let json = r#"{"do_resize": false, "crop_size": {"height": 1, "width": 3}}"#;
+    assert_eq!(preprocessor(json).bytes(&plain(1, 5, [7; 3])), [0, 0, 0, 7, 7, 7, 0, 0, 0]);
+}

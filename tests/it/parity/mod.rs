@@ -1,6 +1,7 @@
 //! The same numbers as the reference: every case that was recorded from it.
 
 mod preprocess;
+mod published;
 mod scores;
 
 use std::{fs, path::Path};

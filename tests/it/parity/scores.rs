@@ -41,7 +41,7 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-fn label_set(template: &str, labels: &[String]) -> LabelSet {
+pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
     let rule =
         Rule { threshold: 1.0, clear_below: 1.0, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO };
     let label = |name: &String| Label { name: name.clone(), prompts: vec![name.clone()], rule };

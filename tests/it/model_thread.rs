@@ -1,0 +1,155 @@
+//! The thread that owns the model.
+
+use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+
+use stakeout::{
+    classify::{
+        Classifier, Counts, NobodyListens, Scored,
+        model::{Model, ModelFiles, Options, Runtime},
+        spawn,
+    },
+    config::{After, Existing, Folder, Hold, Label, LabelSet, Region, Rule, Source, SourceKind},
+    frame::{Frame, Slot},
+    picture::{self, Picture},
+};
+use tokio::sync::mpsc;
+
+use crate::common::fixtures;
+
+fn label_set(name: &str, labels: &[&str], background: &[&str]) -> LabelSet {
+    let rule =
+        Rule { threshold: 0.5, clear_below: 0.5, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO };
+    let label = |name: &&str| Label { name: (*name).to_owned(), prompts: vec![(*name).to_owned()], rule };
+    LabelSet {
+        name: name.to_owned(),
+        template: "{}".to_owned(),
+        background: background.iter().map(ToString::to_string).collect(),
+        labels: labels.iter().map(label).collect(),
+    }
+}
+
+fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
+    let folder =
+        Folder { path: PathBuf::from("/inbox"), existing: Existing::Skip, after: After::Keep, poll: None };
+    Source {
+        name: name.to_owned(),
+        kind: SourceKind::Folder(folder),
+        regions,
+        watch: watch.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn frame(source: &str, picture: Picture) -> Frame {
+    let captured_at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    Frame { source: source.into(), origin: "a test".to_owned(), captured_at, picture, slot: Slot::free() }
+}
+
+struct Setup {
+    thread: JoinHandle<Result<Counts, NobodyListens>>,
+    frames: mpsc::Sender<Frame>,
+    scored: mpsc::Receiver<Scored>,
+}
+
+fn start(sources: &[Source]) -> Option<(Setup, PathBuf)> {
+    let folder = fixtures("mira-clip")?;
+    let model =
+        Model::load(&Runtime::load(None).unwrap(), &ModelFiles::Folder(folder.clone()), &Options::default())
+            .unwrap();
+    let sets = [
+        label_set("wear", &["topwear", "shoes"], &["watches", "bags"]),
+        label_set("other", &["belts", "ties"], &[]),
+    ];
+    let classifier = Classifier::new(model, &sets).unwrap();
+    let (frames, receiver) = mpsc::channel(64);
+    let (sender, scored) = mpsc::channel(64);
+    let thread = spawn(classifier, sources, receiver, sender).unwrap();
+    Some((Setup { thread, frames, scored }, folder.join("samples")))
+}
+
+fn sample(folder: &std::path::Path, name: &str) -> Picture {
+    picture::decode(&fs::read(folder.join(name)).unwrap(), 1_000_000).unwrap()
+}
+
+#[test]
+fn frames_come_out_in_order_with_the_scores_of_the_sets_their_source_watches() {
+    let sources = [source("one", Vec::new(), &["wear"]), source("two", Vec::new(), &["other", "wear"])];
+    let Some((mut setup, samples)) = start(&sources) else { return };
+    // More than one batch, and what is in the channel when it closes is still scored.
+    for _ in 0..10 {
+        setup.frames.try_send(frame("one", sample(&samples, "6101.png"))).unwrap();
+        setup.frames.try_send(frame("two", sample(&samples, "7724.png"))).unwrap();
+    }
+    drop(setup.frames);
+    let mut seen = Vec::new();
+    while let Some(scored) = setup.scored.blocking_recv() {
+        let sets: Vec<&str> = scored.sets.iter().map(|set| &*set.label_set).collect();
+        let top = &scored.sets.last().unwrap().regions;
+        assert_eq!((top.len(), &top[0].region, top[0].labels.len()), (1, &None, 2));
+        let sum = top[0].labels.iter().sum::<f32>() + top[0].background.unwrap();
+        assert!((sum - 1.0).abs() < 1e-5);
+        match &*scored.frame.source {
+            "one" => assert!(sets == ["wear"] && top[0].labels[0] > 0.9, "{:?}", scored.sets),
+            _ => {
+                assert!(sets == ["other", "wear"] && top[0].labels[1] > 0.9, "{:?}", scored.sets);
+                assert_eq!(scored.sets[0].regions[0].background, None);
+            }
+        }
+        seen.push(scored.frame.source.to_string());
+    }
+    assert_eq!(seen, ["one", "two"].repeat(10));
+    assert_eq!(setup.thread.join().unwrap(), Ok(Counts { scored: 20, failed: 0 }));
+}
+
+#[test]
+fn a_region_is_scored_by_itself_and_the_best_one_counts() {
+    let region = |name: &str, x: f64| Region { name: name.to_owned(), x, y: 0.0, width: 0.5, height: 1.0 };
+    let sources = [source("one", vec![region("left", 0.0), region("right", 0.5)], &["wear"])];
+    let Some((mut setup, samples)) = start(&sources) else { return };
+    // Two photos side by side: a shirt and a shoe.
+    let (left, right) = (sample(&samples, "6101.png"), sample(&samples, "7724.png"));
+    assert_eq!((left.width, left.height), (right.width, right.height));
+    let rows =
+        left.rgb.chunks_exact(left.width as usize * 3).zip(right.rgb.chunks_exact(right.width as usize * 3));
+    let rgb = rows.flat_map(|(left, right)| [left, right].concat()).collect();
+    let both = Picture { width: left.width * 2, height: left.height, rgb, transparent: None };
+    for _ in 0..9 {
+        setup.frames.try_send(frame("one", both.clone())).unwrap();
+    }
+    drop(setup.frames);
+    let mut count = 0;
+    while let Some(scored) = setup.scored.blocking_recv() {
+        let wear = &scored.sets[0];
+        let best = |label: usize| {
+            wear.best(label).and_then(|(score, region)| Some((score, region.region.clone()?))).unwrap()
+        };
+        assert_eq!((best(0).1, best(1).1), (Arc::from("left"), Arc::from("right")));
+        assert!(best(0).0 > 0.9 && best(1).0 > 0.9, "{wear:?}");
+        count += 1;
+    }
+    assert_eq!(count, 9);
+}
+
+#[test]
+fn a_frame_that_cannot_be_scored_is_counted_and_takes_nobody_with_it() {
+    let Some((mut setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
+    let picture = sample(&samples, "6101.png");
+    for name in ["one", "unknown", "one"] {
+        setup.frames.try_send(frame(name, picture.clone())).unwrap();
+    }
+    drop(setup.frames);
+    let mut seen = 0;
+    while let Some(scored) = setup.scored.blocking_recv() {
+        assert_eq!(&*scored.frame.source, "one");
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+    assert_eq!(setup.thread.join().unwrap(), Ok(Counts { scored: 2, failed: 1 }));
+}
+
+#[test]
+fn the_thread_says_when_nobody_takes_its_scores() {
+    let Some((setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
+    drop(setup.scored);
+    setup.frames.try_send(frame("one", sample(&samples, "6101.png"))).unwrap();
+    assert_eq!(setup.thread.join().unwrap(), Err(NobodyListens));
+}
