@@ -8,8 +8,9 @@
 //! a whole picture. Older files come first.
 //!
 //! **Nothing missed, nothing twice.** What decides is a file's path and version ([`seen`]), never the number of events. A
-//! file rewritten under the same name is taken again; one renamed inside the folder is not; a hard link and a link to a
-//! file are files of their own. Setting only the time of a file is no rewriting, unless the folder is polled. Whatever the
+//! file rewritten under the same name is taken again (`touch` does, too); one renamed inside the folder is not; a hard link and
+//! a link to a file are files of their own, and what a link leads to is looked at every minute. A tool that sets the time
+//! of a file after closing it makes no new version, unless the folder is polled. Whatever the
 //! kernel or we had no room for is found by a look at the whole folder: at once after an overflow, and every minute anyway.
 //!
 //! **The folder itself.** It may be missing at start, be removed, made again or mounted over: it is looked for every second.
@@ -22,126 +23,43 @@
 //! ([`take`]), and whatever lies in the folder into which `after` moves. A file that failed stays where it is.
 
 mod after;
+mod deliver;
+mod error;
 mod inventory;
+mod pace;
 mod pending;
 mod scan;
 mod seen;
 mod take;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
     collections::HashMap,
     fs,
-    io::{self, ErrorKind},
+    io::ErrorKind,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
+pub use self::error::FolderError;
 use self::{
     after::Taken,
     inventory::Inventory,
-    pending::{Candidate, Evidence, Patience, Pending},
+    pace::Pace,
+    pending::Pending,
     scan::FolderId,
-    seen::{Fate, Seen, Verdict},
-    take::Unusable,
+    seen::Seen,
     watch::{Notice, Watch},
 };
 use super::{Context, SLOTS, Status};
-use crate::{
-    config::{After, Existing, Folder},
-    frame::{Frame, Slot},
-    picture::Picture,
-};
-
-/// Why a folder cannot be watched.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// It is something else.
-    #[error("{0} is not a folder: name the folder that holds the pictures")]
-    NotAFolder(PathBuf),
-    /// The system does not let us.
-    #[error(
-        "cannot read the folder {path}: {cause}: the user that runs stakeout needs read and execute permission \
-         for it and execute permission for every folder above it, for example `chmod o+rx {path}`"
-    )]
-    Unreadable {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// Files would be moved to where they are.
-    #[error("{0} is watched, so its files cannot be moved into it: name another folder in `after`")]
-    MovesIntoItself(PathBuf),
-    /// The kernel's limit for watched folders.
-    #[error(
-        "the kernel watches no more folders than now, {0} is one too many: raise the limit with \
-         `sysctl fs.inotify.max_user_watches=1048576`, or let the source look by itself with `poll: 10s`"
-    )]
-    TooManyFolders(PathBuf),
-    /// The kernel's limit for programs that watch.
-    #[error(
-        "the kernel lets no more programs of this user watch folders: raise the limit with \
-         `sysctl fs.inotify.max_user_instances=1024`, or let the source look by itself with `poll: 10s`"
-    )]
-    TooManyWatchers,
-    /// Anything else that the kernel refused.
-    #[error("cannot watch the folder {0}: {1}: if its file system tells no changes, use `poll: 10s`")]
-    Watch(PathBuf, String),
-}
-
-impl FolderError {
-    /// What a refused watch on `path` means; `None` if only the folder is gone again.
-    fn of_watch(path: &Path, error: notify::Error) -> Option<Self> {
-        match error.kind {
-            notify::ErrorKind::PathNotFound => None,
-            notify::ErrorKind::MaxFilesWatch => Some(Self::TooManyFolders(path.to_path_buf())),
-            notify::ErrorKind::Io(cause) => match cause.kind() {
-                ErrorKind::NotFound => None,
-                ErrorKind::PermissionDenied => Some(Self::Unreadable { path: path.to_path_buf(), cause }),
-                _ if cause.raw_os_error() == Some(libc::EMFILE) => Some(Self::TooManyWatchers),
-                _ => Some(Self::Watch(path.to_path_buf(), cause.to_string())),
-            },
-            other => Some(Self::Watch(path.to_path_buf(), notify::Error::new(other).to_string())),
-        }
-    }
-}
-
-/// How fast things go, and how much may wait.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    patience: Patience,
-    /// Between two looks at everything, at least.
-    look: Duration,
-    /// Between something lost and the look that finds it, at least: during a flood one look would follow another.
-    look_again: Duration,
-    /// Between two looks whether the folder is still the same one.
-    check: Duration,
-    /// Notices of the kernel that may wait.
-    notices: usize,
-    /// Files that may wait; some 300 bytes each.
-    files: usize,
-}
-
-impl Pace {
-    fn of(poll: Option<Duration>) -> Self {
-        let second = Duration::from_secs(1);
-        let patience = match poll {
-            None => Patience { settle: second / 2, short: second * 2, long: second * 10 },
-            Some(poll) => {
-                let long = (poll * 2).max(second * 2);
-                Patience { settle: poll, short: long, long }
-            }
-        };
-        let look = poll.unwrap_or(second * 60);
-        Self { patience, look, look_again: second / 2, check: second, notices: 4096, files: 10_000 }
-    }
-}
+use crate::config::{After, Existing, Folder};
 
 /// What makes a folder the same folder: path and inode may both be used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +85,8 @@ pub struct FolderSource {
     /// Whether the first look was taken: from then on every file is new.
     began: bool,
     next_look: Instant,
-    last_look: Instant,
+    /// Not before this, whatever was lost.
+    may_look: Instant,
     next_check: Instant,
     /// Frames under way whose file is waited for: its path when it was taken, and now.
     under_way: HashMap<PathBuf, PathBuf>,
@@ -206,7 +125,7 @@ impl FolderSource {
             watch: None,
             began: false,
             next_look: now,
-            last_look: now,
+            may_look: now,
             next_check: now,
             under_way: HashMap::new(),
             done_sender,
@@ -298,9 +217,11 @@ impl FolderSource {
     fn look(&mut self, context: &Context) -> Result<(), FolderError> {
         let started = Instant::now();
         self.inventory.look(self.watch.as_mut(), context)?;
-        self.last_look = Instant::now();
+        let ended = Instant::now();
         // A folder that takes long to look at is looked at less often: at most a fifth of the time.
-        self.next_look = self.last_look + self.pace.look.max((self.last_look - started) * 4);
+        let rest = (ended - started) * 4;
+        self.next_look = ended + self.pace.look.max(rest);
+        self.may_look = ended + self.pace.look_again.max(rest);
         Ok(())
     }
 
@@ -326,7 +247,7 @@ impl FolderSource {
                 self.inventory.look_again = true;
             }
             if self.inventory.look_again {
-                self.next_look = self.next_look.min(self.last_look + self.pace.look_again);
+                self.next_look = self.next_look.min(self.may_look);
             }
             if now >= self.next_look {
                 self.look(context)?;
@@ -362,121 +283,6 @@ impl FolderSource {
         }
         self.inventory.notice(notice, watch, context)
     }
-
-    /// Takes the next file and hands its frame on; `None` if nobody takes frames any more.
-    async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
-        let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
-        let (picture, content) = match self.picture(&path, candidate, context) {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return Some(()),
-            Err(error) => {
-                self.failed(&path, candidate, &error, context);
-                return Some(());
-            }
-        };
-        context.counts.seen();
-        let taken = Taken { path, version: candidate.version, content };
-        let frame = Frame {
-            source: context.name.clone(),
-            origin: taken.path.display().to_string(),
-            captured_at: candidate.version.modified.captured_at(SystemTime::now()),
-            picture,
-            slot: self.slot(permit, &taken, context),
-        };
-        tokio::select! {
-            () = context.stop.cancelled() => return None, // the file is taken again at the next start
-            sent = context.frames.send(frame) => sent.ok()?,
-        }
-        context.counts.sent();
-        self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(content));
-        if self.after != After::Keep {
-            self.under_way.insert(taken.path.clone(), taken.path);
-        }
-        Some(())
-    }
-
-    /// The picture in a file and what stands for its content; `None` if the content was sent before.
-    fn picture(
-        &mut self,
-        path: &Path,
-        candidate: Candidate,
-        context: &Context,
-    ) -> Result<Option<(Picture, u64)>, Unusable> {
-        let bytes = take::read(path, candidate.version)?;
-        let content = take::content(&bytes);
-        // Nobody closed it or moved it in, so only its time was set: copying tools do that after they closed it.
-        if candidate.evidence == Evidence::Found
-            && !self.polls
-            && self.inventory.seen.judge(path, candidate.version) == Verdict::Changed(Fate::Sent(content))
-        {
-            self.inventory.seen.insert(path, candidate.version, Fate::Sent(content));
-            return Ok(None);
-        }
-        Ok(Some((take::decode(&bytes, context.max_pixels)?, content)))
-    }
-
-    /// Reports a file that is no picture, unless it may yet become one.
-    fn failed(&mut self, path: &Path, candidate: Candidate, error: &Unusable, context: &Context) {
-        let now = Instant::now();
-        match error {
-            Unusable::Gone => {}
-            Unusable::Changing(version) => {
-                let writing = candidate.evidence == Evidence::Writing;
-                let evidence = if writing { Evidence::Writing } else { Evidence::Found };
-                self.inventory.pending.notice(path, *version, evidence, now);
-            }
-            _ if !candidate.failed => self.inventory.pending.failed(path, candidate, now),
-            _ => {
-                context.counts.seen();
-                context.counts.failed(error.cause());
-                tracing::warn!(
-                    source = &*context.name, path = %path.display(), cause = %error, remedy = error.remedy(),
-                    "passed over a file that is no usable picture"
-                );
-                let unreadable = matches!(error, Unusable::Unreadable(_));
-                let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
-                self.inventory.seen.insert(path, candidate.version, fate);
-            }
-        }
-    }
-
-    /// The slot of a frame, which tells when `after` is due.
-    fn slot(&self, permit: OwnedSemaphorePermit, taken: &Taken, context: &Context) -> Slot {
-        let slot = Slot::new(permit);
-        if self.after == After::Keep {
-            return slot;
-        }
-        let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
-        let (name, counts) = (context.name.clone(), context.counts.clone());
-        slot.on_done(move || {
-            // Only at shutdown, when the source ended before its frames, is the file finished from here.
-            if let Err(told) = done.try_send(taken) {
-                let taken = told.into_inner();
-                finish(&after, &taken.path, &taken, &name, &counts);
-            }
-        })
-    }
-
-    /// Does what is to be done afterwards.
-    fn finish(&mut self, taken: Taken, context: &Context) {
-        let path = self.under_way.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
-        // A newer version that waits will have its own frame, and its own afterwards.
-        if !self.inventory.pending.contains(&path)
-            && finish(&self.after, &path, &taken, &context.name, &context.counts)
-        {
-            self.inventory.seen.forget(&path);
-        }
-    }
-}
-
-/// Does `after` to a file, tells and counts if that fails; says whether the file is gone from there.
-fn finish(after: &After, path: &Path, taken: &Taken, source: &str, counts: &super::Counts) -> bool {
-    after::finish(after, path, taken).unwrap_or_else(|error| {
-        counts.failed("after");
-        let path = path.display();
-        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays where it is");
-        false
-    })
 }
 
 /// The next notice; never, where the folder is polled.

@@ -4,7 +4,7 @@
 //! which order they come or how often. It refuses to read files.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -16,7 +16,7 @@ use super::{
     pending::{Evidence, Pending},
     scan::{Folders, Scan, Unseen, is_wanted},
     seen::{Entry, Fate, Modified, Seen, Verdict, Version},
-    watch::{Notice, Watch},
+    watch::{self, Notice, Watch},
 };
 use crate::source::Context;
 
@@ -36,8 +36,8 @@ pub(super) struct Inventory {
     most: usize,
     /// More were found than may wait.
     overfull: bool,
-    /// The file that was moved away last: it may appear again under another name.
-    left: Option<(PathBuf, Entry)>,
+    /// The newest files that went away: they may appear again under another name.
+    left: VecDeque<(PathBuf, Entry)>,
     /// Folders that cannot be read, so that each is told once.
     unreadable: HashSet<PathBuf>,
 }
@@ -60,7 +60,7 @@ impl Inventory {
             folders: Folders::default(),
             most,
             overfull: false,
-            left: None,
+            left: VecDeque::new(),
             unreadable: HashSet::new(),
         }
     }
@@ -85,8 +85,9 @@ impl Inventory {
         let mut gone = if unseen.nothing() { self.seen.end_look() } else { Default::default() };
         self.unreadable.retain(|path| unseen.folders.iter().any(|(folder, _)| folder == path));
         for (path, version) in found {
-            let renamed = gone.remove(&version).is_some_and(|entry| self.seen.renamed(entry, &path, version));
-            if !renamed {
+            if gone.remove(&version).is_some_and(|entry| self.seen.renamed(entry, &path, version)) {
+                self.pending.remove(&path);
+            } else {
                 self.wait(&path, version, Evidence::Found);
             }
         }
@@ -108,10 +109,11 @@ impl Inventory {
         match notice {
             Notice::Complete(path) => self.look_at(&path, Evidence::Complete, watch, context),
             Notice::Created(path) => self.look_at(&path, Evidence::Found, watch, context),
-            Notice::Writing(path) => {
+            Notice::Writing(path) if self.pending.contains(&path) => {
                 self.pending.writing(&path, Instant::now());
                 Ok(())
             }
+            Notice::Writing(path) => self.look_at(&path, Evidence::Writing, watch, context),
             Notice::Attributes(path) => {
                 let Some(entry) = self.seen.forget(&path) else { return Ok(()) };
                 if entry.fate != Fate::Unreadable {
@@ -124,17 +126,21 @@ impl Inventory {
                 self.pending.remove(&path);
                 self.root_lost |= path == self.root;
                 self.folders.forget(&path);
-                self.left = self.seen.forget(&path).map(|entry| (path, entry));
+                if let Some(entry) = self.seen.forget(&path) {
+                    self.left.push_front((path, entry));
+                    self.left.truncate(watch::MOVES);
+                }
                 Ok(())
             }
             Notice::Renamed(from, to) => {
-                let left = self.left.take().filter(|(path, _)| *path == from);
                 let Ok(metadata) = fs::metadata(&to) else { return Ok(()) }; // gone again
                 if metadata.is_dir() {
                     // Its files are known under their old paths: only a look at everything tells which are new.
                     self.look_again = true;
                     return Ok(());
                 }
+                let left = self.left.iter().position(|(path, _)| *path == from);
+                let left = left.and_then(|place| self.left.remove(place));
                 if left.is_some_and(|(_, entry)| self.seen.renamed(entry, &to, Version::of(&metadata))) {
                     return Ok(());
                 }
@@ -209,8 +215,9 @@ impl Inventory {
                 unseen.folders.push((path, cause));
             }
         }
-        self.overfull |= found.dropped;
-        Ok((found.into_files(), unseen))
+        let (found, dropped) = found.into_files();
+        self.overfull |= dropped;
+        Ok((found, unseen))
     }
 
     /// Puts a file among those that wait, if there is room.
@@ -269,8 +276,9 @@ impl Oldest {
         }
     }
 
-    fn into_files(mut self) -> Vec<(PathBuf, Version)> {
+    /// The oldest, and whether there were more.
+    fn into_files(mut self) -> (Vec<(PathBuf, Version)>, bool) {
         self.cut();
-        self.files.into_iter().map(|(_, path, version)| (path, version)).collect()
+        (self.files.into_iter().map(|(_, path, version)| (path, version)).collect(), self.dropped)
     }
 }

@@ -165,3 +165,136 @@ impl Pending {
         self.files.insert(path, Candidate { version, evidence, failed, place });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Evidence::{Complete, Found, Writing},
+        *,
+    };
+
+    const PATIENCE: Patience = Patience {
+        settle: Duration::from_millis(500),
+        short: Duration::from_millis(2000),
+        long: Duration::from_millis(10_000),
+    };
+
+    fn version(size: u64) -> Version {
+        crate::source::folder::seen::tests::version(1, size, 100)
+    }
+
+    /// What happens to the one file of a case.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        /// Noticed with this size.
+        Notice(Evidence, u64),
+        /// The hint that somebody writes.
+        Hint,
+        /// Taken if ready, and no picture.
+        TryInVain,
+        /// Deleted.
+        Remove,
+    }
+
+    /// A name, the steps with their millisecond, and the millisecond in which the file is ready.
+    type Case = (&'static str, &'static [(u64, Step)], Option<u64>);
+
+    /// When the file is ready after the steps, each at its millisecond; `None` if it does not wait at all.
+    fn ready_at(steps: &[(u64, Step)]) -> Option<u64> {
+        let (start, path) = (Instant::now(), Path::new("a"));
+        let mut pending = Pending::new(PATIENCE);
+        for (millisecond, step) in steps {
+            let now = start + Duration::from_millis(*millisecond);
+            pending.wake(now);
+            match *step {
+                Step::Notice(evidence, size) => pending.notice(path, version(size), evidence, now),
+                Step::Hint => pending.writing(path, now),
+                Step::Remove => drop(pending.remove(path)),
+                Step::TryInVain => {
+                    let (_, candidate) = pending.pop().expect("the file is ready");
+                    pending.failed(path, candidate, now);
+                }
+            }
+        }
+        assert_eq!(pending.len(), usize::from(pending.contains(path)));
+        let last = steps.last().map_or(0, |(millisecond, _)| *millisecond);
+        if pending.has_ready() {
+            return Some(last);
+        }
+        pending.next_due().map(|due| u64::try_from((due - start).as_millis()).expect("a short case"))
+    }
+
+    #[test]
+    fn a_table_of_cases() {
+        use Step::{Hint, Notice, Remove, TryInVain};
+        let cases: &[Case] = &[
+            ("nothing", &[], None),
+            ("closed", &[(0, Notice(Complete, 1))], Some(0)),
+            ("found", &[(0, Notice(Found, 1))], Some(500)),
+            ("found again: the clock runs on", &[(0, Notice(Found, 1)), (300, Notice(Found, 1))], Some(500)),
+            (
+                "found changed: the clock starts anew",
+                &[(0, Notice(Found, 1)), (300, Notice(Found, 2))],
+                Some(800),
+            ),
+            ("found, then closed", &[(0, Notice(Found, 1)), (300, Notice(Complete, 1))], Some(300)),
+            (
+                "closed, then found: still ready",
+                &[(0, Notice(Complete, 1)), (300, Notice(Found, 1))],
+                Some(300),
+            ),
+            ("closed, then found changed", &[(0, Notice(Complete, 1)), (300, Notice(Found, 2))], Some(800)),
+            ("written to", &[(0, Notice(Found, 1)), (300, Hint)], Some(10_300)),
+            ("written to after it was ready", &[(0, Notice(Complete, 0)), (300, Hint)], Some(10_300)),
+            (
+                "a look does not hurry a writer",
+                &[(0, Notice(Writing, 1)), (300, Notice(Found, 1)), (400, Notice(Found, 2))],
+                Some(10_400),
+            ),
+            ("a writer that closes", &[(0, Notice(Writing, 1)), (300, Notice(Complete, 2))], Some(300)),
+            ("a hint about a file that nobody waits for", &[(0, Hint)], None),
+            ("closed and no picture", &[(0, Notice(Complete, 1)), (1, TryInVain)], Some(2001)),
+            ("found and no picture", &[(0, Notice(Found, 1)), (500, TryInVain)], Some(10_500)),
+            (
+                "no picture, and found again",
+                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Found, 1))],
+                Some(10_500),
+            ),
+            (
+                "no picture, then closed unchanged: nearly given up",
+                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Complete, 1))],
+                Some(2600),
+            ),
+            (
+                "no picture, then closed changed",
+                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Complete, 2))],
+                Some(600),
+            ),
+            (
+                "no picture, then written to and closed",
+                &[(0, Notice(Complete, 0)), (1, TryInVain), (2, Hint), (3, Notice(Complete, 0))],
+                Some(3),
+            ),
+            ("gone while waiting", &[(0, Notice(Found, 1)), (1, Remove)], None),
+            ("gone while ready", &[(0, Notice(Complete, 1)), (1, Remove)], None),
+        ];
+        for (name, steps, expected) in cases {
+            assert_eq!(ready_at(steps), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_comes_first_and_then_the_name_decides() {
+        let mut pending = Pending::new(PATIENCE);
+        let now = Instant::now();
+        for (path, seconds) in [("new", 300), ("b", 200), ("a", 200), ("old", 100)] {
+            let version = crate::source::folder::seen::tests::version(1, 1, seconds);
+            pending.notice(Path::new(path), version, Found, now);
+        }
+        assert!(!pending.has_ready());
+        pending.wake(now + PATIENCE.settle);
+        let order = std::iter::from_fn(|| pending.pop()).map(|(path, _)| path.display().to_string());
+        assert_eq!(order.collect::<Vec<_>>(), ["old", "a", "b", "new"]);
+        assert_eq!(pending.len(), 0);
+    }
+}

@@ -97,6 +97,11 @@ impl Seen {
         Self { entries: HashMap::new(), paths: RandomState::new(), inodes_count, round: 0 }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Judges the file at `path`, and notes that it is still there.
     pub(super) fn judge(&mut self, path: &Path, version: Version) -> Verdict {
         let key = self.paths.hash_one(path);
@@ -148,12 +153,12 @@ impl Seen {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
-    fn version(inode: u64, size: u64, seconds: i64) -> Version {
+    pub(in crate::source::folder) fn version(inode: u64, size: u64, seconds: i64) -> Version {
         Version { inode, size, modified: Modified { seconds, nanoseconds: 0 } }
     }
 

@@ -6,6 +6,7 @@
 //! kernel's own queue overflows.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,6 +19,9 @@ use notify::{
     event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
 };
 use tokio::sync::mpsc;
+
+/// So many moves may be between the two events of one move: usually none is.
+pub(super) const MOVES: usize = 16;
 
 /// Something happened below a watched folder.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,8 +92,8 @@ impl Watch {
 /// Turns the events of `notify` into notices.
 #[derive(Debug, Default)]
 struct Translator {
-    /// Where the file that was moved last came from.
-    left: Option<(usize, PathBuf)>,
+    /// Where the files that were moved last came from.
+    left: VecDeque<(usize, PathBuf)>,
     /// The file that was written to last: a thousand writes in a row are one notice.
     written: Option<PathBuf>,
 }
@@ -115,13 +119,19 @@ impl Translator {
             EventKind::Modify(ModifyKind::Metadata(_)) => Some(Notice::Attributes(path)),
             EventKind::Remove(_) => Some(Notice::Gone(path)),
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                self.left = tracker.map(|tracker| (tracker, path.clone()));
+                if let Some(tracker) = tracker {
+                    self.left.push_front((tracker, path.clone()));
+                    self.left.truncate(MOVES);
+                }
                 Some(Notice::Gone(path))
             }
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => match self.left.take() {
-                Some((left, from)) if Some(left) == tracker => Some(Notice::Renamed(from, path)),
-                _ => Some(Notice::Complete(path)),
-            },
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                let left = self.left.iter().position(|(left, _)| Some(*left) == tracker);
+                match left.and_then(|place| self.left.remove(place)) {
+                    Some((_, from)) => Some(Notice::Renamed(from, path)),
+                    None => Some(Notice::Complete(path)),
+                }
+            }
             // `Both` repeats what `From` and `To` said.
             _ => None,
         }
@@ -160,6 +170,11 @@ mod tests {
         assert_eq!(told(name(RenameMode::Both), "b", Some(1)), None);
         assert_eq!(told(name(RenameMode::From), "b", Some(2)), Some(Notice::Gone(path("b"))));
         assert_eq!(told(name(RenameMode::To), "c", Some(3)), Some(Notice::Complete(path("c"))), "moved in");
+        assert_eq!(
+            told(name(RenameMode::To), "d", Some(2)),
+            Some(Notice::Renamed(path("b"), path("d"))),
+            "late"
+        );
     }
 
     #[test]
