@@ -91,9 +91,10 @@ fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> O
     let after_setting = section.get("after");
     let after = after_setting.as_ref().map_or(Some(After::Keep), |at| after(reader, at));
     if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, &after_setting)
-        && plain(to).starts_with(plain(path))
+        && plain(to) == plain(path)
     {
-        let remedy = "sub-folders are watched, too, so it would be scored again: choose a folder beside it";
+        let remedy =
+            "name another folder, for example one below it: what was moved there is not scored again";
         reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
     }
     Some(Folder {

@@ -71,7 +71,7 @@ fn the_table_is_for_people_and_failures_go_to_standard_error() {
     assert!(lines[1].starts_with("  flower  █") && lines[1].ends_with(" %"), "{table}");
     assert!(lines[2].starts_with("  cat     "), "{table}");
     assert_eq!(lines.len(), 3);
-    assert_eq!(text(&output.stderr), format!("stakeout: {bad}: it is empty\n"));
+    assert_eq!(text(&output.stderr), format!("error: {bad}: it is empty\n"));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_model_that_is_not_there_is_one_readable_error() {
     assert_eq!(
         error(&folder),
         format!(
-            "stakeout: the model in {folder} is incomplete; missing: config.json, preprocessor_config.json, \
+            "error: the model in {folder} is incomplete; missing: config.json, preprocessor_config.json, \
              tokenizer.json, onnx/vision_model.onnx, onnx/text_model.onnx (or onnx/model.onnx). A model is a folder in \
              the hub's layout, with its ONNX export in `onnx/`\n"
         )

@@ -29,12 +29,13 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A PNG that is told apart by its width.
 fn png(width: u32) -> Vec<u8> {
-    let picture = image::RgbImage::from_fn(width, 16, |x, y| {
-        image::Rgb([x, y, x * y].map(|value| (value % 251) as u8))
-    });
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    bytes.into_inner()
+    let pixel = |x: u32, y: u32| [x, y, x * y].map(|value| (value % 251) as u8);
+    let pixels = (0..16).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect::<Vec<_>>();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, 16);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    bytes
 }
 
 /// A folder to watch, and one beside it on the same file system.

@@ -31,12 +31,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// A heavy crate, and the only places that may name it.
 const HOMES: &[(&str, &[&str])] = &[
+    ("gif", &["picture"]),
+    ("granit_parser", &["config"]),
     ("image", &["picture"]),
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
+    ("png", &["picture"]),
     ("rumqttc", &["alert/publisher", "mqtt"]),
     ("rusqlite", &["alert/outbox"]),
-    ("serde_saphyr", &["config"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
 ];

@@ -92,7 +92,7 @@ fn alerts_of_an_outage_arrive_after_it_in_order() {
 
     let broker = Broker::start_on(port);
     let subscriber = Subscriber::start(&broker);
-    let messages = subscriber.until("the last state", is("home/inbox/objects/green_tree/state", "ON"));
+    let messages = subscriber.until("the last alert", topic("home/inbox/objects/green_tree/alert"));
     let alerts = messages.iter().filter(|message| message.topic.ends_with("/alert"));
     let told = alerts.map(|alert| serde_json::from_slice::<Value>(&alert.payload).unwrap());
     let told = told.map(|json| format!("{} {}", json["label"], json["state"])).collect::<Vec<_>>();
@@ -158,11 +158,10 @@ fn a_second_signal_ends_it_at_once_and_a_deadline_ends_it_anyway() {
     let home = Home::new(broker.port, "");
     let start = || {
         let service = Service::start(&home);
-        online(&subscriber);
-        service
+        (service, online(&subscriber))
     };
 
-    let mut impatient = start();
+    let (mut impatient, _) = start();
     signal_process(broker.process(), "-STOP");
     // Something for the broker to acknowledge, which it does not.
     home.drop_picture("red-car.jpg", "1.jpg");
@@ -175,8 +174,10 @@ fn a_second_signal_ends_it_at_once_and_a_deadline_ends_it_anyway() {
     assert!(took < Duration::from_secs(3), "{took:?}");
     signal_process(broker.process(), "-CONT");
 
-    let mut patient = start();
-    subscriber.until("what the first one left", topic(ALERT));
+    let (mut patient, told) = start();
+    if !told.iter().any(topic(ALERT)) {
+        subscriber.until("what the first one left", topic(ALERT));
+    }
     signal_process(broker.process(), "-STOP");
     home.drop_picture("empty-wall.jpg", "2.jpg");
     home.drop_picture("red-car.jpg", "3.jpg");
