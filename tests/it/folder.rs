@@ -26,6 +26,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// The last by name among files of the same age.
+const MARKER: &str = "zz-marker.png";
 
 /// A PNG that is told apart by its width.
 fn png(width: u32) -> Vec<u8> {
@@ -132,18 +134,18 @@ impl Running {
 
     /// The names of all frames until a marker, made now in `place`, was sent.
     fn names_until_marker(&mut self, place: &Place) -> Vec<String> {
-        let made = place.outside.join("marker.png");
+        let made = place.outside.join(MARKER);
         fs::write(&made, png(1)).unwrap();
-        fs::hard_link(&made, place.inbox.join("marker.png")).unwrap();
+        fs::hard_link(&made, place.inbox.join(MARKER)).unwrap();
         let mut names = Vec::new();
         loop {
             match self.name() {
-                name if name == "marker.png" => break,
+                name if name == MARKER => break,
                 name => names.push(name),
             }
         }
         fs::remove_file(made).unwrap();
-        let _ = fs::remove_file(place.inbox.join("marker.png")); // the source may do it, too
+        let _ = fs::remove_file(place.inbox.join(MARKER)); // the source may do it, too
         names.sort();
         names
     }
