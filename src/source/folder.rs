@@ -1,26 +1,31 @@
 //! The folder source: a frame for every picture that appears in a folder or below it.
 //!
 //! **When a file is taken.** When it is closed after writing or moved in. A file of which only the existence is known (a
-//! look found it, it was linked) is taken when it did not change for half a second, and while somebody writes to it, not
-//! before it is closed. Nobody can know whether the writer of a found file only pauses, so a file that is no picture is
-//! not reported at once: it is tried again when it changes or is closed, and once more after some seconds (2 after a close,
-//! 10 without one). Only then is it reported, counted and left alone until it changes. What was sent is therefore always
-//! a whole picture. Older files come first.
+//! look found it, or it was linked) is taken when it did not change for half a second; once somebody is seen writing to
+//! it, not before it is closed. Whether the writer of a found file only pauses nobody can know, so a file that is no
+//! picture is not reported at once: it is tried again when it changes or is closed, and once more after some seconds (2
+//! after a close, 10 without one). Only then is it reported, counted, and left alone until it changes. Older files first.
 //!
-//! **Nothing missed, nothing twice.** What decides is a file's path and version ([`seen`]), never the number of events. A
-//! file rewritten under the same name is taken again (`touch` does, too); one renamed inside the folder is not; a hard link and
-//! a link to a file are files of their own, and what a link leads to is looked at every minute. A tool that sets the time
-//! of a file after closing it makes no new version, unless the folder is polled. Whatever the
-//! kernel or we had no room for is found by a look at the whole folder: at once after an overflow, and every minute anyway.
+//! **Nothing missed, nothing twice.** A file's path and version (inode, size, time of modification) decide, never the
+//! number of events. Rewritten under the same name it is taken again (`touch` does that, too), renamed inside the folder
+//! it is not. Hard links and links to files are files of their own; what a link leads to is looked at every minute. A
+//! tool that sets the time of a file after closing it makes no new version, unless the folder is polled. Whatever the
+//! kernel or we had no room for is found by a look at the whole folder: soon after an overflow, and every minute anyway.
 //!
-//! **The folder itself.** It may be missing at start, be removed, made again or mounted over: it is looked for every second.
-//! `existing` is about the files that are there when the source starts; in a folder that appears later all files are new.
+//! **The folder itself.** It may be missing at start, be removed, made again or mounted over: it is looked for every
+//! second. `existing` is about the files that are there when the source starts; those of a folder that appears later are
+//! new.
 //!
 //! **Network file systems** tell nothing: with `poll` the folder is only looked at, and a file is complete when two looks
-//! saw the same.
+//! saw the same. Inodes make no version there, because some of these file systems make them up.
 //!
-//! It refuses to take hidden and temporary names ([`scan`]), anything but regular files, files of more than 256 MiB
-//! ([`take`]), and whatever lies in the folder into which `after` moves. A file that failed stays where it is.
+//! **Afterwards.** A file is deleted or moved when its frame was scored and its alerts are on disk, and only if it is
+//! still the one that was taken. Nothing is ever overwritten: `a.jpg` becomes `a-1.jpg`. A file that failed stays where it
+//! is, and so does one that could not be moved, which is logged and counted.
+//!
+//! It refuses to take hidden names, names that end like a temporary one (`.tmp`, `.temp`, `.part`, `.partial`,
+//! `.filepart`, `.crdownload`, `~`), anything but regular files, files of more than 256 MiB, and whatever lies in the
+//! folder into which `after` moves.
 
 mod after;
 mod deliver;

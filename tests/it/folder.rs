@@ -26,6 +26,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// The last by name among files of the same age.
+const MARKER: &str = "zz-marker.png";
 
 /// A PNG that is told apart by its width.
 fn png(width: u32) -> Vec<u8> {
@@ -133,18 +135,18 @@ impl Running {
 
     /// The names of all frames until a marker, made now in `place`, was sent.
     fn names_until_marker(&mut self, place: &Place) -> Vec<String> {
-        let made = place.outside.join("marker.png");
+        let made = place.outside.join(MARKER);
         fs::write(&made, png(1)).unwrap();
-        fs::hard_link(&made, place.inbox.join("marker.png")).unwrap();
+        fs::hard_link(&made, place.inbox.join(MARKER)).unwrap();
         let mut names = Vec::new();
         loop {
             match self.name() {
-                name if name == "marker.png" => break,
+                name if name == MARKER => break,
                 name => names.push(name),
             }
         }
         fs::remove_file(made).unwrap();
-        let _ = fs::remove_file(place.inbox.join("marker.png")); // the source may do it, too
+        let _ = fs::remove_file(place.inbox.join(MARKER)); // the source may do it, too
         names.sort();
         names
     }
@@ -370,19 +372,29 @@ fn a_burst_of_a_thousand_files_is_taken_exactly_once_within_the_slots() {
 #[test]
 fn a_folder_that_is_not_there_yet_is_waited_for() {
     let place = place();
-    let folder = place.inbox.join("deep/later");
-    let mut running = launch(settings(&folder));
-    fs::create_dir_all(place.outside.join("later")).unwrap();
-    fs::write(place.outside.join("later/a.png"), png(10)).unwrap();
+    let (folder, made) = (place.inbox.join("deep/later"), place.outside.join("later"));
     fs::create_dir(place.inbox.join("deep")).unwrap();
-    assert_eq!(*running.status.borrow(), Status::Offline);
-    // The source must have missed it once, or its files would be those that are there at start.
-    sleep(Duration::from_millis(200));
-    fs::rename(place.outside.join("later"), &folder).unwrap();
-    assert_eq!(running.name(), "a.png", "its files are new, whatever `existing` says");
-    assert_eq!(*running.status.borrow(), Status::Online);
-    fs::write(folder.join("b.png"), png(10)).unwrap();
-    assert_eq!(running.name(), "b.png");
+    fs::create_dir(&made).unwrap();
+    fs::write(made.join("a.png"), png(10)).unwrap();
+    let (context, mut frames, status) = context();
+    let mut source = FolderSource::new(&settings(&folder));
+    let appears = async {
+        assert_eq!(*status.borrow(), Status::Offline);
+        fs::rename(&made, &folder).unwrap();
+        let moved = Instant::now();
+        // Its files are new, whatever `existing` says.
+        assert_eq!(frames.recv().await.unwrap().picture.width, 10);
+        assert!(moved.elapsed() < Duration::from_secs(5), "{:?}", moved.elapsed());
+        assert_eq!(*status.borrow(), Status::Online);
+        fs::write(folder.join("b.png"), png(20)).unwrap();
+        assert_eq!(frames.recv().await.unwrap().picture.width, 20);
+        context.stop.cancel();
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    // The source comes first: it has looked, and found nothing, before the folder appears.
+    let both = async { tokio::join!(biased; source.run_once(&context), appears) };
+    let (ended, ()) = runtime.block_on(async { tokio::time::timeout(DEADLINE, both).await }).unwrap();
+    ended.unwrap();
 }
 
 #[test]
@@ -482,10 +494,11 @@ fn a_file_is_deleted_when_its_frame_is_done_and_not_before() {
     let place = place();
     let mut running = start(Folder { after: After::Delete, ..settings(&place.inbox) });
     let inside = |name: &str| place.inbox.join(name);
-    for name in ["lost.png", "changed.png", "done.png"] {
+    let mut under_way = |name: &str| {
         fs::write(inside(name), png(10)).unwrap();
-    }
-    let (lost, changed, done) = (running.next(), running.next(), running.next());
+        running.next()
+    };
+    let (lost, changed, done) = (under_way("lost.png"), under_way("changed.png"), under_way("done.png"));
     drop(lost);
     // Rewritten while its frame was under way: this version is another frame's.
     fs::write(inside("changed.png"), png(20)).unwrap();

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use super::{seen::Version, take};
@@ -19,6 +20,8 @@ pub(super) struct Taken {
     pub(super) path: PathBuf,
     pub(super) version: Version,
     pub(super) content: u64,
+    /// When the file was made, where its file system knows: an inode may be used again.
+    pub(super) created: Option<SystemTime>,
 }
 
 /// Does `after` to the file at `path`, if it is still what was taken; says whether the file is gone from there.
@@ -34,13 +37,18 @@ pub(super) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bo
     }
 }
 
-/// Copying tools set the time of a file after they closed it: then its content decides.
+/// Copying tools set the time of a file after they closed it: then its content decides. Another file of the same name
+/// and content is still another file.
 fn is_still(path: &Path, taken: &Taken) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return false };
     let now = Version::of(&metadata);
-    now.looks_like(taken.version)
-        || now.size == taken.version.size
-            && take::read(path, now).is_ok_and(|bytes| take::content(&bytes) == taken.content)
+    let same_file = || {
+        (now.inode, now.size) == (taken.version.inode, taken.version.size)
+            && metadata.created().ok() == taken.created
+    };
+    let same_content =
+        || take::read(path, now).is_ok_and(|(bytes, _)| take::content(&bytes) == taken.content);
+    now.looks_like(taken.version) || same_file() && same_content()
 }
 
 /// Moves the file at `path` into `folder`, under its name or the first free one of `name-1`, `name-2`...
@@ -115,9 +123,10 @@ mod tests {
     use super::*;
 
     fn taken(path: &Path) -> Taken {
-        let version = Version::of(&fs::metadata(path).unwrap());
+        let metadata = fs::metadata(path).unwrap();
         let content = take::content(&fs::read(path).unwrap());
-        Taken { path: path.to_path_buf(), version, content }
+        let (version, created) = (Version::of(&metadata), metadata.created().ok());
+        Taken { path: path.to_path_buf(), version, content, created }
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -176,6 +185,8 @@ mod tests {
         fs::write(&path, "same size").unwrap();
         set_time().unwrap();
         assert!(finish(&After::Delete, &path, &old).unwrap());
+        fs::write(&path, "same size").unwrap();
+        assert!(!finish(&After::Delete, &path, &old).unwrap(), "another file of the same name and content");
     }
 
     #[test]

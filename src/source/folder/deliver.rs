@@ -24,8 +24,8 @@ impl FolderSource {
     /// Takes the next file and hands its frame on; `None` if nobody takes frames any more.
     pub(super) async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
         let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
-        let (picture, content) = match self.picture(&path, candidate, context) {
-            Ok(Some(taken)) => taken,
+        let (picture, taken) = match self.picture(&path, candidate, context) {
+            Ok(Some(both)) => both,
             Ok(None) => return Some(()),
             Err(error) => {
                 self.failed(&path, candidate, &error, context);
@@ -33,7 +33,6 @@ impl FolderSource {
             }
         };
         context.counts.seen();
-        let taken = Taken { path, version: candidate.version, content };
         let frame = Frame {
             source: context.name.clone(),
             origin: taken.path.display().to_string(),
@@ -46,22 +45,23 @@ impl FolderSource {
             sent = context.frames.send(frame) => sent.ok()?,
         }
         context.counts.sent();
-        self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(content));
+        self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(taken.content));
         if self.after != After::Keep {
             self.under_way.insert(taken.path.clone(), taken.path);
         }
         Some(())
     }
 
-    /// The picture in a file and what stands for its content; `None` if the content was sent before.
+    /// The picture in a file; `None` if its content was sent before.
     fn picture(
         &mut self,
         path: &Path,
         candidate: Candidate,
         context: &Context,
-    ) -> Result<Option<(Picture, u64)>, Unusable> {
-        let bytes = take::read(path, candidate.version)?;
+    ) -> Result<Option<(Picture, Taken)>, Unusable> {
+        let (bytes, created) = take::read(path, candidate.version)?;
         let content = take::content(&bytes);
+        let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
         // Nobody closed it or moved it in, so only its time was set: copying tools do that after they closed it.
         if candidate.evidence != Evidence::Complete
             && !self.polls
@@ -69,12 +69,11 @@ impl FolderSource {
         {
             self.inventory.seen.insert(path, candidate.version, Fate::Sent(content));
             if !self.under_way.contains_key(path) {
-                let taken = Taken { path: path.to_path_buf(), version: candidate.version, content };
                 self.finish(taken, context);
             }
             return Ok(None);
         }
-        Ok(Some((take::decode(&bytes, context.max_pixels)?, content)))
+        Ok(Some((take::decode(&bytes, context.max_pixels)?, taken)))
     }
 
     /// Reports a file that is no picture, unless it may yet become one.

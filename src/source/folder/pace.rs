@@ -14,7 +14,7 @@ pub(super) struct Pace {
     pub(super) look_again: Duration,
     /// Between two looks whether the folder is still the same one.
     pub(super) check: Duration,
-    /// Notices of the kernel that may wait.
+    /// Notices of the kernel that may wait: as many as the kernel itself holds.
     pub(super) notices: usize,
     /// Files that may wait; some 300 bytes each.
     pub(super) files: usize,
@@ -31,6 +31,6 @@ impl Pace {
             }
         };
         let look = poll.unwrap_or(second * 60);
-        Self { patience, look, look_again: second / 2, check: second, notices: 4096, files: 10_000 }
+        Self { patience, look, look_again: second / 2, check: second, notices: 16_384, files: 10_000 }
     }
 }

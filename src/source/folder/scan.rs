@@ -167,3 +167,43 @@ fn look(entry: &DirEntry, path: &Path) -> io::Result<(Metadata, bool)> {
         Ok((entry.metadata()?, false))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_say_not_yet_are_passed_over() {
+        let passed =
+            [".a.jpg.Xy12", ".git", "a.jpg.tmp", "A.PART", "a.partial", "a.filepart", "a.crdownload", "a~"];
+        for name in passed {
+            assert!(!is_wanted(Path::new("/inbox").join(name).as_path()), "{name}");
+        }
+        for name in ["a.jpg", "tmp", "part.jpg", "a", "a.jpg.1"] {
+            assert!(is_wanted(Path::new("/.inbox.tmp").join(name).as_path()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_told_and_the_others_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("sub/a"), "").unwrap();
+        let stop = CancellationToken::new();
+        let mut files = Vec::new();
+        let mut look = |start: &Path, except: Option<&Path>| {
+            files.clear();
+            let mut folders = Folders::default();
+            let mut scan = Scan { folders: &mut folders, except, stop: &stop };
+            let unseen = scan.run(start, |_| Ok::<_, ()>(()), |path, _| files.push(path)).unwrap();
+            (files.len(), unseen.nothing())
+        };
+        assert_eq!(look(folder.path(), None), (1, true));
+        assert_eq!(look(folder.path(), Some(&folder.path().join("sub"))), (0, true));
+        assert_eq!(look(&folder.path().join("gone"), None), (0, true));
+        // Whoever runs this may read every folder; a file is one that nobody can read as a folder.
+        assert_eq!(look(&folder.path().join("sub/a"), None), (0, false));
+        stop.cancel();
+        assert_eq!(look(folder.path(), None), (0, false), "told to stop");
+    }
+}

@@ -11,6 +11,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::SystemTime,
 };
 
 use super::seen::Version;
@@ -72,8 +73,8 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// The bytes of the file at `path`, if it is `version` before and after.
-pub(super) fn read(path: &Path, version: Version) -> Result<Vec<u8>, Unusable> {
+/// The bytes of the file at `path`, if it is `version` before and after, and when the file was made, where that is known.
+pub(super) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
     // Before it is opened, because opening a pipe or a device may do something.
     regular(&std::fs::metadata(path)?)?;
     // Without blocking, in case it became a pipe in between.
@@ -85,8 +86,7 @@ pub(super) fn read(path: &Path, version: Version) -> Result<Vec<u8>, Unusable> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(version.size).unwrap_or(0));
     file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes)?;
-    unchanged(&file, version)?;
-    Ok(bytes)
+    Ok((bytes, unchanged(&file, version)?.created().ok()))
 }
 
 /// The picture in `bytes`.
@@ -107,11 +107,11 @@ fn regular(metadata: &Metadata) -> Result<(), Unusable> {
     if metadata.is_file() { Ok(()) } else { Err(Unusable::Gone) }
 }
 
-fn unchanged(file: &File, version: Version) -> Result<(), Unusable> {
+fn unchanged(file: &File, version: Version) -> Result<Metadata, Unusable> {
     let metadata = file.metadata()?;
     regular(&metadata)?;
     let now = Version::of(&metadata);
-    if now.looks_like(version) { Ok(()) } else { Err(Unusable::Changing(now)) }
+    if now.looks_like(version) { Ok(metadata) } else { Err(Unusable::Changing(now)) }
 }
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "old").unwrap();
         let version = Version::of(&fs::metadata(&path).unwrap());
-        assert_eq!(read(&path, version).unwrap(), b"old");
+        assert_eq!(read(&path, version).unwrap().0, b"old");
 
         fs::write(&path, "newer").unwrap();
         let newer = Version::of(&fs::metadata(&path).unwrap());

@@ -85,15 +85,16 @@ impl Running {
     }
 
     /// Everything that comes until a marker that is linked now; a few looks later.
+    /// Its name is the last among files of the same age.
     fn names_until_marker(&mut self, folder: &TempDir) -> Vec<String> {
         let outside = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
         fs::write(outside.path().join("made"), png(1)).unwrap();
-        let marker = folder.path().join("marker");
+        let marker = folder.path().join("zz-marker");
         fs::hard_link(outside.path().join("made"), &marker).unwrap();
         let mut names = Vec::new();
         loop {
             match self.name() {
-                name if name == "marker" => break,
+                name if name == "zz-marker" => break,
                 name => names.push(name),
             }
         }

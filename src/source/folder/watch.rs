@@ -53,23 +53,8 @@ impl Watch {
     pub(super) fn new(capacity: usize) -> notify::Result<Self> {
         let (sender, notices) = mpsc::channel(capacity);
         let rescan = Arc::new(AtomicBool::new(false));
-        let mut translator = Translator::default();
-        let lost = Arc::clone(&rescan);
-        let watcher = notify::recommended_watcher(move |told: notify::Result<Event>| {
-            let Ok(event) = told else {
-                lost.store(true, Ordering::Release);
-                return;
-            };
-            if event.need_rescan() {
-                lost.store(true, Ordering::Release);
-            }
-            if let Some(notice) = translator.translate(event)
-                && let Err(dropped) = sender.try_send(notice)
-                && !matches!(dropped.into_inner(), Notice::Writing(_))
-            {
-                lost.store(true, Ordering::Release);
-            }
-        })?;
+        let mut teller = Teller { translator: Translator::default(), sender, lost: Arc::clone(&rescan) };
+        let watcher = notify::recommended_watcher(move |told| teller.tell(told))?;
         Ok(Self { watcher, notices, rescan })
     }
 
@@ -86,6 +71,32 @@ impl Watch {
     /// Whether something was lost since the last call.
     pub(super) fn lost_something(&self) -> bool {
         self.rescan.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The other end of a [`Watch`], on the thread of `notify`.
+struct Teller {
+    translator: Translator,
+    sender: mpsc::Sender<Notice>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Teller {
+    fn tell(&mut self, told: notify::Result<Event>) {
+        let Ok(event) = told else {
+            return self.lost.store(true, Ordering::Release);
+        };
+        // The kernel's queue ran over: such an event tells nothing else.
+        if event.need_rescan() {
+            self.lost.store(true, Ordering::Release);
+        }
+        if let Some(notice) = self.translator.translate(event)
+            && let Err(full) = self.sender.try_send(notice)
+            // Dropped here. A hint costs nothing, anything else a look at everything.
+            && !matches!(full.into_inner(), Notice::Writing(_))
+        {
+            self.lost.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -178,9 +189,25 @@ mod tests {
     }
 
     #[test]
-    fn an_overflow_of_the_kernel_has_no_path_and_is_no_notice() {
-        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-        assert!(overflow.need_rescan());
-        assert_eq!(Translator::default().translate(overflow), None);
+    fn whatever_is_lost_asks_for_a_look() {
+        let data = || event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "a", None);
+        let close = || event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "a", None);
+        let overflow = || Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        let failed = || notify::Error::generic("cannot read the events");
+        let cases = [
+            ("there is room", 2, vec![Ok(data()), Ok(close())], false, 2),
+            ("no room", 1, vec![Ok(data()), Ok(close())], true, 1),
+            ("no room for a hint", 1, vec![Ok(close()), Ok(data())], false, 1),
+            ("the kernel's queue ran over", 2, vec![Ok(overflow())], true, 0),
+            ("the events could not be read", 2, vec![Err(failed())], true, 0),
+        ];
+        for (name, room, events, lost, told) in cases {
+            let (sender, mut notices) = mpsc::channel(room);
+            let rescan = Arc::new(AtomicBool::new(false));
+            let mut teller = Teller { translator: Translator::default(), sender, lost: Arc::clone(&rescan) };
+            events.into_iter().for_each(|event| teller.tell(event));
+            assert_eq!(rescan.load(Ordering::Acquire), lost, "{name}");
+            assert_eq!(std::iter::from_fn(|| notices.try_recv().ok()).count(), told, "{name}");
+        }
     }
 }
