@@ -51,3 +51,18 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Option<&[u8]> {
         rest = &rest[2 + length..];
     }
 }
+
+/// The EXIF block of a WebP: one of the chunks of its RIFF container.
+pub(super) fn of_webp(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(12..)?;
+    loop {
+        let length = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?);
+        let length = usize::try_from(length).ok()?;
+        let chunk = rest.get(8..)?.get(..length)?;
+        if rest.starts_with(b"EXIF") {
+            return Some(chunk);
+        }
+        // A chunk of odd length is followed by a byte that fills up.
+        rest = rest.get(8..)?.get(length + length % 2..)?;
+    }
+}

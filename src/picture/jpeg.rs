@@ -10,9 +10,9 @@ const FORMAT: &str = "JPEG";
 const MAX_SCANS: u32 = 500;
 
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    let mut decoder = Decompressor::new().map_err(|error| broken(&error))?;
-    decoder.set_scan_limit(MAX_SCANS).map_err(|error| broken(&error))?;
-    let header = decoder.read_header(bytes).map_err(|error| broken(&error))?;
+    let mut decoder = Decompressor::new().map_err(|error| broken(&error, bytes))?;
+    decoder.set_scan_limit(MAX_SCANS).map_err(|error| broken(&error, bytes))?;
+    let header = decoder.read_header(bytes).map_err(|error| broken(&error, bytes))?;
     check_size(FORMAT, header.width as u64, header.height as u64, max_pixels)?;
 
     let four_inks = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
@@ -28,7 +28,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     if let Err(error) = decoder.decompress(bytes, image.as_deref_mut())
         && !is_harmless(&error, bytes)
     {
-        return Err(broken(&error));
+        return Err(broken(&error, bytes));
     }
     let rgb = if four_inks { cmyk_to_rgb(&image.pixels) } else { image.pixels };
     let picture = Picture {
@@ -63,9 +63,12 @@ pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, PictureE
 /// JPEG does not use. Only the first warning is told, so the second kind must show its end marker as well.
 fn is_harmless(warning: &turbojpeg::Error, bytes: &[u8]) -> bool {
     let text = warning.to_string();
-    let ends = bytes.len() >= 2 && bytes.ends_with(&[0xFF, 0xD9]);
     text.ends_with("extraneous bytes before marker 0xd9")
-        || text.contains("Invalid SOS parameters for sequential JPEG") && ends
+        || text.contains("Invalid SOS parameters for sequential JPEG") && ends(bytes)
+}
+
+fn ends(bytes: &[u8]) -> bool {
+    bytes.ends_with(&[0xFF, 0xD9])
 }
 
 /// Pillow's arithmetic on Adobe's inverted inks: `r = k - (255 - c) * k / 255`, rounded, where `c` and `k` are as stored.
@@ -83,9 +86,12 @@ fn cmyk_to_rgb(pixels: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn broken(error: &turbojpeg::Error) -> PictureError {
+fn broken(error: &turbojpeg::Error, bytes: &[u8]) -> PictureError {
     let reason = reason(error);
-    if reason.to_ascii_lowercase().contains("premature end") {
+    // Where the bytes end libjpeg pretends an end marker, and misses what should have come before it.
+    let ends_early =
+        ["missing SOS", "contains no image"].iter().any(|text| reason.contains(text)) && !ends(bytes);
+    if reason.to_ascii_lowercase().contains("premature end") || ends_early {
         return PictureError::Truncated { format: FORMAT };
     }
     if reason.contains("nsupported") || reason.contains("precision") {

@@ -14,21 +14,32 @@ use super::{Picture, PictureError, check_size, exif};
 const DECODER_BYTES: u64 = 64 << 20;
 
 pub(super) fn webp(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    read("WebP", WebPDecoder::new(Cursor::new(bytes)), max_pixels)
+    const FORMAT: &str = "WebP";
+    // The file begins with its own length, of what follows the first eight bytes.
+    let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+    if u64::from(length) + 8 > bytes.len() as u64 {
+        return Err(PictureError::Truncated { format: FORMAT });
+    }
+    let orientation = exif::orientation(exif::of_webp(bytes));
+    read(FORMAT, WebPDecoder::new(Cursor::new(bytes)), max_pixels, |_| orientation)
 }
 
 pub(super) fn bmp(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    read("BMP", BmpDecoder::new(Cursor::new(bytes)), max_pixels)
+    read("BMP", BmpDecoder::new(Cursor::new(bytes)), max_pixels, |_| Orientation::NoTransforms)
 }
 
 pub(super) fn tiff(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    read("TIFF", TiffDecoder::new(Cursor::new(bytes)), max_pixels)
+    // A tag that cannot be read turns nothing: the pixels may be whole.
+    read("TIFF", TiffDecoder::new(Cursor::new(bytes)), max_pixels, |decoder| {
+        decoder.orientation().unwrap_or(Orientation::NoTransforms)
+    })
 }
 
 fn read<D: ImageDecoder>(
     format: &'static str,
     decoder: Result<D, ImageError>,
     max_pixels: u64,
+    orientation: impl FnOnce(&mut D) -> Orientation,
 ) -> Result<Picture, PictureError> {
     let broken = |error| broken(format, error);
     let mut decoder = decoder.map_err(broken)?;
@@ -39,12 +50,7 @@ fn read<D: ImageDecoder>(
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(total.saturating_mul(4).saturating_add(DECODER_BYTES));
     decoder.set_limits(limits).map_err(broken)?;
-    // A block that cannot be read turns nothing: the pixels may be whole.
-    let orientation = match decoder.exif_metadata() {
-        Ok(Some(block)) => exif::orientation(Some(&block)),
-        // TIFF has the orientation among its own tags.
-        _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-    };
+    let orientation = orientation(&mut decoder);
     let colours = decoder.color_type();
     let size = usize::try_from(total).map_err(|_| PictureError::TooLarge {
         width: width.into(),

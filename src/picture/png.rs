@@ -9,11 +9,14 @@ use super::{Picture, PictureError, check_size, exif};
 
 const FORMAT: &str = "PNG";
 
+/// Room for a row of the widest picture and for small chunks, beside the pixels.
+const BESIDE_PIXELS: usize = 64 << 20;
+
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    // Text chunks may unpack to anything, and nobody reads them.
-    let limits = Limits { bytes: bytes.len().saturating_add(1 << 20) };
+    let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(Transformations::IDENTITY);
+    // Text and colour profiles may unpack to anything, and nobody reads them.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(broken)?.size();

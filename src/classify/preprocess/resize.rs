@@ -177,12 +177,13 @@ fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Axis, offset:
                 let pixels = row.as_chunks::<3>().0;
                 for ((first, count), weights) in first.iter().zip(count).zip(weights.chunks_exact(*stride)) {
                     let taps = &pixels[first - offset..first - offset + count];
-                    let mut sums = [1 << precision >> 1; 3];
-                    for (pixel, weight) in taps.iter().zip(weights) {
-                        for channel in 0..3 {
-                            sums[channel] += i32::from(pixel[channel]) * weight;
-                        }
+                    let [mut red, mut green, mut blue] = [1 << precision >> 1; 3];
+                    for ([r, g, b], weight) in taps.iter().zip(weights) {
+                        red += i32::from(*r) * weight;
+                        green += i32::from(*g) * weight;
+                        blue += i32::from(*b) * weight;
                     }
+                    let sums = [red, green, blue];
                     result.extend(sums.map(|sum| clamped(sum >> precision)));
                 }
             }

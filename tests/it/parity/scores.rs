@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
 use serde_json::Value;
 use stakeout::{
     classify::{
-        labels,
+        labels::{self, LabelVectors},
         model::{Model, ModelFiles, Options, Runtime},
         preprocess::Backend,
     },
@@ -57,6 +57,7 @@ pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
 struct Pipeline {
     model: Model,
     pictures: HashMap<String, Result<Vec<f32>, String>>,
+    sets: HashMap<(String, Vec<String>), Result<LabelVectors, String>>,
 }
 
 /// Scores and logits, in the order of the labels.
@@ -64,17 +65,13 @@ type Answer = (Vec<f32>, Vec<f32>);
 
 impl Pipeline {
     fn new(model: Model) -> Self {
-        Self { model, pictures: HashMap::new() }
+        Self { model, pictures: HashMap::new(), sets: HashMap::new() }
     }
 
     /// What the pipeline would answer; an error where it would raise one.
     fn answer(&mut self, image: &str, template: &str, labels: &[String]) -> Result<Answer, String> {
         let vector = self.vector(image)?;
-        let set = label_set(template, labels);
-        if labels.is_empty() {
-            return Err(labels::check(&set, self.model.activation()).unwrap_err().to_string());
-        }
-        let vectors = labels::encode(&[set], self.model.text()).map_err(|error| error.to_string())?.remove(0);
+        let vectors = self.vectors(template, labels)?;
         let logits = self.model.logits();
         let scores = vectors.scores(&vector, logits, self.model.activation()).labels;
         let logit = |text: &std::sync::Arc<[f32]>| {
@@ -91,6 +88,18 @@ impl Pipeline {
             self.pictures.insert(image.to_owned(), vector);
         }
         self.pictures[image].clone()
+    }
+
+    fn vectors(&mut self, template: &str, labels: &[String]) -> Result<LabelVectors, String> {
+        let encode = || {
+            let set = label_set(template, labels);
+            if labels.is_empty() {
+                return Err(labels::check(&set, self.model.activation()).unwrap_err());
+            }
+            Ok(labels::encode(&[set], self.model.text())?.remove(0))
+        };
+        let key = (template.to_owned(), labels.to_vec());
+        self.sets.entry(key).or_insert_with(|| encode().map_err(|error| error.to_string())).clone()
     }
 
     /// Whether a text is longer than the model's context: the reference refuses it for CLIP, we cut it and say so.
