@@ -34,7 +34,8 @@ pub(super) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bo
         // Of a link only the link goes.
         After::Delete => fs::remove_file(path).map(|()| true),
         After::Move(folder) => {
-            let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+            let told =
+                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
             move_into(path, folder).map_err(told).map(|()| true)
         }
     }
