@@ -33,7 +33,11 @@ pub(super) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bo
         After::Keep => Ok(false),
         // Of a link only the link goes.
         After::Delete => fs::remove_file(path).map(|()| true),
-        After::Move(folder) => move_into(path, folder).map(|()| true),
+        After::Move(folder) => {
+            let told =
+                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+            move_into(path, folder).map_err(told).map(|()| true)
+        }
     }
 }
 
@@ -224,7 +228,8 @@ mod tests {
         let (path, no_folder) = (folder.path().join("a.png"), folder.path().join("file"));
         fs::write(&path, "picture").unwrap();
         fs::write(&no_folder, "").unwrap();
-        finish(&After::Move(no_folder), &path, &taken(&path)).unwrap_err();
+        let error = finish(&After::Move(no_folder.clone()), &path, &taken(&path)).unwrap_err();
+        assert!(error.to_string().starts_with(&no_folder.display().to_string()), "{error}");
         assert_eq!(names(folder.path()), ["a.png", "file"]);
     }
 }

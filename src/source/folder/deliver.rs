@@ -110,7 +110,7 @@ impl FolderSource {
         let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
         slot.on_done(move || {
-            // Only at shutdown, when the source ended before its frames, is the file finished from here.
+            // At shutdown the source ends before its frames: then, or if it is far behind, the file is finished from here.
             if let Err(told) = done.try_send(taken) {
                 let taken = told.into_inner();
                 finish(&after, &taken.path, &taken, &name, &counts);
