@@ -159,7 +159,7 @@ fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32
         Ok(scores) => scores,
         Err(error) => {
             // Standard output holds only results.
-            eprintln!("stakeout: {image}: {error:#}");
+            eprintln!("error: {image}: {error:#}");
             return Ok(());
         }
     };

@@ -214,14 +214,24 @@ fn spawn_judge(
 /// What this frame changed: onto the disk first, then onto the board; then its source may have its slot back.
 fn tell(judge: &mut Judge, topics: &Topics, outbox: &Outbox, board: &Board, scored: Scored) {
     let alerts = judge.judge(&scored, Timestamp::now(), Uuid::now_v7);
+    tracing::debug!(
+        source = &*scored.frame.source,
+        origin = scored.frame.origin,
+        alerts = alerts.len(),
+        "scored"
+    );
     // One picture a frame is enough: its topic is the source's.
     let mut pictured = false;
-    for alert in alerts {
+    for mut alert in alerts {
         let jpeg = match alert.state {
             State::Raised if !pictured => snapshot(&scored),
             _ => None,
         };
         pictured |= jpeg.is_some();
+        if !pictured {
+            // The topic holds the picture of an older alert.
+            alert.snapshot = None;
+        }
         keep(outbox, &Entry::new(&alert, topics, jpeg));
         board.set(&topics.state(&alert.source, &alert.label_set, &alert.label), alert.state.switch());
         tracing::info!(

@@ -140,6 +140,39 @@ fn a_broken_file_is_named_with_its_cause_and_stops_nothing() {
     assert!(service.wait().0.success());
 }
 
+/// While it stands still, more happens in its folder than the kernel keeps; nothing is missed and nothing comes twice.
+#[test]
+fn what_the_kernel_had_no_room_to_tell_is_found_all_the_same() {
+    const PICTURES: usize = 20;
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "");
+    let mut service = Service::with(&home, &[("RUST_LOG", "stakeout=debug")]);
+    online(&subscriber);
+
+    service.signal("-STOP");
+    let room = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    for number in 0..room.trim().parse::<usize>().unwrap() {
+        // Two by turns: the kernel folds what is the same twice in a row. Opened and closed, so two events each.
+        fs::write(home.path("inbox").join([".odd", ".even"][number % 2]), "").unwrap();
+    }
+    for number in 0..PICTURES {
+        home.drop_picture("empty-wall.jpg", &format!("{number}.jpg"));
+    }
+    service.signal("-CONT");
+
+    service.wait_for_words("the kernel's queue ran over");
+    for number in 0..PICTURES {
+        service.wait_for_words(&format!("/{number}.jpg"));
+    }
+    home.drop_picture("red-car.jpg", "later.jpg");
+    subscriber.until("the alert of a later one", topic(ALERT));
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+    let sent = format!("{} sent", PICTURES + 1);
+    assert!(service.said().contains(&sent), "{sent:?} is missing in {}", service.said());
+}
+
 #[test]
 fn the_last_will_speaks_for_a_service_that_was_killed() {
     let broker = Broker::start();

@@ -14,14 +14,13 @@ use tokio::sync::{Semaphore, watch as status};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{frame::Frame, source::Counts};
+use crate::{frame::Frame, picture::Picture, source::Counts};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn png(width: u32) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image::RgbImage::new(width, 1).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    bytes.into_inner()
+fn jpeg(width: u32) -> Vec<u8> {
+    let rgb = vec![0; width as usize * 3];
+    Picture { width, height: 1, rgb, transparent: None }.to_jpeg(90).unwrap()
 }
 
 /// Looks at everything ten times a second.
@@ -88,7 +87,7 @@ impl Running {
     /// Its name is the last among files of the same age.
     fn names_until_marker(&mut self, folder: &TempDir) -> Vec<String> {
         let outside = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
-        fs::write(outside.path().join("made"), png(1)).unwrap();
+        fs::write(outside.path().join("made"), jpeg(1)).unwrap();
         let marker = folder.path().join("zz-marker");
         fs::hard_link(outside.path().join("made"), &marker).unwrap();
         let mut names = Vec::new();
@@ -115,7 +114,7 @@ fn notices_that_found_no_room_are_found_by_a_look_and_nothing_comes_twice() {
     let patience = pending::Patience { long: Duration::from_secs(2), ..hurried().patience };
     let pace = Pace { notices: 1, look_again: Duration::from_millis(100), patience, ..Pace::of(None) };
     let mut running = start(&folder, Existing::Skip, After::Keep, pace);
-    let bytes = png(8);
+    let bytes = jpeg(8);
     let mut expected = BTreeSet::new();
     for number in 0..300 {
         let below = folder.path().join(format!("{}", number % 7));
@@ -134,7 +133,7 @@ fn more_files_than_may_wait_come_all_the_same_and_oldest_first() {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..50 {
         let path = folder.path().join(format!("{number:02}"));
-        fs::write(&path, png(8)).unwrap();
+        fs::write(&path, jpeg(8)).unwrap();
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - number);
         File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
     }
@@ -168,7 +167,7 @@ fn a_time_that_is_set_after_closing_makes_no_new_version() {
     {
         let name = format!("copied-{markers}");
         let path = folder.path().join(&name);
-        fs::write(&path, png(8)).unwrap();
+        fs::write(&path, jpeg(8)).unwrap();
         let frame = running.next();
         File::open(&path).unwrap().set_times(times).unwrap();
         for _ in 0..markers {
@@ -193,7 +192,7 @@ fn what_a_link_leads_to_is_looked_at() {
     symlink(&target, folder.path().join("link")).unwrap();
     let mut running = start(&folder, Existing::Skip, After::Keep, hurried());
     for width in [8, 9] {
-        fs::write(&target, png(width)).unwrap();
+        fs::write(&target, jpeg(width)).unwrap();
         let frame = running.next();
         assert_eq!(frame.picture.width, width);
         frame.slot.done();
@@ -205,10 +204,10 @@ fn what_a_link_leads_to_is_looked_at() {
 fn what_is_gone_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("sub")).unwrap();
-    fs::write(folder.path().join("old"), png(8)).unwrap();
+    fs::write(folder.path().join("old"), jpeg(8)).unwrap();
     let mut running = start(&folder, Existing::Skip, After::Delete, hurried());
     for number in 0..20 {
-        fs::write(folder.path().join(format!("sub/{number}")), png(8)).unwrap();
+        fs::write(folder.path().join(format!("sub/{number}")), jpeg(8)).unwrap();
         running.name();
     }
     fs::write(folder.path().join("broken"), "").unwrap();

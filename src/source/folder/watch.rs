@@ -88,6 +88,7 @@ impl Teller {
         };
         // The kernel's queue ran over: such an event tells nothing else.
         if event.need_rescan() {
+            tracing::debug!("the kernel's queue ran over; looking at the whole folder");
             self.lost.store(true, Ordering::Release);
         }
         if let Some(notice) = self.translator.translate(event)

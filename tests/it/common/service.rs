@@ -60,6 +60,7 @@ impl Home {
 /// `stakeout run`.
 pub struct Service {
     process: Child,
+    listener: Option<thread::JoinHandle<()>>,
     said: Arc<Mutex<String>>,
 }
 
@@ -80,14 +81,14 @@ impl Service {
         let mut process = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (lines, heard) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&said));
-        thread::spawn(move || {
+        let listener = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut heard = heard.lock().unwrap();
                 heard.push_str(&line);
                 heard.push('\n');
             }
         });
-        Self { process, said }
+        Self { process, listener: Some(listener), said }
     }
 
     /// Everything on standard error so far.
@@ -103,11 +104,15 @@ impl Service {
         signal_process(self.process.id(), signal);
     }
 
-    /// How it ended, and how long that took.
+    /// How it ended, and how long that took. What it said is complete then.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
         wait_until("it ends", || self.process.try_wait().unwrap().is_some());
-        (self.process.wait().unwrap(), started.elapsed())
+        let took = started.elapsed();
+        if let Some(listener) = self.listener.take() {
+            listener.join().unwrap();
+        }
+        (self.process.wait().unwrap(), took)
     }
 }
 
