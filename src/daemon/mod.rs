@@ -1,6 +1,6 @@
 //! The only wiring: builds the parts, connects them, waits for the word to stop, and takes them down in order.
 //!
-//! It refuses to decide anything about frames, scores or alerts; that is [`judge`] and what it calls.
+//! It refuses to decide anything about frames, scores or alerts; that is `judge` and what it calls.
 
 mod judge;
 

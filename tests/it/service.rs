@@ -228,7 +228,8 @@ fn what_hinders_the_start_is_said_once_with_its_remedy() {
     let nothing = nothing.path().to_str().unwrap();
     let text = format!("{nothing}/libonnxruntime.so");
     fs::write(&text, "no library").unwrap();
-    let cases: [(&str, &[(&str, &str)], i32, &[&str]); 4] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
+    let cases: [Case; 4] = [
         (
             "",
             &[("ORT_DYLIB_PATH", "/missing/libonnxruntime.so")],
