@@ -56,7 +56,7 @@ def show(sample, inbox, seen, messages):
     expected, got = sample["alert"], alert and alert["payload"]["label"]
 
     if alert is None:
-        print(f"\n{name:<28} no alert")
+        print(f"\n{name:<28} no alert" + (", rightly" if expected is None else ""))
     else:
         milliseconds = (alert["received"] - dropped) * 1000
         print(f"\n{name:<28} ALERT {got} {alert['payload']['score']:.2f}, received after {milliseconds:.0f} ms")

@@ -85,7 +85,15 @@ impl Model {
     pub fn embed_pictures(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut values = Vec::with_capacity(self.preprocessor.tensor_len() * pictures.len());
         pictures.iter().for_each(|picture| self.preprocessor.append(picture, &mut values));
-        self.vision.embed(&values, self.preprocessor.size())
+        self.embed_prepared(&values)
+    }
+
+    /// Likewise, of pictures that [`Preprocessor::append`] has prepared: the bare model.
+    ///
+    /// # Errors
+    /// As [`Self::embed_pictures`].
+    pub fn embed_prepared(&mut self, pixel_values: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.vision.embed(pixel_values, self.preprocessor.size())
     }
 
     /// The part that encodes texts; it can be taken to another thread.

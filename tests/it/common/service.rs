@@ -104,6 +104,13 @@ impl Service {
         signal_process(self.process.id(), signal);
     }
 
+    /// The most memory it had at once, in KiB, as the kernel counts it.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// How it ended, and how long that took. What it said is complete then.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
