@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod bundled;
 mod classify;
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
