@@ -1,11 +1,17 @@
-//! The model inside the binary.
+//! The model inside the binary: small, and enough to try the service without fetching anything.
+
+macro_rules! file {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/bundled/", $name)).as_slice())
+    };
+}
 
 /// Its files: names in the hub's layout, and contents.
 pub(super) const FILES: &[(&str, &[u8])] = &[
-    ("config.json", include_bytes!("../../models/bundled/config.json")),
-    ("preprocessor_config.json", include_bytes!("../../models/bundled/preprocessor_config.json")),
-    ("tokenizer.json", include_bytes!("../../models/bundled/tokenizer.json")),
-    ("stakeout.json", include_bytes!("../../models/bundled/stakeout.json")),
-    ("onnx/vision_model.onnx", include_bytes!("../../models/bundled/onnx/vision_model.onnx")),
-    ("onnx/text_model.onnx", include_bytes!("../../models/bundled/onnx/text_model.onnx")),
+    file!("config.json"),
+    file!("preprocessor_config.json"),
+    file!("tokenizer.json"),
+    file!("stakeout.json"),
+    file!("onnx/vision_model.onnx"),
+    file!("onnx/text_model.onnx"),
 ];

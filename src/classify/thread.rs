@@ -160,11 +160,6 @@ impl Watch {
 }
 
 /// The region of a picture, to whole pixels.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "fractions of a size lie within it"
-)]
 fn cut(picture: &Picture, region: &config::Region) -> Picture {
     let pixel = |fraction: f64, size: u32| (fraction.clamp(0.0, 1.0) * f64::from(size)).round() as u32;
     let (left, right) = (pixel(region.x, picture.width), pixel(region.x + region.width, picture.width));

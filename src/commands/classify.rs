@@ -166,12 +166,6 @@ fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32
     let width = scores.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     writeln!(out, "{image}")?;
     for (label, score) in scores {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a score lies between 0 and 1"
-        )]
         let full = (score * BAR as f32).round() as usize;
         let bar = "█".repeat(full) + &"·".repeat(BAR.saturating_sub(full));
         writeln!(out, "  {label:width$}  {bar}  {:5.1} %", score * 100.0)?;

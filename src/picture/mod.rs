@@ -119,10 +119,18 @@ impl Format {
     }
 }
 
+/// What JPEG can hold, so what any camera makes. A line of millions of pixels is no picture, and resizing it would cost
+/// more memory than its pixels do.
+const LONGEST_EDGE: u64 = 65_535;
+
 /// Holds a picture's header to the limit, before anything is allocated for its pixels.
 fn check_size(format: &'static str, width: u64, height: u64, max_pixels: u64) -> Result<(), PictureError> {
     if width == 0 || height == 0 {
         return Err(PictureError::Corrupt { format, reason: format!("its size is {width} x {height}") });
+    }
+    if width.max(height) > LONGEST_EDGE {
+        let reason = format!("its size is {width} x {height}, and no edge may be longer than {LONGEST_EDGE}");
+        return Err(PictureError::Unsupported { format, reason });
     }
     if width.checked_mul(height).is_none_or(|pixels| pixels > max_pixels) {
         return Err(PictureError::TooLarge { width, height, max_pixels });

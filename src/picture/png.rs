@@ -10,7 +10,7 @@ use super::{Picture, PictureError, check_size, exif};
 const FORMAT: &str = "PNG";
 
 /// Room for a row of the widest picture and for small chunks, beside the pixels.
-const BESIDE_PIXELS: usize = 64 << 20;
+const BESIDE_PIXELS: usize = 4 << 20;
 
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
     let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };

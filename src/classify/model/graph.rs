@@ -1,7 +1,7 @@
 //! One ONNX graph in a session: its inputs and outputs are read from it, checked and filled by name.
 
 use ort::{
-    session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
+    session::{Session, SessionInputValue, SessionOutputs, builder::GraphOptimizationLevel},
     value::{Tensor, TensorElementType, TensorRef, ValueType},
 };
 
@@ -24,6 +24,7 @@ pub(super) enum Input<'a> {
 }
 
 /// A matrix: one row for each picture or text.
+#[derive(Debug)]
 pub(super) struct Rows {
     pub values: Vec<f32>,
     pub columns: usize,
@@ -80,44 +81,33 @@ impl Graph {
         inputs: &[Input<'_>],
         outputs: [&'static str; N],
     ) -> Result<[Rows; N], ModelError> {
-        let failed = |error: ort::Error| ModelError::Run(error.to_string());
-        let mut values: Vec<(&'static str, SessionInputValue<'_>)> = Vec::new();
+        let mut values = Vec::new();
         for input in inputs {
-            match *input {
-                Input::Pictures { values: pixels, width, height } => {
-                    let (width, height) = (width as usize, height as usize);
-                    let count = pixels.len() / (3 * width * height);
-                    let tensor =
-                        TensorRef::from_array_view(([count, 3, height, width], pixels)).map_err(failed)?;
-                    values.push(("pixel_values", tensor.into()));
-                }
-                Input::Texts(batch) => {
-                    values.push(("input_ids", self.tokens("input_ids", &batch.ids, batch)?));
-                    if self.dtype("attention_mask").is_some() {
-                        values.push(("attention_mask", self.tokens("attention_mask", &batch.mask, batch)?));
-                    }
-                }
-            }
+            values.extend(self.values(*input)?);
         }
         let found = self.session.run(values).map_err(failed)?;
-        let rows = |name: &str| {
-            let value = found.get(name).ok_or_else(|| ModelError::Run(format!("it gave no {name}")))?;
-            let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
-            match shape.as_ref() {
-                [_, columns] => Ok(Rows {
-                    values: values.to_vec(),
-                    columns: usize::try_from(*columns).unwrap_or_default(),
-                }),
-                shape => {
-                    Err(ModelError::Run(format!("its {name} has the shape {shape:?} instead of a matrix's")))
-                }
+        let rows = outputs.iter().map(|name| rows(&found, name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.try_into().expect("one matrix for each name"))
+    }
+
+    /// What an input is to the graph: tensors by name.
+    fn values<'v>(&self, input: Input<'v>) -> Result<Vec<(&'static str, SessionInputValue<'v>)>, ModelError> {
+        match input {
+            Input::Pictures { values, width, height } => {
+                let (width, height) = (width as usize, height as usize);
+                let count = values.len() / (3 * width * height);
+                let tensor =
+                    TensorRef::from_array_view(([count, 3, height, width], values)).map_err(failed)?;
+                Ok(vec![("pixel_values", tensor.into())])
             }
-        };
-        let mut result = Vec::with_capacity(N);
-        for name in outputs {
-            result.push(rows(name)?);
+            Input::Texts(batch) => {
+                let mut values = vec![("input_ids", self.tokens("input_ids", &batch.ids, batch)?)];
+                if self.dtype("attention_mask").is_some() {
+                    values.push(("attention_mask", self.tokens("attention_mask", &batch.mask, batch)?));
+                }
+                Ok(values)
+            }
         }
-        Ok(result.try_into().unwrap_or_else(|_| unreachable!("one matrix for each name")))
     }
 
     /// Ids as the graph's own kind of integer.
@@ -127,7 +117,6 @@ impl Graph {
         ids: &[i64],
         batch: &Batch,
     ) -> Result<SessionInputValue<'v>, ModelError> {
-        let failed = |error: ort::Error| ModelError::Run(error.to_string());
         let shape = [batch.rows, batch.columns];
         let narrow =
             matches!(self.dtype(input), Some(ValueType::Tensor { ty: TensorElementType::Int32, .. }));
@@ -151,6 +140,21 @@ impl Graph {
             found: found.join(", "),
         }
     }
+}
+
+fn rows(found: &SessionOutputs<'_>, name: &str) -> Result<Rows, ModelError> {
+    let value = found.get(name).ok_or_else(|| ModelError::Run(format!("it gave no {name}")))?;
+    let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
+    match shape.as_ref() {
+        [_, columns] => {
+            Ok(Rows { values: values.to_vec(), columns: usize::try_from(*columns).unwrap_or_default() })
+        }
+        shape => Err(ModelError::Run(format!("its {name} has the shape {shape:?} instead of a matrix's"))),
+    }
+}
+
+fn failed(error: ort::Error) -> ModelError {
+    ModelError::Run(error.to_string())
 }
 
 fn session(runtime: &Runtime, files: &ModelFiles, file: &str, options: &Options) -> Result<Session, String> {

@@ -89,7 +89,7 @@ impl Runtime {
 fn named(explicit: Option<&Path>) -> Option<(PathBuf, &'static str)> {
     let environment = || env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
     explicit
-        .map(|path| (path.to_owned(), "named by `onnxruntime` in the configuration"))
+        .map(|path| (path.to_owned(), "named by `onnxruntime`"))
         .or_else(|| environment().map(|path| (path.into(), "named by ORT_DYLIB_PATH")))
 }
 

@@ -54,7 +54,6 @@ fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
         return Ok(None);
     }
     let json = files.json(FILE)?;
-    #[allow(clippy::cast_possible_truncation, reason = "the model computes in float32")]
     let number =
         |key: &str| json[key].as_f64().map(|number| number as f32).filter(|number| number.is_finite());
     match (number("logit_scale"), &json["logit_bias"]) {
@@ -90,11 +89,6 @@ fn measured(
 }
 
 /// The least squares of `logit = scale * cosine + bias` (without bias: through the origin).
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    reason = "six numbers, and a float32 result"
-)]
 fn solved(cosines: &[f64], logits: &[f64], with_bias: bool) -> Option<Logits> {
     if cosines.len() != logits.len() || cosines.is_empty() {
         return None;

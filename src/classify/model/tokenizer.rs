@@ -44,12 +44,9 @@ impl TextTokenizer {
 
         let declared = files.json("tokenizer_config.json")?;
         let special = files.json("special_tokens_map.json")?;
-        let named = |value: &Value| {
-            let token = value["pad_token"].as_str().or_else(|| value["pad_token"]["content"].as_str())?;
-            tokenizer.token_to_id(token).map(i64::from)
-        };
-        let pad_id = named(&declared)
-            .or_else(|| named(&special))
+        let pad_id = [&declared, &special]
+            .into_iter()
+            .find_map(|file| pad_id(&tokenizer, file))
             .or_else(|| own.as_ref().map(|padding| i64::from(padding.pad_id)))
             .or(config.pad_id)
             .unwrap_or(0);
@@ -123,6 +120,12 @@ impl TextTokenizer {
         let ids = |text| self.tokens(text).map(|tokens| tokens.ids);
         ids("A Photo") != ids("a photo")
     }
+}
+
+/// The id of the `pad_token` that a file names: as text, or as an object with the text in it.
+fn pad_id(tokenizer: &tokenizers::Tokenizer, file: &Value) -> Option<i64> {
+    let token = file["pad_token"].as_str().or_else(|| file["pad_token"]["content"].as_str())?;
+    tokenizer.token_to_id(token).map(i64::from)
 }
 
 /// Token ids of several texts, row by row, all of one length.

@@ -111,7 +111,6 @@ impl Preprocessor {
     fn resized(&self, width: u32, height: u32) -> (u32, u32) {
         // `int(short * long / long_in)`: an exact product, then float64, then cut off; never less than one pixel.
         let long_edge = |short: u32, long_in: u32, short_in: u32| {
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let long = ((u64::from(short) * u64::from(long_in)) as f64 / f64::from(short_in)) as u32;
             long.max(1)
         };

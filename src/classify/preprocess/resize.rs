@@ -61,9 +61,19 @@ struct Axis {
 enum Taps {
     /// The size does not change: the pass is left out.
     Copy,
-    /// Weights in fixed point with `precision` fractional bits, `stride` for each pixel of the window.
-    Weighted { first: Vec<usize>, count: Vec<usize>, weights: Vec<i32>, stride: usize, precision: u32 },
+    /// One for each pixel of the window, in fixed point with `precision` fractional bits.
+    Weighted { pixels: Vec<Tap>, precision: u32 },
 }
+
+/// The pixels of the source that one pixel of the result is made of.
+struct Tap {
+    first: usize,
+    weights: Vec<i32>,
+}
+
+/// The longest edge that is looked at as a whole for its largest weight. A picture hundreds of times as wide as high may
+/// exceed it; then the window must do, so that such a picture does not keep a core busy for seconds.
+const LONGEST: u32 = 100_000;
 
 impl Axis {
     fn new(from: u32, to: u32, window: Range<usize>, filter: Filter, backend: Backend) -> Self {
@@ -79,58 +89,51 @@ impl Axis {
     fn needed(&self) -> Range<usize> {
         match &self.taps {
             Taps::Copy => self.window.clone(),
-            Taps::Weighted { first, count, .. } => {
-                let end = first.iter().zip(count).map(|(first, count)| first + count).max();
-                first.first().copied().unwrap_or(0)..end.unwrap_or(0)
+            Taps::Weighted { pixels, .. } => {
+                let end = pixels.iter().map(|tap| tap.first + tap.weights.len()).max();
+                pixels.first().map_or(0, |tap| tap.first)..end.unwrap_or(0)
             }
         }
     }
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "the reference computes positions in float64 and cuts them off"
-)]
 fn weighted(from: u32, to: u32, window: &Range<usize>, filter: Filter, backend: Backend) -> Taps {
-    let scale = f64::from(from) / f64::from(to);
-    let filter_scale = scale.max(1.0);
-    let support = filter.support() * filter_scale;
-    let taps = |pixel: usize| {
-        let center = scale * (pixel as f64 + 0.5);
-        let first = ((center - support + 0.5) as i64).max(0);
-        let end = ((center + support + 0.5) as i64).min(i64::from(from));
-        let inverse = 1.0 / filter_scale;
-        let mut weights: Vec<f64> = (0..end - first)
-            .map(|tap| filter.weight(((tap + first) as f64 - center + 0.5) * inverse))
-            .collect();
-        let sum: f64 = weights.iter().sum();
-        if sum != 0.0 {
-            weights.iter_mut().for_each(|weight| *weight /= sum);
-        }
-        (first as usize, weights)
-    };
+    let weights = |pixel| weights(from, to, pixel, filter);
     let precision = match backend {
         Backend::Pil => 22,
         // Of the whole axis, not only of the window: so the reference chooses it.
-        Backend::Torchvision => precision((0..to as usize).flat_map(|pixel| taps(pixel).1)),
+        Backend::Torchvision => {
+            let looked_at = if to <= LONGEST { 0..to as usize } else { window.clone() };
+            precision(looked_at.flat_map(|pixel| weights(pixel).1))
+        }
     };
-    let fixed = |weight: f64| (weight * f64::from(1u32 << precision) + 0.5f64.copysign(weight)) as i32;
+    let one = f64::from(1u32 << precision);
+    // Rounded half away from zero.
+    let fixed = |weight: f64| (weight * one + 0.5f64.copysign(weight)) as i32;
+    let tap = |pixel| {
+        let (first, weights) = weights(pixel);
+        Tap { first, weights: weights.into_iter().map(fixed).collect() }
+    };
+    Taps::Weighted { pixels: window.clone().map(tap).collect(), precision }
+}
 
-    let chosen: Vec<_> = window.clone().map(taps).collect();
-    let stride = chosen.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
-    let mut all = vec![0; stride * chosen.len()];
-    for ((_, weights), place) in chosen.iter().zip(all.chunks_exact_mut(stride.max(1))) {
-        place.iter_mut().zip(weights).for_each(|(place, weight)| *place = fixed(*weight));
+/// The first pixel of the source that a pixel of the result is made of, and the weights from there on; their sum is 1.
+/// Positions are computed in float64 and cut off, in the reference's order.
+fn weights(from: u32, to: u32, pixel: usize, filter: Filter) -> (usize, Vec<f64>) {
+    let scale = f64::from(from) / f64::from(to);
+    let filter_scale = scale.max(1.0);
+    let support = filter.support() * filter_scale;
+    let center = scale * (pixel as f64 + 0.5);
+    let first = ((center - support + 0.5) as i64).max(0);
+    let end = ((center + support + 0.5) as i64).min(i64::from(from));
+    let inverse = 1.0 / filter_scale;
+    let weight = |tap: i64| filter.weight(((tap + first) as f64 - center + 0.5) * inverse);
+    let mut weights: Vec<f64> = (0..end - first).map(weight).collect();
+    let sum: f64 = weights.iter().sum();
+    if sum != 0.0 {
+        weights.iter_mut().for_each(|weight| *weight /= sum);
     }
-    Taps::Weighted {
-        first: chosen.iter().map(|(first, _)| *first).collect(),
-        count: chosen.iter().map(|(_, weights)| weights.len()).collect(),
-        weights: all,
-        stride,
-        precision,
-    }
+    (first as usize, weights)
 }
 
 /// The most fractional bits (at most 22) with which the largest weight still fits 16 bits.
@@ -172,11 +175,11 @@ fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Axis, offset:
             let (start, end) = (axis.window.start - offset, axis.window.end - offset);
             source.for_each(|row| result.extend_from_slice(&row[start * 3..end * 3]));
         }
-        Taps::Weighted { first, count, weights, stride, precision } => {
+        Taps::Weighted { pixels, precision } => {
             for row in source {
-                let pixels = row.as_chunks::<3>().0;
-                for ((first, count), weights) in first.iter().zip(count).zip(weights.chunks_exact(*stride)) {
-                    let taps = &pixels[first - offset..first - offset + count];
+                let row = row.as_chunks::<3>().0;
+                for Tap { first, weights } in pixels {
+                    let taps = &row[first - offset..first - offset + weights.len()];
                     let [mut red, mut green, mut blue] = [1 << precision >> 1; 3];
                     for ([r, g, b], weight) in taps.iter().zip(weights) {
                         red += i32::from(*r) * weight;
@@ -209,11 +212,11 @@ fn down<'a>(row: impl Fn(usize) -> &'a [u8], bytes: usize, axis: &Axis) -> Vec<u
     let mut result = Vec::with_capacity(axis.len() * bytes);
     match &axis.taps {
         Taps::Copy => axis.window.clone().for_each(|y| result.extend_from_slice(row(y))),
-        Taps::Weighted { first, count, weights, stride, precision } => {
+        Taps::Weighted { pixels, precision } => {
             let mut sums = vec![0i32; bytes];
-            for ((first, count), weights) in first.iter().zip(count).zip(weights.chunks_exact(*stride)) {
+            for Tap { first, weights } in pixels {
                 sums.fill(1 << precision >> 1);
-                for (y, weight) in (*first..first + count).zip(weights) {
+                for (y, weight) in (*first..).zip(weights) {
                     for (sum, byte) in sums.iter_mut().zip(row(y)) {
                         *sum += i32::from(*byte) * weight;
                     }
@@ -225,7 +228,6 @@ fn down<'a>(row: impl Fn(usize) -> &'a [u8], bytes: usize, axis: &Axis) -> Vec<u
     result
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 8 bits")]
 fn clamped(level: i32) -> u8 {
     level.clamp(0, 255) as u8
 }

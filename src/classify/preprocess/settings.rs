@@ -95,7 +95,6 @@ impl Settings {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "the reference computes in float32")]
 fn normalized(byte: u8, rescale: Option<f64>, normalize: Option<(f64, f64)>, backend: Backend) -> f32 {
     let value = f32::from(byte);
     match (rescale, normalize, backend) {

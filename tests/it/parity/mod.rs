@@ -24,7 +24,6 @@ fn assert_none(deviations: &[String]) {
 }
 
 /// A number or a list of numbers.
-#[allow(clippy::cast_possible_truncation, reason = "the recorded numbers are float32")]
 fn numbers(value: &Value) -> Vec<f32> {
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number")) as f32;
     value.as_array().map_or_else(|| vec![number(value)], |values| values.iter().map(number).collect())

@@ -1,0 +1,108 @@
+//! The model inside the binary, on the sample pictures that come with it.
+
+use std::{collections::HashMap, fs, path::Path, time::Duration};
+
+use serde_json::Value;
+use stakeout::{
+    classify::{
+        Classifier, hub,
+        model::{Model, ModelFiles, Options, Runtime},
+    },
+    config::{Hold, Label, LabelSet, ModelRef, Rule},
+    picture,
+};
+
+use crate::common::stakeout;
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/bundled"))
+}
+
+fn json(file: &str) -> Value {
+    serde_json::from_slice(&fs::read(folder().join(file)).unwrap()).unwrap()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(text).collect()
+}
+
+/// The label set that the demonstration uses.
+fn demo() -> LabelSet {
+    let typed = json("demo-labels.json");
+    let label = |(name, label): (&String, &Value)| Label {
+        name: name.clone(),
+        prompts: texts(&label["prompts"]),
+        rule: Rule {
+            threshold: label["threshold"].as_f64().unwrap() as f32,
+            clear_below: 0.0,
+            hold: Hold { frames: 1, of: 1 },
+            cooldown: Duration::ZERO,
+        },
+    };
+    LabelSet {
+        name: "demo".to_owned(),
+        template: text(&typed["template"]),
+        background: texts(&typed["background"]),
+        labels: typed["labels"].as_object().unwrap().iter().map(label).collect(),
+    }
+}
+
+fn classifier(files: &ModelFiles) -> Classifier {
+    let model = Model::load(&Runtime::load(None).unwrap(), files, &Options::default()).unwrap();
+    Classifier::new(model, &[demo()]).unwrap()
+}
+
+#[test]
+fn every_sample_raises_what_it_shows_and_nothing_else() {
+    let mut classifier = classifier(&hub::files(&ModelRef::Bundled).unwrap());
+    let labels = demo().labels;
+    let samples = json("samples/samples.json");
+    let samples = samples.as_array().unwrap();
+    for sample in samples {
+        let file = text(&sample["file"]);
+        let bytes = fs::read(folder().join("samples").join(&file)).unwrap();
+        let picture = picture::decode(&bytes, 10_000_000).unwrap();
+        let vector = classifier.embed(&[&picture]).unwrap().remove(0);
+        let scores = classifier.scores(0, &vector);
+        let high = labels.iter().zip(&scores.labels).filter(|(label, score)| **score >= label.rule.threshold);
+        let high: Vec<&str> = high.map(|(label, _)| label.name.as_str()).collect();
+        let expected: Vec<&str> = sample["alert"].as_str().into_iter().collect();
+        assert_eq!(high, expected, "{file}: {scores:?}");
+    }
+    assert!(samples.len() >= 10, "{}", samples.len());
+}
+
+#[test]
+fn the_embedded_files_answer_as_the_folder_does() {
+    let mut answers: HashMap<&str, Vec<f32>> = HashMap::new();
+    let picture =
+        picture::decode(&fs::read(folder().join("samples/red-car.jpg")).unwrap(), 10_000_000).unwrap();
+    for (name, files) in [
+        ("embedded", hub::files(&ModelRef::Bundled).unwrap()),
+        ("folder", hub::files(&ModelRef::Folder(folder().to_owned())).unwrap()),
+    ] {
+        let mut classifier = classifier(&files);
+        let vector = classifier.embed(&[&picture]).unwrap().remove(0);
+        answers.insert(name, classifier.scores(0, &vector).labels);
+    }
+    assert_eq!(answers["embedded"], answers["folder"]);
+}
+
+#[test]
+fn classify_uses_it_unless_told_otherwise() {
+    let picture = folder().join("samples/red-car.jpg");
+    let labels = ["a red car", "a green tree", "a plain background"];
+    let output = stakeout()
+        .args(["classify", "--template", "a photo of {}", "--format", "json"])
+        .args(labels.iter().flat_map(|label| ["--label", label]))
+        .arg(&picture)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(line["scores"][0]["label"], "a red car", "{line}");
+}
