@@ -34,6 +34,7 @@ use common::{
 const PICTURES: usize = 200;
 const WARM_UP: usize = 10;
 const THREADS: usize = 2;
+const PAUSE: Duration = Duration::from_millis(50);
 const MAX_PIXELS: u64 = 100_000_000;
 
 fn main() {
@@ -74,8 +75,8 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
             message.topic.ends_with("/alert") && message.text().contains(r#""state":"raised""#)
         });
         whole.push(closed.elapsed());
-        // The states that follow the alert.
-        subscriber.until("its state", |message| message.text() == "ON");
+        // The states that follow it; a camera is not faster either.
+        subscriber.rest(PAUSE);
 
         let picture = picture::decode(jpeg, MAX_PIXELS).unwrap();
         let mut tensor = Vec::new();

@@ -1,6 +1,6 @@
 //! The model inside the binary, on the sample pictures that come with it.
 
-use std::{collections::HashMap, fs, path::Path, time::Duration};
+use std::{collections::HashMap, fs, path::Path};
 
 use serde_json::Value;
 use stakeout::{
@@ -8,7 +8,7 @@ use stakeout::{
         Classifier, hub,
         model::{Model, ModelFiles, Options, Runtime},
     },
-    config::{Hold, Label, LabelSet, ModelRef, Rule},
+    config::{self, LabelSet, ModelRef},
     picture,
 };
 
@@ -32,22 +32,21 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// The label set that the demonstration uses.
 fn demo() -> LabelSet {
-    let typed = json("demo-labels.json");
-    let label = |(name, label): (&String, &Value)| Label {
-        name: name.clone(),
-        prompts: texts(&label["prompts"]),
-        rule: Rule {
-            threshold: label["threshold"].as_f64().unwrap() as f32,
-            clear_below: 0.0,
-            hold: Hold { frames: 1, of: 1 },
-            cooldown: Duration::ZERO,
-        },
-    };
-    LabelSet {
-        name: "demo".to_owned(),
-        template: text(&typed["template"]),
-        background: texts(&typed["background"]),
-        labels: typed["labels"].as_object().unwrap().iter().map(label).collect(),
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.yaml");
+    let [label_set] = &config::load(&demo).unwrap().config.label_sets[..] else { panic!("one label set") };
+    label_set.clone()
+}
+
+#[test]
+fn the_card_was_measured_with_the_label_set_of_the_demonstration() {
+    let (demo, measured) = (demo(), json("demo-labels.json"));
+    assert_eq!(demo.template, text(&measured["template"]));
+    assert_eq!(demo.background, texts(&measured["background"]));
+    let labels = measured["labels"].as_object().unwrap();
+    assert_eq!(demo.labels.len(), labels.len());
+    for (label, (name, measured)) in demo.labels.iter().zip(labels) {
+        assert_eq!((&label.name, &label.prompts), (name, &texts(&measured["prompts"])));
+        assert!((f64::from(label.rule.threshold) - measured["threshold"].as_f64().unwrap()).abs() < 1e-6);
     }
 }
 

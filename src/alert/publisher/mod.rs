@@ -38,6 +38,10 @@ use crate::{backoff::Backoff, config::Mqtt, mqtt};
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// So long the board may wait while one alert follows another.
+const BOARD_LAG: Duration = Duration::from_secs(1);
+/// So many values of the board are told one by one, more of them all at once.
+const FEW: usize = 8;
 /// What is kept of the time at the end for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Brings alerts and the board to one broker.
@@ -186,6 +190,7 @@ impl Publisher {
     ) -> Result<(), Interrupted> {
         let (mut told, mut patience, mut leave) = (Values::new(), Patience::default(), None);
         self.tell_board(link, &mut told).await?;
+        let mut board_told = Instant::now();
         loop {
             // Asked first: what was there before `stop` is seen below.
             if stop.is_cancelled() {
@@ -193,15 +198,19 @@ impl Publisher {
             }
             let delivery =
                 if patience.is_over() { self.deliver_head(link).await? } else { Delivery::Postponed };
-            self.tell_board(link, &mut told).await?;
+            let more = delivery == Delivery::Done && leave.is_none_or(|leave| Instant::now() < leave);
+            // Alerts first. Of the board the newest values alone count, so it waits for a pause, but not for long.
+            if !more || board_told.elapsed() > BOARD_LAG {
+                self.tell_board(link, &mut told).await?;
+                board_told = Instant::now();
+            }
             match delivery {
-                Delivery::Done if leave.is_none_or(|leave| Instant::now() < leave) => {
-                    patience = Patience::default();
-                    continue;
-                }
-                Delivery::NothingThere => patience = Patience::default(),
+                Delivery::Done | Delivery::NothingThere => patience = Patience::default(),
                 Delivery::Refused => patience.refused(),
-                Delivery::Done | Delivery::Postponed => {}
+                Delivery::Postponed => {}
+            }
+            if more {
+                continue;
             }
             if leave.is_some() {
                 return Ok(());
@@ -217,17 +226,21 @@ impl Publisher {
 
     /// Makes the broker equal to the board: everything at first, later what changed.
     async fn tell_board(&mut self, link: &Link, told: &mut Values) -> Result<(), Interrupted> {
-        let news = board::news(&self.news.borrow_and_update(), told);
-        let mut receipts = Vec::with_capacity(news.len());
-        for (topic, payload) in news {
-            let receipt = link.send(&topic, true, payload.as_bytes().to_vec()).await?;
-            told.insert(topic.clone(), payload);
-            receipts.push((topic, receipt));
-        }
+        let news = board::news(&self.news.borrow_and_update(), told).into_iter().collect::<Vec<_>>();
+        // Of two answers to two messages a broker with Nagle's algorithm holds back the second until our system
+        // acknowledges the first, which it delays by 40 ms: longer than a few take one by one.
+        let at_once = if news.len() <= FEW { 1 } else { news.len() };
         let mut refused = None;
-        for (topic, receipt) in receipts {
-            if let Err(refusal) = receipt.answer().await? {
-                refused.get_or_insert((topic, refusal));
+        for news in news.chunks(at_once) {
+            let mut receipts = Vec::with_capacity(news.len());
+            for (topic, payload) in news {
+                receipts.push((topic, link.send(topic, true, payload.as_bytes().to_vec()).await?));
+                told.insert(topic.clone(), Arc::clone(payload));
+            }
+            for (topic, receipt) in receipts {
+                if let Err(refusal) = receipt.answer().await? {
+                    refused.get_or_insert((topic.clone(), refusal));
+                }
             }
         }
         // Tried again when it changes, and in the next session: the newest value alone counts. One speaks for all.

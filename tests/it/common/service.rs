@@ -25,7 +25,7 @@ label_sets:
   objects:
     template: a photo of {}
     background: [an empty scene, a plain background, something else]
-    labels: { red car: 0.6, green tree: 0.6, Blue Umbrella: 0.6 }
+    labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }
 ";
 
 /// A folder with a configuration, an `inbox` to drop pictures into, and a place for the outbox.
