@@ -1,7 +1,7 @@
 //! Makes a configuration of the trees of its files: the top level, and what is in it besides the sections that
 //! have a module of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     Config, Device, ModelRef, broker,
@@ -162,13 +162,19 @@ fn number(reader: &mut Reader<'_>, at: &Setting<'_>, least: u64, most: u64) -> O
     })
 }
 
-/// Typed, or what systemd made for the service, or the usual place.
+/// Typed, or what systemd made for the service, or the usual place: the system's, or the user's own.
 fn state_dir(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<PathBuf> {
     if let Some(at) = section.get("state_dir") {
         return reader.path(&at);
     }
+    let env = |name| (reader.surroundings.env)(name).filter(|given| !given.is_empty());
     // systemd separates several with colons; the unit names one.
-    let given = (reader.surroundings.env)("STATE_DIRECTORY").filter(|given| !given.is_empty());
-    let given = given.and_then(|given| Some(given.to_str()?.split(':').next()?.to_owned()));
-    Some(PathBuf::from(given.unwrap_or_else(|| "/var/lib/stakeout".to_owned())))
+    if let Some(given) = env("STATE_DIRECTORY") {
+        return Some(given.to_str()?.split(':').next()?.into());
+    }
+    let own = env("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env("HOME")?).join(".local/state")));
+    let own = own.filter(|_| !reader.surroundings.superuser).map(|folder| folder.join("stakeout"));
+    Some(own.unwrap_or_else(|| "/var/lib/stakeout".into()))
 }

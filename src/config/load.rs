@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -36,13 +37,16 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let hostname = Some(hostname.trim()).filter(|name| !name.is_empty()).unwrap_or("localhost");
-    load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname })
+    // The folder of our own process belongs to whom it runs as.
+    let superuser = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname, superuser })
 }
 
 /// What a configuration takes from the machine.
 pub(super) struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     pub hostname: &'a str,
+    pub superuser: bool,
 }
 
 pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {

@@ -26,7 +26,7 @@ fn folder_with(files: &[(&str, &str)]) -> TempDir {
 
 fn load_from(folder: &Path, env: &[(&str, &str)]) -> Result<Loaded, Problems> {
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-    load_in(&folder.join("stakeout.yaml"), &Surroundings { env: &env, hostname: "host" })
+    load_in(&folder.join("stakeout.yaml"), &Surroundings { env: &env, hostname: "host", superuser: true })
 }
 
 fn load_text(text: &str) -> Config {
@@ -232,6 +232,24 @@ fn a_model_is_a_word_a_folder_or_a_hub_id() {
         fs::write(folder.path().join("stakeout.yaml"), format!("model: {typed}\n{SMALL}")).unwrap();
         let model = load_from(folder.path(), &[]).ok().map(|loaded| loaded.config.model);
         assert_eq!(model, expected, "{typed}");
+    }
+}
+
+#[test]
+fn a_user_keeps_alerts_in_a_folder_of_his_own() {
+    let folder = folder_with(&[("stakeout.yaml", SMALL)]);
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[("HOME", "/home/me")], "/home/me/.local/state/stakeout"),
+        (&[("HOME", "/home/me"), ("XDG_STATE_HOME", "/state")], "/state/stakeout"),
+        (&[("HOME", "/home/me"), ("STATE_DIRECTORY", "/given")], "/given"),
+        (&[], "/var/lib/stakeout"),
+    ];
+    for (env, expected) in cases {
+        let env =
+            |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let surroundings = Surroundings { env: &env, hostname: "host", superuser: false };
+        let loaded = load_in(&folder.path().join("stakeout.yaml"), &surroundings).unwrap();
+        assert_eq!(loaded.config.state_dir, Path::new(expected));
     }
 }
 
