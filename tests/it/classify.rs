@@ -1,10 +1,14 @@
 //! `stakeout classify`, as a user sees it.
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 
-use crate::common::{fixtures, stakeout};
+use crate::common::{fixtures, service::sample, stakeout};
 
 fn classify(arguments: &[&str]) -> Output {
     stakeout().arg("classify").args(arguments).output().unwrap()
@@ -178,4 +182,30 @@ fn a_missing_onnx_runtime_is_one_readable_error() {
             assert!(error.contains(part), "{error}");
         }
     }
+}
+
+#[test]
+fn a_library_of_a_version_that_is_too_old_is_one_readable_error() {
+    const OLD: &str = r#"
+        struct base { const void *(*api)(unsigned); const char *(*version)(void); };
+        static const void *api(unsigned wanted) { (void)wanted; return 0; }
+        static const char *version(void) { return "1.10.0"; }
+        static struct base base = { api, version };
+        struct base *OrtGetApiBase(void) { return &base; }
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let [source, library] = ["old.c", "libonnxruntime.so"].map(|name| folder.path().join(name));
+    fs::write(&source, OLD).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(compiled.expect("the build needs a C compiler anyway").success());
+
+    let picture = sample("red-car.jpg").display().to_string();
+    let arguments = ["classify", "--label", "a car", "--onnxruntime", library.to_str().unwrap(), &picture];
+    let output = stakeout().args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    for part in [library.to_str().unwrap(), "1.10.0", "1.17 is needed", "make setup"] {
+        assert!(told.contains(part), "{part:?} is missing in {told}");
+    }
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
