@@ -15,7 +15,7 @@
 //!
 //! | layer | modules | may name |
 //! |---|---|---|
-//! | 0 | [`backoff`], [`config`], [`picture`] | nothing of ours |
+//! | 0 | [`backoff`], [`config`], [`https`], [`picture`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
 //! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
 //! | 3, edges | [`source`], [`classify`], `alert::{outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
@@ -51,6 +51,7 @@
 
 pub mod backoff;
 pub mod config;
+pub mod https;
 pub mod picture;
 
 pub mod frame;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod classify;
+mod fetch;
 pub mod logging;
 pub mod run;
 
