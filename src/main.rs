@@ -21,6 +21,8 @@ enum Command {
     Check(commands::check::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
+    /// Print the alerts that recordings would have raised
+    Replay(commands::replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
     };
     exit_code.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

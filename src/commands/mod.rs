@@ -4,6 +4,7 @@ pub mod check;
 pub mod classify;
 mod fetch;
 pub mod logging;
+pub mod replay;
 pub mod run;
 
 use crate::{
