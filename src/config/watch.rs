@@ -17,7 +17,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -33,10 +33,13 @@ use super::load;
 
 /// The files are compared this often, whatever the kernel tells.
 const ANYWAY: Duration = Duration::from_secs(2);
-/// Whoever saves several files, or one in several steps, is given this long between two of them...
+/// A change counts when the files then stay the same for this long: whoever saves several, or one in several steps, is
+/// given the time...
 const QUIET: Duration = Duration::from_millis(100);
 /// ...but not longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A folder in which much happens (it may hold other things) is not looked at more often than this.
+const BREATH: Duration = Duration::from_millis(20);
 /// As many links as the kernel itself follows.
 const MOST_LINKS: usize = 40;
 
@@ -73,6 +76,7 @@ pub fn watch(path: &Path, look_again: mpsc::Sender<()>) -> io::Result<Ask> {
         ask: ask.clone(),
         stirred,
         look_again,
+        anyway: ANYWAY,
     };
     let work = move || {
         while watcher.look().is_some() {
@@ -94,6 +98,7 @@ struct Watcher {
     ask: Ask,
     stirred: Receiver<()>,
     look_again: mpsc::Sender<()>,
+    anyway: Duration,
 }
 
 impl Watcher {
@@ -101,7 +106,7 @@ impl Watcher {
     fn look(&mut self) -> Option<()> {
         // First, so that the kernel tells what the comparison just misses.
         self.follow();
-        let now = contents(&self.path);
+        let now = self.settled();
         let asked = self.ask.asked.swap(false, Ordering::AcqRel);
         if self.told.replace(now) != Some(now) || asked {
             // Full: see above.
@@ -126,13 +131,24 @@ impl Watcher {
         self.folders = folders;
     }
 
-    /// Until it is quiet after something stirred, or time for a look anyway.
-    fn pause(&self) {
-        if self.stirred.recv_timeout(ANYWAY) == Err(RecvTimeoutError::Timeout) {
-            return;
+    /// What the files hold. If that is news, it is waited for until nobody changes them any more.
+    fn settled(&self) -> u64 {
+        let (began, mut now) = (Instant::now(), contents(&self.path));
+        while self.told.is_some_and(|told| told != now) && began.elapsed() < PATIENCE {
+            thread::sleep(QUIET);
+            let before = std::mem::replace(&mut now, contents(&self.path));
+            if now == before {
+                break;
+            }
         }
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE && self.stirred.recv_timeout(QUIET).is_ok() {}
+        now
+    }
+
+    /// Until something stirs, or it is time for a look anyway.
+    fn pause(&self) {
+        if self.stirred.recv_timeout(self.anyway).is_ok() {
+            thread::sleep(BREATH);
+        }
     }
 }
 
@@ -265,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Looks that were asked for within some seconds, here with or without the kernel.
+    /// Looks that were asked for within some pauses, with or without the kernel.
     fn asks(with_kernel: bool, change: impl FnOnce(&Path)) -> usize {
         let home = tempfile::tempdir().unwrap();
         let main = home.path().join("stakeout.yaml");
@@ -280,12 +296,13 @@ mod tests {
             ask: Ask { asked: Arc::default(), stir },
             stirred,
             look_again: sender,
+            anyway: Duration::from_millis(300),
         };
         watcher.look().unwrap();
         asked.try_recv().expect("the first look is always asked for");
         change(home.path());
         let mut count = 0;
-        for _ in 0..2 {
+        for _ in 0..4 {
             watcher.pause();
             watcher.look().unwrap();
             count += usize::from(asked.try_recv().is_ok());

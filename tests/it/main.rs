@@ -14,4 +14,5 @@ mod layers;
 mod model_errors;
 mod model_thread;
 mod parity;
+mod reload;
 mod service;

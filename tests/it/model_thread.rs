@@ -152,7 +152,7 @@ fn a_frame_whose_source_was_removed_is_counted_and_takes_nobody_with_it() {
 #[test]
 fn the_next_frame_is_scored_with_the_newest_list() {
     let Some((mut setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
-    let mut look = |setup: &mut Setup, name: &str| {
+    let look = |setup: &mut Setup, name: &str| {
         setup.frames.try_send(frame(name, sample(&samples, "7724.png"))).unwrap();
         let scored = setup.scored.blocking_recv().unwrap();
         let labels = scored.sets[0].labels.iter().map(ToString::to_string).collect::<Vec<_>>();
