@@ -184,7 +184,8 @@ mod tests {
         let hold = |frames, of| Rule { hold: Hold { frames, of }, ..PLAIN };
         let stricter = Rule { threshold: 0.8, clear_below: 0.7, ..PLAIN };
         let cooldown = |seconds| Rule { cooldown: Duration::from_secs(seconds), ..PLAIN };
-        let cases: &[(&str, Rule, &[f32], Rule, &[f32], &str)] = &[
+        type Case<'a> = (&'a str, Rule, &'a [f32], Rule, &'a [f32], &'a str);
+        let cases: &[Case] = &[
             ("raised stays raised", PLAIN, &[0.9], stricter, &[0.9, 0.75], "R.."),
             ("the new clear level counts", PLAIN, &[0.9], stricter, &[0.6], "RC"),
             ("the new threshold counts", PLAIN, &[0.1], stricter, &[0.7, 0.8], "..R"),

@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn a_table_of_cases() {
         type Edit = fn(&mut Config);
-        let cases: &[(&str, Edit, &[&str], &[&str], &[&str], bool)] = &[
+        // What stops, what starts, what waits for a restart, and whether anything changes.
+        type Case<'a> = (&'a str, Edit, &'a [&'a str], &'a [&'a str], &'a [&'a str], bool);
+        let cases: &[Case] = &[
             ("nothing", |_| {}, &[], &[], &[], false),
             ("another order of sources", |c| c.sources.reverse(), &[], &[], &[], true),
             ("a source added", |c| c.sources.push(samples::source("new", &[])), &[], &["new"], &[], true),
