@@ -24,6 +24,8 @@ pub(super) struct Keeper {
     pub(super) sources: Sources,
     pub(super) topics: Topics,
     pub(super) board: Board,
+    /// Whether the newest look found mistakes.
+    pub(super) invalid: bool,
 }
 
 impl Keeper {
@@ -36,12 +38,16 @@ impl Keeper {
                         return error;
                     }
                     self.tell(&status(&plan.after_restart));
+                    if std::mem::take(&mut self.invalid) {
+                        tracing::info!("the configuration is in order again");
+                    }
                 }
                 News::Invalid(problems) => {
                     tracing::error!(
                         "the configuration is not in order; what was in force stays in force\n{problems}"
                     );
                     self.tell(&invalid(&problems));
+                    self.invalid = true;
                 }
             }
             signals::tell_systemd_ready();

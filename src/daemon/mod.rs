@@ -35,14 +35,16 @@ use crate::{
     },
     classify::{self, LabelEncoder, LoadError},
     config::{self, Config},
+    source,
 };
 
 /// How long everything under way may take to reach the disk and the broker after the word to stop.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How much of it the publisher may use.
 const GRACE: Duration = Duration::from_secs(5);
-/// So many frames may be between two parts. Sources have so few slots that it takes many of them to fill it; then they wait.
-const UNDER_WAY: usize = 256;
+/// So many frames may be between two parts: the slots of a thousand sources, however many come while it runs. Room that
+/// is not used costs nothing.
+const UNDER_WAY: usize = 1000 * source::SLOTS;
 
 /// Watches as `config` says until told to stop by SIGTERM or SIGINT. The files of `config`, of which `path` is the main
 /// one, may change meanwhile.
@@ -135,7 +137,8 @@ impl House {
         let (look_again, to_reader) = mpsc::channel(1);
         let (news, to_keeper) = mpsc::channel(1);
         Reader { path: path.to_owned(), in_force: config.clone(), encoder }.spawn(to_reader, news)?;
-        let keeper = Keeper { news: to_keeper, watchlist, judge: configs, sources, topics, board };
+        let keeper =
+            Keeper { news: to_keeper, watchlist, judge: configs, sources, topics, board, invalid: false };
         let ends = Ends { model, judge, publisher };
         Ok((Self { keeper, ends, stop_publisher }, look_again))
     }

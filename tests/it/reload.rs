@@ -169,7 +169,7 @@ fn an_invalid_edit_changes_nothing_is_told_and_can_be_mended() {
 
 #[test]
 fn what_the_model_says_of_a_label_set_is_an_invalid_edit_too() {
-    let (broker, subscriber, home, _service) = start(save);
+    let (broker, subscriber, home, service) = start(save);
     let alone = text(&broker, "red car: 0.75", INBOX)
         .replace("    background: [an empty scene, a plain background, something else]\n", "");
     save(&home, &alone);
@@ -178,6 +178,7 @@ fn what_the_model_says_of_a_label_set_is_an_invalid_edit_too() {
     assert!(told.contains("always be 1.0") && told.contains("stakeout.yaml:4:"), "{told}");
     save(&home, &text(&broker, LABELS, INBOX));
     subscriber.until("the word that it is mended", is(CONFIG, r#"{"state":"ok"}"#));
+    service.wait_for_words("the configuration is in order again");
 }
 
 #[test]
