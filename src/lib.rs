@@ -24,7 +24,7 @@
 //!
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
+//! in `source::folder` and `config::watch`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
 //! `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
 //!
 //! # What is deliberately absent
@@ -35,9 +35,20 @@
 //! # Threads
 //!
 //! Each source has a thread (`source-NAME`) that reads and decodes; the model has one (`model`), which owns the sessions;
-//! one (`judge`) runs the triggers and commits alerts to the outbox. The main thread drives the publisher and waits for
-//! signals. Back-pressure stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the
+//! one (`judge`) runs the triggers and commits alerts to the outbox. `config-watch` notices that the configuration changed,
+//! and `config` reads it. The main thread drives the publisher, carries out changes and waits for signals. Back-pressure stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the
 //! outbox is bounded. Nothing between can fill.
+//!
+//! # Reload
+//!
+//! [`config::watch`] only says "look again": when a file holds something else, and on SIGHUP. The thread `config` then reads
+//! everything. What is not in order is told with its full text (log, `config/status`) and changes nothing. Otherwise a pure
+//! `daemon::plan` says which sources stop and start, and the texts that no vector is known of are encoded; only then
+//! `daemon::keeper` swaps in what is ready, in this order: the model's [`classify::Watchlist`] (taken between two batches),
+//! the triggers (which go on where source, label set and label are what they were), the sources. What did not change never
+//! notices. Nothing is stopped for it: scores of a frame that was under way carry the names of their labels, so each
+//! trigger finds its own, and frames of a source that is gone are dropped and counted. A label that is removed while it is
+//! raised is cleared. Model, device, broker and state folder cannot change while it runs; that is told, too.
 //!
 //! # Who may die
 //!

@@ -38,6 +38,21 @@ impl Trigger {
         Self { rule, raised: false, high: 0, low: 0, last_raised: None }
     }
 
+    /// Goes on under another rule: whether the label is raised stays, and so does a cooldown that runs.
+    #[must_use]
+    pub fn under(self, rule: Rule) -> Self {
+        let same_levels = rule.threshold == self.rule.threshold && rule.clear_below == self.rule.clear_below;
+        // Which frames agreed was decided by the old levels, and says nothing about new ones.
+        let (high, low) = if same_levels { (self.high, self.low) } else { (0, 0) };
+        Self { rule, high, low, ..self }
+    }
+
+    /// Whether the label is there now.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.raised
+    }
+
     /// Takes the newest score and the time of its frame.
     pub fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
         self.high = self.high << 1 | u64::from(score >= self.rule.threshold);
@@ -146,6 +161,48 @@ mod tests {
             told(rule, &[(0, 0.9), (1, 0.1), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)]),
             "RC..R"
         );
+    }
+
+    /// Frames under one rule, then frames under another.
+    fn told_under(first: Rule, frames: &[f32], second: Rule, more: &[f32]) -> String {
+        let mut trigger = Trigger::new(first);
+        let mut told = String::new();
+        for (second_rule, frames) in [(first, frames), (second, more)] {
+            trigger = trigger.under(second_rule);
+            for score in frames {
+                let before = trigger.is_raised();
+                let transition = trigger.update(*score, at(told.len() as i64));
+                assert_eq!(transition.is_some(), before != trigger.is_raised());
+                told.push(transition.map_or('.', |to| if to == Transition::Raised { 'R' } else { 'C' }));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn another_rule_keeps_what_is_raised() {
+        let hold = |frames, of| Rule { hold: Hold { frames, of }, ..PLAIN };
+        let stricter = Rule { threshold: 0.8, clear_below: 0.7, ..PLAIN };
+        let cooldown = |seconds| Rule { cooldown: Duration::from_secs(seconds), ..PLAIN };
+        type Case<'a> = (&'a str, Rule, &'a [f32], Rule, &'a [f32], &'a str);
+        let cases: &[Case] = &[
+            ("raised stays raised", PLAIN, &[0.9], stricter, &[0.9, 0.75], "R.."),
+            ("the new clear level counts", PLAIN, &[0.9], stricter, &[0.6], "RC"),
+            ("the new threshold counts", PLAIN, &[0.1], stricter, &[0.7, 0.8], "..R"),
+            (
+                "agreement under other levels is forgotten",
+                hold(2, 2),
+                &[0.7],
+                Rule { threshold: 0.65, ..hold(2, 2) },
+                &[0.7, 0.7],
+                "..R",
+            ),
+            ("agreement under the same levels is kept", hold(2, 2), &[0.7], hold(2, 3), &[0.7], ".R"),
+            ("a cooldown that runs is kept", cooldown(9), &[0.9, 0.1], cooldown(3), &[0.9, 0.9], "RC.R"),
+        ];
+        for (name, first, frames, second, more, expected) in cases {
+            assert_eq!(told_under(*first, frames, *second, more), *expected, "{name}");
+        }
     }
 
     proptest! {

@@ -164,6 +164,12 @@ impl Topics {
         format!("{}/status", self.prefix)
     }
 
+    /// Whether the configuration is in order.
+    #[must_use]
+    pub fn config_status(&self) -> String {
+        format!("{}/config/status", self.prefix)
+    }
+
     /// How a source is doing.
     #[must_use]
     pub fn source_status(&self, source: &str) -> String {
@@ -272,6 +278,7 @@ mod tests {
     fn the_table_of_topics() {
         let topics = Topics::new("home/stakeout");
         assert_eq!(topics.status(), "home/stakeout/status");
+        assert_eq!(topics.config_status(), "home/stakeout/config/status");
         assert_eq!(topics.source_status("Front Door"), "home/stakeout/front_door/status");
         assert_eq!(
             topics.alert("front-door", "porch", "a dog"),

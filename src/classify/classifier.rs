@@ -55,6 +55,17 @@ impl LoadError {
     }
 }
 
+/// The model that `config` asks for: finds it and loads it.
+///
+/// # Errors
+/// In words for people, with the place in the configuration.
+pub fn load_model(config: &Config) -> Result<Model, LoadError> {
+    let files = hub::files(&config.model)?;
+    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+    let options = Options { threads: config.threads, ..Options::default() };
+    Ok(Model::load(&runtime, &files, &options)?)
+}
+
 /// A loaded model and the vectors of the label sets.
 pub struct Classifier {
     model: Model,
@@ -67,10 +78,7 @@ impl Classifier {
     /// # Errors
     /// In words for people, with the place in the configuration.
     pub fn load(config: &Config) -> Result<Self, LoadError> {
-        let files = hub::files(&config.model)?;
-        let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-        let options = Options { threads: config.threads, ..Options::default() };
-        Ok(Self::new(Model::load(&runtime, &files, &options)?, &config.label_sets)?)
+        Ok(Self::new(load_model(config)?, &config.label_sets)?)
     }
 
     /// Encodes the label sets, after holding them to what their scores need to mean anything.

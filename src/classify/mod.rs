@@ -4,17 +4,21 @@
 
 mod bundled;
 mod classifier;
+mod encoder;
 pub mod hub;
 pub mod labels;
 pub mod model;
 pub mod preprocess;
 pub mod score;
 mod thread;
+mod watchlist;
 
 use std::sync::Arc;
 
-pub use classifier::{Classifier, LoadError};
+pub use classifier::{Classifier, LoadError, load_model};
+pub use encoder::LabelEncoder;
 pub use thread::{Counts, NobodyListens, spawn};
+pub use watchlist::Watchlist;
 
 use crate::frame::Frame;
 
@@ -32,6 +36,8 @@ pub struct Scored {
 pub struct SetScores {
     /// The name of the label set.
     pub label_set: Arc<str>,
+    /// The names of the labels that were scored: by the time somebody reads this, the label set may have others.
+    pub labels: Arc<[Arc<str>]>,
     /// One entry for each region of the source (one without a name for the whole frame), never empty.
     pub regions: Vec<RegionScores>,
 }
@@ -41,7 +47,7 @@ pub struct SetScores {
 pub struct RegionScores {
     /// The region's name; `None` is the whole frame.
     pub region: Option<Arc<str>>,
-    /// A score for each label, in the order of the label set, 0 to 1.
+    /// A score for each label, in the order of [`SetScores::labels`], 0 to 1.
     pub labels: Vec<f32>,
     /// What the background prompts got: their sum under softmax, the highest under sigmoid; `None` without background.
     pub background: Option<f32>,

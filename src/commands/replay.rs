@@ -15,12 +15,12 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use uuid::{Builder, Uuid};
 
 use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, FAILED};
 use crate::{
-    classify::{self, Classifier},
+    classify::{self, LabelEncoder, LoadError},
     config::{self, Config},
     daemon::Judge,
     frame::{Frame, Slot},
@@ -58,16 +58,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let source: Arc<str> = source(&config, args.source.as_deref())?.into();
     let recordings = pictures(&args.recordings)?;
-    let classifier = Classifier::load(&config)?;
+    let model = classify::load_model(&config)?;
+    let watchlist = LabelEncoder::new(&model).watchlist(&config.label_sets, &config.sources);
+    // Nobody writes it again.
+    let (_watchlist, to_look_for) = watch::channel(Arc::new(watchlist.map_err(LoadError::from)?));
 
     let (frames, to_model) = mpsc::channel(AHEAD);
     let (scored, mut to_judge) = mpsc::channel(AHEAD);
-    let model =
-        classify::spawn(classifier, &config.sources, to_model, scored).context("cannot start the model")?;
+    let model = classify::spawn(model, to_look_for, to_model, scored).context("cannot start the model")?;
     let max_pixels = config.max_pixels;
     let player = thread::spawn(move || play(&recordings, &source, max_pixels, &frames));
 
-    let mut judge = Judge::new(&config, &config.model.name());
+    let mut judge = Judge::new(&config.mqtt.prefix, &config.model.name());
+    // The first labels: there is nothing to tell of others.
+    judge.reload(&config, Timestamp::UNIX_EPOCH, Uuid::nil);
     let mut ids = Ids::default();
     let mut out = io::stdout().lock();
     while let Some(scored) = to_judge.blocking_recv() {

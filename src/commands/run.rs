@@ -26,10 +26,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
-    let Err(error) = daemon::run(&loaded.config) else { return Ok(ExitCode::from(DONE)) };
+    let config::Loaded { config, places } = loaded;
+    let Err(error) = daemon::run(&args.config, config) else { return Ok(ExitCode::from(DONE)) };
     match error.downcast_ref::<LoadError>() {
         Some(error) if error.is_bad_configuration() => {
-            eprintln!("{}", Problems::new(vec![super::problem(&loaded.places, error)]));
+            eprintln!("{}", Problems::new(vec![super::problem(&places, error)]));
             Ok(ExitCode::from(BAD_CONFIGURATION))
         }
         _ => Err(error),

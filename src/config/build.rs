@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, Device, ModelRef, broker,
+    Config, Device, ModelRef, Source, broker,
     label_sets::{self, LabelSets},
     load::File,
     names, raw,
     read::{Reader, Section, Setting},
     sources, value,
 };
+
+/// The level of topics that the service itself uses.
+const CONFIG_TOPIC: &str = "config";
 
 pub(super) const KEYS: &[&str] = &[
     "model",
@@ -42,6 +45,7 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
         missing(reader, main, "label_sets", &format!("describe what to watch for:\n{}", label_sets::EXAMPLE));
     }
     let sources = section.get("sources").map(|at| sources::read(reader, &at, &sets));
+    sources.iter().flatten().for_each(|source| check_topic(reader, source));
     if section.lacks("sources") {
         missing(reader, main, "sources", &format!("say where frames come from:\n{}", sources::EXAMPLE));
     }
@@ -71,6 +75,16 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
         label_sets: sets.sets,
         sources: sources?,
     })
+}
+
+/// What a source is doing is told where the configuration tells that of itself.
+fn check_topic(reader: &mut Reader<'_>, source: &Source) {
+    if names::topic_level(&source.name) == CONFIG_TOPIC {
+        let message = format!("a source cannot be called `{}`", source.name);
+        let remedy = format!("`{CONFIG_TOPIC}/status` says how the configuration is: take another name");
+        let problem = reader.places.problem(&format!("sources.{}", source.name), message, remedy);
+        reader.problems.push(problem);
+    }
 }
 
 fn missing(reader: &mut Reader<'_>, file: &File, key: &str, remedy: &str) {

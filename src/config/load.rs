@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io::Read,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -96,11 +96,16 @@ fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, (String, String)> {
+/// What a file holds, as far as it is read: one byte more than a configuration may have shows that it is longer.
+pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-    match read {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_text(path: &Path) -> Result<String, (String, String)> {
+    let bytes = match read_bytes(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
             let remedy =
                 format!("name another one with `--config FILE`, or make it; a small one is:\n{example}");
@@ -110,12 +115,12 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
             let remedy = "let the user that the service runs as read it".to_owned();
             return Err((format!("the file cannot be read: {error}"), remedy));
         }
-        Ok(_) if bytes.len() as u64 > LONGEST => {
+        Ok(bytes) if bytes.len() as u64 > LONGEST => {
             let message = format!("the file is longer than {} KB", LONGEST / 1024);
             return Err((message, "is it a configuration?".to_owned()));
         }
-        Ok(_) => {}
-    }
+        Ok(bytes) => bytes,
+    };
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
@@ -124,22 +129,31 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// The files of `rules.d` beside the main file, in the order of their names.
-fn rules_files(reader: &mut Reader<'_>, main: &Path) -> Vec<PathBuf> {
-    let folder = main.parent().unwrap_or(Path::new("")).join(RULES);
-    let mut paths = vec![];
-    match std::fs::read_dir(&folder) {
-        Ok(entries) => paths.extend(entries.filter_map(|entry| Some(entry.ok()?.path()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => whole_file(
-            reader,
-            &folder,
-            format!("the folder cannot be read: {error}"),
-            "let the user that the service runs as read it",
-        ),
-    }
+/// The folder of rules beside the main file.
+pub(super) fn rules_folder(main: &Path) -> PathBuf {
+    main.parent().unwrap_or(Path::new("")).join(RULES)
+}
+
+/// What is meant as a file of rules, in the order of names, also by its name a wrong one. None where there is no folder.
+pub(super) fn rules(main: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(rules_folder(main)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries?,
+    };
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<_>>();
     paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml"));
     paths.sort();
+    Ok(paths)
+}
+
+/// The files of `rules.d` that are read.
+fn rules_files(reader: &mut Reader<'_>, main: &Path) -> Vec<PathBuf> {
+    let mut paths = rules(main).unwrap_or_else(|error| {
+        let message = format!("the folder cannot be read: {error}");
+        whole_file(reader, &rules_folder(main), message, "let the user that the service runs as read it");
+        vec![]
+    });
     for path in paths.iter().filter(|path| path.extension() == Some(OsStr::new("yml"))) {
         whole_file(
             reader,

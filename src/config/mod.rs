@@ -5,6 +5,7 @@
 //!
 //! The way of a file: `load` finds and reads it, `raw` makes a tree of it in which everything knows its place, and
 //! `build` (with `label_sets`, `sources` and `broker`) makes values of the tree through `read`, which keeps every mistake.
+//! [`watch`] says when to do so again.
 
 mod broker;
 mod build;
@@ -20,6 +21,7 @@ mod read;
 mod sources;
 mod syntax;
 mod value;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

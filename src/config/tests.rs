@@ -215,6 +215,16 @@ fn later_problems_point_to_where_it_was_typed(places: &Places) {
 }
 
 #[test]
+fn a_source_cannot_take_the_topic_of_the_configuration() {
+    let text = EXAMPLE.replace("\n  inbox:", "\n  Config:");
+    assert_ne!(text, EXAMPLE);
+    let folder = folder_with(&[("stakeout.yaml", &text)]);
+    let problems = load_from(folder.path(), &[]).unwrap_err().to_string();
+    assert!(problems.contains("a source cannot be called `Config`"), "{problems}");
+    assert!(problems.contains("Config:") && problems.contains("1 problem found"), "{problems}");
+}
+
+#[test]
 fn a_model_is_a_word_a_folder_or_a_hub_id() {
     let folder = folder_with(&[("clip/x", ""), ("org/model/x", "")]);
     let cases = [

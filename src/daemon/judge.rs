@@ -2,7 +2,7 @@
 //!
 //! Pure: the caller brings the time and the identifiers. It refuses to keep or to send anything.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::{Scored, SetScores},
-    config::Config,
+    config::{Config, LabelSet},
     trigger::{Transition, Trigger},
 };
 
@@ -18,7 +18,8 @@ use crate::{
 pub struct Judge {
     model: Arc<str>,
     topics: Topics,
-    watched: HashMap<(String, String), Vec<Watched>>,
+    /// By source and label set.
+    watched: BTreeMap<(String, String), Vec<Watched>>,
 }
 
 /// One label of one label set on one source.
@@ -26,22 +27,60 @@ struct Watched {
     label: Arc<str>,
     threshold: f32,
     trigger: Trigger,
+    /// What was told when it was raised, for as long as it is.
+    raised: Option<Box<Alert>>,
+}
+
+/// What there is to tell when other labels are watched. First the alerts, then the topics.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reloaded {
+    /// Labels that are not watched any more were cleared, where they were raised.
+    pub(super) cleared: Vec<Alert>,
+    /// The topics of the states of labels that are not watched any more.
+    pub(super) forgotten: Vec<String>,
+    /// The topics of the states of labels that are watched from now on; one may have been forgotten just before, under
+    /// another spelling of the same name.
+    pub(super) new: Vec<String>,
 }
 
 impl Judge {
-    /// Triggers that have seen nothing yet, for everything that `config` watches. `model` is the name that alerts give.
+    /// No triggers at all; [`Self::reload`] brings them. `model` is the name that alerts give.
     #[must_use]
-    pub fn new(config: &Config, model: &str) -> Self {
-        let mut watched = HashMap::new();
-        for (source, label_set) in config.watches() {
-            let labels = label_set.labels.iter().map(|label| Watched {
-                label: label.name.as_str().into(),
-                threshold: label.rule.threshold,
-                trigger: Trigger::new(label.rule),
+    pub fn new(prefix: &str, model: &str) -> Self {
+        Self { model: model.into(), topics: Topics::new(prefix), watched: BTreeMap::new() }
+    }
+
+    /// Triggers for what `config` watches. A label that was watched before, in the same label set on the same source,
+    /// keeps what its trigger knows, whatever became of its rule, its prompts and the regions.
+    pub fn reload(&mut self, config: &Config, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Reloaded {
+        let mut before = std::mem::take(&mut self.watched);
+        let mut told = Reloaded::default();
+        for (source, set) in config.watches() {
+            let key = (source.name.clone(), set.name.clone());
+            let mut known = before.remove(&key).unwrap_or_default();
+            let labels = watched(set, &mut known, |label| {
+                told.new.push(self.topics.state(&source.name, &set.name, label));
             });
-            watched.insert((source.name.clone(), label_set.name.clone()), labels.collect());
+            if !known.is_empty() {
+                before.insert(key.clone(), known);
+            }
+            self.watched.insert(key, labels);
         }
-        Self { model: model.into(), topics: Topics::new(&config.mqtt.prefix), watched }
+        for ((source, set), labels) in before {
+            for label in labels {
+                told.forgotten.push(self.topics.state(&source, &set, &label.label));
+                // Nobody looks any more, so the frame and the scores are still those of the raise.
+                let raised = label.raised.map(|raised| *raised);
+                told.cleared.extend(raised.map(|raised| Alert {
+                    id: id(),
+                    state: State::Cleared,
+                    time: now,
+                    snapshot: None,
+                    ..raised
+                }));
+            }
+        }
+        told
     }
 
     /// What there is to tell after this frame, in the order of the label sets and their labels.
@@ -49,124 +88,107 @@ impl Judge {
         let mut alerts = Vec::new();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
+            // A frame that was under way while the configuration changed may have scores of labels that are not watched
+            // any more, and none of those that are new: by their names each finds its own, and the rest is nobody's.
             let labels = self.watched.get_mut(&key).map_or(&mut [][..], Vec::as_mut_slice);
-            for index in 0..labels.len() {
-                let Some((score, _)) = scores.best(index) else { continue };
-                let transition = labels[index].trigger.update(score, scored.frame.captured_at);
-                let Some(transition) = transition else { continue };
-                let told = Told { model: &self.model, topics: &self.topics, labels, index, transition };
-                alerts.extend(told.alert(scored, scores, now, id()));
+            for (likely, watched) in labels.iter_mut().enumerate() {
+                let Some(place) = place(scores, &watched.label, likely) else { continue };
+                let Some((score, region)) = scores.best(place) else { continue };
+                let Some(transition) = watched.trigger.update(score, scored.frame.captured_at) else {
+                    continue;
+                };
+                let alert = Alert {
+                    id: id(),
+                    state: match transition {
+                        Transition::Raised => State::Raised,
+                        Transition::Cleared => State::Cleared,
+                    },
+                    time: now,
+                    source: Arc::clone(&scored.frame.source),
+                    region: region.region.clone(),
+                    label_set: Arc::clone(&scores.label_set),
+                    label: Arc::clone(&watched.label),
+                    score,
+                    threshold: watched.threshold,
+                    scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
+                    background: region.background,
+                    model: Arc::clone(&self.model),
+                    frame: frame_info(scored),
+                    snapshot: (transition == Transition::Raised)
+                        .then(|| self.topics.snapshot(&scored.frame.source)),
+                };
+                watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
+                alerts.push(alert);
             }
         }
         alerts
     }
 }
 
-/// A change that is to be told.
-struct Told<'a> {
-    model: &'a Arc<str>,
-    topics: &'a Topics,
-    labels: &'a [Watched],
-    index: usize,
-    transition: Transition,
+/// The labels of a set, in its order; those that are in `known` are taken from there, of the others `new` is told.
+fn watched(set: &LabelSet, known: &mut Vec<Watched>, mut new: impl FnMut(&str)) -> Vec<Watched> {
+    let mut labels = Vec::with_capacity(set.labels.len());
+    for label in &set.labels {
+        let before = known.iter().position(|known| *known.label == *label.name);
+        labels.push(match before.map(|place| known.remove(place)) {
+            Some(before) => Watched {
+                threshold: label.rule.threshold,
+                trigger: before.trigger.under(label.rule),
+                ..before
+            },
+            None => {
+                new(&label.name);
+                Watched {
+                    label: label.name.as_str().into(),
+                    threshold: label.rule.threshold,
+                    trigger: Trigger::new(label.rule),
+                    raised: None,
+                }
+            }
+        });
+    }
+    labels
 }
 
-impl Told<'_> {
-    fn alert(&self, scored: &Scored, scores: &SetScores, now: Timestamp, id: Uuid) -> Option<Alert> {
-        let (score, region) = scores.best(self.index)?;
-        let frame = &scored.frame;
-        let label = &self.labels[self.index];
-        let named = self.labels.iter().map(|label| Arc::clone(&label.label));
-        let (state, snapshot) = match self.transition {
-            Transition::Raised => (State::Raised, Some(self.topics.snapshot(&frame.source))),
-            Transition::Cleared => (State::Cleared, None),
-        };
-        Some(Alert {
-            id,
-            state,
-            time: now,
-            source: Arc::clone(&frame.source),
-            region: region.region.clone(),
-            label_set: Arc::clone(&scores.label_set),
-            label: Arc::clone(&label.label),
-            score,
-            threshold: label.threshold,
-            scores: named.zip(region.labels.iter().copied()).collect(),
-            background: region.background,
-            model: Arc::clone(self.model),
-            frame: FrameInfo {
-                origin: frame.origin.clone(),
-                captured_at: frame.captured_at,
-                width: frame.picture.width,
-                height: frame.picture.height,
-            },
-            snapshot,
-        })
+/// Where the label stands in the scores: where it stands in its set, unless that has changed since.
+fn place(scores: &SetScores, label: &str, likely: usize) -> Option<usize> {
+    if scores.labels.get(likely).is_some_and(|scored| **scored == *label) {
+        return Some(likely);
+    }
+    scores.labels.iter().position(|scored| **scored == *label)
+}
+
+fn frame_info(scored: &Scored) -> FrameInfo {
+    let frame = &scored.frame;
+    FrameInfo {
+        origin: frame.origin.clone(),
+        captured_at: frame.captured_at,
+        width: frame.picture.width,
+        height: frame.picture.height,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         classify::RegionScores,
-        config::{
-            After, Device, Existing, Folder, Hold, Label, LabelSet, ModelRef, Mqtt, Rule, Source, SourceKind,
-        },
+        daemon::samples::{config, label},
         frame::{Frame, Slot},
         picture::Picture,
     };
-
-    fn label(name: &str, threshold: f32) -> Label {
-        let hold = Hold { frames: 1, of: 1 };
-        let rule = Rule { threshold, clear_below: threshold, hold, cooldown: Duration::ZERO };
-        Label { name: name.to_owned(), prompts: vec![name.to_owned()], rule }
-    }
-
-    fn source(name: &str, watch: &[&str]) -> Source {
-        let folder = Folder { path: name.into(), existing: Existing::Skip, after: After::Keep, poll: None };
-        let watch = watch.iter().map(ToString::to_string).collect();
-        Source { name: name.to_owned(), kind: SourceKind::Folder(folder), regions: Vec::new(), watch }
-    }
-
-    fn config() -> Config {
-        let label_set = |name: &str, labels| LabelSet {
-            name: name.to_owned(),
-            template: "a photo of {}".to_owned(),
-            background: vec!["an empty porch".to_owned()],
-            labels,
-        };
-        Config {
-            model: ModelRef::Bundled,
-            device: Device::Cpu,
-            threads: None,
-            onnxruntime: None,
-            mqtt: Mqtt {
-                host: "localhost".to_owned(),
-                port: 1883,
-                tls: false,
-                username: None,
-                password: None,
-                prefix: "home".to_owned(),
-                client_id: "stakeout".to_owned(),
-            },
-            state_dir: "state".into(),
-            max_pixels: 1_000_000,
-            label_sets: vec![
-                label_set("porch", vec![label("Person", 0.7), label("package", 0.6)]),
-                label_set("yard", vec![label("fox", 0.5)]),
-            ],
-            sources: vec![source("Front Door", &["porch", "yard"]), source("back", &["porch"])],
-        }
-    }
 
     fn region(name: Option<&str>, labels: &[f32], background: f32) -> RegionScores {
         RegionScores { region: name.map(Into::into), labels: labels.to_vec(), background: Some(background) }
     }
 
+    /// With the labels that the set has at the start.
     fn scored(source: &str, label_set: &str, regions: Vec<RegionScores>) -> Scored {
+        let labels: &[&str] = if label_set == "porch" { &["Person", "package"] } else { &["fox"] };
+        scored_as(source, label_set, labels, regions)
+    }
+
+    fn scored_as(source: &str, label_set: &str, labels: &[&str], regions: Vec<RegionScores>) -> Scored {
         let frame = Frame {
             source: source.into(),
             origin: "inbox/1.jpg".to_owned(),
@@ -174,7 +196,18 @@ mod tests {
             picture: Picture { width: 2, height: 1, rgb: vec![0; 6], transparent: None },
             slot: Slot::free(),
         };
-        Scored { frame, sets: vec![SetScores { label_set: label_set.into(), regions }] }
+        let labels = labels.iter().map(|label| Arc::from(*label)).collect();
+        Scored { frame, sets: vec![SetScores { label_set: label_set.into(), labels, regions }] }
+    }
+
+    fn judge() -> Judge {
+        let mut judge = Judge::new("home", "bundled");
+        reload(&mut judge, &config());
+        judge
+    }
+
+    fn reload(judge: &mut Judge, config: &Config) -> Reloaded {
+        judge.reload(config, "2026-11-23T09:00:00Z".parse().unwrap(), Uuid::nil)
     }
 
     fn told(judge: &mut Judge, scored: &Scored) -> Vec<Alert> {
@@ -183,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_raise_says_why_and_names_the_region_and_the_snapshot() {
-        let mut judge = Judge::new(&config(), "bundled");
+        let mut judge = judge();
         let regions = vec![region(Some("step"), &[0.1, 0.8], 0.1), region(Some("gate"), &[0.3, 0.6], 0.1)];
         let alerts = told(&mut judge, &scored("Front Door", "porch", regions));
 
@@ -202,7 +235,7 @@ mod tests {
 
     #[test]
     fn each_source_and_each_label_set_has_triggers_of_its_own() {
-        let mut judge = Judge::new(&config(), "bundled");
+        let mut judge = judge();
         let both = || vec![region(None, &[0.9, 0.9], 0.0)];
         let neither = || vec![region(None, &[0.1, 0.1], 0.8)];
         let mut states = |source: &str, label_set: &str, regions| {
@@ -218,12 +251,103 @@ mod tests {
 
     #[test]
     fn a_cleared_alert_has_no_snapshot() {
-        let mut judge = Judge::new(&config(), "bundled");
+        let mut judge = judge();
         told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
         let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.0, 0.0], 1.0)]));
         assert_eq!(
             alerts.iter().map(|alert| (alert.state, &alert.snapshot)).collect::<Vec<_>>(),
             [(State::Cleared, &None)]
         );
+    }
+
+    fn words(alerts: &[Alert]) -> Vec<String> {
+        alerts.iter().map(|alert| format!("{} {}", alert.label, alert.state.word())).collect()
+    }
+
+    #[test]
+    fn the_first_configuration_tells_every_state() {
+        let mut judge = Judge::new("home", "bundled");
+        let first = reload(&mut judge, &config());
+        let topics =
+            |names: &[&str]| names.iter().map(|name| format!("home/{name}/state")).collect::<Vec<_>>();
+        assert_eq!(
+            first.new,
+            topics(&[
+                "front_door/porch/person",
+                "front_door/porch/package",
+                "front_door/yard/fox",
+                "back/porch/person",
+                "back/porch/package"
+            ])
+        );
+        assert_eq!((first.cleared, first.forgotten), (vec![], vec![]));
+        assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "the same again");
+    }
+
+    #[test]
+    fn what_is_raised_stays_raised_whatever_else_changes() {
+        let mut judge = judge();
+        told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
+        let mut changed = config();
+        changed.label_sets[0].labels.insert(0, label("cat", 0.5));
+        changed.label_sets[0].labels[1].prompts.push("somebody".to_owned());
+        changed.label_sets[0].labels[1].rule.threshold = 0.8;
+        changed.label_sets[0].labels[1].rule.clear_below = 0.8;
+        changed.sources.remove(0);
+        let after = reload(&mut judge, &changed);
+        assert_eq!((after.cleared, after.new), (vec![], vec!["home/back/porch/cat/state".to_owned()]));
+        assert_eq!(after.forgotten.len(), 3, "those of the other source: {:?}", after.forgotten);
+
+        let labels = ["cat", "Person", "package"];
+        let mut then = |scores: &[f32]| {
+            let regions = vec![region(None, scores, 0.0)];
+            words(&told(&mut judge, &scored_as("back", "porch", &labels, regions)))
+        };
+        assert_eq!(then(&[0.9, 0.9, 0.0]), ["cat raised"]);
+        assert_eq!(then(&[0.9, 0.75, 0.0]), ["Person cleared"], "by its new level");
+    }
+
+    #[test]
+    fn a_label_that_is_removed_while_it_is_raised_is_cleared() {
+        let mut judge = judge();
+        let raised = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+        let mut fewer = config();
+        fewer.label_sets[0].labels.pop();
+        let after = reload(&mut judge, &fewer);
+        assert_eq!(after.forgotten, ["home/front_door/porch/package/state", "home/back/porch/package/state"]);
+        let [cleared] = &after.cleared[..] else { panic!("{after:?}") };
+        assert_eq!((cleared.state, &*cleared.label, &cleared.snapshot), (State::Cleared, "package", &None));
+        assert_eq!(cleared.time.to_string(), "2026-11-23T09:00:00Z");
+        assert_eq!((&cleared.frame, cleared.score), (&raised[1].frame, 0.8));
+
+        fewer.sources.pop();
+        let after = reload(&mut judge, &fewer);
+        assert_eq!(words(&after.cleared), ["Person cleared"], "its source was removed");
+        fewer.sources[0].watch.clear();
+        assert_eq!(reload(&mut judge, &fewer).cleared, [], "it was not raised");
+    }
+
+    #[test]
+    fn another_spelling_of_a_name_is_forgotten_before_it_is_new() {
+        let mut judge = judge();
+        let mut renamed = config();
+        renamed.label_sets[1].labels[0].name = "Fox".to_owned();
+        let after = reload(&mut judge, &renamed);
+        assert_eq!(after.forgotten, ["home/front_door/yard/fox/state"]);
+        assert_eq!(after.new, after.forgotten);
+    }
+
+    #[test]
+    fn scores_of_before_a_change_find_their_labels_by_name() {
+        let mut judge = judge();
+        let mut changed = config();
+        changed.label_sets[0].labels = vec![label("cat", 0.5), label("package", 0.5)];
+        reload(&mut judge, &changed);
+        // `Person` has the place of `cat`, and nobody asks for it any more.
+        let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.0)]));
+        assert_eq!(words(&alerts), ["package raised"]);
+        assert_eq!(alerts[0].scores, [("Person".into(), 0.9), ("package".into(), 0.8)], "what was scored");
+        let gone = scored_as("elsewhere", "porch", &["cat"], vec![region(None, &[0.9], 0.0)]);
+        assert_eq!(told(&mut judge, &gone), []);
     }
 }

@@ -14,5 +14,6 @@ mod layers;
 mod model_errors;
 mod model_thread;
 mod parity;
+mod reload;
 mod replay;
 mod service;

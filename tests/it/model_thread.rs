@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use stakeout::{
     classify::{
-        Classifier, Counts, NobodyListens, Scored,
+        Counts, LabelEncoder, NobodyListens, Scored, Watchlist,
         model::{Model, ModelFiles, Options, Runtime},
         spawn,
     },
@@ -12,7 +12,7 @@ use stakeout::{
     frame::{Frame, Slot},
     picture::{self, Picture},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::common::fixtures;
 
@@ -46,6 +46,8 @@ fn frame(source: &str, picture: Picture) -> Frame {
 
 struct Setup {
     thread: JoinHandle<Result<Counts, NobodyListens>>,
+    encoder: LabelEncoder,
+    watchlist: watch::Sender<Arc<Watchlist>>,
     frames: mpsc::Sender<Frame>,
     scored: mpsc::Receiver<Scored>,
 }
@@ -59,11 +61,12 @@ fn start(sources: &[Source]) -> Option<(Setup, PathBuf)> {
         label_set("wear", &["topwear", "shoes"], &["watches", "bags"]),
         label_set("other", &["belts", "ties"], &[]),
     ];
-    let classifier = Classifier::new(model, &sets).unwrap();
+    let mut encoder = LabelEncoder::new(&model);
+    let (watchlist, to_look_for) = watch::channel(Arc::new(encoder.watchlist(&sets, sources).unwrap()));
     let (frames, receiver) = mpsc::channel(64);
     let (sender, scored) = mpsc::channel(64);
-    let thread = spawn(classifier, sources, receiver, sender).unwrap();
-    Some((Setup { thread, frames, scored }, folder.join("samples")))
+    let thread = spawn(model, to_look_for, receiver, sender).unwrap();
+    Some((Setup { thread, encoder, watchlist, frames, scored }, folder.join("samples")))
 }
 
 fn sample(folder: &std::path::Path, name: &str) -> Picture {
@@ -97,7 +100,7 @@ fn frames_come_out_in_order_with_the_scores_of_the_sets_their_source_watches() {
         seen.push(scored.frame.source.to_string());
     }
     assert_eq!(seen, ["one", "two"].repeat(10));
-    assert_eq!(setup.thread.join().unwrap(), Ok(Counts { scored: 20, failed: 0 }));
+    assert_eq!(setup.thread.join().unwrap(), Ok(Counts { scored: 20, ..Counts::default() }));
 }
 
 #[test]
@@ -130,10 +133,10 @@ fn a_region_is_scored_by_itself_and_the_best_one_counts() {
 }
 
 #[test]
-fn a_frame_that_cannot_be_scored_is_counted_and_takes_nobody_with_it() {
+fn a_frame_whose_source_was_removed_is_counted_and_takes_nobody_with_it() {
     let Some((mut setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
     let picture = sample(&samples, "6101.png");
-    for name in ["one", "unknown", "one"] {
+    for name in ["one", "removed", "one"] {
         setup.frames.try_send(frame(name, picture.clone())).unwrap();
     }
     drop(setup.frames);
@@ -143,7 +146,29 @@ fn a_frame_that_cannot_be_scored_is_counted_and_takes_nobody_with_it() {
         seen += 1;
     }
     assert_eq!(seen, 2);
-    assert_eq!(setup.thread.join().unwrap(), Ok(Counts { scored: 2, failed: 1 }));
+    assert_eq!(setup.thread.join().unwrap(), Ok(Counts { scored: 2, failed: 0, unwatched: 1 }));
+}
+
+#[test]
+fn the_next_frame_is_scored_with_the_newest_list() {
+    let Some((mut setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
+    let look = |setup: &mut Setup, name: &str| {
+        setup.frames.try_send(frame(name, sample(&samples, "7724.png"))).unwrap();
+        let scored = setup.scored.blocking_recv().unwrap();
+        let labels = scored.sets[0].labels.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (labels.join(" "), scored.sets[0].regions[0].labels.clone())
+    };
+    let (labels, before) = look(&mut setup, "one");
+    assert_eq!((&*labels, before.len()), ("topwear shoes", 2));
+
+    let sets = [label_set("wear", &["hats", "topwear", "shoes"], &["watches", "bags"])];
+    let sources = [source("one", Vec::new(), &["wear"]), source("two", Vec::new(), &["wear"])];
+    setup.watchlist.send_replace(Arc::new(setup.encoder.watchlist(&sets, &sources).unwrap()));
+    for name in ["one", "two"] {
+        let (labels, after) = look(&mut setup, name);
+        assert_eq!((&*labels, after.len()), ("hats topwear shoes", 3), "{name}");
+        assert!(after[2] > 0.9 && after[2] <= before[1] + 1e-6, "{before:?} {after:?}");
+    }
 }
 
 #[test]

@@ -94,7 +94,8 @@ impl LabelVectors {
     }
 }
 
-fn encode_with(
+/// Likewise; `encode` is given each text once, and answers in the same order.
+pub(super) fn encode_with(
     sets: &[LabelSet],
     encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
 ) -> Result<Vec<LabelVectors>, LabelError> {

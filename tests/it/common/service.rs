@@ -100,6 +100,13 @@ impl Service {
         wait_until(&format!("it says {words:?}"), || self.said().contains(words));
     }
 
+    /// Until it has said the words so many times.
+    pub fn wait_for_times(&self, times: usize, words: &str) {
+        wait_until(&format!("it says {words:?} {times} times"), || {
+            self.said.lock().unwrap().matches(words).count() >= times
+        });
+    }
+
     pub fn signal(&self, signal: &str) {
         signal_process(self.process.id(), signal);
     }

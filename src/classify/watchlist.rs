@@ -1,0 +1,144 @@
+//! What is looked for in the frames of each source: the label sets as vectors, and which of them, in which regions.
+//!
+//! Immutable. Another one is made outside the thread that owns the model, and taken by it between two batches. It
+//! refuses to know why it was made anew.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use super::{
+    RegionScores, SetScores,
+    labels::LabelVectors,
+    model::{Logits, Model},
+    score::Activation,
+};
+use crate::{
+    config::{LabelSet, Region, Source},
+    picture::Picture,
+};
+
+/// What is looked for, on every source.
+#[derive(Debug)]
+pub struct Watchlist {
+    sets: Vec<Set>,
+    watches: HashMap<Arc<str>, Watch>,
+}
+
+/// A label set, with the names that its vectors stand for.
+#[derive(Debug)]
+struct Set {
+    labels: Arc<[Arc<str>]>,
+    vectors: LabelVectors,
+}
+
+/// What is scored of the frames of one source.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// None at all is the whole frame.
+    regions: Vec<(Arc<str>, Region)>,
+    /// The numbers of the label sets.
+    sets: Vec<usize>,
+}
+
+/// How a model makes scores of vectors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    logits: Logits,
+    activation: Activation,
+}
+
+impl Scale {
+    pub(super) fn of(model: &Model) -> Self {
+        Self { logits: model.logits(), activation: model.activation() }
+    }
+}
+
+impl Watchlist {
+    /// The list of `sources`, for label sets whose vectors are ready, in the same order.
+    ///
+    /// # Panics
+    /// A source watches a label set that is not there: a valid configuration rules that out.
+    pub(super) fn new(label_sets: &[LabelSet], vectors: Vec<LabelVectors>, sources: &[Source]) -> Self {
+        let names = |set: &LabelSet| set.labels.iter().map(|label| label.name.as_str().into()).collect();
+        let sets = label_sets.iter().zip(vectors);
+        let sets = sets.map(|(set, vectors)| Set { labels: names(set), vectors }).collect::<Vec<_>>();
+        let watch = |source: &Source| (source.name.as_str().into(), Watch::of(source, &sets));
+        Self { watches: sources.iter().map(watch).collect(), sets }
+    }
+
+    /// What is looked for in the frames of this source; `None` if they are not looked at (any more).
+    pub(super) fn watch(&self, source: &str) -> Option<&Watch> {
+        self.watches.get(source)
+    }
+
+    /// The scores of a frame, by the vectors of its parts.
+    pub(super) fn scores(&self, watch: &Watch, scale: Scale, parts: &[Vec<f32>]) -> Vec<SetScores> {
+        watch.sets.iter().map(|set| watch.scores(&self.sets[*set], scale, parts)).collect()
+    }
+}
+
+impl Watch {
+    fn of(source: &Source, sets: &[Set]) -> Self {
+        let number = |name: &String| {
+            sets.iter()
+                .position(|set| *set.vectors.name == **name)
+                .expect("a valid configuration lets a source watch only label sets that it has")
+        };
+        Self {
+            regions: source
+                .regions
+                .iter()
+                .map(|region| (region.name.as_str().into(), region.clone()))
+                .collect(),
+            sets: source.watch.iter().map(number).collect(),
+        }
+    }
+
+    /// The parts of a picture that are scored each by itself.
+    pub(super) fn parts<'a>(&self, picture: &'a Picture) -> Vec<Cow<'a, Picture>> {
+        if self.regions.is_empty() {
+            return vec![Cow::Borrowed(picture)];
+        }
+        self.regions.iter().map(|(_, region)| Cow::Owned(cut(picture, region))).collect()
+    }
+
+    fn scores(&self, set: &Set, scale: Scale, parts: &[Vec<f32>]) -> SetScores {
+        let names =
+            self.regions.iter().map(|(name, _)| Some(Arc::clone(name))).chain(std::iter::repeat(None));
+        let region = |(region, vector): (_, &Vec<f32>)| {
+            let scores = set.vectors.scores(vector, scale.logits, scale.activation);
+            RegionScores { region, labels: scores.labels, background: scores.background }
+        };
+        SetScores {
+            label_set: Arc::clone(&set.vectors.name),
+            labels: Arc::clone(&set.labels),
+            regions: names.zip(parts).map(region).collect(),
+        }
+    }
+}
+
+/// The region of a picture, to whole pixels.
+fn cut(picture: &Picture, region: &Region) -> Picture {
+    let pixel = |fraction: f64, size: u32| (fraction.clamp(0.0, 1.0) * f64::from(size)).round() as u32;
+    let (left, right) = (pixel(region.x, picture.width), pixel(region.x + region.width, picture.width));
+    let (top, bottom) = (pixel(region.y, picture.height), pixel(region.y + region.height, picture.height));
+    picture.crop(left, top, right - left, bottom - top)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_cut_to_whole_pixels() {
+        let picture = Picture { width: 10, height: 4, rgb: (0..120).collect(), transparent: None };
+        let region = |x, y, width, height| Region { name: String::new(), x, y, width, height };
+        let size = |region| {
+            let part = cut(&picture, &region);
+            (part.width, part.height, part.rgb[0])
+        };
+        assert_eq!(size(region(0.0, 0.0, 1.0, 1.0)), (10, 4, 0));
+        assert_eq!(size(region(0.5, 0.5, 0.5, 0.5)), (5, 2, 75));
+        assert_eq!(size(region(0.9, 0.75, 0.1, 0.25)), (1, 1, 117));
+        assert_eq!(size(region(0.999, 0.999, 0.001, 0.001)), (1, 1, 117), "never nothing");
+    }
+}
