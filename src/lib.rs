@@ -17,7 +17,7 @@
 //! |---|---|---|
 //! | 0 | [`backoff`], [`config`], [`picture`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
-//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
+//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
 //! | 3, edges | [`source`], [`classify`], `alert::{outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
 //! | 4 | [`daemon`] | all below |
 //! | 5 | [`commands`], `main` | all below |

@@ -132,7 +132,13 @@ mod tests {
     fn source(name: &str, watch: &[&str]) -> Source {
         let folder = Folder { path: name.into(), existing: Existing::Skip, after: After::Keep, poll: None };
         let watch = watch.iter().map(ToString::to_string).collect();
-        Source { name: name.to_owned(), kind: SourceKind::Folder(folder), regions: Vec::new(), watch }
+        Source {
+            name: name.to_owned(),
+            kind: SourceKind::Folder(folder),
+            regions: Vec::new(),
+            watch,
+            scores: false,
+        }
     }
 
     fn config() -> Config {
@@ -156,6 +162,7 @@ mod tests {
                 prefix: "home".to_owned(),
                 client_id: "stakeout".to_owned(),
             },
+            home_assistant: None,
             state_dir: "state".into(),
             max_pixels: 1_000_000,
             label_sets: vec![

@@ -3,6 +3,7 @@
 //! It refuses to decide anything about frames, scores or alerts; that is `judge` and what it calls.
 
 mod judge;
+mod meter;
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -16,13 +17,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::judge::Judge;
+use self::{judge::Judge, meter::Meter};
 use crate::{
     alert::{
         State, Topics,
         board::Board,
+        home_assistant::Announcement,
         outbox::{self, Entry, Outbox},
-        publisher::{Farewell, Publisher},
+        publisher::{Announcer, Farewell, Publisher},
     },
     classify::{self, Classifier, Scored},
     config::Config,
@@ -101,14 +103,17 @@ impl House {
         let board = board(config, &topics);
 
         let stop_publisher = CancellationToken::new();
-        let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?;
+        let announcer = Announcer::new(Announcement::of(config));
+        let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?
+            .announcing(&announcer, &config.state_dir);
+        let meter = Meter::new(config, publisher.scores());
         let publisher = tokio::spawn(publisher.run(stop_publisher.clone(), GRACE));
 
         let under_way = config.sources.len() * source::SLOTS;
         let (scored, to_judge) = mpsc::channel(under_way.max(1));
         let (frames, to_model) = mpsc::channel(under_way.max(1));
         let judge = Judge::new(config, &config.model.name());
-        let judge_ended = spawn_judge(judge, topics.clone(), outbox, board.clone(), to_judge)?;
+        let judge_ended = spawn_judge(judge, meter, topics.clone(), outbox, board.clone(), to_judge)?;
         let model = classify::spawn(classifier, &config.sources, to_model, scored)?;
 
         let stop_sources = CancellationToken::new();
@@ -194,6 +199,7 @@ fn start_source(
 
 fn spawn_judge(
     mut judge: Judge,
+    mut meter: Meter,
     topics: Topics,
     outbox: Arc<Outbox>,
     board: Board,
@@ -204,6 +210,7 @@ fn spawn_judge(
         // Dropped when the thread ends, in whatever way.
         let _alive: oneshot::Sender<()> = alive;
         while let Some(scored) = scored.blocking_recv() {
+            meter.tell(&scored, Timestamp::now());
             tell(&mut judge, &topics, &outbox, &board, scored);
         }
     };
