@@ -1,7 +1,8 @@
 //! The alert: the message that a trigger was raised or cleared, and the topics under which everything is published.
 //!
 //! Pure: the caller brings the identifier and the time. It refuses to decide whether there is anything to tell;
-//! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`].
+//! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`], and how people see it again is
+//! [`listener`].
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::config::topic_level;
 
 pub mod board;
 pub mod home_assistant;
+pub mod listener;
 pub mod outbox;
 pub mod publisher;
 pub mod scores;
@@ -185,6 +187,13 @@ impl Topics {
         self.label(source, label_set, label, "state")
     }
 
+    /// For those who listen: the alerts of these names, or of all.
+    #[must_use]
+    pub fn alerts(&self, source: Option<&str>, label: Option<&str>) -> String {
+        let level = |name: Option<&str>| name.map_or("+".to_owned(), topic_level);
+        format!("{}/{}/+/{}/alert", self.prefix, level(source), level(label))
+    }
+
     /// Every score of a label set on a source.
     #[must_use]
     pub fn scores(&self, source: &str, label_set: &str) -> String {
@@ -288,6 +297,8 @@ mod tests {
         );
         assert_eq!(topics.state("front-door", "porch", "+/#"), "home/stakeout/front-door/porch/_/state");
         assert_eq!(topics.scores("front-door", "Porch"), "home/stakeout/front-door/porch/scores");
+        assert_eq!(topics.alerts(None, None), "home/stakeout/+/+/+/alert");
+        assert_eq!(topics.alerts(Some("Door 1"), Some("a dog")), "home/stakeout/door_1/+/a_dog/alert");
         assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");
         assert_eq!((State::Raised.switch(), State::Cleared.switch()), ("ON", "OFF"));
     }

@@ -37,7 +37,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
     ("png", &["picture"]),
-    ("rumqttc", &["alert/publisher", "mqtt"]),
+    ("rumqttc", &["alert/listener", "alert/publisher", "mqtt"]),
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),

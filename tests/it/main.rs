@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
 
+mod alerts;
 mod bundled;
 mod check;
 mod classify;

@@ -10,7 +10,7 @@
 mod discovery;
 mod head;
 mod link;
-mod outage;
+pub(super) mod outage;
 mod score_sink;
 
 use std::{
@@ -45,8 +45,9 @@ use super::{
 };
 use crate::{backoff::Backoff, config::Mqtt, mqtt};
 
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// The delays between two tries to connect.
+pub(super) const FIRST_DELAY: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// So long the board may wait while one alert follows another.
 const BOARD_LAG: Duration = Duration::from_secs(1);
 /// So many values of the board are told one by one, more of them all at once.
@@ -369,7 +370,7 @@ async fn news_of(discovery: Option<&mut Discovery>) {
 }
 
 /// A number from 0 to 1 that differs from machine to machine and from call to call.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
