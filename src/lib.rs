@@ -17,14 +17,15 @@
 //! |---|---|---|
 //! | 0 | [`backoff`], [`config`], [`https`], [`picture`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
-//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
-//! | 3, edges | [`source`], [`classify`], `alert::{outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
+//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
+//! | 3, edges | [`source`], [`classify`], `alert::{listener, outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
 //! | 4 | [`daemon`] | all below |
 //! | 5 | [`commands`], `main` | all below |
 //!
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder` and `config::watch`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
+//! in `source::folder` and `config::watch`, `rumqttc` in `alert::{listener, publisher}` and `mqtt`, `rusqlite` in
+//! `alert::outbox`, the YAML crate in
 //! `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
 //!
 //! # What is deliberately absent

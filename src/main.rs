@@ -19,6 +19,8 @@ enum Command {
     Run(commands::run::Args),
     /// Print every problem of the configuration
     Check(commands::check::Args),
+    /// Print alerts as they go by
+    Alerts(commands::alerts::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
     /// Print the alerts that recordings would have raised
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let exit_code = match arguments.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Alerts(args) => commands::alerts::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
     };

@@ -53,6 +53,11 @@ pub fn visit(broker: &Mqtt) -> Result<MqttOptions, Error> {
     connection(broker, &format!("{}-check", broker.client_id))
 }
 
+/// How to listen beside a service that is connected under our own name, and beside others who listen.
+pub fn listener(broker: &Mqtt) -> Result<MqttOptions, Error> {
+    connection(broker, &format!("{}-alerts-{}", broker.client_id, std::process::id()))
+}
+
 fn connection(broker: &Mqtt, client_id: &str) -> Result<MqttOptions, Error> {
     // An IPv6 address stands in brackets only in a URL.
     let host = broker.host.trim_matches(['[', ']']);

@@ -1,7 +1,8 @@
 //! The alert: the message that a trigger was raised or cleared, and the topics under which everything is published.
 //!
 //! Pure: the caller brings the identifier and the time. It refuses to decide whether there is anything to tell;
-//! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`].
+//! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`], and how people see it again is
+//! [`listener`].
 
 use std::sync::Arc;
 
@@ -12,8 +13,11 @@ use uuid::Uuid;
 use crate::config::topic_level;
 
 pub mod board;
+pub mod home_assistant;
+pub mod listener;
 pub mod outbox;
 pub mod publisher;
+pub mod scores;
 
 /// What `<prefix>/status` says while the service is connected.
 pub const ONLINE: &str = "online";
@@ -114,7 +118,7 @@ impl Alert {
             "label": &*self.label,
             "score": number(self.score),
             "threshold": number(self.threshold),
-            "scores": self.every_score(),
+            "scores": with_background(&self.scores, self.background),
             "model": &*self.model,
             "frame": {
                 "origin": self.frame.origin,
@@ -126,12 +130,13 @@ impl Alert {
         })
         .to_string()
     }
+}
 
-    fn every_score(&self) -> Map<String, Value> {
-        let labels = self.scores.iter().map(|(label, score)| (label.to_string(), number(*score)));
-        let background = self.background.map(|score| ("background".to_owned(), number(score)));
-        labels.chain(background).collect()
-    }
+/// No label can be called `background`.
+fn with_background(scores: &[(Arc<str>, f32)], background: Option<f32>) -> Map<String, Value> {
+    let labels = scores.iter().map(|(label, score)| (label.to_string(), number(*score)));
+    let background = background.map(|score| ("background".to_owned(), number(score)));
+    labels.chain(background).collect()
 }
 
 /// RFC 3339 in UTC, to the millisecond.
@@ -186,6 +191,19 @@ impl Topics {
     #[must_use]
     pub fn state(&self, source: &str, label_set: &str, label: &str) -> String {
         self.label(source, label_set, label, "state")
+    }
+
+    /// For those who listen: the alerts of these names, or of all.
+    #[must_use]
+    pub fn alerts(&self, source: Option<&str>, label: Option<&str>) -> String {
+        let level = |name: Option<&str>| name.map_or("+".to_owned(), topic_level);
+        format!("{}/{}/+/{}/alert", self.prefix, level(source), level(label))
+    }
+
+    /// Every score of a label set on a source.
+    #[must_use]
+    pub fn scores(&self, source: &str, label_set: &str) -> String {
+        format!("{}/{}/{}/scores", self.prefix, topic_level(source), topic_level(label_set))
     }
 
     /// The frame that raised the newest alert of a source.
@@ -285,6 +303,9 @@ mod tests {
             "home/stakeout/front-door/porch/a_dog/alert"
         );
         assert_eq!(topics.state("front-door", "porch", "+/#"), "home/stakeout/front-door/porch/_/state");
+        assert_eq!(topics.scores("front-door", "Porch"), "home/stakeout/front-door/porch/scores");
+        assert_eq!(topics.alerts(None, None), "home/stakeout/+/+/+/alert");
+        assert_eq!(topics.alerts(Some("Door 1"), Some("a dog")), "home/stakeout/door_1/+/a_dog/alert");
         assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");
         assert_eq!((State::Raised.switch(), State::Cleared.switch()), ("ON", "OFF"));
     }

@@ -1,5 +1,6 @@
 //! The sub-commands: one file each, each thin. What they share stands here: the exit codes and where the configuration is.
 
+pub mod alerts;
 pub mod check;
 pub mod classify;
 mod fetch;

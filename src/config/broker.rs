@@ -113,7 +113,8 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
     Ok(Address { host: host.to_owned(), port, tls })
 }
 
-fn prefix(text: &str) -> Result<String, String> {
+/// The first levels of a topic.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
     if text.contains(['+', '#']) {
         return Err("`+` and `#` are for those who subscribe".to_owned());
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, Device, ModelRef, Source, broker,
+    Config, Device, ModelRef, Source, broker, home_assistant,
     label_sets::{self, LabelSets},
     load::File,
     names, raw,
@@ -53,9 +53,9 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     if section.lacks("mqtt") {
         missing(reader, main, "mqtt", &format!("name the broker that alerts go to:\n{}", broker::EXAMPLE));
     }
-    if let Some(at) = section.get("home_assistant") {
-        home_assistant(reader, &at);
-    }
+    let name = mqtt.as_ref().and_then(Option::as_ref).map_or("", |mqtt| &mqtt.prefix);
+    let home_assistant =
+        section.get("home_assistant").map_or(Some(None), |at| home_assistant::read(reader, &at, name));
     let model = section.get("model").map_or(Some(ModelRef::Bundled), |at| model(reader, &at));
     let device = section.get("device").map_or(Some(Device::Auto), |at| device(reader, &at));
     let threads = section.get("threads").and_then(|at| number(reader, &at, 1, 1024));
@@ -70,6 +70,7 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
         threads: threads.and_then(|threads| usize::try_from(threads).ok()),
         onnxruntime,
         mqtt: mqtt??,
+        home_assistant: home_assistant?,
         state_dir: state_dir?,
         max_pixels: max_pixels?,
         label_sets: sets.sets,
@@ -116,13 +117,6 @@ fn read_rules(reader: &mut Reader<'_>, sets: &mut LabelSets, file: &File) {
     }
     if let Some(at) = section.get("label_sets") {
         sets.read(reader, &at);
-    }
-}
-
-fn home_assistant(reader: &mut Reader<'_>, at: &Setting<'_>) {
-    if reader.word(at, &[("false", false), ("true", true)]) == Some(true) {
-        let remedy = "set it to `false` or remove it; alerts are published over MQTT all the same";
-        reader.problem(at.span(), "`home_assistant: true` is not supported by this version", remedy);
     }
 }
 

@@ -10,6 +10,7 @@
 mod broker;
 mod build;
 pub mod error;
+mod home_assistant;
 mod interpolate;
 mod label_sets;
 mod load;
@@ -48,6 +49,8 @@ pub struct Config {
     pub onnxruntime: Option<PathBuf>,
     /// The broker.
     pub mqtt: Mqtt,
+    /// How Home Assistant is told what there is; `None` where it is not.
+    pub home_assistant: Option<HomeAssistant>,
     /// Where the outbox and other things that must survive live.
     pub state_dir: PathBuf,
     /// Pictures that would decode to more pixels are refused.
@@ -117,6 +120,15 @@ pub struct Mqtt {
     pub prefix: String,
     /// The name under which the broker knows this connection.
     pub client_id: String,
+}
+
+/// How Home Assistant is told what there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// The first levels of the topics where it looks.
+    pub discovery_prefix: String,
+    /// What it calls the service.
+    pub name: String,
 }
 
 /// Text that is never shown.
@@ -200,6 +212,8 @@ pub struct Source {
     pub regions: Vec<Region>,
     /// The names of the label sets to score.
     pub watch: Vec<String>,
+    /// Whether every score is published, also of frames that raise nothing.
+    pub scores: bool,
 }
 
 /// The kinds of source.

@@ -12,7 +12,7 @@ use super::{
 };
 
 const KINDS: &[&str] = &["folder", "rtsp", "video", "http", "mqtt"];
-pub(super) const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch"];
+pub(super) const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch", "scores"];
 /// Known, and refused in a folder source or together with a kind that is refused itself.
 const KEYS_OF_OTHER_KINDS: &[&str] = &["rtsp", "video", "http", "mqtt", "every"];
 /// What is missing is shown with this.
@@ -44,7 +44,9 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
         }
         None => vec![],
     };
-    Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch })
+    let scores =
+        section.get("scores").map_or(Some(false), |at| reader.word(&at, &[("true", true), ("false", false)]));
+    Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch, scores: scores? })
 }
 
 fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<SourceKind> {

@@ -60,6 +60,7 @@ fn what_is_not_typed_has_the_documented_default() {
             prefix: "stakeout".to_owned(),
             client_id: "stakeout-host".to_owned(),
         },
+        home_assistant: None,
         state_dir: "/var/lib/stakeout".into(),
         max_pixels: 100_000_000,
         label_sets: vec![LabelSet {
@@ -78,6 +79,7 @@ fn what_is_not_typed_has_the_documented_default() {
             }),
             regions: vec![],
             watch: vec!["porch".to_owned()],
+            scores: false,
         }],
     };
     assert_eq!(config, expected);
@@ -96,7 +98,9 @@ fn the_example_watches_a_folder_with_the_bundled_model() {
 
 #[test]
 fn the_reference_shows_every_key_and_its_default() {
-    for key in [build::KEYS, broker::KEYS, label_sets::LABEL_KEYS, sources::KEYS].concat() {
+    for key in
+        [build::KEYS, broker::KEYS, home_assistant::KEYS, label_sets::LABEL_KEYS, sources::KEYS].concat()
+    {
         assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");
     }
     let config = load_text(REFERENCE);
@@ -125,7 +129,7 @@ threads: 2
 onnxruntime: ~/ort.so
 state_dir: state
 max_pixels: 40_000_000
-home_assistant: false
+home_assistant: { discovery_prefix: ha, name: Eyes }
 mqtt:
   url: mqtts://${env:BROKER}
   username: me
@@ -153,7 +157,7 @@ sources:
     poll: 5s
     regions: { step: [0.7, 0, 0.3, 1] }
     watch: [porch]
-  trash: { folder: ./trash, after: delete, watch: [porch] }
+  trash: { folder: ./trash, after: delete, watch: [porch], scores: true }
 "#;
     let folder = folder_with(&[("stakeout.yaml", text), ("secret", "pass word\n")]);
     let env = [("BROKER", "broker.lan:9000"), ("HOME", "/home/me"), ("STATE_DIRECTORY", "/ignored")];
@@ -190,6 +194,7 @@ sources:
     let [region] = &config.sources[0].regions[..] else { panic!("one region") };
     assert!(region.x + region.width <= 1.0 && (region.width - 0.3).abs() < 1e-9);
     let SourceKind::Folder(trash) = &config.sources[1].kind;
+    assert!(config.sources[1].scores && !config.sources[0].scores);
     assert_eq!((&trash.path, &trash.after), (&folder.path().join("trash"), &After::Delete));
 
     later_problems_point_to_where_it_was_typed(&places);
@@ -261,6 +266,19 @@ fn a_user_keeps_alerts_in_a_folder_of_his_own() {
         let loaded = load_in(&folder.path().join("stakeout.yaml"), &surroundings).unwrap();
         assert_eq!(loaded.config.state_dir, Path::new(expected));
     }
+}
+
+#[test]
+fn home_assistant_is_told_nothing_unless_asked_for() {
+    let told = |typed: &str| load_text(&format!("home_assistant: {typed}\n{SMALL}")).home_assistant;
+    let expected = |discovery_prefix: &str, name: &str| {
+        Some(HomeAssistant { discovery_prefix: discovery_prefix.to_owned(), name: name.to_owned() })
+    };
+    assert_eq!(told("false"), None);
+    assert_eq!(told("true"), expected("homeassistant", "stakeout"));
+    assert_eq!(told("{}"), expected("homeassistant", "stakeout"));
+    assert_eq!(told("{ name: The barn }"), expected("homeassistant", "The barn"));
+    assert_eq!(told("{ discovery_prefix: ha/eyes }"), expected("ha/eyes", "stakeout"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::judge::Judge;
+use super::{judge::Judge, meter::Meter};
 use crate::{
     alert::{
         Alert, State, Topics,
@@ -26,6 +26,7 @@ const KEEP_AGAIN: Duration = Duration::from_secs(1);
 /// A judge, and where what it says is told.
 pub(super) struct Judging {
     pub(super) judge: Judge,
+    pub(super) meter: Meter,
     pub(super) topics: Topics,
     pub(super) outbox: Arc<Outbox>,
     pub(super) board: Board,
@@ -63,6 +64,7 @@ impl Judging {
 
     /// Goes on with what `config` watches.
     pub(super) fn reload(&mut self, config: &Config) {
+        self.meter.reload(config);
         let told = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);
         for cleared in &told.cleared {
             self.tell(cleared, None);
@@ -78,6 +80,7 @@ impl Judging {
 
     /// What this frame changed: onto the disk first, then onto the board; then its source may have its slot back.
     fn judge(&mut self, scored: Scored) {
+        self.meter.tell(&scored, Timestamp::now());
         let alerts = self.judge.judge(&scored, Timestamp::now(), Uuid::now_v7);
         tracing::debug!(
             source = &*scored.frame.source,

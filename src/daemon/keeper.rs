@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{plan::Plan, reader::News, signals, sources::Sources};
 use crate::{
-    alert::{Topics, board::Board},
+    alert::{Topics, board::Board, home_assistant::Announcement, publisher::Announcer},
     classify::Watchlist,
     config::Config,
 };
@@ -24,6 +24,7 @@ pub(super) struct Keeper {
     pub(super) sources: Sources,
     pub(super) topics: Topics,
     pub(super) board: Board,
+    pub(super) announcer: Announcer,
     /// Whether the newest look found mistakes.
     pub(super) invalid: bool,
 }
@@ -70,6 +71,7 @@ impl Keeper {
         // The judge is gone only when the house ends, which somebody else tells.
         let _ = self.judge.send(Arc::new(plan.in_force.clone())).await;
         self.sources.carry_out(plan).await?;
+        self.announcer.announce(Announcement::of(&plan.in_force));
         tracing::info!(
             started = names(plan.start.iter().map(|source| &source.name)),
             stopped = names(&plan.stop),

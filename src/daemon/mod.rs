@@ -6,6 +6,7 @@
 mod judge;
 mod judging;
 mod keeper;
+mod meter;
 mod plan;
 mod reader;
 #[cfg(test)]
@@ -24,14 +25,16 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::judge::Judge;
 use self::{
-    judging::Judging, keeper::Keeper, plan::Plan, reader::Reader, signals::Signals, sources::Sources,
+    judging::Judging, keeper::Keeper, meter::Meter, plan::Plan, reader::Reader, signals::Signals,
+    sources::Sources,
 };
 use crate::{
     alert::{
         Topics,
         board::Board,
+        home_assistant::Announcement,
         outbox::{self, Outbox},
-        publisher::{Farewell, Publisher},
+        publisher::{Announcer, Farewell, Publisher},
     },
     classify::{self, LabelEncoder, LoadError},
     config::{self, Config},
@@ -116,11 +119,13 @@ impl House {
         let (topics, board) = (Topics::new(&config.mqtt.prefix), Board::new());
         board.set(&topics.config_status(), &keeper::status(&[]));
         let judge = Judge::new(&config.mqtt.prefix, &config.model.name());
-        let mut judging =
-            Judging { judge, topics: topics.clone(), outbox: Arc::clone(&outbox), board: board.clone() };
+        let announcer = Announcer::new(Announcement::of(config));
+        let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?
+            .announcing(&announcer, &config.state_dir);
+        let meter = Meter::new(topics.clone(), publisher.scores());
+        let mut judging = Judging { judge, meter, topics: topics.clone(), outbox, board: board.clone() };
         judging.reload(config);
         let stop_publisher = CancellationToken::new();
-        let publisher = Publisher::new(&config.mqtt, outbox, &board)?;
         let publisher = tokio::spawn(publisher.run(stop_publisher.clone(), GRACE));
 
         let (scored, to_judge) = mpsc::channel(UNDER_WAY);
@@ -137,8 +142,16 @@ impl House {
         let (look_again, to_reader) = mpsc::channel(1);
         let (news, to_keeper) = mpsc::channel(1);
         Reader { path: path.to_owned(), in_force: config.clone(), encoder }.spawn(to_reader, news)?;
-        let keeper =
-            Keeper { news: to_keeper, watchlist, judge: configs, sources, topics, board, invalid: false };
+        let keeper = Keeper {
+            news: to_keeper,
+            watchlist,
+            judge: configs,
+            sources,
+            topics,
+            board,
+            announcer,
+            invalid: false,
+        };
         let ends = Ends { model, judge, publisher };
         Ok((Self { keeper, ends, stop_publisher }, look_again))
     }

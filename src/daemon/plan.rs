@@ -43,8 +43,19 @@ impl Plan {
 /// What was typed, where it can be changed while the service runs. Every field is named, so that whoever adds one decides.
 fn in_force(running: &Config, typed: &Config) -> Config {
     let Config { model, device, threads, onnxruntime, mqtt, state_dir, .. } = running.clone();
-    let Config { max_pixels, label_sets, sources, .. } = typed.clone();
-    Config { model, device, threads, onnxruntime, mqtt, state_dir, max_pixels, label_sets, sources }
+    let Config { home_assistant, max_pixels, label_sets, sources, .. } = typed.clone();
+    Config {
+        model,
+        device,
+        threads,
+        onnxruntime,
+        mqtt,
+        home_assistant,
+        state_dir,
+        max_pixels,
+        label_sets,
+        sources,
+    }
 }
 
 fn after_restart(running: &Config, typed: &Config) -> Vec<&'static str> {

@@ -15,7 +15,13 @@ pub(super) fn label(name: &str, threshold: f32) -> Label {
 pub(super) fn source(name: &str, watch: &[&str]) -> Source {
     let folder = Folder { path: name.into(), existing: Existing::Skip, after: After::Keep, poll: None };
     let watch = watch.iter().map(ToString::to_string).collect();
-    Source { name: name.to_owned(), kind: SourceKind::Folder(folder), regions: Vec::new(), watch }
+    Source {
+        name: name.to_owned(),
+        kind: SourceKind::Folder(folder),
+        regions: Vec::new(),
+        watch,
+        scores: false,
+    }
 }
 
 pub(super) fn config() -> Config {
@@ -39,6 +45,7 @@ pub(super) fn config() -> Config {
             prefix: "home".to_owned(),
             client_id: "stakeout".to_owned(),
         },
+        home_assistant: None,
         state_dir: "state".into(),
         max_pixels: 1_000_000,
         label_sets: vec![

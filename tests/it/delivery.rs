@@ -5,8 +5,11 @@ use std::{
     io::Write,
     net::TcpListener,
     path::Path,
-    process::Command,
-    sync::{Arc, Mutex, atomic::Ordering},
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -15,8 +18,9 @@ use stakeout::{
     alert::{
         Topics,
         board::Board,
+        home_assistant::Announcement,
         outbox::{Entry, Outbox, Snapshot},
-        publisher::{Counts, Farewell, Publisher},
+        publisher::{Announcer, Counts, Farewell, Publisher, ScoreSink},
     },
     config::Mqtt,
 };
@@ -130,6 +134,61 @@ fn nothing_is_lost_when_the_broker_dies_and_forgets_everything() {
     numbers.dedup();
     assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
     assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+/// Scores, and Home Assistant starting over and over, as fast as they come.
+#[test]
+fn nothing_that_goes_beside_alerts_holds_them_up() {
+    const ALERTS: u32 = 300;
+    const STARTS: usize = 300;
+    let (broker, house) = (Broker::start(), House::new());
+    let subscriber = Subscriber::start(&broker);
+    let publisher = house.publish_and_announce(&broker.mqtt(), announcement());
+    subscriber.until("the last device", |message| message.topic.contains("stakeout__door"));
+
+    let port = broker.port.to_string();
+    let mut starts = Command::new("mosquitto_pub");
+    starts.args(["-h", "127.0.0.1", "-p", &port, "-t", "homeassistant/status", "-l"]);
+    let mut starts = starts.stdin(Stdio::piped()).spawn().unwrap();
+    starts.stdin.take().unwrap().write_all("online\n".repeat(STARTS).as_bytes()).unwrap();
+    let (done, scores) = (Arc::new(AtomicBool::new(false)), publisher.scores.clone());
+    let flood = thread::spawn({
+        let done = Arc::clone(&done);
+        move || {
+            while !done.load(Ordering::Relaxed) {
+                scores.tell("stakeout/door/porch/scores".to_owned(), "{}".to_owned());
+                thread::sleep(Duration::from_micros(20));
+            }
+        }
+    });
+    (1..=ALERTS).for_each(|number| house.append(number, None));
+    let last = format!("{{\"id\":{ALERTS}}}");
+    let seen = subscriber.until("the last alert", |message| message.text() == last);
+    let rest = subscriber.until("scores", |message| message.topic.ends_with("/scores"));
+    done.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+    assert!(starts.wait().unwrap().success());
+
+    assert_eq!(alerts(&seen), (1..=ALERTS).collect::<Vec<_>>());
+    assert_eq!(publisher.counts.repeated.load(Ordering::Relaxed), 0);
+    assert!(publisher.counts.scores_dropped.load(Ordering::Relaxed) > 0, "what finds no room is dropped");
+    let scores = rest.last().unwrap();
+    assert_eq!((scores.qos, scores.retain), (0, false));
+    assert!(!publisher.log().contains("not connected"), "{}", publisher.log());
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+/// What there is to tell of one source with forty labels.
+fn announcement() -> Announcement {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stakeout.yaml");
+    let labels = (0..40).map(|number| format!("thing {number}")).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "mqtt: {{ url: mqtt://broker }}\nhome_assistant: true\nlabel_sets: {{ porch: {{ labels: [{labels}] }} }}\n\
+         sources: {{ door: {{ folder: inbox, watch: [porch] }} }}\n"
+    );
+    fs::write(&path, text).unwrap();
+    Announcement::of(&stakeout::config::load(&path).unwrap().config)
 }
 
 #[test]
@@ -347,7 +406,13 @@ impl House {
     }
 
     fn publish(&self, broker: &Mqtt) -> Publishing {
+        self.publish_and_announce(broker, Announcement::default())
+    }
+
+    fn publish_and_announce(&self, broker: &Mqtt, announcement: Announcement) -> Publishing {
         let publisher = Publisher::new(broker, Arc::clone(&self.outbox), &self.board).unwrap();
+        let publisher = publisher.announcing(&Announcer::new(announcement), self.folder.path());
+        let scores = publisher.scores();
         let (counts, stop, log) = (publisher.counts(), CancellationToken::new(), Log::default());
         let (kill, killed) = oneshot::channel::<()>();
         let (told, written) = (stop.clone(), log.clone());
@@ -363,7 +428,7 @@ impl House {
                 }
             })
         });
-        Publishing { thread, stop, kill, counts, log }
+        Publishing { thread, stop, kill, scores, counts, log }
     }
 }
 
@@ -372,6 +437,7 @@ struct Publishing {
     thread: JoinHandle<Option<Farewell>>,
     stop: CancellationToken,
     kill: oneshot::Sender<()>,
+    scores: ScoreSink,
     counts: Arc<Counts>,
     log: Log,
 }

@@ -92,6 +92,7 @@ fn launch(folder: Folder) -> Running {
         kind: SourceKind::Folder(folder),
         regions: Vec::new(),
         watch: Vec::new(),
+        scores: false,
     };
     let thread = Some(spawn(&source, context).unwrap());
     Running { frames, status, stop, counts, thread }

@@ -38,7 +38,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
     ("png", &["picture"]),
-    ("rumqttc", &["alert/publisher", "mqtt"]),
+    ("rumqttc", &["alert/listener", "alert/publisher", "mqtt"]),
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
@@ -46,7 +46,15 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Decisions: they are given what they need, time too.
-const PURE: &[&str] = &["alert/mod", "backoff", "classify/preprocess", "classify/score", "trigger"];
+const PURE: &[&str] = &[
+    "alert/home_assistant",
+    "alert/mod",
+    "alert/scores",
+    "backoff",
+    "classify/preprocess",
+    "classify/score",
+    "trigger",
+];
 const IMPURE: &[&str] =
     &["tokio", "std::fs", "std::net", "std::thread", "Instant", "SystemTime", "Timestamp::now", "tracing"];
 

@@ -5,11 +5,13 @@
 #[allow(dead_code, reason = "each group of tests uses its part")]
 mod common;
 
+mod alerts;
 mod bundled;
 mod check;
 mod classify;
 mod delivery;
 mod folder;
+mod home_assistant;
 mod layers;
 mod model_errors;
 mod model_thread;

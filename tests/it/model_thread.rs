@@ -36,6 +36,7 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
         kind: SourceKind::Folder(folder),
         regions,
         watch: watch.iter().map(ToString::to_string).collect(),
+        scores: false,
     }
 }
 

@@ -4,7 +4,8 @@
 //! forgotten the session; so a broken session ends, and what was not acknowledged is still in the outbox.
 //!
 //! Two loops run side by side: the [`Pump`] alone polls the connection and never waits for room to send (that is a
-//! dead lock when there is none); the [`Link`] sends.
+//! dead lock when there is none); the [`Link`] sends. What comes in is one word of Home Assistant's, which is counted and
+//! not kept: it can hold up nothing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,7 +19,10 @@ use rumqttc::{
         AsyncClient, ConnectionError, Event, EventLoop, MqttOptions,
         mqttbytes::{
             QoS,
-            v5::{ConnAck, Packet, PubAckReason},
+            v5::{
+                ConnAck, Filter, Packet, PubAckReason, Publish, RetainForwardRule, SubAck,
+                SubscribeReasonCode,
+            },
         },
     },
 };
@@ -27,10 +31,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::mqtt::INFLIGHT;
+use crate::{alert::home_assistant::BIRTH, mqtt::INFLIGHT};
 
 /// A broker that does not acknowledge for so long is as good as gone. A picture of 1 MB passes 140 kbit/s in that time.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The identifier of messages that nobody acknowledges.
+const UNACKNOWLEDGED: u16 = 0;
 /// More than the headers of any of our messages.
 const HEADERS: usize = 16;
 
@@ -39,7 +45,10 @@ pub struct Link {
     client: AsyncClient,
     waiters: Waiters,
     room: Arc<Semaphore>,
+    /// For what nobody acknowledges, one at a time.
+    aside: Arc<Semaphore>,
     broker: watch::Receiver<Option<Broker>>,
+    births: watch::Receiver<u64>,
 }
 
 /// The side that owns the connection; it must run as long as the link is used.
@@ -47,7 +56,9 @@ pub struct Pump {
     connection: EventLoop,
     waiters: Waiters,
     unacknowledged: HashMap<u16, Waiter>,
+    aside: Arc<Semaphore>,
     broker: watch::Sender<Option<Broker>>,
+    births: watch::Sender<u64>,
 }
 
 /// Those who wait for an acknowledgement and whose message has no packet identifier yet, in the order sent.
@@ -99,13 +110,18 @@ pub enum Refusal {
 
 /// A link that is not connected yet, and the pump that will connect it.
 pub fn open(options: MqttOptions) -> (Link, Pump) {
-    // One more than may be under way, for the goodbye: so there is always room and nobody waits inside the library.
-    let (client, connection) = AsyncClient::new(options, usize::from(INFLIGHT) + 1);
+    // Three more than may be under way, for the subscription, what goes aside, and the goodbye: so there is always room
+    // and nobody waits inside the library.
+    let (client, connection) = AsyncClient::new(options, usize::from(INFLIGHT) + 3);
     let waiters = Waiters::default();
     let (told, broker) = watch::channel(None);
     let room = Arc::new(Semaphore::new(usize::from(INFLIGHT)));
-    let link = Link { client, waiters: Arc::clone(&waiters), room, broker };
-    let pump = Pump { connection, waiters, unacknowledged: HashMap::new(), broker: told };
+    let aside = Arc::new(Semaphore::new(1));
+    let (born, births) = watch::channel(0);
+    let link =
+        Link { client, waiters: Arc::clone(&waiters), room, aside: Arc::clone(&aside), broker, births };
+    let pump =
+        Pump { connection, waiters, unacknowledged: HashMap::new(), aside, broker: told, births: born };
     (link, pump)
 }
 
@@ -147,6 +163,32 @@ impl Link {
         Ok(Receipt { answer: Ok(answer) })
     }
 
+    /// Sends a message at most once, and only if there is room right now. Whether it was sent.
+    pub fn offer(&self, topic: &str, payload: Vec<u8>) -> bool {
+        if self.fits(topic.len() + payload.len() + HEADERS).is_err() {
+            return false;
+        }
+        let Ok(room) = self.aside.try_acquire() else { return false };
+        let sent = self.client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok();
+        if sent {
+            // The pump gives it back.
+            room.forget();
+        }
+        sent
+    }
+
+    /// Asks for what is said at `topic` and counts each `online`. Once a session, and only while no message is without
+    /// its acknowledgement: the library takes packet identifiers from one small circle, and one that is used for
+    /// something else lets the newest message meet the oldest there.
+    pub fn births(&self, topic: &str) -> watch::Receiver<u64> {
+        // Retained ones are of no use: everything is told at the start of a session anyway.
+        let rule = RetainForwardRule::Never;
+        let filter = Filter { retain_forward_rule: rule, ..Filter::new(topic, QoS::AtMostOnce) };
+        // Fails only if the pump has ended.
+        let _ = self.client.try_subscribe_many([filter]);
+        self.births.clone()
+    }
+
     /// Tells the broker that we leave by intention, so that it keeps the last will to itself. The pump ends then.
     pub async fn disconnect(&self) {
         // Fails only if the pump has ended.
@@ -186,8 +228,11 @@ impl Pump {
             match self.connection.poll().await? {
                 Event::Incoming(Packet::ConnAck(connack)) => self.connected(&connack),
                 // The library gives identifiers in the order of the requests.
+                Event::Outgoing(Outgoing::Publish(UNACKNOWLEDGED)) => self.aside.add_permits(1),
                 Event::Outgoing(Outgoing::Publish(id)) => self.sent(id),
                 Event::Incoming(Packet::PubAck(ack)) => self.acknowledged(ack.pkid, ack.reason),
+                Event::Incoming(Packet::Publish(message)) => self.heard(&message),
+                Event::Incoming(Packet::SubAck(answer)) => subscribed(&answer),
                 Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
                 _ => {}
             }
@@ -206,10 +251,26 @@ impl Pump {
         }
     }
 
+    fn heard(&self, message: &Publish) {
+        if message.payload == BIRTH {
+            self.births.send_modify(|births| *births += 1);
+        }
+    }
+
     fn acknowledged(&mut self, id: u16, reason: PubAckReason) {
         if let Some(waiter) = self.unacknowledged.remove(&id) {
             // Whoever no longer wants to know is gone.
             let _ = waiter.reply.send(reason);
         }
+    }
+}
+
+fn subscribed(answer: &SubAck) {
+    let refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+    if let Some(why) = answer.return_codes.iter().find(refused) {
+        tracing::warn!(
+            ?why,
+            "the broker does not let us hear that Home Assistant has started; it reads what is retained"
+        );
     }
 }

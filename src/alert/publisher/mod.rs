@@ -7,13 +7,19 @@
 //! [`Publisher::run`] tries again; a session is straight-line: connect, say `online`, tell the board, drain the
 //! outbox, and at the end say `offline`.
 
+mod discovery;
 mod head;
 mod link;
-mod outage;
+pub(super) mod outage;
+mod score_sink;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    sync::{Arc, atomic::AtomicU64},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,10 +30,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::{discovery::Announcer, score_sink::ScoreSink};
 use self::{
+    discovery::Discovery,
     head::{Delivery, Head, Patience},
     link::{Link, Refusal, Silence},
     outage::{Outage, Reminder, Trouble, Word},
+    score_sink::{ScoreSource, score_way},
 };
 use super::{
     OFFLINE, ONLINE, Topics,
@@ -36,14 +45,16 @@ use super::{
 };
 use crate::{backoff::Backoff, config::Mqtt, mqtt};
 
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// The delays between two tries to connect.
+pub(super) const FIRST_DELAY: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// So long the board may wait while one alert follows another.
 const BOARD_LAG: Duration = Duration::from_secs(1);
 /// So many values of the board are told one by one, more of them all at once.
 const FEW: usize = 8;
 /// What is kept of the time at the end for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+
 /// Brings alerts and the board to one broker.
 pub struct Publisher {
     broker: Mqtt,
@@ -54,6 +65,9 @@ pub struct Publisher {
     news: watch::Receiver<Values>,
     /// Never written; as long as it is here the news do not end.
     _board: Board,
+    discovery: Option<Discovery>,
+    scores: ScoreSource,
+    score_sink: ScoreSink,
     counts: Arc<Counts>,
     outage: Outage,
     head: Head,
@@ -71,6 +85,8 @@ pub struct Counts {
     pub refused: AtomicU64,
     /// Pictures that were left out because the broker does not take them.
     pub snapshots_skipped: AtomicU64,
+    /// Scores that were left out because alerts went first or the broker was away.
+    pub scores_dropped: AtomicU64,
 }
 
 /// How it ended.
@@ -100,6 +116,8 @@ impl Publisher {
     /// A publisher that is not connected yet.
     pub fn new(broker: &Mqtt, outbox: Arc<Outbox>, board: &Board) -> Result<Self, mqtt::Error> {
         let topics = Topics::new(&broker.prefix);
+        let counts = Arc::default();
+        let (score_sink, scores) = score_way(&counts);
         Ok(Self {
             url: mqtt::url(broker),
             options: mqtt::options(broker, &topics.status(), OFFLINE)?,
@@ -108,11 +126,27 @@ impl Publisher {
             outbox,
             news: board.subscribe(),
             _board: board.clone(),
-            counts: Arc::default(),
+            discovery: None,
+            scores,
+            score_sink,
+            counts,
             outage: Outage::default(),
             head: Head::default(),
             refused: Reminder::default(),
         })
+    }
+
+    /// Home Assistant is told, too; what it was told is remembered in `state_dir`.
+    #[must_use]
+    pub fn announcing(mut self, announcer: &Announcer, state_dir: &Path) -> Self {
+        self.discovery = Some(Discovery::new(announcer, state_dir));
+        self
+    }
+
+    /// Where scores are put.
+    #[must_use]
+    pub fn scores(&self) -> ScoreSink {
+        self.score_sink.clone()
     }
 
     /// What was done so far, to look at while it runs.
@@ -181,7 +215,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Tells what is there and what comes, until `stop` and nothing is left or the time is up.
+    /// Tells what is there and what comes: alerts first, then the board, then Home Assistant, then scores; until `stop` and nothing is left or the time is up.
     async fn serve(
         &mut self,
         link: &Link,
@@ -191,6 +225,7 @@ impl Publisher {
         let (mut told, mut patience, mut leave) = (Values::new(), Patience::default(), None);
         self.tell_board(link, &mut told).await?;
         let mut board_told = Instant::now();
+        let mut announcing = false;
         loop {
             // Asked first: what was there before `stop` is seen below.
             if stop.is_cancelled() {
@@ -202,6 +237,7 @@ impl Publisher {
             // Alerts first. Of the board the newest values alone count, so it waits for a pause, but not for long.
             if !more || board_told.elapsed() > BOARD_LAG {
                 self.tell_board(link, &mut told).await?;
+                announcing = leave.is_none() && self.announce_next(link).await?;
                 board_told = Instant::now();
             }
             match delivery {
@@ -209,7 +245,7 @@ impl Publisher {
                 Delivery::Refused => patience.refused(),
                 Delivery::Postponed => {}
             }
-            if more {
+            if more || announcing {
                 continue;
             }
             if leave.is_some() {
@@ -218,6 +254,8 @@ impl Publisher {
             tokio::select! {
                 () = self.outbox.appended() => {}
                 _ = self.news.changed() => {}
+                () = news_of(self.discovery.as_mut()) => {}
+                scores = self.scores.next() => self.offer_scores(link, scores),
                 () = patience.end() => {}
                 () = stop.cancelled() => {}
             }
@@ -252,6 +290,10 @@ impl Publisher {
 
     fn connected(&mut self) {
         self.head.forget_snapshot();
+        self.forget_scores();
+        if let Some(discovery) = &mut self.discovery {
+            discovery.start_over();
+        }
         let (broker, waiting) = (&self.url, self.outbox.waiting());
         match self.outage.over(Instant::now()) {
             Word::First => tracing::info!(broker, waiting, "connected to the broker"),
@@ -287,6 +329,13 @@ impl Publisher {
 
     fn farewell(&self, said: bool) -> Farewell {
         let waiting = self.outbox.waiting();
+        let scores_dropped = self.counts.scores_dropped.load(Ordering::Relaxed);
+        if scores_dropped > 0 {
+            tracing::info!(
+                scores_dropped,
+                "scores were left out while alerts went first or the broker was away"
+            );
+        }
         if waiting > 0 {
             tracing::warn!(broker = self.url, waiting, "alerts wait on disk and are sent at the next start");
         }
@@ -313,8 +362,15 @@ pub async fn visit(broker: &Mqtt) -> Result<(), String> {
     }
 }
 
+async fn news_of(discovery: Option<&mut Discovery>) {
+    match discovery {
+        Some(discovery) => discovery.news().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A number from 0 to 1 that differs from machine to machine and from call to call.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -164,6 +164,14 @@ pub fn set_password(file: &Path, username: &str, password: &str) {
     assert!(command.status().expect("the tests need mosquitto_passwd").success());
 }
 
+/// Says `text` at `topic`.
+pub fn publish(broker: &Broker, topic: &str, text: &str) {
+    let port = broker.port.to_string();
+    let mut command = Command::new("mosquitto_pub");
+    command.args(["-h", "127.0.0.1", "-p", &port, "-t", topic, "-m", text]);
+    assert!(command.status().expect("the tests need mosquitto-clients").success());
+}
+
 /// A message as a subscriber got it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

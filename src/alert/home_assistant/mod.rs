@@ -1,0 +1,269 @@
+//! What Home Assistant is told: one device for the service and one for each source, with everything on them that is
+//! published anyway. It shows them by itself then (its MQTT device discovery).
+//!
+//! Pure: a configuration goes in, messages come out. It refuses to publish anything that others do not publish for its
+//! own sake, and to know when the messages are sent; that is the publisher's, and what must be taken back is [`memory`]'s.
+//!
+//! What Home Assistant knows a thing by never changes while the names stay: a device's identifier is made of the prefix
+//! and the source's topic level, and an entity's is the topic that it stands for. Two services whose prefixes differ
+//! only in letters that no topic level has would get in each other's way.
+
+pub mod memory;
+
+use serde_json::{Map, Value, json};
+
+use super::{OFFLINE, ONLINE, State, Topics};
+use crate::config::{Config, HomeAssistant, Label, LabelSet, Source, topic_level};
+
+/// Where Home Assistant says that it has started, whatever its discovery prefix.
+pub const BIRTH_TOPIC: &str = "homeassistant/status";
+/// What it says there.
+pub const BIRTH: &str = "online";
+
+/// An alert as an event: the same JSON, with the type that an event must have.
+const ALERT_TO_EVENT: &str = "{{ dict(value_json, event_type=value_json.state) | to_json }}";
+/// A source that has stalled is as good as gone.
+const SOURCE_TO_AVAILABILITY: &str = "{{ 'online' if value == 'online' else 'offline' }}";
+
+/// Every discovery message of a configuration; none if Home Assistant is to be told nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Announcement {
+    devices: Vec<Device>,
+}
+
+/// One discovery message.
+#[derive(Debug, Clone, PartialEq)]
+struct Device {
+    topic: String,
+    payload: Map<String, Value>,
+}
+
+impl Announcement {
+    /// What `config` has to tell.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let Some(told) = &config.home_assistant else { return Self::default() };
+        let house = House { config, told, topics: Topics::new(&config.mqtt.prefix) };
+        let sources = config.sources.iter().map(|source| house.source(source));
+        // The service first: the others refer to it.
+        Self { devices: std::iter::once(house.service()).chain(sources).collect() }
+    }
+
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+
+    /// Topics and payloads, in the order in which they are to be sent.
+    pub fn messages(&self) -> impl Iterator<Item = (String, String)> {
+        self.devices.iter().map(|device| (device.topic.clone(), json!(device.payload).to_string()))
+    }
+}
+
+struct House<'a> {
+    config: &'a Config,
+    told: &'a HomeAssistant,
+    topics: Topics,
+}
+
+impl House<'_> {
+    fn service(&self) -> Device {
+        let status = json!({
+            "p": "binary_sensor",
+            "name": "Connection",
+            "unique_id": self.topics.status(),
+            "default_entity_id": self.entity_id("binary_sensor", &["connection"]),
+            "device_class": "connectivity",
+            "entity_category": "diagnostic",
+            "state_topic": self.topics.status(),
+            "payload_on": ONLINE,
+            "payload_off": OFFLINE,
+        });
+        let about = json!({
+            "identifiers": [self.device_id(None)],
+            "name": self.told.name,
+            "manufacturer": "stakeout",
+            "model": "stakeout service",
+            "sw_version": env!("CARGO_PKG_VERSION"),
+        });
+        self.device(None, about, None, Map::from_iter([("status".to_owned(), status)]))
+    }
+
+    fn source(&self, source: &Source) -> Device {
+        let about = json!({
+            "identifiers": [self.device_id(Some(&source.name))],
+            "name": source.name,
+            "manufacturer": "stakeout",
+            "model": "stakeout source",
+            "via_device": self.device_id(None),
+        });
+        let availability = json!([
+            { "topic": self.topics.status() },
+            { "topic": self.topics.source_status(&source.name), "value_template": SOURCE_TO_AVAILABILITY },
+        ]);
+        let mut components = Map::from_iter([
+            ("status".to_owned(), self.source_status(&source.name)),
+            ("snapshot".to_owned(), self.snapshot(&source.name)),
+        ]);
+        for (_, label_set) in self.config.watches().filter(|(watcher, _)| watcher.name == source.name) {
+            for label in &label_set.labels {
+                components.extend(Watched { house: self, source, label_set, label }.components());
+            }
+        }
+        self.device(Some(&source.name), about, Some(availability), components)
+    }
+
+    fn device(
+        &self,
+        source: Option<&str>,
+        about: Value,
+        availability: Option<Value>,
+        components: Map<String, Value>,
+    ) -> Device {
+        let topic = format!("{}/device/{}/config", self.told.discovery_prefix, self.device_id(source));
+        let origin = json!({
+            "name": "stakeout",
+            "sw_version": env!("CARGO_PKG_VERSION"),
+            "support_url": env!("CARGO_PKG_REPOSITORY"),
+        });
+        let mut payload = Map::from_iter([("dev".to_owned(), about), ("o".to_owned(), origin)]);
+        if let Some(availability) = availability {
+            payload.insert("availability".to_owned(), availability);
+            payload.insert("availability_mode".to_owned(), json!("all"));
+        }
+        payload.insert("cmps".to_owned(), Value::Object(components));
+        Device { topic, payload }
+    }
+
+    /// It says why the others are not available, so it is available without its source.
+    fn source_status(&self, source: &str) -> Value {
+        json!({
+            "p": "sensor",
+            "name": "Status",
+            "unique_id": self.topics.source_status(source),
+            "default_entity_id": self.entity_id("sensor", &[source, "status"]),
+            "device_class": "enum",
+            "options": [ONLINE, OFFLINE, "stalled"],
+            "entity_category": "diagnostic",
+            "state_topic": self.topics.source_status(source),
+            "availability": [{ "topic": self.topics.status() }],
+        })
+    }
+
+    fn snapshot(&self, source: &str) -> Value {
+        json!({
+            "p": "image",
+            "name": "Snapshot",
+            "unique_id": self.topics.snapshot(source),
+            "default_entity_id": self.entity_id("image", &[source, "snapshot"]),
+            "image_topic": self.topics.snapshot(source),
+            "content_type": "image/jpeg",
+        })
+    }
+
+    /// Made of letters that Home Assistant takes in a topic. A level never holds two `_` side by side.
+    fn device_id(&self, source: Option<&str>) -> String {
+        let service = topic_level(&self.config.mqtt.prefix);
+        source.map_or(service.clone(), |source| format!("{service}__{}", topic_level(source)))
+    }
+
+    /// Only a first proposal: people rename their entities.
+    fn entity_id(&self, platform: &str, names: &[&str]) -> String {
+        let prefix = std::iter::once(&*self.config.mqtt.prefix);
+        let levels: Vec<_> = prefix.chain(names.iter().copied()).map(topic_level).collect();
+        let levels = levels.join("_");
+        // It takes `_` only between letters.
+        let words: Vec<_> = levels.split(['_', '-']).filter(|word| !word.is_empty()).collect();
+        format!("{platform}.{}", words.join("_"))
+    }
+}
+
+/// A label on a source.
+struct Watched<'a> {
+    house: &'a House<'a>,
+    source: &'a Source,
+    label_set: &'a LabelSet,
+    label: &'a Label,
+}
+
+impl Watched<'_> {
+    /// By their topics below the source's: no two can have the same.
+    fn components(&self) -> Vec<(String, Value)> {
+        let mut components =
+            vec![self.component("state", self.state()), self.component("alert", self.alert())];
+        if self.source.scores {
+            components.push(self.component("score", self.score()));
+        }
+        components
+    }
+
+    fn component(&self, what: &str, component: Value) -> (String, Value) {
+        (format!("{}/{}/{what}", topic_level(&self.label_set.name), topic_level(&self.label.name)), component)
+    }
+
+    fn state(&self) -> Value {
+        let topic = self.house.topics.state(&self.source.name, &self.label_set.name, &self.label.name);
+        json!({
+            "p": "binary_sensor",
+            "name": self.name(),
+            "unique_id": topic,
+            "default_entity_id": self.entity_id("binary_sensor", None),
+            "state_topic": topic,
+            "payload_on": State::Raised.switch(),
+            "payload_off": State::Cleared.switch(),
+        })
+    }
+
+    fn alert(&self) -> Value {
+        let topic = self.house.topics.alert(&self.source.name, &self.label_set.name, &self.label.name);
+        json!({
+            "p": "event",
+            "name": format!("{} alert", self.name()),
+            "unique_id": topic,
+            "default_entity_id": self.entity_id("event", Some("alert")),
+            "state_topic": topic,
+            "event_types": [State::Raised.word(), State::Cleared.word()],
+            "value_template": ALERT_TO_EVENT,
+        })
+    }
+
+    fn score(&self) -> Value {
+        let topic = self.house.topics.scores(&self.source.name, &self.label_set.name);
+        // One topic for all labels of the set, so that alone would not tell them apart.
+        let unique_id = format!("{topic}/{}", topic_level(&self.label.name));
+        json!({
+            "p": "sensor",
+            "name": format!("{} score", self.name()),
+            "unique_id": unique_id,
+            "default_entity_id": self.entity_id("sensor", Some("score")),
+            "entity_category": "diagnostic",
+            "state_class": "measurement",
+            "suggested_display_precision": 2,
+            "state_topic": topic,
+            // A template's texts are quoted and escaped as JSON's are.
+            "value_template": format!("{{{{ value_json.scores[{}] }}}}", json!(self.label.name)),
+        })
+    }
+
+    /// As typed; with its label set where the source has another label of this name.
+    fn name(&self) -> String {
+        let namesakes = self.house.config.watches().filter(|(watcher, label_set)| {
+            watcher.name == self.source.name
+                && label_set.labels.iter().any(|label| label.name == self.label.name)
+        });
+        match namesakes.count() {
+            0 | 1 => self.label.name.clone(),
+            _ => format!("{} {}", self.label_set.name, self.label.name),
+        }
+    }
+
+    fn entity_id(&self, platform: &str, what: Option<&str>) -> String {
+        let names = [&*self.source.name, &*self.label_set.name, &*self.label.name];
+        let names: Vec<_> = names.into_iter().chain(what).collect();
+        self.house.entity_id(platform, &names)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The messages to the letter, and held to what Home Assistant asks of them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{memory::Memory, *};
+
+const SMALL: &str = "
+mqtt: { url: mqtt://broker }
+home_assistant: { name: The eyes }
+label_sets: { porch: { labels: [package, person] } }
+sources: { Front Door: { folder: inbox, watch: [porch], scores: true } }
+";
+
+/// Names that people do type.
+const ODD: &str = r#"
+mqtt: { url: mqtt://broker, prefix: Haus/eye 1 }
+home_assistant: { discovery_prefix: ha/all }
+label_sets:
+  porch: { background: [nothing], labels: [a "dog", 'it''s \ }} mine', 猫, person] }
+  Größe: { labels: [person, "+/#"] }
+sources:
+  Door (left): { folder: a, watch: [porch, Größe], scores: true }
+  back: { folder: b, watch: [Größe] }
+"#;
+
+fn config(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stakeout.yaml");
+    std::fs::write(&path, text).unwrap();
+    crate::config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+fn announcement(text: &str) -> Announcement {
+    Announcement::of(&config(text))
+}
+
+fn messages(announcement: &Announcement) -> Vec<(String, Value)> {
+    let parsed = |(topic, payload): (String, String)| (topic, serde_json::from_str(&payload).unwrap());
+    announcement.messages().map(parsed).collect()
+}
+
+#[test]
+fn a_small_configuration_to_the_letter() {
+    let told: Map<String, Value> = messages(&announcement(SMALL)).into_iter().collect();
+    let told = serde_json::to_string_pretty(&told).unwrap();
+    let expected = include_str!("expected.json").replace("VERSION", env!("CARGO_PKG_VERSION"));
+    assert_eq!(told, expected.trim_end(), "\n{told}");
+}
+
+#[test]
+fn nothing_is_told_unless_asked_for() {
+    let silent = announcement(&SMALL.replace("{ name: The eyes }", "false"));
+    assert!(silent.is_empty() && silent.messages().next().is_none());
+}
+
+/// What Home Assistant takes of each platform: what there must be, and what else there may be.
+const PLATFORMS: &[(&str, &[&str], &[&str])] = &[
+    ("binary_sensor", &["state_topic"], &["payload_on", "payload_off", "device_class"]),
+    ("event", &["state_topic", "event_types"], &["value_template"]),
+    ("image", &["image_topic"], &["content_type"]),
+    (
+        "sensor",
+        &["state_topic"],
+        &["device_class", "options", "state_class", "suggested_display_precision", "value_template"],
+    ),
+];
+const COMMON: &[&str] = &["p", "name", "unique_id", "default_entity_id"];
+const COMMON_OPTIONAL: &[&str] = &["entity_category", "availability"];
+
+#[test]
+fn every_message_is_as_home_assistant_wants_it() {
+    let is_id = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    let mut unique = HashSet::new();
+    for (topic, payload) in messages(&announcement(SMALL)).into_iter().chain(messages(&announcement(ODD))) {
+        let levels: Vec<_> = topic.rsplitn(4, '/').collect();
+        let [config, id, device, prefix] = levels[..] else { panic!("{topic}") };
+        assert!(config == "config" && device == "device" && is_id(id), "{topic}");
+        assert!(["homeassistant", "ha/all"].contains(&prefix), "{topic}");
+        assert_eq!(payload["dev"]["identifiers"], json!([id]), "{topic}");
+        assert!(payload["dev"]["name"].is_string() && payload["o"]["name"].is_string());
+        assert!(payload["o"]["support_url"].as_str().unwrap().starts_with("https://"));
+        assert_eq!(
+            payload["availability"].is_array(),
+            payload["availability_mode"] == "all" && payload["dev"]["via_device"].is_string(),
+            "{topic}"
+        );
+        for (key, component) in payload["cmps"].as_object().unwrap() {
+            assert!(unique.insert(component["unique_id"].to_string()), "{key} has no identifier of its own");
+            check_component(key, component);
+        }
+    }
+}
+
+fn check_component(key: &str, component: &Value) {
+    let platform = component["p"].as_str().unwrap();
+    let (_, required, optional) = PLATFORMS.iter().find(|(name, ..)| *name == platform).unwrap();
+    let keys: BTreeSet<&str> = component.as_object().unwrap().keys().map(String::as_str).collect();
+    for required in [COMMON, required].concat() {
+        assert!(keys.contains(required), "{key} lacks {required}");
+    }
+    let known = [COMMON, COMMON_OPTIONAL, required, optional].concat();
+    assert!(keys.iter().all(|key| known.contains(key)), "{key} has more than {known:?}: {keys:?}");
+
+    let (domain, name) = component["default_entity_id"].as_str().unwrap().split_once('.').unwrap();
+    let is_slug = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let is_slug = is_slug && !name.contains("__") && !name.ends_with('_');
+    assert!(domain == platform && is_slug, "{key}: {domain}.{name}");
+    if component["device_class"] == "enum" {
+        assert!(component["options"].is_array() && !keys.contains("state_class"), "{key}");
+    }
+    if platform == "event" {
+        assert!(component["value_template"].as_str().unwrap().contains("event_type="), "{key}");
+    }
+}
+
+#[test]
+fn every_topic_is_one_that_is_published() {
+    let config = config(ODD);
+    let topics = Topics::new(&config.mqtt.prefix);
+    let mut published = BTreeSet::from([topics.status()]);
+    for source in &config.sources {
+        published.extend([topics.source_status(&source.name), topics.snapshot(&source.name)]);
+    }
+    for (source, label_set) in config.watches() {
+        published.extend(source.scores.then(|| topics.scores(&source.name, &label_set.name)));
+        for label in &label_set.labels {
+            published.insert(topics.alert(&source.name, &label_set.name, &label.name));
+            published.insert(topics.state(&source.name, &label_set.name, &label.name));
+        }
+    }
+    let mut named = BTreeSet::new();
+    for (_, payload) in messages(&Announcement::of(&config)) {
+        collect_topics(&payload, &mut named);
+    }
+    assert_eq!(named, published, "and nothing that is published is left out");
+}
+
+fn collect_topics(value: &Value, topics: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                match value {
+                    Value::String(topic) if key.ends_with("topic") => drop(topics.insert(topic.clone())),
+                    _ => collect_topics(value, topics),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_topics(item, topics)),
+        _ => {}
+    }
+}
+
+#[test]
+fn names_are_as_typed_and_a_template_survives_them() {
+    let told = messages(&announcement(ODD));
+    let door = &told[1].1;
+    assert_eq!(
+        (&door["dev"]["name"], &door["dev"]["via_device"]),
+        (&json!("Door (left)"), &json!("haus_eye_1"))
+    );
+    let component = |key: &str| &door["cmps"][key];
+    assert_eq!(component("porch/_/state")["name"], "猫");
+    assert_eq!(component("porch/person/state")["name"], "porch person", "another label set has one, too");
+    assert_eq!(component("porch/a_dog_/score")["value_template"], r#"{{ value_json.scores["a \"dog\""] }}"#);
+    assert_eq!(
+        component("porch/it_s_mine/score")["value_template"],
+        r#"{{ value_json.scores["it's \\ }} mine"] }}"#
+    );
+    assert_eq!(told[2].1["cmps"]["gr_e/person/state"]["name"], "person", "here it is the only one");
+}
+
+#[test]
+fn what_is_gone_is_taken_back_and_what_stays_is_not() {
+    let old = announcement(ODD);
+    let memory = Memory::of(&old);
+    assert_eq!(memory.farewells(&old), [], "nothing changed");
+    assert_eq!(Memory::from_json(&memory.to_json()).as_ref(), Some(&memory), "as it stands on the disk");
+
+    let less =
+        ODD.replace(", 猫, person]", ", person]").replace("  back: { folder: b, watch: [Größe] }\n", "");
+    let new = announcement(&less);
+    let farewells = memory.farewells(&new);
+    let [(back, nothing), (door, payload)] = &farewells[..] else { panic!("{farewells:#?}") };
+    assert_eq!((&**back, &**nothing), ("ha/all/device/haus_eye_1__back/config", ""));
+    assert_eq!(door, "ha/all/device/haus_eye_1__door_left_/config");
+    let payload: Value = serde_json::from_str(payload).unwrap();
+    let gone: Vec<_> = ["state", "alert", "score"].map(|what| format!("porch/_/{what}")).into();
+    let left: Vec<_> = gone.iter().map(|key| payload["cmps"][key].to_string()).collect();
+    assert_eq!(left, [r#"{"p":"binary_sensor"}"#, r#"{"p":"event"}"#, r#"{"p":"sensor"}"#]);
+    let stays = new.messages().find(|(topic, _)| topic == door).unwrap().1;
+    assert!(!gone.iter().any(|key| stays.contains(key.as_str())), "the next message is without them");
+
+    let both = Memory::of(&new).with(&old);
+    assert_eq!(both, memory, "while it is being told, what was told earlier is not forgotten");
+    let all_gone = memory.farewells(&Announcement::default());
+    assert!(all_gone.len() == 3 && all_gone.iter().all(|(_, payload)| payload.is_empty()), "{all_gone:?}");
+}
+
+#[test]
+fn what_is_no_memory_is_none() {
+    for text in ["", "[]", "{", r#"{"topic":1}"#, r#"{"topic":{"key":1}}"#] {
+        assert_eq!(Memory::from_json(text), None, "{text}");
+    }
+    assert_eq!(Memory::from_json("{}"), Some(Memory::default()));
+}

@@ -1,0 +1,186 @@
+//! `stakeout alerts`: alerts as they go by, as a person would like to see them.
+//!
+//! It refuses to look back: the broker keeps no alerts.
+
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::Value;
+
+use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, WRONG_USAGE};
+use crate::{
+    alert::{Topics, listener},
+    config::{self, Config, topic_level},
+};
+
+/// What `alerts` is told on the command line.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file, which names the broker
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Only those of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only those of this label
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
+    /// Print them as they are, one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints alerts until Ctrl-C, or until nobody reads them any more.
+///
+/// # Errors
+/// What hinders listening for good.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = match config::load(&args.config) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    if let Some(unknown) = unknown_name(args, &config) {
+        eprintln!("error: {unknown}");
+        return Ok(ExitCode::from(WRONG_USAGE));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(follow(args, &config))?;
+    Ok(ExitCode::from(DONE))
+}
+
+async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
+    let topics = Topics::new(&config.mqtt.prefix);
+    let filter = topics.alerts(args.source.as_deref(), args.label.as_deref());
+    let columns = Columns::of(config);
+    let mut trouble = None;
+    let print = |payload: &[u8]| {
+        let Some(line) = line(payload, args.json, &columns) else {
+            tracing::warn!(bytes = payload.len(), "a message that is no alert was left out");
+            return ControlFlow::Continue(());
+        };
+        match writeln!(io::stdout().lock(), "{line}") {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                // `stakeout alerts | head`: nobody reads any more, and that is no failure.
+                trouble = (error.kind() != io::ErrorKind::BrokenPipe).then_some(error);
+                ControlFlow::Break(())
+            }
+        }
+    };
+    tokio::select! {
+        listened = listener::listen(&config.mqtt, &filter, print) => listened?,
+        stopped = tokio::signal::ctrl_c() => stopped.context("cannot listen for Ctrl-C")?,
+    }
+    trouble.map_or(Ok(()), |error| Err(error).context("cannot print"))
+}
+
+/// What was typed that the configuration does not know; waiting for it would be waiting for ever.
+fn unknown_name(args: &Args, config: &Config) -> Option<String> {
+    let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+    let labels = config.label_sets.iter().flat_map(|label_set| &label_set.labels);
+    let labels: Vec<_> = labels.map(|label| &*label.name).collect();
+    let unknown = |what, typed: &Option<String>, known: &[&str]| {
+        let typed = typed.as_deref()?;
+        let same = |name: &&str| topic_level(name) == topic_level(typed);
+        (!known.iter().any(same))
+            .then(|| format!("there is no {what} `{typed}`; there is {}", known.join(", ")))
+    };
+    unknown("source", &args.source, &sources).or_else(|| unknown("label", &args.label, &labels))
+}
+
+/// How wide names are.
+struct Columns {
+    source: usize,
+    label: usize,
+    time_zone: TimeZone,
+}
+
+impl Columns {
+    fn of(config: &Config) -> Self {
+        let widest =
+            |names: &mut dyn Iterator<Item = &String>| names.map(|name| width(name)).max().unwrap_or(0);
+        let mut labels = config.label_sets.iter().flat_map(|set| &set.labels).map(|label| &label.name);
+        Self {
+            source: widest(&mut config.sources.iter().map(|source| &source.name)),
+            label: widest(&mut labels),
+            time_zone: TimeZone::system(),
+        }
+    }
+}
+
+/// `None`: this is no alert.
+fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
+    let alert: Value = serde_json::from_slice(payload).ok()?;
+    let text = |key: &str| alert[key].as_str().map(plain);
+    let (time, source, label, state) = (text("time")?, text("source")?, text("label")?, text("state")?);
+    let time: Timestamp = time.parse().ok()?;
+    if json {
+        // Written anew: one line, whatever was sent.
+        return Some(alert.to_string());
+    }
+    let time = time.to_zoned_datetime(columns.time_zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
+    let score = alert["score"].as_f64().map_or("-".to_owned(), |score| format!("{score:.2}"));
+    let region = text("region").map_or(String::new(), |region| format!("  in {region}"));
+    let (source, label) = (padded(&source, columns.source), padded(&label, columns.label));
+    Some(format!("{time}  {source}  {label}  {state:<7}  {score}{region}"))
+}
+
+/// Others may publish there too: nothing of it may control the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn padded(text: &str, wanted: usize) -> String {
+    format!("{text}{}", " ".repeat(wanted.saturating_sub(width(text))))
+}
+
+fn width(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Columns {
+        Columns { source: 10, label: 7, time_zone: TimeZone::UTC }
+    }
+
+    #[test]
+    fn an_alert_is_one_aligned_line() {
+        let alert = r#"{"version":1,"id":"x","state":"raised","time":"2026-11-23T08:15:30.125Z",
+            "source":"front-door","region":null,"label":"package","score":0.834}"#;
+        let cleared =
+            alert.replace("raised", "cleared").replace("front-door", "猫").replace("null", "\"step\"");
+        let told = [alert, &cleared].map(|alert| line(alert.as_bytes(), false, &columns()).unwrap());
+        let expected = [
+            "2026-11-23 08:15:30  front-door  package  raised   0.83",
+            "2026-11-23 08:15:30  猫          package  cleared  0.83  in step",
+        ];
+        assert_eq!(told, expected);
+        let json = line(alert.as_bytes(), true, &columns()).unwrap();
+        assert!(json.starts_with(r#"{"version":1,"id":"x","#) && !json.contains('\n'), "{json}");
+    }
+
+    #[test]
+    fn what_is_no_alert_is_left_out_and_nothing_controls_the_terminal() {
+        for other in
+            ["", "ON", "{}", "[1]", r#"{"time":"now","source":"a","label":"b","state":"c"}"#, "\u{ff}"]
+        {
+            assert_eq!(line(other.as_bytes(), false, &columns()), None, "{other}");
+        }
+        let hostile =
+            r#"{"state":"raised","time":"2026-11-23T08:15:30Z","source":"\u001b[2J","label":"\n","score":1}"#;
+        let told = line(hostile.as_bytes(), false, &columns()).unwrap();
+        assert!(!told.contains(char::is_control), "{told:?}");
+    }
+}

@@ -1,0 +1,115 @@
+//! `stakeout alerts`: the built binary with a real broker.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::common::{
+    broker::{Broker, Subscriber, free_port, publish},
+    service::{Home, Service},
+    stakeout,
+};
+
+/// The lines of `output`, read on a thread, so that nobody waits for ever.
+fn heard(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+    });
+    lines
+}
+
+fn next(lines: &Receiver<String>) -> String {
+    lines.recv_timeout(Duration::from_secs(20)).expect("one more line")
+}
+
+/// `stakeout alerts`; killed when it is dropped.
+struct Listener {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Listener {
+    fn start(home: &Home, arguments: &[&str]) -> Self {
+        let mut command = stakeout();
+        command.args(["alerts", "--config"]).arg(home.path("stakeout.yaml")).args(arguments).env("TZ", "UTC");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let said = heard(process.stderr.take().unwrap());
+        let lines = heard(process.stdout.take().unwrap());
+        let listener = Self { process, lines };
+        while !next(&said).contains("listening") {}
+        listener
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn alerts_are_printed_as_they_go_by() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "");
+    let subscriber = Subscriber::start(&broker);
+    let _service = Service::start(&home);
+    subscriber.until("the source to be online", |message| message.line() == "r home/inbox/status online");
+    let mut people = Listener::start(&home, &[]);
+    let programs = Listener::start(&home, &["--json", "--label", "green tree"]);
+    publish(&broker, "home/inbox/objects/red_car/alert", "nonsense");
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let raised = next(&people.lines);
+    home.drop_picture("green-tree.jpg", "2.jpg");
+    let both = [next(&people.lines), next(&people.lines)];
+
+    let (time, rest) = raised.split_at("2026-11-23 08:15:30".len());
+    assert!(time.chars().all(|c| c.is_ascii_digit() || "-: ".contains(c)), "{raised}");
+    assert!(
+        rest.starts_with("  Inbox  red car        raised   0.")
+            || rest.starts_with("  Inbox  red car        raised   1."),
+        "{raised}"
+    );
+    assert!(
+        both[0].contains("red car        cleared") && both[1].contains("green tree     raised"),
+        "{both:?}"
+    );
+    let alert: Value = serde_json::from_str(&next(&programs.lines)).unwrap();
+    assert_eq!((&alert["label"], &alert["state"]), (&"green tree".into(), &"raised".into()));
+
+    let process = people.process.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    assert!(people.process.wait().unwrap().success(), "Ctrl-C is how it ends");
+}
+
+#[test]
+fn alerts_says_what_is_wrong() {
+    let home = Home::new(free_port(), "");
+    let alerts = |arguments: &[&str]| {
+        let mut command = stakeout();
+        command.args(["alerts", "--config"]).arg(home.path("stakeout.yaml")).args(arguments);
+        command.output().unwrap()
+    };
+    for (arguments, word) in [(["--source", "Gate"], "Inbox"), (["--label", "cat"], "Blue Umbrella")] {
+        let output = alerts(&arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains(arguments[1]) && said.contains(word), "{said}");
+    }
+
+    let mut command = stakeout();
+    command.args(["alerts", "--config"]).arg(home.path("stakeout.yaml"));
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let line = next(&heard(process.stderr.take().unwrap()));
+    let _ = process.kill();
+    let _ = process.wait();
+    assert!(line.contains("not connected") && line.contains("refused"), "{line}");
+}
