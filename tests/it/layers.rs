@@ -44,7 +44,15 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Decisions: they are given what they need, time too.
-const PURE: &[&str] = &["alert/mod", "backoff", "classify/preprocess", "classify/score", "trigger"];
+const PURE: &[&str] = &[
+    "alert/mod",
+    "backoff",
+    "classify/preprocess",
+    "classify/score",
+    "daemon/judge",
+    "daemon/plan",
+    "trigger",
+];
 const IMPURE: &[&str] =
     &["tokio", "std::fs", "std::net", "std::thread", "Instant", "SystemTime", "Timestamp::now", "tracing"];
 
