@@ -48,7 +48,7 @@ pub(super) fn tell_systemd_ready() {
     tell_systemd(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read again; `systemctl reload` waits until we are ready.
+/// The configuration is being read again, until the next [`tell_systemd_ready`].
 pub(super) fn tell_systemd_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),

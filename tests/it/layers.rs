@@ -53,6 +53,8 @@ const PURE: &[&str] = &[
     "backoff",
     "classify/preprocess",
     "classify/score",
+    "daemon/judge",
+    "daemon/plan",
     "trigger",
 ];
 const IMPURE: &[&str] =

@@ -305,7 +305,7 @@ fn save_as(home: &Home, name: &str, text: &str) {
     fs::rename(home.path(name), home.path("stakeout.yaml")).unwrap();
 }
 
-/// What no file of the configuration shows; and systemd waits until it is done.
+/// What no file of the configuration shows; and systemd is told meanwhile.
 #[test]
 fn a_hang_up_reads_everything_again_and_tells_what_needs_a_restart() {
     let broker = Broker::start();
