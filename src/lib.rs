@@ -25,7 +25,7 @@
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
 //! in `source::folder`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
-//! `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
+//! `config`, the picture decoders in `picture`, `ureq` in `classify::hub`, `indicatif` in `commands::progress`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
 //!
 //! # What is deliberately absent
 //!

@@ -19,6 +19,8 @@ enum Command {
     Run(commands::run::Args),
     /// Print every problem of the configuration
     Check(commands::check::Args),
+    /// Fetch, list, verify and remove models of the hub
+    Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
 }
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let exit_code = match arguments.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
     };
     exit_code.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 
 use super::{
     hub::{self, HubError},
-    labels::{self, LabelError, LabelVectors},
+    labels::{self, LabelError, LabelVectors, VectorCache},
     model::{Model, ModelError, Options, Runtime, RuntimeError},
     score::Scores,
 };
@@ -67,10 +67,11 @@ impl Classifier {
     /// # Errors
     /// In words for people, with the place in the configuration.
     pub fn load(config: &Config) -> Result<Self, LoadError> {
-        let files = hub::files(&config.model)?;
+        let found = hub::find(&config.model)?;
         let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-        let options = Options { threads: config.threads, ..Options::default() };
-        Ok(Self::new(Model::load(&runtime, &files, &options)?, &config.label_sets)?)
+        let options = Options { threads: config.threads, ..found.options() };
+        let model = Model::load(&runtime, &found.files, &options)?;
+        Ok(Self::with(model, &config.label_sets, &VectorCache::of_user())?)
     }
 
     /// Encodes the label sets, after holding them to what their scores need to mean anything.
@@ -78,16 +79,24 @@ impl Classifier {
     /// # Errors
     /// A label set that cannot be scored by this model, or a model that fails.
     pub fn new(model: Model, sets: &[LabelSet]) -> Result<Self, LabelError> {
+        Self::with(model, sets, &VectorCache::none())
+    }
+
+    /// Likewise, with vectors from the disk where they are there.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
         sets.iter().try_for_each(|set| labels::check(set, model.activation()))?;
-        Self::as_the_pipeline(model, sets)
+        Self::as_the_pipeline(model, sets, cache)
     }
 
     /// Likewise, but allows what the reference's pipeline allows: a single label, whose softmax is always 1.
     ///
     /// # Errors
     /// A template that cannot be filled in, or a model that fails.
-    pub fn as_the_pipeline(model: Model, sets: &[LabelSet]) -> Result<Self, LabelError> {
-        let sets = labels::encode(sets, model.text())?;
+    pub fn as_the_pipeline(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
+        let sets = labels::encode(sets, model.text(), cache)?;
         Ok(Self { model, sets })
     }
 

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE};
+use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, progress::Progress};
 use crate::{
-    classify::LoadError,
-    config::{self, error::Problems},
+    classify::{LoadError, hub},
+    config::{self, Config, error::Problems},
     daemon,
 };
 
@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
-    let Err(error) = daemon::run(&loaded.config) else { return Ok(ExitCode::from(DONE)) };
+    let Err(error) = fetch_and_run(&loaded.config) else { return Ok(ExitCode::from(DONE)) };
     match error.downcast_ref::<LoadError>() {
         Some(error) if error.is_bad_configuration() => {
             eprintln!("{}", Problems::new(vec![super::problem(&loaded.places, error)]));
@@ -34,4 +34,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         _ => Err(error),
     }
+}
+
+/// A model that is missing is fetched before anything is started: a signal then simply ends the process, and what has
+/// arrived is kept.
+fn fetch_and_run(config: &Config) -> anyhow::Result<()> {
+    let mut progress = Progress::new();
+    hub::find_or_pull(&config.model, &mut |event| progress.tell(event)).map_err(LoadError::from)?;
+    daemon::run(config)
 }

@@ -17,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("trigger", &["config"]),
     ("mqtt", &["config"]),
     ("source", &["backoff", "config", "frame", "picture"]),
-    ("classify", &["config", "frame", "picture"]),
+    ("classify", &["backoff", "config", "frame", "picture"]),
     ("alert", &["backoff", "config", "frame", "mqtt"]),
     ("daemon", &["alert", "backoff", "classify", "config", "frame", "mqtt", "picture", "source", "trigger"]),
     (
@@ -34,6 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("gif", &["picture"]),
     ("granit_parser", &["config"]),
     ("image", &["picture"]),
+    ("indicatif", &["commands/progress"]),
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
     ("png", &["picture"]),
@@ -41,6 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
+    ("ureq", &["classify/hub", "source/http"]),
 ];
 
 /// Decisions: they are given what they need, time too.

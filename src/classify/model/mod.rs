@@ -32,12 +32,14 @@ use super::{
 use crate::picture::Picture;
 
 /// How a model is run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// Threads for one run; `None` leaves it to ONNX Runtime.
     pub threads: Option<usize>,
     /// The suffix of the graphs' names, such as `_fp16`; empty for full precision.
     pub variant: String,
+    /// Scale and bias, where they are known and no file of the model holds them.
+    pub logits: Option<Logits>,
     /// Whose preprocessing is followed.
     pub backend: Backend,
 }
@@ -213,6 +215,18 @@ impl TextEncoder {
             vectors.extend(normalised(&rows)?);
         }
         Ok(vectors)
+    }
+
+    /// Tells apart what a text's vector depends on: the text tower's files and the tokenizer's.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let graph = match &self.0.graphs {
+            Graphs::Split { text, .. } => text,
+            Graphs::Combined(file) => file,
+        };
+        let data = format!("{graph}_data");
+        let others = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+        self.0.files.fingerprint(&[&[graph.as_str(), &data], &others[..]].concat())
     }
 
     /// The tokens of a text.

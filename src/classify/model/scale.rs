@@ -16,6 +16,14 @@ pub struct Logits {
     pub bias: f32,
 }
 
+impl Logits {
+    /// Only numbers that scores can be made with.
+    #[must_use]
+    pub fn checked(scale: f32, bias: f32) -> Option<Self> {
+        (scale.is_finite() && scale > 0.0 && bias.is_finite()).then_some(Self { scale, bias })
+    }
+}
+
 /// Texts that no model finds alike, so that the equations are well conditioned.
 const PROBES: [&str; 6] = [
     "a photo of a cat.",
@@ -26,7 +34,7 @@ const PROBES: [&str; 6] = [
     "a tree",
 ];
 
-/// From `stakeout.json` if it is there, else from one run of the combined graph.
+/// From `stakeout.json` if it is there, else from one run of the combined graph, else what the caller knows.
 pub(super) fn find(
     runtime: &Runtime,
     files: &ModelFiles,
@@ -43,7 +51,9 @@ pub(super) fn find(
         Graphs::Split { combined, .. } => combined.as_ref(),
         Graphs::Combined(combined) => Some(combined),
     };
-    let combined = combined.ok_or_else(|| ModelError::Scale { place: files.place() })?;
+    let Some(combined) = combined else {
+        return options.logits.ok_or_else(|| ModelError::Scale { place: files.place() });
+    };
     let mut graph = Graph::load(runtime, files, combined, options)?;
     measured(&mut graph, family, tokenizer, size)
 }
@@ -99,8 +109,7 @@ fn solved(cosines: &[f64], logits: &[f64], with_bias: bool) -> Option<Logits> {
     let products = cosines.iter().zip(logits).map(|(c, l)| (c - mean_cosine) * (l - mean_logit)).sum::<f64>();
     let squares = cosines.iter().map(|c| (c - mean_cosine).powi(2)).sum::<f64>();
     let scale = products / squares;
-    let logits = Logits { scale: scale as f32, bias: (mean_logit - scale * mean_cosine) as f32 };
-    (logits.scale.is_finite() && logits.scale > 0.0 && logits.bias.is_finite()).then_some(logits)
+    Logits::checked(scale as f32, (mean_logit - scale * mean_cosine) as f32)
 }
 
 /// Of the first picture and a text, whether or not the graph normalised them.
