@@ -10,6 +10,7 @@ mod check;
 mod classify;
 mod delivery;
 mod folder;
+mod hub;
 mod layers;
 mod model_errors;
 mod model_thread;
