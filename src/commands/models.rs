@@ -17,7 +17,7 @@ use crate::{
         hub::{self, Found, Hub, Verdict},
         model::{Model, Runtime},
     },
-    config::{HubModel, ModelRef, Variant, is_revision},
+    config::{HubModel, ModelRef, Variant, is_plain_path},
     picture::Picture,
 };
 
@@ -74,7 +74,7 @@ struct Named {
 }
 
 fn revision(text: &str) -> Result<String, String> {
-    if is_revision(text) { Ok(text.to_owned()) } else { Err("that is no branch, tag or commit".to_owned()) }
+    if is_plain_path(text) { Ok(text.to_owned()) } else { Err("that is no branch, tag or commit".to_owned()) }
 }
 
 /// # Errors

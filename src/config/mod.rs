@@ -30,7 +30,7 @@ use std::{path::PathBuf, time::Duration};
 use self::load::Surroundings;
 pub use self::{
     load::{Loaded, load},
-    model::{HubModel, ModelRef, Variant, is_revision},
+    model::{HubModel, ModelRef, Variant, is_plain_path},
     names::topic_level,
     places::Places,
 };

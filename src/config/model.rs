@@ -170,7 +170,7 @@ fn is_hub_id(text: &str) -> bool {
 /// It becomes a part of paths and addresses.
 fn revision(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<String> {
     reader.parsed(at, "a branch, a tag or a commit", |text| {
-        if is_revision(text) {
+        if is_plain_path(text) {
             Ok(text.to_owned())
         } else {
             Err("it consists of letters, digits, `-`, `_`, `.` and `/`, and no part of it begins with `.`"
@@ -179,9 +179,10 @@ fn revision(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<String> {
     })
 }
 
-/// Whether a text can be a branch, a tag or a commit, and cannot lead out of a folder.
+/// Whether a text is a name, or several with `/` between them, that can neither lead out of a folder nor mean anything
+/// special in an address: what branches, commits and the files of a repository may be called.
 #[must_use]
-pub fn is_revision(text: &str) -> bool {
+pub fn is_plain_path(text: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')

@@ -222,6 +222,9 @@ fn what_the_hub_refuses_is_told_with_a_remedy() {
         "{told}"
     );
 
+    let told = error(&["models", "pull", "../name", "--onnx", SISTER]);
+    assert!(told.contains("\"../name\" is not a model's name"), "{told}");
+
     let told = error(&["models", "pull", SISTER, "--revision", "v2"]);
     assert!(
         told.contains("does not have Xenova/clip-vit-base-patch32: check the name and the revision"),
@@ -248,6 +251,8 @@ fn what_passes_is_waited_for() {
     let Some((hub, _)) = clip() else { return };
     hub.fault(&format!("/api/models/{SISTER}"), Fault::Status(429, Some(1)), 1);
     hub.fault(&hub.sha256(SISTER, "tokenizer.json"), Fault::Status(503, None), 2);
+    // A leave to fetch that has run out.
+    hub.fault(&hub.sha256(SISTER, "onnx/vision_model.onnx"), Fault::Status(403, None), 1);
     let started = Instant::now();
     let output = hub.run(&["models", "pull", ORIGINAL]);
     assert_eq!(stdout(&output).trim(), snapshot(&hub, SISTER).display().to_string());

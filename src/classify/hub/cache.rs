@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{HubError, environment::Environment};
 use crate::{
     classify::model::{Logits, ModelFiles},
-    config::{Variant, is_revision},
+    config::{Variant, is_plain_path},
 };
 
 /// The cache that Hugging Face's own tools use; a service of systemd has one of its own.
@@ -44,7 +44,7 @@ impl Repository {
     /// # Errors
     /// A name that is none, or that would lead out of the cache.
     pub fn new(cache: &Path, id: &str) -> Result<Self, HubError> {
-        if id.split('/').count() > 2 || !is_revision(id) {
+        if id.split('/').count() > 2 || !is_plain_path(id) {
             return Err(HubError::Name(id.to_owned()));
         }
         let name = format!("models--{}", id.replace('/', "--"));
@@ -59,7 +59,7 @@ impl Repository {
         }
         let text = fs::read_to_string(self.folder.join("refs").join(revision)).ok()?;
         // It becomes a part of a path.
-        Some(text.trim().to_owned()).filter(|commit| is_revision(commit))
+        Some(text.trim().to_owned()).filter(|commit| is_plain_path(commit))
     }
 
     pub fn snapshot(&self, commit: &str) -> PathBuf {

@@ -43,7 +43,7 @@ pub(super) fn files(id: &str, files: &[String], graphs: &[String]) -> Result<Vec
     // Weights that are kept beside a graph carry its name: `model.onnx_data`, `model.onnx_data_1`.
     let is_data = |file: &&String| {
         let rest = graphs.iter().find_map(|graph| file.strip_prefix(graph.as_str()));
-        rest.is_some_and(|rest| rest.contains("data") && crate::config::is_revision(file))
+        rest.is_some_and(|rest| rest.contains("data") && crate::config::is_plain_path(file))
     };
     Ok(small.chain(files.iter().filter(is_data).cloned()).chain(graphs.iter().cloned()).collect())
 }

@@ -102,7 +102,7 @@ impl Client {
         let response = self.follow(Method::Get, url, None, id, true)?;
         let bytes = self.read(response.into_body().into_reader())?;
         let json: Value = serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error))?;
-        let commit = json["sha"].as_str().filter(|commit| crate::config::is_revision(commit));
+        let commit = json["sha"].as_str().filter(|commit| crate::config::is_plain_path(commit));
         let files = json["siblings"].as_array().map(|siblings| {
             siblings.iter().filter_map(|sibling| sibling["rfilename"].as_str()).map(str::to_owned).collect()
         });
@@ -119,7 +119,7 @@ impl Client {
         let header = |name| header(&response, name);
         let tag = header("x-linked-etag").or_else(|| header("etag"));
         let hash = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
-        let hash = hash.filter(|hash| crate::config::is_revision(hash) && !hash.contains('/'));
+        let hash = hash.filter(|hash| crate::config::is_plain_path(hash) && !hash.contains('/'));
         let hash = hash.ok_or_else(|| self.nonsense(&format!("it does not tell the hash of {what}")))?;
         let own_length = || header("content-length").filter(|_| !response.status().is_redirection());
         let size = header("x-linked-size").or_else(own_length).and_then(|size| size.parse().ok());
@@ -232,12 +232,13 @@ impl Client {
         let host = || origin(url).to_owned();
         match status {
             200..=299 => Ok(response),
-            401 | 403 => {
+            401 | 403 if origin(url) == origin(&self.endpoint) => {
                 let token = self.token.is_some();
                 Err(HubError::Refused { host: host(), id: what.to_owned(), status, token }.into())
             }
             404 => Err(HubError::Unknown { host: host(), what: what.to_owned() }.into()),
-            408 | 429 | 500..=599 => {
+            // Where large files are, leave to fetch them runs out, and the hub gives a new one with each try.
+            401 | 403 | 408 | 429 | 500..=599 => {
                 let wait: Option<u64> =
                     header(&response, "retry-after").and_then(|wait| wait.trim().parse().ok());
                 let error = match status {

@@ -172,6 +172,8 @@ impl Hub {
         if self.environment.is_offline() {
             return Err(HubError::Offline { id: model.id.clone(), cache: self.cache.clone() });
         }
+        // It becomes a part of addresses, also where the files are in another repository.
+        Repository::new(&self.cache, &model.id)?;
         let client = Client::new(&self.environment);
         // A model of the table has its files in the sister repository, and nowhere else.
         let id = candidates(model).pop().unwrap_or_else(|| model.id.clone());

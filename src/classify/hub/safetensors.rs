@@ -30,7 +30,7 @@ pub(super) fn logits(
     let Some(index) = optional(patiently(tell, |_| client.small(index)))? else { return Ok(None) };
     let index: Value = serde_json::from_slice(&index).unwrap_or_default();
     let Some(file) = index["weight_map"]["logit_scale"].as_str() else { return Ok(None) };
-    if !crate::config::is_revision(file) {
+    if !crate::config::is_plain_path(file) {
         return Ok(None);
     }
     Ok(optional(in_file(client, Place { file, ..place }, tell))?.flatten())

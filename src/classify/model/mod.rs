@@ -65,8 +65,6 @@ impl Model {
         let preprocessor = Preprocessor::from_json(&settings, options.backend)
             .map_err(|error| ModelError::Setting { place: files.place(), error })?;
         let tokenizer = TextTokenizer::load(files, config)?;
-        let logits =
-            scale::find(runtime, files, &graphs, options, config.family, &tokenizer, preprocessor.size())?;
         let text = TextEncoder(Arc::new(TextFiles {
             runtime: runtime.clone(),
             files: files.clone(),
@@ -76,7 +74,8 @@ impl Model {
             tokenizer,
             size: preprocessor.size(),
         }));
-        let vision = Vision::load(&text.0)?;
+        let mut vision = Vision::load(&text.0)?;
+        let logits = scale::find(&text.0, &mut vision.graph)?;
         Ok(Self { vision, text, preprocessor, family: config.family, logits })
     }
 
