@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::progress::Progress;
+use super::{fetch, progress};
 use crate::{
     classify::{
-        Classifier, hub,
+        Classifier,
         labels::VectorCache,
         model::{Model, Runtime},
     },
@@ -49,8 +49,8 @@ pub struct Args {
     /// How the scores are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The pictures; - is standard input
-    #[arg(value_name = "IMAGE", required = true)]
+    /// The pictures: files or web addresses; - is standard input
+    #[arg(value_name = "IMAGE|URL", required = true)]
     images: Vec<String>,
 }
 
@@ -71,8 +71,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let model = args.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, args.variant));
     // Before a download, since that takes longer.
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-    let mut progress = Progress::new();
-    let found = hub::find_or_pull(&model, &mut |event| progress.tell(event))?;
+    let found = progress::find_or_pull(&model)?;
     let model = Model::load(&runtime, &found.files, &found.options())?;
     let set = label_set(&args.template, &labels);
     let mut classifier = Classifier::as_the_pipeline(model, &[set], &VectorCache::of_user())?;
@@ -128,8 +127,8 @@ fn scores<'a>(classifier: &mut Classifier, image: &str, labels: &'a [String]) ->
 }
 
 fn read(image: &str) -> Result<Vec<u8>> {
-    if image.starts_with("http://") || image.starts_with("https://") {
-        bail!("addresses are not supported in this version; download the picture first");
+    if fetch::is_address(image) {
+        return fetch::get(image);
     }
     if image == "-" {
         let mut bytes = Vec::new();

@@ -2,9 +2,11 @@
 
 pub mod check;
 pub mod classify;
+mod fetch;
 pub mod logging;
 pub mod models;
 pub mod progress;
+pub mod replay;
 pub mod run;
 
 use std::path::Path;

@@ -8,13 +8,25 @@ use std::{
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use tracing::{info, warn};
 
-use crate::classify::hub::Event;
+use crate::{
+    classify::hub::{self, Event, Found, HubError},
+    config::ModelRef,
+};
 
 /// A line at least this often...
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// ...and at each of so many parts of a file, but not more often than people read.
 const PARTS: u64 = 10;
 const NOT_BEFORE: Duration = Duration::from_secs(1);
+
+/// Finds a model, and fetches what is missing, for everybody to see.
+///
+/// # Errors
+/// It is not here and cannot be fetched.
+pub fn find_or_pull(model: &ModelRef) -> Result<Found, HubError> {
+    let mut progress = Progress::new();
+    hub::find_or_pull(model, &mut |event| progress.tell(event))
+}
 
 /// What is being fetched.
 pub struct Progress {

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, progress::Progress};
+use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, progress};
 use crate::{
-    classify::{LoadError, hub},
+    classify::LoadError,
     config::{self, Config, error::Problems},
     daemon,
 };
@@ -39,7 +39,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// A model that is missing is fetched before anything is started: a signal then simply ends the process, and what has
 /// arrived is kept.
 fn fetch_and_run(config: &Config) -> anyhow::Result<()> {
-    let mut progress = Progress::new();
-    hub::find_or_pull(&config.model, &mut |event| progress.tell(event)).map_err(LoadError::from)?;
+    progress::find_or_pull(&config.model).map_err(LoadError::from)?;
     daemon::run(config)
 }

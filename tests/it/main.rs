@@ -15,4 +15,5 @@ mod layers;
 mod model_errors;
 mod model_thread;
 mod parity;
+mod replay;
 mod service;

@@ -5,20 +5,22 @@
 
 use std::{
     io::{self, Read},
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::crypto::ring;
 use serde_json::Value;
-use ureq::{
-    Agent, Body,
-    http::Response,
-    tls::{Certificate, RootCerts, TlsConfig},
-};
+use ureq::{Agent, Body, http::Response};
 
 use super::{HubError, environment::Environment, retry::Trouble};
-use crate::config::Secret;
+use crate::{
+    config::{Secret, is_plain_path},
+    https,
+};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(15);
+/// After so long without a byte the other side is gone.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Redirects after which something goes in circles.
 const MOST_REDIRECTS: usize = 10;
@@ -30,8 +32,6 @@ pub(super) struct Client {
     agent: Agent,
     endpoint: String,
     token: Option<Secret>,
-    /// Without root certificates nobody can be trusted, which rustls says in its own words.
-    trusts_nobody: bool,
 }
 
 /// What a repository holds.
@@ -65,31 +65,18 @@ pub(super) struct Place<'a> {
 
 impl Client {
     pub fn new(environment: &Environment) -> Self {
-        let roots = rustls_native_certs::load_native_certs().certs;
-        let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .user_agent(concat!("stakeout/", env!("CARGO_PKG_VERSION")))
+        let agent = https::options(CONNECT)
+            // Not of the whole, but of one read: a slow line may take hours, a dead one must be noticed.
+            .timeout_global(None)
+            .timeout_connect(Some(CONNECT))
+            .timeout_per_read(Some(SILENCE))
             // So that the lengths told are those of the files.
             .accept_encoding("identity")
             // Redirects are followed here, since the token may not go everywhere.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(15)))
-            // Of one read, not of the whole: a slow line may take hours, a dead one must be noticed.
-            .timeout_per_read(Some(Duration::from_secs(30)))
             .build();
-        Self {
-            agent: agent.into(),
-            endpoint: environment.endpoint(),
-            token: environment.token(),
-            trusts_nobody: roots.is_empty(),
-        }
+        Self { agent: agent.into(), endpoint: environment.endpoint(), token: environment.token() }
     }
 
     /// Where the hub is, for messages.
@@ -102,7 +89,7 @@ impl Client {
         let response = self.follow(Method::Get, url, None, id, true)?;
         let bytes = self.read(response.into_body().into_reader())?;
         let json: Value = serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error))?;
-        let commit = json["sha"].as_str().filter(|commit| crate::config::is_plain_path(commit));
+        let commit = json["sha"].as_str().filter(|commit| is_plain_path(commit));
         let files = json["siblings"].as_array().map(|siblings| {
             siblings.iter().filter_map(|sibling| sibling["rfilename"].as_str()).map(str::to_owned).collect()
         });
@@ -119,7 +106,7 @@ impl Client {
         let header = |name| header(&response, name);
         let tag = header("x-linked-etag").or_else(|| header("etag"));
         let hash = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
-        let hash = hash.filter(|hash| crate::config::is_plain_path(hash) && !hash.contains('/'));
+        let hash = hash.filter(|hash| is_plain_path(hash) && !hash.contains('/'));
         let hash = hash.ok_or_else(|| self.nonsense(&format!("it does not tell the hash of {what}")))?;
         let own_length = || header("content-length").filter(|_| !response.status().is_redirection());
         let size = header("x-linked-size").or_else(own_length).and_then(|size| size.parse().ok());
@@ -202,10 +189,6 @@ impl Client {
     }
 
     fn send(&self, method: Method, url: &str, range: Option<&str>) -> Result<Response<Body>, Trouble> {
-        if self.trusts_nobody && url.starts_with("https:") {
-            let reason = "this system has no root certificates; install ca-certificates".to_owned();
-            return Err(self.unreachable(url, reason).into());
-        }
         let mut request = match method {
             Method::Get => self.agent.get(url),
             Method::Head => self.agent.head(url),
@@ -265,7 +248,7 @@ enum Method {
 /// What a body's reader says in its own words.
 pub(super) fn reading(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut => "nothing came for 30 s".to_owned(),
+        io::ErrorKind::TimedOut => format!("nothing came for {} s", SILENCE.as_secs()),
         _ => format!("it broke off ({error})"),
     }
 }
