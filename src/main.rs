@@ -21,6 +21,8 @@ enum Command {
     Check(commands::check::Args),
     /// Print alerts as they go by
     Alerts(commands::alerts::Args),
+    /// Fetch, list, verify and remove models of the hub
+    Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
     /// Print the alerts that recordings would have raised
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
+        Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
     };

@@ -2,7 +2,7 @@
 
 use super::{
     hub::{self, HubError},
-    labels::{self, LabelError, LabelVectors},
+    labels::{self, LabelError, LabelVectors, VectorCache},
     model::{Model, ModelError, Options, Runtime, RuntimeError},
     score::Scores,
 };
@@ -60,10 +60,10 @@ impl LoadError {
 /// # Errors
 /// In words for people, with the place in the configuration.
 pub fn load_model(config: &Config) -> Result<Model, LoadError> {
-    let files = hub::files(&config.model)?;
+    let found = hub::find(&config.model)?;
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    let options = Options { threads: config.threads, ..Options::default() };
-    Ok(Model::load(&runtime, &files, &options)?)
+    let options = Options { threads: config.threads, ..found.options() };
+    Ok(Model::load(&runtime, &found.files, &options)?)
 }
 
 /// A loaded model and the vectors of the label sets.
@@ -78,7 +78,7 @@ impl Classifier {
     /// # Errors
     /// In words for people, with the place in the configuration.
     pub fn load(config: &Config) -> Result<Self, LoadError> {
-        Ok(Self::new(load_model(config)?, &config.label_sets)?)
+        Ok(Self::with(load_model(config)?, &config.label_sets, &VectorCache::of_user())?)
     }
 
     /// Encodes the label sets, after holding them to what their scores need to mean anything.
@@ -86,16 +86,24 @@ impl Classifier {
     /// # Errors
     /// A label set that cannot be scored by this model, or a model that fails.
     pub fn new(model: Model, sets: &[LabelSet]) -> Result<Self, LabelError> {
+        Self::with(model, sets, &VectorCache::none())
+    }
+
+    /// Likewise, with vectors from the disk where they are there.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
         sets.iter().try_for_each(|set| labels::check(set, model.activation()))?;
-        Self::as_the_pipeline(model, sets)
+        Self::as_the_pipeline(model, sets, cache)
     }
 
     /// Likewise, but allows what the reference's pipeline allows: a single label, whose softmax is always 1.
     ///
     /// # Errors
     /// A template that cannot be filled in, or a model that fails.
-    pub fn as_the_pipeline(model: Model, sets: &[LabelSet]) -> Result<Self, LabelError> {
-        let sets = labels::encode(sets, model.text())?;
+    pub fn as_the_pipeline(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
+        let sets = labels::encode(sets, model.text(), cache)?;
         Ok(Self { model, sets })
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{
-    labels::{self, LabelError},
+    labels::{self, LabelError, VectorCache},
     model::{Model, ModelError, TextEncoder},
     score::Activation,
     watchlist::Watchlist,
@@ -17,14 +17,15 @@ use crate::config::{LabelSet, Source};
 pub struct LabelEncoder {
     text: TextEncoder,
     activation: Activation,
+    cache: VectorCache,
     known: Known,
 }
 
 impl LabelEncoder {
-    /// An encoder for `model` that knows no text yet.
+    /// An encoder for `model` that knows the texts in `cache`.
     #[must_use]
-    pub fn new(model: &Model) -> Self {
-        Self { text: model.text().clone(), activation: model.activation(), known: Known::default() }
+    pub fn new(model: &Model, cache: VectorCache) -> Self {
+        Self { text: model.text().clone(), activation: model.activation(), cache, known: Known::default() }
     }
 
     /// What is looked for on `sources`, after holding the label sets to what their scores need to mean anything.
@@ -36,8 +37,8 @@ impl LabelEncoder {
     /// A source watches a label set that is not there: a valid configuration rules that out.
     pub fn watchlist(&mut self, sets: &[LabelSet], sources: &[Source]) -> Result<Watchlist, LabelError> {
         sets.iter().try_for_each(|set| labels::check(set, self.activation))?;
-        let Self { text, known, .. } = self;
-        let vectors = labels::encode_with(sets, |texts| known.vectors(texts, |new| text.encode(new)))?;
+        let Self { text, cache, known, .. } = self;
+        let vectors = labels::encode_with(sets, |texts| known.vectors(texts, |new| cache.encode(text, new)))?;
         Ok(Watchlist::new(sets, vectors, sources))
     }
 }

@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use super::{BAD_CONFIGURATION, DONE};
 use crate::{
     alert::publisher,
-    classify::Classifier,
+    classify::{
+        Classifier,
+        hub::{self, HubError},
+    },
     config::{self, Config, Loaded, error::Problems},
     mqtt,
 };
@@ -50,7 +53,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Looks at what the configuration names: the model, the broker.
 fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
     let (config, places) = (&loaded.config, &loaded.places);
-    let model = Classifier::load(config).err().map(|error| super::problem(places, &error));
+    let model = match hub::find(&config.model) {
+        Err(HubError::NotCached { id, .. }) => {
+            eprintln!(
+                "note: the model {id} is not on this machine yet, so it was not looked at: `stakeout run` fetches it when it \
+                 starts, `stakeout models pull {id}` now"
+            );
+            None
+        }
+        _ => Classifier::load(config).err().map(|error| super::problem(places, &error)),
+    };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let broker = runtime.block_on(publisher::visit(&config.mqtt)).err().map(|why| {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -11,13 +11,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::fetch;
+use super::{fetch, progress};
 use crate::{
     classify::{
-        Classifier, hub,
-        model::{Model, Options, Runtime},
+        Classifier,
+        labels::VectorCache,
+        model::{Model, Runtime},
     },
-    config::{Hold, Label, LabelSet, ModelRef, Rule},
+    config::{Hold, Label, LabelSet, ModelRef, Rule, Variant},
     picture,
 };
 
@@ -36,9 +37,12 @@ pub struct Args {
     /// The sentence around each label
     #[arg(long, default_value = "This is a photo of {}.")]
     template: String,
-    /// A folder with the model's files, or its name in the hub's cache [default: the bundled model]
+    /// A folder with the model's files, or its name on the hub, which is fetched if it is not here [default: the bundled model]
     #[arg(long, value_name = "ID|FOLDER")]
     model: Option<String>,
+    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    #[arg(long, value_parser = super::variant, default_value = "auto")]
+    variant: Variant,
     /// The ONNX Runtime library [default: looked for in the usual places]
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
@@ -64,10 +68,13 @@ enum Format {
 /// What concerns all pictures: the labels, the model, standard output.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let labels = labels(args)?;
-    let files = hub::files(&model(args.model.as_deref()))?;
+    let model = args.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, args.variant));
+    // Before a download, since that takes longer.
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-    let model = Model::load(&runtime, &files, &Options::default())?;
-    let mut classifier = Classifier::as_the_pipeline(model, &[label_set(&args.template, &labels)])?;
+    let found = progress::find_or_pull(&model)?;
+    let model = Model::load(&runtime, &found.files, &found.options())?;
+    let set = label_set(&args.template, &labels);
+    let mut classifier = Classifier::as_the_pipeline(model, &[set], &VectorCache::of_user())?;
 
     let mut failed = false;
     let mut out = io::stdout().lock();
@@ -92,17 +99,6 @@ fn labels(args: &Args) -> Result<Vec<String>> {
         ensure!(!labels.is_empty(), "{} holds no labels", file.display());
     }
     Ok(labels)
-}
-
-/// A folder if it is one or is written as one, else a name on the hub.
-fn model(typed: Option<&str>) -> ModelRef {
-    match typed {
-        None => ModelRef::Bundled,
-        Some(name) if name.starts_with(['.', '/']) || Path::new(name).is_dir() => {
-            ModelRef::Folder(name.into())
-        }
-        Some(name) => ModelRef::Hub(name.to_owned()),
-    }
 }
 
 fn label_set(template: &str, labels: &[String]) -> LabelSet {

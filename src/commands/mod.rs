@@ -5,12 +5,16 @@ pub mod check;
 pub mod classify;
 mod fetch;
 pub mod logging;
+pub mod models;
+pub mod progress;
 pub mod replay;
 pub mod run;
 
+use std::path::Path;
+
 use crate::{
     classify::LoadError,
-    config::{Places, error::Problem},
+    config::{HubModel, ModelRef, Places, Variant, error::Problem},
 };
 
 /// Done.
@@ -28,4 +32,17 @@ pub const DEFAULT_CONFIG: &str = "/etc/stakeout/stakeout.yaml";
 /// What the model says of the configuration, at the place in the configuration.
 fn problem(places: &Places, error: &LoadError) -> Problem {
     places.problem(&error.place(), error.to_string(), "")
+}
+
+/// A folder if it is one or is written as one, else a name on the hub.
+fn model(typed: &str, variant: Variant) -> ModelRef {
+    if typed.starts_with(['.', '/']) || Path::new(typed).is_dir() {
+        ModelRef::Folder(typed.into(), variant)
+    } else {
+        ModelRef::Hub(HubModel { variant, ..HubModel::named(typed) })
+    }
+}
+
+fn variant(word: &str) -> Result<Variant, String> {
+    Variant::parse(word).ok_or_else(|| format!("it is auto, or one of {}", Variant::NAMES.join(", ")))
 }

@@ -18,9 +18,9 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use uuid::{Builder, Uuid};
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, FAILED};
+use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, FAILED, progress};
 use crate::{
-    classify::{self, LabelEncoder, LoadError},
+    classify::{self, LabelEncoder, LoadError, labels::VectorCache},
     config::{self, Config},
     daemon::Judge,
     frame::{Frame, Slot},
@@ -58,8 +58,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let source: Arc<str> = source(&config, args.source.as_deref())?.into();
     let recordings = pictures(&args.recordings)?;
+    progress::find_or_pull(&config.model)?;
     let model = classify::load_model(&config)?;
-    let watchlist = LabelEncoder::new(&model).watchlist(&config.label_sets, &config.sources);
+    let watchlist =
+        LabelEncoder::new(&model, VectorCache::of_user()).watchlist(&config.label_sets, &config.sources);
     // Nobody writes it again.
     let (_watchlist, to_look_for) = watch::channel(Arc::new(watchlist.map_err(LoadError::from)?));
 

@@ -1,11 +1,14 @@
 //! `stakeout run`: the service itself.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE};
+use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, progress};
 use crate::{
     classify::LoadError,
-    config::{self, error::Problems},
+    config::{self, Config, error::Problems},
     daemon,
 };
 
@@ -27,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let config::Loaded { config, places } = loaded;
-    let Err(error) = daemon::run(&args.config, config) else { return Ok(ExitCode::from(DONE)) };
+    let Err(error) = fetch_and_run(&args.config, config) else { return Ok(ExitCode::from(DONE)) };
     match error.downcast_ref::<LoadError>() {
         Some(error) if error.is_bad_configuration() => {
             eprintln!("{}", Problems::new(vec![super::problem(&places, error)]));
@@ -35,4 +38,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         _ => Err(error),
     }
+}
+
+/// A model that is missing is fetched before anything is started: a signal then simply ends the process, and what has
+/// arrived is kept.
+fn fetch_and_run(path: &Path, config: Config) -> anyhow::Result<()> {
+    progress::find_or_pull(&config.model).map_err(LoadError::from)?;
+    daemon::run(path, config)
 }

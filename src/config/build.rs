@@ -7,7 +7,7 @@ use super::{
     Config, Device, ModelRef, Source, broker, home_assistant,
     label_sets::{self, LabelSets},
     load::File,
-    names, raw,
+    model, names, raw,
     read::{Reader, Section, Setting},
     sources, value,
 };
@@ -56,7 +56,7 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     let name = mqtt.as_ref().and_then(Option::as_ref).map_or("", |mqtt| &mqtt.prefix);
     let home_assistant =
         section.get("home_assistant").map_or(Some(None), |at| home_assistant::read(reader, &at, name));
-    let model = section.get("model").map_or(Some(ModelRef::Bundled), |at| model(reader, &at));
+    let model = section.get("model").map_or(Some(ModelRef::Bundled), |at| model::read(reader, &at));
     let device = section.get("device").map_or(Some(Device::Auto), |at| device(reader, &at));
     let threads = section.get("threads").and_then(|at| number(reader, &at, 1, 1024));
     let max_pixels =
@@ -118,30 +118,6 @@ fn read_rules(reader: &mut Reader<'_>, sets: &mut LabelSets, file: &File) {
     if let Some(at) = section.get("label_sets") {
         sets.read(reader, &at);
     }
-}
-
-fn model(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelRef> {
-    let text = reader.text(at)?;
-    if text == "bundled" {
-        return Some(ModelRef::Bundled);
-    }
-    let is_path = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
-    if is_path || reader.folder.join(&text).exists() {
-        return reader.resolve_path(at, &text).map(ModelRef::Folder);
-    }
-    let is_word = |word: &str| {
-        word.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    if text.split_once('/').is_some_and(|(organisation, name)| is_word(organisation) && is_word(name)) {
-        return Some(ModelRef::Hub(text));
-    }
-    let remedy = match names::nearest(&text, ["bundled"]) {
-        Some(_) => "did you mean `bundled`?",
-        None => "a folder is written `/models/clip` or `./clip`, a hub id `openai/clip-vit-base-patch16`",
-    };
-    reader.must_be(at, "`bundled`, a folder or a hub id", remedy);
-    None
 }
 
 fn device(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Device> {

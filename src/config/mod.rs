@@ -15,6 +15,7 @@ mod interpolate;
 mod label_sets;
 mod load;
 mod mask;
+mod model;
 mod names;
 mod places;
 mod raw;
@@ -27,11 +28,12 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use self::load::Surroundings;
 pub use self::{
     load::{Loaded, load},
+    model::{HubModel, ModelRef, Variant, is_plain_path},
     names::topic_level,
     places::Places,
 };
@@ -68,29 +70,6 @@ impl Config {
         self.sources
             .iter()
             .flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
-    }
-}
-
-/// Which model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelRef {
-    /// The one inside the binary.
-    Bundled,
-    /// A folder in the hub's layout.
-    Folder(PathBuf),
-    /// A name on the hub, looked up in the standard hub cache.
-    Hub(String),
-}
-
-impl ModelRef {
-    /// How alerts name the model.
-    #[must_use]
-    pub fn name(&self) -> Cow<'_, str> {
-        match self {
-            Self::Bundled => "bundled".into(),
-            Self::Folder(folder) => folder.to_string_lossy(),
-            Self::Hub(id) => id.into(),
-        }
     }
 }
 

@@ -98,9 +98,9 @@ fn the_example_watches_a_folder_with_the_bundled_model() {
 
 #[test]
 fn the_reference_shows_every_key_and_its_default() {
-    for key in
-        [build::KEYS, broker::KEYS, home_assistant::KEYS, label_sets::LABEL_KEYS, sources::KEYS].concat()
-    {
+    let keys =
+        [build::KEYS, broker::KEYS, home_assistant::KEYS, label_sets::LABEL_KEYS, model::KEYS, sources::KEYS];
+    for key in keys.concat() {
         assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");
     }
     let config = load_text(REFERENCE);
@@ -163,7 +163,7 @@ sources:
     let env = [("BROKER", "broker.lan:9000"), ("HOME", "/home/me"), ("STATE_DIRECTORY", "/ignored")];
     let Loaded { config, places } = load_from(folder.path(), &env).unwrap();
 
-    assert_eq!(config.model, ModelRef::Folder(folder.path().join("clip")));
+    assert_eq!(config.model, ModelRef::Folder(folder.path().join("clip"), Variant::Auto));
     assert_eq!((config.device, config.threads, config.max_pixels), (Device::Cpu, Some(2), 40_000_000));
     assert_eq!(config.onnxruntime.as_deref(), Some(Path::new("/home/me/ort.so")));
     assert_eq!(config.state_dir, folder.path().join("state"));
@@ -234,11 +234,14 @@ fn a_model_is_a_word_a_folder_or_a_hub_id() {
     let folder = folder_with(&[("clip/x", ""), ("org/model/x", "")]);
     let cases = [
         ("bundled", Some(ModelRef::Bundled)),
-        ("/models/clip", Some(ModelRef::Folder("/models/clip".into()))),
-        ("./none", Some(ModelRef::Folder(folder.path().join("none")))),
-        ("clip", Some(ModelRef::Folder(folder.path().join("clip")))),
-        ("org/model", Some(ModelRef::Folder(folder.path().join("org/model")))),
-        ("openai/clip-vit-base-patch16", Some(ModelRef::Hub("openai/clip-vit-base-patch16".to_owned()))),
+        ("/models/clip", Some(ModelRef::Folder("/models/clip".into(), Variant::Auto))),
+        ("./none", Some(ModelRef::Folder(folder.path().join("none"), Variant::Auto))),
+        ("clip", Some(ModelRef::Folder(folder.path().join("clip"), Variant::Auto))),
+        ("org/model", Some(ModelRef::Folder(folder.path().join("org/model"), Variant::Auto))),
+        (
+            "openai/clip-vit-base-patch16",
+            Some(ModelRef::Hub(HubModel::named("openai/clip-vit-base-patch16"))),
+        ),
         ("clip-b", None),
         ("a/b/c", None),
         ("openai/", None),
@@ -248,6 +251,32 @@ fn a_model_is_a_word_a_folder_or_a_hub_id() {
         let model = load_from(folder.path(), &[]).ok().map(|loaded| loaded.config.model);
         assert_eq!(model, expected, "{typed}");
     }
+}
+
+#[test]
+fn a_model_can_be_said_in_more_words() {
+    let hub = HubModel::named("org/name");
+    let half = Variant::Named("fp16");
+    let cases = [
+        ("{ id: org/name }", ModelRef::Hub(hub.clone())),
+        ("{ id: org/name, variant: fp16 }", ModelRef::Hub(HubModel { variant: half, ..hub.clone() })),
+        (
+            "{ id: org/name, onnx: a/b, revision: refs/pr/1, variant: auto }",
+            ModelRef::Hub(HubModel {
+                onnx: Some("a/b".to_owned()),
+                revision: Some("refs/pr/1".to_owned()),
+                ..hub
+            }),
+        ),
+        ("{ id: /models/clip, variant: fp16 }", ModelRef::Folder("/models/clip".into(), half)),
+        ("{ id: bundled }", ModelRef::Bundled),
+    ];
+    for (typed, expected) in cases {
+        assert_eq!(load_text(&format!("model: {typed}\n{SMALL}")).model, expected, "{typed}");
+    }
+    assert_eq!(half.suffixes().collect::<Vec<_>>(), ["_fp16"]);
+    assert_eq!(Variant::Auto.suffixes().next().as_deref(), Some(""));
+    assert_eq!([Variant::parse("auto"), Variant::parse("fp61")], [Some(Variant::Auto), None]);
 }
 
 #[test]

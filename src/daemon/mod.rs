@@ -36,7 +36,7 @@ use crate::{
         outbox::{self, Outbox},
         publisher::{Announcer, Farewell, Publisher},
     },
-    classify::{self, LabelEncoder, LoadError},
+    classify::{self, LabelEncoder, LoadError, labels::VectorCache},
     config::{self, Config},
     source,
 };
@@ -112,7 +112,7 @@ impl House {
     async fn build(path: &Path, config: &Config) -> anyhow::Result<(Self, mpsc::Sender<()>)> {
         let outbox = Arc::new(Outbox::open(&config.state_dir)?);
         let model = classify::load_model(config)?;
-        let mut encoder = LabelEncoder::new(&model);
+        let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
         let watchlist = encoder.watchlist(&config.label_sets, &config.sources).map_err(LoadError::from)?;
 
         // What the broker should know before the first frame: no label is raised, no source is there yet.

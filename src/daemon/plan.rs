@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{ModelRef, Region, SourceKind},
+        config::{HubModel, ModelRef, Region, SourceKind},
         daemon::samples,
     };
 
@@ -137,7 +137,7 @@ mod tests {
             (
                 "what cannot change",
                 |c| {
-                    c.model = ModelRef::Hub("a/b".into());
+                    c.model = ModelRef::Hub(HubModel::named("a/b"));
                     c.threads = Some(7);
                     c.mqtt.prefix = "elsewhere".into();
                     c.state_dir = "elsewhere".into();

@@ -8,7 +8,7 @@ use stakeout::{
         Classifier, hub,
         model::{Model, ModelFiles, Options, Runtime},
     },
-    config::{self, LabelSet, ModelRef},
+    config::{self, LabelSet, ModelRef, Variant},
     picture,
 };
 
@@ -82,7 +82,7 @@ fn the_embedded_files_answer_as_the_folder_does() {
         picture::decode(&fs::read(folder().join("samples/red-car.jpg")).unwrap(), 10_000_000).unwrap();
     for (name, files) in [
         ("embedded", hub::files(&ModelRef::Bundled).unwrap()),
-        ("folder", hub::files(&ModelRef::Folder(folder().to_owned())).unwrap()),
+        ("folder", hub::files(&ModelRef::Folder(folder().to_owned(), Variant::Auto)).unwrap()),
     ] {
         let mut classifier = classifier(&files);
         let vector = classifier.embed(&[&picture]).unwrap().remove(0);

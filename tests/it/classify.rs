@@ -133,6 +133,7 @@ fn a_model_that_is_not_there_is_one_readable_error() {
     let error = |model: &str| {
         let output = stakeout()
             .env("HF_HUB_CACHE", empty.path())
+            .env("HF_HUB_OFFLINE", "1")
             .args(["classify", "--label", "cat", "--model", model, "a.jpg"])
             .output()
             .unwrap();
@@ -149,7 +150,8 @@ fn a_model_that_is_not_there_is_one_readable_error() {
         )
     );
     let hub = error("openai/clip-vit-base-patch16");
-    assert!(hub.contains("huggingface-cli download openai/clip-vit-base-patch16"), "{hub}");
+    assert!(hub.contains("openai/clip-vit-base-patch16 is not on this machine"), "{hub}");
+    assert!(hub.contains("HF_HUB_OFFLINE forbids to fetch it"), "{hub}");
     assert!(error("no such/model").contains("organisation/name"));
 }
 

@@ -18,7 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("trigger", &["config"]),
     ("mqtt", &["config"]),
     ("source", &["backoff", "config", "frame", "https", "picture"]),
-    ("classify", &["config", "frame", "https", "picture"]),
+    ("classify", &["backoff", "config", "frame", "https", "picture"]),
     ("alert", &["backoff", "config", "frame", "mqtt"]),
     ("daemon", &["alert", "backoff", "classify", "config", "frame", "mqtt", "picture", "source", "trigger"]),
     (
@@ -35,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("gif", &["picture"]),
     ("granit_parser", &["config"]),
     ("image", &["picture"]),
+    ("indicatif", &["commands/progress"]),
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
     ("png", &["picture"]),
@@ -42,7 +43,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
-    ("ureq", &["commands/fetch", "https"]),
+    ("ureq", &["classify/hub", "commands/fetch", "https", "source/http"]),
 ];
 
 /// Decisions: they are given what they need, time too.

@@ -12,6 +12,7 @@ mod classify;
 mod delivery;
 mod folder;
 mod home_assistant;
+mod hub;
 mod layers;
 mod model_errors;
 mod model_thread;

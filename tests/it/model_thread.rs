@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 use stakeout::{
     classify::{
         Counts, LabelEncoder, NobodyListens, Scored, Watchlist,
+        labels::VectorCache,
         model::{Model, ModelFiles, Options, Runtime},
         spawn,
     },
@@ -62,7 +63,7 @@ fn start(sources: &[Source]) -> Option<(Setup, PathBuf)> {
         label_set("wear", &["topwear", "shoes"], &["watches", "bags"]),
         label_set("other", &["belts", "ties"], &[]),
     ];
-    let mut encoder = LabelEncoder::new(&model);
+    let mut encoder = LabelEncoder::new(&model, VectorCache::none());
     let (watchlist, to_look_for) = watch::channel(Arc::new(encoder.watchlist(&sets, sources).unwrap()));
     let (frames, receiver) = mpsc::channel(64);
     let (sender, scored) = mpsc::channel(64);

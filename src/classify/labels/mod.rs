@@ -2,10 +2,12 @@
 //!
 //! It refuses to know how a text is encoded: the caller brings the encoder, and no text goes to it twice.
 
+mod cache;
 mod template;
 
 use std::{collections::HashMap, sync::Arc};
 
+pub use cache::VectorCache;
 pub use template::TemplateError;
 
 use super::{
@@ -70,12 +72,16 @@ pub fn check(set: &LabelSet, activation: Activation) -> Result<(), LabelError> {
     }
 }
 
-/// Encodes label sets, all in one go.
+/// Encodes label sets, all in one go; what `cache` holds is not encoded again.
 ///
 /// # Errors
 /// A template that cannot be filled in, or a model that fails.
-pub fn encode(sets: &[LabelSet], encoder: &TextEncoder) -> Result<Vec<LabelVectors>, LabelError> {
-    encode_with(sets, |texts| encoder.encode(texts))
+pub fn encode(
+    sets: &[LabelSet],
+    encoder: &TextEncoder,
+    cache: &VectorCache,
+) -> Result<Vec<LabelVectors>, LabelError> {
+    encode_with(sets, |texts| cache.encode(encoder, texts))
 }
 
 impl LabelVectors {

@@ -1,6 +1,8 @@
 //! Where the files of a model are: in a folder, or inside the binary.
 
-use std::{borrow::Cow, fs, path::PathBuf};
+use std::{borrow::Cow, fs, os::unix::fs::MetadataExt, path::PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 use super::ModelError;
 
@@ -21,6 +23,43 @@ impl ModelFiles {
             Self::Folder(path) => path.display().to_string(),
             Self::Embedded(_) => "the binary itself".to_owned(),
         }
+    }
+
+    /// Whether everything is there that graphs with this suffix need.
+    #[must_use]
+    pub fn is_complete(&self, suffix: &str) -> bool {
+        Graphs::find(self, suffix).is_ok()
+    }
+
+    /// Whether one of them tells scale and bias.
+    #[must_use]
+    pub fn holds_logits(&self, suffix: &str) -> bool {
+        let combined =
+            |graphs| matches!(graphs, Graphs::Combined(_) | Graphs::Split { combined: Some(_), .. });
+        self.contains("stakeout.json") || Graphs::find(self, suffix).is_ok_and(combined)
+    }
+
+    /// Tells apart files of these names: by place, size and time of change in a folder, since reading gigabytes would take
+    /// longer than what is spared by knowing (in the hub's cache the place is the hash); by content in the binary.
+    pub(super) fn fingerprint(&self, names: &[&str]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for name in names {
+            hash.update(name);
+            match self {
+                Self::Folder(folder) => {
+                    let path = folder.join(name);
+                    let path = path.canonicalize().unwrap_or(path);
+                    let changed = |metadata: &fs::Metadata| (metadata.mtime(), metadata.mtime_nsec());
+                    let metadata = fs::metadata(&path).map(|metadata| (metadata.len(), changed(&metadata)));
+                    hash.update(format!("{path:?} {:?}\n", metadata.ok()));
+                }
+                Self::Embedded(files) => {
+                    let content = files.iter().find(|(file, _)| file == name).map(|(_, bytes)| *bytes);
+                    hash.update(Sha256::digest(content.unwrap_or_default()));
+                }
+            }
+        }
+        hash.finalize().into()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {

@@ -32,12 +32,14 @@ use super::{
 use crate::picture::Picture;
 
 /// How a model is run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// Threads for one run; `None` is one for each processor.
     pub threads: Option<usize>,
     /// The suffix of the graphs' names, such as `_fp16`; empty for full precision.
     pub variant: String,
+    /// Scale and bias, where they are known and no file of the model holds them.
+    pub logits: Option<Logits>,
     /// Whose preprocessing is followed.
     pub backend: Backend,
 }
@@ -63,8 +65,6 @@ impl Model {
         let preprocessor = Preprocessor::from_json(&settings, options.backend)
             .map_err(|error| ModelError::Setting { place: files.place(), error })?;
         let tokenizer = TextTokenizer::load(files, config)?;
-        let logits =
-            scale::find(runtime, files, &graphs, options, config.family, &tokenizer, preprocessor.size())?;
         let text = TextEncoder(Arc::new(TextFiles {
             runtime: runtime.clone(),
             files: files.clone(),
@@ -74,7 +74,8 @@ impl Model {
             tokenizer,
             size: preprocessor.size(),
         }));
-        let vision = Vision::load(&text.0)?;
+        let mut vision = Vision::load(&text.0)?;
+        let logits = scale::find(&text.0, &mut vision.graph)?;
         Ok(Self { vision, text, preprocessor, family: config.family, logits })
     }
 
@@ -213,6 +214,18 @@ impl TextEncoder {
             vectors.extend(normalised(&rows)?);
         }
         Ok(vectors)
+    }
+
+    /// Tells apart what a text's vector depends on: the text tower's files and the tokenizer's.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let graph = match &self.0.graphs {
+            Graphs::Split { text, .. } => text,
+            Graphs::Combined(file) => file,
+        };
+        let data = format!("{graph}_data");
+        let others = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+        self.0.files.fingerprint(&[&[graph.as_str(), &data], &others[..]].concat())
     }
 
     /// The tokens of a text.

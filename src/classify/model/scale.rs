@@ -1,10 +1,9 @@
 //! How similarities become logits: the trained multiplier and offset, which neither `config.json` nor the split graphs hold.
 
 use super::{
-    Graphs, ModelError, ModelFiles, Options, Runtime,
+    Graphs, ModelError, ModelFiles, TextFiles,
     family::Family,
     graph::{Graph, Input, Rows},
-    tokenizer::TextTokenizer,
 };
 
 /// `logit = scale * cosine + bias`.
@@ -14,6 +13,14 @@ pub struct Logits {
     pub scale: f32,
     /// The offset; 0 for CLIP.
     pub bias: f32,
+}
+
+impl Logits {
+    /// Only numbers that scores can be made with.
+    #[must_use]
+    pub fn checked(scale: f32, bias: f32) -> Option<Self> {
+        (scale.is_finite() && scale > 0.0 && bias.is_finite()).then_some(Self { scale, bias })
+    }
 }
 
 /// Texts that no model finds alike, so that the equations are well conditioned.
@@ -26,26 +33,22 @@ const PROBES: [&str; 6] = [
     "a tree",
 ];
 
-/// From `stakeout.json` if it is there, else from one run of the combined graph.
-pub(super) fn find(
-    runtime: &Runtime,
-    files: &ModelFiles,
-    graphs: &Graphs,
-    options: &Options,
-    family: Family,
-    tokenizer: &TextTokenizer,
-    size: (u32, u32),
-) -> Result<Logits, ModelError> {
+/// From `stakeout.json` if it is there, else from one run of the combined graph, else what the caller knows. `vision` is
+/// the graph that is loaded already.
+pub(super) fn find(text: &TextFiles, vision: &mut Graph) -> Result<Logits, ModelError> {
+    let TextFiles { runtime, files, options, .. } = text;
     if let Some(logits) = written(files)? {
         return Ok(logits);
     }
-    let combined = match graphs {
-        Graphs::Split { combined, .. } => combined.as_ref(),
-        Graphs::Combined(combined) => Some(combined),
-    };
-    let combined = combined.ok_or_else(|| ModelError::Scale { place: files.place() })?;
-    let mut graph = Graph::load(runtime, files, combined, options)?;
-    measured(&mut graph, family, tokenizer, size)
+    match &text.graphs {
+        Graphs::Combined(_) => measured(vision, text),
+        Graphs::Split { combined: Some(combined), .. } => {
+            measured(&mut Graph::load(runtime, files, combined, options)?, text)
+        }
+        Graphs::Split { combined: None, .. } => {
+            options.logits.ok_or_else(|| ModelError::Scale { place: files.place() })
+        }
+    }
 }
 
 fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
@@ -65,25 +68,21 @@ fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
 }
 
 /// The combined graph answers with embeddings and with the logits made of them: what lies between is scale and bias.
-fn measured(
-    graph: &mut Graph,
-    family: Family,
-    tokenizer: &TextTokenizer,
-    (width, height): (u32, u32),
-) -> Result<Logits, ModelError> {
+fn measured(graph: &mut Graph, text: &TextFiles) -> Result<Logits, ModelError> {
     graph.check_inputs(&["pixel_values", "input_ids"])?;
     let outputs = ["logits_per_image", "image_embeds", "text_embeds"];
     for output in outputs {
         graph.output(&[output])?;
     }
-    let texts = tokenizer.batch(&PROBES, graph.fixed("input_ids", 1))?;
+    let (width, height) = text.size;
+    let texts = text.tokenizer.batch(&PROBES, graph.fixed("input_ids", 1))?;
     let picture = noise(3 * width as usize * height as usize);
     let inputs = [Input::Pictures { values: &picture, width, height }, Input::Texts(&texts)];
-    let [logits, image, text] = graph.run(&inputs, outputs)?;
+    let [logits, image, embedded] = graph.run(&inputs, outputs)?;
     let cosines: Vec<f64> =
-        text.values.chunks_exact(text.columns.max(1)).map(|text| cosine(&image, text)).collect();
+        embedded.values.chunks_exact(embedded.columns.max(1)).map(|text| cosine(&image, text)).collect();
     let logits: Vec<f64> = logits.values.iter().copied().map(f64::from).collect();
-    solved(&cosines, &logits, family == Family::Siglip).ok_or_else(|| {
+    solved(&cosines, &logits, text.family == Family::Siglip).ok_or_else(|| {
         ModelError::Run("the combined graph's logits do not follow from its embeddings".to_owned())
     })
 }
@@ -99,8 +98,7 @@ fn solved(cosines: &[f64], logits: &[f64], with_bias: bool) -> Option<Logits> {
     let products = cosines.iter().zip(logits).map(|(c, l)| (c - mean_cosine) * (l - mean_logit)).sum::<f64>();
     let squares = cosines.iter().map(|c| (c - mean_cosine).powi(2)).sum::<f64>();
     let scale = products / squares;
-    let logits = Logits { scale: scale as f32, bias: (mean_logit - scale * mean_cosine) as f32 };
-    (logits.scale.is_finite() && logits.scale > 0.0 && logits.bias.is_finite()).then_some(logits)
+    Logits::checked(scale as f32, (mean_logit - scale * mean_cosine) as f32)
 }
 
 /// Of the first picture and a text, whether or not the graph normalised them.

@@ -1,6 +1,7 @@
 //! What the tests share: where the reference data lies, and where the built binary is.
 
 pub mod broker;
+pub mod hub;
 pub mod proxy;
 
 pub mod service;
@@ -18,7 +19,15 @@ pub fn fixtures(folder: &str) -> Option<PathBuf> {
     None
 }
 
-/// The binary under test.
+/// The binary under test, with caches of its own: what one version of it kept must not answer for the next.
 pub fn stakeout() -> std::process::Command {
-    std::process::Command::new(env!("CARGO_BIN_EXE_stakeout"))
+    static CACHE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let cache = CACHE.get_or_init(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        let _ = std::fs::remove_dir_all(&cache);
+        cache
+    });
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_stakeout"));
+    command.env("XDG_CACHE_HOME", cache).env_remove("CACHE_DIRECTORY");
+    command
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
 use serde_json::Value;
 use stakeout::{
     classify::{
-        labels::{self, LabelVectors},
+        labels::{self, LabelVectors, VectorCache},
         model::{Model, ModelFiles, Options, Runtime},
         preprocess::Backend,
     },
@@ -96,7 +96,7 @@ impl Pipeline {
             if labels.is_empty() {
                 return Err(labels::check(&set, self.model.activation()).unwrap_err());
             }
-            Ok(labels::encode(&[set], self.model.text())?.remove(0))
+            Ok(labels::encode(&[set], self.model.text(), &VectorCache::none())?.remove(0))
         };
         let key = (template.to_owned(), labels.to_vec());
         self.sets.entry(key).or_insert_with(|| encode().map_err(|error| error.to_string())).clone()

@@ -1,0 +1,253 @@
+//! Finds a model by what the configuration calls it (the bundled one, a folder, a name on the hub), and fetches from the
+//! hub what is not in its cache on this machine.
+//!
+//! Which graphs are taken, where scale and bias come from and when the network is used is decided here. It refuses to
+//! use the network for a model that is here: what was fetched stays as it is until [`Hub::pull`] is asked for a newer one.
+
+mod cache;
+mod choice;
+mod client;
+mod digest;
+mod download;
+mod environment;
+mod error;
+mod inventory;
+mod retry;
+mod safetensors;
+mod table;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use error::HubError;
+pub use inventory::{Held, Verdict};
+
+use self::{
+    cache::Repository,
+    client::{Client, Listing},
+    environment::Environment,
+    retry::patiently,
+};
+use super::model::{Logits, ModelFiles, Options};
+use crate::config::{HubModel, ModelRef, Variant};
+
+/// A model that is here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Its files.
+    pub files: ModelFiles,
+    /// The suffix of its graphs' names.
+    pub suffix: String,
+    /// Scale and bias, where they are known and no file of the model may hold them.
+    pub logits: Option<Logits>,
+}
+
+impl Found {
+    /// What [`super::model::Model::load`] must be told of it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options { variant: self.suffix.clone(), logits: self.logits, ..Options::default() }
+    }
+}
+
+/// What happens during a download.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A file is fetched, of which so much is here already.
+    Begins {
+        /// Its name in the repository.
+        file: &'a str,
+        /// Bytes from an earlier time.
+        have: u64,
+        /// Bytes in all, where the hub says so.
+        size: Option<u64>,
+    },
+    /// So many bytes of it are here.
+    At(u64),
+    /// It is whole.
+    Ends {
+        /// Its name in the repository.
+        file: &'a str,
+    },
+    /// Another process fetches the same file, and is waited for.
+    OtherProcess {
+        /// Its name in the repository.
+        file: &'a str,
+    },
+    /// It failed, and is tried again.
+    Again {
+        /// Why, in short.
+        why: String,
+        /// When.
+        wait: Duration,
+    },
+}
+
+/// Where the files of a model are, without any look at the network.
+///
+/// # Errors
+/// A name that is not in the cache; a folder is taken as it is.
+pub fn files(model: &ModelRef) -> Result<ModelFiles, HubError> {
+    Ok(find(model)?.files)
+}
+
+/// Likewise, with what is known of it.
+///
+/// # Errors
+/// As [`files`].
+pub fn find(model: &ModelRef) -> Result<Found, HubError> {
+    match model {
+        ModelRef::Bundled => Ok(taken(ModelFiles::Embedded(super::bundled::FILES), Variant::Auto)),
+        ModelRef::Folder(path, variant) => Ok(taken(ModelFiles::Folder(path.clone()), *variant)),
+        ModelRef::Hub(model) => Hub::for_model(&model.id)?.find(model),
+    }
+}
+
+/// Likewise, and what is not here is fetched, unless `HF_HUB_OFFLINE` forbids it.
+///
+/// # Errors
+/// It is not here and cannot be fetched.
+pub fn find_or_pull(model: &ModelRef, tell: &mut dyn FnMut(Event<'_>)) -> Result<Found, HubError> {
+    let found = find(model);
+    let wanting = match &found {
+        // Another program has fetched the two towers, which are not all that is needed.
+        Ok(found) => found.logits.is_none() && !found.files.holds_logits(&found.suffix),
+        Err(error) => matches!(error, HubError::NotCached { .. }),
+    };
+    match model {
+        ModelRef::Hub(model) if wanting => {
+            let hub = Hub::for_model(&model.id)?;
+            if hub.environment.is_offline() { found } else { hub.pull(model, tell) }
+        }
+        _ => found,
+    }
+}
+
+/// A folder, or the binary itself: what is not there is said when it is loaded.
+fn taken(files: ModelFiles, variant: Variant) -> Found {
+    let suffix = variant.suffixes().find(|suffix| files.is_complete(suffix));
+    let suffix = suffix.or_else(|| variant.suffixes().next()).unwrap_or_default();
+    Found { files, suffix, logits: None }
+}
+
+/// The hub and its cache on this machine, as the environment describes them.
+pub struct Hub {
+    environment: Environment,
+    cache: PathBuf,
+}
+
+impl Hub {
+    /// # Errors
+    /// There is no folder for a cache; `id` is for the message.
+    pub fn for_model(id: &str) -> Result<Self, HubError> {
+        let environment = Environment::of_process();
+        let cache = cache::folder(&environment).ok_or_else(|| HubError::NoCache(id.to_owned()))?;
+        Ok(Self { environment, cache })
+    }
+
+    /// A model that is in the cache.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn find(&self, model: &HubModel) -> Result<Found, HubError> {
+        for id in candidates(model) {
+            let repository = Repository::new(&self.cache, &id)?;
+            if let Some((commit, files, suffix)) = repository.complete(revision(model), model.variant) {
+                let known = repository.logits(&commit).or_else(|| table::logits(&model.id));
+                return Ok(Found { files, suffix, logits: known.or_else(|| table::logits(&id)) });
+            }
+        }
+        let (id, cache) = (model.id.clone(), self.cache.clone());
+        Err(if self.environment.is_offline() {
+            HubError::Offline { id, cache }
+        } else {
+            HubError::NotCached { id, cache }
+        })
+    }
+
+    /// Fetches the newest files of a model's revision, and says which they are.
+    ///
+    /// # Errors
+    /// One clear message with a remedy; what has arrived is kept, and the next pull goes on from there.
+    pub fn pull(&self, model: &HubModel, tell: &mut dyn FnMut(Event<'_>)) -> Result<Found, HubError> {
+        if self.environment.is_offline() {
+            return Err(HubError::Offline { id: model.id.clone(), cache: self.cache.clone() });
+        }
+        // It becomes a part of addresses, also where the files are in another repository.
+        Repository::new(&self.cache, &model.id)?;
+        let client = Client::new(&self.environment);
+        // A model of the table has its files in the sister repository, and nowhere else.
+        let id = candidates(model).pop().unwrap_or_else(|| model.id.clone());
+        let repository = Repository::new(&self.cache, &id)?;
+        let listing = patiently(tell, |_| client.listing(&id, revision(model)))?;
+        let graphs = choice::graphs(&id, &listing.files, model.variant)?;
+        let graphs = self.decide(&client, model, &repository, &listing, graphs, tell)?;
+        for file in choice::files(&id, &listing.files, &graphs)? {
+            download::fetch(&client, &repository, &listing.commit, &file, tell)?;
+        }
+        // Last: until now the revision stood for what was whole before.
+        repository.remember(revision(model), &listing.commit)?;
+        self.find(model)
+    }
+
+    /// The two towers, if scale and bias are to be had, which these do not hold; else the combined graph, which does.
+    fn decide(
+        &self,
+        client: &Client,
+        model: &HubModel,
+        repository: &Repository,
+        listing: &Listing,
+        graphs: choice::Graphs,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Vec<String>, HubError> {
+        match (graphs.split, graphs.combined) {
+            (Some(split), combined) => {
+                let written = listing.files.iter().any(|file| file == "stakeout.json");
+                if written || self.learn_logits(client, model, repository, listing, tell)? {
+                    return Ok(split.into());
+                }
+                combined
+                    .map(|combined| vec![combined])
+                    .ok_or_else(|| HubError::NoScale { id: repository.id.clone() })
+            }
+            (None, combined) => Ok(combined.into_iter().collect()),
+        }
+    }
+
+    /// Whether scale and bias are known now: kept from an earlier time, read from the original's weights, or in the table.
+    fn learn_logits(
+        &self,
+        client: &Client,
+        model: &HubModel,
+        repository: &Repository,
+        listing: &Listing,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<bool, HubError> {
+        let commit = &listing.commit;
+        if repository.logits(commit).is_some() {
+            return Ok(true);
+        }
+        let mut sources = vec![model.id.clone()];
+        sources.extend(table::original(&model.id).into_iter().chain([repository.id.clone()]));
+        sources.dedup();
+        for source in &sources {
+            let revision = if *source == repository.id { commit } else { "main" };
+            if let Some(logits) = safetensors::logits(client, source, revision, tell)? {
+                repository.keep_logits(commit, logits, &format!("the weights of {source}"))?;
+                return Ok(true);
+            }
+        }
+        Ok(sources.iter().any(|id| table::logits(id).is_some()))
+    }
+}
+
+/// The repositories that may hold the files: what was named, or the model's own and its sister.
+fn candidates(model: &HubModel) -> Vec<String> {
+    match &model.onnx {
+        Some(onnx) => vec![onnx.clone()],
+        None => std::iter::once(model.id.clone()).chain(table::sister(&model.id)).collect(),
+    }
+}
+
+fn revision(model: &HubModel) -> &str {
+    model.revision.as_deref().unwrap_or("main")
+}

@@ -1,0 +1,196 @@
+//! Label vectors on disk, so that a start need not load the text tower again.
+//!
+//! One file for each model, named by a fingerprint of the files that texts depend on: a header, then a hash of each text
+//! with its vector, then a hash of it all. The file is replaced as a whole. One that is damaged counts as none, and a
+//! folder that cannot be written costs time and nothing else: this module never fails.
+
+use std::{
+    collections::HashMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+use sha2::{Digest as _, Sha256};
+use tracing::{debug, warn};
+
+use crate::classify::model::{ModelError, TextEncoder};
+
+const MAGIC: &[u8] = b"stakeout label vectors 1\n";
+/// Texts that are not asked for any more go first when there are more than this.
+const MOST_TEXTS: usize = 10_000;
+
+type Hash = [u8; 32];
+
+/// Where label vectors are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorCache {
+    folder: Option<PathBuf>,
+}
+
+impl VectorCache {
+    /// In the service's cache folder, or in the user's.
+    #[must_use]
+    pub fn of_user() -> Self {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        // systemd separates several with colons; the unit names one.
+        let service =
+            set("CACHE_DIRECTORY").and_then(|given| Some(given.to_str()?.split(':').next()?.into()));
+        let user = || {
+            let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+            let cache = cache.or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")));
+            cache.map(|cache| cache.join("stakeout"))
+        };
+        Self { folder: service.or_else(user).map(|folder: PathBuf| folder.join("labels")) }
+    }
+
+    /// In this folder.
+    #[must_use]
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self { folder: Some(folder) }
+    }
+
+    /// Nowhere: every text is encoded.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { folder: None }
+    }
+
+    /// The vectors of some texts. Only those that are not kept yet go to the encoder; if there are none, it is left alone.
+    ///
+    /// # Errors
+    /// The model failed.
+    pub fn encode(&self, encoder: &TextEncoder, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let Some(folder) = &self.folder else { return encoder.encode(texts) };
+        let model = encoder.fingerprint();
+        let path = folder.join(format!("{}.vectors", hex(&model[..16])));
+        through(&path, &model, texts, |missing| encoder.encode(missing))
+    }
+}
+
+fn through(
+    path: &Path,
+    model: &Hash,
+    texts: &[&str],
+    encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
+) -> Result<Vec<Vec<f32>>, ModelError> {
+    let mut kept = fs::read(path).ok().and_then(|bytes| parse(&bytes, model)).unwrap_or_default();
+    let keys: Vec<Hash> = texts.iter().map(|text| Sha256::digest(text).into()).collect();
+    let missing: Vec<_> =
+        texts.iter().zip(&keys).filter(|(_, key)| !kept.contains_key(*key)).map(|(text, _)| *text).collect();
+    debug!(texts = texts.len(), missing = missing.len(), path = %path.display(), "label vectors on disk");
+    if !missing.is_empty() {
+        for (text, vector) in missing.iter().zip(encode(&missing)?) {
+            kept.insert(Sha256::digest(text).into(), vector);
+        }
+        if let Err(error) = write(path, &bytes(model, &kept, &keys)) {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                warn!(path = %path.display(), %error, "label vectors cannot be kept, so each start encodes them again");
+            });
+        }
+    }
+    Ok(keys.iter().map(|key| kept[key].clone()).collect())
+}
+
+fn parse(bytes: &[u8], model: &Hash) -> Option<HashMap<Hash, Vec<f32>>> {
+    let (content, hash) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    if *hash != *Sha256::digest(content) {
+        return None;
+    }
+    let rest = content.strip_prefix(MAGIC)?.strip_prefix(model)?;
+    let (columns, entries) = rest.split_first_chunk::<4>()?;
+    let columns = usize::try_from(u32::from_le_bytes(*columns)).ok().filter(|columns| *columns > 0)?;
+    let entries = entries.chunks_exact(32 + 4 * columns);
+    let entry = |entry: &[u8]| {
+        let (key, values) = entry.split_first_chunk::<32>()?;
+        let values = values.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value));
+        Some((*key, values.collect()))
+    };
+    entries.remainder().is_empty().then(|| entries.map(entry).collect())?
+}
+
+/// Those in use first; vectors of another length than theirs are left out, since they cannot be this model's.
+fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash]) -> Vec<u8> {
+    let columns = used.first().map_or(0, |key| kept[key].len());
+    let mut bytes = [MAGIC, model, &u32::try_from(columns).unwrap_or(0).to_le_bytes()].concat();
+    let others = kept.keys().filter(|key| !used.contains(key));
+    for key in used.iter().chain(others).take(MOST_TEXTS.max(used.len())) {
+        let vector = &kept[key];
+        if vector.len() == columns {
+            bytes.extend_from_slice(key);
+            bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
+        }
+    }
+    let hash = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&hash);
+    bytes
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&fresh, bytes)?;
+    fs::rename(&fresh, path)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for texts, and returns the vectors and which texts went to the encoder.
+    fn ask(path: &Path, model: Hash, texts: &[&str]) -> (Vec<Vec<f32>>, Vec<String>) {
+        let mut encoded = Vec::new();
+        let vectors = through(path, &model, texts, |missing| {
+            encoded = missing.iter().map(ToString::to_string).collect();
+            Ok(missing.iter().map(|text| vec![text.len() as f32, 0.1]).collect())
+        });
+        (vectors.unwrap(), encoded)
+    }
+
+    #[test]
+    fn a_text_is_encoded_once_for_each_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/below/a.vectors");
+        let (first, encoded) = ask(&path, [1; 32], &["a cat", "a dog!"]);
+        assert_eq!((first.len(), encoded.len()), (2, 2));
+        assert_eq!(
+            ask(&path, [1; 32], &["a dog!", "a cat"]),
+            (vec![first[1].clone(), first[0].clone()], vec![])
+        );
+        assert_eq!(ask(&path, [1; 32], &["a cat", "a fish"]).1, ["a fish"]);
+        assert_eq!(ask(&path, [1; 32], &["a dog!"]).1, [""; 0], "what was kept before is still there");
+        assert_eq!(ask(&path, [2; 32], &["a cat"]).1, ["a cat"], "another model under the same name");
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_error_and_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.vectors");
+        ask(&path, [1; 32], &["a cat"]);
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[MAGIC.len() + 60] ^= 1;
+        for damaged in [&whole[..whole.len() - 1], &flipped, b"", &whole[..40]] {
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(ask(&path, [1; 32], &["a cat"]).1, ["a cat"]);
+            assert_eq!(fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_costs_time_only() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().join("below-a-file.vectors");
+        for _ in 0..2 {
+            let (vectors, encoded) = ask(&path, [1; 32], &["a cat"]);
+            assert_eq!((vectors, encoded), (vec![vec![5.0, 0.1]], vec!["a cat".to_owned()]));
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Models by name, against a hub imitated on loopback.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::common::{
+    fixtures,
+    hub::{Asked, COMMIT, Fault, Hub},
+    service::{Home, Service},
+};
+
+const ORIGINAL: &str = "openai/clip-vit-base-patch32";
+const SISTER: &str = "Xenova/clip-vit-base-patch32";
+
+fn models(name: &str) -> Option<PathBuf> {
+    Some(fixtures("hf-parity")?.join("models").join(name))
+}
+
+/// A hub with the small CLIP model in the sister repository of a well-known one, whose weights hold the scale.
+fn clip() -> Option<(Hub, PathBuf)> {
+    let folder = models("tiny-clip")?;
+    let hub = Hub::start();
+    hub.add_folder(SISTER, &folder, |_| true);
+    let goldens = fixtures("hf-parity")?.join("goldens/tiny-clip.scores.json");
+    let goldens: Value = serde_json::from_slice(&fs::read(goldens).unwrap()).unwrap();
+    let scale = find(&goldens, "logit_scale_exp").unwrap();
+    hub.add_file(ORIGINAL, "config.json", b"{}".to_vec());
+    hub.add_file(ORIGINAL, "model.safetensors", safetensors(&[("logit_scale", scale.ln() as f32)]));
+    Some((hub, folder))
+}
+
+/// The number of this name, wherever it stands.
+fn find(json: &Value, name: &str) -> Option<f64> {
+    match json {
+        Value::Object(object) => object
+            .get(name)
+            .and_then(Value::as_f64)
+            .or_else(|| object.values().find_map(|json| find(json, name))),
+        Value::Array(list) => list.iter().find_map(|json| find(json, name)),
+        _ => None,
+    }
+}
+
+/// A weight file with a large tensor in front of the numbers.
+fn safetensors(numbers: &[(&str, f32)]) -> Vec<u8> {
+    const LARGE: usize = 1 << 20;
+    let mut header = json!({"large": {"dtype": "F32", "shape": [LARGE / 4], "data_offsets": [0, LARGE]}});
+    let mut data = vec![0; LARGE];
+    for (name, number) in numbers {
+        header[name] = json!({"dtype": "F32", "shape": [], "data_offsets": [data.len(), data.len() + 4]});
+        data.extend(number.to_le_bytes());
+    }
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", stderr(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn scores(hub: &Hub, model: &str, more: &[&str]) -> Vec<(String, f64)> {
+    let picture = fixtures("hf-parity").unwrap().join("images/landscape_420.jpg").display().to_string();
+    let labels = ["--label", "cat", "--label", "flower", "--label", "rocket"];
+    let arguments =
+        [&["classify", "--format", "json", "--model", model][..], &labels, more, &[&picture]].concat();
+    let line: Value = serde_json::from_str(&stdout(&hub.run(&arguments))).unwrap();
+    let score =
+        |score: &Value| (score["label"].as_str().unwrap().to_owned(), score["score"].as_f64().unwrap());
+    line["scores"].as_array().unwrap().iter().map(score).collect()
+}
+
+fn assert_alike(found: &[(String, f64)], expected: &[(String, f64)]) {
+    for ((label, score), (other, expected)) in found.iter().zip(expected) {
+        assert!(label == other && (score - expected).abs() < 1e-4, "{found:?} and {expected:?}");
+    }
+}
+
+fn snapshot(hub: &Hub, id: &str) -> PathBuf {
+    repository(hub, id).join("snapshots").join(COMMIT)
+}
+
+fn repository(hub: &Hub, id: &str) -> PathBuf {
+    hub.home.path().join("hub").join(format!("models--{}", id.replace('/', "--")))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn gets<'a>(asked: &'a [Asked], part: &str) -> Vec<&'a Asked> {
+    asked.iter().filter(|asked| asked.method == "GET" && asked.path.contains(part)).collect()
+}
+
+#[test]
+fn a_model_by_name_answers_as_its_folder_does_and_only_what_it_needs_is_fetched() {
+    let Some((hub, folder)) = clip() else { return };
+    let by_name = scores(&hub, ORIGINAL, &[]);
+    let asked = hub.asked();
+    assert_alike(&by_name, &scores(&hub, folder.to_str().unwrap(), &[]));
+
+    for (file, times) in [
+        ("/onnx/vision_model.onnx", 1),
+        ("/onnx/text_model.onnx", 1),
+        ("/onnx/model.onnx", 0),
+        ("_fp16", 0),
+        ("_quantized", 0),
+        ("spiece", 0),
+    ] {
+        assert_eq!(gets(&asked, &format!("/resolve/{COMMIT}{file}")).len(), times, "{file}: {asked:#?}");
+    }
+    // Scale out of a weight file, by parts of it.
+    let weights = gets(&asked, &hub.sha256(ORIGINAL, "model.safetensors"));
+    let ranges: Vec<_> = weights.iter().filter_map(|asked| asked.range.as_deref()).collect();
+    assert_eq!((weights.len(), ranges.len(), ranges[0]), (3, 3, "bytes=0-7"));
+
+    // The layout of Hugging Face's own tools.
+    assert_eq!(fs::read_to_string(repository(&hub, SISTER).join("refs/main")).unwrap(), COMMIT);
+    let link = fs::read_link(snapshot(&hub, SISTER).join("onnx/text_model.onnx")).unwrap();
+    let hash = hub.sha256(SISTER, "onnx/text_model.onnx");
+    assert_eq!(link, PathBuf::from(format!("../../../blobs/{hash}")));
+    let blobs = names(&repository(&hub, SISTER).join("blobs"));
+    assert!(blobs.iter().all(|name| name.len() == 64 || name.len() == 40), "{blobs:?}");
+
+    // What is here is used as it is, also where the network is forbidden.
+    assert_eq!(scores(&hub, ORIGINAL, &[]), by_name);
+    assert_eq!(hub.asked(), []);
+    let offline = hub.stakeout(&["models", "verify", ORIGINAL]).env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(stdout(&offline).contains("ok: "));
+}
+
+#[test]
+fn a_transfer_that_breaks_off_goes_on_where_it_was() {
+    let Some((hub, folder)) = clip() else { return };
+    let vision = hub.sha256(SISTER, "onnx/vision_model.onnx");
+    let text = hub.sha256(SISTER, "onnx/text_model.onnx");
+    hub.fault(&vision, Fault::CutAfter(100_000), 1);
+    let tokenizer = hub.sha256(SISTER, "tokenizer.json");
+    hub.fault(&tokenizer, Fault::CutAfter(700_000), 1);
+    hub.fault(&tokenizer, Fault::NoParts, 1);
+    // And one that an earlier process left behind.
+    let blobs = repository(&hub, SISTER).join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let content = fs::read(folder.join("onnx/text_model.onnx")).unwrap();
+    fs::write(blobs.join(format!("{text}.incomplete")), &content[..500_000]).unwrap();
+
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    let asked = hub.asked();
+    let ranges = |hash| gets(&asked, hash).into_iter().map(|asked| asked.range.clone()).collect::<Vec<_>>();
+    let resumed: Vec<_> = ranges(&vision).into_iter().flatten().collect();
+    let begin: usize = resumed[0].trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+    assert!((1..=100_000).contains(&begin), "{resumed:?}");
+    assert_eq!(ranges(&text), [Some("bytes=500000-".to_owned())]);
+    assert_eq!(fs::read(snapshot(&hub, SISTER).join("onnx/text_model.onnx")).unwrap(), content);
+    assert!(names(&blobs).iter().all(|name| !name.ends_with("incomplete")), "{:?}", names(&blobs));
+
+    // A server that does not do parts sends it all again.
+    assert_eq!(gets(&asked, &tokenizer).len(), 2);
+    let whole = fs::read(folder.join("tokenizer.json")).unwrap();
+    assert_eq!(fs::read(blobs.join(&tokenizer)).unwrap(), whole);
+
+    // What an earlier process left behind may be damaged: then it is fetched from the beginning.
+    fs::remove_dir_all(repository(&hub, SISTER).join("snapshots")).unwrap();
+    fs::remove_file(blobs.join(&text)).unwrap();
+    fs::write(blobs.join(format!("{text}.incomplete")), vec![7; 500_000]).unwrap();
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    assert_eq!(fs::read(blobs.join(&text)).unwrap(), content);
+}
+
+#[test]
+fn what_does_not_have_the_hubs_hash_gets_no_name() {
+    let Some((hub, _)) = clip() else { return };
+    let (vision, config) = (hub.sha256(SISTER, "onnx/vision_model.onnx"), "resolve-cache");
+    hub.fault(&vision, Fault::Corrupt, 1);
+    let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
+    assert!(
+        error.contains("onnx/vision_model.onnx of Xenova/clip-vit-base-patch32 arrived damaged"),
+        "{error}"
+    );
+    assert!(error.contains(&vision), "{error}");
+    let left = names(&repository(&hub, SISTER).join("blobs"));
+    assert!(!left.iter().any(|name| name.starts_with(&vision)), "{left:?}");
+    assert!(!snapshot(&hub, SISTER).join("onnx/vision_model.onnx").exists());
+    assert!(!repository(&hub, SISTER).join("refs/main").exists(), "the revision is not whole");
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+
+    // Small files have git's hash.
+    fs::remove_dir_all(repository(&hub, SISTER)).unwrap();
+    hub.fault(config, Fault::Corrupt, 1);
+    let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
+    assert!(error.contains("config.json of Xenova/clip-vit-base-patch32 arrived damaged"), "{error}");
+}
+
+#[test]
+fn what_the_hub_refuses_is_told_with_a_remedy() {
+    let Some((hub, folder)) = clip() else { return };
+    let error = |arguments: &[&str]| {
+        let started = Instant::now();
+        let output = hub.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(started.elapsed() < Duration::from_secs(5), "{arguments:?}");
+        stderr(&output)
+    };
+    hub.add_folder("org/private", &folder, |_| true);
+    hub.make_private("org/private");
+    let told = error(&["models", "pull", "org/private"]);
+    assert!(
+        told.contains("refuses org/private (401)") && told.contains("give a token in HF_TOKEN"),
+        "{told}"
+    );
+
+    let told = error(&["models", "pull", "../name", "--onnx", SISTER]);
+    assert!(told.contains("\"../name\" is not a model's name"), "{told}");
+
+    let told = error(&["models", "pull", SISTER, "--revision", "v2"]);
+    assert!(
+        told.contains("does not have Xenova/clip-vit-base-patch32: check the name and the revision"),
+        "{told}"
+    );
+
+    hub.fault(&format!("/api/models/{SISTER}"), Fault::Status(429, Some(3600)), 1);
+    let told = error(&["models", "pull", ORIGINAL]);
+    assert!(told.contains("allows no more requests for now (for 3600 s)"), "{told}");
+
+    hub.add_file("org/plain", "config.json", b"{}".to_vec());
+    let told = error(&["models", "pull", "org/plain"]);
+    assert!(told.contains("model: { id: org/plain, onnx: organisation/name }"), "{told}");
+    let told = error(&["models", "pull", ORIGINAL, "--variant", "q4"]);
+    assert!(told.contains("of the variant q4 (there are: fp32, fp16, quantized)"), "{told}");
+    assert_eq!(hub.run(&["models", "pull", ORIGINAL, "--variant", "q5"]).status.code(), Some(64));
+
+    let offline = hub.stakeout(&["models", "pull", ORIGINAL]).env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(stderr(&offline).contains("HF_HUB_OFFLINE forbids to fetch it"), "{}", stderr(&offline));
+}
+
+#[test]
+fn what_passes_is_waited_for() {
+    let Some((hub, _)) = clip() else { return };
+    hub.fault(&format!("/api/models/{SISTER}"), Fault::Status(429, Some(1)), 1);
+    hub.fault(&hub.sha256(SISTER, "tokenizer.json"), Fault::Status(503, None), 2);
+    // A leave to fetch that has run out.
+    hub.fault(&hub.sha256(SISTER, "onnx/vision_model.onnx"), Fault::Status(403, None), 1);
+    let started = Instant::now();
+    let output = hub.run(&["models", "pull", ORIGINAL]);
+    assert_eq!(stdout(&output).trim(), snapshot(&hub, SISTER).display().to_string());
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let told = stderr(&output);
+    assert!(
+        told.contains("it answers with the error 503; trying again in 0.")
+            && told.contains("trying again in 1.0 s"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_token_stays_with_the_hub() {
+    let Some((hub, folder)) = clip() else { return };
+    hub.add_folder("org/private", &folder, |name| !name.contains("vision"));
+    hub.make_private("org/private");
+    let mut pull = hub.stakeout(&["models", "pull", "org/private"]);
+    stdout(&pull.env("HF_TOKEN", "hf_hush").output().unwrap());
+    let asked = hub.asked();
+    let (cdn, own): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| asked.by_cdn);
+    assert!(cdn.len() >= 2 && cdn.iter().all(|asked| asked.authorization.is_none()), "{cdn:?}");
+    assert!(own.iter().all(|asked| asked.authorization.as_deref() == Some("Bearer hf_hush")), "{own:?}");
+
+    // From the file that a login leaves.
+    fs::remove_dir_all(hub.home.path().join("hub")).unwrap();
+    fs::write(hub.home.path().join("token"), "hf_hush\n").unwrap();
+    stdout(&hub.run(&["models", "pull", "org/private"]));
+}
+
+#[test]
+fn a_proxy_is_used_where_the_environment_names_one() {
+    let Some((hub, _)) = clip() else { return };
+    let mut pull = hub.stakeout(&["models", "pull", ORIGINAL]);
+    pull.env("HF_ENDPOINT", "http://hub.invalid").env("HTTP_PROXY", hub.endpoint());
+    stdout(&pull.env("NO_PROXY", "127.0.0.1").output().unwrap());
+    let asked = hub.asked();
+    let through: Vec<_> = asked.iter().filter(|asked| asked.path.contains("hub.invalid")).collect();
+    assert!(!through.is_empty() && through.iter().all(|asked| !asked.by_cdn), "{asked:#?}");
+}
+
+#[test]
+fn two_processes_at_once_fetch_each_file_once() {
+    let Some((hub, _)) = clip() else { return };
+    let vision = hub.sha256(SISTER, "onnx/vision_model.onnx");
+    hub.fault(&vision, Fault::Slow(Duration::from_secs(1)), 1);
+    let start = || {
+        let mut pull = hub.stakeout(&["models", "pull", ORIGINAL]);
+        pull.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [start(), start()].map(|process| process.wait_with_output().unwrap());
+    assert_eq!(stdout(&both[0]), stdout(&both[1]));
+    assert!(both.iter().any(|output| stderr(output).contains("another process fetches this file")));
+    let asked = hub.asked();
+    for file in ["onnx/vision_model.onnx", "onnx/text_model.onnx", "tokenizer.json"] {
+        assert_eq!(gets(&asked, &hub.sha256(SISTER, file)).len(), 1, "{file}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let Some((hub, _)) = clip() else { return };
+    let blobs = repository(&hub, SISTER).join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let vision = hub.sha256(SISTER, "onnx/vision_model.onnx");
+    std::os::unix::fs::symlink("/dev/full", blobs.join(format!("{vision}.incomplete"))).unwrap();
+    let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
+    assert!(
+        error.contains("No space left on device") && error.contains("let HF_HOME name a folder"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_variant_is_fetched_by_its_name_and_auto_takes_what_is_there() {
+    let Some((hub, folder)) = clip() else { return };
+    let fp16 = scores(&hub, ORIGINAL, &["--variant", "fp16"]);
+    let asked = hub.asked();
+    assert_eq!(gets(&asked, "_fp16.onnx").len(), 2, "{asked:#?}");
+    assert_eq!(gets(&asked, "resolve").iter().filter(|asked| asked.path.ends_with("_model.onnx")).count(), 0);
+    assert_alike(&fp16, &scores(&hub, folder.to_str().unwrap(), &["--variant", "fp16"]));
+    assert_eq!(scores(&hub, ORIGINAL, &[]), fp16, "what is here is not fetched again in another variant");
+    assert_eq!(hub.asked(), []);
+}
+
+#[test]
+fn weights_beside_a_combined_graph_come_with_it() {
+    let Some(folder) = models("tiny-siglip2") else { return };
+    let hub = Hub::start();
+    hub.add_folder("org/siglip2", &folder, |name| {
+        !name.contains("vision_model") && !name.contains("text_model")
+    });
+    let found = scores(&hub, "org/siglip2", &[]);
+    assert_alike(&found, &scores(&hub, folder.to_str().unwrap(), &[]));
+    assert!(snapshot(&hub, "org/siglip2").join("onnx/model.onnx_data").exists());
+}
+
+#[test]
+fn scale_and_bias_come_from_the_weights_the_combined_graph_or_nowhere() {
+    let Some(folder) = models("tiny-siglip") else { return };
+    let hub = Hub::start();
+    let towers = |name: &str| name != "onnx/model.onnx";
+    hub.add_folder("org/towers", &folder, towers);
+    let error = stderr(&hub.run(&["models", "pull", "org/towers"]));
+    assert!(
+        error.contains("how the similarities of org/towers become scores") && error.contains("stakeout.json"),
+        "{error}"
+    );
+    assert!(gets(&hub.asked(), ".onnx").is_empty(), "nothing large is fetched in vain");
+
+    // The graphs in a repository that the program does not know, the weights in the model's own.
+    let weights = safetensors(&[("logit_scale", 117.330_78f32.ln()), ("logit_bias", -12.5)]);
+    hub.add_file("org/weights", "model.safetensors", weights);
+    let config = hub.home.path().join("stakeout.yaml");
+    let text = "model: { id: org/weights, onnx: org/towers }
+mqtt: { url: 'mqtt://127.0.0.1:1' }
+label_sets: { porch: { labels: [cat, dog] } }
+sources: { inbox: { folder: inbox, watch: [porch] } }
+";
+    fs::write(&config, text).unwrap();
+    let pull = ["models", "pull", "org/weights", "--onnx", "org/towers"];
+    stdout(&hub.run(&pull));
+    let kept = repository(&hub, "org/towers").join(format!("stakeout/{COMMIT}.json"));
+    let kept: Value = serde_json::from_slice(&fs::read(kept).unwrap()).unwrap();
+    assert_eq!(
+        (kept["logit_bias"].as_f64(), &kept["from"]),
+        (Some(-12.5), &json!("the weights of org/weights"))
+    );
+    let told = stdout(&hub.run(&["models", "verify", "org/towers"]));
+    assert!(told.contains("scale 117.3308, bias -12.5000"), "{told}");
+
+    // Without weights the combined graph is taken instead of the towers.
+    hub.add_folder("org/all", &folder, |_| true);
+    hub.asked();
+    let told = stdout(&hub.run(&["models", "pull", "org/all"]));
+    let fetched = names(&PathBuf::from(told.trim()).join("onnx"));
+    assert_eq!(fetched, ["model.onnx"]);
+}
+
+#[test]
+fn scale_is_learned_where_another_program_fetched_the_towers_only() {
+    let Some(folder) = models("tiny-siglip") else { return };
+    let hub = Hub::start();
+    hub.add_folder("org/large", &folder, |name| name != "onnx/model.onnx");
+    let part = "model-00002-of-00002.safetensors";
+    let index = json!({"weight_map": {"logit_scale": part, "logit_bias": part}});
+    hub.add_file("org/large", "model.safetensors.index.json", index.to_string().into_bytes());
+    hub.add_file("org/large", part, safetensors(&[("logit_scale", 2.0), ("logit_bias", -1.0)]));
+    stdout(&hub.run(&["models", "pull", "org/large"]));
+    fs::remove_dir_all(repository(&hub, "org/large").join("stakeout")).unwrap();
+    hub.asked();
+
+    let offline =
+        hub.stakeout(&["models", "verify", "org/large"]).env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(stderr(&offline).contains("does not say how similarities become scores"), "{}", stderr(&offline));
+    scores(&hub, "org/large", &[]);
+    let asked = hub.asked();
+    assert!(asked.iter().filter(|asked| asked.by_cdn).all(|asked| asked.range.is_some()), "{asked:#?}");
+    let told = stdout(&hub.run(&["models", "verify", "org/large"]));
+    assert!(told.contains("scale 7.3891, bias -1.0000"), "{told}");
+}
+
+#[test]
+fn what_is_here_is_listed_verified_and_removed() {
+    let Some((hub, _)) = clip() else { return };
+    assert!(stderr(&hub.run(&["models", "list"])).contains("no model is here yet"));
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    let list = stdout(&hub.run(&["models", "list"]));
+    assert!(list.starts_with(&format!("{SISTER}  fp32  ")) && list.lines().count() == 1, "{list}");
+
+    let verified = stdout(&hub.run(&["models", "verify", ORIGINAL]));
+    assert!(
+        verified.contains("onnx/vision_model.onnx  whole\n") && verified.contains("config.json  whole\n")
+    );
+    assert!(verified.contains("loads and answers with vectors of 24"), "{verified}");
+    let blob = repository(&hub, SISTER).join("blobs").join(hub.sha256(SISTER, "onnx/vision_model.onnx"));
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    let output = hub.run(&["models", "verify", ORIGINAL]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("onnx/vision_model.onnx  DAMAGED\n"));
+
+    assert_eq!(stdout(&hub.run(&["models", "remove", ORIGINAL])), format!("removed {SISTER}\n"));
+    assert!(!repository(&hub, SISTER).exists());
+    let again = hub.run(&["models", "remove", ORIGINAL]);
+    assert!(stderr(&again).contains("is not on this machine"), "{}", stderr(&again));
+}
+
+#[test]
+fn run_fetches_a_missing_model_and_check_only_says_so() {
+    let Some((hub, _)) = clip() else { return };
+    let home = Home::new(1, &format!("model: {ORIGINAL}\n"));
+    let config = home.path("stakeout.yaml").display().to_string();
+    let told = stderr(&hub.run(&["check", "--config", &config]));
+    assert!(told.contains(&format!("note: the model {ORIGINAL} is not on this machine yet")), "{told}");
+    assert_eq!(hub.asked(), []);
+
+    let environment = hub.environment();
+    let mut environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    environment.push(("NO_PROXY", "127.0.0.1"));
+    let mut service = Service::with(&home, &environment);
+    service.wait_for_words("watching");
+    assert!(service.said().contains("fetched onnx/vision_model.onnx, "), "{}", service.said());
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+}
+
+#[test]
+fn a_start_with_cached_label_vectors_does_not_load_the_text_tower() {
+    let Some(source) = models("tiny-clip") else { return };
+    let hub = Hub::start();
+    let folder = hub.home.path().join("clip");
+    fs::create_dir_all(folder.join("onnx")).unwrap();
+    for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        fs::write(folder.join(name), fs::read(source.join(name)).unwrap()).unwrap();
+    }
+    for name in ["onnx/vision_model.onnx", "onnx/text_model.onnx"] {
+        fs::write(folder.join(name), fs::read(source.join(name)).unwrap()).unwrap();
+    }
+    fs::write(folder.join("stakeout.json"), r#"{"logit_scale": 50}"#).unwrap();
+    let model = folder.to_str().unwrap();
+    let first = scores(&hub, model, &[]);
+
+    // Of the same size and age, so that nobody sees that it is another one unless it is loaded.
+    let text = folder.join("onnx/text_model.onnx");
+    let before = fs::metadata(&text).unwrap();
+    fs::write(&text, vec![0; usize::try_from(before.len()).unwrap()]).unwrap();
+    fs::File::options().write(true).open(&text).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    assert_eq!(scores(&hub, model, &[]), first);
+    let other = hub.run(&["classify", "--model", model, "--label", "something new", "a.jpg"]);
+    assert!(stderr(&other).contains("onnx/text_model.onnx of the model in"), "{}", stderr(&other));
+
+    // Another age is another file: what was kept does not count for it.
+    fs::File::options().write(true).open(&text).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    let changed = hub.run(&["classify", "--model", model, "--label", "cat", "a.jpg"]);
+    assert!(stderr(&changed).contains("onnx/text_model.onnx of the model in"), "{}", stderr(&changed));
+}
