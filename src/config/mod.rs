@@ -6,8 +6,10 @@
 //! The way of a file: `load` finds and reads it, `raw` makes a tree of it in which everything knows its place, and
 //! `build` (with `label_sets`, `sources` and `broker`) makes values of the tree through `read`, which keeps every mistake.
 
+mod address;
 mod broker;
 mod build;
+mod cameras;
 pub mod error;
 mod interpolate;
 mod label_sets;
@@ -28,6 +30,7 @@ use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use self::load::Surroundings;
 pub use self::{
+    address::Address,
     load::{Loaded, load},
     names::topic_level,
     places::Places,
@@ -205,6 +208,78 @@ pub struct Source {
 pub enum SourceKind {
     /// Pictures that appear in a folder.
     Folder(Folder),
+    /// A camera's stream or a recording.
+    Stream(Stream),
+    /// A picture that is asked for again and again.
+    Http(Http),
+}
+
+/// An `rtsp` or `video` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// What is opened.
+    pub input: Input,
+    /// One frame is taken in each such interval.
+    pub every: Duration,
+    /// Which frames are decoded.
+    pub decode: Decode,
+    /// How RTSP carries the pictures.
+    pub transport: Transport,
+    /// How fast a recording is played.
+    pub pace: Pace,
+    /// A stream that brings nothing for this long is left and opened again.
+    pub stall_after: Duration,
+}
+
+/// What a stream is opened from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// An RTSP camera.
+    Rtsp(Address),
+    /// Another address that FFmpeg knows.
+    Url(Address),
+    /// A file or a device.
+    File(PathBuf),
+}
+
+/// Which frames of a stream are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decode {
+    /// Only the key frames if they come often enough, otherwise all.
+    Auto,
+    /// Only the key frames.
+    KeyFrames,
+    /// All.
+    All,
+}
+
+/// How RTSP carries the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In the connection itself.
+    Tcp,
+    /// In packets that may be lost.
+    Udp,
+}
+
+/// How fast a recording is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As it was recorded.
+    Real,
+    /// As fast as the frames are scored.
+    Full,
+}
+
+/// An `http` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where the picture is.
+    pub address: Address,
+    /// How often it is asked for.
+    pub every: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// A folder source.

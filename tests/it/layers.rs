@@ -31,6 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// A heavy crate, and the only places that may name it.
 const HOMES: &[(&str, &[&str])] = &[
+    ("ffmpeg_next", &["source/stream"]),
     ("gif", &["picture"]),
     ("granit_parser", &["config"]),
     ("image", &["picture"]),
@@ -41,10 +42,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
+    ("ureq", &["source/http"]),
 ];
 
 /// Decisions: they are given what they need, time too.
-const PURE: &[&str] = &["alert/mod", "backoff", "classify/preprocess", "classify/score", "trigger"];
+const PURE: &[&str] =
+    &["alert/mod", "backoff", "classify/preprocess", "classify/score", "source/sampler", "trigger"];
 const IMPURE: &[&str] =
     &["tokio", "std::fs", "std::net", "std::thread", "Instant", "SystemTime", "Timestamp::now", "tracing"];
 
