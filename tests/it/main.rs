@@ -15,3 +15,4 @@ mod model_errors;
 mod model_thread;
 mod parity;
 mod service;
+mod streams;
