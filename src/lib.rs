@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  source ──Frame──▶ classify ──Scored──▶ daemon::judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT
-//!    ▲ folder                 ▲ label       (trigger)              (disk)
+//!    ▲ folder, stream, http   ▲ label       (trigger)              (disk)
 //!    │ picture                │ vectors
 //!    │                 config (YAML) ── one validated, immutable Config; daemon is the only wiring
 //! ```
@@ -17,14 +17,14 @@
 //! |---|---|---|
 //! | 0 | [`backoff`], [`config`], [`picture`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
-//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
+//! | 2, pure: no tokio, no clock, no I/O | `source::sampler`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
 //! | 3, edges | [`source`], [`classify`], `alert::{outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
 //! | 4 | [`daemon`] | all below |
 //! | 5 | [`commands`], `main` | all below |
 //!
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
+//! in `source::folder`, `ffmpeg-next` in `source::stream`, `ureq` in `source::http`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
 //! `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
 //!
 //! # What is deliberately absent

@@ -50,8 +50,7 @@ impl fmt::Display for Address {
         let (place, query) = self.url.find(['?', '#']).map_or((&*self.url, ""), |at| self.url.split_at(at));
         let host = place.find("://").map_or(0, |at| at + 3);
         let path = place[host..].find('/').map_or(place.len(), |at| host + at);
-        let speaks =
-            place[path..].split(|c: char| !c.is_ascii_alphabetic()).any(|word| mask::is_secret(word));
+        let speaks = place[path..].split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
         let place = if speaks { &place[..path] } else { place };
         place.chars().try_for_each(|letter| f.write_char(mask::printable(letter)))?;
         f.write_str(if speaks {

@@ -238,7 +238,7 @@ pub enum Input {
     Rtsp(Address),
     /// Another address that FFmpeg knows.
     Url(Address),
-    /// A file or a device.
+    /// A file.
     File(PathBuf),
 }
 

@@ -201,7 +201,7 @@ mod tests {
                 even.clone(),
             ),
             ("wrapping", |n| Some((i64::MAX - SECOND).wrapping_add(n * SECOND / 10)), even.clone()),
-            ("back and forth", |n| Some(if n % 2 == 0 { i64::MAX } else { i64::MIN }), even.clone()),
+            ("back and forth", |n| Some(if n % 2 == 0 { i64::MAX } else { i64::MIN }), even),
         ];
         for (name, stamp, expected) in cases {
             let stamps: Vec<_> = (0..41).map(stamp).collect();

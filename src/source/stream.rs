@@ -17,7 +17,8 @@
 //! nothing is played again. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without
 //! skipping one. It is a recording if it is a file or says how long it is.
 //!
-//! It refuses sound, and to tell what FFmpeg prints: that may hold a password.
+//! It refuses sound, devices, and to tell what FFmpeg prints: that may hold a password. `rtsps` encrypts and does not check
+//! the certificate: those of cameras are their own.
 
 mod convert;
 mod decoder;

@@ -166,6 +166,9 @@ fn options(settings: &Stream) -> Dictionary<'static> {
         };
         options.set("rtsp_transport", transport);
         options.set("allowed_media_types", "video");
+        // A camera says what it sends before it begins; measuring its rate would cost the first seconds.
+        options.set("analyzeduration", "1000000");
+        options.set("fpsprobesize", "0");
     }
     options
 }

@@ -46,11 +46,11 @@ class Camera(GstRtspServer.RTSPMediaFactory):
             buffer.pts = buffer.dts = number * self.step
             buffer.duration = self.step
             state["number"] = number + 1
+            # When nobody watches any more the source takes nothing, and the timer ends with that.
             return source.emit("push-buffer", buffer) == Gst.FlowReturn.OK
 
         push()
-        timer = GLib.timeout_add(self.step // Gst.MSECOND, push)
-        media.connect("unprepared", lambda _: timer and GLib.source_remove(timer))
+        GLib.timeout_add(self.step // Gst.MSECOND, push)
 
 
 def main():
