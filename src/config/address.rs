@@ -217,5 +217,8 @@ mod tests {
         let address = parse("rtsp://h/s", RTSP).unwrap();
         let address = address.with_login(Some("me".to_owned()), Some(Secret::new("p@ss/w%rd".to_owned())));
         assert_eq!(address.url_with_login(), "rtsp://me:p%40ss%2Fw%25rd@h/s");
+        let address =
+            parse("rtsp://me@h/s", RTSP).unwrap().with_login(None, Some(Secret::new("hush".to_owned())));
+        assert_eq!(address.login(), Some(("me", "hush")));
     }
 }

@@ -86,12 +86,9 @@ fn address(
     schemes: &[&str],
 ) -> Option<Address> {
     let text = reader.text(at);
-    let username = section.get("username").map(|at| reader.text(&at));
-    let password_at = section.get("password");
+    let (username_at, password_at) = (section.get("username"), section.get("password"));
+    let username = username_at.as_ref().map(|at| reader.text(at));
     let password = password_at.as_ref().map(|at| reader.text(at).map(Secret::new));
-    if let (Some(at), false) = (&password_at, section.get("username").is_some()) {
-        reader.problem(at.key, "there is a `password` without a `username`", "add `username:`");
-    }
     let address = match address::parse(&text?, schemes) {
         Ok(address) => address,
         Err((message, remedy)) => {
@@ -100,10 +97,18 @@ fn address(
             return None;
         }
     };
-    if address.login().is_some() && username.is_some() {
+    let twice = match address.login() {
+        Some(_) if username.is_some() => Some(("a user", "username")),
+        Some((_, inside)) if !inside.is_empty() && password.is_some() => Some(("a password", "password")),
+        _ => None,
+    };
+    if let Some((what, key)) = twice {
         let remedy = "leave it in one place: `username:` and `password:` take every character as it is";
-        reader.problem(at.span(), "the address holds a user, and there is `username`, too", remedy);
+        reader.problem(at.span(), format!("the address holds {what}, and there is `{key}`, too"), remedy);
         return None;
+    }
+    if let (Some(at), None, None) = (&password_at, &username_at, address.login()) {
+        reader.problem(at.key, "there is a `password` without a `username`", "add `username:`");
     }
     let username = username.map_or(Some(None), |username| username.map(Some));
     let password = password.map_or(Some(None), |password| password.map(Some));

@@ -41,10 +41,10 @@ struct Last {
 }
 
 impl Clock {
-    /// A clock that did not begin.
+    /// A clock that did not begin; `step` is what lies between two packets, as far as that is known beforehand.
     #[must_use]
-    pub fn new(played: Played) -> Self {
-        Self { played, now: Duration::ZERO, last: None, step: Duration::ZERO }
+    pub fn new(played: Played, step: Duration) -> Self {
+        Self { played, now: Duration::ZERO, last: None, step }
     }
 
     /// The time after one more packet, which says of itself that it is of `stamp` (microseconds) and `arrived` then.
@@ -167,7 +167,7 @@ mod tests {
 
     /// When frames are taken, by arrival, of packets that come evenly with these stamps.
     fn taken(played: Played, stamps: &[Option<i64>], apart: f64, every: f64) -> Vec<f64> {
-        let (mut clock, mut sampler) = (Clock::new(played), Sampler::new(seconds(every)));
+        let (mut clock, mut sampler) = (Clock::new(played, seconds(0.1)), Sampler::new(seconds(every)));
         let mut taken = vec![];
         for (number, stamp) in (0_u32..).zip(stamps) {
             let arrived = apart * f64::from(number);
@@ -216,6 +216,7 @@ mod tests {
         for apart in [0.5, 10.0] {
             assert_eq!(taken(Played::Recorded, &stamps, apart, 1.0), numbers.map(|number| number * apart));
         }
+        assert_eq!(taken(Played::Recorded, &[None; 41], 1.0, 1.0), numbers, "no stamps at all");
         // A wrap in the middle costs nothing: the step before is the best guess.
         let wrapped: Vec<_> =
             (0..41).map(|n| Some(n * SECOND / 10 - if n > 5 { 900 * SECOND } else { 0 })).collect();
@@ -278,7 +279,7 @@ mod tests {
 
         #[test]
         fn time_never_goes_back(packets in prop::collection::vec((any::<Option<i64>>(), 0_u64..1 << 60), 0..50), live in any::<bool>()) {
-            let mut clock = Clock::new(if live { Played::Live } else { Played::Recorded });
+            let mut clock = Clock::new(if live { Played::Live } else { Played::Recorded }, seconds(0.1));
             let mut before = Duration::ZERO;
             for (stamp, arrived) in packets {
                 let now = clock.advance(stamp, Duration::from_micros(arrived));

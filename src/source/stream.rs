@@ -15,7 +15,7 @@
 //!
 //! **Its end.** The end of a camera is a loss. A recording that was played to its end is done: its source is offline, and
 //! nothing is played again. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without
-//! skipping one. It is a recording if it is a file or says how long it is.
+//! skipping one. It is a recording if it is a file or says how long it is; one that stands still on its way begins anew.
 //!
 //! It refuses sound, devices, and to tell what FFmpeg prints: that may hold a password. `rtsps` encrypts and does not check
 //! the certificate: those of cameras are their own.
@@ -118,7 +118,7 @@ impl<'a> Playing<'a> {
             context,
             decoder: Decoder::new(&opened, origin)?,
             converter: Converter::default(),
-            clock: Clock::new(opened.played),
+            clock: Clock::new(opened.played, opened.frame_time()),
             sampler: Sampler::new(settings.every),
             key_frames: KeyFrames::default(),
             decoded: choose(settings.decode, None, settings.every),

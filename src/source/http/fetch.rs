@@ -48,6 +48,9 @@ pub enum HttpError {
     /// The picture is too large to be one.
     #[error("{0} sends more than 32 MiB, which is no single picture: give it the address of a snapshot")]
     TooLarge(String),
+    /// It never ends.
+    #[error("{0} sends pictures without end: use `video:` instead of `http:`")]
+    Endless(String),
     /// What it sends, again and again, is no picture that can be used.
     #[error("what {0} sends is of no use: {1}")]
     NoPicture(String, PictureError),
@@ -63,7 +66,7 @@ impl HttpError {
     /// Whether somebody has to put something right before it can work.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Denied { .. } | Self::Missing(..))
+        matches!(self, Self::Denied { .. } | Self::Missing(..) | Self::Endless(_))
     }
 }
 
@@ -134,6 +137,10 @@ impl Camera {
     }
 
     fn picture(&self, mut response: Response<Body>) -> Result<Answer, HttpError> {
+        // An MJPEG stream, which many cameras have beside their snapshots.
+        if text(response.headers(), header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/")) {
+            return Err(HttpError::Endless(self.shown.clone()));
+        }
         let stamp = Stamp {
             etag: text(response.headers(), header::ETAG),
             modified: text(response.headers(), header::LAST_MODIFIED),

@@ -97,6 +97,13 @@ impl Opened {
         self.played == Played::Recorded
     }
 
+    /// What lies between two frames, as far as the stream says.
+    pub(super) fn frame_time(&self) -> Duration {
+        const USUAL: f64 = 25.0;
+        let rate = self.input.stream(self.video).map_or(0.0, |stream| f64::from(stream.avg_frame_rate()));
+        Duration::from_secs_f64(1.0 / if (0.1..=1000.0).contains(&rate) { rate } else { USUAL })
+    }
+
     /// What a decoder needs to know.
     pub(super) fn parameters(&self) -> Option<codec::Parameters> {
         Some(self.input.stream(self.video)?.parameters())

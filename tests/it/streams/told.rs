@@ -35,6 +35,7 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
             "/none" => response("404 Not Found", "", b""),
             "/broken" => response("500 Oh", "", b""),
             "/circle" => response("302 Found", "Location: /circle?pwd=hunter2\r\n", b""),
+            "/mjpeg" => response("200 OK", "Content-Type: multipart/x-mixed-replace\r\n", b""),
             "/page" => response("200 OK", "", b"<html>hunter2</html>"),
             _ => response("200 OK", "", &vec![0; 33 << 20]),
         }
@@ -54,6 +55,7 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
   h6: {{ http: 'http://{web}/circle', watch: [objects] }}
   h7: {{ http: 'http://{web}/page', every: 50ms, watch: [objects] }}
   h8: {{ http: 'http://{web}/large', watch: [objects] }}
+  h0: {{ http: 'http://{web}/mjpeg', watch: [objects] }}
   h9: {{ http: 'http://{silent}/', timeout: 300ms, watch: [objects] }}
 ",
         rtsp = camera.url(),
@@ -75,6 +77,7 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
         "/broken answers 500",
         "/circle cannot be reached: it leads on and on",
         "/page sends is of no use: it is not a picture",
+        "/mjpeg sends pictures without end: use `video:`",
         "/large sends more than 32 MiB",
         "cannot be reached: no answer in time",
     ] {

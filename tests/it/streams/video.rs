@@ -10,7 +10,7 @@ use std::{
 use stakeout::source::Status;
 
 use super::start;
-use crate::common::camera::clip;
+use crate::common::camera::{clip, h264};
 
 const MOVING: &str =
     "-f lavfi -i testsrc2=size=320x240:rate=10 -pix_fmt yuv420p -c:v libx264 -preset ultrafast";
@@ -77,6 +77,26 @@ fn no_frame_is_delivered_that_shows_what_never_was() {
     assert!(!counts.failed.is_empty(), "{counts}");
     let wrong = frames.iter().filter(|frame| !whole.contains(*frame)).count();
     assert_eq!(wrong, 0, "of {} frames; {counts}", frames.len());
+}
+
+/// A bare stream that begins between two key frames, as a camera's does, and has no time stamps.
+#[test]
+fn nothing_is_delivered_before_the_first_key_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = h264(folder.path(), "320x240", 10);
+    let settings = "pace: full, decode: all, every: 20ms";
+    let (whole, counts) = play(&file, settings);
+    assert_eq!(whole.len(), 40, "{counts}");
+
+    let bytes = fs::read(&file).unwrap();
+    let delimiter = [0, 0, 0, 1, 9];
+    let starts = bytes.windows(5).enumerate().filter(|(_, bytes)| *bytes == delimiter).map(|(at, _)| at);
+    let sixth = starts.collect::<Vec<_>>()[5];
+    let cut = folder.path().join("cut.h264");
+    fs::write(&cut, &bytes[sixth..]).unwrap();
+    let (frames, counts) = play(&cut, settings);
+    assert!(frames == whole[10..], "{} frames; {counts}", frames.len());
+    assert_eq!(counts.skipped.get("before_key_frame"), Some(&5), "{counts}");
 }
 
 #[test]
