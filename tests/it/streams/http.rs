@@ -78,6 +78,31 @@ fn a_damaged_picture_now_and_then_stops_nothing() {
     source.stop();
 }
 
+/// What `http:` refuses with this advice.
+#[test]
+fn pictures_without_end_are_a_video() {
+    let pictures = ["red-car.jpg", "green-tree.jpg"].map(jpeg);
+    let camera = Web::start(move |_, _| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n";
+        let mut bytes = head.as_bytes().to_vec();
+        for picture in pictures.iter().cycle().take(20) {
+            let length = picture.len();
+            bytes.extend(
+                format!("--next\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n")
+                    .into_bytes(),
+            );
+            bytes.extend(picture);
+            bytes.extend(b"\r\n");
+        }
+        bytes
+    });
+    let mut source = start(&format!("video: 'http://{}/', every: 20ms", camera.address));
+    let (first, second) = (source.next(), source.next());
+    assert_eq!((first.picture.width, first.picture.height), (400, 300));
+    assert_ne!(first.picture, second.picture);
+    source.stop();
+}
+
 #[test]
 fn while_no_slot_is_free_the_camera_is_not_asked() {
     let pictures = ["red-car.jpg", "green-tree.jpg"].map(jpeg);
