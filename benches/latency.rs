@@ -54,7 +54,8 @@ fn main() {
 /// One row. Each picture raises another alert than the one before it.
 fn measure(name: &str, pictures: &[Vec<u8>]) {
     let broker = Broker::start();
-    let subscriber = Subscriber::start(&broker);
+    // Who listens for alerts does not print pictures.
+    let subscriber = Subscriber::with(&broker, &["-T", "home/+/snapshot"]);
     let home = Home::new(broker.port, &format!("threads: {THREADS}\n"));
     let service = Service::start(&home);
     subscriber.until("the source to be online", |message| {

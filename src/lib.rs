@@ -15,7 +15,7 @@
 //!
 //! | layer | modules | may name |
 //! |---|---|---|
-//! | 0 | [`backoff`], [`config`], [`picture`] | nothing of ours |
+//! | 0 | [`backoff`], [`config`], [`https`], [`picture`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
 //! | 2, pure: no tokio, no clock, no I/O | `source::sampler`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics | 0 and 1 |
 //! | 3, edges | [`source`], [`classify`], `alert::{outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
@@ -24,8 +24,9 @@
 //!
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder`, `ffmpeg-next` in `source::stream`, `ureq` in `source::http`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in
-//! `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
+//! in `source::folder`, `ffmpeg-next` in `source::stream`, `rumqttc` in `alert::publisher` and `mqtt`, `rusqlite` in
+//! `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`. `tests/it/layers.rs` reads the `use`
+//! lines and holds them to this table.
 //!
 //! # What is deliberately absent
 //!
@@ -51,6 +52,7 @@
 
 pub mod backoff;
 pub mod config;
+pub mod https;
 pub mod picture;
 
 pub mod frame;

@@ -21,9 +21,12 @@ enum Command {
     Check(commands::check::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
+    /// Print the alerts that recordings would have raised
+    Replay(commands::replay::Args),
 }
 
 fn main() -> ExitCode {
+    forbid_telemetry();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
     };
     exit_code.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -45,4 +49,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     // Nobody is left to tell when even this cannot be written.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { DONE })
+}
+
+/// The published builds of ONNX Runtime keep a database of what they did and send it to their maker as soon as they are
+/// loaded, before anybody can switch that off through the API. What runs beside somebody's cameras does not.
+#[allow(unsafe_code)]
+fn forbid_telemetry() {
+    // SAFETY: this is the first thing that happens; no other thread is there to read the environment.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }

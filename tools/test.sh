@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Tests load ONNX Runtime without the program's own main function, which forbids this.
+export ORT_DISABLE_TELEMETRY=1
+
 check() {
   printf '\n== %s\n' "$*"
   "$@"

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use super::fetch;
 use crate::{
     classify::{
         Classifier, hub,
@@ -44,8 +45,8 @@ pub struct Args {
     /// How the scores are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The pictures; - is standard input
-    #[arg(value_name = "IMAGE", required = true)]
+    /// The pictures: files or web addresses; - is standard input
+    #[arg(value_name = "IMAGE|URL", required = true)]
     images: Vec<String>,
 }
 
@@ -130,8 +131,8 @@ fn scores<'a>(classifier: &mut Classifier, image: &str, labels: &'a [String]) ->
 }
 
 fn read(image: &str) -> Result<Vec<u8>> {
-    if image.starts_with("http://") || image.starts_with("https://") {
-        bail!("addresses are not supported in this version; download the picture first");
+    if fetch::is_address(image) {
+        return fetch::get(image);
     }
     if image == "-" {
         let mut bytes = Vec::new();

@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod classify;
+mod fetch;
 pub mod logging;
+pub mod replay;
 pub mod run;
 
 use crate::{

@@ -43,7 +43,7 @@ pub struct Config {
     pub model: ModelRef,
     /// Where the model runs.
     pub device: Device,
-    /// Threads of the model; `None` leaves it to ONNX Runtime.
+    /// Threads of the model; `None` is one for each processor.
     pub threads: Option<usize>,
     /// The ONNX Runtime shared library, where it was named.
     pub onnxruntime: Option<PathBuf>,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The triggers of every label on every source.
-pub(super) struct Judge {
+pub struct Judge {
     model: Arc<str>,
     topics: Topics,
     watched: HashMap<(String, String), Vec<Watched>>,
@@ -30,7 +30,8 @@ struct Watched {
 
 impl Judge {
     /// Triggers that have seen nothing yet, for everything that `config` watches. `model` is the name that alerts give.
-    pub(super) fn new(config: &Config, model: &str) -> Self {
+    #[must_use]
+    pub fn new(config: &Config, model: &str) -> Self {
         let mut watched = HashMap::new();
         for (source, label_set) in config.watches() {
             let labels = label_set.labels.iter().map(|label| Watched {
@@ -44,12 +45,7 @@ impl Judge {
     }
 
     /// What there is to tell after this frame, in the order of the label sets and their labels.
-    pub(super) fn judge(
-        &mut self,
-        scored: &Scored,
-        now: Timestamp,
-        mut id: impl FnMut() -> Uuid,
-    ) -> Vec<Alert> {
+    pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::judge::Judge;
+pub use self::judge::Judge;
 use crate::{
     alert::{
         State, Topics,

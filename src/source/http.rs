@@ -57,7 +57,7 @@ impl HttpSource {
     /// # Errors
     /// When the camera gives no picture, and why.
     pub async fn run_once(&mut self, context: &Context) -> Result<(), HttpError> {
-        let camera = Arc::new(Camera::new(&self.settings)?);
+        let camera = Arc::new(Camera::new(&self.settings));
         let mut due = interval(self.settings.every.max(Duration::from_millis(1)));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unusable = 0;

@@ -1,10 +1,17 @@
 //! `stakeout classify`, as a user sees it.
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Command, Output},
+    thread,
+};
 
 use serde_json::Value;
 
-use crate::common::{fixtures, stakeout};
+use crate::common::{fixtures, service::sample, stakeout};
 
 fn classify(arguments: &[&str]) -> Output {
     stakeout().arg("classify").args(arguments).output().unwrap()
@@ -28,7 +35,7 @@ fn json_is_one_line_a_picture_in_the_order_given_and_a_failure_stops_nobody() {
         path("landscape_420.jpg"),
         path("bad_truncated.jpg"),
         path("nowhere.jpg"),
-        "http://10.0.0.9/a.jpg".to_owned(),
+        "http://127.0.0.1:1/a.jpg".to_owned(), // nobody listens there
         path("rgba_radial.png"),
     ];
     let mut arguments = vec!["--model", &model, "--format", "json"];
@@ -43,7 +50,7 @@ fn json_is_one_line_a_picture_in_the_order_given_and_a_failure_stops_nobody() {
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<&str> = lines.iter().map(|line| line["image"].as_str().unwrap()).collect();
     assert_eq!(names, pictures);
-    for (line, part) in [(1, "cut off"), (2, "cannot be read"), (3, "not supported in this version")] {
+    for (line, part) in [(1, "cut off"), (2, "cannot be read"), (3, "cannot be fetched")] {
         assert!(lines[line]["error"].as_str().unwrap().contains(part), "{}", lines[line]);
         assert!(lines[line].get("scores").is_none());
     }
@@ -178,4 +185,63 @@ fn a_missing_onnx_runtime_is_one_readable_error() {
             assert!(error.contains(part), "{error}");
         }
     }
+}
+
+#[test]
+fn a_library_of_a_version_that_is_too_old_is_one_readable_error() {
+    const OLD: &str = r#"
+        struct base { const void *(*api)(unsigned); const char *(*version)(void); };
+        static const void *api(unsigned wanted) { (void)wanted; return 0; }
+        static const char *version(void) { return "1.10.0"; }
+        static struct base base = { api, version };
+        struct base *OrtGetApiBase(void) { return &base; }
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let [source, library] = ["old.c", "libonnxruntime.so"].map(|name| folder.path().join(name));
+    fs::write(&source, OLD).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(compiled.expect("the build needs a C compiler anyway").success());
+
+    let picture = sample("red-car.jpg").display().to_string();
+    let arguments = ["classify", "--label", "a car", "--onnxruntime", library.to_str().unwrap(), &picture];
+    let output = stakeout().args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    for part in [library.to_str().unwrap(), "1.10.0", "1.17 is needed", "make setup"] {
+        assert!(told.contains(part), "{part:?} is missing in {told}");
+    }
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn pictures_come_from_web_addresses_too() {
+    let picture = fs::read(sample("red-car.jpg")).unwrap();
+    let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("http://{}", server.local_addr().unwrap());
+    thread::spawn(move || {
+        for connection in server.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = String::new();
+            BufReader::new(&connection).read_line(&mut request).unwrap();
+            let (status, body) = if request.contains("/red-car") {
+                ("200 OK", &picture[..])
+            } else {
+                ("404 Not Found", &b"none"[..])
+            };
+            let length = body.len();
+            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            connection.write_all(body).unwrap();
+        }
+    });
+
+    let (here, gone) = (format!("{address}/red-car.jpg"), format!("{address}/gone.jpg"));
+    let output =
+        classify(&["--label", "a red car", "--label", "an empty scene", "--format", "json", &gone, &here]);
+    assert_eq!(output.status.code(), Some(1), "one of them failed");
+    let lines = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap());
+    let [first, second] = &lines.collect::<Vec<Value>>()[..] else { panic!("two lines") };
+    assert_eq!(first["image"], gone.as_str());
+    assert!(first["error"].as_str().unwrap().contains("404"), "{first}");
+    assert_eq!((&second["image"], &second["scores"][0]["label"]), (&here.into(), &"a red car".into()));
 }

@@ -12,19 +12,20 @@ use std::{
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("config", &[]),
+    ("https", &[]),
     ("picture", &[]),
     ("frame", &["config", "picture"]),
     ("trigger", &["config"]),
     ("mqtt", &["config"]),
-    ("source", &["backoff", "config", "frame", "picture"]),
-    ("classify", &["config", "frame", "picture"]),
+    ("source", &["backoff", "config", "frame", "https", "picture"]),
+    ("classify", &["config", "frame", "https", "picture"]),
     ("alert", &["backoff", "config", "frame", "mqtt"]),
     ("daemon", &["alert", "backoff", "classify", "config", "frame", "mqtt", "picture", "source", "trigger"]),
     (
         "commands",
         &[
-            "alert", "backoff", "classify", "config", "daemon", "frame", "mqtt", "picture", "source",
-            "trigger",
+            "alert", "backoff", "classify", "config", "daemon", "frame", "https", "mqtt", "picture",
+            "source", "trigger",
         ],
     ),
 ];
@@ -42,7 +43,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
-    ("ureq", &["source/http"]),
+    ("ureq", &["commands/fetch", "https", "source/http"]),
 ];
 
 /// Decisions: they are given what they need, time too.

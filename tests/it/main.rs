@@ -14,5 +14,6 @@ mod layers;
 mod model_errors;
 mod model_thread;
 mod parity;
+mod replay;
 mod service;
 mod streams;

@@ -261,3 +261,27 @@ fn wrong_usage_exits_64_and_help_goes_to_standard_output() {
     let help = stakeout().arg("--help").output().unwrap();
     assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("classify"));
 }
+
+/// Published builds of ONNX Runtime keep a database for their maker below the cache folder unless they are told not to.
+#[test]
+fn nothing_is_kept_for_anybody_else() {
+    let home = tempfile::tempdir().unwrap();
+    // Found by the search in the user's data folder, which is below HOME by default.
+    let data = std::env::var_os("XDG_DATA_HOME").map_or_else(
+        || std::path::Path::new(&std::env::var_os("HOME").unwrap()).join(".local/share"),
+        Into::into,
+    );
+    let output = stakeout()
+        .args(["classify", "--label", "a red car"])
+        .arg(sample("red-car.jpg"))
+        .env("HOME", home.path())
+        .env("XDG_DATA_HOME", data)
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("ORT_DISABLE_TELEMETRY")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cache = fs::read_dir(home.path().join(".cache"));
+    let kept = cache.into_iter().flatten().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert!(kept.iter().all(|name| name == "stakeout"), "{kept:?}");
+}

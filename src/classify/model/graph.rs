@@ -1,5 +1,7 @@
 //! One ONNX graph in a session: its inputs and outputs are read from it, checked and filled by name.
 
+use std::{num::NonZero, thread};
+
 use ort::{
     session::{Session, SessionInputValue, SessionOutputs, builder::GraphOptimizationLevel},
     value::{Tensor, TensorElementType, TensorRef, ValueType},
@@ -167,9 +169,9 @@ fn session(runtime: &Runtime, files: &ModelFiles, file: &str, options: &Options)
         // Frames come one a second: spinning between them would cost more than the model.
         .with_intra_op_spinning(false)
         .map_err(recovered)?;
-    if let Some(threads) = options.threads {
-        builder = builder.with_intra_threads(threads).map_err(recovered)?;
-    }
+    // Always said: left to itself, ONNX Runtime ties each thread to a processor, which a hardened service may not.
+    let threads = options.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    builder = builder.with_intra_threads(threads).map_err(recovered)?;
     match files {
         // By its path, so that weights kept in a file beside it are found.
         ModelFiles::Folder(folder) => builder.commit_from_file(folder.join(file)).map_err(text),

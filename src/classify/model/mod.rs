@@ -34,7 +34,7 @@ use crate::picture::Picture;
 /// How a model is run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Threads for one run; `None` leaves it to ONNX Runtime.
+    /// Threads for one run; `None` is one for each processor.
     pub threads: Option<usize>,
     /// The suffix of the graphs' names, such as `_fp16`; empty for full precision.
     pub variant: String,

@@ -21,7 +21,10 @@ pub struct Runtime {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// The library that was named cannot be used.
-    #[error("the ONNX Runtime library {} ({by}) cannot be used: {reason}", .path.display())]
+    #[error(
+        "the ONNX Runtime library {} ({by}) cannot be used: {reason}. Name another one, or none and run `make setup`",
+        .path.display()
+    )]
     Named {
         /// What was named.
         path: PathBuf,

@@ -2,18 +2,14 @@
 //!
 //! It refuses to name anything of an address but what may be shown.
 
-use std::sync::Arc;
-
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use rustls::crypto::ring;
 use ureq::{
     Agent, Body,
     config::RedirectAuthHeaders,
     http::{HeaderMap, HeaderName, Response, StatusCode, header},
-    tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use crate::{config::Http, picture::PictureError};
+use crate::{config::Http, https, picture::PictureError};
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 const MOST_REDIRECTS: u32 = 4;
@@ -54,9 +50,6 @@ pub enum HttpError {
     /// What it sends, again and again, is no picture that can be used.
     #[error("what {0} sends is of no use: {1}")]
     NoPicture(String, PictureError),
-    /// The system has no certificates to check the camera's against.
-    #[error("https:// needs the system's root certificates: install them (Debian: ca-certificates)")]
-    NoRoots,
     /// The request itself failed in a way that must not happen.
     #[error("the request ended in a panic")]
     Broken,
@@ -92,27 +85,18 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    pub(super) fn new(settings: &Http) -> Result<Self, HttpError> {
+    pub(super) fn new(settings: &Http) -> Self {
         let url = settings.address.url().to_owned();
-        let roots = if url.starts_with("https:") { system_roots()? } else { Vec::new() };
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(roots))
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .timeout_global(Some(settings.timeout))
+        let agent = https::options(settings.timeout)
             .max_redirects(MOST_REDIRECTS)
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            .http_status_as_error(false)
             .proxy(None)
-            .user_agent(concat!("stakeout/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls)
             .build()
             .new_agent();
         let authorization = settings.address.login().map(|(username, password)| {
             format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
         });
-        Ok(Self { agent, url, authorization, shown: settings.address.to_string() })
+        Self { agent, url, authorization, shown: settings.address.to_string() }
     }
 
     /// Blocks until there is an answer or the time is up.
@@ -188,10 +172,4 @@ impl Camera {
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
-}
-
-fn system_roots() -> Result<Vec<Certificate<'static>>, HttpError> {
-    let found = rustls_native_certs::load_native_certs().certs;
-    let roots: Vec<_> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    if roots.is_empty() { Err(HttpError::NoRoots) } else { Ok(roots) }
 }
