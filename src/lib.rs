@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  source ──Frame──▶ classify ──Scored──▶ daemon::judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT
-//!    ▲ folder                 ▲ label       (trigger)              (disk)
+//!    ▲ folder, stream, http   ▲ label       (trigger)              (disk)
 //!    │ picture                │ vectors
 //!    │                 config (YAML) ── one validated, immutable Config; daemon is the only wiring
 //! ```
@@ -17,16 +17,17 @@
 //! |---|---|---|
 //! | 0 | [`backoff`], [`config`], [`https`], [`picture`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
-//! | 2, pure: no tokio, no clock, no I/O | [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
+//! | 2, pure: no tokio, no clock, no I/O | `source::sampler`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
 //! | 3, edges | [`source`], [`classify`], `alert::{listener, outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
 //! | 4 | [`daemon`] | all below |
 //! | 5 | [`commands`], `main` | all below |
 //!
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder` and `config::watch`, `rumqttc` in `alert::{listener, publisher}` and `mqtt`, `rusqlite` in
-//! `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`, `ureq` in [`https`] and what fetches
-//! with it, `indicatif` in `commands::progress`. `tests/it/layers.rs` reads the `use` lines and holds them to this table.
+//! in `source::folder` and `config::watch`, `ffmpeg-next` in `source::stream`, `rumqttc` in `alert::{listener, publisher}`
+//! and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`, `ureq` in
+//! [`https`] and what fetches with it, `indicatif` in `commands::progress`. `tests/it/layers.rs` reads the `use` lines
+//! and holds them to this table.
 //!
 //! # What is deliberately absent
 //!

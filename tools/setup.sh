@@ -11,8 +11,8 @@ data_dir=${XDG_DATA_HOME:-$HOME/.local/share}/stakeout
 
 main() {
   case ${1-} in
-    demo) check_rust; install_packages; install_onnxruntime ;;
-    test) check_rust; install_packages; install_onnxruntime; install_cargo_deny ;;
+    demo) check_rust; install_packages packages; install_onnxruntime ;;
+    test) check_rust; install_packages all_packages; install_onnxruntime; install_cargo_deny ;;
     *) fail "usage: tools/setup.sh demo|test" ;;
   esac
 }
@@ -37,22 +37,40 @@ openssl            command -v openssl
 END
 }
 
+# What only the tests need: clips, and cameras to play them.
+test_packages() {
+  cat <<'END'
+ffmpeg                           command -v ffmpeg
+python3-gi                       /usr/bin/python3 -c 'import gi'
+gir1.2-gst-rtsp-server-1.0       /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'
+gstreamer1.0-plugins-base        ls /usr/lib/*/gstreamer-1.0/libgstapp.so
+gstreamer1.0-plugins-good        ls /usr/lib/*/gstreamer-1.0/libgstrtp.so
+gstreamer1.0-plugins-bad         ls /usr/lib/*/gstreamer-1.0/libgstvideoparsersbad.so
+END
+}
+
+all_packages() {
+  packages
+  test_packages
+}
+
+# What of a list (one of the functions above) is missing.
 missing_packages() {
-  packages | while read -r package check; do
+  "$1" | while read -r package check; do
     bash -c "$check" >/dev/null 2>&1 </dev/null || printf '%s ' "$package"
   done
 }
 
 install_packages() {
   local missing
-  missing=$(missing_packages)
+  missing=$(missing_packages "$1")
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null || fail "this is neither Debian nor Ubuntu; please install yourself what these packages bring: $missing"
   say "will install from the distribution: $missing"
   as_root apt-get update -qq
   # shellcheck disable=SC2086  # a list of words on purpose
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-  missing=$(missing_packages)
+  missing=$(missing_packages "$1")
   [ -z "$missing" ] || fail "still missing after the installation: $missing"
 }
 

@@ -7,8 +7,10 @@
 //! `build` (with `label_sets`, `sources` and `broker`) makes values of the tree through `read`, which keeps every mistake.
 //! [`watch`] says when to do so again.
 
+mod address;
 mod broker;
 mod build;
+mod cameras;
 pub mod error;
 mod home_assistant;
 mod interpolate;
@@ -32,6 +34,7 @@ use std::{path::PathBuf, time::Duration};
 
 use self::load::Surroundings;
 pub use self::{
+    address::Address,
     load::{Loaded, load},
     model::{HubModel, ModelRef, Variant, is_plain_path},
     names::topic_level,
@@ -200,6 +203,78 @@ pub struct Source {
 pub enum SourceKind {
     /// Pictures that appear in a folder.
     Folder(Folder),
+    /// A camera's stream or a recording.
+    Stream(Stream),
+    /// A picture that is asked for again and again.
+    Http(Http),
+}
+
+/// An `rtsp` or `video` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// What is opened.
+    pub input: Input,
+    /// One frame is taken in each such interval.
+    pub every: Duration,
+    /// Which frames are decoded.
+    pub decode: Decode,
+    /// How RTSP carries the pictures.
+    pub transport: Transport,
+    /// How fast a recording is played.
+    pub pace: Pace,
+    /// A stream that brings nothing for this long is left and opened again.
+    pub stall_after: Duration,
+}
+
+/// What a stream is opened from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// An RTSP camera.
+    Rtsp(Address),
+    /// Another address that FFmpeg knows.
+    Url(Address),
+    /// A file.
+    File(PathBuf),
+}
+
+/// Which frames of a stream are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decode {
+    /// Only the key frames if they come often enough, otherwise all.
+    Auto,
+    /// Only the key frames.
+    KeyFrames,
+    /// All.
+    All,
+}
+
+/// How RTSP carries the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In the connection itself.
+    Tcp,
+    /// In packets that may be lost.
+    Udp,
+}
+
+/// How fast a recording is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As it was recorded.
+    Real,
+    /// As fast as the frames are scored.
+    Full,
+}
+
+/// An `http` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where the picture is.
+    pub address: Address,
+    /// How often it is asked for.
+    pub every: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// A folder source.

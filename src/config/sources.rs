@@ -1,9 +1,9 @@
-//! The `sources` section. This version watches folders; the other kinds are known, so that they can be refused by name.
+//! The `sources` section. What cameras take is in `cameras`; `mqtt` is known, so that it can be refused by name.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    After, Existing, Folder, Region, Source, SourceKind,
+    After, Existing, Folder, Region, Source, SourceKind, cameras,
     label_sets::{LabelSets, Topics},
     mask, names,
     raw::{Node, Value},
@@ -11,10 +11,36 @@ use super::{
     value,
 };
 
-const KINDS: &[&str] = &["folder", "rtsp", "video", "http", "mqtt"];
-pub(super) const KEYS: &[&str] = &["folder", "existing", "after", "poll", "regions", "watch", "scores"];
-/// Known, and refused in a folder source or together with a kind that is refused itself.
-const KEYS_OF_OTHER_KINDS: &[&str] = &["rtsp", "video", "http", "mqtt", "every"];
+/// The kinds, and what only they take.
+const KINDS: &[(&str, &[&str])] = &[
+    ("folder", &["existing", "after", "poll"]),
+    ("rtsp", cameras::RTSP_KEYS),
+    ("video", cameras::VIDEO_KEYS),
+    ("http", cameras::HTTP_KEYS),
+    ("mqtt", &[]),
+];
+/// What every kind takes.
+const COMMON: &[&str] = &["regions", "watch", "scores"];
+pub(super) const KEYS: &[&str] = &[
+    "folder",
+    "existing",
+    "after",
+    "poll",
+    "rtsp",
+    "video",
+    "http",
+    "username",
+    "password",
+    "every",
+    "decode",
+    "transport",
+    "pace",
+    "stall_after",
+    "timeout",
+    "regions",
+    "watch",
+    "scores",
+];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str =
     "sources:\n  inbox:\n    folder: /var/lib/stakeout/inbox\n    watch: [porch]";
@@ -31,7 +57,7 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) 
 
 fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
     let remedy = format!("describe it like this:\n{EXAMPLE}");
-    let section = reader.section_with(at, KEYS, KEYS_OF_OTHER_KINDS, &remedy)?;
+    let section = reader.section_with(at, KEYS, &["mqtt"], &remedy)?;
     let kind = kind(reader, at, &section);
     let regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
     let watch = match section.get("watch") {
@@ -50,32 +76,55 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
 }
 
 fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<SourceKind> {
-    let kinds: Vec<_> = KINDS.iter().filter_map(|kind| section.get(kind)).collect();
-    let [kind, others @ ..] = &kinds[..] else {
-        if !KINDS.iter().all(|kind| section.lacks(kind)) {
+    const REMEDY: &str = "name a folder, a camera or a recording: `folder: /path/to/pictures`, `rtsp: rtsp://HOST/PATH`, \
+                          `http: http://HOST/snapshot.jpg` or `video: /path/to/recording.mp4`";
+    let kinds: Vec<_> = KINDS.iter().filter_map(|(kind, own)| Some((section.get(kind)?, *own))).collect();
+    let [(kind, own), others @ ..] = &kinds[..] else {
+        if !KINDS.iter().all(|(kind, _)| section.lacks(kind)) {
             return None;
         }
         let message =
             format!("the source `{}` does not say where its frames come from", mask::shown(at.name));
-        reader.problem(at.key, message, "name a folder: `folder: /path/to/pictures`");
+        reader.problem(at.key, message, REMEDY);
         return None;
     };
-    for other in others {
+    for (other, _) in others {
         let message = format!("a source has one kind, and this one has `{}` and `{}`", kind.name, other.name);
         reader.problem(other.key, message, "make two sources of it");
     }
-    if kind.name != "folder" {
-        if others.is_empty() {
-            let message = format!("`{}` sources are not supported by this version", kind.name);
-            reader.problem(kind.key, message, "this version watches folders: `folder: /path/to/pictures`");
-        }
+    if !others.is_empty() {
         return None;
     }
-    if let Some(every) = section.get("every") {
-        let remedy = "every picture in a folder is scored: remove it, or use `poll:` to look at the folder at an interval";
-        reader.problem(every.key, "`every` does not belong to a folder", remedy);
+    if kind.name == "mqtt" {
+        reader.problem(kind.key, "`mqtt` sources are not supported by this version", REMEDY);
+        return None;
     }
-    folder(reader, kind, section).map(SourceKind::Folder)
+    foreign_keys(reader, kind.name, own, section);
+    match kind.name {
+        "rtsp" => cameras::rtsp(reader, kind, section).map(SourceKind::Stream),
+        "video" => cameras::video(reader, kind, section).map(SourceKind::Stream),
+        "http" => cameras::http(reader, kind, section).map(SourceKind::Http),
+        _ => folder(reader, kind, section).map(SourceKind::Folder),
+    }
+}
+
+/// What another kind takes and this one does not.
+fn foreign_keys(reader: &mut Reader<'_>, kind: &str, own: &[&str], section: &Section<'_>) {
+    for key in KEYS.iter().filter(|key| **key != kind && !own.contains(key) && !COMMON.contains(key)) {
+        let Some(at) = section.get(key) else { continue };
+        let (message, remedy) = match (kind, *key) {
+            ("folder", "every") => (
+                "`every` does not belong to a folder".to_owned(),
+                "every picture in a folder is scored: remove it, or use `poll:` to look at the folder at an interval"
+                    .to_owned(),
+            ),
+            _ => (
+                format!("`{key}` does not belong to a source of the kind `{kind}`"),
+                format!("remove it; this kind takes {}", names::list(&[own, COMMON].concat(), "and")),
+            ),
+        };
+        reader.problem(at.key, message, remedy);
+    }
 }
 
 fn folder(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Folder> {

@@ -109,7 +109,7 @@ fn the_reference_shows_every_key_and_its_default() {
     assert_eq!(porch.labels[0], label("person", &["person"], rule(0.7)));
     assert_eq!(porch.labels[1], label("dog", &["dog"], rule(0.5)));
     assert_eq!(porch.labels[2].rule, rule(0.5), "the long form of the defaults");
-    let SourceKind::Folder(folder) = &config.sources[0].kind;
+    let SourceKind::Folder(folder) = &config.sources[0].kind else { panic!("a folder") };
     assert_eq!((folder.existing, &folder.after), (Existing::Skip, &After::Keep));
 
     let plain = load_text(SMALL);
@@ -158,9 +158,24 @@ sources:
     regions: { step: [0.7, 0, 0.3, 1] }
     watch: [porch]
   trash: { folder: ./trash, after: delete, watch: [porch], scores: true }
+  door:
+    rtsp: rtsp://${env:CAMERA}
+    every: 500ms
+    decode: key_frames
+    transport: udp
+    stall_after: 5s
+    watch: [porch]
+  day: { video: day.mp4, pace: full, decode: all, watch: [porch] }
+  news: { video: "https://h/live.m3u8", watch: [porch] }
+  gate: { http: "http://h/a.jpg", username: me, password: "${file:secret}", every: 5s, timeout: 3s, watch: [porch] }
 "#;
     let folder = folder_with(&[("stakeout.yaml", text), ("secret", "pass word\n")]);
-    let env = [("BROKER", "broker.lan:9000"), ("HOME", "/home/me"), ("STATE_DIRECTORY", "/ignored")];
+    let env = [
+        ("BROKER", "broker.lan:9000"),
+        ("HOME", "/home/me"),
+        ("STATE_DIRECTORY", "/ignored"),
+        ("CAMERA", "me:hunter2@h/s"),
+    ];
     let Loaded { config, places } = load_from(folder.path(), &env).unwrap();
 
     assert_eq!(config.model, ModelRef::Folder(folder.path().join("clip"), Variant::Auto));
@@ -186,18 +201,44 @@ sources:
     assert_eq!(porch.labels[2], label("package", &["a parcel", "a box"], strict));
     assert_eq!(porch.labels[3], label("bicycle", &["a bicycle"], Rule { threshold: 1.0, ..strict }));
 
-    let SourceKind::Folder(inbox) = &config.sources[0].kind;
+    let SourceKind::Folder(inbox) = &config.sources[0].kind else { panic!("a folder") };
     let moved = After::Move("/pictures/../done".into());
     let poll = Some(Duration::from_secs(5));
     let expected = Folder { path: "/pictures".into(), existing: Existing::Process, after: moved, poll };
     assert_eq!(inbox, &expected);
     let [region] = &config.sources[0].regions[..] else { panic!("one region") };
     assert!(region.x + region.width <= 1.0 && (region.width - 0.3).abs() < 1e-9);
-    let SourceKind::Folder(trash) = &config.sources[1].kind;
+    let SourceKind::Folder(trash) = &config.sources[1].kind else { panic!("a folder") };
     assert!(config.sources[1].scores && !config.sources[0].scores);
     assert_eq!((&trash.path, &trash.after), (&folder.path().join("trash"), &After::Delete));
+    cameras(&config, folder.path());
 
     later_problems_point_to_where_it_was_typed(&places);
+}
+
+fn cameras(config: &Config, folder: &Path) {
+    let [_, _, door, day, news, gate] = &config.sources[..] else { panic!("six sources") };
+    let second = Duration::from_secs(1);
+    let SourceKind::Stream(door) = &door.kind else { panic!("a stream") };
+    let Input::Rtsp(address) = &door.input else { panic!("a camera") };
+    assert_eq!((address.login(), &*address.to_string()), (Some(("me", "hunter2")), "rtsp://h/s"));
+    assert_eq!((door.every, door.stall_after), (second / 2, 5 * second));
+    assert_eq!((door.decode, door.transport), (Decode::KeyFrames, Transport::Udp));
+    let SourceKind::Stream(day) = &day.kind else { panic!("a stream") };
+    assert_eq!((&day.input, day.pace), (&Input::File(folder.join("day.mp4")), Pace::Full));
+    let SourceKind::Stream(news) = &news.kind else { panic!("a stream") };
+    assert!(matches!(&news.input, Input::Url(address) if address.url() == "https://h/live.m3u8"));
+    assert_eq!(
+        (news.every, news.decode, news.pace, news.stall_after),
+        (second, Decode::Auto, Pace::Real, 20 * second)
+    );
+    let SourceKind::Http(gate) = &gate.kind else { panic!("a picture") };
+    assert_eq!(
+        (gate.address.login(), gate.every, gate.timeout),
+        (Some(("me", "pass word")), 5 * second, 3 * second)
+    );
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("pass word"), "{shown}");
 }
 
 fn later_problems_point_to_where_it_was_typed(places: &Places) {

@@ -16,8 +16,12 @@ use std::{
 pub struct Counts {
     seen: AtomicU64,
     sent: AtomicU64,
-    failed: Mutex<BTreeMap<&'static str, u64>>,
+    failed: Mutex<Causes>,
+    skipped: Mutex<Causes>,
 }
+
+/// How often for each cause.
+type Causes = BTreeMap<&'static str, u64>;
 
 impl Counts {
     /// A picture was found.
@@ -32,8 +36,12 @@ impl Counts {
 
     /// Something failed; `cause` is one word.
     pub fn failed(&self, cause: &'static str) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        *failed.entry(cause).or_default() += 1;
+        count(&self.failed, cause);
+    }
+
+    /// Something was left out on purpose; `cause` is one word.
+    pub fn skipped(&self, cause: &'static str) {
+        count(&self.skipped, cause);
     }
 
     /// The numbers of now.
@@ -43,8 +51,13 @@ impl Counts {
             seen: self.seen.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            skipped: self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
+}
+
+fn count(causes: &Mutex<Causes>, cause: &'static str) {
+    *causes.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
 }
 
 /// The numbers of one moment.
@@ -56,17 +69,29 @@ pub struct Snapshot {
     pub sent: u64,
     /// Failures by cause.
     pub failed: BTreeMap<&'static str, u64>,
+    /// What was left out on purpose, by cause.
+    pub skipped: BTreeMap<&'static str, u64>,
 }
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failures = self.failed.values().sum::<u64>();
-        write!(f, "{} seen, {} sent, {failures} failed", self.seen, self.sent)?;
-        for (place, (cause, count)) in self.failed.iter().enumerate() {
-            write!(f, "{}{cause} {count}", if place == 0 { " (" } else { ", " })?;
+        write!(f, "{} seen, {} sent, ", self.seen, self.sent)?;
+        list(f, "failed", &self.failed)?;
+        if !self.skipped.is_empty() {
+            f.write_str(", ")?;
+            list(f, "skipped", &self.skipped)?;
         }
-        f.write_str(if self.failed.is_empty() { "" } else { ")" })
+        Ok(())
     }
+}
+
+/// `3 failed (corrupt 1, empty 2)`
+fn list(f: &mut fmt::Formatter<'_>, word: &str, causes: &Causes) -> fmt::Result {
+    write!(f, "{} {word}", causes.values().sum::<u64>())?;
+    for (place, (cause, count)) in causes.iter().enumerate() {
+        write!(f, "{}{cause} {count}", if place == 0 { " (" } else { ", " })?;
+    }
+    f.write_str(if causes.is_empty() { "" } else { ")" })
 }
 
 #[cfg(test)]
@@ -84,5 +109,8 @@ mod tests {
         counts.seen();
         counts.sent();
         assert_eq!(counts.snapshot().to_string(), "4 seen, 1 sent, 3 failed (corrupt 1, empty 2)");
+        counts.skipped("unchanged");
+        let told = counts.snapshot().to_string();
+        assert_eq!(told, "4 seen, 1 sent, 3 failed (corrupt 1, empty 2), 1 skipped (unchanged 1)");
     }
 }

@@ -6,7 +6,11 @@
 
 mod counts;
 pub mod folder;
+mod http;
+mod live;
 mod retry;
+mod sampler;
+mod stream;
 
 use std::{io, sync::Arc, thread};
 
@@ -81,29 +85,69 @@ impl Context {
 /// When the system refuses another thread.
 pub fn spawn(source: &config::Source, context: Context) -> io::Result<thread::JoinHandle<()>> {
     // The source's own runtime: only its timers and channels; it lives and ends with the thread.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let name = format!("source-{}", context.name);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .thread_name(&name)
+        .max_blocking_threads(1)
+        .build()?;
     let kind = Kind::new(&source.kind);
-    thread::Builder::new()
-        .name(format!("source-{}", context.name))
-        .spawn(move || runtime.block_on(keep_alive(kind, &context)))
+    thread::Builder::new().name(name).spawn(move || {
+        runtime.block_on(keep_alive(kind, &context));
+        // A request that is still under way then has its own time-out and must not hold up the end.
+        runtime.shutdown_background();
+    })
 }
 
 /// What the kinds have in common; what a kind must remember over its failures is inside.
 enum Kind {
     Folder(Box<folder::FolderSource>),
+    Stream(Box<stream::StreamSource>),
+    Http(Box<http::HttpSource>),
+}
+
+/// Why a source cannot go on, and what follows from it.
+struct Trouble {
+    cause: anyhow::Error,
+    /// What it is until it is tried again.
+    status: Status,
+    /// Somebody has to put something right first: it is tried again slowly.
+    refused: bool,
+}
+
+impl From<folder::FolderError> for Trouble {
+    fn from(error: folder::FolderError) -> Self {
+        Self { cause: error.into(), status: Status::Offline, refused: false }
+    }
+}
+
+impl From<stream::StreamError> for Trouble {
+    fn from(error: stream::StreamError) -> Self {
+        Self { refused: error.is_refusal(), status: error.status(), cause: error.into() }
+    }
+}
+
+impl From<http::HttpError> for Trouble {
+    fn from(error: http::HttpError) -> Self {
+        Self { refused: error.is_refusal(), cause: error.into(), status: Status::Offline }
+    }
 }
 
 impl Kind {
     fn new(kind: &SourceKind) -> Self {
         match kind {
             SourceKind::Folder(folder) => Self::Folder(Box::new(folder::FolderSource::new(folder))),
+            SourceKind::Stream(stream) => Self::Stream(Box::new(stream::StreamSource::new(stream))),
+            SourceKind::Http(http) => Self::Http(Box::new(http::HttpSource::new(http))),
         }
     }
 
     /// Delivers frames until it is told to stop (`Ok`) or cannot go on.
-    async fn run_once(&mut self, context: &Context) -> anyhow::Result<()> {
+    async fn run_once(&mut self, context: &Context) -> Result<(), Trouble> {
         match self {
             Self::Folder(folder) => Ok(folder.run_once(context).await?),
+            Self::Stream(stream) => Ok(stream.run_once(context).await?),
+            Self::Http(http) => Ok(http.run_once(context).await?),
         }
     }
 
@@ -111,6 +155,7 @@ impl Kind {
     fn end(&mut self, context: &Context) {
         match self {
             Self::Folder(folder) => folder.end(context),
+            Self::Stream(_) | Self::Http(_) => {}
         }
     }
 }
@@ -121,13 +166,13 @@ async fn keep_alive(mut kind: Kind, context: &Context) {
     loop {
         let started = Instant::now();
         let ended = kind.run_once(context).await;
-        context.report(Status::Offline);
-        let Err(error) = ended else { break };
+        context.report(ended.as_ref().err().map_or(Status::Offline, |trouble| trouble.status));
+        let Err(trouble) = ended else { break };
 
         let now = Instant::now();
-        let delay = retry.failed(now - started);
-        let cause = format!("{error:#}");
-        if retry.is_news(&cause, now) {
+        let delay = retry.failed(now - started, trouble.refused);
+        let cause = format!("{:#}", trouble.cause);
+        if retry.is_news(&cause, trouble.refused, now) {
             tracing::error!(source = &*context.name, cause, "the source cannot go on; it will try again");
         }
         tokio::select! {

@@ -15,6 +15,10 @@ use crate::backoff::Backoff;
 const GOOD_RUN: Duration = Duration::from_secs(60);
 /// The same cause is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A wrong password or address stays wrong until somebody puts it right, and a camera may lock out who tries too often.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// A refusal is told again after this long.
+const TELL_REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The failures of one source.
 pub(super) struct Retry {
@@ -29,18 +33,22 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// How long to wait after a run that failed after `ran`.
-    pub(super) fn failed(&mut self, ran: Duration) -> Duration {
+    /// How long to wait after a run that failed after `ran`; longer if the source was `refused`.
+    pub(super) fn failed(&mut self, ran: Duration, refused: bool) -> Duration {
+        if refused {
+            return REFUSED_PAUSE.mul_f64(0.5 + jitter() / 2.0);
+        }
         if ran >= GOOD_RUN {
             self.backoff.reset();
         }
         self.backoff.failed(jitter())
     }
 
-    /// Whether people should be told: a changed cause at once, the same one at most once a minute.
-    pub(super) fn is_news(&mut self, cause: &str, now: Instant) -> bool {
+    /// Whether people should be told: a changed cause at once, the same one at most once a minute (a refusal: an hour).
+    pub(super) fn is_news(&mut self, cause: &str, refused: bool, now: Instant) -> bool {
+        let again = if refused { TELL_REFUSAL_AGAIN } else { TELL_AGAIN };
         let news = match &self.told {
-            Some((told, at)) => told != cause || now.duration_since(*at) >= TELL_AGAIN,
+            Some((told, at)) => told != cause || now.duration_since(*at) >= again,
             None => true,
         };
         if news {
@@ -70,9 +78,16 @@ mod tests {
             ("changed back", 3, "gone", true),
             ("the same within a minute", 62, "gone", false),
             ("the same after a minute", 63, "gone", true),
+            ("a refusal", 64, "refused", true),
+            ("the same within an hour", 3663, "refused", false),
+            ("the same after an hour", 3664, "refused", true),
         ];
         for (name, second, cause, expected) in cases {
-            assert_eq!(retry.is_news(cause, start + Duration::from_secs(second)), expected, "{name}");
+            assert_eq!(
+                retry.is_news(cause, cause == "refused", start + Duration::from_secs(second)),
+                expected,
+                "{name}"
+            );
         }
     }
 
@@ -80,10 +95,12 @@ mod tests {
     fn delays_grow_and_start_over_after_a_good_minute() {
         let mut retry = Retry::default();
         let (short, good) = (Duration::from_secs(1), Duration::from_secs(60));
-        let delays = [short, short, short, good].map(|ran| retry.failed(ran).as_secs_f64());
+        let delays = [short, short, short, good].map(|ran| retry.failed(ran, false).as_secs_f64());
         let bounds = [(0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 1.0)];
         for (delay, (least, most)) in delays.into_iter().zip(bounds) {
             assert!((least..=most).contains(&delay), "{delays:?}");
         }
+        let refused = retry.failed(short, true).as_secs_f64();
+        assert!((30.0..=60.0).contains(&refused), "{refused}");
     }
 }

@@ -77,7 +77,7 @@ fn the_example_and_the_reference_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     for (config, summary) in [
         ("stakeout.yaml", "ok: 1 source, 1 label set, 3 labels\n"),
-        ("reference.yaml", "ok: 1 source, 2 label sets, 5 labels\n"),
+        ("reference.yaml", "ok: 4 sources, 2 label sets, 5 labels\n"),
     ] {
         let output = check(&folder, config);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), summary);

@@ -32,6 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// A heavy crate, and the only places that may name it.
 const HOMES: &[(&str, &[&str])] = &[
+    ("ffmpeg_next", &["source/stream"]),
     ("gif", &["picture"]),
     ("granit_parser", &["config"]),
     ("image", &["picture"]),
@@ -56,6 +57,7 @@ const PURE: &[&str] = &[
     "classify/score",
     "daemon/judge",
     "daemon/plan",
+    "source/sampler",
     "trigger",
 ];
 const IMPURE: &[&str] =

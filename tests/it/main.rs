@@ -20,3 +20,4 @@ mod parity;
 mod reload;
 mod replay;
 mod service;
+mod streams;

@@ -1,6 +1,7 @@
 //! What the tests share: where the reference data lies, and where the built binary is.
 
 pub mod broker;
+pub mod camera;
 pub mod hub;
 pub mod proxy;
 

@@ -1,0 +1,224 @@
+//! Where a camera is: a URL whose user and password are kept apart from it and never shown.
+//!
+//! It refuses to show more than scheme, host and path. Many cameras take the password in the query, some in the path, so
+//! the query is never shown, and neither is a path that speaks of a password.
+
+use std::fmt::{self, Write as _};
+
+use super::{Secret, mask};
+
+/// The address of a camera. `Display` and `Debug` show what people may see of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Without user and password.
+    url: String,
+    username: Option<String>,
+    password: Option<Secret>,
+}
+
+impl Address {
+    /// The address without user and password, for who connects. The query may hold secrets: it is not for people.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// User and password, where there are any.
+    #[must_use]
+    pub fn login(&self) -> Option<(&str, &str)> {
+        let username = self.username.as_deref()?;
+        Some((username, self.password.as_ref().map_or("", Secret::reveal)))
+    }
+
+    /// The address with user and password in it, for who can be told only like this.
+    #[must_use]
+    pub fn url_with_login(&self) -> String {
+        let (Some((username, password)), Some((scheme, rest))) = (self.login(), self.url.split_once("://"))
+        else {
+            return self.url.clone();
+        };
+        format!("{scheme}://{}:{}@{rest}", encoded(username), encoded(password))
+    }
+
+    pub(super) fn with_login(self, username: Option<String>, password: Option<Secret>) -> Self {
+        Self { username: username.or(self.username), password: password.or(self.password), ..self }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, query) = self.url.find(['?', '#']).map_or((&*self.url, ""), |at| self.url.split_at(at));
+        let host = place.find("://").map_or(0, |at| at + 3);
+        let path = place[host..].find('/').map_or(place.len(), |at| host + at);
+        let speaks = place[path..].split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
+        let place = if speaks { &place[..path] } else { place };
+        place.chars().try_for_each(|letter| f.write_char(mask::printable(letter)))?;
+        f.write_str(if speaks {
+            "/***"
+        } else if query.is_empty() {
+            ""
+        } else {
+            "?***"
+        })
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Takes `text` apart; an error is what is wrong and how to put it right, without any part of `text`.
+pub(super) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, String)> {
+    let wrong = |message: &str, remedy: String| Err((message.to_owned(), remedy));
+    let example = format!("write `{}://HOST/PATH`", schemes[0]);
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return wrong("the address has no scheme", example);
+    };
+    if !schemes.contains(&scheme) {
+        let known = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect::<Vec<_>>().join(" or ");
+        return wrong(
+            "the scheme of the address does not suit this kind of source",
+            format!("it is {known}"),
+        );
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        let remedy = "write spaces as `%20`; a password can stand in `password:` as it is";
+        return wrong("the address holds spaces or control characters", remedy.to_owned());
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (login, host) =
+        authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
+    let special =
+        "a user or a password with special characters stands in `username:` and `password:` as it is";
+    // A `/` in a password ends the host too early: what follows must not pass for a path, which is shown.
+    if path.split('?').next().is_some_and(|path| path.contains('@')) {
+        return wrong("the address has an `@` behind its host", format!("{special}; in a path it is `%40`"));
+    }
+    if !is_host(host) {
+        return wrong("the address has no usable host and port", format!("{example}; {special}"));
+    }
+    let (username, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        None => (None, None),
+        Some((username, password)) => match (decoded(username), decoded(password)) {
+            (Some(username), Some(password)) => (Some(username), Some(Secret::new(password))),
+            _ => {
+                return wrong(
+                    "the user or the password in the address is not percent-encoded",
+                    special.to_owned(),
+                );
+            }
+        },
+    };
+    Ok(Address { url: format!("{scheme}://{host}{path}"), username, password })
+}
+
+/// `name`, `name:554`, `10.0.0.2`, `[fd00::1]:80`
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or_default())),
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_name = if text.starts_with('[') {
+        host.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        !host.is_empty() && host.chars().all(name)
+    };
+    is_name && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
+    while let Some(byte) = rest.next() {
+        let mut digit = || char::from(rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(if byte == b'%' { digit()? * 16 + digit()? } else { byte });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTSP: &[&str] = &["rtsp", "rtsps"];
+
+    #[test]
+    fn what_is_connected_to_and_what_is_shown() {
+        let cases = [
+            ("rtsp://h/s", "rtsp://h/s", "rtsp://h/s", None),
+            (
+                "rtsp://me:hunter2@h:554/s",
+                "rtsp://me:hunter2@h:554/s",
+                "rtsp://h:554/s",
+                Some(("me", "hunter2")),
+            ),
+            ("rtsp://me@h/s", "rtsp://me:@h/s", "rtsp://h/s", Some(("me", ""))),
+            ("rtsp://a%40b:hunter2%2F@h", "rtsp://a%40b:hunter2%2F@h", "rtsp://h", Some(("a@b", "hunter2/"))),
+            ("rtsp://me:hun@ter2@h/s", "rtsp://me:hun%40ter2@h/s", "rtsp://h/s", Some(("me", "hun@ter2"))),
+            ("rtsp://[::1]:8554/s", "rtsp://[::1]:8554/s", "rtsp://[::1]:8554/s", None),
+            ("rtsp://h/s?pwd=hunter2", "rtsp://h/s?pwd=hunter2", "rtsp://h/s?***", None),
+            (
+                "rtsp://h/user=a_password=hunter2_1",
+                "rtsp://h/user=a_password=hunter2_1",
+                "rtsp://h/***",
+                None,
+            ),
+        ];
+        for (text, connects, shown, login) in cases {
+            let address = parse(text, RTSP).unwrap();
+            assert_eq!((&*address.url_with_login(), &*address.to_string()), (connects, shown), "{text}");
+            assert_eq!(address.login(), login, "{text}");
+            assert!(!format!("{address:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_without_showing_it() {
+        let bad = [
+            "hunter2",
+            "http://hunter2",
+            "rtsp://",
+            "rtsp://me:hunter2/@h/s",
+            "rtsp://me:80/hunter2@h/s",
+            "rtsp://h:0/s",
+            "rtsp://h:x/hunter2",
+            "rtsp://a b/hunter2",
+            "rtsp://me:%zz@h/hunter2",
+            "rtsp://me:%@h/hunter2",
+            "rtsp://[zz]/s",
+        ];
+        for text in bad {
+            let (message, remedy) = parse(text, RTSP).unwrap_err();
+            assert!(
+                !message.contains("hunter2") && !remedy.contains("hunter2"),
+                "{text}: {message} {remedy}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_of_its_own_is_taken_as_it_is() {
+        let address = parse("rtsp://h/s", RTSP).unwrap();
+        let address = address.with_login(Some("me".to_owned()), Some(Secret::new("p@ss/w%rd".to_owned())));
+        assert_eq!(address.url_with_login(), "rtsp://me:p%40ss%2Fw%25rd@h/s");
+        let address =
+            parse("rtsp://me@h/s", RTSP).unwrap().with_login(None, Some(Secret::new("hush".to_owned())));
+        assert_eq!(address.login(), Some(("me", "hush")));
+    }
+}

@@ -1,0 +1,244 @@
+//! The stream source: RTSP cameras, and recordings and addresses that FFmpeg opens.
+//!
+//! **Which frames.** One in each `every` of the stream's own time. Where key frames come often enough for that (it is
+//! measured, again and again), nothing else is decoded, and of the key frames only those that are due; otherwise all are
+//! decoded and only those that are due converted. Nothing is scored that comes before the first key frame, that the
+//! decoder mended, or that builds on such a frame: after any damage it waits for the next whole key frame. What it cannot
+//! notice is a frame that was lost altogether on the way over UDP, where the decoder does not either.
+//!
+//! **Time.** `captured_at` is when the frame's packet arrived, by our own clock: what cameras say of the time is not to be
+//! trusted, and how long a frame was under way is not known.
+//!
+//! **Never stuck.** Every call of FFmpeg ends when the word to stop comes or a deadline passes: 10 s to open, then
+//! `stall_after` for the next packet. Only looking up a host's name waits as long as the system does. A stream that
+//! brings packets and no whole frame for a minute is left, too.
+//!
+//! **Its end.** The end of a camera is a loss. A recording that was played to its end is done: its source is offline, and
+//! nothing is played again. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without
+//! skipping one. It is a recording if it is a file or says how long it is; one that stands still on its way begins anew.
+//!
+//! It refuses sound, devices, and to tell what FFmpeg prints: that may hold a password. `rtsps` encrypts and does not check
+//! the certificate: those of cameras are their own.
+
+mod convert;
+mod decoder;
+mod error;
+mod input;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+
+pub use self::error::StreamError;
+use self::{
+    convert::Converter,
+    decoder::Decoder,
+    input::{Next, Opened},
+};
+use super::{
+    Context, Status,
+    live::Handed,
+    sampler::{Clock, Decoded, KeyFrames, Sampler, choose},
+};
+use crate::config::{Pace, Stream};
+
+/// A stream that brings packets and no whole frame for so long is left.
+const NO_FRAME: Duration = Duration::from_secs(60);
+
+/// A stream source, with what it remembers over its failures.
+pub struct StreamSource {
+    settings: Stream,
+    origin: String,
+    /// A recording was played to its end.
+    done: bool,
+}
+
+/// What goes on while a stream is open.
+struct Playing<'a> {
+    settings: &'a Stream,
+    origin: &'a str,
+    context: &'a Context,
+    opened: Opened,
+    decoder: Decoder,
+    converter: Converter,
+    clock: Clock,
+    sampler: Sampler,
+    key_frames: KeyFrames,
+    decoded: Decoded,
+    began: Instant,
+    last_whole: Instant,
+}
+
+/// Why playing ended without an error.
+enum Ended {
+    Stopped,
+    /// The recording is over.
+    Done,
+}
+
+impl StreamSource {
+    /// A source that did not open anything yet.
+    #[must_use]
+    pub fn new(settings: &Stream) -> Self {
+        Self { origin: input::shown(&settings.input), settings: settings.clone(), done: false }
+    }
+
+    /// Delivers frames until it is told to stop.
+    ///
+    /// # Errors
+    /// When the stream cannot be opened, ends, or stands still.
+    pub async fn run_once(&mut self, context: &Context) -> Result<(), StreamError> {
+        if !self.done {
+            let Some(opened) = Opened::open(&self.settings, &self.origin, context)? else { return Ok(()) };
+            let mut playing = Playing::new(&self.settings, &self.origin, opened, context)?;
+            match playing.play().await? {
+                Ended::Stopped => return Ok(()),
+                Ended::Done => self.done = true,
+            }
+            context.report(Status::Offline);
+            tracing::info!(source = &*context.name, "the recording is over: {}", context.counts.snapshot());
+        }
+        context.stop.cancelled().await;
+        Ok(())
+    }
+}
+
+impl<'a> Playing<'a> {
+    fn new(
+        settings: &'a Stream,
+        origin: &'a str,
+        opened: Opened,
+        context: &'a Context,
+    ) -> Result<Self, StreamError> {
+        let now = Instant::now();
+        Ok(Self {
+            settings,
+            origin,
+            context,
+            decoder: Decoder::new(&opened, origin)?,
+            converter: Converter::default(),
+            clock: Clock::new(opened.played, opened.frame_time()),
+            sampler: Sampler::new(settings.every),
+            key_frames: KeyFrames::default(),
+            decoded: choose(settings.decode, None, settings.every),
+            began: now,
+            last_whole: now,
+            opened,
+        })
+    }
+
+    /// The loop: a packet, and perhaps a frame of it.
+    async fn play(&mut self) -> Result<Ended, StreamError> {
+        loop {
+            let packet = match self.opened.next(self.origin, self.context)? {
+                Next::Packet(packet) => packet,
+                Next::Stopped => return Ok(Ended::Stopped),
+                Next::End => return self.finish().await,
+            };
+            let arrived = Timestamp::now();
+            let now = self.clock.advance(self.opened.stamp(&packet), self.began.elapsed());
+            if packet.is_key() {
+                self.key_frames.came(now);
+            }
+            self.follow(now);
+            if self.opened.is_recording() && self.settings.pace == Pace::Real && !self.wait_for(now).await {
+                return Ok(Ended::Stopped);
+            }
+
+            // In a recording nobody waits for a frame, so nothing can be late.
+            if !self.opened.is_recording()
+                && self.last_whole.elapsed() > NO_FRAME.max(self.settings.stall_after)
+            {
+                return Err(StreamError::NoWholeFrame(self.origin.to_owned()));
+            }
+            let only_key_frames = self.decoded == Decoded::KeyFrames;
+            if only_key_frames && !(packet.is_key() && self.sampler.is_due(now)) {
+                self.context.counts.skipped("not_decoded");
+                if packet.is_key() {
+                    self.last_whole = Instant::now();
+                }
+                continue;
+            }
+            let whole = self.decoder.feed(&packet, only_key_frames, &self.context.counts);
+            if !self.frame(whole, now, arrived).await? {
+                return Ok(Ended::Stopped);
+            }
+        }
+    }
+
+    /// The last frames of a recording, which the decoder still holds.
+    async fn finish(&mut self) -> Result<Ended, StreamError> {
+        let whole = self.decoder.drain(&self.context.counts);
+        let now = self.clock.advance(None, self.began.elapsed());
+        self.frame(whole, now, Timestamp::now()).await?;
+        Ok(Ended::Done)
+    }
+
+    /// Follows the stream in what is decoded.
+    fn follow(&mut self, now: Duration) {
+        let interval = self.key_frames.interval(now);
+        let decoded = choose(self.settings.decode, interval, self.settings.every);
+        if decoded != self.decoded {
+            self.decoded = decoded;
+            let what = if decoded == Decoded::All { "every frame" } else { "key frames only" };
+            let interval = interval.map_or(f64::NAN, |interval| interval.as_secs_f64());
+            tracing::info!(
+                source = &*self.context.name,
+                "decoding {what}: there is a key frame every {interval:.1} s"
+            );
+        }
+    }
+
+    /// Waits until a recording is at this time; false when it was told to stop.
+    async fn wait_for(&self, now: Duration) -> bool {
+        let wait = (self.began + now).saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            return true;
+        }
+        tokio::select! {
+            () = self.context.stop.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    /// Takes the decoder's newest frame if it is `whole` and due; false when it was told to stop.
+    async fn frame(&mut self, whole: bool, now: Duration, arrived: Timestamp) -> Result<bool, StreamError> {
+        if !whole {
+            return Ok(true);
+        }
+        self.last_whole = Instant::now();
+        self.context.report(Status::Online);
+        if !self.sampler.is_due(now) {
+            return Ok(true);
+        }
+        self.sampler.take(now);
+        self.context.counts.seen();
+        let slot = match self.slot().await {
+            Some(Ok(slot)) => slot,
+            Some(Err(Skipped)) => return Ok(true),
+            None => return Ok(false),
+        };
+        match self.converter.picture(self.decoder.frame(), self.context.max_pixels) {
+            Ok(picture) => {
+                let handed = self.context.hand_on(picture, self.origin, arrived, slot);
+                Ok(matches!(handed, Handed::On))
+            }
+            Err(cause) => Err(StreamError::NotConverted { address: self.origin.to_owned(), cause }),
+        }
+    }
+
+    /// A slot, waited for only where no time passes; `None` when it was told to stop.
+    async fn slot(&self) -> Option<Result<OwnedSemaphorePermit, Skipped>> {
+        if !(self.opened.is_recording() && self.settings.pace == Pace::Full) {
+            return Some(self.context.free_slot().ok_or(Skipped));
+        }
+        tokio::select! {
+            () = self.context.stop.cancelled() => None,
+            slot = self.context.slots.clone().acquire_owned() => Some(Ok(slot.ok()?)),
+        }
+    }
+}
+
+/// No slot was free.
+struct Skipped;

@@ -1,0 +1,125 @@
+//! What the service tells of its cameras, in the log and over MQTT, and that no password is in it.
+
+use std::{fs, time::Duration};
+
+use crate::common::{
+    broker::{Broker, Message, Subscriber},
+    camera::{Rtsp, Web, h264, response, silent},
+    service::{Home, LABEL_SETS, Service},
+};
+
+fn status(source: &'static str, word: &'static str) -> impl Fn(&Message) -> bool {
+    move |message| message.topic == format!("home/{source}/status") && message.text() == word
+}
+
+/// A service with these sources.
+fn serve(broker: &Broker, sources: &str) -> (Home, Service) {
+    let home = Home::new(broker.port, "");
+    let mqtt = format!("mqtt: {{ url: mqtt://127.0.0.1:{}, prefix: home }}\nstate_dir: state\n", broker.port);
+    fs::write(home.path("stakeout.yaml"), format!("{mqtt}{LABEL_SETS}sources:\n{sources}")).unwrap();
+    let service = Service::with(&home, &[("RUST_LOG", "debug"), ("PASSWORD", "hunter2")]);
+    (home, service)
+}
+
+#[test]
+fn what_hinders_a_camera_is_told_once_and_without_passwords() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = Rtsp::with_login(&[&h264(folder.path(), "320x240", 5)], "me", "another");
+    let web = Web::start(|request, _| {
+        let path = request.split_whitespace().nth(1).unwrap_or_default();
+        match path.split('?').next().unwrap_or_default() {
+            "/denied" | "/nobody" => {
+                response("401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", b"")
+            }
+            "/digest" => response("401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\"\r\n", b""),
+            "/none" => response("404 Not Found", "", b""),
+            "/broken" => response("500 Oh", "", b""),
+            "/circle" => response("302 Found", "Location: /circle?pwd=hunter2\r\n", b""),
+            "/mjpeg" => response("200 OK", "Content-Type: multipart/x-mixed-replace\r\n", b""),
+            "/page" => response("200 OK", "", b"<html>hunter2</html>"),
+            _ => response("200 OK", "", &vec![0; 33 << 20]),
+        }
+    });
+    let web = web.address;
+    let sources = format!(
+        "  r1: {{ rtsp: '{rtsp}', username: me, password: '${{env:PASSWORD}}', watch: [objects] }}
+  r2: {{ rtsp: '{rtsp}', watch: [objects] }}
+  r3: {{ rtsp: 'rtsp://me:another@127.0.0.1:{port}/nothing?pwd=hunter2', watch: [objects] }}
+  v1: {{ video: /nowhere/day.mp4, watch: [objects] }}
+  v2: {{ video: stakeout.yaml, watch: [objects] }}
+  h1: {{ http: 'http://me:${{env:PASSWORD}}@{web}/denied', watch: [objects] }}
+  h2: {{ http: 'http://{web}/nobody', watch: [objects] }}
+  h3: {{ http: 'http://me:hunter2@{web}/digest', watch: [objects] }}
+  h4: {{ http: 'http://{web}/none?password=hunter2', watch: [objects] }}
+  h5: {{ http: 'http://{web}/broken', watch: [objects] }}
+  h6: {{ http: 'http://{web}/circle', watch: [objects] }}
+  h7: {{ http: 'http://{web}/page', every: 50ms, watch: [objects] }}
+  h8: {{ http: 'http://{web}/large', watch: [objects] }}
+  h0: {{ http: 'http://{web}/mjpeg', watch: [objects] }}
+  h9: {{ http: 'http://{silent}/', timeout: 300ms, watch: [objects] }}
+",
+        rtsp = camera.url(),
+        port = camera.port,
+        silent = silent(),
+    );
+    let broker = Broker::start();
+    let (_home, mut service) = serve(&broker, &sources);
+    for words in [
+        "/stream does not let us in: the user or the password is wrong",
+        "/stream does not let us in: give it a `username:`",
+        "/nothing?*** is not there",
+        "/nowhere/day.mp4 cannot be opened: No such file or directory",
+        "stakeout.yaml cannot be opened: Invalid data",
+        "/denied answers 401: the user or the password is wrong",
+        "/nobody answers 401: give it a `username:`",
+        "/digest answers 401: it wants digest authentication",
+        "/none?*** answers 404",
+        "/broken answers 500",
+        "/circle cannot be reached: it leads on and on",
+        "/page sends is of no use: it is not a picture",
+        "/mjpeg sends pictures without end: use `video:`",
+        "/large sends more than 32 MiB",
+        "cannot be reached: no answer in time",
+    ] {
+        service.wait_for_words(words);
+    }
+    service.signal("-TERM");
+    let (status, took) = service.wait();
+    assert!(status.success() && took < Duration::from_secs(2), "{took:?}");
+    let said = service.said();
+    assert_eq!(said.matches("/denied answers 401").count(), 1, "{said}");
+    assert_eq!(said.matches("day.mp4 cannot be opened").count(), 1, "{said}");
+    assert!(!said.contains("hunter2") && !said.contains("another"), "{said}");
+}
+
+#[test]
+fn the_status_of_a_camera_is_published_and_it_alerts_when_its_picture_shows_something() {
+    let folder = tempfile::tempdir().unwrap();
+    let car = crate::common::service::sample("red-car.jpg");
+    let words = format!(
+        "-loop 1 -r 10 -i {} -t 2 -c:v libx264 -preset fast -crf 10 -g 5 -bf 0 -vf scale=400:300 -pix_fmt yuv420p \
+         -x264-params aud=1:scenecut=0 -f h264",
+        car.display()
+    );
+    let clip = crate::common::camera::clip(&words, &folder.path().join("car.h264"));
+    let camera = Rtsp::with_login(&[&clip], "me", "hunter2");
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let source = format!(
+        "  door: {{ rtsp: 'rtsp://me:${{env:PASSWORD}}@127.0.0.1:{}/stream', every: 500ms, stall_after: 1s, watch: [objects] }}\n",
+        camera.port
+    );
+    let (_home, mut service) = serve(&broker, &source);
+    subscriber.until("it is online", status("door", "online"));
+    let seen = subscriber.until("the alert", |message| message.topic == "home/door/objects/red_car/alert");
+    assert!(seen.last().unwrap().text().contains(&format!("\"origin\":\"{}\"", camera.url())), "{seen:?}");
+    camera.signal("-STOP");
+    subscriber.until("it is stalled", status("door", "stalled"));
+    camera.signal("-CONT");
+    subscriber.until("it is back", status("door", "online"));
+    service.signal("-TERM");
+    let rest = subscriber.until("its last word", status("door", "offline"));
+    assert!(!rest.iter().chain(&seen).any(|message| message.text().contains("hunter2")));
+    assert!(service.wait().0.success());
+    assert!(!service.said().contains("hunter2"), "{}", service.said());
+}
