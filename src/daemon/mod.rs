@@ -162,7 +162,7 @@ impl House {
         let sources = self.keeper.sources.tell_to_end();
         // The judge is the last to see a frame: when it has ended, every frame under way went the whole way.
         let _ = self.ends.judge.await;
-        sources.join()?;
+        sources.join().await?;
         let counts = self.ends.model.join().map_err(|_| anyhow!("the model panicked"))??;
         let classify::Counts { scored, failed, unwatched } = counts;
         tracing::info!(scored, failed, unwatched, "the model is done");

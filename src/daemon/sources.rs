@@ -116,9 +116,15 @@ impl Sources {
 pub(super) struct Leaving(Vec<Running>);
 
 impl Leaving {
-    /// Waits for each. Its last word is what it counted.
-    pub(super) fn join(self) -> anyhow::Result<()> {
-        self.0.into_iter().try_for_each(Running::join)
+    /// Waits for each, until its last status is on the board. Its last word is what it counted.
+    pub(super) async fn join(self) -> anyhow::Result<()> {
+        for mut source in self.0 {
+            if (&mut source.ended).await.is_err() {
+                tracing::error!(source = &*source.name, "its last status is not known");
+            }
+            source.join()?;
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,15 @@ mod retry;
 mod sampler;
 mod stream;
 
-use std::{io, sync::Arc, thread};
+use std::{
+    future::poll_fn,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    thread,
+};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -91,9 +99,9 @@ pub fn spawn(source: &config::Source, context: Context) -> io::Result<thread::Jo
         .thread_name(&name)
         .max_blocking_threads(1)
         .build()?;
-    let kind = Kind::new(&source.kind);
+    let kind = source.kind.clone();
     thread::Builder::new().name(name).spawn(move || {
-        runtime.block_on(keep_alive(kind, &context));
+        runtime.block_on(keep_alive(&kind, &context));
         // A request that is still under way then has its own time-out and must not hold up the end.
         runtime.shutdown_background();
     })
@@ -161,11 +169,19 @@ impl Kind {
 }
 
 /// The one retry loop.
-async fn keep_alive(mut kind: Kind, context: &Context) {
-    let mut retry = Retry::default();
+async fn keep_alive(settings: &SourceKind, context: &Context) {
+    let (mut kind, mut retry) = (Kind::new(settings), Retry::default());
     loop {
         let started = Instant::now();
-        let ended = kind.run_once(context).await;
+        let ended = match caught(kind.run_once(context)).await {
+            Some(ended) => ended,
+            None => {
+                // What it remembered may be half a thought.
+                kind = Kind::new(settings);
+                let cause = anyhow::anyhow!("a fault in the program, described above; please report it");
+                Err(Trouble { cause, status: Status::Offline, refused: false })
+            }
+        };
         context.report(ended.as_ref().err().map_or(Status::Offline, |trouble| trouble.status));
         let Err(trouble) = ended else { break };
 
@@ -181,4 +197,29 @@ async fn keep_alive(mut kind: Kind, context: &Context) {
         }
     }
     kind.end(context);
+}
+
+/// What `future` comes to; `None` if it panics. A source that meets a fault of ours loses what it remembered and goes on.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|task| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_not_the_end() {
+        assert_eq!(caught(async { tokio::task::yield_now().await }).await, Some(()));
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("as a test")
+        };
+        assert_eq!(caught::<()>(panics).await, None);
+    }
 }
