@@ -81,6 +81,30 @@ fn it_is_told_again_by_each_session_and_listened_to_in_each() {
 }
 
 #[test]
+fn what_is_removed_or_asked_for_while_the_service_runs_is_told_at_once() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "home_assistant: true\n");
+    let service = Service::start(&home);
+    subscriber.until("the source's device", topic(INBOX));
+
+    edit(&home, "green tree: 0.75", "yellow fish: 0.75");
+    let seen = subscriber.until("the device without it", |message| {
+        message.topic == INBOX && !message.text().contains("green")
+    });
+    let device = payload(seen.last().unwrap());
+    assert!(device["cmps"]["objects/yellow_fish/state"].is_object(), "{device}");
+
+    edit(&home, "watch: [objects] }", "watch: [objects], scores: true }");
+    subscriber.until("the sensors of the scores", |message| {
+        message.topic == INBOX && message.text().contains("home/inbox/objects/scores")
+    });
+    home.drop_picture("empty-wall.jpg", "1.jpg");
+    subscriber.until("the scores", topic("home/inbox/objects/scores"));
+    stop(service);
+}
+
+#[test]
 fn what_was_removed_while_the_service_was_down_is_taken_back() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "home_assistant: true\n");
