@@ -455,7 +455,7 @@ fn run_fetches_a_missing_model_and_check_only_says_so() {
     let mut environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     environment.push(("NO_PROXY", "127.0.0.1"));
     let mut service = Service::with(&home, &environment);
-    service.wait_for_words("watching");
+    service.wait_for_words("watching the folder");
     assert!(service.said().contains("fetched onnx/vision_model.onnx, "), "{}", service.said());
     service.signal("-TERM");
     assert!(service.wait().0.success());

@@ -84,7 +84,7 @@ fn alerts_of_an_outage_arrive_after_it_in_order() {
     let port = free_port();
     let home = Home::new(port, "");
     let service = Service::start(&home);
-    service.wait_for_words("watching");
+    service.wait_for_words("watching the folder");
     for (number, picture) in ["red-car.jpg", "empty-wall.jpg", "green-tree.jpg"].into_iter().enumerate() {
         home.drop_picture(picture, &format!("{number}.jpg"));
         service.wait_for_words(&format!("{number}.jpg"));
@@ -104,7 +104,7 @@ fn what_waits_in_the_outbox_survives_a_kill() {
     let port = free_port();
     let home = Home::new(port, "");
     let mut service = Service::start(&home);
-    service.wait_for_words("watching");
+    service.wait_for_words("watching the folder");
     home.drop_picture("red-car.jpg", "1.jpg");
     service.wait_for_words("raised");
     service.signal("-KILL");

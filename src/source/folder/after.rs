@@ -29,15 +29,26 @@ pub(super) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bo
     if !is_still(path, taken) {
         return Ok(false);
     }
-    match after {
-        After::Keep => Ok(false),
+    carry_out(after, path)
+}
+
+fn carry_out(after: &After, path: &Path) -> io::Result<bool> {
+    let done = match after {
+        After::Keep => return Ok(false),
         // Of a link only the link goes.
-        After::Delete => fs::remove_file(path).map(|()| true),
+        After::Delete => fs::remove_file(path),
         After::Move(folder) => {
             let told =
                 |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-            move_into(path, folder).map_err(told).map(|()| true)
+            move_into(path, folder).map_err(told)
         }
+    };
+    match done {
+        // Somebody else has taken it away in the meantime.
+        Err(_) if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) => {
+            Ok(true)
+        }
+        done => done.map(|()| true),
     }
 }
 
@@ -60,17 +71,18 @@ fn move_into(path: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // An empty file holds the name, so that the rename overwrites nothing but that.
     let target = reserve(path, folder)?;
-    let moved = if fs::symlink_metadata(path)?.is_symlink() {
-        // A link may lead nowhere from there: its picture is what is kept.
-        copy(path, &target).and_then(|()| fs::remove_file(path))
-    } else {
+    let moved = fs::symlink_metadata(path).and_then(|metadata| {
+        if metadata.is_symlink() {
+            // A link may lead nowhere from there: its picture is what is kept.
+            return copy(path, &target).and_then(|()| fs::remove_file(path));
+        }
         match fs::rename(path, &target) {
             Err(error) if error.kind() == ErrorKind::CrossesDevices => {
                 copy(path, &target).and_then(|()| fs::remove_file(path))
             }
             renamed => renamed,
         }
-    };
+    });
     if moved.is_err() && fs::metadata(&target).is_ok_and(|metadata| metadata.len() == 0) {
         fs::remove_file(&target)?;
     }
@@ -139,6 +151,16 @@ mod tests {
         let mut names = names.collect::<Vec<_>>();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_somebody_else_took_away_in_the_meantime_is_gone_and_no_failure() {
+        let from = tempfile::tempdir().unwrap();
+        let (gone, to) = (from.path().join("gone.png"), from.path().join("done"));
+        for after in [After::Delete, After::Move(to.clone())] {
+            assert!(carry_out(&after, &gone).unwrap(), "{after:?}");
+        }
+        assert_eq!(names(&to), Vec::<String>::new(), "no place is held for it");
     }
 
     #[test]
