@@ -13,10 +13,10 @@ use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, WRONG_USAGE};
+use super::{DEFAULT_CONFIG, DONE, WRONG_USAGE};
 use crate::{
     alert::{Topics, listener},
-    config::{self, Config, topic_level},
+    config::{Config, topic_level},
 };
 
 /// What `alerts` is told on the command line.
@@ -41,12 +41,9 @@ pub struct Args {
 /// # Errors
 /// What hinders listening for good.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = match config::load(&args.config) {
+    let config = match super::load(&args.config) {
         Ok(loaded) => loaded.config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Ok(ExitCode::from(BAD_CONFIGURATION));
-        }
+        Err(told) => return Ok(told),
     };
     if let Some(unknown) = unknown_name(args, &config) {
         eprintln!("error: {unknown}");

@@ -10,11 +10,11 @@ pub mod progress;
 pub mod replay;
 pub mod run;
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use crate::{
     classify::LoadError,
-    config::{HubModel, ModelRef, Places, Variant, error::Problem},
+    config::{self, HubModel, Loaded, ModelRef, Places, Variant, error::Problem},
 };
 
 /// Done.
@@ -45,4 +45,12 @@ fn model(typed: &str, variant: Variant) -> ModelRef {
 
 fn variant(word: &str) -> Result<Variant, String> {
     Variant::parse(word).ok_or_else(|| format!("it is auto, or one of {}", Variant::NAMES.join(", ")))
+}
+
+/// The configuration at `path`; or, when its problems are told, the exit code for them.
+fn load(path: &Path) -> Result<Loaded, ExitCode> {
+    config::load(path).map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::from(BAD_CONFIGURATION)
+    })
 }

@@ -18,10 +18,10 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use uuid::{Builder, Uuid};
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, FAILED, progress};
+use super::{DEFAULT_CONFIG, DONE, FAILED, progress};
 use crate::{
     classify::{self, LabelEncoder, LoadError, labels::VectorCache},
-    config::{self, Config},
+    config::Config,
     daemon::Judge,
     frame::{Frame, Slot},
     picture,
@@ -49,12 +49,9 @@ pub struct Args {
 /// # Errors
 /// What concerns all of them: the model, the source, standard output.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let config = match config::load(&args.config) {
+    let config = match super::load(&args.config) {
         Ok(loaded) => loaded.config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Ok(ExitCode::from(BAD_CONFIGURATION));
-        }
+        Err(told) => return Ok(told),
     };
     let source: Arc<str> = source(&config, args.source.as_deref())?.into();
     let recordings = pictures(&args.recordings)?;

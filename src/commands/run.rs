@@ -22,14 +22,10 @@ pub struct Args {
 
 /// Watches until told to stop.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = match config::load(&args.config) {
+    let config::Loaded { config, places } = match super::load(&args.config) {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Ok(ExitCode::from(BAD_CONFIGURATION));
-        }
+        Err(told) => return Ok(told),
     };
-    let config::Loaded { config, places } = loaded;
     let Err(error) = fetch_and_run(&args.config, config) else { return Ok(ExitCode::from(DONE)) };
     match error.downcast_ref::<LoadError>() {
         Some(error) if error.is_bad_configuration() => {
