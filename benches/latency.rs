@@ -21,7 +21,7 @@ use stakeout::{
         hub,
         model::{Model, Options, Runtime},
     },
-    config::ModelRef,
+    config::{Execution, ModelRef},
     picture::{self, Picture},
 };
 
@@ -63,7 +63,10 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
     });
 
     let runtime = Runtime::load(None).unwrap();
-    let options = Options { threads: Some(THREADS), ..Options::default() };
+    let options = Options {
+        execution: Execution { threads: Some(THREADS), ..Execution::default() },
+        ..Options::default()
+    };
     let mut model = Model::load(&runtime, &hub::files(&ModelRef::Bundled).unwrap(), &options).unwrap();
 
     let (mut whole, mut bare) = (Vec::new(), Vec::new());

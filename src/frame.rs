@@ -3,7 +3,10 @@
 //! A frame refuses to be copied: it carries the [`Slot`] that its source lent it, and the source gets
 //! the slot back when the frame has gone the whole way. That is all the back-pressure between a source and the model.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,8 +22,9 @@ pub struct Frame {
     pub origin: String,
     /// When the picture was captured, as exactly as the source knows it.
     pub captured_at: Timestamp,
-    /// The decoded pixels, upright.
-    pub picture: Picture,
+    /// The decoded pixels, upright. A source that sees the same thing still sends the same picture again, and what was
+    /// found in it once is not looked for again.
+    pub picture: Arc<Picture>,
     /// What the source lent this frame.
     pub slot: Slot,
 }
@@ -30,6 +34,7 @@ pub struct Frame {
 /// Dropped, it only gives the permit back: the frame was lost on its way (at shutdown).
 /// [`Slot::done`] also tells the source that the frame was scored and its alerts are on disk.
 pub struct Slot {
+    lent: Instant,
     permit: Option<OwnedSemaphorePermit>,
     on_done: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -38,13 +43,13 @@ impl Slot {
     /// A slot that holds `permit` until the frame is gone.
     #[must_use]
     pub fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { permit: Some(permit), on_done: None }
+        Self { lent: Instant::now(), permit: Some(permit), on_done: None }
     }
 
     /// A slot that nobody waits for: `replay`, `classify` and tests.
     #[must_use]
     pub fn free() -> Self {
-        Self { permit: None, on_done: None }
+        Self { lent: Instant::now(), permit: None, on_done: None }
     }
 
     /// Calls `on_done` once the frame was scored and its alerts are on disk. It must not block.
@@ -52,6 +57,12 @@ impl Slot {
     pub fn on_done(mut self, on_done: impl FnOnce() + Send + 'static) -> Self {
         self.on_done = Some(Box::new(on_done));
         self
+    }
+
+    /// How long the frame has been under way.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.lent.elapsed()
     }
 
     /// The frame has gone the whole way.

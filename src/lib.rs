@@ -1,4 +1,4 @@
-//! `stakeout` watches folders and cameras for the things you describe in words: it samples frames, scores them
+//! `stakeout` watches folders, cameras and MQTT topics for the things you describe in words: it samples frames, scores them
 //! against label sets written in YAML with a zero-shot CLIP or SigLIP model, and publishes an MQTT alert when a label's
 //! score crosses its threshold. This page is the architecture; the contract with users is in the README.
 //!
@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!  source ──Frame──▶ classify ──Scored──▶ daemon::judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT
-//!    ▲ folder, stream, http   ▲ label       (trigger)              (disk)
-//!    │ picture                │ vectors
+//!    ▲ folder, stream, http,  ▲ label       (trigger)              (disk)
+//!    │ mqtt; picture          │ vectors
 //!    │                 config (YAML) ── one validated, immutable Config; daemon is the only wiring
 //! ```
 //!
@@ -15,18 +15,18 @@
 //!
 //! | layer | modules | may name |
 //! |---|---|---|
-//! | 0 | [`backoff`], [`config`], [`https`], [`picture`] | nothing of ours |
+//! | 0 | [`backoff`], [`config`], [`https`], [`metrics`], [`picture`], [`pulse`] | nothing of ours |
 //! | 1 | [`frame`] | `config`, `picture` |
-//! | 2, pure: no tokio, no clock, no I/O | `source::sampler`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
-//! | 3, edges | [`source`], [`classify`], `alert::{listener, outbox, publisher}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
+//! | 2, pure: no tokio, no clock, no I/O | `source::{sampler, unchanged}`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
+//! | 3, edges | [`listen`], [`source`], [`classify`], `alert::{listener, outbox, publisher, sinks}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
 //! | 4 | [`daemon`] | all below |
 //! | 5 | [`commands`], `main` | all below |
 //!
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder` and `config::watch`, `ffmpeg-next` in `source::stream`, `rumqttc` in `alert::{listener, publisher}`
-//! and `mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`, `ureq` in
-//! [`https`] and what fetches with it, `indicatif` in `commands::progress`. `tests/it/layers.rs` reads the `use` lines
+//! in `source::folder` and `config::watch`, `ffmpeg-next` in `source::stream`, `rumqttc` in `alert::{listener, publisher}`,
+//! `mqtt` and `source::mqtt`, `rusqlite` in `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`, `ureq` in
+//! [`https`] and what fetches with it, `indicatif` in `commands::progress`, `embedded-graphics` in `commands::plot`. `tests/it/layers.rs` reads the `use` lines
 //! and holds them to this table.
 //!
 //! # What is deliberately absent
@@ -38,9 +38,16 @@
 //!
 //! Each source has a thread (`source-NAME`) that reads and decodes; the model has one (`model`), which owns the sessions;
 //! one (`judge`) runs the triggers and commits alerts to the outbox. `config-watch` notices that the configuration changed,
-//! and `config` reads it. The main thread drives the publisher, carries out changes and waits for signals. Back-pressure
+//! and `config` reads it; `listen` answers who asks how the service is doing. The main thread drives the publisher, carries out changes and waits for signals. Back-pressure
 //! stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the outbox is bounded.
 //! Nothing between can fill.
+//!
+//! # Sources that appear
+//!
+//! The topics of an `mqtt` source may name sources of their own (`name: frigate-{1}`). A name that is met for the first
+//! time goes to `daemon::keeper`, which asks `daemon::members` and lets it in as a reload would: the watchlist, the
+//! triggers and what Home Assistant is told change, and then the source is answered and sends the first frame. Members have
+//! no thread: their pictures come through the connection of their source, which is not that of the alerts.
 //!
 //! # Reload
 //!
@@ -66,7 +73,9 @@
 pub mod backoff;
 pub mod config;
 pub mod https;
+pub mod metrics;
 pub mod picture;
+pub mod pulse;
 
 pub mod frame;
 
@@ -78,6 +87,8 @@ pub mod trigger;
 
 pub mod alert;
 pub mod mqtt;
+
+pub mod listen;
 
 pub mod daemon;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use stakeout::commands::{self, DONE, FAILED, WRONG_USAGE};
 
 /// Watches folders and cameras for the things you describe in words, and publishes MQTT alerts.
@@ -19,14 +19,27 @@ enum Command {
     Run(commands::run::Args),
     /// Print every problem of the configuration
     Check(commands::check::Args),
+    /// Look at everything that can be wrong, and say what to do
+    Doctor(commands::doctor::Args),
     /// Print alerts as they go by
     Alerts(commands::alerts::Args),
     /// Fetch, list, verify and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
+    /// Measure what this machine can hold
+    Bench(commands::bench::Args),
     /// Print the alerts that recordings would have raised
     Replay(commands::replay::Args),
+    /// Print what makes a shell complete commands and options
+    Completions(commands::papers::CompletionsArgs),
+    /// Write the man pages into a folder, for packages
+    #[command(hide = true)]
+    Man(commands::papers::ManArgs),
+    /// Suggest thresholds, from recordings
+    Tune(commands::tune::Args),
+    /// Print the configuration's JSON Schema, for editors
+    Schema(commands::schema::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,10 +52,16 @@ fn main() -> ExitCode {
     let exit_code = match arguments.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Completions(args) => commands::papers::completions(&args, Arguments::command()),
+        Command::Man(args) => commands::papers::man(&args, Arguments::command()),
+        Command::Tune(args) => commands::tune::run(&args),
+        Command::Schema(args) => commands::schema::run(&args),
     };
     exit_code.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,9 +1,12 @@
-//! Connection options.
+//! Connection options, and what it means when there is no connection ([`trouble`]).
 //!
 //! It refuses to connect, to retry and to keep anything: whoever connects owns that.
 
-use std::{sync::Arc, time::Duration};
+mod tls;
+pub mod trouble;
 
+pub use self::tls::Error;
+use crate::config::Mqtt;
 use rumqttc::{
     NetworkOptions, Transport,
     v5::{
@@ -11,32 +14,13 @@ use rumqttc::{
         mqttbytes::{QoS, v5::LastWill},
     },
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-use crate::config::Mqtt;
-
-/// A dead link is noticed after one to two of these.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// TCP, TLS and the broker's answer together.
 const CONNECT_SECONDS: u64 = 10;
 /// Larger messages are not taken; the library's own limit of 10 KiB would break the connection at the first picture.
 const MAX_INCOMING: u32 = 8 * 1024 * 1024;
 /// So many unacknowledged messages at a time; the library would otherwise keep a table of 65,536.
 pub const INFLIGHT: u16 = 16;
-
-/// What `mqtts://` cannot do without.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The system has no certificates to check the broker's against.
-    #[error(
-        "mqtts:// needs the system's root certificates and there are none{0}: \
-         install them (Debian: ca-certificates), or name a PEM file in SSL_CERT_FILE"
-    )]
-    NoRoots(String),
-    /// The TLS library does not take the defaults.
-    #[error("TLS cannot be set up")]
-    Tls(#[from] rustls::Error),
-}
 
 /// How to connect to `broker`. If the connection breaks, the broker itself says `farewell` on `will_topic`.
 ///
@@ -58,13 +42,23 @@ pub fn listener(broker: &Mqtt) -> Result<MqttOptions, Error> {
     connection(broker, &format!("{}-alerts-{}", broker.client_id, std::process::id()))
 }
 
+/// How the source at the topic level `source` listens beside everything else, and takes packets up to `max_packet` bytes.
+pub fn source(broker: &Mqtt, source: &str, max_packet: u32) -> Result<MqttOptions, Error> {
+    let mut options = connection(broker, &format!("{}-from-{source}", broker.client_id))?;
+    options.set_max_packet_size(Some(max_packet));
+    Ok(options)
+}
+
 fn connection(broker: &Mqtt, client_id: &str) -> Result<MqttOptions, Error> {
-    // An IPv6 address stands in brackets only in a URL.
-    let host = broker.host.trim_matches(['[', ']']);
-    let mut options = MqttOptions::new(client_id, host, broker.port);
+    let mut options = match &broker.connection.websocket {
+        // For WebSockets the library takes the whole address.
+        Some(path) => MqttOptions::new(client_id, format!("{}{path}", url(broker)), broker.port),
+        // An IPv6 address stands in brackets only in a URL.
+        None => MqttOptions::new(client_id, broker.host.trim_matches(['[', ']']), broker.port),
+    };
     options
         .set_clean_start(true)
-        .set_keep_alive(KEEP_ALIVE)
+        .set_keep_alive(broker.connection.keep_alive)
         .set_connection_timeout(CONNECT_SECONDS)
         .set_max_packet_size(Some(MAX_INCOMING))
         .set_outgoing_inflight_upper_limit(INFLIGHT)
@@ -73,8 +67,17 @@ fn connection(broker: &Mqtt, client_id: &str) -> Result<MqttOptions, Error> {
         let password = broker.password.as_ref().map_or("", |password| password.reveal());
         options.set_credentials(username, password);
     }
-    if broker.tls {
-        options.set_transport(Transport::tls_with_config(tls()?.into()));
+    match (&broker.connection.websocket, broker.tls) {
+        (None, false) => {}
+        (None, true) => {
+            options.set_transport(Transport::tls_with_config(tls::config(broker)?.into()));
+        }
+        (Some(_), false) => {
+            options.set_transport(Transport::ws());
+        }
+        (Some(_), true) => {
+            options.set_transport(Transport::wss_with_config(tls::config(broker)?.into()));
+        }
     }
     Ok(options)
 }
@@ -89,29 +92,24 @@ fn network() -> NetworkOptions {
 /// The broker as people know it; never the password.
 #[must_use]
 pub fn url(broker: &Mqtt) -> String {
-    let scheme = if broker.tls { "mqtts" } else { "mqtt" };
-    format!("{scheme}://{}:{}", broker.host, broker.port)
-}
-
-fn tls() -> Result<ClientConfig, Error> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why = found.errors.first().map_or(String::new(), |error| format!(" ({error})"));
-        return Err(Error::NoRoots(why));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+    let scheme = match (&broker.connection.websocket, broker.tls) {
+        (None, false) => "mqtt",
+        (None, true) => "mqtts",
+        (Some(_), false) => "ws",
+        (Some(_), true) => "wss",
+    };
+    let host = if broker.host.contains(':') && !broker.host.starts_with('[') {
+        format!("[{}]", broker.host)
+    } else {
+        broker.host.clone()
+    };
+    format!("{scheme}://{host}:{}", broker.port)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{MqttConnection, Secret};
 
     #[test]
     fn what_the_broker_is_asked_for() {
@@ -123,6 +121,7 @@ mod tests {
             password: Some(Secret::new("hush".to_owned())),
             prefix: "stakeout".to_owned(),
             client_id: "stakeout-1".to_owned(),
+            connection: MqttConnection::default(),
         };
         let options = options(&broker, "stakeout/status", "offline").unwrap();
         assert_eq!(options.broker_address(), ("::1".to_owned(), 1884));

@@ -3,8 +3,11 @@
 //! Pure: a score and a time go in, at most one [`Transition`] comes out. It refuses to look at a clock, to know where
 //! a score came from, or to tell anybody.
 //!
-//! Laws: a raise and a clear always take turns; nothing is raised while fewer frames than asked for agree or the
-//! cooldown runs; a score that is no number agrees with nobody; time that jumps back delays a raise by one cooldown at most.
+//! Laws: a raise and a clear always take turns; nothing is raised while fewer frames than asked for agree, they have not
+//! agreed for as long as asked for, or the cooldown runs; a score that is no number agrees with nobody; time that jumps back
+//! delays a raise by one cooldown, or by the time that frames must agree, at most.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,6 +31,8 @@ pub struct Trigger {
     high: u64,
     /// Likewise: below the clear level.
     low: u64,
+    /// Since when enough frames are at or above the threshold.
+    agreed_since: Option<Timestamp>,
     last_raised: Option<Timestamp>,
 }
 
@@ -35,7 +40,13 @@ impl Trigger {
     /// A trigger that has seen nothing yet.
     #[must_use]
     pub fn new(rule: Rule) -> Self {
-        Self { rule, raised: false, high: 0, low: 0, last_raised: None }
+        Self { rule, raised: false, high: 0, low: 0, agreed_since: None, last_raised: None }
+    }
+
+    /// Goes on after a restart: it was raised last at `last_raised`, and still is or not.
+    #[must_use]
+    pub fn recall(rule: Rule, raised: bool, last_raised: Timestamp) -> Self {
+        Self { raised, last_raised: Some(last_raised), ..Self::new(rule) }
     }
 
     /// Goes on under another rule: whether the label is raised stays, and so does a cooldown that runs.
@@ -43,8 +54,10 @@ impl Trigger {
     pub fn under(self, rule: Rule) -> Self {
         let same_levels = rule.threshold == self.rule.threshold && rule.clear_below == self.rule.clear_below;
         // Which frames agreed was decided by the old levels, and says nothing about new ones.
-        let (high, low) = if same_levels { (self.high, self.low) } else { (0, 0) };
-        Self { rule, high, low, ..self }
+        if same_levels {
+            return Self { rule, ..self };
+        }
+        Self { rule, high: 0, low: 0, agreed_since: None, ..self }
     }
 
     /// Whether the label is there now.
@@ -58,14 +71,17 @@ impl Trigger {
         self.high = self.high << 1 | u64::from(score >= self.rule.threshold);
         self.low = self.low << 1 | u64::from(score < self.rule.clear_below);
         self.last_raised = self.last_raised.map(|last| last.min(at));
+        let since = self.agreed_since.map_or(at, |since| since.min(at));
+        self.agreed_since = self.agree(self.high).then_some(since);
 
         if self.raised && self.agree(self.low) {
             self.raised = false;
             // Frames from before the change said nothing about what comes after it.
             self.high = 0;
+            self.agreed_since = None;
             return Some(Transition::Cleared);
         }
-        if !self.raised && self.agree(self.high) && self.cooled_down(at) {
+        if !self.raised && self.lasted(at) && self.cooled_down(at) {
             self.raised = true;
             self.low = 0;
             self.last_raised = Some(at);
@@ -79,23 +95,34 @@ impl Trigger {
         (frames & newest).count_ones() >= u32::from(self.rule.hold.frames)
     }
 
-    fn cooled_down(&self, at: Timestamp) -> bool {
-        let cooldown = SignedDuration::try_from(self.rule.cooldown).unwrap_or(SignedDuration::MAX);
-        self.last_raised.is_none_or(|last| at.duration_since(last) >= cooldown)
+    /// Whether enough frames agreed for long enough, up to this one.
+    fn lasted(&self, at: Timestamp) -> bool {
+        self.agreed_since.is_some_and(|since| at.duration_since(since) >= signed(self.rule.lasting))
     }
+
+    fn cooled_down(&self, at: Timestamp) -> bool {
+        self.last_raised.is_none_or(|last| at.duration_since(last) >= signed(self.rule.cooldown))
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::Hold;
 
-    const PLAIN: Rule =
-        Rule { threshold: 0.6, clear_below: 0.4, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO };
+    const PLAIN: Rule = Rule {
+        threshold: 0.6,
+        clear_below: 0.4,
+        hold: Hold { frames: 1, of: 1 },
+        lasting: Duration::ZERO,
+        cooldown: Duration::ZERO,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -154,12 +181,52 @@ mod tests {
     }
 
     #[test]
+    fn frames_must_agree_for_as_long_as_asked_for() {
+        let rule = Rule { lasting: Duration::from_secs(10), ..PLAIN };
+        let year = -365 * 24 * 3600;
+        type Case<'a> = (&'a str, &'a [(i64, f32)], &'a str);
+        let cases: &[Case] = &[
+            ("to the second", &[(0, 0.9), (9, 0.9), (10, 0.9)], "..R"),
+            (
+                "a frame that does not agree begins anew",
+                &[(0, 0.9), (5, 0.5), (9, 0.9), (18, 0.9), (19, 0.9)],
+                "....R",
+            ),
+            ("a clear takes no time", &[(0, 0.9), (10, 0.9), (11, 0.1)], ".RC"),
+            (
+                "after a clear anew",
+                &[(0, 0.9), (10, 0.9), (11, 0.1), (12, 0.9), (21, 0.9), (22, 0.9)],
+                ".RC..R",
+            ),
+            ("time that jumps back", &[(0, 0.9), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)], "...R"),
+        ];
+        for (name, frames, expected) in cases {
+            assert_eq!(told(rule, frames), *expected, "{name}");
+        }
+    }
+
+    #[test]
     fn time_that_jumps_back_delays_by_one_cooldown_at_most() {
         let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
         let year = -365 * 24 * 3600;
         assert_eq!(
             told(rule, &[(0, 0.9), (1, 0.1), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)]),
             "RC..R"
+        );
+    }
+
+    #[test]
+    fn a_restart_neither_raises_again_nor_ends_a_cooldown() {
+        let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
+        let mut raised = Trigger::recall(rule, true, at(0));
+        assert_eq!(
+            [raised.update(0.9, at(20)), raised.update(0.1, at(21))],
+            [None, Some(Transition::Cleared)]
+        );
+        let mut cleared = Trigger::recall(rule, false, at(0));
+        assert_eq!(
+            [cleared.update(0.9, at(9)), cleared.update(0.9, at(10))],
+            [None, Some(Transition::Raised)]
         );
     }
 
@@ -211,22 +278,35 @@ mod tests {
             frames in prop::collection::vec((-20i64..20, 0.0f32..1.0), 0..200),
             (of, k) in (1u8..=8).prop_flat_map(|of| (Just(of), 1..=of)),
             cooldown in 0u64..30,
+            lasting in 0u64..20,
         ) {
-            let rule = Rule { hold: Hold { frames: k, of }, cooldown: Duration::from_secs(cooldown), ..PLAIN };
+            let rule = Rule {
+                hold: Hold { frames: k, of },
+                lasting: Duration::from_secs(lasting),
+                cooldown: Duration::from_secs(cooldown),
+                ..PLAIN
+            };
             let mut trigger = Trigger::new(rule);
             let (mut now, mut expected, mut raised_at) = (0, Transition::Raised, None);
+            let mut times = vec![];
             for (seen, (step, score)) in frames.iter().copied().enumerate() {
                 now += step;
+                times.push(now);
                 raised_at = raised_at.map(|raised: i64| raised.min(now));
                 let Some(transition) = trigger.update(score, at(now)) else { continue };
                 prop_assert_eq!(transition, expected);
-                let newest = &frames[(seen + 1).saturating_sub(usize::from(of))..=seen];
-                let agreeing = newest.iter().filter(|(_, score)| match transition {
-                    Transition::Raised => *score >= rule.threshold,
-                    Transition::Cleared => *score < rule.clear_below,
-                });
-                prop_assert!(agreeing.count() >= usize::from(k));
+                let agreed = |seen: usize| {
+                    let newest = &frames[(seen + 1).saturating_sub(usize::from(of))..=seen];
+                    let agreeing = newest.iter().filter(|(_, score)| match transition {
+                        Transition::Raised => *score >= rule.threshold,
+                        Transition::Cleared => *score < rule.clear_below,
+                    });
+                    agreeing.count() >= usize::from(k)
+                };
+                prop_assert!(agreed(seen));
                 if transition == Transition::Raised {
+                    let mut since = (0..=seen).rev().take_while(|seen| agreed(*seen)).map(|seen| times[seen]);
+                    prop_assert!(since.any(|since| now - since >= i64::try_from(lasting).unwrap()));
                     prop_assert!(raised_at.is_none_or(|raised| now - raised >= i64::try_from(cooldown).unwrap()));
                     raised_at = Some(now);
                 }

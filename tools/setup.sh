@@ -28,7 +28,7 @@ libavcodec-dev     pkg-config --exists libavcodec
 libavformat-dev    pkg-config --exists libavformat
 libavutil-dev      pkg-config --exists libavutil
 libswscale-dev     pkg-config --exists libswscale
-libclang-dev       ls /usr/lib/llvm-*/lib/libclang*.so*
+libclang-dev       ls /usr/lib/llvm-*/lib/libclang.so*
 python3            command -v python3
 python3-pip        python3 -m pip --version
 mosquitto          test -x /usr/sbin/mosquitto
@@ -41,6 +41,7 @@ END
 test_packages() {
   cat <<'END'
 ffmpeg                           command -v ffmpeg
+systemd-container                command -v systemd-nspawn
 python3-gi                       /usr/bin/python3 -c 'import gi'
 gir1.2-gst-rtsp-server-1.0       /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'
 gstreamer1.0-plugins-base        ls /usr/lib/*/gstreamer-1.0/libgstapp.so

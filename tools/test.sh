@@ -17,3 +17,4 @@ check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 check cargo test --locked
 check tools/deny.sh
 check tools/verify_unit.sh
+check tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/debug/stakeout"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The systemd unit as systemd itself reads it. `systemd-analyze verify` exits 0 on unknown keys: anything it prints is a failure.
+# The systemd units as systemd itself reads them, with and without their drop-ins. `systemd-analyze verify` exits 0 on unknown
+# keys: anything it prints is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -7,8 +8,40 @@ command -v systemd-analyze >/dev/null || { echo 'skipped: there is no systemd-an
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# The program that the unit starts need not be installed for this.
-sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/stakeout|\1/bin/true|' systemd/stakeout.service >"$folder/stakeout.service"
-output=$(systemd-analyze verify --man=no "$folder/stakeout.service" 2>&1) || true
-[ -z "$output" ] || { printf '%s\n' "$output"; exit 1; }
-systemd-analyze security --offline=true --threshold=20 "$folder/stakeout.service" | tail -n 1
+export SYSTEMD_UNIT_PATH="$folder:"
+
+# verify UNIT FILE THRESHOLD [DROP-IN]: the threshold is in tenths of systemd's points.
+verify() {
+  local unit=$1 file=$2 threshold=$3 drop_in=${4-} output
+  rm -rf "${folder:?}"/*
+  # The program that the unit starts need not be installed for this.
+  sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/stakeout|\1/bin/true|' "systemd/$file" >"$folder/$file"
+  if [ -n "$drop_in" ]; then
+    mkdir "$folder/$unit.d"
+    sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/stakeout|\1/bin/true|' "systemd/$drop_in" >"$folder/$unit.d/$drop_in"
+  fi
+  output=$(systemd-analyze verify --man=no "$folder/$unit" 2>&1) || true
+  [ -z "$output" ] || { printf '%s\n' "$output"; exit 1; }
+  systemd-analyze security --offline=true --threshold="$threshold" "$folder/$unit" >"$folder/exposure" ||
+    { cat "$folder/exposure"; exit 1; }
+  printf '%s %s' "$drop_in" "$(tail -n 1 "$folder/exposure")"
+  echo
+}
+
+verify stakeout.service stakeout.service 12
+verify stakeout@garage.service stakeout@.service 12
+verify stakeout.service stakeout.service 17 gpu.conf
+# An older systemd does not know this type, and would say so.
+version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+if [ "${version:-0}" -ge 253 ]; then
+  verify stakeout.service stakeout.service 12 notify-reload.conf
+else
+  echo "notify-reload.conf skipped: it is for systemd 253 and newer, and this is ${version:-unknown}"
+fi
+
+# One unit is the other but for the instance's name: its comment, folders, user, description and configuration.
+plain() {
+  grep -v '^#' "$1" | sed -e 's|/%i\.yaml|/stakeout.yaml|; s|stakeout/%i$|stakeout|; s|stakeout-%i$|stakeout|; s| (%i)$||'
+}
+diff <(plain systemd/stakeout.service) <(plain systemd/stakeout@.service) ||
+  { echo 'stakeout@.service is no longer stakeout.service for an instance'; exit 1; }

@@ -36,6 +36,11 @@ impl Board {
         });
     }
 
+    /// Takes the topic off the board: what the broker has stays there, and is somebody else's from now on.
+    pub fn leave(&self, topic: &str) {
+        self.values.send_if_modified(|values| values.remove(topic).is_some());
+    }
+
     /// Follows the board, for the publisher.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Values> {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::config::topic_level;
+use crate::config::{Severity, topic_level};
 
 pub mod board;
 pub mod home_assistant;
@@ -18,6 +18,7 @@ pub mod listener;
 pub mod outbox;
 pub mod publisher;
 pub mod scores;
+pub mod sinks;
 
 /// What `<prefix>/status` says while the service is connected.
 pub const ONLINE: &str = "online";
@@ -48,6 +49,10 @@ pub struct Alert {
     pub score: f32,
     /// The label's threshold.
     pub threshold: f32,
+    /// How grave it is, where the configuration says so.
+    pub severity: Option<Severity>,
+    /// What it says to people, where the configuration says so.
+    pub message: Option<String>,
     /// Every label of the set with its score in that region, in the order typed.
     pub scores: Vec<(Arc<str>, f32)>,
     /// What the background prompts got, where the set has any.
@@ -93,6 +98,11 @@ impl State {
         }
     }
 
+    /// The state of this word.
+    fn of(word: &str) -> Option<Self> {
+        [Self::Raised, Self::Cleared].into_iter().find(|state| state.word() == word)
+    }
+
     /// The payload of the label's `state` topic.
     #[must_use]
     pub fn switch(self) -> &'static str {
@@ -107,7 +117,7 @@ impl Alert {
     /// The published payload: one line of JSON, its keys in this order.
     #[must_use]
     pub fn to_json(&self) -> String {
-        json!({
+        let mut told = json!({
             "version": VERSION,
             "id": self.id.to_string(),
             "state": self.state.word(),
@@ -127,8 +137,59 @@ impl Alert {
                 "height": self.frame.height,
             },
             "snapshot": self.snapshot,
+        });
+        // Only where somebody asked for them: what receivers know stays as it is.
+        if let Some(severity) = self.severity {
+            told["severity"] = json!(severity.word());
+        }
+        if let Some(message) = &self.message {
+            told["message"] = json!(message);
+        }
+        told.to_string()
+    }
+}
+
+impl Alert {
+    /// The alert of a payload that [`Self::to_json`] made; `None` if it is none.
+    #[must_use]
+    pub fn from_json(payload: &str) -> Option<Self> {
+        let told: Value = serde_json::from_str(payload).ok()?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let shared = |value: &Value| value.as_str().map(Arc::from);
+        #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+        let score = |value: &Value| value.as_f64().map_or(f32::NAN, |score| score as f32);
+        let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+        let pixels = |value: &Value| u32::try_from(value.as_u64()?).ok();
+        let mut scores: Vec<(Arc<str>, f32)> = told["scores"]
+            .as_object()?
+            .iter()
+            .map(|(label, value)| (label.as_str().into(), score(value)))
+            .collect();
+        // It stands last, and no label can be called so.
+        let background = scores.pop_if(|(name, _)| **name == *"background").map(|(_, score)| score);
+        Some(Self {
+            id: told["id"].as_str()?.parse().ok()?,
+            state: State::of(told["state"].as_str()?)?,
+            time: time(&told["time"])?,
+            source: shared(&told["source"])?,
+            region: shared(&told["region"]),
+            label_set: shared(&told["label_set"])?,
+            label: shared(&told["label"])?,
+            score: score(&told["score"]),
+            threshold: score(&told["threshold"]),
+            severity: told["severity"].as_str().and_then(Severity::of),
+            message: text(&told["message"]),
+            scores,
+            background,
+            model: shared(&told["model"])?,
+            frame: FrameInfo {
+                origin: text(&told["frame"]["origin"])?,
+                captured_at: time(&told["frame"]["captured_at"])?,
+                width: pixels(&told["frame"]["width"])?,
+                height: pixels(&told["frame"]["height"])?,
+            },
+            snapshot: text(&told["snapshot"]),
         })
-        .to_string()
     }
 }
 
@@ -173,6 +234,18 @@ impl Topics {
     #[must_use]
     pub fn config_status(&self) -> String {
         format!("{}/config/status", self.prefix)
+    }
+
+    /// How the outbox is doing.
+    #[must_use]
+    pub fn outbox_status(&self) -> String {
+        format!("{}/outbox/status", self.prefix)
+    }
+
+    /// The service's figures, in short.
+    #[must_use]
+    pub fn stats(&self) -> String {
+        format!("{}/stats", self.prefix)
     }
 
     /// How a source is doing.
@@ -233,6 +306,8 @@ mod tests {
             label: "package".into(),
             score: 0.83,
             threshold: 0.6,
+            severity: None,
+            message: None,
             scores: vec![("package".into(), 0.83), ("person".into(), 0.02)],
             background: Some(0.15),
             model: "openai/clip-vit-base-patch16".into(),
@@ -258,6 +333,35 @@ mod tests {
             r#""snapshot":"stakeout/front-door/snapshot"}"#,
         );
         assert_eq!(raised().to_json(), expected);
+    }
+
+    #[test]
+    fn an_alert_is_read_back_from_what_was_told() {
+        let regional = Alert {
+            region: Some("step".into()),
+            severity: Some(Severity::Info),
+            message: Some("look".to_owned()),
+            background: None,
+            snapshot: None,
+            state: State::Cleared,
+            ..raised()
+        };
+        for alert in [raised(), regional] {
+            assert_eq!(Alert::from_json(&alert.to_json()), Some(alert));
+        }
+        for payload in ["", "{}", "[]", r#"{"scores":{}}"#] {
+            assert_eq!(Alert::from_json(payload), None);
+        }
+    }
+
+    #[test]
+    fn severity_and_message_are_told_where_they_were_asked_for() {
+        let told =
+            Alert { severity: Some(Severity::Critical), message: Some("a \"box\"".to_owned()), ..raised() };
+        let expected = raised()
+            .to_json()
+            .replace(r#"/snapshot"}"#, r#"/snapshot","severity":"critical","message":"a \"box\""}"#);
+        assert_eq!(told.to_json(), expected);
     }
 
     #[test]
@@ -297,6 +401,7 @@ mod tests {
         let topics = Topics::new("home/stakeout");
         assert_eq!(topics.status(), "home/stakeout/status");
         assert_eq!(topics.config_status(), "home/stakeout/config/status");
+        assert_eq!(topics.outbox_status(), "home/stakeout/outbox/status");
         assert_eq!(topics.source_status("Front Door"), "home/stakeout/front_door/status");
         assert_eq!(
             topics.alert("front-door", "porch", "a dog"),

@@ -1,5 +1,7 @@
 //! A model together with the label sets it scores: pictures in, scores out.
 
+use tracing::info;
+
 use super::{
     hub::{self, HubError},
     labels::{self, LabelError, LabelVectors, VectorCache},
@@ -38,16 +40,18 @@ impl LoadError {
                 format!("label_sets.{set}")
             }
             Self::Labels(LabelError::Template { set, .. }) => format!("label_sets.{set}.template"),
+            Self::Model(ModelError::Device(_)) => "device".to_owned(),
             Self::Hub(_) | Self::Model(_) | Self::Labels(LabelError::Model(_)) => "model".to_owned(),
         }
     }
 
-    /// Whether the configuration is to blame, whatever comes onto this machine later.
+    /// Whether the configuration is to blame: what it says cannot be, or the device that it names is not there.
     #[must_use]
     pub fn is_bad_configuration(&self) -> bool {
         matches!(
             self,
             Self::Hub(HubError::Name(_))
+                | Self::Model(ModelError::Device(_))
                 | Self::Labels(
                     LabelError::Empty { .. } | LabelError::Alone { .. } | LabelError::Template { .. }
                 )
@@ -62,8 +66,11 @@ impl LoadError {
 pub fn load_model(config: &Config) -> Result<Model, LoadError> {
     let found = hub::find(&config.model)?;
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    let options = Options { threads: config.threads, ..found.options() };
-    Ok(Model::load(&runtime, &found.files, &options)?)
+    let options = Options { execution: config.execution, ..found.options() };
+    let model = Model::load(&runtime, &found.files, &options)?;
+    let (wanted, device) = (config.execution.device, model.device());
+    info!(%device, %wanted, library = runtime.library(), "the model is loaded");
+    Ok(model)
 }
 
 /// A loaded model and the vectors of the label sets.
@@ -113,6 +120,14 @@ impl Classifier {
     /// The model failed, or answered with something that is no number.
     pub fn embed(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<f32>>, ModelError> {
         self.model.embed_pictures(pictures)
+    }
+
+    /// Likewise, of pictures that the model's [`Preprocessor`](super::preprocess::Preprocessor) has prepared, one behind the other.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub fn embed_prepared(&mut self, pixel_values: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.model.embed_prepared(pixel_values)
     }
 
     /// The scores of a set (as [`Self::set`] numbers it) for a picture, by its vector.

@@ -3,12 +3,15 @@
 //! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
 
 mod bundled;
+mod cache;
 mod classifier;
 mod encoder;
 pub mod hub;
 pub mod labels;
 pub mod model;
 pub mod preprocess;
+mod progress;
+mod repeats;
 pub mod score;
 mod thread;
 mod watchlist;
@@ -17,7 +20,8 @@ use std::sync::Arc;
 
 pub use classifier::{Classifier, LoadError, load_model};
 pub use encoder::LabelEncoder;
-pub use thread::{Counts, NobodyListens, spawn};
+pub use progress::Progress;
+pub use thread::{Counts, NobodyListens, score_all, spawn, spawn_in_full_batches};
 pub use watchlist::Watchlist;
 
 use crate::frame::Frame;
@@ -57,9 +61,20 @@ impl SetScores {
     /// A label's score is the highest of its regions: that score, and the region it stands in (the first among equals).
     #[must_use]
     pub fn best(&self, label: usize) -> Option<(f32, &RegionScores)> {
+        self.best_in(label, &[])
+    }
+
+    /// Likewise, of these regions alone; none is all.
+    #[must_use]
+    pub fn best_in(&self, label: usize, regions: &[String]) -> Option<(f32, &RegionScores)> {
         let scored = |region: &RegionScores| region.labels.get(label).copied().unwrap_or(f32::NEG_INFINITY);
+        let counts = |region: &&RegionScores| {
+            regions.is_empty()
+                || region.region.as_deref().is_some_and(|name| regions.iter().any(|it| it == name))
+        };
         self.regions
             .iter()
+            .filter(counts)
             .reduce(|best, region| if scored(region) > scored(best) { region } else { best })
             .map(|region| (scored(region), region))
     }

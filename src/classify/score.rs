@@ -23,8 +23,20 @@ pub struct Scores {
 /// `scale * cosine + bias`, of vectors of length 1.
 #[must_use]
 pub fn logit(picture: &[f32], text: &[f32], scale: f32, bias: f32) -> f32 {
-    let cosine: f32 = picture.iter().zip(text).map(|(picture, text)| picture * text).sum();
-    scale * cosine + bias
+    scale * dot(picture, text) + bias
+}
+
+/// The sum of the products: eight sums side by side, since one alone lets each addition wait for the one before it.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0_f32; 8];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 /// The scores that belong to the logits of a set's labels and background prompts.
@@ -96,6 +108,11 @@ mod tests {
     #[test]
     fn a_logit_is_the_scaled_cosine_and_the_bias() {
         assert_eq!(logit(&[0.6, 0.8], &[1.0, 0.0], 10.0, -1.0), 5.0);
+        for length in [0_u8, 1, 7, 8, 9, 40] {
+            let (up, ones): (Vec<f32>, Vec<f32>) = (0..length).map(|number| (f32::from(number), 1.0)).unzip();
+            let sum = (0..u32::from(length)).sum::<u32>();
+            assert_eq!(logit(&up, &ones, 1.0, 0.0), sum as f32, "{length} numbers");
+        }
     }
 
     proptest! {

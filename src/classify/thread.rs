@@ -1,6 +1,6 @@
 //! The thread that owns the model: takes the frames that wait as one batch, and tells what it saw in each.
 
-use std::{borrow::Cow, io, sync::Arc, thread};
+use std::{borrow::Cow, io, sync::Arc, thread, time::Instant};
 
 use tokio::sync::{
     mpsc::{Receiver, Sender},
@@ -11,18 +11,19 @@ use tracing::{debug, error, warn};
 use super::{
     Scored, SetScores,
     model::{Model, ModelError},
+    progress::Progress,
+    repeats::{Batch, Repeats},
     watchlist::{Scale, Watch, Watchlist},
 };
 use crate::{frame::Frame, picture::Picture};
 
-/// At most so many pictures go through the model in one run: more would not be faster, only later.
-const MAX_BATCH: usize = 8;
-
 /// What the thread has done when it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Frames that were scored.
+    /// Frames that the model scored.
     pub scored: u64,
+    /// Frames that showed the same picture as one before them, and got its scores.
+    pub repeated: u64,
     /// Frames that the model could not score.
     pub failed: u64,
     /// Frames of a source that is not watched any more.
@@ -35,7 +36,8 @@ pub struct Counts {
 pub struct NobodyListens;
 
 /// Starts the thread. It ends when `frames` is closed and everything in it was scored. Before each batch it looks for a
-/// newer watchlist; a frame that is sent after a watchlist is never scored with an older one.
+/// newer watchlist; a frame that is sent after a watchlist is never scored with an older one. In `progress` others see how it
+/// gets on.
 ///
 /// # Errors
 /// The operating system has no thread left.
@@ -44,28 +46,101 @@ pub fn spawn(
     watchlist: watch::Receiver<Arc<Watchlist>>,
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
+    progress: Arc<Progress>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
-    let worker = Worker { scale: Scale::of(&model), model, watchlist, counts: Counts::default() };
-    thread::Builder::new().name("model".to_owned()).spawn(move || worker.run(frames, &scored))
+    start(model, watchlist, frames, scored, progress, false)
 }
 
-struct Worker {
+/// Likewise, but waits until a batch is full: the same frames are then always the same batches, whose scores are the same to the
+/// last bit. For recordings; a camera's frame would wait for frames of tomorrow.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_in_full_batches(
     model: Model,
+    watchlist: watch::Receiver<Arc<Watchlist>>,
+    frames: Receiver<Frame>,
+    scored: Sender<Scored>,
+) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
+    start(model, watchlist, frames, scored, Arc::default(), true)
+}
+
+fn start(
+    mut model: Model,
+    watchlist: watch::Receiver<Arc<Watchlist>>,
+    frames: Receiver<Frame>,
+    scored: Sender<Scored>,
+    progress: Arc<Progress>,
+    full_batches: bool,
+) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
+    thread::Builder::new().name("model".to_owned()).spawn(move || {
+        let max_batch = model.max_batch();
+        Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
+    })
+}
+
+/// What the thread does: scores until `frames` is closed, at most `max_batch` pictures in one run of the model.
+///
+/// # Errors
+/// Whoever took the scores is gone.
+pub fn score_all(
+    model: &mut Model,
+    watchlist: watch::Receiver<Arc<Watchlist>>,
+    frames: Receiver<Frame>,
+    scored: &Sender<Scored>,
+    max_batch: usize,
+) -> Result<Counts, NobodyListens> {
+    Worker::new(model, watchlist, Arc::default(), max_batch, false).run(frames, scored)
+}
+
+struct Worker<'a> {
+    model: &'a mut Model,
+    max_batch: usize,
     scale: Scale,
     watchlist: watch::Receiver<Arc<Watchlist>>,
     counts: Counts,
+    full_batches: bool,
+    progress: Arc<Progress>,
 }
 
-impl Worker {
+impl<'a> Worker<'a> {
+    fn new(
+        model: &'a mut Model,
+        watchlist: watch::Receiver<Arc<Watchlist>>,
+        progress: Arc<Progress>,
+        max_batch: usize,
+        full_batches: bool,
+    ) -> Self {
+        let (scale, max_batch) = (Scale::of(model), max_batch.max(1));
+        Self { model, max_batch, scale, watchlist, counts: Counts::default(), full_batches, progress }
+    }
+
     fn run(mut self, mut frames: Receiver<Frame>, scored: &Sender<Scored>) -> Result<Counts, NobodyListens> {
+        let mut repeats = Repeats::default();
         while let Some(first) = frames.blocking_recv() {
             let mut batch = vec![first];
-            batch.extend(std::iter::from_fn(|| frames.try_recv().ok()).take(MAX_BATCH - 1));
+            let full = self.full_batches;
+            let next = || if full { frames.blocking_recv() } else { frames.try_recv().ok() };
+            batch.extend(std::iter::from_fn(next).take(self.max_batch - 1));
+            let progress = Arc::clone(&self.progress);
+            let _at_work = progress.pulse.work();
+            batch.iter().for_each(|frame| progress.queue.observe(frame.slot.age()));
+            let began = Instant::now();
             // Only now: a source that just started is on the list that was there before its first frame.
             let watchlist = Arc::clone(&self.watchlist.borrow());
             let batch = self.counts.watched(batch, &watchlist);
-            let Self { model, scale, counts, .. } = &mut self;
-            for answer in counts.score(batch, &mut |frames| sets(model, *scale, &watchlist, frames)) {
+            let Batch { known, fresh, waiting } = repeats.part(batch, &watchlist);
+            let repeated = (known.len() + waiting.len()) as u64;
+            let Self { model, max_batch, scale, counts, .. } = &mut self;
+            let answers =
+                counts.score(fresh, &mut |frames| sets(model, *max_batch, *scale, &watchlist, frames));
+            let (answers, lost) = repeats.join(answers, waiting);
+            counts.repeated += repeated - lost.len() as u64;
+            // Dropped: what they show could not be scored, which was said of the first of them.
+            counts.failed += lost.len() as u64;
+            progress.tell(counts);
+            progress.batch.observe(began.elapsed());
+            for answer in known.into_iter().chain(answers) {
                 scored.blocking_send(answer).map_err(|_| NobodyListens)?;
             }
         }
@@ -97,6 +172,9 @@ impl Counts {
         batch: Vec<Frame>,
         sets: &mut impl FnMut(&[Frame]) -> Result<Vec<Vec<SetScores>>, ModelError>,
     ) -> Vec<Scored> {
+        if batch.is_empty() {
+            return Vec::new();
+        }
         let reason = match sets(&batch) {
             Ok(sets) => {
                 self.scored += batch.len() as u64;
@@ -121,6 +199,7 @@ impl Counts {
 /// For each frame the scores of each label set that its source watches.
 fn sets(
     model: &mut Model,
+    max_batch: usize,
     scale: Scale,
     watchlist: &Watchlist,
     frames: &[Frame],
@@ -134,7 +213,7 @@ fn sets(
         frames.iter().zip(&watches).map(|(frame, watch)| watch.parts(&frame.picture)).collect();
     let pictures: Vec<&Picture> = parts.iter().flatten().map(AsRef::as_ref).collect();
     let mut vectors = Vec::with_capacity(pictures.len());
-    for pictures in pictures.chunks(MAX_BATCH) {
+    for pictures in pictures.chunks(max_batch) {
         vectors.extend(model.embed_pictures(pictures)?);
     }
     let mut vectors = vectors.as_slice();
@@ -157,7 +236,7 @@ mod tests {
             source: "inbox".into(),
             origin: origin.to_owned(),
             captured_at: jiff::Timestamp::UNIX_EPOCH,
-            picture: Picture { width: 1, height: 1, rgb: vec![0; 3], transparent: None },
+            picture: Picture { width: 1, height: 1, rgb: vec![0; 3], transparent: None }.into(),
             slot: Slot::free(),
         }
     }
@@ -172,6 +251,6 @@ mod tests {
         let scored = counts.score(["one", "bad", "two"].map(frame).into(), &mut sets);
         let origins = scored.iter().map(|scored| scored.frame.origin.as_str()).collect::<Vec<_>>();
         assert_eq!(origins, ["one", "two"]);
-        assert_eq!(counts, Counts { scored: 2, failed: 1, unwatched: 0 });
+        assert_eq!(counts, Counts { scored: 2, failed: 1, ..Counts::default() });
     }
 }

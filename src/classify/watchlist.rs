@@ -24,7 +24,7 @@ pub struct Watchlist {
 }
 
 /// A label set, with the names that its vectors stand for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Set {
     labels: Arc<[Arc<str>]>,
     vectors: LabelVectors,
@@ -63,6 +63,32 @@ impl Watchlist {
         let sets = sets.map(|(set, vectors)| Set { labels: names(set), vectors }).collect::<Vec<_>>();
         let watch = |source: &Source| (source.name.as_str().into(), Watch::of(source, &sets));
         Self { watches: sources.iter().map(watch).collect(), sets }
+    }
+
+    /// A list of one source, whose whole frames are scored with one set of labels of these names.
+    #[must_use]
+    pub fn of_one(source: &str, labels: &[&str], vectors: LabelVectors) -> Self {
+        let labels = labels.iter().map(|name| (*name).into()).collect();
+        Self {
+            sets: vec![Set { labels, vectors }],
+            watches: HashMap::from([(source.into(), Watch { regions: Vec::new(), sets: vec![0] })]),
+        }
+    }
+
+    /// A list of nothing.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { sets: Vec::new(), watches: HashMap::new() }
+    }
+
+    /// The same label sets, looked for on these sources.
+    ///
+    /// # Panics
+    /// A source watches a label set that is not on the list; a valid configuration has none such.
+    #[must_use]
+    pub fn on(&self, sources: &[Source]) -> Self {
+        let watch = |source: &Source| (source.name.as_str().into(), Watch::of(source, &self.sets));
+        Self { watches: sources.iter().map(watch).collect(), sets: self.sets.clone() }
     }
 
     /// What is looked for in the frames of this source; `None` if they are not looked at (any more).

@@ -1,6 +1,7 @@
 //! `stakeout alerts`: alerts as they go by, as a person would like to see them.
 //!
-//! It refuses to look back: the broker keeps no alerts.
+//! It refuses to look back: the broker keeps no alerts. It follows them until Ctrl-C, or until it has seen as many as were
+//! asked for.
 
 use std::{
     io::{self, Write},
@@ -16,7 +17,7 @@ use serde_json::Value;
 use super::{DEFAULT_CONFIG, DONE, WRONG_USAGE};
 use crate::{
     alert::{Topics, listener},
-    config::{Config, topic_level},
+    config::{Config, SourceKind, topic_level},
 };
 
 /// What `alerts` is told on the command line.
@@ -31,12 +32,18 @@ pub struct Args {
     /// Only those of this label
     #[arg(long, value_name = "NAME")]
     label: Option<String>,
+    /// Go on until Ctrl-C, which is the default
+    #[arg(long, short, conflicts_with = "count")]
+    follow: bool,
+    /// End after so many
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
     /// Print them as they are, one JSON object a line
     #[arg(long)]
     json: bool,
 }
 
-/// Prints alerts until Ctrl-C, or until nobody reads them any more.
+/// Prints alerts until Ctrl-C, until there were enough, or until nobody reads them any more.
 ///
 /// # Errors
 /// What hinders listening for good.
@@ -58,14 +65,17 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
     let topics = Topics::new(&config.mqtt.prefix);
     let filter = topics.alerts(args.source.as_deref(), args.label.as_deref());
     let columns = Columns::of(config);
-    let mut trouble = None;
+    let (mut trouble, mut left) = (None, args.count.filter(|_| !args.follow));
     let print = |payload: &[u8]| {
         let Some(line) = line(payload, args.json, &columns) else {
             tracing::warn!(bytes = payload.len(), "a message that is no alert was left out");
             return ControlFlow::Continue(());
         };
         match writeln!(io::stdout().lock(), "{line}") {
-            Ok(()) => ControlFlow::Continue(()),
+            Ok(()) => {
+                left = left.map(|left| left - 1);
+                if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
             Err(error) => {
                 // `stakeout alerts | head`: nobody reads any more, and that is no failure.
                 trouble = (error.kind() != io::ErrorKind::BrokenPipe).then_some(error);
@@ -83,6 +93,14 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
 /// What was typed that the configuration does not know; waiting for it would be waiting for ever.
 fn unknown_name(args: &Args, config: &Config) -> Option<String> {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+    // Sources that topics name are not in the configuration; what they may be called is.
+    let named_by_topics = |typed: &str| {
+        let patterns = config.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Mqtt(settings) => settings.name.as_ref(),
+            _ => None,
+        });
+        patterns.into_iter().any(|pattern| pattern.may_give(typed))
+    };
     let labels = config.label_sets.iter().flat_map(|label_set| &label_set.labels);
     let labels: Vec<_> = labels.map(|label| &*label.name).collect();
     let unknown = |what, typed: &Option<String>, known: &[&str]| {
@@ -91,7 +109,9 @@ fn unknown_name(args: &Args, config: &Config) -> Option<String> {
         (!known.iter().any(same))
             .then(|| format!("there is no {what} `{typed}`; there is {}", known.join(", ")))
     };
-    unknown("source", &args.source, &sources).or_else(|| unknown("label", &args.label, &labels))
+    let source = unknown("source", &args.source, &sources);
+    let source = source.filter(|_| !args.source.as_deref().is_some_and(named_by_topics));
+    source.or_else(|| unknown("label", &args.label, &labels))
 }
 
 /// How wide names are.

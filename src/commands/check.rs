@@ -1,12 +1,17 @@
 //! `stakeout check`: everything that is wrong with the configuration, at once, before it is used.
 //!
-//! It refuses to change anything, and to write to standard output: there is no result but the exit code.
+//! It refuses to change anything. Only `--explain` has a result beside the exit code: what is in force, on standard output.
 
-use std::{fmt::Write, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 
-use super::{BAD_CONFIGURATION, DONE};
+use super::{BAD_CONFIGURATION, DONE, explain};
 use crate::{
     alert::publisher,
     classify::{
@@ -26,6 +31,21 @@ pub struct Args {
     /// Look at the files only, not at the model and the broker
     #[arg(long)]
     pub offline: bool,
+    /// Print what is in force: every source, label set and label, final prompts, thresholds, topics
+    #[arg(long)]
+    pub explain: bool,
+    /// How that is printed
+    #[arg(long, value_enum, default_value = "text", requires = "explain")]
+    pub format: Format,
+}
+
+/// How an explanation is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 /// Checks the files and, unless offline, the model, the label sets against the model, and the broker.
@@ -33,13 +53,24 @@ pub struct Args {
 /// # Errors
 /// What hindered the look itself.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let found = match config::load(&args.config) {
+    let found = match config::look(&args.config) {
         Ok(loaded) if args.offline => Ok(loaded),
         Ok(loaded) => examine(loaded)?,
         Err(problems) => Err(problems),
     };
     match found {
         Ok(loaded) => {
+            if loaded.unseen {
+                eprintln!(
+                    "note: only the service itself can read its credentials, so what they hold was not looked at{}",
+                    if args.offline { "" } else { ", nor was the broker" }
+                );
+            }
+            if args.explain
+                && let Err(told) = print_explanation(&loaded, args.format)?
+            {
+                return Ok(told);
+            }
             eprintln!("ok: {}", summary(&loaded.config));
             Ok(ExitCode::from(DONE))
         }
@@ -48,6 +79,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(BAD_CONFIGURATION))
         }
     }
+}
+
+/// `Err` is the exit code, where a template cannot be filled in and that was told.
+fn print_explanation(loaded: &Loaded, format: Format) -> anyhow::Result<Result<(), ExitCode>> {
+    let described = match explain::describe(&loaded.config) {
+        Ok(described) => described,
+        Err(error) => return super::refused(&loaded.places, error.into()).map(Err),
+    };
+    let text = match format {
+        Format::Text => explain::in_lines(&described),
+        Format::Json => format!("{described:#}\n"),
+    };
+    io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")?;
+    Ok(Ok(()))
 }
 
 /// Looks at what the configuration names: the model, the broker.
@@ -65,7 +110,8 @@ fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
     };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let broker = runtime.block_on(publisher::visit(&config.mqtt)).err().map(|why| {
+    let visit = || runtime.block_on(publisher::visit(&config.mqtt)).err();
+    let broker = if loaded.unseen { None } else { visit() }.map(|why| {
         let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
         places.problem("mqtt.url", message, "`--offline` leaves the model and the broker out")
     });
@@ -73,7 +119,8 @@ fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
     Ok(if problems.is_empty() { Ok(loaded) } else { Err(Problems::new(problems)) })
 }
 
-fn summary(config: &Config) -> String {
+/// What a configuration that is in order holds, in words.
+pub(super) fn summary(config: &Config) -> String {
     let labels = config.label_sets.iter().map(|set| set.labels.len()).sum();
     let counts =
         [(config.sources.len(), "source"), (config.label_sets.len(), "label set"), (labels, "label")];

@@ -2,28 +2,27 @@
 
 use std::{
     fs,
-    io::{self, Read, Write},
-    path::PathBuf,
+    io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{fetch, progress};
+use super::{
+    pictures::{self, Item},
+    progress::{self, Counted},
+};
 use crate::{
     classify::{
         Classifier,
         labels::VectorCache,
-        model::{Model, Runtime},
+        model::{Model, Options, Runtime},
     },
-    config::{Hold, Label, LabelSet, ModelRef, Rule, Variant},
-    picture,
+    config::{Label, LabelSet, ModelRef, Rule, Variant},
 };
-
-/// Larger pictures are refused; the memory for one of this size is 300 MB.
-const MAX_PIXELS: u64 = 100_000_000;
 
 /// What is typed after `stakeout classify`.
 #[derive(Debug, clap::Args)]
@@ -43,19 +42,22 @@ pub struct Args {
     /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = super::variant, default_value = "auto")]
     variant: Variant,
+    #[command(flatten)]
+    execution: super::ExecutionArgs,
     /// The ONNX Runtime library [default: looked for in the usual places]
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
     /// How the scores are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The pictures: files or web addresses; - is standard input
+    /// The pictures: files, folders (with what is below them), patterns in quotes such as '**/*.jpg', or web addresses; - is
+    /// standard input
     #[arg(value_name = "IMAGE|URL", required = true)]
     images: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people
     Table,
     /// For programs: one object a line
@@ -67,32 +69,42 @@ enum Format {
 /// # Errors
 /// What concerns all pictures: the labels, the model, standard output.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let labels = labels(args)?;
+    let labels = labels(&args.labels, args.labels_from.as_deref())?;
     let model = args.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, args.variant));
     // Before a download, since that takes longer.
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
+    let execution = args.execution.execution();
+    runtime.device(execution.device)?;
     let found = progress::find_or_pull(&model)?;
-    let model = Model::load(&runtime, &found.files, &found.options())?;
+    let model = Model::load(&runtime, &found.files, &Options { execution, ..found.options() })?;
     let set = label_set(&args.template, &labels);
     let mut classifier = Classifier::as_the_pipeline(model, &[set], &VectorCache::of_user())?;
 
+    let items: Arc<[Item]> = pictures::find(&args.images).into();
+    let mut progress = Counted::new(items.len(), "pictures");
     let mut failed = false;
     let mut out = io::stdout().lock();
-    for image in &args.images {
-        let scores = scores(&mut classifier, image, &labels);
+    pictures::embed(&mut classifier, &items, |classifier, number, vector| {
+        let scores = vector.map(|vector| ordered(&labels, &classifier.scores(0, &vector).labels));
         failed |= scores.is_err();
-        match args.format {
-            Format::Json => print_json(&mut out, image, &scores),
-            Format::Table => print_table(&mut out, image, &scores),
-        }
-        .context("standard output cannot be written")?;
-    }
+        let image = &items[number].name;
+        progress
+            .aside(|| match args.format {
+                Format::Json => print_json(&mut out, image, &scores),
+                Format::Table => print_table(&mut out, image, &scores),
+            })
+            .context("standard output cannot be written")?;
+        progress.one_more();
+        Ok(())
+    })?;
+    progress.end();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn labels(args: &Args) -> Result<Vec<String>> {
-    let mut labels = args.labels.clone();
-    if let Some(file) = &args.labels_from {
+/// Those that were typed, and those of a file.
+pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String>> {
+    let mut labels = typed.to_vec();
+    if let Some(file) = file {
         let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         labels.extend(lines.map(str::to_owned));
@@ -101,41 +113,22 @@ fn labels(args: &Args) -> Result<Vec<String>> {
     Ok(labels)
 }
 
-fn label_set(template: &str, labels: &[String]) -> LabelSet {
+pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
     // Nothing is triggered here, so any rule will do.
-    let rule =
-        Rule { threshold: 1.0, clear_below: 1.0, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO };
+    let rule = Rule::at(1.0);
     LabelSet {
         name: "the command line".to_owned(),
         template: template.to_owned(),
         background: Vec::new(),
-        labels: labels
-            .iter()
-            .map(|name| Label { name: name.clone(), prompts: vec![name.clone()], rule })
-            .collect(),
+        labels: labels.iter().map(|name| Label::new(name, rule)).collect(),
     }
 }
 
-/// A picture's labels and scores, the highest first, in the order given among equals.
-fn scores<'a>(classifier: &mut Classifier, image: &str, labels: &'a [String]) -> Result<Vec<(&'a str, f32)>> {
-    let picture = picture::decode(&read(image)?, MAX_PIXELS)?;
-    let vector = classifier.embed(&[&picture])?.pop().context("the model gave no answer")?;
-    let scores = classifier.scores(0, &vector).labels;
-    let mut scores: Vec<_> = labels.iter().map(String::as_str).zip(scores).collect();
+/// Labels with their scores, the highest first, in the order given among equals.
+fn ordered<'a>(labels: &'a [String], scores: &[f32]) -> Vec<(&'a str, f32)> {
+    let mut scores: Vec<_> = labels.iter().map(String::as_str).zip(scores.iter().copied()).collect();
     scores.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    Ok(scores)
-}
-
-fn read(image: &str) -> Result<Vec<u8>> {
-    if fetch::is_address(image) {
-        return fetch::get(image);
-    }
-    if image == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
-        return Ok(bytes);
-    }
-    fs::read(image).context("it cannot be read")
+    scores
 }
 
 fn print_json(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32)>>) -> io::Result<()> {

@@ -1,20 +1,32 @@
 //! The sub-commands: one file each, each thin. What they share stands here: the exit codes and where the configuration is.
 
 pub mod alerts;
+pub mod bench;
 pub mod check;
 pub mod classify;
+pub mod doctor;
+mod explain;
 mod fetch;
 pub mod logging;
 pub mod models;
+pub mod papers;
+mod pictures;
+mod plot;
 pub mod progress;
+mod recordings;
 pub mod replay;
 pub mod run;
+pub mod schema;
+pub mod tune;
 
 use std::{path::Path, process::ExitCode};
 
 use crate::{
     classify::LoadError,
-    config::{self, HubModel, Loaded, ModelRef, Places, Variant, error::Problem},
+    config::{
+        self, Device, Execution, HubModel, Loaded, ModelRef, Places, Variant,
+        error::{Problem, Problems},
+    },
 };
 
 /// Done.
@@ -29,9 +41,46 @@ pub const BAD_CONFIGURATION: u8 = 78;
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/stakeout/stakeout.yaml";
 
+/// How the model is run, where no configuration says it.
+#[derive(Debug, clap::Args)]
+struct ExecutionArgs {
+    /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
+    #[arg(long, value_parser = Device::parse, default_value = "auto")]
+    device: Device,
+    /// Threads of one run on the processor [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// At most so many pictures go through the model in one run
+    #[arg(long, value_name = "N", default_value_t = Execution::MAX_BATCH as u16,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_batch: u16,
+}
+
+impl ExecutionArgs {
+    fn execution(&self) -> Execution {
+        Execution {
+            device: self.device,
+            threads: self.threads.map(usize::from),
+            max_batch: usize::from(self.max_batch),
+            gpu_memory: None,
+        }
+    }
+}
+
 /// What the model says of the configuration, at the place in the configuration.
 fn problem(places: &Places, error: &LoadError) -> Problem {
     places.problem(&error.place(), error.to_string(), "")
+}
+
+/// What remains to be done with `error`: nothing, if the configuration is to blame and that was told.
+fn refused(places: &Places, error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    match error.downcast_ref::<LoadError>() {
+        Some(error) if error.is_bad_configuration() => {
+            eprintln!("{}", Problems::new(vec![problem(places, error)]));
+            Ok(ExitCode::from(BAD_CONFIGURATION))
+        }
+        _ => Err(error),
+    }
 }
 
 /// A folder if it is one or is written as one, else a name on the hub.

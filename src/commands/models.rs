@@ -1,8 +1,9 @@
 //! `stakeout models`: what comes from the hub onto this machine, what is here, whether it is whole, and how it goes again.
 
+mod compare;
+
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
@@ -15,9 +16,9 @@ use super::{
 use crate::{
     classify::{
         hub::{self, Found, Hub, Verdict},
-        model::{Model, Runtime},
+        model::{Model, Options, Runtime},
     },
-    config::{HubModel, ModelRef, Variant, is_plain_path},
+    config::{Execution, HubModel, ModelRef, Variant, is_plain_path},
     picture::Picture,
 };
 
@@ -43,20 +44,9 @@ enum Command {
     },
     /// List the models in the hub's cache that can be used
     List,
-    /// Hold a model's files to the hub's hashes, load it, and let it encode a text and a picture
-    Verify {
-        /// A model's name on the hub, or a folder
-        #[arg(value_name = "ID|FOLDER")]
-        model: String,
-        #[arg(long, value_parser = super::variant, default_value = "auto")]
-        variant: Variant,
-        /// A branch, a tag or a commit [default: main]
-        #[arg(long, value_parser = revision)]
-        revision: Option<String>,
-        /// The ONNX Runtime library [default: looked for in the usual places]
-        #[arg(long, value_name = "FILE")]
-        onnxruntime: Option<PathBuf>,
-    },
+    /// Hold a model's files to the hub's hashes, load it, and let it encode a text and a picture; or, with pictures, compare it
+    /// with full precision on them
+    Verify(compare::Args),
     /// Remove a model from the hub's cache, which other programs use, too
     Remove {
         /// A model's name on the hub
@@ -87,14 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             pull(&mut out, &HubModel { id: id.clone(), onnx, revision: revision.clone(), variant: *variant })
         }
         Command::List => list(&mut out),
-        Command::Verify { model, variant, revision, onnxruntime } => {
-            let model = match super::model(model, *variant) {
-                ModelRef::Hub(model) => ModelRef::Hub(HubModel { revision: revision.clone(), ..model }),
-                other => other,
-            };
-            let runtime = Runtime::load(onnxruntime.as_deref())?;
-            verify(&mut out, &model, &runtime)
-        }
+        Command::Verify(args) => compare::run(&mut out, args),
         Command::Remove { id } => {
             for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {
                 writeln!(out, "removed {removed}")?;
@@ -129,7 +112,12 @@ fn list(out: &mut impl Write) -> Result<ExitCode> {
     Ok(ExitCode::from(DONE))
 }
 
-fn verify(out: &mut impl Write, model: &ModelRef, runtime: &Runtime) -> Result<ExitCode> {
+fn verify(
+    out: &mut impl Write,
+    model: &ModelRef,
+    runtime: &Runtime,
+    execution: Execution,
+) -> Result<ExitCode> {
     let found = hub::find(model)?;
     let mut damaged = Vec::new();
     if let ModelRef::Hub(model) = model {
@@ -153,13 +141,13 @@ fn verify(out: &mut impl Write, model: &ModelRef, runtime: &Runtime) -> Result<E
         );
         return Ok(ExitCode::from(FAILED));
     }
-    writeln!(out, "{}", tried(&found, runtime)?)?;
+    writeln!(out, "{}", tried(&found, runtime, execution)?)?;
     Ok(ExitCode::from(DONE))
 }
 
 /// Loads the model and lets both towers answer once.
-fn tried(found: &Found, runtime: &Runtime) -> Result<String> {
-    let mut model = Model::load(runtime, &found.files, &found.options())?;
+fn tried(found: &Found, runtime: &Runtime, execution: Execution) -> Result<String> {
+    let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
     let text =
         model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
     let blank = Picture { width: 64, height: 64, rgb: vec![128; 64 * 64 * 3], transparent: None };

@@ -1,4 +1,8 @@
-//! Shows a download: a bar on a terminal, lines of the log elsewhere.
+//! Shows a download: a bar on a terminal, lines of the log elsewhere. What is played is shown by [`Playback`],
+//! what is counted by [`Counted`].
+
+mod counted;
+mod playback;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -8,6 +12,7 @@ use std::{
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use tracing::{info, warn};
 
+pub use self::{counted::Counted, playback::Playback};
 use crate::{
     classify::hub::{self, Event, Found, HubError},
     config::ModelRef,

@@ -5,10 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use super::{BAD_CONFIGURATION, DEFAULT_CONFIG, DONE, progress};
+use super::{DEFAULT_CONFIG, DONE, progress};
 use crate::{
     classify::LoadError,
-    config::{self, Config, error::Problems},
+    config::{self, Config},
     daemon,
 };
 
@@ -22,17 +22,13 @@ pub struct Args {
 
 /// Watches until told to stop.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config::Loaded { config, places } = match super::load(&args.config) {
+    let config::Loaded { config, places, .. } = match super::load(&args.config) {
         Ok(loaded) => loaded,
         Err(told) => return Ok(told),
     };
-    let Err(error) = fetch_and_run(&args.config, config) else { return Ok(ExitCode::from(DONE)) };
-    match error.downcast_ref::<LoadError>() {
-        Some(error) if error.is_bad_configuration() => {
-            eprintln!("{}", Problems::new(vec![super::problem(&places, error)]));
-            Ok(ExitCode::from(BAD_CONFIGURATION))
-        }
-        _ => Err(error),
+    match fetch_and_run(&args.config, config) {
+        Ok(()) => Ok(ExitCode::from(DONE)),
+        Err(error) => super::refused(&places, error),
     }
 }
 

@@ -23,6 +23,29 @@ impl Address {
         &self.url
     }
 
+    /// The host and the port where it listens for TCP; `None` where it does not, or no port is known.
+    #[must_use]
+    pub fn door(&self) -> Option<(String, u16)> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        let usual = match scheme {
+            "rtsp" => 554,
+            "rtsps" => 322,
+            "http" => 80,
+            "https" => 443,
+            "rtmp" => 1935,
+            "rtmps" => 443,
+            "tcp" => 0,
+            _ => return None,
+        };
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map_or(Some(usual), |port| port.parse().ok()).filter(|port| *port > 0)?;
+        Some((host.to_owned(), port))
+    }
+
     /// User and password, where there are any.
     #[must_use]
     pub fn login(&self) -> Option<(&str, &str)> {
@@ -185,6 +208,23 @@ mod tests {
             assert_eq!((&*address.url_with_login(), &*address.to_string()), (connects, shown), "{text}");
             assert_eq!(address.login(), login, "{text}");
             assert!(!format!("{address:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_door_is_host_and_port() {
+        let cases = [
+            ("rtsp://me:x@h/s", Some(("h", 554))),
+            ("rtsps://h?a:b", Some(("h", 322))),
+            ("rtsp://[fd00::1]:80/s", Some(("fd00::1", 80))),
+            ("rtsp://[fd00::1]", Some(("fd00::1", 554))),
+            ("https://h:8443/", Some(("h", 8443))),
+            ("tcp://h", None),
+            ("udp://h:5", None),
+        ];
+        for (text, door) in cases {
+            let address = parse(text, &["rtsp", "rtsps", "https", "tcp", "udp"]).unwrap();
+            assert_eq!(address.door(), door.map(|(host, port)| (host.to_owned(), port)), "{text}");
         }
     }
 

@@ -1,15 +1,45 @@
 //! The `mqtt` section: where the broker is and how to talk to it.
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use super::{
     Mqtt, Secret,
-    read::{Reader, Setting},
+    read::{Reader, Section, Setting},
+    value,
 };
 
-pub(super) const KEYS: &[&str] = &["url", "username", "password", "prefix", "client_id"];
+pub(super) const KEYS: &[&str] = &["url", "username", "password", "prefix", "client_id", "keep_alive", "tls"];
+pub(super) const TLS_KEYS: &[&str] = &["ca", "certificate", "key", "alpn"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
+
+/// How the connection to the broker is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttConnection {
+    /// MQTT over WebSockets, at this path of the broker's.
+    pub websocket: Option<String>,
+    /// A dead connection is noticed after one to two of these.
+    pub keep_alive: Duration,
+    /// What TLS is set up with.
+    pub tls: TlsFiles,
+}
+
+/// What TLS is set up with, where that is not the system's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// A PEM file with the certificates that may have signed the broker's; nobody else is trusted then.
+    pub ca: Option<PathBuf>,
+    /// PEM files with the certificate and the key that we show the broker.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The protocols that are offered (ALPN), for brokers that share a port with others.
+    pub alpn: Vec<String>,
+}
+
+impl Default for MqttConnection {
+    fn default() -> Self {
+        Self { websocket: None, keep_alive: Duration::from_secs(15), tls: TlsFiles::default() }
+    }
+}
 
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     let section = reader.section(at, KEYS, &format!("name the broker:\n{EXAMPLE}"))?;
@@ -17,7 +47,11 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
         Some(url) => address(reader, &url),
         None => {
             if section.lacks("url") {
-                reader.problem(at.key, "`mqtt` has no `url`", format!("name the broker:\n{EXAMPLE}"));
+                reader.problem(
+                    at.key,
+                    format!("`{}` has no `url`", at.name),
+                    format!("name the broker:\n{EXAMPLE}"),
+                );
             }
             None
         }
@@ -30,11 +64,49 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     let password = section.get("password").and_then(|at| reader.text(&at)).map(Secret::new);
     let client_id =
         section.get("client_id").map(|at| reader.parsed(&at, "a name for this connection", client_id));
-    let (Address { host, port, tls }, prefix) = (address?, prefix?);
+    let keep_alive = match section.get("keep_alive") {
+        Some(at) => reader.parsed(&at, "a duration", |text| match value::duration(text)? {
+            given if (5..=3600).contains(&given.as_secs()) => Ok(given),
+            _ => Err("at least 5s and at most 1h".to_owned()),
+        }),
+        None => Some(MqttConnection::default().keep_alive),
+    };
+    let files = match section.get("tls") {
+        Some(at) => tls(reader, &at, address.as_ref()),
+        None => Some(TlsFiles::default()),
+    };
+    let (Address { host, port, tls, websocket }, prefix) = (address?, prefix?);
+    let connection = MqttConnection { websocket, keep_alive: keep_alive?, tls: files? };
     // The broker ends the older of two connections of one name: two services on one machine differ in their prefix.
     let derived = || format!("{}-{}", prefix.replace('/', "-"), reader.surroundings.hostname);
     let client_id = client_id.flatten().unwrap_or_else(derived);
-    Some(Mqtt { host, port, tls, username, password, prefix, client_id })
+    Some(Mqtt { host, port, tls, username, password, prefix, client_id, connection })
+}
+
+fn tls(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {
+    let section = reader.section(at, TLS_KEYS, "write its keys below it: `ca: /etc/stakeout/ca.pem`")?;
+    if address.is_some_and(|address| !address.tls) {
+        // What was meant to be secret must not go out in plain text.
+        let remedy = "write `mqtts://` or `wss://` in `url`, or remove `tls`";
+        reader.problem(at.key, "there is `tls`, and the broker's address is one without it", remedy);
+    }
+    let path = |reader: &mut Reader<'_>, section: &Section<'_>, key| match section.get(key) {
+        Some(at) => reader.path(&at).map(Some),
+        None => Some(None),
+    };
+    let ca = path(reader, &section, "ca");
+    let (certificate, key) = (path(reader, &section, "certificate"), path(reader, &section, "key"));
+    let alpn = section.get("alpn").map_or(Some(Vec::new()), |at| reader.texts(&at));
+    let identity = match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            let remedy = "name both: the PEM file of the certificate, and the PEM file of its key";
+            reader.problem(at.key, "`certificate` and `key` belong together", remedy);
+            return None;
+        }
+    };
+    Some(TlsFiles { ca: ca?, identity, alpn: alpn? })
 }
 
 #[derive(Debug, PartialEq)]
@@ -42,6 +114,8 @@ struct Address {
     host: String,
     port: u16,
     tls: bool,
+    /// The path, for MQTT over WebSockets.
+    websocket: Option<String>,
 }
 
 fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
@@ -61,22 +135,24 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
         let remedy = "write `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS";
         return Err(("the broker's address has no scheme", remedy.to_owned()));
     };
-    let tls = match scheme {
-        "mqtt" => false,
-        "mqtts" => true,
+    let (tls, websocket) = match scheme {
+        "mqtt" => (false, false),
+        "mqtts" => (true, false),
+        "ws" => (false, true),
+        "wss" => (true, true),
         "tcp" => return Err(("the scheme of the broker's address is `tcp`", "write `mqtt://`".to_owned())),
         "ssl" | "tls" => {
             return Err(("the scheme of the broker's address is not known", "write `mqtts://`".to_owned()));
         }
-        "ws" | "wss" | "http" | "https" => {
+        "http" | "https" => {
             let remedy =
-                "give the broker's plain port (`mqtt://HOST:1883`) or its TLS port (`mqtts://HOST:8883`)";
-            return Err(("MQTT over WebSockets is not supported", remedy.to_owned()));
+                "write `ws://` or `wss://` for MQTT over WebSockets, otherwise `mqtt://` or `mqtts://`";
+            return Err(("the broker's address is one of a web server", remedy.to_owned()));
         }
         _ => {
             return Err((
                 "the scheme of the broker's address is not known",
-                "it is `mqtt://` or `mqtts://`".to_owned(),
+                "it is `mqtt://`, `mqtts://`, `ws://` or `wss://`".to_owned(),
             ));
         }
     };
@@ -84,7 +160,13 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
         let remedy = "put them into `username:` and `password:` below `mqtt:`, where they are never shown";
         return Err(("the broker's address holds a user name or password", remedy.to_owned()));
     }
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (rest, path) = match rest.find(['/', '?', '#']).filter(|_| websocket) {
+        Some(at) => rest.split_at(at),
+        None => (rest.strip_suffix('/').unwrap_or(rest), "/"),
+    };
+    if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(("the path of the broker's address holds spaces", "write them as `%20`".to_owned()));
+    }
     if rest.contains(['/', '?', '#']) {
         let remedy = "end it after the port; the first levels of the topics are `prefix:`";
         return Err(("the broker's address has a path", remedy.to_owned()));
@@ -101,7 +183,12 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
         return Err(("the broker's address has no usable host", remedy.to_owned()));
     }
     let port = match port.map(str::parse::<u16>) {
-        None => 1883 + u16::from(tls) * 7000,
+        None => match (websocket, tls) {
+            (false, false) => 1883,
+            (false, true) => 8883,
+            (true, false) => 80,
+            (true, true) => 443,
+        },
         Some(Ok(port)) if port > 0 => port,
         _ => {
             return Err((
@@ -110,7 +197,8 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
             ));
         }
     };
-    Ok(Address { host: host.to_owned(), port, tls })
+    let websocket = websocket.then(|| path.to_owned());
+    Ok(Address { host: host.to_owned(), port, tls, websocket })
 }
 
 /// The first levels of a topic.
@@ -152,13 +240,24 @@ mod tests {
             ("mqtts://[::1]:8884", ("::1", 8884, true)),
         ];
         for (text, (host, port, tls)) in good {
-            assert_eq!(parse_address(text), Ok(Address { host: host.to_owned(), port, tls }), "{text}");
+            let expected = Address { host: host.to_owned(), port, tls, websocket: None };
+            assert_eq!(parse_address(text), Ok(expected), "{text}");
+        }
+        let over_web_sockets = [
+            ("ws://localhost", ("localhost", 80, false, "/")),
+            ("ws://localhost:9001/mqtt?a=b", ("localhost", 9001, false, "/mqtt?a=b")),
+            ("wss://[::1]/", ("::1", 443, true, "/")),
+        ];
+        for (text, (host, port, tls, path)) in over_web_sockets {
+            let expected = Address { host: host.to_owned(), port, tls, websocket: Some(path.to_owned()) };
+            assert_eq!(parse_address(text), Ok(expected), "{text}");
         }
         let bad = [
             ("localhost:1883", "the broker's address has no scheme"),
             ("me:pw@host", "the broker's address has no scheme"),
             ("tcp://host", "the scheme of the broker's address is `tcp`"),
             ("mqtt://me:pw@host", "the broker's address holds a user name or password"),
+            ("https://host", "the broker's address is one of a web server"),
             ("mqtt://host/topic", "the broker's address has a path"),
             ("mqtt://host?x", "the broker's address has a path"),
             ("mqtt://", "the broker's address has no usable host"),

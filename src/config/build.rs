@@ -4,26 +4,30 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, Device, ModelRef, Source, broker, home_assistant,
+    Config, ModelRef, OutboxLimits, Source, broker, delivery, device, home_assistant,
     label_sets::{self, LabelSets},
+    listen,
     load::File,
     model, names, raw,
     read::{Reader, Section, Setting},
-    sources, value,
+    sources, value, watched,
 };
-
-/// The level of topics that the service itself uses.
-const CONFIG_TOPIC: &str = "config";
 
 pub(super) const KEYS: &[&str] = &[
     "model",
     "device",
     "threads",
+    "max_batch",
+    "gpu_memory",
     "onnxruntime",
     "state_dir",
     "max_pixels",
     "mqtt",
+    "webhook",
+    "command",
+    "outbox",
     "home_assistant",
+    "listen",
     "label_sets",
     "sources",
 ];
@@ -49,6 +53,9 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     if section.lacks("sources") {
         missing(reader, main, "sources", &format!("say where frames come from:\n{}", sources::EXAMPLE));
     }
+    if reader.problems.is_empty() {
+        watched::check_regions(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
+    }
     let mqtt = section.get("mqtt").map(|at| broker::read(reader, &at));
     if section.lacks("mqtt") {
         missing(reader, main, "mqtt", &format!("name the broker that alerts go to:\n{}", broker::EXAMPLE));
@@ -56,9 +63,13 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     let name = mqtt.as_ref().and_then(Option::as_ref).map_or("", |mqtt| &mqtt.prefix);
     let home_assistant =
         section.get("home_assistant").map_or(Some(None), |at| home_assistant::read(reader, &at, name));
+    let webhook = section.get("webhook").map(|at| delivery::webhook(reader, &at));
+    let command = section.get("command").map(|at| delivery::command(reader, &at));
+    let outbox =
+        section.get("outbox").map_or(Some(OutboxLimits::default()), |at| delivery::outbox(reader, &at));
+    let listen = section.get("listen").map(|at| listen::read(reader, &at));
     let model = section.get("model").map_or(Some(ModelRef::Bundled), |at| model::read(reader, &at));
-    let device = section.get("device").map_or(Some(Device::Auto), |at| device(reader, &at));
-    let threads = section.get("threads").and_then(|at| number(reader, &at, 1, 1024));
+    let execution = device::read(reader, &section);
     let max_pixels =
         section.get("max_pixels").map_or(Some(100_000_000), |at| number(reader, &at, 1, 10_000_000_000));
     let onnxruntime = section.get("onnxruntime").and_then(|at| reader.path(&at));
@@ -66,11 +77,14 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     // Only now, when everything was looked at, may something that is wrong end it.
     Some(Config {
         model: model?,
-        device: device?,
-        threads: threads.and_then(|threads| usize::try_from(threads).ok()),
+        execution: execution?,
         onnxruntime,
         mqtt: mqtt??,
+        webhook: webhook.map_or(Some(None), |webhook| webhook.map(Some))?,
+        command: command.map_or(Some(None), |command| command.map(Some))?,
+        outbox: outbox?,
         home_assistant: home_assistant?,
+        listen: listen.map_or(Some(None), |listen| listen.map(Some))?,
         state_dir: state_dir?,
         max_pixels: max_pixels?,
         label_sets: sets.sets,
@@ -78,11 +92,11 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     })
 }
 
-/// What a source is doing is told where the configuration tells that of itself.
+/// What a source is doing is told where the service tells that of its own parts.
 fn check_topic(reader: &mut Reader<'_>, source: &Source) {
-    if names::topic_level(&source.name) == CONFIG_TOPIC {
+    if let Some((own, told)) = names::own_topic(&source.name) {
         let message = format!("a source cannot be called `{}`", source.name);
-        let remedy = format!("`{CONFIG_TOPIC}/status` says how the configuration is: take another name");
+        let remedy = format!("`{own}/status` {told}: take another name");
         let problem = reader.places.problem(&format!("sources.{}", source.name), message, remedy);
         reader.problems.push(problem);
     }
@@ -120,21 +134,7 @@ fn read_rules(reader: &mut Reader<'_>, sets: &mut LabelSets, file: &File) {
     }
 }
 
-fn device(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Device> {
-    const OTHERS: [&str; 8] = ["cuda", "gpu", "tensorrt", "openvino", "rocm", "coreml", "directml", "npu"];
-    let word = reader.text(at)?.to_lowercase();
-    if OTHERS.contains(&word.split(':').next().unwrap_or_default()) {
-        let message = format!(
-            "the device {} is not supported by this version, which runs on the processor",
-            at.shown()
-        );
-        reader.problem(at.span(), message, "write `device: cpu`, or `auto` for the best that is there");
-        return None;
-    }
-    reader.word(at, &[("auto", Device::Auto), ("cpu", Device::Cpu)])
-}
-
-fn number(reader: &mut Reader<'_>, at: &Setting<'_>, least: u64, most: u64) -> Option<u64> {
+pub(super) fn number(reader: &mut Reader<'_>, at: &Setting<'_>, least: u64, most: u64) -> Option<u64> {
     reader.parsed(at, &format!("a whole number from {least} to {most}"), |text| {
         value::whole(text).filter(|number| (least..=most).contains(number)).ok_or_else(|| {
             let million = text.strip_suffix(['M', 'm']).and_then(value::whole);

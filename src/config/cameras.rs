@@ -5,15 +5,17 @@
 use std::time::Duration;
 
 use super::{
-    Address, Decode, Http, Input, Pace, Secret, Stream, Transport, address,
+    Address, Decode, Http, Input, Pace, Secret, Stream, Transport, Unchanged, address,
     read::{Reader, Section, Setting},
     value,
 };
 
 pub(super) const RTSP_KEYS: &[&str] =
-    &["username", "password", "every", "decode", "transport", "stall_after"];
-pub(super) const VIDEO_KEYS: &[&str] = &["username", "password", "every", "decode", "pace", "stall_after"];
-pub(super) const HTTP_KEYS: &[&str] = &["username", "password", "every", "timeout"];
+    &["username", "password", "every", "decode", "transport", "stall_after", "unchanged", "at_least_every"];
+pub(super) const VIDEO_KEYS: &[&str] =
+    &["username", "password", "every", "decode", "pace", "stall_after", "unchanged", "at_least_every"];
+pub(super) const HTTP_KEYS: &[&str] =
+    &["username", "password", "every", "timeout", "unchanged", "at_least_every"];
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -47,7 +49,8 @@ pub(super) fn http(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
     let address = address(reader, at, section, &["http", "https"]);
     let every = duration(reader, section, "every", SECOND, Duration::from_millis(50), DAY);
     let timeout = duration(reader, section, "timeout", 10 * SECOND, Duration::from_millis(100), 300 * SECOND);
-    Some(Http { address: address?, every: every?, timeout: timeout? })
+    let unchanged = unchanged(reader, section, true);
+    Some(Http { address: address?, every: every?, timeout: timeout?, unchanged: unchanged? })
 }
 
 /// What streams take besides their input; what does not suit the kind was refused before.
@@ -58,6 +61,8 @@ fn stream(reader: &mut Reader<'_>, section: &Section<'_>, input: Option<Input>) 
     let transport = word(reader, section, "transport", &[("tcp", Transport::Tcp), ("udp", Transport::Udp)]);
     let pace = word(reader, section, "pace", &[("real", Pace::Real), ("full", Pace::Full)]);
     let stall_after = duration(reader, section, "stall_after", 20 * SECOND, SECOND, DAY);
+    // Of a recording every frame is wanted: nobody plays one to save time.
+    let unchanged = unchanged(reader, section, !matches!(input, Some(Input::File(_))));
     Some(Stream {
         input: input?,
         every: every?,
@@ -65,7 +70,21 @@ fn stream(reader: &mut Reader<'_>, section: &Section<'_>, input: Option<Input>) 
         transport: transport?,
         pace: pace?,
         stall_after: stall_after?,
+        unchanged: unchanged?,
     })
+}
+
+/// What becomes of frames that did not change; `repeat` is the default.
+fn unchanged(reader: &mut Reader<'_>, section: &Section<'_>, repeat: bool) -> Option<Unchanged> {
+    let words = [("repeat", true), ("score", false)];
+    let repeat = section.get("unchanged").map_or(Some(repeat), |at| reader.word(&at, &words));
+    let at_least_every = duration(reader, section, "at_least_every", 30 * SECOND, SECOND, DAY);
+    if let (Some(false), Some(at)) = (repeat, section.get("at_least_every")) {
+        let message = "`at_least_every` says nothing where every frame is scored";
+        reader.problem(at.key, message, "remove it, or write `unchanged: repeat`");
+    }
+    let at_least_every = at_least_every?;
+    Some(if repeat? { Unchanged::Repeat { at_least_every } } else { Unchanged::Score })
 }
 
 /// One of a few words; the first is the default.

@@ -1,4 +1,4 @@
-//! `${env:NAME}` and `${file:PATH}` inside a text, so that secrets need not stand in the configuration.
+//! `${env:NAME}`, `${file:PATH}` and `${credential:NAME}` inside a text, so that secrets need not stand in the configuration.
 //!
 //! It refuses to show what it found: only names and paths appear in its errors.
 
@@ -7,12 +7,20 @@ use std::{ffi::OsString, io::Read, path::Path};
 /// The longest file that a text may refer to.
 const LONGEST: u64 = 64 * 1024;
 
+/// What stands for a credential that this process may not see.
+pub(super) const UNSEEN: &str = "unseen";
+
+/// What a text may refer to.
+pub(super) struct References<'a> {
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Relative paths begin here.
+    pub folder: &'a Path,
+    /// Whether a credential that cannot be read becomes [`UNSEEN`] instead of a mistake.
+    pub unseen: bool,
+}
+
 /// Replaces every reference. `Err` holds what is wrong and how to put it right.
-pub(super) fn interpolate(
-    text: &str,
-    env: &dyn Fn(&str) -> Option<OsString>,
-    folder: &Path,
-) -> Result<String, (String, String)> {
+pub(super) fn interpolate(text: &str, references: &References<'_>) -> Result<String, (String, String)> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -27,22 +35,19 @@ pub(super) fn interpolate(
         let Some(end) = rest[at..].find('}') else {
             return Err((
                 "`${` without its `}`".to_owned(),
-                "write `${env:NAME}` or `${file:/path}`, or `$${` for the two characters themselves"
+                "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, or `$${` for the two characters themselves"
                     .to_owned(),
             ));
         };
-        result.push_str(&resolve(&rest[at + 2..at + end], env, folder)?);
+        result.push_str(&resolve(&rest[at + 2..at + end], references)?);
         rest = &rest[at + end + 1..];
     }
     result.push_str(rest);
     Ok(result)
 }
 
-fn resolve(
-    reference: &str,
-    env: &dyn Fn(&str) -> Option<OsString>,
-    folder: &Path,
-) -> Result<String, (String, String)> {
+fn resolve(reference: &str, references: &References<'_>) -> Result<String, (String, String)> {
+    let References { env, folder, unseen } = *references;
     match reference.split_once(':') {
         Some(("env", name)) if !name.is_empty() => match env(name).map(OsString::into_string) {
             Some(Ok(value)) => Ok(value),
@@ -59,10 +64,35 @@ fn resolve(
             let remedy = "put the text into that file, and let the user that the service runs as read it";
             (format!("the file `{path}` cannot be read: {cause}"), remedy.to_owned())
         }),
+        Some(("credential", name)) if !name.is_empty() => credential(name, env, unseen),
         _ => Err((
             format!("`${{{}}}` is not a reference that is known", super::mask::shown(reference)),
-            "write `${env:NAME}` or `${file:/path}`, or `$${` for the two characters themselves".to_owned(),
+            "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, or `$${` for the two characters themselves".to_owned(),
         )),
+    }
+}
+
+/// What systemd hands over by `LoadCredential=` lies in a folder that only this service sees.
+fn credential(
+    name: &str,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    unseen: bool,
+) -> Result<String, (String, String)> {
+    let shown = super::mask::shown(name);
+    let remedy =
+        format!("put `LoadCredential={shown}:/path/to/the/file` below [Service] in a drop-in of the unit");
+    if name.contains('/') || matches!(name, "." | "..") {
+        let message = format!("the credential `{shown}` has no usable name");
+        return Err((message, "write the name that `LoadCredential=` gives it, without a path".to_owned()));
+    }
+    let found = match env("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()) {
+        Some(folder) => read(&Path::new(&folder).join(name))
+            .map_err(|cause| format!("the credential `{shown}` cannot be read: {cause}")),
+        None => Err(format!("the credential `{shown}` is not there: systemd gave this process none")),
+    };
+    match found {
+        Err(_) if unseen => Ok(UNSEEN.to_owned()),
+        found => found.map_err(|message| (message, remedy)),
     }
 }
 
@@ -98,9 +128,40 @@ mod tests {
             ("${env:NAME", Err("`${` without its `}`")),
         ];
         for (text, expected) in cases {
-            let result = interpolate(text, &env, folder.path()).map_err(|(message, _)| message);
+            let result = interpolate(text, &References { env: &env, folder: folder.path(), unseen: false })
+                .map_err(|(message, _)| message);
             assert_eq!(result, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
         }
+    }
+
+    #[test]
+    fn a_credential_is_what_systemd_handed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mqtt"), "given\n").unwrap();
+        let given = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.path().into());
+        let by = |text, unseen| {
+            let references = References { env: &given, folder: Path::new("/"), unseen };
+            interpolate(text, &references).map_err(|(message, _)| message)
+        };
+        let told = |text| by(text, false);
+        assert_eq!(told("${credential:mqtt}"), Ok("given".to_owned()));
+        for (text, expected) in [
+            ("${credential:other}", "the credential `other` cannot be read: No such file"),
+            ("${credential:../mqtt}", "the credential `../mqtt` has no usable name"),
+            ("${credential:..}", "the credential `..` has no usable name"),
+        ] {
+            assert!(told(text).unwrap_err().starts_with(expected), "{text}: {:?}", told(text));
+        }
+        let (message, remedy) = interpolate(
+            "${credential:mqtt}",
+            &References { env: &|_| None, folder: Path::new("/"), unseen: false },
+        )
+        .unwrap_err();
+        assert_eq!(by("${credential:mqtt}", true), Ok("given".to_owned()), "what can be seen is");
+        assert_eq!(by("${credential:other}", true), Ok(UNSEEN.to_owned()));
+        assert!(by("${credential:..}", true).is_err());
+        assert_eq!(message, "the credential `mqtt` is not there: systemd gave this process none");
+        assert!(remedy.starts_with("put `LoadCredential=mqtt:"), "{remedy}");
     }
 
     #[test]
@@ -111,7 +172,11 @@ mod tests {
         for (name, cause) in
             [("none", "No such file"), ("long", "longer than 64 KB"), ("binary", "not UTF-8")]
         {
-            let error = interpolate(&format!("${{file:{name}}}"), &|_| None, folder.path()).unwrap_err();
+            let error = interpolate(
+                &format!("${{file:{name}}}"),
+                &References { env: &|_| None, folder: folder.path(), unseen: false },
+            )
+            .unwrap_err();
             assert!(error.0.contains(cause), "{error:?}");
         }
     }

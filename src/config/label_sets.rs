@@ -1,31 +1,31 @@
 //! The `label_sets` section, in the main file and in `rules.d`.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use super::{
-    Hold, Label, LabelSet, Rule,
+    Label, LabelSet, Rule,
     error::Span,
+    label,
     names::topic_level,
     raw::Value,
     read::{Reader, Setting},
-    value,
 };
 
-const SET_KEYS: &[&str] = &["template", "background", "labels"];
-pub(super) const LABEL_KEYS: &[&str] = &["prompts", "threshold", "clear_below", "hold", "cooldown"];
+pub(super) const SET_KEYS: &[&str] = &["template", "background", "labels"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str =
     "label_sets:\n  porch:\n    background: [an empty porch]\n    labels:\n      person: 0.7";
 const LABELS: &str = "labels:\n  person: 0.7";
 
 const TEMPLATE: &str = "This is a photo of {}.";
-const THRESHOLD: f32 = 0.5;
 
-/// The label sets of all files so far. A name counts as defined even where its label set is wrong.
+/// The label sets of all files so far. A name counts as defined even where its label set or label is wrong.
 #[derive(Default)]
 pub(super) struct LabelSets {
     pub sets: Vec<LabelSet>,
     pub names: Vec<String>,
+    /// Names of label sets and of their labels.
+    labels: Vec<(String, String)>,
     topics: Topics,
 }
 
@@ -36,8 +36,15 @@ impl LabelSets {
             // YAML itself sees a name that is there twice in one file; this is about two files.
             self.topics.check(reader, "label set", set.name, set.key);
             self.names.push(set.name.to_owned());
-            self.sets.extend(label_set(reader, &set));
+            let read = label_set(reader, &set);
+            self.labels.extend(typed_labels(&set).map(|label| (set.name.to_owned(), label.to_owned())));
+            self.sets.extend(read);
         }
+    }
+
+    /// The names of the labels of a set.
+    pub fn labels_of(&self, set: &str) -> Vec<&str> {
+        self.labels.iter().filter(|(of, _)| of == set).map(|(_, label)| &**label).collect()
     }
 }
 
@@ -102,6 +109,24 @@ fn label_set(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<LabelSet> {
     })
 }
 
+/// The names that were typed below `labels`.
+fn typed_labels<'n>(set: &Setting<'n>) -> impl Iterator<Item = &'n str> {
+    let labels = match &set.node.value {
+        Value::Mapping(entries) => entries.iter().find(|entry| entry.key == "labels"),
+        _ => None,
+    };
+    let (listed, named) = match labels.map(|labels| &labels.value.value) {
+        Some(Value::List(items)) => (&items[..], &[][..]),
+        Some(Value::Mapping(entries)) => (&[][..], &entries[..]),
+        _ => (&[][..], &[][..]),
+    };
+    let listed = listed.iter().filter_map(|item| match &item.value {
+        Value::Text(name) => Some(&**name),
+        _ => None,
+    });
+    listed.chain(named.iter().map(|entry| &*entry.key))
+}
+
 fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
     let mut topics = Topics::default();
     let mut labels = vec![];
@@ -119,7 +144,7 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
             let named = Setting { path: format!("{}.{name}", at.path), name, in_list: false, ..item };
             reader.places.spans.insert(named.path.clone(), named.key);
             check_label_name(reader, &mut topics, &named);
-            labels.push(Label { name: name.clone(), prompts: vec![name.clone()], rule: plain(THRESHOLD) });
+            labels.push(Label::new(name, Rule::at(label::THRESHOLD)));
         }
         return labels;
     }
@@ -127,7 +152,7 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
         reader.named(at, &format!("name what to watch for, and the score from which on it counts:\n{LABELS}"))
     {
         check_label_name(reader, &mut topics, &label);
-        labels.extend(read_label(reader, &label));
+        labels.extend(label::read(reader, &label));
     }
     labels
 }
@@ -138,72 +163,4 @@ fn check_label_name(reader: &mut Reader<'_>, topics: &mut Topics, at: &Setting<'
         reader.problem(at.key, "a label cannot be named `background`", remedy);
     }
     topics.check(reader, "label", at.name, at.key);
-}
-
-/// A label's short form (`person: 0.7`, or `person:` for the default threshold) or its long form.
-fn read_label(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
-    let name = at.name.to_owned();
-    match &at.node.value {
-        Value::Nothing => Some(Label { prompts: vec![name.clone()], name, rule: plain(THRESHOLD) }),
-        Value::Text(_) => {
-            let rule = plain(level(reader, at)?);
-            Some(Label { prompts: vec![name.clone()], name, rule })
-        }
-        Value::List(_) => {
-            let remedy = format!(
-                "prompts have a key of their own:\n{}:\n  prompts: [...]\n  threshold: 0.6",
-                super::mask::shown(at.name)
-            );
-            reader.must_be(at, "a threshold or a mapping", remedy);
-            None
-        }
-        Value::Mapping(_) => long_form(reader, at),
-    }
-}
-
-fn long_form(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
-    let section = reader.section(at, LABEL_KEYS, "")?;
-    let prompts = section.get("prompts").map(|at| reader.texts(&at));
-    let threshold = section.get("threshold").map(|at| level(reader, &at));
-    let clear_below = section.get("clear_below").map(|at| (level(reader, &at), at));
-    let hold = section
-        .get("hold")
-        .map(|at| reader.parsed(&at, "frames out of frames such as `2 of 3`", value::hold));
-    let cooldown = section.get("cooldown").map(|at| reader.parsed(&at, "a duration", value::duration));
-
-    let misspelt = threshold.is_none() && !section.lacks("threshold");
-    let threshold = threshold.unwrap_or(Some(THRESHOLD));
-    let clear_below = match clear_below {
-        Some((Some(clear_below), at)) => {
-            if let Some(threshold) = threshold.filter(|threshold| clear_below > *threshold && !misspelt) {
-                let message = format!("`clear_below` {clear_below} is above the threshold {threshold}");
-                let remedy = "a label is raised at the threshold and cleared below a lower or equal score";
-                reader.problem(at.span(), message, remedy);
-            }
-            Some(clear_below)
-        }
-        Some((None, _)) => None,
-        None => threshold,
-    };
-    let rule = Rule {
-        threshold: threshold?,
-        clear_below: clear_below?,
-        hold: hold.unwrap_or(Some(Hold { frames: 1, of: 1 }))?,
-        cooldown: cooldown.unwrap_or(Some(Duration::ZERO))?,
-    };
-    let prompts = prompts.unwrap_or_else(|| Some(vec![at.name.to_owned()]))?;
-    Some(Label { name: at.name.to_owned(), prompts, rule })
-}
-
-/// A score that something is compared with. 0 is none: every frame would reach it, and no frame would be below it.
-#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-fn level(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<f32> {
-    reader.parsed(at, "a number more than 0 and at most 1", |text| match value::number(text) {
-        Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
-        _ => Err(value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())),
-    })
-}
-
-fn plain(threshold: f32) -> Rule {
-    Rule { threshold, clear_below: threshold, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO }
 }

@@ -27,6 +27,8 @@ pub struct Loaded {
     pub config: Config,
     /// For problems that only show later.
     pub places: Places,
+    /// Whether a credential of systemd's stands in it that this process may not see; only [`look`] puts up with one.
+    pub unseen: bool,
 }
 
 /// Reads the configuration at `path` and in `rules.d` beside it.
@@ -35,11 +37,24 @@ pub struct Loaded {
 ///
 /// Everything that is wrong with it, at once.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    load_here(path, false)
+}
+
+/// Likewise, by somebody who looks at it from outside of the service, which alone can read its credentials.
+///
+/// # Errors
+///
+/// Everything else that is wrong with it, at once.
+pub fn look(path: &Path) -> Result<Loaded, Problems> {
+    load_here(path, true)
+}
+
+fn load_here(path: &Path, unseen: bool) -> Result<Loaded, Problems> {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let hostname = Some(hostname.trim()).filter(|name| !name.is_empty()).unwrap_or("localhost");
     // The folder of our own process belongs to whom it runs as.
     let superuser = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname, superuser })
+    load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname, superuser, unseen })
 }
 
 /// What a configuration takes from the machine.
@@ -47,20 +62,23 @@ pub(super) struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     pub hostname: &'a str,
     pub superuser: bool,
+    /// Whether credentials that cannot be read are put up with.
+    pub unseen: bool,
 }
 
 pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let mut reader = Reader { places: Places::default(), problems: vec![], surroundings, folder };
+    let mut reader =
+        Reader { places: Places::default(), problems: vec![], surroundings, folder, unseen: false };
     let main = read_file(&mut reader, path);
     let rules: Vec<_> =
         rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
     let config = build(&mut reader, main.as_ref(), &rules);
 
-    let Reader { problems, places, .. } = reader;
+    let Reader { problems, places, unseen, .. } = reader;
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, places }),
+        Some(config) if problems.is_empty() => Ok(Loaded { config, places, unseen }),
         _ => Err(Problems::new(problems)),
     }
 }

@@ -7,25 +7,37 @@
 //! `build` (with `label_sets`, `sources` and `broker`) makes values of the tree through `read`, which keeps every mistake.
 //! [`watch`] says when to do so again.
 
+mod active;
 mod address;
 mod broker;
 mod build;
 mod cameras;
+mod delivery;
+mod device;
+pub mod edit;
 pub mod error;
 mod home_assistant;
 mod interpolate;
+mod label;
 mod label_sets;
+mod labels;
+mod listen;
 mod load;
 mod mask;
+mod message;
 mod model;
+mod mqtt_source;
 mod names;
 mod places;
 mod raw;
 mod read;
+mod schema;
 mod sources;
 mod syntax;
+mod topic_filter;
 mod value;
 pub mod watch;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -34,11 +46,20 @@ use std::{path::PathBuf, time::Duration};
 
 use self::load::Surroundings;
 pub use self::{
+    active::Active,
     address::Address,
-    load::{Loaded, load},
+    broker::{MqttConnection, TlsFiles},
+    delivery::{Command, OutboxLimits, Webhook},
+    device::{Device, Execution, OpenVino},
+    labels::{Hold, Label, LabelSet, Look, Rule, Severity},
+    listen::Listen,
+    load::{Loaded, load, look},
+    message::{Facts, Message},
     model::{HubModel, ModelRef, Variant, is_plain_path},
-    names::topic_level,
+    names::{is_reserved, topic_level},
     places::Places,
+    schema::schema,
+    topic_filter::{NamePattern, TopicFilter},
 };
 
 /// Everything the service needs to know, checked.
@@ -46,16 +67,22 @@ pub use self::{
 pub struct Config {
     /// The model that scores the frames.
     pub model: ModelRef,
-    /// Where the model runs.
-    pub device: Device,
-    /// Threads of the model; `None` is one for each processor.
-    pub threads: Option<usize>,
+    /// How the model is run.
+    pub execution: Execution,
     /// The ONNX Runtime shared library, where it was named.
     pub onnxruntime: Option<PathBuf>,
     /// The broker.
     pub mqtt: Mqtt,
+    /// A web server that is told of alerts, too.
+    pub webhook: Option<Webhook>,
+    /// A program that is told of alerts, too.
+    pub command: Option<Command>,
+    /// How much may wait in the outbox.
+    pub outbox: OutboxLimits,
     /// How Home Assistant is told what there is; `None` where it is not.
     pub home_assistant: Option<HomeAssistant>,
+    /// Where the service answers who asks how it is doing; `None` where it does not.
+    pub listen: Option<Listen>,
     /// Where the outbox and other things that must survive live.
     pub state_dir: PathBuf,
     /// Pictures that would decode to more pixels are refused.
@@ -76,15 +103,6 @@ impl Config {
     }
 }
 
-/// Where the model runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
-    /// The best that is there.
-    Auto,
-    /// The processor.
-    Cpu,
-}
-
 /// The broker and how to talk to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mqtt {
@@ -102,6 +120,8 @@ pub struct Mqtt {
     pub prefix: String,
     /// The name under which the broker knows this connection.
     pub client_id: String,
+    /// How the connection is made.
+    pub connection: MqttConnection,
 }
 
 /// How Home Assistant is told what there is.
@@ -137,52 +157,6 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Labels that are scored together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LabelSet {
-    /// The name as typed.
-    pub name: String,
-    /// The sentence around a prompt, with one or more `{}`.
-    pub template: String,
-    /// Prompts that take part in the scoring and never alert.
-    pub background: Vec<String>,
-    /// The labels, in the order typed.
-    pub labels: Vec<Label>,
-}
-
-/// One thing to watch for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Label {
-    /// The name as typed.
-    pub name: String,
-    /// The texts that are put into the template; the name itself where none was typed.
-    pub prompts: Vec<String>,
-    /// What turns its scores into raised and cleared.
-    pub rule: Rule,
-}
-
-/// The numbers of a trigger.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
-    /// A frame counts for the label from this score on.
-    pub threshold: f32,
-    /// A frame counts against a raised label below this score; never above the threshold.
-    pub clear_below: f32,
-    /// How many frames must agree.
-    pub hold: Hold,
-    /// How long after one raise the next may come.
-    pub cooldown: Duration,
-}
-
-/// `frames of of`: 2 of 3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hold {
-    /// So many must agree...
-    pub frames: u8,
-    /// ...of the newest so many (at most 64).
-    pub of: u8,
-}
-
 /// Where frames come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
@@ -194,12 +168,24 @@ pub struct Source {
     pub regions: Vec<Region>,
     /// The names of the label sets to score.
     pub watch: Vec<String>,
+    /// Labels of these sets that have other settings here: the name of the set, and the label as it is here.
+    pub adjusted: Vec<(String, Label)>,
     /// Whether every score is published, also of frames that raise nothing.
     pub scores: bool,
 }
 
+impl Source {
+    /// A label of the label set `set`, with the settings that it has on this source.
+    #[must_use]
+    pub fn label<'c>(&'c self, set: &str, label: &'c Label) -> &'c Label {
+        let here = self.adjusted.iter().find(|(of, adjusted)| of == set && adjusted.name == label.name);
+        here.map_or(label, |(_, adjusted)| adjusted)
+    }
+}
+
 /// The kinds of source.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there are few sources, and they are made once")]
 pub enum SourceKind {
     /// Pictures that appear in a folder.
     Folder(Folder),
@@ -207,6 +193,73 @@ pub enum SourceKind {
     Stream(Stream),
     /// A picture that is asked for again and again.
     Http(Http),
+    /// Pictures that others publish to MQTT topics.
+    Mqtt(MqttSource),
+}
+
+/// An `mqtt` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttSource {
+    /// What is listened to.
+    pub filters: Vec<TopicFilter>,
+    /// The topics have sources of their own, which are called like this; `None`: one source of them all.
+    pub name: Option<NamePattern>,
+    /// The payload is JSON, and the picture stands somewhere in it; `None`: the payload is the picture.
+    pub json: Option<JsonPlaces>,
+    /// Whether pictures count that the broker had kept from before.
+    pub retained: bool,
+    /// The group that shares the pictures with us.
+    pub share: Option<String>,
+    /// The broker keeps larger packets to itself, in bytes.
+    pub max_packet: u32,
+    /// So many sources at most come of `name`.
+    pub max_sources: usize,
+    /// The broker, where it is another one than that of the alerts.
+    pub broker: Option<Mqtt>,
+}
+
+impl MqttSource {
+    /// The name of the source that a picture at `topic` belongs to, which says `said` of its name; `None` where topics
+    /// name no source, or this one does not.
+    #[must_use]
+    pub fn source_name(&self, topic: &str, said: Option<&str>) -> Option<String> {
+        let captured = self.filters.iter().find_map(|filter| filter.captures(topic))?;
+        self.name.as_ref()?.name(&captured, said)
+    }
+}
+
+/// Where in a JSON payload something stands (RFC 6901).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonPlaces {
+    /// The picture, base64 or a data URL.
+    pub picture: String,
+    /// When it was captured.
+    pub time: Option<String>,
+    /// What its source is called.
+    pub name: Option<String>,
+}
+
+impl SourceKind {
+    /// The host and the port that it connects to over TCP, where it does.
+    #[must_use]
+    pub fn door(&self) -> Option<(String, u16)> {
+        match self {
+            Self::Stream(Stream { input: Input::Rtsp(address) | Input::Url(address), .. })
+            | Self::Http(Http { address, .. }) => address.door(),
+            _ => None,
+        }
+    }
+
+    /// Whether the source itself looks at the regions: for what did not change.
+    #[must_use]
+    pub fn looks_at_regions(&self) -> bool {
+        let unchanged = match self {
+            Self::Stream(stream) => stream.unchanged,
+            Self::Http(http) => http.unchanged,
+            _ => return false,
+        };
+        unchanged != Unchanged::Score
+    }
 }
 
 /// An `rtsp` or `video` source.
@@ -224,6 +277,20 @@ pub struct Stream {
     pub pace: Pace,
     /// A stream that brings nothing for this long is left and opened again.
     pub stall_after: Duration,
+    /// What becomes of a frame that looks like the one that was scored last.
+    pub unchanged: Unchanged,
+}
+
+/// What becomes of a frame that looks like the one that was scored last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchanged {
+    /// It is scored like any other.
+    Score,
+    /// Its scores are the last ones again.
+    Repeat {
+        /// So often one is scored all the same.
+        at_least_every: Duration,
+    },
 }
 
 /// What a stream is opened from.
@@ -275,6 +342,8 @@ pub struct Http {
     pub every: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// What becomes of a picture that looks like the one that was scored last. One of the same bytes is never scored again.
+    pub unchanged: Unchanged,
 }
 
 /// A folder source.

@@ -55,6 +55,15 @@ impl Variant {
         named.or_else(|| (word == "auto").then_some(Self::Auto))
     }
 
+    /// The hub's name for it; `None` for `auto`.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Named(name) => Some(name),
+        }
+    }
+
     /// The suffixes of the graphs' names that will do, the best first: full precision has none.
     pub fn suffixes(self) -> impl Iterator<Item = String> {
         let wanted = move |name: &&'static str| self == Self::Auto || self == Self::Named(name);

@@ -19,6 +19,22 @@ pub fn topic_level(name: &str) -> String {
     level
 }
 
+/// The levels of topics that the service itself uses, and what is told there.
+const OWN_TOPICS: [(&str, &str); 2] =
+    [("config", "says how the configuration is"), ("outbox", "says how the outbox is doing")];
+
+/// The level that the service itself uses which this name would have, and what is told there.
+pub(super) fn own_topic(name: &str) -> Option<(&'static str, &'static str)> {
+    let level = topic_level(name);
+    OWN_TOPICS.into_iter().find(|(own, _)| *own == level)
+}
+
+/// Whether the service itself uses the topics of this name.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    own_topic(name).is_some()
+}
+
 /// The known name that looks most like `typed`, if one is near enough to be what was meant.
 pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Long names cost much to compare, and are no typing mistakes.

@@ -214,8 +214,7 @@ impl Builder<'_> {
     fn check_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let Some(tag) = tag.filter(|tag| tag.is_custom()) else { return };
         let message = format!("the tag `{}` means nothing here", super::mask::shown(&tag.original()));
-        let remedy =
-            "for secrets write `${env:NAME}` or `${file:/path}`; more label sets go into files in `rules.d`";
+        let remedy = "for secrets write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`; more label sets go into files in `rules.d`";
         self.mistakes.push(Mistake::new(span, message, remedy));
     }
 

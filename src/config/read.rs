@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Surroundings,
     error::{MOST_PROBLEMS, Mistake, Problem, Span},
-    interpolate::interpolate,
+    interpolate::{References, UNSEEN, interpolate},
     mask, names,
     places::Places,
     raw::{Entry, Node, Value},
@@ -23,6 +23,8 @@ pub(super) struct Reader<'a> {
     pub surroundings: &'a Surroundings<'a>,
     /// Relative paths begin here: the folder of the main file.
     pub folder: PathBuf,
+    /// Some credential could not be seen.
+    pub unseen: bool,
 }
 
 /// One `name: value` and its path from the root.
@@ -175,7 +177,8 @@ impl Reader<'_> {
             self.must_be(at, "a text", remedy);
             return None;
         };
-        match interpolate(typed, self.surroundings.env, &self.folder) {
+        let Surroundings { env, unseen, .. } = *self.surroundings;
+        match interpolate(typed, &References { env, folder: &self.folder, unseen }) {
             Ok(text) if text.trim().is_empty() => {
                 self.problem(
                     at.span(),
@@ -184,7 +187,10 @@ impl Reader<'_> {
                 );
                 None
             }
-            Ok(text) => Some(text),
+            Ok(text) => {
+                self.unseen |= unseen && typed.contains("${credential:") && text.contains(UNSEEN);
+                Some(text)
+            }
             Err((message, remedy)) => {
                 self.problem(at.span(), message, remedy);
                 None

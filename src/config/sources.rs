@@ -1,26 +1,27 @@
-//! The `sources` section. What cameras take is in `cameras`; `mqtt` is known, so that it can be refused by name.
+//! The `sources` section. What cameras take is in `cameras`, what topics take in `mqtt_source`.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::{
     After, Existing, Folder, Region, Source, SourceKind, cameras,
     label_sets::{LabelSets, Topics},
-    mask, names,
+    mask, mqtt_source, names,
     raw::{Node, Value},
     read::{Reader, Section, Setting},
     value,
+    watched::{self, Watched},
 };
 
 /// The kinds, and what only they take.
-const KINDS: &[(&str, &[&str])] = &[
+pub(super) const KINDS: &[(&str, &[&str])] = &[
     ("folder", &["existing", "after", "poll"]),
     ("rtsp", cameras::RTSP_KEYS),
     ("video", cameras::VIDEO_KEYS),
     ("http", cameras::HTTP_KEYS),
-    ("mqtt", &[]),
+    ("mqtt", mqtt_source::KEYS),
 ];
 /// What every kind takes.
-const COMMON: &[&str] = &["regions", "watch", "scores"];
+pub(super) const COMMON: &[&str] = &["regions", "grid", "watch", "scores"];
 pub(super) const KEYS: &[&str] = &[
     "folder",
     "existing",
@@ -37,7 +38,18 @@ pub(super) const KEYS: &[&str] = &[
     "pace",
     "stall_after",
     "timeout",
+    "unchanged",
+    "at_least_every",
+    "mqtt",
+    "name",
+    "json",
+    "retained",
+    "share",
+    "max_packet",
+    "max_sources",
+    "broker",
     "regions",
+    "grid",
     "watch",
     "scores",
 ];
@@ -57,27 +69,31 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) 
 
 fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
     let remedy = format!("describe it like this:\n{EXAMPLE}");
-    let section = reader.section_with(at, KEYS, &["mqtt"], &remedy)?;
+    let section = reader.section(at, KEYS, &remedy)?;
     let kind = kind(reader, at, &section);
-    let regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
+    let mut regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
+    if let Some(at) = section.get("grid") {
+        grid(reader, &at, &mut regions);
+    }
     let watch = match section.get("watch") {
-        Some(at) => watch(reader, &at, sets),
+        Some(at) => watched::read(reader, &at, sets),
         None if section.lacks("watch") => {
             let message = format!("the source `{}` has no `watch`", mask::shown(at.name));
             let example = mask::shown(sets.names.first().map_or("porch", String::as_str));
             reader.problem(at.key, message, format!("list the label sets to score: `watch: [{example}]`"));
-            vec![]
+            Watched::default()
         }
-        None => vec![],
+        None => Watched::default(),
     };
     let scores =
         section.get("scores").map_or(Some(false), |at| reader.word(&at, &[("true", true), ("false", false)]));
-    Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch, scores: scores? })
+    let Watched { sets: watch, adjusted } = watch;
+    Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch, adjusted, scores: scores? })
 }
 
 fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<SourceKind> {
-    const REMEDY: &str = "name a folder, a camera or a recording: `folder: /path/to/pictures`, `rtsp: rtsp://HOST/PATH`, \
-                          `http: http://HOST/snapshot.jpg` or `video: /path/to/recording.mp4`";
+    const REMEDY: &str = "name a folder, a camera, a recording or a topic: `folder: /path/to/pictures`, `rtsp: rtsp://HOST/PATH`, \
+                          `http: http://HOST/snapshot.jpg`, `video: /path/to/recording.mp4` or `mqtt: frigate/+/person/snapshot`";
     let kinds: Vec<_> = KINDS.iter().filter_map(|(kind, own)| Some((section.get(kind)?, *own))).collect();
     let [(kind, own), others @ ..] = &kinds[..] else {
         if !KINDS.iter().all(|(kind, _)| section.lacks(kind)) {
@@ -95,15 +111,12 @@ fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Opt
     if !others.is_empty() {
         return None;
     }
-    if kind.name == "mqtt" {
-        reader.problem(kind.key, "`mqtt` sources are not supported by this version", REMEDY);
-        return None;
-    }
     foreign_keys(reader, kind.name, own, section);
     match kind.name {
         "rtsp" => cameras::rtsp(reader, kind, section).map(SourceKind::Stream),
         "video" => cameras::video(reader, kind, section).map(SourceKind::Stream),
         "http" => cameras::http(reader, kind, section).map(SourceKind::Http),
+        "mqtt" => mqtt_source::read(reader, kind, section).map(SourceKind::Mqtt),
         _ => folder(reader, kind, section).map(SourceKind::Folder),
     }
 }
@@ -191,29 +204,35 @@ fn after(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<After> {
     }
 }
 
-fn watch(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<String> {
-    let Some(watch) = reader.texts(at) else { return vec![] };
-    let Value::List(items) = &at.node.value else { return vec![] };
-    let known: Vec<_> = sets.names.iter().map(String::as_str).collect();
-    for (i, (name, item)) in watch.iter().zip(items).enumerate() {
-        // Where no label set is defined at all, that is said already.
-        if !known.is_empty() && !known.contains(&&**name) {
-            reader.problem(
-                item.span,
-                format!("there is no label set `{}`", mask::shown(name)),
-                names::suggest(name, &known),
-            );
-        } else if watch[..i].contains(name) {
-            let message = format!("`{}` is watched twice", mask::shown(name));
-            reader.problem(item.span, message, "list each label set once");
-        }
-    }
-    watch
-}
-
 fn regions(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Region> {
     const EXAMPLE: &str = "name each part of the frame: `regions: { step: [0.2, 0.5, 0.6, 0.5] }`";
     reader.named(at, EXAMPLE).iter().filter_map(|at| region(reader, at)).collect()
+}
+
+/// `2x2`, columns and rows: so many more regions of the same size, named by row and column.
+fn grid(reader: &mut Reader<'_>, at: &Setting<'_>, regions: &mut Vec<Region>) {
+    const MOST: u32 = 8;
+    let size = reader.parsed(at, "a grid of columns and rows", |text| {
+        let number = |text: &str| text.parse().ok().filter(|number| (1..=MOST).contains(number));
+        let size = text.split_once('x').and_then(|(columns, rows)| Some((number(columns)?, number(rows)?)));
+        match size {
+            Some((1, 1)) => Err("1x1 is the whole frame: leave the grid out".to_owned()),
+            Some(size) => Ok(size),
+            None => Err(format!("for example 3x2, at most {MOST}x{MOST}")),
+        }
+    });
+    let Some((columns, rows)) = size else { return };
+    let (width, height) = (1.0 / f64::from(columns), 1.0 / f64::from(rows));
+    for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+        let name = format!("r{}c{}", row + 1, column + 1);
+        if regions.iter().any(|region| region.name == name) {
+            let message = format!("the grid makes a region `{name}`, and there is one of this name");
+            reader.problem(at.key, message, "give the region another name");
+            return;
+        }
+        let (x, y) = (f64::from(column) * width, f64::from(row) * height);
+        regions.push(Region { name, x, y, width: width.min(1.0 - x), height: height.min(1.0 - y) });
+    }
 }
 
 /// `[x, y, width, height]`, in fractions of the frame.

@@ -26,7 +26,10 @@ fn folder_with(files: &[(&str, &str)]) -> TempDir {
 
 fn load_from(folder: &Path, env: &[(&str, &str)]) -> Result<Loaded, Problems> {
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-    load_in(&folder.join("stakeout.yaml"), &Surroundings { env: &env, hostname: "host", superuser: true })
+    load_in(
+        &folder.join("stakeout.yaml"),
+        &Surroundings { env: &env, hostname: "host", superuser: true, unseen: false },
+    )
 }
 
 fn load_text(text: &str) -> Config {
@@ -35,11 +38,12 @@ fn load_text(text: &str) -> Config {
 }
 
 fn label(name: &str, prompts: &[&str], rule: Rule) -> Label {
-    Label { name: name.to_owned(), prompts: prompts.iter().map(|&prompt| prompt.to_owned()).collect(), rule }
+    let prompts = prompts.iter().map(|&prompt| prompt.to_owned()).collect();
+    Label { prompts, ..Label::new(name, rule) }
 }
 
 fn rule(threshold: f32) -> Rule {
-    Rule { threshold, clear_below: threshold, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO }
+    Rule::at(threshold)
 }
 
 #[test]
@@ -48,8 +52,7 @@ fn what_is_not_typed_has_the_documented_default() {
     let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();
     let expected = Config {
         model: ModelRef::Bundled,
-        device: Device::Auto,
-        threads: None,
+        execution: Execution::default(),
         onnxruntime: None,
         mqtt: Mqtt {
             host: "broker".to_owned(),
@@ -59,8 +62,13 @@ fn what_is_not_typed_has_the_documented_default() {
             password: None,
             prefix: "stakeout".to_owned(),
             client_id: "stakeout-host".to_owned(),
+            connection: MqttConnection::default(),
         },
+        webhook: None,
+        command: None,
+        outbox: OutboxLimits::default(),
         home_assistant: None,
+        listen: None,
         state_dir: "/var/lib/stakeout".into(),
         max_pixels: 100_000_000,
         label_sets: vec![LabelSet {
@@ -79,6 +87,7 @@ fn what_is_not_typed_has_the_documented_default() {
             }),
             regions: vec![],
             watch: vec!["porch".to_owned()],
+            adjusted: vec![],
             scores: false,
         }],
     };
@@ -98,8 +107,20 @@ fn the_example_watches_a_folder_with_the_bundled_model() {
 
 #[test]
 fn the_reference_shows_every_key_and_its_default() {
-    let keys =
-        [build::KEYS, broker::KEYS, home_assistant::KEYS, label_sets::LABEL_KEYS, model::KEYS, sources::KEYS];
+    let keys = [
+        build::KEYS,
+        broker::KEYS,
+        broker::TLS_KEYS,
+        delivery::OUTBOX_KEYS,
+        delivery::WEBHOOK_KEYS,
+        delivery::COMMAND_KEYS,
+        home_assistant::KEYS,
+        label::KEYS,
+        home_assistant::LOOK_KEYS,
+        listen::KEYS,
+        model::KEYS,
+        sources::KEYS,
+    ];
     for key in keys.concat() {
         assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");
     }
@@ -114,18 +135,21 @@ fn the_reference_shows_every_key_and_its_default() {
 
     let plain = load_text(SMALL);
     assert_eq!(
-        (config.model, config.device, config.max_pixels),
-        (plain.model, plain.device, plain.max_pixels)
+        (config.model, Execution { threads: None, ..config.execution }, config.max_pixels),
+        (plain.model, plain.execution, plain.max_pixels)
     );
     assert_eq!((config.state_dir, config.mqtt.prefix), (plain.state_dir, plain.mqtt.prefix));
+    assert_eq!(config.outbox, plain.outbox);
 }
 
 #[test]
 fn everything_that_can_be_typed_is_taken() {
     let text = r#"
 model: ./clip
-device: cpu
+device: cuda:1
 threads: 2
+max_batch: 16
+gpu_memory: 2GB
 onnxruntime: ~/ort.so
 state_dir: state
 max_pixels: 40_000_000
@@ -147,7 +171,9 @@ label_sets:
         threshold: "0.5"
         clear_below: 0.25
         hold: 2 of 3
+        for: 10s
         cooldown: 1m30s
+        home_assistant: { name: Parcel, icon: mdi:package-variant, device_class: occupancy }
       bicycle: { <<: *strict, threshold: 1, prompts: [a bicycle] }
 sources:
   inbox:
@@ -176,10 +202,16 @@ sources:
         ("STATE_DIRECTORY", "/ignored"),
         ("CAMERA", "me:hunter2@h/s"),
     ];
-    let Loaded { config, places } = load_from(folder.path(), &env).unwrap();
+    let Loaded { config, places, .. } = load_from(folder.path(), &env).unwrap();
 
     assert_eq!(config.model, ModelRef::Folder(folder.path().join("clip"), Variant::Auto));
-    assert_eq!((config.device, config.threads, config.max_pixels), (Device::Cpu, Some(2), 40_000_000));
+    let execution = Execution {
+        device: Device::Cuda(1),
+        threads: Some(2),
+        max_batch: 16,
+        gpu_memory: Some(2_000_000_000),
+    };
+    assert_eq!((config.execution, config.max_pixels), (execution, 40_000_000));
     assert_eq!(config.onnxruntime.as_deref(), Some(Path::new("/home/me/ort.so")));
     assert_eq!(config.state_dir, folder.path().join("state"));
     let mqtt = &config.mqtt;
@@ -192,14 +224,21 @@ sources:
         threshold: 0.5,
         clear_below: 0.25,
         hold: Hold { frames: 2, of: 3 },
+        lasting: Duration::from_secs(10),
         cooldown: Duration::from_secs(90),
     };
     let porch = &config.label_sets[0];
     assert_eq!(porch.background[1], "costs ${env:X}");
     assert_eq!(porch.labels[0], label("person", &["person"], rule(0.75)));
     assert_eq!(porch.labels[1], label("dog", &["dog"], rule(0.5)));
-    assert_eq!(porch.labels[2], label("package", &["a parcel", "a box"], strict));
-    assert_eq!(porch.labels[3], label("bicycle", &["a bicycle"], Rule { threshold: 1.0, ..strict }));
+    let look = Look {
+        name: Some("Parcel".to_owned()),
+        icon: Some("mdi:package-variant".to_owned()),
+        device_class: Some("occupancy"),
+    };
+    let looks = |label: Label| Label { look: look.clone(), ..label };
+    assert_eq!(porch.labels[2], looks(label("package", &["a parcel", "a box"], strict)));
+    assert_eq!(porch.labels[3], looks(label("bicycle", &["a bicycle"], Rule { threshold: 1.0, ..strict })));
 
     let SourceKind::Folder(inbox) = &config.sources[0].kind else { panic!("a folder") };
     let moved = After::Move("/pictures/../done".into());
@@ -244,13 +283,13 @@ fn cameras(config: &Config, folder: &Path) {
 fn later_problems_point_to_where_it_was_typed(places: &Places) {
     let cases = [
         ("model", "stakeout.yaml:2:8"),
-        ("mqtt.password", "stakeout.yaml:12:13"),
-        ("label_sets.porch", "stakeout.yaml:15:3"),
-        ("label_sets.porch.background.1", "stakeout.yaml:17:34"),
-        ("label_sets.porch.labels.person", "stakeout.yaml:19:7"),
-        ("label_sets.porch.labels.package.prompts.1", "stakeout.yaml:22:29"),
-        ("sources.trash.folder", "stakeout.yaml:36:20"),
-        ("sources.trash.poll", "stakeout.yaml:36:3"),
+        ("mqtt.password", "stakeout.yaml:14:13"),
+        ("label_sets.porch", "stakeout.yaml:17:3"),
+        ("label_sets.porch.background.1", "stakeout.yaml:19:34"),
+        ("label_sets.porch.labels.person", "stakeout.yaml:21:7"),
+        ("label_sets.porch.labels.package.prompts.1", "stakeout.yaml:24:29"),
+        ("sources.trash.folder", "stakeout.yaml:40:20"),
+        ("sources.trash.poll", "stakeout.yaml:40:3"),
         ("nothing.of.this", "stakeout.yaml\n"),
     ];
     for (path, place) in cases {
@@ -258,6 +297,46 @@ fn later_problems_point_to_where_it_was_typed(places: &Places) {
         assert!(told.starts_with("error: it does not suit\n") && told.contains(place), "{path}: {told}");
         assert!(told.ends_with("= help: change it"), "{told}");
     }
+}
+
+#[test]
+fn a_label_can_be_different_on_a_source() {
+    let text = r#"
+mqtt: { url: mqtt://broker }
+label_sets:
+  porch:
+    labels:
+      person: 0.7
+      dog: { threshold: 0.6, clear_below: 0.4, severity: info, message: "{label}!", active: [sat, "22:00-06:00 UTC"] }
+      cat: ~
+  yard: { labels: [fox, hen] }
+sources:
+  inbox: { folder: inbox, watch: [porch, yard] }
+  door:
+    folder: door
+    regions: { step: [0, 0, 1, 1] }
+    watch:
+      porch: { person: 0.8, dog: { threshold: 0.9, severity: critical, regions: [step] } }
+      yard:
+"#;
+    let config = load_text(text);
+    let [porch, yard] = &config.label_sets[..] else { panic!("two label sets") };
+    let [inbox, door] = &config.sources[..] else { panic!("two sources") };
+    assert_eq!((&inbox.watch, inbox.adjusted.len()), (&door.watch, 0));
+    assert_eq!(inbox.label("porch", &porch.labels[0]).rule, rule(0.7));
+    assert_eq!(door.label("porch", &porch.labels[0]).rule, rule(0.8), "what clears it follows");
+    let (dog, here) = (&porch.labels[1], door.label("porch", &porch.labels[1]));
+    assert_eq!(dog.severity, Some(Severity::Info));
+    assert!(dog.active.is_some() && dog.message.is_some() && dog.regions.is_empty());
+    let expected = Label {
+        rule: Rule { threshold: 0.9, ..dog.rule },
+        severity: Some(Severity::Critical),
+        regions: vec!["step".to_owned()],
+        ..dog.clone()
+    };
+    assert_eq!(*here, expected);
+    assert_eq!(door.label("porch", &porch.labels[2]), &porch.labels[2]);
+    assert_eq!(door.label("yard", &yard.labels[0]), &yard.labels[0]);
 }
 
 #[test]
@@ -332,7 +411,7 @@ fn a_user_keeps_alerts_in_a_folder_of_his_own() {
     for (env, expected) in cases {
         let env =
             |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        let surroundings = Surroundings { env: &env, hostname: "host", superuser: false };
+        let surroundings = Surroundings { env: &env, hostname: "host", superuser: false, unseen: false };
         let loaded = load_in(&folder.path().join("stakeout.yaml"), &surroundings).unwrap();
         assert_eq!(loaded.config.state_dir, Path::new(expected));
     }

@@ -60,6 +60,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `512KB`, `100MB`, `1GB`, `64MiB`, or bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("", 1),
+    ];
+    let number =
+        |(unit, factor): &(&str, u64)| whole(text.strip_suffix(unit)?.trim_end())?.checked_mul(*factor);
+    UNITS
+        .iter()
+        .find_map(number)
+        .ok_or_else(|| "write a whole number with a unit, KB, MB or GB: `500MB`".to_owned())
+}
+
 /// `2 of 3`.
 pub(super) fn hold(text: &str) -> Result<Hold, String> {
     const FORM: &str = "write how many of the newest frames must agree: `2 of 3`";
@@ -148,6 +167,27 @@ mod tests {
         ];
         for (text, milliseconds) in cases {
             assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [
+            ("0", Some(0)),
+            ("1_000", Some(1000)),
+            ("512KB", Some(512_000)),
+            ("64 MiB", Some(64 << 20)),
+            ("1GB", Some(1_000_000_000)),
+            ("2GiB", Some(2 << 30)),
+            ("", None),
+            ("MB", None),
+            ("-1MB", None),
+            ("1.5GB", None),
+            ("1TB", None),
+            ("99999999999999GB", None),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(size(text).ok(), bytes, "{text}");
         }
     }
 

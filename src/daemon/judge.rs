@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::{Scored, SetScores},
-    config::{Config, LabelSet},
+    config::{Config, Facts, Label, LabelSet, Rule, Source},
     trigger::{Transition, Trigger},
 };
 
@@ -25,10 +25,13 @@ pub struct Judge {
 /// One label of one label set on one source.
 struct Watched {
     label: Arc<str>,
-    threshold: f32,
+    /// As it is on this source.
+    settings: Label,
     trigger: Trigger,
     /// What was told when it was raised, for as long as it is.
     raised: Option<Box<Alert>>,
+    /// It is known from before a restart, and nobody has told its state since.
+    recalled: bool,
 }
 
 /// What there is to tell when other labels are watched. First the alerts, then the topics.
@@ -41,6 +44,8 @@ pub struct Reloaded {
     /// The topics of the states of labels that are watched from now on; one may have been forgotten just before, under
     /// another spelling of the same name.
     pub(super) new: Vec<String>,
+    /// Likewise, of those that are raised since before a restart.
+    pub(super) still: Vec<String>,
 }
 
 impl Judge {
@@ -48,6 +53,23 @@ impl Judge {
     #[must_use]
     pub fn new(prefix: &str, model: &str) -> Self {
         Self { model: model.into(), topics: Topics::new(prefix), watched: BTreeMap::new() }
+    }
+
+    /// How it stood with labels before a restart: whether each was raised, and its newest alert that it was. To be said before
+    /// the first [`Self::reload`], which goes on from there.
+    pub fn recall(&mut self, marks: impl IntoIterator<Item = (bool, Alert)>) {
+        for (raised, alert) in marks {
+            let rule = Rule::at(alert.threshold);
+            let watched = Watched {
+                label: Arc::clone(&alert.label),
+                settings: Label::new(&alert.label, rule),
+                trigger: Trigger::recall(rule, raised, alert.frame.captured_at),
+                raised: raised.then(|| Box::new(alert.clone())),
+                recalled: true,
+            };
+            let key = (alert.source.to_string(), alert.label_set.to_string());
+            self.watched.entry(key).or_default().push(watched);
+        }
     }
 
     /// Triggers for what `config` watches. A label that was watched before, in the same label set on the same source,
@@ -58,8 +80,9 @@ impl Judge {
         for (source, set) in config.watches() {
             let key = (source.name.clone(), set.name.clone());
             let mut known = before.remove(&key).unwrap_or_default();
-            let labels = watched(set, &mut known, |label| {
-                told.new.push(self.topics.state(&source.name, &set.name, label));
+            let labels = watched(source, set, &mut known, |label, raised| {
+                let topics = if raised { &mut told.still } else { &mut told.new };
+                topics.push(self.topics.state(&source.name, &set.name, label));
             });
             if !known.is_empty() {
                 before.insert(key.clone(), known);
@@ -70,14 +93,9 @@ impl Judge {
             for label in labels {
                 told.forgotten.push(self.topics.state(&source, &set, &label.label));
                 // Nobody looks any more, so the frame and the scores are still those of the raise.
-                let raised = label.raised.map(|raised| *raised);
-                told.cleared.extend(raised.map(|raised| Alert {
-                    id: id(),
-                    state: State::Cleared,
-                    time: now,
-                    snapshot: None,
-                    ..raised
-                }));
+                let Some(raised) = label.raised else { continue };
+                let cleared = Alert { id: id(), state: State::Cleared, time: now, snapshot: None, ..*raised };
+                told.cleared.push(Alert { message: message(&label.settings, &cleared), ..cleared });
             }
         }
         told
@@ -93,11 +111,13 @@ impl Judge {
             let labels = self.watched.get_mut(&key).map_or(&mut [][..], Vec::as_mut_slice);
             for (likely, watched) in labels.iter_mut().enumerate() {
                 let Some(place) = place(scores, &watched.label, likely) else { continue };
-                let Some((score, region)) = scores.best(place) else { continue };
-                let Some(transition) = watched.trigger.update(score, scored.frame.captured_at) else {
+                let Some((score, region)) = scores.best_in(place, &watched.settings.regions) else {
                     continue;
                 };
-                let alert = Alert {
+                let captured_at = scored.frame.captured_at;
+                let counts = watched.counts(score, captured_at);
+                let Some(transition) = watched.trigger.update(counts, captured_at) else { continue };
+                let mut alert = Alert {
                     id: id(),
                     state: match transition {
                         Transition::Raised => State::Raised,
@@ -109,7 +129,9 @@ impl Judge {
                     label_set: Arc::clone(&scores.label_set),
                     label: Arc::clone(&watched.label),
                     score,
-                    threshold: watched.threshold,
+                    threshold: watched.settings.rule.threshold,
+                    severity: watched.settings.severity,
+                    message: None,
                     scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
                     background: region.background,
                     model: Arc::clone(&self.model),
@@ -117,6 +139,7 @@ impl Judge {
                     snapshot: (transition == Transition::Raised)
                         .then(|| self.topics.snapshot(&scored.frame.source)),
                 };
+                alert.message = message(&watched.settings, &alert);
                 watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
                 alerts.push(alert);
             }
@@ -125,24 +148,60 @@ impl Judge {
     }
 }
 
-/// The labels of a set, in its order; those that are in `known` are taken from there, of the others `new` is told.
-fn watched(set: &LabelSet, known: &mut Vec<Watched>, mut new: impl FnMut(&str)) -> Vec<Watched> {
+impl Watched {
+    /// The score as its trigger is to see it. Outside its hours a label that is not raised has none, so no frame of then
+    /// helps to raise it; one that is raised is cleared by its scores as ever.
+    fn counts(&self, score: f32, at: Timestamp) -> f32 {
+        let asleep = self.settings.active.as_ref().is_some_and(|active| !active.holds(at));
+        if asleep && !self.trigger.is_raised() { f32::NAN } else { score }
+    }
+}
+
+/// What the alert says to people.
+fn message(settings: &Label, alert: &Alert) -> Option<String> {
+    let facts = Facts {
+        label: &alert.label,
+        label_set: &alert.label_set,
+        source: &alert.source,
+        region: alert.region.as_deref(),
+        score: alert.score,
+        threshold: alert.threshold,
+        state: alert.state.word(),
+        time: alert.frame.captured_at,
+        severity: alert.severity,
+    };
+    settings.message.as_ref().map(|message| message.fill(&facts))
+}
+
+/// The labels of a set, in its order, as they are on `source`; those that are in `known` are taken from there. Of those whose state was not
+/// told yet `new` is told, with whether they are raised.
+fn watched(
+    source: &Source,
+    set: &LabelSet,
+    known: &mut Vec<Watched>,
+    mut new: impl FnMut(&str, bool),
+) -> Vec<Watched> {
     let mut labels = Vec::with_capacity(set.labels.len());
     for label in &set.labels {
+        let settings = source.label(&set.name, label).clone();
+        let rule = settings.rule;
         let before = known.iter().position(|known| *known.label == *label.name);
         labels.push(match before.map(|place| known.remove(place)) {
-            Some(before) => Watched {
-                threshold: label.rule.threshold,
-                trigger: before.trigger.under(label.rule),
-                ..before
-            },
+            Some(before) => {
+                let trigger = before.trigger.under(rule);
+                if before.recalled {
+                    new(&label.name, trigger.is_raised());
+                }
+                Watched { settings, trigger, recalled: false, ..before }
+            }
             None => {
-                new(&label.name);
+                new(&label.name, false);
                 Watched {
                     label: label.name.as_str().into(),
-                    threshold: label.rule.threshold,
-                    trigger: Trigger::new(label.rule),
+                    settings,
+                    trigger: Trigger::new(rule),
                     raised: None,
+                    recalled: false,
                 }
             }
         });
@@ -173,6 +232,7 @@ mod tests {
     use super::*;
     use crate::{
         classify::RegionScores,
+        config::{Active, Message, Severity},
         daemon::samples::{config, label},
         frame::{Frame, Slot},
         picture::Picture,
@@ -193,7 +253,7 @@ mod tests {
             source: source.into(),
             origin: "inbox/1.jpg".to_owned(),
             captured_at: "2026-11-23T08:00:00Z".parse().unwrap(),
-            picture: Picture { width: 2, height: 1, rgb: vec![0; 6], transparent: None },
+            picture: Picture { width: 2, height: 1, rgb: vec![0; 6], transparent: None }.into(),
             slot: Slot::free(),
         };
         let labels = labels.iter().map(|label| Arc::from(*label)).collect();
@@ -234,6 +294,71 @@ mod tests {
     }
 
     #[test]
+    fn a_label_can_have_other_settings_on_a_source() {
+        let mut config = config();
+        let strict = Label {
+            severity: Some(Severity::Critical),
+            regions: vec!["step".to_owned()],
+            ..label("package", 0.9)
+        };
+        config.sources[1].adjusted.push(("porch".to_owned(), strict));
+        let mut judge = Judge::new("home", "bundled");
+        reload(&mut judge, &config);
+        let mut then = |source: &str, step: f32, gate: f32| {
+            let regions =
+                vec![region(Some("step"), &[0.0, step], 0.0), region(Some("gate"), &[0.0, gate], 0.0)];
+            let alerts = told(&mut judge, &scored(source, "porch", regions));
+            alerts
+                .first()
+                .map(|alert| (alert.threshold, alert.severity, alert.region.as_deref().map(str::to_owned)))
+        };
+        assert_eq!(then("back", 0.8, 0.95), None, "not in its region");
+        assert_eq!(then("back", 0.92, 0.95), Some((0.9, Some(Severity::Critical), Some("step".to_owned()))));
+        assert_eq!(
+            then("Front Door", 0.0, 0.7),
+            Some((0.6, None, Some("gate".to_owned()))),
+            "as it is in the set"
+        );
+    }
+
+    #[test]
+    fn outside_its_hours_a_label_is_cleared_and_not_raised() {
+        let mut config = config();
+        let hours = |text: &str| Active::parse(text).ok();
+        // The frames are captured at 8:00.
+        let asleep = Label { active: hours("22:00-06:00 UTC"), ..label("Person", 0.7) };
+        config.label_sets[0].labels[0] = label("Person", 0.7);
+        let mut judge = Judge::new("home", "bundled");
+        reload(&mut judge, &config);
+        let then = |judge: &mut Judge, score: f32| {
+            words(&told(judge, &scored("back", "porch", vec![region(None, &[score, 0.0], 0.0)])))
+        };
+        assert_eq!(then(&mut judge, 0.9), ["Person raised"]);
+        config.label_sets[0].labels[0] = asleep;
+        reload(&mut judge, &config);
+        assert_eq!(then(&mut judge, 0.9), Vec::<String>::new());
+        assert_eq!(then(&mut judge, 0.1), ["Person cleared"]);
+        assert_eq!(then(&mut judge, 0.9), Vec::<String>::new());
+        config.label_sets[0].labels[0].active = hours("06:00-22:00 UTC");
+        reload(&mut judge, &config);
+        assert_eq!(then(&mut judge, 0.9), ["Person raised"]);
+    }
+
+    #[test]
+    fn a_message_is_about_its_alert() {
+        let mut config = config();
+        let message = Message::parse("{label} {state} on {source}: {percent} %").ok();
+        config.label_sets[0].labels[0].message = message;
+        let mut judge = Judge::new("home", "bundled");
+        reload(&mut judge, &config);
+        let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.0)]));
+        assert_eq!(alerts[0].message.as_deref(), Some("Person raised on back: 90 %"));
+        config.sources.pop();
+        let after = reload(&mut judge, &config);
+        assert_eq!(after.cleared[0].message.as_deref(), Some("Person cleared on back: 90 %"));
+    }
+
+    #[test]
     fn each_source_and_each_label_set_has_triggers_of_its_own() {
         let mut judge = judge();
         let both = || vec![region(None, &[0.9, 0.9], 0.0)];
@@ -258,6 +383,38 @@ mod tests {
             alerts.iter().map(|alert| (alert.state, &alert.snapshot)).collect::<Vec<_>>(),
             [(State::Cleared, &None)]
         );
+    }
+
+    #[test]
+    fn after_a_restart_it_goes_on_where_it_was() {
+        let mut before = judge();
+        let raised = told(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+        let [person, package] = &raised[..] else { panic!("{raised:?}") };
+
+        let mut judge = Judge::new("home", "bundled");
+        judge.recall([(true, person.clone()), (false, package.clone())]);
+        let first = reload(&mut judge, &config());
+        assert_eq!((first.still, first.new.len()), (vec!["home/back/porch/person/state".to_owned()], 4));
+        assert_eq!((first.cleared, first.forgotten), (vec![], vec![]));
+        assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "once is enough");
+        let mut then = |scores: &[f32]| {
+            words(&told(&mut judge, &scored("back", "porch", vec![region(None, scores, 0.0)])))
+        };
+        assert_eq!(then(&[0.9, 0.9]), ["package raised"]);
+        assert_eq!(then(&[0.1, 0.9]), ["Person cleared"]);
+    }
+
+    #[test]
+    fn what_is_not_watched_any_more_after_a_restart_is_cleared() {
+        let mut before = judge();
+        let raised = told(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+        let mut fewer = config();
+        fewer.sources.pop();
+        let mut judge = Judge::new("home", "bundled");
+        judge.recall([(true, raised[0].clone()), (false, raised[1].clone())]);
+        let first = reload(&mut judge, &fewer);
+        assert_eq!(words(&first.cleared), ["Person cleared"]);
+        assert_eq!(first.forgotten, ["home/back/porch/person/state", "home/back/porch/package/state"]);
     }
 
     fn words(alerts: &[Alert]) -> Vec<String> {

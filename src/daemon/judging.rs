@@ -2,14 +2,14 @@
 //!
 //! It refuses to decide what is raised; that is [`Judge`].
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{judge::Judge, meter::Meter};
+use super::{figures::Figures, judge::Judge, meter::Meter};
 use crate::{
     alert::{
         Alert, State, Topics,
@@ -20,8 +20,8 @@ use crate::{
     config::Config,
 };
 
-/// How long the judge waits before it tries again to keep an alert.
-const KEEP_AGAIN: Duration = Duration::from_secs(1);
+/// So many frames are judged together at most: what they raise reaches the disk at the price of one.
+const AT_ONCE: usize = 32;
 
 /// A judge, and where what it says is told.
 pub(super) struct Judging {
@@ -30,6 +30,7 @@ pub(super) struct Judging {
     pub(super) topics: Topics,
     pub(super) outbox: Arc<Outbox>,
     pub(super) board: Board,
+    pub(super) figures: Arc<Figures>,
 }
 
 impl Judging {
@@ -46,13 +47,14 @@ impl Judging {
         let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
         let work = async move {
             let _alive: oneshot::Sender<()> = alive;
+            let mut frames = Vec::new();
             loop {
                 tokio::select! {
                     biased;
                     Some(config) = configs.recv() => self.reload(&config),
-                    scored = scored.recv() => match scored {
-                        Some(scored) => self.judge(scored),
-                        None => break,
+                    count = scored.recv_many(&mut frames, AT_ONCE) => match count {
+                        0 => break,
+                        _ => self.judge_all(std::mem::take(&mut frames)),
                     }
                 }
             }
@@ -62,26 +64,59 @@ impl Judging {
         Ok(ended)
     }
 
+    /// Goes on where the service was when it ended. Before the first [`Self::reload`].
+    pub(super) fn recall(&mut self) {
+        let marks = self.outbox.marks().into_iter();
+        let known = |(raised, alert): (bool, String)| {
+            let alert = Alert::from_json(&alert);
+            if alert.is_none() {
+                tracing::warn!(
+                    "the outbox remembers a label in words that nobody understands: if it is raised, it is raised again"
+                );
+            }
+            Some((raised, alert?))
+        };
+        self.judge.recall(marks.filter_map(known));
+    }
+
     /// Goes on with what `config` watches.
     pub(super) fn reload(&mut self, config: &Config) {
         self.meter.reload(config);
+        self.figures.watch(config);
         let told = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);
-        for cleared in &told.cleared {
-            self.tell(cleared, None);
-        }
+        self.tell(told.cleared.into_iter().map(|cleared| (cleared, None)).collect());
         for topic in &told.forgotten {
             self.board.set(topic, "");
         }
         for topic in &told.new {
             self.board.set(topic, State::Cleared.switch());
         }
+        for topic in &told.still {
+            self.board.set(topic, State::Raised.switch());
+        }
+        // One may be forgotten under one spelling and new under another; then there is nothing to remember of it either.
+        self.outbox.forget_marks(&told.forgotten);
         tracing::debug!(new = told.new.len(), forgotten = told.forgotten.len(), "labels");
     }
 
-    /// What this frame changed: onto the disk first, then onto the board; then its source may have its slot back.
-    fn judge(&mut self, scored: Scored) {
-        self.meter.tell(&scored, Timestamp::now());
-        let alerts = self.judge.judge(&scored, Timestamp::now(), Uuid::now_v7);
+    /// What these frames changed: onto the disk first, all at once, then onto the board; then their sources may have
+    /// their slots back.
+    fn judge_all(&mut self, frames: Vec<Scored>) {
+        let figures = Arc::clone(&self.figures);
+        let (_at_work, began) = (figures.judge.work(), Instant::now());
+        let alerts = frames.iter().flat_map(|scored| self.judge(scored)).collect();
+        self.tell(alerts);
+        figures.judging.observe(began.elapsed());
+        for scored in frames {
+            figures.whole_way.observe(scored.frame.slot.age());
+            scored.frame.slot.done();
+        }
+    }
+
+    /// What this frame changed, and its picture where it belongs.
+    fn judge(&mut self, scored: &Scored) -> Vec<(Alert, Option<Vec<u8>>)> {
+        self.meter.tell(scored, Timestamp::now());
+        let alerts = self.judge.judge(scored, Timestamp::now(), Uuid::now_v7);
         tracing::debug!(
             source = &*scored.frame.source,
             origin = scored.frame.origin,
@@ -90,9 +125,9 @@ impl Judging {
         );
         // One picture a frame is enough: its topic is the source's.
         let mut pictured = false;
-        for mut alert in alerts {
+        let with_picture = |mut alert: Alert| {
             let jpeg = match alert.state {
-                State::Raised if !pictured => snapshot(&scored),
+                State::Raised if !pictured => snapshot(scored),
                 _ => None,
             };
             pictured |= jpeg.is_some();
@@ -100,25 +135,33 @@ impl Judging {
                 // The topic holds the picture of an older alert.
                 alert.snapshot = None;
             }
-            self.tell(&alert, jpeg);
-        }
-        scored.frame.slot.done();
+            (alert, jpeg)
+        };
+        alerts.into_iter().map(with_picture).collect()
     }
 
     /// Onto the disk first, then onto the board.
-    fn tell(&self, alert: &Alert, jpeg: Option<Vec<u8>>) {
-        keep(&self.outbox, &Entry::new(alert, &self.topics, jpeg));
-        let topic = self.topics.state(&alert.source, &alert.label_set, &alert.label);
-        self.board.set(&topic, alert.state.switch());
-        tracing::info!(
-            source = &*alert.source,
-            label_set = &*alert.label_set,
-            label = &*alert.label,
-            score = alert.score,
-            origin = alert.frame.origin,
-            "{}",
-            alert.state.word()
-        );
+    fn tell(&self, alerts: Vec<(Alert, Option<Vec<u8>>)>) {
+        let entry = |(alert, jpeg): (Alert, Option<Vec<u8>>)| {
+            let entry = Entry::new(&alert, &self.topics, jpeg);
+            (alert, entry)
+        };
+        let (alerts, entries): (Vec<_>, Vec<_>) = alerts.into_iter().map(entry).unzip();
+        self.outbox.append_all(entries);
+        for alert in alerts {
+            self.figures.alert(&alert);
+            let topic = self.topics.state(&alert.source, &alert.label_set, &alert.label);
+            self.board.set(&topic, alert.state.switch());
+            tracing::info!(
+                source = &*alert.source,
+                label_set = &*alert.label_set,
+                label = &*alert.label,
+                score = alert.score,
+                origin = alert.frame.origin,
+                "{}",
+                alert.state.word()
+            );
+        }
     }
 }
 
@@ -129,16 +172,4 @@ fn snapshot(scored: &Scored) -> Option<Vec<u8>> {
         tracing::warn!(source = &*scored.frame.source, %error, "an alert goes without its snapshot");
     })
     .ok()
-}
-
-/// Returns when the alert is on disk. While the disk is full the frames wait, and nothing is forgotten.
-fn keep(outbox: &Outbox, entry: &Entry) {
-    let mut tries = 0_u32;
-    while let Err(error) = outbox.append(entry) {
-        if tries.is_multiple_of(60) {
-            tracing::error!(error = format!("{:#}", anyhow!(error)), "an alert waits for the disk");
-        }
-        tries += 1;
-        thread::sleep(KEEP_AGAIN);
-    }
 }

@@ -3,9 +3,13 @@
 //! It refuses to decide anything about frames, scores or alerts; that is `judge` and what it calls. What changes while it
 //! runs is made ready by `reader` and carried out by `keeper`, as `plan` says.
 
+mod delivery;
+mod figures;
 mod judge;
 mod judging;
 mod keeper;
+mod leftovers;
+mod members;
 mod meter;
 mod plan;
 mod reader;
@@ -13,32 +17,28 @@ mod reader;
 mod samples;
 mod signals;
 mod sources;
+mod vitals;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::judge::Judge;
 use self::{
-    judging::Judging, keeper::Keeper, meter::Meter, plan::Plan, reader::Reader, signals::Signals,
-    sources::Sources,
+    delivery::Delivery, figures::Figures, judging::Judging, keeper::Keeper, leftovers::Leftovers,
+    members::Members, meter::Meter, plan::Plan, reader::Reader, signals::Signals, sources::Sources,
 };
 use crate::{
     alert::{
         Topics,
         board::Board,
         home_assistant::Announcement,
-        outbox::{self, Outbox},
-        publisher::{Announcer, Farewell, Publisher},
+        publisher::{Announcer, Publisher},
     },
     classify::{self, LabelEncoder, LoadError, labels::VectorCache},
     config::{self, Config},
-    source,
+    listen, source,
 };
 
 /// How long everything under way may take to reach the disk and the broker after the word to stop.
@@ -65,7 +65,14 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
 async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
     // First of all, so that a signal during the start is not the end of the process but the end of its work.
     let mut told = Signals::new()?;
-    let (mut house, look_again) = House::build(path, &config).await?;
+    let figures = Arc::new(Figures::new(&config));
+    if let Some(settings) = &config.listen {
+        let figures = Arc::clone(&figures);
+        listen::start(settings, Arc::new(move |path| figures.answer(path)))?;
+    }
+    signals::tell_systemd_status("loading the model");
+    let (mut house, look_again) = House::build(path, &config, &figures).await?;
+    figures.set_ready(true);
     signals::tell_systemd_ready();
     tracing::info!(
         sources = config.sources.len(),
@@ -75,12 +82,16 @@ async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
     );
     let ask = config::watch::watch(path, look_again).context("cannot watch the configuration")?;
     told.hang_up_asks(ask);
+    let topic = Topics::new(&config.mqtt.prefix).stats();
+    let vitals = vitals::tell(Arc::clone(&figures), house.keeper.board.clone(), topic);
 
     tokio::select! {
         signal = told.stop() => tracing::info!(signal, "stopping"),
         part = house.ends.next() => bail!("{part} ended without being told to; its last words are above"),
         error = house.keeper.run() => return Err(error),
+        () = vitals => bail!("nobody tells systemd any more"),
     }
+    figures.set_ready(false);
     signals::tell_systemd_stopping();
     tokio::select! {
         done = house.stop() => done,
@@ -95,7 +106,6 @@ async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
 struct House {
     keeper: Keeper,
     ends: Ends,
-    stop_publisher: CancellationToken,
 }
 
 /// How each part tells that it ended.
@@ -103,45 +113,70 @@ struct Ends {
     model: thread::JoinHandle<Result<classify::Counts, classify::NobodyListens>>,
     /// Closes when the judge ends. It ends when the model does, so this speaks for both.
     judge: oneshot::Receiver<()>,
-    publisher: JoinHandle<Result<Farewell, outbox::Error>>,
+    delivery: Delivery,
 }
 
 impl House {
     /// Builds from the end to the beginning, so that nothing flows before it can go the whole way. Each word into the
     /// sender is a look at the configuration.
-    async fn build(path: &Path, config: &Config) -> anyhow::Result<(Self, mpsc::Sender<()>)> {
-        let outbox = Arc::new(Outbox::open(&config.state_dir)?);
+    async fn build(
+        path: &Path,
+        config: &Config,
+        figures: &Arc<Figures>,
+    ) -> anyhow::Result<(Self, mpsc::Sender<()>)> {
+        let outbox = Arc::new(delivery::open(config)?);
         let model = classify::load_model(config)?;
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
-        let watchlist = encoder.watchlist(&config.label_sets, &config.sources).map_err(LoadError::from)?;
+        // Sources that topics named before are watched before their next picture.
+        let mut members = Members::recall(&config.state_dir);
+        let watched = members.expand(config);
+        let mut leftovers = Leftovers::recall(&config.state_dir);
+        let watchlist = encoder.watchlist(&watched.label_sets, &watched.sources).map_err(LoadError::from)?;
 
         // What the broker should know before the first frame: no label is raised, no source is there yet.
         let (topics, board) = (Topics::new(&config.mqtt.prefix), Board::new());
         board.set(&topics.config_status(), &keeper::status(&[]));
+        let retained = leftovers::retained(&watched, config, &topics);
+        for gone in leftovers.gone(&retained) {
+            board.set(&gone, "");
+        }
+        leftovers.add(retained.clone());
         let judge = Judge::new(&config.mqtt.prefix, &config.model.name());
-        let announcer = Announcer::new(Announcement::of(config));
+        let announcer = Announcer::new(Announcement::of(&watched));
         let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?
             .announcing(&announcer, &config.state_dir);
+        figures.delivers(config, publisher.counts(), Arc::clone(&outbox));
         let meter = Meter::new(topics.clone(), publisher.scores());
-        let mut judging = Judging { judge, meter, topics: topics.clone(), outbox, board: board.clone() };
-        judging.reload(config);
-        let stop_publisher = CancellationToken::new();
-        let publisher = tokio::spawn(publisher.run(stop_publisher.clone(), GRACE));
+        let (topics_of_judge, outbox_of_judge) = (topics.clone(), Arc::clone(&outbox));
+        let mut judging = Judging {
+            judge,
+            meter,
+            topics: topics_of_judge,
+            outbox: outbox_of_judge,
+            board: board.clone(),
+            figures: Arc::clone(figures),
+        };
+        judging.recall();
+        judging.reload(&watched);
+        let delivery = Delivery::start(config, &outbox, publisher, &board, GRACE);
 
         let (scored, to_judge) = mpsc::channel(UNDER_WAY);
         let (frames, to_model) = mpsc::channel(UNDER_WAY);
         let (configs, to_follow) = mpsc::channel(1);
         let (watchlist, to_look_for) = watch::channel(Arc::new(watchlist));
         let judge = judging.spawn(to_judge, to_follow)?;
-        let model = classify::spawn(model, to_look_for, to_model, scored)?;
+        let model = classify::spawn(model, to_look_for, to_model, scored, Arc::clone(&figures.model))?;
 
         let nothing = Config { sources: Vec::new(), ..config.clone() };
-        let mut sources = Sources::new(frames, topics.clone(), board.clone());
+        let (appears, appeared) = mpsc::channel(1);
+        let mut sources = Sources::new(frames, appears, topics.clone(), board.clone(), Arc::clone(figures));
         sources.carry_out(&Plan::between(&nothing, config)).await?;
+        sources.tell_of(config, &members);
 
         let (look_again, to_reader) = mpsc::channel(1);
         let (news, to_keeper) = mpsc::channel(1);
-        Reader { path: path.to_owned(), in_force: config.clone(), encoder }.spawn(to_reader, news)?;
+        Reader { path: path.to_owned(), in_force: config.clone(), encoder, figures: Arc::clone(figures) }
+            .spawn(to_reader, news)?;
         let keeper = Keeper {
             news: to_keeper,
             watchlist,
@@ -150,26 +185,33 @@ impl House {
             topics,
             board,
             announcer,
+            appeared,
+            members,
+            figures: Arc::clone(figures),
+            leftovers,
+            retained,
+            in_force: config.clone(),
             invalid: false,
         };
-        let ends = Ends { model, judge, publisher };
-        Ok((Self { keeper, ends, stop_publisher }, look_again))
+        let ends = Ends { model, judge, delivery };
+        Ok((Self { keeper, ends }, look_again))
     }
 
     /// Only the sources are told; the rest ends when what it reads from has ended, and the publisher last. A look at the
     /// configuration that is under way comes to nothing.
     async fn stop(self) -> anyhow::Result<()> {
+        let (mut leftovers, retained) = (self.keeper.leftovers, self.keeper.retained);
         let sources = self.keeper.sources.tell_to_end();
         // The judge is the last to see a frame: when it has ended, every frame under way went the whole way.
         let _ = self.ends.judge.await;
         sources.join().await?;
         let counts = self.ends.model.join().map_err(|_| anyhow!("the model panicked"))??;
-        let classify::Counts { scored, failed, unwatched } = counts;
-        tracing::info!(scored, failed, unwatched, "the model is done");
+        let classify::Counts { scored, repeated, failed, unwatched } = counts;
+        tracing::info!(scored, repeated, failed, unwatched, "the model is done");
 
-        self.stop_publisher.cancel();
-        let farewell = self.ends.publisher.await.context("the publisher panicked")??;
-        tracing::info!(waiting = farewell.waiting, said_offline = farewell.said, "stopped");
+        if self.ends.delivery.stop().await?.said {
+            leftovers.settle(retained);
+        }
         Ok(())
     }
 }
@@ -179,7 +221,7 @@ impl Ends {
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.judge => if self.model.is_finished() { "the model" } else { "the judge" },
-            _ = &mut self.publisher => "the publisher",
+            part = self.delivery.next() => part,
         }
     }
 }

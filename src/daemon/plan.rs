@@ -15,7 +15,8 @@ pub(super) struct Plan {
     /// The names of sources that end: removed, or with other settings.
     pub(super) stop: Vec<String>,
     /// Sources that start, when those of `stop` have ended: added, or with other settings. Which label sets a source
-    /// watches and in which regions is no setting of the source itself, and does not disturb it.
+    /// watches is no setting of the source itself, and does not disturb it; neither are the regions, but for cameras that
+    /// look in them for changes.
     pub(super) start: Vec<Source>,
     /// Keys that were changed and cannot be while the service runs.
     pub(super) after_restart: Vec<&'static str>,
@@ -27,7 +28,10 @@ impl Plan {
         let in_force = in_force(running, typed);
         // A picture that is too large is refused by the source.
         let all_anew = running.max_pixels != in_force.max_pixels;
-        let goes_on = |old: &Source, new: &Source| old.name == new.name && old.kind == new.kind && !all_anew;
+        let goes_on = |old: &Source, new: &Source| {
+            let looks_alike = old.regions == new.regions || !new.kind.looks_at_regions();
+            old.name == new.name && old.kind == new.kind && looks_alike && !all_anew
+        };
         let stops = |old: &&Source| !in_force.sources.iter().any(|new| goes_on(old, new));
         let starts = |new: &&Source| !running.sources.iter().any(|old| goes_on(old, new));
         Self {
@@ -42,15 +46,19 @@ impl Plan {
 
 /// What was typed, where it can be changed while the service runs. Every field is named, so that whoever adds one decides.
 fn in_force(running: &Config, typed: &Config) -> Config {
-    let Config { model, device, threads, onnxruntime, mqtt, state_dir, .. } = running.clone();
+    let Config { model, execution, onnxruntime, mqtt, webhook, command, outbox, listen, state_dir, .. } =
+        running.clone();
     let Config { home_assistant, max_pixels, label_sets, sources, .. } = typed.clone();
     Config {
         model,
-        device,
-        threads,
+        execution,
         onnxruntime,
         mqtt,
+        webhook,
+        command,
+        outbox,
         home_assistant,
+        listen,
         state_dir,
         max_pixels,
         label_sets,
@@ -59,12 +67,19 @@ fn in_force(running: &Config, typed: &Config) -> Config {
 }
 
 fn after_restart(running: &Config, typed: &Config) -> Vec<&'static str> {
+    let (runs, told) = (running.execution, typed.execution);
     let changed = [
         ("model", running.model != typed.model),
-        ("device", running.device != typed.device),
-        ("threads", running.threads != typed.threads),
+        ("device", runs.device != told.device),
+        ("threads", runs.threads != told.threads),
+        ("max_batch", runs.max_batch != told.max_batch),
+        ("gpu_memory", runs.gpu_memory != told.gpu_memory),
         ("onnxruntime", running.onnxruntime != typed.onnxruntime),
         ("mqtt", running.mqtt != typed.mqtt),
+        ("webhook", running.webhook != typed.webhook),
+        ("command", running.command != typed.command),
+        ("outbox", running.outbox != typed.outbox),
+        ("listen", running.listen != typed.listen),
         ("state_dir", running.state_dir != typed.state_dir),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
@@ -138,7 +153,7 @@ mod tests {
                 "what cannot change",
                 |c| {
                     c.model = ModelRef::Hub(HubModel::named("a/b"));
-                    c.threads = Some(7);
+                    c.execution.threads = Some(7);
                     c.mqtt.prefix = "elsewhere".into();
                     c.state_dir = "elsewhere".into();
                 },

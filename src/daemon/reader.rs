@@ -3,12 +3,12 @@
 //! All that takes time happens here, beside everything that runs: reading, comparing, encoding the texts of new labels.
 //! It refuses to change anything that runs; that is [`keeper`](super::keeper)'s, which gets it ready-made.
 
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use super::{plan::Plan, signals};
+use super::{figures::Figures, plan::Plan, signals};
 use crate::{
     classify::{LabelEncoder, LoadError, Watchlist},
     config::{self, Config, error::Problems},
@@ -32,6 +32,7 @@ pub(super) struct Reader {
     pub(super) path: PathBuf,
     pub(super) in_force: Config,
     pub(super) encoder: LabelEncoder,
+    pub(super) figures: Arc<Figures>,
 }
 
 impl Reader {
@@ -44,7 +45,10 @@ impl Reader {
         let work = move || {
             while look_again.blocking_recv().is_some() {
                 signals::tell_systemd_reloading();
+                let figures = Arc::clone(&self.figures);
+                let at_work = figures.config.work();
                 let found = self.look().unwrap_or_else(|problems| News::Invalid(problems.to_string()));
+                drop(at_work);
                 if news.blocking_send(found).is_err() {
                     return;
                 }

@@ -1,15 +1,12 @@
 //! A configuration for the tests of decisions.
 
-use std::time::Duration;
-
 use crate::config::{
-    After, Config, Device, Existing, Folder, Hold, Label, LabelSet, ModelRef, Mqtt, Rule, Source, SourceKind,
+    After, Config, Device, Execution, Existing, Folder, Label, LabelSet, ModelRef, Mqtt, MqttConnection,
+    MqttSource, NamePattern, OutboxLimits, Rule, Source, SourceKind, TopicFilter,
 };
 
 pub(super) fn label(name: &str, threshold: f32) -> Label {
-    let hold = Hold { frames: 1, of: 1 };
-    let rule = Rule { threshold, clear_below: threshold, hold, cooldown: Duration::ZERO };
-    Label { name: name.to_owned(), prompts: vec![name.to_owned()], rule }
+    Label::new(name, Rule::at(threshold))
 }
 
 pub(super) fn source(name: &str, watch: &[&str]) -> Source {
@@ -20,7 +17,21 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
         kind: SourceKind::Folder(folder),
         regions: Vec::new(),
         watch,
+        adjusted: Vec::new(),
         scores: false,
+    }
+}
+
+pub(super) fn topics(filter: &str, name: Option<&str>) -> MqttSource {
+    MqttSource {
+        filters: vec![TopicFilter::parse(filter).unwrap()],
+        name: name.map(|name| NamePattern::parse(name).unwrap()),
+        json: None,
+        retained: false,
+        share: None,
+        max_packet: 1 << 20,
+        max_sources: 64,
+        broker: None,
     }
 }
 
@@ -33,8 +44,7 @@ pub(super) fn config() -> Config {
     };
     Config {
         model: ModelRef::Bundled,
-        device: Device::Cpu,
-        threads: None,
+        execution: Execution { device: Device::Cpu, ..Execution::default() },
         onnxruntime: None,
         mqtt: Mqtt {
             host: "localhost".to_owned(),
@@ -44,8 +54,13 @@ pub(super) fn config() -> Config {
             password: None,
             prefix: "home".to_owned(),
             client_id: "stakeout".to_owned(),
+            connection: MqttConnection::default(),
         },
+        webhook: None,
+        command: None,
+        outbox: OutboxLimits::default(),
         home_assistant: None,
+        listen: None,
         state_dir: "state".into(),
         max_pixels: 1_000_000,
         label_sets: vec![

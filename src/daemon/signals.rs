@@ -56,6 +56,16 @@ pub(super) fn tell_systemd_reloading() {
     }
 }
 
+/// What the service does, in words; `systemctl status` shows them.
+pub(super) fn tell_systemd_status(words: &str) {
+    tell_systemd(&[NotifyState::Status(words)]);
+}
+
+/// Everything gets on with its work.
+pub(super) fn feed_watchdog() {
+    tell_systemd(&[NotifyState::Watchdog]);
+}
+
 pub(super) fn tell_systemd_stopping() {
     tell_systemd(&[NotifyState::Stopping]);
 }

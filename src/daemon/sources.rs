@@ -2,7 +2,7 @@
 //!
 //! It refuses to know what a source delivers; that goes to the model without passing here.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -11,12 +11,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::plan::Plan;
+use super::{
+    figures::{self, Figures},
+    members::Members,
+    plan::Plan,
+};
 use crate::{
     alert::{Topics, board::Board},
-    config,
+    config::{self, Config},
     frame::Frame,
-    source::{self, Counts},
+    source::{self, Appeared, Counts},
 };
 
 /// A source that was told to end gets this long before others start without waiting for it.
@@ -28,9 +32,13 @@ pub(super) struct Sources {
     stop: CancellationToken,
     topics: Topics,
     board: Board,
+    appeared: mpsc::Sender<Appeared>,
+    /// Those that topics speak of.
+    told: BTreeSet<Told>,
     running: Vec<Running>,
     /// Told to end, and not seen to have done so.
     leaving: Vec<Running>,
+    figures: Arc<Figures>,
 }
 
 /// A source on its thread.
@@ -39,15 +47,37 @@ struct Running {
     thread: thread::JoinHandle<()>,
     counts: Arc<Counts>,
     stop: CancellationToken,
+    /// Where its status is told: at its own topic and at those of its members.
+    told_at: watch::Sender<Vec<String>>,
     /// Ends with the source, when its last status is on the board.
     ended: JoinHandle<()>,
 }
 
+/// What the broker keeps of a source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Told {
+    status: String,
+    snapshot: String,
+}
+
+impl Told {
+    fn of(name: &str, topics: &Topics) -> Self {
+        Self { status: topics.source_status(name), snapshot: topics.snapshot(name) }
+    }
+}
+
 impl Sources {
-    /// No source yet. They will send into `frames`.
-    pub(super) fn new(frames: mpsc::Sender<Frame>, topics: Topics, board: Board) -> Self {
+    /// No source yet. They will send into `frames`, and names that they meet into `appeared`.
+    pub(super) fn new(
+        frames: mpsc::Sender<Frame>,
+        appeared: mpsc::Sender<Appeared>,
+        topics: Topics,
+        board: Board,
+        figures: Arc<Figures>,
+    ) -> Self {
         let stop = CancellationToken::new();
-        Self { frames, stop, topics, board, running: Vec::new(), leaving: Vec::new() }
+        let (running, leaving) = (Vec::new(), Vec::new());
+        Self { frames, stop, topics, board, appeared, told: BTreeSet::new(), running, leaving, figures }
     }
 
     /// Stops and starts what `plan` says; a source that it does not name never notices.
@@ -57,16 +87,33 @@ impl Sources {
         let stops = |running: &mut Running| plan.stop.iter().any(|name| **name == *running.name);
         for leaving in self.running.extract_if(.., stops) {
             leaving.stop.cancel();
+            self.figures.source_ends(&leaving.name);
             self.leaving.push(leaving);
         }
         self.wait_for_leaving().await;
+        plan.start.iter().try_for_each(|source| self.start(source, &plan.in_force))
+    }
 
-        let status = |name: &str| self.topics.source_status(name);
-        let stays = |topic: &str| plan.in_force.sources.iter().any(|source| status(&source.name) == topic);
-        for topic in plan.stop.iter().map(|name| status(name)).filter(|topic| !stays(topic)) {
-            self.board.set(&topic, "");
+    /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status and
+    /// their snapshot would stay with the broker for ever.
+    pub(super) fn tell_of(&mut self, config: &Config, members: &Members) {
+        for running in &self.running {
+            let names = std::iter::once(&*running.name).chain(members.of(&running.name));
+            let told_at = names.map(|name| self.topics.source_status(name)).collect();
+            running.told_at.send_if_modified(|old| std::mem::replace(old, told_at) != *old);
         }
-        plan.start.iter().try_for_each(|source| self.start(source, plan.in_force.max_pixels))
+        let typed = config
+            .sources
+            .iter()
+            .flat_map(|source| std::iter::once(&*source.name).chain(members.of(&source.name)));
+        let told = typed.map(|name| Told::of(name, &self.topics)).collect();
+        let before = std::mem::replace(&mut self.told, told);
+        // A source that is back: its next picture must not be taken back in the next session.
+        self.told.difference(&before).for_each(|back| self.board.leave(&back.snapshot));
+        for gone in before.difference(&self.told) {
+            self.board.set(&gone.status, "");
+            self.board.set(&gone.snapshot, "");
+        }
     }
 
     /// Tells all of them to end. The way to the model closes when the last one has; [`Leaving::join`] then does not wait.
@@ -89,25 +136,35 @@ impl Sources {
         }
     }
 
-    fn start(&mut self, source: &config::Source, max_pixels: u64) -> anyhow::Result<()> {
+    fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<()> {
         let name: Arc<str> = source.name.as_str().into();
         let (counts, stop) = (Arc::new(Counts::default()), self.stop.child_token());
         let (status, statuses) = watch::channel(source::Status::Offline);
+        let slots = Arc::new(Semaphore::new(source::SLOTS));
+        let looked_at = figures::Running {
+            kind: figures::kind(&source.kind),
+            counts: Arc::clone(&counts),
+            status: statuses.clone(),
+            slots: Arc::clone(&slots),
+        };
         let context = source::Context {
             name: Arc::clone(&name),
             frames: self.frames.clone(),
-            slots: Arc::new(Semaphore::new(source::SLOTS)),
+            slots,
             stop: stop.clone(),
             status,
             counts: Arc::clone(&counts),
-            max_pixels,
+            max_pixels: config.max_pixels,
+            topics: Some(source::ForTopics { broker: config.mqtt.clone(), appeared: self.appeared.clone() }),
         };
         let topic = self.topics.source_status(&name);
         self.board.set(&topic, source::Status::Offline.as_str());
         let thread =
             source::spawn(source, context).with_context(|| format!("cannot start the source {name}"))?;
-        let ended = tokio::spawn(tell_status(statuses, topic, self.board.clone()));
-        self.running.push(Running { name, thread, counts, stop, ended });
+        self.figures.source_starts(&name, looked_at);
+        let (told_at, places) = watch::channel(vec![topic]);
+        let ended = tokio::spawn(tell_status(statuses, places, self.board.clone()));
+        self.running.push(Running { name, thread, counts, stop, told_at, ended });
         Ok(())
     }
 }
@@ -135,11 +192,23 @@ impl Running {
     }
 }
 
-/// Puts what a source says of itself onto the board, until it has ended.
-async fn tell_status(mut statuses: watch::Receiver<source::Status>, topic: String, board: Board) {
-    while statuses.changed().await.is_ok() {
-        board.set(&topic, statuses.borrow_and_update().as_str());
+/// Puts what a source says of itself onto the board, until it has ended; wherever it is to be told.
+async fn tell_status(
+    mut statuses: watch::Receiver<source::Status>,
+    mut places: watch::Receiver<Vec<String>>,
+    board: Board,
+) {
+    let tell = |places: &[String], status: source::Status| {
+        places.iter().for_each(|topic| board.set(topic, status.as_str()));
+    };
+    loop {
+        tokio::select! {
+            changed = statuses.changed() => if changed.is_err() { break },
+            // The sender goes when the source is joined, which is after its end.
+            Ok(()) = places.changed() => {}
+        }
+        tell(&places.borrow_and_update(), *statuses.borrow_and_update());
     }
     // It has said its last word, which the publisher still tells.
-    board.set(&topic, source::Status::Offline.as_str());
+    tell(&places.borrow_and_update(), source::Status::Offline);
 }

@@ -1,6 +1,6 @@
 //! JPEG by libjpeg-turbo, whose pixels are the reference's: any other decoder differs by a few levels.
 
-use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, Subsamp};
+use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp};
 
 use super::{Picture, PictureError, check_size, exif};
 
@@ -55,6 +55,31 @@ pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, PictureE
         encoder.compress_to_vec(image)
     };
     encoded().map_err(|error: turbojpeg::Error| PictureError::Encode { reason: reason(&error) })
+}
+
+/// First the same pixels at a lower quality, then a half, a quarter and an eighth of them in each direction.
+pub(super) fn shrink(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
+    const QUALITIES: [u8; 3] = [75, 60, 40];
+    let scales =
+        [ScalingFactor::ONE, ScalingFactor::ONE_HALF, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_EIGHTH];
+    scales.into_iter().find_map(|scale| {
+        let picture = scaled(bytes, scale)?;
+        QUALITIES
+            .into_iter()
+            .find_map(|quality| encode(&picture, quality).ok().filter(|jpeg| jpeg.len() <= most))
+    })
+}
+
+fn scaled(bytes: &[u8], scale: ScalingFactor) -> Option<Picture> {
+    let mut decoder = Decompressor::new().ok()?;
+    decoder.set_scaling_factor(scale).ok()?;
+    let header = decoder.read_header(bytes).ok()?.scaled(scale);
+    let (format, pitch) = (PixelFormat::RGB, header.width * PixelFormat::RGB.size());
+    let pixels = vec![0; pitch * header.height];
+    let mut image = Image { pixels, width: header.width, pitch, height: header.height, format };
+    decoder.decompress(bytes, image.as_deref_mut()).ok()?;
+    let (width, height) = (u32::try_from(header.width).ok()?, u32::try_from(header.height).ok()?);
+    Some(Picture { width, height, rgb: image.pixels, transparent: None })
 }
 
 /// Whether the pixels are whole although libjpeg warned: after a warning it has still decoded everything.

@@ -50,6 +50,22 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
     })
 }
 
+/// How many of a file's first bytes [`is_picture`] looks at.
+pub const HEAD: usize = 32;
+
+/// Whether a file that begins like this is of a format that [`decode`] knows.
+#[must_use]
+pub fn is_picture(head: &[u8]) -> bool {
+    Format::of(head).is_ok()
+}
+
+/// The JPEG made smaller, so that it takes at most `most` bytes: first in quality, then in size. `None` if that is not
+/// possible, or if it cannot be read.
+#[must_use]
+pub fn shrink_jpeg(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
+    jpeg::shrink(bytes, most)
+}
+
 impl Picture {
     /// The part of the picture that starts at `x`, `y`; what stands out beyond the picture is cut off.
     ///
@@ -73,6 +89,14 @@ impl Picture {
     /// JPEG holds at most 65 500 pixels a side.
     pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, PictureError> {
         jpeg::encode(self, quality)
+    }
+
+    /// The picture as PNG.
+    ///
+    /// # Errors
+    /// What the encoder says; none is known.
+    pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
+        png::encode(self)
     }
 }
 

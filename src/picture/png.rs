@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Limits, Transformations};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Info, Limits, Transformations};
 
 use super::{Picture, PictureError, check_size, exif};
 
@@ -34,6 +34,16 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     let info = reader.info();
     let picture = Picture { width, height, rgb: rgb(&raw, info), transparent: transparent(info) };
     Ok(exif::upright(picture, exif::orientation(info.exif_metadata.as_deref())))
+}
+
+pub(super) fn encode(picture: &Picture) -> Result<Vec<u8>, PictureError> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, picture.width, picture.height);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&picture.rgb));
+    written.map_err(|error| PictureError::Encode { reason: error.to_string() })?;
+    Ok(bytes)
 }
 
 /// Every pixel as Pillow's `convert("RGB")` makes it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.

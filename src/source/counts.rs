@@ -11,11 +11,18 @@ use std::{
     },
 };
 
+use jiff::Timestamp;
+
+use crate::pulse::Pulse;
+
 /// The counters of one source, shared between its thread and whoever reads them.
 #[derive(Debug, Default)]
 pub struct Counts {
     seen: AtomicU64,
     sent: AtomicU64,
+    /// When a frame was sent last, in milliseconds since 1970; 0 is never.
+    last_sent: AtomicU64,
+    pulse: Pulse,
     failed: Mutex<Causes>,
     skipped: Mutex<Causes>,
 }
@@ -26,22 +33,34 @@ type Causes = BTreeMap<&'static str, u64>;
 impl Counts {
     /// A picture was found.
     pub fn seen(&self) {
+        self.pulse.beat();
         self.seen.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A frame was handed on.
     pub fn sent(&self) {
+        self.pulse.beat();
         self.sent.fetch_add(1, Ordering::Relaxed);
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        self.last_sent.store(now, Ordering::Relaxed);
     }
 
     /// Something failed; `cause` is one word.
     pub fn failed(&self, cause: &'static str) {
+        self.pulse.beat();
         count(&self.failed, cause);
     }
 
     /// Something was left out on purpose; `cause` is one word.
     pub fn skipped(&self, cause: &'static str) {
+        self.pulse.beat();
         count(&self.skipped, cause);
+    }
+
+    /// Whether the source gets on with its work.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The numbers of now.
@@ -50,6 +69,10 @@ impl Counts {
         Snapshot {
             seen: self.seen.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
+            last_sent: match self.last_sent.load(Ordering::Relaxed) {
+                0 => None,
+                last => i64::try_from(last).ok().and_then(|last| Timestamp::from_millisecond(last).ok()),
+            },
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             skipped: self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -67,6 +90,8 @@ pub struct Snapshot {
     pub seen: u64,
     /// Frames handed on.
     pub sent: u64,
+    /// When the newest of them was.
+    pub last_sent: Option<Timestamp>,
     /// Failures by cause.
     pub failed: BTreeMap<&'static str, u64>,
     /// What was left out on purpose, by cause.

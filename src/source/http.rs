@@ -1,7 +1,7 @@
 //! The HTTP source: a picture that a camera gives to whoever asks, asked for again and again.
 //!
-//! A picture that did not change is passed over: the camera says so itself (ETag, Last-Modified), or its bytes are those
-//! of the last one. While no slot is free the camera is not even asked. `captured_at` is when the answer was complete:
+//! A picture that did not change is not scored again: the camera says so itself (ETag, Last-Modified), its bytes are those
+//! of the last one, or it looks the same (`unchanged: repeat`). Then the last one is handed on once more. While no slot is free the camera is not even asked. `captured_at` is when the answer was complete:
 //! cameras take the picture when they are asked, and the clock inside one is not to be trusted.
 //!
 //! A single picture that is damaged or cut off is counted and passed over; several in a row mean that the address does
@@ -11,11 +11,12 @@
 //! of more than 32 MiB.
 
 mod fetch;
+mod login;
 
 use std::{
     hash::{DefaultHasher, Hasher},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -23,10 +24,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 pub use self::fetch::HttpError;
 use self::fetch::{Answer, Camera, Stamp};
-use super::{Context, Status, live::Handed};
+use super::{
+    Context, Status,
+    live::Handed,
+    unchanged::{LastScored, Looked},
+};
 use crate::{
-    config::Http,
-    picture::{self, PictureError},
+    config::{Http, Region},
+    picture::{self, Picture, PictureError},
 };
 
 /// So many unusable pictures in a row are more than bad luck.
@@ -35,21 +40,33 @@ const UNUSABLE_IN_A_ROW: u32 = 3;
 /// An HTTP source, with what it remembers over its failures.
 pub struct HttpSource {
     settings: Http,
+    regions: Vec<Region>,
     origin: String,
     last: Option<Last>,
+    last_scored: LastScored,
+    began: Instant,
 }
 
 /// The last picture that was taken.
 struct Last {
     content: u64,
     stamp: Stamp,
+    /// The one that was handed on to be scored: this one, or one that looked like it.
+    shown: Arc<Picture>,
 }
 
 impl HttpSource {
     /// A source that did not ask yet.
     #[must_use]
-    pub fn new(http: &Http) -> Self {
-        Self { origin: http.address.to_string(), settings: http.clone(), last: None }
+    pub fn new(http: &Http, regions: &[Region]) -> Self {
+        Self {
+            origin: http.address.to_string(),
+            regions: regions.to_vec(),
+            last: None,
+            last_scored: LastScored::new(http.unchanged),
+            settings: http.clone(),
+            began: Instant::now(),
+        }
     }
 
     /// Delivers frames until it is told to stop.
@@ -67,18 +84,32 @@ impl HttpSource {
                 _ = due.tick() => {}
             }
             let Some(slot) = context.free_slot() else { continue };
-            let Some((bytes, stamp)) = self.ask(&camera, context).await? else { continue };
+            let answer = self.ask(&camera, context).await?;
             if context.stop.is_cancelled() {
                 return Ok(());
             }
             let captured_at = Timestamp::now();
+            let Some((bytes, stamp)) = answer else {
+                let Some(last) = &self.last else { continue };
+                let same = Arc::clone(&last.shown);
+                if let Handed::NobodyListens = context.hand_on_again(same, &self.origin, captured_at, slot) {
+                    return Ok(());
+                }
+                continue;
+            };
             context.counts.seen();
             match picture::decode(&bytes, context.max_pixels) {
                 Ok(picture) => {
                     unusable = 0;
-                    self.last = Some(Last { content: content(&bytes), stamp });
                     context.report(Status::Online);
-                    if let Handed::NobodyListens = context.hand_on(picture, &self.origin, captured_at, slot) {
+                    let (shown, is_new) = self.shown(picture);
+                    self.last = Some(Last { content: content(&bytes), stamp, shown: Arc::clone(&shown) });
+                    let handed = if is_new {
+                        context.hand_on(shown, &self.origin, captured_at, slot)
+                    } else {
+                        context.hand_on_again(shown, &self.origin, captured_at, slot)
+                    };
+                    if let Handed::NobodyListens = handed {
                         return Ok(());
                     }
                 }
@@ -90,7 +121,7 @@ impl HttpSource {
         }
     }
 
-    /// A new picture; `None` if there is none, or if it was told to stop.
+    /// Another picture; `None` if it is still the last one, or if it was told to stop.
     async fn ask(
         &self,
         camera: &Arc<Camera>,
@@ -108,9 +139,23 @@ impl HttpSource {
             Answer::Picture { bytes, stamp } if !unchanged(&bytes) => return Ok(Some((bytes, stamp))),
             Answer::Picture { .. } | Answer::Unchanged => {}
         }
-        context.counts.skipped("unchanged");
         context.report(Status::Online);
         Ok(None)
+    }
+
+    /// The picture to hand on, and whether it is this one: if it looks like the last scored one, that is meant.
+    fn shown(&mut self, picture: Picture) -> (Arc<Picture>, bool) {
+        if self.last_scored.is_asked() {
+            let (size, now) = ((picture.width as usize, picture.height as usize), self.began.elapsed());
+            let parts = Looked { size, regions: &self.regions }.picture(&picture);
+            if let Some(last) = &self.last
+                && self.last_scored.is_repeated(size, &parts, now)
+            {
+                return (Arc::clone(&last.shown), false);
+            }
+            self.last_scored.scored(size, parts, now);
+        }
+        (Arc::new(picture), true)
     }
 
     fn unusable(&self, error: PictureError, in_a_row: u32, context: &Context) -> Result<(), HttpError> {
@@ -120,6 +165,22 @@ impl HttpSource {
         }
         tracing::debug!(source = &*context.name, cause = %error, "passed over an answer that is no usable picture");
         Ok(())
+    }
+}
+
+/// Asks for one picture, and says how many pixels it has from left to right and from top to bottom.
+///
+/// # Errors
+/// There is none, and why. It blocks for as long as the settings allow.
+pub fn probe(settings: &Http, max_pixels: u64) -> Result<(u32, u32), HttpError> {
+    let no_picture = |cause| HttpError::NoPicture(settings.address.to_string(), cause);
+    match Camera::new(settings).ask(&Stamp::default())? {
+        Answer::Picture { bytes, .. } => {
+            let picture = picture::decode(&bytes, max_pixels).map_err(no_picture)?;
+            Ok((picture.width, picture.height))
+        }
+        // Nobody asked whether it changed.
+        Answer::Unchanged => Err(HttpError::Status(settings.address.to_string(), 304)),
     }
 }
 

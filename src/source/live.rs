@@ -2,10 +2,12 @@
 //!
 //! It refuses to wait: whoever waits with a camera at his hand only gets older pictures.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc::error::TrySendError};
 
-use super::Context;
+use super::{Context, Counts};
 use crate::{
     frame::{Frame, Slot},
     picture::Picture,
@@ -29,13 +31,35 @@ impl Context {
         slot
     }
 
-    /// Hands a frame on.
+    /// Hands a frame on that is to be scored.
     pub(super) fn hand_on(
         &self,
-        picture: Picture,
+        picture: Arc<Picture>,
         origin: &str,
         captured_at: Timestamp,
         slot: OwnedSemaphorePermit,
+    ) -> Handed {
+        self.hand(picture, origin, captured_at, slot, Counts::sent)
+    }
+
+    /// Hands on the picture that was handed on last, once more: what was found in it is found again, in its turn.
+    pub(super) fn hand_on_again(
+        &self,
+        picture: Arc<Picture>,
+        origin: &str,
+        captured_at: Timestamp,
+        slot: OwnedSemaphorePermit,
+    ) -> Handed {
+        self.hand(picture, origin, captured_at, slot, |counts| counts.skipped("unchanged"))
+    }
+
+    fn hand(
+        &self,
+        picture: Arc<Picture>,
+        origin: &str,
+        captured_at: Timestamp,
+        slot: OwnedSemaphorePermit,
+        count: impl FnOnce(&Counts),
     ) -> Handed {
         let frame = Frame {
             source: self.name.clone(),
@@ -45,7 +69,7 @@ impl Context {
             slot: Slot::new(slot),
         };
         match self.frames.try_send(frame) {
-            Ok(()) => self.counts.sent(),
+            Ok(()) => count(&self.counts),
             // The channel has a place for every slot of every source, so this is somebody else's smaller channel.
             Err(TrySendError::Full(_)) => self.counts.skipped("no_free_slot"),
             Err(TrySendError::Closed(_)) => return Handed::NobodyListens,

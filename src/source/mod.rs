@@ -8,9 +8,12 @@ mod counts;
 pub mod folder;
 mod http;
 mod live;
+mod mqtt;
 mod retry;
+mod returned;
 mod sampler;
 mod stream;
+mod unchanged;
 
 use std::{
     future::poll_fn,
@@ -20,20 +23,28 @@ use std::{
     sync::Arc,
     task::Poll,
     thread,
+    time::Duration,
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::counts::{Counts, Snapshot};
-use self::retry::Retry;
+pub use self::{
+    counts::{Counts, Snapshot},
+    http::probe as probe_http,
+    stream::{Recording, StreamError, StreamProbe, probe as probe_stream},
+};
+use self::{retry::Retry, returned::Return};
 use crate::{
     config::{self, SourceKind},
     frame::Frame,
 };
+
+/// So often a source that has nothing to do shows that it could.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// How many frames of one source may be under way.
 pub const SLOTS: usize = 4;
@@ -78,6 +89,39 @@ pub struct Context {
     pub counts: Arc<Counts>,
     /// Pictures that would decode to more pixels are refused.
     pub max_pixels: u64,
+    /// What only sources of MQTT topics need; `None` where there are none of them.
+    pub topics: Option<ForTopics>,
+}
+
+/// What sources of MQTT topics need besides.
+#[derive(Debug)]
+pub struct ForTopics {
+    /// The broker that they listen to unless they name another one.
+    pub broker: config::Mqtt,
+    /// Where one asks whether there may be another source of the name that its pictures give.
+    pub appeared: mpsc::Sender<Appeared>,
+}
+
+/// A source with a pattern for names has met a name for the first time.
+#[derive(Debug)]
+pub struct Appeared {
+    /// The name of the source with the pattern.
+    pub source: Arc<str>,
+    /// The name that was met.
+    pub name: String,
+    /// The topic that led to it.
+    pub topic: String,
+    /// Whether frames may be sent under this name. When it is told, everything is ready for the first of them.
+    pub answer: oneshot::Sender<Admission>,
+}
+
+/// The answer to [`Appeared`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Frames are sent under this name, which may be an earlier spelling of the same one.
+    Admitted(Arc<str>),
+    /// There can be no such source, and why.
+    Refused(String),
 }
 
 impl Context {
@@ -92,16 +136,22 @@ impl Context {
 /// # Errors
 /// When the system refuses another thread.
 pub fn spawn(source: &config::Source, context: Context) -> io::Result<thread::JoinHandle<()>> {
-    // The source's own runtime: only its timers and channels; it lives and ends with the thread.
+    // The source's own runtime: its timers, channels, sockets and knocks at doors; it lives and ends with the thread.
     let name = format!("source-{}", context.name);
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .thread_name(&name)
         .max_blocking_threads(1)
         .build()?;
-    let kind = source.kind.clone();
+    let source = source.clone();
     thread::Builder::new().name(name).spawn(move || {
-        runtime.block_on(keep_alive(&kind, &context));
+        let _at_work = context.counts.pulse().work();
+        runtime.block_on(async {
+            tokio::select! {
+                () = keep_alive(&source, &context) => {}
+                () = beat(&context) => {}
+            }
+        });
         // A request that is still under way then has its own time-out and must not hold up the end.
         runtime.shutdown_background();
     })
@@ -112,6 +162,7 @@ enum Kind {
     Folder(Box<folder::FolderSource>),
     Stream(Box<stream::StreamSource>),
     Http(Box<http::HttpSource>),
+    Mqtt(Box<mqtt::MqttSource>),
 }
 
 /// Why a source cannot go on, and what follows from it.
@@ -129,8 +180,8 @@ impl From<folder::FolderError> for Trouble {
     }
 }
 
-impl From<stream::StreamError> for Trouble {
-    fn from(error: stream::StreamError) -> Self {
+impl From<StreamError> for Trouble {
+    fn from(error: StreamError) -> Self {
         Self { refused: error.is_refusal(), status: error.status(), cause: error.into() }
     }
 }
@@ -141,12 +192,20 @@ impl From<http::HttpError> for Trouble {
     }
 }
 
+impl From<mqtt::MqttError> for Trouble {
+    fn from(error: mqtt::MqttError) -> Self {
+        Self { refused: error.is_refusal(), cause: error.into(), status: Status::Offline }
+    }
+}
+
 impl Kind {
-    fn new(kind: &SourceKind) -> Self {
-        match kind {
+    fn new(source: &config::Source) -> Self {
+        let regions = &source.regions;
+        match &source.kind {
             SourceKind::Folder(folder) => Self::Folder(Box::new(folder::FolderSource::new(folder))),
-            SourceKind::Stream(stream) => Self::Stream(Box::new(stream::StreamSource::new(stream))),
-            SourceKind::Http(http) => Self::Http(Box::new(http::HttpSource::new(http))),
+            SourceKind::Stream(stream) => Self::Stream(Box::new(stream::StreamSource::new(stream, regions))),
+            SourceKind::Http(http) => Self::Http(Box::new(http::HttpSource::new(http, regions))),
+            SourceKind::Mqtt(mqtt) => Self::Mqtt(Box::new(mqtt::MqttSource::new(mqtt))),
         }
     }
 
@@ -156,6 +215,7 @@ impl Kind {
             Self::Folder(folder) => Ok(folder.run_once(context).await?),
             Self::Stream(stream) => Ok(stream.run_once(context).await?),
             Self::Http(http) => Ok(http.run_once(context).await?),
+            Self::Mqtt(mqtt) => Ok(mqtt.run_once(context).await?),
         }
     }
 
@@ -163,14 +223,23 @@ impl Kind {
     fn end(&mut self, context: &Context) {
         match self {
             Self::Folder(folder) => folder.end(context),
-            Self::Stream(_) | Self::Http(_) => {}
+            Self::Stream(_) | Self::Http(_) | Self::Mqtt(_) => {}
         }
     }
 }
 
+/// A source that waits for something is well; what blocks its thread gives no sign by itself.
+async fn beat(context: &Context) {
+    loop {
+        context.counts.pulse().beat();
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
 /// The one retry loop.
-async fn keep_alive(settings: &SourceKind, context: &Context) {
+async fn keep_alive(settings: &config::Source, context: &Context) {
     let (mut kind, mut retry) = (Kind::new(settings), Retry::default());
+    let mut back = Return::of(settings.kind.door());
     loop {
         let started = Instant::now();
         let ended = match caught(kind.run_once(context)).await {
@@ -182,11 +251,15 @@ async fn keep_alive(settings: &SourceKind, context: &Context) {
                 Err(Trouble { cause, status: Status::Offline, refused: false })
             }
         };
+        let online = *context.status.borrow() == Status::Online;
+        if online {
+            back.was_there();
+        }
         context.report(ended.as_ref().err().map_or(Status::Offline, |trouble| trouble.status));
         let Err(trouble) = ended else { break };
 
         let now = Instant::now();
-        let delay = retry.failed(now - started, trouble.refused);
+        let delay = retry.failed(now - started, trouble.refused, online);
         let cause = format!("{:#}", trouble.cause);
         if retry.is_news(&cause, trouble.refused, now) {
             tracing::error!(source = &*context.name, cause, "the source cannot go on; it will try again");
@@ -194,6 +267,7 @@ async fn keep_alive(settings: &SourceKind, context: &Context) {
         tokio::select! {
             () = context.stop.cancelled() => break,
             () = tokio::time::sleep(delay) => {}
+            () = back.wait(), if !trouble.refused => retry.returned(),
         }
     }
     kind.end(context);

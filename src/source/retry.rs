@@ -13,6 +13,9 @@ use crate::backoff::Backoff;
 
 /// A source that ran this long had recovered: its next failure is a first one.
 const GOOD_RUN: Duration = Duration::from_secs(60);
+/// A source that brought frames is tried again within this, however often it broke off: it may be back already, sooner than
+/// anybody could see that it was away.
+const SOON: Duration = Duration::from_secs(4);
 /// The same cause is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// A wrong password or address stays wrong until somebody puts it right, and a camera may lock out who tries too often.
@@ -33,15 +36,22 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// How long to wait after a run that failed after `ran`; longer if the source was `refused`.
-    pub(super) fn failed(&mut self, ran: Duration, refused: bool) -> Duration {
+    /// How long to wait after a run that failed after `ran`: longer if the source was `refused`, not for long if it was
+    /// `online` until then.
+    pub(super) fn failed(&mut self, ran: Duration, refused: bool, online: bool) -> Duration {
         if refused {
             return REFUSED_PAUSE.mul_f64(0.5 + jitter() / 2.0);
         }
         if ran >= GOOD_RUN {
             self.backoff.reset();
         }
-        self.backoff.failed(jitter())
+        let pause = self.backoff.failed(jitter());
+        if online { pause.min(SOON) } else { pause }
+    }
+
+    /// What could not be reached can be again: the next failure is a first one.
+    pub(super) fn returned(&mut self) {
+        self.backoff.reset();
     }
 
     /// Whether people should be told: a changed cause at once, the same one at most once a minute (a refusal: an hour).
@@ -95,12 +105,17 @@ mod tests {
     fn delays_grow_and_start_over_after_a_good_minute() {
         let mut retry = Retry::default();
         let (short, good) = (Duration::from_secs(1), Duration::from_secs(60));
-        let delays = [short, short, short, good].map(|ran| retry.failed(ran, false).as_secs_f64());
+        let delays = [short, short, short, good].map(|ran| retry.failed(ran, false, false).as_secs_f64());
         let bounds = [(0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 1.0)];
         for (delay, (least, most)) in delays.into_iter().zip(bounds) {
             assert!((least..=most).contains(&delay), "{delays:?}");
         }
-        let refused = retry.failed(short, true).as_secs_f64();
+        let refused = retry.failed(short, true, false).as_secs_f64();
         assert!((30.0..=60.0).contains(&refused), "{refused}");
+        for _ in 0..10 {
+            retry.failed(short, false, false);
+        }
+        assert_eq!(retry.failed(short, false, true), SOON, "it was there a moment ago");
+        assert!(retry.failed(short, false, false) > SOON);
     }
 }

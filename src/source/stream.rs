@@ -4,10 +4,16 @@
 //! measured, again and again), nothing else is decoded, and of the key frames only those that are due; otherwise all are
 //! decoded and only those that are due converted. Nothing is scored that comes before the first key frame, that the
 //! decoder mended, or that builds on such a frame: after any damage it waits for the next whole key frame. What it cannot
-//! notice is a frame that was lost altogether on the way over UDP, where the decoder does not either.
+//! notice is what was lost on the way over UDP where the decoder does not notice it either: whole frames, and with one
+//! packet in a hundred lost also parts of some that are delivered.
 //!
 //! **Time.** `captured_at` is when the frame's packet arrived, by our own clock: what cameras say of the time is not to be
 //! trusted, and how long a frame was under way is not known.
+//!
+//! **What did not change** since the last scored frame is not scored again (`unchanged: repeat`, see [`unchanged`]): the same
+//! picture is handed on once more, which whoever scores knows by that.
+//!
+//! [`unchanged`]: super::unchanged
 //!
 //! **Never stuck.** Every call of FFmpeg ends when the word to stop comes or a deadline passes: 10 s to open, then
 //! `stall_after` for the next packet. Only looking up a host's name waits as long as the system does. A stream that
@@ -24,24 +30,37 @@ mod convert;
 mod decoder;
 mod error;
 mod input;
+mod probe;
+mod recording;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use self::error::StreamError;
 use self::{
     convert::Converter,
     decoder::Decoder,
     input::{Next, Opened},
 };
+pub use self::{
+    error::StreamError,
+    probe::{StreamProbe, probe},
+    recording::Recording,
+};
 use super::{
     Context, Status,
     live::Handed,
     sampler::{Clock, Decoded, KeyFrames, Sampler, choose},
+    unchanged::{Grey, LastScored, Looked},
 };
-use crate::config::{Pace, Stream};
+use crate::{
+    config::{Pace, Region, Stream},
+    picture::Picture,
+};
 
 /// A stream that brings packets and no whole frame for so long is left.
 const NO_FRAME: Duration = Duration::from_secs(60);
@@ -49,6 +68,8 @@ const NO_FRAME: Duration = Duration::from_secs(60);
 /// A stream source, with what it remembers over its failures.
 pub struct StreamSource {
     settings: Stream,
+    /// What is looked at for changes.
+    regions: Vec<Region>,
     origin: String,
     /// A recording was played to its end.
     done: bool,
@@ -57,6 +78,7 @@ pub struct StreamSource {
 /// What goes on while a stream is open.
 struct Playing<'a> {
     settings: &'a Stream,
+    regions: &'a [Region],
     origin: &'a str,
     context: &'a Context,
     opened: Opened,
@@ -66,6 +88,9 @@ struct Playing<'a> {
     sampler: Sampler,
     key_frames: KeyFrames,
     decoded: Decoded,
+    last_scored: LastScored,
+    /// The picture that was handed on last.
+    shown: Option<Arc<Picture>>,
     began: Instant,
     last_whole: Instant,
 }
@@ -80,8 +105,9 @@ enum Ended {
 impl StreamSource {
     /// A source that did not open anything yet.
     #[must_use]
-    pub fn new(settings: &Stream) -> Self {
-        Self { origin: input::shown(&settings.input), settings: settings.clone(), done: false }
+    pub fn new(settings: &Stream, regions: &[Region]) -> Self {
+        let origin = input::shown(&settings.input);
+        Self { origin, settings: settings.clone(), regions: regions.to_vec(), done: false }
     }
 
     /// Delivers frames until it is told to stop.
@@ -91,7 +117,7 @@ impl StreamSource {
     pub async fn run_once(&mut self, context: &Context) -> Result<(), StreamError> {
         if !self.done {
             let Some(opened) = Opened::open(&self.settings, &self.origin, context)? else { return Ok(()) };
-            let mut playing = Playing::new(&self.settings, &self.origin, opened, context)?;
+            let mut playing = Playing::new(self, opened, context)?;
             match playing.play().await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Done => self.done = true,
@@ -105,17 +131,16 @@ impl StreamSource {
 }
 
 impl<'a> Playing<'a> {
-    fn new(
-        settings: &'a Stream,
-        origin: &'a str,
-        opened: Opened,
-        context: &'a Context,
-    ) -> Result<Self, StreamError> {
+    fn new(source: &'a StreamSource, opened: Opened, context: &'a Context) -> Result<Self, StreamError> {
         let now = Instant::now();
+        let StreamSource { settings, regions, origin, .. } = source;
         Ok(Self {
             settings,
+            regions,
             origin,
             context,
+            last_scored: LastScored::new(settings.unchanged),
+            shown: None,
             decoder: Decoder::new(&opened, origin)?,
             converter: Converter::default(),
             clock: Clock::new(opened.played, opened.frame_time()),
@@ -219,13 +244,44 @@ impl<'a> Playing<'a> {
             Some(Err(Skipped)) => return Ok(true),
             None => return Ok(false),
         };
-        match self.converter.picture(self.decoder.frame(), self.context.max_pixels) {
-            Ok(picture) => {
-                let handed = self.context.hand_on(picture, self.origin, arrived, slot);
-                Ok(matches!(handed, Handed::On))
+        let handed = match self.repeated(now) {
+            (Some(same), _) => self.context.hand_on_again(same, self.origin, arrived, slot),
+            (None, parts) => {
+                let picture = self.picture()?;
+                if self.last_scored.is_asked() {
+                    let size = (picture.width as usize, picture.height as usize);
+                    let parts = parts.unwrap_or_else(|| self.looked().picture(&picture));
+                    self.last_scored.scored(size, parts, now);
+                    self.shown = Some(Arc::clone(&picture));
+                }
+                self.context.hand_on(picture, self.origin, arrived, slot)
             }
-            Err(cause) => Err(StreamError::NotConverted { address: self.origin.to_owned(), cause }),
-        }
+        };
+        Ok(matches!(handed, Handed::On))
+    }
+
+    /// The picture that was handed on last, if the decoder's newest frame still shows it; and what was looked at.
+    ///
+    /// A frame without a plane of brightness is made a picture first, which costs more.
+    fn repeated(&self, now: Duration) -> (Option<Arc<Picture>>, Option<Vec<Grey>>) {
+        let looked = self.looked();
+        let luma = convert::luma(self.decoder.frame()).filter(|_| self.last_scored.is_asked());
+        let Some(parts) = luma.and_then(|(plane, stride)| looked.luma(plane, stride)) else {
+            return (None, None);
+        };
+        let same = self.shown.as_ref().filter(|_| self.last_scored.is_repeated(looked.size, &parts, now));
+        (same.map(Arc::clone), Some(parts))
+    }
+
+    fn looked(&self) -> Looked<'_> {
+        let frame = self.decoder.frame();
+        Looked { size: (frame.width() as usize, frame.height() as usize), regions: self.regions }
+    }
+
+    fn picture(&mut self) -> Result<Arc<Picture>, StreamError> {
+        let picture = self.converter.picture(self.decoder.frame(), self.context.max_pixels);
+        let not_converted = |cause| StreamError::NotConverted { address: self.origin.to_owned(), cause };
+        picture.map(Arc::new).map_err(not_converted)
     }
 
     /// A slot, waited for only where no time passes; `None` when it was told to stop.

@@ -1,6 +1,7 @@
 //! `stakeout alerts`: the built binary with a real broker.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
@@ -64,7 +65,7 @@ fn alerts_are_printed_as_they_go_by() {
     let _service = Service::start(&home);
     subscriber.until("the source to be online", |message| message.line() == "r home/inbox/status online");
     let mut people = Listener::start(&home, &[]);
-    let programs = Listener::start(&home, &["--json", "--label", "green tree"]);
+    let mut programs = Listener::start(&home, &["--json", "--label", "green tree", "--count", "1"]);
     publish(&broker, "home/inbox/objects/red_car/alert", "nonsense");
     home.drop_picture("red-car.jpg", "1.jpg");
     let raised = next(&people.lines);
@@ -85,6 +86,8 @@ fn alerts_are_printed_as_they_go_by() {
     let alert: Value = serde_json::from_str(&next(&programs.lines)).unwrap();
     assert_eq!((&alert["label"], &alert["state"]), (&"green tree".into(), &"raised".into()));
 
+    assert!(programs.process.wait().unwrap().success(), "one was enough");
+
     let process = people.process.id().to_string();
     assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
     assert!(people.process.wait().unwrap().success(), "Ctrl-C is how it ends");
@@ -98,15 +101,23 @@ fn alerts_says_what_is_wrong() {
         command.args(["alerts", "--config"]).arg(home.path("stakeout.yaml")).args(arguments);
         command.output().unwrap()
     };
-    for (arguments, word) in [(["--source", "Gate"], "Inbox"), (["--label", "cat"], "Blue Umbrella")] {
+    let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let cameras = "  cameras: { mqtt: cameras/+, name: 'cam {1}', watch: [objects] }\n";
+    fs::write(home.path("stakeout.yaml"), format!("{typed}{cameras}")).unwrap();
+    for (arguments, word) in [
+        (["--source", "Gate"], "Inbox"),
+        (["--label", "cat"], "Blue Umbrella"),
+        (["--follow", "--count=1"], "cannot be used with"),
+    ] {
         let output = alerts(&arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{said}");
-        assert!(said.contains(arguments[1]) && said.contains(word), "{said}");
+        assert!(said.contains(arguments[1].trim_end_matches("=1")) && said.contains(word), "{said}");
     }
 
     let mut command = stakeout();
-    command.args(["alerts", "--config"]).arg(home.path("stakeout.yaml"));
+    // A source that a topic may name is waited for, whether it has appeared or not.
+    command.args(["alerts", "--source", "Cam yard", "--config"]).arg(home.path("stakeout.yaml"));
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let line = next(&heard(process.stderr.take().unwrap()));
     let _ = process.kill();

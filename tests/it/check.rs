@@ -77,7 +77,7 @@ fn the_example_and_the_reference_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     for (config, summary) in [
         ("stakeout.yaml", "ok: 1 source, 1 label set, 3 labels\n"),
-        ("reference.yaml", "ok: 4 sources, 2 label sets, 5 labels\n"),
+        ("reference.yaml", "ok: 5 sources, 2 label sets, 5 labels\n"),
     ] {
         let output = check(&folder, config);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), summary);
@@ -107,5 +107,68 @@ fn files_that_cannot_be_read_are_told() {
         assert_eq!(output.status.code(), Some(78), "{told}");
         assert!(told.starts_with(begin), "{told}");
         assert!(told.ends_with("1 problem found\n"), "{told}");
+    }
+}
+
+#[test]
+fn a_credential_is_looked_at_by_the_service_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "
+        mqtt: { url: mqtt://127.0.0.1, username: watcher, password: \"${credential:mqtt}\" }
+        label_sets: { porch: { background: [an empty porch], labels: [person] } }
+        sources: { inbox: { folder: ., watch: [porch] } }";
+    fs::write(folder.path().join("stakeout.yaml"), config).unwrap();
+    let output = check(folder.path(), "stakeout.yaml");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.starts_with("note: only the service itself can read its credentials"), "{told}");
+
+    let run =
+        stakeout().args(["run", "--config", "stakeout.yaml"]).current_dir(folder.path()).output().unwrap();
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(78), "the service itself needs it: {told}");
+    assert!(told.contains("the credential `mqtt` is not there"), "{told}");
+}
+
+#[test]
+fn what_is_in_force_is_explained_in_words_and_for_programs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let explain = |config: &str, more: &[&str]| {
+        let arguments = [&["check", "--offline", "--config", config, "--explain"], more].concat();
+        let output = stakeout().args(arguments).current_dir(&folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = explain("reference.yaml", &[]);
+    for expected in [
+        "model: bundled\n",
+        "  url: mqtt://localhost:1883\n",
+        "          package:\n            prompts:\n              - This is a photo of a parcel on the doorstep.\n",
+        "            threshold: 0.7\n            clear_below: 0.7\n            hold: 1 of 1\n",
+        "            alert: stakeout/inbox/porch/person/alert\n",
+        "    regions:\n      step: [0.2,0.5,0.6,0.5]\n",
+        "    rtsp: rtsp://10.0.0.21/stream2\n    every: 1s\n",
+    ] {
+        assert!(words.contains(expected), "{expected:?} in\n{words}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&explain("reference.yaml", &["--format", "json"])).unwrap();
+    let person = &json["sources"]["inbox"]["label_sets"]["porch"]["labels"]["person"];
+    assert_eq!(person["threshold"], 0.7);
+    assert_eq!(person["state"], "stakeout/inbox/porch/person/state");
+    assert_eq!(json["sources"]["front-door"]["transport"], "tcp");
+}
+
+#[test]
+fn an_explanation_shows_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "mqtt: { url: mqtt://h, username: me, password: hunter2 }\nlabel_sets: { porch: { labels: [person, dog] } }\n\
+                sources: { door: { rtsp: 'rtsp://viewer:hunter2@h/s', watch: [porch] } }\n";
+    fs::write(folder.path().join("stakeout.yaml"), text).unwrap();
+    for format in ["text", "json"] {
+        let arguments = ["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", format];
+        let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.contains("This is a photo of dog.") && !told.contains("hunter2"), "{told}");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     thread,
 };
 
@@ -246,4 +246,119 @@ fn pictures_come_from_web_addresses_too() {
     assert_eq!(first["image"], gone.as_str());
     assert!(first["error"].as_str().unwrap().contains("404"), "{first}");
     assert_eq!((&second["image"], &second["scores"][0]["label"]), (&here.into(), &"a red car".into()));
+}
+
+/// The scores of every line, by the line's picture.
+fn scored(output: &Output) -> Vec<(String, Value)> {
+    let lines = text(&output.stdout).lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| (line["image"].as_str().unwrap().to_owned(), line["scores"].clone())).collect()
+}
+
+fn assert_alike(a: &Value, b: &Value) {
+    let (a, b) = (a.as_array().unwrap(), b.as_array().unwrap());
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert_eq!(a["label"], b["label"]);
+        assert!((a["score"].as_f64().unwrap() - b["score"].as_f64().unwrap()).abs() < 1e-4, "{a} and {b}");
+    }
+}
+
+#[test]
+fn folders_and_patterns_stand_for_their_pictures_and_a_batch_changes_no_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir_all(folder.path().join("day/night")).unwrap();
+    for (from, to) in [
+        ("red-car.jpg", "day/b.jpg"),
+        ("blue-car.jpg", "day/a.jpg"),
+        ("blue-umbrella.jpg", "day/night/no-ending"),
+        ("black-key.jpg", "z.jpg"),
+    ] {
+        fs::copy(sample(from), folder.path().join(to)).unwrap();
+    }
+    fs::write(folder.path().join("day/damaged.jpg"), "nothing of the kind").unwrap();
+    fs::write(folder.path().join("day/notes.txt"), "not looked at").unwrap();
+    let run = |more: &[&str]| {
+        let labels =
+            ["--format", "json", "--label", "a red car", "--label", "a blue umbrella", "--label", "a key"];
+        classify(&[&labels[..], more].concat())
+    };
+
+    let (day, pattern) = (at("day"), at("*.jpg"));
+    let together = run(&["--max-batch", "3", &pattern, &day]);
+    assert_eq!(together.status.code(), Some(1), "one is damaged: {}", text(&together.stderr));
+    let together = scored(&together);
+    let names: Vec<_> = together.iter().map(|(name, _)| name.clone()).collect();
+    let expected = ["z.jpg", "day/a.jpg", "day/b.jpg", "day/damaged.jpg", "day/night/no-ending"].map(at);
+    assert_eq!(names, expected);
+    assert!(together[3].1.is_null());
+    assert_eq!(together[2].1[0]["label"], "a red car");
+
+    let one_by_one = scored(&run(&["--max-batch", "1", &pattern, &day]));
+    for ((name, scores), (other, alone)) in together.iter().zip(&one_by_one) {
+        assert_eq!(name, other);
+        if !scores.is_null() {
+            assert_alike(scores, alone);
+        }
+    }
+
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let output = run(&[&at("empty"), &at("*.png"), &at("z.jpg")]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["error"], "there is no picture in this folder");
+    assert_eq!(lines[1]["error"], "there is no picture that this pattern matches");
+    assert_eq!(lines[2]["scores"].as_array().unwrap().len(), 3, "the others are scored");
+}
+
+#[test]
+fn a_picture_comes_from_standard_input() {
+    let mut child = stakeout()
+        .args(["classify", "--format", "json", "--label", "a red car", "--label", "a key", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&fs::read(sample("red-car.jpg")).unwrap()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let [(name, scores)] = &scored(&output)[..] else { panic!("one line") };
+    assert_eq!((&**name, &scores[0]["label"]), ("-", &"a red car".into()));
+}
+
+#[test]
+fn a_graph_that_takes_so_many_pictures_at_once_takes_fewer_too() {
+    let Some((model, images)) = clip_and_images() else { return };
+    let fixed = tempfile::tempdir().unwrap();
+    fs::create_dir(fixed.path().join("onnx")).unwrap();
+    for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "onnx/text_model.onnx"] {
+        fs::write(fixed.path().join(name), fs::read(PathBuf::from(&model).join(name)).unwrap()).unwrap();
+    }
+    // As the combined graph has it.
+    fs::write(fixed.path().join("stakeout.json"), r#"{"logit_scale": 8.0}"#).unwrap();
+    // The free dimension `batch_size` becomes 3, with a denotation of as many bytes as the name leaves.
+    let graph = fs::read(PathBuf::from(&model).join("onnx/vision_model.onnx")).unwrap();
+    let (free, three) = (b"\x12\x0abatch_size", b"\x08\x03\x1a\x08ignored_");
+    let mut patched = graph.clone();
+    for at in 0..graph.len() - free.len() {
+        if graph[at..].starts_with(free) {
+            patched[at..at + free.len()].copy_from_slice(three);
+        }
+    }
+    assert!(patched != graph);
+    fs::write(fixed.path().join("onnx/vision_model.onnx"), &patched).unwrap();
+
+    let names = ["landscape_420.jpg", "portrait_444.jpg", "rgba_radial.png", "exact_224.png"];
+    let pictures = names.map(|name| images.join(name).display().to_string());
+    let run = |model: &str| {
+        let mut arguments = vec!["--model", model, "--format", "json", "--label", "cat", "--label", "flower"];
+        arguments.extend(pictures.iter().map(String::as_str));
+        let output = classify(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        scored(&output)
+    };
+    let (free, fixed) = (run(&model), run(&fixed.path().display().to_string()));
+    for ((_, free), (_, fixed)) in free.iter().zip(&fixed) {
+        assert_alike(free, fixed);
+    }
 }

@@ -1,10 +1,12 @@
 //! Delivery: the outbox, the board and the publisher with a real broker that comes, goes, refuses and forgets.
 
+mod proofs;
+
 use std::{
     fs,
     io::Write,
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -22,7 +24,7 @@ use stakeout::{
         outbox::{Entry, Outbox, Snapshot},
         publisher::{Announcer, Counts, Farewell, Publisher, ScoreSink},
     },
-    config::Mqtt,
+    config::{Mqtt, MqttConnection, TlsFiles},
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -282,12 +284,15 @@ fn a_wrong_password_is_named_and_what_waits_is_sent_once_it_is_right() {
 }
 
 #[test]
-fn an_alert_that_the_broker_forbids_waits_and_is_named() {
+fn an_alert_that_the_broker_forbids_waits_and_is_named_and_others_go_past_it() {
     let rules = |folder: &Path, rules: &str| {
         fs::write(folder.join("rules"), format!("topic read #\n{rules}\n")).unwrap()
     };
     let broker = Broker::prepared("allow_anonymous true\nacl_file {folder}/rules", |folder| {
-        rules(folder, "topic write stakeout/status\ntopic write stakeout/+/+/+/state");
+        rules(
+            folder,
+            "topic write stakeout/status\ntopic write stakeout/+/+/+/state\ntopic write stakeout/back/#",
+        );
     });
     let house = House::new();
     let subscriber = Subscriber::start(&broker);
@@ -297,30 +302,52 @@ fn an_alert_that_the_broker_forbids_waits_and_is_named() {
     let log = publisher.log();
     assert!(log.contains(ALERT) && log.contains("does not allow us to publish there"), "{log}");
     assert!(log.contains("the snapshot was left out"), "{log}");
+    assert!(log.contains("let this user write there in the broker's access rules"), "{log}");
     house.board.set(STATE, "ON");
     let seen = subscriber.until("the state goes on", |message| message.topic == STATE);
     assert_eq!(alerts(&seen), [0; 0]);
-    assert_eq!(house.outbox.waiting(), 1);
+    (2..=3).for_each(|number| house.append(number, None));
+    let other = Topics::new("stakeout").alert("back", "porch", "package");
+    house.append_at(&other, 4);
+    subscriber.until("an alert that is allowed", |message| message.topic == other);
+    wait_until("it left", || house.outbox.waiting() == 3);
 
     rules(broker.folder(), "topic write stakeout/#");
     broker.reload();
-    let seen = subscriber.until("the alert", |message| message.topic == ALERT);
-    assert_eq!(alerts(&seen), [1]);
+    let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":3}");
+    assert_eq!(alerts(&seen), [1, 2, 3]);
+    assert_eq!(publisher.log().matches("the broker refuses an alert").count(), 1, "{}", publisher.log());
     assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
 }
 
 #[test]
-fn a_picture_that_is_too_large_for_the_broker_is_left_out_and_its_alert_is_not() {
+fn a_picture_that_is_too_large_for_the_broker_is_made_smaller_and_its_alert_comes_in_any_case() {
+    let noise = |width: u32, height: u32| {
+        let mut seed = 1_u32;
+        let mut rgb = vec![0; (width * height * 3) as usize];
+        rgb.iter_mut().for_each(|value| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *value = (seed >> 24) as u8;
+        });
+        stakeout::picture::Picture { width, height, rgb, transparent: None }.to_jpeg(85).unwrap()
+    };
     // One says so when we connect; the other hangs up.
     for limit in ["max_packet_size 20000", "message_size_limit 20000"] {
         let broker = Broker::with(&format!("allow_anonymous true\n{limit}"));
         let (house, subscriber) = (House::new(), Subscriber::start(&broker));
         let publisher = house.publish(&broker.mqtt());
-        house.append(1, Some(vec![0; 30_000]));
-        house.append(2, Some(vec![0; 10_000]));
-        let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":2}");
-        assert_eq!(alerts(&seen), [1, 2], "{limit}");
-        assert_eq!(seen.iter().filter(|message| message.topic == SNAPSHOT).count(), 1, "{limit}");
+        let large = noise(320, 240);
+        assert!(large.len() > 40_000, "{}", large.len());
+        house.append(1, Some(large));
+        // Nothing that could be made smaller.
+        house.append(2, Some(vec![0; 30_000]));
+        house.append(3, Some(vec![0; 10_000]));
+        let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":3}");
+        assert_eq!(alerts(&seen), [1, 2, 3], "{limit}");
+        let pictures = seen.iter().filter(|message| message.topic == SNAPSHOT).collect::<Vec<_>>();
+        assert_eq!(pictures.len(), 2, "{limit}");
+        assert!(stakeout::picture::decode(&pictures[0].payload, 100_000).is_ok(), "{limit}");
+        assert_eq!(publisher.counts.snapshots_scaled.load(Ordering::Relaxed), 1, "{limit}");
         assert_eq!(publisher.counts.snapshots_skipped.load(Ordering::Relaxed), 1, "{limit}");
         assert!(publisher.log().contains("the snapshot was left out"), "{limit}: {}", publisher.log());
         publisher.finish();
@@ -336,7 +363,7 @@ fn mqtts_trusts_whom_the_system_trusts() {
         let publisher = house.publish(&Mqtt { tls: true, ..mqtt(port.parse().unwrap()) });
         house.append(1, None);
         wait_until("it is delivered or explained", || {
-            house.outbox.waiting() == 0 || publisher.log().contains("nobody this system trusts has signed")
+            house.outbox.waiting() == 0 || publisher.log().contains("nobody who is trusted has signed")
         });
         println!("waiting: {}", house.outbox.waiting());
         publisher.finish();
@@ -357,7 +384,107 @@ fn mqtts_trusts_whom_the_system_trusts() {
     }
 }
 
-/// A CA, a server's certificate that it signed, and another CA.
+#[test]
+fn a_broker_with_its_own_authority_that_asks_who_we_are() {
+    let settings = "allow_anonymous true\ncafile {folder}/ca.pem\ncertfile {folder}/server.pem\n\
+                    keyfile {folder}/server.key\nrequire_certificate true";
+    let broker = Broker::prepared(settings, certificates);
+    let file = |name: &str| broker.folder().join(name);
+    let connect = |tls: TlsFiles| Mqtt {
+        tls: true,
+        connection: MqttConnection { tls, ..MqttConnection::default() },
+        ..broker.mqtt()
+    };
+    let house = House::new();
+    house.append(1, None);
+    let known = TlsFiles { ca: Some(file("ca.pem")), ..TlsFiles::default() };
+    let cases = [
+        (
+            TlsFiles { ca: Some(file("other.pem")), ..TlsFiles::default() },
+            "name the PEM file of its CA in mqtt.tls.ca",
+        ),
+        (known.clone(), "the broker wants a certificate from us"),
+    ];
+    for (tls, words) in cases {
+        let publisher = house.publish(&connect(tls));
+        wait_until(words, || publisher.log().contains(words));
+        publisher.finish();
+        assert_eq!(house.outbox.waiting(), 1);
+    }
+    let plain = house.publish(&broker.mqtt());
+    wait_until("plain text is of no use", || plain.log().contains("not connected"));
+    plain.finish();
+    let identity = Some((file("client.pem"), file("client.key")));
+    let publisher = house.publish(&connect(TlsFiles { identity, alpn: vec!["mqtt".to_owned()], ..known }));
+    wait_until("it is delivered", || house.outbox.waiting() == 0);
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+#[test]
+fn alerts_go_over_web_sockets() {
+    let (broker, house) = (Broker::start(), House::new());
+    let subscriber = Subscriber::start(&broker);
+    let port = web_socket(broker.port);
+    let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..MqttConnection::default() };
+    let publisher = house.publish(&Mqtt { connection, ..mqtt(port) });
+    house.append(1, Some(vec![7; 100_000]));
+    let seen = subscriber.until("the alert", |message| message.topic == ALERT);
+    assert_eq!(seen.iter().find(|message| message.topic == SNAPSHOT).unwrap().payload.len(), 100_000);
+    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+}
+
+/// A port that speaks WebSockets with one client, and plainly with the broker at `upstream`.
+fn web_socket(upstream: u16) -> u16 {
+    use std::{io::Read, net::TcpStream};
+    use tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+    };
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        #[allow(clippy::result_large_err, reason = "the library wants it so")]
+        let handshake = |request: &Request, mut response: Response| {
+            assert_eq!(request.uri().path(), "/mqtt");
+            let protocol = request.headers()["Sec-WebSocket-Protocol"].clone();
+            response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+            Ok(response)
+        };
+        let mut socket = tungstenite::accept_hdr(stream, handshake).unwrap();
+        // One thread for both ways, so neither may wait for long.
+        socket.get_ref().set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let mut broker = TcpStream::connect(("127.0.0.1", upstream)).unwrap();
+        broker.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let is_early = |error: &std::io::Error| {
+            matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+        };
+        let mut bytes = vec![0; 65_536];
+        loop {
+            match socket.read() {
+                Ok(Message::Binary(packet)) => broker.write_all(&packet).unwrap(),
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) if is_early(&error) => {}
+                Err(_) => return,
+            }
+            match broker.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(length) => {
+                    let packet = bytes[..length].to_vec();
+                    if socket.send(Message::Binary(packet.into())).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if is_early(&error) => {}
+                Err(_) => return,
+            }
+        }
+    });
+    port
+}
+
+/// A CA, certificates of a server and of a client that it signed, and another CA.
 fn certificates(folder: &Path) {
     let script = "
         ca='-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
@@ -365,7 +492,9 @@ fn certificates(folder: &Path) {
         openssl req $ca -subj /CN=other -keyout other.key -out other.pem
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=broker -keyout server.key -out server.csr
         printf 'subjectAltName=IP:127.0.0.1' > san
-        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.pem";
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stakeout -keyout client.key -out client.csr
+        openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out client.pem";
     let output = Command::new("sh").args(["-ec", script]).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "the tests need openssl: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -374,16 +503,22 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What the daemon has: an outbox and a board.
 struct House {
-    folder: TempDir,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
     outbox: Arc<Outbox>,
     board: Board,
 }
 
 impl House {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let outbox = Arc::new(Outbox::open(folder.path()).unwrap());
-        Self { folder, outbox, board: Board::new() }
+        let temporary = tempfile::tempdir().unwrap();
+        let house = Self::in_folder(temporary.path().to_owned());
+        Self { _temporary: Some(temporary), ..house }
+    }
+
+    fn in_folder(folder: PathBuf) -> Self {
+        let outbox = Arc::new(Outbox::open(&folder).unwrap());
+        Self { folder, _temporary: None, outbox, board: Board::new() }
     }
 
     /// As another process would find it.
@@ -392,18 +527,20 @@ impl House {
         let outbox = std::mem::replace(&mut self.outbox, elsewhere);
         assert_eq!(Arc::strong_count(&outbox), 1, "the publisher has let go of it");
         drop(outbox);
-        self.outbox = Arc::new(Outbox::open(self.folder.path()).unwrap());
+        self.outbox = Arc::new(Outbox::open(&self.folder).unwrap());
         self.board = Board::new();
     }
 
     fn append(&self, number: u32, jpeg: Option<Vec<u8>>) {
-        let entry = Entry {
-            id: number.to_string(),
-            topic: Topics::new("stakeout").alert("door", "porch", "package"),
-            payload: format!("{{\"id\":{number}}}"),
-            snapshot: jpeg.map(|jpeg| Snapshot { topic: SNAPSHOT.to_owned(), jpeg }),
-        };
-        self.outbox.append(&entry).unwrap();
+        self.append_with(ALERT, number, jpeg);
+    }
+
+    fn append_at(&self, topic: &str, number: u32) {
+        self.append_with(topic, number, None);
+    }
+
+    fn append_with(&self, topic: &str, number: u32, jpeg: Option<Vec<u8>>) {
+        self.outbox.append(&entry(topic, number, jpeg));
     }
 
     fn publish(&self, broker: &Mqtt) -> Publishing {
@@ -412,7 +549,7 @@ impl House {
 
     fn publish_and_announce(&self, broker: &Mqtt, announcement: Announcement) -> Publishing {
         let publisher = Publisher::new(broker, Arc::clone(&self.outbox), &self.board).unwrap();
-        let publisher = publisher.announcing(&Announcer::new(announcement), self.folder.path());
+        let publisher = publisher.announcing(&Announcer::new(announcement), &self.folder);
         let scores = publisher.scores();
         let (counts, stop, log) = (publisher.counts(), CancellationToken::new(), Log::default());
         let (kill, killed) = oneshot::channel::<()>();
@@ -424,12 +561,22 @@ impl House {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    farewell = publisher.run(told, GRACE) => Some(farewell.unwrap()),
+                    farewell = publisher.run(told, GRACE) => Some(farewell),
                     _ = killed => None,
                 }
             })
         });
         Publishing { thread, stop, kill, scores, counts, log }
+    }
+}
+
+fn entry(topic: &str, number: u32, jpeg: Option<Vec<u8>>) -> Entry {
+    Entry {
+        id: number.to_string(),
+        topic: topic.to_owned(),
+        payload: format!("{{\"id\":{number}}}"),
+        snapshot: jpeg.map(|jpeg| Snapshot { topic: SNAPSHOT.to_owned(), jpeg }),
+        mark: None,
     }
 }
 

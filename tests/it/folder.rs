@@ -70,6 +70,7 @@ fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
         status,
         counts: Arc::new(Counts::default()),
         max_pixels: 1_000_000,
+        topics: None,
     };
     (context, received, seen_status)
 }
@@ -92,6 +93,7 @@ fn launch(folder: Folder) -> Running {
         kind: SourceKind::Folder(folder),
         regions: Vec::new(),
         watch: Vec::new(),
+        adjusted: Vec::new(),
         scores: false,
     };
     let thread = Some(spawn(&source, context).unwrap());

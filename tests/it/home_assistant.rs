@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::{
     broker::{Broker, Message, Subscriber, publish, set_password, wait_until},
-    service::{Home, Service},
+    service::{Home, Service, sample},
 };
 
 const SERVICE: &str = "homeassistant/device/home/config";
@@ -112,10 +112,20 @@ fn what_was_removed_while_the_service_was_down_is_taken_back() {
     fs::create_dir(home.path("yard")).unwrap();
     let subscriber = Subscriber::start(&broker);
     let service = Service::start(&home);
-    subscriber.until("the last device", topic("homeassistant/device/home__yard/config"));
-    subscriber.until("the last device", topic(INBOX));
+    let mut seen = subscriber.until("the first device", topic("homeassistant/device/home__yard/config"));
+    seen.extend(subscriber.until("the last device", topic(INBOX)));
     wait_until("it is remembered", || home.path("state/home_assistant.json").exists());
+    let online = |message: &Message| message.line() == "r home/yard/status online";
+    if !seen.iter().any(online) {
+        subscriber.until("the source to be online", online);
+    }
+    fs::copy(sample("red-car.jpg"), home.path("upload")).unwrap();
+    fs::rename(home.path("upload"), home.path("yard/1.jpg")).unwrap();
+    subscriber.until("an alert with its snapshot", topic("home/yard/objects/red_car/alert"));
     stop(service);
+    let kept = || Subscriber::start(&broker).rest(Duration::from_millis(300));
+    let of_yard = |message: &&Message| message.topic.starts_with("home/yard/");
+    assert_eq!(kept().iter().filter(of_yard).count(), 5, "status, snapshot and three states: {:#?}", kept());
 
     edit(&home, "green tree: 0.75, ", "");
     edit(&home, "  Yard: { folder: yard, watch: [objects] }\n", "");
@@ -135,6 +145,12 @@ fn what_was_removed_while_the_service_was_down_is_taken_back() {
     let memory = || fs::read_to_string(home.path("state/home_assistant.json")).unwrap();
     wait_until("it is forgotten", || !memory().contains("green") && !memory().contains("yard"));
     stop(service);
+    let kept = kept();
+    let left: Vec<_> =
+        kept.iter().filter(|message| of_yard(message) || message.topic.contains("green")).collect();
+    assert!(left.is_empty() && kept.len() > 3, "{left:#?}");
+    let topics = fs::read_to_string(home.path("state/topics.json")).unwrap();
+    assert!(topics.contains("home/inbox/snapshot") && !topics.contains("yard"), "{topics}");
 
     edit(&home, "home_assistant: true", "home_assistant: false");
     let subscriber = Subscriber::start(&broker);

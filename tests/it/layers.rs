@@ -13,14 +13,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("config", &[]),
     ("https", &[]),
+    ("metrics", &[]),
     ("picture", &[]),
+    ("pulse", &[]),
     ("frame", &["config", "picture"]),
     ("trigger", &["config"]),
     ("mqtt", &["config"]),
-    ("source", &["backoff", "config", "frame", "https", "picture"]),
-    ("classify", &["backoff", "config", "frame", "https", "picture"]),
-    ("alert", &["backoff", "config", "frame", "mqtt"]),
-    ("daemon", &["alert", "backoff", "classify", "config", "frame", "mqtt", "picture", "source", "trigger"]),
+    ("listen", &["config"]),
+    ("source", &["backoff", "config", "frame", "https", "mqtt", "picture", "pulse"]),
+    ("classify", &["backoff", "config", "frame", "https", "metrics", "picture", "pulse"]),
+    ("alert", &["backoff", "config", "frame", "https", "metrics", "mqtt", "picture"]),
+    (
+        "daemon",
+        &[
+            "alert", "backoff", "classify", "config", "frame", "listen", "metrics", "mqtt", "picture",
+            "pulse", "source", "trigger",
+        ],
+    ),
     (
         "commands",
         &[
@@ -32,6 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// A heavy crate, and the only places that may name it.
 const HOMES: &[(&str, &[&str])] = &[
+    ("embedded_graphics", &["commands/plot/bitmap"]),
     ("ffmpeg_next", &["source/stream"]),
     ("gif", &["picture"]),
     ("granit_parser", &["config"]),
@@ -40,11 +50,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
     ("png", &["picture"]),
-    ("rumqttc", &["alert/listener", "alert/publisher", "mqtt"]),
+    ("rumqttc", &["alert/listener", "alert/publisher", "mqtt", "source/mqtt"]),
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),
-    ("ureq", &["classify/hub", "commands/fetch", "https", "source/http"]),
+    ("http_auth", &["source/http"]),
+    ("ureq", &["alert/sinks/webhook", "classify/hub", "commands/fetch", "https", "source/http"]),
 ];
 
 /// Decisions: they are given what they need, time too.
@@ -57,7 +68,10 @@ const PURE: &[&str] = &[
     "classify/score",
     "daemon/judge",
     "daemon/plan",
+    "source/mqtt/payload",
+    "source/mqtt/waiting",
     "source/sampler",
+    "source/unchanged",
     "trigger",
 ];
 const IMPURE: &[&str] =

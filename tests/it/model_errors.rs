@@ -143,24 +143,19 @@ fn the_scale_comes_from_the_file_or_the_combined_graph_or_is_an_error() {
 fn one_label_alone_under_softmax_is_an_error_that_names_its_set() {
     use stakeout::{
         classify::Classifier,
-        config::{Hold, Label, LabelSet, Rule},
+        config::{Label, LabelSet, Rule},
     };
     let Some(folder) = fixtures("hf-parity/models") else { return };
     let load = |model: &str| {
         let files = ModelFiles::Folder(folder.join(model));
         Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap()
     };
-    let rule = Rule {
-        threshold: 0.5,
-        clear_below: 0.5,
-        hold: Hold { frames: 1, of: 1 },
-        cooldown: std::time::Duration::ZERO,
-    };
+    let rule = Rule::at(0.5);
     let set = LabelSet {
         name: "porch".to_owned(),
         template: "{}".to_owned(),
         background: Vec::new(),
-        labels: vec![Label { name: "cat".to_owned(), prompts: vec!["cat".to_owned()], rule }],
+        labels: vec![Label::new("cat", rule)],
     };
     let error = Classifier::new(load("tiny-clip"), std::slice::from_ref(&set)).err().unwrap().to_string();
     assert!(error.contains("porch") && error.contains("background"), "{error}");

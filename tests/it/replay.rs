@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Output,
     time::{Duration, SystemTime},
 };
@@ -10,6 +10,7 @@ use std::{
 use serde_json::Value;
 
 use crate::common::{
+    camera::clip,
     service::{Home, sample},
     stakeout,
 };
@@ -78,4 +79,104 @@ fn a_source_that_is_not_there_is_told_with_those_that_are() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.trim_end(), "error: there is no source Garage; there are: Inbox");
+}
+
+/// A minute of nothing, of which seconds 20 to 39 show a red car; one frame a second, a key frame every five.
+fn minute(folder: &Path, name: &str, more: &str) -> PathBuf {
+    let show = |picture: &str| format!("-loop 1 -framerate 1 -t 20 -i {}", sample(picture).display());
+    let inputs = ["empty-wall.jpg", "red-car.jpg", "empty-wall.jpg"].map(show).join(" ");
+    let joined = "[0][1][2]concat=n=3:v=1,scale=320:240,format=yuv420p";
+    clip(
+        &format!("{inputs} -filter_complex {joined} -c:v libx264 -preset ultrafast -qp 10 -g 5 {more}"),
+        &folder.join(name),
+    )
+}
+
+#[test]
+fn a_video_is_played_on_the_clock_of_its_file_and_its_frames_are_named() {
+    let home = Home::new(1, "");
+    let video = minute(&home.path(""), "day.mp4", "-metadata creation_time=2026-11-23T09:00:00Z");
+    let output = replay(&home, &[&video]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = ["2026-11-23T09:00:20.000Z red car raised", "2026-11-23T09:00:40.000Z red car cleared"];
+    assert_eq!(told(&output), expected);
+    let first: Value =
+        serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert_eq!(first["frame"]["origin"], format!("{}#t=20.000", video.display()));
+    assert_eq!((&first["frame"]["width"], &first["frame"]["height"]), (&320.into(), &240.into()));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("60 played, 0 not"));
+    assert_eq!(replay(&home, &[&video]).stdout, output.stdout, "to the letter");
+}
+
+#[test]
+fn videos_that_say_nothing_of_time_are_called_so_or_told_so_or_follow_each_other() {
+    let home = Home::new(1, "");
+    let video = minute(&home.path(""), "a.mp4", "");
+    let named = home.path("front_20261123_090000Z.mkv");
+    clip(&format!("-i {} -c copy", video.display()), &named);
+    let raised = |arguments: &[&Path]| {
+        let output = replay(&home, arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let lines = told(&output)
+            .into_iter()
+            .filter_map(|line| Some(line.strip_suffix(" red car raised")?.to_owned()));
+        (lines.collect::<Vec<_>>(), said)
+    };
+    assert_eq!(raised(&[&named]).0, ["2026-11-23T09:00:20.000Z"]);
+    let (lines, said) = raised(&[&video, &video]);
+    assert_eq!(lines, ["1970-01-01T00:00:20.000Z", "1970-01-01T00:01:20.000Z"]);
+    assert_eq!(said.matches("does not say when it was recorded").count(), 1, "{said}");
+    let start = Path::new("--start=2026-11-23T10:00:00Z");
+    assert_eq!(raised(&[start, &named, &video]).0, ["2026-11-23T10:00:20.000Z", "2026-11-23T10:01:20.000Z"]);
+}
+
+#[test]
+fn a_label_set_that_the_model_refuses_is_a_bad_configuration() {
+    let home = Home::new(1, "");
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let alone =
+        text.replace("labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }", "labels: [red car]");
+    let alone = alone.replace("background: [an empty scene, a plain background, something else]", "");
+    fs::write(home.path("stakeout.yaml"), alone).unwrap();
+    let output = replay(&home, &[&sample("red-car.jpg")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("stakeout.yaml:") && said.contains("one label and no background"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_video_whatever_it_is_called_is_told() {
+    let home = Home::new(1, "");
+    fs::write(home.path("words.mp4"), "no video").unwrap();
+    let output = replay(&home, &[&home.path("words.mp4"), &sample("red-car.jpg")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), told(&output).len()), (Some(1), 1), "{said}");
+    assert!(said.contains("words.mp4 cannot be opened") && said.contains("1 played, 1 not"), "{said}");
+}
+
+#[test]
+fn a_plot_is_written_in_the_form_of_its_name_and_is_always_the_same() {
+    let home = Home::new(1, "");
+    let video = minute(&home.path(""), "day.mp4", "-metadata creation_time=2026-11-23T09:00:00Z");
+    let plot = |name: &str| {
+        let file = home.path(name);
+        let argument = format!("--plot={}", file.display());
+        let output = replay(&home, &[Path::new(&argument), &video]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(told(&output).len(), 2);
+        fs::read(file).unwrap()
+    };
+    let svg = String::from_utf8(plot("plot.svg")).unwrap();
+    assert!(svg.contains("objects / red car: raised once; threshold 0.75"), "{svg}");
+    assert!(svg.contains("objects / green tree: raised 0 times") && svg.contains("2026-11-23 09:00:59 UTC"));
+    assert!(svg.contains("data:image/jpeg;base64,") && svg.contains("day.mp4#t="));
+    assert!(plot("again.svg") == svg.as_bytes(), "to the letter");
+    assert!(plot("plot.png").starts_with(b"\x89PNG\r\n"));
+    let page = String::from_utf8(plot("plot.html")).unwrap();
+    assert_eq!((page.matches("<svg").count(), page.matches("application/json").count()), (3, 3));
+
+    let output = replay(&home, &[Path::new("--plot=plot.pdf"), &video]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ends in .svg, .png or .html"));
 }

@@ -7,6 +7,8 @@
 mod http;
 mod rtsp;
 mod told;
+mod trouble;
+mod unchanged;
 mod video;
 
 use std::{
@@ -56,6 +58,7 @@ fn start(described: &str) -> Running {
         status,
         counts: Arc::new(Counts::default()),
         max_pixels: 10_000_000,
+        topics: None,
     };
     let (stop, counts) = (context.stop.clone(), Arc::clone(&context.counts));
     let thread = spawn(&config.sources[0], context).unwrap();

@@ -198,13 +198,16 @@ impl Watched<'_> {
         components
     }
 
-    fn component(&self, what: &str, component: Value) -> (String, Value) {
+    fn component(&self, what: &str, mut component: Value) -> (String, Value) {
+        if let Some(icon) = &self.label.look.icon {
+            component["icon"] = json!(icon);
+        }
         (format!("{}/{}/{what}", topic_level(&self.label_set.name), topic_level(&self.label.name)), component)
     }
 
     fn state(&self) -> Value {
         let topic = self.house.topics.state(&self.source.name, &self.label_set.name, &self.label.name);
-        json!({
+        let mut state = json!({
             "p": "binary_sensor",
             "name": self.name(),
             "unique_id": topic,
@@ -212,7 +215,11 @@ impl Watched<'_> {
             "state_topic": topic,
             "payload_on": State::Raised.switch(),
             "payload_off": State::Cleared.switch(),
-        })
+        });
+        if let Some(class) = self.label.look.device_class {
+            state["device_class"] = json!(class);
+        }
+        state
     }
 
     fn alert(&self) -> Value {
@@ -246,8 +253,11 @@ impl Watched<'_> {
         })
     }
 
-    /// As typed; with its label set where the source has another label of this name.
+    /// As it was asked for; otherwise the label's, with its label set where the source has another label of this name.
     fn name(&self) -> String {
+        if let Some(name) = &self.label.look.name {
+            return name.clone();
+        }
         let namesakes = self.house.config.watches().filter(|(watcher, label_set)| {
             watcher.name == self.source.name
                 && label_set.labels.iter().any(|label| label.name == self.label.name)

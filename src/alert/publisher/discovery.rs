@@ -16,7 +16,10 @@ use std::{
 
 use tokio::{sync::watch, task::spawn_blocking};
 
-use super::{Interrupted, Publisher, link::Link};
+use super::{
+    Interrupted, Publisher,
+    link::{Link, Message},
+};
 use crate::alert::home_assistant::{Announcement, BIRTH_TOPIC, memory::Memory};
 
 const FILE: &str = "home_assistant.json";
@@ -161,7 +164,9 @@ impl Publisher {
         let tries = discovery.tries.entry(topic.clone()).or_default();
         if *tries < TRIES {
             *tries += 1;
-            let answer = link.deliver(&topic, true, payload.into_bytes()).await?;
+            let answer = link
+                .deliver(Message { topic: &topic, retain: true, kind: super::JSON }, payload.into_bytes())
+                .await?;
             discovery.tries.remove(&topic);
             if let Err(refusal) = answer {
                 discovery.incomplete = true;

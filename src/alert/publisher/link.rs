@@ -20,7 +20,7 @@ use rumqttc::{
         mqttbytes::{
             QoS,
             v5::{
-                ConnAck, Filter, Packet, PubAckReason, Publish, RetainForwardRule, SubAck,
+                ConnAck, Filter, Packet, PubAckReason, Publish, PublishProperties, RetainForwardRule, SubAck,
                 SubscribeReasonCode,
             },
         },
@@ -37,8 +37,8 @@ use crate::{alert::home_assistant::BIRTH, mqtt::INFLIGHT};
 const SILENCE: Duration = Duration::from_secs(60);
 /// The identifier of messages that nobody acknowledges.
 const UNACKNOWLEDGED: u16 = 0;
-/// More than the headers of any of our messages.
-const HEADERS: usize = 16;
+/// More than the headers and properties of any of our messages.
+const HEADERS: usize = 64;
 
 /// The sending side.
 pub struct Link {
@@ -76,6 +76,17 @@ struct Broker {
     max_packet: Option<u32>,
 }
 
+/// What a message is, apart from what it says.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Where it goes.
+    pub topic: &'a str,
+    /// Whether the broker keeps it for those who come later.
+    pub retain: bool,
+    /// Its MIME type.
+    pub kind: &'static str,
+}
+
 /// The broker's promise to answer.
 pub struct Receipt {
     answer: Result<oneshot::Receiver<PubAckReason>, Refusal>,
@@ -103,9 +114,25 @@ pub enum Refusal {
     /// No message may go there.
     #[error("this is no topic that can be published to")]
     Topic,
+    /// It takes no more of us for now.
+    #[error("we have used up what the broker allows us (its quota)")]
+    Quota,
     /// Any other reason.
     #[error("the broker answers {0}")]
     Other(String),
+}
+
+impl Refusal {
+    /// What can be done about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotAuthorized => "let this user write there in the broker's access rules",
+            Self::TooLarge { .. } => "raise the broker's limit for the size of a packet",
+            Self::Topic => "set mqtt.prefix to another",
+            Self::Quota => "raise this user's quota at the broker, or wait until it is renewed",
+            Self::Other(_) => "see the broker's log for why",
+        }
+    }
 }
 
 /// A link that is not connected yet, and the pump that will connect it.
@@ -137,15 +164,15 @@ impl Link {
     /// Sends a message, at least once, and waits until the broker has it or has refused it.
     pub async fn deliver(
         &self,
-        topic: &str,
-        retain: bool,
+        message: Message<'_>,
         payload: Vec<u8>,
     ) -> Result<Result<(), Refusal>, Silence> {
-        self.send(topic, retain, payload).await?.answer().await
+        self.send(message, payload).await?.answer().await
     }
 
     /// Sends a message; the receipt tells what became of it.
-    pub async fn send(&self, topic: &str, retain: bool, payload: Vec<u8>) -> Result<Receipt, Silence> {
+    pub async fn send(&self, message: Message<'_>, payload: Vec<u8>) -> Result<Receipt, Silence> {
+        let Message { topic, retain, kind } = message;
         if let Err(refusal) = self.fits(topic.len() + payload.len() + HEADERS) {
             return Ok(Receipt { answer: Err(refusal) });
         }
@@ -155,7 +182,11 @@ impl Link {
         let (reply, answer) = oneshot::channel();
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.push_back(Waiter { reply, _room: room });
-        if self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_err() {
+        let properties =
+            PublishProperties { content_type: Some(kind.to_owned()), ..PublishProperties::default() };
+        let sent =
+            self.client.try_publish_with_properties(topic, QoS::AtLeastOnce, retain, payload, properties);
+        if sent.is_err() {
             // There is room: only a topic with a wildcard in it is left.
             waiters.pop_back();
             return Ok(Receipt { answer: Err(Refusal::Topic) });
@@ -197,6 +228,12 @@ impl Link {
         }
     }
 
+    /// How many bytes a message to `topic` may have, if the broker says so.
+    pub fn room(&self, topic: &str) -> Option<usize> {
+        let limit = self.broker.borrow().and_then(|broker| broker.max_packet)?;
+        Some((limit as usize).saturating_sub(topic.len() + HEADERS))
+    }
+
     fn fits(&self, size: usize) -> Result<(), Refusal> {
         match self.broker.borrow().and_then(|broker| broker.max_packet) {
             Some(limit) if size > limit as usize => Err(Refusal::TooLarge { size, limit }),
@@ -215,6 +252,8 @@ impl Receipt {
         match timeout(SILENCE, answer).await {
             Ok(Ok(PubAckReason::Success | PubAckReason::NoMatchingSubscribers)) => Ok(Ok(())),
             Ok(Ok(PubAckReason::NotAuthorized)) => Ok(Err(Refusal::NotAuthorized)),
+            Ok(Ok(PubAckReason::TopicNameInvalid)) => Ok(Err(Refusal::Topic)),
+            Ok(Ok(PubAckReason::QuotaExceeded)) => Ok(Err(Refusal::Quota)),
             Ok(Ok(reason)) => Ok(Err(Refusal::Other(format!("{reason:?}")))),
             Ok(Err(_)) | Err(_) => Err(Silence),
         }

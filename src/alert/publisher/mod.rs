@@ -8,17 +8,18 @@
 //! outbox, and at the end say `offline`.
 
 mod discovery;
-mod head;
 mod link;
 pub(super) mod outage;
 mod score_sink;
+mod snapshot;
+mod window;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -33,17 +34,17 @@ use tokio_util::sync::CancellationToken;
 pub use self::{discovery::Announcer, score_sink::ScoreSink};
 use self::{
     discovery::Discovery,
-    head::{Delivery, Head, Patience},
-    link::{Link, Refusal, Silence},
-    outage::{Outage, Reminder, Trouble, Word},
+    link::{Link, Message, Refusal, Silence},
+    outage::{Outage, Trouble, Word},
     score_sink::{ScoreSource, score_way},
+    window::{Step, Window},
 };
 use super::{
     OFFLINE, ONLINE, Topics,
     board::{self, Board, Values},
-    outbox::{self, Outbox},
+    outbox::Outbox,
 };
-use crate::{backoff::Backoff, config::Mqtt, mqtt};
+use crate::{backoff::Backoff, config::Mqtt, metrics::Histogram, mqtt};
 
 /// The delays between two tries to connect.
 pub(super) const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -54,6 +55,10 @@ const BOARD_LAG: Duration = Duration::from_secs(1);
 const FEW: usize = 8;
 /// What is kept of the time at the end for saying goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// What messages are.
+const JSON: &str = "application/json";
+const JPEG: &str = "image/jpeg";
+const TEXT: &str = "text/plain";
 
 /// Brings alerts and the board to one broker.
 pub struct Publisher {
@@ -70,20 +75,25 @@ pub struct Publisher {
     score_sink: ScoreSink,
     counts: Arc<Counts>,
     outage: Outage,
-    head: Head,
-    refused: Reminder,
+    window: Window,
 }
 
 /// What was done so far.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// Whether the broker is there.
+    pub connected: AtomicBool,
+    /// How long it took from an alert to its acknowledgement.
+    pub delivery: Histogram,
     /// Alerts that the broker acknowledged.
     pub published: AtomicU64,
     /// Alerts that were sent again because no acknowledgement had come.
     pub repeated: AtomicU64,
     /// Times the broker refused an alert.
     pub refused: AtomicU64,
-    /// Pictures that were left out because the broker does not take them.
+    /// Pictures that were made smaller because the broker does not take larger ones.
+    pub snapshots_scaled: AtomicU64,
+    /// Pictures that were left out because the broker does not take them in any size.
     pub snapshots_skipped: AtomicU64,
     /// Scores that were left out because alerts went first or the broker was away.
     pub scores_dropped: AtomicU64,
@@ -105,9 +115,6 @@ enum Interrupted {
     Broker(#[from] ConnectionError),
     #[error(transparent)]
     Silence(#[from] Silence),
-    /// Nobody can do anything about it here.
-    #[error(transparent)]
-    Outbox(#[from] outbox::Error),
     #[error("there is no time left")]
     OutOfTime,
 }
@@ -131,8 +138,7 @@ impl Publisher {
             score_sink,
             counts,
             outage: Outage::default(),
-            head: Head::default(),
-            refused: Reminder::default(),
+            window: Window::default(),
         })
     }
 
@@ -156,26 +162,33 @@ impl Publisher {
     }
 
     /// Publishes until `stop`; then what is left, and goodbye, within `grace`. When `stop` comes nobody may write to the
-    /// outbox or the board any more. Fails only if the outbox does.
-    pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Result<Farewell, outbox::Error> {
+    /// outbox or the board any more.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Farewell {
+        let said = self.publish(&stop, grace).await;
+        self.let_go().await;
+        self.farewell(said)
+    }
+
+    /// Whether it ended with a goodbye.
+    async fn publish(&mut self, stop: &CancellationToken, grace: Duration) -> bool {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         loop {
-            let began = Instant::now();
-            match self.session(&stop, grace).await {
-                Ok(()) => return Ok(self.farewell(true)),
-                Err(Interrupted::Outbox(error)) => return Err(error),
-                Err(_) if stop.is_cancelled() => return Ok(self.farewell(false)),
+            let (began, before) = (Instant::now(), self.counts.published.load(Ordering::Relaxed));
+            match self.session(stop, grace).await {
+                Ok(()) => return true,
+                Err(_) if stop.is_cancelled() => return false,
                 Err(Interrupted::Broker(error)) => {
                     self.broken(&outage::explain(&error, self.broker.username.as_deref()))
                 }
                 Err(other) => self.broken(&Trouble { login: false, text: other.to_string() }),
             }
-            if began.elapsed() > LONGEST_DELAY {
+            // A broker that took alerts is not one that has to be spared.
+            if began.elapsed() > LONGEST_DELAY || self.counts.published.load(Ordering::Relaxed) > before {
                 backoff.reset();
             }
             tokio::select! {
                 () = sleep(backoff.failed(jitter())) => {}
-                () = stop.cancelled() => return Ok(self.farewell(false)),
+                () = stop.cancelled() => return false,
             }
         }
     }
@@ -202,14 +215,15 @@ impl Publisher {
             // A broker that was away until now is not waited for.
             () = stop.cancelled(), if self.outage.is_on() => return Err(Interrupted::OutOfTime),
         }
-        let status = self.topics.status();
-        if let Err(refusal) = link.deliver(&status, true, ONLINE.into()).await? {
-            self.warn_refused(&status, &refusal);
+        let topic = self.topics.status();
+        let status = Message { topic: &topic, retain: true, kind: TEXT };
+        if let Err(refusal) = link.deliver(status, ONLINE.into()).await? {
+            self.warn_refused(&topic, &refusal);
         }
-        self.connected();
+        self.connected().await;
         self.serve(link, stop, grace).await?;
-        if let Err(refusal) = link.deliver(&status, true, OFFLINE.into()).await? {
-            self.warn_refused(&status, &refusal);
+        if let Err(refusal) = link.deliver(status, OFFLINE.into()).await? {
+            self.warn_refused(&topic, &refusal);
         }
         link.disconnect().await;
         Ok(())
@@ -222,7 +236,7 @@ impl Publisher {
         stop: &CancellationToken,
         grace: Duration,
     ) -> Result<(), Interrupted> {
-        let (mut told, mut patience, mut leave) = (Values::new(), Patience::default(), None);
+        let (mut told, mut leave) = (Values::new(), None);
         self.tell_board(link, &mut told).await?;
         let mut board_told = Instant::now();
         let mut announcing = false;
@@ -231,32 +245,25 @@ impl Publisher {
             if stop.is_cancelled() {
                 leave.get_or_insert_with(|| Instant::now() + grace.saturating_sub(GOODBYE));
             }
-            let delivery =
-                if patience.is_over() { self.deliver_head(link).await? } else { Delivery::Postponed };
-            let more = delivery == Delivery::Done && leave.is_none_or(|leave| Instant::now() < leave);
+            let step = self.deliver_some(link).await?;
+            let more = step == Step::More && leave.is_none_or(|leave| Instant::now() < leave);
             // Alerts first. Of the board the newest values alone count, so it waits for a pause, but not for long.
             if !more || board_told.elapsed() > BOARD_LAG {
                 self.tell_board(link, &mut told).await?;
                 announcing = leave.is_none() && self.announce_next(link).await?;
                 board_told = Instant::now();
             }
-            match delivery {
-                Delivery::Done | Delivery::NothingThere => patience = Patience::default(),
-                Delivery::Refused => patience.refused(),
-                Delivery::Postponed => {}
-            }
             if more || announcing {
                 continue;
             }
             if leave.is_some() {
-                return Ok(());
+                return self.settle_all().await;
             }
             tokio::select! {
-                () = self.outbox.appended() => {}
+                () = self.window.due(&self.outbox) => {}
                 _ = self.news.changed() => {}
                 () = news_of(self.discovery.as_mut()) => {}
                 scores = self.scores.next() => self.offer_scores(link, scores),
-                () = patience.end() => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -264,7 +271,12 @@ impl Publisher {
 
     /// Makes the broker equal to the board: everything at first, later what changed.
     async fn tell_board(&mut self, link: &Link, told: &mut Values) -> Result<(), Interrupted> {
-        let news = board::news(&self.news.borrow_and_update(), told).into_iter().collect::<Vec<_>>();
+        let news = {
+            let values = self.news.borrow_and_update();
+            // What left the board is news if it comes back.
+            told.retain(|topic, _| values.contains_key(topic));
+            board::news(&values, told).into_iter().collect::<Vec<_>>()
+        };
         // Of two answers to two messages a broker with Nagle's algorithm holds back the second until our system
         // acknowledges the first, which it delays by 40 ms: longer than a few take one by one.
         let at_once = if news.len() <= FEW { 1 } else { news.len() };
@@ -272,7 +284,9 @@ impl Publisher {
         for news in news.chunks(at_once) {
             let mut receipts = Vec::with_capacity(news.len());
             for (topic, payload) in news {
-                receipts.push((topic, link.send(topic, true, payload.as_bytes().to_vec()).await?));
+                let kind = if payload.starts_with('{') { JSON } else { TEXT };
+                let message = Message { topic, retain: true, kind };
+                receipts.push((topic, link.send(message, payload.as_bytes().to_vec()).await?));
                 told.insert(topic.clone(), Arc::clone(payload));
             }
             for (topic, receipt) in receipts {
@@ -288,8 +302,10 @@ impl Publisher {
         Ok(())
     }
 
-    fn connected(&mut self) {
-        self.head.forget_snapshot();
+    async fn connected(&mut self) {
+        self.counts.connected.store(true, Ordering::Relaxed);
+        self.let_go().await;
+        self.rewind();
         self.forget_scores();
         if let Some(discovery) = &mut self.discovery {
             discovery.start_over();
@@ -311,6 +327,7 @@ impl Publisher {
     }
 
     fn broken(&mut self, trouble: &Trouble) {
+        self.counts.connected.store(false, Ordering::Relaxed);
         if let Some(away) = self.outage.failed(Instant::now(), trouble) {
             let (waiting, away_s) = (self.outbox.waiting(), away.as_secs());
             tracing::warn!(
@@ -367,6 +384,10 @@ async fn news_of(discovery: Option<&mut Discovery>) {
         Some(discovery) => discovery.news().await,
         None => std::future::pending().await,
     }
+}
+
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A number from 0 to 1 that differs from machine to machine and from call to call.

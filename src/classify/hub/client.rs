@@ -41,6 +41,21 @@ pub(super) struct Listing {
     pub files: Vec<String>,
 }
 
+impl Listing {
+    /// The hub's answer; an error says what is missing in it.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        let json: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let commit = json["sha"].as_str().filter(|commit| is_plain_path(commit));
+        let files = json["siblings"].as_array().map(|siblings| {
+            siblings.iter().filter_map(|sibling| sibling["rfilename"].as_str()).map(str::to_owned).collect()
+        });
+        match (commit, files) {
+            (Some(commit), Some(files)) => Ok(Self { commit: commit.to_owned(), files }),
+            _ => Err("the list of files has no `sha` or no `siblings`".to_owned()),
+        }
+    }
+}
+
 /// What the hub says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Meta {
@@ -88,15 +103,7 @@ impl Client {
         let url = format!("{}/api/models/{id}/revision/{}", self.endpoint, quoted(revision));
         let response = self.follow(Method::Get, url, None, id, true)?;
         let bytes = self.read(response.into_body().into_reader())?;
-        let json: Value = serde_json::from_slice(&bytes).map_err(|error| self.nonsense(&error))?;
-        let commit = json["sha"].as_str().filter(|commit| is_plain_path(commit));
-        let files = json["siblings"].as_array().map(|siblings| {
-            siblings.iter().filter_map(|sibling| sibling["rfilename"].as_str()).map(str::to_owned).collect()
-        });
-        match (commit, files) {
-            (Some(commit), Some(files)) => Ok(Listing { commit: commit.to_owned(), files }),
-            _ => Err(self.nonsense(&"the list of files has no `sha` or no `siblings`").into()),
-        }
+        Ok(Listing::from_json(&bytes).map_err(|reason| self.nonsense(&reason))?)
     }
 
     pub fn meta(&self, place: Place<'_>) -> Result<Meta, Trouble> {
@@ -288,6 +295,15 @@ fn joined(url: &str, location: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let folder = path.rfind('/').map_or(path, |end| &path[..=end]);
     format!("{folder}{location}")
+}
+
+/// Texts of an answer's head, for the fuzzer.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    let _ = begin(text);
+    let _ = quoted(text);
+    let url = joined("https://hub.example/org/name/resolve/main/a.json", text);
+    let _ = origin(&joined(&url, text));
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Found {
     /// What [`super::model::Model::load`] must be told of it.
     #[must_use]
     pub fn options(&self) -> Options {
-        Options { variant: self.suffix.clone(), logits: self.logits, ..Options::default() }
+        Options { variant: self.suffix.clone(), logits: self.logits, remember: true, ..Options::default() }
     }
 }
 
@@ -250,4 +250,16 @@ fn candidates(model: &HubModel) -> Vec<String> {
 
 fn revision(model: &HubModel) -> &str {
     model.revision.as_deref().unwrap_or("main")
+}
+
+/// What strangers could answer in the hub's place, for the fuzzer: the list of files, the header of a weight file,
+/// and where a redirect leads.
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    let _ = Listing::from_json(data);
+    let _ = safetensors::in_weights(|begin, length| -> Result<_, ()> {
+        let begin = usize::try_from(begin).unwrap_or(usize::MAX).min(data.len());
+        Ok(data[begin..].iter().take(usize::try_from(length).unwrap_or(usize::MAX)).copied().collect())
+    });
+    client::fuzz(&String::from_utf8_lossy(data));
 }

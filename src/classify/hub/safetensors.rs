@@ -50,16 +50,26 @@ fn in_file(
     place: Place<'_>,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<Logits>, HubError> {
-    let mut bytes = |begin, length| patiently(tell, |_| client.bytes(place, begin, length));
+    in_weights(|begin, length| patiently(tell, |_| client.bytes(place, begin, length)))
+}
+
+/// `bytes` are the file's from a place on, so many.
+pub(super) fn in_weights<E>(
+    mut bytes: impl FnMut(u64, u64) -> Result<Vec<u8>, E>,
+) -> Result<Option<Logits>, E> {
     let length = bytes(0, 8)?;
     let length = u64::from_le_bytes(length.try_into().unwrap_or_default());
     if !(2..=LONGEST_HEADER).contains(&length) {
         return Ok(None);
     }
     let header: Value = serde_json::from_slice(&bytes(8, length)?).unwrap_or_default();
-    let mut number = |name: &str| -> Result<Option<f32>, HubError> {
+    let mut number = |name: &str| -> Result<Option<f32>, E> {
         let Some(tensor) = Tensor::of(&header[name]) else { return Ok(None) };
-        Ok(tensor.number(&bytes(8 + length + tensor.begin, tensor.kind.bytes())?))
+        // What the other side says may lie beyond what any file can hold.
+        let begin =
+            tensor.begin.checked_add(8 + length).filter(|begin| *begin < u64::MAX - tensor.kind.bytes());
+        let Some(begin) = begin else { return Ok(None) };
+        Ok(tensor.number(&bytes(begin, tensor.kind.bytes())?))
     };
     // Weights hold the logarithm of the multiplier. CLIP has no bias.
     let Some(scale) = number("logit_scale")? else { return Ok(None) };
@@ -142,5 +152,29 @@ mod tests {
         assert_eq!(tensor("F32", 16), None, "that is two numbers");
         assert_eq!(tensor("I64", 16), None);
         assert_eq!(Tensor::of(&Value::Null), None);
+    }
+
+    #[test]
+    fn weights_that_lie_about_their_places_have_no_numbers() {
+        let header = |begin: u64| {
+            let tensor = json!({"dtype": "F32", "shape": [], "data_offsets": [begin, begin + 4]});
+            json!({"logit_scale": tensor}).to_string()
+        };
+        let read = |header: String, length: u64| {
+            let mut file = length.to_le_bytes().to_vec();
+            file.extend_from_slice(header.as_bytes());
+            file.extend_from_slice(&0f32.to_le_bytes());
+            in_weights(|begin, length| -> Result<_, ()> {
+                let begin = usize::try_from(begin).map_err(|_| ())?.min(file.len());
+                Ok(file[begin..].iter().take(length as usize).copied().collect())
+            })
+        };
+        let honest = header(0);
+        assert_eq!(read(honest.clone(), honest.len() as u64), Ok(Logits::checked(1.0, 0.0)));
+        for place in [header(u64::MAX - 4), header(u64::MAX - 12), header(1 << 40)] {
+            let length = place.len() as u64;
+            assert_eq!(read(place, length), Ok(None));
+        }
+        assert_eq!(read(honest, u64::MAX), Ok(None), "a header longer than any model's");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    env, fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::Once,
 };
@@ -14,11 +14,16 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, warn};
 
-use crate::classify::model::{ModelError, TextEncoder};
+use crate::classify::{
+    cache,
+    model::{ModelError, TextEncoder},
+};
 
 const MAGIC: &[u8] = b"stakeout label vectors 1\n";
 /// Texts that are not asked for any more go first when there are more than this.
 const MOST_TEXTS: usize = 10_000;
+/// Likewise models, by when they were used last.
+const MOST_MODELS: usize = 32;
 
 type Hash = [u8; 32];
 
@@ -32,16 +37,7 @@ impl VectorCache {
     /// In the service's cache folder, or in the user's.
     #[must_use]
     pub fn of_user() -> Self {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        // systemd separates several with colons; the unit names one.
-        let service =
-            set("CACHE_DIRECTORY").and_then(|given| Some(given.to_str()?.split(':').next()?.into()));
-        let user = || {
-            let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
-            let cache = cache.or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")));
-            cache.map(|cache| cache.join("stakeout"))
-        };
-        Self { folder: service.or_else(user).map(|folder: PathBuf| folder.join("labels")) }
+        Self { folder: cache::folder().map(|folder| folder.join("labels")) }
     }
 
     /// In this folder.
@@ -79,11 +75,13 @@ fn through(
     let missing: Vec<_> =
         texts.iter().zip(&keys).filter(|(_, key)| !kept.contains_key(*key)).map(|(text, _)| *text).collect();
     debug!(texts = texts.len(), missing = missing.len(), path = %path.display(), "label vectors on disk");
-    if !missing.is_empty() {
+    if missing.is_empty() {
+        cache::touch(path);
+    } else {
         for (text, vector) in missing.iter().zip(encode(&missing)?) {
             kept.insert(Sha256::digest(text).into(), vector);
         }
-        if let Err(error) = write(path, &bytes(model, &kept, &keys)) {
+        if let Err(error) = cache::write(path, &bytes(model, &kept, &keys), MOST_MODELS) {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
                 warn!(path = %path.display(), %error, "label vectors cannot be kept, so each start encodes them again");
@@ -125,15 +123,6 @@ fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash]) -> Vec<u8>
     let hash = Sha256::digest(&bytes);
     bytes.extend_from_slice(&hash);
     bytes
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&fresh, bytes)?;
-    fs::rename(&fresh, path)
 }
 
 fn hex(bytes: &[u8]) -> String {

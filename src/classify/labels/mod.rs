@@ -114,13 +114,20 @@ pub(super) fn encode_with(
 }
 
 /// The texts of a set, with the template around them.
-struct Texts {
-    labels: Vec<Vec<String>>,
-    background: Vec<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// Those of each label, in the order of the set.
+    pub labels: Vec<Vec<String>>,
+    /// Those of the background.
+    pub background: Vec<String>,
 }
 
 impl Texts {
-    fn of(set: &LabelSet) -> Result<Self, LabelError> {
+    /// What the model is given for `set`.
+    ///
+    /// # Errors
+    /// A template that cannot be filled in.
+    pub fn of(set: &LabelSet) -> Result<Self, LabelError> {
         let fill = |prompt: &String| {
             template::fill(&set.template, prompt).map_err(|error| LabelError::Template {
                 set: set.name.clone(),
@@ -166,26 +173,19 @@ fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a [f32]>) -> Arc<[f32]>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::{Hold, Label, Rule};
+    use crate::config::{Label, Rule};
 
     fn set(template: &str, labels: &[(&str, &[&str])], background: &[&str]) -> LabelSet {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let rule = Rule {
-            threshold: 0.5,
-            clear_below: 0.5,
-            hold: Hold { frames: 1, of: 1 },
-            cooldown: Duration::ZERO,
-        };
+        let rule = Rule::at(0.5);
         LabelSet {
             name: "porch".to_owned(),
             template: template.to_owned(),
             background: owned(background),
             labels: labels
                 .iter()
-                .map(|(name, prompts)| Label { name: (*name).to_owned(), prompts: owned(prompts), rule })
+                .map(|(name, prompts)| Label { prompts: owned(prompts), ..Label::new(name, rule) })
                 .collect(),
         }
     }

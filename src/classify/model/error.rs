@@ -1,6 +1,6 @@
 //! What can be wrong with a model, in words for people.
 
-use super::RuntimeError;
+use super::{DeviceError, RuntimeError};
 use crate::classify::preprocess::SettingError;
 
 /// Why a model cannot be loaded or did not answer.
@@ -9,6 +9,9 @@ pub enum ModelError {
     /// ONNX Runtime itself is not there.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The device that was asked for does not work.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The folder lacks files; all of them are listed.
     #[error(
         "the model in {place} is incomplete; missing: {}. A model is a folder in the hub's layout, with its ONNX \

@@ -62,6 +62,29 @@ impl ModelFiles {
         hash.finalize().into()
     }
 
+    /// How many bytes a graph has, with the files of weights beside it (`vision_model.onnx_data`, `..._data_1`).
+    pub(super) fn graph_bytes(&self, graph: &str) -> u64 {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join(graph);
+                let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return 0 };
+                let name = name.to_string_lossy();
+                let is_part = |file: &fs::DirEntry| {
+                    let file = file.file_name();
+                    file.to_string_lossy()
+                        .strip_prefix(&*name)
+                        .is_some_and(|rest| rest.is_empty() || rest.contains("data"))
+                };
+                let entries = fs::read_dir(parent).into_iter().flatten().flatten().filter(is_part);
+                // In the hub's cache these are links.
+                entries.filter_map(|file| fs::metadata(file.path()).ok()).map(|data| data.len()).sum()
+            }
+            Self::Embedded(files) => {
+                files.iter().filter(|(file, _)| *file == graph).map(|(_, bytes)| bytes.len() as u64).sum()
+            }
+        }
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         match self {
             Self::Folder(path) => path.join(name).is_file(),
@@ -104,6 +127,13 @@ pub(super) enum Graphs {
 }
 
 impl Graphs {
+    /// The graph that pictures go into.
+    pub(super) fn vision(&self) -> &str {
+        match self {
+            Self::Split { vision: file, .. } | Self::Combined(file) => file,
+        }
+    }
+
     /// Finds the graphs of a variant ("" for full precision); every file that is missing comes in one error.
     pub(super) fn find(files: &ModelFiles, variant: &str) -> Result<Self, ModelError> {
         // The hub keeps graphs in `onnx/`; an export on one's own machine puts them beside the configuration.

@@ -7,7 +7,8 @@ use ort::{
     value::{Tensor, TensorElementType, TensorRef, ValueType},
 };
 
-use super::{ModelError, ModelFiles, Options, Runtime, tokenizer::Batch};
+use super::{ModelError, ModelFiles, Runtime, device, tokenizer::Batch};
+use crate::config::{Device, Execution};
 
 /// A loaded graph.
 pub(super) struct Graph {
@@ -37,10 +38,11 @@ impl Graph {
         runtime: &Runtime,
         files: &ModelFiles,
         file: &str,
-        options: &Options,
+        execution: &Execution,
+        device: Device,
     ) -> Result<Self, ModelError> {
-        let session =
-            session(runtime, files, file, options).map_err(|reason| files.unusable(file, reason))?;
+        let session = session(runtime, files, file, execution, device)
+            .map_err(|reason| files.unusable(file, reason))?;
         Ok(Self { session, file: file.to_owned(), place: files.place() })
     }
 
@@ -159,7 +161,13 @@ fn failed(error: ort::Error) -> ModelError {
     ModelError::Run(error.to_string())
 }
 
-fn session(runtime: &Runtime, files: &ModelFiles, file: &str, options: &Options) -> Result<Session, String> {
+fn session(
+    runtime: &Runtime,
+    files: &ModelFiles,
+    file: &str,
+    execution: &Execution,
+    device: Device,
+) -> Result<Session, String> {
     let text = |error: ort::Error| error.to_string();
     let recovered = |error: ort::Error<ort::session::builder::SessionBuilder>| error.to_string();
     let mut builder = Session::builder(runtime.environment())
@@ -170,8 +178,10 @@ fn session(runtime: &Runtime, files: &ModelFiles, file: &str, options: &Options)
         .with_intra_op_spinning(false)
         .map_err(recovered)?;
     // Always said: left to itself, ONNX Runtime ties each thread to a processor, which a hardened service may not.
-    let threads = options.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let threads =
+        execution.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
     builder = builder.with_intra_threads(threads).map_err(recovered)?;
+    builder = device::on(builder, device, execution.gpu_memory)?;
     match files {
         // By its path, so that weights kept in a file beside it are found.
         ModelFiles::Folder(folder) => builder.commit_from_file(folder.join(file)).map_err(text),

@@ -6,15 +6,23 @@ use std::{
     cmp::Reverse,
     env, fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use ort::{LoadDynamicError, environment::Environment};
+use ort::{
+    LoadDynamicError,
+    environment::{Environment, EnvironmentBuilder},
+};
+
+use super::device::Tried;
 
 /// ONNX Runtime, loaded. There is one in a process, however often it is asked for.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     environment: Environment,
+    /// Where the library was found.
+    library: Arc<str>,
+    pub(super) tried: Tried,
 }
 
 /// Why there is no ONNX Runtime.
@@ -68,12 +76,11 @@ impl Runtime {
         if let Some(runtime) = &*loaded {
             return Ok(runtime.clone());
         }
-        let builder = match named(explicit) {
-            Some((path, by)) => ort::init_from(&path).map_err(|error| RuntimeError::Named {
-                path,
-                by,
-                reason: reason(&error),
-            })?,
+        let (builder, path) = match named(explicit) {
+            Some((path, by)) => match ort::init_from(&path) {
+                Ok(builder) => (builder, path),
+                Err(error) => return Err(RuntimeError::Named { path, by, reason: reason(&error) }),
+            },
             None => found(&folders())?,
         };
         let environment = builder
@@ -81,7 +88,20 @@ impl Runtime {
             .with_telemetry(false)
             .build()
             .map_err(|error| RuntimeError::Start(error.to_string()))?;
-        Ok(loaded.insert(Self { environment }).clone())
+        let library = path.display().to_string().into();
+        Ok(loaded.insert(Self { environment, library, tried: Tried::default() }).clone())
+    }
+
+    /// The library: where it is.
+    #[must_use]
+    pub fn library(&self) -> &str {
+        &self.library
+    }
+
+    /// What tells one build of the library from another.
+    #[must_use]
+    pub fn build(&self) -> &'static str {
+        ort::info()
     }
 
     pub(super) fn environment(&self) -> &Environment {
@@ -108,7 +128,7 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// The first library that can be used, of `folders` in order.
-fn found(folders: &[PathBuf]) -> Result<ort::environment::EnvironmentBuilder, RuntimeError> {
+fn found(folders: &[PathBuf]) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
     let mut tried = Vec::new();
     for folder in folders {
         let libraries = libraries(folder);
@@ -117,15 +137,18 @@ fn found(folders: &[PathBuf]) -> Result<ort::environment::EnvironmentBuilder, Ru
         }
         for path in libraries {
             match ort::init_from(&path) {
-                Ok(builder) => return Ok(builder),
+                Ok(builder) => return Ok((builder, path)),
                 Err(error) => tried.push((path.display().to_string(), reason(&error))),
             }
         }
     }
-    ort::init_from(BY_NAME).map_err(|error| {
-        tried.push((format!("{BY_NAME} (by name)"), reason(&error)));
-        RuntimeError::NotFound { tried }
-    })
+    match ort::init_from(BY_NAME) {
+        Ok(builder) => Ok((builder, BY_NAME.into())),
+        Err(error) => {
+            tried.push((format!("{BY_NAME} (by name)"), reason(&error)));
+            Err(RuntimeError::NotFound { tried })
+        }
+    }
 }
 
 /// Every `libonnxruntime.so*` of a folder, the newest version first.

@@ -1,10 +1,15 @@
 //! How similarities become logits: the trained multiplier and offset, which neither `config.json` nor the split graphs hold.
 
+use std::path::{Path, PathBuf};
+
+use tracing::debug;
+
 use super::{
     Graphs, ModelError, ModelFiles, TextFiles,
     family::Family,
     graph::{Graph, Input, Rows},
 };
+use crate::{classify::cache, config::Device};
 
 /// `logit = scale * cosine + bias`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +27,9 @@ impl Logits {
         (scale.is_finite() && scale > 0.0 && bias.is_finite()).then_some(Self { scale, bias })
     }
 }
+
+/// Scales that are kept; of more the oldest go.
+const MOST_KEPT: usize = 32;
 
 /// Texts that no model finds alike, so that the equations are well conditioned.
 const PROBES: [&str; 6] = [
@@ -41,17 +49,17 @@ pub(super) fn find(text: &TextFiles, vision: &mut Graph) -> Result<Logits, Model
         return Ok(logits);
     }
     match &text.graphs {
-        Graphs::Combined(_) => measured(vision, text),
-        Graphs::Split { combined: Some(combined), .. } => {
-            measured(&mut Graph::load(runtime, files, combined, options)?, text)
-        }
+        Graphs::Combined(file) => once(kept_at(text, file).as_deref(), || measured(vision, text)),
+        Graphs::Split { combined: Some(combined), .. } => once(kept_at(text, combined).as_deref(), || {
+            measured(&mut Graph::load(runtime, files, combined, &options.execution, Device::Cpu)?, text)
+        }),
         Graphs::Split { combined: None, .. } => {
             options.logits.ok_or_else(|| ModelError::Scale { place: files.place() })
         }
     }
 }
 
-fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
+pub(super) fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
     const FILE: &str = "stakeout.json";
     if !files.contains(FILE) {
         return Ok(None);
@@ -67,6 +75,40 @@ fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {
     }
 }
 
+/// Where the scale of this graph is kept, if it is to be.
+fn kept_at(text: &TextFiles, graph: &str) -> Option<PathBuf> {
+    let data = format!("{graph}_data");
+    let hash =
+        text.files.fingerprint(&[graph, &data, "config.json", "preprocessor_config.json", "tokenizer.json"]);
+    let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = cache::folder().filter(|_| text.options.remember)?;
+    Some(folder.join("scales").join(name).with_extension("json"))
+}
+
+/// What is kept at `path`, else what `measure` finds, which is kept then: a combined graph takes as long to load as the two
+/// towers beside it. What is damaged counts as nothing, and what cannot be written costs time only.
+fn once(
+    path: Option<&Path>,
+    measure: impl FnOnce() -> Result<Logits, ModelError>,
+) -> Result<Logits, ModelError> {
+    let kept = |path: &Path| {
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let number = |key: &str| json[key].as_f64().map(|number| number as f32);
+        Logits::checked(number("logit_scale")?, number("logit_bias")?)
+    };
+    if let Some(logits) = path.and_then(kept) {
+        return Ok(logits);
+    }
+    let logits = measure()?;
+    if let Some(path) = path {
+        let json = serde_json::json!({ "logit_scale": logits.scale, "logit_bias": logits.bias });
+        if let Err(error) = cache::write(path, json.to_string().as_bytes(), MOST_KEPT) {
+            debug!(path = %path.display(), %error, "the measured scale cannot be kept");
+        }
+    }
+    Ok(logits)
+}
+
 /// The combined graph answers with embeddings and with the logits made of them: what lies between is scale and bias.
 fn measured(graph: &mut Graph, text: &TextFiles) -> Result<Logits, ModelError> {
     graph.check_inputs(&["pixel_values", "input_ids"])?;
@@ -75,7 +117,7 @@ fn measured(graph: &mut Graph, text: &TextFiles) -> Result<Logits, ModelError> {
         graph.output(&[output])?;
     }
     let (width, height) = text.size;
-    let texts = text.tokenizer.batch(&PROBES, graph.fixed("input_ids", 1))?;
+    let texts = text.tokenizer()?.batch(&PROBES, graph.fixed("input_ids", 1))?;
     let picture = noise(3 * width as usize * height as usize);
     let inputs = [Input::Pictures { values: &picture, width, height }, Input::Texts(&texts)];
     let [logits, image, embedded] = graph.run(&inputs, outputs)?;
@@ -121,6 +163,24 @@ fn noise(len: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scale_is_measured_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("below/a.json");
+        let logits = Logits { scale: 117.330_78, bias: -12.932_437 };
+        assert_eq!(once(Some(&path), || Ok(logits)), Ok(logits));
+        assert_eq!(once(Some(&path), || unreachable!()), Ok(logits), "to the last bit");
+        assert_eq!(once(None, || Ok(Logits { scale: 1.0, bias: 0.0 })), Ok(Logits { scale: 1.0, bias: 0.0 }));
+        for damaged in ["", "{}", r#"{"logit_scale": -1, "logit_bias": 0}"#] {
+            std::fs::write(&path, damaged).unwrap();
+            assert_eq!(once(Some(&path), || Ok(logits)), Ok(logits), "{damaged}");
+        }
+        let failed = ModelError::Run("no".to_owned());
+        let nowhere = folder.path().join("below/a.json/b.json");
+        assert_eq!(once(Some(&nowhere), || Err(failed.clone())), Err(failed));
+        assert_eq!(once(Some(&nowhere), || Ok(logits)), Ok(logits), "it cannot be kept");
+    }
 
     #[test]
     fn scale_and_bias_follow_from_cosines_and_logits() {

@@ -34,7 +34,8 @@ pub struct Tokens {
 impl TextTokenizer {
     pub(super) fn load(files: &ModelFiles, config: ModelConfig) -> Result<Self, ModelError> {
         const FILE: &str = "tokenizer.json";
-        let text = files.read(FILE)?.unwrap_or_default();
+        let gone = || files.unusable(FILE, "it is not there any more");
+        let text = files.read(FILE)?.ok_or_else(gone)?;
         let mut tokenizer =
             tokenizers::Tokenizer::from_bytes(&text).map_err(|error| files.unusable(FILE, error))?;
         let own = tokenizer.get_padding().cloned();

@@ -37,7 +37,7 @@ impl FolderSource {
             source: context.name.clone(),
             origin: taken.path.display().to_string(),
             captured_at: candidate.version.modified.captured_at(SystemTime::now()),
-            picture,
+            picture: picture.into(),
             slot: self.slot(permit, &taken, context),
         };
         tokio::select! {

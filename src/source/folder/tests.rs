@@ -49,6 +49,7 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
         status,
         counts: Arc::clone(&counts),
         max_pixels: 1_000_000,
+        topics: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let thread = thread::spawn(move || {
@@ -238,6 +239,7 @@ fn files_are_not_moved_onto_themselves() {
         status: status::channel(Status::Offline).0,
         counts: Arc::default(),
         max_pixels: 1,
+        topics: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let error = runtime.block_on(FolderSource::new(&settings).run_once(&context)).unwrap_err();

@@ -2,13 +2,15 @@
 //!
 //! It refuses to name anything of an address but what may be shown.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use std::sync::{Mutex, PoisonError};
+
 use ureq::{
     Agent, Body,
     config::RedirectAuthHeaders,
     http::{HeaderMap, HeaderName, Response, StatusCode, header},
 };
 
+use super::login::Login;
 use crate::{config::Http, https, picture::PictureError};
 
 const LARGEST: u64 = 32 * 1024 * 1024;
@@ -80,7 +82,8 @@ pub(super) enum Answer {
 pub(super) struct Camera {
     agent: Agent,
     url: String,
-    authorization: Option<String>,
+    /// One request at a time uses it.
+    login: Option<Mutex<Login>>,
     shown: String,
 }
 
@@ -93,16 +96,32 @@ impl Camera {
             .proxy(None)
             .build()
             .new_agent();
-        let authorization = settings.address.login().map(|(username, password)| {
-            format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
-        });
-        Self { agent, url, authorization, shown: settings.address.to_string() }
+        let login = settings.address.login();
+        let login = login.map(|(username, password)| Mutex::new(Login::new(username, password, &url)));
+        Self { agent, url, login, shown: settings.address.to_string() }
     }
 
     /// Blocks until there is an answer or the time is up.
     pub(super) fn ask(&self, stamp: &Stamp) -> Result<Answer, HttpError> {
+        let mut response = self.request(stamp)?;
+        let asked = |login: &Mutex<Login>| {
+            login.lock().unwrap_or_else(PoisonError::into_inner).hears(response.headers())
+        };
+        // The first time, and when what it gave us for the digest is too old for it: once, then the password is wrong.
+        if response.status() == StatusCode::UNAUTHORIZED && self.login.as_ref().is_some_and(asked) {
+            response = self.request(stamp)?;
+        }
+        match response.status() {
+            StatusCode::OK => self.picture(response),
+            StatusCode::NOT_MODIFIED => Ok(Answer::Unchanged),
+            status => Err(self.refused(status, response.headers())),
+        }
+    }
+
+    fn request(&self, stamp: &Stamp) -> Result<Response<Body>, HttpError> {
+        let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
         let headers = [
-            (header::AUTHORIZATION, &self.authorization),
+            (header::AUTHORIZATION, &login.and_then(|mut login| login.authorization())),
             (header::IF_NONE_MATCH, &stamp.etag),
             (header::IF_MODIFIED_SINCE, &stamp.modified),
         ];
@@ -112,12 +131,7 @@ impl Camera {
                 request = request.header(name, value);
             }
         }
-        let response = request.call().map_err(|error| self.unreachable(&error))?;
-        match response.status() {
-            StatusCode::OK => self.picture(response),
-            StatusCode::NOT_MODIFIED => Ok(Answer::Unchanged),
-            status => Err(self.refused(status, response.headers())),
-        }
+        request.call().map_err(|error| self.unreachable(&error))
     }
 
     fn picture(&self, mut response: Response<Body>) -> Result<Answer, HttpError> {
@@ -138,14 +152,16 @@ impl Camera {
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap) -> HttpError {
         let address = self.shown.clone();
-        let asks_for_digest = text(headers, header::WWW_AUTHENTICATE)
-            .is_some_and(|scheme| scheme.to_ascii_lowercase().starts_with("digest"));
+        let asks = headers.contains_key(header::WWW_AUTHENTICATE);
+        let answered = || {
+            let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
+            login.and_then(|mut login| login.authorization()).is_some()
+        };
         let remedy = match status {
-            StatusCode::UNAUTHORIZED if asks_for_digest => {
-                "it wants digest authentication, which this version does not know; set the camera to basic"
-            }
-            StatusCode::UNAUTHORIZED if self.authorization.is_none() => {
-                "give it a `username:` and a `password:`"
+            StatusCode::UNAUTHORIZED if self.login.is_none() => "give it a `username:` and a `password:`",
+            StatusCode::UNAUTHORIZED if !asks => "it does not say how it wants to hear user and password",
+            StatusCode::UNAUTHORIZED if !answered() => {
+                "it wants neither basic nor digest authentication; set the camera to one of them"
             }
             StatusCode::UNAUTHORIZED => "the user or the password is wrong",
             StatusCode::FORBIDDEN => "this user may not see the picture",

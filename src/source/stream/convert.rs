@@ -58,6 +58,31 @@ impl Converter {
     }
 }
 
+/// The plane of brightness, one byte a pixel, and how many bytes a row of it takes; `None` where the format has no such
+/// plane.
+pub(super) fn luma(frame: &frame::Video) -> Option<(&[u8], usize)> {
+    use Pixel::{
+        GRAY8, NV12, NV21, YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ440P, YUVJ444P,
+    };
+    let planar = matches!(
+        frame.format(),
+        YUV420P
+            | YUVJ420P
+            | YUV422P
+            | YUVJ422P
+            | YUV440P
+            | YUVJ440P
+            | YUV444P
+            | YUVJ444P
+            | NV12
+            | NV21
+            | GRAY8
+    );
+    // Pictures that stand on their head have rows of a negative length: those are converted first.
+    let upright = i32::try_from(frame.stride(0)).is_ok();
+    (planar && upright).then(|| (frame.data(0), frame.stride(0)))
+}
+
 impl Kind {
     fn of(frame: &frame::Video) -> Self {
         let (width, height) = (frame.width(), frame.height());

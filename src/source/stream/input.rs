@@ -17,6 +17,8 @@ use ffmpeg_next::{
     media, rescale,
 };
 
+use jiff::{Timestamp, tz::TimeZone};
+
 use super::error::StreamError;
 use crate::{
     config::{Input, Stream, Transport},
@@ -71,8 +73,13 @@ impl Opened {
         };
         let deadline = Arc::new(Deadline::new());
         deadline.set(OPEN);
-        let (watched, stop) = (Arc::clone(&deadline), context.stop.clone());
-        let interrupt = move || stop.is_cancelled() || watched.passed();
+        let (watched, stop, counts) =
+            (Arc::clone(&deadline), context.stop.clone(), Arc::clone(&context.counts));
+        let interrupt = move || {
+            // FFmpeg waits for long, and asks this often meanwhile.
+            counts.pulse().beat();
+            stop.is_cancelled() || watched.passed()
+        };
         let opened = format::input_with_interrupt_and_dictionary(&url, interrupt, options(settings));
         let input = match opened {
             Ok(input) => input,
@@ -102,6 +109,25 @@ impl Opened {
         const USUAL: f64 = 25.0;
         let rate = self.input.stream(self.video).map_or(0.0, |stream| f64::from(stream.avg_frame_rate()));
         Duration::from_secs_f64(1.0 / if (0.1..=1000.0).contains(&rate) { rate } else { USUAL })
+    }
+
+    /// When it was recorded, if it says so. Devices that do not know the time write the first second of their calendar.
+    pub(super) fn began(&self) -> Option<Timestamp> {
+        const PLAUSIBLE: i16 = 1990;
+        let metadata = self.input.metadata();
+        let told = ["com.apple.quicktime.creationdate", "creation_time", "date"];
+        let began = told.iter().find_map(|key| metadata.get(key)?.parse::<Timestamp>().ok())?;
+        (TimeZone::UTC.to_datetime(began).year() >= PLAUSIBLE).then_some(began)
+    }
+
+    /// How long it is, if it says so.
+    pub(super) fn length(&self) -> Option<Duration> {
+        u64::try_from(self.input.duration()).ok().filter(|length| *length > 0).map(Duration::from_micros)
+    }
+
+    /// How the video is encoded, in FFmpeg's word.
+    pub(super) fn codec(&self) -> String {
+        self.parameters().map_or("unknown", |parameters| parameters.id().name()).to_owned()
     }
 
     /// What a decoder needs to know.

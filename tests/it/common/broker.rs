@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stakeout::config::{Mqtt, Secret};
+use stakeout::config::{Mqtt, MqttConnection, Secret};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -149,6 +149,7 @@ pub fn mqtt(port: u16) -> Mqtt {
         password: None,
         prefix: "stakeout".to_owned(),
         client_id: "stakeout-test".to_owned(),
+        connection: MqttConnection::default(),
     }
 }
 
@@ -170,6 +171,17 @@ pub fn publish(broker: &Broker, topic: &str, text: &str) {
     let mut command = Command::new("mosquitto_pub");
     command.args(["-h", "127.0.0.1", "-p", &port, "-t", topic, "-m", text]);
     assert!(command.status().expect("the tests need mosquitto-clients").success());
+}
+
+/// Publishes `payload` at `topic`, whatever it is; `arguments` for more (`-r`, `-q 1`).
+pub fn publish_bytes(broker: &Broker, topic: &str, payload: &[u8], arguments: &[&str]) {
+    use std::io::Write as _;
+
+    let mut command = Command::new("mosquitto_pub");
+    command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-t", topic, "-s"]).args(arguments);
+    let mut process = command.stdin(Stdio::piped()).spawn().expect("the tests need mosquitto-clients");
+    process.stdin.take().unwrap().write_all(payload).unwrap();
+    assert!(process.wait().unwrap().success());
 }
 
 /// A message as a subscriber got it.

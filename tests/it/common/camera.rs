@@ -41,6 +41,15 @@ pub fn h265(folder: &Path, size: &str, group: u32) -> PathBuf {
     clip(&words, &folder.join(format!("{size}-{group}.h265")))
 }
 
+/// The same as single JPEG pictures, with the tables that RTP takes for granted.
+pub fn mjpeg(folder: &Path, size: &str) -> PathBuf {
+    let words = format!(
+        "-f lavfi -i testsrc2=size={size}:rate=10 -t 4 -c:v mjpeg -huffman default -force_duplicated_matrix 1 \
+         -pix_fmt yuvj420p -f mjpeg"
+    );
+    clip(&words, &folder.join(format!("{size}.mjpeg")))
+}
+
 /// A camera that speaks RTSP.
 pub struct Rtsp {
     pub port: u16,
@@ -65,7 +74,11 @@ impl Rtsp {
 
     /// A camera that is not there yet.
     pub fn absent(clips: &[&Path], login: &[&str]) -> Self {
-        let codec = if clips[0].extension().is_some_and(|kind| kind == "h265") { "h265" } else { "h264" };
+        let codec = match clips[0].extension().and_then(|kind| kind.to_str()) {
+            Some("h265") => "h265",
+            Some("mjpeg") => "jpeg",
+            _ => "h264",
+        };
         let clips = clips.iter().map(|clip| clip.display().to_string()).collect::<Vec<_>>().join(",");
         let arguments = [codec, "10", &clips].iter().chain(login).map(|&word| word.to_owned()).collect();
         Self { port: free_port(), arguments, process: None }

@@ -1,4 +1,4 @@
-"""An RTSP camera for the tests: plays H.264 or H.265 pictures (an elementary stream) in a loop, in real time.
+"""An RTSP camera for the tests: plays H.264, H.265 or JPEG pictures (an elementary stream) in a loop, in real time.
 
 usage: rtsp.py PORT CODEC FPS CLIP[,CLIP...] [USER PASSWORD]
 
@@ -18,7 +18,8 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 def access_units(data, codec):
     """The stream cut at its access unit delimiters, which the encoder was told to write."""
-    delimiter = rb"\x00\x00\x00\x01\x09" if codec == "h264" else rb"\x00\x00\x00\x01\x46"
+    delimiters = {"h264": rb"\x00\x00\x00\x01\x09", "h265": rb"\x00\x00\x00\x01\x46", "jpeg": rb"\xff\xd8\xff"}
+    delimiter = delimiters[codec]
     starts = [match.start() for match in re.finditer(delimiter, data)]
     return [data[start:end] for start, end in zip(starts, starts[1:] + [len(data)])]
 
@@ -31,9 +32,11 @@ class Camera(GstRtspServer.RTSPMediaFactory):
 
     def do_create_element(self, url):
         caps = f"video/x-{self.codec},stream-format=byte-stream,alignment=au"
+        way = f"{self.codec}parse ! rtp{self.codec}pay pt=96 config-interval=-1"
+        if self.codec == "jpeg":
+            caps, way = "image/jpeg,framerate=10/1", "jpegparse ! rtpjpegpay pt=26"
         return Gst.parse_launch(
-            f"( appsrc name=source is-live=true format=time block=false caps={caps} "
-            f"! {self.codec}parse ! rtp{self.codec}pay name=pay0 pt=96 config-interval=-1 )"
+            f"( appsrc name=source is-live=true format=time block=false caps={caps} ! {way} name=pay0 )"
         )
 
     def do_configure(self, media):

@@ -45,6 +45,16 @@ impl Home {
         home
     }
 
+    /// Another prefix than `home`, and `sources` in the place of the inbox.
+    pub fn with_sources(port: u16, prefix: &str, sources: &str) -> Self {
+        let home = Self::new(port, "");
+        let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+        let text = text.replace("prefix: home", &format!("prefix: {prefix}"));
+        let text = text.replace("  Inbox: { folder: inbox, watch: [objects] }\n", sources);
+        fs::write(home.path("stakeout.yaml"), text).unwrap();
+        home
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -113,8 +123,13 @@ impl Service {
 
     /// The most memory it had at once, in KiB, as the kernel counts it.
     pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM")
+    }
+
+    /// A line of the kernel's about its memory (`VmRSS`: what it has now), in KiB.
+    pub fn memory(&self, which: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 

@@ -119,7 +119,10 @@ fn with_tokenizer(model: &str, tokenizer: &str) -> Option<Model> {
     fs::copy(fixtures("tokenizers")?.join(tokenizer), copy.path().join("tokenizer.json")).unwrap();
     fs::write(copy.path().join("stakeout.json"), r#"{"logit_scale": 100}"#).unwrap();
     let files = ModelFiles::Folder(copy.path().to_owned());
-    Some(Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap())
+    let model = Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap();
+    // The tokenizer is read when the first text comes, and the folder is gone by then.
+    model.text().tokens("").unwrap();
+    Some(model)
 }
 
 #[test]

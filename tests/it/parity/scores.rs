@@ -1,6 +1,6 @@
 //! The pipeline's scores, token ids and embeddings, for every case and model.
 
-use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use serde_json::Value;
 use stakeout::{
@@ -9,7 +9,7 @@ use stakeout::{
         model::{Model, ModelFiles, Options, Runtime},
         preprocess::Backend,
     },
-    config::{Hold, Label, LabelSet, Rule},
+    config::{Label, LabelSet, Rule},
     picture::{self, Picture},
 };
 
@@ -42,9 +42,8 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
-    let rule =
-        Rule { threshold: 1.0, clear_below: 1.0, hold: Hold { frames: 1, of: 1 }, cooldown: Duration::ZERO };
-    let label = |name: &String| Label { name: name.clone(), prompts: vec![name.clone()], rule };
+    let rule = Rule::at(1.0);
+    let label = |name: &String| Label::new(name, rule);
     LabelSet {
         name: "case".to_owned(),
         template: template.to_owned(),

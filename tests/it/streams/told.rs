@@ -31,7 +31,11 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
             "/denied" | "/nobody" => {
                 response("401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", b"")
             }
-            "/digest" => response("401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\"\r\n", b""),
+            "/digest" => {
+                let asks = "WWW-Authenticate: Digest realm=\"x\", qop=\"auth\", nonce=\"y\"\r\n";
+                response("401 Unauthorized", asks, b"")
+            }
+            "/ntlm" => response("401 Unauthorized", "WWW-Authenticate: NTLM\r\n", b""),
             "/none" => response("404 Not Found", "", b""),
             "/broken" => response("500 Oh", "", b""),
             "/circle" => response("302 Found", "Location: /circle?pwd=hunter2\r\n", b""),
@@ -50,6 +54,7 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
   h1: {{ http: 'http://me:${{env:PASSWORD}}@{web}/denied', watch: [objects] }}
   h2: {{ http: 'http://{web}/nobody', watch: [objects] }}
   h3: {{ http: 'http://me:hunter2@{web}/digest', watch: [objects] }}
+  h3b: {{ http: 'http://me:hunter2@{web}/ntlm', watch: [objects] }}
   h4: {{ http: 'http://{web}/none?password=hunter2', watch: [objects] }}
   h5: {{ http: 'http://{web}/broken', watch: [objects] }}
   h6: {{ http: 'http://{web}/circle', watch: [objects] }}
@@ -72,7 +77,8 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
         "stakeout.yaml cannot be opened: Invalid data",
         "/denied answers 401: the user or the password is wrong",
         "/nobody answers 401: give it a `username:`",
-        "/digest answers 401: it wants digest authentication",
+        "/digest answers 401: the user or the password is wrong",
+        "/ntlm answers 401: it wants neither basic nor digest authentication",
         "/none?*** answers 404",
         "/broken answers 500",
         "/circle cannot be reached: it leads on and on",

@@ -1,0 +1,150 @@
+//! `cargo bench --bench delivery`: how long it takes from a score to the broker's acknowledgement of its alert.
+//!
+//! A real Mosquitto on this machine, at 1, 100 and 1,000 alerts a second; beside it, in the same run, a bare `rumqttc`
+//! client that publishes the same texts with QoS 1 and keeps nothing. Once with the outbox in memory (/dev/shm), once on
+//! this disk, where each alert is synced. It prints a table; it judges nothing.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
+
+#[allow(dead_code, reason = "the benchmark uses its part of what the tests share")]
+#[path = "../tests/it/common/mod.rs"]
+mod common;
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rumqttc::{
+    Outgoing,
+    v5::{
+        Client, Event, MqttOptions,
+        mqttbytes::{QoS, v5::Packet},
+    },
+};
+use stakeout::alert::{
+    board::Board,
+    outbox::{Entry, Outbox},
+    publisher::Publisher,
+};
+use tokio_util::sync::CancellationToken;
+
+use common::broker::Broker;
+
+/// Alerts a second, and how many of them.
+const LOADS: [(u32, usize); 3] = [(1, 20), (100, 1_000), (1_000, 5_000)];
+const TOPIC: &str = "stakeout/door/porch/package/alert";
+
+fn main() {
+    let broker = Broker::start();
+    println!("from score to acknowledgement, milliseconds: median / 99th percentile");
+    println!("{:>10}  {:>15}  {:>15}  {:>15}", "a second", "bare rumqttc", "outbox, memory", "outbox, disk");
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for (rate, count) in LOADS {
+        let figures = [
+            bare(&broker, rate, count),
+            ours(&broker, rate, count, memory.path()),
+            ours(&broker, rate, count, disk.path()),
+        ];
+        let figures = figures.map(|times| format!("{:>15}", summary(times)));
+        println!("{rate:>10}  {}", figures.join("  "));
+    }
+}
+
+fn payload(number: usize) -> String {
+    format!("{{\"version\":1,\"id\":\"{number}\",\"text\":\"{}\"}}", "x".repeat(500))
+}
+
+/// Calls `each` at this rate, with the number of the alert; says when each was.
+fn at_rate(rate: u32, count: usize, mut each: impl FnMut(usize)) -> Vec<Instant> {
+    let (start, pause) = (Instant::now(), Duration::from_secs(1) / rate);
+    let mut began = Vec::with_capacity(count);
+    for number in 0..count {
+        let due = start + pause * u32::try_from(number).unwrap();
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        began.push(Instant::now());
+        each(number);
+    }
+    began
+}
+
+fn bare(broker: &Broker, rate: u32, count: usize) -> Vec<Duration> {
+    let mut options = MqttOptions::new("bare", "127.0.0.1", broker.port);
+    let mut network = rumqttc::NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network).set_outgoing_inflight_upper_limit(16);
+    let (client, mut connection) = Client::new(options, 1_000);
+    let (connected, ready) = mpsc::channel();
+    let listener = thread::spawn(move || {
+        let mut acknowledged = Vec::with_capacity(count);
+        for event in connection.iter() {
+            match event.unwrap() {
+                Event::Incoming(Packet::ConnAck(_)) => connected.send(()).unwrap(),
+                Event::Incoming(Packet::PubAck(_)) => acknowledged.push(Instant::now()),
+                Event::Outgoing(Outgoing::Disconnect) => break,
+                _ => {}
+            }
+            if acknowledged.len() == count {
+                break;
+            }
+        }
+        acknowledged
+    });
+    ready.recv().unwrap();
+    let began = at_rate(rate, count, |number| {
+        client.publish(TOPIC, QoS::AtLeastOnce, false, payload(number)).unwrap()
+    });
+    between(&began, &listener.join().unwrap())
+}
+
+fn ours(broker: &Broker, rate: u32, count: usize, folder: &Path) -> Vec<Duration> {
+    let outbox = Arc::new(Outbox::open(folder).unwrap());
+    let publisher = Publisher::new(&broker.mqtt(), Arc::clone(&outbox), &Board::new()).unwrap();
+    let (counts, stop) = (publisher.counts(), CancellationToken::new());
+    let told = stop.clone();
+    let running = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(publisher.run(told, Duration::from_secs(5)))
+    });
+    let entry = |number: usize| Entry {
+        id: number.to_string(),
+        topic: TOPIC.to_owned(),
+        payload: payload(number),
+        snapshot: None,
+        mark: None,
+    };
+    // Connected, and everything has been used once.
+    outbox.append(&entry(0));
+    while counts.published.load(Ordering::Relaxed) == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let watcher = thread::spawn(move || {
+        let mut acknowledged = Vec::with_capacity(count);
+        while acknowledged.len() < count {
+            let done = usize::try_from(counts.published.load(Ordering::Relaxed)).unwrap() - 1;
+            let now = Instant::now();
+            acknowledged.resize(done.max(acknowledged.len()), now);
+            thread::sleep(Duration::from_micros(20));
+        }
+        acknowledged
+    });
+    let began = at_rate(rate, count, |number| outbox.append(&entry(number)));
+    let times = between(&began, &watcher.join().unwrap());
+    stop.cancel();
+    running.join().unwrap();
+    times
+}
+
+/// Both are in the order of the alerts.
+fn between(began: &[Instant], acknowledged: &[Instant]) -> Vec<Duration> {
+    began.iter().zip(acknowledged).map(|(began, acknowledged)| acknowledged.duration_since(*began)).collect()
+}
+
+fn summary(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
+    format!("{:.2} / {:.2}", at(0.5), at(0.99))
+}

@@ -1,0 +1,33 @@
+//! Any texts as the files of a model: `config.json`, `tokenizer.json` and `preprocessor_config.json`, three parts of the input
+//! with a zero byte between them.
+
+#![no_main]
+
+use std::{fs, sync::LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use stakeout::{
+    classify::{
+        model,
+        preprocess::{Backend, Preprocessor},
+    },
+    picture::Picture,
+};
+use tempfile::TempDir;
+
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("there is a folder for temporary files"));
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut parts = bytes.splitn(3, |byte| *byte == 0);
+    let mut part = || parts.next().unwrap_or_default();
+    for file in ["config.json", "tokenizer.json"] {
+        fs::write(FOLDER.path().join(file), part()).expect("the folder is ours");
+    }
+    model::fuzz(FOLDER.path());
+    if let Ok(preprocessor) = Preprocessor::from_json(part(), Backend::Pil) {
+        let picture = Picture { width: 3, height: 2, rgb: vec![128; 18], transparent: None };
+        let mut tensor = vec![];
+        preprocessor.append(&picture, &mut tensor);
+        assert_eq!(tensor.len(), preprocessor.tensor_len());
+    }
+});

@@ -1,0 +1,538 @@
+//! The outbox's file: one SQLite database that nobody else may open meanwhile.
+//!
+//! What [`Disk::append`] took is on the disk when it returns, and survives the process and the power. Being removed need
+//! not survive the power: what comes back is told once more, with the same `id`. It refuses to decide what becomes of
+//! alerts when the disk does not work.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, TransactionBehavior, named_params};
+
+use super::{
+    Error,
+    entry::{Entry, Mark, Seq, Sink, Snapshot},
+};
+use crate::config::OutboxLimits;
+
+const FILE: &str = "outbox.sqlite";
+/// The file's format, in its `user_version`; 0 is a new file.
+pub(super) const FORMAT: i64 = 2;
+/// How long another process may hold the file at start: the one before us, on its way out.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A clock that says less was never set: nobody knows how old an alert of that time is. 2020-01-01, in milliseconds.
+const CLOCK_WAS_SET: i64 = 1_577_836_800_000;
+/// So many alerts of a damaged file are carried over at most.
+const SALVAGE: usize = 100_000;
+
+/// AUTOINCREMENT: a number is never used twice, so that nobody removes an alert that he did not send. `pending` has a bit
+/// for each sink that was not told yet. Snapshots stand apart: they are large, and go when the broker has theirs.
+const SCHEMA: &str = "
+    CREATE TABLE alerts (
+        seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+        id      TEXT NOT NULL,
+        topic   TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        bytes   INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        pending INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE snapshots (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, jpeg BLOB NOT NULL) STRICT;
+    PRAGMA user_version = 2;";
+
+/// How it stands with each label that was ever raised: its newest alert that it was raised, and whether it still is. Files of
+/// before had none of this, and who does not know it does no harm: it is no format of its own.
+const MARKS: &str = "
+    CREATE TABLE IF NOT EXISTS marks (
+        topic  TEXT PRIMARY KEY,
+        raised INTEGER NOT NULL,
+        alert  TEXT NOT NULL
+    ) STRICT;";
+
+/// Format 1 knew the broker alone, and no age.
+const FROM_FORMAT_1: &str = "
+    CREATE TABLE snapshots (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, jpeg BLOB NOT NULL) STRICT;
+    INSERT INTO snapshots SELECT seq, snapshot_topic, snapshot FROM alerts
+        WHERE snapshot IS NOT NULL AND snapshot_topic IS NOT NULL;
+    ALTER TABLE alerts DROP COLUMN snapshot;
+    ALTER TABLE alerts DROP COLUMN snapshot_topic;
+    ALTER TABLE alerts ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE alerts ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE alerts ADD COLUMN pending INTEGER NOT NULL DEFAULT 1;
+    UPDATE alerts SET bytes = octet_length(id) + octet_length(topic) + octet_length(payload) + 64;
+    PRAGMA user_version = 2;";
+
+/// An alert with what the outbox knows of it.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub seq: Seq,
+    /// A bit for each sink that has yet to be told.
+    pub pending: u8,
+    /// Milliseconds since 1970.
+    pub created: i64,
+    pub entry: Arc<Entry>,
+}
+
+/// What is in the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Stock {
+    pub bytes: u64,
+    pub snapshot_bytes: u64,
+    /// How many alerts each sink has yet to be told.
+    pub waiting: [u64; Sink::ALL.len()],
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Disk {
+    connection: Connection,
+    pub stock: Stock,
+}
+
+fn is_older(created: i64, age: Duration, now: i64) -> bool {
+    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    created >= CLOCK_WAS_SET && now.saturating_sub(created) > age
+}
+
+/// Where the file is.
+pub(super) fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+impl Disk {
+    /// Opens the file for us alone, checks it from end to end, and makes the tables where there are none.
+    pub fn open(path: &Path) -> Result<Self, Trouble> {
+        let mut connection = connect(path)?;
+        let stock = prepare(&mut connection)?;
+        Ok(Self { connection, stock })
+    }
+
+    /// Likewise; what can still be read of a damaged file is carried over into a fresh one, and the damaged one is set
+    /// aside. Says so with its new name.
+    pub fn open_or_replace(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
+        let (why, rows) = match connect(path) {
+            Ok(mut connection) => match prepare(&mut connection) {
+                Ok(stock) => return Ok((Self { connection, stock }, None)),
+                Err(Trouble::Damaged(why)) => (why, salvage(&connection)),
+                Err(other) => return Err(other.explain(path)),
+            },
+            Err(Trouble::Damaged(why)) => (why, Vec::new()),
+            Err(other) => return Err(other.explain(path)),
+        };
+        replace(path, &why, &rows).map(|(disk, aside)| (disk, Some(aside)))
+    }
+
+    /// What can still be read goes into a fresh file; this one is set aside.
+    pub fn replace(self, path: &Path, why: &str) -> Result<(Self, PathBuf), Error> {
+        let rows = salvage(&self.connection);
+        drop(self);
+        replace(path, why, &rows)
+    }
+
+    /// The next free number.
+    pub fn next(&self) -> rusqlite::Result<Seq> {
+        let newest = "SELECT max(coalesce((SELECT max(seq) FROM alerts), 0),
+                                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'alerts'), 0))";
+        Ok(self.connection.query_row(newest, [], |row| row.get::<_, Seq>(0))? + 1)
+    }
+
+    /// Sinks that are not in the set `known` are gone and are not waited for. How many alerts left with them.
+    pub fn forget_others(&mut self, known: u8) -> rusqlite::Result<usize> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("UPDATE alerts SET pending = pending & ?1 WHERE pending & ~?1", [known])?;
+        let gone = transaction.execute("DELETE FROM alerts WHERE pending = 0", [])?;
+        transaction.execute("DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM alerts)", [])?;
+        transaction.commit()?;
+        self.stock = take_stock(&self.connection)?;
+        Ok(gone)
+    }
+
+    /// Takes alerts, all or none. They are on the disk when this returns.
+    pub fn append(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for row in rows {
+            let entry = &row.entry;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending)
+                     VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending)",
+                )?
+                .execute(named_params! {
+                    ":seq": row.seq, ":id": entry.id, ":topic": entry.topic, ":payload": entry.payload,
+                    ":bytes": entry.size(), ":created": row.created, ":pending": row.pending,
+                })?;
+            if let Some(snapshot) = &entry.snapshot {
+                transaction
+                    .prepare_cached("INSERT INTO snapshots (seq, topic, jpeg) VALUES (?1, ?2, ?3)")?
+                    .execute((row.seq, &snapshot.topic, &snapshot.jpeg))?;
+            }
+            if let Some(mark) = &entry.mark {
+                remember(&transaction, mark, &entry.payload)?;
+            }
+        }
+        transaction.commit()?;
+        for row in rows {
+            self.stock.bytes += row.entry.size();
+            self.stock.snapshot_bytes += row.entry.snapshot_size();
+            self.stock.count(row.pending, 1);
+        }
+        Ok(())
+    }
+
+    /// How it stands with each label: whether it is raised, and its newest alert that it was.
+    pub fn marks(&self) -> rusqlite::Result<Vec<(bool, String)>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT raised, alert FROM marks ORDER BY topic")?;
+        let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        marks.collect()
+    }
+
+    /// Forgets how it stands with labels, by the topics of their states.
+    pub fn forget_marks(&mut self, topics: &[String]) -> rusqlite::Result<()> {
+        self.without_sync()?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for topic in topics {
+            transaction.prepare_cached("DELETE FROM marks WHERE topic = ?1")?.execute([topic])?;
+        }
+        transaction.commit()
+    }
+
+    /// Alerts behind `after` that `sink` has yet to be told, oldest first: at most `most`, and not many more than `bytes`.
+    pub fn read(&self, sink: Sink, after: Seq, most: usize, bytes: u64) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT alerts.seq, id, alerts.topic, payload, created, pending, snapshots.topic, jpeg
+             FROM alerts LEFT JOIN snapshots USING (seq)
+             WHERE alerts.seq > ?1 AND pending & ?2 ORDER BY alerts.seq LIMIT ?3",
+        )?;
+        let mut found = statement.query((after, sink.bit(), most))?;
+        let (mut rows, mut size) = (Vec::new(), 0);
+        while size < bytes
+            && let Some(row) = found.next()?
+        {
+            let row = read_row(row)?;
+            size += row.entry.size() + row.entry.snapshot_size();
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Forgets alerts that `sink` was told. Those that are no longer there are no error.
+    pub fn remove(&mut self, sink: Sink, seqs: &[Seq]) -> rusqlite::Result<()> {
+        self.without_sync()?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut stock = self.stock;
+        for &seq in seqs {
+            let gone = transaction
+                .prepare_cached("DELETE FROM alerts WHERE seq = ?1 AND pending = ?2 RETURNING bytes")?
+                .query_row((seq, sink.bit()), |row| row.get::<_, u64>(0))
+                .optional()?;
+            let told = match gone {
+                Some(bytes) => {
+                    stock.bytes = stock.bytes.saturating_sub(bytes);
+                    true
+                }
+                None => {
+                    transaction
+                        .prepare_cached(
+                            "UPDATE alerts SET pending = pending & ~?2 WHERE seq = ?1 AND pending & ?2",
+                        )?
+                        .execute((seq, sink.bit()))?
+                        > 0
+                }
+            };
+            if told {
+                stock.uncount(sink.bit());
+            }
+            if sink == Sink::Mqtt {
+                stock.drop_snapshot(forget_snapshot(&transaction, seq)?);
+            }
+        }
+        transaction.commit()?;
+        self.stock = stock;
+        self.give_back()
+    }
+
+    /// The oldest leave until they are neither too many bytes nor too old; how many did. The newest stays in any case.
+    pub fn drop_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
+        let mut dropped = 0;
+        let mut stock = self.stock;
+        self.without_sync()?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        loop {
+            let oldest = transaction
+                .prepare_cached(
+                    "SELECT seq, bytes, created, pending, id, topic FROM alerts ORDER BY seq LIMIT 1",
+                )?
+                .query_row([], |row| {
+                    let text = |at| row.get::<_, String>(at);
+                    Ok((
+                        row.get::<_, Seq>(0)?,
+                        row.get::<_, u64>(1)?,
+                        row.get(2)?,
+                        row.get::<_, u8>(3)?,
+                        text(4)?,
+                        text(5)?,
+                    ))
+                })
+                .optional()?;
+            let Some((seq, bytes, created, pending, id, topic)) = oldest else { break };
+            let too_much = stock.bytes > size && stock.bytes > bytes;
+            if !too_much && !is_older(created, age, now) {
+                break;
+            }
+            // The one place where an alert that is on disk is lost by intention.
+            transaction.prepare_cached("DELETE FROM alerts WHERE seq = ?1")?.execute([seq])?;
+            stock.drop_snapshot(forget_snapshot(&transaction, seq)?);
+            stock.bytes = stock.bytes.saturating_sub(bytes);
+            stock.uncount(pending);
+            dropped += 1;
+            tracing::debug!(id, topic, "the oldest alert was dropped");
+        }
+        transaction.commit()?;
+        self.stock = stock;
+        if dropped > 0 {
+            self.give_back()?;
+        }
+        Ok(dropped)
+    }
+
+    /// The oldest snapshots leave until the rest takes no more than `size`; how many did. Their alerts stay.
+    pub fn drop_snapshots(&mut self, size: u64) -> rusqlite::Result<u64> {
+        let mut dropped = 0;
+        if self.stock.snapshot_bytes <= size {
+            return Ok(dropped);
+        }
+        let mut stock = self.stock;
+        self.without_sync()?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        while stock.snapshot_bytes > size {
+            // The one place where a snapshot on disk is lost by intention: pictures must not push out alerts.
+            let gone = transaction
+                .prepare_cached(
+                    "DELETE FROM snapshots WHERE seq = (SELECT min(seq) FROM snapshots) RETURNING length(jpeg)",
+                )?
+                .query_row([], |row| row.get(0))
+                .optional()?;
+            let Some(bytes) = gone else { break };
+            stock.drop_snapshot(Some(bytes));
+            dropped += 1;
+        }
+        transaction.commit()?;
+        self.stock = stock;
+        Ok(dropped)
+    }
+
+    /// What leaves need not be synced: at worst it comes back, and is told or dropped once more.
+    fn without_sync(&self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", "NORMAL")
+    }
+
+    /// Gives the disk back what an outage took. Only when empty: then there is nothing to move.
+    fn give_back(&self) -> rusqlite::Result<()> {
+        if self.stock.bytes == 0 {
+            let mut vacuum = self.connection.prepare_cached("PRAGMA incremental_vacuum")?;
+            let mut pages = vacuum.query([])?;
+            // Each step frees one page.
+            while pages.next()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// The file may not grow beyond so many pages.
+    #[cfg(test)]
+    pub fn set_most_pages(&self, pages: u32) {
+        self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    }
+}
+
+impl Stock {
+    /// Whether there is more than is allowed.
+    pub fn is_beyond(&self, limits: &OutboxLimits) -> bool {
+        self.bytes > limits.size || self.snapshot_bytes > limits.snapshots
+    }
+
+    fn count(&mut self, pending: u8, alerts: u64) {
+        for sink in Sink::ALL.into_iter().filter(|sink| pending & sink.bit() != 0) {
+            self.waiting[sink.index()] += alerts;
+        }
+    }
+
+    fn uncount(&mut self, pending: u8) {
+        for sink in Sink::ALL.into_iter().filter(|sink| pending & sink.bit() != 0) {
+            self.waiting[sink.index()] = self.waiting[sink.index()].saturating_sub(1);
+        }
+    }
+
+    fn drop_snapshot(&mut self, bytes: Option<u64>) {
+        self.snapshot_bytes = self.snapshot_bytes.saturating_sub(bytes.unwrap_or(0));
+    }
+}
+
+fn remember(connection: &Connection, mark: &Mark, payload: &str) -> rusqlite::Result<()> {
+    if mark.raised {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO marks (topic, raised, alert) VALUES (?1, 1, ?2)")?
+            .execute((&mark.topic, payload))?;
+    } else {
+        // When it was raised stays known: a cooldown may run.
+        connection.prepare_cached("UPDATE marks SET raised = 0 WHERE topic = ?1")?.execute([&mark.topic])?;
+    }
+    Ok(())
+}
+
+fn forget_snapshot(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("DELETE FROM snapshots WHERE seq = ?1 RETURNING length(jpeg)")?
+        .query_row([seq], |row| row.get(0))
+        .optional()
+}
+
+fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let (topic, jpeg) = (row.get::<_, Option<_>>(6)?, row.get::<_, Option<_>>(7)?);
+    let snapshot = topic.zip(jpeg).map(|(topic, jpeg)| Snapshot { topic, jpeg });
+    let entry =
+        Arc::new(Entry { id: row.get(1)?, topic: row.get(2)?, payload: row.get(3)?, snapshot, mark: None });
+    Ok(Row { seq: row.get(0)?, created: row.get(4)?, pending: row.get(5)?, entry })
+}
+
+fn take_stock(connection: &Connection) -> rusqlite::Result<Stock> {
+    let waiting = |sink: Sink| {
+        connection.query_row("SELECT count(*) FROM alerts WHERE pending & ?1", [sink.bit()], |row| row.get(0))
+    };
+    let sum = |sql: &str| connection.query_row(sql, [], |row| row.get(0));
+    Ok(Stock {
+        bytes: sum("SELECT coalesce(sum(bytes), 0) FROM alerts")?,
+        snapshot_bytes: sum("SELECT coalesce(sum(length(jpeg)), 0) FROM snapshots")?,
+        waiting: [waiting(Sink::Mqtt)?, waiting(Sink::Webhook)?, waiting(Sink::Command)?],
+    })
+}
+
+/// Why the file cannot be used.
+pub(super) enum Trouble {
+    Damaged(String),
+    InUse,
+    Newer(i64),
+    Other(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+impl Trouble {
+    pub fn explain(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(why) => Error::Unreliable { path, why },
+            Self::InUse => Error::InUse { path },
+            Self::Newer(found) => Error::Newer { path, found },
+            Self::Other(source) => Error::Open { path, source },
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Trouble> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // EXCLUSIVE: two publishers on one outbox would send everything twice. FULL: committed means on the disk.
+    connection.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
+         PRAGMA journal_size_limit = 4194304;
+         PRAGMA synchronous = FULL;",
+    )?;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection) -> Result<Stock, Trouble> {
+    let begin = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    match begin.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        0 => begin.execute_batch(SCHEMA)?,
+        1 => begin.execute_batch(FROM_FORMAT_1)?,
+        FORMAT => {}
+        found => return Err(Trouble::Newer(found)),
+    }
+    begin.execute_batch(MARKS)?;
+    let check = begin.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))?;
+    if check != "ok" {
+        return Err(Trouble::Damaged(check));
+    }
+    // From now on, if the clock is right by now.
+    begin.execute("UPDATE alerts SET created = ?1 WHERE created < ?2", (super::now(), CLOCK_WAS_SET))?;
+    begin.commit()?;
+    Ok(take_stock(connection)?)
+}
+
+/// What can still be read, from either end; without snapshots, which are large and matter less.
+fn salvage(connection: &Connection) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for order in ["ASC", "DESC"] {
+        let known = rows.len();
+        let sql = format!(
+            "SELECT seq, id, topic, payload, created, pending, NULL, NULL FROM alerts ORDER BY seq {order} LIMIT {SALVAGE}"
+        );
+        let Ok(mut statement) = connection.prepare(&sql) else { continue };
+        let Ok(found) = statement.query_map([], read_row) else { continue };
+        for row in found {
+            // What lies behind the first page that cannot be read may be anything.
+            let Ok(row) = row else { break };
+            if serde_json::from_str::<serde_json::Value>(&row.entry.payload).is_ok() {
+                rows.push(row);
+            }
+        }
+        if order == "DESC" {
+            rows[known..].reverse();
+        }
+    }
+    rows.sort_by_key(|row| row.seq);
+    rows.dedup_by_key(|row| row.seq);
+    rows
+}
+
+fn replace(path: &Path, why: &str, rows: &[Row]) -> Result<(Disk, PathBuf), Error> {
+    let no_folder = |source| Error::Folder { folder: path.parent().unwrap_or(path).to_owned(), source };
+    let aside = set_aside(path).map_err(no_folder)?;
+    let mut disk = Disk::open(path).map_err(|trouble| trouble.explain(path))?;
+    disk.append(rows).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    tracing::error!(
+        file = %path.display(), aside = %aside.display(), why, carried_over = rows.len(),
+        "the outbox is damaged: it was set aside and a fresh one begun; what could still be read was carried over, \
+         other alerts in it were not delivered"
+    );
+    Ok((disk, aside))
+}
+
+/// Moves the file and what belongs to it to the first free name. Nothing is deleted: somebody may want to repair it.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = (1..).map(|number| beside(&format!(".damaged-{number}"))).find(|aside| !aside.exists());
+    let aside = aside.unwrap_or_else(|| beside(".damaged"));
+    if path.exists() {
+        fs::rename(path, &aside)?;
+    }
+    for suffix in ["-wal", "-shm"] {
+        let (from, mut to) = (beside(suffix), aside.as_os_str().to_owned());
+        to.push(suffix);
+        if from.exists() {
+            fs::rename(from, to)?;
+        }
+    }
+    Ok(aside)
+}

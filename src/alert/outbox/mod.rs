@@ -1,0 +1,460 @@
+//! The outbox: the alerts that were not yet told, in the order they came, each until every sink has it.
+//!
+//! They are on disk; what [`Outbox::append`] took is synced when it returns, and survives the process and the power. When
+//! the disk is full or broken the newest are kept in memory instead, within bounds, and go onto the disk as soon as it
+//! works again: whoever writes here never fails and never waits for that. An alert leaves by [`Outbox::remove`], or as the
+//! oldest of too many. It refuses to know what a broker is.
+//!
+//! `disk` is the file, `recent` the newest alerts in memory; here stands what is done when one of them cannot do its part.
+
+mod disk;
+mod entry;
+mod error;
+mod recent;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::ErrorCode;
+use tokio::sync::{Notify, watch};
+
+use self::{
+    disk::{Disk, Row},
+    recent::{Dropped, Recent},
+};
+pub use self::{
+    entry::{Entry, Mark, Seq, Sink, Snapshot},
+    error::Error,
+    status::Status,
+};
+use crate::config::OutboxLimits;
+
+/// Of a batch that is read from disk; one alert may be larger.
+const BATCH_BYTES: u64 = 4_000_000;
+/// What is lost for want of room is said at once, and then so often.
+const REMIND: Duration = Duration::from_secs(60);
+/// So often somebody looks whether alerts are too old.
+const PRUNE: Duration = Duration::from_secs(60);
+
+/// The alerts that were not yet told.
+#[derive(Debug)]
+pub struct Outbox {
+    limits: OutboxLimits,
+    /// A bit for each sink that is there.
+    sinks: u8,
+    /// Taken before `recent` where both are needed. It is held while the disk syncs, so never by who must not wait.
+    file: Mutex<File>,
+    recent: Mutex<Recent>,
+    appended: [Notify; Sink::ALL.len()],
+    waiting: [AtomicU64; Sink::ALL.len()],
+    /// How often alerts came back that could not be read for a while.
+    rewound: AtomicU64,
+    status: watch::Sender<Status>,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// `None`: it cannot even be opened.
+    disk: Option<Disk>,
+    /// Why alerts are not written, if they are not.
+    failing: Option<String>,
+    /// Alerts may be in the file that nobody could read when he asked.
+    unread: bool,
+    /// Told, and still in the file, which could not be written.
+    unremoved: Vec<(Sink, Seq)>,
+    next: Seq,
+    pruned: Instant,
+    reminded: Option<Instant>,
+}
+
+impl Outbox {
+    /// Opens the outbox in `state_dir` for the broker alone, or makes it.
+    pub fn open(state_dir: &Path) -> Result<Self, Error> {
+        Self::with(state_dir, OutboxLimits::default(), &[Sink::Mqtt])
+    }
+
+    /// Opens the outbox in `state_dir`, or makes it. A damaged file is set aside and a fresh one made; with a full disk
+    /// it begins in memory.
+    pub fn with(state_dir: &Path, limits: OutboxLimits, sinks: &[Sink]) -> Result<Self, Error> {
+        let path = disk::path(state_dir);
+        fs::create_dir_all(state_dir)
+            .map_err(|source| Error::Folder { folder: state_dir.to_owned(), source })?;
+        let sinks = sinks.iter().fold(0, |set, sink| set | sink.bit());
+        let mut status = Status::default();
+        let opened = Disk::open_or_replace(&path).and_then(|(mut disk, aside)| {
+            let broken = |source| Error::Open { path: path.clone(), source };
+            status.set_aside = aside.map(|aside| aside.display().to_string());
+            let gone = disk.forget_others(sinks).map_err(broken)?;
+            if gone > 0 {
+                tracing::warn!(alerts = gone, "alerts left the outbox: the webhook or command they waited for is not configured any more");
+            }
+            Ok((disk.next().map_err(broken)?, disk))
+        });
+        let (next, disk, failing) = match opened {
+            Ok((next, disk)) => (next, Some(disk), None),
+            // Nobody knows the numbers in the file yet; a clock's are beyond them.
+            Err(Error::Open { source, .. }) if is_no_room(&source) => (now(), None, Some(source.to_string())),
+            Err(error) => return Err(error),
+        };
+        if let Some(why) = &failing {
+            warn_in_memory(&path, why);
+        }
+        status.in_memory.clone_from(&failing);
+        let unread = disk.is_none();
+        let (unremoved, pruned) = (Vec::new(), Instant::now());
+        let file = File { path, disk, failing, unread, unremoved, next, pruned, reminded: None };
+        let outbox = Self {
+            limits,
+            sinks,
+            recent: Mutex::new(Recent::new(next)),
+            file: Mutex::new(file),
+            appended: Default::default(),
+            waiting: Default::default(),
+            rewound: AtomicU64::new(0),
+            status: watch::Sender::new(status),
+        };
+        outbox.prune(&mut outbox.file());
+        outbox.count(&outbox.file());
+        Ok(outbox)
+    }
+
+    /// Takes an alert. It is on the disk when this returns, and this blocks that long; or in memory, if the disk does not
+    /// work, which [`Self::status`] says.
+    pub fn append(&self, entry: &Entry) {
+        self.append_all(vec![entry.clone()]);
+    }
+
+    /// Takes several at the price of one.
+    pub fn append_all(&self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let mut file = self.file();
+        let created = now();
+        let rows = entries.into_iter().map(|entry| {
+            let seq = file.next;
+            file.next += 1;
+            Row { seq, pending: self.sinks, created, entry: Arc::new(entry) }
+        });
+        let rows = rows.collect::<Vec<_>>();
+        let on_disk = self.write(&mut file, &rows);
+        let dropped = self.recent().push(rows, on_disk);
+        if file.disk.as_ref().is_some_and(|disk| disk.stock.is_beyond(&self.limits)) {
+            self.prune(&mut file);
+        }
+        self.lost(&mut file, &dropped);
+        self.count(&file);
+        drop(file);
+        self.appended.iter().for_each(Notify::notify_one);
+    }
+
+    /// How it stood with each label when this was written last: whether it was raised, and the JSON of its newest alert that it
+    /// was. Of a disk that does not work nothing is known.
+    #[must_use]
+    pub fn marks(&self) -> Vec<(bool, String)> {
+        let mut file = self.file();
+        match file.disk.as_ref().map(Disk::marks) {
+            Some(Ok(marks)) => marks,
+            Some(Err(error)) => {
+                self.fail(&mut file, &error);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Forgets how it stands with labels, by the topics of their states.
+    pub fn forget_marks(&self, topics: &[String]) {
+        if topics.is_empty() {
+            return;
+        }
+        let mut file = self.file();
+        let done = file.disk.as_mut().map(|disk| disk.forget_marks(topics));
+        if let Some(Err(error)) = done {
+            // They come back with the next start, which forgets them again.
+            self.fail(&mut file, &error);
+        }
+    }
+
+    /// Alerts behind `after` that `sink` has yet to be told, oldest first; at most `most`. Never waits: `None` means that
+    /// [`Self::read`] has to ask the disk.
+    #[must_use]
+    pub fn peek(&self, sink: Sink, after: Seq, most: usize) -> Option<Vec<(Seq, Arc<Entry>)>> {
+        self.recent().read(sink, after, most)
+    }
+
+    /// Likewise, from the disk where they are only there; it blocks that long.
+    #[must_use]
+    pub fn read(&self, sink: Sink, after: Seq, most: usize) -> Vec<(Seq, Arc<Entry>)> {
+        let mut file = self.file();
+        let mut rows = match file.disk.as_ref().map(|disk| disk.read(sink, after, most, BATCH_BYTES)) {
+            Some(Ok(rows)) => rows,
+            Some(Err(error)) => {
+                file.unread = true;
+                self.fail(&mut file, &error);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        rows.retain(|row| !file.unremoved.contains(&(sink, row.seq)));
+        if rows.is_empty() {
+            return self.recent().read_alone(sink, after, most);
+        }
+        rows.into_iter().map(|row| (row.seq, row.entry)).collect()
+    }
+
+    /// The alert of this number, if `sink` was not told yet; it may block for the disk.
+    #[must_use]
+    pub fn get(&self, sink: Sink, seq: Seq) -> Option<Arc<Entry>> {
+        let kept = self.recent().get(sink, seq);
+        kept.or_else(|| {
+            self.read(sink, seq - 1, 1).into_iter().find(|(found, _)| *found == seq).map(|(_, entry)| entry)
+        })
+    }
+
+    /// Forgets alerts that `sink` was told; it blocks for the disk. One that is no longer there is no error.
+    pub fn remove(&self, sink: Sink, seqs: &[Seq]) {
+        if seqs.is_empty() {
+            return;
+        }
+        let mut file = self.file();
+        let on_disk = self.recent().remove(sink, seqs);
+        let done = file.disk.as_mut().map(|disk| disk.remove(sink, &on_disk));
+        if let Some(Err(error)) = done {
+            // They are not told again; after a restart they would be.
+            file.unremoved.extend(on_disk.iter().map(|seq| (sink, *seq)));
+            self.fail(&mut file, &error);
+        }
+        self.count(&file);
+    }
+
+    /// How many alerts the broker has yet to be told.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting_for(Sink::Mqtt)
+    }
+
+    /// How many alerts `sink` has yet to be told.
+    #[must_use]
+    pub fn waiting_for(&self, sink: Sink) -> u64 {
+        self.waiting[sink.index()].load(Ordering::Relaxed)
+    }
+
+    /// How many alerts were dropped because too many waited, or for too long.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.status.borrow().dropped
+    }
+
+    /// Returns when something was appended since the last call; for one waiter of each sink.
+    pub async fn appended(&self, sink: Sink) {
+        self.appended[sink.index()].notified().await;
+    }
+
+    /// Grows when alerts came back that could not be read for a while: who reads begins again at 0 then.
+    #[must_use]
+    pub fn rewound(&self) -> u64 {
+        self.rewound.load(Ordering::Relaxed)
+    }
+
+    /// How it is doing, now and from now on.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// To be called now and then: drops what is too old, and takes up the disk again when it works. The one place where
+    /// that is tried. It blocks for the disk.
+    pub fn tend(&self) {
+        let mut file = self.file();
+        if file.failing.is_some() {
+            self.recover(&mut file);
+        } else if file.pruned.elapsed() >= PRUNE {
+            self.prune(&mut file);
+        }
+        self.count(&file);
+    }
+
+    /// Whether `rows` are on the disk now.
+    fn write(&self, file: &mut File, rows: &[Row]) -> bool {
+        if file.failing.is_some() {
+            return false;
+        }
+        let written =
+            |file: &mut File| file.disk.as_mut().map_or(Ok(false), |disk| disk.append(rows).map(|()| true));
+        match written(file) {
+            Ok(written) => written,
+            Err(error) => {
+                self.fail(file, &error);
+                // A damaged file was replaced just now.
+                file.failing.is_none() && written(file).unwrap_or(false)
+            }
+        }
+    }
+
+    /// The disk does not do what it should. A damaged file is replaced at once; all else is tried again later.
+    fn fail(&self, file: &mut File, error: &rusqlite::Error) {
+        let is_damaged =
+            matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+        let why = match file.disk.take() {
+            Some(damaged) if is_damaged => match damaged.replace(&file.path, &error.to_string()) {
+                Ok((disk, aside)) => {
+                    self.reopened(file, disk, Some(aside));
+                    return;
+                }
+                Err(error) => {
+                    file.unread = true;
+                    format!("{:#}", anyhow::anyhow!(error))
+                }
+            },
+            disk => {
+                file.disk = disk;
+                error.to_string()
+            }
+        };
+        if file.failing.is_none() {
+            warn_in_memory(&file.path, &why);
+            self.status.send_modify(|status| status.in_memory = Some(why.clone()));
+        }
+        file.failing = Some(why);
+    }
+
+    fn reopened(&self, file: &mut File, mut disk: Disk, aside: Option<PathBuf>) {
+        file.next = disk.next().map_or(file.next, |next| file.next.max(next));
+        let _ = disk.forget_others(self.sinks);
+        file.disk = Some(disk);
+        file.unread = true;
+        self.recent().forget_copies(file.next);
+        if let Some(aside) = aside {
+            self.status.send_modify(|status| status.set_aside = Some(aside.display().to_string()));
+        }
+    }
+
+    /// Tries to bring onto the disk what is in memory alone.
+    fn recover(&self, file: &mut File) {
+        if file.disk.is_none() {
+            match Disk::open_or_replace(&file.path) {
+                Ok((disk, aside)) => self.reopened(file, disk, aside),
+                Err(error) => {
+                    tracing::debug!(
+                        error = format!("{:#}", anyhow::anyhow!(error)),
+                        "the disk does not work yet"
+                    );
+                    return;
+                }
+            }
+        }
+        let rows = self.recent().alone();
+        let Some(disk) = &mut file.disk else { return };
+        let mut done = disk.append(&rows);
+        for sink in Sink::ALL {
+            let of_sink = |(other, seq): &(Sink, Seq)| (*other == sink).then_some(*seq);
+            let told = file.unremoved.iter().filter_map(of_sink).collect::<Vec<_>>();
+            if done.is_ok() && !told.is_empty() {
+                done = disk.remove(sink, &told);
+            }
+        }
+        match done {
+            Ok(()) => {
+                self.recent().all_on_disk();
+                (file.failing, file.unremoved) = (None, Vec::new());
+                if std::mem::take(&mut file.unread) {
+                    self.rewound.fetch_add(1, Ordering::Relaxed);
+                    self.appended.iter().for_each(Notify::notify_one);
+                }
+                self.status.send_modify(|status| status.in_memory = None);
+                tracing::info!(file = %file.path.display(), alerts = rows.len(), "the disk works again: the alerts in memory are on it");
+                self.prune(file);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the disk does not work yet");
+                self.fail(file, &error);
+            }
+        }
+    }
+
+    /// Holds the file to its limits.
+    fn prune(&self, file: &mut File) {
+        file.pruned = Instant::now();
+        let OutboxLimits { size, snapshots, age } = self.limits;
+        let Some(disk) = file.disk.as_mut().filter(|_| file.failing.is_none()) else { return };
+        let pruned = disk
+            .drop_oldest(size, age, now())
+            .and_then(|alerts| Ok(Dropped { alerts, snapshots: disk.drop_snapshots(snapshots)? }));
+        match pruned {
+            Ok(dropped) => self.lost(file, &dropped),
+            Err(error) => self.fail(file, &error),
+        }
+    }
+
+    /// Counts and tells what was lost by intention.
+    fn lost(&self, file: &mut File, dropped: &Dropped) {
+        if *dropped == Dropped::default() {
+            return;
+        }
+        self.status.send_modify(|status| {
+            status.dropped += dropped.alerts;
+            status.snapshots_dropped += dropped.snapshots;
+        });
+        let now = Instant::now();
+        if file.reminded.is_none_or(|last| now.duration_since(last) >= REMIND) {
+            file.reminded = Some(now);
+            let Status { dropped, snapshots_dropped, .. } = *self.status.borrow();
+            tracing::error!(
+                dropped,
+                snapshots_dropped,
+                "the outbox is full, or alerts waited for too long: the oldest were dropped (all since the start are counted \
+                 here); see `outbox` in the configuration for its limits"
+            );
+        }
+    }
+
+    fn count(&self, file: &File) {
+        let recent = self.recent();
+        for sink in Sink::ALL {
+            let on_disk = file.disk.as_ref().map_or(0, |disk| disk.stock.waiting[sink.index()]);
+            let told = file.unremoved.iter().filter(|(other, _)| *other == sink).count() as u64;
+            let waiting = on_disk.saturating_sub(told) + recent.waiting_alone(sink);
+            self.waiting[sink.index()].store(waiting, Ordering::Relaxed);
+        }
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        // Every change of the file is one transaction: a thread that panicked has left nothing half done.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn warn_in_memory(path: &Path, why: &str) {
+    tracing::error!(
+        file = %path.display(),
+        why,
+        "alerts cannot be written to disk: they are kept in memory and delivered from there, and lost if stakeout ends before; \
+         see that the disk works and is not full"
+    );
+}
+
+/// Whether waiting may help: nobody has to be asked to change anything in how the service is set up.
+fn is_no_room(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+}
+
+/// The clock on the wall, in milliseconds since 1970.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,117 @@
+//! A web server that is told of alerts: one POST each, with the JSON of the alert as its body.
+//!
+//! It refuses to follow redirects (a body that was meant for one server is not sent to another) and to try again.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use tokio::task::spawn_blocking;
+use ureq::Agent;
+
+use super::{Entry, Failure};
+use crate::{
+    config::{Secret, Webhook},
+    https,
+};
+
+/// Carries the signature, in the form that GitHub made known.
+const SIGNATURE: &str = "X-Stakeout-Signature-256";
+/// Carries the alert's identifier.
+const ID: &str = "X-Stakeout-Id";
+
+pub(super) struct Server {
+    agent: Agent,
+    url: String,
+    authorization: Option<Arc<str>>,
+    secret: Option<Secret>,
+}
+
+impl Server {
+    pub(super) fn new(settings: &Webhook) -> Self {
+        let basic = |(username, password)| {
+            format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+        };
+        let bearer = settings.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
+        let authorization = bearer.or_else(|| settings.address.login().map(basic));
+        Self {
+            agent: https::options(settings.timeout).max_redirects(0).build().into(),
+            url: settings.address.url().to_owned(),
+            authorization: authorization.map(Arc::from),
+            secret: settings.secret.clone(),
+        }
+    }
+
+    pub(super) async fn post(&self, entry: &Entry) -> Result<(), Failure> {
+        let mut request =
+            self.agent.post(&self.url).header("Content-Type", "application/json").header(ID, &entry.id);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", &**authorization);
+        }
+        if let Some(secret) = &self.secret {
+            request = request.header(SIGNATURE, signature(secret.reveal(), entry.payload.as_bytes()));
+        }
+        let body = entry.payload.clone();
+        // The client blocks, and the runtime has other things to do.
+        match spawn_blocking(move || request.send(body)).await {
+            Ok(Ok(response)) => judge(response.status().as_u16()),
+            Ok(Err(error)) => Err(Failure::Away(error.to_string())),
+            Err(_) => Err(Failure::Away("the request ended in a panic".to_owned())),
+        }
+    }
+}
+
+/// What an answer means.
+fn judge(status: u16) -> Result<(), Failure> {
+    match status {
+        200..=299 => Ok(()),
+        300..=399 => Err(Failure::Away(format!(
+            "it answers {status}: give `webhook.url` the address that it redirects to"
+        ))),
+        // Nobody was let in, or everybody has to wait: the next alert would fare no better.
+        401 | 403 => {
+            Err(Failure::Away(format!("it answers {status}: see `webhook.token` and `webhook.secret`")))
+        }
+        404 | 405 | 408 | 425 | 429 => Err(Failure::Away(format!("it answers {status}"))),
+        400..=499 => Err(Failure::Refused(format!("it answers {status}"))),
+        _ => Err(Failure::Away(format!("it answers {status}"))),
+    }
+}
+
+/// `sha256=` and the HMAC-SHA256 (RFC 2104) of the body in hexadecimal.
+fn signature(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length is taken");
+    mac.update(body);
+    let mut text = "sha256=".to_owned();
+    for byte in mac.finalize().into_bytes() {
+        // Writing into a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231, test case 2.
+    #[test]
+    fn the_signature_is_what_the_standard_says() {
+        let expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(signature("Jefe", b"what do ya want for nothing?"), expected);
+    }
+
+    #[test]
+    fn what_answers_mean() {
+        for taken in [200, 201, 204] {
+            assert_eq!(judge(taken), Ok(()), "{taken}");
+        }
+        for away in [301, 401, 403, 404, 408, 429, 500, 502, 503] {
+            assert!(matches!(judge(away), Err(Failure::Away(_))), "{away}");
+        }
+        for refused in [400, 410, 413, 422] {
+            assert!(matches!(judge(refused), Err(Failure::Refused(_))), "{refused}");
+        }
+    }
+}

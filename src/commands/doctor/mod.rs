@@ -1,0 +1,202 @@
+//! `stakeout doctor`: looks at everything that somebody can get wrong, and says of each thing how it is and what to do.
+//!
+//! It refuses to change anything (it writes one file into the state folder and takes it away again), and to stop at what
+//! is wrong: one thing never hides the next.
+
+mod machine;
+mod sources;
+
+use std::{
+    io::{Write as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::{DEFAULT_CONFIG, DONE, FAILED};
+use crate::{
+    alert::publisher,
+    classify::{
+        Classifier,
+        hub::{self, HubError},
+        model::Runtime,
+    },
+    config::{self, Config, Loaded},
+    mqtt,
+};
+
+/// What `doctor` is told on the command line.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Lines for people, or one JSON object a line
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    /// It works, and there is something to know.
+    Note,
+    Failed,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    what: String,
+    state: State,
+    message: String,
+    /// What to do; nothing where all is well.
+    remedy: String,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { what: what.into(), state: State::Ok, message: message.into(), remedy: String::new() }
+    }
+
+    fn note(what: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { state: State::Note, remedy: remedy.into(), ..Self::ok(what, message) }
+    }
+
+    fn failed(what: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { state: State::Failed, remedy: remedy.into(), ..Self::ok(what, message) }
+    }
+
+    fn lines(&self) -> String {
+        let state = match self.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Failed => "FAILED",
+        };
+        let mut message = self.message.lines();
+        let mut lines = format!("{state:<7} {}: {}\n", self.what, message.next().unwrap_or_default());
+        message.for_each(|line| lines.push_str(&format!("        {line}\n")));
+        if !self.remedy.is_empty() {
+            lines.push_str(&format!("        -> {}\n", self.remedy));
+        }
+        lines
+    }
+
+    fn to_json(&self) -> String {
+        let state = match self.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Failed => "failed",
+        };
+        let remedy = (!self.remedy.is_empty()).then_some(&self.remedy);
+        json!({ "check": self.what, "state": state, "message": self.message, "remedy": remedy }).to_string()
+            + "\n"
+    }
+}
+
+/// Looks at everything; each finding is told as soon as it is known.
+///
+/// # Errors
+/// Nobody listens on standard output.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (mut failed, mut notes) = (0, 0);
+    let mut tell = |finding: Finding| {
+        failed += u32::from(finding.state == State::Failed);
+        notes += u32::from(finding.state == State::Note);
+        let text = if args.format == Format::Json { finding.to_json() } else { finding.lines() };
+        stdout().write_all(text.as_bytes()).context("standard output")
+    };
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => {
+            tell(Finding::ok("configuration", super::check::summary(&loaded.config)))?;
+            Some(loaded)
+        }
+        Err(problems) => {
+            let remedy = "mend these first; what they hide is not looked at";
+            tell(Finding::failed("configuration", problems.to_string(), remedy))?;
+            None
+        }
+    };
+    for finding in machine::findings() {
+        tell(finding)?;
+    }
+    match loaded {
+        Some(Loaded { config, .. }) => {
+            tell(machine::state_dir(&config.state_dir))?;
+            model(&config).into_iter().try_for_each(&mut tell)?;
+            tell(broker(&config)?)?;
+            sources::findings(&config).into_iter().try_for_each(&mut tell)?;
+        }
+        None => tell(runtime(None))?,
+    }
+    if args.format == Format::Table {
+        eprintln!("{failed} failed, {notes} to know");
+    }
+    Ok(ExitCode::from(if failed > 0 { FAILED } else { DONE }))
+}
+
+fn runtime(config: Option<&Config>) -> Finding {
+    match Runtime::load(config.and_then(|config| config.onnxruntime.as_deref())) {
+        Ok(_) => Finding::ok("ONNX Runtime", "loaded"),
+        Err(error) => Finding::failed("ONNX Runtime", error.to_string(), "see above"),
+    }
+}
+
+/// The library, the model, and the label sets against the model.
+fn model(config: &Config) -> Vec<Finding> {
+    let library = runtime(Some(config));
+    if library.state == State::Failed {
+        return vec![library];
+    }
+    let what = format!("model {}", config.model.name());
+    let model = match hub::find(&config.model) {
+        Err(HubError::NotCached { id, .. }) => Finding::note(
+            what,
+            "not on this machine yet",
+            format!("`stakeout run` fetches it when it starts, `stakeout models pull {id}` now"),
+        ),
+        _ => match Classifier::load(config) {
+            Ok(_) => Finding::ok(what, "loaded, and the label sets suit it"),
+            Err(error) => {
+                let remedy = "`stakeout models verify` looks whether its files are whole; `stakeout check` shows the line";
+                Finding::failed(what, error.to_string(), remedy)
+            }
+        },
+    };
+    vec![library, model]
+}
+
+fn broker(config: &Config) -> anyhow::Result<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let what = format!("broker {}", mqtt::url(&config.mqtt));
+    Ok(match runtime.block_on(publisher::visit(&config.mqtt)) {
+        Ok(()) => Finding::ok(what, "takes us in"),
+        Err(why) => {
+            let remedy = "see that it runs at `mqtt.url`, that this machine may reach it, and `mqtt.username` and `mqtt.password`";
+            Finding::failed(what, why, remedy)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_one_line_and_its_remedy() {
+        let failed = Finding::failed("broker", "away\nsince noon", "start it");
+        assert_eq!(failed.lines(), "FAILED  broker: away\n        since noon\n        -> start it\n");
+        let expected = "{\"check\":\"broker\",\"state\":\"failed\",\"message\":\"away\\nsince noon\",\"remedy\":\"start it\"}\n";
+        assert_eq!(failed.to_json(), expected);
+        assert_eq!(Finding::ok("clock", "right").lines(), "ok      clock: right\n");
+    }
+}

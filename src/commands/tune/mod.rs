@@ -1,0 +1,125 @@
+//! `stakeout tune`: which threshold? Recordings are scored as `replay` scores them, and settings are suggested for each label, with
+//! their reason.
+//!
+//! Standard output holds the suggestion as YAML, and nothing else; all else is for people and goes to standard error, or into
+//! the HTML file that was asked for. Nothing is written to the configuration unless `--write` says so.
+
+mod advice;
+mod findings;
+mod grade;
+mod page;
+mod report;
+mod rivals;
+mod truth;
+
+use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+
+use self::{findings::Finding, truth::Truth};
+use super::{DEFAULT_CONFIG, DONE, FAILED, plot::Timeline, recordings};
+use crate::config::{Config, Loaded, edit};
+
+/// What is typed after `stakeout tune`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// The source that the recordings are taken for [default: the only one that is configured]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// When the first video began, such as 2026-11-23T08:00:00Z [default: what each file says, else its name]
+    #[arg(long, value_name = "TIME")]
+    start: Option<Timestamp>,
+    /// What really happened: a CSV file with the columns label, start and end, in seconds from the first frame or as times
+    #[arg(long, value_name = "FILE.csv")]
+    truth: Option<PathBuf>,
+    /// Write what was found into this file: scores over time, histograms, tables and thumbnails of near misses
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Write the suggested settings into the configuration, whose comments and order stay as they are
+    #[arg(long)]
+    write: bool,
+    /// Videos, pictures, and folders of them
+    #[arg(value_name = "VIDEO|FOLDER|IMAGE", required = true)]
+    recordings: Vec<PathBuf>,
+}
+
+/// Prints suggested settings as YAML; exits with 1 if anything could not be played.
+///
+/// # Errors
+/// What concerns all of them: the model, the source, the truth, a file that cannot be written.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let Loaded { config, places, .. } = match super::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(told) => return Ok(told),
+    };
+    tune(args, &config).or_else(|error| super::refused(&places, error))
+}
+
+fn tune(args: &Args, config: &Config) -> Result<ExitCode> {
+    let source = recordings::source(config, args.source.as_deref())?;
+    // Before hours of scoring.
+    let truth = args.truth.as_ref().map(read_truth).transpose()?;
+    let mut timeline = Timeline::new(config, source);
+    let played = recordings::play(config, source, &args.recordings, args.start, |scored, _| {
+        timeline.take(scored, &[]);
+        Ok(())
+    })?;
+    let Some((first, _)) = timeline.range() else {
+        bail!("nothing was played, so there is nothing to learn")
+    };
+    if let (Some(truth), Some(path)) = (&truth, &args.truth) {
+        let labels =
+            timeline.tracks.iter().map(|track| (&*track.label_set, &*track.label)).collect::<Vec<_>>();
+        told(path, truth.problems(&source.name, &labels, first))?;
+    }
+
+    let findings = findings::of(config, source, &timeline, truth.as_ref());
+    let rivals = findings::rivals(&timeline);
+    eprint!("{}", report::text(&findings, &rivals));
+    eprintln!("{} played, {} not", played.frames, played.failed);
+    if let Some(path) = &args.report {
+        let page = page::page(&mut timeline, &findings, &rivals);
+        fs::write(path, page).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let patch = report::patch(&findings);
+    std::io::stdout().lock().write_all(patch.as_bytes()).context("standard output cannot be written")?;
+    if args.write {
+        write(args, &findings)?;
+    }
+    Ok(ExitCode::from(if played.failed == 0 { DONE } else { FAILED }))
+}
+
+fn read_truth(path: &PathBuf) -> Result<Truth> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    match Truth::parse(&text) {
+        Ok(truth) => Ok(truth),
+        Err(problems) => told(path, problems).map(|()| unreachable!("there is a problem at least")),
+    }
+}
+
+/// Ends it if there are problems with this file.
+fn told(path: &std::path::Path, problems: Vec<String>) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines = problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>();
+    bail!("{}:{lines}", path.display())
+}
+
+fn write(args: &Args, findings: &[Finding]) -> Result<()> {
+    let edits = findings.iter().filter_map(Finding::edit).collect::<Vec<_>>();
+    if edits.is_empty() {
+        eprintln!("nothing to write");
+        return Ok(());
+    }
+    let files = edit::edited(&args.config, &edits).context("nothing was written")?;
+    for file in &files {
+        file.write()?;
+        eprintln!("written: {}", file.path.display());
+    }
+    Ok(())
+}

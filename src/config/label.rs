@@ -1,0 +1,180 @@
+//! One label: its short form and its long form, in a label set and adjusted on a source.
+
+use super::{
+    Active, Label, Message, Rule, Severity, home_assistant, mask,
+    raw::Value,
+    read::{Reader, Section, Setting},
+    value,
+};
+
+/// What is said of a label in its label set.
+pub(super) const KEYS: &[&str] = &[
+    "prompts",
+    "home_assistant",
+    "threshold",
+    "clear_below",
+    "hold",
+    "for",
+    "cooldown",
+    "severity",
+    "message",
+    "active",
+    "regions",
+];
+/// Of these, what can be different on a source: its text is encoded once for all of them, and it looks alike everywhere.
+pub(super) const ADJUSTABLE: &[&str] = KEYS.split_at(2).1;
+
+/// Where none is typed.
+pub(super) const THRESHOLD: f32 = 0.5;
+
+/// A label's short form (`person: 0.7`, or `person:` for the default threshold) or its long form.
+pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
+    let plain = Label::new(at.name, Rule::at(THRESHOLD));
+    match &at.node.value {
+        Value::Nothing => Some(plain),
+        Value::Text(_) => Some(Label { rule: Rule::at(level(reader, at)?), ..plain }),
+        Value::List(_) => {
+            let remedy = format!(
+                "prompts have a key of their own:\n{}:\n  prompts: [...]\n  threshold: 0.6",
+                mask::shown(at.name)
+            );
+            reader.must_be(at, "a threshold or a mapping", remedy);
+            None
+        }
+        Value::Mapping(_) => {
+            let section = reader.section(at, KEYS, "")?;
+            let prompts = section.get("prompts").map_or(Some(plain.prompts.clone()), |at| reader.texts(&at));
+            let look = section
+                .get("home_assistant")
+                .map_or(Some(plain.look.clone()), |at| home_assistant::look(reader, &at));
+            let label = settings(reader, &section, &plain);
+            Some(Label { prompts: prompts?, look: look?, ..label? })
+        }
+    }
+}
+
+/// How `label` is on a source: what is typed there, and else as it is in its set.
+pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -> Option<Label> {
+    match &at.node.value {
+        Value::Text(_) => {
+            let threshold = level(reader, at)?;
+            let rule = levels(reader, Some((threshold, at)), None, &label.rule);
+            Some(Label { rule, ..label.clone() })
+        }
+        Value::Mapping(_) => {
+            let section = reader.section_with(at, ADJUSTABLE, &["prompts", "home_assistant"], "")?;
+            for at in ["prompts", "home_assistant"].iter().filter_map(|key| section.get(key)) {
+                let message = format!("a label has the same `{}` on every source", at.name);
+                reader.problem(
+                    at.key,
+                    message,
+                    "move them to the label set, or make a label of its own there",
+                );
+            }
+            settings(reader, &section, label)
+        }
+        Value::Nothing | Value::List(_) => {
+            let remedy = "write a score, or what is different here: `{ threshold: 0.8, hold: 2 of 3 }`";
+            reader.must_be(at, "a threshold or a mapping", remedy);
+            None
+        }
+    }
+}
+
+/// What is typed, and else what `base` has.
+fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
+    let threshold = section.get("threshold").map(|at| (level(reader, &at), at));
+    let clear_below = section.get("clear_below").map(|at| (level(reader, &at), at));
+    let hold = section.get("hold").map_or(Some(base.rule.hold), |at| {
+        reader.parsed(&at, "frames out of frames such as `2 of 3`", value::hold)
+    });
+    let mut duration = |key: &str, base| {
+        section.get(key).map_or(Some(base), |at| reader.parsed(&at, "a duration", value::duration))
+    };
+    let lasting = duration("for", base.rule.lasting);
+    let cooldown = duration("cooldown", base.rule.cooldown);
+    let severity = section
+        .get("severity")
+        .map_or(Some(base.severity), |at| reader.word(&at, &Severity::WORDS).map(Some));
+    let message = section.get("message").map_or(Some(base.message.clone()), |at| {
+        reader.parsed(&at, "a sentence such as `{label} on {source}`", Message::parse).map(Some)
+    });
+    let active = section.get("active").map_or(Some(base.active.clone()), |at| active(reader, &at).map(Some));
+    let regions = section.get("regions").map_or(Some(base.regions.clone()), |at| reader.texts(&at));
+
+    // What is no number was told, and so was a key that is only misspelt: neither is to be compared with anything.
+    let misspelt = threshold.is_none() && !section.lacks("threshold");
+    let wrong = |level: &Option<(Option<f32>, Setting<'_>)>| matches!(level, Some((None, _)));
+    if misspelt || wrong(&threshold) || wrong(&clear_below) {
+        return None;
+    }
+    let rule = levels(
+        reader,
+        threshold.as_ref().and_then(|(level, at)| Some(((*level)?, at))),
+        clear_below.as_ref().and_then(|(level, at)| Some(((*level)?, at))),
+        &base.rule,
+    );
+    Some(Label {
+        rule: Rule { hold: hold?, lasting: lasting?, cooldown: cooldown?, ..rule },
+        severity: severity?,
+        message: message?,
+        active: active?,
+        regions: regions?,
+        ..base.clone()
+    })
+}
+
+/// `base` with the levels that are typed. A clear level that nobody typed follows the threshold.
+fn levels(
+    reader: &mut Reader<'_>,
+    threshold: Option<(f32, &Setting<'_>)>,
+    clear_below: Option<(f32, &Setting<'_>)>,
+    base: &Rule,
+) -> Rule {
+    let level = threshold.map_or(base.threshold, |(level, _)| level);
+    let follows = base.clear_below == base.threshold;
+    let clear = match clear_below {
+        Some((clear, _)) => clear,
+        None if follows => level,
+        None => base.clear_below,
+    };
+    if clear > level {
+        let remedy = "a label is raised at the threshold and cleared below a lower or equal score";
+        match (clear_below, threshold) {
+            (Some((_, at)), _) => {
+                let message = format!("`clear_below` {clear} is above the threshold {level}");
+                reader.problem(at.span(), message, remedy);
+            }
+            (None, Some((_, at))) => {
+                let message =
+                    format!("the threshold {level} is below the `clear_below` {clear} of the label set");
+                reader.problem(at.span(), message, format!("{remedy}: give `clear_below` here, too"));
+            }
+            (None, None) => {}
+        }
+    }
+    Rule { threshold: level, clear_below: clear, ..*base }
+}
+
+/// One span of time or a list of them.
+fn active(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Active> {
+    const EXPECTED: &str = "hours, days or both such as `22:00-06:00`";
+    match &at.node.value {
+        Value::List(items) if !items.is_empty() => {
+            let items = reader.items(at, items);
+            // All of them first: one that is wrong must not hide the next.
+            let spans: Vec<_> = items.iter().map(|at| reader.parsed(at, EXPECTED, Active::parse)).collect();
+            spans.into_iter().collect::<Option<Vec<_>>>().map(Active::any)
+        }
+        _ => reader.parsed(at, EXPECTED, Active::parse),
+    }
+}
+
+/// A score that something is compared with. 0 is none: every frame would reach it, and no frame would be below it.
+#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+fn level(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<f32> {
+    reader.parsed(at, "a number more than 0 and at most 1", |text| match value::number(text) {
+        Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
+        _ => Err(value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())),
+    })
+}

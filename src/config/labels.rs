@@ -1,0 +1,138 @@
+//! Label sets, labels and their rules, as they are when everything about them is in order.
+
+use std::time::Duration;
+
+use super::{Active, Message};
+
+/// Labels that are scored together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelSet {
+    /// The name as typed.
+    pub name: String,
+    /// The sentence around a prompt, with one or more `{}`.
+    pub template: String,
+    /// Prompts that take part in the scoring and never alert.
+    pub background: Vec<String>,
+    /// The labels, in the order typed.
+    pub labels: Vec<Label>,
+}
+
+/// One thing to watch for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// The name as typed.
+    pub name: String,
+    /// The texts that are put into the template; the name itself where none was typed.
+    pub prompts: Vec<String>,
+    /// What turns its scores into raised and cleared.
+    pub rule: Rule,
+    /// How grave an alert is, where that was said.
+    pub severity: Option<Severity>,
+    /// What an alert says to people, where that was said.
+    pub message: Option<Message>,
+    /// When it may be raised; `None` is always.
+    pub active: Option<Active>,
+    /// Only these regions count; none is all.
+    pub regions: Vec<String>,
+    /// How Home Assistant shows it.
+    pub look: Look,
+}
+
+/// How Home Assistant shows a label; what is `None` is left to us (the name) or to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// What it is called there.
+    pub name: Option<String>,
+    /// An icon as Home Assistant names them: `mdi:package-variant`.
+    pub icon: Option<String>,
+    /// The device class of its binary sensor, one of those that Home Assistant has.
+    pub device_class: Option<&'static str>,
+}
+
+/// How grave an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Somebody must look now.
+    Critical,
+}
+
+/// The numbers of a trigger.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// A frame counts for the label from this score on.
+    pub threshold: f32,
+    /// A frame counts against a raised label below this score; never above the threshold.
+    pub clear_below: f32,
+    /// How many frames must agree.
+    pub hold: Hold,
+    /// For how long they must have agreed before it is raised (`for` in the configuration).
+    pub lasting: Duration,
+    /// How long after one raise the next may come.
+    pub cooldown: Duration,
+}
+
+/// `frames of of`: 2 of 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// So many must agree...
+    pub frames: u8,
+    /// ...of the newest so many (at most 64).
+    pub of: u8,
+}
+
+impl Label {
+    /// A label with nothing but a rule, whose name is its prompt.
+    #[must_use]
+    pub fn new(name: &str, rule: Rule) -> Self {
+        Self {
+            name: name.to_owned(),
+            prompts: vec![name.to_owned()],
+            rule,
+            severity: None,
+            message: None,
+            active: None,
+            regions: Vec::new(),
+            look: Look::default(),
+        }
+    }
+}
+
+impl Rule {
+    /// A score that is enough by itself, and nothing else.
+    #[must_use]
+    pub fn at(threshold: f32) -> Self {
+        Self {
+            threshold,
+            clear_below: threshold,
+            hold: Hold { frames: 1, of: 1 },
+            lasting: Duration::ZERO,
+            cooldown: Duration::ZERO,
+        }
+    }
+}
+
+impl Severity {
+    /// The words in the configuration and in alerts.
+    pub(super) const WORDS: [(&str, Self); 3] =
+        [("info", Self::Info), ("warning", Self::Warning), ("critical", Self::Critical)];
+
+    /// The severity of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, severity)| severity)
+    }
+
+    /// The word in the configuration and in alerts.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}

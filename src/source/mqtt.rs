@@ -1,0 +1,374 @@
+//! The MQTT source: pictures that others publish, one source of all its topics or one for each name that they give.
+//!
+//! **Its own connection.** What comes in has a connection of its own, so that it can never delay an alert.
+//!
+//! **Live or shared.** A live source wants to see what is there now: of each topic only the newest picture waits, and
+//! the topics take turns ([`waiting`]). A shared one (`share:`) is one of several machines that split the work: every
+//! picture counts, the broker gives each to one of the group, no more at a time than there are slots, and it is
+//! acknowledged when it was scored ([`acks`]). The broker keeps the session of a shared one for an hour, and with it
+//! what it had meant for us.
+//!
+//! **Time.** `captured_at` is when the message arrived, or what its JSON says unless that is in the future.
+//!
+//! What is no picture is counted and passed over: who may publish may send anything, and one bad message says nothing
+//! about the next. It refuses retained pictures unless asked for them, packets beyond its limit (the broker keeps them to
+//! itself), and to name a source by itself: a name that it meets for the first time is told, and whoever wires it
+//! answers.
+
+mod acks;
+mod error;
+mod payload;
+mod waiting;
+
+use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rumqttc::{
+    Outgoing,
+    v5::{
+        AsyncClient, Event, EventLoop, MqttOptions,
+        mqttbytes::{
+            QoS,
+            v5::{Filter, Packet, Publish, RetainForwardRule, SubAck, SubscribeReasonCode},
+        },
+    },
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot},
+    time::timeout,
+};
+
+pub use self::error::MqttError;
+use self::{
+    acks::Acks,
+    payload::Found,
+    waiting::{Keep, Message, Put, Waiting},
+};
+use super::{Admission, Appeared, Context, SLOTS, Status};
+use crate::{
+    config::{self, topic_level},
+    frame::{Frame, Slot},
+    mqtt,
+    picture::{self, Picture},
+};
+
+/// So many packets of the largest size may wait.
+const PACKETS: usize = 4;
+/// The broker keeps so long what it has for a shared source that is away.
+const SESSION: Duration = Duration::from_secs(3600);
+/// At the end what is under way may take so long to be scored, and the goodbye so long to be sent.
+const SETTLE: Duration = Duration::from_secs(3);
+const GOODBYE: Duration = Duration::from_secs(1);
+/// More than a broker that keeps to our limit has under way.
+const UNDER_WAY: usize = 1024;
+/// So many names are remembered as refused; beyond that the answer is asked for again.
+const REFUSED: usize = 1000;
+
+/// An MQTT source, with what it remembers over its failures.
+pub struct MqttSource {
+    settings: config::MqttSource,
+    /// What became of the names that were met.
+    names: RefCell<HashMap<String, Option<Arc<str>>>>,
+}
+
+/// One connection.
+struct Session<'a> {
+    source: &'a MqttSource,
+    context: &'a Context,
+    client: AsyncClient,
+    broker: String,
+    waiting: RefCell<Waiting>,
+    arrived: Notify,
+    acks: RefCell<Acks>,
+    acknowledged: Notify,
+}
+
+/// A frame went, or nobody takes frames any more.
+enum Handed {
+    On,
+    NobodyListens,
+}
+
+impl MqttSource {
+    /// A source that did not connect yet.
+    #[must_use]
+    pub fn new(settings: &config::MqttSource) -> Self {
+        Self { settings: settings.clone(), names: RefCell::default() }
+    }
+
+    /// Delivers frames until it is told to stop.
+    ///
+    /// # Errors
+    /// When there is no connection, or when the broker does not let us read.
+    pub async fn run_once(&mut self, context: &Context) -> Result<(), MqttError> {
+        let usual = context.topics.as_ref().map(|topics| &topics.broker);
+        let broker = self.settings.broker.as_ref().or(usual).ok_or(MqttError::NoBroker)?;
+        let url = mqtt::url(broker);
+        let (client, connection) = AsyncClient::new(self.options(broker, &context.name)?, 4 * SLOTS);
+        let (acks, done) = Acks::new(UNDER_WAY);
+        let keep = if self.is_shared() { Keep::All } else { Keep::Newest };
+        let most_bytes = PACKETS * self.settings.max_packet as usize;
+        let session = Session {
+            source: self,
+            context,
+            client,
+            broker: url.clone(),
+            waiting: RefCell::new(Waiting::new(keep, most_bytes)),
+            arrived: Notify::new(),
+            acks: RefCell::new(acks),
+            acknowledged: Notify::new(),
+        };
+        let user = broker.username.as_deref();
+        tokio::select! {
+            ended = session.pump(connection, user) => ended,
+            () = session.acknowledge(done) => Ok(()),
+            () = session.work() => Ok(()),
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.settings.share.is_some()
+    }
+
+    fn options(&self, broker: &config::Mqtt, name: &str) -> Result<MqttOptions, mqtt::Error> {
+        let mut options = mqtt::source(broker, &topic_level(name), self.settings.max_packet)?;
+        if self.is_shared() {
+            options
+                .set_clean_start(false)
+                .set_session_expiry_interval(u32::try_from(SESSION.as_secs()).ok())
+                .set_manual_acks(true)
+                .set_receive_maximum(u16::try_from(SLOTS).ok());
+        }
+        Ok(options)
+    }
+
+    fn subscriptions(&self) -> Vec<Filter> {
+        let filter = |filter: &config::TopicFilter| {
+            let (path, qos) = match &self.settings.share {
+                Some(group) => (format!("$share/{group}/{filter}"), QoS::AtLeastOnce),
+                // What is not seen at once is soon older than what comes next.
+                None => (filter.to_string(), QoS::AtMostOnce),
+            };
+            let rule = if self.settings.retained {
+                RetainForwardRule::OnEverySubscribe
+            } else {
+                RetainForwardRule::Never
+            };
+            Filter { retain_forward_rule: rule, ..Filter::new(path, qos) }
+        };
+        self.settings.filters.iter().map(filter).collect()
+    }
+}
+
+impl Session<'_> {
+    /// Connects and keeps the packets flowing, until the connection breaks or our goodbye is sent.
+    async fn pump(&self, mut connection: EventLoop, user: Option<&str>) -> Result<(), MqttError> {
+        loop {
+            let event = connection.poll().await.map_err(|error| MqttError::Broken {
+                broker: self.broker.clone(),
+                trouble: mqtt::trouble::explain(&error, user),
+            })?;
+            match event {
+                // Also where the broker knew us: the filters may have changed since.
+                Event::Incoming(Packet::ConnAck(_)) => {
+                    // There is room, and the filters are valid.
+                    let _ = self.client.try_subscribe_many(self.source.subscriptions());
+                }
+                Event::Incoming(Packet::SubAck(answer)) => self.subscribed(&answer)?,
+                Event::Incoming(Packet::Publish(publish)) => self.arrived(&publish),
+                Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    fn subscribed(&self, answer: &SubAck) -> Result<(), MqttError> {
+        let filters = self.source.subscriptions();
+        for (code, filter) in answer.return_codes.iter().zip(filters) {
+            if !matches!(code, SubscribeReasonCode::Success(_)) {
+                let (broker, why) = (self.broker.clone(), format!("{code:?}"));
+                return Err(MqttError::Refused { broker, filter: filter.path, why });
+            }
+        }
+        self.context.report(Status::Online);
+        Ok(())
+    }
+
+    /// Takes a message in. Never waits: the connection lives by its pump.
+    fn arrived(&self, publish: &Publish) {
+        let counts = &self.context.counts;
+        let receipt = (self.source.is_shared() && publish.qos != QoS::AtMostOnce)
+            .then(|| self.acks.borrow_mut().receipt(publish.pkid));
+        if publish.retain && !self.source.settings.retained {
+            counts.skipped("retained");
+            return;
+        }
+        // MQTT wants topics to be UTF-8, and a broker may not look.
+        let Ok(topic) = std::str::from_utf8(&publish.topic) else {
+            counts.failed("not_utf8");
+            return;
+        };
+        counts.seen();
+        // A copy: the library's buffer may be larger than the message, and would stay as long.
+        let message = Message {
+            topic: topic.to_owned(),
+            payload: publish.payload.to_vec(),
+            arrived: Timestamp::now(),
+            receipt,
+        };
+        match self.waiting.borrow_mut().put(message) {
+            Put::Waits => {}
+            // The two places where a picture is dropped for want of time; each is missed by nobody for long.
+            Put::Replaced => counts.skipped("newer_came"),
+            Put::NoRoom => counts.skipped("no_room"),
+        }
+        self.arrived.notify_one();
+    }
+
+    /// Passes on what nobody needs any more.
+    async fn acknowledge(&self, mut done: mpsc::Receiver<u16>) {
+        // It ends with us, who hold a sender.
+        while let Some(id) = done.recv().await {
+            for id in self.acks.borrow_mut().done(id) {
+                let publish = Publish::new("", QoS::AtLeastOnce, Vec::new(), None);
+                // There is room: no more are under way than have slots, and few that need none.
+                if self.client.try_ack(&Publish { pkid: id, ..publish }).is_err() {
+                    tracing::debug!(source = &*self.context.name, id, "an acknowledgement found no room");
+                }
+            }
+            self.acknowledged.notify_one();
+        }
+    }
+
+    /// Takes messages until it is told to stop; then waits for what is under way, and says goodbye.
+    async fn work(&self) {
+        tokio::select! {
+            () = self.context.stop.cancelled() => {}
+            () = self.take_all() => {}
+        }
+        if self.source.is_shared() {
+            // What waits is given again, to another or to us; what is under way is ours.
+            let all = u32::try_from(SLOTS).unwrap_or(u32::MAX);
+            let _ = timeout(SETTLE, self.context.slots.acquire_many(all)).await;
+            let _ = timeout(Duration::from_millis(50), self.acknowledged.notified()).await;
+        }
+        if self.client.try_disconnect().is_ok() {
+            // The pump ends when it is sent.
+            tokio::time::sleep(GOODBYE).await;
+        }
+    }
+
+    /// Returns when nobody takes frames any more.
+    async fn take_all(&self) {
+        loop {
+            let Ok(slot) = self.context.slots.clone().acquire_owned().await else { return };
+            let message = self.next().await;
+            if let Handed::NobodyListens = self.take(message, slot).await {
+                return;
+            }
+        }
+    }
+
+    async fn next(&self) -> Message {
+        loop {
+            if let Some(message) = self.waiting.borrow_mut().next() {
+                return message;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// From a message to its frame.
+    async fn take(&self, message: Message, slot: OwnedSemaphorePermit) -> Handed {
+        let counts = &self.context.counts;
+        let Message { topic, payload, arrived, receipt } = message;
+        let unusable = |cause: &'static str, why: &dyn std::fmt::Display| {
+            counts.failed(cause);
+            tracing::debug!(source = &*self.context.name, topic, cause = %why, "passed over a message");
+            Handed::On
+        };
+        let (places, max_pixels) = (self.source.settings.json.clone(), self.context.max_pixels);
+        // Beside this thread, so that a large picture does not hold up the connection.
+        let read = tokio::task::spawn_blocking(move || {
+            let Found { picture, time, name } = payload::read(&payload, places.as_ref())
+                .map_err(|error| (error.cause(), error.to_string()))?;
+            let picture = picture::decode(&picture, max_pixels);
+            let picture = picture.map_err(|error| (error.cause(), error.to_string()))?;
+            Ok::<_, (&'static str, String)>((picture, payload::captured_at(time, arrived), name))
+        });
+        let (picture, captured_at, said) = match read.await {
+            Ok(Ok(read)) => read,
+            Ok(Err((cause, why))) => return unusable(cause, &why),
+            Err(_) => return unusable("decoder_panic", &"the decoder failed"),
+        };
+        let Some(source) = self.name(&topic, said.as_deref()).await else { return Handed::On };
+        let slot = Slot::new(slot).on_done(move || drop(receipt));
+        self.hand_on(source, topic, captured_at, picture, slot).await
+    }
+
+    async fn hand_on(
+        &self,
+        source: Arc<str>,
+        origin: String,
+        captured_at: Timestamp,
+        picture: Picture,
+        slot: Slot,
+    ) -> Handed {
+        let frame = Frame { source, origin, captured_at, picture: Arc::new(picture), slot };
+        // The channel has a place for every slot of every source.
+        match self.context.frames.send(frame).await {
+            Ok(()) => self.context.counts.sent(),
+            Err(_) => return Handed::NobodyListens,
+        }
+        Handed::On
+    }
+
+    /// The source that a message belongs to; `None`, counted, if it has none.
+    async fn name(&self, topic: &str, said: Option<&str>) -> Option<Arc<str>> {
+        let counts = &self.context.counts;
+        let Some(name) = self.source.settings.source_name(topic, said) else {
+            if self.source.settings.name.is_none() {
+                return Some(Arc::clone(&self.context.name));
+            }
+            counts.failed("no_name");
+            return None;
+        };
+        let known = self.source.names.borrow().get(&name).cloned();
+        let answer = match known {
+            Some(answer) => answer,
+            None => self.ask(name, topic).await,
+        };
+        if answer.is_none() {
+            counts.skipped("not_admitted");
+        }
+        answer
+    }
+
+    /// Asks whether there may be a source of this name.
+    async fn ask(&self, name: String, topic: &str) -> Option<Arc<str>> {
+        let (answer, answered) = oneshot::channel();
+        let (source, topic) = (Arc::clone(&self.context.name), topic.to_owned());
+        let appeared = Appeared { source, name: name.clone(), topic: topic.clone(), answer };
+        self.context.topics.as_ref()?.appeared.send(appeared).await.ok()?;
+        let admission = answered.await.ok()?;
+        let answer = match admission {
+            Admission::Admitted(source) => Some(source),
+            Admission::Refused(why) => {
+                tracing::warn!(
+                    source = &*self.context.name,
+                    topic,
+                    name,
+                    why,
+                    "pictures of this topic are passed over"
+                );
+                None
+            }
+        };
+        let mut names = self.source.names.borrow_mut();
+        if names.len() >= REFUSED + self.source.settings.max_sources {
+            names.retain(|_, answer| answer.is_some());
+        }
+        names.insert(name, answer.clone());
+        answer
+    }
+}

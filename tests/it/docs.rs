@@ -1,0 +1,195 @@
+//! What the documents say of topics and payloads is what the program does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use serde_json::Value;
+use stakeout::alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Every topic that the program has, by the name of what makes it, as the documents write it: without the prefix.
+fn topics() -> BTreeMap<&'static str, String> {
+    let topics = Topics::new("stakeout");
+    let (source, label_set, label) = ("SOURCE", "LABELSET", "LABEL");
+    let known = [
+        ("status", topics.status()),
+        ("config_status", topics.config_status()),
+        ("outbox_status", topics.outbox_status()),
+        ("stats", topics.stats()),
+        ("source_status", topics.source_status(source)),
+        ("snapshot", topics.snapshot(source)),
+        ("alert", topics.alert(source, label_set, label)),
+        ("state", topics.state(source, label_set, label)),
+        ("scores", topics.scores(source, label_set)),
+    ];
+    let written = |topic: &str| {
+        let topic = topic.strip_prefix("stakeout/").unwrap();
+        topic.replace("source", "<source>").replace("labelset", "<label_set>").replace("/label/", "/<label>/")
+    };
+    known.into_iter().map(|(name, topic)| (name, written(&topic))).collect()
+}
+
+/// The first cell of each row of the table below `heading`.
+fn table<'t>(text: &'t str, heading: &str) -> BTreeSet<&'t str> {
+    let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}"));
+    let section = section.split("\n## ").next().unwrap();
+    section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
+}
+
+#[test]
+fn the_table_of_topics_is_complete_and_true() {
+    // Whoever adds a topic to the program is led here.
+    let source = read("src/alert/mod.rs");
+    let (_, methods) = source.split_once("impl Topics {").unwrap();
+    let methods = methods.split("\n}\n").next().unwrap();
+    let methods = methods.lines().filter(|line| line.contains("pub fn") && line.contains("-> String"));
+    let methods: BTreeSet<_> =
+        methods.map(|line| line.trim().strip_prefix("pub fn ").unwrap().split('(').next().unwrap()).collect();
+    let topics = topics();
+    let mut known: BTreeSet<_> = topics.keys().copied().collect();
+    // A filter for those who listen.
+    known.insert("alerts");
+    assert_eq!(methods, known, "make the list above and docs/topics.md complete");
+
+    let document = read("docs/topics.md");
+    let published = document.split("\n### ").next().unwrap();
+    let written = table(published, "## What is published");
+    assert_eq!(written, topics.values().map(String::as_str).collect());
+    assert!(document.contains(&Topics::new("<prefix>").alerts(None, None)));
+}
+
+/// The blocks of JSON in a document.
+fn examples(document: &str) -> Vec<Value> {
+    let blocks = document.split("```json\n").skip(1);
+    blocks.map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap()).collect()
+}
+
+fn keys(json: &Value) -> Vec<&str> {
+    json.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_examples_of_payloads_are_what_is_published() {
+    let examples = examples(&read("docs/topics.md"));
+    let [alert, scores, restart, invalid, outbox] = &examples[..] else { panic!("{}", examples.len()) };
+    let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
+    let said = Alert {
+        id: "019340a2-7b1c-7000-8000-000000000001".parse().unwrap(),
+        state: State::Raised,
+        time: "2026-11-23T08:15:30.125Z".parse().unwrap(),
+        source: "front-door".into(),
+        region: None,
+        label_set: "porch".into(),
+        label: "package".into(),
+        score: 0.83,
+        threshold: 0.6,
+        scores: labels.clone(),
+        background: Some(0.15),
+        model: "openai/clip-vit-base-patch16".into(),
+        frame: FrameInfo {
+            origin: "rtsp://10.0.0.21/stream2".to_owned(),
+            captured_at: "2026-11-23T08:15:29.9Z".parse().unwrap(),
+            width: 1920,
+            height: 1080,
+        },
+        snapshot: Some("stakeout/front-door/snapshot".to_owned()),
+        severity: None,
+        message: None,
+    };
+    assert_eq!(alert.to_string(), said.to_json());
+    let (_, explained) = read("docs/topics.md")
+        .split_once("| key | what it says |")
+        .map(|(a, b)| (a.len(), b.to_owned()))
+        .unwrap();
+    for key in keys(alert) {
+        assert!(explained.contains(&format!("`{key}`")), "{key} is not explained");
+    }
+    let said = Scores {
+        time: "2026-11-23T08:15:30.125Z".parse().unwrap(),
+        source: "front-door".into(),
+        label_set: "porch".into(),
+        region: None,
+        scores: labels,
+        background: Some(0.15),
+    };
+    assert_eq!(scores.to_string(), said.to_json());
+    assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
+    // The code has its own test of these words, next to where they are made.
+    assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
+}
+
+#[test]
+fn the_flow_for_node_red_holds_together() {
+    let flow: Value = serde_json::from_str(&read("docs/node-red/flow.json")).unwrap();
+    let nodes = flow.as_array().unwrap();
+    let ids: BTreeSet<_> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), nodes.len(), "each has an id of its own");
+    let of_node_red = [
+        "tab",
+        "mqtt-broker",
+        "mqtt in",
+        "mqtt out",
+        "function",
+        "switch",
+        "template",
+        "debug",
+        "inject",
+        "http request",
+    ];
+    for node in nodes {
+        assert!(
+            of_node_red.contains(&node["type"].as_str().unwrap()),
+            "needs more than Node-RED itself: {node}"
+        );
+        let wires = node["wires"].as_array().into_iter().flatten().flat_map(|wire| wire.as_array().unwrap());
+        let named =
+            wires.chain([&node["z"], &node["broker"]].into_iter().filter(|_| node["type"] != "mqtt-broker"));
+        for id in named.filter_map(Value::as_str) {
+            assert!(ids.contains(id), "{id} is not there: {node}");
+        }
+    }
+    let listened: BTreeSet<_> = nodes
+        .iter()
+        .filter(|node| node["type"] == "mqtt in")
+        .map(|node| node["topic"].as_str().unwrap())
+        .collect();
+    let topics = Topics::new("stakeout");
+    let snapshots = topics.snapshot("SOURCE").replace("source", "+");
+    assert_eq!(listened, BTreeSet::from([&*topics.alerts(None, None), &*snapshots]));
+
+    // The configuration that the page shows for the flow's own camera takes what the flow publishes.
+    let page = read("docs/node-red.md");
+    let published = nodes.iter().find(|node| node["type"] == "mqtt out").unwrap()["topic"].as_str().unwrap();
+    assert!(page.contains(&format!("mqtt: {published},")), "{published}");
+    for name in [
+        "first time only",
+        "raised or cleared",
+        "in words",
+        "picture of the alert",
+        "fetch",
+        "every 5 s",
+        "broker",
+    ] {
+        assert!(page.contains(name) && nodes.iter().any(|node| node["name"] == name), "{name}");
+    }
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for document in ["docs/topics.md", "docs/home-assistant.md", "docs/node-red.md"] {
+        for link in read(document).split("](").skip(1) {
+            let link = link.split([')', '#']).next().unwrap();
+            let there = link.is_empty()
+                || link.starts_with("https://")
+                || Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(link).exists();
+            assert!(there, "{document}: {link}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Pictures from MQTT topics: the built binary with a real broker.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use stakeout::picture::{self, Picture};
+
+mod hostile;
+
+use crate::common::{
+    broker::{Broker, Message, Subscriber, publish_bytes, set_password, wait_until},
+    service::{Home, Service, sample},
+};
+
+fn jpeg(name: &str) -> Vec<u8> {
+    fs::read(sample(name)).unwrap()
+}
+
+fn pixels(name: &str) -> Picture {
+    picture::decode(&jpeg(name), 10_000_000).unwrap()
+}
+
+fn png(name: &str) -> Vec<u8> {
+    let picture = pixels(name);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width, picture.height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&picture.rgb).unwrap();
+    bytes
+}
+
+fn webp(name: &str) -> Vec<u8> {
+    let picture = pixels(name);
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut bytes);
+    encoder.encode(&picture.rgb, picture.width, picture.height, image::ExtendedColorType::Rgb8).unwrap();
+    bytes
+}
+
+/// The next alert that tells of something raised.
+fn raised(subscriber: &Subscriber) -> Value {
+    let is_raise = |message: &Message| {
+        message.topic.ends_with("/alert") && message.text().contains(r#""state":"raised""#)
+    };
+    let seen = subscriber.until("something to be raised", is_raise);
+    serde_json::from_slice(&seen.last().unwrap().payload).unwrap()
+}
+
+fn online(subscriber: &Subscriber, source: &str) {
+    let line = format!("r home/{source}/status online");
+    subscriber.until("the source to be online", |message| message.line() == line);
+}
+
+#[test]
+fn a_picture_in_every_form_is_scored() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home =
+        Home::with_sources(broker.port, "home", "  cams: { mqtt: [cams/+, other], watch: [objects] }\n");
+    let _service = Service::start(&home);
+    online(&subscriber, "cams");
+    let forms = [
+        ("cams/jpeg", "red car", jpeg("red-car.jpg")),
+        ("cams/png", "green tree", png("green-tree.jpg")),
+        ("cams/webp", "red car", webp("red-car.jpg")),
+        ("other", "green tree", BASE64_STANDARD.encode(jpeg("green-tree.jpg")).into_bytes()),
+        (
+            "cams/url",
+            "red car",
+            format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png("red-car.jpg"))).into_bytes(),
+        ),
+    ];
+    for (topic, label, payload) in forms {
+        publish_bytes(&broker, "cams/noise", b"no picture", &[]);
+        publish_bytes(&broker, topic, &payload, &[]);
+        let alert = raised(&subscriber);
+        assert_eq!(
+            (&alert["label"], &alert["source"], &alert["frame"]["origin"]),
+            (&json!(label), &json!("cams"), &json!(topic))
+        );
+    }
+}
+
+#[test]
+fn what_the_broker_kept_is_ignored_unless_asked_for() {
+    let broker = Broker::start();
+    publish_bytes(&broker, "cams/old", &jpeg("red-car.jpg"), &["-r"]);
+    let subscriber = Subscriber::start(&broker);
+    let sources = "  new: { mqtt: cams/+, watch: [objects] }\n  kept: { mqtt: cams/+, retained: true, watch: [objects] }\n";
+    let home = Home::with_sources(broker.port, "home", sources);
+    let mut service = Service::start(&home);
+    assert_eq!(raised(&subscriber)["source"], "kept");
+    wait_until("both are connected", || {
+        let retained = Subscriber::start(&broker).rest(Duration::from_millis(200));
+        ["new", "kept"].iter().all(|source| {
+            retained.iter().any(|message| message.line() == format!("r home/{source}/status online"))
+        })
+    });
+    // What is published as retained while we listen is new all the same.
+    publish_bytes(&broker, "cams/now", &jpeg("red-car.jpg"), &["-r"]);
+    assert_eq!(raised(&subscriber)["frame"]["origin"], "cams/now");
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+}
+
+#[test]
+fn each_matched_topic_is_a_source_of_its_own_and_stays_one() {
+    let broker = Broker::start();
+    let home = Home::with_sources(
+        broker.port,
+        "home",
+        "  door: { folder: inbox, watch: [objects] }\n  frigate:\n    mqtt: frigate/+/+/snapshot\n    name: Cam {1}\n    \
+         json: { picture: /after/image, time: /time }\n    max_sources: 2\n    watch: [objects]\n",
+    );
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    fs::write(
+        home.path("stakeout.yaml"),
+        text.replace("state_dir: state", "state_dir: state\nhome_assistant: true"),
+    )
+    .unwrap();
+    let subscriber = Subscriber::start(&broker);
+    let mut service = Service::start(&home);
+    online(&subscriber, "frigate");
+
+    let event = |picture: &str| {
+        let image = BASE64_STANDARD.encode(jpeg(picture));
+        json!({ "after": { "image": image }, "time": 1_795_421_730.5 }).to_string().into_bytes()
+    };
+    publish_bytes(&broker, "frigate/yard/person/snapshot", &event("red-car.jpg"), &[]);
+    let seen =
+        subscriber.until("the alert", |message| message.topic == "home/cam_yard/objects/red_car/alert");
+    let alert: Value = serde_json::from_slice(&seen.last().unwrap().payload).unwrap();
+    assert_eq!(
+        (&alert["source"], &alert["snapshot"]),
+        (&json!("Cam yard"), &json!("home/cam_yard/snapshot"))
+    );
+    assert_eq!(alert["frame"]["captured_at"], "2026-11-23T08:15:30.500Z");
+    let lines: Vec<_> = seen.iter().map(Message::line).collect();
+    for line in ["r home/cam_yard/status online", "r home/cam_yard/objects/green_tree/state OFF"] {
+        let told = lines.iter().any(|told| told == line);
+        assert!(told || subscriber.until(line, |message| message.line() == line).len() == 1, "{lines:#?}");
+    }
+    // Another topic of the same name feeds the same source, and another name has triggers of its own.
+    publish_bytes(&broker, "frigate/yard/car/snapshot", &event("green-tree.jpg"), &[]);
+    let alert = raised(&subscriber);
+    assert_eq!((&alert["source"], &alert["label"]), (&json!("Cam yard"), &json!("green tree")));
+    publish_bytes(&broker, "frigate/gate/person/snapshot", &event("red-car.jpg"), &[]);
+    assert_eq!(raised(&subscriber)["source"], "Cam gate");
+    publish_bytes(&broker, "frigate/third/person/snapshot", &event("red-car.jpg"), &[]);
+    service.wait_for_words("raise max_sources");
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+    drop(subscriber);
+
+    // After a restart they are there before their next picture.
+    let subscriber = Subscriber::start(&broker);
+    let mut service = Service::start(&home);
+    let device = "homeassistant/device/home__cam_gate/config";
+    let mut missing =
+        BTreeSet::from(["home/cam_yard/status online", "home/cam_gate/status online", "the device"]);
+    while !missing.is_empty() {
+        let message = subscriber.next();
+        missing.remove(&*format!("{} {}", message.topic, message.text()));
+        if message.topic == device {
+            assert!(!message.payload.is_empty(), "it was taken back");
+            missing.remove("the device");
+        }
+    }
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+}
+
+#[test]
+fn pictures_come_from_a_broker_of_their_own_and_alerts_go_to_ours() {
+    let settings = "allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl";
+    let cameras = Broker::prepared(settings, |folder| {
+        set_password(&folder.join("passwords"), "eye", "secret");
+        fs::write(folder.join("acl"), "user eye\ntopic readwrite cams/#\n").unwrap();
+    });
+    let ours = Broker::start();
+    let subscriber = Subscriber::start(&ours);
+    let broker =
+        format!("broker: {{ url: mqtt://127.0.0.1:{}, username: eye, password: secret }}", cameras.port);
+    let home = Home::with_sources(
+        ours.port,
+        "home",
+        &format!("  cams: {{ mqtt: cams/+, {broker}, watch: [objects] }}\n"),
+    );
+    let service = Service::start(&home);
+    online(&subscriber, "cams");
+    publish_bytes(&cameras, "cams/1", &jpeg("red-car.jpg"), &["-u", "eye", "-P", "secret"]);
+    assert_eq!(raised(&subscriber)["source"], "cams");
+
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    fs::write(home.path("stakeout.yaml"), text.replace("password: secret", "password: wrong")).unwrap();
+    service.wait_for_words("does not accept the user `eye`");
+    subscriber.until("it to be offline", |message| message.line() == "r home/cams/status offline");
+}
+
+/// How often each topic was scored, by what the services said.
+fn scored(services: &[&Service]) -> BTreeMap<String, usize> {
+    let mut scored = BTreeMap::new();
+    for service in services {
+        for line in
+            service.said().lines().filter(|line| line.contains("scored source=") || line.contains(" scored "))
+        {
+            if let Some((_, rest)) = line.split_once("origin=") {
+                let topic = rest.trim_start_matches('"').split(['"', ' ']).next().unwrap();
+                *scored.entry(topic.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    scored
+}
+
+#[test]
+fn several_machines_split_the_pictures_between_them() {
+    const EACH: usize = 90;
+    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0");
+    let homes = ["one", "two", "three"].map(|prefix| {
+        let sources = "  work: { mqtt: work/+, share: farm, watch: [objects] }\n";
+        Home::with_sources(broker.port, prefix, sources)
+    });
+    let log = [("RUST_LOG", "info,stakeout=debug")];
+    let subscriber = Subscriber::start(&broker);
+    let mut services = homes.each_ref().map(|home| Service::with(home, &log));
+    let mut online = BTreeSet::new();
+    while online.len() < 3 {
+        let message = subscriber.next();
+        if message.line().ends_with("/work/status online") {
+            online.insert(message.topic);
+        }
+    }
+    let red_car = jpeg("red-car.jpg");
+    let publish = |from: usize| {
+        let publish = |number| publish_bytes(&broker, &format!("work/{number}"), &red_car, &["-q", "1"]);
+        (from..from + EACH).for_each(publish);
+    };
+
+    publish(0);
+    let all = |services: &[&Service], count: usize| {
+        wait_until("every picture is scored", || scored(services).len() == count);
+    };
+    all(&services.each_ref(), EACH);
+    let times = scored(&services.each_ref());
+    assert!(times.values().all(|times| *times == 1), "each by one of them: {times:?}");
+    for service in &services {
+        assert!(!scored(&[service]).is_empty(), "each has its part");
+    }
+
+    // One is killed with the broker's messages for it on the way, and comes back as a service does.
+    services[0].signal("-STOP");
+    publish(EACH);
+    services[0].signal("-KILL");
+    let _ = services[0].wait();
+    publish(2 * EACH);
+    let again = Service::with(&homes[0], &log);
+    let services = [&services[0], &services[1], &services[2], &again];
+    all(&services, 3 * EACH);
+    let times = scored(&services);
+    let twice = times.values().filter(|times| **times > 1).count();
+    assert!(twice <= 4, "only what the killed one had under way: {times:?}");
+    assert!(scored(&[&again]).len() >= EACH / 6, "what was meant for it is not lost");
+}

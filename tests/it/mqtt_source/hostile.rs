@@ -1,0 +1,308 @@
+//! What anybody may send who is allowed to publish: pictures that are none, that lie about their size or blow up, JSON
+//! without end, text that is none. Through a real broker into a running service, which goes on and stays small.
+//!
+//! Short by default; `tools/prove_input.sh` sets `STAKEOUT_HOSTILE` to the number of messages and shows the figures. A
+//! message is made of its number alone, so one that does harm can be sent again.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Instant,
+};
+
+use super::*;
+
+/// So many messages are on their way before the service has to show that it is well.
+const BATCH: u64 = 50;
+/// So much more memory than after the first batch may be in use at any time: a few of the largest pictures that
+/// `max_pixels` allows, and the packets that wait.
+const MORE_KIB: u64 = 128 * 1024;
+const MAX_PIXELS: u32 = 4_000_000;
+
+#[test]
+fn hostile_messages_stop_nothing() {
+    let count = std::env::var("STAKEOUT_HOSTILE").map_or(500, |count| count.parse().unwrap());
+    let (cameras, ours) = (Broker::with("allow_anonymous true\nmax_queued_messages 0"), Broker::start());
+    let subscriber = Subscriber::start(&ours);
+    let broker = format!("broker: {{ url: mqtt://127.0.0.1:{} }}", cameras.port);
+    // Shared, so that none of them is left out for a newer one.
+    let sources = format!(
+        "  raw: {{ mqtt: raw/#, share: us, {broker}, watch: [objects] }}\n  \
+         json: {{ mqtt: json/#, share: us, {broker}, json: {{ picture: /image, time: /time }}, watch: [objects] }}\n"
+    );
+    let home = Home::with_sources(ours.port, "home", &sources);
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let text = text.replace("state_dir: state", &format!("state_dir: state\nmax_pixels: {MAX_PIXELS}"));
+    fs::write(home.path("stakeout.yaml"), text).unwrap();
+    let mut service = Service::start(&home);
+    let mut away = BTreeSet::from(["r home/raw/status online", "r home/json/status online"]);
+    while !away.is_empty() {
+        away.remove(&*subscriber.next().line());
+    }
+
+    let (began, weapons) = (Instant::now(), Weapons::new());
+    let mut sender = Sender::connect(cameras.port);
+    let (mut sent, mut bytes, mut settled, mut most) = (0_u64, 0, None, 0);
+    while sent < count {
+        for number in sent..count.min(sent + BATCH) {
+            let (topic, payload) = weapons.message(number);
+            bytes += payload.len();
+            sender.publish(topic, &payload);
+        }
+        sent = count.min(sent + BATCH);
+        is_well(&mut sender, &subscriber);
+        let now = service.memory("VmRSS");
+        settled.get_or_insert(now);
+        most = most.max(now);
+    }
+    let settled = settled.expect("a batch at least");
+    let peak = service.memory("VmHWM");
+    assert!(peak < settled + MORE_KIB, "{settled} KiB after the first batch, {peak} KiB at most");
+
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+    let said = service.said();
+    let count_of = |source: &str| -> u64 {
+        let line = said
+            .lines()
+            .find(|line| line.contains(" seen, ") && line.contains(&format!("source=\"{source}\"")));
+        let line = line.or_else(|| {
+            said.lines().find(|line| line.contains(" seen, ") && line.contains(&format!("source={source}")))
+        });
+        let line = line.unwrap_or_else(|| panic!("what {source} counted: {said}"));
+        println!("{}", &line[line.find("source").unwrap()..]);
+        line.split(" seen, ").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (looked_at, beacons) = (count_of("raw") + count_of("json"), 4 * sent.div_ceil(BATCH));
+    assert!(looked_at >= sent + beacons, "every one of {sent} was looked at: {looked_at}");
+    assert!(!said.contains("panicked"), "{said}");
+    println!(
+        "{sent} messages, {:.1} MB, in {:.0} s; memory {:.0} MiB after the first {BATCH}, {:.0} MiB between batches at most, {:.0} MiB at the peak",
+        bytes as f64 / 1e6,
+        began.elapsed().as_secs_f64(),
+        settled as f64 / 1024.0,
+        most as f64 / 1024.0,
+        peak as f64 / 1024.0
+    );
+}
+
+/// Both sources still see what there is to be seen, after all that was sent before.
+fn is_well(sender: &mut Sender, subscriber: &Subscriber) {
+    let in_json =
+        |picture: &str| json!({ "image": BASE64_STANDARD.encode(jpeg(picture)) }).to_string().into_bytes();
+    // First nothing: what was sent before may have raised the label.
+    for picture in ["empty-wall.jpg", "red-car.jpg"] {
+        sender.publish("raw/well", &jpeg(picture));
+        sender.publish("json/well", &in_json(picture));
+    }
+    sender.settle();
+    let mut missing = BTreeSet::from(["raw/well", "json/well"]);
+    while !missing.is_empty() {
+        let message = subscriber.next();
+        if message.topic.ends_with("objects/red_car/alert") && message.text().contains(r#""state":"raised""#)
+        {
+            let alert: Value = serde_json::from_slice(&message.payload).unwrap();
+            missing.remove(alert["frame"]["origin"].as_str().unwrap());
+        }
+    }
+}
+
+/// A publisher that is as fast as the broker: each message waits for its acknowledgement, sixteen at a time.
+struct Sender {
+    stream: TcpStream,
+    owed: usize,
+    id: u16,
+}
+
+impl Sender {
+    fn connect(port: u16) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        // CONNECT: MQTT 3.1.1, clean session, no keep-alive, the client `hostile`.
+        stream.write_all(b"\x10\x13\x00\x04MQTT\x04\x02\x00\x00\x00\x07hostile").unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0x20, 2, 0, 0], "CONNACK");
+        Self { stream, owed: 0, id: 0 }
+    }
+
+    fn publish(&mut self, topic: &str, payload: &[u8]) {
+        self.id = self.id % 65_000 + 1;
+        let mut packet = vec![0x32];
+        let mut length = 2 + topic.len() + 2 + payload.len();
+        while length >= 128 {
+            packet.push(u8::try_from(length % 128).unwrap() | 128);
+            length /= 128;
+        }
+        packet.push(u8::try_from(length).unwrap());
+        packet.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
+        packet.extend(topic.as_bytes());
+        packet.extend(self.id.to_be_bytes());
+        packet.extend(payload);
+        self.stream.write_all(&packet).unwrap();
+        self.owed += 1;
+        if self.owed >= 16 {
+            self.acknowledged();
+        }
+    }
+
+    fn acknowledged(&mut self) {
+        let mut answer = [0; 4];
+        self.stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[0], 0x40, "PUBACK");
+        self.owed -= 1;
+    }
+
+    fn settle(&mut self) {
+        while self.owed > 0 {
+            self.acknowledged();
+        }
+    }
+}
+
+/// Whole pictures to be spoilt.
+struct Weapons {
+    whole: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+}
+
+impl Weapons {
+    fn new() -> Self {
+        Self {
+            whole: vec![jpeg("red-car.jpg"), png("green-tree.jpg"), webp("empty-wall.jpg")],
+            large: large(),
+        }
+    }
+
+    /// Message `number`, always the same.
+    fn message(&self, number: u64) -> (&'static str, Vec<u8>) {
+        let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let whole = &self.whole[random.below(self.whole.len())];
+        let raw = match random.below(12) {
+            0 => random.bytes(4096),
+            1 | 2 => whole[..random.below(whole.len())].to_vec(),
+            3..=5 => random.spoil(whole),
+            6 => [&whole[..random.below(whole.len())], &random.bytes(2048)[..]].concat(),
+            7 => BASE64_STANDARD.encode(random.spoil(whole)).into_bytes(),
+            8 => random.spoil(BASE64_STANDARD.encode(whole).as_bytes()),
+            9 => [b"data:image/png;base64", &random.bytes(64)[..]].concat(),
+            10 => Vec::new(),
+            _ => self.large[random.below(self.large.len())].clone(),
+        };
+        if random.below(2) == 0 {
+            return ("raw/cam", raw);
+        }
+        ("json/cam", self.json(&mut random, &raw))
+    }
+
+    fn json(&self, random: &mut Random, raw: &[u8]) -> Vec<u8> {
+        let image = BASE64_STANDARD.encode(raw);
+        let deep = 1 + random.below(20_000);
+        match random.below(12) {
+            0 => raw.to_vec(),
+            1 => "[".repeat(deep).into_bytes(),
+            2 => {
+                format!(r#"{{"a":{}1{},"image":"{image}"}}"#, "[".repeat(deep), "]".repeat(deep)).into_bytes()
+            }
+            3 => format!(r#"{}"image":"{image}"#, r#"{"image":"#.repeat(deep)).into_bytes(),
+            4 => [br#"{"image":""#, raw, br#""}"#].concat(),
+            5 => format!(r#"{{"image":"{image}","time":1e{deep}}}"#).into_bytes(),
+            6 => format!(r#"{{"image":"{image}","time":-{deep}e300,"image":7}}"#).into_bytes(),
+            7 => format!(r#"{{"image":"{}"}}"#, r"\ud800\u0000".repeat(deep / 4)).into_bytes(),
+            8 => random.spoil(format!(r#"{{"time":"2026-11-23T08:15:30Z","image":"{image}"}}"#).as_bytes()),
+            9 => format!(r#"{{{}"image":"{image}"}}"#, r#""a":{},"#.repeat(deep)).into_bytes(),
+            10 => [r#"{"image":["#.as_bytes(), &b"\xff\xfe\xc0\x80,"[..], b"]}"].concat(),
+            _ => format!(r#"{{"image":"data:image/jpeg;base64,{image}","time":null}}"#).into_bytes(),
+        }
+    }
+}
+
+/// Pictures that say to be larger than they may, or that become it.
+fn large() -> Vec<Vec<u8>> {
+    let side = u32::from(u16::MAX);
+    let mut jpeg_header = jpeg("red-car.jpg");
+    let frame = jpeg_header.windows(2).position(|two| two == [0xff, 0xc0] || two == [0xff, 0xc2]).unwrap();
+    jpeg_header[frame + 5..frame + 9].fill(0xff);
+    let gif = [
+        b"GIF89a\xff\xff\xff\xff\x80\x00\x00\x00\x00\x00\xff\xff\xff\x2c\0\0\0\0\xff\xff\xff\xff\x00\x02"
+            .as_slice(),
+        &[0x16; 64],
+    ]
+    .concat();
+    let mut bmp =
+        b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\xff\xff\xff\x7f\xff\xff\xff\x7f\x01\0\x18\0".to_vec();
+    bmp.resize(4096, 0);
+    let webp = b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff".to_vec();
+    vec![
+        png_of(u32::MAX >> 1, u32::MAX >> 1, &[0; 1000]),
+        png_of(side, side, &[0; 1000]),
+        // As large as it may be, and not all there.
+        png_of(2000, 2000, &[0; 1000]),
+        // Ten thousand times as large unpacked as on the way, and more than its header says.
+        png_of(10, 10, &vec![0; 32 << 20]),
+        // All there, and more pixels than are allowed.
+        png_of(MAX_PIXELS / 1000 + 1, 1000, &vec![0; (3 * (MAX_PIXELS as usize / 1000 + 1) + 1) * 1000]),
+        // All there and allowed: that must be possible, too.
+        png_of(MAX_PIXELS / 1000, 1000, &vec![0; (3 * (MAX_PIXELS as usize / 1000) + 1) * 1000]),
+        jpeg_header,
+        gif,
+        bmp,
+        webp,
+    ]
+}
+
+/// A PNG of this size, as its header says, with these bytes as its lines.
+fn png_of(width: u32, height: u32, lines: &[u8]) -> Vec<u8> {
+    let chunk = |kind: &[u8; 4], data: &[u8]| {
+        let checked = [kind, data].concat();
+        [&u32::try_from(data.len()).unwrap().to_be_bytes()[..], &checked, &crc(&checked).to_be_bytes()]
+            .concat()
+    };
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+    let packed = miniz_oxide::deflate::compress_to_vec_zlib(lines, 6);
+    [b"\x89PNG\r\n\x1a\n", &chunk(b"IHDR", &header)[..], &chunk(b"IDAT", &packed), &chunk(b"IEND", &[])]
+        .concat()
+}
+
+/// The CRC-32 of the PNG specification.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 },
+        )
+    })
+}
+
+/// Numbers that look random (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, below: usize) -> usize {
+        usize::try_from(self.next() >> 16).unwrap() % below.max(1)
+    }
+
+    fn bytes(&mut self, most: usize) -> Vec<u8> {
+        (0..self.below(most)).map(|_| self.next().to_le_bytes()[3]).collect()
+    }
+
+    /// `whole` with a few bytes changed, anywhere or near the beginning, where sizes stand.
+    fn spoil(&mut self, whole: &[u8]) -> Vec<u8> {
+        let mut spoilt = whole.to_vec();
+        let within = if self.below(2) == 0 { spoilt.len().min(200) } else { spoilt.len() };
+        for _ in 0..=self.below(20) {
+            let (at, byte) = (self.below(within), self.next().to_le_bytes()[5]);
+            if let Some(place) = spoilt.get_mut(at) {
+                *place = byte;
+            }
+        }
+        spoilt
+    }
+}

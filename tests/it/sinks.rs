@@ -1,0 +1,224 @@
+//! Sinks besides the broker: a web server and a program that fail, come back and refuse.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use stakeout::{
+    alert::{
+        outbox::{Entry, Outbox, Sink},
+        sinks::Teller,
+    },
+    config::{self, Config},
+};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::broker::wait_until;
+
+/// A web server that keeps what it is sent, and answers as it is told.
+struct Server {
+    port: u16,
+    status: Arc<AtomicU16>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+#[derive(Clone)]
+struct Request {
+    headers: Vec<String>,
+    body: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let status = Arc::new(AtomicU16::new(200));
+        let requests = Arc::<Mutex<Vec<Request>>>::default();
+        let (answer, kept) = (Arc::clone(&status), Arc::clone(&requests));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let mut reader = BufReader::new(stream);
+                let lines = reader.by_ref().lines().map_while(Result::ok);
+                let headers = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>();
+                let length = headers
+                    .iter()
+                    .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let mut body = vec![0; length.unwrap_or(0)];
+                reader.read_exact(&mut body).unwrap();
+                let status = answer.load(Ordering::SeqCst);
+                let body = String::from_utf8(body).unwrap();
+                kept.lock().unwrap().push(Request { headers, body });
+                let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = reader.into_inner().write_all(answer.as_bytes());
+            }
+        });
+        Self { port, status, requests }
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// What was taken and what was not, in the order in which it came.
+    fn bodies(&self) -> Vec<String> {
+        self.requests().into_iter().map(|request| request.body).collect()
+    }
+}
+
+/// A configuration with these sinks.
+fn config(folder: &Path, sinks: &str) -> Config {
+    let path = folder.join("stakeout.yaml");
+    let text = format!(
+        "mqtt: {{ url: mqtt://broker }}\nlabel_sets: {{ porch: {{ labels: [person], background: [a porch] }} }}\n\
+         sources: {{ door: {{ folder: inbox, watch: [porch] }} }}\n{sinks}"
+    );
+    fs::write(&path, text).unwrap();
+    config::load(&path).unwrap().config
+}
+
+fn entry(number: u32) -> Entry {
+    Entry {
+        id: number.to_string(),
+        topic: "t".to_owned(),
+        payload: format!("{{\"id\":{number}}}"),
+        snapshot: None,
+        mark: None,
+    }
+}
+
+fn payloads(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+    numbers.into_iter().map(|number| entry(number).payload).collect()
+}
+
+/// A teller on a thread of its own.
+struct Telling {
+    folder: TempDir,
+    outbox: Arc<Outbox>,
+    stop: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Telling {
+    fn start(sink: Sink, teller: impl FnOnce(&Path) -> Teller) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Arc::new(Outbox::with(folder.path(), config::OutboxLimits::default(), &[sink]).unwrap());
+        let (stop, teller) = (CancellationToken::new(), teller(folder.path()));
+        let run = teller.run(Arc::clone(&outbox), stop.clone(), Duration::from_secs(5));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let thread = thread::spawn(move || runtime.block_on(run));
+        Self { folder, outbox, stop, thread: Some(thread) }
+    }
+
+    fn finish(mut self) -> Arc<Outbox> {
+        self.stop.cancel();
+        let thread = self.thread.take().unwrap();
+        wait_until("the teller ends", || thread.is_finished());
+        thread.join().unwrap();
+        Arc::clone(&self.outbox)
+    }
+}
+
+fn webhook(server: &Server, more: &str) -> Telling {
+    let sinks = format!("webhook: {{ url: 'http://127.0.0.1:{}/hook'{more} }}\n", server.port);
+    Telling::start(Sink::Webhook, |folder| Teller::webhook(config(folder, &sinks).webhook.as_ref().unwrap()))
+}
+
+#[test]
+fn a_web_server_gets_every_alert_in_order_signed_also_those_of_its_outage() {
+    let server = Server::start();
+    let telling = webhook(&server, ", secret: Jefe, token: let-me-in");
+    telling.outbox.append(&entry(1));
+    wait_until("it is taken", || telling.outbox.waiting_for(Sink::Webhook) == 0);
+    let [request] = &server.requests()[..] else { panic!("one request") };
+    let has = |header: &str| request.headers.iter().any(|line| line.eq_ignore_ascii_case(header));
+    assert_eq!(request.headers[0], "POST /hook HTTP/1.1");
+    assert!(
+        has("authorization: Bearer let-me-in") && has("content-type: application/json"),
+        "{:?}",
+        request.headers
+    );
+    assert!(has("x-stakeout-id: 1"), "{:?}", request.headers);
+    // printf '{"id":1}' | openssl dgst -sha256 -hmac Jefe
+    let signature =
+        "x-stakeout-signature-256: sha256=74c5ca8fce6134bfc3e91a137a613c558501fc6424b8e0b3a262165e428deaf7";
+    assert!(has(signature), "{:?}", request.headers);
+
+    server.status.store(503, Ordering::SeqCst);
+    (2..=4).for_each(|number| telling.outbox.append(&entry(number)));
+    wait_until("it was asked", || server.bodies().len() > 1);
+    server.status.store(204, Ordering::SeqCst);
+    wait_until("all are taken", || telling.outbox.waiting_for(Sink::Webhook) == 0);
+    let mut bodies = server.bodies();
+    bodies.dedup();
+    assert_eq!(bodies, payloads(1..=4));
+    telling.finish();
+}
+
+#[test]
+fn what_a_web_server_cannot_be_told_waits_for_the_next_start() {
+    let server = Server::start();
+    server.status.store(500, Ordering::SeqCst);
+    let telling = webhook(&server, "");
+    (1..=2).for_each(|number| telling.outbox.append(&entry(number)));
+    wait_until("it was asked", || !server.bodies().is_empty());
+    let outbox = telling.finish();
+    assert_eq!(outbox.waiting_for(Sink::Webhook), 2);
+    assert!(
+        server.bodies().iter().all(|body| *body == entry(1).payload),
+        "nothing goes past it: {:?}",
+        server.bodies()
+    );
+}
+
+fn script(folder: &Path, text: &str) -> String {
+    let path = folder.join("on-alert");
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+fn command(text: &str, more: &str) -> Telling {
+    Telling::start(Sink::Command, |folder| {
+        let sinks = format!("command: {{ run: [{}, '$(echo no shell)']{more} }}\n", script(folder, text));
+        Teller::command(config(folder, &sinks).command.as_ref().unwrap())
+    })
+}
+
+#[test]
+fn a_program_reads_each_alert_from_its_standard_input_and_no_shell_sees_its_arguments() {
+    let telling = command("cat >> \"${0%/*}/told\"; echo \"$1\" >> \"${0%/*}/arguments\"", "");
+    (1..=3).for_each(|number| telling.outbox.append(&entry(number)));
+    wait_until("all are taken", || telling.outbox.waiting_for(Sink::Command) == 0);
+    let read = |name: &str| fs::read_to_string(telling.folder.path().join(name)).unwrap();
+    assert_eq!(read("told").lines().collect::<Vec<_>>(), payloads(1..=3));
+    assert_eq!(read("arguments").lines().next(), Some("$(echo no shell)"));
+    telling.finish();
+}
+
+#[test]
+fn a_program_that_fails_is_started_again_and_one_that_takes_too_long_is_ended() {
+    // Fails for the first alert until there is a file; hangs once for the second.
+    let text = "cd \"${0%/*}\"; read alert; case $alert in \
+        *1*) test -e ready || { touch failed; exit 3; };; \
+        *2*) test -e hung || { touch hung; exec sleep 600; };; esac; echo \"$alert\" >> told";
+    let telling = command(text, ", timeout: 1s");
+    (1..=3).for_each(|number| telling.outbox.append(&entry(number)));
+    let file = |name: &str| telling.folder.path().join(name);
+    wait_until("it failed", || file("failed").exists());
+    fs::write(file("ready"), "").unwrap();
+    wait_until("all are taken", || telling.outbox.waiting_for(Sink::Command) == 0);
+    assert!(file("hung").exists());
+    assert_eq!(fs::read_to_string(file("told")).unwrap().lines().collect::<Vec<_>>(), payloads(1..=3));
+    telling.finish();
+}

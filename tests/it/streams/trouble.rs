@@ -1,0 +1,85 @@
+//! What happens to cameras and to the way to them, and that no source ever stays down or delivers what never was.
+
+use std::time::{Duration, Instant};
+
+use stakeout::source::Status;
+
+use super::{Running, start};
+use crate::common::camera::{Rtsp, h264, h265, mjpeg, silent};
+
+/// Tells all of them to end, and only then waits; how long that took.
+fn stop_all(sources: Vec<Running>) -> Duration {
+    let told = Instant::now();
+    sources.iter().for_each(|source| source.stop.cancel());
+    sources.into_iter().for_each(|source| source.thread.join().unwrap());
+    told.elapsed()
+}
+
+#[test]
+fn h265_and_mjpeg_cameras_are_cameras() {
+    let folder = tempfile::tempdir().unwrap();
+    for clip in [h265(folder.path(), "320x240", 5), mjpeg(folder.path(), "320x240")] {
+        let camera = Rtsp::start(&[&clip]);
+        let mut source = start(&format!("rtsp: '{}', every: 500ms", camera.url()));
+        let (first, second) = (source.next(), source.next());
+        assert_eq!((first.picture.width, first.picture.height), (320, 240), "{}", clip.display());
+        assert_ne!(first.picture, second.picture);
+        assert!(source.counts.snapshot().failed.is_empty(), "{}", source.counts.snapshot());
+        source.stop();
+    }
+}
+
+/// Each time within a few seconds, whatever the pause between two tries has grown to: the median is held to that, because
+/// a machine that does something else may be slow once.
+#[test]
+fn a_camera_that_was_killed_is_back_as_soon_as_it_is_there_again() {
+    const TIMES: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Rtsp::absent(&[&h264(folder.path(), "320x240", 5)], &[]);
+    let mut source = start(&format!("rtsp: '{}', every: 200ms", camera.url()));
+    let mut took = Vec::new();
+    for _ in 0..TIMES {
+        camera.appear();
+        let there = Instant::now();
+        drop(source.next());
+        took.push(there.elapsed());
+        source.wait_for(Status::Online);
+        camera.kill();
+        source.wait_for(Status::Offline);
+        while source.within(Duration::ZERO).is_some() {}
+    }
+    took.sort();
+    assert!(took[TIMES / 2] < Duration::from_secs(5), "{took:?}");
+    source.stop();
+}
+
+#[test]
+fn one_dead_camera_of_eight_keeps_no_other_from_delivering() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = Rtsp::start(&[&h264(folder.path(), "320x240", 5)]);
+    let mut sources: Vec<_> =
+        (0..7).map(|_| start(&format!("rtsp: '{}', every: 500ms", camera.url()))).collect();
+    sources.push(start(&format!("rtsp: 'rtsp://{}/x', every: 500ms", silent())));
+    for source in &mut sources[..7] {
+        (0..3).for_each(|_| drop(source.next()));
+    }
+    assert!(sources[7].within(Duration::ZERO).is_none());
+    assert!(stop_all(sources) < Duration::from_secs(2));
+}
+
+#[test]
+fn cameras_that_all_hang_do_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = Rtsp::start(&[&h264(folder.path(), "320x240", 5)]);
+    let mut sources: Vec<_> = (0..4).map(|_| start(&format!("rtsp: '{}'", camera.url()))).collect();
+    sources.iter_mut().for_each(|source| drop(source.next()));
+    camera.signal("-STOP");
+    for (kind, scheme) in [("rtsp", "rtsp"), ("rtsp", "rtsps"), ("http", "http"), ("http", "https")] {
+        sources.push(start(&format!("{kind}: '{scheme}://{}/x'", silent())));
+    }
+    // Into the middle of reading and opening.
+    std::thread::sleep(Duration::from_millis(300));
+    let took = stop_all(sources);
+    camera.signal("-CONT");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

@@ -1,0 +1,274 @@
+//! `stakeout tune`, black box: settings that are learnt on one recording are held to another.
+//!
+//! The recordings are made here, with known truth: pictures of what is watched, of what looks like it and of nothing, with noise
+//! and changing light, one frame a second. `TUNE_MINUTES=120` makes them as long as an evening; the figures are printed.
+
+use std::{fmt::Write, fs, path::PathBuf, process::Output};
+
+use serde_json::Value;
+
+use crate::common::{
+    camera::clip,
+    fixtures,
+    service::{Home, sample},
+    stakeout,
+};
+
+const WATCHED: [&str; 3] = ["red car", "green tree", "Blue Umbrella"];
+
+fn run(home: &Home, command: &str, arguments: &[&str]) -> Output {
+    stakeout().args([command, "--config"]).arg(home.path("stakeout.yaml")).args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What is shown when: a label (or nothing that is watched), from, to, in seconds.
+type Event = (&'static str, u64, u64);
+
+/// A recording of about so many minutes, and what is in it. Another `seed` makes another recording.
+fn record(home: &Home, name: &str, minutes: u64, mut seed: u64) -> (PathBuf, Vec<Event>) {
+    let mut random = |below: u64| {
+        // Knuth's MMIX generator; its upper bits are good enough.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let shown = [
+        ("red car", "red-car.jpg"),
+        ("red car", "red-car-far-away.jpg"),
+        ("green tree", "green-tree.jpg"),
+        ("Blue Umbrella", "blue-umbrella.jpg"),
+        ("", "blue-car.jpg"),
+        ("", "orange-star.jpg"),
+        ("", "black-key.jpg"),
+    ];
+    let (mut list, mut events, mut now) = ("ffconcat version 1.0\n".to_owned(), vec![], 0);
+    let mut show = |picture: &str, seconds: u64| {
+        for _ in 0..seconds {
+            writeln!(list, "file '{}'\nduration 1", sample(picture).display()).unwrap();
+        }
+    };
+    while now < minutes * 60 {
+        let quiet = 10 + random(20);
+        show(if random(2) == 0 { "empty-wall.jpg" } else { "empty-corner.jpg" }, quiet);
+        let (label, picture) = shown[random(7) as usize];
+        let seconds = 3 + random(6);
+        show(picture, seconds);
+        if !label.is_empty() {
+            events.push((label, now + quiet, now + quiet + seconds - 1));
+        }
+        now += quiet + seconds;
+    }
+    fs::write(home.path("list.txt"), list).unwrap();
+    let words = format!(
+        "-f concat -safe 0 -i {} -vf eq=brightness=0.1*sin(n/60):eval=frame,noise=alls=14:allf=t,format=yuv420p -r 1 -c:v libx264 \
+         -preset ultrafast -crf 22 -g 10 -metadata creation_time=2026-11-23T09:00:00Z",
+        home.path("list.txt").display()
+    );
+    (clip(&words, &home.path(name)), events)
+}
+
+fn truth(home: &Home, events: &[Event]) -> String {
+    let mut csv = "label,start,end\n".to_owned();
+    events.iter().for_each(|(label, from, to)| writeln!(csv, "{label},{from},{to}").unwrap());
+    fs::write(home.path("truth.csv"), csv).unwrap();
+    format!("--truth={}", home.path("truth.csv").display())
+}
+
+/// F1 of the alerts that `replay` prints, a frame of tolerance on either side.
+fn f1(output: &Output, events: &[Event], label: &str) -> f64 {
+    let alerts = std::str::from_utf8(&output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let raised = alerts.filter(|alert| alert["label"] == label && alert["state"] == "raised").map(|alert| {
+        let time: jiff::Timestamp = alert["time"].as_str().unwrap().parse().unwrap();
+        time.as_second() - "2026-11-23T09:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second()
+    });
+    let raised = raised.collect::<Vec<_>>();
+    let mut left = events.iter().filter(|(shown, ..)| *shown == label).collect::<Vec<_>>();
+    let events = left.len();
+    let mut right = 0;
+    for second in &raised {
+        let of = |(_, from, to): &&Event| (*from as i64 - 1..=*to as i64 + 1).contains(second);
+        if let Some(found) = left.iter().position(of) {
+            left.remove(found);
+            right += 1;
+        }
+    }
+    2.0 * f64::from(right) / (raised.len() + events) as f64
+}
+
+/// A home whose thresholds are far too high, in the short and in the long form, with comments.
+fn badly_tuned() -> Home {
+    let home = Home::new(1, "");
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let labels = "labels:\n      red car: 0.99          # at the gate\n      # the old one\n      green tree:\n        threshold: 0.99      # high\n        \
+                  cooldown: 1s\n      Blue Umbrella: 0.99";
+    let text = text.replace("labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }", labels);
+    assert!(text.contains("at the gate"));
+    fs::write(home.path("stakeout.yaml"), text).unwrap();
+    home
+}
+
+#[test]
+fn settings_learnt_on_one_recording_hold_on_another() {
+    let minutes = std::env::var("TUNE_MINUTES").map_or(12, |minutes| minutes.parse().unwrap());
+    let home = badly_tuned();
+    let (first, events) = record(&home, "first.mp4", minutes, 1);
+    let (second, others) = record(&home, "second.mp4", minutes, 2);
+    let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
+    let before = run(&home, "replay", &[second]);
+    let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+
+    let report = home.path("report.html");
+    let output =
+        run(&home, "tune", &[first, &truth(&home, &events), "--write", "--report", report.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
+    eprintln!("{}\n{}", said(&output), String::from_utf8_lossy(&output.stdout));
+    let patch = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        patch.starts_with("label_sets:\n  objects:\n    labels:\n      # ")
+            && patch.contains("      red car:\n        threshold: ")
+    );
+    let page = fs::read_to_string(report).unwrap();
+    assert!(page.contains("<h2>objects / red car</h2>") && page.contains("class=\"chosen\""));
+
+    let written = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    for kept in [
+        "# at the gate\n",
+        "      # the old one\n      green tree:\n        threshold: ",
+        "      # high\n        cooldown: 1s\n",
+    ] {
+        assert!(written.contains(kept), "{written}");
+    }
+    assert_ne!(written, typed);
+    let after = run(&home, "replay", &[second]);
+    assert!(after.status.success(), "{}", said(&after));
+    for label in WATCHED {
+        let (before, after) = (f1(&before, &others, label), f1(&after, &others, label));
+        eprintln!(
+            "{label}: F1 on the other recording {before:.3} before, {after:.3} with the suggested settings"
+        );
+        assert!(after >= 0.95 && after > before, "{label}: {before} to {after}\n{written}");
+    }
+
+    let again = run(&home, "tune", &[first, &truth(&home, &events)]);
+    assert!(
+        !said(&again).contains("suggested: ")
+            && String::from_utf8_lossy(&again.stdout).contains("good as it is"),
+        "{}",
+        said(&again)
+    );
+}
+
+#[test]
+fn without_truth_the_range_where_nothing_changes_is_found() {
+    let home = badly_tuned();
+    let (first, _) = record(&home, "first.mp4", 8, 3);
+    let (second, others) = record(&home, "second.mp4", 8, 4);
+    let output = run(&home, "tune", &[first.to_str().unwrap(), "--write"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("a day"), "{}", said(&output));
+    let after = run(&home, "replay", &[second.to_str().unwrap()]);
+    for label in WATCHED {
+        let f1 = f1(&after, &others, label);
+        assert!(f1 >= 0.95, "{label}: {f1}\n{}", said(&output));
+    }
+}
+
+#[test]
+fn where_no_threshold_separates_it_is_said_and_nothing_is_written() {
+    let home = Home::new(1, "");
+    let (video, _) = record(&home, "day.mp4", 6, 5);
+    let events = (0..6).map(|number| ("red car", number * 60 + 1, number * 60 + 9)).collect::<Vec<_>>();
+    let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let output = run(&home, "tune", &[video.to_str().unwrap(), &truth(&home, &events), "--write"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let patch = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(patch.contains("# objects / red car: no threshold separates: at the best ("), "{patch}");
+    assert!(patch.contains("# objects / green tree: it never occurs here"), "{patch}");
+    assert!(said(&output).contains("nothing to write"), "{}", said(&output));
+    assert_eq!(fs::read_to_string(home.path("stakeout.yaml")).unwrap(), typed);
+}
+
+#[test]
+fn a_truth_that_is_wrong_is_told_line_by_line() {
+    let home = Home::new(1, "");
+    let picture = sample("red-car.jpg");
+    let tune = |csv: &str| {
+        fs::write(home.path("truth.csv"), csv).unwrap();
+        let truth = format!("--truth={}", home.path("truth.csv").display());
+        let output = run(&home, "tune", &[picture.to_str().unwrap(), &truth]);
+        assert_eq!(output.status.code(), Some(1));
+        said(&output)
+    };
+    assert!(tune("label,start,end\nred car,soon,2\n").contains("line 2: `soon` is no time"));
+    assert!(tune("label,start,end\nred cat,1,2\n").contains("line 2: there is no label `red cat`"));
+}
+
+/// Photographs, and a model that was trained on photographs: a slide show of products, each for a few frames.
+#[test]
+fn photographs_are_told_apart_and_labels_that_steal_are_named() {
+    let Some(model) = fixtures("mira-clip") else { return };
+    let home = Home::new(1, "");
+    let expected: Value = serde_json::from_slice(&fs::read(model.join("expected.json")).unwrap()).unwrap();
+    let (mut list, mut csv) = ("ffconcat version 1.0\n".to_owned(), "label,start,end\n".to_owned());
+    for (number, photo) in (0_u64..).zip(expected.as_array().unwrap()) {
+        let file = model.join(format!("samples/{}.png", photo["id"].as_str().unwrap()));
+        for _ in 0..4 {
+            writeln!(list, "file '{}'\nduration 1", file.canonicalize().unwrap().display()).unwrap();
+        }
+        writeln!(csv, "{},{},{}", photo["label"].as_str().unwrap(), number * 4, number * 4 + 3).unwrap();
+    }
+    fs::write(home.path("list.txt"), list).unwrap();
+    fs::write(home.path("truth.csv"), csv).unwrap();
+    let words = "-vf format=yuv444p -r 1 -c:v libx264 -qp 1 -g 4";
+    let video = clip(
+        &format!("-f concat -safe 0 -i {} {words}", home.path("list.txt").display()),
+        &home.path("a.mkv"),
+    );
+    let labels = expected[0]["labels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap());
+    let text = format!(
+        "model: {}\nmqtt: {{ url: mqtt://h }}\nlabel_sets:\n  shop:\n    template: '{{}}'\n    labels: [{}]\nsources:\n  belt: {{ folder: ., watch: [shop] }}\n",
+        model.canonicalize().unwrap().display(),
+        labels.collect::<Vec<_>>().join(", ")
+    );
+    fs::write(home.path("stakeout.yaml"), text).unwrap();
+    let truth = format!("--truth={}", home.path("truth.csv").display());
+    let output = run(&home, "tune", &[video.to_str().unwrap(), &truth, "--write"]);
+    assert!(output.status.success(), "{}", said(&output));
+    eprintln!("{}\n{}", said(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(said(&output).contains("`topwear` and `bottomwear` differ by 0.0"), "{}", said(&output));
+    let written = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    assert!(written.contains("bags: { threshold: 0.") && written.contains("labels: {shoes: ~"), "{written}");
+    let check =
+        stakeout().args(["check", "--offline", "--config"]).arg(home.path("stakeout.yaml")).output().unwrap();
+    assert!(check.status.success(), "{}", said(&check));
+}
+
+/// Nothing of a real room is known to the model: then no label may be claimed to be told apart, and nothing fails.
+#[test]
+fn real_footage_of_something_else_teaches_nothing_false() {
+    let (Some(model), Some(media)) = (fixtures("mira-clip"), fixtures("media")) else { return };
+    let home = Home::new(1, "");
+    let text = format!(
+        "model: {}\nmqtt: {{ url: mqtt://h }}\nlabel_sets:\n  shop: {{ template: '{{}}', labels: [ties, lipstick, socks] }}\n\
+         sources:\n  room: {{ folder: ., watch: [shop] }}\n",
+        model.canonicalize().unwrap().display()
+    );
+    fs::write(home.path("stakeout.yaml"), text).unwrap();
+    fs::write(home.path("truth.csv"), "label,start,end\nties,5,20\nties,60,80\nties,110,125\n").unwrap();
+    let video = media.join("one-by-one-person-detection.mp4");
+    let truth = format!("--truth={}", home.path("truth.csv").display());
+    let output = run(&home, "tune", &[video.to_str().unwrap(), &truth]);
+    eprintln!("{}\n{}", said(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(
+        said(&output).contains("140 played") || said(&output).contains("139 played"),
+        "{}",
+        said(&output)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("# shop / ties: no threshold separates"));
+}

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Makes a folder that `model: FOLDER` takes, from any CLIP, SigLIP or SigLIP2 (fixed resolution) checkpoint.
+
+    pip install -r tools/export/requirements.txt
+    python tools/export_model.py google/siglip-base-patch16-224 --int8 --out models/siglip
+
+writes config.json, preprocessor_config.json, tokenizer.json, stakeout.json (scale and bias), onnx/vision_model.onnx and
+onnx/text_model.onnx, with --int8 also onnx/*_int8.onnx, and holds them to the checkpoint's own answers: 1e-4 at full precision.
+With --random it takes the shape of a published model and random weights, and keeps these as model.safetensors: what such a
+model says means nothing, but it takes as long as the real one.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from export import stand_in, towers  # noqa: E402
+
+TOLERANCE = 1e-4
+# Above this a graph's weights stand in a file beside it, which is mapped rather than read: a start then takes a third less
+# memory and time. (And one file of ONNX holds 2 GB at most.)
+LARGEST = 100_000_000
+TEXTS = ["a photo of a cat", "a red car in front of a house, seen at night", "x"]
+
+
+def main():
+    args = arguments()
+    model = stand_in.model(args.id) if args.random else checkpoint(args.id)
+    kind = model.config.model_type
+    if kind not in ("clip", "siglip"):
+        raise SystemExit(f"{args.id} is of the type {kind}; this tool knows clip and siglip (SigLIP2 of fixed resolution is one)")
+    folder = args.out or Path(args.id.split("/")[-1])
+    (folder / "onnx").mkdir(parents=True, exist_ok=True)
+    write_settings(model, folder, args)
+    ids = tokens(folder, model.config)
+    weights = {name: tensor.detach().float().numpy() for name, tensor in model.state_dict().items()}
+    pixels = pictures(model.config.vision_config.image_size)
+    expected = answers(model, pixels, ids)
+    del model
+    for tower, feed in (("vision", pixels), ("text", ids)):
+        export(tower, weights, folder, expected[tower], feed, args)
+    print(f"{folder}: done")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("id", metavar="ID", help="a model of the hub, or a folder with a checkpoint")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to [default: the last part of ID]")
+    parser.add_argument("--int8", action="store_true", help="also a variant with weights of 8 bits")
+    parser.add_argument("--random", action="store_true", help="the published shape with random weights; nothing is fetched")
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="take tokenizer.json from here")
+    return parser.parse_args()
+
+
+def checkpoint(name):
+    from transformers import AutoModel
+
+    return AutoModel.from_pretrained(name, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def write_settings(model, folder, args):
+    config = model.config
+    config.save_pretrained(folder)
+    bias = getattr(model, "logit_bias", None)
+    scale = {"logit_scale": model.logit_scale.exp().item(), "logit_bias": 0.0 if bias is None else bias.item()}
+    (folder / "stakeout.json").write_text(json.dumps(scale, indent=2) + "\n")
+    if args.random:
+        model.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(stand_in.preprocessor(config), indent=2) + "\n")
+    else:
+        from transformers import AutoImageProcessor
+
+        AutoImageProcessor.from_pretrained(args.id).save_pretrained(folder)
+    if args.tokenizer:
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if (args.tokenizer / name).exists():
+                shutil.copy(args.tokenizer / name, folder / name)
+    elif args.random:
+        stand_in.tokenizer(config).save(str(folder / "tokenizer.json"))
+    else:
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(args.id).save_pretrained(folder)
+    if not (folder / "tokenizer_config.json").exists():
+        write_tokenizer_config(folder, config)
+
+
+def write_tokenizer_config(folder, config):
+    """What the reference needs to know beside tokenizer.json."""
+    from tokenizers import Tokenizer
+
+    token = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token
+    text = config.text_config
+    declared = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": text.max_position_embeddings,
+        "model_input_names": ["input_ids", "attention_mask"] if config.model_type == "clip" else ["input_ids"],
+        "eos_token": token(text.eos_token_id),
+        "pad_token": token(text.pad_token_id if text.pad_token_id is not None else text.eos_token_id),
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(declared, indent=2) + "\n")
+
+
+def tokens(folder, config):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    text = config.text_config
+    pad = text.pad_token_id if text.pad_token_id is not None else text.eos_token_id
+    tokenizer.enable_truncation(text.max_position_embeddings)
+    tokenizer.enable_padding(pad_id=pad, length=text.max_position_embeddings if config.model_type == "siglip" else None)
+    return np.array([encoding.ids for encoding in tokenizer.encode_batch(TEXTS)], np.int64)
+
+
+def pictures(edge):
+    """Noise, coarse and fine: no part of the model stays unused."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.randn(2, 3, 9, 9, generator=generator)
+    noise = torch.nn.functional.interpolate(coarse, edge, mode="bicubic") + 0.3 * torch.randn(2, 3, edge, edge, generator=generator)
+    return noise.clamp(-1.8, 2.1).numpy()
+
+
+def answers(model, pixels, ids):
+    with torch.no_grad():
+        vision = model.vision_model(pixel_values=torch.from_numpy(pixels)).pooler_output
+        text = model.text_model(input_ids=torch.from_numpy(ids)).pooler_output
+        if model.config.model_type == "clip":
+            vision, text = model.visual_projection(vision), model.text_projection(text)
+    return {"vision": unit(vision.numpy()), "text": unit(text.numpy())}
+
+
+def export(tower, weights, folder, expected, feed, args):
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    make, settings = (towers.vision, config.vision_config) if tower == "vision" else (towers.text, config.text_config)
+    path = folder / "onnx" / f"{tower}_model.onnx"
+    save(make(weights, settings, config.model_type == "clip"), path)
+    found = run(path, feed)
+    difference = float(np.abs(found - expected).max())
+    print(f"{path}: {size(path)} MB, differs from the checkpoint by {difference:.1e}", flush=True)
+    if not difference <= TOLERANCE:
+        raise SystemExit(f"that is more than {TOLERANCE}")
+    if args.int8:
+        small = path.with_name(f"{tower}_model_int8.onnx")
+        quantize(path, small)
+        cosines = (run(small, feed) * expected).sum(1)
+        print(f"{small}: {size(small)} MB, cosine with the checkpoint at least {cosines.min():.4f}", flush=True)
+
+
+def save(model, path):
+    data = path.with_name(path.name + "_data")
+    data.unlink(missing_ok=True)
+    large = model.ByteSize() > LARGEST
+    onnx.save_model(model, path, save_as_external_data=large, location=data.name if large else None)
+
+
+def quantize(path, small):
+    """Weights of 8 bits for each column, activations of 8 bits as they come: what was fastest on processors of today. The
+    products of attention and the patches stay as they are. 7 of the 8 bits are used, since older processors overflow."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small.with_name(small.name + "_data").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        made = Path(work) / small.name
+        quantize_dynamic(
+            path, made, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True, weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+        save(onnx.load(made), small)
+
+
+def run(path, feed):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return unit(session.run(None, {session.get_inputs()[0].name: feed})[0])
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def size(path):
+    data = path.with_name(path.name + "_data")
+    return round((path.stat().st_size + (data.stat().st_size if data.exists() else 0)) / 1e6)
+
+
+if __name__ == "__main__":
+    main()

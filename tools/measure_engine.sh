@@ -1,0 +1,53 @@
+#!/bin/sh
+# The figures of docs/performance.md, as markdown on standard output.
+#
+#     tools/measure_engine.sh [--quick] FOLDER... > figures.md
+#
+# Each FOLDER is a full-size model made by tools/export_model.py (`--random --int8` where no hub is reachable). PYTHON names an
+# interpreter with torch and transformers for the comparison; without one that part is left out. THREADS is 2 unless set.
+# Run it while nothing else runs: it says at its head how busy the machine was.
+set -eu
+
+quick= seconds=20 rounds=2
+if [ "${1:-}" = --quick ]; then
+    quick=--quick seconds=2 rounds=1
+    shift
+fi
+[ $# -gt 0 ] || { echo "usage: $0 [--quick] FOLDER..." >&2; exit 64; }
+threads=${THREADS:-2}
+python=${PYTHON:-python3}
+cd "$(dirname "$0")/.."
+stakeout=${STAKEOUT:-target/release/stakeout}
+[ -x "$stakeout" ] || cargo build --release >&2
+
+echo "Measured $(date -u +%Y-%m-%d) with \`tools/measure_engine.sh $quick\`, stakeout $(git rev-parse --short HEAD)."
+echo "Processor: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) threads;" \
+    "load average at the start: $(cut -d ' ' -f 1-3 /proc/loadavg)."
+
+for folder in "$@"; do
+    name=$(basename "$folder")
+    for variant in fp32 int8; do
+        [ "$variant" = fp32 ] || [ -f "$folder/onnx/vision_model_$variant.onnx" ] || continue
+        # Eight pictures through a large model at full precision take half a minute, and gain nothing.
+        batches=1,2,4,8
+        size=$(du -cbL "$folder"/onnx/vision_model.onnx* | tail -n 1 | cut -f 1)
+        [ "$variant" = int8 ] || [ "$size" -lt 1000000000 ] || batches=1,2
+        printf '\n### %s, %s\n\n```\n' "$name" "$variant"
+        echo "\$ stakeout bench --model $name --variant $variant --threads $threads --batches $batches --seconds $seconds"
+        "$stakeout" bench --model "$folder" --variant "$variant" --threads "$threads" --batches "$batches" \
+            --seconds "$seconds" | sed "s|^$folder|$name|"
+        echo '```'
+    done
+done
+
+if "$python" -c 'import torch, torchvision, transformers' 2>/dev/null; then
+    for folder in "$@"; do
+        [ -f "$folder/model.safetensors" ] || continue
+        printf '\n### Against the pipeline: '
+        "$python" tools/compare_hf.py "$folder" --stakeout "$stakeout" --threads "$threads" \
+            --rounds "$rounds" --seconds "$seconds" $quick
+    done
+else
+    printf '\nThe comparison with the pipeline was left out: %s has no torch, torchvision and transformers.\n' "$python"
+fi
+printf '\nLoad average at the end: %s.\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)"

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""What cameras cost: processor time beside the ffmpeg program, shares of frames that are scored, memory, and a soak.
+
+usage: tools/measure_streams.py cpu    [--seconds 60] [--footage FILE] [--clips FOLDER]
+       tools/measure_streams.py memory [--cameras 8]
+       tools/measure_streams.py soak   [--minutes 2]
+
+It runs a built `stakeout` (target/release, else target/debug; STAKEOUT names another) with the bundled model, on clips
+that ffmpeg makes. Needs ffmpeg; memory and soak also need the RTSP server that the tests use.
+
+Only processor time counts, so other work on the machine does not change the ratios. Of `stakeout` it is the time of the
+source's own thread, which reads, decodes, compares and converts; the model's is not in it, and neither is anything in
+ffmpeg's but opening and decoding.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TICK = os.sysconf("SC_CLK_TCK")
+CONFIGURATION = """
+mqtt: {{ url: mqtt://127.0.0.1:1 }}
+state_dir: state
+label_sets:
+  objects: {{ background: [an empty scene], labels: {{ red car: 0.9, green tree: 0.9 }} }}
+sources:
+{sources}
+"""
+# A yard that stands still, and a picture that moves everywhere, both with the noise of a sensor.
+QUIET = "color=0x607060:size=1920x1080:rate=25,drawbox=x=0:y=0:w=1920:h=400:color=0x90a0c0:t=fill"
+BUSY = "testsrc2=size=1920x1080:rate=25"
+NOISE = "noise=alls=6:allf=t"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["cpu", "memory", "soak"])
+    parser.add_argument("--seconds", type=int, default=60, help="length of the clips (cpu)")
+    parser.add_argument("--footage", type=pathlib.Path, help="a recording whose share of scored frames is wanted, too (cpu)")
+    parser.add_argument("--clips", type=pathlib.Path, help="a folder where the clips stay for the next time (cpu)")
+    parser.add_argument("--cameras", type=int, default=8, help="how many are added (memory)")
+    parser.add_argument("--minutes", type=float, default=2, help="how long (soak)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="stakeout-measure-") as folder:
+        {"cpu": cpu, "memory": memory, "soak": soak}[arguments.what](pathlib.Path(folder), arguments)
+
+
+def cpu(folder, arguments):
+    print(f"1080p25 H.264, {arguments.seconds} s, a frame a second; processor seconds for an hour of one camera:\n")
+    print("| scene | key frame every | ffmpeg, all frames | decode: auto | of ffmpeg's | scored |")
+    print("|---|---|---|---|---|---|")
+    for scene, graph in [("still", QUIET), ("busy", BUSY)]:
+        for group in [1, 4]:
+            file = (arguments.clips or folder).resolve() / f"{scene}-{group}-{arguments.seconds}.mp4"
+            if not file.exists():
+                clip(file, graph, arguments.seconds, group)
+            reference = ffmpeg(file) * 3600 / arguments.seconds
+            seconds, counts = play(folder, file)
+            ours = seconds * 3600 / arguments.seconds
+            share = ours / reference
+            print(f"| {scene} | {group} s | {reference:.0f} | {ours:.0f} | {share:.2f} | {scored(counts)} |", flush=True)
+    if arguments.footage:
+        _, counts = play(folder, arguments.footage.resolve())
+        print(f"\n{arguments.footage.name}: {scored(counts)} of the sampled frames are scored")
+
+
+def clip(file, graph, seconds, group, extra=()):
+    """An H.264 recording of the main profile with a key frame every `group` seconds, 4 Mbit/s."""
+    words = ["-f", "lavfi", "-i", f"{graph},{NOISE}", "-t", str(seconds), "-c:v", "libx264", "-preset", "veryfast"]
+    words += ["-b:v", "4M", "-maxrate", "4M", "-bufsize", "4M", "-pix_fmt", "yuv420p", "-bf", "0"]
+    words += ["-g", str(group * 25), "-keyint_min", str(group * 25), "-sc_threshold", "0", *extra, str(file)]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True, stdin=subprocess.DEVNULL)
+    return file
+
+
+def ffmpeg(file):
+    """What network recorders do: decode everything into raw frames, one a second. Seconds of processor time."""
+    words = ["-i", str(file), "-vf", "fps=1", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-y", "/dev/null"]
+    process = subprocess.Popen(["ffmpeg", "-v", "error", *words], stdin=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit("ffmpeg failed")
+    return used.ru_utime + used.ru_stime
+
+
+def play(folder, file):
+    """Plays a recording as a camera would be treated; processor seconds of the source's thread, and its counts."""
+    source = f"  camera: {{ video: {file}, pace: full, unchanged: repeat, watch: [objects] }}"
+    with stakeout(folder, source) as (process, log):
+        line = wait_for(process, log, r"the recording is over: (.*)")
+        return thread_seconds(process.pid, "source-camera"), line.group(1)
+
+
+def scored(counts):
+    """The share of scored frames among those that were sampled."""
+    sent = int(re.search(r"(\d+) sent", counts).group(1))
+    repeated = re.search(r"unchanged (\d+)|(\d+) unchanged", counts)
+    repeated = int(next(filter(None, repeated.groups()))) if repeated else 0
+    return f"{sent} of {sent + repeated} ({100 * sent / max(sent + repeated, 1):.0f} %)"
+
+
+def memory(folder, arguments):
+    with rtsp(folder) as (url, _):
+        few, many = (resident_with(folder, url, count) for count in (1, 1 + arguments.cameras))
+    each = (many - few) / arguments.cameras / 1024
+    print(f"1 camera: {few / 1024:.1f} MiB; {1 + arguments.cameras} cameras (1080p25): {many / 1024:.1f} MiB")
+    print(f"each added camera: {each:.1f} MiB")
+
+
+def resident_with(folder, url, cameras):
+    """KiB, when every camera is there and has been looked at for a while."""
+    sources = "\n".join(f"  camera{number}: {{ rtsp: '{url}', watch: [objects] }}" for number in range(cameras))
+    with stakeout(folder, sources) as (process, log):
+        for number in range(cameras):
+            wait_for(process, log, rf"decoding.*camera{number}\b|camera{number}\b.*decoding")
+        time.sleep(20)
+        return resident(process.pid)
+
+
+def soak(folder, arguments):
+    """The camera goes away every half a minute, for three seconds."""
+    end, seen, away = time.monotonic() + 60 * arguments.minutes, [], 0
+    with rtsp(folder) as (url, restart), stakeout(folder, f"  camera: {{ rtsp: '{url}', watch: [objects] }}") as (process, log):
+        wait_for(process, log, "decoding ")
+        began = time.monotonic()
+        while time.monotonic() < end:
+            for _ in range(30):
+                time.sleep(1)
+                seen.append((time.monotonic() - began, resident(process.pid)))
+            restart()
+            away += 1
+    # The first third is warming up.
+    settled = seen[len(seen) // 3 :]
+    print(f"{arguments.minutes:g} min, camera restarted {away} times: {seen[0][1] / 1024:.1f} MiB at first, "
+          f"{settled[-1][1] / 1024:.1f} MiB at the end")
+    print(f"slope over the last two thirds: {slope(settled) * 3600 / 1024:+.2f} MiB an hour")
+
+
+def slope(points):
+    """Of the straight line of least squares."""
+    x, y = (sum(values) / len(points) for values in zip(*points))
+    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+
+
+def resident(pid):
+    """KiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
+def thread_seconds(pid, name):
+    """The kernel keeps 15 letters of a thread's name."""
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name[:15]:
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / TICK
+    sys.exit(f"there is no thread {name}")
+
+
+def binary():
+    named = os.environ.get("STAKEOUT")
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    for file in [named] if named else [target / "release/stakeout", target / "debug/stakeout"]:
+        if pathlib.Path(file).exists():
+            return str(file)
+    sys.exit("build it first: cargo build --release")
+
+
+@contextlib.contextmanager
+def stakeout(folder, sources):
+    file, log = folder / "stakeout.yaml", folder / "log"
+    file.write_text(CONFIGURATION.format(sources=sources))
+    with open(log, "wb") as said:
+        environment = {**os.environ, "RUST_LOG": "stakeout=debug"}
+        process = subprocess.Popen([binary(), "run", "--config", str(file)], stderr=said, env=environment)
+    try:
+        yield process, log
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_for(process, log, pattern, patience=900):
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        found = re.search(pattern, re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace")))
+        if found:
+            return found
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    sys.exit(f"it never said {pattern!r}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@contextlib.contextmanager
+def rtsp(folder):
+    """The tests' camera, in 1080p25. Gives its address, and what takes it away for three seconds."""
+    file = clip(folder / "camera.h264", BUSY, 8, 1, ["-x264-params", "aud=1", "-f", "h264"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Debian's own Python, which knows Debian's GStreamer.
+    words = ["/usr/bin/python3", str(ROOT / "tests/it/common/rtsp.py"), str(port), "h264", "25", str(file)]
+    camera = []
+
+    def appear():
+        camera.append(subprocess.Popen(words, stdout=subprocess.PIPE))
+        if camera[-1].stdout.readline() != b"ready\n":
+            sys.exit("the RTSP camera needs gir1.2-gst-rtsp-server-1.0 (tools/setup.sh)")
+
+    def vanish():
+        camera[-1].kill()
+        camera[-1].wait()
+
+    def restart():
+        vanish()
+        time.sleep(3)
+        appear()
+
+    appear()
+    try:
+        yield f"rtsp://127.0.0.1:{port}/stream", restart
+    finally:
+        vanish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# The service on a real systemd: `tools/test_systemd.sh BINARY`. Boots systemd in a container over a throw-away overlay of this
+# machine's root, with the unit of this repository, and looks at: start, READY, a credential, an alert, a good and a bad reload,
+# a hang that the watchdog ends, a bad configuration that is not tried again, stop.
+#
+# It needs root, overlayfs and systemd-nspawn (package systemd-container); without them it says so and does nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+skip() { echo "skipped: $*"; exit 0; }
+[ "$(id -u)" = 0 ] || skip 'booting systemd in a container needs root'
+command -v systemd-nspawn >/dev/null || skip 'there is no systemd-nspawn here (Debian: systemd-container)'
+[ -x /lib/systemd/systemd ] || skip 'there is no systemd here'
+command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || skip 'there is no mosquitto here'
+library=$(find "${XDG_DATA_HOME:-$HOME/.local/share}/stakeout/lib" /usr/lib/stakeout -name 'libonnxruntime.so*' 2>/dev/null | head -n 1) || true
+[ -n "$library" ] || skip 'there is no ONNX Runtime here: run tools/setup.sh demo'
+binary=$(realpath "${1:?the binary to test}")
+
+work=$(mktemp -d)
+clean_up() {
+  umount "$work/over/root" 2>/dev/null || true
+  umount "$work/over" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap clean_up EXIT
+mkdir "$work/over"
+mount -t tmpfs tmpfs "$work/over" 2>/dev/null || skip 'no file system can be mounted here'
+mkdir "$work"/over/{upper,work,root}
+mount -t overlay overlay -o "lowerdir=/,upperdir=$work/over/upper,workdir=$work/over/work" "$work/over/root" 2>/dev/null ||
+  skip 'no overlay can be mounted here'
+root=$work/over/root
+
+rm -f "$root/etc/machine-id"
+# Nothing else that the machine would start: only what this test is about.
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal
+mkdir -p "$root"/{usr/lib/stakeout,etc/stakeout/rules.d,etc/stakeout/credentials,samples,etc/systemd/system/stakeout.service.d}
+install -m 755 "$binary" "$root/usr/bin/stakeout"
+install -m 644 "$library" "$root/usr/lib/stakeout/"
+install -m 644 systemd/stakeout.service "$root/etc/systemd/system/"
+install -m 644 packaging/sysusers.conf "$root/usr/lib/sysusers.d/stakeout.conf"
+install -m 644 packaging/tmpfiles.conf "$root/usr/lib/tmpfiles.d/stakeout.conf"
+cp models/bundled/samples/*.jpg "$root/samples/"
+
+password=a-word-that-only-root-can-read
+(umask 077; printf '%s' "$password" >"$root/etc/stakeout/credentials/mqtt")
+cat >"$root/etc/systemd/system/stakeout.service.d/test.conf" <<END
+[Service]
+LoadCredential=mqtt:/etc/stakeout/credentials/mqtt
+END
+# Quicker than on a real machine.
+! grep -q '^WatchdogSec=' systemd/stakeout.service || echo 'WatchdogSec=6s' >>"$root/etc/systemd/system/stakeout.service.d/test.conf"
+cat >"$root/etc/stakeout/stakeout.yaml" <<'END'
+mqtt: { url: "mqtt://127.0.0.1:1883", username: watcher, password: "${credential:mqtt}" }
+label_sets:
+  objects:
+    template: a photo of {}
+    background: [an empty scene, a plain background, something else]
+    labels: { red car: 0.75 }
+sources:
+  inbox: { folder: /var/lib/stakeout/inbox, watch: [objects] }
+END
+cat >"$root/etc/mosquitto/test.conf" <<'END'
+listener 1883 127.0.0.1
+password_file /etc/mosquitto/test.passwords
+user root
+END
+mosquitto_passwd -b -c "$root/etc/mosquitto/test.passwords" watcher "$password" 2>/dev/null
+
+install -m 755 tools/test_systemd_inside.sh "$root/usr/bin/test-inside"
+cat >"$root/etc/systemd/system/test-inside.service" <<'END'
+[Unit]
+After=network.target
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /usr/bin/test-inside
+ExecStopPost=/bin/systemctl --no-block poweroff
+StandardOutput=file:/inside.log
+StandardError=inherit
+TimeoutStartSec=150
+[Install]
+WantedBy=multi-user.target
+END
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+ln -s /etc/systemd/system/test-inside.service "$root/etc/systemd/system/multi-user.target.wants/"
+ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+
+timeout 240 systemd-nspawn -q -D "$root" --register=no --keep-unit --boot --console=pipe </dev/null >"$work/console" 2>&1 || true
+[ -s "$root/inside.log" ] || { cat "$work/console"; echo 'systemd did not come up in the container'; exit 1; }
+cat "$root/inside.log"
+grep -qx 'all is well' "$root/inside.log"
