@@ -47,8 +47,10 @@ pub struct Alert {
     pub label: Arc<str>,
     /// The label's score.
     pub score: f32,
-    /// The label's threshold.
+    /// The label's threshold, as it was in force at that moment.
     pub threshold: f32,
+    /// The label's score on quiet frames, where the source keeps it and it is known.
+    pub baseline: Option<f32>,
     /// How grave it is, where the configuration says so.
     pub severity: Option<Severity>,
     /// What it says to people, where the configuration says so.
@@ -145,6 +147,9 @@ impl Alert {
         if let Some(message) = &self.message {
             told["message"] = json!(message);
         }
+        if let Some(baseline) = self.baseline {
+            told["baseline"] = number(baseline);
+        }
         told.to_string()
     }
 }
@@ -177,6 +182,7 @@ impl Alert {
             label: shared(&told["label"])?,
             score: score(&told["score"]),
             threshold: score(&told["threshold"]),
+            baseline: told["baseline"].is_number().then(|| score(&told["baseline"])),
             severity: told["severity"].as_str().and_then(Severity::of),
             message: text(&told["message"]),
             scores,
@@ -306,6 +312,7 @@ mod tests {
             label: "package".into(),
             score: 0.83,
             threshold: 0.6,
+            baseline: None,
             severity: None,
             message: None,
             scores: vec![("package".into(), 0.83), ("person".into(), 0.02)],
@@ -341,6 +348,7 @@ mod tests {
             region: Some("step".into()),
             severity: Some(Severity::Info),
             message: Some("look".to_owned()),
+            baseline: Some(0.25),
             background: None,
             snapshot: None,
             state: State::Cleared,
@@ -355,12 +363,17 @@ mod tests {
     }
 
     #[test]
-    fn severity_and_message_are_told_where_they_were_asked_for() {
-        let told =
-            Alert { severity: Some(Severity::Critical), message: Some("a \"box\"".to_owned()), ..raised() };
-        let expected = raised()
-            .to_json()
-            .replace(r#"/snapshot"}"#, r#"/snapshot","severity":"critical","message":"a \"box\""}"#);
+    fn severity_message_and_baseline_are_told_where_they_were_asked_for() {
+        let told = Alert {
+            severity: Some(Severity::Critical),
+            message: Some("a \"box\"".to_owned()),
+            baseline: Some(0.4),
+            ..raised()
+        };
+        let expected = raised().to_json().replace(
+            r#"/snapshot"}"#,
+            r#"/snapshot","severity":"critical","message":"a \"box\"","baseline":0.4}"#,
+        );
         assert_eq!(told.to_json(), expected);
     }
 

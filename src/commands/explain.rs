@@ -115,6 +115,8 @@ fn describe_source(config: &Config, source: &Source) -> Result<Value, LoadError>
         if regions.is_empty() { json!("the whole frame") } else { regions.into() },
     );
     described.insert("scores".to_owned(), json!(source.scores));
+    let baseline = source.baseline.map(|over| json!({ "over": duration(over) }));
+    described.insert("baseline".to_owned(), json!(baseline));
     described.insert(
         "topics".to_owned(),
         json!({
@@ -190,11 +192,12 @@ fn kind(kind: &SourceKind) -> Map<String, Value> {
 fn describe_set(topics: &Topics, source: &Source, set: &LabelSet) -> Result<Value, LoadError> {
     let texts = Texts::of(set)?;
     let labels = set.labels.iter().zip(&texts.labels).map(|(label, prompts)| {
-        let rule = &label.rule;
+        let rule = &source.label(&set.name, label).rule;
+        let (upper, lower) = if rule.rises { ("rise", "clear_rise") } else { ("threshold", "clear_below") };
         let described = json!({
             "prompts": prompts,
-            "threshold": number(rule.threshold),
-            "clear_below": number(rule.clear_below),
+            (upper): number(rule.threshold),
+            (lower): number(rule.clear_below),
             "hold": format!("{} of {}", rule.hold.frames, rule.hold.of),
             "cooldown": duration(rule.cooldown),
             "home_assistant": {

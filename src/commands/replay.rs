@@ -66,7 +66,7 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
         let time = scored.frame.captured_at;
         let alerts = judge.judge(scored, time, || ids.next(time));
         if let Some(timeline) = &mut timeline {
-            timeline.take(scored, &alerts);
+            timeline.take(scored, &alerts, judge.moving_levels(&source.name));
         }
         let mut out = io::stdout().lock();
         let mut print = || alerts.iter().try_for_each(|alert| writeln!(out, "{}", alert.to_json()));

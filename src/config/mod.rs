@@ -51,7 +51,7 @@ pub use self::{
     broker::{MqttConnection, TlsFiles},
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
-    labels::{Hold, Label, LabelSet, Look, Rule, Severity},
+    labels::{Hold, Label, LabelSet, Levels, Look, Rule, Severity},
     listen::Listen,
     load::{Loaded, load, look},
     message::{Facts, Message},
@@ -172,6 +172,8 @@ pub struct Source {
     pub adjusted: Vec<(String, Label)>,
     /// Whether every score is published, also of frames that raise nothing.
     pub scores: bool,
+    /// The time over which each label's score on quiet frames is estimated; `None` where nobody does.
+    pub baseline: Option<Duration>,
 }
 
 impl Source {

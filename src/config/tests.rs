@@ -89,6 +89,7 @@ fn what_is_not_typed_has_the_documented_default() {
             watch: vec!["porch".to_owned()],
             adjusted: vec![],
             scores: false,
+            baseline: None,
         }],
     };
     assert_eq!(config, expected);
@@ -223,6 +224,7 @@ sources:
     let strict = Rule {
         threshold: 0.5,
         clear_below: 0.25,
+        rises: false,
         hold: Hold { frames: 2, of: 3 },
         lasting: Duration::from_secs(10),
         cooldown: Duration::from_secs(90),

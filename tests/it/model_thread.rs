@@ -38,6 +38,7 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
         watch: watch.iter().map(ToString::to_string).collect(),
         adjusted: Vec::new(),
         scores: false,
+        baseline: None,
     }
 }
 

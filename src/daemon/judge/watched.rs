@@ -2,7 +2,7 @@
 //!
 //! Pure, as all of the judge. It refuses to know about other labels.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -10,14 +10,24 @@ use crate::{
     alert::Alert,
     classify::SetScores,
     config::{Facts, Label, LabelSet, Rule, Source},
-    trigger::Trigger,
+    trigger::{Baseline, Transition, Trigger},
 };
+
+/// What is known of a label while nothing is to be seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What its scores were of when it was learnt, in words that are compared and nothing else: other prompts have other scores.
+    pub(in crate::daemon) of: String,
+    pub(in crate::daemon) baseline: Baseline,
+}
 
 /// One label of one label set on one source.
 pub(super) struct Watched {
     pub(super) label: Arc<str>,
     /// As it is on this source.
     pub(super) settings: Label,
+    /// What its scores are of, in words that are compared and nothing else.
+    of: String,
     pub(super) trigger: Trigger,
     /// What was told when it was raised, for as long as it is.
     pub(super) raised: Option<Box<Alert>>,
@@ -32,35 +42,54 @@ impl Watched {
         Self {
             label: Arc::clone(&alert.label),
             settings: Label::new(&alert.label, rule),
+            of: String::new(),
             trigger: Trigger::recall(rule, raised, alert.frame.captured_at),
             raised: raised.then(|| Box::new(alert)),
             recalled: true,
         }
     }
 
-    /// As `settings` say, going on where it stood before, if it did.
-    fn under(settings: Label, before: Option<Self>) -> Self {
+    /// As `settings` say, going on where it stood before, if it did. The baseline stays what it is as long as the scores mean the
+    /// same; one of before a restart is `remembered`.
+    fn under(
+        settings: Label,
+        of: String,
+        over: Option<Duration>,
+        before: Option<Self>,
+        remembered: Option<Known>,
+    ) -> Self {
         let rule = settings.rule;
-        match before {
-            Some(before) => {
-                let trigger = before.trigger.under(rule);
-                Self { settings, trigger, recalled: false, ..before }
-            }
-            None => Self {
-                label: settings.name.as_str().into(),
-                settings,
-                trigger: Trigger::new(rule),
-                raised: None,
-                recalled: false,
-            },
-        }
+        let known = before.as_ref().and_then(Self::known).or(remembered).filter(|known| known.of == of);
+        let baseline = known.map(|known| known.baseline);
+        let before = before.unwrap_or_else(|| Self {
+            label: settings.name.as_str().into(),
+            settings: settings.clone(),
+            of: String::new(),
+            trigger: Trigger::new(rule),
+            raised: None,
+            recalled: true,
+        });
+        let trigger = before.trigger.under(rule).keeping(over, baseline);
+        Self { settings, of, trigger, recalled: false, ..before }
     }
 
-    /// The score as its trigger is to see it. Outside its hours a label that is not raised has none, so no frame of then
-    /// helps to raise it; one that is raised is cleared by its scores as ever.
-    pub(super) fn counts(&self, score: f32, at: Timestamp) -> f32 {
-        let asleep = self.settings.active.as_ref().is_some_and(|active| !active.holds(at));
-        if asleep && !self.trigger.is_raised() { f32::NAN } else { score }
+    /// What is known of it while nothing is to be seen.
+    pub(super) fn known(&self) -> Option<Known> {
+        let of = || self.of.clone();
+        self.trigger.baseline().map(|baseline| Known { of: of(), baseline })
+    }
+
+    /// Likewise, as far as alerts tell it.
+    pub(super) fn baseline(&self) -> Option<f32> {
+        self.trigger.baseline().and_then(Baseline::level)
+    }
+
+    /// What changes with the newest score. Outside its hours a label is not raised; one that is raised is cleared as ever.
+    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+        match &self.settings.active {
+            Some(active) if !active.holds(at) => self.trigger.update_asleep(score, at),
+            _ => self.trigger.update(score, at),
+        }
     }
 
     /// Where the label stands in the scores: where it stands in its set, unless that has changed since.
@@ -88,25 +117,34 @@ impl Watched {
     }
 }
 
-/// The labels of a set, in its order, as they are on `source`; those that are in `known` are taken from there. Of those
-/// whose state was not told yet `new` is told, with whether they are raised.
+/// The labels of a set, in its order, as they are on `source`; those that are in `known` are taken from there, and what is known
+/// of them from `remembered`. Of those whose state was not told yet `new` is told, with whether they are raised.
 pub(super) fn of(
-    source: &Source,
-    set: &LabelSet,
+    (source, set, model): (&Source, &LabelSet, &str),
     known: &mut Vec<Watched>,
+    mut remembered: impl FnMut(&str) -> Option<Known>,
     mut new: impl FnMut(&str, bool),
 ) -> Vec<Watched> {
     let mut labels = Vec::with_capacity(set.labels.len());
     for label in &set.labels {
         let settings = source.label(&set.name, label).clone();
+        let of = meaning(source, set, &settings, model);
         let before = known.iter().position(|known| *known.label == *label.name);
         let before = before.map(|place| known.remove(place));
         let told = before.as_ref().is_some_and(|before| !before.recalled);
-        let watched = Watched::under(settings, before);
+        let watched = Watched::under(settings, of, source.baseline, before, remembered(&label.name));
         if !told {
             new(&label.name, watched.trigger.is_raised());
         }
         labels.push(watched);
     }
     labels
+}
+
+/// What the scores of a label are of. Other labels of the set come and go while it runs; of them a score is not said to be.
+/// Every field of the set is named, so that whoever adds one decides.
+fn meaning(source: &Source, set: &LabelSet, label: &Label, model: &str) -> String {
+    let LabelSet { name: _, template, background, labels: _ } = set;
+    let (prompts, regions, all_regions) = (&label.prompts, &label.regions, &source.regions);
+    format!("{model} {template:?} {background:?} {prompts:?} {regions:?} {all_regions:?}")
 }
