@@ -131,25 +131,25 @@ struct Levels<'n> {
 
 /// `None`: something is wrong with them, and that was told.
 fn typed_levels<'n>(reader: &mut Reader<'_>, section: &Section<'n>, base: &Label) -> Option<Levels<'n>> {
-    let [threshold, clear_below, rise, clear_rise] =
-        ["threshold", "clear_below", "rise", "clear_rise"].map(|key| section.get(key));
-    if let (Some(_), Some(rise)) = (&threshold, &rise) {
+    // All of them first: one that is wrong must not hide the next.
+    let [threshold, clear_below, rise, clear_rise] = ["threshold", "clear_below", "rise", "clear_rise"]
+        .map(|key| section.get(key).map(|at| (level(reader, &at), at)));
+    if let (Some(_), Some((_, rise))) = (&threshold, &rise) {
         let remedy = "`threshold` is a score, `rise` is how far above the source's baseline the score must be: remove one of them";
         reader.problem(rise.key, "a label has a `threshold` or a `rise`, and this one has both", remedy);
         return None;
     }
-    // What is only misspelt was told.
-    let misspelt = ["threshold", "rise"].iter().any(|key| section.get(key).is_none() && !section.lacks(key));
-    if misspelt {
+    // A key that is only misspelt was told: the others are not to be compared with anything.
+    let misspelt = |key: &str| section.get(key).is_none() && !section.lacks(key);
+    if misspelt("threshold") || misspelt("rise") {
         return None;
     }
     let rises = rise.is_some() || base.rule.rises && threshold.is_none();
     let (lower, foreign) = if rises { (clear_rise, clear_below) } else { (clear_below, clear_rise) };
-    if let Some(at) = foreign {
+    if let Some((_, at)) = foreign {
         let (message, remedy) = if rises {
-            let message = "`clear_below` is a score, and this label has a `rise`";
             (
-                message,
+                "`clear_below` is a score, and this label has a `rise`",
                 "say how far above the baseline it is cleared: `clear_rise: 0.1`; half the rise if nothing is said",
             )
         } else {
@@ -161,12 +161,11 @@ fn typed_levels<'n>(reader: &mut Reader<'_>, section: &Section<'n>, base: &Label
         reader.problem(at.key, message, remedy);
         return None;
     }
-    let mut number = |at: Option<Setting<'n>>| match at {
+    let typed = |typed: Option<(Option<f32>, Setting<'n>)>| match typed {
         None => Some(None),
-        Some(at) => level(reader, &at).map(|level| Some(Typed { at, level })),
+        Some((level, at)) => level.map(|level| Some(Typed { at, level })),
     };
-    let (upper, lower) = (number(rise.or(threshold)), number(lower));
-    Some(Levels { upper: upper?, lower: lower?, rises })
+    Some(Levels { upper: typed(rise.or(threshold))?, lower: typed(lower)?, rises })
 }
 
 /// `base` with the levels that are typed. A clear level that nobody typed follows the threshold or the rise.
@@ -228,6 +227,9 @@ fn active(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Active> {
 fn level(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<f32> {
     reader.parsed(at, "a number more than 0 and at most 1", |text| match value::number(text) {
         Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
-        _ => Err(value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())),
+        _ => Err(value::fraction_meant(text).unwrap_or_else(|| match at.name {
+            "rise" | "clear_rise" => "write how far above the baseline, such as `0.2`".to_owned(),
+            _ => "write a score such as `0.6`".to_owned(),
+        })),
     })
 }

@@ -118,13 +118,11 @@ pub(super) fn check_baselines(reader: &mut Reader<'_>, sources: &[Source], sets:
         let Some((set, label)) = rising.first() else { continue };
         let others = match rising.len() {
             1 => String::new(),
-            2 => " (and one more label)".to_owned(),
-            all => format!(" (and {} more labels)", all - 1),
+            all => format!(" and {} more", all - 1),
         };
         let name = mask::shown(&source.name);
-        let message = format!(
-            "the label `{label}` of `{set}`{others} has a `rise`, and the source `{name}` keeps no baseline that it could rise over"
-        );
+        let message =
+            format!("the source `{name}` keeps no baseline, over which `{set} / {label}`{others} could rise");
         let remedy = format!(
             "add `baseline: true` to the source, or give the label a threshold there: `watch: {{ {set}: {{ {label}: 0.7 }} }}`"
         );

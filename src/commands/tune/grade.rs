@@ -174,4 +174,16 @@ mod tests {
         assert_eq!(length(&all), SignedDuration::from_secs(61));
         assert_eq!(length(&[]), SignedDuration::from_secs(1));
     }
+
+    #[test]
+    fn a_threshold_that_moves_is_held_to_each_frame_where_it_stands() {
+        let rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+        let mut scores = vec![0.1; 200];
+        scores.extend([0.5; 10]);
+        let all = points(&scores);
+        let trigger = || Trigger::new(rule).keeping(Some(Duration::from_secs(600)), None);
+        assert_eq!(spans(trigger(), &all), [(at(200), at(209))]);
+        let shown: Vec<bool> = (0..210).map(|second| second >= 205).collect();
+        assert_eq!(frames(trigger(), &all, &shown), Frames { precision: 0.5, recall: 1.0 });
+    }
 }
