@@ -203,7 +203,7 @@ mod tests {
         const LINES: u64 = 200;
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..LINES {
-                let source = if number % 2 == 0 { "left" } else { "right" };
+                let source = if number.is_multiple_of(2) { "left" } else { "right" };
                 tracing::warn!(target: "stakeout::source::folder", source, number, "broken");
                 tracing::info!(target: "stakeout::alert::publisher", number, "alert published");
                 tracing::error!(target: "stakeout::daemon::judging", number, "not on disk");

@@ -150,7 +150,8 @@ fn table(
             code(key),
             words(value, sections),
             default,
-            told.to_owned(),
+            // What looks like HTML would not be shown.
+            told.replace('<', "\\<"),
             example.map_or(String::new(), code),
         ];
         let cells = cells.map(|cell| cell.replace('|', "\\|"));
@@ -189,7 +190,7 @@ fn words(value: &Value, sections: &[Section<'_>]) -> String {
             .collect::<Vec<_>>();
         words.dedup();
         let half = words.len() / 2;
-        if words.len() % 2 == 0 && words[..half] == words[half..] {
+        if words.len().is_multiple_of(2) && words[..half] == words[half..] {
             words.truncate(half);
         }
         let words = words.iter().map(|word| code(word)).collect::<Vec<_>>();
