@@ -75,7 +75,8 @@ fn entities_that_are_named_are_those_that_are_told() {
     let page = fs::read_to_string(root().join("docs/home-assistant.md")).unwrap();
     let told = fs::read_to_string(root().join("src/alert/home_assistant/expected.json")).unwrap();
     let word = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
-    let named: Vec<_> = page.split(|letter| !word(letter)).filter(|name| name.contains(".stakeout_")).collect();
+    let named: Vec<_> =
+        page.split(|letter| !word(letter)).filter(|name| name.contains(".stakeout_")).collect();
     assert!(named.len() >= 3, "{named:?}");
     for name in named {
         assert!(told.contains(&format!("\"{name}\"")), "docs/home-assistant.md: {name}");
