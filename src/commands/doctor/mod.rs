@@ -158,7 +158,7 @@ fn model(config: &Config) -> Vec<Finding> {
         return vec![library];
     }
     let what = format!("model {}", config.model.name());
-    let model = match hub::find(&config.model) {
+    let model = match hub::find(&config.model, config.execution.device) {
         Err(HubError::NotCached { id, .. }) => Finding::note(
             what,
             "not on this machine yet",
