@@ -28,7 +28,7 @@ from export import stand_in, towers  # noqa: E402
 TOLERANCE = 1e-4
 # Above this a graph's weights stand in a file beside it, which is mapped rather than read: a start then takes a third less
 # memory and time. (And one file of ONNX holds 2 GB at most.)
-LARGEST = 100_000_000
+LARGEST = 20_000_000
 TEXTS = ["a photo of a cat", "a red car in front of a house, seen at night", "x"]
 KINDS = ("clip", "siglip", "chinese_clip")
 

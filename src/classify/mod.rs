@@ -2,6 +2,7 @@
 //!
 //! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
 
+mod ahead;
 mod bundled;
 mod cache;
 mod classifier;

@@ -114,7 +114,8 @@ fn a_prompt_that_is_too_long_for_the_model_is_scored_and_told() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chinese-clip");
     let (cut, long) = ("红".repeat(130), "红".repeat(60));
     let labels = ["--label", &cut, "--label", &long, "--label", "红色的车"];
-    let output = classify(&[&["--model", model], &labels[..], &[&sample("red-car.jpg")]].concat());
+    let picture = sample("red-car.jpg").display().to_string();
+    let output = classify(&[&["--model", model], &labels[..], &[&picture]].concat());
     let told = text(&output.stderr);
     assert!(output.status.success(), "{told}");
     for part in [

@@ -8,7 +8,7 @@ use ort::{
     value::{Tensor, TensorElementType, TensorRef, ValueType},
 };
 
-use super::{ModelError, ModelFiles, Runtime, device, tokenizer::Batch};
+use super::{ModelError, ModelFiles, Runtime, device, heap::GivesBack, tokenizer::Batch};
 use crate::config::{Device, Execution};
 
 /// A loaded graph.
@@ -207,6 +207,7 @@ fn session(
         execution.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
     builder = builder.with_intra_threads(threads).map_err(recovered)?;
     builder = device::on(builder, device, execution.gpu_memory)?;
+    let _gives_back = GivesBack::from_now_on();
     match files {
         // By its path, so that weights kept in a file beside it are found.
         ModelFiles::Folder(folder) => builder.commit_from_file(folder.join(file)).map_err(text),

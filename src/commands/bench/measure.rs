@@ -281,7 +281,7 @@ pub(super) fn whole(
         }
         rate
     });
-    score_all(model, to_look_for, to_model, &scored, batch)?;
+    score_all(model, to_look_for, to_model, &scored, batch)??;
     drop(scored);
     for camera in cameras {
         camera.join().map_err(|_| anyhow!("decoding panicked"))??;
