@@ -21,7 +21,7 @@ use stakeout::{
         hub,
         model::{Model, Options, Runtime},
     },
-    config::{Execution, ModelRef},
+    config::{Device, Execution, ModelRef},
     picture::{self, Picture},
 };
 
@@ -67,7 +67,8 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
         execution: Execution { threads: Some(THREADS), ..Execution::default() },
         ..Options::default()
     };
-    let mut model = Model::load(&runtime, &hub::files(&ModelRef::Bundled).unwrap(), &options).unwrap();
+    let mut model =
+        Model::load(&runtime, &hub::find(&ModelRef::Bundled, Device::Cpu).unwrap().files, &options).unwrap();
 
     let (mut whole, mut bare) = (Vec::new(), Vec::new());
     for (number, jpeg) in pictures.iter().cycle().take(WARM_UP + PICTURES).enumerate() {

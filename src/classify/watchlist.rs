@@ -119,6 +119,11 @@ impl Watch {
         }
     }
 
+    /// How many parts of a picture are scored.
+    pub(super) fn count(&self) -> usize {
+        self.regions.len().max(1)
+    }
+
     /// The parts of a picture that are scored each by itself.
     pub(super) fn parts<'a>(&self, picture: &'a Picture) -> Vec<Cow<'a, Picture>> {
         if self.regions.is_empty() {

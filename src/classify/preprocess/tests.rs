@@ -30,6 +30,11 @@ fn old_and_new_forms_of_size_mean_the_same() {
             (224, 224),
             Some(Resize::ShortestEdge(224)),
         ),
+        (
+            r#"{"image_processor_type": "ChineseCLIPImageProcessor"}"#,
+            (224, 224),
+            Some(Resize::ShortestEdge(224)),
+        ),
         (r#"{"image_processor_type": "SiglipImageProcessor"}"#, (224, 224), Some(Resize::Exact(224, 224))),
         (r#"{"do_resize": false, "crop_size": 6}"#, (6, 6), None),
     ] {

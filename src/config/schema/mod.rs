@@ -5,12 +5,16 @@
 //! here, in [`kind`]. It refuses to know what a schema cannot say (names that must be defined elsewhere, two labels of one
 //! topic): `stakeout check` does.
 
+mod markdown;
 mod reference;
 
 use serde_json::{Map, Value, json};
 
+pub use self::markdown::markdown;
 use self::reference::Reference;
-use super::{broker, build, delivery, home_assistant, label, label_sets, listen, model, sources};
+use super::{
+    broker, build, delivery, home_assistant, label, label_sets, listen, model, mqtt_source, sources,
+};
 
 /// Where it is said which meta-schema this is; editors know draft 7 best.
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
@@ -61,7 +65,7 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         ("command", "run") => Texts,
         ("model", "variant") => Words(VARIANTS),
         ("mqtt", "keep_alive" | "message_expiry") => Duration,
-        ("mqtt", "version") => Special(|_| json!({"enum": [5, "5", "3.1.1"]})),
+        ("mqtt", "version") => Special(version),
         ("mqtt", "tls") => Special(|reference| section_of(reference, "mqtt.tls", broker::TLS_KEYS, &[])),
         ("mqtt.tls", "alpn") => Texts,
         ("mqtt.tls", _) => Text,
@@ -95,7 +99,8 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         (SOURCE, "mqtt") => Special(one_or_more),
         (SOURCE, "name" | "share" | "max_packet" | "grid") => Text,
         (SOURCE, "max_sources") => Whole(1, 1000),
-        (SOURCE, "json") => Special(|_| json!({"type": "object", "minProperties": 1})),
+        (SOURCE, "json") => Special(places),
+        (JSON, _) => Text,
         (SOURCE, "broker") => Special(|reference| section_of(reference, "mqtt", broker::KEYS, &["url"])),
         _ => return None,
     })
@@ -106,6 +111,7 @@ const LABEL: &str = "label_sets.*.labels.*";
 const LOOK: &str = "label_sets.*.labels.*.home_assistant";
 const SOURCE: &str = "sources.*";
 const BASELINE: &str = "sources.*.baseline";
+const JSON: &str = "sources.*.json";
 const VARIANTS: &[&str] = &["auto", "fp32", "fp16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
 
 /// The schema of a main file, and of a file in `rules.d`.
@@ -127,6 +133,12 @@ fn section_of(reference: &Reference, section: &str, keys: &[&str], required: &[&
     let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
+    }
+    // What must be typed has an example and no default.
+    for key in required {
+        if let Some(value) = schema["properties"][key].as_object_mut() {
+            value.remove("default");
+        }
     }
     schema
 }
@@ -176,6 +188,11 @@ fn text() -> Value {
     json!({"type": ["string", "number", "boolean"], "minLength": 1})
 }
 
+/// A number, or a text that looks like one.
+fn version(_: &Reference) -> Value {
+    json!({"anyOf": [{"enum": [5, "5", "3.1.1"]}, {"type": "string", "pattern": ELSEWHERE}]})
+}
+
 fn one_or_more(_: &Reference) -> Value {
     json!({"anyOf": [text(), {"type": "array", "minItems": 1, "items": text()}]})
 }
@@ -191,6 +208,11 @@ fn model(reference: &Reference) -> Value {
 
 fn listen(reference: &Reference) -> Value {
     json!({"anyOf": [text(), section_of(reference, "listen", listen::KEYS, &["address"])]})
+}
+
+/// Where the picture is, or where that and more is.
+fn places(reference: &Reference) -> Value {
+    json!({"anyOf": [text(), section_of(reference, JSON, mqtt_source::JSON_KEYS, &["picture"])]})
 }
 
 fn home_assistant(reference: &Reference) -> Value {
