@@ -1,6 +1,8 @@
-//! From scores to alerts: the triggers of every label on every source, and what there is to tell when one changes.
+//! From scores to alerts: the triggers of every label and rule on every source, and what there is to tell when one changes.
 //!
 //! Pure: the caller brings the time and the identifiers. It refuses to keep or to send anything.
+
+mod rules;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,11 +12,11 @@ use uuid::Uuid;
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::{Scored, SetScores},
-    config::{Config, Facts, Label, LabelSet, Rule, Source},
-    trigger::{Transition, Trigger},
+    config::{Condition, Config, Facts, Label, LabelSet, Rule, Source},
+    trigger::{Presence, Transition, Trigger},
 };
 
-/// The triggers of every label on every source.
+/// The triggers of every label and rule on every source.
 pub struct Judge {
     model: Arc<str>,
     topics: Topics,
@@ -22,16 +24,36 @@ pub struct Judge {
     watched: BTreeMap<(String, String), Vec<Watched>>,
 }
 
-/// One label of one label set on one source.
+/// One label of one label set on one source, or a rule over labels.
 struct Watched {
     label: Arc<str>,
     /// As it is on this source.
     settings: Label,
+    /// Whether the label is there, for rules that ask.
+    presence: Presence,
+    /// A rule over labels; `None` is a label.
+    rule: Option<Ruled>,
     trigger: Trigger,
     /// What was told when it was raised, for as long as it is.
     raised: Option<Box<Alert>>,
     /// It is known from before a restart, and nobody has told its state since.
     recalled: bool,
+}
+
+/// What makes a rule of what is watched.
+struct Ruled {
+    when: Condition,
+    /// Whether that was so on the newest frame; `None` is not known.
+    met: Option<bool>,
+}
+
+/// What a transition was seen by.
+struct Evidence {
+    score: f32,
+    threshold: f32,
+    region: Option<Arc<str>>,
+    scores: Vec<(Arc<str>, f32)>,
+    background: Option<f32>,
 }
 
 /// What there is to tell when other labels are watched. First the alerts, then the topics.
@@ -63,6 +85,8 @@ impl Judge {
             let watched = Watched {
                 label: Arc::clone(&alert.label),
                 settings: Label::new(&alert.label, rule),
+                presence: Presence::recall(rule, raised),
+                rule: None,
                 trigger: Trigger::recall(rule, raised, alert.frame.captured_at),
                 raised: raised.then(|| Box::new(alert.clone())),
                 recalled: true,
@@ -101,54 +125,119 @@ impl Judge {
         told
     }
 
-    /// What there is to tell after this frame, in the order of the label sets and their labels.
+    /// What there is to tell after this frame, in the order of the label sets and their labels, then that of their rules.
     pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
+            let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
             // A frame that was under way while the configuration changed may have scores of labels that are not watched
             // any more, and none of those that are new: by their names each finds its own, and the rest is nobody's.
             let labels = self.watched.get_mut(&key).map_or(&mut [][..], Vec::as_mut_slice);
-            for (likely, watched) in labels.iter_mut().enumerate() {
+            let labels = labels.iter_mut().enumerate().filter(|(_, watched)| watched.rule.is_none());
+            for (likely, watched) in labels {
                 let Some(place) = place(scores, &watched.label, likely) else { continue };
                 let Some((score, region)) = scores.best_in(place, &watched.settings.regions) else {
                     continue;
                 };
-                let captured_at = scored.frame.captured_at;
-                let counts = watched.counts(score, captured_at);
-                let Some(transition) = watched.trigger.update(counts, captured_at) else { continue };
-                let mut alert = Alert {
-                    id: id(),
-                    state: match transition {
-                        Transition::Raised => State::Raised,
-                        Transition::Cleared => State::Cleared,
-                    },
-                    time: now,
-                    source: Arc::clone(&scored.frame.source),
-                    region: region.region.clone(),
-                    label_set: Arc::clone(&scores.label_set),
-                    label: Arc::clone(&watched.label),
+                watched.presence.update(score, scored.frame.captured_at);
+                let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
+                let evidence = Evidence {
                     score,
                     threshold: watched.settings.rule.threshold,
-                    severity: watched.settings.severity,
-                    message: None,
+                    region: region.region.clone(),
                     scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
                     background: region.background,
-                    model: Arc::clone(&self.model),
-                    frame: frame_info(scored),
-                    snapshot: (transition == Transition::Raised)
-                        .then(|| self.topics.snapshot(&scored.frame.source)),
                 };
-                alert.message = message(&watched.settings, &alert);
-                watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
-                alerts.push(alert);
+                alerts.push(scene.tell(&scores.label_set, watched, transition, evidence, id()));
             }
         }
+        self.judge_rules(scored, now, &mut id, &mut alerts);
         alerts
     }
 }
 
+/// What all alerts of a frame have in common.
+struct Scene<'s> {
+    model: &'s Arc<str>,
+    topics: &'s Topics,
+    scored: &'s Scored,
+    now: Timestamp,
+}
+
+impl Scene<'_> {
+    /// The alert, which is remembered while what it is about is raised.
+    fn tell(
+        &self,
+        label_set: &Arc<str>,
+        watched: &mut Watched,
+        transition: Transition,
+        evidence: Evidence,
+        id: Uuid,
+    ) -> Alert {
+        let Evidence { score, threshold, region, scores, background } = evidence;
+        let mut alert = Alert {
+            id,
+            state: match transition {
+                Transition::Raised => State::Raised,
+                Transition::Cleared => State::Cleared,
+            },
+            time: self.now,
+            source: Arc::clone(&self.scored.frame.source),
+            region,
+            label_set: Arc::clone(label_set),
+            label: Arc::clone(&watched.label),
+            when: watched.rule.as_ref().map(|rule| rule.when.text().into()),
+            score,
+            threshold,
+            severity: watched.settings.severity,
+            message: None,
+            scores,
+            background,
+            model: Arc::clone(self.model),
+            frame: frame_info(self.scored),
+            snapshot: (transition == Transition::Raised)
+                .then(|| self.topics.snapshot(&self.scored.frame.source)),
+        };
+        alert.message = message(&watched.settings, &alert);
+        watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
+        alert
+    }
+}
+
 impl Watched {
+    /// What is watched from now on. What was known of it before, whatever its rule was, is kept.
+    fn after(before: Option<Self>, settings: Label, when: Option<Condition>) -> Self {
+        let rule = settings.rule;
+        let Some(before) = before else {
+            return Self {
+                label: settings.name.as_str().into(),
+                presence: Presence::new(rule),
+                trigger: Trigger::new(rule),
+                rule: when.map(|when| Ruled { when, met: None }),
+                raised: None,
+                recalled: false,
+                settings,
+            };
+        };
+        let same = before.rule.as_ref().map(|rule| &rule.when) == when.as_ref();
+        let trigger = before.trigger.under(rule);
+        Self {
+            presence: before.presence.under(rule),
+            trigger: if same { trigger } else { trigger.anew() },
+            rule: when.map(|when| Ruled { when, met: None }),
+            settings,
+            recalled: false,
+            ..before
+        }
+    }
+
+    /// Takes the newest score.
+    fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+        let counts = self.counts(score, at);
+        self.trigger.update(counts, at)
+    }
+
     /// The score as its trigger is to see it. Outside its hours a label that is not raised has none, so no frame of then
     /// helps to raise it; one that is raised is cleared by its scores as ever.
     fn counts(&self, score: f32, at: Timestamp) -> f32 {
@@ -173,40 +262,26 @@ fn message(settings: &Label, alert: &Alert) -> Option<String> {
     settings.message.as_ref().map(|message| message.fill(&facts))
 }
 
-/// The labels of a set, in its order, as they are on `source`; those that are in `known` are taken from there. Of those whose state was not
-/// told yet `new` is told, with whether they are raised.
+/// The labels of a set, in its order, and then its rules, as they are on `source`; those that are in `known` are taken from there. Of those
+/// whose state was not told yet `new` is told, with whether they are raised.
 fn watched(
     source: &Source,
     set: &LabelSet,
     known: &mut Vec<Watched>,
     mut new: impl FnMut(&str, bool),
 ) -> Vec<Watched> {
-    let mut labels = Vec::with_capacity(set.labels.len());
-    for label in &set.labels {
+    let conditions = set.labels.iter().map(|_| None).chain(set.rules.iter().map(|rule| Some(&rule.when)));
+    let mut all = Vec::with_capacity(set.labels.len() + set.rules.len());
+    for (label, when) in set.alerting().zip(conditions) {
         let settings = source.label(&set.name, label).clone();
-        let rule = settings.rule;
         let before = known.iter().position(|known| *known.label == *label.name);
-        labels.push(match before.map(|place| known.remove(place)) {
-            Some(before) => {
-                let trigger = before.trigger.under(rule);
-                if before.recalled {
-                    new(&label.name, trigger.is_raised());
-                }
-                Watched { settings, trigger, recalled: false, ..before }
-            }
-            None => {
-                new(&label.name, false);
-                Watched {
-                    label: label.name.as_str().into(),
-                    settings,
-                    trigger: Trigger::new(rule),
-                    raised: None,
-                    recalled: false,
-                }
-            }
-        });
+        let before = before.map(|place| known.remove(place));
+        if before.as_ref().is_none_or(|before| before.recalled) {
+            new(&label.name, before.as_ref().is_some_and(|before| before.trigger.is_raised()));
+        }
+        all.push(Watched::after(before, settings, when.cloned()));
     }
-    labels
+    all
 }
 
 /// Where the label stands in the scores: where it stands in its set, unless that has changed since.

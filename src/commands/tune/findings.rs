@@ -70,7 +70,7 @@ pub(super) fn of(
             timeline.tracks.iter().find(|track| track.label_set == set.name && track.label == label.name)?;
         let first = timeline.range()?.0;
         let events = truth.map(|truth| truth.intervals(&source.name, &set.name, &label.name, first));
-        Some(find(track, label.rule, events))
+        Some(find(track, source.label(&set.name, label).rule, events))
     };
     labels.filter_map(finding).collect()
 }

@@ -44,12 +44,7 @@ fn strings(value: &Value) -> Vec<String> {
 pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
     let rule = Rule::at(1.0);
     let label = |name: &String| Label::new(name, rule);
-    LabelSet {
-        name: "case".to_owned(),
-        template: template.to_owned(),
-        background: Vec::new(),
-        labels: labels.iter().map(label).collect(),
-    }
+    LabelSet::new("case", template.parse().unwrap(), labels.iter().map(label).collect())
 }
 
 /// A model that answers cases, and remembers what it has seen.
