@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Evidence, Judge, Scene, Watched, place};
+use super::{Evidence, Judge, Scene, Watched};
 use crate::{alert::Alert, classify::Scored, config::LabelName};
 
 impl Judge {
@@ -66,7 +66,7 @@ impl Judge {
     fn score(&self, scored: &Scored, own: &str, name: &LabelName) -> Option<(Arc<str>, f32)> {
         let watched = self.label(&scored.frame.source, name)?;
         let scores = scored.sets.iter().find(|scores| *scores.label_set == *name.label_set)?;
-        let (score, _) = scores.best_in(place(scores, &name.label, 0)?, &watched.settings.regions)?;
+        let (score, _) = scores.best_in(watched.place(scores, 0)?, &watched.settings.regions)?;
         let shown = if name.label_set == own {
             Arc::clone(&watched.label)
         } else {
