@@ -408,11 +408,11 @@ fn templates_are_sentences_and_groups() {
         let set = load_text(&text).label_sets.remove(0);
         set.templates.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(templates("template: a {0} by a {0}"), ["a {0} by a {0}"]);
-    assert_eq!(templates("templates: a photo of {}"), ["a photo of {}"]);
+    assert_eq!(templates("template: 'a {0} by a {0}'"), ["a {0} by a {0}"]);
+    assert_eq!(templates("templates: 'a photo of {}'"), ["a photo of {}"]);
     let camera = templates("templates: camera");
     assert!(camera.len() > 10 && camera.contains(&"a photo of {} at night".to_owned()), "{camera:?}");
-    let mixed = templates("templates: [plain, '{} in our yard', camera, a photo of {} at night]");
+    let mixed = templates("templates: [plain, '{} in our yard', camera, 'a photo of {} at night']");
     assert_eq!(mixed[..2], ["{}", "{} in our yard"]);
     assert_eq!(mixed[2..], camera, "what is there twice counts once");
 }

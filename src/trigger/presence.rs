@@ -97,7 +97,7 @@ mod tests {
                 "-++--",
             ),
             ("a cooldown makes no difference", Presence::new(cooldown), &[0.9, 0.1, 0.9], "+-+"),
-            ("its hold counts", Presence::new(hold), &[0.1, 0.9, 0.1, 0.9, 0.1, 0.1], "??-+++"),
+            ("its hold counts", Presence::new(hold), &[0.1, 0.9, 0.1, 0.9, 0.1, 0.1], "??-++-"),
             ("enough of them are enough", Presence::new(hold), &[0.9, 0.9, 0.1, 0.1], "?++-"),
             ("its time counts", Presence::new(lasting), &[0.9, 0.9, 0.9, 0.1, 0.9], "??+--"),
             ("raised before a restart", Presence::recall(hold, true), &[0.9, 0.1, 0.1], "++-"),

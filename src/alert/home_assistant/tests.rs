@@ -137,7 +137,7 @@ fn every_topic_is_one_that_is_published() {
     }
     for (source, label_set) in config.watches() {
         published.extend(source.scores.then(|| topics.scores(&source.name, &label_set.name)));
-        for label in &label_set.labels {
+        for label in label_set.alerting() {
             published.insert(topics.alert(&source.name, &label_set.name, &label.name));
             published.insert(topics.state(&source.name, &label_set.name, &label.name));
         }

@@ -253,23 +253,22 @@ mod tests {
 
     #[test]
     fn a_restart_and_a_change_of_its_labels_do_not_disturb_it() {
-        let config = config("Person and not yard/fox");
+        let mut config = config("Person and not yard/fox");
         let mut before = judge(&config);
         let raised = told(&mut before, 0, [0.9, 0.1, 0.1]);
         assert_eq!(raised.len(), 2);
         let marks = raised.iter().map(|alert| Alert::from_json(&alert.to_json()).unwrap());
 
-        let mut slow = config.clone();
-        slow.label_sets[1].labels[0].rule.hold = Hold { frames: 2, of: 2 };
+        config.label_sets[1].labels[0].rule.hold = Hold { frames: 2, of: 2 };
         let mut judge = Judge::new("home", "bundled");
         judge.recall(marks.map(|alert| (true, alert)));
-        let first = reload(&mut judge, &slow);
+        let first = reload(&mut judge, &config);
         assert!(first.still.contains(&"home/back/porch/stranger/state".to_owned()), "{first:?}");
         assert_eq!(words(&mut judge, &[[0.9, 0.1, 0.9], [0.9, 0.1, 0.1]]), "..", "nobody knows of the fox");
 
-        slow.label_sets[0].labels[0].rule.threshold = 0.8;
-        slow.label_sets[0].labels[0].prompts.push("somebody".to_owned());
-        let after = reload(&mut judge, &slow);
+        config.label_sets[0].labels[0].rule.threshold = 0.8;
+        config.label_sets[0].labels[0].prompts.push("somebody".to_owned());
+        let after = reload(&mut judge, &config);
         assert_eq!((after.cleared, after.new), (vec![], vec![]));
         assert_eq!(words(&mut judge, &[[0.9, 0.1, 0.1], [0.1, 0.1, 0.1]]), ".C");
     }

@@ -41,10 +41,12 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
+/// The error is that of a template.
+pub(super) fn label_set(template: &str, labels: &[String]) -> Result<LabelSet, String> {
     let rule = Rule::at(1.0);
     let label = |name: &String| Label::new(name, rule);
-    LabelSet::new("case", template.parse().unwrap(), labels.iter().map(label).collect())
+    let template = template.parse().map_err(|error: TemplateError| error.to_string())?;
+    Ok(LabelSet::new("case", template, labels.iter().map(label).collect()))
 }
 
 /// A model that answers cases, and remembers what it has seen.
