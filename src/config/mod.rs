@@ -52,7 +52,7 @@ use self::load::Surroundings;
 pub use self::{
     active::Active,
     address::Address,
-    broker::{MqttConnection, TlsFiles},
+    broker::{MqttConnection, MqttVersion, TlsFiles},
     condition::{Condition, LabelName},
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},

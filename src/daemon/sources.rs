@@ -57,12 +57,17 @@ struct Running {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Told {
     status: String,
+    stats: String,
     snapshot: String,
 }
 
 impl Told {
     fn of(name: &str, topics: &Topics) -> Self {
-        Self { status: topics.source_status(name), snapshot: topics.snapshot(name) }
+        Self {
+            status: topics.source_status(name),
+            stats: topics.source_stats(name),
+            snapshot: topics.snapshot(name),
+        }
     }
 }
 
@@ -94,8 +99,8 @@ impl Sources {
         plan.start.iter().try_for_each(|source| self.start(source, &plan.in_force))
     }
 
-    /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status and
-    /// their snapshot would stay with the broker for ever.
+    /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status, their
+    /// figures and their snapshot would stay with the broker for ever.
     pub(super) fn tell_of(&mut self, config: &Config, members: &Members) {
         for running in &self.running {
             let names = std::iter::once(&*running.name).chain(members.of(&running.name));
@@ -106,12 +111,19 @@ impl Sources {
             .sources
             .iter()
             .flat_map(|source| std::iter::once(&*source.name).chain(members.of(&source.name)));
-        let told = typed.map(|name| Told::of(name, &self.topics)).collect();
+        let typed: Vec<_> = typed.collect();
+        // Before anything is taken back, so that nothing is told again after it.
+        self.figures.follow(typed.iter().copied());
+        let told = typed.into_iter().map(|name| Told::of(name, &self.topics)).collect();
         let before = std::mem::replace(&mut self.told, told);
         // A source that is back: its next picture must not be taken back in the next session.
-        self.told.difference(&before).for_each(|back| self.board.leave(&back.snapshot));
+        for back in self.told.difference(&before) {
+            self.board.leave(&back.snapshot);
+            self.board.leave(&back.stats);
+        }
         for gone in before.difference(&self.told) {
             self.board.set(&gone.status, "");
+            self.board.set(&gone.stats, "");
             self.board.set(&gone.snapshot, "");
         }
     }

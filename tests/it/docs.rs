@@ -24,6 +24,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("outbox_status", topics.outbox_status()),
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),
+        ("source_stats", topics.source_stats(source)),
         ("snapshot", topics.snapshot(source)),
         ("alert", topics.alert(source, label_set, label)),
         ("state", topics.state(source, label_set, label)),
@@ -78,7 +79,9 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_are_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, scores, restart, invalid, outbox] = &examples[..] else { panic!("{}", examples.len()) };
+    let [alert, stats, scores, restart, invalid, outbox] = &examples[..] else {
+        panic!("{}", examples.len())
+    };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
     let said = Alert {
         id: "019340a2-7b1c-7000-8000-000000000001".parse().unwrap(),
@@ -122,6 +125,7 @@ fn the_examples_of_payloads_are_what_is_published() {
     };
     assert_eq!(scores.to_string(), said.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
+    assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // The code has its own test of these words, next to where they are made.
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }

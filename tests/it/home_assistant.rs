@@ -119,11 +119,21 @@ fn what_was_removed_while_the_service_was_down_is_taken_back() {
     subscriber.also(&mut seen, "the source to be online", online);
     fs::copy(sample("red-car.jpg"), home.path("upload")).unwrap();
     fs::rename(home.path("upload"), home.path("yard/1.jpg")).unwrap();
-    subscriber.until("an alert with its snapshot", topic("home/yard/objects/red_car/alert"));
+    let mut seen = subscriber.until("an alert with its snapshot", topic("home/yard/objects/red_car/alert"));
+    subscriber.also(&mut seen, "its frames", topic("home/yard/stats"));
+    let stats = payload(seen.iter().find(|message| message.topic == "home/yard/stats").unwrap());
+    assert_eq!(stats["frames"], 1);
+    assert!(stats["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{stats}");
+    assert!(stats["last_frame"].as_str().is_some_and(|time| time.ends_with('Z')), "{stats}");
     stop(service);
     let kept = || kept(&broker);
     let of_yard = |message: &&Message| message.topic.starts_with("home/yard/");
-    assert_eq!(kept().iter().filter(of_yard).count(), 5, "status, snapshot and three states: {:#?}", kept());
+    assert_eq!(
+        kept().iter().filter(of_yard).count(),
+        6,
+        "status, stats, snapshot and three states: {:#?}",
+        kept()
+    );
 
     edit(&home, "green tree: 0.75, ", "");
     edit(&home, "  Yard: { folder: yard, watch: [objects] }\n", "");

@@ -174,6 +174,32 @@ fn each_matched_topic_is_a_source_of_its_own_and_stays_one() {
 }
 
 #[test]
+fn pictures_come_and_alerts_go_in_the_older_version() {
+    let broker = Broker::start();
+    publish_bytes(&broker, "cams/old", &jpeg("green-tree.jpg"), &["-r"]);
+    let subscriber = Subscriber::start(&broker);
+    let sources = "  cams: { mqtt: cams/+, max_packet: 64KB, watch: [objects] }\n";
+    let home = Home::with_sources(broker.port, "home, version: 3.1.1", sources);
+    let mut service = Service::start(&home);
+    online(&subscriber, "cams");
+    publish_bytes(&broker, "cams/1", &jpeg("red-car.jpg"), &[]);
+    let alert = raised(&subscriber);
+    assert_eq!((&alert["label"], &alert["frame"]["origin"]), (&json!("red car"), &json!("cams/1")));
+
+    // The broker cannot be told what is too much for us.
+    publish_bytes(&broker, "cams/large", &vec![0; 100_000], &[]);
+    service.wait_for_words("which is more than we take");
+    subscriber.until("it to be away", |message| message.line() == "r home/cams/status offline");
+    online(&subscriber, "cams");
+    publish_bytes(&broker, "cams/2", &jpeg("green-tree.jpg"), &[]);
+    assert_eq!(raised(&subscriber)["frame"]["origin"], "cams/2");
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+    let log = fs::read_to_string(broker.folder().join("log")).unwrap();
+    assert!(log.contains("-from-cams (p2,"), "{log}");
+}
+
+#[test]
 fn pictures_come_from_a_broker_of_their_own_and_alerts_go_to_ours() {
     let settings = "allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl";
     let cameras = Broker::prepared(settings, |folder| {
