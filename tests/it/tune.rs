@@ -189,8 +189,8 @@ fn cosines_and_settings_of_a_source_are_tuned_where_they_stand() {
     );
     let text = text.replace("watch: [objects]", "watch: { objects: { red car: 0.98 } }");
     fs::write(home.path("stakeout.yaml"), &text).unwrap();
-    let (first, events) = record(&home, "first.mp4", 8, 6);
-    let (second, others) = record(&home, "second.mp4", 8, 7);
+    let (first, events) = record(&home, "first.mp4", 8, 3);
+    let (second, others) = record(&home, "second.mp4", 8, 4);
     let output = run(&home, "tune", &[first.to_str().unwrap(), &truth(&home, &events), "--write"]);
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("`any` is a rule over labels"), "{}", said(&output));
