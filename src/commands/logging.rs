@@ -1,6 +1,10 @@
 //! Where log lines go: readable lines on standard error, or structured fields straight into the journal.
 //!
-//! What is logged is chosen by `RUST_LOG` (`RUST_LOG=stakeout=debug`); it refuses to write files, which is the journal's work.
+//! What is logged is chosen by `RUST_LOG` (`RUST_LOG=stakeout=debug`), and [`limit`] holds back what is said too often. It refuses to
+//! write files, which is the journal's work.
+
+mod limit;
+mod repeats;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -9,11 +13,23 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+use self::limit::{Limit, Limited};
+
 /// `ort` tells every allocation at `info`.
 const DEFAULT_FILTER: &str = "info,ort=warn";
 
+/// Logging is on. When it is dropped, what was held back until then is told.
+pub struct Logging(Limit);
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.0.tell();
+    }
+}
+
 /// Starts logging for the whole process. Called once, first.
-pub fn start() {
+#[must_use]
+pub fn start() -> Logging {
     let filter = EnvFilter::builder().parse(std::env::var("RUST_LOG").unwrap_or_default());
     let (filter, wrong) = match filter {
         Ok(filter) if std::env::var_os("RUST_LOG").is_some() => (filter, None),
@@ -24,10 +40,13 @@ pub fn start() {
         Ok(journal) if stderr_is_the_journal() => journal.boxed(),
         _ => terminal().boxed(),
     };
-    tracing_subscriber::registry().with(output.with_filter(filter)).init();
+    let limit = Limit::new();
+    let output = Limited::new(output, limit.clone()).with_filter(filter);
+    tracing_subscriber::registry().with(output).init();
     if let Some(error) = wrong {
         tracing::warn!(%error, "RUST_LOG is not understood and was left out; example: RUST_LOG=stakeout=debug");
     }
+    Logging(limit)
 }
 
 fn terminal<S>() -> impl Layer<S>

@@ -1,4 +1,4 @@
-//! `stakeout schema`: the configuration as JSON Schema, for editors.
+//! `stakeout schema`: the configuration as JSON Schema, for editors, or as a page for people (`docs/configuration.md`).
 
 use std::{
     io::{self, Write},
@@ -10,15 +10,32 @@ use anyhow::Context;
 use super::DONE;
 use crate::config;
 
-/// What is typed after `stakeout schema`: nothing.
+/// What is typed after `stakeout schema`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "json")]
+    format: Format,
+}
+
+/// How the schema is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// JSON Schema, for editors
+    Json,
+    /// A page for people
+    Markdown,
+}
 
 /// Prints it.
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    writeln!(io::stdout().lock(), "{:#}", config::schema()).context("standard output cannot be written")?;
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = match args.format {
+        Format::Json => format!("{:#}\n", config::schema()),
+        Format::Markdown => config::schema_in_words(),
+    };
+    io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")?;
     Ok(ExitCode::from(DONE))
 }

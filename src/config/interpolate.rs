@@ -7,8 +7,8 @@ use std::{ffi::OsString, io::Read, path::Path};
 /// The longest file that a text may refer to.
 const LONGEST: u64 = 64 * 1024;
 
-/// What stands for a credential that this process may not see.
-pub(super) const UNSEEN: &str = "unseen";
+/// What stands for a credential that this process may not see; long enough for what has to be long.
+pub(super) const UNSEEN: &str = "unseen-credential";
 
 /// What a text may refer to.
 pub(super) struct References<'a> {

@@ -63,7 +63,7 @@ pub use self::{
     model::{HubModel, ModelRef, Variant, is_plain_path},
     names::{is_reserved, topic_level},
     places::Places,
-    schema::schema,
+    schema::{markdown as schema_in_words, schema},
     template::{Template, TemplateError},
     topic_filter::{NamePattern, TopicFilter},
 };

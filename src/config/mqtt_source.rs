@@ -9,6 +9,7 @@ use super::{
     value,
 };
 
+pub(super) const JSON_KEYS: &[&str] = &["picture", "time", "name"];
 pub(super) const KEYS: &[&str] =
     &["name", "json", "retained", "share", "max_packet", "max_sources", "broker"];
 
@@ -111,7 +112,7 @@ fn json(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<JsonPlaces> {
     if matches!(at.node.value, Value::Text(_)) {
         return Some(JsonPlaces { picture: pointer(at)?, time: None, name: None });
     }
-    let section = reader.section(at, &["picture", "time", "name"], EXAMPLE)?;
+    let section = reader.section(at, JSON_KEYS, EXAMPLE)?;
     let mut optional = |key| match section.get(key) {
         Some(at) => reader.parsed(&at, "a JSON pointer like `/image`", self::pointer).map(Some),
         None => Some(None),

@@ -150,7 +150,8 @@ impl Sources {
 
     fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<()> {
         let name: Arc<str> = source.name.as_str().into();
-        let (counts, stop) = (Arc::new(Counts::default()), self.stop.child_token());
+        let counts = Arc::new(Counts::telling(Arc::clone(&self.figures.decoding)));
+        let stop = self.stop.child_token();
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
         let looked_at = figures::Running {

@@ -6,14 +6,15 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use jiff::Timestamp;
 
-use crate::pulse::Pulse;
+use crate::{metrics::Histogram, pulse::Pulse};
 
 /// The counters of one source, shared between its thread and whoever reads them.
 #[derive(Debug, Default)]
@@ -25,12 +26,27 @@ pub struct Counts {
     pulse: Pulse,
     failed: Mutex<Causes>,
     skipped: Mutex<Causes>,
+    decoding: Arc<Histogram>,
 }
 
 /// How often for each cause.
 type Causes = BTreeMap<&'static str, u64>;
 
 impl Counts {
+    /// Nothing yet. How long it takes to decode is told in `decoding`, which outlives the source.
+    #[must_use]
+    pub fn telling(decoding: Arc<Histogram>) -> Self {
+        Self { decoding, ..Self::default() }
+    }
+
+    /// Does the work of decoding a picture, or a packet of a stream.
+    pub fn decoding<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = work();
+        self.decoding.observe(began.elapsed());
+        done
+    }
+
     /// A picture was found.
     pub fn seen(&self) {
         self.pulse.beat();

@@ -98,7 +98,7 @@ impl HttpSource {
                 continue;
             };
             context.counts.seen();
-            match picture::decode(&bytes, context.max_pixels) {
+            match context.counts.decoding(|| picture::decode(&bytes, context.max_pixels)) {
                 Ok(picture) => {
                     unusable = 0;
                     context.report(Status::Online);

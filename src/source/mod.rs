@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     counts::{Counts, Snapshot},
     http::probe as probe_http,
-    stream::{Recording, StreamError, StreamProbe, probe as probe_stream},
+    stream::{Ffmpeg, Recording, StreamError, StreamProbe, ffmpeg, probe as probe_stream},
 };
 use self::{retry::Retry, returned::Return};
 use crate::{

@@ -263,11 +263,12 @@ impl Session<'_> {
             Handed::On
         };
         let (places, max_pixels) = (self.source.settings.json.clone(), self.context.max_pixels);
+        let timer = Arc::clone(counts);
         // Beside this thread, so that a large picture does not hold up the connection.
         let read = tokio::task::spawn_blocking(move || {
             let Found { picture, time, name } = payload::read(&payload, places.as_ref())
                 .map_err(|error| (error.cause(), error.to_string()))?;
-            let picture = picture::decode(&picture, max_pixels);
+            let picture = timer.decoding(|| picture::decode(&picture, max_pixels));
             let picture = picture.map_err(|error| (error.cause(), error.to_string()))?;
             Ok::<_, (&'static str, String)>((picture, payload::captured_at(time, arrived), name))
         });

@@ -48,7 +48,7 @@ use self::{
 };
 pub use self::{
     error::StreamError,
-    probe::{StreamProbe, probe},
+    probe::{Ffmpeg, StreamProbe, ffmpeg, probe},
     recording::Recording,
 };
 use super::{
@@ -185,7 +185,8 @@ impl<'a> Playing<'a> {
                 }
                 continue;
             }
-            let whole = self.decoder.feed(&packet, only_key_frames, &self.context.counts);
+            let counts = &self.context.counts;
+            let whole = counts.decoding(|| self.decoder.feed(&packet, only_key_frames, counts));
             if !self.frame(whole, now, arrived).await? {
                 return Ok(Ended::Stopped);
             }

@@ -1,4 +1,10 @@
-//! What the documents say of topics and payloads is what the program does.
+//! What the documents say is what the program does: topics and payloads, every command, every block of YAML and JSON.
+
+mod blocks;
+mod commands;
+mod newcomer;
+mod pages;
+mod yaml;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +15,8 @@ use std::{
 
 use serde_json::Value;
 use stakeout::alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores};
+
+use crate::common::broker::Broker;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -186,15 +194,93 @@ fn the_flow_for_node_red_holds_together() {
     }
 }
 
+/// No block of code escapes: what is in none of these forms belongs into one, or has to be checked by a new one here.
 #[test]
-fn links_between_the_documents_lead_somewhere() {
-    for document in ["docs/topics.md", "docs/home-assistant.md", "docs/node-red.md"] {
-        for link in read(document).split("](").skip(1) {
-            let link = link.split([')', '#']).next().unwrap();
-            let there = link.is_empty()
-                || link.starts_with("https://")
-                || Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(link).exists();
-            assert!(there, "{document}: {link}");
+fn every_block_is_checked() {
+    let mut wrong = vec![];
+    let blocks = blocks::blocks();
+    assert!(blocks.len() > 30, "{}", blocks.len());
+    for block in &blocks {
+        let fault = match block.kind.as_str() {
+            "sh" => commands::commands(&block.text).iter().find_map(|command| commands::fault(command)),
+            "console" => console(&block.text),
+            "yaml" => yaml::fault(&block.text),
+            "json" => serde_json::from_str::<Value>(&block.text).err().map(|error| error.to_string()),
+            "csv" => csv(&block.text),
+            "mosquitto" => mosquitto(&block.text),
+            "ini" => ini(&block.text),
+            other => Some(format!("nobody checks blocks of the form {other:?}")),
+        };
+        wrong.extend(fault.map(|fault| format!("{}: {fault}", block.place())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// Commands between words are commands, too.
+#[test]
+fn every_command_in_a_sentence_is_checked() {
+    let (mut found, mut wrong) = (0, vec![]);
+    for document in blocks::documents() {
+        for (line, code) in blocks::spans(&document) {
+            if ["stakeout ", "sudo ", "make ", "cargo ", "tools/", "systemctl "]
+                .iter()
+                .any(|begin| code.starts_with(begin))
+            {
+                found += 1;
+                let fault = commands::commands(&code).iter().find_map(|command| commands::fault(command));
+                wrong.extend(fault.map(|fault| format!("{}:{line}: `{code}`: {fault}", document.name)));
+            }
         }
     }
+    assert!(found > 40, "{found}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `$ ` stands before a command, the other lines are what it prints; an alert among them has the keys of one.
+fn console(text: &str) -> Option<String> {
+    let commands: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    if commands.is_empty() || !text.starts_with("$ ") {
+        return Some("no line begins with `$ `".to_owned());
+    }
+    let fault =
+        commands.iter().find_map(|line| commands::commands(line).iter().find_map(|it| commands::fault(it)));
+    fault.or_else(|| {
+        let json = text.get(text.find('{')?..=text.rfind('}')?)?;
+        let alert: Value = serde_json::from_str(json).ok()?;
+        let documented = examples(&read("docs/topics.md"));
+        (keys(&alert) != keys(&documented[0])).then(|| format!("an alert has other keys: {json}"))
+    })
+}
+
+/// What really happened in a recording, for `--truth`; the program itself is asked in `tune.rs`.
+fn csv(text: &str) -> Option<String> {
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    let heads = rows.headers().ok()?.iter().map(str::to_owned).collect::<Vec<_>>();
+    let rows = rows.records().collect::<Result<Vec<_>, _>>();
+    match rows {
+        Ok(rows) if heads == ["label", "start", "end"] && !rows.is_empty() => None,
+        other => Some(format!("{heads:?} {other:?}")),
+    }
+}
+
+/// Access rules: a broker starts with them, or panics.
+fn mosquitto(text: &str) -> Option<String> {
+    let rules = text.to_owned();
+    Broker::prepared("allow_anonymous true\nacl_file {folder}/rules", |folder| {
+        fs::write(folder.join("rules"), rules).unwrap();
+    });
+    None
+}
+
+/// Drop-ins of systemd and the like: sections, and in them keys and values.
+fn ini(text: &str) -> Option<String> {
+    let wrong = |line: &&str| {
+        let is_key = |key: &str| !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric());
+        let section = line.starts_with('[') && line.ends_with(']');
+        !(section
+            || line.is_empty()
+            || line.starts_with('#')
+            || line.split_once('=').is_some_and(|(key, _)| is_key(key)))
+    };
+    text.lines().find(wrong).map(|line| format!("{line:?} is no key and no section"))
 }

@@ -25,7 +25,13 @@ fn a_service_that_is_well() {
     for words in [
         "ok      configuration",
         "ok      ONNX Runtime",
+        "ok      FFmpeg: libavcodec ",
+        "ok      device auto",
+        "GPU: ",
+        "clock: ",
+        "memory: ",
         "ok      model bundled",
+        "ok      state folder",
         "ok      broker",
         "ok      source Inbox",
     ] {
@@ -74,4 +80,78 @@ fn a_configuration_with_mistakes_hides_nothing_else() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("FAILED  configuration") && told.contains("treshold"), "{told}");
     assert!(told.contains("ok      ONNX Runtime"), "{told}");
+}
+
+/// Root asks, and what counts is what the service's user may do.
+#[test]
+fn folders_are_looked_at_with_the_rights_of_the_service() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let home = Home::new(free_port(), "");
+    fs::create_dir(home.path("state")).unwrap();
+    let allow =
+        |name: &str, mode| fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    let told = |user: &str| String::from_utf8(doctor(&home, &["--user", user]).stdout).unwrap();
+    allow(".", 0o755);
+    for name in ["state", "inbox"] {
+        allow(name, 0o700);
+    }
+    let own = told("no-such-user");
+    assert!(own.contains("ok      state folder") && own.contains("ok      source Inbox"), "{own}");
+    let nobody = told("nobody");
+    if !nobody.contains("with the rights of nobody") {
+        eprintln!("skipped: only root may look with another user's rights");
+        return;
+    }
+    assert!(nobody.contains("FAILED  state folder") && nobody.contains("FAILED  source Inbox"), "{nobody}");
+    for name in ["state", "inbox"] {
+        allow(name, 0o777);
+    }
+    let nobody = told("nobody");
+    assert!(nobody.contains("ok      state folder") && nobody.contains("ok      source Inbox"), "{nobody}");
+    assert_eq!(fs::read_dir(home.path("state")).unwrap().count(), 0, "nothing is left there");
+}
+
+#[test]
+fn who_is_told_besides_the_broker_is_looked_at() {
+    let broker = Broker::start();
+    let (web, port) = (free_port(), free_port());
+    let extra = format!(
+        "webhook: {{ url: \"http://127.0.0.1:{web}/alerts?key=hunter2\" }}\ncommand: {{ run: [/no/such/program] }}\nlisten: 127.0.0.1:{port}\n"
+    );
+    let told = String::from_utf8(doctor(&Home::new(broker.port, &extra), &[]).stdout).unwrap();
+    for words in [
+        &format!("FAILED  webhook at 127.0.0.1:{web}"),
+        "FAILED  command /no/such/program",
+        &format!("ok      listen 127.0.0.1:{port}"),
+    ] {
+        assert!(told.contains(words), "{words:?} is missing in\n{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+
+    let web = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/alerts", web.local_addr().unwrap());
+    let extra = format!("webhook: {{ url: \"{url}\" }}\ncommand: {{ run: [/bin/cat] }}\n");
+    let told = String::from_utf8(doctor(&Home::new(broker.port, &extra), &[]).stdout).unwrap();
+    assert!(told.contains("ok      webhook") && told.contains("ok      command /bin/cat"), "{told}");
+}
+
+/// What only the service can read is not guessed: cameras lock out who tries with a wrong password.
+#[test]
+fn nobody_is_asked_with_a_credential_that_was_not_seen() {
+    let camera = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    camera.set_nonblocking(true).unwrap();
+    let port = camera.local_addr().unwrap().port();
+    let sources = format!(
+        "  gate: {{ http: \"http://127.0.0.1:{port}/a.jpg\", username: me, password: \"${{credential:gate}}\", watch: [objects] }}
+  Inbox: {{ folder: inbox, watch: [objects] }}
+"
+    );
+    let told = String::from_utf8(doctor(&Home::with_sources(port, "home", &sources), &[]).stdout).unwrap();
+    assert!(told.contains("ok      configuration") && told.contains("note    credentials"), "{told}");
+    assert!(
+        told.contains("source Inbox") && !told.contains("source gate") && !told.contains("broker m"),
+        "{told}"
+    );
+    assert!(camera.accept().is_err(), "nobody came");
 }

@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("trigger", &["config"]),
     ("mqtt", &["config"]),
     ("listen", &["config"]),
-    ("source", &["backoff", "config", "frame", "https", "mqtt", "picture", "pulse"]),
+    ("source", &["backoff", "config", "frame", "https", "metrics", "mqtt", "picture", "pulse"]),
     ("classify", &["backoff", "config", "frame", "https", "metrics", "picture", "pulse"]),
     ("alert", &["backoff", "config", "frame", "https", "metrics", "mqtt", "picture"]),
     (

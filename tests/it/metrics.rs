@@ -1,6 +1,7 @@
 //! The listener, black box: what Prometheus is told while the service works, and what becomes of those who ask for no good.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
@@ -74,7 +75,7 @@ fn what_happens_is_told_to_who_asks() {
     wait_until("the alert is published", || figure(port, "stakeout_alerts_published_total") == Some(1.0));
     assert_eq!(figure(port, r#"stakeout_frames_seen_total{source="Inbox"}"#), Some(1.0));
     assert_eq!(figure(port, "stakeout_frames_classified_total"), Some(1.0));
-    for stage in ["queue", "classify", "judge", "whole_way"] {
+    for stage in ["decode", "queue", "classify", "judge", "whole_way"] {
         let series = format!("stakeout_stage_duration_seconds_count{{stage=\"{stage}\"}}");
         wait_until(&series, || figure(port, &series) == Some(1.0));
     }
@@ -89,14 +90,51 @@ fn what_happens_is_told_to_who_asks() {
     wait_until("the broken file is counted", || failed(&get(port, "/metrics", "").1) > 0);
 
     check_dashboard(&get(port, "/metrics", "").1);
+    check_page(&get(port, "/metrics", "").1);
 
     let stats = |message: &Message| message.topic == "home/stats";
     let told = subscriber.until("the figures in short", stats);
     let told: Value = serde_json::from_slice(&told.last().unwrap().payload).unwrap();
     assert!(told["frames"]["scored"].is_u64() && told["alerts"]["waiting"].is_u64(), "{told}");
+    let document = include_str!("../../docs/monitoring.md");
+    let shown = document.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap();
+    assert_eq!(all_keys(&shown), all_keys(&told), "docs/monitoring.md");
 
     service.signal("-TERM");
     assert!(service.wait().0.success());
+}
+
+/// The keys of an object and of the objects in it.
+fn all_keys(json: &Value) -> Vec<String> {
+    let entries = json.as_object().into_iter().flatten();
+    entries.flat_map(|(key, value)| [vec![key.clone()], all_keys(value)].concat()).collect()
+}
+
+/// The table in docs/monitoring.md has each name with its labels, and no other.
+fn check_page(page: &str) {
+    let mut told = BTreeMap::new();
+    for name in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        let series = page.lines().find(|line| {
+            let rest = line.strip_prefix(name).map(|rest| rest.trim_start_matches("_bucket"));
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let labels =
+            series.unwrap().split_once('{').map_or("", |(_, labels)| labels.split('}').next().unwrap());
+        let labels = labels.split("\",").filter_map(|label| label.split('=').next());
+        let labels: BTreeSet<_> =
+            labels.filter(|label| !label.is_empty() && *label != "le").map(str::to_owned).collect();
+        told.insert(name.to_owned(), labels);
+    }
+    let document = include_str!("../../docs/monitoring.md");
+    let rows = document.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+        let name = cells.next()?.trim_matches('`');
+        let labels = cells.next()?.split('`').skip(1).step_by(2).map(str::to_owned);
+        let is_figure = ["stakeout_", "process_"].iter().any(|begin| name.starts_with(begin));
+        is_figure.then(|| (name.to_owned(), labels.collect()))
+    });
+    assert_eq!(rows.collect::<BTreeMap<_, BTreeSet<_>>>(), told, "docs/monitoring.md");
 }
 
 /// Each name in a query of the dashboard is on the page, with the labels that the query asks for.
@@ -178,4 +216,45 @@ fn an_address_that_somebody_else_has_is_said_with_a_remedy() {
         said.contains(&format!("cannot listen at 127.0.0.1:{port}")) && said.contains("free port"),
         "{said}"
     );
+}
+
+/// Many similar lines are written as a few, and none of them is forgotten; what is said of alerts is always written.
+#[test]
+fn a_flood_of_broken_files_is_told_in_a_few_lines() {
+    const FILES: usize = 300;
+    let (broker, port) = (Broker::start(), free_port());
+    let home = Home::new(broker.port, &format!("listen: 127.0.0.1:{port}\n"));
+    let mut service = Service::start(&home);
+    listening(&service, port);
+    for number in 0..FILES {
+        let elsewhere = home.path("upload");
+        fs::write(&elsewhere, "no picture").unwrap();
+        fs::rename(elsewhere, home.path(&format!("inbox/{number}.jpg"))).unwrap();
+    }
+    home.drop_picture("red-car.jpg", "car.jpg");
+    let broken = r#"stakeout_frames_failed_total{source="Inbox",cause="not_a_picture"}"#;
+    wait_until("all are counted", || figure(port, broken) == Some(FILES as f64));
+    wait_until("the alert is published", || figure(port, "stakeout_alerts_published_total") == Some(1.0));
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+
+    let said = service.said();
+    let written = said.matches("passed over a file that is no usable picture").count();
+    let left_out = said.lines().filter(|line| line.contains("more lines like this were left out"));
+    let left_out: usize = left_out
+        .map(|line| {
+            assert!(
+                line.contains("source=\"Inbox\"") && line.contains("like=\"passed over a file"),
+                "{line}"
+            );
+            let lines = line.split("lines=").nth(1).unwrap();
+            lines.split(' ').next().unwrap().parse::<usize>().unwrap()
+        })
+        .sum();
+    // `like` repeats the words once for each line that tells of others.
+    let told = said.matches("more lines like this were left out").count();
+    let written = written - told;
+    assert!((50..FILES / 2).contains(&written), "{written} lines:\n{said}");
+    assert_eq!(written + left_out, FILES, "{said}");
+    assert!(said.contains("alert published"), "{said}");
 }

@@ -51,6 +51,13 @@ impl Runtime {
         }
     }
 
+    /// What the library was built with, in words.
+    #[must_use]
+    pub fn providers(&self) -> Vec<&'static str> {
+        let built = BEST_FIRST.into_iter().chain([Device::TensorRt(0)]).filter(|device| has(*device));
+        built.chain([Device::Cpu]).map(provider).collect()
+    }
+
     fn find_device(&self, wanted: Device) -> Result<Device, DeviceError> {
         if wanted != Device::Auto {
             return self.try_device(wanted).map(|()| wanted);
@@ -69,11 +76,8 @@ impl Runtime {
     /// Whether a graph of one node runs there.
     fn try_device(&self, device: Device) -> Result<(), DeviceError> {
         if !has(device) {
-            let mut built: Vec<_> = BEST_FIRST.into_iter().chain([Device::TensorRt(0)]).collect();
-            built.retain(|device| has(*device));
-            let mut names: Vec<_> = built.into_iter().map(provider).collect();
-            names.push(provider(Device::Cpu));
-            return Err(DeviceError::NotBuilt { device, library: self.library().to_owned(), has: names });
+            let has = self.providers();
+            return Err(DeviceError::NotBuilt { device, library: self.library().to_owned(), has });
         }
         let built =
             Session::builder(self.environment()).map_err(|error| error.to_string()).and_then(|builder| {

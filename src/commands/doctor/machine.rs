@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::Finding;
+use super::{Finding, rights::Rights};
 
 /// With less than this the bundled model runs, and hardly a larger one.
 const LITTLE_MEMORY: u64 = 700 << 20;
@@ -10,19 +10,22 @@ const LITTLE_MEMORY: u64 = 700 << 20;
 const FEW_WATCHES: u64 = 8192;
 
 /// All that needs no configuration.
-pub(super) fn findings() -> Vec<Finding> {
-    [user(), memory(), clock(), inotify()].into_iter().flatten().collect()
+pub(super) fn findings(rights: &Rights) -> Vec<Finding> {
+    [user(rights), memory(), Some(clock()), inotify()].into_iter().flatten().collect()
 }
 
 /// Rights are looked at as this user, who may not be the service's.
-fn user() -> Option<Finding> {
+fn user(rights: &Rights) -> Option<Finding> {
+    if let Rights::Of(user) = rights {
+        return Some(Finding::ok("user", format!("looks at folders with the rights of {user}")));
+    }
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let user = field(&status, "Uid:")?;
     Some(match user {
         0 => Finding::note(
             "user",
             "looks with root's rights, which the service does not have",
-            "with the service's own: `systemd-run --pipe --wait -p DynamicUser=yes -p User=stakeout -p StateDirectory=stakeout \
+            "with the service's own: `systemd-run --pipe --wait -p User=stakeout -p StateDirectory=stakeout \
              -p CacheDirectory=stakeout -p ProtectHome=read-only stakeout doctor`",
         ),
         user => Finding::ok("user", format!("looks with the rights of the user {user}")),
@@ -41,18 +44,23 @@ fn memory() -> Option<Finding> {
 }
 
 /// Alerts carry the time, and rules such as cooldowns are told by it.
-fn clock() -> Option<Finding> {
+fn clock() -> Finding {
     let told = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
-    let told = told.ok().filter(|told| told.status.success())?;
+    let told = told.ok().filter(|told| told.status.success());
     let now = jiff::Timestamp::now().strftime("%F %T UTC").to_string();
-    Some(match String::from_utf8_lossy(&told.stdout).trim() {
-        "yes" => Finding::ok("clock", format!("{now}, kept right by the network")),
-        _ => Finding::note(
+    match told.map(|told| String::from_utf8_lossy(&told.stdout).trim() == "yes") {
+        Some(true) => Finding::ok("clock", format!("{now}, kept right by the network")),
+        Some(false) => Finding::note(
             "clock",
             format!("{now}, and nobody keeps it right: alerts may tell a wrong time"),
             "`timedatectl set-ntp true`, or install chrony",
         ),
-    })
+        None => Finding::note(
+            "clock",
+            format!("{now}, and systemd cannot be asked whether somebody keeps it right"),
+            "compare it with another one: alerts carry this time",
+        ),
+    }
 }
 
 /// A folder source needs a watch for each folder below it.
@@ -72,9 +80,9 @@ fn inotify() -> Option<Finding> {
 }
 
 /// Alerts wait there.
-pub(super) fn state_dir(folder: &Path) -> Finding {
+pub(super) fn state_dir(folder: &Path, rights: &Rights) -> Finding {
     let what = format!("state folder {}", folder.display());
-    match try_to_write(folder) {
+    match rights.write(folder) {
         Ok(()) => Finding::ok(what, "can be written"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let (message, remedy) =
@@ -86,13 +94,6 @@ pub(super) fn state_dir(folder: &Path) -> Finding {
             Finding::failed(what, format!("cannot be written: {error}"), remedy)
         }
     }
-}
-
-/// Whether a file can be made there; it is taken away again.
-pub(super) fn try_to_write(folder: &Path) -> std::io::Result<()> {
-    let file = folder.join(format!(".stakeout-doctor-{}", std::process::id()));
-    fs::File::create_new(&file)?;
-    fs::remove_file(file)
 }
 
 /// The first number behind `name`.

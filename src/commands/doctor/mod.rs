@@ -3,8 +3,11 @@
 //! It refuses to change anything (it writes one file into the state folder and takes it away again), and to stop at what
 //! is wrong: one thing never hides the next.
 
+mod device;
 mod machine;
+mod rights;
 mod sources;
+mod told;
 
 use std::{
     io::{Write as _, stdout},
@@ -15,15 +18,15 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
+use self::rights::Rights;
 use super::{DEFAULT_CONFIG, DONE, FAILED};
 use crate::{
     alert::publisher,
     classify::{
         Classifier,
         hub::{self, HubError},
-        model::Runtime,
     },
-    config::{self, Config, Loaded},
+    config::{self, Config, Loaded, SourceKind},
     mqtt,
 };
 
@@ -36,6 +39,9 @@ pub struct Args {
     /// Lines for people, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Look at folders with the rights of this user, the service's; only root may
+    #[arg(long, value_name = "NAME", default_value = "stakeout")]
+    user: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -115,7 +121,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let text = if args.format == Format::Json { finding.to_json() } else { finding.lines() };
         stdout().write_all(text.as_bytes()).context("standard output")
     };
-    let loaded = match config::load(&args.config) {
+    let loaded = match config::look(&args.config) {
         Ok(loaded) => {
             tell(Finding::ok("configuration", super::check::summary(&loaded.config)))?;
             Some(loaded)
@@ -126,17 +132,25 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    for finding in machine::findings() {
-        tell(finding)?;
-    }
-    match loaded {
-        Some(Loaded { config, .. }) => {
-            tell(machine::state_dir(&config.state_dir))?;
-            model(&config).into_iter().try_for_each(&mut tell)?;
-            tell(broker(&config)?)?;
-            sources::findings(&config).into_iter().try_for_each(&mut tell)?;
+    let rights = Rights::of(&args.user);
+    machine::findings(&rights).into_iter().try_for_each(&mut tell)?;
+    let libraries = device::findings(loaded.as_ref().map(|loaded| &loaded.config));
+    let can_load = device::has_runtime(&libraries);
+    libraries.into_iter().try_for_each(&mut tell)?;
+    if let Some(Loaded { mut config, unseen, .. }) = loaded {
+        if can_load {
+            tell(model(&config))?;
         }
-        None => tell(runtime(None))?,
+        tell(machine::state_dir(&config.state_dir, &rights))?;
+        if unseen {
+            tell(credentials())?;
+            // A camera may lock out who tries with a wrong password.
+            config.sources.retain(|source| matches!(source.kind, SourceKind::Folder(_)));
+        } else {
+            tell(broker(&config)?)?;
+        }
+        told::findings(&config).into_iter().try_for_each(&mut tell)?;
+        sources::findings(&config, &rights).into_iter().try_for_each(&mut tell)?;
     }
     if args.format == Format::Table {
         eprintln!("{failed} failed, {notes} to know");
@@ -144,21 +158,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if failed > 0 { FAILED } else { DONE }))
 }
 
-fn runtime(config: Option<&Config>) -> Finding {
-    match Runtime::load(config.and_then(|config| config.onnxruntime.as_deref())) {
-        Ok(_) => Finding::ok("ONNX Runtime", "loaded"),
-        Err(error) => Finding::failed("ONNX Runtime", error.to_string(), "see above"),
-    }
+/// Their values are not known here, and whoever wants to know one is not asked.
+fn credentials() -> Finding {
+    Finding::note(
+        "credentials",
+        "only the service itself can read them, so neither the broker nor cameras were looked at",
+        "as the service does: `systemd-run --pipe --wait -p User=stakeout -p StateDirectory=stakeout \
+         -p CacheDirectory=stakeout -p LoadCredential=NAME:FILE stakeout doctor`",
+    )
 }
 
-/// The library, the model, and the label sets against the model.
-fn model(config: &Config) -> Vec<Finding> {
-    let library = runtime(Some(config));
-    if library.state == State::Failed {
-        return vec![library];
-    }
+/// The model, and the label sets against it.
+fn model(config: &Config) -> Finding {
     let what = format!("model {}", config.model.name());
-    let model = match hub::find(&config.model) {
+    match hub::find(&config.model) {
         Err(HubError::NotCached { id, .. }) => Finding::note(
             what,
             "not on this machine yet",
@@ -171,8 +184,7 @@ fn model(config: &Config) -> Vec<Finding> {
                 Finding::failed(what, error.to_string(), remedy)
             }
         },
-    };
-    vec![library, model]
+    }
 }
 
 fn broker(config: &Config) -> anyhow::Result<Finding> {

@@ -1,8 +1,8 @@
 //! The sources: whether each delivers, and what.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use super::{Finding, machine::try_to_write};
+use super::{Finding, rights::Rights};
 use crate::{
     alert::publisher,
     config::{After, Config, Folder, Http, MqttSource, Source, SourceKind, Stream},
@@ -16,12 +16,12 @@ const LONGEST: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 8;
 
 /// One finding for each source, in their order.
-pub(super) fn findings(config: &Config) -> Vec<Finding> {
+pub(super) fn findings(config: &Config, rights: &Rights) -> Vec<Finding> {
     let mut findings = Vec::new();
     for sources in config.sources.chunks(AT_ONCE) {
         thread::scope(|scope| {
             let looks: Vec<_> =
-                sources.iter().map(|source| scope.spawn(move || look(source, config))).collect();
+                sources.iter().map(|source| scope.spawn(move || look(source, config, rights))).collect();
             findings.extend(looks.into_iter().zip(sources).map(|(look, source)| {
                 look.join().unwrap_or_else(|_| {
                     let remedy = "please report it, with what stands above";
@@ -33,36 +33,32 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn look(source: &Source, config: &Config) -> Finding {
+fn look(source: &Source, config: &Config, rights: &Rights) -> Finding {
     let what = format!("source {}", source.name);
     match &source.kind {
-        SourceKind::Folder(settings) => folder(what, settings),
+        SourceKind::Folder(settings) => folder(what, settings, rights),
         SourceKind::Stream(settings) => stream(what, settings, config.max_pixels),
         SourceKind::Http(settings) => http(what, settings, config.max_pixels),
         SourceKind::Mqtt(settings) => topics(what, settings, config),
     }
 }
 
-fn folder(what: String, settings: &Folder) -> Finding {
+fn folder(what: String, settings: &Folder, rights: &Rights) -> Finding {
     let shown = settings.path.display();
-    let entries = match fs::read_dir(&settings.path) {
-        Ok(entries) => entries,
+    let looked = rights.read(&settings.path).and_then(|()| rights.unreadable(&settings.path));
+    let unreadable = match looked {
+        Ok(unreadable) => unreadable,
         Err(error) => {
             let remedy = "make the folder, and readable for the user who runs the service; under systemd also see `ProtectHome=`";
             return Finding::failed(what, format!("{shown} cannot be read: {error}"), remedy);
         }
     };
-    let unreadable = entries.flatten().map(|entry| entry.path()).filter(|path| match path.is_dir() {
-        true => fs::read_dir(path).is_err(),
-        false => path.is_file() && fs::File::open(path).is_err(),
-    });
-    let unreadable = unreadable.count();
     let written = match &settings.after {
         After::Keep => Ok(()),
-        After::Delete => try_to_write(&settings.path),
+        After::Delete => rights.write(&settings.path),
         // It need not be there yet.
         After::Move(to) => {
-            try_to_write(&settings.path).and_then(|()| if to.exists() { try_to_write(to) } else { Ok(()) })
+            rights.write(&settings.path).and_then(|()| if to.exists() { rights.write(to) } else { Ok(()) })
         }
     };
     match written {

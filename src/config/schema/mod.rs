@@ -5,13 +5,16 @@
 //! here, in [`kind`]. It refuses to know what a schema cannot say (names that must be defined elsewhere, two labels of one
 //! topic): `stakeout check` does.
 
+mod markdown;
 mod reference;
 
 use serde_json::{Map, Value, json};
 
+pub use self::markdown::markdown;
 use self::reference::Reference;
 use super::{
-    broker, build, delivery, home_assistant, label, label_sets, listen, model, rules as label_rules, sources,
+    broker, build, delivery, home_assistant, label, label_sets, listen, model, mqtt_source,
+    rules as label_rules, sources,
 };
 
 /// Where it is said which meta-schema this is; editors know draft 7 best.
@@ -100,7 +103,8 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         (SOURCE, "mqtt") => Special(one_or_more),
         (SOURCE, "name" | "share" | "max_packet" | "grid") => Text,
         (SOURCE, "max_sources") => Whole(1, 1000),
-        (SOURCE, "json") => Special(|_| json!({"type": "object", "minProperties": 1})),
+        (SOURCE, "json") => Special(places),
+        (JSON, _) => Text,
         (SOURCE, "broker") => Special(|reference| section_of(reference, "mqtt", broker::KEYS, &["url"])),
         _ => return None,
     })
@@ -111,6 +115,7 @@ const LABEL: &str = "label_sets.*.labels.*";
 const RULE: &str = "label_sets.*.rules.*";
 const LOOK: &str = "label_sets.*.labels.*.home_assistant";
 const SOURCE: &str = "sources.*";
+const JSON: &str = "sources.*.json";
 const VARIANTS: &[&str] = &["auto", "fp32", "fp16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
 
 /// The schema of a main file, and of a file in `rules.d`.
@@ -132,6 +137,12 @@ fn section_of(reference: &Reference, section: &str, keys: &[&str], required: &[&
     let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
+    }
+    // What must be typed has an example and no default.
+    for key in required {
+        if let Some(value) = schema["properties"][key].as_object_mut() {
+            value.remove("default");
+        }
     }
     schema
 }
@@ -196,6 +207,11 @@ fn model(reference: &Reference) -> Value {
 
 fn listen(reference: &Reference) -> Value {
     json!({"anyOf": [text(), section_of(reference, "listen", listen::KEYS, &["address"])]})
+}
+
+/// Where the picture is, or where that and more is.
+fn places(reference: &Reference) -> Value {
+    json!({"anyOf": [text(), section_of(reference, JSON, mqtt_source::JSON_KEYS, &["picture"])]})
 }
 
 fn home_assistant(reference: &Reference) -> Value {

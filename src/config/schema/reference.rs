@@ -1,7 +1,7 @@
 //! What `config/reference.yaml` says of each key: its comment, and the value that it shows.
 //!
 //! The file is written for people and read here line by line: `key: value  # comment`, where the comment goes on in lines that
-//! hold nothing else, and `# key: value` is a key without a default.
+//! hold nothing else, and `# key: value` is a key that is not there in this file. A comment that speaks of a default has the last word.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,6 @@ pub(super) struct Reference(HashMap<String, Said>);
 struct Said {
     value: String,
     comment: String,
-    /// The key itself is a comment.
-    absent: bool,
 }
 
 impl Reference {
@@ -26,7 +24,7 @@ impl Reference {
         let (mut said, mut open): (HashMap<String, Said>, Vec<(usize, String)>) = (HashMap::new(), vec![]);
         let mut last: Option<String> = None;
         for line in TEXT.lines() {
-            let Some(Line { indent, key, value, comment, absent }) = read(line) else {
+            let Some(Line { indent, key, value, comment }) = read(line) else {
                 let trimmed = line.trim_start();
                 let more = trimmed.strip_prefix("# ").filter(|_| line.len() - trimmed.len() >= ASIDE);
                 if let (Some(more), Some(said)) = (more, last.as_ref().and_then(|path| said.get_mut(path))) {
@@ -43,11 +41,16 @@ impl Reference {
             last = None;
             if said.get(&path).is_none_or(|said| said.comment.is_empty()) {
                 let (value, comment) = (value.to_owned(), comment.to_owned());
-                said.insert(path.clone(), Said { value, comment, absent });
+                said.insert(path.clone(), Said { value, comment });
                 last = Some(path);
             }
         }
         Self(said)
+    }
+
+    /// One that says nothing.
+    pub(super) fn nothing() -> Self {
+        Self(HashMap::new())
     }
 
     pub(super) fn description(&self, path: &str) -> Option<&str> {
@@ -57,9 +60,14 @@ impl Reference {
 
     /// The value that is shown, unless its comment speaks of the default in words.
     pub(super) fn default(&self, path: &str) -> Option<&str> {
-        let Said { value, comment, absent } = self.0.get(path)?;
+        let Said { value, comment } = self.0.get(path)?;
         let plain = !value.is_empty() && !value.starts_with(['[', '{']);
-        (plain && !absent && !comment.contains("default") && !path.ends_with('*')).then_some(value)
+        (plain && !comment.contains("default") && !path.ends_with('*')).then_some(value)
+    }
+
+    /// The value that is shown, whatever it stands for.
+    pub(super) fn example(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(|said| said.value.as_str()).filter(|value| !value.is_empty())
     }
 }
 
@@ -68,7 +76,6 @@ struct Line<'t> {
     key: &'t str,
     value: &'t str,
     comment: &'t str,
-    absent: bool,
 }
 
 fn read(line: &str) -> Option<Line<'_>> {
@@ -83,11 +90,5 @@ fn read(line: &str) -> Option<Line<'_>> {
         return None;
     }
     let (value, comment) = rest.split_once(" # ").unwrap_or((rest, ""));
-    Some(Line {
-        indent: outer + inner,
-        key,
-        value: value.trim(),
-        comment: comment.trim(),
-        absent: absent.is_some(),
-    })
+    Some(Line { indent: outer + inner, key, value: value.trim(), comment: comment.trim() })
 }

@@ -49,6 +49,8 @@ pub(super) struct Figures {
     model_name: String,
     ready: AtomicBool,
     pub(super) model: Arc<classify::Progress>,
+    /// How long sources took to decode what they found.
+    pub(super) decoding: Arc<Histogram>,
     pub(super) judge: Pulse,
     /// How long frames that were judged together took, until their alerts were on disk.
     pub(super) judging: Histogram,
@@ -58,8 +60,6 @@ pub(super) struct Figures {
     reloads: [AtomicU64; 2],
     invalid: AtomicBool,
     delivery: OnceLock<Delivery>,
-    /// When the oldest alert that waits was raised, in milliseconds since 1970; 0 where none waits.
-    oldest: AtomicI64,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
     sources: Mutex<BTreeMap<String, Running>>,
     frames: Mutex<Frames>,
@@ -71,7 +71,15 @@ type Label = [String; 3];
 struct Delivery {
     publisher: Arc<publisher::Counts>,
     outbox: Arc<Outbox>,
-    sinks: Vec<(Sink, &'static str)>,
+    sinks: Vec<Told>,
+}
+
+/// Who is told of alerts.
+struct Told {
+    sink: Sink,
+    name: &'static str,
+    /// When the oldest alert that waits for it was raised, in milliseconds since 1970; 0 where none waits.
+    oldest: AtomicI64,
 }
 
 /// A source that runs.
@@ -90,6 +98,7 @@ impl Figures {
             model_name: config.model.name().into_owned(),
             ready: AtomicBool::new(false),
             model: Arc::default(),
+            decoding: Arc::default(),
             judge: Pulse::default(),
             judging: Histogram::default(),
             whole_way: Histogram::default(),
@@ -97,7 +106,6 @@ impl Figures {
             reloads: Default::default(),
             invalid: AtomicBool::new(false),
             delivery: OnceLock::new(),
-            oldest: AtomicI64::new(0),
             alerts: Mutex::default(),
             sources: Mutex::default(),
             frames: Mutex::default(),
@@ -116,8 +124,8 @@ impl Figures {
             (Sink::Webhook, "webhook", config.webhook.is_some()),
             (Sink::Command, "command", config.command.is_some()),
         ];
-        let sinks =
-            sinks.into_iter().filter(|(.., there)| *there).map(|(sink, name, _)| (sink, name)).collect();
+        let sinks = sinks.into_iter().filter(|(.., there)| *there);
+        let sinks = sinks.map(|(sink, name, _)| Told { sink, name, oldest: AtomicI64::new(0) }).collect();
         // The house is built once.
         let _ = self.delivery.set(Delivery { publisher, outbox, sinks });
     }
@@ -174,12 +182,14 @@ impl Figures {
         self.frames().news(now, due)
     }
 
-    /// Looks for the oldest alert that waits; it may block for the disk, so this is no answer to anybody.
+    /// Looks for the oldest alerts that wait; it may block for the disk, so this is no answer to anybody.
     pub(super) fn look_at_outbox(&self) {
-        let Some(Delivery { outbox, .. }) = self.delivery.get() else { return };
-        let found = outbox.peek(Sink::Mqtt, 0, 1).unwrap_or_else(|| outbox.read(Sink::Mqtt, 0, 1));
-        let raised = found.first().and_then(|(_, entry)| entry.raised());
-        self.oldest.store(raised.map_or(0, Timestamp::as_millisecond), Ordering::Relaxed);
+        let Some(Delivery { outbox, sinks, .. }) = self.delivery.get() else { return };
+        for Told { sink, oldest, .. } in sinks {
+            let found = outbox.peek(*sink, 0, 1).unwrap_or_else(|| outbox.read(*sink, 0, 1));
+            let raised = found.first().and_then(|(_, entry)| entry.raised());
+            oldest.store(raised.map_or(0, Timestamp::as_millisecond), Ordering::Relaxed);
+        }
     }
 
     /// The parts that are at work and have not moved for too long.

@@ -2,24 +2,41 @@
 //!
 //! Every series is there from the start, as far as its labels are known then: what appears with its first event hides that event.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 
 use jiff::Timestamp;
 
-use super::{Delivery, Figures, Running, under_way};
+use super::{Delivery, Figures, Running, Told, under_way};
 use crate::{
     alert::publisher,
     classify,
     metrics::{
+        Family,
         Kind::{Counter, Gauge, Histogram},
         Page,
     },
     source::{Snapshot, Status},
 };
 
-/// Why frames are left out and why they fail, of all kinds of source; others appear when they happen.
+/// Why frames are left out, whatever the source; and of each kind of source besides.
 const SKIPPED: &[&str] = &["no_free_slot", "unchanged"];
-const FAILED: &[&str] = &["corrupt"];
+const SKIPPED_BY: &[(&str, &[&str])] = &[
+    ("rtsp", &["before_key_frame", "not_decoded"]),
+    ("video", &["before_key_frame", "not_decoded"]),
+    ("mqtt", &["newer_came", "no_room", "not_admitted", "retained"]),
+];
+/// Why pictures cannot be read, and what fails besides.
+const NO_PICTURE: &[&str] = &["corrupt", "empty", "not_a_picture", "too_large", "truncated", "unsupported"];
+const FAILED_BY: &[(&str, &[&str])] = &[
+    ("folder", &["after", "decoder_panic", "too_many_bytes", "unreadable", "unreadable_folder"]),
+    ("rtsp", STREAM_FAILED),
+    ("video", STREAM_FAILED),
+    ("mqtt", &["no_name", "no_picture", "not_base64", "not_json", "not_utf8"]),
+];
+const STREAM_FAILED: &[&str] = &["damaged_frame", "damaged_packet", "not_decoded"];
 
 pub(super) fn page(figures: &Figures) -> String {
     let mut page = Page::default();
@@ -28,7 +45,7 @@ pub(super) fn page(figures: &Figures) -> String {
     frames(&mut page, figures);
     alerts(&mut page, figures);
     if let Some(delivery) = figures.delivery.get() {
-        outbox(&mut page, figures, delivery);
+        outbox(&mut page, delivery);
         broker(&mut page, &delivery.publisher);
     }
     page.into_text()
@@ -101,19 +118,14 @@ fn sources(page: &mut Page, figures: &Figures) {
         Counter,
         "What the source left out on purpose, and why.",
     );
-    for (name, _, counts) in &counts {
-        for cause in SKIPPED.iter().copied().chain(counts.skipped.keys().copied()).collect::<BTreeSet<_>>() {
-            let count = counts.skipped.get(cause).copied().unwrap_or_default();
-            family.count(&[("source", name), ("cause", cause)], count);
-        }
+    for (name, source, counts) in &counts {
+        by_cause(&mut family, name, &[SKIPPED, of(SKIPPED_BY, source.kind)], &counts.skipped);
     }
     let mut family =
         page.family("stakeout_frames_failed_total", Counter, "What the source could not read, and why.");
-    for (name, _, counts) in &counts {
-        for cause in FAILED.iter().copied().chain(counts.failed.keys().copied()).collect::<BTreeSet<_>>() {
-            let count = counts.failed.get(cause).copied().unwrap_or_default();
-            family.count(&[("source", name), ("cause", cause)], count);
-        }
+    for (name, source, counts) in &counts {
+        let pictures = if ["rtsp", "video"].contains(&source.kind) { &[] } else { NO_PICTURE };
+        by_cause(&mut family, name, &[pictures, of(FAILED_BY, source.kind)], &counts.failed);
     }
     let mut family = page.family(
         "stakeout_frames_under_way",
@@ -122,6 +134,25 @@ fn sources(page: &mut Page, figures: &Figures) {
     );
     for (name, source, _) in &counts {
         family.count(&[("source", name)], under_way(&source.slots));
+    }
+}
+
+/// What is said of this kind of source.
+fn of(causes: &[(&str, &'static [&'static str])], kind: &str) -> &'static [&'static str] {
+    causes.iter().find(|(name, _)| *name == kind).map_or(&[], |(_, causes)| causes)
+}
+
+/// The known causes, and whatever else happened.
+fn by_cause(
+    family: &mut Family<'_>,
+    source: &str,
+    known: &[&[&'static str]],
+    counted: &BTreeMap<&'static str, u64>,
+) {
+    let causes = known.iter().copied().flatten().chain(counted.keys());
+    for cause in causes.collect::<BTreeSet<_>>() {
+        let count = counted.get(cause).copied().unwrap_or_default();
+        family.count(&[("source", source), ("cause", cause)], count);
     }
 }
 
@@ -142,9 +173,11 @@ fn frames(page: &mut Page, figures: &Figures) {
     let mut family = page.family(
         "stakeout_stage_duration_seconds",
         Histogram,
-        "How long it took: queue (a frame, from its source to the model), classify (a batch), judge (a few frames, until \
-         their alerts are on disk), whole_way (a frame, from its source until its alerts are on disk).",
+        "How long it took: decode (a picture, or a packet of a stream), queue (a frame, from its source to the model), \
+         classify (a batch), judge (a few frames, until their alerts are on disk), whole_way (a frame, from its source \
+         until its alerts are on disk).",
     );
+    family.histogram(&[("stage", "decode")], &figures.decoding);
     family.histogram(&[("stage", "queue")], &figures.model.queue);
     family.histogram(&[("stage", "classify")], &figures.model.batch);
     family.histogram(&[("stage", "judge")], &figures.judging);
@@ -166,21 +199,23 @@ fn alerts(page: &mut Page, figures: &Figures) {
     }
 }
 
-fn outbox(page: &mut Page, figures: &Figures, delivery: &Delivery) {
+fn outbox(page: &mut Page, delivery: &Delivery) {
     let mut family = page.family("stakeout_outbox_alerts", Gauge, "Alerts that wait to be told.");
-    for (sink, name) in &delivery.sinks {
+    for Told { sink, name, .. } in &delivery.sinks {
         family.count(&[("sink", name)], delivery.outbox.waiting_for(*sink));
     }
-    let age = match figures.oldest.load(Ordering::Relaxed) {
-        0 => 0.0,
-        raised => (seconds(Timestamp::now()) - raised as f64 / 1e3).max(0.0),
-    };
-    page.family(
+    let mut family = page.family(
         "stakeout_outbox_oldest_alert_age_seconds",
         Gauge,
-        "How long ago the oldest alert was raised that waits for the broker; 0 where none waits.",
-    )
-    .value(&[], age);
+        "How long ago the oldest alert was raised that waits to be told; 0 where none waits.",
+    );
+    for Told { name, oldest, .. } in &delivery.sinks {
+        let age = match oldest.load(Ordering::Relaxed) {
+            0 => 0.0,
+            raised => (seconds(Timestamp::now()) - raised as f64 / 1e3).max(0.0),
+        };
+        family.value(&[("sink", name)], age);
+    }
     let status = delivery.outbox.status().borrow().clone();
     page.family(
         "stakeout_outbox_on_disk",
@@ -248,4 +283,55 @@ fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// Every word that a source counts by is known here, so that its figure is there before it happens.
+    #[test]
+    fn every_cause_that_a_source_counts_is_there_from_the_start() {
+        fn collect(folder: &Path, text: &mut String) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => collect(&path, text),
+                    false if path.ends_with("counts.rs") => {}
+                    false => {
+                        text.push_str(fs::read_to_string(path).unwrap().split("mod tests {").next().unwrap())
+                    }
+                }
+            }
+        }
+        let mut text = String::new();
+        for folder in ["src/source", "src/picture"] {
+            collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut text);
+        }
+        let counted = |before: &str| {
+            let words = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+            words.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let known = |lists: &[&[&str]]| {
+            lists.iter().copied().flatten().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>()
+        };
+        let skipped: Vec<_> = SKIPPED_BY.iter().map(|(_, causes)| *causes).chain([SKIPPED]).collect();
+        let failed: Vec<_> = FAILED_BY.iter().map(|(_, causes)| *causes).chain([NO_PICTURE]).collect();
+        assert_eq!(counted("skipped(\""), known(&skipped));
+        let missing = &(&counted("failed(\"") | &counted("start_over(\"")) - &known(&failed);
+        assert!(missing.is_empty(), "{missing:?}");
+        // And those that errors are counted by.
+        let causes: BTreeSet<_> = text
+            .split("fn cause(&self) -> &'static str {")
+            .skip(1)
+            .flat_map(|function| function.split("\n    }").next().unwrap().split("=> \"").skip(1))
+            .filter_map(|rest| rest.split('"').next())
+            .map(str::to_owned)
+            .collect();
+        // The first two are not counted; pictures are not encoded by a source.
+        let causes = &causes - &["gone", "changing", "encode"].map(str::to_owned).into();
+        assert!(causes.len() > 8 && causes.is_subset(&known(&failed)), "{:?}", &causes - &known(&failed));
+    }
 }

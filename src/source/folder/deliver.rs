@@ -73,7 +73,7 @@ impl FolderSource {
             }
             return Ok(None);
         }
-        Ok(Some((take::decode(&bytes, context.max_pixels)?, taken)))
+        Ok(Some((context.counts.decoding(|| take::decode(&bytes, context.max_pixels))?, taken)))
     }
 
     /// Reports a file that is no picture, unless it may yet become one.

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use ffmpeg_next::codec;
+
 use super::{
     decoder::Decoder,
     error::StreamError,
@@ -33,6 +35,30 @@ pub struct StreamProbe {
     pub only_key_frames: bool,
     /// Whether every frame would be decoded although only key frames were asked for where they suffice.
     pub all_for_want_of_key_frames: bool,
+}
+
+/// The FFmpeg that is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ffmpeg {
+    /// The version of libavcodec.
+    pub codec: String,
+    /// The version of libavformat.
+    pub format: String,
+    /// What cameras send and this build cannot decode.
+    pub lacks: Vec<&'static str>,
+}
+
+/// Looks at the libraries that are linked.
+#[must_use]
+pub fn ffmpeg() -> Ffmpeg {
+    let version = |number: u32| format!("{}.{}.{}", number >> 16, (number >> 8) & 0xff, number & 0xff);
+    let wanted = [(codec::Id::H264, "H.264"), (codec::Id::HEVC, "H.265"), (codec::Id::MJPEG, "MJPEG")];
+    let lacks = wanted.into_iter().filter(|(id, _)| codec::decoder::find(*id).is_none());
+    Ffmpeg {
+        codec: version(codec::version()),
+        format: version(ffmpeg_next::format::version()),
+        lacks: lacks.map(|(_, name)| name).collect(),
+    }
 }
 
 /// Looks at the stream of `settings` for at most `longest`.

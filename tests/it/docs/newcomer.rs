@@ -1,0 +1,126 @@
+//! The README, followed as somebody would who reads it for the first time: what it says to write is written, what it says to
+//! do is done, with a real broker.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    blocks::{Block, blocks, root},
+    commands::commands,
+};
+use crate::common::{
+    broker::Broker,
+    service::{Home, Service},
+    stakeout,
+};
+
+fn readme() -> Vec<Block> {
+    blocks().into_iter().filter(|block| block.document == "README.md").collect()
+}
+
+/// The first block that holds `words`.
+fn with(words: &str) -> Block {
+    readme().into_iter().find(|block| block.text.contains(words)).unwrap_or_else(|| panic!("no {words}"))
+}
+
+fn arguments(command: &[String]) -> &[String] {
+    assert_eq!(command[0], "target/release/stakeout", "{command:?}");
+    &command[1..]
+}
+
+/// `mosquitto_sub` as it is written, at another port; killed when it is dropped.
+struct Listener {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+impl Listener {
+    fn start(command: &[String], port: u16) -> Self {
+        // Line by line, and it says when it is subscribed.
+        let mut process = Command::new("stdbuf");
+        process.arg("-oL").args(command).args(["-d", "-h", "127.0.0.1", "-p", &port.to_string()]);
+        let mut process = process.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        let listener = Self { process, lines };
+        listener.until("Subscribed");
+        listener
+    }
+
+    /// The next line that begins so.
+    fn until(&self, begin: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            let line = line.unwrap_or_else(|_| panic!("no line begins with {begin}"));
+            if line.starts_with(begin) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn who_follows_the_readme_sees_an_alert() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "");
+    fs::remove_dir(home.path("inbox")).unwrap();
+    let yaml = readme().into_iter().find(|block| block.kind == "yaml").unwrap().text;
+    assert!(yaml.contains("mqtt://localhost:1883"), "the port that is put in its place");
+    let yaml = yaml.replace("localhost:1883", &format!("127.0.0.1:{}", broker.port));
+    fs::write(home.path("stakeout.yaml"), format!("{yaml}state_dir: state\n")).unwrap();
+
+    let steps = commands(&with("mkdir -p inbox").text);
+    let [setup, build, folder, check, run] = &steps[..] else { panic!("{steps:?}") };
+    assert_eq!(
+        (&setup[..], &build[..2]),
+        (&["make", "setup"].map(str::to_owned)[..], &["cargo", "build"].map(str::to_owned)[..])
+    );
+    assert!(
+        Command::new(&folder[0]).args(&folder[1..]).current_dir(home.path("")).status().unwrap().success()
+    );
+    let checked = stakeout().args(arguments(check)).current_dir(home.path("")).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert_eq!(arguments(run), ["run", "--config", "stakeout.yaml"]);
+    let mut service = Service::start(&home);
+    service.wait_for_words("watching the folder");
+
+    let steps = commands(&with("mosquitto_sub").text);
+    let [listen, copy] = &steps[..] else { panic!("{steps:?}") };
+    let listener = Listener::start(listen, broker.port);
+    let [program, from, to] = &copy[..] else { panic!("{copy:?}") };
+    let copied = Command::new(program).arg(root().join(from)).arg(home.path(to)).status().unwrap();
+    assert!(copied.success());
+    let alert = listener.until("stakeout/inbox/objects/red_car/alert ");
+    assert!(alert.contains("\"state\":\"raised\""), "{alert}");
+
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+}
+
+#[test]
+fn what_a_command_prints_is_what_the_readme_shows() {
+    let block = with("$ target/release/stakeout classify");
+    let (command, shown) = block.text.split_once('\n').unwrap();
+    let command = commands(command.strip_prefix("$ ").unwrap()).remove(0);
+    let output = stakeout().args(arguments(&command)).current_dir(root()).output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        shown,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,130 @@
+//! Pages that are made from the program, or speak of what it says: they say what it says.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::blocks::{anchor, documents, root};
+use crate::common::stakeout;
+
+#[test]
+fn the_page_of_the_configuration_is_that_of_the_schema() {
+    let output = stakeout().args(["schema", "--format", "markdown"]).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && told.len() > 5_000, "{told}");
+    let page = root().join("docs/configuration.md");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&page, &told).unwrap();
+    }
+    let written = fs::read_to_string(&page).unwrap_or_default();
+    let different = told.lines().zip(written.lines()).find(|(told, written)| told != written);
+    assert!(
+        told == written,
+        "docs/configuration.md is not up to date, first here: {different:#?}\n\
+         It is made by: UPDATE_EXPECTED=1 cargo test --test it docs::pages"
+    );
+}
+
+/// The program's own text, as it is printed: lines that are only continued in the source are put together.
+fn source() -> String {
+    fn collect(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => collect(&path, text),
+                false => text.push_str(&fs::read_to_string(path).unwrap_or_default()),
+            }
+        }
+    }
+    let mut text = String::new();
+    collect(&root().join("src"), &mut text);
+    let mut parts = text.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start()).replace("\\\"", "\"")
+}
+
+/// What the tables of what `it says` quote in their first cells, and where. `...` stands for what is different each time.
+fn quoted(document: &str) -> Vec<(usize, String)> {
+    let mut says = false;
+    let rows = document.lines().enumerate().filter_map(move |(number, line)| {
+        says = line.starts_with("| it says |") || says && line.starts_with('|');
+        let cell = line.strip_prefix("| `")?.split(" | ").next().filter(|_| says)?;
+        Some((number + 1, cell))
+    });
+    rows.flat_map(|(number, cell)| {
+        let code = cell.split('`').step_by(2);
+        code.map(move |code| (number, code.to_owned())).collect::<Vec<_>>()
+    })
+    .filter(|(_, code)| !code.trim_matches([' ', ',']).is_empty() && code.trim() != "or")
+    .collect()
+}
+
+#[test]
+fn messages_that_are_explained_are_said_by_the_program() {
+    let (source, document) = (source(), fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap());
+    let quoted = quoted(&document);
+    assert!(quoted.len() > 30, "{quoted:?}");
+    for (line, message) in quoted {
+        for part in message.split("...").map(str::trim).filter(|part| !part.is_empty()) {
+            assert!(source.contains(part), "docs/troubleshooting.md:{line}: nobody says {part:?}");
+        }
+    }
+}
+
+/// The automation speaks of entities by the names that Home Assistant is told.
+#[test]
+fn entities_that_are_named_are_those_that_are_told() {
+    let page = fs::read_to_string(root().join("docs/home-assistant.md")).unwrap();
+    let told = fs::read_to_string(root().join("src/alert/home_assistant/expected.json")).unwrap();
+    let word = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
+    let named: Vec<_> =
+        page.split(|letter| !word(letter)).filter(|name| name.contains(".stakeout_")).collect();
+    assert!(named.len() >= 3, "{named:?}");
+    for name in named {
+        assert!(told.contains(&format!("\"{name}\"")), "docs/home-assistant.md: {name}");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let documents = documents();
+    let headings: BTreeMap<_, Vec<_>> = documents
+        .iter()
+        .map(|document| {
+            let headings = document.text.lines().filter(|line| line.starts_with('#'));
+            (document.name.as_str(), headings.map(|line| anchor(line.trim_start_matches('#'))).collect())
+        })
+        .collect();
+    let mut links = 0;
+    for document in &documents {
+        let folder = Path::new(&document.name).parent().unwrap();
+        for link in document.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("https://") || link.starts_with("http://") {
+                continue;
+            }
+            links += 1;
+            let (file, part) = link.split_once('#').map_or((link, None), |(file, part)| (file, Some(part)));
+            let path =
+                if file.is_empty() { root().join(&document.name) } else { root().join(folder).join(file) };
+            assert!(path.exists(), "{}: {link} leads nowhere", document.name);
+            if let Some(part) = part {
+                let path = path.canonicalize().unwrap();
+                let name = path.strip_prefix(root().canonicalize().unwrap()).unwrap().to_str().unwrap();
+                let known = headings.get(name).is_some_and(|headings| headings.iter().any(|it| it == part));
+                assert!(known, "{}: {link}: there is no such heading", document.name);
+            }
+        }
+    }
+    assert!(links > 40, "{links}");
+}
+
+/// A newcomer finds every page from the README.
+#[test]
+fn the_readme_leads_to_every_page() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for document in documents().iter().filter(|document| document.name.starts_with("docs/")) {
+        assert!(
+            readme.contains(&format!("]({})", document.name)),
+            "README.md does not lead to {}",
+            document.name
+        );
+    }
+}
