@@ -82,7 +82,7 @@ pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -
 }
 
 /// What is typed, and else what `base` has.
-fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
+pub(super) fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
     let threshold = section.get("threshold").map(|at| (level(reader, &at), at));
     let clear_below = section.get("clear_below").map(|at| (level(reader, &at), at));
     let hold = section.get("hold").map_or(Some(base.rule.hold), |at| {

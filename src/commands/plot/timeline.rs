@@ -46,6 +46,8 @@ pub struct Track {
     pub points: Vec<Point>,
     /// When it was raised.
     pub spans: Vec<Span>,
+    /// Only these regions count; none is all.
+    regions: Vec<String>,
     steps: Vec<Vec<Peak>>,
     open: Option<Peak>,
 }
@@ -55,7 +57,7 @@ pub struct Track {
 pub struct Point {
     /// When the frame was captured.
     pub time: Timestamp,
-    /// The label's score, the highest of its regions.
+    /// The label's score, the highest of its regions; of a rule over labels 1 while its condition is met, else 0.
     pub score: f32,
 }
 
@@ -88,8 +90,9 @@ impl Timeline {
         let watched = config.watches().filter(|(watching, _)| watching.name == source.name);
         let tracks = watched.flat_map(|(_, set)| {
             set.labels.iter().map(|label| {
+                let label = source.label(&set.name, label);
                 let levels = (label.rule.threshold, label.rule.clear_below);
-                Track::new(&set.name, &label.name, Some(levels))
+                Track { regions: label.regions.clone(), ..Track::new(&set.name, &label.name, Some(levels)) }
             })
         });
         Self {
@@ -107,11 +110,18 @@ impl Timeline {
         }
         for set in &scored.sets {
             for (number, label) in set.labels.iter().enumerate() {
-                if let Some(score) = score(set, number) {
-                    self.track(&set.label_set, label).take(score, &frame);
+                let track = self.track(&set.label_set, label);
+                if let Some(score) = score(set, number, &track.regions) {
+                    track.take(score, &frame);
                 }
             }
         }
+    }
+
+    /// Whether the condition of a rule over labels was met on a frame, after [`Self::take`] of it.
+    pub fn take_rule(&mut self, label_set: &str, rule: &str, met: bool, scored: &Scored) {
+        let frame = Seen { scored, thumbnail: OnceCell::new() };
+        self.track(label_set, rule).take(f32::from(u8::from(met)), &frame);
     }
 
     /// The first and the last frame.
@@ -131,8 +141,8 @@ impl Timeline {
     }
 }
 
-fn score(set: &SetScores, label: usize) -> Option<f32> {
-    set.best(label).map(|(score, _)| score).filter(|score| score.is_finite())
+fn score(set: &SetScores, label: usize, regions: &[String]) -> Option<f32> {
+    set.best_in(label, regions).map(|(score, _)| score).filter(|score| score.is_finite())
 }
 
 impl Track {
@@ -145,6 +155,7 @@ impl Track {
             levels,
             points: vec![],
             spans: vec![],
+            regions: vec![],
             steps: vec![vec![]; STEPS],
             open: None,
         }

@@ -1,4 +1,4 @@
-//! One label of one label set on one source: its settings there, its trigger, and what was told of it.
+//! One label of one label set on one source, or one rule over labels: its settings there, its trigger, and what was told of it.
 //!
 //! Pure, as all of the judge. It refuses to know about other labels.
 
@@ -9,20 +9,40 @@ use jiff::Timestamp;
 use crate::{
     alert::Alert,
     classify::SetScores,
-    config::{Facts, Label, LabelSet, Rule, Source},
-    trigger::Trigger,
+    config::{Condition, Facts, Label, LabelSet, Rule, Source},
+    trigger::{Presence, Transition, Trigger},
 };
 
-/// One label of one label set on one source.
+/// One label of one label set on one source, or one rule over labels.
 pub(super) struct Watched {
     pub(super) label: Arc<str>,
     /// As it is on this source.
     pub(super) settings: Label,
-    pub(super) trigger: Trigger,
+    /// Whether the label is there, for rules that ask.
+    pub(super) presence: Presence,
+    /// What makes a rule of it; `None` is a label.
+    pub(super) rule: Option<Ruled>,
+    trigger: Trigger,
     /// What was told when it was raised, for as long as it is.
     pub(super) raised: Option<Box<Alert>>,
     /// It is known from before a restart, and nobody has told its state since.
     recalled: bool,
+}
+
+/// A rule over labels.
+pub(super) struct Ruled {
+    pub(super) when: Condition,
+    /// Whether that was so on the newest frame; `None` is not known.
+    pub(super) met: Option<bool>,
+}
+
+/// What a transition was seen by.
+pub(super) struct Evidence {
+    pub(super) score: f32,
+    pub(super) threshold: f32,
+    pub(super) region: Option<Arc<str>>,
+    pub(super) scores: Vec<(Arc<str>, f32)>,
+    pub(super) background: Option<f32>,
 }
 
 impl Watched {
@@ -32,23 +52,31 @@ impl Watched {
         Self {
             label: Arc::clone(&alert.label),
             settings: Label::new(&alert.label, rule),
+            presence: Presence::recall(rule, raised),
+            rule: None,
             trigger: Trigger::recall(rule, raised, alert.frame.captured_at),
             raised: raised.then(|| Box::new(alert)),
             recalled: true,
         }
     }
 
-    /// As `settings` say, going on where it stood before, if it did.
-    fn under(settings: Label, before: Option<Self>) -> Self {
+    /// As `settings` say, and raised by `when` if it is a rule, going on where it stood before, if it did.
+    fn under(settings: Label, when: Option<&Condition>, before: Option<Self>) -> Self {
         let rule = settings.rule;
+        let ruled = when.map(|when| Ruled { when: when.clone(), met: None });
         match before {
             Some(before) => {
+                let same = before.rule.as_ref().map(|rule| &rule.when) == when;
                 let trigger = before.trigger.under(rule);
-                Self { settings, trigger, recalled: false, ..before }
+                let trigger = if same { trigger } else { trigger.anew() };
+                let presence = before.presence.under(rule);
+                Self { settings, presence, rule: ruled, trigger, recalled: false, ..before }
             }
             None => Self {
                 label: settings.name.as_str().into(),
                 settings,
+                presence: Presence::new(rule),
+                rule: ruled,
                 trigger: Trigger::new(rule),
                 raised: None,
                 recalled: false,
@@ -56,9 +84,15 @@ impl Watched {
         }
     }
 
+    /// Takes the newest score.
+    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+        let counts = self.counts(score, at);
+        self.trigger.update(counts, at)
+    }
+
     /// The score as its trigger is to see it. Outside its hours a label that is not raised has none, so no frame of then
     /// helps to raise it; one that is raised is cleared by its scores as ever.
-    pub(super) fn counts(&self, score: f32, at: Timestamp) -> f32 {
+    fn counts(&self, score: f32, at: Timestamp) -> f32 {
         let asleep = self.settings.active.as_ref().is_some_and(|active| !active.holds(at));
         if asleep && !self.trigger.is_raised() { f32::NAN } else { score }
     }
@@ -88,25 +122,26 @@ impl Watched {
     }
 }
 
-/// The labels of a set, in its order, as they are on `source`; those that are in `known` are taken from there. Of those
-/// whose state was not told yet `new` is told, with whether they are raised.
+/// The labels of a set, in its order, and then its rules, as they are on `source`; those that are in `known` are taken from
+/// there. Of those whose state was not told yet `new` is told, with whether they are raised.
 pub(super) fn of(
     source: &Source,
     set: &LabelSet,
     known: &mut Vec<Watched>,
     mut new: impl FnMut(&str, bool),
 ) -> Vec<Watched> {
-    let mut labels = Vec::with_capacity(set.labels.len());
-    for label in &set.labels {
+    let conditions = set.labels.iter().map(|_| None).chain(set.rules.iter().map(|rule| Some(&rule.when)));
+    let mut all = Vec::with_capacity(set.labels.len() + set.rules.len());
+    for (label, when) in set.alerting().zip(conditions) {
         let settings = source.label(&set.name, label).clone();
         let before = known.iter().position(|known| *known.label == *label.name);
         let before = before.map(|place| known.remove(place));
         let told = before.as_ref().is_some_and(|before| !before.recalled);
-        let watched = Watched::under(settings, before);
+        let watched = Watched::under(settings, when, before);
         if !told {
             new(&label.name, watched.trigger.is_raised());
         }
-        labels.push(watched);
+        all.push(watched);
     }
-    labels
+    all
 }
