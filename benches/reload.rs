@@ -1,8 +1,9 @@
-//! `cargo bench --bench reload`: how long it takes from saving the configuration until new labels are watched.
+//! `cargo bench --bench reload [-- MODEL_FOLDER]`: how long it takes from saving the configuration until new labels are watched.
 //!
-//! The binary with the bundled model and a real Mosquitto. The end of the time is when a subscriber has received the
-//! state of every new label: the next frame is scored with them. No label was there before, so each has to be encoded.
-//! It prints a table; it judges nothing.
+//! The binary with the bundled model (or that in the folder) and a real Mosquitto. The end of the time is when a subscriber has
+//! received the state of every new label: the next frame is scored with them. No label was there before, so each has to be
+//! encoded. Beside it stands what the text encoder alone takes for as many texts, in this process and while the service rests: its part of the
+//! model is loaded for them and let go, as the service does it. It prints a table; it judges nothing.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
@@ -20,22 +21,56 @@ use common::{
     broker::{Broker, Subscriber},
     service::{Home, LABEL_SETS, Service},
 };
+use stakeout::{
+    classify::{
+        hub,
+        model::{Model, Options, Runtime},
+    },
+    config::{ModelRef, Variant},
+};
 
 const TIMES: usize = 20;
 
 fn main() {
-    println!("| new labels | from saving to watching, median | longest of {TIMES} |");
-    println!("|---|---|---|");
+    // Cargo itself says `--bench`.
+    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let folder = folder.map(|folder| fs::canonicalize(folder).unwrap());
+    let model = folder.clone().map_or(ModelRef::Bundled, |folder| ModelRef::Folder(folder, Variant::Auto));
+    let found = hub::find(&model).unwrap();
+    let model =
+        Model::load(&Runtime::load(None).unwrap(), &found.files, &Options { ..found.options() }).unwrap();
+    let setting = folder.map_or(String::new(), |folder| format!("model: {}\n", folder.display()));
+
+    println!(
+        "| new labels | from saving to watching, median | longest of {TIMES} | the text encoder alone, median |"
+    );
+    println!("|---|---|---|---|");
     for labels in [1, 10] {
-        measure(labels);
+        measure(&model, &setting, labels);
     }
 }
 
+/// What the text encoder takes for so many texts.
+fn alone(model: &Model, labels: usize) -> Duration {
+    let mut times = (0..TIMES)
+        .map(|time| {
+            let texts = (0..labels).map(|label| format!("a photo of thing {time} of kind {label}"));
+            let texts = texts.collect::<Vec<_>>();
+            let texts = texts.iter().map(String::as_str).collect::<Vec<_>>();
+            let began = Instant::now();
+            model.text().encode(&texts).unwrap();
+            began.elapsed()
+        })
+        .collect::<Vec<_>>();
+    times.sort();
+    times[TIMES / 2]
+}
+
 /// One row.
-fn measure(labels: usize) {
+fn measure(model: &Model, setting: &str, labels: usize) {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
-    let home = Home::new(broker.port, "");
+    let home = Home::new(broker.port, setting);
     let _service = Service::start(&home);
     subscriber.until("the source to be online", |message| {
         message.topic == "home/inbox/status" && message.text() == "online"
@@ -60,5 +95,7 @@ fn measure(labels: usize) {
         })
         .collect::<Vec<_>>();
     times.sort();
-    println!("| {labels} | {} ms | {} ms |", times[TIMES / 2].as_millis(), times[TIMES - 1].as_millis());
+    let [median, longest, alone] =
+        [times[TIMES / 2], times[TIMES - 1], alone(model, labels)].map(|time| time.as_millis());
+    println!("| {labels} | {median} ms | {longest} ms | {alone} ms |");
 }

@@ -56,6 +56,12 @@
 //! triggers and what Home Assistant is told change, and then the source is answered and sends the first frame. Members have
 //! no thread: their pictures come through the connection of their source, which is not that of the alerts.
 //!
+//! # Rules over labels
+//!
+//! The condition of a rule (`person and not dog`) is read by `config`, which knows all labels. `daemon::judge` looks at rules
+//! when all labels of a frame were looked at: a label is there or not by a [`trigger::Presence`], and the rule has a trigger of its own, whose score is 1
+//! while the condition is met. To everything behind the judge a rule is a label.
+//!
 //! # Reload
 //!
 //! [`config::watch`] only says "look again": when a file holds something else, and on SIGHUP. The thread `config` then reads

@@ -43,11 +43,13 @@ pub struct Alert {
     pub region: Option<Arc<str>>,
     /// The name of the label set, as typed.
     pub label_set: Arc<str>,
-    /// The name of the label, as typed.
+    /// The name of the label or of the rule over labels, as typed.
     pub label: Arc<str>,
-    /// The label's score.
+    /// The condition of a rule over labels; `None` is a label.
+    pub when: Option<Arc<str>>,
+    /// The label's score; a rule has none, which is no number.
     pub score: f32,
-    /// The label's threshold, as it was in force at that moment.
+    /// The label's threshold, as it was in force at that moment; likewise.
     pub threshold: f32,
     /// The label's score on quiet frames, where the source keeps it and it is known.
     pub baseline: Option<f32>,
@@ -55,7 +57,8 @@ pub struct Alert {
     pub severity: Option<Severity>,
     /// What it says to people, where the configuration says so.
     pub message: Option<String>,
-    /// Every label of the set with its score in that region, in the order typed.
+    /// Every label of the set with its score in that region, in the order typed. Of a rule: the labels of its condition, each with
+    /// its own score; those of other label sets as `set/label`.
     pub scores: Vec<(Arc<str>, f32)>,
     /// What the background prompts got, where the set has any.
     pub background: Option<f32>,
@@ -147,6 +150,9 @@ impl Alert {
         if let Some(message) = &self.message {
             told["message"] = json!(message);
         }
+        if let Some(when) = &self.when {
+            told["when"] = json!(&**when);
+        }
         if let Some(baseline) = self.baseline {
             told["baseline"] = number(baseline);
         }
@@ -180,6 +186,7 @@ impl Alert {
             region: shared(&told["region"]),
             label_set: shared(&told["label_set"])?,
             label: shared(&told["label"])?,
+            when: shared(&told["when"]),
             score: score(&told["score"]),
             threshold: score(&told["threshold"]),
             baseline: told["baseline"].is_number().then(|| score(&told["baseline"])),
@@ -316,6 +323,7 @@ mod tests {
             region: None,
             label_set: "porch".into(),
             label: "package".into(),
+            when: None,
             score: 0.83,
             threshold: 0.6,
             baseline: None,
@@ -381,6 +389,26 @@ mod tests {
             r#"/snapshot","severity":"critical","message":"a \"box\"","baseline":0.4}"#,
         );
         assert_eq!(told.to_json(), expected);
+    }
+
+    #[test]
+    fn an_alert_of_a_rule_has_a_condition_and_no_score() {
+        let told = Alert {
+            when: Some("package and not person".into()),
+            score: f32::NAN,
+            threshold: f32::NAN,
+            background: None,
+            ..raised()
+        }
+        .to_json();
+        assert!(
+            told.contains(r#""score":null,"threshold":null,"scores":{"package":0.83,"person":0.02},"#),
+            "{told}"
+        );
+        assert!(told.ends_with(r#","when":"package and not person"}"#), "{told}");
+        let read = Alert::from_json(&told).unwrap();
+        assert!(read.score.is_nan() && read.threshold.is_nan());
+        assert_eq!(read.to_json(), told);
     }
 
     #[test]

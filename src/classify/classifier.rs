@@ -39,7 +39,7 @@ impl LoadError {
             Self::Labels(LabelError::Empty { set } | LabelError::Alone { set }) => {
                 format!("label_sets.{set}")
             }
-            Self::Labels(LabelError::Template { set, .. }) => format!("label_sets.{set}.template"),
+            Self::Labels(LabelError::Sigmoid { set }) => format!("label_sets.{set}.scoring"),
             Self::Model(ModelError::Device(_)) => "device".to_owned(),
             Self::Hub(_) | Self::Model(_) | Self::Labels(LabelError::Model(_)) => "model".to_owned(),
         }
@@ -53,7 +53,7 @@ impl LoadError {
             Self::Hub(HubError::Name(_))
                 | Self::Model(ModelError::Device(_))
                 | Self::Labels(
-                    LabelError::Empty { .. } | LabelError::Alone { .. } | LabelError::Template { .. }
+                    LabelError::Empty { .. } | LabelError::Alone { .. } | LabelError::Sigmoid { .. }
                 )
         )
     }
@@ -117,7 +117,7 @@ impl Classifier {
     /// Likewise, but allows what the reference's pipeline allows: a single label, whose softmax is always 1.
     ///
     /// # Errors
-    /// A template that cannot be filled in, or a model that fails.
+    /// A model that fails.
     pub fn as_the_pipeline(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
         let sets = labels::encode(sets, model.text(), cache)?;
         Ok(Self { model, sets })

@@ -1,4 +1,5 @@
-//! From similarities to scores: softmax over a label set (CLIP) or sigmoid for each label (SigLIP), as the model was trained.
+//! From similarities to scores: softmax over a label set (CLIP) or sigmoid for each label (SigLIP), as the model was trained,
+//! or the similarities themselves.
 //!
 //! Pure: numbers in, numbers out.
 
@@ -9,6 +10,8 @@ pub enum Activation {
     Softmax,
     /// Every label by itself.
     Sigmoid,
+    /// Every label by itself: `max(0, x)`, for logits that are cosines.
+    Cosine,
 }
 
 /// The scores of one label set on one picture.
@@ -16,7 +19,7 @@ pub enum Activation {
 pub struct Scores {
     /// One for each label, 0 to 1, in the order of the logits.
     pub labels: Vec<f32>,
-    /// What the background got: the sum under softmax, the highest under sigmoid; `None` without background.
+    /// What the background got: the sum under softmax, otherwise the highest; `None` without background.
     pub background: Option<f32>,
 }
 
@@ -55,10 +58,16 @@ pub fn scores(labels: &[f32], background: &[f32], activation: Activation) -> Sco
                     .then(|| background.iter().map(score).sum::<f32>().min(1.0)),
             }
         }
-        Activation::Sigmoid => Scores {
-            labels: labels.iter().copied().map(sigmoid).collect(),
-            background: background.iter().copied().map(sigmoid).reduce(f32::max),
-        },
+        Activation::Sigmoid => each(labels, background, sigmoid),
+        // Vectors of length 1 are so to a rounding only.
+        Activation::Cosine => each(labels, background, |cosine| cosine.clamp(0.0, 1.0)),
+    }
+}
+
+fn each(labels: &[f32], background: &[f32], score: impl Fn(f32) -> f32) -> Scores {
+    Scores {
+        labels: labels.iter().copied().map(&score).collect(),
+        background: background.iter().copied().map(&score).reduce(f32::max),
     }
 }
 
@@ -92,6 +101,8 @@ mod tests {
             ("the highest background", Sigmoid, &[0.0], &[-90.0, 0.0, -1.0], &[0.5], Some(0.5)),
             ("the ends of the scale", Sigmoid, &[-200.0, 200.0], &[], &[0.0, 1.0], None),
             ("no labels, no scores", Sigmoid, &[], &[], &[], None),
+            ("a cosine as it is", Cosine, &[0.31, 0.24], &[0.2, 0.22], &[0.31, 0.24], Some(0.22)),
+            ("what is opposite is not there", Cosine, &[-0.4, 1.000_001], &[-1.0], &[0.0, 1.0], Some(0.0)),
         ];
         for (name, activation, labels, background, expected, expected_background) in cases {
             let Scores { labels, background } = scores(labels, background, *activation);
@@ -120,13 +131,12 @@ mod tests {
         fn scores_stay_between_0_and_1_and_keep_the_order(
             labels in prop::collection::vec(-150f32..150.0, 1..20),
             background in prop::collection::vec(-150f32..150.0, 0..5),
-            softmax: bool,
+            activation in prop::sample::select(vec![Softmax, Sigmoid, Cosine]),
         ) {
-            let activation = if softmax { Softmax } else { Sigmoid };
             let scored = scores(&labels, &background, activation);
             let all = || scored.labels.iter().chain(&scored.background).copied();
             prop_assert!(all().all(|score| (0.0..=1.0).contains(&score)));
-            if softmax {
+            if activation == Softmax {
                 prop_assert!((all().sum::<f32>() - 1.0).abs() < 1e-4);
             }
             for (a, b) in labels.iter().zip(&scored.labels) {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{DEFAULT_CONFIG, DONE, WRONG_USAGE};
 use crate::{
     alert::{Topics, listener},
-    config::{Config, SourceKind, topic_level},
+    config::{Config, LabelSet, SourceKind, topic_level},
 };
 
 /// What `alerts` is told on the command line.
@@ -101,7 +101,7 @@ fn unknown_name(args: &Args, config: &Config) -> Option<String> {
         });
         patterns.into_iter().any(|pattern| pattern.may_give(typed))
     };
-    let labels = config.label_sets.iter().flat_map(|label_set| &label_set.labels);
+    let labels = config.label_sets.iter().flat_map(LabelSet::alerting);
     let labels: Vec<_> = labels.map(|label| &*label.name).collect();
     let unknown = |what, typed: &Option<String>, known: &[&str]| {
         let typed = typed.as_deref()?;
@@ -125,7 +125,7 @@ impl Columns {
     fn of(config: &Config) -> Self {
         let widest =
             |names: &mut dyn Iterator<Item = &String>| names.map(|name| width(name)).max().unwrap_or(0);
-        let mut labels = config.label_sets.iter().flat_map(|set| &set.labels).map(|label| &label.name);
+        let mut labels = config.label_sets.iter().flat_map(LabelSet::alerting).map(|label| &label.name);
         Self {
             source: widest(&mut config.sources.iter().map(|source| &source.name)),
             label: widest(&mut labels),

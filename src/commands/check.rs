@@ -66,10 +66,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     if args.offline { "" } else { ", nor was the broker" }
                 );
             }
-            if args.explain
-                && let Err(told) = print_explanation(&loaded, args.format)?
-            {
-                return Ok(told);
+            if args.explain {
+                print_explanation(&loaded.config, args.format)?;
             }
             eprintln!("ok: {}", summary(&loaded.config));
             Ok(ExitCode::from(DONE))
@@ -81,18 +79,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// `Err` is the exit code, where a template cannot be filled in and that was told.
-fn print_explanation(loaded: &Loaded, format: Format) -> anyhow::Result<Result<(), ExitCode>> {
-    let described = match explain::describe(&loaded.config) {
-        Ok(described) => described,
-        Err(error) => return super::refused(&loaded.places, error.into()).map(Err),
-    };
+fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
+    let described = explain::describe(config);
     let text = match format {
         Format::Text => explain::in_lines(&described),
         Format::Json => format!("{described:#}\n"),
     };
-    io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")?;
-    Ok(Ok(()))
+    io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")
 }
 
 /// Looks at what the configuration names: the model, the broker.
@@ -122,10 +115,17 @@ fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
 /// What a configuration that is in order holds, in words.
 pub(super) fn summary(config: &Config) -> String {
     let labels = config.label_sets.iter().map(|set| set.labels.len()).sum();
-    let counts =
-        [(config.sources.len(), "source"), (config.label_sets.len(), "label set"), (labels, "label")];
+    let rules = config.label_sets.iter().map(|set| set.rules.len()).sum();
+    let counts = [
+        (config.sources.len(), "source"),
+        (config.label_sets.len(), "label set"),
+        (labels, "label"),
+        (rules, "rule"),
+    ];
+    // Most people have none of the last.
+    let told = if rules == 0 { &counts[..3] } else { &counts };
     let mut words = String::new();
-    for (number, (count, thing)) in counts.into_iter().enumerate() {
+    for (number, (count, thing)) in told.iter().copied().enumerate() {
         let separator = if number == 0 { "" } else { ", " };
         let plural = if count == 1 { "" } else { "s" };
         // Writing to a string cannot fail.

@@ -21,7 +21,7 @@ use crate::{
         labels::VectorCache,
         model::{Model, Options, Runtime},
     },
-    config::{Label, LabelSet, ModelRef, Rule, Variant},
+    config::{Label, LabelSet, ModelRef, Rule, Template, Variant},
 };
 
 /// What is typed after `stakeout classify`.
@@ -35,7 +35,7 @@ pub struct Args {
     labels_from: Option<PathBuf>,
     /// The sentence around each label
     #[arg(long, default_value = "This is a photo of {}.")]
-    template: String,
+    template: Template,
     /// A folder with the model's files, or its name on the hub, which is fetched if it is not here [default: the bundled model]
     #[arg(long, value_name = "ID|FOLDER")]
     model: Option<String>,
@@ -113,15 +113,11 @@ pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String
     Ok(labels)
 }
 
-pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
+pub(super) fn label_set(template: &Template, labels: &[String]) -> LabelSet {
     // Nothing is triggered here, so any rule will do.
     let rule = Rule::at(1.0);
-    LabelSet {
-        name: "the command line".to_owned(),
-        template: template.to_owned(),
-        background: Vec::new(),
-        labels: labels.iter().map(|name| Label::new(name, rule)).collect(),
-    }
+    let labels = labels.iter().map(|name| Label::new(name, rule)).collect();
+    LabelSet::new("the command line", template.clone(), labels)
 }
 
 /// Labels with their scores, the highest first, in the order given among equals.

@@ -10,28 +10,23 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     alert::Topics,
-    classify::{LoadError, labels::Texts},
     config::{
-        After, Config, Decode, Existing, Input, LabelSet, ModelRef, Mqtt, Pace, Source, SourceKind, TlsFiles,
-        Transport,
+        After, Config, Decode, Existing, Input, Label, LabelSet, ModelRef, Mqtt, Pace, Severity, Source,
+        SourceKind, TlsFiles, Transport,
     },
     mqtt,
 };
 
 /// All of it.
-///
-/// # Errors
-/// A template that cannot be filled in.
-pub(super) fn describe(config: &Config) -> Result<Value, LoadError> {
-    let sources =
-        config.sources.iter().map(|source| Ok((source.name.clone(), describe_source(config, source)?)));
-    let sources = sources.collect::<Result<Map<_, _>, LoadError>>()?;
+pub(super) fn describe(config: &Config) -> Value {
+    let sources = config.sources.iter().map(|source| (source.name.clone(), describe_source(config, source)));
+    let sources = sources.collect::<Map<_, _>>();
     let threads = config.execution.threads.map_or(json!("one for each processor"), |threads| json!(threads));
     let home_assistant = config
         .home_assistant
         .as_ref()
         .map_or(json!(false), |told| json!({"discovery_prefix": told.discovery_prefix, "name": told.name}));
-    Ok(json!({
+    json!({
         "model": model(&config.model),
         "device": config.execution.device.to_string(),
         "threads": threads,
@@ -62,7 +57,7 @@ pub(super) fn describe(config: &Config) -> Result<Value, LoadError> {
         }),
         "topics": topics(config),
         "sources": sources,
-    }))
+    })
 }
 
 fn model(model: &ModelRef) -> Value {
@@ -104,7 +99,7 @@ fn topics(config: &Config) -> Value {
     json!({"status": topics.status(), "config_status": topics.config_status()})
 }
 
-fn describe_source(config: &Config, source: &Source) -> Result<Value, LoadError> {
+fn describe_source(config: &Config, source: &Source) -> Value {
     let topics = Topics::new(&config.mqtt.prefix);
     let mut described = kind(&source.kind);
     let regions = source
@@ -127,9 +122,9 @@ fn describe_source(config: &Config, source: &Source) -> Result<Value, LoadError>
         }),
     );
     let sets = config.watches().filter(|(watching, _)| watching.name == source.name);
-    let sets = sets.map(|(_, set)| Ok((set.name.clone(), describe_set(&topics, source, set)?)));
-    described.insert("label_sets".to_owned(), sets.collect::<Result<Map<_, _>, LoadError>>()?.into());
-    Ok(described.into())
+    let sets = sets.map(|(_, set)| (set.name.clone(), describe_set(&topics, source, set)));
+    described.insert("label_sets".to_owned(), sets.collect::<Map<_, _>>().into());
+    described.into()
 }
 
 fn kind(kind: &SourceKind) -> Map<String, Value> {
@@ -191,32 +186,63 @@ fn kind(kind: &SourceKind) -> Map<String, Value> {
     }
 }
 
-fn describe_set(topics: &Topics, source: &Source, set: &LabelSet) -> Result<Value, LoadError> {
-    let texts = Texts::of(set)?;
-    let labels = set.labels.iter().zip(&texts.labels).map(|(label, prompts)| {
-        let rule = &source.label(&set.name, label).rule;
-        let (upper, lower) = if rule.rises { ("rise", "clear_rise") } else { ("threshold", "clear_below") };
+/// With one template prompts are told in it; otherwise they stand for themselves in each of those that are told above them.
+fn describe_set(topics: &Topics, source: &Source, set: &LabelSet) -> Value {
+    let prompts = |prompts: &[String]| match &set.templates[..] {
+        [template] => prompts.iter().map(|prompt| template.fill(prompt)).collect::<Vec<_>>(),
+        _ => prompts.to_vec(),
+    };
+    let labels = set.labels.iter().map(|label| {
+        let label = source.label(&set.name, label);
+        let regions = if label.regions.is_empty() { json!("all") } else { json!(label.regions) };
+        let (upper, lower) =
+            if label.rule.rises { ("rise", "clear_rise") } else { ("threshold", "clear_below") };
         let described = json!({
-            "prompts": prompts,
-            (upper): number(rule.threshold),
-            (lower): number(rule.clear_below),
-            "hold": format!("{} of {}", rule.hold.frames, rule.hold.of),
-            "cooldown": duration(rule.cooldown),
-            "home_assistant": {
-                "name": label.look.name.as_ref().unwrap_or(&label.name),
-                "icon": label.look.icon,
-                "device_class": label.look.device_class,
-            },
-            "alert": topics.alert(&source.name, &set.name, &label.name),
-            "state": topics.state(&source.name, &set.name, &label.name),
+            "prompts": prompts(&label.prompts),
+            "regions": regions,
+            (upper): number(label.rule.threshold),
+            (lower): number(label.rule.clear_below),
         });
-        (label.name.clone(), described)
+        (label.name.clone(), alerting(topics, source, set, label, described))
     });
-    let mut described = json!({"background": texts.background, "labels": labels.collect::<Map<_, _>>()});
+    let rules = set.rules.iter().map(|rule| {
+        let settings = source.label(&set.name, &rule.settings);
+        let described = json!({"when": rule.when.text()});
+        (settings.name.clone(), alerting(topics, source, set, settings, described))
+    });
+    let templates: Vec<_> = set.templates.iter().map(ToString::to_string).collect();
+    let mut described = json!({
+        "templates": templates,
+        "scoring": set.scoring.word(),
+        "background": prompts(&set.background),
+        "labels": labels.collect::<Map<_, _>>(),
+    });
+    if !set.rules.is_empty() {
+        described["rules"] = rules.collect::<Map<_, _>>().into();
+    }
     if source.scores {
         described["scores"] = json!(topics.scores(&source.name, &set.name));
     }
-    Ok(described)
+    described
+}
+
+/// What a label and a rule over labels have in common, behind what is their own.
+fn alerting(topics: &Topics, source: &Source, set: &LabelSet, label: &Label, mut own: Value) -> Value {
+    let rule = &label.rule;
+    own["hold"] = json!(format!("{} of {}", rule.hold.frames, rule.hold.of));
+    own["for"] = json!(duration(rule.lasting));
+    own["cooldown"] = json!(duration(rule.cooldown));
+    own["severity"] = json!(label.severity.map(Severity::word));
+    own["message"] = json!(label.message.as_ref().map(ToString::to_string));
+    own["active"] = label.active.as_ref().map_or(json!("always"), |active| json!(active.to_string()));
+    own["home_assistant"] = json!({
+        "name": label.look.name.as_ref().unwrap_or(&label.name),
+        "icon": label.look.icon,
+        "device_class": label.look.device_class,
+    });
+    own["alert"] = json!(topics.alert(&source.name, &set.name, &label.name));
+    own["state"] = json!(topics.state(&source.name, &set.name, &label.name));
+    own
 }
 
 /// As it was typed: 0.7 and not 0.699999988.

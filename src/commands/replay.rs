@@ -67,6 +67,9 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
         let alerts = judge.judge(scored, time, || ids.next(time));
         if let Some(timeline) = &mut timeline {
             timeline.take(scored, &alerts, judge.moving_levels(&source.name));
+            for (set, rule, met) in judge.rules(&source.name) {
+                timeline.take_rule(set, rule, met, scored);
+            }
         }
         let mut out = io::stdout().lock();
         let mut print = || alerts.iter().try_for_each(|alert| writeln!(out, "{}", alert.to_json()));

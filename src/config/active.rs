@@ -1,6 +1,8 @@
 //! When a label may be raised: `22:00-06:00`, `mon-fri 08:00-18:00`, `sat,sun`, with a time zone if it is not the
 //! machine's. Pure once it is read: the time is given to it.
 
+use std::fmt;
+
 use jiff::{Timestamp, ToSpan as _, civil::Time, civil::Weekday, tz::TimeZone};
 
 use super::names;
@@ -39,6 +41,35 @@ impl Active {
     #[must_use]
     pub fn holds(&self, at: Timestamp) -> bool {
         self.0.iter().any(|span| span.holds(at))
+    }
+}
+
+/// As it could be typed, the time zone with it.
+impl fmt::Display for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, span) in self.0.iter().enumerate() {
+            write!(f, "{}{span}", if number == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = DAYS.iter().zip(self.days).filter_map(|(day, on)| on.then_some(*day)).collect::<Vec<_>>();
+        let all_day = self.from == self.to && self.from == Time::midnight();
+        if days.len() < DAYS.len() {
+            write!(f, "{} ", days.join(","))?;
+        }
+        if days.len() == DAYS.len() || !all_day {
+            let to = if self.to == Time::midnight() {
+                "24:00".to_owned()
+            } else {
+                self.to.strftime("%H:%M").to_string()
+            };
+            write!(f, "{}-{to} ", self.from.strftime("%H:%M"))?;
+        }
+        f.write_str(self.zone.iana_name().unwrap_or("in the machine's time zone"))
     }
 }
 
@@ -179,7 +210,10 @@ mod tests {
         ];
         for (text, at, expected) in cases {
             assert_eq!(holds(text, at), expected, "{text} at {at}");
+            let active = Active::parse(text).unwrap();
+            assert_eq!(Active::parse(&active.to_string()), Ok(active), "{text}");
         }
+        assert_eq!(Active::parse("Monday-Tuesday UTC").unwrap().to_string(), "mon,tue UTC");
     }
 
     #[test]

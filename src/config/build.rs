@@ -45,6 +45,8 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
         read_rules(reader, &mut sets, file);
     }
 
+    sets.complete(reader);
+
     let (section, main) = (section?, main?);
     if section.lacks("label_sets") && sets.names.is_empty() {
         missing(reader, main, "label_sets", &format!("describe what to watch for:\n{}", label_sets::EXAMPLE));
@@ -57,6 +59,7 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     if reader.problems.is_empty() {
         watched::check_regions(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
         watched::check_baselines(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
+        watched::check_rules(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
     }
     let mqtt = section.get("mqtt").map(|at| broker::read(reader, &at));
     if section.lacks("mqtt") {

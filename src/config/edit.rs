@@ -17,12 +17,24 @@ use super::{
 /// New settings of one label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelEdit {
+    /// The source on which the label has settings of its own, which are these; `None`: they are those of its label set.
+    pub source: Option<String>,
     /// The label set's name.
     pub label_set: String,
     /// The label's name.
     pub label: String,
     /// Keys and their values, as they are typed: plain words and numbers.
     pub settings: Vec<(&'static str, String)>,
+}
+
+impl LabelEdit {
+    /// Where the label stands, key by key.
+    fn path(&self) -> Vec<&str> {
+        match &self.source {
+            Some(source) => vec!["sources", source, "watch", &self.label_set, &self.label],
+            None => vec!["label_sets", &self.label_set, "labels", &self.label],
+        }
+    }
 }
 
 /// A file with its new text.
@@ -83,7 +95,7 @@ pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError
         let body = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let (Some(root), _) = raw::parse(0, body) else { continue };
         let here = (0..edits.len()).filter(|edit| {
-            labels(&root, &edits[*edit].label_set).is_some_and(|labels| has(labels, &edits[*edit].label))
+            labels(&root, &edits[*edit]).is_some_and(|labels| has(labels, &edits[*edit].label))
         });
         let here = here.collect::<Vec<_>>();
         if here.is_empty() {
@@ -137,7 +149,7 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
     let mut lists: Vec<&str> = vec![];
     for edit in edits {
         let refuse = |why| (edit.label.clone(), why);
-        match labels(root, &edit.label_set).map(|node| (&node.value, node)) {
+        match labels(root, edit).map(|node| (&node.value, node)) {
             Some((Value::Mapping(entries), _)) => {
                 let entry = entries
                     .iter()
@@ -150,7 +162,7 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
                 let own = edits
                     .iter()
                     .copied()
-                    .filter(|other| other.label_set == edit.label_set)
+                    .filter(|other| other.source.is_none() && other.label_set == edit.label_set)
                     .collect::<Vec<_>>();
                 changes.extend(change_list(text, node, items, &own).map_err(refuse)?);
             }
@@ -300,8 +312,10 @@ fn flow(edit: &LabelEdit) -> String {
     format!("{{ {} }}", settings.join(", "))
 }
 
-fn labels<'n>(root: &'n Node, label_set: &str) -> Option<&'n Node> {
-    child(child(child(root, "label_sets")?, label_set)?, "labels")
+/// What the label stands in.
+fn labels<'n>(root: &'n Node, edit: &LabelEdit) -> Option<&'n Node> {
+    let path = edit.path();
+    path[..path.len() - 1].iter().try_fold(root, |node, key| child(node, key))
 }
 
 fn child<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
@@ -330,7 +344,7 @@ fn check(old: &Node, new: &str, edits: &[&LabelEdit]) -> Result<(), Refused> {
         return Err(refused(edits[0]));
     }
     for edit in edits {
-        let label = labels(&root, &edit.label_set).and_then(|labels| child(labels, &edit.label));
+        let label = labels(&root, edit).and_then(|labels| child(labels, &edit.label));
         let is_set = |(key, value): &(&str, String)| {
             let found = label.and_then(|label| child(label, key));
             found.is_some_and(|node| matches!(&node.value, Value::Text(text) if text == value))
@@ -345,12 +359,8 @@ fn check(old: &Node, new: &str, edits: &[&LabelEdit]) -> Result<(), Refused> {
 /// Everything besides the settings that change, without places; a list of labels is a mapping to nothing, and a threshold
 /// alone is a label with that threshold.
 fn plain(node: &Node, path: &mut Vec<String>, edits: &[&LabelEdit]) -> String {
-    let edit = match &path[..] {
-        [top, set, labels, label] if top == "label_sets" && labels == "labels" => {
-            edits.iter().find(|edit| edit.label_set == *set && edit.label == *label)
-        }
-        _ => None,
-    };
+    let is_here = |edit: &&&LabelEdit| edit.path().into_iter().eq(path.iter().map(String::as_str));
+    let edit = edits.iter().find(is_here);
     let is_labels = matches!(&path[..], [top, _, labels] if top == "label_sets" && labels == "labels");
     match &node.value {
         Value::Mapping(entries) => {
@@ -372,7 +382,9 @@ fn plain(node: &Node, path: &mut Vec<String>, edits: &[&LabelEdit]) -> String {
         Value::List(items) if is_labels => {
             let nothing = |item: &Node| match &item.value {
                 Value::Text(name) => {
-                    let edited = edits.iter().any(|edit| edit.label == *name && edit.label_set == path[1]);
+                    let edited = edits.iter().any(|edit| {
+                        edit.source.is_none() && edit.label == *name && edit.label_set == path[1]
+                    });
                     format!("{name:?}: {}", if edited { "{}" } else { "~" })
                 }
                 _ => "?".to_owned(),
@@ -396,7 +408,7 @@ mod tests {
 
     fn tuned(label: &str) -> LabelEdit {
         let settings = vec![("threshold", "0.61".to_owned()), ("hold", "2 of 3".to_owned())];
-        LabelEdit { label_set: "porch".to_owned(), label: label.to_owned(), settings }
+        LabelEdit { source: None, label_set: "porch".to_owned(), label: label.to_owned(), settings }
     }
 
     fn changed(text: &str, labels: &[&str]) -> Result<String, String> {
@@ -456,6 +468,29 @@ mod tests {
             changed(&set("\n    - dog\n    -   cat"), &["dog"]).is_err(),
             "the names would not stand below each other"
         );
+    }
+
+    #[test]
+    fn what_a_label_is_on_a_source_is_changed_there() {
+        let text = |dog: &str| {
+            format!(
+                "label_sets:\n  porch:\n    labels: [dog, cat]\nsources:\n  door: {{ folder: a, watch: {{ porch: {{ dog: {dog} }} }} }} # front\n"
+            )
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stakeout.yaml");
+        fs::write(&path, text("0.8")).unwrap();
+        let here = LabelEdit { source: Some("door".to_owned()), ..tuned("dog") };
+        let files = edited(&path, std::slice::from_ref(&here)).unwrap();
+        assert_eq!(files[0].text, text("{ threshold: 0.61, hold: 2 of 3 }"));
+        let files = edited(&path, &[here, tuned("cat")]).unwrap();
+        assert!(
+            files[0].text.contains("labels: {dog: ~, cat: { threshold: 0.61, hold: 2 of 3 }}"),
+            "{}",
+            files[0].text
+        );
+        let other = LabelEdit { source: Some("back".to_owned()), ..tuned("dog") };
+        assert!(edited(&path, &[other]).is_err());
     }
 
     #[test]

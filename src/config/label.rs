@@ -85,7 +85,7 @@ pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -
 }
 
 /// What is typed, and else what `base` has.
-fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
+pub(super) fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
     let typed = typed_levels(reader, section, base);
     let hold = section.get("hold").map_or(Some(base.rule.hold), |at| {
         reader.parsed(&at, "frames out of frames such as `2 of 3`", value::hold)

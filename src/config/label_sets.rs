@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 
 use super::{
-    Label, LabelSet, Rule,
+    Label, LabelSet, Rule, Scoring,
     error::Span,
     label,
     names::topic_level,
     raw::Value,
     read::{Reader, Setting},
+    rules::{self, Pending},
+    templates,
 };
 
-pub(super) const SET_KEYS: &[&str] = &["template", "background", "labels"];
+pub(super) const SET_KEYS: &[&str] = &["template", "templates", "scoring", "background", "labels", "rules"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str =
     "label_sets:\n  porch:\n    background: [an empty porch]\n    labels:\n      person: 0.7";
 const LABELS: &str = "labels:\n  person: 0.7";
-
-const TEMPLATE: &str = "This is a photo of {}.";
 
 /// The label sets of all files so far. A name counts as defined even where its label set or label is wrong.
 #[derive(Default)]
@@ -26,6 +26,10 @@ pub(super) struct LabelSets {
     pub names: Vec<String>,
     /// Names of label sets and of their labels.
     labels: Vec<(String, String)>,
+    /// Likewise of their rules.
+    rules: Vec<(String, String)>,
+    /// Rules whose labels may stand in a file that was not read yet.
+    pending: Vec<Pending>,
     topics: Topics,
 }
 
@@ -36,15 +40,33 @@ impl LabelSets {
             // YAML itself sees a name that is there twice in one file; this is about two files.
             self.topics.check(reader, "label set", set.name, set.key);
             self.names.push(set.name.to_owned());
-            let read = label_set(reader, &set);
-            self.labels.extend(typed_labels(&set).map(|label| (set.name.to_owned(), label.to_owned())));
+            let mut topics = Topics::default();
+            let read = label_set(reader, &set, &mut topics);
+            self.labels.extend(typed(&set, "labels").map(|label| (set.name.to_owned(), label.to_owned())));
+            self.rules.extend(typed(&set, "rules").map(|rule| (set.name.to_owned(), rule.to_owned())));
+            self.pending.extend(label_rules(reader, &set, &mut topics));
             self.sets.extend(read);
+        }
+    }
+
+    /// All files were read: now rules know their labels.
+    pub fn complete(&mut self, reader: &mut Reader<'_>) {
+        for pending in std::mem::take(&mut self.pending) {
+            let Some((set, rule)) = pending.resolve(reader, self) else { continue };
+            if let Some(set) = self.sets.iter_mut().find(|it| it.name == *set) {
+                set.rules.push(rule);
+            }
         }
     }
 
     /// The names of the labels of a set.
     pub fn labels_of(&self, set: &str) -> Vec<&str> {
         self.labels.iter().filter(|(of, _)| of == set).map(|(_, label)| &**label).collect()
+    }
+
+    /// The names of the rules of a set.
+    pub fn rules_of(&self, set: &str) -> Vec<&str> {
+        self.rules.iter().filter(|(of, _)| of == set).map(|(_, rule)| &**rule).collect()
     }
 }
 
@@ -72,21 +94,18 @@ impl Topics {
                 shown(name)
             );
             let rule = "in a topic a name is lower case, and whatever is not a-z, 0-9 or - becomes `_`";
-            (message, format!("rename one of them; the first one is at {place}\n{rule}"))
+            let foreign = !name.contains(|letter: char| letter.is_ascii_alphanumeric());
+            let other = if foreign { ": its prompts can be in any language" } else { "" };
+            (message, format!("rename one of them{other}; the first one is at {place}\n{rule}"))
         };
         reader.problem(span, message, remedy);
     }
 }
 
-fn label_set(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<LabelSet> {
+fn label_set(reader: &mut Reader<'_>, at: &Setting<'_>, topics: &mut Topics) -> Option<LabelSet> {
     let section = reader.section(at, SET_KEYS, &format!("describe it like this:\n{EXAMPLE}"))?;
-    let template = match section.get("template") {
-        Some(at) => reader.parsed(&at, "a sentence with `{}` for the prompt", |text| {
-            let remedy = "without `{}` all labels would be the same sentence: `a photo of {}`";
-            if text.contains("{}") { Ok(text.to_owned()) } else { Err(remedy.to_owned()) }
-        }),
-        None => Some(TEMPLATE.to_owned()),
-    };
+    let templates = templates::read(reader, &section);
+    let scoring = section.get("scoring").map_or(Some(Scoring::Auto), |at| reader.word(&at, &Scoring::WORDS));
     let background = section.get("background").map(|at| reader.texts(&at));
     let Some(labels) = section.get("labels") else {
         if !section.lacks("labels") {
@@ -100,19 +119,36 @@ fn label_set(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<LabelSet> {
         );
         return None;
     };
-    let labels = labels_of(reader, &labels);
+    let labels = labels_of(reader, &labels, topics);
     Some(LabelSet {
         name: at.name.to_owned(),
-        template: template?,
+        templates: templates?,
+        scoring: scoring?,
         background: background.unwrap_or(Some(vec![]))?,
         labels,
+        rules: Vec::new(),
     })
 }
 
-/// The names that were typed below `labels`.
-fn typed_labels<'n>(set: &Setting<'n>) -> impl Iterator<Item = &'n str> {
+/// The rules of a set; their names share the topics with those of its labels.
+fn label_rules(reader: &mut Reader<'_>, set: &Setting<'_>, topics: &mut Topics) -> Vec<Pending> {
+    // What else is wrong with the set was told.
+    let Value::Mapping(entries) = &set.node.value else { return vec![] };
+    let Some(entry) = entries.iter().find(|entry| entry.key == "rules") else { return vec![] };
+    let path = format!("{}.rules", set.path);
+    let at = Setting { path, name: &entry.key, key: entry.key_span, node: &entry.value, in_list: false };
+    let mut read = vec![];
+    for rule in reader.named(&at, &format!("name what to alert of, and when:\n{}", rules::EXAMPLE)) {
+        check_name(reader, topics, "name", &rule);
+        read.extend(rules::read(reader, set.name, &rule));
+    }
+    read
+}
+
+/// The names that were typed below `key`.
+fn typed<'n>(set: &Setting<'n>, key: &str) -> impl Iterator<Item = &'n str> {
     let labels = match &set.node.value {
-        Value::Mapping(entries) => entries.iter().find(|entry| entry.key == "labels"),
+        Value::Mapping(entries) => entries.iter().find(|entry| entry.key == key),
         _ => None,
     };
     let (listed, named) = match labels.map(|labels| &labels.value.value) {
@@ -127,8 +163,7 @@ fn typed_labels<'n>(set: &Setting<'n>) -> impl Iterator<Item = &'n str> {
     listed.chain(named.iter().map(|entry| &*entry.key))
 }
 
-fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
-    let mut topics = Topics::default();
+fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, topics: &mut Topics) -> Vec<Label> {
     let mut labels = vec![];
     if let Value::List(items) = &at.node.value
         && !items.is_empty()
@@ -143,7 +178,7 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
             reader.check_name(name, item.node.span);
             let named = Setting { path: format!("{}.{name}", at.path), name, in_list: false, ..item };
             reader.places.spans.insert(named.path.clone(), named.key);
-            check_label_name(reader, &mut topics, &named);
+            check_name(reader, topics, "label", &named);
             labels.push(Label::new(name, Rule::at(label::THRESHOLD)));
         }
         return labels;
@@ -151,16 +186,18 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Label> {
     for label in
         reader.named(at, &format!("name what to watch for, and the score from which on it counts:\n{LABELS}"))
     {
-        check_label_name(reader, &mut topics, &label);
+        check_name(reader, topics, "label", &label);
         labels.extend(label::read(reader, &label));
     }
     labels
 }
 
-fn check_label_name(reader: &mut Reader<'_>, topics: &mut Topics, at: &Setting<'_>) {
+fn check_name(reader: &mut Reader<'_>, topics: &mut Topics, what: &str, at: &Setting<'_>) {
     if at.name == "background" {
         let remedy = "in an alert this word says what the background prompts scored: choose another name";
-        reader.problem(at.key, "a label cannot be named `background`", remedy);
+        let message =
+            format!("a {} cannot be named `background`", if what == "label" { what } else { "rule" });
+        reader.problem(at.key, message, remedy);
     }
-    topics.check(reader, "label", at.name, at.key);
+    topics.check(reader, what, at.name, at.key);
 }

@@ -2,19 +2,47 @@
 
 use std::time::Duration;
 
-use super::{Active, Message};
+use super::{Active, Condition, Message, Template};
 
 /// Labels that are scored together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelSet {
     /// The name as typed.
     pub name: String,
-    /// The sentence around a prompt, with one or more `{}`.
-    pub template: String,
+    /// The sentences around every prompt, one at least: a prompt is the average of them all.
+    pub templates: Vec<Template>,
+    /// What makes scores of similarities.
+    pub scoring: Scoring,
     /// Prompts that take part in the scoring and never alert.
     pub background: Vec<String>,
     /// The labels, in the order typed.
     pub labels: Vec<Label>,
+    /// Rules over labels of this set and of others, in the order typed.
+    pub rules: Vec<LabelRule>,
+}
+
+/// Alerts under a name of its own while a condition over labels is met.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelRule {
+    /// Its name, and everything else that it has in common with a label. It has no prompts, and is judged by a score that is 1
+    /// while the condition is met and else 0.
+    pub settings: Label,
+    /// What it is raised by.
+    pub when: Condition,
+}
+
+/// What makes scores of how alike a picture and the texts of a label set are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scoring {
+    /// As the model was trained.
+    #[default]
+    Auto,
+    /// The labels and the background share a score of 1 among them.
+    Softmax,
+    /// Each label by itself, with the scale and the bias that the model has learnt for that.
+    Sigmoid,
+    /// Each label by itself: the cosine of the two vectors, 0 where it is negative.
+    Cosine,
 }
 
 /// One thing to watch for.
@@ -94,6 +122,47 @@ pub struct Hold {
     pub frames: u8,
     /// ...of the newest so many (at most 64).
     pub of: u8,
+}
+
+impl LabelSet {
+    /// Labels in one sentence, scored as the model was trained, without background.
+    #[must_use]
+    pub fn new(name: &str, template: Template, labels: Vec<Label>) -> Self {
+        Self {
+            name: name.to_owned(),
+            templates: vec![template],
+            scoring: Scoring::Auto,
+            background: Vec::new(),
+            labels,
+            rules: Vec::new(),
+        }
+    }
+
+    /// Everything that alerts: the labels, and then the rules over labels.
+    pub fn alerting(&self) -> impl Iterator<Item = &Label> {
+        self.labels.iter().chain(self.rules.iter().map(|rule| &rule.settings))
+    }
+}
+
+impl Scoring {
+    /// The words in the configuration.
+    pub(super) const WORDS: [(&str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("softmax", Self::Softmax),
+        ("sigmoid", Self::Sigmoid),
+        ("cosine", Self::Cosine),
+    ];
+
+    /// The word in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Softmax => "softmax",
+            Self::Sigmoid => "sigmoid",
+            Self::Cosine => "cosine",
+        }
+    }
 }
 
 impl Label {

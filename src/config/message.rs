@@ -1,5 +1,7 @@
 //! What an alert says to people: a sentence with places for what is only known then. Pure once it is read.
 
+use std::fmt;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Severity, names};
@@ -69,6 +71,22 @@ pub struct Facts<'a> {
     pub severity: Option<Severity>,
 }
 
+impl Place {
+    fn name(self) -> &'static str {
+        PLACES.iter().find(|(_, place)| *place == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Place(place) => write!(f, "{{{}}}", place.name()),
+        })
+    }
+}
+
 impl Message {
     /// Reads `{label} on {source}`. `{{` and `}}` are braces. The error is the remedy.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -105,6 +123,15 @@ impl Message {
             parts.push(Part::Text(plain));
         }
         Ok(Self { parts, zone: TimeZone::system() })
+    }
+
+    /// The first of its places that tells a number of the label.
+    pub(super) fn number(&self) -> Option<&'static str> {
+        let number = |part: &Part| match part {
+            Part::Place(place @ (Place::Score | Place::Percent | Place::Threshold)) => Some(place.name()),
+            _ => None,
+        };
+        self.parts.iter().find_map(number)
     }
 
     /// The sentence about `facts`.
@@ -168,6 +195,8 @@ mod tests {
                 Message { zone, ..message }.fill(&facts)
             });
             assert_eq!(filled, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+            let shown = Message::parse(text).map(|message| message.to_string());
+            assert!(shown.is_err() || shown == Ok(text.replace("{ source }", "{source}")), "{shown:?}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod address;
 mod broker;
 mod build;
 mod cameras;
+mod condition;
 mod delivery;
 mod device;
 pub mod edit;
@@ -31,9 +32,12 @@ mod names;
 mod places;
 mod raw;
 mod read;
+mod rules;
 mod schema;
 mod sources;
 mod syntax;
+mod template;
+mod templates;
 mod topic_filter;
 mod value;
 pub mod watch;
@@ -49,9 +53,10 @@ pub use self::{
     active::Active,
     address::Address,
     broker::{MqttConnection, MqttVersion, TlsFiles},
+    condition::{Condition, LabelName},
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
-    labels::{Hold, Label, LabelSet, Levels, Look, Rule, Severity},
+    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Rule, Scoring, Severity},
     listen::Listen,
     load::{Loaded, load, look},
     message::{Facts, Message},
@@ -59,6 +64,7 @@ pub use self::{
     names::{is_reserved, topic_level},
     places::Places,
     schema::{markdown as schema_in_words, schema},
+    template::{Template, TemplateError},
     topic_filter::{NamePattern, TopicFilter},
 };
 
@@ -168,7 +174,7 @@ pub struct Source {
     pub regions: Vec<Region>,
     /// The names of the label sets to score.
     pub watch: Vec<String>,
-    /// Labels of these sets that have other settings here: the name of the set, and the label as it is here.
+    /// Labels and rules of these sets that have other settings here: the name of the set, and the label as it is here.
     pub adjusted: Vec<(String, Label)>,
     /// Whether every score is published, also of frames that raise nothing.
     pub scores: bool,
@@ -177,7 +183,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A label of the label set `set`, with the settings that it has on this source.
+    /// A label of the label set `set`, or what a rule has in common with one, with the settings that it has on this source.
     #[must_use]
     pub fn label<'c>(&'c self, set: &str, label: &'c Label) -> &'c Label {
         let here = self.adjusted.iter().find(|(of, adjusted)| of == set && adjusted.name == label.name);

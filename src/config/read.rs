@@ -2,7 +2,10 @@
 //!
 //! A reading that fails returns `None` and has said why; the builders then go on with whatever stands in.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Surroundings,
@@ -36,6 +39,22 @@ pub(super) struct Setting<'n> {
     pub node: &'n Node,
     /// It has no key of its own: it is one of the values of a list of this name.
     pub in_list: bool,
+}
+
+/// Where a text stands, and from where on it is there letter by letter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TextPlace {
+    span: Span,
+    /// `None` where it was typed in another way than it is read: over several lines, or with references.
+    begins: Option<usize>,
+}
+
+impl TextPlace {
+    /// The place of a part of the text; of the whole where that cannot be told.
+    pub fn part(&self, part: Range<usize>) -> Span {
+        let of = |begins| Span { start: begins + part.start, end: begins + part.end, ..self.span };
+        self.begins.map_or(self.span, of)
+    }
 }
 
 /// A mapping whose keys are ours.
@@ -196,6 +215,19 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The place of a text that was read from `at`.
+    pub fn text_place(&self, at: &Setting<'_>, text: &str) -> TextPlace {
+        let span = at.node.span;
+        let typed = self.places.files.text(span.file).get(span.start..span.end).unwrap_or_default();
+        let quoted = typed.strip_prefix(['"', '\'']).and_then(|typed| typed.strip_suffix(['"', '\'']));
+        let begins = match quoted {
+            Some(quoted) if quoted == text => Some(span.start + 1),
+            _ if typed == text => Some(span.start),
+            _ => None,
+        };
+        TextPlace { span, begins }
     }
 
     /// A list of texts, one at least.

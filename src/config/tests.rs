@@ -71,12 +71,11 @@ fn what_is_not_typed_has_the_documented_default() {
         listen: None,
         state_dir: "/var/lib/stakeout".into(),
         max_pixels: 100_000_000,
-        label_sets: vec![LabelSet {
-            name: "porch".to_owned(),
-            template: "This is a photo of {}.".to_owned(),
-            background: vec![],
-            labels: vec![label("person", &["person"], rule(0.5))],
-        }],
+        label_sets: vec![LabelSet::new(
+            "porch",
+            "This is a photo of {}.".parse().unwrap(),
+            vec![label("person", &["person"], rule(0.5))],
+        )],
         sources: vec![Source {
             name: "inbox".to_owned(),
             kind: SourceKind::Folder(Folder {
@@ -117,6 +116,8 @@ fn the_reference_shows_every_key_and_its_default() {
         delivery::COMMAND_KEYS,
         home_assistant::KEYS,
         label::KEYS,
+        label_sets::SET_KEYS,
+        rules::KEYS,
         home_assistant::LOOK_KEYS,
         listen::KEYS,
         model::KEYS,
@@ -127,7 +128,7 @@ fn the_reference_shows_every_key_and_its_default() {
     }
     let config = load_text(REFERENCE);
     let porch = &config.label_sets[0];
-    assert_eq!(porch.template, "This is a photo of {}.");
+    assert_eq!(porch.templates, ["This is a photo of {}.".parse().unwrap()]);
     assert_eq!(porch.labels[0], label("person", &["person"], rule(0.7)));
     assert_eq!(porch.labels[1], label("dog", &["dog"], rule(0.5)));
     assert_eq!(porch.labels[2].rule, rule(0.5), "the long form of the defaults");
@@ -339,6 +340,95 @@ sources:
     assert_eq!(*here, expected);
     assert_eq!(door.label("porch", &porch.labels[2]), &porch.labels[2]);
     assert_eq!(door.label("yard", &yard.labels[0]), &yard.labels[0]);
+}
+
+#[test]
+fn a_rule_is_over_labels_of_its_set_and_of_others() {
+    let text = r#"
+mqtt: { url: mqtt://broker }
+label_sets:
+  porch:
+    labels: [person, big dog, a/b]
+    rules:
+      stranger: person and not big dog
+      visitor:
+        when: person and (yard/fox or a/b) and not "big dog"
+        hold: 2 of 3
+        for: 10s
+        cooldown: 5m
+        severity: critical
+        message: "{label} on {source}"
+        active: 22:00-06:00 UTC
+        home_assistant: { icon: mdi:account-question }
+  yard: { labels: [fox, hen] }
+sources:
+  inbox: { folder: inbox, watch: [porch, yard] }
+  door: { folder: door, watch: { porch: { visitor: { hold: 1 of 2, severity: info } }, yard: } }
+"#;
+    let config = load_text(text);
+    let porch = &config.label_sets[0];
+    let [stranger, visitor] = &porch.rules[..] else { panic!("{:?}", porch.rules) };
+    let labels = |rule: &LabelRule| {
+        let labels = rule.when.labels().into_iter();
+        labels.map(|name| format!("{}:{}", name.label_set, name.label)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (&*stranger.settings.name, labels(stranger)),
+        ("stranger", vec!["porch:person".to_owned(), "porch:big dog".to_owned()])
+    );
+    assert_eq!(stranger.settings.rule, rule(0.5));
+    assert_eq!(labels(visitor), ["porch:person", "yard:fox", "porch:a/b", "porch:big dog"]);
+    let expected = Rule {
+        hold: Hold { frames: 2, of: 3 },
+        lasting: Duration::from_secs(10),
+        cooldown: Duration::from_secs(300),
+        ..rule(0.5)
+    };
+    assert_eq!((visitor.settings.rule, visitor.settings.severity), (expected, Some(Severity::Critical)));
+    assert!(visitor.settings.prompts.is_empty() && visitor.settings.active.is_some());
+    assert_eq!(visitor.settings.look.icon.as_deref(), Some("mdi:account-question"));
+    let names: Vec<_> = porch.alerting().map(|label| &*label.name).collect();
+    assert_eq!(names, ["person", "big dog", "a/b", "stranger", "visitor"]);
+    let here = config.sources[1].label("porch", &visitor.settings);
+    assert_eq!((here.rule.hold, here.severity), (Hold { frames: 1, of: 2 }, Some(Severity::Info)));
+    assert_eq!(here.rule.cooldown, Duration::from_secs(300), "as in the label set");
+}
+
+#[test]
+fn a_rule_finds_labels_of_a_set_in_another_file() {
+    let rules = "label_sets: { yard: { labels: [fox, hen], rules: { both: fox and porch/person } } }\n";
+    let main = SMALL.replace("watch: [porch]", "watch: [porch, yard]");
+    let folder = folder_with(&[("stakeout.yaml", &main), ("rules.d/yard.yaml", rules)]);
+    let config = load_from(folder.path(), &[]).unwrap_or_else(|problems| panic!("{problems}")).config;
+    assert_eq!(config.label_sets[1].rules[0].when.text(), "fox and porch/person");
+}
+
+#[test]
+fn templates_are_sentences_and_groups() {
+    let templates = |typed: &str| {
+        let text = SMALL.replace("labels: [person]", &format!("{typed}, labels: [person]"));
+        let set = load_text(&text).label_sets.remove(0);
+        set.templates.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(templates("template: 'a {0} by a {0}'"), ["a {0} by a {0}"]);
+    assert_eq!(templates("templates: 'a photo of {}'"), ["a photo of {}"]);
+    let camera = templates("templates: camera");
+    assert!(camera.len() > 10 && camera.contains(&"a photo of {} at night".to_owned()), "{camera:?}");
+    let mixed = templates("templates: [plain, '{} in our yard', camera, 'a photo of {} at night']");
+    assert_eq!(mixed[..2], ["{}", "{} in our yard"]);
+    assert_eq!(mixed[2..], camera, "what is there twice counts once");
+}
+
+#[test]
+fn a_set_says_how_it_is_scored() {
+    let scoring = |typed: &str| {
+        load_text(&SMALL.replace("labels: [person]", &format!("{typed}labels: [person]"))).label_sets[0]
+            .scoring
+    };
+    for (word, expected) in Scoring::WORDS {
+        assert_eq!((scoring(&format!("scoring: {word}, ")), expected.word()), (expected, word));
+    }
+    assert_eq!(scoring(""), Scoring::Auto);
 }
 
 #[test]

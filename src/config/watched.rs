@@ -6,6 +6,7 @@ use super::{
     mask, names,
     raw::Value,
     read::{Reader, Setting},
+    rules,
 };
 
 /// What `watch` says.
@@ -69,15 +70,41 @@ fn mapping(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Watch
 }
 
 fn adjusted(reader: &mut Reader<'_>, at: &Setting<'_>, set: &str, sets: &LabelSets) -> Option<Label> {
-    let known = sets.labels_of(set);
+    let known = [sets.labels_of(set), sets.rules_of(set)].concat();
     if !known.is_empty() && !known.contains(&at.name) {
         let message = format!("the label set `{}` has no label `{}`", mask::shown(set), mask::shown(at.name));
         reader.problem(at.key, message, names::suggest(at.name, &known));
         return None;
     }
     // One that is wrong where it is defined was told there.
-    let label = sets.sets.iter().find(|it| it.name == set)?.labels.iter().find(|it| it.name == at.name)?;
-    label::adjust(reader, at, label)
+    let set = sets.sets.iter().find(|it| it.name == set)?;
+    if let Some(rule) = set.rules.iter().find(|rule| rule.settings.name == at.name) {
+        return rules::adjust(reader, at, &rule.settings);
+    }
+    label::adjust(reader, at, set.labels.iter().find(|it| it.name == at.name)?)
+}
+
+/// A rule needs all its labels on every source that has it. For a configuration in which all else is in order.
+pub(super) fn check_rules(reader: &mut Reader<'_>, sources: &[Source], sets: &[LabelSet]) {
+    for source in sources {
+        for set in sets.iter().filter(|set| source.watch.contains(&set.name)) {
+            for rule in &set.rules {
+                let unwatched = |name: &&super::LabelName| !source.watch.contains(&name.label_set);
+                let Some(missing) = rule.when.labels().into_iter().find(unwatched) else { continue };
+                let message = format!(
+                    "the rule `{}` of `{}` asks for `{}`, which the source `{}` does not watch",
+                    mask::shown(&rule.settings.name),
+                    mask::shown(&set.name),
+                    mask::shown(&format!("{}/{}", missing.label_set, missing.label)),
+                    mask::shown(&source.name),
+                );
+                let remedy = format!("watch `{}` there, too", mask::shown(&missing.label_set));
+                let problem =
+                    reader.places.problem(&format!("sources.{}.watch", source.name), message, remedy);
+                reader.problems.push(problem);
+            }
+        }
+    }
 }
 
 /// Labels that are limited to regions must find some on every source. Regions that are wrong themselves would lead to

@@ -162,7 +162,8 @@ impl Judging {
                 source = &*alert.source,
                 label_set = &*alert.label_set,
                 label = &*alert.label,
-                score = alert.score,
+                score = alert.when.is_none().then_some(alert.score),
+                when = alert.when.as_deref(),
                 origin = alert.frame.origin,
                 "{}",
                 alert.state.word()

@@ -86,7 +86,7 @@ pub(super) fn retained(config: &Config, typed: &Config, topics: &Topics) -> BTre
         .collect();
     for (source, label_set) in config.watches() {
         let state = |name: &str| topics.state(&source.name, &label_set.name, name);
-        retained.extend(label_set.labels.iter().map(|label| state(&label.name)));
+        retained.extend(label_set.alerting().map(|label| state(&label.name)));
     }
     retained
 }

@@ -38,10 +38,8 @@ pub(super) fn topics(filter: &str, name: Option<&str>) -> MqttSource {
 
 pub(super) fn config() -> Config {
     let label_set = |name: &str, labels| LabelSet {
-        name: name.to_owned(),
-        template: "a photo of {}".to_owned(),
         background: vec!["an empty porch".to_owned()],
-        labels,
+        ..LabelSet::new(name, "a photo of {}".parse().unwrap(), labels)
     };
     Config {
         model: ModelRef::Bundled,

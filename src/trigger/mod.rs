@@ -11,6 +11,7 @@
 //! at which the label is not raised, and that do not agree to raise it. Nothing is raised before the baseline is known.
 
 mod baseline;
+mod presence;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::baseline::Baseline;
+pub use self::{baseline::Baseline, presence::Presence};
 use crate::config::{Levels, Rule};
 
 /// What happened to a label on a source.
@@ -83,11 +84,16 @@ impl Trigger {
     #[must_use]
     pub fn under(self, rule: Rule) -> Self {
         let levels = |rule: &Rule| (rule.rises, rule.threshold, rule.clear_below);
+        let same_levels = levels(&rule) == levels(&self.rule);
+        let went_on = Self { rule, ..self };
         // Which frames agreed was decided by the old levels, and says nothing about new ones.
-        if levels(&rule) == levels(&self.rule) {
-            return Self { rule, ..self };
-        }
-        Self { rule, high: 0, low: 0, agreed_since: None, ..self }
+        if same_levels { went_on } else { went_on.anew() }
+    }
+
+    /// Goes on, but which frames agreed is forgotten: their scores were of something else.
+    #[must_use]
+    pub fn anew(self) -> Self {
+        Self { high: 0, low: 0, agreed_since: None, ..self }
     }
 
     /// Whether the label is there now.

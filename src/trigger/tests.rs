@@ -191,6 +191,54 @@ proptest! {
             };
         }
     }
+
+    /// A restart may come at any frame. Whoever goes on knows only whether the label is raised, and when it was raised last:
+    /// raised and cleared take turns all the same, a cooldown is kept, and nothing is raised sooner than without the restart.
+    #[test]
+    fn a_restart_at_any_time_breaks_no_law(
+        frames in prop::collection::vec((0i64..20, 0.0f32..1.0, prop::bool::weighted(0.2)), 0..200),
+        (of, k) in (1u8..=4).prop_flat_map(|of| (Just(of), 1..=of)),
+        cooldown in 0u64..30,
+        lasting in 0u64..20,
+    ) {
+        let rule = Rule {
+            hold: Hold { frames: k, of },
+            lasting: Duration::from_secs(lasting),
+            cooldown: Duration::from_secs(cooldown),
+            ..PLAIN
+        };
+        let mut trigger = Trigger::new(rule);
+        let (mut now, mut raised, mut last_raised, mut since_restart) = (0, false, None, vec![]);
+        for (step, score, restart) in frames {
+            now += step;
+            if restart {
+                trigger = match last_raised {
+                    Some(last) => Trigger::recall(rule, raised, at(last)),
+                    // Nothing was told, so nothing is remembered.
+                    None => Trigger::new(rule),
+                };
+                since_restart.clear();
+            }
+            prop_assert_eq!(trigger.is_raised(), raised);
+            since_restart.push((now, score));
+            let Some(transition) = trigger.update(score, at(now)) else { continue };
+            prop_assert_eq!(transition == Transition::Raised, !raised);
+            raised = !raised;
+            let newest = since_restart.iter().rev().take(usize::from(of));
+            let agreeing = newest.filter(|(_, score)| match transition {
+                Transition::Raised => *score >= rule.threshold,
+                Transition::Cleared => *score < rule.clear_below,
+            });
+            prop_assert!(agreeing.count() >= usize::from(k), "frames of before the restart do not count");
+            if raised {
+                let cooled = |last: i64| now - last >= i64::try_from(cooldown).unwrap();
+                prop_assert!(last_raised.is_none_or(cooled));
+                let first = since_restart.iter().find(|(_, score)| *score >= rule.threshold);
+                prop_assert!(first.is_some_and(|(since, _)| now - since >= i64::try_from(lasting).unwrap()));
+                last_raised = Some(now);
+            }
+        }
+    }
 }
 
 const RISES: Rule = Rule { threshold: 0.2, clear_below: 0.1, rises: true, ..PLAIN };

@@ -40,7 +40,7 @@ fn demo() -> LabelSet {
 #[test]
 fn the_card_was_measured_with_the_label_set_of_the_demonstration() {
     let (demo, measured) = (demo(), json("demo-labels.json"));
-    assert_eq!(demo.template, text(&measured["template"]));
+    assert_eq!(demo.templates, [text(&measured["template"]).parse().unwrap()]);
     assert_eq!(demo.background, texts(&measured["background"]));
     let labels = measured["labels"].as_object().unwrap();
     assert_eq!(demo.labels.len(), labels.len());

@@ -77,7 +77,7 @@ fn the_example_and_the_reference_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     for (config, summary) in [
         ("stakeout.yaml", "ok: 1 source, 1 label set, 3 labels\n"),
-        ("reference.yaml", "ok: 5 sources, 2 label sets, 5 labels\n"),
+        ("reference.yaml", "ok: 5 sources, 2 label sets, 5 labels, 2 rules\n"),
     ] {
         let output = check(&folder, config);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), summary);
@@ -157,6 +157,30 @@ fn what_is_in_force_is_explained_in_words_and_for_programs() {
     assert_eq!(person["threshold"], 0.7);
     assert_eq!(person["state"], "stakeout/inbox/porch/person/state");
     assert_eq!(json["sources"]["front-door"]["transport"], "tcp");
+}
+
+#[test]
+fn an_explanation_shows_templates_rules_and_what_is_different_on_a_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "mqtt: { url: mqtt://h }\nlabel_sets:\n  porch:\n    templates: [plain, 'a photo of {}']\n    scoring: cosine\n    \
+                background: [nothing]\n    labels: { person: { threshold: 0.3, message: '{label}: {score}' }, dog: 0.3 }\n    \
+                rules: { stranger: { when: person and not dog, for: 5s, active: mon-fri 22:00-06:00 UTC } }\n\
+                sources: { door: { folder: ., watch: { porch: { person: 0.25, stranger: { hold: 2 of 3 } } } } }\n";
+    fs::write(folder.path().join("stakeout.yaml"), text).unwrap();
+    let arguments = ["check", "--offline", "--config", "stakeout.yaml", "--explain"];
+    let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    for expected in [
+        "      porch:\n        templates:\n          - {}\n          - a photo of {}\n        scoring: cosine\n        background:\n          - nothing\n",
+        "          person:\n            prompts:\n              - person\n            regions: all\n            threshold: 0.25\n            clear_below: 0.25\n",
+        "            message: {label}: {score}\n            active: always\n",
+        "        rules:\n          stranger:\n            when: person and not dog\n            hold: 2 of 3\n            for: 5s\n            cooldown: 0s\n",
+        "            active: mon,tue,wed,thu,fri 22:00-06:00 UTC\n",
+        "            alert: stakeout/door/porch/stranger/alert\n",
+    ] {
+        assert!(told.contains(expected), "{expected:?} in\n{told}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "ok: 1 source, 1 label set, 2 labels, 1 rule\n");
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn the_examples_of_payloads_are_what_is_published() {
         region: None,
         label_set: "porch".into(),
         label: "package".into(),
+        when: None,
         score: 0.83,
         threshold: 0.6,
         scores: labels.clone(),

@@ -26,6 +26,7 @@ mod mqtt_source;
 mod parity;
 mod reload;
 mod replay;
+mod rules;
 mod secrets;
 mod service;
 mod sinks;

@@ -151,12 +151,7 @@ fn one_label_alone_under_softmax_is_an_error_that_names_its_set() {
         Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap()
     };
     let rule = Rule::at(0.5);
-    let set = LabelSet {
-        name: "porch".to_owned(),
-        template: "{}".to_owned(),
-        background: Vec::new(),
-        labels: vec![Label::new("cat", rule)],
-    };
+    let set = LabelSet::new("porch", "{}".parse().unwrap(), vec![Label::new("cat", rule)]);
     let error = Classifier::new(load("tiny-clip"), std::slice::from_ref(&set)).err().unwrap().to_string();
     assert!(error.contains("porch") && error.contains("background"), "{error}");
     assert!(Classifier::new(load("tiny-siglip"), &[set]).is_ok());

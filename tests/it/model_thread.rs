@@ -21,10 +21,8 @@ fn label_set(name: &str, labels: &[&str], background: &[&str]) -> LabelSet {
     let rule = Rule::at(0.5);
     let label = |name: &&str| Label::new(name, rule);
     LabelSet {
-        name: name.to_owned(),
-        template: "{}".to_owned(),
         background: background.iter().map(ToString::to_string).collect(),
-        labels: labels.iter().map(label).collect(),
+        ..LabelSet::new(name, "{}".parse().unwrap(), labels.iter().map(label).collect())
     }
 }
 

@@ -145,6 +145,83 @@ fn a_label_set_that_the_model_refuses_is_a_bad_configuration() {
     assert!(said.contains("stakeout.yaml:") && said.contains("one label and no background"), "{said}");
 }
 
+/// A minute with a car in its middle, and these label sets.
+fn with_label_sets(label_sets: &str) -> (Home, PathBuf) {
+    let home = Home::new(1, "");
+    let text = format!(
+        "mqtt: {{ url: mqtt://h, prefix: home }}\nstate_dir: state\nlabel_sets:\n{label_sets}\nsources:\n  Inbox: {{ folder: inbox, watch: [objects] }}\n"
+    );
+    fs::write(home.path("stakeout.yaml"), text).unwrap();
+    let video = minute(&home.path(""), "a.mp4", "-metadata creation_time=2026-11-23T09:00:00Z");
+    (home, video)
+}
+
+const CAR: [&str; 2] =
+    ["2026-11-23T09:00:20.000Z red car raised", "2026-11-23T09:00:40.000Z red car cleared"];
+
+#[test]
+fn a_rule_over_labels_alerts_and_is_drawn() {
+    let (home, video) = with_label_sets(
+        "  objects:\n    template: a photo of {}\n    background: [an empty scene, a plain background]\n    \
+         labels: { red car: 0.75, green tree: 0.75 }\n    \
+         rules:\n      lonely car: red car and not green tree\n      quiet: { when: not (red car or green tree), for: 5s, message: \"{label}\" }",
+    );
+    let plot = format!("--plot={}", home.path("plot.html").display());
+    let output = replay(&home, &[Path::new(&plot), &video]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = [
+        "2026-11-23T09:00:05.000Z quiet raised",
+        CAR[0],
+        "2026-11-23T09:00:20.000Z lonely car raised",
+        "2026-11-23T09:00:20.000Z quiet cleared",
+        CAR[1],
+        "2026-11-23T09:00:40.000Z lonely car cleared",
+        "2026-11-23T09:00:45.000Z quiet raised",
+    ];
+    assert_eq!(told(&output), expected);
+    let lines = output.stdout.split(|byte| *byte == b'\n');
+    let alerts: Vec<Value> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert_eq!((&alerts[0]["message"], &alerts[0]["score"]), (&"quiet".into(), &Value::Null));
+    assert_eq!(alerts[2]["when"], "red car and not green tree");
+    assert!(alerts[2]["scores"]["red car"].as_f64() > Some(0.75), "{}", alerts[2]);
+    let page = fs::read_to_string(home.path("plot.html")).unwrap();
+    assert!(
+        page.contains("objects / lonely car: raised once")
+            && page.contains("objects / quiet: raised 2 times"),
+        "{page}"
+    );
+}
+
+#[test]
+fn templates_and_scorings_change_the_scores() {
+    let labels = "labels: { red car: LEVEL, green tree: LEVEL }";
+    let set = |settings: &str, level: &str| {
+        let text = format!("  objects:\n    {settings}\n    {labels}").replace("LEVEL", level);
+        let (home, video) = with_label_sets(&text);
+        replay(&home, &[&video])
+    };
+    for (settings, level) in [
+        ("background: [an empty scene, a plain background]\n    templates: [photo, plain]", "0.75"),
+        ("background: [an empty scene, a plain background]\n    scoring: softmax", "0.75"),
+    ] {
+        let output = set(settings, level);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(told(&output), CAR, "{settings}");
+    }
+    // One label by itself, without background, is something under cosine.
+    let (home, video) = with_label_sets("  objects: { scoring: cosine, labels: { red car: 0.5 } }");
+    let output = replay(&home, &[&video]);
+    let first: Value =
+        serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert_eq!(told(&output), CAR, "{first}");
+    assert!((0.5..0.999).contains(&first["score"].as_f64().unwrap()), "{first}");
+
+    let refused = set("scoring: sigmoid", "0.5");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{said}");
+    assert!(said.contains("stakeout.yaml:5:14") && said.contains("take `scoring: cosine`"), "{said}");
+}
+
 #[test]
 fn a_file_that_is_no_video_whatever_it_is_called_is_told() {
     let home = Home::new(1, "");

@@ -178,6 +178,40 @@ fn without_truth_the_range_where_nothing_changes_is_found() {
     }
 }
 
+/// Cosines lie close together, and a label may have settings of its own on the source: both are found, and written there.
+#[test]
+fn cosines_and_settings_of_a_source_are_tuned_where_they_stand() {
+    let home = badly_tuned();
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let text = text.replace(
+        "    labels:\n",
+        "    scoring: cosine\n    rules: { any: red car or green tree }\n    labels:\n",
+    );
+    let text = text.replace("watch: [objects]", "watch: { objects: { red car: 0.98 } }");
+    fs::write(home.path("stakeout.yaml"), &text).unwrap();
+    let (first, events) = record(&home, "first.mp4", 8, 3);
+    let (second, others) = record(&home, "second.mp4", 8, 4);
+    let output = run(&home, "tune", &[first.to_str().unwrap(), &truth(&home, &events), "--write"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("`any` is a rule over labels"), "{}", said(&output));
+    assert!(!said(&output).contains("take scores from each other"), "{}", said(&output));
+    let patch = String::from_utf8(output.stdout).unwrap();
+    assert!(patch.contains("sources:\n  Inbox:\n    watch:\n      objects:\n        # "), "{patch}");
+    let written = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    assert!(
+        written.contains("red car: 0.99          # at the gate"),
+        "it is not that which counts here: {written}"
+    );
+    assert!(written.contains("watch: { objects: { red car: { threshold: 0."), "{written}");
+    let after = run(&home, "replay", &[second.to_str().unwrap()]);
+    assert!(after.status.success(), "{}", said(&after));
+    for label in WATCHED {
+        let f1 = f1(&after, &others, label);
+        eprintln!("{label}: F1 on the other recording {f1:.3} with cosines");
+        assert!(f1 >= 0.95, "{label}: {f1}\n{written}");
+    }
+}
+
 #[test]
 fn where_no_threshold_separates_it_is_said_and_nothing_is_written() {
     let home = Home::new(1, "");

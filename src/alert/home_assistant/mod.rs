@@ -109,7 +109,7 @@ impl House<'_> {
             ("snapshot".to_owned(), self.snapshot(&source.name)),
         ]);
         for (_, label_set) in self.config.watches().filter(|(watcher, _)| watcher.name == source.name) {
-            for label in &label_set.labels {
+            for label in label_set.alerting() {
                 components.extend(Watched { house: self, source, label_set, label }.components());
             }
         }
@@ -213,7 +213,7 @@ impl House<'_> {
     }
 }
 
-/// A label on a source.
+/// A label on a source, or a rule over labels.
 struct Watched<'a> {
     house: &'a House<'a>,
     source: &'a Source,
@@ -226,7 +226,8 @@ impl Watched<'_> {
     fn components(&self) -> Vec<(String, Value)> {
         let mut components =
             vec![self.component("state", self.state()), self.component("alert", self.alert())];
-        if self.source.scores {
+        // A rule over labels has no score.
+        if self.source.scores && self.label_set.labels.iter().any(|label| label.name == self.label.name) {
             components.push(self.component("score", self.score()));
         }
         components
@@ -294,7 +295,7 @@ impl Watched<'_> {
         }
         let namesakes = self.house.config.watches().filter(|(watcher, label_set)| {
             watcher.name == self.source.name
-                && label_set.labels.iter().any(|label| label.name == self.label.name)
+                && label_set.alerting().any(|label| label.name == self.label.name)
         });
         match namesakes.count() {
             0 | 1 => self.label.name.clone(),

@@ -19,7 +19,7 @@ mqtt: { url: mqtt://broker, prefix: Haus/eye 1 }
 home_assistant: { discovery_prefix: ha/all }
 label_sets:
   porch: { background: [nothing], labels: [a "dog", 'it''s \ }} mine', 猫, person] }
-  Größe: { labels: { person: ~, "+/#": { home_assistant: { name: Parcel, icon: "mdi:package", device_class: occupancy } } } }
+  Größe: { labels: { person: ~, "+/#": { home_assistant: { name: Parcel, icon: "mdi:package", device_class: occupancy } } }, rules: { wer?: person and not "+/#" } }
 sources:
   Door (left): { folder: a, watch: [porch, Größe], scores: true }
   back: { folder: b, watch: [Größe] }
@@ -47,6 +47,24 @@ fn a_small_configuration_to_the_letter() {
     let told = serde_json::to_string_pretty(&told).unwrap();
     let expected = include_str!("expected.json").replace("VERSION", env!("CARGO_PKG_VERSION"));
     assert_eq!(told, expected.trim_end(), "\n{told}");
+}
+
+#[test]
+fn a_rule_over_labels_is_shown_as_a_label_without_a_score() {
+    let text = SMALL.replace(
+        "labels: [package, person]",
+        "labels: [package, person], rules: { thief: { when: person and not package, home_assistant: { icon: mdi:alert } } }",
+    );
+    let told = messages(&announcement(&text));
+    let components = told[1].1["cmps"].as_object().unwrap();
+    let of_rule = components.keys().filter(|key| key.starts_with("porch/thief/")).collect::<Vec<_>>();
+    assert_eq!(of_rule, ["porch/thief/state", "porch/thief/alert"]);
+    assert!(components.contains_key("porch/person/score"), "the labels have one");
+    let state = &components["porch/thief/state"];
+    assert_eq!(
+        (&state["name"], &state["icon"], &state["state_topic"]),
+        (&json!("thief"), &json!("mdi:alert"), &json!("stakeout/front_door/porch/thief/state"))
+    );
 }
 
 #[test]
@@ -120,7 +138,7 @@ fn every_topic_is_one_that_is_published() {
     }
     for (source, label_set) in config.watches() {
         published.extend(source.scores.then(|| topics.scores(&source.name, &label_set.name)));
-        for label in &label_set.labels {
+        for label in label_set.alerting() {
             published.insert(topics.alert(&source.name, &label_set.name, &label.name));
             published.insert(topics.state(&source.name, &label_set.name, &label.name));
         }

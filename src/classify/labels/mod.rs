@@ -1,20 +1,19 @@
-//! Label sets into vectors: each prompt is put into the template, encoded, and averaged with the label's other prompts.
+//! Label sets into vectors: each prompt is put into every template, encoded, and averaged over the templates and with the
+//! label's other prompts.
 //!
 //! It refuses to know how a text is encoded: the caller brings the encoder, and no text goes to it twice.
 
 mod cache;
-mod template;
 
 use std::{collections::HashMap, sync::Arc};
 
 pub use cache::VectorCache;
-pub use template::TemplateError;
 
 use super::{
     model::{Logits, ModelError, TextEncoder},
     score::{self, Activation, Scores},
 };
-use crate::config::LabelSet;
+use crate::config::{LabelSet, Scoring};
 
 /// A label set as the model sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +24,8 @@ pub struct LabelVectors {
     pub labels: Vec<Arc<[f32]>>,
     /// One for each background prompt.
     pub background: Vec<Arc<[f32]>>,
+    /// What makes scores of similarities.
+    pub scoring: Scoring,
 }
 
 /// Why a label set cannot be scored.
@@ -45,29 +46,43 @@ pub enum LabelError {
         /// The set's name.
         set: String,
     },
-    /// The template cannot be filled in.
-    #[error("the template {template:?} of the label set {set}: {error}")]
-    Template {
+    /// A sigmoid over what a model says that has learnt none.
+    #[error(
+        "the label set {set} asks for `scoring: sigmoid`, and this model was trained with softmax: it has learnt no bias, so \
+         a sigmoid would give nearly 1.0 to everything. Leave `scoring` out, or take `scoring: cosine`, which scores each \
+         label by itself, too"
+    )]
+    Sigmoid {
         /// The set's name.
         set: String,
-        /// The template as typed.
-        template: String,
-        /// What is wrong with it.
-        error: TemplateError,
     },
     /// The texts could not be encoded.
     #[error(transparent)]
     Model(#[from] ModelError),
 }
 
-/// Holds a set to what its scores need to mean anything under `activation`.
+/// What makes scores of a set's logits with a model that was trained with `model`.
+fn activation(scoring: Scoring, model: Activation) -> Activation {
+    match scoring {
+        Scoring::Auto => model,
+        Scoring::Softmax => Activation::Softmax,
+        Scoring::Sigmoid => Activation::Sigmoid,
+        Scoring::Cosine => Activation::Cosine,
+    }
+}
+
+/// Holds a set to what its scores need to mean anything with a model that was trained with `model`.
 ///
 /// # Errors
-/// [`LabelError::Empty`], and [`LabelError::Alone`] under softmax.
-pub fn check(set: &LabelSet, activation: Activation) -> Result<(), LabelError> {
+/// [`LabelError::Empty`], [`LabelError::Alone`] under softmax, and [`LabelError::Sigmoid`] for a model of softmax.
+pub fn check(set: &LabelSet, model: Activation) -> Result<(), LabelError> {
+    let activation = activation(set.scoring, model);
     match (set.labels.len(), set.background.len(), activation) {
         (0, ..) => Err(LabelError::Empty { set: set.name.clone() }),
         (1, 0, Activation::Softmax) => Err(LabelError::Alone { set: set.name.clone() }),
+        (.., Activation::Sigmoid) if model == Activation::Softmax => {
+            Err(LabelError::Sigmoid { set: set.name.clone() })
+        }
         _ => Ok(()),
     }
 }
@@ -75,7 +90,7 @@ pub fn check(set: &LabelSet, activation: Activation) -> Result<(), LabelError> {
 /// Encodes label sets, all in one go; what `cache` holds is not encoded again.
 ///
 /// # Errors
-/// A template that cannot be filled in, or a model that fails.
+/// A model that fails.
 pub fn encode(
     sets: &[LabelSet],
     encoder: &TextEncoder,
@@ -85,9 +100,11 @@ pub fn encode(
 }
 
 impl LabelVectors {
-    /// The scores of a picture, by its vector.
+    /// The scores of a picture, by its vector; `logits` and `model` are those of the model.
     #[must_use]
-    pub fn scores(&self, picture: &[f32], logits: Logits, activation: Activation) -> Scores {
+    pub fn scores(&self, picture: &[f32], logits: Logits, model: Activation) -> Scores {
+        let activation = activation(self.scoring, model);
+        let logits = if activation == Activation::Cosine { Logits { scale: 1.0, bias: 0.0 } } else { logits };
         score::scores(
             &self.logits(&self.labels, picture, logits),
             &self.logits(&self.background, picture, logits),
@@ -105,53 +122,45 @@ pub(super) fn encode_with(
     sets: &[LabelSet],
     encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
 ) -> Result<Vec<LabelVectors>, LabelError> {
-    let texts = sets.iter().map(Texts::of).collect::<Result<Vec<_>, _>>()?;
+    let texts = sets.iter().map(Texts::of).collect::<Vec<_>>();
     let mut different: Vec<&str> = texts.iter().flat_map(Texts::all).collect();
     different.sort_unstable();
     different.dedup();
     let vectors: HashMap<&str, Vec<f32>> = different.iter().copied().zip(encode(&different)?).collect();
-    Ok(sets.iter().zip(&texts).map(|(set, texts)| texts.vectors(&set.name, &vectors)).collect())
+    Ok(sets.iter().zip(&texts).map(|(set, texts)| texts.vectors(set, &vectors)).collect())
 }
 
-/// The texts of a set, with the template around them.
+/// The texts of a set: every prompt in every template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Texts {
+struct Texts {
     /// Those of each label, in the order of the set.
-    pub labels: Vec<Vec<String>>,
-    /// Those of the background.
-    pub background: Vec<String>,
+    labels: Vec<Vec<String>>,
+    /// Those of each background prompt.
+    background: Vec<Vec<String>>,
 }
 
 impl Texts {
     /// What the model is given for `set`.
-    ///
-    /// # Errors
-    /// A template that cannot be filled in.
-    pub fn of(set: &LabelSet) -> Result<Self, LabelError> {
-        let fill = |prompt: &String| {
-            template::fill(&set.template, prompt).map_err(|error| LabelError::Template {
-                set: set.name.clone(),
-                template: set.template.clone(),
-                error,
-            })
-        };
-        let all = |prompts: &[String]| prompts.iter().map(fill).collect::<Result<Vec<_>, _>>();
-        Ok(Self {
-            labels: set.labels.iter().map(|label| all(&label.prompts)).collect::<Result<_, _>>()?,
-            background: all(&set.background)?,
-        })
+    fn of(set: &LabelSet) -> Self {
+        let filled =
+            |prompt: &String| set.templates.iter().map(|template| template.fill(prompt)).collect::<Vec<_>>();
+        Self {
+            labels: set.labels.iter().map(|label| label.prompts.iter().flat_map(filled).collect()).collect(),
+            background: set.background.iter().map(filled).collect(),
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().flatten().chain(&self.background).map(String::as_str)
+        self.labels.iter().chain(&self.background).flatten().map(String::as_str)
     }
 
-    fn vectors(&self, name: &str, vectors: &HashMap<&str, Vec<f32>>) -> LabelVectors {
-        let mean = |texts: &[String]| mean(texts.iter().map(|text| vectors[text.as_str()].as_slice()));
+    fn vectors(&self, set: &LabelSet, vectors: &HashMap<&str, Vec<f32>>) -> LabelVectors {
+        let mean = |texts: &Vec<String>| mean(texts.iter().map(|text| vectors[text.as_str()].as_slice()));
         LabelVectors {
-            name: name.into(),
-            labels: self.labels.iter().map(|texts| mean(texts)).collect(),
-            background: self.background.iter().map(|text| mean(std::slice::from_ref(text))).collect(),
+            name: set.name.as_str().into(),
+            labels: self.labels.iter().map(mean).collect(),
+            background: self.background.iter().map(mean).collect(),
+            scoring: set.scoring,
         }
     }
 }
@@ -179,15 +188,10 @@ mod tests {
     fn set(template: &str, labels: &[(&str, &[&str])], background: &[&str]) -> LabelSet {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let rule = Rule::at(0.5);
-        LabelSet {
-            name: "porch".to_owned(),
-            template: template.to_owned(),
-            background: owned(background),
-            labels: labels
-                .iter()
-                .map(|(name, prompts)| Label { prompts: owned(prompts), ..Label::new(name, rule) })
-                .collect(),
-        }
+        let labels =
+            labels.iter().map(|(name, prompts)| Label { prompts: owned(prompts), ..Label::new(name, rule) });
+        let background = owned(background);
+        LabelSet { background, ..LabelSet::new("porch", template.parse().unwrap(), labels.collect()) }
     }
 
     #[test]
@@ -244,8 +248,74 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_cannot_be_filled_in_names_its_set() {
-        let error = encode_with(&[set("a {", &[("a", &["a"])], &[])], |_| unreachable!()).unwrap_err();
-        assert!(error.to_string().contains("\"a {\" of the label set porch"), "{error}");
+    fn every_prompt_is_averaged_over_every_template() {
+        let mut set = set("a {}", &[("cat", &["cat", "kitten"])], &["room"]);
+        set.templates.push("the {}".parse().unwrap());
+        let mut asked = Vec::new();
+        let vectors = encode_with(&[set], |texts| {
+            asked = texts.iter().map(ToString::to_string).collect();
+            let vector = |text: &&str| match *text {
+                "a cat" => vec![1.0, 0.0, 0.0, 0.0],
+                "the cat" => vec![0.0, 1.0, 0.0, 0.0],
+                "a kitten" => vec![0.0, 0.0, 1.0, 0.0],
+                "the kitten" => vec![0.0, 0.0, 0.0, 1.0],
+                "a room" => vec![0.6, 0.8, 0.0, 0.0],
+                _ => vec![0.8, 0.6, 0.0, 0.0],
+            };
+            Ok(texts.iter().map(vector).collect())
+        })
+        .unwrap()
+        .remove(0);
+        assert_eq!(asked, ["a cat", "a kitten", "a room", "the cat", "the kitten", "the room"]);
+        assert!(vectors.labels[0].iter().all(|value| (value - 0.5).abs() < 1e-6), "{:?}", vectors.labels[0]);
+        let half = 0.5f32.sqrt();
+        let [room] = &vectors.background[..] else { panic!("one background prompt is one vector") };
+        assert!((room[0] - half).abs() < 1e-6 && (room[1] - half).abs() < 1e-6, "{room:?}");
+    }
+
+    #[test]
+    fn a_set_is_held_to_the_scoring_that_it_asks_for() {
+        use Activation::{Sigmoid, Softmax};
+        let scored = |scoring, labels| LabelSet { scoring, ..set("{}", labels, &[]) };
+        let (one, two): (&[_], &[_]) = (&[("a", &["a"][..])], &[("a", &["a"][..]), ("b", &["b"])]);
+        let alone = Err(LabelError::Alone { set: "porch".to_owned() });
+        let no_bias = Err(LabelError::Sigmoid { set: "porch".to_owned() });
+        let cases = [
+            (Scoring::Auto, one, Softmax, &alone),
+            (Scoring::Auto, one, Sigmoid, &Ok(())),
+            (Scoring::Softmax, one, Sigmoid, &alone),
+            (Scoring::Softmax, two, Sigmoid, &Ok(())),
+            (Scoring::Softmax, two, Softmax, &Ok(())),
+            (Scoring::Sigmoid, two, Softmax, &no_bias),
+            (Scoring::Sigmoid, one, Sigmoid, &Ok(())),
+            (Scoring::Cosine, one, Softmax, &Ok(())),
+            (Scoring::Cosine, one, Sigmoid, &Ok(())),
+        ];
+        for (scoring, labels, model, expected) in cases {
+            assert_eq!(check(&scored(scoring, labels), model), *expected, "{scoring:?} on {model:?}");
+        }
+    }
+
+    #[test]
+    fn scores_are_made_as_the_set_asks_for() {
+        let scores = |scoring, model| {
+            let vector = |x: f32| vec![x, (1.0 - x * x).sqrt()].into();
+            let vectors = LabelVectors {
+                name: "porch".into(),
+                labels: vec![vector(0.3), vector(-0.2)],
+                background: vec![vector(0.1)],
+                scoring,
+            };
+            let scores = vectors.scores(&[1.0, 0.0], Logits { scale: 10.0, bias: -2.0 }, model);
+            (scores.labels, scores.background)
+        };
+        let model = [Activation::Softmax, Activation::Sigmoid];
+        let [softmax, sigmoid] = model.map(|model| scores(Scoring::Auto, model));
+        assert_ne!(softmax, sigmoid);
+        assert_eq!(scores(Scoring::Softmax, Activation::Sigmoid), softmax);
+        assert_eq!(scores(Scoring::Sigmoid, Activation::Sigmoid), sigmoid);
+        for model in model {
+            assert_eq!(scores(Scoring::Cosine, model), (vec![0.3, 0.0], Some(0.1)), "neither scale nor bias");
+        }
     }
 }

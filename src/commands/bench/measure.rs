@@ -104,7 +104,8 @@ impl<'a> Bench<'a> {
         let found = args.find(&runtime)?;
         let model = args.load(&runtime, &found)?;
         let names = scene::labels(usize::from(args.labels));
-        let sets = labels::encode(&[label_set("{}", &names)], model.text(), &VectorCache::of_user())?;
+        let sets =
+            labels::encode(&[label_set(&"{}".parse()?, &names)], model.text(), &VectorCache::of_user())?;
         let vectors = sets.into_iter().next().context("the labels have no vectors")?;
         Ok(Self { args, jpeg: jpeg.into(), picture, found, model, names, vectors })
     }
@@ -237,7 +238,7 @@ pub(super) fn start(args: &Args) -> Result<(Model, Watchlist)> {
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
     let model = args.load(&runtime, &args.find(&runtime)?)?;
     let names = scene::labels(usize::from(args.labels));
-    let sets = labels::encode(&[label_set("{}", &names)], model.text(), &VectorCache::of_user())?;
+    let sets = labels::encode(&[label_set(&"{}".parse()?, &names)], model.text(), &VectorCache::of_user())?;
     let vectors = sets.into_iter().next().context("the labels have no vectors")?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     Ok((model, Watchlist::of_one(SOURCE, &names, vectors)))

@@ -23,7 +23,7 @@ use crate::{
         pictures::{self, Item},
         progress::{self, Counted},
     },
-    config::{Device, Execution, HubModel, LabelSet, ModelRef, Variant},
+    config::{Device, Execution, HubModel, LabelSet, ModelRef, Template, Variant},
 };
 
 /// What is looked for where nobody says it: what cameras see.
@@ -73,7 +73,7 @@ pub(super) struct Args {
     labels_from: Option<PathBuf>,
     /// The sentence around each label
     #[arg(long, default_value = "This is a photo of {}.", conflicts_with = "config")]
-    template: String,
+    template: Template,
     #[command(flatten)]
     execution: ExecutionArgs,
     /// A branch, a tag or a commit [default: main]

@@ -50,6 +50,8 @@ pub struct Track {
     pub points: Vec<Point>,
     /// When it was raised.
     pub spans: Vec<Span>,
+    /// Only these regions count; none is all.
+    regions: Vec<String>,
     steps: Vec<Vec<Peak>>,
     open: Option<Peak>,
 }
@@ -59,7 +61,7 @@ pub struct Track {
 pub struct Point {
     /// When the frame was captured.
     pub time: Timestamp,
-    /// The label's score, the highest of its regions.
+    /// The label's score, the highest of its regions; of a rule over labels 1 while its condition is met, else 0.
     pub score: f32,
 }
 
@@ -92,10 +94,11 @@ impl Timeline {
         let watched = config.watches().filter(|(watching, _)| watching.name == source.name);
         let tracks = watched.flat_map(|(_, set)| {
             set.labels.iter().map(|label| {
-                let rule = source.label(&set.name, label).rule;
+                let label = source.label(&set.name, label);
+                let rule = label.rule;
                 let levels = (!rule.rises).then_some((rule.threshold, rule.clear_below));
                 let rise = rule.rises.then_some(rule.threshold);
-                Track { rise, ..Track::new(&set.name, &label.name, levels) }
+                Track { rise, regions: label.regions.clone(), ..Track::new(&set.name, &label.name, levels) }
             })
         });
         Self {
@@ -121,11 +124,18 @@ impl Timeline {
         }
         for set in &scored.sets {
             for (number, label) in set.labels.iter().enumerate() {
-                if let Some(score) = score(set, number) {
-                    self.track(&set.label_set, label).take(score, &frame);
+                let track = self.track(&set.label_set, label);
+                if let Some(score) = score(set, number, &track.regions) {
+                    track.take(score, &frame);
                 }
             }
         }
+    }
+
+    /// Whether the condition of a rule over labels was met on a frame, after [`Self::take`] of it.
+    pub fn take_rule(&mut self, label_set: &str, rule: &str, met: bool, scored: &Scored) {
+        let frame = Seen { scored, thumbnail: OnceCell::new() };
+        self.track(label_set, rule).take(f32::from(u8::from(met)), &frame);
     }
 
     /// The first and the last frame.
@@ -145,8 +155,8 @@ impl Timeline {
     }
 }
 
-fn score(set: &SetScores, label: usize) -> Option<f32> {
-    set.best(label).map(|(score, _)| score).filter(|score| score.is_finite())
+fn score(set: &SetScores, label: usize, regions: &[String]) -> Option<f32> {
+    set.best_in(label, regions).map(|(score, _)| score).filter(|score| score.is_finite())
 }
 
 impl Track {
@@ -161,6 +171,7 @@ impl Track {
             moving: vec![],
             points: vec![],
             spans: vec![],
+            regions: vec![],
             steps: vec![vec![]; STEPS],
             open: None,
         }

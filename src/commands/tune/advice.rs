@@ -3,8 +3,8 @@
 //! Every combination of threshold, clear level and hold in a grid is tried with the trigger itself. With truth the best are
 //! those with the highest F1 of alerts; without it those among which the number of alerts stays the same over the widest range
 //! of thresholds: where nothing changes however the threshold is moved, what happens and what does not lie far apart. Of such a
-//! range a threshold well inside is taken (the configured one if it is), since recordings of tomorrow are a little different. Widths are measured in logits,
-//! `ln(p / (1 - p))`, in which softmax and sigmoid are even.
+//! range a threshold well inside is taken (the configured one if it is), since recordings of tomorrow are a little different. Widths are measured in logits
+//! ([`Measure`]), in which steps are even.
 
 use super::{
     grade::{self, Grade, grade, spans},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     commands::plot::Point,
-    config::{Hold, Rule},
+    config::{Hold, Rule, Scoring},
     trigger::Trigger,
 };
 
@@ -32,6 +32,46 @@ const HOLDS: [(u8, u8); 5] = [(1, 1), (2, 2), (2, 3), (3, 4), (4, 6)];
 const GAPS: [f64; 4] = [1.0, 0.5, 2.0, 0.0];
 /// Scores nearer to 0 or 1 than this are alike.
 const FURTHEST: f64 = 7.0;
+
+/// How far apart two scores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// `ln(p / (1 - p))`: softmax and sigmoid are even in it.
+    Odds,
+    /// A cosine, 0.01 being 1: about what CLIP and SigLIP models multiply it by for their logits.
+    Cosine,
+}
+
+impl Measure {
+    pub(super) fn of(scoring: Scoring) -> Self {
+        if scoring == Scoring::Cosine { Self::Cosine } else { Self::Odds }
+    }
+
+    fn logit(self, score: f64) -> f64 {
+        match self {
+            Self::Odds => (score / (1.0 - score)).ln().clamp(-FURTHEST, FURTHEST),
+            Self::Cosine => score * 100.0,
+        }
+    }
+
+    fn level(self, logit: f64) -> f64 {
+        match self {
+            Self::Odds => 1.0 / (1.0 + (-logit).exp()),
+            Self::Cosine => logit / 100.0,
+        }
+    }
+
+    /// As people type it: two digits, more only where two would be too coarse. Never 0.
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    pub(super) fn rounded(self, score: f64) -> f32 {
+        let digits = match self {
+            Self::Cosine => 1000.0,
+            Self::Odds if score.min(1.0 - score) >= 0.02 => 100.0,
+            Self::Odds => 10_000.0,
+        };
+        ((score * digits).round() / digits).clamp(0.0001, 1.0) as f32
+    }
+}
 
 /// What to set, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,16 +97,21 @@ struct Tried {
 
 /// The best settings for these scores, with everything but threshold, clear level and hold as in `rule`; `events` are known only
 /// where there is truth. `None`: there is nothing to learn, the label never occurs.
-pub(super) fn advise(rule: &Rule, points: &[Point], events: Option<&[Interval]>) -> Option<Advice> {
+pub(super) fn advise(
+    rule: &Rule,
+    points: &[Point],
+    events: Option<&[Interval]>,
+    measure: Measure,
+) -> Option<Advice> {
     if rule.rises || points.len() < 2 || events.is_some_and(<[_]>::is_empty) {
         return None;
     }
-    let levels = levels(points)?;
+    let levels = levels(points, measure)?;
     let slack = grade::interval(points);
     let tried = HOLDS.iter().enumerate().flat_map(|(hold, _)| (0..GAPS.len()).map(move |gap| (hold, gap)));
     let tried = tried.map(|(hold, gap)| {
         let result = |level: &f64| {
-            let spans = spans(Trigger::new(settings(rule, *level, hold, gap)), points);
+            let spans = spans(Trigger::new(settings(rule, measure, *level, (hold, gap))), points);
             (usable(&spans, points), events.map(|events| grade(&spans, events, slack)))
         };
         Tried { hold, gap, results: levels.iter().map(result).collect() }
@@ -79,10 +124,10 @@ pub(super) fn advise(rule: &Rule, points: &[Point], events: Option<&[Interval]>)
     let (tried, from, to) = best;
     // The middle of the logits suits scores near 0, that of the scores themselves is where people look for it.
     let (low, high) = (levels[from], levels[to]);
-    let middle =
-        logit(f64::midpoint(level(f64::midpoint(low, high)), f64::midpoint(level(low), level(high))));
-    let mut rule_of = settings(rule, middle, tried.hold, tried.gap);
-    let own = logit(rule.threshold.into());
+    let level = |logit| measure.level(logit);
+    let middle = f64::midpoint(level(f64::midpoint(low, high)), f64::midpoint(level(low), level(high)));
+    let mut rule_of = settings(rule, measure, measure.logit(middle), (tried.hold, tried.gap));
+    let own = measure.logit(rule.threshold.into());
     let as_it_is = spans(Trigger::new(*rule), points);
     let as_good = match events.map(|events| {
         (grade(&as_it_is, events, slack), grade(&spans(Trigger::new(rule_of), points), events, slack))
@@ -97,7 +142,7 @@ pub(super) fn advise(rule: &Rule, points: &[Point], events: Option<&[Interval]>)
     let spans = spans(Trigger::new(rule), points);
     let grade = events.map(|events| grade(&spans, events, slack));
     let separates = grade.map_or(levels[to] - levels[from] >= WIDE, |grade| grade.f1() >= GOOD);
-    let range = (rounded(level(levels[from])), rounded(level(levels[to])));
+    let range = (measure.rounded(level(low)), measure.rounded(level(high)));
     Some(Advice { rule, separates, grade, range, alerts: spans.len() })
 }
 
@@ -158,33 +203,18 @@ fn widest<'t>(
 }
 
 /// Thresholds to try, as logits: evenly between the lowest and the highest score. `None`: all scores are the same.
-fn levels(points: &[Point]) -> Option<Vec<f64>> {
-    let scores = || points.iter().map(|point| logit(point.score.into()));
+fn levels(points: &[Point], measure: Measure) -> Option<Vec<f64>> {
+    let scores = || points.iter().map(|point| measure.logit(point.score.into()));
     let (low, high) = (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max));
     let step = (high - low) / f64::from(THRESHOLDS);
     (step > 1e-9).then(|| (1..THRESHOLDS).map(|number| low + step * f64::from(number)).collect())
 }
 
-fn settings(rule: &Rule, at: f64, hold: usize, gap: usize) -> Rule {
-    let threshold = rounded(level(at));
-    let clear_below = rounded(level(at - GAPS[gap])).min(threshold);
+fn settings(rule: &Rule, measure: Measure, at: f64, (hold, gap): (usize, usize)) -> Rule {
+    let threshold = measure.rounded(measure.level(at));
+    let clear_below = measure.rounded(measure.level(at - GAPS[gap])).min(threshold);
     let (frames, of) = HOLDS[hold];
     Rule { threshold, clear_below, hold: Hold { frames, of }, ..*rule }
-}
-
-fn logit(score: f64) -> f64 {
-    (score / (1.0 - score)).ln().clamp(-FURTHEST, FURTHEST)
-}
-
-fn level(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
-/// As people type it: two digits, more only where two would be too coarse. Never 0.
-#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-pub(super) fn rounded(score: f64) -> f32 {
-    let digits = if score.min(1.0 - score) >= 0.02 { 100.0 } else { 10_000.0 };
-    ((score * digits).round() / digits).clamp(0.0001, 1.0) as f32
 }
 
 #[cfg(test)]
@@ -224,24 +254,24 @@ mod tests {
     fn far_apart_is_found_with_and_without_truth() {
         let (points, events) = recorded(0.1, 0.8, 0.05);
         for events in [Some(&events[..]), None] {
-            let advice = advise(&RULE, &points, events).unwrap();
+            let advice = advise(&RULE, &points, events, Measure::Odds).unwrap();
             assert!(advice.separates, "{advice:?}");
             assert_eq!((advice.alerts, advice.rule.hold), (10, Hold { frames: 1, of: 1 }), "{advice:?}");
             assert!((0.3..0.6).contains(&advice.rule.threshold), "{advice:?}");
             assert!(advice.rule.clear_below <= advice.rule.threshold, "{advice:?}");
         }
-        assert_eq!(advise(&RULE, &points, Some(&events)).unwrap().grade.unwrap().f1(), 1.0);
+        assert_eq!(advise(&RULE, &points, Some(&events), Measure::Odds).unwrap().grade.unwrap().f1(), 1.0);
     }
 
     #[test]
     fn what_is_good_stays_as_it_is() {
         let (points, events) = recorded(0.05, 0.9, 0.02);
         let rule = Rule { threshold: 0.4, clear_below: 0.4, ..RULE };
-        assert_eq!(advise(&rule, &points, Some(&events)).unwrap().rule, rule);
-        assert_eq!(advise(&rule, &points, None).unwrap().rule, rule);
+        assert_eq!(advise(&rule, &points, Some(&events), Measure::Odds).unwrap().rule, rule);
+        assert_eq!(advise(&rule, &points, None, Measure::Odds).unwrap().rule, rule);
         let near = Rule { threshold: 0.1, clear_below: 0.1, ..RULE };
         assert_ne!(
-            advise(&near, &points, Some(&events)).unwrap().rule,
+            advise(&near, &points, Some(&events), Measure::Odds).unwrap().rule,
             near,
             "too near to what does not happen"
         );
@@ -251,8 +281,20 @@ mod tests {
     fn scores_that_are_all_small_are_no_hindrance() {
         let (mut points, events) = recorded(0.1, 0.8, 0.05);
         points.iter_mut().for_each(|point| point.score *= 0.01);
-        let advice = advise(&RULE, &points, Some(&events)).unwrap();
+        let advice = advise(&RULE, &points, Some(&events), Measure::Odds).unwrap();
         assert!(advice.separates && (0.002..0.007).contains(&advice.rule.threshold), "{advice:?}");
+    }
+
+    #[test]
+    fn cosines_that_differ_by_little_are_told_apart() {
+        let (mut points, events) = recorded(0.1, 0.8, 0.05);
+        points.iter_mut().for_each(|point| point.score = 0.2 + point.score * 0.1);
+        for events in [Some(&events[..]), None] {
+            let advice = advise(&RULE, &points, events, Measure::Cosine).unwrap();
+            assert!(advice.separates && (0.23..0.27).contains(&advice.rule.threshold), "{advice:?}");
+            assert!(advice.rule.clear_below > 0.21 && advice.alerts == 10, "{advice:?}");
+        }
+        assert_eq!(Measure::Cosine.rounded(0.243_6), 0.244);
     }
 
     #[test]
@@ -261,24 +303,24 @@ mod tests {
         for second in [5, 100, 155, 300, 420] {
             points[second].score = 0.95;
         }
-        let advice = advise(&RULE, &points, Some(&events)).unwrap();
+        let advice = advise(&RULE, &points, Some(&events), Measure::Odds).unwrap();
         assert!(advice.separates && advice.rule.hold.frames > 1, "{advice:?}");
     }
 
     #[test]
     fn where_nothing_separates_it_is_said() {
         let (points, events) = recorded(0.5, 0.5, 0.3);
-        let advice = advise(&RULE, &points, Some(&events)).unwrap();
+        let advice = advise(&RULE, &points, Some(&events), Measure::Odds).unwrap();
         assert!(!advice.separates, "{advice:?}");
     }
 
     #[test]
     fn a_label_that_never_occurs_teaches_nothing() {
         let (points, _) = recorded(0.1, 0.1, 0.05);
-        assert_eq!(advise(&RULE, &points, Some(&[])), None);
-        assert_eq!(advise(&RULE, &[], None), None);
+        assert_eq!(advise(&RULE, &points, Some(&[]), Measure::Odds), None);
+        assert_eq!(advise(&RULE, &[], None, Measure::Odds), None);
         let flat = points.iter().map(|point| Point { score: 0.2, ..*point }).collect::<Vec<_>>();
-        assert_eq!(advise(&RULE, &flat, None), None);
+        assert_eq!(advise(&RULE, &flat, None, Measure::Odds), None);
     }
 
     #[test]
@@ -286,7 +328,7 @@ mod tests {
         for (score, expected) in
             [(0.613_7, 0.61), (0.0123, 0.0123), (0.000_001, 0.0001), (0.99, 0.99), (0.9951, 0.9951)]
         {
-            assert_eq!(rounded(score), expected);
+            assert_eq!(Measure::Odds.rounded(score), expected);
         }
     }
 }

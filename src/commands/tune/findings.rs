@@ -5,14 +5,14 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    advice::{self, Advice, advise},
+    advice::{Advice, Measure, advise},
     grade::{self, Frames, Grade, grade, spans},
     rivals::{self, Rivals},
     truth::{Interval, Truth},
 };
 use crate::{
-    commands::plot::{Peak, Timeline, Track},
-    config::{Config, Rule, Source, edit::LabelEdit},
+    commands::plot::{Peak, Point, Timeline, Track},
+    config::{Config, Rule, Scoring, Source, edit::LabelEdit},
     trigger::Trigger,
 };
 
@@ -24,10 +24,13 @@ const NEAR: usize = 6;
 /// One label.
 #[derive(Debug)]
 pub(super) struct Finding {
+    /// The source, where the label has settings of its own on it.
+    pub source: Option<String>,
     pub label_set: String,
     pub label: String,
     /// As configured.
     pub rule: Rule,
+    pub measure: Measure,
     /// How often it alerts now, and what that is worth.
     pub now: (usize, Option<Grade>),
     /// When it was to be seen; `None` without truth.
@@ -73,16 +76,23 @@ pub(super) fn of(
             timeline.tracks.iter().find(|track| track.label_set == set.name && track.label == label.name)?;
         let first = timeline.range()?.0;
         let events = truth.map(|truth| truth.intervals(&source.name, &set.name, &label.name, first));
-        Some(find(track, source.label(&set.name, label).rule, source.baseline, events))
+        let here = source.label(&set.name, label);
+        let adjusted = source.adjusted.iter().any(|(of, it)| *of == set.name && it.name == label.name);
+        let over = source.baseline;
+        let source = adjusted.then(|| source.name.clone());
+        Some(Finding { source, ..find(track, here.rule, over, events, Measure::of(set.scoring)) })
     };
     labels.filter_map(finding).collect()
 }
 
-/// Labels that take scores from each other, of every label set.
-pub(super) fn rivals(timeline: &Timeline) -> Vec<Rivals> {
+/// Labels that take scores from each other, of every label set. Those of which each is scored by its cosine do not.
+pub(super) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
+    let by_cosine =
+        |name: &str| config.label_sets.iter().any(|set| set.name == *name && set.scoring == Scoring::Cosine);
     let mut sets = timeline.tracks.iter().map(|track| &track.label_set).collect::<Vec<_>>();
     sets.dedup();
     sets.iter()
+        .filter(|set| !by_cosine(set))
         .flat_map(|set| {
             let tracks = timeline.tracks.iter().filter(|track| track.label_set == **set).collect::<Vec<_>>();
             rivals::rivals(&tracks)
@@ -91,7 +101,13 @@ pub(super) fn rivals(timeline: &Timeline) -> Vec<Rivals> {
 }
 
 /// `over`: the time over which the source keeps a baseline.
-fn find(track: &Track, rule: Rule, over: Option<Duration>, events: Option<Vec<Interval>>) -> Finding {
+fn find(
+    track: &Track,
+    rule: Rule,
+    over: Option<Duration>,
+    events: Option<Vec<Interval>>,
+    measure: Measure,
+) -> Finding {
     let points = &track.points;
     let slack = grade::interval(points);
     let shown = grade::shown(points, events.as_deref().unwrap_or_default());
@@ -101,8 +117,8 @@ fn find(track: &Track, rule: Rule, over: Option<Duration>, events: Option<Vec<In
         (spans.len(), events.as_ref().map(|events| grade(&spans, events, slack)))
     };
     let highest = points.iter().map(|point| point.score).fold(0.0, f32::max);
-    let advice = advise(&rule, points, events.as_deref());
-    let mut thresholds = thresholds(highest);
+    let advice = advise(&rule, points, events.as_deref(), measure);
+    let mut thresholds = thresholds(points, highest, if rule.rises { Measure::Odds } else { measure });
     thresholds.extend(advice.as_ref().map(|advice| advice.rule.threshold));
     thresholds.extend(rule.rises.then_some(rule.threshold));
     thresholds.sort_by(f32::total_cmp);
@@ -128,28 +144,36 @@ fn find(track: &Track, rule: Rule, over: Option<Duration>, events: Option<Vec<In
         near(track, level, events.as_deref().unwrap_or_default(), slack)
     };
     Finding {
+        source: None,
         label_set: track.label_set.clone(),
         label: track.label.clone(),
         now: judged(&rule),
         highest,
-        histogram: histogram(track, &shown, highest),
+        histogram: histogram(track, &shown, top(highest, measure)),
         table,
         near,
         recorded: grade::length(points),
         rule,
+        measure,
         events,
         advice,
     }
 }
 
-/// Round thresholds over the range of the scores.
-fn thresholds(highest: f32) -> Vec<f32> {
-    let top = f64::from(if highest > 0.25 { 1.0 } else { highest });
-    (1..10).map(|part| advice::rounded(top * f64::from(part) / 10.0)).collect()
+/// Round thresholds over the range of the scores. Cosines never come near 0 or 1.
+fn thresholds(points: &[Point], highest: f32, measure: Measure) -> Vec<f32> {
+    let lowest = points.iter().map(|point| point.score).fold(highest, f32::min);
+    let low = f64::from(if measure == Measure::Cosine { lowest } else { 0.0 });
+    let high = f64::from(top(highest, measure));
+    (1..10).map(|part| measure.rounded(low + (high - low) * f64::from(part) / 10.0)).collect()
 }
 
-fn histogram(track: &Track, shown: &[bool], highest: f32) -> Histogram {
-    let top = if highest > 0.25 { 1.0 } else { highest.max(1e-4) };
+/// Where the axis of the scores ends.
+fn top(highest: f32, measure: Measure) -> f32 {
+    if measure == Measure::Odds && highest > 0.25 { 1.0 } else { highest.max(1e-4) }
+}
+
+fn histogram(track: &Track, shown: &[bool], top: f32) -> Histogram {
     let mut histogram = Histogram { top, shown: [0; BINS], others: [0; BINS] };
     for (point, shown) in track.points.iter().zip(shown) {
         let bin = ((point.score / top * BINS as f32) as usize).min(BINS - 1);
@@ -261,7 +285,12 @@ impl Finding {
     /// What would be written into the configuration.
     pub(super) fn edit(&self) -> Option<LabelEdit> {
         let settings = settings(&self.suggested()?.rule);
-        Some(LabelEdit { label_set: self.label_set.clone(), label: self.label.clone(), settings })
+        Some(LabelEdit {
+            source: self.source.clone(),
+            label_set: self.label_set.clone(),
+            label: self.label.clone(),
+            settings,
+        })
     }
 }
 

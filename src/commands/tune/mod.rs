@@ -86,8 +86,12 @@ fn tune(args: &Args, config: &Config) -> Result<ExitCode> {
     }
 
     let findings = findings::of(config, source, &timeline, truth.as_ref());
-    let rivals = findings::rivals(&timeline);
+    let rivals = findings::rivals(config, &timeline);
     eprint!("{}", report::text(&findings, &rivals));
+    let rules = config.watches().filter(|(watching, _)| watching.name == source.name);
+    for rule in rules.flat_map(|(_, set)| &set.rules) {
+        eprintln!("`{}` is a rule over labels: it follows what is set for them", rule.settings.name);
+    }
     eprintln!("{} played, {} not", played.frames, played.failed);
     if let Some(path) = &args.report {
         let page = page::page(&mut timeline, &findings, &rivals);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    advice,
+    advice::Advice,
     findings::{BINS, Finding, alerts, settings},
     rivals::Rivals,
 };
@@ -29,7 +29,7 @@ pub(super) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
             let near = finding
                 .near
                 .iter()
-                .map(|peak| format!("{} {}", advice::rounded(peak.point.score.into()), peak.origin));
+                .map(|peak| format!("{} {}", finding.measure.rounded(peak.point.score.into()), peak.origin));
             let _ = writeln!(text, "  near misses: {}", near.collect::<Vec<_>>().join(", "));
         }
         text.push('\n');
@@ -52,7 +52,7 @@ pub(super) fn rivalry(rivals: &Rivals) -> String {
 /// Settings to put into a configuration, with their reasons as comments.
 pub(super) fn patch(findings: &[Finding]) -> String {
     let mut yaml = String::new();
-    let mut set = None;
+    let mut suggested: Vec<(Vec<&str>, &Finding, &Advice)> = vec![];
     for finding in findings {
         let Some(advice) = finding.suggested() else {
             let same = finding.advice.as_ref().is_some_and(|advice| advice.separates);
@@ -60,18 +60,26 @@ pub(super) fn patch(findings: &[Finding]) -> String {
             let _ = writeln!(yaml, "# {}: {reason}", finding.name());
             continue;
         };
-        if set.is_none() {
-            yaml.push_str("label_sets:\n");
+        let path = match &finding.source {
+            Some(source) => vec!["sources", source, "watch", &finding.label_set],
+            None => vec!["label_sets", &finding.label_set, "labels"],
+        };
+        suggested.push((path, finding, advice));
+    }
+    // What stands below the same keys stands together.
+    suggested.sort_by_key(|(path, ..)| path[0]);
+    let mut before: Vec<&str> = vec![];
+    for (path, finding, advice) in suggested {
+        let same = path.iter().zip(&before).take_while(|(key, before)| key == before).count();
+        for (depth, name) in path.iter().enumerate().skip(same) {
+            let _ = writeln!(yaml, "{}{}:", "  ".repeat(depth), key(name));
         }
-        if set != Some(&finding.label_set) {
-            let _ = writeln!(yaml, "  {}:\n    labels:", key(&finding.label_set));
-            set = Some(&finding.label_set);
-        }
-        let _ = writeln!(yaml, "      # {}", finding.reason());
-        let _ = writeln!(yaml, "      {}:", key(&finding.label));
+        let indent = "  ".repeat(path.len());
+        let _ = writeln!(yaml, "{indent}# {}\n{indent}{}:", finding.reason(), key(&finding.label));
         for (key, value) in settings(&advice.rule) {
-            let _ = writeln!(yaml, "        {key}: {value}");
+            let _ = writeln!(yaml, "{indent}  {key}: {value}");
         }
+        before = path;
     }
     yaml
 }

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 pub use self::markdown::markdown;
 use self::reference::Reference;
 use super::{
-    broker, build, delivery, home_assistant, label, label_sets, listen, model, mqtt_source, sources,
+    broker, build, delivery, home_assistant, label, label_sets, listen, model, mqtt_source,
+    rules as label_rules, sources,
 };
 
 /// Where it is said which meta-schema this is; editors know draft 7 best.
@@ -71,6 +72,11 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         ("mqtt.tls", _) => Text,
         ("model" | "mqtt" | "home_assistant", _) => Text,
         (SET, "template") => Text,
+        (SET, "templates") => Special(one_or_more),
+        (SET, "scoring") => Words(&["auto", "softmax", "sigmoid", "cosine"]),
+        (SET, "rules") => Special(rules),
+        (RULE, "when") => Text,
+        (RULE, key) => return kind(LABEL, key),
         (SET, "background") => Texts,
         (SET, "labels") => Special(labels),
         (LABEL, "prompts" | "regions") => Texts,
@@ -108,6 +114,7 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
 
 const SET: &str = "label_sets.*";
 const LABEL: &str = "label_sets.*.labels.*";
+const RULE: &str = "label_sets.*.rules.*";
 const LOOK: &str = "label_sets.*.labels.*.home_assistant";
 const SOURCE: &str = "sources.*";
 const BASELINE: &str = "sources.*.baseline";
@@ -231,6 +238,11 @@ fn labels(reference: &Reference) -> Value {
     let long = section_of(reference, LABEL, label::KEYS, &[]);
     let label = json!({"anyOf": [{"type": "null"}, form(reference, Kind::Level), long]});
     json!({"anyOf": [form(reference, Kind::Texts), named(label)]})
+}
+
+/// For each name a condition, or more.
+fn rules(reference: &Reference) -> Value {
+    named(json!({"anyOf": [text(), section_of(reference, RULE, label_rules::KEYS, &["when"])]}))
 }
 
 fn look(reference: &Reference) -> Value {

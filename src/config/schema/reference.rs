@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 const TEXT: &str = include_str!("../../../config/reference.yaml");
 /// Below these stand names that people choose; a `*` stands for each of them.
-const NAMED: &[&str] = &["label_sets", "label_sets.*.labels", "sources", "sources.*.regions"];
+const NAMED: &[&str] =
+    &["label_sets", "label_sets.*.labels", "label_sets.*.rules", "sources", "sources.*.regions"];
 /// A comment that begins so far to the right goes on with the line before.
 const ASIDE: usize = 20;
 

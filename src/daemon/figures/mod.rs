@@ -135,7 +135,7 @@ impl Figures {
         let mut alerts = self.alerts();
         let mut before = std::mem::take(&mut *alerts);
         for (source, set) in config.watches() {
-            for label in &set.labels {
+            for label in set.alerting() {
                 let label = [source.name.clone(), set.name.clone(), label.name.clone()];
                 let count = before.remove(&label).unwrap_or_default();
                 alerts.insert(label, count);

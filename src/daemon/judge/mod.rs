@@ -1,7 +1,8 @@
-//! From scores to alerts: the triggers of every label on every source, and what there is to tell when one changes.
+//! From scores to alerts: the triggers of every label and rule on every source, and what there is to tell when one changes.
 //!
 //! Pure: the caller brings the time and the identifiers. It refuses to keep or to send anything.
 
+mod rules;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use self::watched::Known;
-use self::watched::Watched;
+use self::watched::{Evidence, Watched};
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::Scored,
@@ -20,7 +21,7 @@ use crate::{
     trigger::Transition,
 };
 
-/// The triggers of every label on every source.
+/// The triggers of every label and rule on every source.
 pub struct Judge {
     model: Arc<str>,
     topics: Topics,
@@ -88,7 +89,7 @@ impl Judge {
         let sets = self.watched.iter().filter(move |((of, _), _)| of == source);
         sets.flat_map(|((_, set), labels)| {
             let rising = labels.iter().filter(|label| label.settings.rule.rises);
-            rising.filter_map(|label| Some((&**set, &*label.label, label.trigger.levels()?)))
+            rising.filter_map(|label| Some((&**set, &*label.label, label.levels()?)))
         })
     }
 
@@ -125,51 +126,87 @@ impl Judge {
         told
     }
 
-    /// What there is to tell after this frame, in the order of the label sets and their labels.
+    /// What there is to tell after this frame, in the order of the label sets and their labels, then that of their rules.
     pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
+            let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
             // A frame that was under way while the configuration changed may have scores of labels that are not watched
             // any more, and none of those that are new: by their names each finds its own, and the rest is nobody's.
             let labels = self.watched.get_mut(&key).map_or(&mut [][..], Vec::as_mut_slice);
-            for (likely, watched) in labels.iter_mut().enumerate() {
+            let labels = labels.iter_mut().enumerate().filter(|(_, watched)| watched.rule.is_none());
+            for (likely, watched) in labels {
                 let Some(place) = watched.place(scores, likely) else { continue };
                 let Some((score, region)) = scores.best_in(place, &watched.settings.regions) else {
                     continue;
                 };
                 // Before it is learnt from.
-                let (levels, baseline) = (watched.trigger.levels(), watched.baseline());
+                let (levels, baseline) = (watched.levels(), watched.baseline());
+                watched.presence.update(score, levels, scored.frame.captured_at);
                 let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
-                let mut alert = Alert {
-                    id: id(),
-                    state: match transition {
-                        Transition::Raised => State::Raised,
-                        Transition::Cleared => State::Cleared,
-                    },
-                    time: now,
-                    source: Arc::clone(&scored.frame.source),
-                    region: region.region.clone(),
-                    label_set: Arc::clone(&scores.label_set),
-                    label: Arc::clone(&watched.label),
+                let evidence = Evidence {
                     score,
                     threshold: levels.map_or(f32::NAN, |levels| levels.threshold),
                     baseline,
-                    severity: watched.settings.severity,
-                    message: None,
+                    region: region.region.clone(),
                     scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
                     background: region.background,
-                    model: Arc::clone(&self.model),
-                    frame: frame_info(scored),
-                    snapshot: (transition == Transition::Raised)
-                        .then(|| self.topics.snapshot(&scored.frame.source)),
                 };
-                alert.message = watched.message(&alert);
-                watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
-                alerts.push(alert);
+                alerts.push(scene.tell(&scores.label_set, watched, transition, evidence, id()));
             }
         }
+        self.judge_rules(scored, now, &mut id, &mut alerts);
         alerts
+    }
+}
+
+/// What all alerts of a frame have in common.
+struct Scene<'s> {
+    model: &'s Arc<str>,
+    topics: &'s Topics,
+    scored: &'s Scored,
+    now: Timestamp,
+}
+
+impl Scene<'_> {
+    /// The alert, which is remembered for as long as what it is about is raised.
+    fn tell(
+        &self,
+        label_set: &Arc<str>,
+        watched: &mut Watched,
+        transition: Transition,
+        evidence: Evidence,
+        id: Uuid,
+    ) -> Alert {
+        let Evidence { score, threshold, baseline, region, scores, background } = evidence;
+        let mut alert = Alert {
+            id,
+            state: match transition {
+                Transition::Raised => State::Raised,
+                Transition::Cleared => State::Cleared,
+            },
+            time: self.now,
+            source: Arc::clone(&self.scored.frame.source),
+            region,
+            label_set: Arc::clone(label_set),
+            label: Arc::clone(&watched.label),
+            when: watched.rule.as_ref().map(|rule| rule.when.text().into()),
+            score,
+            threshold,
+            baseline,
+            severity: watched.settings.severity,
+            message: None,
+            scores,
+            background,
+            model: Arc::clone(self.model),
+            frame: frame_info(self.scored),
+            snapshot: (transition == Transition::Raised)
+                .then(|| self.topics.snapshot(&self.scored.frame.source)),
+        };
+        alert.message = watched.message(&alert);
+        watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
+        alert
     }
 }
 

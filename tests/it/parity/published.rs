@@ -188,7 +188,7 @@ fn a_small_trained_model_answers_as_published() {
         .collect();
     let files = ModelFiles::Folder(folder.clone());
     let model = Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap();
-    let mut classifier = Classifier::new(model, &[label_set("{}", &labels)]).unwrap();
+    let mut classifier = Classifier::new(model, &[label_set("{}", &labels).unwrap()]).unwrap();
     let (mut right, mut worst) = (0, 0f32);
     for case in cases {
         assert_eq!(case["labels"].as_array().unwrap().len(), labels.len());

@@ -9,7 +9,7 @@ use stakeout::{
         model::{Model, ModelFiles, Options, Runtime},
         preprocess::Backend,
     },
-    config::{Label, LabelSet, Rule},
+    config::{Label, LabelSet, Rule, TemplateError},
     picture::{self, Picture},
 };
 
@@ -41,15 +41,12 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-pub(super) fn label_set(template: &str, labels: &[String]) -> LabelSet {
+/// The error is that of a template.
+pub(super) fn label_set(template: &str, labels: &[String]) -> Result<LabelSet, String> {
     let rule = Rule::at(1.0);
     let label = |name: &String| Label::new(name, rule);
-    LabelSet {
-        name: "case".to_owned(),
-        template: template.to_owned(),
-        background: Vec::new(),
-        labels: labels.iter().map(label).collect(),
-    }
+    let template = template.parse().map_err(|error: TemplateError| error.to_string())?;
+    Ok(LabelSet::new("case", template, labels.iter().map(label).collect()))
 }
 
 /// A model that answers cases, and remembers what it has seen.
@@ -91,14 +88,15 @@ impl Pipeline {
 
     fn vectors(&mut self, template: &str, labels: &[String]) -> Result<LabelVectors, String> {
         let encode = || {
-            let set = label_set(template, labels);
+            let set = label_set(template, labels)?;
             if labels.is_empty() {
-                return Err(labels::check(&set, self.model.activation()).unwrap_err());
+                return Err(labels::check(&set, self.model.activation()).unwrap_err().to_string());
             }
-            Ok(labels::encode(&[set], self.model.text(), &VectorCache::none())?.remove(0))
+            let encoded = labels::encode(&[set], self.model.text(), &VectorCache::none());
+            Ok(encoded.map_err(|error| error.to_string())?.remove(0))
         };
         let key = (template.to_owned(), labels.to_vec());
-        self.sets.entry(key).or_insert_with(|| encode().map_err(|error| error.to_string())).clone()
+        self.sets.entry(key).or_insert_with(encode).clone()
     }
 
     /// Whether a text is longer than the model's context: the reference refuses it for CLIP, we cut it and say so.

@@ -2,7 +2,42 @@
 //!
 //! Refuses what makes no sense for one text: a second text (`{1}`), a name (`{label}`), an attribute or an index.
 
-use std::{iter::Peekable, str::Chars};
+use std::{fmt, iter::Peekable, str::Chars, str::FromStr};
+
+/// A sentence that prompts are put into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(String);
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    /// Without any slot it is a sentence as well, and every prompt the same one.
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        fill(text, "")?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Template {
+    /// The sentence with `prompt` filled in.
+    #[must_use]
+    pub fn fill(&self, prompt: &str) -> String {
+        fill(&self.0, prompt)
+            .expect("it was filled in when it was read, and the prompt makes no difference to that")
+    }
+
+    /// Whether a prompt makes a difference.
+    #[must_use]
+    pub fn has_slot(&self) -> bool {
+        self.fill("a") != self.fill("b")
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Why a template cannot be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +63,7 @@ pub enum TemplateError {
 ///
 /// # Errors
 /// Where Python raises one.
-pub(super) fn fill(template: &str, prompt: &str) -> Result<String, TemplateError> {
+fn fill(template: &str, prompt: &str) -> Result<String, TemplateError> {
     let mut result = String::with_capacity(template.len() + prompt.len());
     let mut rest = template.chars().peekable();
     let (mut automatic, mut numbered) = (false, false);
@@ -191,7 +226,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_template_is_too_odd(template in "[{}0:!<>^.s*a-c é]{0,12}", prompt in ".{0,5}") {
-            let _ = fill(&template, &prompt);
+            let parsed = template.parse::<Template>().map(|template| template.fill(&prompt));
+            prop_assert_eq!(parsed, fill(&template, &prompt));
         }
     }
 }

@@ -1,0 +1,107 @@
+//! Rules over labels, and labels in other languages, black box: the service and a real broker.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::{
+    broker::{Broker, Message, Subscriber},
+    service::{Home, Service},
+};
+
+const LABELS: &str = "labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }";
+const STATE: &str = "home/inbox/objects/lonely_car/state";
+const ALERT: &str = "home/inbox/objects/lonely_car/alert";
+
+fn is(topic: &'static str, text: &'static str) -> impl Fn(&Message) -> bool {
+    move |message| message.topic == topic && message.text() == text
+}
+
+/// Puts `labels` in the place of those that a home has.
+fn save(home: &Home, original: &str, labels: &str) {
+    assert!(original.contains(LABELS));
+    fs::write(home.path("new"), original.replace(LABELS, labels)).unwrap();
+    fs::rename(home.path("new"), home.path("stakeout.yaml")).unwrap();
+}
+
+fn alerts(messages: &[Message]) -> Vec<Value> {
+    let alerts = messages.iter().filter(|message| message.topic == ALERT);
+    alerts.map(|alert| serde_json::from_slice(&alert.payload).unwrap()).collect()
+}
+
+#[test]
+fn a_rule_alerts_and_stays_raised_over_a_reload_and_a_restart() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "");
+    let original = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let rule = |when: &str| format!("{LABELS}\n    rules: {{ Lonely car: {when} }}");
+    save(&home, &original, &rule("red car and not green tree"));
+    let mut service = Service::start(&home);
+    subscriber.until("its state", is(STATE, "OFF"));
+    subscriber.until("the source to be online", is("home/inbox/status", "online"));
+
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let told = subscriber.until("the rule to be raised", is(STATE, "ON"));
+    let [raised] = &alerts(&told)[..] else { panic!("{told:#?}") };
+    assert_eq!((&raised["state"], &raised["label"]), (&"raised".into(), &"Lonely car".into()));
+    assert_eq!((&raised["score"], &raised["threshold"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&raised["when"], &raised["snapshot"]),
+        (&"red car and not green tree".into(), &"home/inbox/snapshot".into())
+    );
+    assert_eq!(raised["scores"].as_object().unwrap().keys().collect::<Vec<_>>(), ["red car", "green tree"]);
+
+    save(&home, &original, &rule("red car and not Blue Umbrela"));
+    let told = subscriber.until("the mistake", |message| {
+        message.topic == "home/config/status" && message.text().contains("did you mean `Blue Umbrella`?")
+    });
+    assert_eq!(alerts(&told), [] as [Value; 0]);
+    save(&home, &original, &rule("red car and not Blue Umbrella"));
+    service.wait_for_words("the configuration has changed and is in force");
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+
+    let service = Service::start(&home);
+    let told = subscriber.until("its state after the restart", is(STATE, "ON"));
+    assert_eq!(alerts(&told), [] as [Value; 0], "neither cleared nor raised again");
+    home.drop_picture("red-car-far-away.jpg", "2.jpg");
+    home.drop_picture("empty-wall.jpg", "3.jpg");
+    let told = subscriber.until("the rule to be cleared", is(STATE, "OFF"));
+    let [cleared] = &alerts(&told)[..] else { panic!("{told:#?}") };
+    assert_eq!(
+        (&cleared["state"], &cleared["when"]),
+        (&"cleared".into(), &"red car and not Blue Umbrella".into())
+    );
+
+    save(&home, &original, LABELS);
+    subscriber.until("its state to be taken back", is(STATE, ""));
+    drop(service);
+}
+
+#[test]
+fn a_label_can_be_called_anything_in_any_language() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "");
+    let original = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let labels = "labels: { 赤い車: { prompts: [red car], threshold: 0.75 }, Größe ß: 0.9, вишня: 0.9 }";
+    save(&home, &original, &labels.replace(", вишня: 0.9", ""));
+    let service = Service::start(&home);
+    subscriber.until("the source to be online", is("home/inbox/status", "online"));
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let told = subscriber.until("the car", is("home/inbox/objects/_/state", "ON"));
+    let alert = told.iter().find(|message| message.topic == "home/inbox/objects/_/alert").unwrap();
+    let alert: Value = serde_json::from_slice(&alert.payload).unwrap();
+    assert_eq!(
+        (&alert["label"], alert["scores"]["Größe ß"].is_number()),
+        (&"赤い車".into(), true),
+        "{alert}"
+    );
+
+    save(&home, &original, labels);
+    subscriber.until("two names of one topic", |message| {
+        message.topic == "home/config/status" && message.text().contains("have the same topic level `_`")
+    });
+    drop(service);
+}
