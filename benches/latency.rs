@@ -119,5 +119,5 @@ fn enlarged(jpeg: &[u8], width: u32, height: u32) -> Vec<u8> {
     };
     let rgb =
         (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| source(x, y)).collect();
-    Picture { width, height, rgb, transparent: None }.to_jpeg(90).unwrap()
+    Picture::of_rgb(width, height, rgb).to_jpeg(90).unwrap()
 }

@@ -18,11 +18,11 @@ const MOVING: &str =
 /// The pixels of all frames of a file that is played to its end, and what was counted.
 fn play(file: &Path, settings: &str) -> (Vec<Vec<u8>>, stakeout::source::Snapshot) {
     let mut source = start(&format!("video: '{}', {settings}", file.display()));
-    let mut frames = vec![source.next().picture.rgb.clone()];
+    let mut frames = vec![source.next().picture.rgb().into_owned()];
     let end = Instant::now() + Duration::from_secs(15);
     while *source.status.borrow() != Status::Offline || !source.frames.is_empty() {
         assert!(Instant::now() < end);
-        frames.extend(source.within(Duration::from_millis(20)).map(|frame| frame.picture.rgb.clone()));
+        frames.extend(source.within(Duration::from_millis(20)).map(|frame| frame.picture.rgb().into_owned()));
     }
     assert!(source.within(Duration::from_millis(1200)).is_none(), "it is played again");
     let counts = source.counts.snapshot();
