@@ -74,7 +74,13 @@ def cpu(folder, arguments):
 
 
 def clip(file, graph, seconds, group, extra=()):
-    """An H.264 recording of the main profile with a key frame every `group` seconds, 4 Mbit/s."""
+    """An H.264 recording of the main profile with a key frame every `group` seconds, 4 Mbit/s; eight seconds of it, again and
+    again."""
+    if seconds > 8:
+        once = clip(file.with_stem(file.stem + "-once"), graph, 8, group, extra)
+        words = ["-stream_loop", str(-(-seconds // 8) - 1), "-i", str(once), "-t", str(seconds), "-c", "copy", str(file)]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True, stdin=subprocess.DEVNULL)
+        return file
     words = ["-f", "lavfi", "-i", f"{graph},{NOISE}", "-t", str(seconds), "-c:v", "libx264", "-preset", "veryfast"]
     words += ["-b:v", "4M", "-maxrate", "4M", "-bufsize", "4M", "-pix_fmt", "yuv420p", "-bf", "0"]
     words += ["-g", str(group * 25), "-keyint_min", str(group * 25), "-sc_threshold", "0", *extra, str(file)]

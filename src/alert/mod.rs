@@ -254,6 +254,12 @@ impl Topics {
         format!("{}/{}/status", self.prefix, topic_level(source))
     }
 
+    /// What the stream of a source is, and what is decoded of it.
+    #[must_use]
+    pub fn source_info(&self, source: &str) -> String {
+        format!("{}/{}/info", self.prefix, topic_level(source))
+    }
+
     /// The alerts of a label on a source.
     #[must_use]
     pub fn alert(&self, source: &str, label_set: &str, label: &str) -> String {

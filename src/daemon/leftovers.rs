@@ -79,7 +79,13 @@ impl Leftovers {
 pub(super) fn retained(config: &Config, typed: &Config, topics: &Topics) -> BTreeSet<String> {
     let sources = config.sources.iter().chain(&typed.sources);
     let mut retained: BTreeSet<_> = sources
-        .flat_map(|source| [topics.source_status(&source.name), topics.snapshot(&source.name)])
+        .flat_map(|source| {
+            [
+                topics.source_status(&source.name),
+                topics.source_info(&source.name),
+                topics.snapshot(&source.name),
+            ]
+        })
         .collect();
     for (source, label_set) in config.watches() {
         let state = |name: &str| topics.state(&source.name, &label_set.name, name);
@@ -125,6 +131,7 @@ mod tests {
         let retained = retained(&config, &config, &Topics::new("p"));
         let of_door: Vec<_> = retained.iter().filter(|topic| topic.starts_with("p/front_door/")).collect();
         assert!(of_door.iter().any(|topic| topic.ends_with("/status")), "{of_door:?}");
+        assert!(of_door.iter().any(|topic| topic.ends_with("/info")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/snapshot")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/state")), "{of_door:?}");
         assert!(!retained.iter().any(|topic| topic.ends_with("/alert")), "nothing is retained there");

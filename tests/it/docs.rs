@@ -5,10 +5,14 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value;
-use stakeout::alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores};
+use stakeout::{
+    alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores},
+    source::StreamInfo,
+};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -24,6 +28,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("outbox_status", topics.outbox_status()),
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),
+        ("source_info", topics.source_info(source)),
         ("snapshot", topics.snapshot(source)),
         ("alert", topics.alert(source, label_set, label)),
         ("state", topics.state(source, label_set, label)),
@@ -78,7 +83,9 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_are_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, scores, restart, invalid, outbox] = &examples[..] else { panic!("{}", examples.len()) };
+    let [alert, scores, stream, restart, invalid, outbox] = &examples[..] else {
+        panic!("{}", examples.len())
+    };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
     let said = Alert {
         id: "019340a2-7b1c-7000-8000-000000000001".parse().unwrap(),
@@ -120,6 +127,15 @@ fn the_examples_of_payloads_are_what_is_published() {
         background: Some(0.15),
     };
     assert_eq!(scores.to_string(), said.to_json());
+    let said = StreamInfo {
+        codec: "h264".to_owned(),
+        size: (1920, 1080),
+        rate: Some(25.0),
+        key_frames: Some(Duration::from_secs(1)),
+        decode: "key_frames",
+        hwaccel: "none",
+    };
+    assert_eq!(stream.to_string(), said.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
     // The code has its own test of these words, next to where they are made.
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
