@@ -41,6 +41,7 @@ END
 test_packages() {
   cat <<'END'
 ffmpeg                           command -v ffmpeg
+strace                           command -v strace
 systemd-container                command -v systemd-nspawn
 python3-gi                       /usr/bin/python3 -c 'import gi'
 gir1.2-gst-rtsp-server-1.0       /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'

@@ -5,20 +5,21 @@
 
 use std::ops::ControlFlow;
 
-use rumqttc::v5::{
-    AsyncClient, ConnectionError, Event, MqttOptions,
-    mqttbytes::{
-        QoS,
-        v5::{Packet, SubAck, SubscribeReasonCode},
-    },
-};
 use tokio::time::{Instant, sleep};
 
 use super::publisher::{
     FIRST_DELAY, LONGEST_DELAY, jitter,
     outage::{self, Outage, Word},
 };
-use crate::{backoff::Backoff, config::Mqtt, mqtt};
+use crate::{
+    backoff::Backoff,
+    config::Mqtt,
+    mqtt::{
+        self, Options,
+        connection::{self, Event, Filter},
+        trouble::Broken,
+    },
+};
 
 /// Why there is nothing to hear, now or later.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum Error {
 
 /// Why a session ended.
 enum Ended {
-    Broken(Box<ConnectionError>),
+    Broken(Broken),
     Refused(String),
     Enough,
 }
@@ -82,35 +83,31 @@ pub async fn listen(
 
 /// One connection. A new client each time: nothing of an old one can get in the way.
 async fn session(
-    options: MqttOptions,
+    options: Options,
     filter: &str,
     listening: &mut impl FnMut(),
     each: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Ended {
     // The subscription is all that is ever sent.
-    let (client, mut connection) = AsyncClient::new(options, 1);
+    let (client, mut connection) = connection::open(options, 1);
     loop {
         match connection.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+            Ok(Event::Connected { .. }) => {
+                let filter = Filter { path: filter.to_owned(), at_least_once: true, retained: true };
                 // There is room, and the filter is made of levels that names become.
-                let _ = client.try_subscribe(filter, QoS::AtLeastOnce);
+                let _ = client.subscribe(&[filter]);
             }
-            Ok(Event::Incoming(Packet::SubAck(answer))) => match refusal(&answer) {
+            Ok(Event::Subscribed(refusals)) => match refusals.into_iter().flatten().next() {
                 Some(why) => return Ended::Refused(why),
                 None => listening(),
             },
-            Ok(Event::Incoming(Packet::Publish(message))) => {
+            Ok(Event::Received(message)) => {
                 if each(&message.payload).is_break() {
                     return Ended::Enough;
                 }
             }
             Ok(_) => {}
-            Err(error) => return Ended::Broken(Box::new(error)),
+            Err(broken) => return Ended::Broken(broken),
         }
     }
-}
-
-fn refusal(answer: &SubAck) -> Option<String> {
-    let refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
-    answer.return_codes.iter().find(refused).map(|code| format!("{code:?}"))
 }

@@ -260,6 +260,12 @@ impl Topics {
         format!("{}/{}/info", self.prefix, topic_level(source))
     }
 
+    /// A source's figures, in short.
+    #[must_use]
+    pub fn source_stats(&self, source: &str) -> String {
+        format!("{}/{}/stats", self.prefix, topic_level(source))
+    }
+
     /// The alerts of a label on a source.
     #[must_use]
     pub fn alert(&self, source: &str, label_set: &str, label: &str) -> String {

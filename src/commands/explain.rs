@@ -84,7 +84,9 @@ fn broker(settings: &Mqtt) -> Value {
         "password": if settings.password.is_some() { "set" } else { "none" },
         "prefix": settings.prefix,
         "client_id": settings.client_id,
+        "version": settings.connection.version.word(),
         "keep_alive": duration(settings.connection.keep_alive),
+        "message_expiry": settings.connection.message_expiry.map(duration),
         "tls": settings.tls.then(|| tls(&settings.connection.tls)),
     })
 }

@@ -8,7 +8,8 @@ use super::{
     value,
 };
 
-pub(super) const KEYS: &[&str] = &["url", "username", "password", "prefix", "client_id", "keep_alive", "tls"];
+pub(super) const KEYS: &[&str] =
+    &["url", "version", "username", "password", "prefix", "client_id", "keep_alive", "message_expiry", "tls"];
 pub(super) const TLS_KEYS: &[&str] = &["ca", "certificate", "key", "alpn"];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
@@ -16,12 +17,37 @@ pub(super) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
 /// How the connection to the broker is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MqttConnection {
+    /// What is spoken with the broker.
+    pub version: MqttVersion,
     /// MQTT over WebSockets, at this path of the broker's.
     pub websocket: Option<String>,
     /// A dead connection is noticed after one to two of these.
     pub keep_alive: Duration,
+    /// The broker gives an alert to nobody any more, and forgets a snapshot, after so long. Only in MQTT 5.
+    pub message_expiry: Option<Duration>,
     /// What TLS is set up with.
     pub tls: TlsFiles,
+}
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 5.
+    #[default]
+    V5,
+    /// MQTT 3.1.1, for brokers that speak nothing newer.
+    V311,
+}
+
+impl MqttVersion {
+    /// The word for it in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::V5 => "5",
+            Self::V311 => "3.1.1",
+        }
+    }
 }
 
 /// What TLS is set up with, where that is not the system's.
@@ -37,7 +63,13 @@ pub struct TlsFiles {
 
 impl Default for MqttConnection {
     fn default() -> Self {
-        Self { websocket: None, keep_alive: Duration::from_secs(15), tls: TlsFiles::default() }
+        Self {
+            version: MqttVersion::default(),
+            websocket: None,
+            keep_alive: Duration::from_secs(15),
+            message_expiry: None,
+            tls: TlsFiles::default(),
+        }
     }
 }
 
@@ -71,16 +103,44 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
         }),
         None => Some(MqttConnection::default().keep_alive),
     };
+    let versions = [MqttVersion::V5, MqttVersion::V311].map(|version| (version.word(), version));
+    let version = section.get("version").map_or(Some(MqttVersion::V5), |at| reader.word(&at, &versions));
+    let message_expiry = match section.get("message_expiry") {
+        Some(at) => message_expiry(reader, &at, version).map(Some),
+        None => Some(None),
+    };
     let files = match section.get("tls") {
         Some(at) => tls(reader, &at, address.as_ref()),
         None => Some(TlsFiles::default()),
     };
     let (Address { host, port, tls, websocket }, prefix) = (address?, prefix?);
-    let connection = MqttConnection { websocket, keep_alive: keep_alive?, tls: files? };
+    let connection = MqttConnection {
+        version: version?,
+        websocket,
+        keep_alive: keep_alive?,
+        message_expiry: message_expiry?,
+        tls: files?,
+    };
     // The broker ends the older of two connections of one name: two services on one machine differ in their prefix.
     let derived = || format!("{}-{}", prefix.replace('/', "-"), reader.surroundings.hostname);
     let client_id = client_id.flatten().unwrap_or_else(derived);
     Some(Mqtt { host, port, tls, username, password, prefix, client_id, connection })
+}
+
+fn message_expiry(
+    reader: &mut Reader<'_>,
+    at: &Setting<'_>,
+    version: Option<MqttVersion>,
+) -> Option<Duration> {
+    if version == Some(MqttVersion::V311) {
+        let remedy = "remove it, or write `version: 5` if the broker speaks that";
+        reader.problem(at.key, "messages do not expire in MQTT 3.1.1", remedy);
+        return None;
+    }
+    reader.parsed(at, "a duration", |text| match value::duration(text)? {
+        given if (1..=365 * 24 * 3600).contains(&given.as_secs()) => Ok(given),
+        _ => Err("at least 1s and at most 365d".to_owned()),
+    })
 }
 
 fn tls(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {

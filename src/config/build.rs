@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, ModelRef, OutboxLimits, Source, broker, delivery, device, home_assistant,
+    Config, ModelRef, Mqtt, MqttVersion, OutboxLimits, Source, SourceKind, broker, delivery, device,
+    home_assistant,
     label_sets::{self, LabelSets},
     listen,
     load::File,
@@ -60,6 +61,10 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     if section.lacks("mqtt") {
         missing(reader, main, "mqtt", &format!("name the broker that alerts go to:\n{}", broker::EXAMPLE));
     }
+    sources
+        .iter()
+        .flatten()
+        .for_each(|source| check_share(reader, source, mqtt.as_ref().and_then(Option::as_ref)));
     let name = mqtt.as_ref().and_then(Option::as_ref).map_or("", |mqtt| &mqtt.prefix);
     let home_assistant =
         section.get("home_assistant").map_or(Some(None), |at| home_assistant::read(reader, &at, name));
@@ -98,6 +103,19 @@ fn check_topic(reader: &mut Reader<'_>, source: &Source) {
         let message = format!("a source cannot be called `{}`", source.name);
         let remedy = format!("`{own}/status` {told}: take another name");
         let problem = reader.places.problem(&format!("sources.{}", source.name), message, remedy);
+        reader.problems.push(problem);
+    }
+}
+
+/// Several machines can split the pictures of a topic between them only where the broker knows how.
+fn check_share(reader: &mut Reader<'_>, source: &Source, usual: Option<&Mqtt>) {
+    let SourceKind::Mqtt(settings) = &source.kind else { return };
+    let broker = settings.broker.as_ref().or(usual);
+    if settings.share.is_some() && broker.is_some_and(|broker| broker.connection.version == MqttVersion::V311)
+    {
+        let remedy = "remove it, or write `version: 5` for its broker if that speaks it";
+        let place = format!("sources.{}.share", source.name);
+        let problem = reader.places.problem(&place, "there is no `share` in MQTT 3.1.1", remedy);
         reader.problems.push(problem);
     }
 }

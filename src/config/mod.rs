@@ -48,7 +48,7 @@ use self::load::Surroundings;
 pub use self::{
     active::Active,
     address::Address,
-    broker::{MqttConnection, TlsFiles},
+    broker::{MqttConnection, MqttVersion, TlsFiles},
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
     labels::{Hold, Label, LabelSet, Look, Rule, Severity},

@@ -109,6 +109,7 @@ impl Judging {
         figures.judging.observe(began.elapsed());
         for scored in frames {
             figures.whole_way.observe(scored.frame.slot.age());
+            figures.frame(&scored.frame.source, scored.frame.captured_at);
             scored.frame.slot.done();
         }
     }

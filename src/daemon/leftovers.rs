@@ -80,10 +80,12 @@ pub(super) fn retained(config: &Config, typed: &Config, topics: &Topics) -> BTre
     let sources = config.sources.iter().chain(&typed.sources);
     let mut retained: BTreeSet<_> = sources
         .flat_map(|source| {
+            let name = &source.name;
             [
-                topics.source_status(&source.name),
-                topics.source_info(&source.name),
-                topics.snapshot(&source.name),
+                topics.source_status(name),
+                topics.source_info(name),
+                topics.source_stats(name),
+                topics.snapshot(name),
             ]
         })
         .collect();
@@ -133,6 +135,7 @@ mod tests {
         assert!(of_door.iter().any(|topic| topic.ends_with("/status")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/info")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/snapshot")), "{of_door:?}");
+        assert!(of_door.iter().any(|topic| topic.ends_with("/stats")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/state")), "{of_door:?}");
         assert!(!retained.iter().any(|topic| topic.ends_with("/alert")), "nothing is retained there");
     }

@@ -82,8 +82,8 @@ async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
     );
     let ask = config::watch::watch(path, look_again).context("cannot watch the configuration")?;
     told.hang_up_asks(ask);
-    let topic = Topics::new(&config.mqtt.prefix).stats();
-    let vitals = vitals::tell(Arc::clone(&figures), house.keeper.board.clone(), topic);
+    let topics = Topics::new(&config.mqtt.prefix);
+    let vitals = vitals::tell(Arc::clone(&figures), house.keeper.board.clone(), topics);
 
     tokio::select! {
         signal = told.stop() => tracing::info!(signal, "stopping"),

@@ -58,6 +58,7 @@ struct Running {
 struct Told {
     status: String,
     info: String,
+    stats: String,
     snapshot: String,
 }
 
@@ -66,6 +67,7 @@ impl Told {
         Self {
             status: topics.source_status(name),
             info: topics.source_info(name),
+            stats: topics.source_stats(name),
             snapshot: topics.snapshot(name),
         }
     }
@@ -99,8 +101,8 @@ impl Sources {
         plan.start.iter().try_for_each(|source| self.start(source, &plan.in_force))
     }
 
-    /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status and
-    /// their snapshot would stay with the broker for ever.
+    /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status, their
+    /// figures and their snapshot would stay with the broker for ever.
     pub(super) fn tell_of(&mut self, config: &Config, members: &Members) {
         for running in &self.running {
             let names = std::iter::once(&*running.name).chain(members.of(&running.name));
@@ -111,13 +113,20 @@ impl Sources {
             .sources
             .iter()
             .flat_map(|source| std::iter::once(&*source.name).chain(members.of(&source.name)));
-        let told = typed.map(|name| Told::of(name, &self.topics)).collect();
+        let typed: Vec<_> = typed.collect();
+        // Before anything is taken back, so that nothing is told again after it.
+        self.figures.follow(typed.iter().copied());
+        let told = typed.into_iter().map(|name| Told::of(name, &self.topics)).collect();
         let before = std::mem::replace(&mut self.told, told);
         // A source that is back: its next picture must not be taken back in the next session.
-        self.told.difference(&before).for_each(|back| self.board.leave(&back.snapshot));
+        for back in self.told.difference(&before) {
+            self.board.leave(&back.snapshot);
+            self.board.leave(&back.stats);
+        }
         for gone in before.difference(&self.told) {
             self.board.set(&gone.status, "");
             self.board.set(&gone.info, "");
+            self.board.set(&gone.stats, "");
             self.board.set(&gone.snapshot, "");
         }
     }

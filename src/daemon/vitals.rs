@@ -1,4 +1,5 @@
-//! Tells systemd every few seconds that everything gets on with its work, and what that is; the topic `stats` once a minute.
+//! Tells systemd every few seconds that everything gets on with its work, and what that is; the topics `stats` and
+//! `<source>/stats` once a minute.
 //!
 //! Its being called at all shows that the main thread moves. It refuses to end anything by itself: when a part is stuck it
 //! says so and is silent towards systemd, which ends the service and starts it again.
@@ -11,17 +12,17 @@ use super::{
     figures::{Figures, Rate},
     signals,
 };
-use crate::alert::board::Board;
+use crate::alert::{Topics, board::Board};
 
 /// So often systemd is told.
 const TICK: Duration = Duration::from_secs(5);
 /// So many ticks until the words that `systemctl status` shows change.
 const WORDS: u64 = 2;
-/// So many ticks until the topic is told.
+/// So many ticks until the topics are told.
 const STATS: u64 = 12;
 
 /// Goes on for as long as the service watches.
-pub(super) async fn tell(figures: Arc<Figures>, board: Board, topic: String) {
+pub(super) async fn tell(figures: Arc<Figures>, board: Board, topics: Topics) {
     let began = Instant::now();
     let (mut words, mut stats, mut said) = (Rate::default(), Rate::default(), Vec::new());
     let mut ticks = tokio::time::interval(TICK);
@@ -51,7 +52,10 @@ pub(super) async fn tell(figures: Arc<Figures>, board: Board, topic: String) {
             signals::tell_systemd_status(&words);
         }
         if tick.is_multiple_of(STATS) {
-            board.set(&topic, &summary.to_json(stats.since(began.elapsed(), summary.scored)));
+            board.set(&topics.stats(), &summary.to_json(stats.since(began.elapsed(), summary.scored)));
+        }
+        for (source, told) in figures.source_stats(began.elapsed(), tick.is_multiple_of(STATS)) {
+            board.set(&topics.source_stats(&source), &told);
         }
         said = stuck;
         let figures = Arc::clone(&figures);

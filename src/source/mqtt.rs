@@ -23,16 +23,6 @@ mod waiting;
 use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use rumqttc::{
-    Outgoing,
-    v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
-        mqttbytes::{
-            QoS,
-            v5::{Filter, Packet, Publish, RetainForwardRule, SubAck, SubscribeReasonCode},
-        },
-    },
-};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot},
     time::timeout,
@@ -48,14 +38,15 @@ use super::{Admission, Appeared, Context, SLOTS, Status};
 use crate::{
     config::{self, topic_level},
     frame::{Frame, Slot},
-    mqtt,
+    mqtt::{
+        self, Options,
+        connection::{self, Client, Connection, Event, Filter, Received},
+    },
     picture::{self, Picture},
 };
 
 /// So many packets of the largest size may wait.
 const PACKETS: usize = 4;
-/// The broker keeps so long what it has for a shared source that is away.
-const SESSION: Duration = Duration::from_secs(3600);
 /// At the end what is under way may take so long to be scored, and the goodbye so long to be sent.
 const SETTLE: Duration = Duration::from_secs(3);
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -75,7 +66,7 @@ pub struct MqttSource {
 struct Session<'a> {
     source: &'a MqttSource,
     context: &'a Context,
-    client: AsyncClient,
+    client: Client,
     broker: String,
     waiting: RefCell<Waiting>,
     arrived: Notify,
@@ -104,7 +95,7 @@ impl MqttSource {
         let usual = context.topics.as_ref().map(|topics| &topics.broker);
         let broker = self.settings.broker.as_ref().or(usual).ok_or(MqttError::NoBroker)?;
         let url = mqtt::url(broker);
-        let (client, connection) = AsyncClient::new(self.options(broker, &context.name)?, 4 * SLOTS);
+        let (client, connection) = connection::open(self.options(broker, &context.name)?, 4 * SLOTS);
         let (acks, done) = Acks::new(UNDER_WAY);
         let keep = if self.is_shared() { Keep::All } else { Keep::Newest };
         let most_bytes = PACKETS * self.settings.max_packet as usize;
@@ -130,31 +121,23 @@ impl MqttSource {
         self.settings.share.is_some()
     }
 
-    fn options(&self, broker: &config::Mqtt, name: &str) -> Result<MqttOptions, mqtt::Error> {
-        let mut options = mqtt::source(broker, &topic_level(name), self.settings.max_packet)?;
+    fn options(&self, broker: &config::Mqtt, name: &str) -> Result<Options, mqtt::Error> {
+        let (level, max_packet) = (topic_level(name), self.settings.max_packet);
         if self.is_shared() {
-            options
-                .set_clean_start(false)
-                .set_session_expiry_interval(u32::try_from(SESSION.as_secs()).ok())
-                .set_manual_acks(true)
-                .set_receive_maximum(u16::try_from(SLOTS).ok());
+            mqtt::member(broker, &level, max_packet, u16::try_from(SLOTS).unwrap_or(u16::MAX))
+        } else {
+            mqtt::source(broker, &level, max_packet)
         }
-        Ok(options)
     }
 
     fn subscriptions(&self) -> Vec<Filter> {
         let filter = |filter: &config::TopicFilter| {
-            let (path, qos) = match &self.settings.share {
-                Some(group) => (format!("$share/{group}/{filter}"), QoS::AtLeastOnce),
-                // What is not seen at once is soon older than what comes next.
-                None => (filter.to_string(), QoS::AtMostOnce),
+            let path = match &self.settings.share {
+                Some(group) => format!("$share/{group}/{filter}"),
+                None => filter.to_string(),
             };
-            let rule = if self.settings.retained {
-                RetainForwardRule::OnEverySubscribe
-            } else {
-                RetainForwardRule::Never
-            };
-            Filter { retain_forward_rule: rule, ..Filter::new(path, qos) }
+            // What is not seen at once is soon older than what comes next; but of what is shared every picture counts.
+            Filter { path, at_least_once: self.is_shared(), retained: self.settings.retained }
         };
         self.settings.filters.iter().map(filter).collect()
     }
@@ -162,7 +145,7 @@ impl MqttSource {
 
 impl Session<'_> {
     /// Connects and keeps the packets flowing, until the connection breaks or our goodbye is sent.
-    async fn pump(&self, mut connection: EventLoop, user: Option<&str>) -> Result<(), MqttError> {
+    async fn pump(&self, mut connection: Connection, user: Option<&str>) -> Result<(), MqttError> {
         loop {
             let event = connection.poll().await.map_err(|error| MqttError::Broken {
                 broker: self.broker.clone(),
@@ -170,24 +153,22 @@ impl Session<'_> {
             })?;
             match event {
                 // Also where the broker knew us: the filters may have changed since.
-                Event::Incoming(Packet::ConnAck(_)) => {
+                Event::Connected { .. } => {
                     // There is room, and the filters are valid.
-                    let _ = self.client.try_subscribe_many(self.source.subscriptions());
+                    let _ = self.client.subscribe(&self.source.subscriptions());
                 }
-                Event::Incoming(Packet::SubAck(answer)) => self.subscribed(&answer)?,
-                Event::Incoming(Packet::Publish(publish)) => self.arrived(&publish),
-                Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
-                _ => {}
+                Event::Subscribed(refusals) => self.subscribed(refusals)?,
+                Event::Received(received) => self.arrived(received),
+                Event::Left => return Ok(()),
+                Event::Sent(_) | Event::Acknowledged(..) | Event::Other => {}
             }
         }
     }
 
-    fn subscribed(&self, answer: &SubAck) -> Result<(), MqttError> {
-        let filters = self.source.subscriptions();
-        for (code, filter) in answer.return_codes.iter().zip(filters) {
-            if !matches!(code, SubscribeReasonCode::Success(_)) {
-                let (broker, why) = (self.broker.clone(), format!("{code:?}"));
-                return Err(MqttError::Refused { broker, filter: filter.path, why });
+    fn subscribed(&self, refusals: Vec<Option<String>>) -> Result<(), MqttError> {
+        for (why, filter) in refusals.into_iter().zip(self.source.subscriptions()) {
+            if let Some(why) = why {
+                return Err(MqttError::Refused { broker: self.broker.clone(), filter: filter.path, why });
             }
         }
         self.context.report(Status::Online);
@@ -195,27 +176,22 @@ impl Session<'_> {
     }
 
     /// Takes a message in. Never waits: the connection lives by its pump.
-    fn arrived(&self, publish: &Publish) {
+    fn arrived(&self, received: Received) {
         let counts = &self.context.counts;
-        let receipt = (self.source.is_shared() && publish.qos != QoS::AtMostOnce)
-            .then(|| self.acks.borrow_mut().receipt(publish.pkid));
-        if publish.retain && !self.source.settings.retained {
+        let Received { topic, payload, retain, id } = received;
+        let id = id.filter(|_| self.source.is_shared());
+        let receipt = id.map(|id| self.acks.borrow_mut().receipt(id));
+        if retain && !self.source.settings.retained {
             counts.skipped("retained");
             return;
         }
         // MQTT wants topics to be UTF-8, and a broker may not look.
-        let Ok(topic) = std::str::from_utf8(&publish.topic) else {
+        let Ok(topic) = String::from_utf8(topic) else {
             counts.failed("not_utf8");
             return;
         };
         counts.seen();
-        // A copy: the library's buffer may be larger than the message, and would stay as long.
-        let message = Message {
-            topic: topic.to_owned(),
-            payload: publish.payload.to_vec(),
-            arrived: Timestamp::now(),
-            receipt,
-        };
+        let message = Message { topic, payload, arrived: Timestamp::now(), receipt };
         match self.waiting.borrow_mut().put(message) {
             Put::Waits => {}
             // The two places where a picture is dropped for want of time; each is missed by nobody for long.
@@ -230,9 +206,8 @@ impl Session<'_> {
         // It ends with us, who hold a sender.
         while let Some(id) = done.recv().await {
             for id in self.acks.borrow_mut().done(id) {
-                let publish = Publish::new("", QoS::AtLeastOnce, Vec::new(), None);
                 // There is room: no more are under way than have slots, and few that need none.
-                if self.client.try_ack(&Publish { pkid: id, ..publish }).is_err() {
+                if self.client.acknowledge(id).is_err() {
                     tracing::debug!(source = &*self.context.name, id, "an acknowledgement found no room");
                 }
             }
@@ -252,7 +227,7 @@ impl Session<'_> {
             let _ = timeout(SETTLE, self.context.slots.acquire_many(all)).await;
             let _ = timeout(Duration::from_millis(50), self.acknowledged.notified()).await;
         }
-        if self.client.try_disconnect().is_ok() {
+        if self.client.leave().is_ok() {
             // The pump ends when it is sent.
             tokio::time::sleep(GOODBYE).await;
         }

@@ -215,7 +215,7 @@ impl<'a> Playing<'a> {
             if packet.is_key() {
                 self.key_frames.came(now);
             }
-            self.follow(now);
+            self.follow(now)?;
             if self.opened.is_recording() && self.settings.pace == Pace::Real && !self.wait_for(now).await {
                 return Ok(Ended::Stopped);
             }
@@ -289,11 +289,15 @@ impl<'a> Playing<'a> {
     }
 
     /// Follows the stream in what is decoded.
-    fn follow(&mut self, now: Duration) {
+    fn follow(&mut self, now: Duration) -> Result<(), StreamError> {
         let interval = self.key_frames.interval(now);
         let decoded = choose(self.settings.decode, interval, self.settings.every);
         if decoded != self.decoded {
             self.decoded = decoded;
+            if decoded == Decoded::KeyFrames {
+                // Of those it holds one at a time.
+                self.decoder = self.decoder.afresh(&self.opened, self.origin)?;
+            }
             let what = if decoded == Decoded::All { "every frame" } else { "key frames only" };
             let interval = interval.map_or(f64::NAN, |interval| interval.as_secs_f64());
             tracing::info!(
@@ -301,6 +305,7 @@ impl<'a> Playing<'a> {
                 "decoding {what}: there is a key frame every {interval:.1} s"
             );
         }
+        Ok(())
     }
 
     /// Says what the stream is and what is decoded of it, where that is news.

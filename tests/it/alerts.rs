@@ -94,6 +94,20 @@ fn alerts_are_printed_as_they_go_by() {
 }
 
 #[test]
+fn alerts_are_heard_in_the_older_version() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "");
+    let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    fs::write(home.path("stakeout.yaml"), typed.replace("prefix: home", "prefix: home, version: 3.1.1"))
+        .unwrap();
+    let mut listener = Listener::start(&home, &["--json", "--source", "Inbox", "-n", "1"]);
+    let alert = r#"{"time":"2026-11-23T08:15:30Z","source":"Inbox","label":"red car","state":"raised"}"#;
+    publish(&broker, "home/inbox/objects/red_car/alert", alert);
+    assert_eq!(next(&listener.lines), alert);
+    assert!(listener.process.wait().unwrap().success());
+}
+
+#[test]
 fn alerts_says_what_is_wrong() {
     let home = Home::new(free_port(), "");
     let alerts = |arguments: &[&str]| {

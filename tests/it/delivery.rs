@@ -1,5 +1,7 @@
 //! Delivery: the outbox, the board and the publisher with a real broker that comes, goes, refuses and forgets.
 
+mod older;
+mod power;
 mod proofs;
 
 use std::{
@@ -31,7 +33,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber, free_port, login, mqtt, set_password, wait_until},
+    broker::{
+        Broker, Message, Subscriber, free_port, login, mqtt, publish, publish_bytes, set_password, wait_until,
+    },
     proxy::Proxy,
 };
 
@@ -116,10 +120,9 @@ fn nothing_is_lost_when_the_broker_dies_and_forgets_everything() {
     house.board.set(STATE, "ON");
     let publisher = house.publish(&mqtt(wire.port));
     (1..=40).for_each(|number| house.append(number, None));
-    let mut seen = before.until("some alerts", |message| message.text() == "{\"id\":10}");
-    wire.set_open(false);
     // What the broker has acknowledged it passes on first; what it would lose of that is not ours to keep.
-    seen.extend(before.rest(Duration::from_millis(500)));
+    let seen = before.until("what was raised so far", |message| message.text() == "{\"id\":40}");
+    wire.set_open(false);
     broker.kill();
     (41..=50).for_each(|number| house.append(number, None));
     house.board.set(STATE, "OFF");
@@ -331,11 +334,17 @@ fn a_picture_that_is_too_large_for_the_broker_is_made_smaller_and_its_alert_come
         });
         stakeout::picture::Picture::of_rgb(width, height, rgb).to_jpeg(85).unwrap()
     };
-    // One says so when we connect; the other hangs up.
-    for limit in ["max_packet_size 20000", "message_size_limit 20000"] {
+    // One says so when we connect; the other hangs up, and so does the first where it has no word for it.
+    let newer: fn(Mqtt) -> Mqtt = |broker| broker;
+    let cases = [
+        ("max_packet_size 20000", newer),
+        ("message_size_limit 20000", newer),
+        ("max_packet_size 20000", older::older),
+    ];
+    for (limit, version) in cases {
         let broker = Broker::with(&format!("allow_anonymous true\n{limit}"));
         let (house, subscriber) = (House::new(), Subscriber::start(&broker));
-        let publisher = house.publish(&broker.mqtt());
+        let publisher = house.publish(&version(broker.mqtt()));
         let large = noise(320, 240);
         assert!(large.len() > 40_000, "{}", large.len());
         house.append(1, Some(large));
@@ -415,22 +424,134 @@ fn a_broker_with_its_own_authority_that_asks_who_we_are() {
     wait_until("plain text is of no use", || plain.log().contains("not connected"));
     plain.finish();
     let identity = Some((file("client.pem"), file("client.key")));
-    let publisher = house.publish(&connect(TlsFiles { identity, alpn: vec!["mqtt".to_owned()], ..known }));
-    wait_until("it is delivered", || house.outbox.waiting() == 0);
+    let known = connect(TlsFiles { identity, ..known });
+    for broker in [known.clone(), older::older(known)] {
+        house.append(2, None);
+        let publisher = house.publish(&broker);
+        wait_until("it is delivered", || house.outbox.waiting() == 0);
+        assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    }
+}
+
+#[test]
+fn a_port_that_brokers_share_with_others_is_told_the_protocol() {
+    use std::io::{BufRead as _, BufReader};
+
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    certificates(folder.path());
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-cert", "server.pem", "-key", "server.key", "-alpn", "mqtt", "-accept"]);
+    command.arg(format!("127.0.0.1:{port}")).current_dir(folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = command.spawn().expect("the tests need openssl");
+    let tls = TlsFiles {
+        ca: Some(folder.path().join("ca.pem")),
+        alpn: vec!["mqtt".to_owned()],
+        ..TlsFiles::default()
+    };
+    let connection = MqttConnection { tls, ..MqttConnection::default() };
+    let house = House::new();
+    let publisher = house.publish(&Mqtt { tls: true, connection, ..mqtt(port) });
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("ALPN protocols selected: mqtt")), "it ends without a word of it");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    publisher.finish();
+}
+
+/// A broker at whose port nobody speaks TLS hears nothing but TLS, however often it is tried.
+#[test]
+fn tls_never_falls_back_to_plain_text() {
+    use std::io::Read as _;
+
+    const HANDSHAKE: u8 = 0x16;
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let tls = TlsFiles { ca: Some(folder.path().join("ca.pem")), ..TlsFiles::default() };
+    let connection = MqttConnection { tls, ..MqttConnection::default() };
+    let house = House::new();
+    house.append(1, None);
+    let port = listener.local_addr().unwrap().port();
+    let publisher = house.publish(&Mqtt { tls: true, connection, ..login(mqtt(port), "me", "hush-hush") });
+    for _ in 0..3 {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut said = [0; 4096];
+        let length = stream.read(&mut said).unwrap();
+        assert_eq!(said[0], HANDSHAKE);
+        assert!(!said[..length].windows(4).any(|bytes| bytes == b"hush" || bytes == b"MQTT"));
+        stream.write_all(&[0x20, 2, 0, 0, 0, 0, 0, 0]).unwrap();
+    }
+    wait_until("it is said", || publisher.log().contains("the broker does not speak TLS at this port"));
+    publisher.finish();
+    assert_eq!(house.outbox.waiting(), 1);
+}
+
+#[test]
+fn a_message_says_what_it_is_and_when_it_expires() {
+    use std::io::{BufRead as _, BufReader};
+
+    let (broker, house) = (Broker::start(), House::new());
+    let port = broker.port.to_string();
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1", "-d"]);
+    command.args(["-t", "stakeout/#", "-F", "MESSAGE %t|%C|%E"]).stdout(Stdio::piped());
+    let mut subscriber = command.spawn().unwrap();
+    let mut heard = BufReader::new(subscriber.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(heard.any(|line| line.starts_with("Subscribed")));
+    let connection =
+        MqttConnection { message_expiry: Some(Duration::from_secs(3600)), ..MqttConnection::default() };
+    let publisher = house.publish(&Mqtt { connection, ..broker.mqtt() });
+    house.append(1, Some(vec![1; 10]));
+    let mut messages = heard.filter_map(|line| line.strip_prefix("MESSAGE ").map(str::to_owned));
+    let told = [messages.next().unwrap(), messages.next().unwrap(), messages.next().unwrap()];
+    assert_eq!(
+        told,
+        [
+            format!("{STATUS}|text/plain|"),
+            format!("{SNAPSHOT}|image/jpeg|3600"),
+            format!("{ALERT}|application/json|3600")
+        ]
+    );
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+    publisher.finish();
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_named_and_waited_for() {
+    const QUOTA_EXCEEDED: u8 = 0x97;
+    let (broker, house) = (Broker::start(), House::new());
+    let wire = Proxy::start(0, broker.port);
+    let publisher = house.publish(&mqtt(wire.port));
+    wait_until("connected", || publisher.counts.connected.load(Ordering::Relaxed));
+    wire.answer(Some(QUOTA_EXCEEDED));
+    (1..=3).for_each(|number| house.append(number, None));
+    wait_until("the quota is named", || publisher.log().contains("(its quota)"));
+    assert!(publisher.log().contains("raise this user's quota at the broker"), "{}", publisher.log());
+    assert_eq!(house.outbox.waiting(), 3, "nothing goes past it");
+    wire.answer(None);
+    wait_until("it is renewed", || house.outbox.waiting() == 0);
+    let alerts = wire.acknowledged().into_iter().filter(|(topic, _)| topic == ALERT);
+    let order = alerts.map(|(_, payload)| payload).collect::<Vec<_>>();
+    assert_eq!(order, ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
     assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
 }
 
 #[test]
 fn alerts_go_over_web_sockets() {
-    let (broker, house) = (Broker::start(), House::new());
-    let subscriber = Subscriber::start(&broker);
-    let port = web_socket(broker.port);
-    let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..MqttConnection::default() };
-    let publisher = house.publish(&Mqtt { connection, ..mqtt(port) });
-    house.append(1, Some(vec![7; 100_000]));
-    let seen = subscriber.until("the alert", |message| message.topic == ALERT);
-    assert_eq!(seen.iter().find(|message| message.topic == SNAPSHOT).unwrap().payload.len(), 100_000);
-    assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    let newer: fn(Mqtt) -> Mqtt = |broker| broker;
+    for version in [newer, older::older] {
+        let (broker, house) = (Broker::start(), House::new());
+        let subscriber = Subscriber::start(&broker);
+        let port = web_socket(broker.port);
+        let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..MqttConnection::default() };
+        let publisher = house.publish(&version(Mqtt { connection, ..mqtt(port) }));
+        house.append(1, Some(vec![7; 100_000]));
+        let seen = subscriber.until("the alert", |message| message.topic == ALERT);
+        assert_eq!(seen.iter().find(|message| message.topic == SNAPSHOT).unwrap().payload.len(), 100_000);
+        assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    }
 }
 
 /// A port that speaks WebSockets with one client, and plainly with the broker at `upstream`.

@@ -29,6 +29,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),
         ("source_info", topics.source_info(source)),
+        ("source_stats", topics.source_stats(source)),
         ("snapshot", topics.snapshot(source)),
         ("alert", topics.alert(source, label_set, label)),
         ("state", topics.state(source, label_set, label)),
@@ -83,7 +84,7 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_are_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, scores, stream, restart, invalid, outbox] = &examples[..] else {
+    let [alert, stats, scores, stream, restart, invalid, outbox] = &examples[..] else {
         panic!("{}", examples.len())
     };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
@@ -137,6 +138,7 @@ fn the_examples_of_payloads_are_what_is_published() {
     };
     assert_eq!(stream.to_string(), said.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
+    assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // The code has its own test of these words, next to where they are made.
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }

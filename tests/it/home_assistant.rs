@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use serde_json::Value;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber, publish, set_password, wait_until},
+    broker::{Broker, Message, Subscriber, kept, publish, set_password, wait_until},
     service::{Home, Service, sample},
 };
 
@@ -116,16 +116,24 @@ fn what_was_removed_while_the_service_was_down_is_taken_back() {
     seen.extend(subscriber.until("the last device", topic(INBOX)));
     wait_until("it is remembered", || home.path("state/home_assistant.json").exists());
     let online = |message: &Message| message.line() == "r home/yard/status online";
-    if !seen.iter().any(online) {
-        subscriber.until("the source to be online", online);
-    }
+    subscriber.also(&mut seen, "the source to be online", online);
     fs::copy(sample("red-car.jpg"), home.path("upload")).unwrap();
     fs::rename(home.path("upload"), home.path("yard/1.jpg")).unwrap();
-    subscriber.until("an alert with its snapshot", topic("home/yard/objects/red_car/alert"));
+    let mut seen = subscriber.until("an alert with its snapshot", topic("home/yard/objects/red_car/alert"));
+    subscriber.also(&mut seen, "its frames", topic("home/yard/stats"));
+    let stats = payload(seen.iter().find(|message| message.topic == "home/yard/stats").unwrap());
+    assert_eq!(stats["frames"], 1);
+    assert!(stats["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{stats}");
+    assert!(stats["last_frame"].as_str().is_some_and(|time| time.ends_with('Z')), "{stats}");
     stop(service);
-    let kept = || Subscriber::start(&broker).rest(Duration::from_millis(300));
+    let kept = || kept(&broker);
     let of_yard = |message: &&Message| message.topic.starts_with("home/yard/");
-    assert_eq!(kept().iter().filter(of_yard).count(), 5, "status, snapshot and three states: {:#?}", kept());
+    assert_eq!(
+        kept().iter().filter(of_yard).count(),
+        6,
+        "status, stats, snapshot and three states: {:#?}",
+        kept()
+    );
 
     edit(&home, "green tree: 0.75, ", "");
     edit(&home, "  Yard: { folder: yard, watch: [objects] }\n", "");
@@ -145,10 +153,10 @@ fn what_was_removed_while_the_service_was_down_is_taken_back() {
     let memory = || fs::read_to_string(home.path("state/home_assistant.json")).unwrap();
     wait_until("it is forgotten", || !memory().contains("green") && !memory().contains("yard"));
     stop(service);
-    let kept = kept();
+    let all = kept();
     let left: Vec<_> =
-        kept.iter().filter(|message| of_yard(message) || message.topic.contains("green")).collect();
-    assert!(left.is_empty() && kept.len() > 3, "{left:#?}");
+        all.iter().filter(|message| of_yard(message) || message.topic.contains("green")).collect();
+    assert!(left.is_empty() && all.len() > 3, "{left:#?}");
     let topics = fs::read_to_string(home.path("state/topics.json")).unwrap();
     assert!(topics.contains("home/inbox/snapshot") && !topics.contains("yard"), "{topics}");
 
@@ -159,12 +167,7 @@ fn what_was_removed_while_the_service_was_down_is_taken_back() {
     subscriber.until("no device", gone);
     wait_until("all is forgotten", || memory() == "{}");
     drop(subscriber);
-    assert!(
-        !Subscriber::start(&broker)
-            .rest(Duration::from_millis(300))
-            .iter()
-            .any(|message| message.topic.starts_with("homeassistant"))
-    );
+    assert!(!kept().iter().any(|message| message.topic.starts_with("homeassistant")));
     stop(service);
 }
 
@@ -206,10 +209,7 @@ fn scores_are_told_to_who_asks_for_them() {
     let home = Home::new(broker.port, "home_assistant: true\n");
     edit(&home, "watch: [objects] }", "watch: [objects], scores: true }");
     let service = Service::start(&home);
-    let seen = online(&subscriber);
-    if !seen.iter().any(topic(INBOX)) {
-        subscriber.until("the device", topic(INBOX));
-    }
+    subscriber.also(&mut online(&subscriber), "the device", topic(INBOX));
     for number in 0..10 {
         home.drop_picture("empty-wall.jpg", &format!("{number}.jpg"));
     }

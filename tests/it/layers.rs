@@ -50,7 +50,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["source/folder", "config/watch"]),
     ("ort", &["classify/model"]),
     ("png", &["picture"]),
-    ("rumqttc", &["alert/listener", "alert/publisher", "mqtt", "source/mqtt"]),
+    ("rumqttc", &["mqtt"]),
     ("rusqlite", &["alert/outbox"]),
     ("tokenizers", &["classify/model"]),
     ("turbojpeg", &["picture"]),

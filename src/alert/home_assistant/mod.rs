@@ -104,6 +104,8 @@ impl House<'_> {
         ]);
         let mut components = Map::from_iter([
             ("status".to_owned(), self.source_status(&source.name)),
+            ("frame_rate".to_owned(), self.frame_rate(&source.name)),
+            ("last_frame".to_owned(), self.last_frame(&source.name)),
             ("snapshot".to_owned(), self.snapshot(&source.name)),
         ]);
         for (_, label_set) in self.config.watches().filter(|(watcher, _)| watcher.name == source.name) {
@@ -147,6 +149,38 @@ impl House<'_> {
             "options": [ONLINE, OFFLINE, "stalled"],
             "entity_category": "diagnostic",
             "state_topic": self.topics.source_status(source),
+            "availability": [{ "topic": self.topics.status() }],
+        })
+    }
+
+    fn frame_rate(&self, source: &str) -> Value {
+        let topic = self.topics.source_stats(source);
+        json!({
+            "p": "sensor",
+            "name": "Frame rate",
+            "unique_id": format!("{topic}/per_second"),
+            "default_entity_id": self.entity_id("sensor", &[source, "frame_rate"]),
+            "unit_of_measurement": "fps",
+            "state_class": "measurement",
+            "suggested_display_precision": 1,
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": "{{ value_json.per_second }}",
+        })
+    }
+
+    /// When it was is of interest above all while there is no source.
+    fn last_frame(&self, source: &str) -> Value {
+        let topic = self.topics.source_stats(source);
+        json!({
+            "p": "sensor",
+            "name": "Last frame",
+            "unique_id": format!("{topic}/last_frame"),
+            "default_entity_id": self.entity_id("sensor", &[source, "last_frame"]),
+            "device_class": "timestamp",
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": "{{ value_json.last_frame }}",
             "availability": [{ "topic": self.topics.status() }],
         })
     }

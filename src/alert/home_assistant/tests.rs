@@ -115,7 +115,8 @@ fn every_topic_is_one_that_is_published() {
     let topics = Topics::new(&config.mqtt.prefix);
     let mut published = BTreeSet::from([topics.status()]);
     for source in &config.sources {
-        published.extend([topics.source_status(&source.name), topics.snapshot(&source.name)]);
+        let name = &source.name;
+        published.extend([topics.source_status(name), topics.source_stats(name), topics.snapshot(name)]);
     }
     for (source, label_set) in config.watches() {
         published.extend(source.scores.then(|| topics.scores(&source.name, &label_set.name)));

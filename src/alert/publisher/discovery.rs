@@ -165,7 +165,10 @@ impl Publisher {
         if *tries < TRIES {
             *tries += 1;
             let answer = link
-                .deliver(Message { topic: &topic, retain: true, kind: super::JSON }, payload.into_bytes())
+                .deliver(
+                    Message { topic: &topic, retain: true, kind: super::JSON, expiry: None },
+                    payload.into_bytes(),
+                )
                 .await?;
             discovery.tries.remove(&topic);
             if let Err(refusal) = answer {

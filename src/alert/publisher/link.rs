@@ -13,25 +13,20 @@ use std::{
     time::Duration,
 };
 
-use rumqttc::{
-    Outgoing,
-    v5::{
-        AsyncClient, ConnectionError, Event, EventLoop, MqttOptions,
-        mqttbytes::{
-            QoS,
-            v5::{
-                ConnAck, Filter, Packet, PubAckReason, Publish, PublishProperties, RetainForwardRule, SubAck,
-                SubscribeReasonCode,
-            },
-        },
-    },
-};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     time::timeout,
 };
 
-use crate::{alert::home_assistant::BIRTH, mqtt::INFLIGHT};
+pub use crate::mqtt::connection::Message;
+use crate::{
+    alert::home_assistant::BIRTH,
+    mqtt::{
+        INFLIGHT, Options,
+        connection::{self, Client, Connection, Event, Filter, PubAckReason, Received},
+        trouble::Broken,
+    },
+};
 
 /// A broker that does not acknowledge for so long is as good as gone. A picture of 1 MB passes 140 kbit/s in that time.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -42,7 +37,7 @@ const HEADERS: usize = 64;
 
 /// The sending side.
 pub struct Link {
-    client: AsyncClient,
+    client: Client,
     waiters: Waiters,
     room: Arc<Semaphore>,
     /// For what nobody acknowledges, one at a time.
@@ -53,7 +48,7 @@ pub struct Link {
 
 /// The side that owns the connection; it must run as long as the link is used.
 pub struct Pump {
-    connection: EventLoop,
+    connection: Connection,
     waiters: Waiters,
     unacknowledged: HashMap<u16, Waiter>,
     aside: Arc<Semaphore>,
@@ -74,17 +69,6 @@ struct Waiter {
 #[derive(Debug, Clone, Copy)]
 struct Broker {
     max_packet: Option<u32>,
-}
-
-/// What a message is, apart from what it says.
-#[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
-    /// Where it goes.
-    pub topic: &'a str,
-    /// Whether the broker keeps it for those who come later.
-    pub retain: bool,
-    /// Its MIME type.
-    pub kind: &'static str,
 }
 
 /// The broker's promise to answer.
@@ -136,10 +120,10 @@ impl Refusal {
 }
 
 /// A link that is not connected yet, and the pump that will connect it.
-pub fn open(options: MqttOptions) -> (Link, Pump) {
+pub fn open(options: Options) -> (Link, Pump) {
     // Three more than may be under way, for the subscription, what goes aside, and the goodbye: so there is always room
     // and nobody waits inside the library.
-    let (client, connection) = AsyncClient::new(options, usize::from(INFLIGHT) + 3);
+    let (client, connection) = connection::open(options, usize::from(INFLIGHT) + 3);
     let waiters = Waiters::default();
     let (told, broker) = watch::channel(None);
     let room = Arc::new(Semaphore::new(usize::from(INFLIGHT)));
@@ -172,8 +156,7 @@ impl Link {
 
     /// Sends a message; the receipt tells what became of it.
     pub async fn send(&self, message: Message<'_>, payload: Vec<u8>) -> Result<Receipt, Silence> {
-        let Message { topic, retain, kind } = message;
-        if let Err(refusal) = self.fits(topic.len() + payload.len() + HEADERS) {
+        if let Err(refusal) = self.fits(message.topic.len() + payload.len() + HEADERS) {
             return Ok(Receipt { answer: Err(refusal) });
         }
         let room = timeout(SILENCE, Arc::clone(&self.room).acquire_owned()).await.map_err(|_| Silence)?;
@@ -182,11 +165,7 @@ impl Link {
         let (reply, answer) = oneshot::channel();
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.push_back(Waiter { reply, _room: room });
-        let properties =
-            PublishProperties { content_type: Some(kind.to_owned()), ..PublishProperties::default() };
-        let sent =
-            self.client.try_publish_with_properties(topic, QoS::AtLeastOnce, retain, payload, properties);
-        if sent.is_err() {
+        if self.client.publish(message, payload).is_err() {
             // There is room: only a topic with a wildcard in it is left.
             waiters.pop_back();
             return Ok(Receipt { answer: Err(Refusal::Topic) });
@@ -200,7 +179,7 @@ impl Link {
             return false;
         }
         let Ok(room) = self.aside.try_acquire() else { return false };
-        let sent = self.client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok();
+        let sent = self.client.offer(topic, payload).is_ok();
         if sent {
             // The pump gives it back.
             room.forget();
@@ -213,17 +192,16 @@ impl Link {
     /// something else lets the newest message meet the oldest there.
     pub fn births(&self, topic: &str) -> watch::Receiver<u64> {
         // Retained ones are of no use: everything is told at the start of a session anyway.
-        let rule = RetainForwardRule::Never;
-        let filter = Filter { retain_forward_rule: rule, ..Filter::new(topic, QoS::AtMostOnce) };
+        let filter = Filter { path: topic.to_owned(), at_least_once: false, retained: false };
         // Fails only if the pump has ended.
-        let _ = self.client.try_subscribe_many([filter]);
+        let _ = self.client.subscribe(&[filter]);
         self.births.clone()
     }
 
     /// Tells the broker that we leave by intention, so that it keeps the last will to itself. The pump ends then.
     pub async fn disconnect(&self) {
         // Fails only if the pump has ended.
-        if self.client.try_disconnect().is_ok() {
+        if self.client.leave().is_ok() {
             std::future::pending::<()>().await;
         }
     }
@@ -262,25 +240,22 @@ impl Receipt {
 
 impl Pump {
     /// Connects and keeps the packets flowing, until the connection breaks or, with `Ok`, our goodbye is sent.
-    pub async fn run(mut self) -> Result<(), ConnectionError> {
+    pub async fn run(mut self) -> Result<(), Broken> {
         loop {
             match self.connection.poll().await? {
-                Event::Incoming(Packet::ConnAck(connack)) => self.connected(&connack),
+                Event::Connected { max_packet } => {
+                    self.broker.send_replace(Some(Broker { max_packet }));
+                }
                 // The library gives identifiers in the order of the requests.
-                Event::Outgoing(Outgoing::Publish(UNACKNOWLEDGED)) => self.aside.add_permits(1),
-                Event::Outgoing(Outgoing::Publish(id)) => self.sent(id),
-                Event::Incoming(Packet::PubAck(ack)) => self.acknowledged(ack.pkid, ack.reason),
-                Event::Incoming(Packet::Publish(message)) => self.heard(&message),
-                Event::Incoming(Packet::SubAck(answer)) => subscribed(&answer),
-                Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
-                _ => {}
+                Event::Sent(UNACKNOWLEDGED) => self.aside.add_permits(1),
+                Event::Sent(id) => self.sent(id),
+                Event::Acknowledged(id, reason) => self.acknowledged(id, reason),
+                Event::Received(message) => self.heard(&message),
+                Event::Subscribed(refusals) => subscribed(&refusals),
+                Event::Left => return Ok(()),
+                Event::Other => {}
             }
         }
-    }
-
-    fn connected(&self, connack: &ConnAck) {
-        let max_packet = connack.properties.as_ref().and_then(|properties| properties.max_packet_size);
-        self.broker.send_replace(Some(Broker { max_packet }));
     }
 
     fn sent(&mut self, id: u16) {
@@ -290,8 +265,9 @@ impl Pump {
         }
     }
 
-    fn heard(&self, message: &Publish) {
-        if message.payload == BIRTH {
+    fn heard(&self, message: &Received) {
+        // What a broker kept is of earlier times; one that speaks MQTT 3.1.1 sends it all the same.
+        if !message.retain && message.payload == BIRTH.as_bytes() {
             self.births.send_modify(|births| *births += 1);
         }
     }
@@ -304,11 +280,10 @@ impl Pump {
     }
 }
 
-fn subscribed(answer: &SubAck) {
-    let refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
-    if let Some(why) = answer.return_codes.iter().find(refused) {
+fn subscribed(refusals: &[Option<String>]) {
+    if let Some(why) = refusals.iter().flatten().next() {
         tracing::warn!(
-            ?why,
+            why,
             "the broker does not let us hear that Home Assistant has started; it reads what is retained"
         );
     }

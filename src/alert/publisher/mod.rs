@@ -24,7 +24,6 @@ use std::{
     time::Duration,
 };
 
-use rumqttc::v5::{ConnectionError, MqttOptions};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -64,7 +63,7 @@ const TEXT: &str = "text/plain";
 pub struct Publisher {
     broker: Mqtt,
     url: String,
-    options: MqttOptions,
+    options: mqtt::Options,
     topics: Topics,
     outbox: Arc<Outbox>,
     news: watch::Receiver<Values>,
@@ -112,7 +111,7 @@ pub struct Farewell {
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
     #[error(transparent)]
-    Broker(#[from] ConnectionError),
+    Broker(#[from] mqtt::trouble::Broken),
     #[error(transparent)]
     Silence(#[from] Silence),
     #[error("there is no time left")]
@@ -216,7 +215,7 @@ impl Publisher {
             () = stop.cancelled(), if self.outage.is_on() => return Err(Interrupted::OutOfTime),
         }
         let topic = self.topics.status();
-        let status = Message { topic: &topic, retain: true, kind: TEXT };
+        let status = Message { topic: &topic, retain: true, kind: TEXT, expiry: None };
         if let Err(refusal) = link.deliver(status, ONLINE.into()).await? {
             self.warn_refused(&topic, &refusal);
         }
@@ -285,7 +284,7 @@ impl Publisher {
             let mut receipts = Vec::with_capacity(news.len());
             for (topic, payload) in news {
                 let kind = if payload.starts_with('{') { JSON } else { TEXT };
-                let message = Message { topic, retain: true, kind };
+                let message = Message { topic, retain: true, kind, expiry: None };
                 receipts.push((topic, link.send(message, payload.as_bytes().to_vec()).await?));
                 told.insert(topic.clone(), Arc::clone(payload));
             }
@@ -338,6 +337,12 @@ impl Publisher {
                 "not connected; alerts wait on disk"
             );
         }
+    }
+
+    /// After so many seconds the broker gives an alert to nobody any more, and forgets a picture.
+    fn expiry(&self) -> Option<u32> {
+        let expiry = self.broker.connection.message_expiry?;
+        u32::try_from(expiry.as_secs()).ok()
     }
 
     fn warn_refused(&self, topic: &str, refusal: &Refusal) {

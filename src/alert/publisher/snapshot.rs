@@ -44,7 +44,7 @@ impl Publisher {
                         );
                     }
                     self.window.snapshot_tries.insert(seq, tries + 1);
-                    let message = Message { topic, retain: true, kind: super::JPEG };
+                    let message = Message { topic, retain: true, kind: super::JPEG, expiry: self.expiry() };
                     let answer = link.deliver(message, fitting).await?;
                     self.window.snapshot_tries.remove(&seq);
                     answer.err().map(|refusal: Refusal| refusal.to_string())

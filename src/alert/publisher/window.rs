@@ -162,7 +162,8 @@ impl Publisher {
         if !self.window.unanswered.insert(seq) {
             super::add(&self.counts.repeated);
         }
-        let message = Message { topic: &entry.topic, retain: false, kind: super::JSON };
+        let message =
+            Message { topic: &entry.topic, retain: false, kind: super::JSON, expiry: self.expiry() };
         let receipt = link.send(message, entry.payload.as_bytes().to_vec()).await?;
         self.window.under_way.push_back(UnderWay { seq, entry, receipt });
         Ok(())

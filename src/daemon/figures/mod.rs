@@ -4,6 +4,7 @@
 //! Parts count for themselves and are looked at here when somebody asks; only what belongs to no part is counted here.
 //! It refuses to wait for anything: who asks is answered while a part stands still.
 
+mod frames;
 mod page;
 mod short;
 
@@ -19,6 +20,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
+use self::frames::Frames;
 pub(super) use self::short::{Rate, Summary};
 use crate::{
     alert::{
@@ -60,6 +62,7 @@ pub(super) struct Figures {
     oldest: AtomicI64,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
     sources: Mutex<BTreeMap<String, Running>>,
+    frames: Mutex<Frames>,
 }
 
 /// Source, label set, label.
@@ -97,6 +100,7 @@ impl Figures {
             oldest: AtomicI64::new(0),
             alerts: Mutex::default(),
             sources: Mutex::default(),
+            frames: Mutex::default(),
         }
     }
 
@@ -153,6 +157,21 @@ impl Figures {
     /// It was told to end; who asks is not told of it any more.
     pub(super) fn source_ends(&self, name: &str) {
         self.sources().remove(name);
+    }
+
+    /// Of the frames of these sources [`Self::source_stats`] tells from now on; members of others are among them.
+    pub(super) fn follow<'n>(&self, sources: impl Iterator<Item = &'n str>) {
+        self.frames().follow(sources);
+    }
+
+    /// One more frame of this source went the whole way.
+    pub(super) fn frame(&self, source: &str, captured_at: Timestamp) {
+        self.frames().scored(source, captured_at);
+    }
+
+    /// What is to be told of which source: of each when a round is `due`, of one that had its first frame at once.
+    pub(super) fn source_stats(&self, now: Duration, due: bool) -> Vec<(String, String)> {
+        self.frames().news(now, due)
     }
 
     /// Looks for the oldest alert that waits; it may block for the disk, so this is no answer to anybody.
@@ -228,6 +247,10 @@ impl Figures {
 
     fn alerts(&self) -> MutexGuard<'_, BTreeMap<Label, [u64; 2]>> {
         self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn frames(&self) -> MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

@@ -33,6 +33,11 @@ pub(in crate::daemon) struct Rate {
 }
 
 impl Rate {
+    /// Whether there is a time to compare with.
+    pub(in crate::daemon) fn has_begun(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Of the time since the last call; `now` is a time since some beginning.
     pub(in crate::daemon) fn since(&mut self, now: Duration, scored: u64) -> f64 {
         let (then, before) = self.before.replace((now, scored)).unwrap_or((now, scored));

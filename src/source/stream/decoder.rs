@@ -28,6 +28,8 @@ pub(super) struct Decoder {
     fed: bool,
     /// A whole key frame came out, and nothing but whole frames since.
     trusted: bool,
+    /// What was asked for.
+    hwaccel: Hwaccel,
     hardware: Result<Option<Hwaccel>, String>,
 }
 
@@ -40,7 +42,12 @@ impl Decoder {
             Some((context.decoder().open_as(codec).ok()?.video().ok()?, hardware))
         };
         let (video, hardware) = open().ok_or_else(|| StreamError::NoVideo(origin.to_owned()))?;
-        Ok(Self { video, newest: frame::Video::empty(), fed: false, trusted: false, hardware })
+        Ok(Self { video, newest: frame::Video::empty(), fed: false, trusted: false, hwaccel, hardware })
+    }
+
+    /// Another one for the same stream: this one keeps the memory of all frames that it ever held at once.
+    pub(super) fn afresh(&self, opened: &Opened, origin: &str) -> Result<Self, StreamError> {
+        Self::new(opened, self.hwaccel, origin)
     }
 
     /// The hardware that decodes, or why the processor does although it was asked for otherwise.

@@ -268,6 +268,13 @@ impl Subscriber {
         }
     }
 
+    /// Likewise, unless it is among those `seen` already; what comes on the way to it joins them.
+    pub fn also(&self, seen: &mut Vec<Message>, what: &str, wanted: impl Fn(&Message) -> bool) {
+        if !seen.iter().any(&wanted) {
+            seen.extend(self.until(what, wanted));
+        }
+    }
+
     /// What else comes within `time`.
     pub fn rest(&self, time: Duration) -> Vec<Message> {
         let end = Instant::now() + time;
@@ -277,6 +284,16 @@ impl Subscriber {
         }
         seen
     }
+}
+
+/// What `broker` keeps: what it has retained comes before what is published after the subscription.
+pub fn kept(broker: &Broker) -> Vec<Message> {
+    const END: &str = "test/end";
+    let subscriber = Subscriber::start(broker);
+    publish(broker, END, "end");
+    let mut kept = subscriber.until("what is retained", |message| message.topic == END);
+    kept.pop();
+    kept
 }
 
 impl Drop for Subscriber {

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 
@@ -53,6 +54,8 @@ struct State {
     cut: Mutex<Option<(Cut, i64)>>,
     /// So many acknowledgements still pass; the next is lost and takes the connection with it. Negative: all pass.
     acknowledgements: AtomicI64,
+    /// The reason that every acknowledgement is made to give.
+    answer: Mutex<Option<u8>>,
     acknowledged: Mutex<Vec<(String, String)>>,
     connections: Mutex<Vec<TcpStream>>,
     made: AtomicUsize,
@@ -71,6 +74,7 @@ impl Proxy {
             mode: Mutex::new(Mode::Pass),
             cut: Mutex::new(None),
             acknowledgements: AtomicI64::new(-1),
+            answer: Mutex::default(),
             acknowledged: Mutex::default(),
             connections: Mutex::default(),
             made: AtomicUsize::new(0),
@@ -101,6 +105,11 @@ impl Proxy {
     /// Cuts the connection once, there, when so many have passed.
     pub fn cut(&self, cut: Cut, after: i64) {
         *self.state.cut.lock().unwrap() = Some((cut, after));
+    }
+
+    /// From now on the broker seems to refuse every message with this reason of MQTT 5's.
+    pub fn answer(&self, reason: Option<u8>) {
+        *self.state.answer.lock().unwrap() = reason;
     }
 
     fn cut_now(&self) {
@@ -168,8 +177,13 @@ impl State {
     }
 }
 
-/// Messages under way, by their packet identifier.
-type UnderWay = Arc<Mutex<HashMap<u16, (String, String)>>>;
+/// The messages of one connection that are under way, by their packet identifier.
+#[derive(Clone, Default)]
+struct UnderWay {
+    messages: Arc<Mutex<HashMap<u16, (String, String)>>>,
+    /// Whether MQTT 5 is spoken.
+    is_five: Arc<AtomicBool>,
+}
 
 fn connect(state: &Arc<State>, client: TcpStream) -> io::Result<()> {
     if !state.open.load(Ordering::SeqCst) {
@@ -186,7 +200,7 @@ fn connect(state: &Arc<State>, client: TcpStream) -> io::Result<()> {
     for (pump, from, to) in
         [(to_broker as Pump, client.try_clone()?, broker.try_clone()?), (to_client as Pump, broker, client)]
     {
-        let (state, under_way) = (Arc::clone(state), Arc::clone(&under_way));
+        let (state, under_way) = (Arc::clone(state), under_way.clone());
         thread::spawn(move || {
             let _ = pump(&state, &under_way, &from, &to);
             let _ = from.shutdown(Shutdown::Both);
@@ -199,9 +213,12 @@ fn connect(state: &Arc<State>, client: TcpStream) -> io::Result<()> {
 fn to_broker(state: &State, under_way: &UnderWay, client: &TcpStream, broker: &TcpStream) -> io::Result<()> {
     loop {
         let packet = read_packet(client)?;
+        if packet[0] >> 4 == CONNECT {
+            under_way.is_five.store(level(&packet) == Some(5), Ordering::SeqCst);
+        }
         if packet[0] >> 4 == PUBLISH {
-            if let Some((id, topic, payload)) = published(&packet) {
-                under_way.lock().unwrap().insert(id, (topic, payload));
+            if let Some((id, topic, payload)) = published(&packet, under_way.is_five.load(Ordering::SeqCst)) {
+                under_way.messages.lock().unwrap().insert(id, (topic, payload));
             }
             if state.cuts(Cut::BeforePublish) {
                 return Ok(());
@@ -218,13 +235,18 @@ fn to_broker(state: &State, under_way: &UnderWay, client: &TcpStream, broker: &T
 
 fn to_client(state: &State, under_way: &UnderWay, broker: &TcpStream, client: &TcpStream) -> io::Result<()> {
     loop {
-        let packet = read_packet(broker)?;
+        let mut packet = read_packet(broker)?;
         if packet[0] >> 4 == PUBACK {
             if state.acknowledgements.fetch_sub(1, Ordering::SeqCst) == 0 || state.cuts(Cut::BeforePuback) {
                 return Ok(());
             }
             let id = u16::from_be_bytes([packet[2], packet[3]]);
-            if let Some(message) = under_way.lock().unwrap().remove(&id) {
+            let refused = *state.answer.lock().unwrap();
+            if let Some(reason) = refused {
+                packet = [&[PUBACK << 4, 4], &packet[2..4], &[reason, 0]].concat();
+            }
+            let message = under_way.messages.lock().unwrap().remove(&id);
+            if let Some(message) = message.filter(|_| refused.is_none()) {
                 state.acknowledged.lock().unwrap().push(message);
             }
         }
@@ -252,8 +274,14 @@ fn read_packet(mut from: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(packet)
 }
 
-/// Identifier, topic and payload of an MQTT 5 PUBLISH with QoS 1; pictures have no text and are left out.
-fn published(packet: &[u8]) -> Option<(u16, String, String)> {
+/// Which version a CONNECT asks for: 5, or 4 for MQTT 3.1.1.
+fn level(packet: &[u8]) -> Option<u8> {
+    let at = 1 + packet[1..].iter().position(|byte| *byte < 0x80)? + 1;
+    packet.get(at + 2 + "MQTT".len()).copied()
+}
+
+/// Identifier, topic and payload of a PUBLISH with QoS 1; pictures have no text and are left out.
+fn published(packet: &[u8], is_five: bool) -> Option<(u16, String, String)> {
     if packet[0] & 0b110 == 0 {
         return None;
     }
@@ -263,6 +291,6 @@ fn published(packet: &[u8]) -> Option<(u16, String, String)> {
     at += 2 + length;
     let id = u16::from_be_bytes([packet[at], packet[at + 1]]);
     // Our properties are shorter than 128 bytes, so their length is one byte.
-    let payload = at + 3 + usize::from(packet[at + 2]);
+    let payload = at + 2 + if is_five { 1 + usize::from(packet[at + 2]) } else { 0 };
     Some((id, topic, String::from_utf8(packet[payload..].to_vec()).ok()?))
 }

@@ -3,19 +3,19 @@
 //!
 //! Short by default; `tools/prove_delivery.sh` sets `STAKEOUT_PROVE` to `long` and shows the figures that each prints.
 
-use super::*;
+use super::{older::older, *};
 use crate::common::{
     proxy::{Cut, Mode},
     service::{Home, Service},
 };
 
 /// How often something is done in the short form and in the long one.
-fn times(short: u32, long: u32) -> u32 {
+pub(super) fn times(short: u32, long: u32) -> u32 {
     if std::env::var("STAKEOUT_PROVE").is_ok_and(|form| form == "long") { long } else { short }
 }
 
 /// A number that looks random, and is the same each time.
-fn random(seed: &mut u64, below: u64) -> u64 {
+pub(super) fn random(seed: &mut u64, below: u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*seed >> 33) % below
 }
@@ -87,11 +87,20 @@ fn every_alert_survives_every_kind_of_bad_wire() {
 
 #[test]
 fn every_alert_survives_a_broker_that_is_killed_over_and_over() {
+    broker_killed("broker killed", mqtt, times(3, 50));
+}
+
+#[test]
+fn every_alert_survives_an_older_broker_that_is_killed_over_and_over() {
+    broker_killed("MQTT 3.1.1 broker killed", |port| older(mqtt(port)), times(3, 50));
+}
+
+fn broker_killed(what: &str, spoken_to: impl Fn(u16) -> Mqtt, often: u32) {
     let (mut broker, house) = (Broker::start(), House::new());
     let wire = Proxy::start(0, broker.port);
-    let publisher = house.publish(&mqtt(wire.port));
+    let publisher = house.publish(&spoken_to(wire.port));
     let (mut seed, mut raised) = (3, 0);
-    for _ in 0..times(3, 50) {
+    for _ in 0..often {
         let before = wire.acknowledged().len();
         for _ in 0..40 + random(&mut seed, 40) {
             raised += 1;
@@ -104,7 +113,7 @@ fn every_alert_survives_a_broker_that_is_killed_over_and_over() {
     }
     wait_until("all are delivered", || house.outbox.waiting() == 0);
     assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
-    account("broker killed", raised, &acknowledged(&wire));
+    account(what, raised, &acknowledged(&wire));
 }
 
 #[test]
