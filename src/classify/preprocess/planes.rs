@@ -101,7 +101,7 @@ mod tests {
                     let whole = scene(width, height, halved, meaning);
                     let parts = [
                         whole.clone(),
-                        whole.crop(width / 5 | 1, height / 7 | 1, width / 2, height / 2),
+                        whole.crop((width / 5) | 1, (height / 7) | 1, width / 2, height / 2),
                         whole.crop(width / 2, height / 2, width, height),
                     ];
                     for part in &parts {
