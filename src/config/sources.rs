@@ -41,6 +41,7 @@ pub(super) const KEYS: &[&str] = &[
     "password",
     "every",
     "decode",
+    "hwaccel",
     "transport",
     "pace",
     "stall_after",
