@@ -21,7 +21,7 @@ use stakeout::{
         hub,
         model::{Model, Options, Runtime},
     },
-    config::{Execution, ModelRef},
+    config::{Device, Execution, ModelRef},
     picture::{self, Picture},
 };
 
@@ -67,7 +67,8 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
         execution: Execution { threads: Some(THREADS), ..Execution::default() },
         ..Options::default()
     };
-    let mut model = Model::load(&runtime, &hub::files(&ModelRef::Bundled).unwrap(), &options).unwrap();
+    let mut model =
+        Model::load(&runtime, &hub::find(&ModelRef::Bundled, Device::Cpu).unwrap().files, &options).unwrap();
 
     let (mut whole, mut bare) = (Vec::new(), Vec::new());
     for (number, jpeg) in pictures.iter().cycle().take(WARM_UP + PICTURES).enumerate() {
@@ -112,12 +113,13 @@ fn percentiles(times: &[Duration]) -> (String, String) {
 /// The same picture as a camera would send it: every pixel repeated.
 fn enlarged(jpeg: &[u8], width: u32, height: u32) -> Vec<u8> {
     let small = picture::decode(jpeg, MAX_PIXELS).unwrap();
+    let pixels = small.rgb();
     let source = |x: u32, y: u32| {
         let (x, y) = (x * small.width / width, y * small.height / height);
         let start = (y * small.width + x) as usize * 3;
-        small.rgb[start..start + 3].iter().copied()
+        pixels[start..start + 3].iter().copied()
     };
     let rgb =
         (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| source(x, y)).collect();
-    Picture { width, height, rgb, transparent: None }.to_jpeg(90).unwrap()
+    Picture::of_rgb(width, height, rgb).to_jpeg(90).unwrap()
 }

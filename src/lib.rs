@@ -35,7 +35,8 @@
 //!
 //! # Threads
 //!
-//! Each source has a thread (`source-NAME`) that reads and decodes; the model has one (`model`), which owns the sessions;
+//! Each source has a thread (`source-NAME`) that reads and decodes; `prepare` makes the pictures ready for the model while that
+//! runs; the model has one (`model`), which owns the sessions;
 //! one (`judge`) runs the triggers and commits alerts to the outbox. `config-watch` notices that the configuration changed,
 //! and `config` reads it; `listen` answers who asks how the service is doing. The main thread drives the publisher, carries out changes and waits for signals. Back-pressure
 //! stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the outbox is bounded.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a folder that `model: FOLDER` takes, from any CLIP, SigLIP or SigLIP2 (fixed resolution) checkpoint.
+"""Makes a folder that `model: FOLDER` takes, from any CLIP, SigLIP, SigLIP2 (fixed resolution) or Chinese-CLIP checkpoint.
 
     pip install -r tools/export/requirements.txt
     python tools/export_model.py google/siglip-base-patch16-224 --int8 --out models/siglip
@@ -28,16 +28,17 @@ from export import stand_in, towers  # noqa: E402
 TOLERANCE = 1e-4
 # Above this a graph's weights stand in a file beside it, which is mapped rather than read: a start then takes a third less
 # memory and time. (And one file of ONNX holds 2 GB at most.)
-LARGEST = 100_000_000
+LARGEST = 20_000_000
 TEXTS = ["a photo of a cat", "a red car in front of a house, seen at night", "x"]
+KINDS = ("clip", "siglip", "chinese_clip")
 
 
 def main():
     args = arguments()
     model = stand_in.model(args.id) if args.random else checkpoint(args.id)
     kind = model.config.model_type
-    if kind not in ("clip", "siglip"):
-        raise SystemExit(f"{args.id} is of the type {kind}; this tool knows clip and siglip (SigLIP2 of fixed resolution is one)")
+    if kind not in KINDS:
+        raise SystemExit(f"{args.id} is of the type {kind}; this tool knows {', '.join(KINDS)} (SigLIP2 of fixed resolution is a siglip)")
     folder = args.out or Path(args.id.split("/")[-1])
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     write_settings(model, folder, args)
@@ -46,7 +47,7 @@ def main():
     pixels = pictures(model.config.vision_config.image_size)
     expected = answers(model, pixels, ids)
     del model
-    for tower, feed in (("vision", pixels), ("text", ids)):
+    for tower, feed in (("vision", {"pixel_values": pixels}), ("text", ids)):
         export(tower, weights, folder, expected[tower], feed, args)
     print(f"{folder}: done")
 
@@ -100,10 +101,11 @@ def write_tokenizer_config(folder, config):
 
     token = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token
     text = config.text_config
+    inputs = {"clip": ["input_ids", "attention_mask"], "siglip": ["input_ids"]}
     declared = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": text.max_position_embeddings,
-        "model_input_names": ["input_ids", "attention_mask"] if config.model_type == "clip" else ["input_ids"],
+        "model_input_names": inputs.get(config.model_type, ["input_ids", "token_type_ids", "attention_mask"]),
         "eos_token": token(text.eos_token_id),
         "pad_token": token(text.pad_token_id if text.pad_token_id is not None else text.eos_token_id),
     }
@@ -118,7 +120,11 @@ def tokens(folder, config):
     pad = text.pad_token_id if text.pad_token_id is not None else text.eos_token_id
     tokenizer.enable_truncation(text.max_position_embeddings)
     tokenizer.enable_padding(pad_id=pad, length=text.max_position_embeddings if config.model_type == "siglip" else None)
-    return np.array([encoding.ids for encoding in tokenizer.encode_batch(TEXTS)], np.int64)
+    encoded = tokenizer.encode_batch(TEXTS)
+    feed = {"input_ids": np.array([encoding.ids for encoding in encoded], np.int64)}
+    if config.model_type == "chinese_clip":
+        feed["attention_mask"] = np.array([encoding.attention_mask for encoding in encoded], np.int64)
+    return feed
 
 
 def pictures(edge):
@@ -132,8 +138,9 @@ def pictures(edge):
 def answers(model, pixels, ids):
     with torch.no_grad():
         vision = model.vision_model(pixel_values=torch.from_numpy(pixels)).pooler_output
-        text = model.text_model(input_ids=torch.from_numpy(ids)).pooler_output
-        if model.config.model_type == "clip":
+        text = model.text_model(**{name: torch.from_numpy(values) for name, values in ids.items()})
+        text = text.last_hidden_state[:, 0] if model.config.model_type == "chinese_clip" else text.pooler_output
+        if model.config.model_type != "siglip":
             vision, text = model.visual_projection(vision), model.text_projection(text)
     return {"vision": unit(vision.numpy()), "text": unit(text.numpy())}
 
@@ -142,9 +149,14 @@ def export(tower, weights, folder, expected, feed, args):
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder)
-    make, settings = (towers.vision, config.vision_config) if tower == "vision" else (towers.text, config.text_config)
     path = folder / "onnx" / f"{tower}_model.onnx"
-    save(make(weights, settings, config.model_type == "clip"), path)
+    if tower == "vision":
+        graph = towers.vision(weights, config.vision_config, clip=config.model_type != "siglip")
+    elif config.model_type == "chinese_clip":
+        graph = towers.bert(weights, config.text_config)
+    else:
+        graph = towers.text(weights, config.text_config, clip=config.model_type == "clip")
+    save(graph, path)
     found = run(path, feed)
     difference = float(np.abs(found - expected).max())
     print(f"{path}: {size(path)} MB, differs from the checkpoint by {difference:.1e}", flush=True)
@@ -183,7 +195,7 @@ def run(path, feed):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return unit(session.run(None, {session.get_inputs()[0].name: feed})[0])
+    return unit(session.run(None, feed)[0])
 
 
 def unit(rows):

@@ -9,7 +9,7 @@ use super::{
     score::Scores,
 };
 use crate::{
-    config::{Config, LabelSet},
+    config::{Config, Device, LabelSet},
     picture::Picture,
 };
 
@@ -59,17 +59,26 @@ impl LoadError {
     }
 }
 
+/// The device that `config` asks for: what `auto` stands for on this machine.
+///
+/// # Errors
+/// There is no ONNX Runtime, or the device that was named does not work.
+pub fn device(config: &Config) -> Result<Device, LoadError> {
+    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+    Ok(runtime.device(config.execution.device).map_err(ModelError::from)?)
+}
+
 /// The model that `config` asks for: finds it and loads it.
 ///
 /// # Errors
 /// In words for people, with the place in the configuration.
 pub fn load_model(config: &Config) -> Result<Model, LoadError> {
-    let found = hub::find(&config.model)?;
+    let found = hub::find(&config.model, device(config)?)?;
     let runtime = Runtime::load(config.onnxruntime.as_deref())?;
     let options = Options { execution: config.execution, ..found.options() };
     let model = Model::load(&runtime, &found.files, &options)?;
     let (wanted, device) = (config.execution.device, model.device());
-    info!(%device, %wanted, library = runtime.library(), "the model is loaded");
+    info!(variant = found.variant(), %device, %wanted, library = runtime.library(), "the model is loaded");
     Ok(model)
 }
 

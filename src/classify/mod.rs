@@ -2,6 +2,7 @@
 //!
 //! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
 
+mod ahead;
 mod bundled;
 mod cache;
 mod classifier;
@@ -18,7 +19,7 @@ mod watchlist;
 
 use std::sync::Arc;
 
-pub use classifier::{Classifier, LoadError, load_model};
+pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
 pub use progress::Progress;
 pub use thread::{Counts, NobodyListens, score_all, spawn, spawn_in_full_batches};

@@ -12,9 +12,9 @@ pub struct Progress {
     repeated: AtomicU64,
     failed: AtomicU64,
     unwatched: AtomicU64,
-    /// How long frames waited for the model, from the source on.
+    /// How long frames waited for the model, from the source on; meanwhile their pictures were made ready.
     pub queue: Histogram,
-    /// How long a batch took, its pictures made ready and scored.
+    /// How long a batch took to be scored.
     pub batch: Histogram,
     /// Whether the thread gets on with its work.
     pub pulse: Pulse,

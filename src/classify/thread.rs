@@ -1,6 +1,7 @@
-//! The thread that owns the model: takes the frames that wait as one batch, and tells what it saw in each.
+//! The thread that owns the model: takes the frames that wait as one batch, and tells what it saw in each. Their pictures were
+//! made ready for the model by another thread meanwhile ([`Ahead`]).
 
-use std::{borrow::Cow, io, sync::Arc, thread, time::Instant};
+use std::{collections::HashMap, io, sync::Arc, thread, time::Instant};
 
 use tokio::sync::{
     mpsc::{Receiver, Sender},
@@ -10,6 +11,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     Scored, SetScores,
+    ahead::{Ahead, Ready},
     model::{Model, ModelError},
     progress::Progress,
     repeats::{Batch, Repeats},
@@ -35,7 +37,7 @@ pub struct Counts {
 #[error("nobody takes the scores any more")]
 pub struct NobodyListens;
 
-/// Starts the thread. It ends when `frames` is closed and everything in it was scored. Before each batch it looks for a
+/// Starts the threads. They end when `frames` is closed and everything in it was scored. Before each batch the model's looks for a
 /// newer watchlist; a frame that is sent after a watchlist is never scored with an older one. In `progress` others see how it
 /// gets on.
 ///
@@ -73,24 +75,26 @@ fn start(
     progress: Arc<Progress>,
     full_batches: bool,
 ) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
+    let max_batch = model.max_batch();
+    let frames = Ahead::spawn(model.preprocessor().clone(), watchlist.clone(), frames, max_batch)?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
-        let max_batch = model.max_batch();
         Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
     })
 }
 
-/// What the thread does: scores until `frames` is closed, at most `max_batch` pictures in one run of the model.
+/// What the threads do: scores until `frames` is closed, at most `max_batch` pictures in one run of the model.
 ///
 /// # Errors
-/// Whoever took the scores is gone.
+/// The operating system has no thread left; within, whoever took the scores is gone.
 pub fn score_all(
     model: &mut Model,
     watchlist: watch::Receiver<Arc<Watchlist>>,
     frames: Receiver<Frame>,
     scored: &Sender<Scored>,
     max_batch: usize,
-) -> Result<Counts, NobodyListens> {
-    Worker::new(model, watchlist, Arc::default(), max_batch, false).run(frames, scored)
+) -> io::Result<Result<Counts, NobodyListens>> {
+    let frames = Ahead::spawn(model.preprocessor().clone(), watchlist.clone(), frames, max_batch.max(1))?;
+    Ok(Worker::new(model, watchlist, Arc::default(), max_batch, false).run(frames, scored))
 }
 
 struct Worker<'a> {
@@ -115,25 +119,26 @@ impl<'a> Worker<'a> {
         Self { model, max_batch, scale, watchlist, counts: Counts::default(), full_batches, progress }
     }
 
-    fn run(mut self, mut frames: Receiver<Frame>, scored: &Sender<Scored>) -> Result<Counts, NobodyListens> {
+    fn run(mut self, frames: Ahead, scored: &Sender<Scored>) -> Result<Counts, NobodyListens> {
         let mut repeats = Repeats::default();
-        while let Some(first) = frames.blocking_recv() {
+        while let Some(first) = frames.wait() {
             let mut batch = vec![first];
             let full = self.full_batches;
-            let next = || if full { frames.blocking_recv() } else { frames.try_recv().ok() };
+            let next = || if full { frames.wait() } else { frames.take() };
             batch.extend(std::iter::from_fn(next).take(self.max_batch - 1));
             let progress = Arc::clone(&self.progress);
             let _at_work = progress.pulse.work();
-            batch.iter().for_each(|frame| progress.queue.observe(frame.slot.age()));
+            batch.iter().for_each(|ready| progress.queue.observe(ready.frame.slot.age()));
             let began = Instant::now();
             // Only now: a source that just started is on the list that was there before its first frame.
             let watchlist = Arc::clone(&self.watchlist.borrow());
+            let (batch, prepared) = Prepared::of(batch, &watchlist);
             let batch = self.counts.watched(batch, &watchlist);
             let Batch { known, fresh, waiting } = repeats.part(batch, &watchlist);
             let repeated = (known.len() + waiting.len()) as u64;
             let Self { model, max_batch, scale, counts, .. } = &mut self;
-            let answers =
-                counts.score(fresh, &mut |frames| sets(model, *max_batch, *scale, &watchlist, frames));
+            let mut sets = |frames: &[Frame]| sets(model, *max_batch, *scale, &watchlist, &prepared, frames);
+            let answers = counts.score(fresh, &mut sets);
             let (answers, lost) = repeats.join(answers, waiting);
             counts.repeated += repeated - lost.len() as u64;
             // Dropped: what they show could not be scored, which was said of the first of them.
@@ -144,7 +149,34 @@ impl<'a> Worker<'a> {
                 scored.blocking_send(answer).map_err(|_| NobodyListens)?;
             }
         }
+        frames.end();
         Ok(self.counts)
+    }
+}
+
+/// What the pictures of a batch are to the model, by source and place in memory; their frames keep them there.
+struct Prepared(HashMap<(Arc<str>, *const Picture), Vec<f32>>);
+
+impl Prepared {
+    /// The frames, and what was prepared of them for this watchlist.
+    fn of(batch: Vec<Ready>, watchlist: &Arc<Watchlist>) -> (Vec<Frame>, Self) {
+        let mut prepared = HashMap::new();
+        let frames = batch.into_iter().map(|mut ready| {
+            if let Some(values) = ready.prepared(watchlist) {
+                prepared.insert(Self::key(&ready.frame), values);
+            }
+            ready.frame
+        });
+        let frames = frames.collect();
+        (frames, Self(prepared))
+    }
+
+    fn get(&self, frame: &Frame) -> Option<&[f32]> {
+        self.0.get(&Self::key(frame)).map(Vec::as_slice)
+    }
+
+    fn key(frame: &Frame) -> (Arc<str>, *const Picture) {
+        (Arc::clone(&frame.source), Arc::as_ptr(&frame.picture))
     }
 }
 
@@ -202,6 +234,7 @@ fn sets(
     max_batch: usize,
     scale: Scale,
     watchlist: &Watchlist,
+    prepared: &Prepared,
     frames: &[Frame],
 ) -> Result<Vec<Vec<SetScores>>, ModelError> {
     let watch = |frame: &Frame| {
@@ -209,17 +242,27 @@ fn sets(
         watchlist.watch(&frame.source).ok_or_else(|| ModelError::Run(unknown()))
     };
     let watches = frames.iter().map(watch).collect::<Result<Vec<&Watch>, _>>()?;
-    let parts: Vec<Vec<Cow<'_, Picture>>> =
-        frames.iter().zip(&watches).map(|(frame, watch)| watch.parts(&frame.picture)).collect();
-    let pictures: Vec<&Picture> = parts.iter().flatten().map(AsRef::as_ref).collect();
-    let mut vectors = Vec::with_capacity(pictures.len());
-    for pictures in pictures.chunks(max_batch) {
-        vectors.extend(model.embed_pictures(pictures)?);
+    let one = model.preprocessor().tensor_len();
+    let parts: usize = watches.iter().map(|watch| watch.count()).sum();
+    let mut values = Vec::with_capacity(one * parts);
+    for (frame, watch) in frames.iter().zip(&watches) {
+        match prepared.get(frame) {
+            Some(ready) => values.extend_from_slice(ready),
+            // Seldom: the watchlist is newer than what was prepared.
+            None => watch
+                .parts(&frame.picture)
+                .iter()
+                .for_each(|part| model.preprocessor().append(part, &mut values)),
+        }
+    }
+    let mut vectors = Vec::with_capacity(parts);
+    for values in values.chunks(one * max_batch) {
+        vectors.extend(model.embed_prepared(values)?);
     }
     let mut vectors = vectors.as_slice();
     let mut answers = Vec::with_capacity(frames.len());
-    for (watch, parts) in watches.iter().zip(&parts) {
-        let (own, others) = vectors.split_at(parts.len());
+    for watch in watches {
+        let (own, others) = vectors.split_at(watch.count());
         vectors = others;
         answers.push(watchlist.scores(watch, scale, own));
     }
@@ -236,7 +279,7 @@ mod tests {
             source: "inbox".into(),
             origin: origin.to_owned(),
             captured_at: jiff::Timestamp::UNIX_EPOCH,
-            picture: Picture { width: 1, height: 1, rgb: vec![0; 3], transparent: None }.into(),
+            picture: Picture::of_rgb(1, 1, vec![0; 3]).into(),
             slot: Slot::free(),
         }
     }

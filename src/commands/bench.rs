@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use super::{DONE, progress};
 use crate::{
     classify::{
-        hub::Found,
+        hub::{self, Found},
         model::{Model, Options, Runtime},
     },
     config::{Device, Execution, ModelRef, Variant},
@@ -94,7 +94,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let jpeg = args.jpeg()?;
     // Whatever must be fetched is fetched before anything is measured.
-    progress::find_or_pull(&args.model())?;
+    let runtime = Runtime::load(args.onnxruntime.as_deref())?;
+    progress::find_or_pull(&args.model(), runtime.device(args.device)?)?;
     let bench = measure::Bench::new(args, &jpeg)?;
     let measured = bench.run(Duration::from_secs_f64(args.seconds))?;
     match args.format {
@@ -118,6 +119,10 @@ impl Args {
             ..Execution::default()
         };
         Options { execution, ..found.options() }
+    }
+
+    fn find(&self, runtime: &Runtime) -> Result<Found> {
+        Ok(hub::find(&self.model(), runtime.device(self.device)?)?)
     }
 
     fn load(&self, runtime: &Runtime, found: &Found) -> Result<Model> {

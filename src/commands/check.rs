@@ -91,7 +91,7 @@ fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
 /// Looks at what the configuration names: the model, the broker.
 fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
     let (config, places) = (&loaded.config, &loaded.places);
-    let model = match hub::find(&config.model) {
+    let model = match hub::find(&config.model, config.execution.device) {
         Err(HubError::NotCached { id, .. }) => {
             eprintln!(
                 "note: the model {id} is not on this machine yet, so it was not looked at: `stakeout run` fetches it when it \

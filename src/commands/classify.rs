@@ -74,8 +74,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // Before a download, since that takes longer.
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
     let execution = args.execution.execution();
-    runtime.device(execution.device)?;
-    let found = progress::find_or_pull(&model)?;
+    let device = runtime.device(execution.device)?;
+    let found = progress::find_or_pull(&model, device)?;
     let model = Model::load(&runtime, &found.files, &Options { execution, ..found.options() })?;
     let set = label_set(&args.template, &labels);
     let mut classifier = Classifier::as_the_pipeline(model, &[set], &VectorCache::of_user())?;

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     classify::{
-        hub::{self, Found, Hub, Verdict},
+        hub::{Found, Hub, Verdict},
         model::{Model, Options, Runtime},
     },
-    config::{Execution, HubModel, ModelRef, Variant, is_plain_path},
+    config::{Device, Execution, HubModel, ModelRef, Variant, is_plain_path},
     picture::Picture,
 };
 
@@ -41,6 +41,9 @@ enum Command {
         /// The repository with the ONNX files, if it is another one and the program does not know it
         #[arg(long, value_name = "ID")]
         onnx: Option<String>,
+        /// The device that it is to run on, which decides what the variant auto is [default: the best of this machine]
+        #[arg(long, value_parser = Device::parse, default_value = "auto", hide_default_value = true)]
+        device: Device,
     },
     /// List the models in the hub's cache that can be used
     List,
@@ -72,9 +75,9 @@ fn revision(text: &str) -> Result<String, String> {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     match &args.command {
-        Command::Pull { model: Named { id, variant }, revision, onnx } => {
-            let onnx = onnx.clone();
-            pull(&mut out, &HubModel { id: id.clone(), onnx, revision: revision.clone(), variant: *variant })
+        Command::Pull { model: Named { id, variant }, revision, onnx, device } => {
+            let (onnx, revision) = (onnx.clone(), revision.clone());
+            pull(&mut out, &HubModel { id: id.clone(), onnx, revision, variant: *variant }, *device)
         }
         Command::List => list(&mut out),
         Command::Verify(args) => compare::run(&mut out, args),
@@ -87,9 +90,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-fn pull(out: &mut impl Write, model: &HubModel) -> Result<ExitCode> {
+fn pull(out: &mut impl Write, model: &HubModel, device: Device) -> Result<ExitCode> {
+    let hub = Hub::for_model(&model.id)?;
+    let device = match (device, model.variant) {
+        // Only here does it matter what this machine has. One without ONNX Runtime may fetch models for another one.
+        (Device::Auto, Variant::Auto) => {
+            Runtime::load(None).ok().and_then(|runtime| runtime.device(device).ok()).unwrap_or(Device::Cpu)
+        }
+        (device, _) => device,
+    };
     let mut progress = Progress::new();
-    let found = Hub::for_model(&model.id)?.pull(model, &mut |event| progress.tell(event))?;
+    let found = hub.pull(model, device, &mut |event| progress.tell(event))?;
     writeln!(out, "{}", found.files.place())?;
     Ok(ExitCode::from(DONE))
 }
@@ -114,11 +125,11 @@ fn list(out: &mut impl Write) -> Result<ExitCode> {
 
 fn verify(
     out: &mut impl Write,
+    found: &Found,
     model: &ModelRef,
     runtime: &Runtime,
     execution: Execution,
 ) -> Result<ExitCode> {
-    let found = hub::find(model)?;
     let mut damaged = Vec::new();
     if let ModelRef::Hub(model) = model {
         for (file, verdict) in Hub::for_model(&model.id)?.check_files(model)? {
@@ -141,7 +152,7 @@ fn verify(
         );
         return Ok(ExitCode::from(FAILED));
     }
-    writeln!(out, "{}", tried(&found, runtime, execution)?)?;
+    writeln!(out, "{}", tried(found, runtime, execution)?)?;
     Ok(ExitCode::from(DONE))
 }
 
@@ -150,7 +161,7 @@ fn tried(found: &Found, runtime: &Runtime, execution: Execution) -> Result<Strin
     let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
     let text =
         model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
-    let blank = Picture { width: 64, height: 64, rgb: vec![128; 64 * 64 * 3], transparent: None };
+    let blank = Picture::of_rgb(64, 64, vec![128; 64 * 64 * 3]);
     let picture = model.embed_pictures(&[&blank])?.pop().context("the model gave no answer to a picture")?;
     anyhow::ensure!(
         text.len() == picture.len(),

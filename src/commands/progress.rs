@@ -15,7 +15,7 @@ use tracing::{info, warn};
 pub use self::{counted::Counted, playback::Playback};
 use crate::{
     classify::hub::{self, Event, Found, HubError},
-    config::ModelRef,
+    config::{Device, ModelRef},
 };
 
 /// A line at least this often...
@@ -28,9 +28,9 @@ const NOT_BEFORE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// It is not here and cannot be fetched.
-pub fn find_or_pull(model: &ModelRef) -> Result<Found, HubError> {
+pub fn find_or_pull(model: &ModelRef, device: Device) -> Result<Found, HubError> {
     let mut progress = Progress::new();
-    hub::find_or_pull(model, &mut |event| progress.tell(event))
+    hub::find_or_pull(model, device, &mut |event| progress.tell(event))
 }
 
 /// What is being fetched.
@@ -61,6 +61,7 @@ impl Progress {
     /// Shows what happens.
     pub fn tell(&mut self, event: Event<'_>) {
         match event {
+            Event::Chosen { variant, device } => info!(variant, %device, "`variant: auto` is this one"),
             Event::Begins { file, have, size } => self.begin(file, have, size),
             Event::At(bytes) => self.at(bytes),
             Event::Ends { file } => self.end(file),

@@ -7,7 +7,7 @@ use std::{
 
 use super::{DEFAULT_CONFIG, DONE, progress};
 use crate::{
-    classify::LoadError,
+    classify::{self, LoadError},
     config::{self, Config},
     daemon,
 };
@@ -35,6 +35,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// A model that is missing is fetched before anything is started: a signal then simply ends the process, and what has
 /// arrived is kept.
 fn fetch_and_run(path: &Path, config: Config) -> anyhow::Result<()> {
-    progress::find_or_pull(&config.model).map_err(LoadError::from)?;
+    // Which variant is the best depends on the device.
+    let device = classify::device(&config)?;
+    progress::find_or_pull(&config.model, device).map_err(LoadError::from)?;
     daemon::run(path, config)
 }

@@ -123,6 +123,22 @@ impl Device {
     pub fn is_accelerator(self) -> bool {
         !matches!(self, Self::Auto | Self::Cpu)
     }
+
+    /// Whether its arithmetic is of half precision where a model is: GPUs and what stands beside them. A processor turns such
+    /// numbers into others first. A device that is still to be chosen counts as the processor.
+    #[must_use]
+    pub fn computes_in_half(self) -> bool {
+        match self {
+            Self::Auto | Self::Cpu | Self::OpenVino(OpenVino::Default | OpenVino::Cpu) => false,
+            Self::Cuda(_)
+            | Self::TensorRt(_)
+            | Self::Rocm(_)
+            | Self::MiGraphX(_)
+            | Self::OpenVino(OpenVino::Gpu(_) | OpenVino::Npu)
+            | Self::CoreMl
+            | Self::DirectMl(_) => true,
+        }
+    }
 }
 
 fn gpu_number(text: &str) -> Option<u32> {

@@ -484,9 +484,28 @@ fn a_model_can_be_said_in_more_words() {
     for (typed, expected) in cases {
         assert_eq!(load_text(&format!("model: {typed}\n{SMALL}")).model, expected, "{typed}");
     }
-    assert_eq!(half.suffixes().collect::<Vec<_>>(), ["_fp16"]);
-    assert_eq!(Variant::Auto.suffixes().next().as_deref(), Some(""));
     assert_eq!([Variant::parse("auto"), Variant::parse("fp61")], [Some(Variant::Auto), None]);
+}
+
+#[test]
+fn which_variant_a_device_takes() {
+    use Device::{Auto, CoreMl, Cpu, Cuda, DirectMl, MiGraphX, Rocm, TensorRt};
+    let openvino = [OpenVino::Default, OpenVino::Cpu, OpenVino::Gpu(0), OpenVino::Npu].map(Device::OpenVino);
+    let [default, processor, gpu, npu] = openvino;
+    for device in [Auto, Cpu, default, processor] {
+        let choices = Variant::Auto.choices(device);
+        assert_eq!(choices[..3], ["fp32", "fp16", "int8"], "{device}");
+        assert_eq!(choices, Variant::NAMES, "{device}");
+    }
+    for device in [Cuda(1), TensorRt(0), Rocm(0), MiGraphX(0), gpu, npu, CoreMl, DirectMl(0)] {
+        let choices = Variant::Auto.choices(device);
+        assert_eq!(choices[..3], ["fp16", "fp32", "int8"], "{device}");
+        assert_eq!(choices.len(), Variant::NAMES.len(), "{device}");
+        assert_eq!(Variant::Named("int8").choices(device), ["int8"], "what was named is not changed");
+    }
+    for (name, suffix) in [("fp32", ""), ("fp16", "_fp16")] {
+        assert_eq!((Variant::suffix(name).as_str(), Variant::of_suffix(suffix)), (suffix, name));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use stakeout::{
         Classifier, hub,
         model::{Model, ModelFiles, Options, Runtime},
     },
-    config::{self, LabelSet, ModelRef, Variant},
+    config::{self, Device, LabelSet, ModelRef, Variant},
     picture,
 };
 
@@ -57,7 +57,7 @@ fn classifier(files: &ModelFiles) -> Classifier {
 
 #[test]
 fn every_sample_raises_what_it_shows_and_nothing_else() {
-    let mut classifier = classifier(&hub::files(&ModelRef::Bundled).unwrap());
+    let mut classifier = classifier(&hub::find(&ModelRef::Bundled, Device::Cpu).unwrap().files);
     let labels = demo().labels;
     let samples = json("samples/samples.json");
     let samples = samples.as_array().unwrap();
@@ -81,8 +81,11 @@ fn the_embedded_files_answer_as_the_folder_does() {
     let picture =
         picture::decode(&fs::read(folder().join("samples/red-car.jpg")).unwrap(), 10_000_000).unwrap();
     for (name, files) in [
-        ("embedded", hub::files(&ModelRef::Bundled).unwrap()),
-        ("folder", hub::files(&ModelRef::Folder(folder().to_owned(), Variant::Auto)).unwrap()),
+        ("embedded", hub::find(&ModelRef::Bundled, Device::Cpu).unwrap().files),
+        (
+            "folder",
+            hub::find(&ModelRef::Folder(folder().to_owned(), Variant::Auto), Device::Cpu).unwrap().files,
+        ),
     ] {
         let mut classifier = classifier(&files);
         let vector = classifier.embed(&[&picture]).unwrap().remove(0);

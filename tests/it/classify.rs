@@ -110,6 +110,24 @@ fn labels_come_from_a_file_too_and_a_template_around_them() {
 }
 
 #[test]
+fn a_prompt_that_is_too_long_for_the_model_is_scored_and_told() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chinese-clip");
+    let (cut, long) = ("红".repeat(130), "红".repeat(60));
+    let labels = ["--label", &cut, "--label", &long, "--label", "红色的车"];
+    let picture = sample("red-car.jpg").display().to_string();
+    let output = classify(&[&["--model", model], &labels[..], &[&picture]].concat());
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    for part in [
+        "this prompt has 143 tokens, and the model sees 128: its end does not count",
+        "this prompt has 73 tokens, and the model has never met more than 52",
+    ] {
+        assert!(told.contains(part), "{part:?} is missing in {told}");
+    }
+    assert_eq!(told.matches("this prompt has").count(), 2, "{told}");
+}
+
+#[test]
 fn one_label_alone_is_allowed_as_in_the_pipeline() {
     let Some((model, images)) = clip_and_images() else { return };
     let picture = images.join("landscape_420.jpg").display().to_string();

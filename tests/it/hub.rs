@@ -339,6 +339,24 @@ fn a_variant_is_fetched_by_its_name_and_auto_takes_what_is_there() {
 }
 
 #[test]
+fn auto_is_half_precision_for_a_device_that_computes_in_it() {
+    let Some((hub, _)) = clip() else { return };
+    // This machine need not have the device: the files may be for another one.
+    let output = hub.run(&["models", "pull", ORIGINAL, "--device", "cuda"]);
+    let told = stderr(&output);
+    let asked = hub.asked();
+    assert!(told.contains("`variant: auto` is this one") && told.contains("fp16"), "{told}");
+    assert!(told.find("fp16") < told.find("fetched onnx/"), "known before anything large is fetched: {told}");
+    let graphs = names(&PathBuf::from(stdout(&output).trim()).join("onnx"));
+    assert_eq!(graphs, ["text_model_fp16.onnx", "vision_model_fp16.onnx"]);
+    assert_eq!(gets(&asked, "_model.onnx").len(), 0, "{asked:#?}");
+    // On the processor that is taken, too, until full precision is pulled; then that is.
+    stdout(&hub.run(&["models", "pull", ORIGINAL, "--device", "cpu"]));
+    let fetched = hub.asked();
+    assert!(!gets(&fetched, "text_model.onnx").is_empty(), "{fetched:#?}");
+}
+
+#[test]
 fn weights_beside_a_combined_graph_come_with_it() {
     let Some(folder) = models("tiny-siglip2") else { return };
     let hub = Hub::start();

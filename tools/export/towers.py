@@ -1,4 +1,4 @@
-"""The two towers of a CLIP or SigLIP model as ONNX graphs, operator by operator, from the weights of a checkpoint.
+"""The two towers of a CLIP, SigLIP or Chinese-CLIP model as ONNX graphs, operator by operator, from the weights of a checkpoint.
 
 Written rather than traced: a traced graph depends on the exporter's version, keeps weights that must be transposed at each
 start, and has three products for query, key and value where one is faster. Batch and sequence length are free, the size
@@ -13,7 +13,7 @@ IR_VERSION = 9
 
 
 def vision(weights, config, clip):
-    """The graph `pixel_values` -> `image_embeds` (CLIP, projected) or `pooler_output` (SigLIP)."""
+    """The graph `pixel_values` -> `image_embeds` (CLIP and Chinese-CLIP, projected) or `pooler_output` (SigLIP)."""
     tower = Tower(weights, "vision_model.", config)
     width, edge, patch = config.hidden_size, config.image_size, config.patch_size
     kernel = {"kernel_shape": [patch, patch], "strides": [patch, patch]}
@@ -40,7 +40,7 @@ def vision(weights, config, clip):
         x = tower.pooled(x, "vision_model.head")
         output, columns = "pooler_output", width
     given = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch_size", 3, edge, edge])
-    return tower.model("vision", given, x, output, columns)
+    return tower.model("vision", [given], x, output, columns)
 
 
 def text(weights, config, clip):
@@ -73,8 +73,40 @@ def text(weights, config, clip):
         x = tower.add("Gather", [x, tower.ints(-1)], axis=1)
         x = tower.linear(x, "text_model.head")
         output, columns = "pooler_output", weights["text_model.head.weight"].shape[0]
-    given = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
-    return tower.model("text", given, x, output, columns)
+    return tower.model("text", [tokens("input_ids")], x, output, columns)
+
+
+def bert(weights, config):
+    """The graph `input_ids`, `attention_mask` -> `text_embeds` of Chinese-CLIP, whose text tower is a BERT: the norm stands behind each
+    part, every token sees all others, and the first one is the answer. Token types are always 0."""
+    tower = Tower(weights, "text_model.", config)
+    length = tower.add("Shape", ["input_ids"], start=1, end=2)
+    zero = tower.ints([0])
+    x = tower.add("Gather", [tower.weight("text_model.embeddings.word_embeddings.weight"), "input_ids"], axis=0)
+    # The type is the same for all tokens, so it goes into their positions.
+    types = weights["text_model.embeddings.token_type_embeddings.weight"][:1]
+    positions = tower.constant(weights["text_model.embeddings.position_embeddings.weight"] + types, "positions")
+    x = tower.add("Add", [x, tower.add("Slice", [positions, zero, length, zero])])
+    x = tower.norm(x, "text_model.embeddings.LayerNorm")
+    seen = tower.add("Cast", ["attention_mask"], to=TensorProto.FLOAT)
+    hidden = tower.add("Sub", [tower.constant(np.float32(1), "one"), seen])
+    hidden = tower.add("Mul", [hidden, tower.constant(np.finfo(np.float32).min, "lowest")])
+    mask = tower.add("Unsqueeze", [hidden, tower.ints([1, 2])])
+    for number in range(config.num_hidden_layers):
+        name = f"text_model.encoder.layer.{number}"
+        parts = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
+        attended = tower.attention(x, parts, f"{name}.attention.output.dense", mask)
+        x = tower.norm(tower.add("Add", [attended, x]), f"{name}.attention.output.LayerNorm")
+        wide = tower.activation(tower.linear(x, f"{name}.intermediate.dense"))
+        x = tower.norm(tower.add("Add", [tower.linear(wide, f"{name}.output.dense"), x]), f"{name}.output.LayerNorm")
+    x = tower.add("Gather", [x, tower.ints(0)], axis=1)
+    x = tower.linear(x, "text_projection", bias=False)
+    given = [tokens("input_ids"), tokens("attention_mask")]
+    return tower.model("text", given, x, "text_embeds", weights["text_projection.weight"].shape[0])
+
+
+def tokens(name):
+    return helper.make_tensor_value_info(name, TensorProto.INT64, ["batch_size", "sequence_length"])
 
 
 class Tower:
@@ -129,23 +161,25 @@ class Tower:
     def layers(self, x, mask=None):
         for number in range(self.config.num_hidden_layers):
             name = f"{self.prefix}encoder.layers.{number}"
-            attended = self.attention(self.norm(x, f"{name}.layer_norm1"), f"{name}.self_attn", mask)
+            parts = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
+            attended = self.attention(self.norm(x, f"{name}.layer_norm1"), parts, f"{name}.self_attn.out_proj", mask)
             x = self.add("Add", [x, attended])
             x = self.add("Add", [x, self.mlp(self.norm(x, f"{name}.layer_norm2"), f"{name}.mlp")])
         return x
 
-    def attention(self, x, name, mask):
+    def attention(self, x, names, out, mask):
+        """`names` are those of query, key and value, `out` is that of the layer behind."""
         # One product for all three; the division by the root of a head's width goes into the query's weights.
         head = self.config.hidden_size // self.heads
-        parts = [(self.weights[f"{name}.{part}_proj.weight"], self.weights[f"{name}.{part}_proj.bias"]) for part in "qkv"]
+        parts = [(self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]) for name in names]
         scales = (np.float32(head**-0.5), np.float32(1), np.float32(1))
         matrix = np.concatenate([weight.T * scale for (weight, _), scale in zip(parts, scales)], axis=1)
         bias = np.concatenate([bias * scale for (_, bias), scale in zip(parts, scales)])
-        x = self.add("MatMul", [x, self.constant(matrix, f"{name}.matrix")])
-        x = self.add("Add", [x, self.constant(bias, f"{name}.bias")])
+        x = self.add("MatMul", [x, self.constant(matrix, f"{names[0]}.all.matrix")])
+        x = self.add("Add", [x, self.constant(bias, f"{names[0]}.all.bias")])
         q, k, v = self.add("Split", [x], outputs=3, axis=2, num_outputs=3)
         q, k, v = self.by_head(q), self.by_head(k, keys=True), self.by_head(v)
-        return self.linear(self.mixed(q, k, v, mask), f"{name}.out_proj")
+        return self.linear(self.mixed(q, k, v, mask), out)
 
     def by_head(self, x, keys=False):
         shape = self.ints([0, 0, self.heads, self.config.hidden_size // self.heads])
@@ -178,7 +212,7 @@ class Tower:
         """The finished graph; `result` is named `output`."""
         self.nodes.append(helper.make_node("Identity", [result], [output]))
         told = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch_size", columns])
-        graph = helper.make_graph(self.nodes, name, [given], [told], list(self.constants.values()))
+        graph = helper.make_graph(self.nodes, name, given, [told], list(self.constants.values()))
         return helper.make_model(
             graph, producer_name="stakeout", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{HubError, environment::Environment};
 use crate::{
     classify::model::{Logits, ModelFiles},
-    config::{Variant, is_plain_path},
+    config::{Device, Variant, is_plain_path},
 };
 
 /// The cache that Hugging Face's own tools use; a service of systemd has one of its own.
@@ -75,11 +75,17 @@ impl Repository {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// The files of a revision and the suffix of its graphs, if everything is here that a variant needs.
-    pub fn complete(&self, revision: &str, variant: Variant) -> Option<(String, ModelFiles, String)> {
+    /// The files of a revision and the suffix of its graphs, if everything is here that a variant needs: the best for a device.
+    pub fn complete(
+        &self,
+        revision: &str,
+        variant: Variant,
+        device: Device,
+    ) -> Option<(String, ModelFiles, String)> {
         let commit = self.commit(revision)?;
         let files = ModelFiles::Folder(self.snapshot(&commit));
-        let suffix = variant.suffixes().find(|suffix| files.is_complete(suffix))?;
+        let mut suffixes = variant.choices(device).into_iter().map(Variant::suffix);
+        let suffix = suffixes.find(|suffix| files.is_complete(suffix))?;
         Some((commit, files, suffix))
     }
 

@@ -3,7 +3,7 @@
 //! Pure.
 
 use super::HubError;
-use crate::config::Variant;
+use crate::config::{Device, Variant};
 
 const REQUIRED: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
 const OPTIONAL: [&str; 3] = ["special_tokens_map.json", "tokenizer_config.json", "stakeout.json"];
@@ -16,13 +16,16 @@ pub(super) struct Graphs {
     pub combined: Option<String>,
 }
 
-/// The graphs of the best variant there is.
-pub(super) fn graphs(id: &str, files: &[String], variant: Variant) -> Result<Graphs, HubError> {
-    let found = variant.suffixes().map(|suffix| of_suffix(files, &suffix));
-    found.into_iter().find(|graphs| graphs.split.is_some() || graphs.combined.is_some()).ok_or_else(|| {
-        let there = Variant::NAMES.into_iter().filter(|name| {
-            Variant::Named(name).suffixes().map(|suffix| of_suffix(files, &suffix)).any(|graphs| graphs.any())
-        });
+/// The best variant there is for a device, by its name, and its graphs.
+pub(super) fn graphs(
+    id: &str,
+    files: &[String],
+    variant: Variant,
+    device: Device,
+) -> Result<(&'static str, Graphs), HubError> {
+    let found = variant.choices(device).into_iter().map(|name| (name, of_variant(files, name)));
+    found.into_iter().find(|(_, graphs)| graphs.any()).ok_or_else(|| {
+        let there = Variant::NAMES.into_iter().filter(|name| of_variant(files, name).any());
         let there = there.collect::<Vec<_>>().join(", ");
         let variant = match variant {
             Variant::Named(name) if !there.is_empty() => name.to_owned(),
@@ -54,7 +57,8 @@ impl Graphs {
     }
 }
 
-fn of_suffix(files: &[String], suffix: &str) -> Graphs {
+fn of_variant(files: &[String], name: &str) -> Graphs {
+    let suffix = Variant::suffix(name);
     let find = |name: &str| {
         [format!("onnx/{name}{suffix}.onnx"), format!("{name}{suffix}.onnx")]
             .into_iter()
@@ -88,7 +92,8 @@ mod tests {
             "tokenizer.json",
             "tokenizer_config.json",
         ]);
-        let found = graphs("o/n", &all, Variant::Auto).unwrap();
+        let (name, found) = graphs("o/n", &all, Variant::Auto, Device::Cpu).unwrap();
+        assert_eq!(name, "fp32");
         assert_eq!(found, Graphs { split: None, combined: Some("onnx/model.onnx".to_owned()) });
         let needed = files("o/n", &all, &["onnx/model.onnx".to_owned()]).unwrap();
         assert_eq!(
@@ -103,15 +108,21 @@ mod tests {
                 "onnx/model.onnx"
             ]
         );
-        let half = graphs("o/n", &all, Variant::Named("fp16")).unwrap();
-        assert_eq!(half.split.unwrap()[0], "onnx/vision_model_fp16.onnx");
-        let error = graphs("o/n", &all, Variant::Named("q4")).unwrap_err().to_string();
+        for (variant, device) in [(Variant::Named("fp16"), Device::Cpu), (Variant::Auto, Device::Cuda(0))] {
+            let (name, half) = graphs("o/n", &all, variant, device).unwrap();
+            assert_eq!((name, &*half.split.unwrap()[0]), ("fp16", "onnx/vision_model_fp16.onnx"));
+        }
+        let only_full: Vec<_> = all.iter().filter(|name| !name.contains("fp16")).cloned().collect();
+        let (name, _) = graphs("o/n", &only_full, Variant::Auto, Device::Cuda(0)).unwrap();
+        assert_eq!(name, "fp32", "what is not there is not waited for");
+        let error = graphs("o/n", &all, Variant::Named("q4"), Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("no ONNX files of the variant q4 (there are: fp32, fp16)"), "{error}");
     }
 
     #[test]
     fn a_repository_without_graphs_or_without_a_tokenizer_is_told() {
-        let error = graphs("o/n", &listing(&["config.json"]), Variant::Auto).unwrap_err().to_string();
+        let error =
+            graphs("o/n", &listing(&["config.json"]), Variant::Auto, Device::Cpu).unwrap_err().to_string();
         assert!(error.starts_with("o/n on the hub has no ONNX files. Name the repository"), "{error}");
         let error = files("o/n", &listing(&["config.json"]), &[]).unwrap_err().to_string();
         assert!(error.contains("lacks preprocessor_config.json, tokenizer.json"), "{error}");

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     classify::model::ModelFiles,
-    config::{HubModel, Variant},
+    config::{Device, HubModel, Variant},
 };
 
 /// A model in the cache.
@@ -53,7 +53,8 @@ impl Hub {
     /// # Errors
     /// The model is not in the cache, or a file cannot be read.
     pub fn check_files(&self, model: &HubModel) -> Result<Vec<(String, Verdict)>, HubError> {
-        let ModelFiles::Folder(folder) = self.find(model)?.files else { return Ok(Vec::new()) };
+        // They lie in one folder, whichever is the best for a device.
+        let ModelFiles::Folder(folder) = self.find(model, Device::Auto)?.files else { return Ok(Vec::new()) };
         let check = |file: String| {
             let path = folder.join(&file);
             let Ok(blob) = fs::canonicalize(&path) else { return Ok((file, Verdict::Missing)) };
@@ -95,8 +96,7 @@ fn held(repository: &Repository) -> Vec<Held> {
     let of = |commit: String| {
         let folder = repository.snapshot(&commit);
         let files = ModelFiles::Folder(folder.clone());
-        let complete =
-            |name: &&'static str| Variant::Named(name).suffixes().any(|suffix| files.is_complete(&suffix));
+        let complete = |name: &&'static str| files.is_complete(&Variant::suffix(name));
         let variants: Vec<_> = Variant::NAMES.into_iter().filter(complete).collect();
         let size = |file: &String| fs::metadata(folder.join(file)).map_or(0, |metadata| metadata.len());
         let bytes = cache::files_below(&folder).iter().map(size).sum();

@@ -28,7 +28,7 @@ use self::{
     retry::patiently,
 };
 use super::model::{Logits, ModelFiles, Options};
-use crate::config::{HubModel, ModelRef, Variant};
+use crate::config::{Device, HubModel, ModelRef, Variant};
 
 /// A model that is here.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,12 @@ pub struct Found {
 }
 
 impl Found {
+    /// The hub's name of the variant.
+    #[must_use]
+    pub fn variant(&self) -> &str {
+        Variant::of_suffix(&self.suffix)
+    }
+
     /// What [`super::model::Model::load`] must be told of it.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -52,6 +58,13 @@ impl Found {
 /// What happens during a download.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// `auto` stands for this variant, of those that the repository has.
+    Chosen {
+        /// The hub's name of it.
+        variant: &'static str,
+        /// The device that it was chosen for.
+        device: Device,
+    },
     /// A file is fetched, of which so much is here already.
     Begins {
         /// Its name in the repository.
@@ -82,23 +95,15 @@ pub enum Event<'a> {
     },
 }
 
-/// Where the files of a model are, without any look at the network.
+/// Where the files of a model are, without any look at the network; of several variants that will do, the best for `device`.
 ///
 /// # Errors
 /// A name that is not in the cache; a folder is taken as it is.
-pub fn files(model: &ModelRef) -> Result<ModelFiles, HubError> {
-    Ok(find(model)?.files)
-}
-
-/// Likewise, with what is known of it.
-///
-/// # Errors
-/// As [`files`].
-pub fn find(model: &ModelRef) -> Result<Found, HubError> {
+pub fn find(model: &ModelRef, device: Device) -> Result<Found, HubError> {
     match model {
-        ModelRef::Bundled => Ok(taken(ModelFiles::Embedded(super::bundled::FILES), Variant::Auto)),
-        ModelRef::Folder(path, variant) => Ok(taken(ModelFiles::Folder(path.clone()), *variant)),
-        ModelRef::Hub(model) => Hub::for_model(&model.id)?.find(model),
+        ModelRef::Bundled => Ok(taken(ModelFiles::Embedded(super::bundled::FILES), Variant::Auto, device)),
+        ModelRef::Folder(path, variant) => Ok(taken(ModelFiles::Folder(path.clone()), *variant, device)),
+        ModelRef::Hub(model) => Hub::for_model(&model.id)?.find(model, device),
     }
 }
 
@@ -106,8 +111,12 @@ pub fn find(model: &ModelRef) -> Result<Found, HubError> {
 ///
 /// # Errors
 /// It is not here and cannot be fetched.
-pub fn find_or_pull(model: &ModelRef, tell: &mut dyn FnMut(Event<'_>)) -> Result<Found, HubError> {
-    let found = find(model);
+pub fn find_or_pull(
+    model: &ModelRef,
+    device: Device,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Found, HubError> {
+    let found = find(model, device);
     let wanting = match &found {
         // Another program has fetched the two towers, which are not all that is needed.
         Ok(found) => found.logits.is_none() && !found.files.holds_logits(&found.suffix),
@@ -116,16 +125,17 @@ pub fn find_or_pull(model: &ModelRef, tell: &mut dyn FnMut(Event<'_>)) -> Result
     match model {
         ModelRef::Hub(model) if wanting => {
             let hub = Hub::for_model(&model.id)?;
-            if hub.environment.is_offline() { found } else { hub.pull(model, tell) }
+            if hub.environment.is_offline() { found } else { hub.pull(model, device, tell) }
         }
         _ => found,
     }
 }
 
 /// A folder, or the binary itself: what is not there is said when it is loaded.
-fn taken(files: ModelFiles, variant: Variant) -> Found {
-    let suffix = variant.suffixes().find(|suffix| files.is_complete(suffix));
-    let suffix = suffix.or_else(|| variant.suffixes().next()).unwrap_or_default();
+fn taken(files: ModelFiles, variant: Variant, device: Device) -> Found {
+    let mut suffixes = variant.choices(device).into_iter().map(Variant::suffix);
+    let first = Variant::suffix(variant.name().unwrap_or("fp32"));
+    let suffix = suffixes.find(|suffix| files.is_complete(suffix)).unwrap_or(first);
     Found { files, suffix, logits: None }
 }
 
@@ -144,14 +154,15 @@ impl Hub {
         Ok(Self { environment, cache })
     }
 
-    /// A model that is in the cache.
+    /// A model that is in the cache; of several variants that will do, the best for `device`.
     ///
     /// # Errors
     /// It is not.
-    pub fn find(&self, model: &HubModel) -> Result<Found, HubError> {
+    pub fn find(&self, model: &HubModel, device: Device) -> Result<Found, HubError> {
         for id in candidates(model) {
             let repository = Repository::new(&self.cache, &id)?;
-            if let Some((commit, files, suffix)) = repository.complete(revision(model), model.variant) {
+            if let Some((commit, files, suffix)) = repository.complete(revision(model), model.variant, device)
+            {
                 let known = repository.logits(&commit).or_else(|| table::logits(&model.id));
                 return Ok(Found { files, suffix, logits: known.or_else(|| table::logits(&id)) });
             }
@@ -164,11 +175,17 @@ impl Hub {
         })
     }
 
-    /// Fetches the newest files of a model's revision, and says which they are.
+    /// Fetches the newest files of a model's revision, and says which they are. `auto` is the best of the variants that the
+    /// repository has, for `device`.
     ///
     /// # Errors
     /// One clear message with a remedy; what has arrived is kept, and the next pull goes on from there.
-    pub fn pull(&self, model: &HubModel, tell: &mut dyn FnMut(Event<'_>)) -> Result<Found, HubError> {
+    pub fn pull(
+        &self,
+        model: &HubModel,
+        device: Device,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Found, HubError> {
         if self.environment.is_offline() {
             return Err(HubError::Offline { id: model.id.clone(), cache: self.cache.clone() });
         }
@@ -179,14 +196,17 @@ impl Hub {
         let id = candidates(model).pop().unwrap_or_else(|| model.id.clone());
         let repository = Repository::new(&self.cache, &id)?;
         let listing = patiently(tell, |_| client.listing(&id, revision(model)))?;
-        let graphs = choice::graphs(&id, &listing.files, model.variant)?;
+        let (variant, graphs) = choice::graphs(&id, &listing.files, model.variant, device)?;
+        if model.variant == Variant::Auto {
+            tell(Event::Chosen { variant, device });
+        }
         let graphs = self.decide(&client, model, &repository, &listing, graphs, tell)?;
         for file in choice::files(&id, &listing.files, &graphs)? {
             download::fetch(&client, &repository, &listing.commit, &file, tell)?;
         }
         // Last: until now the revision stood for what was whole before.
         repository.remember(revision(model), &listing.commit)?;
-        self.find(model)
+        self.find(model, device)
     }
 
     /// The two towers, if scale and bias are to be had, which these do not hold; else the combined graph, which does.

@@ -31,11 +31,19 @@ const EXPORTED: [&str; 11] = [
     "siglip2-so400m-patch16-384",
 ];
 
+/// Chinese-CLIP's, exported as one graph of both towers.
+const CHINESE: [&str; 3] = [
+    "chinese-clip-vit-base-patch16",
+    "chinese-clip-vit-large-patch14",
+    "chinese-clip-vit-large-patch14-336px",
+];
+
 /// The repository with the ONNX files of a model whose own has none.
 pub(super) fn sister(id: &str) -> Option<String> {
     match id.split_once('/')? {
         ("openai", name) if CLIP.contains(&name) => Some(format!("Xenova/{name}")),
         ("google", name) if SIGLIP.contains(&name) => Some(format!("Xenova/{name}")),
+        ("OFA-Sys", name) if CHINESE.contains(&name) => Some(format!("Xenova/{name}")),
         ("google", name) if EXPORTED.contains(&name) => Some(format!("onnx-community/{name}-ONNX")),
         _ => None,
     }
@@ -45,7 +53,8 @@ pub(super) fn sister(id: &str) -> Option<String> {
 pub(super) fn original(id: &str) -> Option<String> {
     let clip = CLIP.map(|name| format!("openai/{name}"));
     let google = SIGLIP.iter().chain(&EXPORTED).map(|name| format!("google/{name}"));
-    clip.into_iter().chain(google).find(|original| sister(original).as_deref() == Some(id))
+    let chinese = CHINESE.map(|name| format!("OFA-Sys/{name}"));
+    clip.into_iter().chain(google).chain(chinese).find(|original| sister(original).as_deref() == Some(id))
 }
 
 /// Scale and bias. OpenAI held the multiplier of its models at 100 in training, and all of them reached it.
@@ -66,6 +75,7 @@ mod tests {
             ("google/siglip-base-patch16-224", "Xenova/siglip-base-patch16-224"),
             ("google/siglip-so400m-patch14-384", "onnx-community/siglip-so400m-patch14-384-ONNX"),
             ("google/siglip2-base-patch16-224", "onnx-community/siglip2-base-patch16-224-ONNX"),
+            ("OFA-Sys/chinese-clip-vit-base-patch16", "Xenova/chinese-clip-vit-base-patch16"),
         ];
         for (id, expected) in known {
             assert_eq!(sister(id).as_deref(), Some(expected));

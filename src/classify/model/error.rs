@@ -44,8 +44,8 @@ pub enum ModelError {
     },
     /// A kind of model that nobody here knows.
     #[error(
-        "the model in {place} is of the type {found}, which is not supported; supported are clip, and siglip and \
-         siglip2 of fixed resolution"
+        "the model in {place} is of the type {found}, which is not supported; supported are clip, chinese_clip, and \
+         siglip and siglip2 of fixed resolution"
     )]
     Type {
         /// The folder.

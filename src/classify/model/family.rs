@@ -10,6 +10,8 @@ use crate::classify::score::Activation;
 pub(super) enum Family {
     Clip,
     Siglip,
+    /// CLIP with a BERT as its text tower.
+    ChineseClip,
 }
 
 /// What `config.json` says.
@@ -18,6 +20,8 @@ pub(super) struct ModelConfig {
     pub family: Family,
     /// How many tokens a text may have.
     pub context: usize,
+    /// How many of them the model was trained on.
+    pub trained: usize,
     /// The token that fills a text up, where no tokenizer file names one.
     pub pad_id: Option<i64>,
 }
@@ -29,6 +33,7 @@ impl ModelConfig {
             Some("clip") => Family::Clip,
             // SigLIP2 of fixed resolution calls itself either; that of free resolution has other inputs, and is found out by them.
             Some("siglip" | "siglip2") => Family::Siglip,
+            Some("chinese_clip") => Family::ChineseClip,
             found => {
                 let found = found.unwrap_or("(none: config.json has no model_type)").to_owned();
                 return Err(ModelError::Type { place: files.place(), found });
@@ -45,7 +50,9 @@ impl ModelConfig {
                     files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
                 })?,
         };
-        Ok(Self { family, context, pad_id: text["pad_token_id"].as_i64() })
+        // Chinese-CLIP's authors cut texts at 52 tokens; the reference has no such limit, and the graph takes as many as a BERT.
+        let trained = if family == Family::ChineseClip { context.min(52) } else { context };
+        Ok(Self { family, context, trained, pad_id: text["pad_token_id"].as_i64() })
     }
 }
 
@@ -55,12 +62,13 @@ impl Family {
         match self {
             Self::Clip => 77,
             Self::Siglip => 64,
+            Self::ChineseClip => 512,
         }
     }
 
     pub(super) fn activation(self) -> Activation {
         match self {
-            Self::Clip => Activation::Softmax,
+            Self::Clip | Self::ChineseClip => Activation::Softmax,
             Self::Siglip => Activation::Sigmoid,
         }
     }
@@ -69,7 +77,7 @@ impl Family {
     pub(super) fn image_outputs(self) -> &'static [&'static str] {
         match self {
             // CLIP's `pooler_output` is not projected yet, so it would not do.
-            Self::Clip => &["image_embeds"],
+            Self::Clip | Self::ChineseClip => &["image_embeds"],
             Self::Siglip => &["pooler_output", "image_embeds"],
         }
     }
@@ -77,7 +85,7 @@ impl Family {
     /// Likewise of the text tower.
     pub(super) fn text_outputs(self) -> &'static [&'static str] {
         match self {
-            Self::Clip => &["text_embeds"],
+            Self::Clip | Self::ChineseClip => &["text_embeds"],
             Self::Siglip => &["pooler_output", "text_embeds"],
         }
     }

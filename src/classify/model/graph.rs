@@ -2,12 +2,13 @@
 
 use std::{num::NonZero, thread};
 
+use half::{f16, slice::HalfFloatSliceExt, vec::HalfFloatVecExt};
 use ort::{
     session::{Session, SessionInputValue, SessionOutputs, builder::GraphOptimizationLevel},
     value::{Tensor, TensorElementType, TensorRef, ValueType},
 };
 
-use super::{ModelError, ModelFiles, Runtime, device, tokenizer::Batch};
+use super::{ModelError, ModelFiles, Runtime, device, heap::GivesBack, tokenizer::Batch};
 use crate::config::{Device, Execution};
 
 /// A loaded graph.
@@ -49,9 +50,10 @@ impl Graph {
     /// Holds the graph to the inputs that it must have, and to those that can be filled at all.
     pub(super) fn check_inputs(&self, needed: &[&str]) -> Result<(), ModelError> {
         let found: Vec<_> = self.session.inputs().iter().map(ort::value::Outlet::name).collect();
-        // Whether padding counts is the model's affair: it has this input or not.
+        // Whether padding counts, and whether there are kinds of tokens, is the model's affair: it has these inputs or not.
         let known = |name: &&str| {
-            needed.contains(name) || (*name == "attention_mask" && needed.contains(&"input_ids"))
+            needed.contains(name)
+                || (["attention_mask", "token_type_ids"].contains(name) && needed.contains(&"input_ids"))
         };
         if needed.iter().all(|name| found.contains(name)) && found.iter().all(known) {
             return Ok(());
@@ -100,14 +102,26 @@ impl Graph {
             Input::Pictures { values, width, height } => {
                 let (width, height) = (width as usize, height as usize);
                 let count = values.len() / (3 * width * height);
-                let tensor =
-                    TensorRef::from_array_view(([count, 3, height, width], values)).map_err(failed)?;
-                Ok(vec![("pixel_values", tensor.into())])
+                let shape = [count, 3, height, width];
+                let tensor = match self.element("pixel_values") {
+                    // Some exports of half precision want their pictures so, too.
+                    Some(TensorElementType::Float16) => {
+                        let halves = Vec::from_f32_slice(values);
+                        Tensor::<f16>::from_array((shape, halves)).map_err(failed)?.into()
+                    }
+                    _ => TensorRef::from_array_view((shape, values)).map_err(failed)?.into(),
+                };
+                Ok(vec![("pixel_values", tensor)])
             }
             Input::Texts(batch) => {
                 let mut values = vec![("input_ids", self.tokens("input_ids", &batch.ids, batch)?)];
                 if self.dtype("attention_mask").is_some() {
                     values.push(("attention_mask", self.tokens("attention_mask", &batch.mask, batch)?));
+                }
+                if self.dtype("token_type_ids").is_some() {
+                    // A prompt is one sentence, and all of a first sentence is of kind 0.
+                    let kinds = vec![0; batch.ids.len()];
+                    values.push(("token_type_ids", self.tokens("token_type_ids", &kinds, batch)?));
                 }
                 Ok(values)
             }
@@ -122,9 +136,7 @@ impl Graph {
         batch: &Batch,
     ) -> Result<SessionInputValue<'v>, ModelError> {
         let shape = [batch.rows, batch.columns];
-        let narrow =
-            matches!(self.dtype(input), Some(ValueType::Tensor { ty: TensorElementType::Int32, .. }));
-        if narrow {
+        if self.element(input) == Some(TensorElementType::Int32) {
             let ids: Vec<i32> = ids.iter().map(|id| i32::try_from(*id).unwrap_or(i32::MAX)).collect();
             return Ok(Tensor::from_array((shape, ids)).map_err(failed)?.into());
         }
@@ -133,6 +145,14 @@ impl Graph {
 
     fn dtype(&self, input: &str) -> Option<&ValueType> {
         self.session.inputs().iter().find(|outlet| outlet.name() == input).map(ort::value::Outlet::dtype)
+    }
+
+    /// The kind of number that an input holds.
+    fn element(&self, input: &str) -> Option<TensorElementType> {
+        match self.dtype(input)? {
+            ValueType::Tensor { ty, .. } => Some(*ty),
+            _ => None,
+        }
     }
 
     fn deviation(&self, what: &'static str, expected: String, found: &[&str]) -> ModelError {
@@ -148,11 +168,16 @@ impl Graph {
 
 fn rows(found: &SessionOutputs<'_>, name: &str) -> Result<Rows, ModelError> {
     let value = found.get(name).ok_or_else(|| ModelError::Run(format!("it gave no {name}")))?;
-    let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
+    let half = matches!(value.dtype(), ValueType::Tensor { ty: TensorElementType::Float16, .. });
+    let (shape, values) = if half {
+        let (shape, values) = value.try_extract_tensor::<f16>().map_err(failed)?;
+        (shape, values.to_f32_vec())
+    } else {
+        let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
+        (shape, values.to_vec())
+    };
     match shape.as_ref() {
-        [_, columns] => {
-            Ok(Rows { values: values.to_vec(), columns: usize::try_from(*columns).unwrap_or_default() })
-        }
+        [_, columns] => Ok(Rows { values, columns: usize::try_from(*columns).unwrap_or_default() }),
         shape => Err(ModelError::Run(format!("its {name} has the shape {shape:?} instead of a matrix's"))),
     }
 }
@@ -182,6 +207,7 @@ fn session(
         execution.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
     builder = builder.with_intra_threads(threads).map_err(recovered)?;
     builder = device::on(builder, device, execution.gpu_memory)?;
+    let _gives_back = GivesBack::from_now_on();
     match files {
         // By its path, so that weights kept in a file beside it are found.
         ModelFiles::Folder(folder) => builder.commit_from_file(folder.join(file)).map_err(text),

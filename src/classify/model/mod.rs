@@ -9,6 +9,7 @@ mod error;
 mod family;
 mod files;
 mod graph;
+mod heap;
 mod runtime;
 mod scale;
 mod tokenizer;

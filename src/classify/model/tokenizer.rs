@@ -16,6 +16,7 @@ use super::{
 pub(super) struct TextTokenizer {
     tokenizer: Arc<tokenizers::Tokenizer>,
     context: usize,
+    trained: usize,
     pad_id: i64,
     /// Texts are filled up to this length.
     fixed: Option<usize>,
@@ -55,7 +56,7 @@ impl TextTokenizer {
             // Filling up changes SigLIP's answer: it was trained on texts of full length.
             Family::Siglip => Some(config.context),
             // CLIP's answer does not depend on it; a model with a length of its own says so in its tokenizer.
-            Family::Clip => own.and_then(|padding| match padding.strategy {
+            Family::Clip | Family::ChineseClip => own.and_then(|padding| match padding.strategy {
                 PaddingStrategy::Fixed(length) => Some(length.min(config.context)),
                 PaddingStrategy::BatchLongest => None,
             }),
@@ -63,6 +64,7 @@ impl TextTokenizer {
         let this = Self {
             tokenizer: Arc::new(tokenizer),
             context: config.context,
+            trained: config.trained,
             pad_id,
             fixed,
             // This class lower-cases in code what its tokenizer.json may leave as it is.
@@ -97,13 +99,19 @@ impl TextTokenizer {
     /// The texts filled up to one length, as a graph takes them; `at_least` where the graph asks for a length.
     pub(super) fn batch(&self, texts: &[&str], at_least: Option<usize>) -> Result<Batch, ModelError> {
         let tokens = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>, _>>()?;
-        for (text, tokens) in texts.iter().zip(&tokens).filter(|(_, tokens)| tokens.uncut > tokens.ids.len())
-        {
-            let (context, uncut) = (tokens.ids.len(), tokens.uncut);
-            warn!(
-                text,
-                "this prompt has {uncut} tokens, and the model sees {context}: its end does not count"
-            );
+        for (text, Tokens { ids, uncut }) in texts.iter().zip(&tokens) {
+            let (seen, trained) = (ids.len(), self.trained);
+            if *uncut > seen {
+                warn!(
+                    text,
+                    "this prompt has {uncut} tokens, and the model sees {seen}: its end does not count"
+                );
+            } else if seen > trained {
+                warn!(
+                    text,
+                    "this prompt has {uncut} tokens, and the model has never met more than {trained}: write a shorter one"
+                );
+            }
         }
         let longest = tokens.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
         // A text without any token is still a text.

@@ -121,11 +121,11 @@ impl Keys {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    /// Whether CLIP's processor reads the file: its defaults differ from the others'.
+    /// Whether CLIP's processor reads the file, or that of Chinese-CLIP, which is the same: their defaults differ from the others'.
     fn is_clip(&self) -> bool {
         let named = |key| self.get(key).and_then(Value::as_str);
         match named("image_processor_type").or_else(|| named("feature_extractor_type")) {
-            Some(name) => name.starts_with("CLIP"),
+            Some(name) => name.starts_with("CLIP") || name.starts_with("ChineseCLIP"),
             None => self.get("crop_size").is_some(),
         }
     }

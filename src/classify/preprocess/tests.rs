@@ -6,7 +6,7 @@ fn preprocessor(json: &str) -> Preprocessor {
 }
 
 fn picture(width: u32, height: u32, rgb: &[u8]) -> Picture {
-    Picture { width, height, rgb: rgb.to_vec(), transparent: None }
+    Picture::of_rgb(width, height, rgb.to_vec())
 }
 
 fn plain(width: u32, height: u32, colour: [u8; 3]) -> Picture {
@@ -27,6 +27,11 @@ fn old_and_new_forms_of_size_mean_the_same() {
         (r#"{"image_processor_type": "CLIPImageProcessor"}"#, (224, 224), Some(Resize::ShortestEdge(224))),
         (
             r#"{"feature_extractor_type": "CLIPFeatureExtractor"}"#,
+            (224, 224),
+            Some(Resize::ShortestEdge(224)),
+        ),
+        (
+            r#"{"image_processor_type": "ChineseCLIPImageProcessor"}"#,
             (224, 224),
             Some(Resize::ShortestEdge(224)),
         ),

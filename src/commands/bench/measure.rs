@@ -23,7 +23,7 @@ use super::{
 use crate::{
     classify::{
         Watchlist,
-        hub::{self, Found},
+        hub::Found,
         labels::{self, LabelVectors, VectorCache},
         model::{Model, Runtime},
         score_all,
@@ -101,7 +101,7 @@ impl<'a> Bench<'a> {
     pub(super) fn new(args: &'a Args, jpeg: &[u8]) -> Result<Self> {
         let picture = picture::decode(jpeg, MAX_PIXELS).context("the picture cannot be used")?;
         let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-        let found = hub::find(&args.model())?;
+        let found = args.find(&runtime)?;
         let model = args.load(&runtime, &found)?;
         let names = scene::labels(usize::from(args.labels));
         let sets =
@@ -140,7 +140,7 @@ impl<'a> Bench<'a> {
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Measured {
             model: self.args.model().name().into_owned(),
-            variant: self.found.suffix.strip_prefix('_').unwrap_or("fp32").to_owned(),
+            variant: self.found.variant().to_owned(),
             device: self.model.device().to_string(),
             threads: self.args.threads.map_or(processors, usize::from),
             processors,
@@ -236,7 +236,7 @@ impl<'a> Bench<'a> {
 /// A start of the service, as far as the model: loads it and encodes the labels, or takes their vectors from the disk.
 pub(super) fn start(args: &Args) -> Result<(Model, Watchlist)> {
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-    let model = args.load(&runtime, &hub::find(&args.model())?)?;
+    let model = args.load(&runtime, &args.find(&runtime)?)?;
     let names = scene::labels(usize::from(args.labels));
     let sets = labels::encode(&[label_set(&"{}".parse()?, &names)], model.text(), &VectorCache::of_user())?;
     let vectors = sets.into_iter().next().context("the labels have no vectors")?;
@@ -282,7 +282,7 @@ pub(super) fn whole(
         }
         rate
     });
-    score_all(model, to_look_for, to_model, &scored, batch)?;
+    score_all(model, to_look_for, to_model, &scored, batch)??;
     drop(scored);
     for camera in cameras {
         camera.join().map_err(|_| anyhow!("decoding panicked"))??;

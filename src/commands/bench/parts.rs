@@ -10,10 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Args, measure, memory};
-use crate::classify::{
-    hub,
-    model::{Model, Runtime},
-};
+use crate::classify::model::{Model, Runtime};
 
 /// What such a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +33,7 @@ pub(super) fn measure(args: &Args, part: Part) -> Result<Value> {
     match part {
         Part::Session => {
             let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-            let found = hub::find(&args.model())?;
+            let found = args.find(&runtime)?;
             let session = Model::load_session(&runtime, &found.files, &args.options(&found))?;
             let seconds = begin.elapsed().as_secs_f64();
             drop(session);

@@ -171,7 +171,7 @@ fn credentials() -> Finding {
 /// The model, and the label sets against it.
 fn model(config: &Config) -> Finding {
     let what = format!("model {}", config.model.name());
-    match hub::find(&config.model) {
+    match hub::find(&config.model, config.execution.device) {
         Err(HubError::NotCached { id, .. }) => Finding::note(
             what,
             "not on this machine yet",

@@ -13,7 +13,7 @@ use serde_json::json;
 use self::agreement::{Agreement, Answer};
 use crate::{
     classify::{
-        Classifier,
+        Classifier, hub,
         labels::VectorCache,
         model::{Model, Options, Runtime},
     },
@@ -110,9 +110,9 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
     let library = args.onnxruntime.clone().or_else(|| config.as_ref()?.onnxruntime.clone());
     let runtime = Runtime::load(library.as_deref())?;
     let execution = execution(&args.execution, config.as_ref().map(|config| config.execution));
-    runtime.device(execution.device)?;
+    let device = runtime.device(execution.device)?;
     if typed.is_empty() {
-        return super::verify(out, &model, &runtime, execution);
+        return super::verify(out, &hub::find(&model, device)?, &model, &runtime, execution);
     }
     let sets = match config {
         Some(config) => config.label_sets,
@@ -122,7 +122,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
     let reference = Execution { device: Device::Cpu, gpu_memory: None, ..execution };
     // Both are found before either is run, since that takes long.
     let against = of_variant(&model, args.against, args.revision.as_deref())?;
-    let found = [progress::find_or_pull(&against)?, progress::find_or_pull(&model)?];
+    let found = [progress::find_or_pull(&against, Device::Cpu)?, progress::find_or_pull(&model, device)?];
     for (found, execution) in found.iter().zip([reference, execution]) {
         if !found.files.is_complete(&found.suffix) {
             // It fails, and says what is missing: now, and not after the other one has run.
@@ -133,7 +133,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
         let options = Options { execution, ..found.options() };
         Model::load(&runtime, &found.files, &options)
             .map_err(anyhow::Error::from)
-            .and_then(|model| answers(model, &found.suffix, &sets, &items))
+            .and_then(|model| answers(model, found.variant(), &sets, &items))
     });
     let (against, tried) = (against?, tried?);
     let agreement = Agreement::between(&against.pictures, &tried.pictures)
@@ -217,8 +217,7 @@ impl Answers {
     }
 }
 
-fn answers(model: Model, suffix: &str, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
-    let variant = suffix.strip_prefix('_').unwrap_or("fp32").to_owned();
+fn answers(model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
     let device = model.device();
     let grey = vec![0.0; model.preprocessor().tensor_len()];
     let mut classifier = Classifier::as_the_pipeline(model, sets, &VectorCache::of_user())?;
@@ -241,7 +240,7 @@ fn answers(model: Model, suffix: &str, sets: &[LabelSet], items: &Arc<[Item]>) -
     if pictures.iter().all(Option::is_none) {
         bail!("none of the pictures could be scored");
     }
-    Ok(Answers { variant, device, pictures, took })
+    Ok(Answers { variant: variant.to_owned(), device, pictures, took })
 }
 
 /// What is told.

@@ -42,7 +42,7 @@ pub fn play(
     mut each: impl FnMut(&Scored, &Playback) -> Result<()>,
 ) -> Result<Played> {
     let items = find(paths)?;
-    progress::find_or_pull(&config.model).map_err(LoadError::from)?;
+    progress::find_or_pull(&config.model, classify::device(config)?).map_err(LoadError::from)?;
     let model = classify::load_model(config)?;
     let watchlist =
         LabelEncoder::new(&model, VectorCache::of_user()).watchlist(&config.label_sets, &config.sources);

@@ -66,7 +66,7 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         ("command", "run") => Texts,
         ("model", "variant") => Words(VARIANTS),
         ("mqtt", "keep_alive" | "message_expiry") => Duration,
-        ("mqtt", "version") => Special(|_| json!({"enum": [5, "5", "3.1.1"]})),
+        ("mqtt", "version") => Special(version),
         ("mqtt", "tls") => Special(|reference| section_of(reference, "mqtt.tls", broker::TLS_KEYS, &[])),
         ("mqtt.tls", "alpn") => Texts,
         ("mqtt.tls", _) => Text,
@@ -95,6 +95,7 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         (SOURCE, "poll" | "every" | "stall_after" | "timeout" | "at_least_every") => Duration,
         (SOURCE, "unchanged") => Words(&["repeat", "score"]),
         (SOURCE, "decode") => Words(&["auto", "key_frames", "all"]),
+        (SOURCE, "hwaccel") => Words(&["none", "auto", "cuda", "vaapi", "drm", "vdpau", "vulkan"]),
         (SOURCE, "transport") => Words(&["tcp", "udp"]),
         (SOURCE, "pace") => Words(&["real", "full"]),
         (SOURCE, "regions") => Special(regions),
@@ -190,6 +191,11 @@ fn form(reference: &Reference, kind: Kind) -> Value {
 /// What is typed without quotes may look like a number.
 fn text() -> Value {
     json!({"type": ["string", "number", "boolean"], "minLength": 1})
+}
+
+/// A number, or a text that looks like one.
+fn version(_: &Reference) -> Value {
+    json!({"anyOf": [{"enum": [5, "5", "3.1.1"]}, {"type": "string", "pattern": ELSEWHERE}]})
 }
 
 fn one_or_more(_: &Reference) -> Value {

@@ -1,5 +1,6 @@
 //! The same numbers as the reference: every case that was recorded from it.
 
+mod chinese_clip;
 mod preprocess;
 mod published;
 mod scores;

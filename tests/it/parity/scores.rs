@@ -147,7 +147,7 @@ fn check_cases(model: &str, file: &str, options: &Options) -> Option<(f32, f32)>
 }
 
 /// How far the scores are off, and whether the labels come in the reference's order (equal scores apart).
-fn score_deviation(labels: &[String], scores: &[f32], result: &Value) -> (f32, bool) {
+pub(super) fn score_deviation(labels: &[String], scores: &[f32], result: &Value) -> (f32, bool) {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     let result = result.as_array().unwrap();
