@@ -105,11 +105,13 @@ mod tests {
     use super::*;
     use crate::{
         classify::{labels::LabelVectors, preprocess::Backend},
+        config::Scoring,
         frame::Slot,
     };
 
     fn list() -> Arc<Watchlist> {
-        let vectors = LabelVectors { name: "set".into(), labels: vec![], background: vec![] };
+        let (labels, background, scoring) = (vec![], vec![], Scoring::Auto);
+        let vectors = LabelVectors { name: "set".into(), labels, background, scoring };
         Arc::new(Watchlist::of_one("a", &[], vectors))
     }
 
