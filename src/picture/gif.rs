@@ -47,7 +47,7 @@ fn picture(width: u32, height: u32, frame: &Frame<'_>, indices: &[u8], global: O
         }
     }
     let rgb = canvas.into_iter().flat_map(colour).collect();
-    Picture { width, height, rgb, transparent: frame.transparent.map(colour) }
+    Picture { transparent: frame.transparent.map(colour), ..Picture::of_rgb(width, height, rgb) }
 }
 
 fn broken(error: DecodingError) -> PictureError {

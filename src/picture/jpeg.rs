@@ -31,18 +31,15 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
         return Err(broken(&error, bytes));
     }
     let rgb = if four_inks { cmyk_to_rgb(&image.pixels) } else { image.pixels };
-    let picture = Picture {
-        width: u32::try_from(header.width).expect("a JPEG side has 16 bits"),
-        height: u32::try_from(header.height).expect("a JPEG side has 16 bits"),
-        rgb,
-        transparent: None,
-    };
+    let side = |length: usize| u32::try_from(length).expect("a JPEG side has 16 bits");
+    let picture = Picture::of_rgb(side(header.width), side(header.height), rgb);
     Ok(exif::upright(picture, exif::orientation(exif::of_jpeg(bytes))))
 }
 
 pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, PictureError> {
+    let rgb = picture.rgb();
     let image = Image {
-        pixels: picture.rgb.as_slice(),
+        pixels: &*rgb,
         width: picture.width as usize,
         pitch: picture.width as usize * 3,
         height: picture.height as usize,
@@ -79,7 +76,7 @@ fn scaled(bytes: &[u8], scale: ScalingFactor) -> Option<Picture> {
     let mut image = Image { pixels, width: header.width, pitch, height: header.height, format };
     decoder.decompress(bytes, image.as_deref_mut()).ok()?;
     let (width, height) = (u32::try_from(header.width).ok()?, u32::try_from(header.height).ok()?);
-    Some(Picture { width, height, rgb: image.pixels, transparent: None })
+    Some(Picture::of_rgb(width, height, image.pixels))
 }
 
 /// Whether the pixels are whole although libjpeg warned: after a warning it has still decoded everything.

@@ -1,4 +1,5 @@
-//! A picture: bytes of any supported format in, upright RGB pixels out, exactly as the reference (Pillow) decodes them.
+//! A picture: bytes of any supported format in, upright RGB pixels out, exactly as the reference (Pillow) decodes them. A
+//! frame of a video is a picture, too, whose pixels stay as its decoder gave them ([`Planes`]).
 //!
 //! Refuses: files (the caller brings bytes), resizing (that belongs to the model), blending of transparency (the
 //! reference drops it), and anything that would decode to more pixels than the caller allows.
@@ -8,23 +9,37 @@ mod exif;
 mod gif;
 mod jpeg;
 mod others;
+mod planes;
 mod png;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 pub use error::PictureError;
+pub use planes::{Colour, Colours, Matrix, Meaning, Plane, Planes};
 
-/// Decoded pixels, upright, 8-bit RGB, row by row without padding.
+/// Decoded pixels, upright.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Pixels from left to right.
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
-    /// `width * height * 3` bytes.
-    pub rgb: Vec<u8>,
+    /// What stands there.
+    pub pixels: Pixels,
     /// The one colour that the file declared transparent; the reference turns it white for models that convert to RGB.
     pub transparent: Option<[u8; 3]>,
+}
+
+/// The pixels of a picture.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pixels {
+    /// Red, green and blue, 8 bits each, row by row without padding: `width * height * 3` bytes.
+    Rgb(Vec<u8>),
+    /// As a video's decoder gave them.
+    Planes(Planes),
 }
 
 /// Decodes a picture. The format is known by its content, never by a name.
@@ -67,6 +82,30 @@ pub fn shrink_jpeg(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
 }
 
 impl Picture {
+    /// A picture of `width * height * 3` bytes of red, green and blue, row by row, none of them transparent.
+    #[must_use]
+    pub fn of_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Self {
+        Self { width, height, pixels: Pixels::Rgb(rgb), transparent: None }
+    }
+
+    /// Red, green and blue, row by row without padding: `width * height * 3` bytes. Made anew each time where the pixels are
+    /// those of a video.
+    #[must_use]
+    pub fn rgb(&self) -> Cow<'_, [u8]> {
+        match &self.pixels {
+            Pixels::Rgb(rgb) => Cow::Borrowed(rgb),
+            Pixels::Planes(planes) => Cow::Owned(planes.rgb(self.width, self.height)),
+        }
+    }
+
+    /// Likewise, of a picture that is not needed any more.
+    pub(crate) fn into_rgb(self) -> Vec<u8> {
+        match self.pixels {
+            Pixels::Rgb(rgb) => rgb,
+            Pixels::Planes(planes) => planes.rgb(self.width, self.height),
+        }
+    }
+
     /// The part of the picture that starts at `x`, `y`; what stands out beyond the picture is cut off.
     ///
     /// An empty part (nothing left, or no width or height) becomes one pixel, so that a crop always is a picture.
@@ -75,12 +114,17 @@ impl Picture {
         let (x, y) = (x.min(self.width - 1), y.min(self.height - 1));
         let width = width.clamp(1, self.width - x);
         let height = height.clamp(1, self.height - y);
-        let row = |y: u32| {
-            let start = (y as usize * self.width as usize + x as usize) * 3;
-            &self.rgb[start..start + width as usize * 3]
+        let pixels = match &self.pixels {
+            Pixels::Planes(planes) => Pixels::Planes(planes.from(x, y)),
+            Pixels::Rgb(rgb) => {
+                let row = |y: u32| {
+                    let start = (y as usize * self.width as usize + x as usize) * 3;
+                    &rgb[start..start + width as usize * 3]
+                };
+                Pixels::Rgb((y..y + height).flat_map(row).copied().collect())
+            }
         };
-        let rgb = (y..y + height).flat_map(row).copied().collect();
-        Self { width, height, rgb, transparent: self.transparent }
+        Self { width, height, pixels, transparent: self.transparent }
     }
 
     /// The picture as JPEG, 4:2:0, `quality` 1 to 100.

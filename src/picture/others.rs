@@ -62,7 +62,7 @@ fn read<D: ImageDecoder>(
 
     let rgb = rgb(raw, colours)
         .ok_or_else(|| PictureError::Unsupported { format, reason: format!("its pixels are {colours:?}") })?;
-    Ok(exif::upright(Picture { width, height, rgb, transparent: None }, orientation))
+    Ok(exif::upright(Picture::of_rgb(width, height, rgb), orientation))
 }
 
 /// Alpha is dropped; 16-bit colour counts by its high byte, 16-bit grey is clipped, as the reference does it.

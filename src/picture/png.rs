@@ -32,7 +32,8 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     reader.next_frame(&mut raw).map_err(broken)?;
 
     let info = reader.info();
-    let picture = Picture { width, height, rgb: rgb(&raw, info), transparent: transparent(info) };
+    let picture =
+        Picture { transparent: transparent(info), ..Picture::of_rgb(width, height, rgb(&raw, info)) };
     Ok(exif::upright(picture, exif::orientation(info.exif_metadata.as_deref())))
 }
 
@@ -41,7 +42,7 @@ pub(super) fn encode(picture: &Picture) -> Result<Vec<u8>, PictureError> {
     let mut encoder = Encoder::new(&mut bytes, picture.width, picture.height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&picture.rgb));
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&picture.rgb()));
     written.map_err(|error| PictureError::Encode { reason: error.to_string() })?;
     Ok(bytes)
 }

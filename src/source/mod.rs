@@ -7,6 +7,7 @@
 mod counts;
 pub mod folder;
 mod http;
+mod info;
 mod live;
 mod mqtt;
 mod retry;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     counts::{Counts, Snapshot},
     http::probe as probe_http,
+    info::StreamInfo,
     stream::{Ffmpeg, Recording, StreamError, StreamProbe, ffmpeg, probe as probe_stream},
 };
 use self::{retry::Retry, returned::Return};
