@@ -113,12 +113,13 @@ fn percentiles(times: &[Duration]) -> (String, String) {
 /// The same picture as a camera would send it: every pixel repeated.
 fn enlarged(jpeg: &[u8], width: u32, height: u32) -> Vec<u8> {
     let small = picture::decode(jpeg, MAX_PIXELS).unwrap();
+    let pixels = small.rgb();
     let source = |x: u32, y: u32| {
         let (x, y) = (x * small.width / width, y * small.height / height);
         let start = (y * small.width + x) as usize * 3;
-        small.rgb[start..start + 3].iter().copied()
+        pixels[start..start + 3].iter().copied()
     };
     let rgb =
         (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| source(x, y)).collect();
-    Picture { width, height, rgb, transparent: None }.to_jpeg(90).unwrap()
+    Picture::of_rgb(width, height, rgb).to_jpeg(90).unwrap()
 }

@@ -26,7 +26,7 @@ use stakeout::{
         hub,
         model::{Model, Options, Runtime},
     },
-    config::{ModelRef, Variant},
+    config::{Device, ModelRef, Variant},
 };
 
 const TIMES: usize = 20;
@@ -36,7 +36,7 @@ fn main() {
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let folder = folder.map(|folder| fs::canonicalize(folder).unwrap());
     let model = folder.clone().map_or(ModelRef::Bundled, |folder| ModelRef::Folder(folder, Variant::Auto));
-    let found = hub::find(&model).unwrap();
+    let found = hub::find(&model, Device::Auto).unwrap();
     let model =
         Model::load(&Runtime::load(None).unwrap(), &found.files, &Options { ..found.options() }).unwrap();
     let setting = folder.map_or(String::new(), |folder| format!("model: {}\n", folder.display()));

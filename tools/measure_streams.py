@@ -1,20 +1,25 @@
 #!/usr/bin/env python3
-"""What cameras cost: processor time beside the ffmpeg program, shares of frames that are scored, memory, and a soak.
+"""What cameras cost: processor time beside the ffmpeg program, shares of frames that are scored, how many cameras a model
+keeps up with, memory, and a soak.
 
-usage: tools/measure_streams.py cpu    [--seconds 60] [--footage FILE] [--clips FOLDER]
-       tools/measure_streams.py memory [--cameras 8]
-       tools/measure_streams.py soak   [--minutes 2]
+usage: tools/measure_streams.py cpu     [--seconds 64] [--footage FILE] [--clips FOLDER]
+       tools/measure_streams.py cameras [--model FOLDER] [--clips FOLDER]
+       tools/measure_streams.py memory  [--cameras 8]
+       tools/measure_streams.py soak    [--minutes 2]
 
 It runs a built `stakeout` (target/release, else target/debug; STAKEOUT names another) with the bundled model, on clips
 that ffmpeg makes. Needs ffmpeg; memory and soak also need the RTSP server that the tests use.
 
 Only processor time counts, so other work on the machine does not change the ratios. Of `stakeout` it is the time of the
-source's own thread, which reads, decodes, compares and converts; the model's is not in it, and neither is anything in
-ffmpeg's but opening and decoding.
+source's own thread, which reads, decodes, compares and copies; the model's is not in it, and neither is anything in
+ffmpeg's but decoding. A camera is opened once and stays for days, so what opening costs is taken out of both: each is measured
+with a recording of 16 s and with one that is longer, and the difference counts. `cameras` runs the whole service on two processors
+in real time, with every sampled frame scored, and wants a machine that does nothing else.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -28,7 +33,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
 CONFIGURATION = """
-mqtt: {{ url: mqtt://127.0.0.1:1 }}
+{model}mqtt: {{ url: mqtt://127.0.0.1:1 }}
 state_dir: state
 label_sets:
   objects: {{ background: [an empty scene], labels: {{ red car: 0.9, green tree: 0.9 }} }}
@@ -39,42 +44,96 @@ sources:
 QUIET = "color=0x607060:size=1920x1080:rate=25,drawbox=x=0:y=0:w=1920:h=400:color=0x90a0c0:t=fill"
 BUSY = "testsrc2=size=1920x1080:rate=25"
 NOISE = "noise=alls=6:allf=t"
+SCENES = {"still": QUIET, "busy": BUSY}
+# Long enough for `decode: auto` to know how often key frames come.
+OPENED = 16
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cpu", "memory", "soak"])
-    parser.add_argument("--seconds", type=int, default=60, help="length of the clips (cpu)")
+    parser.add_argument("what", choices=["cpu", "cameras", "memory", "soak"])
+    parser.add_argument("--seconds", type=int, default=64, help="what is measured, beside what opening costs (cpu)")
     parser.add_argument("--footage", type=pathlib.Path, help="a recording whose share of scored frames is wanted, too (cpu)")
-    parser.add_argument("--clips", type=pathlib.Path, help="a folder where the clips stay for the next time (cpu)")
+    parser.add_argument("--clips", type=pathlib.Path, help="a folder where the clips stay for the next time (cpu, cameras)")
+    parser.add_argument("--model", help="a model folder or name instead of the model in the binary (cameras)")
     parser.add_argument("--cameras", type=int, default=8, help="how many are added (memory)")
     parser.add_argument("--minutes", type=float, default=2, help="how long (soak)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stakeout-measure-") as folder:
-        {"cpu": cpu, "memory": memory, "soak": soak}[arguments.what](pathlib.Path(folder), arguments)
+        {"cpu": cpu, "cameras": cameras, "memory": memory, "soak": soak}[arguments.what](pathlib.Path(folder), arguments)
 
 
 def cpu(folder, arguments):
     print(f"1080p25 H.264, {arguments.seconds} s, a frame a second; processor seconds for an hour of one camera:\n")
     print("| scene | key frame every | ffmpeg, all frames | decode: auto | of ffmpeg's | scored |")
     print("|---|---|---|---|---|---|")
-    for scene, graph in [("still", QUIET), ("busy", BUSY)]:
+    for scene in SCENES:
         for group in [1, 4]:
-            file = (arguments.clips or folder).resolve() / f"{scene}-{group}-{arguments.seconds}.mp4"
-            if not file.exists():
-                clip(file, graph, arguments.seconds, group)
-            reference = ffmpeg(file) * 3600 / arguments.seconds
-            seconds, counts = play(folder, file)
-            ours = seconds * 3600 / arguments.seconds
-            share = ours / reference
-            print(f"| {scene} | {group} s | {reference:.0f} | {ours:.0f} | {share:.2f} | {scored(counts)} |", flush=True)
+            short, long = (recording(folder, arguments, scene, group, seconds) for seconds in (OPENED, OPENED + arguments.seconds))
+            hour = 3600 / arguments.seconds
+            reference = (ffmpeg(long) - ffmpeg(short)) * hour
+            seconds, counts = play(folder, long)
+            ours = (seconds - play(folder, short)[0]) * hour
+            print(f"| {scene} | {group} s | {reference:.0f} | {ours:.0f} | {ours / reference:.2f} | {scored(counts)} |", flush=True)
     if arguments.footage:
         _, counts = play(folder, arguments.footage.resolve())
         print(f"\n{arguments.footage.name}: {scored(counts)} of the sampled frames are scored")
 
 
+def recording(folder, arguments, scene, group, seconds):
+    file = (arguments.clips or folder).resolve() / f"{scene}-{group}-{seconds}.mp4"
+    return file if file.exists() else clip(file, SCENES[scene], seconds, group)
+
+
+def cameras(folder, arguments):
+    file = recording(folder, arguments, "busy", 1, 40)
+    model = f"model: {json.dumps(arguments.model)}\n" if arguments.model else ""
+    # What a frame costs from the camera to its scores says where to begin.
+    source = f"  camera: {{ video: {file}, pace: full, decode: key_frames, watch: [objects] }}"
+    with stakeout(folder, source, model) as (process, log):
+        wait_for(process, log, "the model is loaded")
+        began = process_seconds(process.pid)
+        wait_for(process, log, "the recording is over")
+        each = (process_seconds(process.pid) - began) / 40
+    print(f"a frame costs {1000 * each:.1f} ms of processor time from the camera to its scores")
+    count, step, most, least = max(1, int(1.8 / each)), 1.15, 0, None
+    while least is None or most < least - max(1, least // 12):
+        share = kept(folder, file, model, count)
+        print(f"{count} cameras: {100 * share:.1f} % of their frames are scored in time", flush=True)
+        if share >= 0.99:
+            most = count
+            count = int(count * step) + 1 if least is None else (most + least) // 2
+        else:
+            least = count
+            count = (most + least) // 2 if most else int(count / step)
+        if count == 0:
+            break
+    print(f"the most cameras (1080p25, a key frame and a scored frame each second) that two processors hold: {most}")
+
+
+def kept(folder, file, model, count):
+    """The share of frames that are scored when so many cameras are played in real time on two processors."""
+    source = "  camera{}: {{ video: {}, pace: real, decode: key_frames, watch: [objects] }}"
+    sources = "\n".join(source.format(number, file) for number in range(count))
+    two = sorted(os.sched_getaffinity(0))[:2]
+    with stakeout(folder, sources, model, preexec_fn=lambda: os.sched_setaffinity(0, two)) as (process, log):
+        wait_for(process, log, "the model is loaded")
+        over, end = [], time.monotonic() + 45
+        while len(over) < count and time.monotonic() < end:
+            time.sleep(0.5)
+            over = re.findall(r"the recording is over: .*? (\d+) sent", plain(log))
+    # Who is not at the end by then is late, which is not in time either.
+    return sum(map(int, over)) / (40 * count)
+
+
 def clip(file, graph, seconds, group, extra=()):
-    """An H.264 recording of the main profile with a key frame every `group` seconds, 4 Mbit/s."""
+    """An H.264 recording of the main profile with a key frame every `group` seconds, 4 Mbit/s; eight seconds of it, again and
+    again."""
+    if seconds > 8:
+        once = clip(file.with_stem(file.stem + "-once"), graph, 8, group, extra)
+        words = ["-stream_loop", str(-(-seconds // 8) - 1), "-i", str(once), "-t", str(seconds), "-c", "copy", str(file)]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True, stdin=subprocess.DEVNULL)
+        return file
     words = ["-f", "lavfi", "-i", f"{graph},{NOISE}", "-t", str(seconds), "-c:v", "libx264", "-preset", "veryfast"]
     words += ["-b:v", "4M", "-maxrate", "4M", "-bufsize", "4M", "-pix_fmt", "yuv420p", "-bf", "0"]
     words += ["-g", str(group * 25), "-keyint_min", str(group * 25), "-sc_threshold", "0", *extra, str(file)]
@@ -165,6 +224,11 @@ def thread_seconds(pid, name):
     sys.exit(f"there is no thread {name}")
 
 
+def process_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
 def binary():
     named = os.environ.get("STAKEOUT")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -175,12 +239,12 @@ def binary():
 
 
 @contextlib.contextmanager
-def stakeout(folder, sources):
+def stakeout(folder, sources, model="", **how):
     file, log = folder / "stakeout.yaml", folder / "log"
-    file.write_text(CONFIGURATION.format(sources=sources))
+    file.write_text(CONFIGURATION.format(sources=sources, model=model))
     with open(log, "wb") as said:
         environment = {**os.environ, "RUST_LOG": "stakeout=debug"}
-        process = subprocess.Popen([binary(), "run", "--config", str(file)], stderr=said, env=environment)
+        process = subprocess.Popen([binary(), "run", "--config", str(file)], stderr=said, env=environment, **how)
     try:
         yield process, log
     finally:
@@ -191,13 +255,18 @@ def stakeout(folder, sources):
 def wait_for(process, log, pattern, patience=900):
     end = time.monotonic() + patience
     while time.monotonic() < end:
-        found = re.search(pattern, re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace")))
+        found = re.search(pattern, plain(log))
         if found:
             return found
         if process.poll() is not None:
             break
         time.sleep(0.2)
     sys.exit(f"it never said {pattern!r}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def plain(log):
+    """What was said, without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ verify() {
 verify stakeout.service stakeout.service 12
 verify stakeout@garage.service stakeout@.service 12
 verify stakeout.service stakeout.service 17 gpu.conf
+verify stakeout.service stakeout.service 17 camera.conf
 # An older systemd does not know this type, and would say so.
 version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
 if [ "${version:-0}" -ge 253 ]; then

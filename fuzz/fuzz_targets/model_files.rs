@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     model::fuzz(FOLDER.path());
     if let Ok(preprocessor) = Preprocessor::from_json(part(), Backend::Pil) {
-        let picture = Picture { width: 3, height: 2, rgb: vec![128; 18], transparent: None };
+        let picture = Picture::of_rgb(3, 2, vec![128; 18]);
         let mut tensor = vec![];
         preprocessor.append(&picture, &mut tensor);
         assert_eq!(tensor.len(), preprocessor.tensor_len());

@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(picture) = decode(bytes, MAX_PIXELS) else { return };
     let pixels = u64::from(picture.width) * u64::from(picture.height);
     assert!((1..=MAX_PIXELS).contains(&pixels));
-    assert_eq!(picture.rgb.len() as u64, pixels * 3);
+    assert_eq!(picture.rgb().len() as u64, pixels * 3);
     let part = picture.crop(picture.width / 2, picture.height / 2, 7, 9);
     assert!(part.to_jpeg(85).is_ok());
     let mut tensor = vec![];

@@ -261,6 +261,12 @@ impl Topics {
         format!("{}/{}/status", self.prefix, topic_level(source))
     }
 
+    /// What the stream of a source is, and what is decoded of it.
+    #[must_use]
+    pub fn source_info(&self, source: &str) -> String {
+        format!("{}/{}/info", self.prefix, topic_level(source))
+    }
+
     /// A source's figures, in short.
     #[must_use]
     pub fn source_stats(&self, source: &str) -> String {

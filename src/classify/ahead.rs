@@ -105,11 +105,13 @@ mod tests {
     use super::*;
     use crate::{
         classify::{labels::LabelVectors, preprocess::Backend},
+        config::Scoring,
         frame::Slot,
     };
 
     fn list() -> Arc<Watchlist> {
-        let vectors = LabelVectors { name: "set".into(), labels: vec![], background: vec![] };
+        let scoring = Scoring::Auto;
+        let vectors = LabelVectors { name: "set".into(), labels: vec![], background: vec![], scoring };
         Arc::new(Watchlist::of_one("a", &[], vectors))
     }
 
@@ -117,7 +119,7 @@ mod tests {
     fn what_will_be_scored_is_prepared_for_the_list_of_now() {
         let settings = br#"{"size": {"height": 2, "width": 2}, "do_normalize": false, "do_rescale": false}"#;
         let preprocessor = Preprocessor::from_json(settings, Backend::Torchvision).unwrap();
-        let picture = |grey| Arc::new(Picture { width: 1, height: 1, rgb: vec![grey; 3], transparent: None });
+        let picture = |grey| Arc::new(Picture::of_rgb(1, 1, vec![grey; 3]));
         let [one, two] = [picture(1), picture(2)];
         let frames = [("a", &one), ("a", &one), ("b", &one), ("a", &two), ("a", &one)];
         let (first, second) = (list(), list());

@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn picture() -> Arc<Picture> {
-        Arc::new(Picture { width: 1, height: 1, rgb: vec![0; 3], transparent: None })
+        Arc::new(Picture::of_rgb(1, 1, vec![0; 3]))
     }
 
     /// What the model says is the origin of the frame that it looked at.

@@ -279,7 +279,7 @@ mod tests {
             source: "inbox".into(),
             origin: origin.to_owned(),
             captured_at: jiff::Timestamp::UNIX_EPOCH,
-            picture: Picture { width: 1, height: 1, rgb: vec![0; 3], transparent: None }.into(),
+            picture: Picture::of_rgb(1, 1, vec![0; 3]).into(),
             slot: Slot::free(),
         }
     }

@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn a_region_is_cut_to_whole_pixels() {
-        let picture = Picture { width: 10, height: 4, rgb: (0..120).collect(), transparent: None };
+        let picture = Picture::of_rgb(10, 4, (0..120).collect());
         let region = |x, y, width, height| Region { name: String::new(), x, y, width, height };
         let size = |region| {
             let part = cut(&picture, &region);
-            (part.width, part.height, part.rgb[0])
+            (part.width, part.height, part.rgb()[0])
         };
         assert_eq!(size(region(0.0, 0.0, 1.0, 1.0)), (10, 4, 0));
         assert_eq!(size(region(0.5, 0.5, 0.5, 0.5)), (5, 2, 75));

@@ -154,6 +154,7 @@ fn kind(kind: &SourceKind) -> Map<String, Value> {
                     Decode::KeyFrames => "key_frames",
                     Decode::All => "all",
                 },
+                "hwaccel": stream.hwaccel.as_str(),
                 "stall_after": duration(stream.stall_after),
             });
             if is_rtsp {

@@ -161,7 +161,7 @@ fn tried(found: &Found, runtime: &Runtime, execution: Execution) -> Result<Strin
     let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
     let text =
         model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
-    let blank = Picture { width: 64, height: 64, rgb: vec![128; 64 * 64 * 3], transparent: None };
+    let blank = Picture::of_rgb(64, 64, vec![128; 64 * 64 * 3]);
     let picture = model.embed_pictures(&[&blank])?.pop().context("the model gave no answer to a picture")?;
     anyhow::ensure!(
         text.len() == picture.len(),

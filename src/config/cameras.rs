@@ -5,15 +5,33 @@
 use std::time::Duration;
 
 use super::{
-    Address, Decode, Http, Input, Pace, Secret, Stream, Transport, Unchanged, address,
+    Address, Decode, Http, Hwaccel, Input, Pace, Secret, Stream, Transport, Unchanged, address,
     read::{Reader, Section, Setting},
     value,
 };
 
-pub(super) const RTSP_KEYS: &[&str] =
-    &["username", "password", "every", "decode", "transport", "stall_after", "unchanged", "at_least_every"];
-pub(super) const VIDEO_KEYS: &[&str] =
-    &["username", "password", "every", "decode", "pace", "stall_after", "unchanged", "at_least_every"];
+pub(super) const RTSP_KEYS: &[&str] = &[
+    "username",
+    "password",
+    "every",
+    "decode",
+    "hwaccel",
+    "transport",
+    "stall_after",
+    "unchanged",
+    "at_least_every",
+];
+pub(super) const VIDEO_KEYS: &[&str] = &[
+    "username",
+    "password",
+    "every",
+    "decode",
+    "hwaccel",
+    "pace",
+    "stall_after",
+    "unchanged",
+    "at_least_every",
+];
 pub(super) const HTTP_KEYS: &[&str] =
     &["username", "password", "every", "timeout", "unchanged", "at_least_every"];
 
@@ -58,15 +76,18 @@ fn stream(reader: &mut Reader<'_>, section: &Section<'_>, input: Option<Input>) 
     let decodes = [("auto", Decode::Auto), ("key_frames", Decode::KeyFrames), ("all", Decode::All)];
     let every = duration(reader, section, "every", SECOND, Duration::from_millis(20), DAY);
     let decode = word(reader, section, "decode", &decodes);
+    let hwaccel = word(reader, section, "hwaccel", &Hwaccel::ALL.map(|hwaccel| (hwaccel.as_str(), hwaccel)));
     let transport = word(reader, section, "transport", &[("tcp", Transport::Tcp), ("udp", Transport::Udp)]);
     let pace = word(reader, section, "pace", &[("real", Pace::Real), ("full", Pace::Full)]);
     let stall_after = duration(reader, section, "stall_after", 20 * SECOND, SECOND, DAY);
     // Of a recording every frame is wanted: nobody plays one to save time.
-    let unchanged = unchanged(reader, section, !matches!(input, Some(Input::File(_))));
+    let is_recording = matches!(&input, Some(Input::File(path)) if !path.starts_with("/dev"));
+    let unchanged = unchanged(reader, section, !is_recording);
     Some(Stream {
         input: input?,
         every: every?,
         decode: decode?,
+        hwaccel: hwaccel?,
         transport: transport?,
         pace: pace?,
         stall_after: stall_after?,

@@ -277,6 +277,8 @@ pub struct Stream {
     pub every: Duration,
     /// Which frames are decoded.
     pub decode: Decode,
+    /// What decodes them.
+    pub hwaccel: Hwaccel,
     /// How RTSP carries the pictures.
     pub transport: Transport,
     /// How fast a recording is played.
@@ -319,6 +321,45 @@ pub enum Decode {
     KeyFrames,
     /// All.
     All,
+}
+
+/// Which hardware decodes a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hwaccel {
+    /// The processor.
+    None,
+    /// Whatever there is.
+    Auto,
+    /// NVIDIA.
+    Cuda,
+    /// Intel and AMD.
+    Vaapi,
+    /// Small boards.
+    Drm,
+    /// Older NVIDIA.
+    Vdpau,
+    /// Newer drivers of all makers.
+    Vulkan,
+}
+
+impl Hwaccel {
+    /// All of them; the first is the default.
+    pub const ALL: [Self; 7] =
+        [Self::None, Self::Auto, Self::Cuda, Self::Vaapi, Self::Drm, Self::Vdpau, Self::Vulkan];
+
+    /// The word that is typed, which is FFmpeg's, too.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Auto => "auto",
+            Self::Cuda => "cuda",
+            Self::Vaapi => "vaapi",
+            Self::Drm => "drm",
+            Self::Vdpau => "vdpau",
+            Self::Vulkan => "vulkan",
+        }
+    }
 }
 
 /// How RTSP carries the pictures.

@@ -34,6 +34,7 @@ pub(super) const KEYS: &[&str] = &[
     "password",
     "every",
     "decode",
+    "hwaccel",
     "transport",
     "pace",
     "stall_after",

@@ -81,7 +81,12 @@ pub(super) fn retained(config: &Config, typed: &Config, topics: &Topics) -> BTre
     let mut retained: BTreeSet<_> = sources
         .flat_map(|source| {
             let name = &source.name;
-            [topics.source_status(name), topics.source_stats(name), topics.snapshot(name)]
+            [
+                topics.source_status(name),
+                topics.source_info(name),
+                topics.source_stats(name),
+                topics.snapshot(name),
+            ]
         })
         .collect();
     for (source, label_set) in config.watches() {
@@ -128,6 +133,7 @@ mod tests {
         let retained = retained(&config, &config, &Topics::new("p"));
         let of_door: Vec<_> = retained.iter().filter(|topic| topic.starts_with("p/front_door/")).collect();
         assert!(of_door.iter().any(|topic| topic.ends_with("/status")), "{of_door:?}");
+        assert!(of_door.iter().any(|topic| topic.ends_with("/info")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/snapshot")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/stats")), "{of_door:?}");
         assert!(of_door.iter().any(|topic| topic.ends_with("/state")), "{of_door:?}");

@@ -92,7 +92,7 @@ mod tests {
             source: "door".into(),
             origin: "1.jpg".to_owned(),
             captured_at: Timestamp::UNIX_EPOCH,
-            picture: Picture { width: 2, height: 1, rgb: vec![0; 6], transparent: None }.into(),
+            picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
             slot: Slot::free(),
         };
         let told = scores(&Scored { frame, sets: vec![] }, &set);

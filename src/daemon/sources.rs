@@ -57,6 +57,7 @@ struct Running {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Told {
     status: String,
+    info: String,
     stats: String,
     snapshot: String,
 }
@@ -65,6 +66,7 @@ impl Told {
     fn of(name: &str, topics: &Topics) -> Self {
         Self {
             status: topics.source_status(name),
+            info: topics.source_info(name),
             stats: topics.source_stats(name),
             snapshot: topics.snapshot(name),
         }
@@ -123,6 +125,7 @@ impl Sources {
         }
         for gone in before.difference(&self.told) {
             self.board.set(&gone.status, "");
+            self.board.set(&gone.info, "");
             self.board.set(&gone.stats, "");
             self.board.set(&gone.snapshot, "");
         }
@@ -175,6 +178,9 @@ impl Sources {
         let thread =
             source::spawn(source, context).with_context(|| format!("cannot start the source {name}"))?;
         self.figures.source_starts(&name, looked_at);
+        let infos = tell_info(counts.stream.subscribe(), self.topics.source_info(&name), self.board.clone());
+        let ends = stop.clone();
+        tokio::spawn(async move { ends.run_until_cancelled(infos).await });
         let (told_at, places) = watch::channel(vec![topic]);
         let ended = tokio::spawn(tell_status(statuses, places, self.board.clone()));
         self.running.push(Running { name, thread, counts, stop, told_at, ended });
@@ -202,6 +208,15 @@ impl Running {
     fn join(self) -> anyhow::Result<()> {
         tracing::info!(source = &*self.name, "{}", self.counts.snapshot());
         self.thread.join().map_err(|_| anyhow!("the source {} panicked", self.name))
+    }
+}
+
+/// Puts what a source found of its stream onto the board.
+async fn tell_info(mut infos: watch::Receiver<Option<source::StreamInfo>>, topic: String, board: Board) {
+    while infos.changed().await.is_ok() {
+        if let Some(info) = &*infos.borrow_and_update() {
+            board.set(&topic, &info.to_json());
+        }
     }
 }
 

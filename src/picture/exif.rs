@@ -19,11 +19,12 @@ pub(super) fn upright(picture: Picture, orientation: Orientation) -> Picture {
     if orientation == Orientation::NoTransforms {
         return picture;
     }
-    let Picture { width, height, rgb, transparent } = picture;
-    let image = RgbImage::from_raw(width, height, rgb).expect("a picture holds width * height * 3 bytes");
+    let (width, height, transparent) = (picture.width, picture.height, picture.transparent);
+    let image = RgbImage::from_raw(width, height, picture.into_rgb())
+        .expect("a picture holds width * height * 3 bytes");
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation);
-    Picture { width: image.width(), height: image.height(), rgb: image.into_rgb8().into_raw(), transparent }
+    Picture { transparent, ..Picture::of_rgb(image.width(), image.height(), image.into_rgb8().into_raw()) }
 }
 
 /// The EXIF block of a JPEG: the first APP1 segment that says so.

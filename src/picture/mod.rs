@@ -1,30 +1,48 @@
-//! A picture: bytes of any supported format in, upright RGB pixels out, exactly as the reference (Pillow) decodes them.
+//! A picture: bytes of any supported format in, upright RGB pixels out, exactly as the reference (Pillow) decodes them. A
+//! frame of a video is a picture, too, whose pixels stay as its decoder gave them ([`Planes`]).
 //!
 //! Refuses: files (the caller brings bytes), resizing (that belongs to the model), blending of transparency (the
-//! reference drops it), and anything that would decode to more pixels than the caller allows.
+//! reference drops it), anything that would decode to more pixels than the caller allows, and what takes too long to decode.
 
 mod error;
 mod exif;
 mod gif;
 mod jpeg;
 mod others;
+mod patience;
+mod planes;
 mod png;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 pub use error::PictureError;
+use patience::Patience;
+pub use planes::{Colour, Colours, Matrix, Meaning, Plane, Planes};
 
-/// Decoded pixels, upright, 8-bit RGB, row by row without padding.
+/// Decoded pixels, upright.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Pixels from left to right.
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
-    /// `width * height * 3` bytes.
-    pub rgb: Vec<u8>,
+    /// What stands there.
+    pub pixels: Pixels,
     /// The one colour that the file declared transparent; the reference turns it white for models that convert to RGB.
     pub transparent: Option<[u8; 3]>,
+}
+
+/// The pixels of a picture.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pixels {
+    /// Red, green and blue, 8 bits each, row by row without padding: `width * height * 3` bytes.
+    Rgb(Vec<u8>),
+    /// As a video's decoder gave them.
+    Planes(Planes),
 }
 
 /// Decodes a picture. The format is known by its content, never by a name.
@@ -33,21 +51,36 @@ pub struct Picture {
 ///
 /// # Errors
 /// Says what is wrong with the bytes, without a name: the caller knows where they came from. The size is read from the
-/// header first, so a picture of more than `max_pixels` is refused before its pixels cost any memory.
+/// header first, so a picture of more than `max_pixels` is refused before its pixels cost any memory; and one that keeps
+/// its decoder busy for longer than [`LONGEST`] is left.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    decode_within(bytes, max_pixels, LONGEST)
+}
+
+/// No picture of a camera takes a tenth of it, on the smallest machine. (A JPEG is held to the same by its scans: see
+/// `jpeg`.)
+pub const LONGEST: Duration = Duration::from_secs(20);
+
+fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Picture, PictureError> {
     let format = Format::of(bytes)?;
+    let began = Instant::now();
+    let reader = || Patience::new(bytes, longest);
     let decode = || match format {
         Format::Jpeg => jpeg::decode(bytes, max_pixels),
-        Format::Png => png::decode(bytes, max_pixels),
-        Format::Gif => gif::decode(bytes, max_pixels),
-        Format::WebP => others::webp(bytes, max_pixels),
-        Format::Bmp => others::bmp(bytes, max_pixels),
-        Format::Tiff => others::tiff(bytes, max_pixels),
+        Format::Png => png::decode(bytes, reader(), max_pixels),
+        Format::Gif => gif::decode(reader(), max_pixels),
+        Format::WebP => others::webp(bytes, reader(), max_pixels),
+        Format::Bmp => others::bmp(reader(), max_pixels),
+        Format::Tiff => others::tiff(reader(), max_pixels),
     };
     // Decoders are other people's code, and the bytes may be hostile: one that panics has met a picture it did not expect.
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+    let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
         Err(PictureError::Corrupt { format: format.name(), reason: "the decoder gave up on it".to_owned() })
-    })
+    });
+    // The reader refused to go on, whatever the decoder made of that.
+    let late = began.elapsed() >= longest;
+    decoded
+        .map_err(|error| if late { PictureError::TooSlow { format: format.name(), longest } } else { error })
 }
 
 /// How many of a file's first bytes [`is_picture`] looks at.
@@ -67,6 +100,30 @@ pub fn shrink_jpeg(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
 }
 
 impl Picture {
+    /// A picture of `width * height * 3` bytes of red, green and blue, row by row, none of them transparent.
+    #[must_use]
+    pub fn of_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Self {
+        Self { width, height, pixels: Pixels::Rgb(rgb), transparent: None }
+    }
+
+    /// Red, green and blue, row by row without padding: `width * height * 3` bytes. Made anew each time where the pixels are
+    /// those of a video.
+    #[must_use]
+    pub fn rgb(&self) -> Cow<'_, [u8]> {
+        match &self.pixels {
+            Pixels::Rgb(rgb) => Cow::Borrowed(rgb),
+            Pixels::Planes(planes) => Cow::Owned(planes.rgb(self.width, self.height)),
+        }
+    }
+
+    /// Likewise, of a picture that is not needed any more.
+    pub(crate) fn into_rgb(self) -> Vec<u8> {
+        match self.pixels {
+            Pixels::Rgb(rgb) => rgb,
+            Pixels::Planes(planes) => planes.rgb(self.width, self.height),
+        }
+    }
+
     /// The part of the picture that starts at `x`, `y`; what stands out beyond the picture is cut off.
     ///
     /// An empty part (nothing left, or no width or height) becomes one pixel, so that a crop always is a picture.
@@ -75,12 +132,17 @@ impl Picture {
         let (x, y) = (x.min(self.width - 1), y.min(self.height - 1));
         let width = width.clamp(1, self.width - x);
         let height = height.clamp(1, self.height - y);
-        let row = |y: u32| {
-            let start = (y as usize * self.width as usize + x as usize) * 3;
-            &self.rgb[start..start + width as usize * 3]
+        let pixels = match &self.pixels {
+            Pixels::Planes(planes) => Pixels::Planes(planes.from(x, y)),
+            Pixels::Rgb(rgb) => {
+                let row = |y: u32| {
+                    let start = (y as usize * self.width as usize + x as usize) * 3;
+                    &rgb[start..start + width as usize * 3]
+                };
+                Pixels::Rgb((y..y + height).flat_map(row).copied().collect())
+            }
         };
-        let rgb = (y..y + height).flat_map(row).copied().collect();
-        Self { width, height, rgb, transparent: self.transparent }
+        Self { width, height, pixels, transparent: self.transparent }
     }
 
     /// The picture as JPEG, 4:2:0, `quality` 1 to 100.

@@ -1,20 +1,18 @@
 //! PNG by hand from raw samples: the reference keeps what a general decoder throws away (hidden colours under alpha, and
 //! which colour was declared transparent).
 
-use std::io::Cursor;
-
 use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Info, Limits, Transformations};
 
-use super::{Picture, PictureError, check_size, exif};
+use super::{Patience, Picture, PictureError, check_size, exif};
 
 const FORMAT: &str = "PNG";
 
 /// Room for a row of the widest picture and for small chunks, beside the pixels.
 const BESIDE_PIXELS: usize = 4 << 20;
 
-pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn decode(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let mut decoder = Decoder::new_with_limits(reader, limits);
     decoder.set_transformations(Transformations::IDENTITY);
     // Text and colour profiles may unpack to anything, and nobody reads them.
     decoder.set_ignore_text_chunk(true);
@@ -32,7 +30,8 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     reader.next_frame(&mut raw).map_err(broken)?;
 
     let info = reader.info();
-    let picture = Picture { width, height, rgb: rgb(&raw, info), transparent: transparent(info) };
+    let picture =
+        Picture { transparent: transparent(info), ..Picture::of_rgb(width, height, rgb(&raw, info)) };
     Ok(exif::upright(picture, exif::orientation(info.exif_metadata.as_deref())))
 }
 
@@ -41,7 +40,7 @@ pub(super) fn encode(picture: &Picture) -> Result<Vec<u8>, PictureError> {
     let mut encoder = Encoder::new(&mut bytes, picture.width, picture.height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&picture.rgb));
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&picture.rgb()));
     written.map_err(|error| PictureError::Encode { reason: error.to_string() })?;
     Ok(bytes)
 }

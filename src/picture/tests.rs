@@ -8,7 +8,7 @@ const MAX_PIXELS: u64 = 10_000;
 /// Colours that differ from pixel to pixel.
 fn sample(width: u32, height: u32) -> Picture {
     let pixel = |at: u32| [(at * 7 % 256) as u8, (at * 13 % 256) as u8, (at * 29 % 256) as u8];
-    Picture { width, height, rgb: (0..width * height).flat_map(pixel).collect(), transparent: None }
+    Picture::of_rgb(width, height, (0..width * height).flat_map(pixel).collect())
 }
 
 fn jpeg(picture: &Picture) -> Vec<u8> {
@@ -40,7 +40,7 @@ fn gif(palette: &[u8], frames: &[::gif::Frame<'_>], size: (u16, u16)) -> Vec<u8>
 fn webp(picture: &Picture) -> Vec<u8> {
     let mut bytes = Vec::new();
     image::codecs::webp::WebPEncoder::new_lossless(&mut bytes)
-        .write_image(&picture.rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
+        .write_image(&picture.rgb(), picture.width, picture.height, ExtendedColorType::Rgb8)
         .unwrap();
     bytes
 }
@@ -48,7 +48,7 @@ fn webp(picture: &Picture) -> Vec<u8> {
 fn bmp(picture: &Picture) -> Vec<u8> {
     let mut bytes = Vec::new();
     image::codecs::bmp::BmpEncoder::new(&mut bytes)
-        .write_image(&picture.rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
+        .write_image(&picture.rgb(), picture.width, picture.height, ExtendedColorType::Rgb8)
         .unwrap();
     bytes
 }
@@ -56,7 +56,7 @@ fn bmp(picture: &Picture) -> Vec<u8> {
 /// An uncompressed TIFF with an orientation, by hand.
 fn tiff(picture: &Picture, orientation: u16) -> Vec<u8> {
     let pixels = 8u32;
-    let bits = pixels + picture.rgb.len() as u32;
+    let bits = pixels + picture.rgb().len() as u32;
     let directory = bits + 6;
     let entries: [(u16, u16, u32, u32); 10] = [
         (256, 4, 1, picture.width),
@@ -68,11 +68,11 @@ fn tiff(picture: &Picture, orientation: u16) -> Vec<u8> {
         (274, 3, 1, orientation.into()),
         (277, 3, 1, 3),
         (278, 4, 1, picture.height),
-        (279, 4, 1, picture.rgb.len() as u32),
+        (279, 4, 1, picture.rgb().len() as u32),
     ];
     let mut bytes = b"II*\0".to_vec();
     bytes.extend(directory.to_le_bytes());
-    bytes.extend(&picture.rgb);
+    bytes.extend(&*picture.rgb());
     bytes.extend([8, 0, 8, 0, 8, 0]);
     bytes.extend((entries.len() as u16).to_le_bytes());
     for (tag, kind, count, value) in entries {
@@ -92,7 +92,7 @@ fn all_formats() -> Vec<(&'static str, Vec<u8>)> {
     let frame = ::gif::Frame { width: 9, height: 7, buffer: indices.into(), ..Default::default() };
     vec![
         ("JPEG", jpeg(&picture)),
-        ("PNG", png(9, 7, &picture.rgb, |_| {})),
+        ("PNG", png(9, 7, &picture.rgb(), |_| {})),
         ("GIF", gif(&[0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255], &[frame], (9, 7))),
         ("WebP", webp(&picture)),
         ("BMP", bmp(&picture)),
@@ -105,7 +105,7 @@ fn every_format_is_known_by_its_content() {
     for (name, bytes) in all_formats() {
         assert_eq!(Format::of(&bytes).unwrap().name(), name);
         let picture = decode(&bytes, MAX_PIXELS).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((picture.width, picture.height, picture.rgb.len()), (9, 7, 9 * 7 * 3), "{name}");
+        assert_eq!((picture.width, picture.height, picture.rgb().len()), (9, 7, 9 * 7 * 3), "{name}");
         if !["JPEG", "GIF"].contains(&name) {
             assert_eq!(picture, sample(9, 7), "{name}");
         }
@@ -168,6 +168,87 @@ fn the_widest_png_is_not_taken_for_a_bomb_and_a_wider_one_is_no_picture() {
     assert!(error.to_string().contains("65536 x 1"), "{error}");
 }
 
+/// A TIFF of one column of grey, a strip for each of its `rows`, and all of them at the same place: a stream of `nothing` empty
+/// blocks before the one byte that it unpacks to.
+fn tiff_of_nothing(rows: u32, nothing: usize) -> Vec<u8> {
+    const EMPTY_BLOCK: [u8; 5] = [0, 0, 0, 0xFF, 0xFF];
+    let mut stream = vec![0x78, 0x01];
+    stream.extend(EMPTY_BLOCK.repeat(nothing));
+    // The last block, its byte, and the checksum of the whole.
+    stream.extend([1, 1, 0, 0xFE, 0xFF, 7, 0, 8, 0, 8]);
+    let length = stream.len() as u32;
+    let offsets = 8 + length;
+    let lengths = offsets + 4 * rows;
+    let directory = lengths + 4 * rows;
+    let entries: [(u16, u16, u32, u32); 9] = [
+        (256, 4, 1, 1),
+        (257, 4, 1, rows),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (273, 4, rows, offsets),
+        (277, 3, 1, 1),
+        (278, 4, 1, 1),
+        (279, 4, rows, lengths),
+    ];
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend(directory.to_le_bytes());
+    bytes.extend(stream);
+    (0..rows).for_each(|_| bytes.extend(8_u32.to_le_bytes()));
+    (0..rows).for_each(|_| bytes.extend(length.to_le_bytes()));
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn a_picture_that_keeps_its_decoder_busy_is_left() {
+    // The same thing, small: it is a picture.
+    let small = decode(&tiff_of_nothing(3, 10), MAX_PIXELS).unwrap();
+    assert_eq!((small.width, small.height, &*small.rgb()), (1, 3, &[7; 9][..]));
+    // Two megabytes that would take minutes; nobody waits for that.
+    let longest = Duration::from_millis(100);
+    let error = decode_within(&tiff_of_nothing(60_000, 400_000), 60_000, longest).unwrap_err();
+    assert_eq!(error, PictureError::TooSlow { format: "TIFF", longest });
+    assert_eq!(error.cause(), "too_slow");
+
+    for (name, bytes) in all_formats().into_iter().filter(|(name, _)| *name != "JPEG") {
+        let error = decode_within(&bytes, MAX_PIXELS, Duration::ZERO).unwrap_err();
+        assert_eq!(error, PictureError::TooSlow { format: name, longest: Duration::ZERO });
+    }
+}
+
+#[test]
+fn a_jpeg_of_more_scans_than_any_encoder_writes_is_refused() {
+    let picture = sample(48, 48);
+    let image = turbojpeg::Image {
+        pixels: &picture.rgb()[..],
+        width: 48,
+        pitch: 48 * 3,
+        height: 48,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    let mut encoder = turbojpeg::Compressor::new().unwrap();
+    encoder.set_progressive(true).unwrap();
+    let plain = encoder.compress_to_vec(image).unwrap();
+    assert!(decode(&plain, MAX_PIXELS).is_ok());
+
+    let scan = plain.windows(2).rposition(|marker| marker == [0xFF, 0xDA]).unwrap();
+    let (before, last) = plain.split_at(scan);
+    let last = last.strip_suffix(&[0xFF, 0xD9]).unwrap();
+    let many = |scans: usize| [before, &last.repeat(scans), &[0xFF, 0xD9]].concat();
+    let refused = |scans: usize| decode(&many(scans), MAX_PIXELS).unwrap_err().to_string();
+    let text = refused(600);
+    assert!(text.contains("scans"), "{text}");
+    assert!(!refused(100).contains("scans"), "a small one may have many, whatever else is wrong with them");
+}
+
 #[test]
 fn a_jpeg_with_a_few_bytes_too_many_is_whole() {
     let mut bytes = jpeg(&sample(16, 16));
@@ -184,7 +265,7 @@ fn orientation_turns_the_picture_upright() {
     let upright = sample(3, 2);
     let at = |picture: &Picture, x: u32, y: u32| {
         let start = ((y * picture.width + x) * 3) as usize;
-        picture.rgb[start..start + 3].to_vec()
+        picture.rgb()[start..start + 3].to_vec()
     };
     // Where the upper left pixel of the file goes, by the EXIF standard.
     let corners = [(0, 0), (2, 0), (2, 1), (0, 1), (0, 0), (1, 0), (1, 2), (0, 2)];
@@ -206,7 +287,7 @@ fn orientation_turns_the_picture_upright() {
     info.exif_metadata = Some(block.into());
     let mut in_png = Vec::new();
     let encoder = ::png::Encoder::with_info(&mut in_png, info).unwrap();
-    encoder.write_header().unwrap().write_image_data(&upright.rgb).unwrap();
+    encoder.write_header().unwrap().write_image_data(&upright.rgb()).unwrap();
     assert_eq!(decode(&in_png, MAX_PIXELS).unwrap().width, 2);
 }
 
@@ -320,7 +401,7 @@ fn png_samples_count_as_in_the_reference() {
             }
         });
         let picture = decode(&bytes, MAX_PIXELS).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((picture.rgb.as_slice(), picture.transparent), (*rgb, *transparent), "{name}");
+        assert_eq!((&*picture.rgb(), picture.transparent), (*rgb, *transparent), "{name}");
     }
 }
 
@@ -337,9 +418,9 @@ fn a_gif_is_its_first_frame_on_the_transparent_colour() {
     let palette = [1, 2, 3, 4, 5, 6];
     let picture =
         decode(&gif(&palette, &[frame(1, 1, Some(0)), frame(0, 0, None)], (2, 1)), MAX_PIXELS).unwrap();
-    assert_eq!((picture.rgb, picture.transparent), (vec![1, 2, 3, 4, 5, 6], Some([1, 2, 3])));
+    assert_eq!((picture.rgb().into_owned(), picture.transparent), (vec![1, 2, 3, 4, 5, 6], Some([1, 2, 3])));
     let picture = decode(&gif(&palette, &[frame(1, 0, None)], (1, 1)), MAX_PIXELS).unwrap();
-    assert_eq!((picture.rgb, picture.transparent), (vec![4, 5, 6], None));
+    assert_eq!((picture.rgb().into_owned(), picture.transparent), (vec![4, 5, 6], None));
 }
 
 #[test]
@@ -347,17 +428,17 @@ fn a_crop_is_a_picture_whatever_is_asked_for() {
     let picture = sample(4, 3);
     assert_eq!(picture.crop(0, 0, 4, 3), picture);
     let part = picture.crop(1, 1, 2, 2);
-    assert_eq!((part.width, part.height, &part.rgb[..3]), (2, 2, &picture.rgb[15..18]));
+    assert_eq!((part.width, part.height, &part.rgb()[..3]), (2, 2, &picture.rgb()[15..18]));
     for part in [picture.crop(3, 2, 9, 9), picture.crop(9, 9, 1, 1), picture.crop(3, 2, 0, 0)] {
-        assert_eq!((part.width, part.height, part.rgb.as_slice()), (1, 1, &picture.rgb[33..]));
+        assert_eq!((part.width, part.height, &*part.rgb()), (1, 1, &picture.rgb()[33..]));
     }
 }
 
 #[test]
 fn a_snapshot_can_be_decoded_again() {
-    let grey = Picture { width: 30, height: 20, rgb: vec![90; 1800], transparent: None };
+    let grey = Picture::of_rgb(30, 20, vec![90; 1800]);
     assert_eq!(decode(&jpeg(&grey), MAX_PIXELS), Ok(grey));
-    let wide = Picture { width: 70_000, height: 1, rgb: vec![0; 210_000], transparent: None };
+    let wide = Picture::of_rgb(70_000, 1, vec![0; 210_000]);
     assert_eq!(wide.to_jpeg(90).unwrap_err().cause(), "encode");
 }
 
@@ -380,7 +461,7 @@ proptest! {
         }
         if let Ok(picture) = decode(&bytes, MAX_PIXELS) {
             let pixels = u64::from(picture.width) * u64::from(picture.height);
-            prop_assert!(pixels > 0 && pixels <= MAX_PIXELS && picture.rgb.len() as u64 == pixels * 3);
+            prop_assert!(pixels > 0 && pixels <= MAX_PIXELS && picture.rgb().len() as u64 == pixels * 3);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a source has counted since it was started: for the summary line, and for whoever asks why nothing arrives.
+//! What a source has counted since it was started, and what it knows of its stream: for the summary line, and for whoever
+//! asks why nothing arrives.
 //!
 //! Every place that drops something counts it here under one word. It refuses to log.
 
@@ -13,7 +14,9 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
+use super::info::StreamInfo;
 use crate::{metrics::Histogram, pulse::Pulse};
 
 /// The counters of one source, shared between its thread and whoever reads them.
@@ -27,6 +30,8 @@ pub struct Counts {
     failed: Mutex<Causes>,
     skipped: Mutex<Causes>,
     decoding: Arc<Histogram>,
+    /// What its stream is; `None` before the first frame, and where it has none.
+    pub stream: watch::Sender<Option<StreamInfo>>,
 }
 
 /// How often for each cause.

@@ -7,6 +7,7 @@
 mod counts;
 pub mod folder;
 mod http;
+mod info;
 mod live;
 mod mqtt;
 mod retry;
@@ -32,9 +33,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(fuzzing)]
+pub use self::mqtt::fuzz as fuzz_mqtt;
 pub use self::{
     counts::{Counts, Snapshot},
     http::probe as probe_http,
+    info::StreamInfo,
     stream::{Ffmpeg, Recording, StreamError, StreamProbe, ffmpeg, probe as probe_stream},
 };
 use self::{retry::Retry, returned::Return};

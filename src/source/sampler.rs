@@ -94,6 +94,14 @@ impl Sampler {
         self.next.is_none_or(|next| now.saturating_add(slack(self.every)) >= next)
     }
 
+    /// Whether nothing before the key frame that is `expected` is needed: it comes by the time when a frame is due, and is not
+    /// much overdue.
+    #[must_use]
+    pub fn can_wait_for(&self, expected: Duration, now: Duration) -> bool {
+        self.next.is_some_and(|next| expected <= next.saturating_add(slack(self.every)))
+            && now <= expected.saturating_add(self.every / 10)
+    }
+
     /// A frame of this time was taken. The next one is due an interval after this one was, so that late frames do not
     /// add up; after a gap the intervals begin anew.
     pub fn take(&mut self, now: Duration) {
@@ -129,6 +137,15 @@ impl KeyFrames {
         let [_, Some(before), Some(newest)] = self.intervals else { return None };
         let running = now.saturating_sub(self.last?);
         Some(self.intervals[0].map_or(before, |first| first.max(before)).max(newest).max(running))
+    }
+
+    /// When the next one is expected; `None` where they do not come evenly, or are too few to tell.
+    #[must_use]
+    pub fn expected(&self) -> Option<Duration> {
+        let [Some(first), Some(second), Some(third)] = self.intervals else { return None };
+        let (least, most) = (first.min(second).min(third), first.max(second).max(third));
+        let even = most - least <= slack(most);
+        self.last.filter(|_| even).map(|last| last.saturating_add(most))
     }
 }
 
@@ -263,6 +280,36 @@ mod tests {
             Some(seconds(5.0)),
             "one that does not come is noticed at once"
         );
+    }
+
+    #[test]
+    fn the_next_key_frame_is_expected_where_they_come_evenly() {
+        let mut frames = KeyFrames::default();
+        let mut told = vec![];
+        for at in [0.0, 4.0, 8.0, 12.0, 16.04, 18.0, 22.0, 26.0, 30.0] {
+            frames.came(seconds(at));
+            told.push(frames.expected().map(|expected| expected.as_secs_f64()));
+        }
+        assert_eq!(told, [None, None, None, Some(16.0), Some(20.08), None, None, None, Some(34.0)]);
+    }
+
+    #[test]
+    fn what_comes_before_a_key_frame_that_is_due_first_is_not_needed() {
+        let mut sampler = Sampler::new(seconds(1.0));
+        assert!(!sampler.can_wait_for(seconds(4.0), seconds(0.0)), "the first frame is due");
+        sampler.take(seconds(3.0));
+        let cases = [
+            ("due together", 4.0, 3.04, true),
+            ("due a moment later", 4.01, 3.04, true),
+            ("due before it", 4.5, 3.04, false),
+            ("long before", 3.2, 3.04, true),
+            ("when it is due", 4.0, 4.0, true),
+            ("a little overdue", 4.0, 4.08, true),
+            ("overdue", 4.0, 4.12, false),
+        ];
+        for (name, expected, now, answer) in cases {
+            assert_eq!(sampler.can_wait_for(seconds(expected), seconds(now)), answer, "{name}");
+        }
     }
 
     proptest! {

@@ -2,10 +2,10 @@
 //!
 //! **Which frames.** One in each `every` of the stream's own time. Where key frames come often enough for that (it is
 //! measured, again and again), nothing else is decoded, and of the key frames only those that are due; otherwise all are
-//! decoded and only those that are due converted. Nothing is scored that comes before the first key frame, that the
-//! decoder mended, or that builds on such a frame: after any damage it waits for the next whole key frame. What it cannot
-//! notice is what was lost on the way over UDP where the decoder does not notice it either: whole frames, and with one
-//! packet in a hundred lost also parts of some that are delivered.
+//! decoded that are due or that others build on, and only those that are due converted; what stands before a key frame that
+//! comes as soon as a frame is due is not ([`rest`]). Nothing is scored that comes before the first key frame, that the
+//! decoder mended, that lost a packet on its way ([`losses`]), or that builds on such a frame: after any damage it waits for
+//! the next whole key frame.
 //!
 //! **Time.** `captured_at` is when the frame's packet arrived, by our own clock: what cameras say of the time is not to be
 //! trusted, and how long a frame was under way is not known.
@@ -23,28 +23,34 @@
 //! nothing is played again. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without
 //! skipping one. It is a recording if it is a file or says how long it is; one that stands still on its way begins anew.
 //!
-//! It refuses sound, devices, and to tell what FFmpeg prints: that may hold a password. `rtsps` encrypts and does not check
+//! It refuses sound, and to tell what FFmpeg prints: that may hold a password. `rtsps` encrypts and does not check
 //! the certificate: those of cameras are their own.
 
 mod convert;
 mod decoder;
+mod device;
 mod error;
+mod hardware;
 mod input;
+mod losses;
 mod probe;
 mod recording;
+mod rest;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use ffmpeg_next::Packet;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     convert::Converter,
-    decoder::Decoder,
+    decoder::{Decoder, Need},
     input::{Next, Opened},
+    rest::Rest,
 };
 pub use self::{
     error::StreamError,
@@ -52,13 +58,13 @@ pub use self::{
     recording::Recording,
 };
 use super::{
-    Context, Status,
+    Context, Status, StreamInfo,
     live::Handed,
     sampler::{Clock, Decoded, KeyFrames, Sampler, choose},
     unchanged::{Grey, LastScored, Looked},
 };
 use crate::{
-    config::{Pace, Region, Stream},
+    config::{Decode, Hwaccel, Pace, Region, Stream},
     picture::Picture,
 };
 
@@ -73,6 +79,10 @@ pub struct StreamSource {
     origin: String,
     /// A recording was played to its end.
     done: bool,
+    /// What stood in the way of the hardware that was asked for, as it was told.
+    told: Option<String>,
+    /// The hardware brought no whole frame: it is not asked again.
+    without_hardware: bool,
 }
 
 /// What goes on while a stream is open.
@@ -83,6 +93,7 @@ struct Playing<'a> {
     context: &'a Context,
     opened: Opened,
     decoder: Decoder,
+    rest: Rest,
     converter: Converter,
     clock: Clock,
     sampler: Sampler,
@@ -107,7 +118,14 @@ impl StreamSource {
     #[must_use]
     pub fn new(settings: &Stream, regions: &[Region]) -> Self {
         let origin = input::shown(&settings.input);
-        Self { origin, settings: settings.clone(), regions: regions.to_vec(), done: false }
+        Self {
+            origin,
+            settings: settings.clone(),
+            regions: regions.to_vec(),
+            done: false,
+            told: None,
+            without_hardware: false,
+        }
     }
 
     /// Delivers frames until it is told to stop.
@@ -117,8 +135,19 @@ impl StreamSource {
     pub async fn run_once(&mut self, context: &Context) -> Result<(), StreamError> {
         if !self.done {
             let Some(opened) = Opened::open(&self.settings, &self.origin, context)? else { return Ok(()) };
-            let mut playing = Playing::new(self, opened, context)?;
-            match playing.play().await? {
+            let decoder = Decoder::new(&opened, self.hwaccel(), &self.origin)?;
+            self.tell_without(&decoder, context);
+            let mut playing = Playing::new(self, opened, decoder, context);
+            let ended = playing.play().await;
+            let on_hardware = matches!(playing.decoder.hardware(), Ok(Some(_)));
+            if on_hardware && matches!(ended, Err(StreamError::NoWholeFrame(_))) {
+                tracing::warn!(
+                    source = &*context.name,
+                    "the hardware decodes nothing whole: the processor does from now on"
+                );
+                self.without_hardware = true;
+            }
+            match ended? {
                 Ended::Stopped => return Ok(()),
                 Ended::Done => self.done = true,
             }
@@ -128,20 +157,40 @@ impl StreamSource {
         context.stop.cancelled().await;
         Ok(())
     }
+
+    fn hwaccel(&self) -> Hwaccel {
+        if self.without_hardware { Hwaccel::None } else { self.settings.hwaccel }
+    }
+
+    /// Says once why the processor decodes although it was asked for otherwise.
+    fn tell_without(&mut self, decoder: &Decoder, context: &Context) {
+        if let Err(why) = decoder.hardware()
+            && self.told.as_deref() != Some(why)
+        {
+            tracing::warn!(
+                source = &*context.name,
+                why,
+                "no `hwaccel: {}` here: the processor decodes",
+                self.settings.hwaccel.as_str()
+            );
+            self.told = Some(why.to_owned());
+        }
+    }
 }
 
 impl<'a> Playing<'a> {
-    fn new(source: &'a StreamSource, opened: Opened, context: &'a Context) -> Result<Self, StreamError> {
+    fn new(source: &'a StreamSource, opened: Opened, decoder: Decoder, context: &'a Context) -> Self {
         let now = Instant::now();
         let StreamSource { settings, regions, origin, .. } = source;
-        Ok(Self {
+        Self {
             settings,
             regions,
             origin,
             context,
             last_scored: LastScored::new(settings.unchanged),
             shown: None,
-            decoder: Decoder::new(&opened, origin)?,
+            decoder,
+            rest: Rest::default(),
             converter: Converter::default(),
             clock: Clock::new(opened.played, opened.frame_time()),
             sampler: Sampler::new(settings.every),
@@ -150,14 +199,14 @@ impl<'a> Playing<'a> {
             began: now,
             last_whole: now,
             opened,
-        })
+        }
     }
 
     /// The loop: a packet, and perhaps a frame of it.
     async fn play(&mut self) -> Result<Ended, StreamError> {
         loop {
-            let packet = match self.opened.next(self.origin, self.context)? {
-                Next::Packet(packet) => packet,
+            let (packet, is_damaged) = match self.opened.next(self.origin, self.context)? {
+                Next::Packet(packet, is_damaged) => (packet, is_damaged),
                 Next::Stopped => return Ok(Ended::Stopped),
                 Next::End => return self.finish().await,
             };
@@ -166,7 +215,7 @@ impl<'a> Playing<'a> {
             if packet.is_key() {
                 self.key_frames.came(now);
             }
-            self.follow(now);
+            self.follow(now)?;
             if self.opened.is_recording() && self.settings.pace == Pace::Real && !self.wait_for(now).await {
                 return Ok(Ended::Stopped);
             }
@@ -177,6 +226,11 @@ impl<'a> Playing<'a> {
             {
                 return Err(StreamError::NoWholeFrame(self.origin.to_owned()));
             }
+            if is_damaged {
+                self.rest.take();
+                self.decoder.start_over("lost_packet", &self.context.counts);
+                continue;
+            }
             let only_key_frames = self.decoded == Decoded::KeyFrames;
             if only_key_frames && !(packet.is_key() && self.sampler.is_due(now)) {
                 self.context.counts.skipped("not_decoded");
@@ -185,12 +239,46 @@ impl<'a> Playing<'a> {
                 }
                 continue;
             }
-            let counts = &self.context.counts;
-            let whole = counts.decoding(|| self.decoder.feed(&packet, only_key_frames, counts));
+            if !only_key_frames && self.is_needless(&packet, now) {
+                self.rest.keep(packet);
+                self.last_whole = Instant::now();
+                continue;
+            }
+            let counts = Arc::clone(&self.context.counts);
+            let whole = counts.decoding(|| self.decode(&packet, now));
             if !self.frame(whole, now, arrived).await? {
                 return Ok(Ended::Stopped);
             }
         }
+    }
+
+    /// Whether nobody needs the packet if the next key frame comes when it is expected.
+    fn is_needless(&self, packet: &Packet, now: Duration) -> bool {
+        let expected = self.key_frames.expected().filter(|_| self.settings.decode == Decode::Auto);
+        !packet.is_key()
+            && self.rest.has_room(packet)
+            && expected.is_some_and(|expected| self.sampler.can_wait_for(expected, now))
+    }
+
+    /// Decodes a packet, and before it what turned out to be needed. Whether there is a new whole frame.
+    fn decode(&mut self, packet: &Packet, now: Duration) -> bool {
+        let (counts, kept, mut whole) = (&self.context.counts, self.rest.take(), false);
+        if packet.is_key() {
+            kept.iter().for_each(|_| counts.skipped("not_decoded"));
+            if !kept.is_empty() {
+                self.decoder.begin_anew();
+            }
+        } else {
+            for kept in &kept {
+                whole |= self.decoder.feed(kept, Need::Others, counts);
+            }
+        }
+        let need = match self.decoded {
+            Decoded::KeyFrames => Need::Alone,
+            Decoded::All if self.sampler.is_due(now) => Need::Frame,
+            Decoded::All => Need::Others,
+        };
+        self.decoder.feed(packet, need, counts) || whole
     }
 
     /// The last frames of a recording, which the decoder still holds.
@@ -202,11 +290,15 @@ impl<'a> Playing<'a> {
     }
 
     /// Follows the stream in what is decoded.
-    fn follow(&mut self, now: Duration) {
+    fn follow(&mut self, now: Duration) -> Result<(), StreamError> {
         let interval = self.key_frames.interval(now);
         let decoded = choose(self.settings.decode, interval, self.settings.every);
         if decoded != self.decoded {
             self.decoded = decoded;
+            if decoded == Decoded::KeyFrames {
+                // Of those it holds one at a time.
+                self.decoder = self.decoder.afresh(&self.opened, self.origin)?;
+            }
             let what = if decoded == Decoded::All { "every frame" } else { "key frames only" };
             let interval = interval.map_or(f64::NAN, |interval| interval.as_secs_f64());
             tracing::info!(
@@ -214,6 +306,28 @@ impl<'a> Playing<'a> {
                 "decoding {what}: there is a key frame every {interval:.1} s"
             );
         }
+        Ok(())
+    }
+
+    /// Says what the stream is and what is decoded of it, where that is news.
+    fn tell(&self, now: Duration) {
+        let frame = self.decoder.frame();
+        let hwaccel = self.decoder.hardware().ok().flatten().unwrap_or(Hwaccel::None);
+        let info = StreamInfo {
+            codec: self.opened.codec(),
+            size: (frame.width(), frame.height()),
+            rate: self.opened.rate(),
+            key_frames: self.key_frames.interval(now),
+            decode: if self.decoded == Decoded::All { "all" } else { "key_frames" },
+            hwaccel: hwaccel.as_str(),
+        };
+        self.context.counts.stream.send_if_modified(|told| {
+            let is_news = told.as_ref().is_none_or(|told| info.is_news(told));
+            if is_news {
+                *told = Some(info);
+            }
+            is_news
+        });
     }
 
     /// Waits until a recording is at this time; false when it was told to stop.
@@ -240,11 +354,15 @@ impl<'a> Playing<'a> {
         }
         self.sampler.take(now);
         self.context.counts.seen();
+        self.tell(now);
         let slot = match self.slot().await {
             Some(Ok(slot)) => slot,
             Some(Err(Skipped)) => return Ok(true),
             None => return Ok(false),
         };
+        if !self.decoder.fetch(&self.context.counts) {
+            return Ok(true);
+        }
         let handed = match self.repeated(now) {
             (Some(same), _) => self.context.hand_on_again(same, self.origin, arrived, slot),
             (None, parts) => {

@@ -66,7 +66,8 @@ impl Looked<'_> {
     /// Of an RGB picture of this size.
     #[must_use]
     pub fn picture(&self, picture: &Picture) -> Vec<Grey> {
-        let pixels = picture.rgb.as_chunks::<3>().0;
+        let rgb = picture.rgb();
+        let pixels = rgb.as_chunks::<3>().0;
         let brightness =
             |[r, g, b]: &[u8; 3]| (77 * u32::from(*r) + 150 * u32::from(*g) + 29 * u32::from(*b)) >> 8;
         self.each(|y, from, to| {

@@ -332,7 +332,7 @@ fn a_picture_that_is_too_large_for_the_broker_is_made_smaller_and_its_alert_come
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             *value = (seed >> 24) as u8;
         });
-        stakeout::picture::Picture { width, height, rgb, transparent: None }.to_jpeg(85).unwrap()
+        stakeout::picture::Picture::of_rgb(width, height, rgb).to_jpeg(85).unwrap()
     };
     // One says so when we connect; the other hangs up, and so does the first where it has no word for it.
     let newer: fn(Mqtt) -> Mqtt = |broker| broker;

@@ -11,10 +11,14 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value;
-use stakeout::alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores};
+use stakeout::{
+    alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores},
+    source::StreamInfo,
+};
 
 use crate::common::broker::Broker;
 
@@ -32,6 +36,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("outbox_status", topics.outbox_status()),
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),
+        ("source_info", topics.source_info(source)),
         ("source_stats", topics.source_stats(source)),
         ("snapshot", topics.snapshot(source)),
         ("alert", topics.alert(source, label_set, label)),
@@ -87,7 +92,7 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_are_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, stats, scores, restart, invalid, outbox] = &examples[..] else {
+    let [alert, stats, scores, stream, restart, invalid, outbox] = &examples[..] else {
         panic!("{}", examples.len())
     };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
@@ -132,6 +137,15 @@ fn the_examples_of_payloads_are_what_is_published() {
         background: Some(0.15),
     };
     assert_eq!(scores.to_string(), said.to_json());
+    let said = StreamInfo {
+        codec: "h264".to_owned(),
+        size: (1920, 1080),
+        rate: Some(25.0),
+        key_frames: Some(Duration::from_secs(1)),
+        decode: "key_frames",
+        hwaccel: "none",
+    };
+    assert_eq!(stream.to_string(), said.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
     assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // The code has its own test of these words, next to where they are made.

@@ -117,10 +117,11 @@ fn a_region_is_scored_by_itself_and_the_best_one_counts() {
     // Two photos side by side: a shirt and a shoe.
     let (left, right) = (sample(&samples, "6101.png"), sample(&samples, "7724.png"));
     assert_eq!((left.width, left.height), (right.width, right.height));
+    let (left_rgb, right_rgb) = (left.rgb(), right.rgb());
     let rows =
-        left.rgb.chunks_exact(left.width as usize * 3).zip(right.rgb.chunks_exact(right.width as usize * 3));
+        left_rgb.chunks_exact(left.width as usize * 3).zip(right_rgb.chunks_exact(right.width as usize * 3));
     let rgb = rows.flat_map(|(left, right)| [left, right].concat()).collect();
-    let both = Picture { width: left.width * 2, height: left.height, rgb, transparent: None };
+    let both = Picture::of_rgb(left.width * 2, left.height, rgb);
     for _ in 0..9 {
         setup.frames.try_send(frame("one", both.clone())).unwrap();
     }

@@ -29,7 +29,7 @@ fn png(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width, picture.height);
     encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header().unwrap().write_image_data(&picture.rgb).unwrap();
+    encoder.write_header().unwrap().write_image_data(&picture.rgb()).unwrap();
     bytes
 }
 
@@ -37,7 +37,7 @@ fn webp(name: &str) -> Vec<u8> {
     let picture = pixels(name);
     let mut bytes = Vec::new();
     let encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut bytes);
-    encoder.encode(&picture.rgb, picture.width, picture.height, image::ExtendedColorType::Rgb8).unwrap();
+    encoder.encode(&picture.rgb(), picture.width, picture.height, image::ExtendedColorType::Rgb8).unwrap();
     bytes
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod footage;
 mod http;
 mod rtsp;
 mod told;

@@ -1,8 +1,10 @@
 //! Pictures into the numbers that a model was trained on: resized, cropped, normalised, channel by channel.
 //!
 //! Pure, and equal to the reference to the last bit: the torchvision backend of Hugging Face's image processors. It
-//! refuses settings that it cannot follow exactly, and names them.
+//! refuses settings that it cannot follow exactly, and names them. Frames of a video, which no reference reads from planes,
+//! are close to what it would make of them as RGB (`planes`).
 
+mod planes;
 mod resize;
 mod settings;
 
@@ -12,7 +14,7 @@ pub use resize::Backend;
 pub use settings::SettingError;
 
 use self::{resize::Filter, settings::Settings};
-use crate::picture::Picture;
+use crate::picture::{Picture, Pixels};
 
 /// What a model's `preprocessor_config.json` asks for.
 #[derive(Debug, Clone)]
@@ -81,28 +83,27 @@ impl Preprocessor {
     /// The picture resized and cropped, still as 8-bit RGB, row by row: `width * height * 3` bytes.
     #[must_use]
     pub fn bytes(&self, picture: &Picture) -> Vec<u8> {
-        let rgb = self.without_transparent_colour(picture);
-        let (in_width, in_height) = (picture.width, picture.height);
-        let (width, height) = self.resized(in_width, in_height);
-        let columns = Window::centred(width, self.crop.map(|crop| crop.0), self.backend);
-        let rows = Window::centred(height, self.crop.map(|crop| crop.1), self.backend);
-        let part = resize::resize(
-            &rgb,
-            (in_width, in_height),
-            (width, height),
-            (columns.kept(), rows.kept()),
-            self.filter,
-            self.backend,
-        );
+        let from = (picture.width, picture.height);
+        let to = self.resized(picture.width, picture.height);
+        let columns = Window::centred(to.0, self.crop.map(|crop| crop.0), self.backend);
+        let rows = Window::centred(to.1, self.crop.map(|crop| crop.1), self.backend);
+        let window = (columns.kept(), rows.kept());
+        let part = match &picture.pixels {
+            Pixels::Rgb(rgb) => {
+                let rgb = self.without_transparent_colour(rgb, picture.transparent);
+                resize::resize(&rgb, from, to, window, self.filter, self.backend)
+            }
+            Pixels::Planes(planes) => planes::resize(planes, from, to, window, self.filter),
+        };
         padded(part, columns, rows)
     }
 
-    fn without_transparent_colour<'a>(&self, picture: &'a Picture) -> Cow<'a, [u8]> {
-        match picture.transparent.filter(|_| self.convert_rgb) {
-            None => Cow::Borrowed(&picture.rgb),
+    fn without_transparent_colour<'a>(&self, rgb: &'a [u8], transparent: Option<[u8; 3]>) -> Cow<'a, [u8]> {
+        match transparent.filter(|_| self.convert_rgb) {
+            None => Cow::Borrowed(rgb),
             Some(colour) => {
                 let white = |pixel: &[u8; 3]| if *pixel == colour { [255; 3] } else { *pixel };
-                Cow::Owned(picture.rgb.as_chunks::<3>().0.iter().flat_map(white).collect())
+                Cow::Owned(rgb.as_chunks::<3>().0.iter().flat_map(white).collect())
             }
         }
     }

@@ -6,7 +6,7 @@ fn preprocessor(json: &str) -> Preprocessor {
 }
 
 fn picture(width: u32, height: u32, rgb: &[u8]) -> Picture {
-    Picture { width, height, rgb: rgb.to_vec(), transparent: None }
+    Picture::of_rgb(width, height, rgb.to_vec())
 }
 
 fn plain(width: u32, height: u32, colour: [u8; 3]) -> Picture {

@@ -23,7 +23,7 @@ pub(super) fn picture(width: u32, height: u32) -> Picture {
             }
         }
     }
-    Picture { width, height, rgb, transparent: None }
+    Picture::of_rgb(width, height, rgb)
 }
 
 /// So many different labels.
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn the_picture_is_no_easier_than_a_camera_s() {
         let picture = picture(1920, 1080);
-        assert_eq!(picture.rgb.len(), 1920 * 1080 * 3);
+        assert_eq!(picture.rgb().len(), 1920 * 1080 * 3);
         let bytes = picture.to_jpeg(90).unwrap().len();
         assert!((200_000..2_000_000).contains(&bytes), "{bytes} bytes");
     }

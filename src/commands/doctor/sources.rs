@@ -150,7 +150,7 @@ fn topics(what: String, settings: &MqttSource, config: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::{super::State, *};
-    use crate::config::{Decode, Input, Pace, Transport, Unchanged};
+    use crate::config::{Decode, Hwaccel, Input, Pace, Transport, Unchanged};
 
     #[test]
     fn what_is_said_of_a_camera() {
@@ -158,6 +158,7 @@ mod tests {
             input: Input::File("x".into()),
             every: Duration::from_secs(1),
             decode: Decode::Auto,
+            hwaccel: Hwaccel::None,
             transport: Transport::Tcp,
             pace: Pace::Real,
             stall_after: Duration::from_secs(20),

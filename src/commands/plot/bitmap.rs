@@ -27,17 +27,20 @@ const DASH: f64 = 8.0;
 
 pub(super) fn file(drawing: &Drawing) -> Result<Vec<u8>> {
     let (width, height) = ((WIDTH * FINE) as u32, (drawing.height * FINE).ceil() as u32);
-    let rgb = vec![255; width as usize * height as usize * 3];
-    let mut canvas = Canvas(Picture { width, height, rgb, transparent: None });
+    let mut canvas = Canvas { width, height, rgb: vec![255; width as usize * height as usize * 3] };
     drawing.marks.iter().for_each(|mark| canvas.draw(mark));
-    Ok(canvas.0.to_png()?)
+    Ok(Picture::of_rgb(width, height, canvas.rgb).to_png()?)
 }
 
-struct Canvas(Picture);
+struct Canvas {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
 
 impl OriginDimensions for Canvas {
     fn size(&self) -> Size {
-        Size::new(self.0.width, self.0.height)
+        Size::new(self.width, self.height)
     }
 }
 
@@ -49,11 +52,11 @@ impl DrawTarget for Canvas {
         for Pixel(at, colour) in pixels {
             let place = (u32::try_from(at.x), u32::try_from(at.y));
             if let (Ok(x), Ok(y)) = place
-                && x < self.0.width
-                && y < self.0.height
+                && x < self.width
+                && y < self.height
             {
-                let at = (y as usize * self.0.width as usize + x as usize) * 3;
-                self.0.rgb[at..at + 3].copy_from_slice(&[colour.r(), colour.g(), colour.b()]);
+                let at = (y as usize * self.width as usize + x as usize) * 3;
+                self.rgb[at..at + 3].copy_from_slice(&[colour.r(), colour.g(), colour.b()]);
             }
         }
         Ok(())
@@ -96,13 +99,14 @@ impl Canvas {
         // It was made by this program a moment ago; where it cannot be read, its room stays empty.
         let Ok(picture) = picture::decode(jpeg, 1 << 24) else { return };
         let (wide, high) = (f64::from(picture.width), f64::from(picture.height));
+        let rgb = picture.rgb();
         let scale = (width / wide).min(height / high) * FINE;
         let (across, down) = ((wide * scale) as i32, (high * scale) as i32);
         let origin = point(x + (width - wide * scale / FINE) / 2.0, y + (height - high * scale / FINE) / 2.0);
         let nearest = |at: i32, most: u32| ((f64::from(at) / scale) as u32).min(most - 1) as usize;
         let pixels = (0..down).flat_map(|y| (0..across).map(move |x| (x, y))).map(|(x, y)| {
             let at = (nearest(y, picture.height) * picture.width as usize + nearest(x, picture.width)) * 3;
-            let colour = Rgb888::new(picture.rgb[at], picture.rgb[at + 1], picture.rgb[at + 2]);
+            let colour = Rgb888::new(rgb[at], rgb[at + 1], rgb[at + 2]);
             Pixel(Point::new(origin.x + x, origin.y + y), colour)
         });
         let Ok(()) = self.draw_iter(pixels);

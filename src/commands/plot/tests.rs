@@ -42,7 +42,8 @@ fn a_png_shows_the_same_where_its_font_can() {
     let drawing = chart::whole(&timeline());
     let picture = crate::picture::decode(&bitmap::file(&drawing).unwrap(), 1 << 26).unwrap();
     assert_eq!((picture.width, picture.height), (2000, (drawing.height * 2.0).ceil() as u32));
-    let has = |colour: [u8; 3]| picture.rgb.as_chunks::<3>().0.contains(&colour);
+    let rgb = picture.rgb();
+    let has = |colour: [u8; 3]| rgb.as_chunks::<3>().0.contains(&colour);
     assert!(has([0xff, 0xe1, 0xa8]) && has([0x1f, 0x6f, 0xb4]) && has([0xc6, 0x28, 0x28]) && has([120; 3]));
 }
 

@@ -238,7 +238,7 @@ fn thumbnail(picture: &Picture) -> Vec<u8> {
         (u64::from(picture.height) * u64::from(width) / u64::from(picture.width)).clamp(1, 4 * 160) as u32;
     let edge =
         |at: u32, small: u32, large: u32| (u64::from(at) * u64::from(large) / u64::from(small)) as usize;
-    let mut rgb = Vec::with_capacity((width * height * 3) as usize);
+    let (pixels, mut rgb) = (picture.rgb(), Vec::with_capacity((width * height * 3) as usize));
     for y in 0..height {
         let rows = edge(y, height, picture.height)
             ..edge(y + 1, height, picture.height).max(edge(y, height, picture.height) + 1);
@@ -250,7 +250,7 @@ fn thumbnail(picture: &Picture) -> Vec<u8> {
                 for column in columns.clone() {
                     let at = (row * picture.width as usize + column) * 3;
                     sum.iter_mut()
-                        .zip(&picture.rgb[at..at + 3])
+                        .zip(&pixels[at..at + 3])
                         .for_each(|(sum, value)| *sum += u64::from(*value));
                 }
             }
@@ -259,14 +259,14 @@ fn thumbnail(picture: &Picture) -> Vec<u8> {
         }
     }
     // A thumbnail that cannot be made is missing in the plot, and that is all.
-    Picture { width, height, rgb, transparent: None }.to_jpeg(QUALITY).unwrap_or_default()
+    Picture::of_rgb(width, height, rgb).to_jpeg(QUALITY).unwrap_or_default()
 }
 
 /// For tests: a track with these scores, a second apart, and these spans.
 #[cfg(test)]
 pub(super) fn sample(label: &str, scores: &[f32], spans: &[(usize, Option<usize>)]) -> Track {
     let time = |second: usize| Timestamp::from_second(1_800_000_000 + second as i64).unwrap();
-    let picture = Picture { width: 4, height: 3, rgb: vec![120; 36], transparent: None };
+    let picture = Picture::of_rgb(4, 3, vec![120; 36]);
     let mut track = Track::new("porch", label, Some((0.6, 0.4)));
     track.points =
         (0..).zip(scores).map(|(second, score)| Point { time: time(second), score: *score }).collect();

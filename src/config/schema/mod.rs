@@ -95,6 +95,7 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         (SOURCE, "poll" | "every" | "stall_after" | "timeout" | "at_least_every") => Duration,
         (SOURCE, "unchanged") => Words(&["repeat", "score"]),
         (SOURCE, "decode") => Words(&["auto", "key_frames", "all"]),
+        (SOURCE, "hwaccel") => Words(&["none", "auto", "cuda", "vaapi", "drm", "vdpau", "vulkan"]),
         (SOURCE, "transport") => Words(&["tcp", "udp"]),
         (SOURCE, "pace") => Words(&["real", "full"]),
         (SOURCE, "regions") => Special(regions),

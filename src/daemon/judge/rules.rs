@@ -122,7 +122,7 @@ mod tests {
             source: "back".into(),
             origin: "1.jpg".to_owned(),
             captured_at,
-            picture: Picture { width: 2, height: 1, rgb: vec![0; 6], transparent: None }.into(),
+            picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
             slot: Slot::free(),
         };
         let set = |label_set: &str, labels: &[&str], scores: &[f32]| SetScores {

@@ -22,7 +22,7 @@ fn scored_as(source: &str, label_set: &str, labels: &[&str], regions: Vec<Region
         source: source.into(),
         origin: "inbox/1.jpg".to_owned(),
         captured_at: "2026-11-23T08:00:00Z".parse().unwrap(),
-        picture: Picture { width: 2, height: 1, rgb: vec![0; 6], transparent: None }.into(),
+        picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
         slot: Slot::free(),
     };
     let labels = labels.iter().map(|label| Arc::from(*label)).collect();

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 fn jpeg(width: u32) -> Vec<u8> {
     let rgb = vec![0; width as usize * 3];
-    Picture { width, height: 1, rgb, transparent: None }.to_jpeg(90).unwrap()
+    Picture::of_rgb(width, 1, rgb).to_jpeg(90).unwrap()
 }
 
 /// Looks at everything ten times a second.

@@ -19,7 +19,7 @@ use ffmpeg_next::{
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::error::StreamError;
+use super::{device, error::StreamError, losses};
 use crate::{
     config::{Input, Stream, Transport},
     source::{Context, sampler::Played},
@@ -32,6 +32,7 @@ const OPEN: Duration = Duration::from_secs(10);
 pub(super) struct Opened {
     input: context::Input,
     video: usize,
+    codec: codec::Id,
     time_base: Rational,
     pub(super) played: Played,
     has_login: bool,
@@ -41,8 +42,8 @@ pub(super) struct Opened {
 
 /// What reading brought.
 pub(super) enum Next {
-    /// A packet of the video.
-    Packet(Packet),
+    /// A packet of the video, and whether something of it may have been lost on its way.
+    Packet(Packet, bool),
     /// The recording is over.
     End,
     /// It was told to stop.
@@ -69,8 +70,15 @@ impl Opened {
             Input::Rtsp(address) | Input::Url(address) => {
                 (address.url_with_login(), address.login().is_some())
             }
-            Input::File(path) => (path.to_string_lossy().into_owned(), false),
+            Input::File(path) => {
+                if device::is_meant(path) {
+                    let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
+                    device::prepare().map_err(not_opened)?;
+                }
+                (path.to_string_lossy().into_owned(), false)
+            }
         };
+        losses::forget();
         let deadline = Arc::new(Deadline::new());
         deadline.set(OPEN);
         let (watched, stop, counts) =
@@ -97,7 +105,8 @@ impl Opened {
         let played = if is_file || has_length { Played::Recorded } else { Played::Live };
         let stall_after = settings.stall_after;
         deadline.set(stall_after);
-        Ok(Some(Self { input, video, time_base, played, has_login, deadline, stall_after }))
+        let codec = input.stream(video).map_or(codec::Id::None, |stream| stream.parameters().id());
+        Ok(Some(Self { input, video, codec, time_base, played, has_login, deadline, stall_after }))
     }
 
     pub(super) fn is_recording(&self) -> bool {
@@ -107,8 +116,13 @@ impl Opened {
     /// What lies between two frames, as far as the stream says.
     pub(super) fn frame_time(&self) -> Duration {
         const USUAL: f64 = 25.0;
-        let rate = self.input.stream(self.video).map_or(0.0, |stream| f64::from(stream.avg_frame_rate()));
-        Duration::from_secs_f64(1.0 / if (0.1..=1000.0).contains(&rate) { rate } else { USUAL })
+        Duration::from_secs_f64(1.0 / self.rate().unwrap_or(USUAL))
+    }
+
+    /// Pictures in a second, if the stream says so.
+    pub(super) fn rate(&self) -> Option<f64> {
+        let rate = f64::from(self.input.stream(self.video)?.avg_frame_rate());
+        (0.1..=1000.0).contains(&rate).then_some(rate)
     }
 
     /// When it was recorded, if it says so. Devices that do not know the time write the first second of their calendar.
@@ -150,9 +164,13 @@ impl Opened {
             match read {
                 // Sound is no sign of life.
                 Ok(()) if packet.stream() != self.video || packet.size() == 0 => {}
+                // No decoder can follow that; whoever opens it again finds what it is now.
+                Ok(()) if self.is_another() => {
+                    return self.lost("it is encoded in another way now", context, origin);
+                }
                 Ok(()) => {
                     self.deadline.set(self.stall_after);
-                    return Ok(Next::Packet(packet));
+                    return Ok(Next::Packet(packet, losses::is_damaged()));
                 }
                 Err(_) if self.deadline.passed() => {}
                 Err(ffmpeg::Error::Other { errno: EAGAIN }) => std::thread::sleep(Duration::from_millis(5)),
@@ -166,12 +184,20 @@ impl Opened {
     }
 
     fn ended(&self, error: ffmpeg::Error, origin: &str, context: &Context) -> Result<Next, StreamError> {
-        let cause = match error {
-            ffmpeg::Error::Eof if self.is_recording() => return Ok(Next::End),
-            ffmpeg::Error::Eof => "it ended".to_owned(),
-            ffmpeg::Error::HttpUnauthorized => return Err(not_opened(error, origin, self.has_login)),
-            other => other.to_string(),
-        };
+        match error {
+            ffmpeg::Error::Eof if self.is_recording() => Ok(Next::End),
+            ffmpeg::Error::Eof => self.lost("it ended", context, origin),
+            ffmpeg::Error::HttpUnauthorized => Err(not_opened(error, origin, self.has_login)),
+            other => self.lost(&other.to_string(), context, origin),
+        }
+    }
+
+    /// Whether the video is encoded in another way than it was when it was opened.
+    fn is_another(&self) -> bool {
+        self.input.stream(self.video).is_some_and(|stream| stream.parameters().id() != self.codec)
+    }
+
+    fn lost(&self, cause: &str, context: &Context, origin: &str) -> Result<Next, StreamError> {
         if self.is_recording() {
             tracing::warn!(
                 source = &*context.name,
@@ -180,7 +206,7 @@ impl Opened {
             );
             return Ok(Next::End);
         }
-        Err(StreamError::Lost { address: origin.to_owned(), cause })
+        Err(StreamError::Lost { address: origin.to_owned(), cause: cause.to_owned() })
     }
 
     /// When a packet says it is of, in microseconds: in the order of decoding, which is that of the packets.
@@ -192,6 +218,10 @@ impl Opened {
 
 fn options(settings: &Stream) -> Dictionary<'static> {
     let mut options = Dictionary::new();
+    if matches!(&settings.input, Input::File(path) if device::is_meant(path)) {
+        // AVFMT_FLAG_NONBLOCK, which has no name among the options. Otherwise nothing could call it back from a camera that hangs.
+        options.set("fflags", "+4");
+    }
     if let Input::Rtsp(_) = settings.input {
         let transport = match settings.transport {
             Transport::Tcp => "tcp",
@@ -222,7 +252,7 @@ fn not_opened(error: ffmpeg::Error, origin: &str, has_login: bool) -> StreamErro
 fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
-        ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
+        losses::listen();
         format::network::init();
         // It registers texts and devices, and cannot fail.
         let _ = ffmpeg::init();

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use ffmpeg_next::codec;
 
 use super::{
-    decoder::Decoder,
+    decoder::{Decoder, Need},
     error::StreamError,
     input::{self, Next, Opened},
     recording::alone,
 };
 use crate::{
-    config::{Decode, Stream},
+    config::{Decode, Hwaccel, Stream},
     source::sampler::{Clock, Decoded, KeyFrames, choose},
 };
 
@@ -70,20 +70,20 @@ pub fn probe(settings: &Stream, max_pixels: u64, longest: Duration) -> Result<St
     let context = alone(&origin, max_pixels);
     let mut opened = Opened::open(settings, &origin, &context)?
         .expect("nobody else has the token by which it is told to stop");
-    let mut decoder = Decoder::new(&opened, &origin)?;
+    let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin)?;
     let codec = opened.codec();
     let mut clock = Clock::new(opened.played, opened.frame_time());
     let (mut key_frames, mut size, mut packets, began) = (KeyFrames::default(), None, 0, Instant::now());
     let (mut first, mut now) = (None, Duration::ZERO);
     while began.elapsed() < longest && packets < PACKETS && key_frames.interval(now).is_none() {
-        let Next::Packet(packet) = opened.next(&origin, &context)? else { break };
+        let Next::Packet(packet, _) = opened.next(&origin, &context)? else { break };
         now = clock.advance(opened.stamp(&packet), began.elapsed());
         first.get_or_insert(now);
         packets += 1;
         if packet.is_key() {
             key_frames.came(now);
         }
-        if size.is_none() && decoder.feed(&packet, false, &context.counts) {
+        if size.is_none() && decoder.feed(&packet, Need::Frame, &context.counts) {
             size = Some((decoder.frame().width(), decoder.frame().height()));
         }
     }

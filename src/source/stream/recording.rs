@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     convert::Converter,
-    decoder::Decoder,
+    decoder::{Decoder, Need},
     error::StreamError,
     input::{self, Next, Opened},
 };
 use crate::{
-    config::{Decode, Input, Pace, Stream, Transport, Unchanged},
+    config::{Decode, Hwaccel, Input, Pace, Stream, Transport, Unchanged},
     picture::Picture,
     source::{
         Context, Counts, Snapshot, Status,
@@ -52,6 +52,7 @@ impl Recording {
             input: Input::File(path.to_owned()),
             every,
             decode,
+            hwaccel: Hwaccel::None,
             transport: Transport::Tcp,
             pace: Pace::Full,
             stall_after: STALL_AFTER,
@@ -62,7 +63,7 @@ impl Recording {
         let opened = Opened::open(&settings, &origin, &context)?
             .expect("nobody else has the token by which it is told to stop");
         Ok(Self {
-            decoder: Decoder::new(&opened, &origin)?,
+            decoder: Decoder::new(&opened, Hwaccel::None, &origin)?,
             converter: Converter::default(),
             clock: Clock::new(opened.played, opened.frame_time()),
             sampler: Sampler::new(every),
@@ -101,7 +102,7 @@ impl Recording {
     pub fn next_frame(&mut self) -> Result<Option<(Duration, Picture)>, StreamError> {
         while !self.over {
             let (whole, now) = match self.opened.next(&self.origin, &self.context)? {
-                Next::Packet(packet) => {
+                Next::Packet(packet, _) => {
                     let now = self.clock.advance(self.opened.stamp(&packet), Duration::ZERO);
                     if packet.is_key() {
                         self.key_frames.came(now);
@@ -112,7 +113,12 @@ impl Recording {
                         self.context.counts.skipped("not_decoded");
                         continue;
                     }
-                    (self.decoder.feed(&packet, only_key_frames, &self.context.counts), now)
+                    let need = match (only_key_frames, self.sampler.is_due(now)) {
+                        (true, _) => Need::Alone,
+                        (false, true) => Need::Frame,
+                        (false, false) => Need::Others,
+                    };
+                    (self.decoder.feed(&packet, need, &self.context.counts), now)
                 }
                 Next::End | Next::Stopped => {
                     self.over = true;

@@ -158,7 +158,7 @@ fn a_picture_and_its_plane_look_alike_and_any_size_will_do() {
     for (width, height) in [(1, 1), (3, 200), (130, 5), (1920, 1080)] {
         let levels: Vec<u8> = (0..width * height).map(|at| (at * 7 % 251) as u8).collect();
         let rgb = levels.iter().flat_map(|level| [*level; 3]).collect();
-        let picture = Picture { width: width as u32, height: height as u32, rgb, transparent: None };
+        let picture = Picture::of_rgb(width as u32, height as u32, rgb);
         let looked = Looked { size: (width, height), regions: &[] };
         let (plane, picture) = (looked.luma(&levels, width).unwrap(), looked.picture(&picture));
         assert!(!plane[0].differs(&picture[0]), "{width} x {height}");

@@ -54,6 +54,7 @@ pub fn mjpeg(folder: &Path, size: &str) -> PathBuf {
 pub struct Rtsp {
     pub port: u16,
     arguments: Vec<String>,
+    loss: Option<&'static str>,
     process: Option<Child>,
 }
 
@@ -74,14 +75,31 @@ impl Rtsp {
 
     /// A camera that is not there yet.
     pub fn absent(clips: &[&Path], login: &[&str]) -> Self {
+        let arguments = Self::arguments(clips, login);
+        Self { port: free_port(), arguments, loss: None, process: None }
+    }
+
+    /// Loses this share of its packets on their way.
+    pub fn lossy(clips: &[&Path], loss: &'static str) -> Self {
+        let mut camera = Self::absent(clips, &[]);
+        camera.loss = Some(loss);
+        camera.appear();
+        camera
+    }
+
+    /// Plays something else when it appears again.
+    pub fn becomes(&mut self, clips: &[&Path]) {
+        self.arguments = Self::arguments(clips, &[]);
+    }
+
+    fn arguments(clips: &[&Path], login: &[&str]) -> Vec<String> {
         let codec = match clips[0].extension().and_then(|kind| kind.to_str()) {
             Some("h265") => "h265",
             Some("mjpeg") => "jpeg",
             _ => "h264",
         };
         let clips = clips.iter().map(|clip| clip.display().to_string()).collect::<Vec<_>>().join(",");
-        let arguments = [codec, "10", &clips].iter().chain(login).map(|&word| word.to_owned()).collect();
-        Self { port: free_port(), arguments, process: None }
+        [codec, "10", &clips].iter().chain(login).map(|&word| word.to_owned()).collect()
     }
 
     pub fn appear(&mut self) {
@@ -89,6 +107,7 @@ impl Rtsp {
         // Debian's own Python, which knows Debian's GStreamer.
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script).arg(self.port.to_string()).args(&self.arguments);
+        command.envs(self.loss.map(|loss| ("LOSS", loss)));
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

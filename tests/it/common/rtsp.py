@@ -1,10 +1,12 @@
 """An RTSP camera for the tests: plays H.264, H.265 or JPEG pictures (an elementary stream) in a loop, in real time.
 
-usage: rtsp.py PORT CODEC FPS CLIP[,CLIP...] [USER PASSWORD]
+usage: [LOSS=0.02] rtsp.py PORT CODEC FPS CLIP[,CLIP...] [USER PASSWORD]
 
-A clip after the first follows it without a break, for changes in mid-stream. It prints `ready` when it listens.
+A clip after the first follows it without a break, for changes in mid-stream. Of the packets the given share
+is lost. It prints `ready` when it listens.
 """
 
+import os
 import re
 import sys
 
@@ -35,6 +37,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         way = f"{self.codec}parse ! rtp{self.codec}pay pt=96 config-interval=-1"
         if self.codec == "jpeg":
             caps, way = "image/jpeg,framerate=10/1", "jpegparse ! rtpjpegpay pt=26"
+        if "LOSS" in os.environ:
+            way += f" ! identity drop-probability={os.environ['LOSS']}"
         return Gst.parse_launch(
             f"( appsrc name=source is-live=true format=time block=false caps={caps} ! {way} name=pay0 )"
         )

@@ -124,7 +124,7 @@ fn every_case_scores_as_the_pipeline() {
         let mut worst = 0f32;
         for case in cases {
             let labels = texts(&case["candidate_labels"]);
-            let set = label_set(case["hypothesis_template"].as_str().unwrap(), &labels);
+            let set = label_set(case["hypothesis_template"].as_str().unwrap(), &labels).unwrap();
             let vectors = labels::encode(&[set], model.text(), &VectorCache::none()).unwrap().remove(0);
             let picture = sample(case["image"].as_str().unwrap());
             let picture = model.embed_pictures(&[&picture]).unwrap().remove(0);

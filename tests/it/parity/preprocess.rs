@@ -21,7 +21,7 @@ fn decoded(name: &str) -> Result<Picture, picture::PictureError> {
 /// White instead of the transparent colour: what the reference's hash was taken from.
 fn rgb(picture: &Picture) -> Vec<u8> {
     let white = |pixel: &[u8; 3]| if Some(*pixel) == picture.transparent { [255; 3] } else { *pixel };
-    picture.rgb.as_chunks::<3>().0.iter().flat_map(white).collect()
+    picture.rgb().as_chunks::<3>().0.iter().flat_map(white).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the service tells of its cameras, in the log and over MQTT, and that no password is in it.
 
-use std::{fs, time::Duration};
+use std::{cell::RefCell, fs, time::Duration};
 
 use crate::common::{
     broker::{Broker, Message, Subscriber},
@@ -17,7 +17,7 @@ fn serve(broker: &Broker, sources: &str) -> (Home, Service) {
     let home = Home::new(broker.port, "");
     let mqtt = format!("mqtt: {{ url: mqtt://127.0.0.1:{}, prefix: home }}\nstate_dir: state\n", broker.port);
     fs::write(home.path("stakeout.yaml"), format!("{mqtt}{LABEL_SETS}sources:\n{sources}")).unwrap();
-    let service = Service::with(&home, &[("RUST_LOG", "debug"), ("PASSWORD", "hunter2")]);
+    let service = Service::with(&home, &[("RUST_LOG", "debug"), ("PASSWORD", "hunter2"), ("DISPLAY", "")]);
     (home, service)
 }
 
@@ -51,6 +51,7 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
   r3: {{ rtsp: 'rtsp://me:another@127.0.0.1:{port}/nothing?pwd=hunter2', watch: [objects] }}
   v1: {{ video: /nowhere/day.mp4, watch: [objects] }}
   v2: {{ video: stakeout.yaml, watch: [objects] }}
+  v3: {{ video: /dev/video97, watch: [objects] }}
   h1: {{ http: 'http://me:${{env:PASSWORD}}@{web}/denied', watch: [objects] }}
   h2: {{ http: 'http://{web}/nobody', watch: [objects] }}
   h3: {{ http: 'http://me:hunter2@{web}/digest', watch: [objects] }}
@@ -75,6 +76,7 @@ fn what_hinders_a_camera_is_told_once_and_without_passwords() {
         "/nothing?*** is not there",
         "/nowhere/day.mp4 cannot be opened: No such file or directory",
         "stakeout.yaml cannot be opened: Invalid data",
+        "/dev/video97 cannot be opened: No such file or directory",
         "/denied answers 401: the user or the password is wrong",
         "/nobody answers 401: give it a `username:`",
         "/digest answers 401: the user or the password is wrong",
@@ -112,13 +114,29 @@ fn the_status_of_a_camera_is_published_and_it_alerts_when_its_picture_shows_some
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let source = format!(
-        "  door: {{ rtsp: 'rtsp://me:${{env:PASSWORD}}@127.0.0.1:{}/stream', every: 500ms, stall_after: 1s, watch: [objects] }}\n",
+        "  door: {{ rtsp: 'rtsp://me:${{env:PASSWORD}}@127.0.0.1:{}/stream', every: 500ms, stall_after: 1s, hwaccel: vdpau, watch: [objects] }}\n",
         camera.port
     );
     let (_home, mut service) = serve(&broker, &source);
     subscriber.until("it is online", status("door", "online"));
-    let seen = subscriber.until("the alert", |message| message.topic == "home/door/objects/red_car/alert");
-    assert!(seen.last().unwrap().text().contains(&format!("\"origin\":\"{}\"", camera.url())), "{seen:?}");
+    // Either may be told first.
+    let (alert, info) = (RefCell::new(None), RefCell::new(None));
+    let seen = subscriber.until("the alert, and what is decoded", |message| {
+        match &*message.topic {
+            "home/door/objects/red_car/alert" => *alert.borrow_mut() = Some(message.text().to_owned()),
+            "home/door/info" if message.text().contains("key_frames") => {
+                *info.borrow_mut() = Some(message.text().to_owned())
+            }
+            _ => {}
+        }
+        alert.borrow().is_some() && info.borrow().is_some()
+    });
+    let info: serde_json::Value = serde_json::from_str(&info.take().unwrap()).unwrap();
+    assert_eq!(
+        (&info["codec"], &info["width"], &info["hwaccel"]),
+        (&"h264".into(), &400.into(), &"none".into())
+    );
+    assert!(alert.take().unwrap().contains(&format!("\"origin\":\"{}\"", camera.url())), "{seen:?}");
     camera.signal("-STOP");
     subscriber.until("it is stalled", status("door", "stalled"));
     camera.signal("-CONT");
@@ -128,4 +146,6 @@ fn the_status_of_a_camera_is_published_and_it_alerts_when_its_picture_shows_some
     assert!(!rest.iter().chain(&seen).any(|message| message.text().contains("hunter2")));
     assert!(service.wait().0.success());
     assert!(!service.said().contains("hunter2"), "{}", service.said());
+    // It was opened twice.
+    assert_eq!(service.said().matches("no `hwaccel: vdpau` here").count(), 1, "{}", service.said());
 }

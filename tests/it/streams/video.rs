@@ -16,13 +16,13 @@ const MOVING: &str =
     "-f lavfi -i testsrc2=size=320x240:rate=10 -pix_fmt yuv420p -c:v libx264 -preset ultrafast";
 
 /// The pixels of all frames of a file that is played to its end, and what was counted.
-fn play(file: &Path, settings: &str) -> (Vec<Vec<u8>>, stakeout::source::Snapshot) {
+pub(super) fn play(file: &Path, settings: &str) -> (Vec<Vec<u8>>, stakeout::source::Snapshot) {
     let mut source = start(&format!("video: '{}', {settings}", file.display()));
-    let mut frames = vec![source.next().picture.rgb.clone()];
+    let mut frames = vec![source.next().picture.rgb().into_owned()];
     let end = Instant::now() + Duration::from_secs(15);
     while *source.status.borrow() != Status::Offline || !source.frames.is_empty() {
         assert!(Instant::now() < end);
-        frames.extend(source.within(Duration::from_millis(20)).map(|frame| frame.picture.rgb.clone()));
+        frames.extend(source.within(Duration::from_millis(20)).map(|frame| frame.picture.rgb().into_owned()));
     }
     assert!(source.within(Duration::from_millis(1200)).is_none(), "it is played again");
     let counts = source.counts.snapshot();
@@ -38,6 +38,53 @@ fn a_recording_gives_the_same_frames_however_it_is_decoded_and_is_not_played_twi
     assert_eq!((all.len(), counts.sent, counts.seen), (5, 5, 5), "{counts}");
     let (few, counts) = play(&file, "pace: full, decode: key_frames");
     assert_eq!((few.len(), counts.skipped.get("not_decoded")), (5, Some(&45)), "{counts}");
+}
+
+/// Key frames every two seconds, of which one a second is wanted: half of what lies between is never decoded.
+#[test]
+fn what_stands_before_a_key_frame_that_is_due_is_not_decoded_and_no_frame_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let even = "-g 20 -sc_threshold 0";
+    // After ten seconds the key frame that is waited for does not come.
+    let late = "-g 1000 -sc_threshold 0 -force_key_frames 0,2,4,6,8,14,16";
+    for (name, keys, late_frames) in [("even.mp4", even, 0), ("late.mp4", late, 1)] {
+        let file = clip(&format!("{MOVING} -t 18 {keys} -bf 0"), &folder.path().join(name));
+        let (all, counts) = play(&file, "pace: full, decode: all");
+        assert_eq!((all.len(), counts.skipped.get("not_decoded")), (18, None), "{counts}");
+        let (some, counts) = play(&file, "pace: full");
+        assert!(some.len() == 18 && counts.skipped["not_decoded"] >= 9, "{name}: {}, {counts}", some.len());
+        let other = some.iter().zip(&all).filter(|(some, all)| some != all).count();
+        assert_eq!(other, late_frames, "{name}: {counts}");
+    }
+}
+
+/// With frames that no other builds on: they are left out, and what is delivered is whole.
+#[test]
+fn frames_that_no_other_builds_on_are_left_out_unless_they_are_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = clip(&format!("{MOVING} -t 12 -g 200 -bf 3 -b_strategy 0"), &folder.path().join("a.mp4"));
+    let (whole, _) = play(&file, "pace: full, decode: all, every: 20ms");
+    assert!(whole.len() >= 117, "{}", whole.len());
+    let (some, counts) = play(&file, "pace: full, decode: all");
+    assert_eq!((some.len(), counts.failed.len()), (12, 0), "{counts}");
+    assert!(some.iter().all(|frame| whole.contains(frame)), "{counts}");
+}
+
+/// Two recordings behind each other in one file, as cameras write them whose clock was set meanwhile.
+#[test]
+fn a_time_that_jumps_loses_no_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let both: Vec<u8> = ["0", "95440", "3"]
+        .iter()
+        .flat_map(|offset| {
+            let words = format!("{MOVING} -t 4 -g 10 -bf 0 -output_ts_offset {offset} -f mpegts");
+            fs::read(clip(&words, &folder.path().join("part.ts"))).unwrap()
+        })
+        .collect();
+    let file = folder.path().join("both.ts");
+    fs::write(&file, both).unwrap();
+    let (frames, counts) = play(&file, "pace: full, decode: all");
+    assert!((11..=13).contains(&frames.len()), "{}: {counts}", frames.len());
 }
 
 #[test]

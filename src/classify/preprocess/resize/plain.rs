@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Axis, Tap, Taps};
+use super::{Axis, Rows, Tap, Taps};
 
 /// Resizes the given `rows` of a picture across; the picture's first column is column `offset` of the axis.
 pub(super) fn horizontal(
@@ -39,20 +39,24 @@ pub(super) fn horizontal(
     result
 }
 
-/// Resizes the given `columns` of a whole picture down.
-pub(super) fn vertical(rgb: &[u8], width: usize, columns: Range<usize>, axis: &Axis) -> Vec<u8> {
-    let row = |y: usize| &rgb[(y * width + columns.start) * 3..(y * width + columns.end) * 3];
-    down(row, columns.len() * 3, axis)
+/// Likewise one plane, into levels that are not rounded.
+pub(super) fn horizontal_of_plane(plane: &[u8], width: usize, axis: &Axis, offset: usize) -> Vec<f32> {
+    let Taps::Weighted { pixels, precision } = &axis.taps else {
+        let column = |row: &'_ [u8]| row[axis.window.start - offset..axis.window.end - offset].to_vec();
+        return plane.chunks_exact(width).flat_map(column).map(f32::from).collect();
+    };
+    let one = 1.0 / (1_u32 << precision) as f32;
+    let level = |row: &[u8], Tap { first, weights }: &Tap| {
+        let taps = row[first - offset..].iter().zip(weights);
+        taps.map(|(level, weight)| i32::from(*level) * weight).sum::<i32>() as f32 * one
+    };
+    plane.chunks_exact(width).flat_map(|row| pixels.iter().map(move |tap| level(row, tap))).collect()
 }
 
-/// Resizes a picture down whose first row is row `offset` of the axis.
-pub(super) fn vertical_of_part(rgb: &[u8], width: usize, axis: &Axis, offset: usize) -> Vec<u8> {
-    let row = |y: usize| &rgb[(y - offset) * width * 3..(y - offset + 1) * width * 3];
-    down(row, width * 3, axis)
-}
-
-/// Row after row of the result; whole rows are added up, so that the compiler can use wide registers.
-fn down<'a>(row: impl Fn(usize) -> &'a [u8], bytes: usize, axis: &Axis) -> Vec<u8> {
+/// Resizes rows of bytes down; whole rows are added up, so that the compiler can use wide registers.
+pub(super) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
+    let bytes = rows.columns.len();
+    let row = |y: usize| rows.row(y);
     let mut result = Vec::with_capacity(axis.len() * bytes);
     match &axis.taps {
         Taps::Copy => axis.window.clone().for_each(|y| result.extend_from_slice(row(y))),

@@ -14,7 +14,8 @@ fn plainly(
     let down = Axis::new(from.1, to.1, rows, filter, Backend::Torchvision);
     let needed = down.needed();
     let part = plain::horizontal(rgb, from.0 as usize, needed.clone(), &across, 0);
-    plain::vertical_of_part(&part, across.len(), &down, needed.start)
+    let rows = Rows { first: needed.start, ..Rows::of_columns(&part, across.len(), 0..across.len()) };
+    plain::vertical(&rows, &down)
 }
 
 /// Hard edges beside noise: both ends of the clamp are met.

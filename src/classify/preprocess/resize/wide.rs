@@ -7,7 +7,7 @@ use std::{arch::x86_64::__m256i, ops::Range};
 
 use pulp::{cast, x86::V3};
 
-use super::{Axis, Tap, Taps, plain};
+use super::{Axis, Rows, Tap, Taps, plain};
 
 /// Pixels that one step across takes.
 const STEP: usize = 4;
@@ -54,15 +54,15 @@ pub(super) fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Ax
     Some(result)
 }
 
-/// See [`plain::vertical_of_part`].
-pub(super) fn vertical(rgb: &[u8], width: usize, axis: &Axis, offset: usize) -> Option<Vec<u8>> {
+/// See [`plain::vertical`].
+pub(super) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Option<Vec<u8>> {
     let (pixels, precision) = narrow(axis)?;
     let simd = V3::try_new()?;
-    let bytes = width * 3;
+    let bytes = rows.columns.len();
     let mut result = vec![0; pixels.len() * bytes];
     for (tap, result) in pixels.iter().zip(result.chunks_mut(bytes.max(1))) {
-        let rows = &rgb[(tap.first - offset) * bytes..][..tap.weights.len() * bytes];
-        simd.vectorize(Row { simd, rows, weights: &tap.weights, precision, result });
+        let (rows, stride) = (rows.from(tap.first), rows.stride);
+        simd.vectorize(Row { simd, rows, stride, weights: &tap.weights, precision, result });
     }
     Some(result)
 }
@@ -152,10 +152,11 @@ impl pulp::NullaryFnOnce for Block<'_> {
     }
 }
 
-/// One row of the result on the way down; `rows` are those it is made of.
+/// One row of the result on the way down; `rows` are those it is made of, `stride` bytes apart.
 struct Row<'a> {
     simd: V3,
     rows: &'a [u8],
+    stride: usize,
     weights: &'a [i32],
     precision: u32,
     result: &'a mut [u8],
@@ -166,7 +167,7 @@ impl pulp::NullaryFnOnce for Row<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { simd: V3 { sse2, avx, avx2, .. }, rows, weights, precision, result } = self;
+        let Self { simd: V3 { sse2, avx, avx2, .. }, rows, stride, weights, precision, result } = self;
         let half = avx._mm256_set1_epi32(1 << precision >> 1);
         let shift = sse2._mm_cvtsi32_si128(precision as i32);
         let zero = avx._mm256_setzero_si256();
@@ -175,7 +176,7 @@ impl pulp::NullaryFnOnce for Row<'_> {
         let at_tail = bytes - tail.len();
         for (number, result) in chunks.iter_mut().enumerate() {
             let read = |row: usize| -> __m256i {
-                let start = row * bytes + number * CHUNK;
+                let start = row * stride + number * CHUNK;
                 cast(*rows[start..].first_chunk::<CHUNK>().expect("a chunk lies in its row"))
             };
             let mut sums = [half; 4];
@@ -203,7 +204,7 @@ impl pulp::NullaryFnOnce for Row<'_> {
             let sum: i32 = weights
                 .iter()
                 .enumerate()
-                .map(|(row, weight)| i32::from(rows[row * bytes + at]) * weight)
+                .map(|(row, weight)| i32::from(rows[row * stride + at]) * weight)
                 .sum();
             *result = plain::clamped((sum + (1 << precision >> 1)) >> precision);
         }

@@ -1,0 +1,379 @@
+//! Pixels as a video decoder gives them: a plane of brightness, and two of colour, which are often half as wide and high.
+//!
+//! Most frames are only ever looked at by a model, which wants them small: to make each of them RGB in full size first
+//! would cost more than all the rest. Cutting out a part copies nothing.
+//!
+//! It refuses more than 8 bits, and colours that are said of more than two by two pixels at once. Samples of colour are taken
+//! to lie in the middle of the pixels that they are said of, as FFmpeg does where a stream says nothing.
+
+use std::sync::Arc;
+
+/// A picture's pixels, or those of a part of it, which shares them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Planes {
+    whole: Arc<Whole>,
+    left: u32,
+    top: u32,
+}
+
+#[derive(PartialEq, Eq)]
+struct Whole {
+    width: u32,
+    height: u32,
+    brightness: Vec<u8>,
+    colour: Option<Colour>,
+    meaning: Meaning,
+}
+
+/// The two planes of colour. None at all is a grey picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Colour {
+    /// Towards blue, row by row.
+    pub blue: Vec<u8>,
+    /// Towards red, row by row.
+    pub red: Vec<u8>,
+    /// Whether a sample is said of two pixels beside each other, and of two that lie one above the other.
+    pub halved: (bool, bool),
+}
+
+/// What the levels stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// How much red and blue take part in brightness.
+    pub matrix: Matrix,
+    /// Black is 0 and white 255; otherwise 16 and 235.
+    pub full_range: bool,
+}
+
+/// Which standard the colours follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matrix {
+    /// Standard definition.
+    Bt601,
+    /// High definition.
+    Bt709,
+    /// Ultra high definition.
+    Bt2020,
+    /// The first American one.
+    Fcc,
+    /// An early one of high definition.
+    Smpte240,
+}
+
+/// One plane of the whole picture, and where in it a part begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a> {
+    /// Row by row without padding.
+    pub levels: &'a [u8],
+    /// Width and height, in samples.
+    pub size: (usize, usize),
+    /// Where the part begins: pixels from the left and from the top.
+    pub start: (usize, usize),
+    /// Whether a sample is said of two pixels beside each other, and of two that lie one above the other.
+    pub halved: (bool, bool),
+}
+
+impl Planes {
+    /// The planes of a whole picture; `None` if they do not have the size that they must have.
+    #[must_use]
+    pub fn new(
+        (width, height): (u32, u32),
+        brightness: Vec<u8>,
+        colour: Option<Colour>,
+        meaning: Meaning,
+    ) -> Option<Self> {
+        let whole = Whole { width, height, brightness, colour, meaning };
+        let holds = |plane: &[u8], (width, height): (usize, usize)| plane.len() == width * height;
+        let size = whole.colour_size();
+        let is_right = width > 0
+            && height > 0
+            && holds(&whole.brightness, (width as usize, height as usize))
+            && whole.colour.iter().all(|colour| holds(&colour.blue, size) && holds(&colour.red, size));
+        is_right.then(|| Self { whole: Arc::new(whole), left: 0, top: 0 })
+    }
+
+    /// The part that begins so many pixels further to the right and further down.
+    pub(super) fn from(&self, x: u32, y: u32) -> Self {
+        Self { whole: Arc::clone(&self.whole), left: self.left + x, top: self.top + y }
+    }
+
+    /// What the levels stand for.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        self.whole.meaning
+    }
+
+    /// The plane of brightness.
+    #[must_use]
+    pub fn brightness(&self) -> Plane<'_> {
+        let size = (self.whole.width as usize, self.whole.height as usize);
+        self.plane(&self.whole.brightness, size, (false, false))
+    }
+
+    /// The planes towards blue and towards red.
+    #[must_use]
+    pub fn colour(&self) -> Option<[Plane<'_>; 2]> {
+        let colour = self.whole.colour.as_ref()?;
+        let plane = |levels| self.plane(levels, self.whole.colour_size(), colour.halved);
+        Some([plane(&colour.blue), plane(&colour.red)])
+    }
+
+    fn plane<'a>(&self, levels: &'a [u8], size: (usize, usize), halved: (bool, bool)) -> Plane<'a> {
+        Plane { levels, size, start: (self.left as usize, self.top as usize), halved }
+    }
+
+    /// A part of `width` by `height` pixels as RGB in full size, with colours in between where there are fewer samples.
+    pub(super) fn rgb(&self, width: u32, height: u32) -> Vec<u8> {
+        let (meaning, columns) = (Fixed::of(self.whole.meaning), self.left..self.left + width);
+        let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
+        for y in self.top..self.top + height {
+            let start = y as usize * self.whole.width as usize + self.left as usize;
+            let row = &self.whole.brightness[start..start + width as usize];
+            match &self.whole.colour {
+                None => rgb.extend(row.iter().flat_map(|level| meaning.rgb(*level, NEUTRAL, NEUTRAL))),
+                Some(colour) => {
+                    let blue = self.whole.between(&colour.blue, colour.halved, y);
+                    let red = self.whole.between(&colour.red, colour.halved, y);
+                    let pixel = |(level, x): (&u8, u32)| meaning.rgb(*level, blue.at(x), red.at(x));
+                    rgb.extend(row.iter().zip(columns.clone()).flat_map(pixel));
+                }
+            }
+        }
+        rgb
+    }
+}
+
+impl Plane<'_> {
+    /// Of `count` samples that are said of two pixels each: the one that is said of this pixel, which is three quarters of what
+    /// the pixel gets, and the next one on the pixel's side of it, which is the rest.
+    #[must_use]
+    pub fn between(pixel: usize, count: usize) -> (usize, usize) {
+        let (near, is_left) = (pixel / 2, pixel.is_multiple_of(2));
+        (near, if is_left { near.saturating_sub(1) } else { (near + 1).min(count - 1) })
+    }
+}
+
+impl std::fmt::Debug for Planes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { whole, left, top } = self;
+        write!(f, "Planes({} x {} from {left}, {top})", whole.width, whole.height)
+    }
+}
+
+impl Whole {
+    /// Width and height of the planes of colour.
+    fn colour_size(&self) -> (usize, usize) {
+        let samples = |pixels: u32, halved: bool| {
+            if halved { pixels.div_ceil(2) as usize } else { pixels as usize }
+        };
+        let (across, down) = self.colour.as_ref().map_or((false, false), |colour| colour.halved);
+        (samples(self.width, across), samples(self.height, down))
+    }
+
+    /// A row of colour for row `y` of the picture.
+    fn between<'a>(&self, plane: &'a [u8], (across, down): (bool, bool), y: u32) -> Between<'a> {
+        let (width, height) = self.colour_size();
+        let y = y as usize;
+        let (near, far) = if down { Plane::between(y, height) } else { (y, y) };
+        let row = |number: usize| &plane[number * width..(number + 1) * width];
+        Between { near: row(near), far: row(far), across }
+    }
+}
+
+/// Colours of a row of pixels, between two rows of samples.
+struct Between<'a> {
+    /// Three quarters of the way here...
+    near: &'a [u8],
+    /// ...and a quarter there.
+    far: &'a [u8],
+    across: bool,
+}
+
+impl Between<'_> {
+    /// In sixteenths of a level.
+    fn at(&self, x: u32) -> i32 {
+        let x = x as usize;
+        let (near, far) = if self.across { Plane::between(x, self.near.len()) } else { (x, x) };
+        let sample = |at: usize| 3 * i32::from(self.near[at]) + i32::from(self.far[at]);
+        3 * sample(near) + sample(far)
+    }
+}
+
+/// No colour, in sixteenths of a level.
+const NEUTRAL: i32 = 128 * 16;
+
+/// From levels to RGB: what is added up for each channel. Source: ITU-R BT.601 and its successors, of which each says how
+/// much red and blue take part in brightness.
+#[derive(Debug, Clone, Copy)]
+struct Factors {
+    black: f64,
+    brightness: f64,
+    red_of_red: f64,
+    green_of_red: f64,
+    green_of_blue: f64,
+    blue_of_blue: f64,
+}
+
+impl Factors {
+    fn of(Meaning { matrix, full_range }: Meaning) -> Self {
+        let (red, blue) = match matrix {
+            Matrix::Bt601 => (0.299, 0.114),
+            Matrix::Bt709 => (0.2126, 0.0722),
+            Matrix::Bt2020 => (0.2627, 0.0593),
+            Matrix::Fcc => (0.3, 0.11),
+            Matrix::Smpte240 => (0.212, 0.087),
+        };
+        let green = 1.0 - red - blue;
+        let (black, brightness, colour) =
+            if full_range { (0.0, 1.0, 1.0) } else { (16.0, 255.0 / 219.0, 255.0 / 224.0) };
+        Self {
+            black,
+            brightness,
+            red_of_red: 2.0 * (1.0 - red) * colour,
+            green_of_red: -2.0 * red * (1.0 - red) / green * colour,
+            green_of_blue: -2.0 * blue * (1.0 - blue) / green * colour,
+            blue_of_blue: 2.0 * (1.0 - blue) * colour,
+        }
+    }
+}
+
+/// [`Factors`] for levels between the whole ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Colours {
+    black: f32,
+    factors: [[f32; 3]; 3],
+}
+
+impl Colours {
+    /// Of levels with this meaning.
+    #[must_use]
+    pub fn of(meaning: Meaning) -> Self {
+        let factors = Factors::of(meaning);
+        let rows = [
+            [factors.brightness, 0.0, factors.red_of_red],
+            [factors.brightness, factors.green_of_blue, factors.green_of_red],
+            [factors.brightness, factors.blue_of_blue, 0.0],
+        ];
+        Self { black: factors.black as f32, factors: rows.map(|row| row.map(|factor| factor as f32)) }
+    }
+
+    /// Red, green and blue of brightness and of what is said towards blue and towards red, where 128 is no colour.
+    #[must_use]
+    pub fn rgb(&self, brightness: f32, towards_blue: f32, towards_red: f32) -> [u8; 3] {
+        let levels = [brightness - self.black, towards_blue - 128.0, towards_red - 128.0];
+        // Values that are too small or too large become the nearest that there is.
+        self.factors.map(|[a, b, c]| (a * levels[0] + b * levels[1] + c * levels[2]).round() as u8)
+    }
+}
+
+/// [`Factors`] in whole numbers, with colour in sixteenths.
+struct Fixed {
+    black: i32,
+    brightness: i32,
+    red_of_red: i32,
+    green_of_red: i32,
+    green_of_blue: i32,
+    blue_of_blue: i32,
+}
+
+impl Fixed {
+    /// Bits behind the point: brightness of 255 in sixteenths still fits 31 of them.
+    const BITS: u32 = 14;
+
+    fn of(meaning: Meaning) -> Self {
+        let factors = Factors::of(meaning);
+        let fixed = |factor: f64| (factor * f64::from(1 << Self::BITS)).round() as i32;
+        Self {
+            black: factors.black as i32,
+            brightness: fixed(factors.brightness),
+            red_of_red: fixed(factors.red_of_red),
+            green_of_red: fixed(factors.green_of_red),
+            green_of_blue: fixed(factors.green_of_blue),
+            blue_of_blue: fixed(factors.blue_of_blue),
+        }
+    }
+
+    fn rgb(&self, brightness: u8, towards_blue: i32, towards_red: i32) -> [u8; 3] {
+        let level = (i32::from(brightness) - self.black) * 16 * self.brightness;
+        let (blue, red) = (towards_blue - NEUTRAL, towards_red - NEUTRAL);
+        let sums = [
+            level + self.red_of_red * red,
+            level + self.green_of_red * red + self.green_of_blue * blue,
+            level + self.blue_of_blue * blue,
+        ];
+        let bits = Self::BITS + 4;
+        sums.map(|sum| ((sum + (1 << (bits - 1))) >> bits).clamp(0, 255) as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITED: Meaning = Meaning { matrix: Matrix::Bt601, full_range: false };
+
+    fn halved(blue: Vec<u8>, red: Vec<u8>) -> Option<Colour> {
+        Some(Colour { blue, red, halved: (true, true) })
+    }
+
+    #[test]
+    fn planes_of_another_size_are_none() {
+        let whole = |size, brightness: usize, colour: usize| {
+            let colour = halved(vec![128; colour], vec![128; colour]);
+            Planes::new(size, vec![0; brightness], colour, LIMITED).is_some()
+        };
+        assert!(whole((4, 2), 8, 2));
+        assert!(whole((3, 3), 9, 4), "half a sample is a whole one");
+        for (size, brightness, colour) in [((4, 2), 7, 2), ((4, 2), 8, 1), ((3, 3), 9, 3), ((0, 2), 0, 0)] {
+            assert!(!whole(size, brightness, colour), "{size:?} {brightness} {colour}");
+        }
+    }
+
+    /// BT.601 and BT.709 say what their red, green, blue and white are.
+    #[test]
+    fn the_colours_of_the_standards() {
+        let cases = [
+            (Matrix::Bt601, false, [81, 90, 240], [255, 0, 0]),
+            (Matrix::Bt601, false, [145, 54, 34], [0, 255, 0]),
+            (Matrix::Bt601, false, [41, 240, 110], [0, 0, 255]),
+            (Matrix::Bt709, false, [63, 102, 240], [255, 0, 0]),
+            (Matrix::Bt709, false, [32, 240, 118], [0, 0, 255]),
+            (Matrix::Bt2020, false, [74, 97, 240], [255, 0, 0]),
+            (Matrix::Bt601, true, [76, 85, 255], [255, 0, 0]),
+            (Matrix::Bt709, false, [235, 128, 128], [255; 3]),
+            (Matrix::Bt709, false, [255, 128, 128], [255; 3]),
+            (Matrix::Bt709, false, [0, 128, 128], [0; 3]),
+            (Matrix::Smpte240, true, [128, 128, 128], [128; 3]),
+            (Matrix::Fcc, true, [200, 128, 128], [200; 3]),
+        ];
+        for (matrix, full_range, [y, u, v], expected) in cases {
+            let meaning = Meaning { matrix, full_range };
+            let fixed = Fixed::of(meaning).rgb(y, i32::from(u) * 16, i32::from(v) * 16);
+            let float = Colours::of(meaning).rgb(y.into(), u.into(), v.into());
+            for (name, found) in [("fixed", fixed), ("float", float)] {
+                let off = found.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max();
+                assert!(off <= Some(2), "{matrix:?} {name}: {found:?} for {expected:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn colours_lie_between_their_samples_and_end_at_the_edge() {
+        let grey = Meaning { matrix: Matrix::Bt601, full_range: true };
+        let planes = Planes::new((4, 1), vec![100; 4], halved(vec![128; 2], vec![128, 192]), grey).unwrap();
+        // 0, a quarter, three quarters and all of the way from 128 to 192, times 1.402.
+        let red: Vec<u8> = planes.rgb(4, 1).chunks(3).map(|pixel| pixel[0]).collect();
+        assert_eq!(red, [100, 122, 167, 190]);
+    }
+
+    #[test]
+    fn a_part_is_what_the_whole_has_there() {
+        let colour = halved((0..6).map(|n| n * 40).collect(), (0..6).map(|n| 250 - n * 40).collect());
+        let planes = Planes::new((5, 4), (0..20).map(|n| n * 12).collect(), colour, LIMITED).unwrap();
+        let (whole, part) = (planes.rgb(5, 4), planes.from(1, 1).from(2, 0).rgb(2, 3));
+        for (row, pixels) in part.chunks(6).enumerate() {
+            let start = ((row + 1) * 5 + 3) * 3;
+            assert_eq!(pixels, &whole[start..start + 6]);
+        }
+    }
+}
