@@ -42,6 +42,13 @@
 //! stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the outbox is bounded.
 //! Nothing between can fill.
 //!
+//! # Levels that move
+//!
+//! A threshold may be a rise over the score that a label has while nothing is to be seen. That baseline is learnt in
+//! [`trigger`], frame by frame, since only there it is known which frames are quiet; the judge gives it from a label's old
+//! settings to its new ones as long as its scores are of the same words, and `daemon::baselines` keeps it on disk. In `replay`
+//! and `tune` the same judge learns from the recording and writes nothing down.
+//!
 //! # Sources that appear
 //!
 //! The topics of an `mqtt` source may name sources of their own (`name: frigate-{1}`). A name that is met for the first

@@ -49,8 +49,10 @@ pub struct Alert {
     pub when: Option<Arc<str>>,
     /// The label's score; a rule has none, which is no number.
     pub score: f32,
-    /// The label's threshold; likewise.
+    /// The label's threshold, as it was in force at that moment; likewise.
     pub threshold: f32,
+    /// The label's score on quiet frames, where the source keeps it and it is known.
+    pub baseline: Option<f32>,
     /// How grave it is, where the configuration says so.
     pub severity: Option<Severity>,
     /// What it says to people, where the configuration says so.
@@ -151,6 +153,9 @@ impl Alert {
         if let Some(when) = &self.when {
             told["when"] = json!(&**when);
         }
+        if let Some(baseline) = self.baseline {
+            told["baseline"] = number(baseline);
+        }
         told.to_string()
     }
 }
@@ -184,6 +189,7 @@ impl Alert {
             when: shared(&told["when"]),
             score: score(&told["score"]),
             threshold: score(&told["threshold"]),
+            baseline: told["baseline"].is_number().then(|| score(&told["baseline"])),
             severity: told["severity"].as_str().and_then(Severity::of),
             message: text(&told["message"]),
             scores,
@@ -326,6 +332,7 @@ mod tests {
             when: None,
             score: 0.83,
             threshold: 0.6,
+            baseline: None,
             severity: None,
             message: None,
             scores: vec![("package".into(), 0.83), ("person".into(), 0.02)],
@@ -361,6 +368,7 @@ mod tests {
             region: Some("step".into()),
             severity: Some(Severity::Info),
             message: Some("look".to_owned()),
+            baseline: Some(0.25),
             background: None,
             snapshot: None,
             state: State::Cleared,
@@ -375,12 +383,17 @@ mod tests {
     }
 
     #[test]
-    fn severity_and_message_are_told_where_they_were_asked_for() {
-        let told =
-            Alert { severity: Some(Severity::Critical), message: Some("a \"box\"".to_owned()), ..raised() };
-        let expected = raised()
-            .to_json()
-            .replace(r#"/snapshot"}"#, r#"/snapshot","severity":"critical","message":"a \"box\""}"#);
+    fn severity_message_and_baseline_are_told_where_they_were_asked_for() {
+        let told = Alert {
+            severity: Some(Severity::Critical),
+            message: Some("a \"box\"".to_owned()),
+            baseline: Some(0.4),
+            ..raised()
+        };
+        let expected = raised().to_json().replace(
+            r#"/snapshot"}"#,
+            r#"/snapshot","severity":"critical","message":"a \"box\"","baseline":0.4}"#,
+        );
         assert_eq!(told.to_json(), expected);
     }
 

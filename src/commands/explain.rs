@@ -112,6 +112,8 @@ fn describe_source(config: &Config, source: &Source) -> Value {
         if regions.is_empty() { json!("the whole frame") } else { regions.into() },
     );
     described.insert("scores".to_owned(), json!(source.scores));
+    let baseline = source.baseline.map(|over| json!({ "over": duration(over) }));
+    described.insert("baseline".to_owned(), json!(baseline));
     described.insert(
         "topics".to_owned(),
         json!({
@@ -194,11 +196,13 @@ fn describe_set(topics: &Topics, source: &Source, set: &LabelSet) -> Value {
     let labels = set.labels.iter().map(|label| {
         let label = source.label(&set.name, label);
         let regions = if label.regions.is_empty() { json!("all") } else { json!(label.regions) };
+        let (upper, lower) =
+            if label.rule.rises { ("rise", "clear_rise") } else { ("threshold", "clear_below") };
         let described = json!({
             "prompts": prompts(&label.prompts),
             "regions": regions,
-            "threshold": number(label.rule.threshold),
-            "clear_below": number(label.rule.clear_below),
+            (upper): number(label.rule.threshold),
+            (lower): number(label.rule.clear_below),
         });
         (label.name.clone(), alerting(topics, source, set, label, described))
     });

@@ -66,7 +66,7 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
         let time = scored.frame.captured_at;
         let alerts = judge.judge(scored, time, || ids.next(time));
         if let Some(timeline) = &mut timeline {
-            timeline.take(scored, &alerts);
+            timeline.take(scored, &alerts, judge.moving_levels(&source.name));
             for (set, rule, met) in judge.rules(&source.name) {
                 timeline.take_rule(set, rule, met, scored);
             }

@@ -58,6 +58,7 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
     }
     if reader.problems.is_empty() {
         watched::check_regions(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
+        watched::check_baselines(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
         watched::check_rules(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
     }
     let mqtt = section.get("mqtt").map(|at| broker::read(reader, &at));

@@ -13,6 +13,8 @@ pub(super) const KEYS: &[&str] = &[
     "home_assistant",
     "threshold",
     "clear_below",
+    "rise",
+    "clear_rise",
     "hold",
     "for",
     "cooldown",
@@ -57,8 +59,9 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
 pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -> Option<Label> {
     match &at.node.value {
         Value::Text(_) => {
-            let threshold = level(reader, at)?;
-            let rule = levels(reader, Some((threshold, at)), None, &label.rule);
+            let threshold = Typed { at: at.clone(), level: level(reader, at)? };
+            let rule =
+                levels(reader, Levels { upper: Some(threshold), lower: None, rises: false }, &label.rule);
             Some(Label { rule, ..label.clone() })
         }
         Value::Mapping(_) => {
@@ -83,8 +86,7 @@ pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -
 
 /// What is typed, and else what `base` has.
 pub(super) fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
-    let threshold = section.get("threshold").map(|at| (level(reader, &at), at));
-    let clear_below = section.get("clear_below").map(|at| (level(reader, &at), at));
+    let typed = typed_levels(reader, section, base);
     let hold = section.get("hold").map_or(Some(base.rule.hold), |at| {
         reader.parsed(&at, "frames out of frames such as `2 of 3`", value::hold)
     });
@@ -102,18 +104,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &La
     let active = section.get("active").map_or(Some(base.active.clone()), |at| active(reader, &at).map(Some));
     let regions = section.get("regions").map_or(Some(base.regions.clone()), |at| reader.texts(&at));
 
-    // What is no number was told, and so was a key that is only misspelt: neither is to be compared with anything.
-    let misspelt = threshold.is_none() && !section.lacks("threshold");
-    let wrong = |level: &Option<(Option<f32>, Setting<'_>)>| matches!(level, Some((None, _)));
-    if misspelt || wrong(&threshold) || wrong(&clear_below) {
-        return None;
-    }
-    let rule = levels(
-        reader,
-        threshold.as_ref().and_then(|(level, at)| Some(((*level)?, at))),
-        clear_below.as_ref().and_then(|(level, at)| Some(((*level)?, at))),
-        &base.rule,
-    );
+    let rule = levels(reader, typed?, &base.rule);
     Some(Label {
         rule: Rule { hold: hold?, lasting: lasting?, cooldown: cooldown?, ..rule },
         severity: severity?,
@@ -124,36 +115,97 @@ pub(super) fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &La
     })
 }
 
-/// `base` with the levels that are typed. A clear level that nobody typed follows the threshold.
-fn levels(
-    reader: &mut Reader<'_>,
-    threshold: Option<(f32, &Setting<'_>)>,
-    clear_below: Option<(f32, &Setting<'_>)>,
-    base: &Rule,
-) -> Rule {
-    let level = threshold.map_or(base.threshold, |(level, _)| level);
-    let follows = base.clear_below == base.threshold;
-    let clear = match clear_below {
-        Some((clear, _)) => clear,
-        None if follows => level,
+/// A level that is a number.
+struct Typed<'n> {
+    at: Setting<'n>,
+    level: f32,
+}
+
+/// The levels that are typed, the threshold or the rise, and the level below which a label is cleared.
+struct Levels<'n> {
+    upper: Option<Typed<'n>>,
+    lower: Option<Typed<'n>>,
+    /// They are rises.
+    rises: bool,
+}
+
+/// `None`: something is wrong with them, and that was told.
+fn typed_levels<'n>(reader: &mut Reader<'_>, section: &Section<'n>, base: &Label) -> Option<Levels<'n>> {
+    // All of them first: one that is wrong must not hide the next.
+    let [threshold, clear_below, rise, clear_rise] = ["threshold", "clear_below", "rise", "clear_rise"]
+        .map(|key| section.get(key).map(|at| (level(reader, &at), at)));
+    if let (Some(_), Some((_, rise))) = (&threshold, &rise) {
+        let remedy = "`threshold` is a score, `rise` is how far above the source's baseline the score must be: remove one of them";
+        reader.problem(rise.key, "a label has a `threshold` or a `rise`, and this one has both", remedy);
+        return None;
+    }
+    // A key that is only misspelt was told: the others are not to be compared with anything.
+    let misspelt = |key: &str| section.get(key).is_none() && !section.lacks(key);
+    if misspelt("threshold") || misspelt("rise") {
+        return None;
+    }
+    let rises = rise.is_some() || base.rule.rises && threshold.is_none();
+    let (lower, foreign) = if rises { (clear_rise, clear_below) } else { (clear_below, clear_rise) };
+    if let Some((_, at)) = foreign {
+        let (message, remedy) = if rises {
+            (
+                "`clear_below` is a score, and this label has a `rise`",
+                "say how far above the baseline it is cleared: `clear_rise: 0.1`; half the rise if nothing is said",
+            )
+        } else {
+            (
+                "`clear_rise` belongs to a `rise`",
+                "this label has a threshold: write `clear_below`, or `rise` in the place of `threshold`",
+            )
+        };
+        reader.problem(at.key, message, remedy);
+        return None;
+    }
+    let typed = |typed: Option<(Option<f32>, Setting<'n>)>| match typed {
+        None => Some(None),
+        Some((level, at)) => level.map(|level| Some(Typed { at, level })),
+    };
+    Some(Levels { upper: typed(rise.or(threshold))?, lower: typed(lower)?, rises })
+}
+
+/// `base` with the levels that are typed. A clear level that nobody typed follows the threshold or the rise.
+fn levels(reader: &mut Reader<'_>, typed: Levels<'_>, base: &Rule) -> Rule {
+    let Levels { upper, lower, rises } = typed;
+    let same_kind = rises == base.rises;
+    let level = upper.as_ref().map_or(base.threshold, |typed| typed.level);
+    let follows = !same_kind || base.clear_below == Rule::usual_clear_level(base.threshold, rises);
+    let clear = match &lower {
+        Some(typed) => typed.level,
+        None if follows => Rule::usual_clear_level(level, rises),
         None => base.clear_below,
     };
     if clear > level {
-        let remedy = "a label is raised at the threshold and cleared below a lower or equal score";
-        match (clear_below, threshold) {
-            (Some((_, at)), _) => {
-                let message = format!("`clear_below` {clear} is above the threshold {level}");
-                reader.problem(at.span(), message, remedy);
+        let (upper_words, lower_key, remedy) = if rises {
+            ("the rise", "clear_rise", "a label is cleared at a lower or equal rise than it is raised at")
+        } else {
+            (
+                "the threshold",
+                "clear_below",
+                "a label is raised at the threshold and cleared below a lower or equal score",
+            )
+        };
+        match (lower, upper) {
+            (Some(Typed { at, .. }), _) => {
+                reader.problem(
+                    at.span(),
+                    format!("`{lower_key}` {clear} is above {upper_words} {level}"),
+                    remedy,
+                );
             }
-            (None, Some((_, at))) => {
+            (None, Some(Typed { at, .. })) => {
                 let message =
-                    format!("the threshold {level} is below the `clear_below` {clear} of the label set");
-                reader.problem(at.span(), message, format!("{remedy}: give `clear_below` here, too"));
+                    format!("{upper_words} {level} is below the `{lower_key}` {clear} of the label set");
+                reader.problem(at.span(), message, format!("{remedy}: give `{lower_key}` here, too"));
             }
             (None, None) => {}
         }
     }
-    Rule { threshold: level, clear_below: clear, ..*base }
+    Rule { threshold: level, clear_below: clear, rises, ..*base }
 }
 
 /// One span of time or a list of them.
@@ -175,6 +227,9 @@ fn active(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Active> {
 fn level(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<f32> {
     reader.parsed(at, "a number more than 0 and at most 1", |text| match value::number(text) {
         Some(level) if level > 0.0 && level <= 1.0 && level as f32 > 0.0 => Ok(level as f32),
-        _ => Err(value::fraction_meant(text).unwrap_or_else(|| "write a score such as `0.6`".to_owned())),
+        _ => Err(value::fraction_meant(text).unwrap_or_else(|| match at.name {
+            "rise" | "clear_rise" => "write how far above the baseline, such as `0.2`".to_owned(),
+            _ => "write a score such as `0.6`".to_owned(),
+        })),
     })
 }

@@ -95,12 +95,24 @@ pub struct Rule {
     pub threshold: f32,
     /// A frame counts against a raised label below this score; never above the threshold.
     pub clear_below: f32,
+    /// These two are no scores, but how far above the source's baseline they lie (`rise` and `clear_rise` in the
+    /// configuration).
+    pub rises: bool,
     /// How many frames must agree.
     pub hold: Hold,
     /// For how long they must have agreed before it is raised (`for` in the configuration).
     pub lasting: Duration,
     /// How long after one raise the next may come.
     pub cooldown: Duration,
+}
+
+/// The scores that frames are held to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// A frame counts for the label from this score on.
+    pub threshold: f32,
+    /// A frame counts against a raised label below this score; never above the threshold.
+    pub clear_below: f32,
 }
 
 /// `frames of of`: 2 of 3.
@@ -177,10 +189,22 @@ impl Rule {
         Self {
             threshold,
             clear_below: threshold,
+            rises: false,
             hold: Hold { frames: 1, of: 1 },
             lasting: Duration::ZERO,
             cooldown: Duration::ZERO,
         }
+    }
+
+    /// Its levels, which are scores unless it [`rises`](Self::rises).
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        Levels { threshold: self.threshold, clear_below: self.clear_below }
+    }
+
+    /// The clear level of a rule for which none is typed: the threshold itself, or half the rise.
+    pub(super) fn usual_clear_level(threshold: f32, rises: bool) -> f32 {
+        if rises { threshold / 2.0 } else { threshold }
     }
 }
 

@@ -56,7 +56,7 @@ pub use self::{
     condition::{Condition, LabelName},
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
-    labels::{Hold, Label, LabelRule, LabelSet, Look, Rule, Scoring, Severity},
+    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Rule, Scoring, Severity},
     listen::Listen,
     load::{Loaded, load, look},
     message::{Facts, Message},
@@ -178,6 +178,8 @@ pub struct Source {
     pub adjusted: Vec<(String, Label)>,
     /// Whether every score is published, also of frames that raise nothing.
     pub scores: bool,
+    /// The time over which each label's score on quiet frames is estimated; `None` where nobody does.
+    pub baseline: Option<Duration>,
 }
 
 impl Source {

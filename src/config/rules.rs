@@ -16,7 +16,7 @@ pub(super) const KEYS: &[&str] =
 pub(super) const ADJUSTABLE: &[&str] = KEYS.split_at(2).1;
 
 /// What a label has and a rule has not: that of its labels counts.
-const OF_LABELS: &[&str] = &["prompts", "threshold", "clear_below", "regions"];
+const OF_LABELS: &[&str] = &["prompts", "threshold", "clear_below", "rise", "clear_rise", "regions"];
 /// A condition that is met has a score of 1, one that is not of 0.
 const LEVEL: f32 = 0.5;
 /// What is wrong is shown with this.

@@ -1,6 +1,9 @@
 //! The `sources` section. What cameras take is in `cameras`, what topics take in `mqtt_source`.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     After, Existing, Folder, Region, Source, SourceKind, cameras,
@@ -21,7 +24,11 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
     ("mqtt", mqtt_source::KEYS),
 ];
 /// What every kind takes.
-pub(super) const COMMON: &[&str] = &["regions", "grid", "watch", "scores"];
+pub(super) const COMMON: &[&str] = &["regions", "grid", "watch", "scores", "baseline"];
+/// What `baseline` takes as a mapping.
+pub(super) const BASELINE_KEYS: &[&str] = &["over"];
+/// The time over which a baseline is estimated where none is typed.
+const OVER: Duration = Duration::from_secs(600);
 pub(super) const KEYS: &[&str] = &[
     "folder",
     "existing",
@@ -53,6 +60,7 @@ pub(super) const KEYS: &[&str] = &[
     "grid",
     "watch",
     "scores",
+    "baseline",
 ];
 /// What is missing is shown with this.
 pub(super) const EXAMPLE: &str =
@@ -88,8 +96,33 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
     };
     let scores =
         section.get("scores").map_or(Some(false), |at| reader.word(&at, &[("true", true), ("false", false)]));
+    let baseline = section.get("baseline").map_or(Some(None), |at| baseline(reader, &at));
     let Watched { sets: watch, adjusted } = watch;
-    Some(Source { name: at.name.to_owned(), kind: kind?, regions, watch, adjusted, scores: scores? })
+    let name = at.name.to_owned();
+    Some(Source { name, kind: kind?, regions, watch, adjusted, scores: scores?, baseline: baseline? })
+}
+
+/// `true`, `false`, or `{ over: 10m }`.
+fn baseline(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Option<Duration>> {
+    const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+    match &at.node.value {
+        Value::Mapping(_) => {
+            let section = reader.section(at, BASELINE_KEYS, "")?;
+            let over = section.get("over").map_or(Some(OVER), |at| {
+                reader.parsed(&at, "a duration", |text| match value::duration(text)? {
+                    over if (Duration::from_secs(10)..=LONGEST).contains(&over) => Ok(over),
+                    _ => Err("at least 10s and at most 7d".to_owned()),
+                })
+            });
+            over.map(Some)
+        }
+        Value::Text(text) if value::duration(text).is_ok() => {
+            let remedy = format!("did you mean `baseline: {{ over: {} }}`?", mask::shown(text));
+            reader.must_be(at, "`true`, `false` or a mapping", remedy);
+            None
+        }
+        _ => reader.word(at, &[("true", Some(OVER)), ("false", None)]),
+    }
 }
 
 fn kind(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<SourceKind> {

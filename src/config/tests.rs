@@ -88,6 +88,7 @@ fn what_is_not_typed_has_the_documented_default() {
             watch: vec!["porch".to_owned()],
             adjusted: vec![],
             scores: false,
+            baseline: None,
         }],
     };
     assert_eq!(config, expected);
@@ -224,6 +225,7 @@ sources:
     let strict = Rule {
         threshold: 0.5,
         clear_below: 0.25,
+        rises: false,
         hold: Hold { frames: 2, of: 3 },
         lasting: Duration::from_secs(10),
         cooldown: Duration::from_secs(90),
@@ -633,4 +635,37 @@ proptest! {
             prop_assert!(!problems.to_string().is_empty());
         }
     }
+}
+
+#[test]
+fn a_label_with_a_rise_is_cleared_at_half_of_it_unless_something_else_is_typed() {
+    let text = "mqtt: { url: mqtt://broker }
+label_sets:
+  porch:
+    labels:
+      person: { rise: 0.2 }
+      dog: { rise: 0.4, clear_rise: 0.3 }
+      cat: 0.7
+sources:
+  door: { folder: a, baseline: true, watch: [porch] }
+  gate:
+    folder: b
+    baseline: { over: 1h }
+    watch: { porch: { person: { rise: 0.3 }, dog: 0.6, cat: { rise: 0.1, hold: 2 of 3 } } }
+  back: { folder: c, baseline: false, watch: { porch: { person: 0.6, dog: { threshold: 0.5 } } } }
+";
+    let config = load_text(text);
+    let minutes = |minutes: u64| Some(Duration::from_secs(minutes * 60));
+    let over: Vec<_> = config.sources.iter().map(|source| source.baseline).collect();
+    assert_eq!(over, [minutes(10), minutes(60), None]);
+    let told = |source: usize| {
+        let rule = |label: &Label| {
+            let rule = config.sources[source].label("porch", label).rule;
+            (rule.rises, rule.threshold, rule.clear_below)
+        };
+        config.label_sets[0].labels.iter().map(rule).collect::<Vec<_>>()
+    };
+    assert_eq!(told(0), [(true, 0.2, 0.1), (true, 0.4, 0.3), (false, 0.7, 0.7)]);
+    assert_eq!(told(1), [(true, 0.3, 0.15), (false, 0.6, 0.6), (true, 0.1, 0.05)]);
+    assert_eq!(told(2), [(false, 0.6, 0.6), (false, 0.5, 0.5), (false, 0.7, 0.7)]);
 }

@@ -133,6 +133,31 @@ pub(super) fn check_regions(reader: &mut Reader<'_>, sources: &[Source], sets: &
     }
 }
 
+/// A rise needs something to rise over. As above, for a configuration in which all else is in order.
+pub(super) fn check_baselines(reader: &mut Reader<'_>, sources: &[Source], sets: &[LabelSet]) {
+    for source in sources.iter().filter(|source| source.baseline.is_none()) {
+        let watched = sets.iter().filter(|set| source.watch.contains(&set.name));
+        let labels = watched.flat_map(|set| set.labels.iter().map(move |label| (set, label)));
+        let rising: Vec<_> = labels
+            .filter(|(set, label)| source.label(&set.name, label).rule.rises)
+            .map(|(set, label)| (mask::shown(&set.name), mask::shown(&label.name)))
+            .collect();
+        let Some((set, label)) = rising.first() else { continue };
+        let others = match rising.len() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        let name = mask::shown(&source.name);
+        let message =
+            format!("the source `{name}` keeps no baseline, over which `{set} / {label}`{others} could rise");
+        let remedy = format!(
+            "add `baseline: true` to the source, or give the label a threshold there: `watch: {{ {set}: {{ {label}: 0.7 }} }}`"
+        );
+        let problem = reader.places.problem(&format!("sources.{}", source.name), message, remedy);
+        reader.problems.push(problem);
+    }
+}
+
 fn check_label(reader: &mut Reader<'_>, sources: &[Source], set: &LabelSet, label: &Label) {
     let watchers: Vec<_> = sources
         .iter()

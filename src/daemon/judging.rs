@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{figures::Figures, judge::Judge, meter::Meter};
+use super::{baselines::Baselines, figures::Figures, judge::Judge, meter::Meter};
 use crate::{
     alert::{
         Alert, State, Topics,
@@ -26,6 +26,7 @@ const AT_ONCE: usize = 32;
 /// A judge, and where what it says is told.
 pub(super) struct Judging {
     pub(super) judge: Judge,
+    pub(super) baselines: Baselines,
     pub(super) meter: Meter,
     pub(super) topics: Topics,
     pub(super) outbox: Arc<Outbox>,
@@ -57,7 +58,11 @@ impl Judging {
                         _ => self.judge_all(std::mem::take(&mut frames)),
                     }
                 }
+                if self.baselines.is_due() {
+                    self.baselines.keep(self.judge.known());
+                }
             }
+            self.baselines.keep(self.judge.known());
         };
         let thread = thread::Builder::new().name("judge".to_owned());
         thread.spawn(move || runtime.block_on(work)).context("cannot start the judge")?;

@@ -3,6 +3,7 @@
 //! It refuses to decide anything about frames, scores or alerts; that is `judge` and what it calls. What changes while it
 //! runs is made ready by `reader` and carried out by `keeper`, as `plan` says.
 
+mod baselines;
 mod delivery;
 mod figures;
 mod judge;
@@ -26,8 +27,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::judge::Judge;
 use self::{
-    delivery::Delivery, figures::Figures, judging::Judging, keeper::Keeper, leftovers::Leftovers,
-    members::Members, meter::Meter, plan::Plan, reader::Reader, signals::Signals, sources::Sources,
+    baselines::Baselines, delivery::Delivery, figures::Figures, judging::Judging, keeper::Keeper,
+    leftovers::Leftovers, members::Members, meter::Meter, plan::Plan, reader::Reader, signals::Signals,
+    sources::Sources,
 };
 use crate::{
     alert::{
@@ -141,7 +143,9 @@ impl House {
             board.set(&gone, "");
         }
         leftovers.add(retained.clone());
-        let judge = Judge::new(&config.mqtt.prefix, &config.model.name());
+        let mut judge = Judge::new(&config.mqtt.prefix, &config.model.name());
+        let (baselines, known) = Baselines::recall(&config.state_dir);
+        judge.remember(known);
         let announcer = Announcer::new(Announcement::of(&watched));
         let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?
             .announcing(&announcer, &config.state_dir);
@@ -150,6 +154,7 @@ impl House {
         let (topics_of_judge, outbox_of_judge) = (topics.clone(), Arc::clone(&outbox));
         let mut judging = Judging {
             judge,
+            baselines,
             meter,
             topics: topics_of_judge,
             outbox: outbox_of_judge,

@@ -19,6 +19,7 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
         watch,
         adjusted: Vec::new(),
         scores: false,
+        baseline: None,
     }
 }
 

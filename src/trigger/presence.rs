@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Trigger;
-use crate::config::Rule;
+use crate::config::{Levels, Rule};
 
 /// Whether one label is there on one source.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +40,11 @@ impl Presence {
         Self { trigger: self.trigger.under(at_once(rule)), ..self }
     }
 
-    /// Takes the newest score and the time of its frame.
-    pub fn update(&mut self, score: f32, at: Timestamp) {
-        self.trigger.update(score, at);
+    /// Takes the newest score, the levels that the trigger of the label holds it to, and the time of its frame. While there are
+    /// none, since they are rises over a baseline that is not known yet, nobody can say.
+    pub fn update(&mut self, score: f32, levels: Option<Levels>, at: Timestamp) {
+        let Some(levels) = levels else { return };
+        self.trigger.decide(score, levels, at);
         let enough = self.trigger.rule.hold.of;
         self.seen = self.seen.saturating_add(1).min(enough);
         // While frames agree that it is there, but not for long enough, it may have been there before.
@@ -73,7 +75,8 @@ mod tests {
     /// One character a frame, a second apart: `+` there, `-` not there, `?` not known.
     fn told(mut presence: Presence, scores: &[f32]) -> String {
         let letter = |(second, score): (i64, &f32)| {
-            presence.update(*score, at(second));
+            let levels = presence.trigger.levels();
+            presence.update(*score, levels, at(second));
             match presence.is_there() {
                 Some(true) => '+',
                 Some(false) => '-',

@@ -17,6 +17,7 @@ use std::{
 use serde_json::Value;
 use stakeout::{
     alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores},
+    config::Severity,
     source::StreamInfo,
 };
 
@@ -119,13 +120,18 @@ fn the_examples_of_payloads_are_what_is_published() {
         snapshot: Some("stakeout/front-door/snapshot".to_owned()),
         severity: None,
         message: None,
+        baseline: None,
     };
     assert_eq!(alert.to_string(), said.to_json());
     let (_, explained) = read("docs/topics.md")
         .split_once("| key | what it says |")
         .map(|(a, b)| (a.len(), b.to_owned()))
         .unwrap();
-    for key in keys(alert) {
+    let everything =
+        Alert { severity: Severity::of("info"), message: Some(String::new()), baseline: Some(0.4), ..said };
+    let everything = serde_json::from_str(&everything.to_json()).unwrap();
+    assert_eq!(keys(&everything).len(), keys(alert).len() + 3);
+    for key in keys(&everything) {
         assert!(explained.contains(&format!("`{key}`")), "{key} is not explained");
     }
     let said = Scores {

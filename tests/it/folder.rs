@@ -95,6 +95,7 @@ fn launch(folder: Folder) -> Running {
         watch: Vec::new(),
         adjusted: Vec::new(),
         scores: false,
+        baseline: None,
     };
     let thread = Some(spawn(&source, context).unwrap());
     Running { frames, status, stop, counts, thread }

@@ -6,6 +6,7 @@
 mod common;
 
 mod alerts;
+mod baseline;
 mod bench;
 mod bundled;
 mod check;

@@ -36,6 +36,7 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
         watch: watch.iter().map(ToString::to_string).collect(),
         adjusted: Vec::new(),
         scores: false,
+        baseline: None,
     }
 }
 

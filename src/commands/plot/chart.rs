@@ -5,6 +5,7 @@ use std::rc::Rc;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::timeline::{Span, Timeline, Track};
+use crate::config::Levels;
 
 pub(super) const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 48.0;
@@ -126,7 +127,9 @@ pub(super) fn x(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
 
 /// The highest score that the axis shows: 1, unless all there is to see is far below.
 pub(super) fn top_score(track: &Track) -> f64 {
-    let highest = track.points.iter().map(|point| point.score).chain(track.levels.map(|(level, _)| level));
+    let moving = track.moving.iter().map(|(_, levels)| levels.threshold);
+    let scores = track.points.iter().map(|point| point.score);
+    let highest = scores.chain(track.levels.map(|(level, _)| level)).chain(moving);
     let highest = f64::from(highest.fold(0.0, f32::max)) * 1.1;
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
         .into_iter()
@@ -146,6 +149,19 @@ pub(super) fn columns(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64,
         }
     }
     columns
+}
+
+/// Levels that move, the first of each column.
+fn moving(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, Levels)> {
+    let width = (WIDTH - LEFT - RIGHT) / COLUMNS as f64;
+    let mut shown: Vec<(f64, Levels)> = vec![];
+    for (time, levels) in &track.moving {
+        let x = x(*time, range);
+        if shown.last().is_none_or(|(last, _)| (x - last).abs() >= width) {
+            shown.push((x, *levels));
+        }
+    }
+    shown
 }
 
 impl Drawing {
@@ -194,6 +210,14 @@ impl Drawing {
             }
             self.line(&across(threshold), THRESHOLD, 1.0, true);
         }
+        let moving = moving(track, range);
+        if !moving.is_empty() {
+            let level = |of: fn(&Levels) -> f32| {
+                moving.iter().map(|(x, levels)| (*x, y(of(levels).into()))).collect::<Vec<_>>()
+            };
+            self.line(&level(|levels| levels.clear_below), CLEAR, 1.0, true);
+            self.line(&level(|levels| levels.threshold), THRESHOLD, 1.0, true);
+        }
         self.height = end + AXIS;
         self.thumbnails(track, range);
         self.height += GAP;
@@ -238,12 +262,15 @@ fn title(track: &Track) -> String {
         1 => "raised once".to_owned(),
         times => format!("raised {times} times"),
     };
-    match track.levels {
-        Some((threshold, clear)) if clear < threshold => {
+    match (track.levels, track.rise) {
+        (Some((threshold, clear)), _) if clear < threshold => {
             format!("{label_set} / {label}: {times}; threshold {threshold}, clear below {clear}")
         }
-        Some((threshold, _)) => format!("{label_set} / {label}: {times}; threshold {threshold}"),
-        None => format!("{label_set} / {label}: {times}"),
+        (Some((threshold, _)), _) => format!("{label_set} / {label}: {times}; threshold {threshold}"),
+        (None, Some(rise)) => {
+            format!("{label_set} / {label}: {times}; threshold {rise} above the baseline")
+        }
+        (None, None) => format!("{label_set} / {label}: {times}"),
     }
 }
 

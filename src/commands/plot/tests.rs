@@ -1,4 +1,5 @@
 use super::{timeline::sample, *};
+use crate::config::Levels;
 
 fn timeline() -> Timeline {
     let tracks = vec![
@@ -75,4 +76,21 @@ fn nothing_played_is_drawn_as_nothing() {
     assert!(svg::file(&chart::whole(&nothing)).contains("door: no frames"));
     assert!(html::page(&nothing).contains("no frames"));
     assert!(bitmap::file(&chart::whole(&nothing)).is_ok());
+}
+
+#[test]
+fn levels_that_move_are_lines_that_move() {
+    let mut timeline = timeline();
+    let track = &mut timeline.tracks[0];
+    (track.levels, track.rise) = (None, Some(0.2));
+    track.moving = track.points[1..]
+        .iter()
+        .zip([0.5, 0.6, 0.7, 0.7])
+        .map(|(point, threshold)| (point.time, Levels { threshold, clear_below: threshold - 0.1 }))
+        .collect();
+    let svg = svg::file(&chart::whole(&timeline));
+    assert!(svg.contains(": raised once; threshold 0.2 above the baseline"), "{svg}");
+    let moves = |line: &&str| line.contains("stroke=\"#c62828\"") && line.matches(',').count() == 4;
+    assert_eq!(svg.lines().filter(moves).count(), 1, "{svg}");
+    assert_eq!(svg.matches("stroke-dasharray").count(), 6, "levels");
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     alert::{Alert, State},
     classify::{Scored, SetScores},
-    config::{Config, Source},
+    config::{Config, Levels, Source},
     picture::Picture,
 };
 
@@ -40,8 +40,12 @@ pub struct Track {
     pub label_set: String,
     /// The label's name.
     pub label: String,
-    /// Its threshold and its clear level; a rule over labels has none.
+    /// Its threshold and its clear level; a rule over labels has none, nor has a label whose levels move.
     pub levels: Option<(f32, f32)>,
+    /// The rise over the baseline that its threshold is, where it is one.
+    pub rise: Option<f32>,
+    /// The levels after each frame, where they are rises over a baseline that is known.
+    pub moving: Vec<(Timestamp, Levels)>,
     /// Every frame, in the order played.
     pub points: Vec<Point>,
     /// When it was raised.
@@ -91,8 +95,10 @@ impl Timeline {
         let tracks = watched.flat_map(|(_, set)| {
             set.labels.iter().map(|label| {
                 let label = source.label(&set.name, label);
-                let levels = (label.rule.threshold, label.rule.clear_below);
-                Track { regions: label.regions.clone(), ..Track::new(&set.name, &label.name, Some(levels)) }
+                let rule = label.rule;
+                let levels = (!rule.rises).then_some((rule.threshold, rule.clear_below));
+                let rise = rule.rises.then_some(rule.threshold);
+                Track { rise, regions: label.regions.clone(), ..Track::new(&set.name, &label.name, levels) }
             })
         });
         Self {
@@ -102,8 +108,16 @@ impl Timeline {
         }
     }
 
-    /// One more frame, and what was told after it.
-    pub fn take(&mut self, scored: &Scored, alerts: &[Alert]) {
+    /// One more frame, what was told after it, and the levels that move, with the names of their label sets and labels.
+    pub fn take<'l>(
+        &mut self,
+        scored: &Scored,
+        alerts: &[Alert],
+        moving: impl Iterator<Item = (&'l str, &'l str, Levels)>,
+    ) {
+        for (label_set, label, levels) in moving {
+            self.track(label_set, label).moving.push((scored.frame.captured_at, levels));
+        }
         let frame = Seen { scored, thumbnail: OnceCell::new() };
         for alert in alerts {
             self.track(&alert.label_set, &alert.label).turn(alert.state, scored.frame.captured_at);
@@ -153,6 +167,8 @@ impl Track {
             label_set: label_set.to_owned(),
             label: label.to_owned(),
             levels,
+            rise: None,
+            moving: vec![],
             points: vec![],
             spans: vec![],
             regions: vec![],

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     commands::plot::Point,
     config::{Hold, Rule, Scoring},
+    trigger::Trigger,
 };
 
 /// Below it no threshold is said to separate.
@@ -102,7 +103,7 @@ pub(super) fn advise(
     events: Option<&[Interval]>,
     measure: Measure,
 ) -> Option<Advice> {
-    if points.len() < 2 || events.is_some_and(<[_]>::is_empty) {
+    if rule.rises || points.len() < 2 || events.is_some_and(<[_]>::is_empty) {
         return None;
     }
     let levels = levels(points, measure)?;
@@ -110,7 +111,7 @@ pub(super) fn advise(
     let tried = HOLDS.iter().enumerate().flat_map(|(hold, _)| (0..GAPS.len()).map(move |gap| (hold, gap)));
     let tried = tried.map(|(hold, gap)| {
         let result = |level: &f64| {
-            let spans = spans(&settings(rule, measure, *level, (hold, gap)), points);
+            let spans = spans(Trigger::new(settings(rule, measure, *level, (hold, gap))), points);
             (usable(&spans, points), events.map(|events| grade(&spans, events, slack)))
         };
         Tried { hold, gap, results: levels.iter().map(result).collect() }
@@ -127,18 +128,18 @@ pub(super) fn advise(
     let middle = f64::midpoint(level(f64::midpoint(low, high)), f64::midpoint(level(low), level(high)));
     let mut rule_of = settings(rule, measure, measure.logit(middle), (tried.hold, tried.gap));
     let own = measure.logit(rule.threshold.into());
-    let as_it_is = spans(rule, points);
-    let as_good = match events
-        .map(|events| (grade(&as_it_is, events, slack), grade(&spans(&rule_of, points), events, slack)))
-    {
+    let as_it_is = spans(Trigger::new(*rule), points);
+    let as_good = match events.map(|events| {
+        (grade(&as_it_is, events, slack), grade(&spans(Trigger::new(rule_of), points), events, slack))
+    }) {
         Some((own, suggested)) => own.f1() >= suggested.f1() - TOLERANCE,
-        None => as_it_is.len() == spans(&rule_of, points).len(),
+        None => as_it_is.len() == spans(Trigger::new(rule_of), points).len(),
     };
     if as_good && own - low >= INSIDE && high - own >= INSIDE {
         rule_of = *rule;
     }
     let rule = rule_of;
-    let spans = spans(&rule, points);
+    let spans = spans(Trigger::new(rule), points);
     let grade = events.map(|events| grade(&spans, events, slack));
     let separates = grade.map_or(levels[to] - levels[from] >= WIDE, |grade| grade.f1() >= GOOD);
     let range = (measure.rounded(level(low)), measure.rounded(level(high)));
@@ -227,6 +228,7 @@ mod tests {
     const RULE: Rule = Rule {
         threshold: 0.5,
         clear_below: 0.5,
+        rises: false,
         hold: Hold { frames: 1, of: 1 },
         lasting: Duration::ZERO,
         cooldown: Duration::ZERO,

@@ -1,5 +1,7 @@
 //! What was found out about each label. Pure.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
 use crate::{
     commands::plot::{Peak, Point, Timeline, Track},
     config::{Config, Rule, Scoring, Source, edit::LabelEdit},
+    trigger::Trigger,
 };
 
 /// Columns of a histogram.
@@ -50,7 +53,7 @@ pub(super) struct Histogram {
     pub others: [u32; BINS],
 }
 
-/// One threshold, with everything else as configured.
+/// One threshold (or rise), with everything else as configured.
 #[derive(Debug)]
 pub(super) struct Row {
     pub threshold: f32,
@@ -75,8 +78,9 @@ pub(super) fn of(
         let events = truth.map(|truth| truth.intervals(&source.name, &set.name, &label.name, first));
         let here = source.label(&set.name, label);
         let adjusted = source.adjusted.iter().any(|(of, it)| *of == set.name && it.name == label.name);
+        let over = source.baseline;
         let source = adjusted.then(|| source.name.clone());
-        Some(Finding { source, ..find(track, here.rule, events, Measure::of(set.scoring)) })
+        Some(Finding { source, ..find(track, here.rule, over, events, Measure::of(set.scoring)) })
     };
     labels.filter_map(finding).collect()
 }
@@ -96,31 +100,49 @@ pub(super) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
         .collect()
 }
 
-fn find(track: &Track, rule: Rule, events: Option<Vec<Interval>>, measure: Measure) -> Finding {
+/// `over`: the time over which the source keeps a baseline.
+fn find(
+    track: &Track,
+    rule: Rule,
+    over: Option<Duration>,
+    events: Option<Vec<Interval>>,
+    measure: Measure,
+) -> Finding {
     let points = &track.points;
     let slack = grade::interval(points);
     let shown = grade::shown(points, events.as_deref().unwrap_or_default());
+    let trigger = |rule: &Rule| Trigger::new(*rule).keeping(over, None);
     let judged = |rule: &Rule| {
-        let spans = spans(rule, points);
+        let spans = spans(trigger(rule), points);
         (spans.len(), events.as_ref().map(|events| grade(&spans, events, slack)))
     };
     let highest = points.iter().map(|point| point.score).fold(0.0, f32::max);
     let advice = advise(&rule, points, events.as_deref(), measure);
-    let mut thresholds = thresholds(points, highest, measure);
-    if let Some(advice) = &advice {
-        thresholds.push(advice.rule.threshold);
-    }
+    let mut thresholds = thresholds(points, highest, if rule.rises { Measure::Odds } else { measure });
+    thresholds.extend(advice.as_ref().map(|advice| advice.rule.threshold));
+    thresholds.extend(rule.rises.then_some(rule.threshold));
     thresholds.sort_by(f32::total_cmp);
     thresholds.dedup();
     let rows = thresholds.into_iter().map(|threshold| {
         let suggested = advice.as_ref().map(|advice| advice.rule).filter(|rule| rule.threshold == threshold);
-        let rule =
-            suggested.unwrap_or(Rule { threshold, clear_below: rule.clear_below.min(threshold), ..rule });
+        let clear_below = if rule.rises {
+            rule.clear_below / rule.threshold * threshold
+        } else {
+            rule.clear_below.min(threshold)
+        };
+        let rule = suggested.unwrap_or(Rule { threshold, clear_below, ..rule });
         let (alerts, grade) = judged(&rule);
-        Row { threshold, alerts, worth: grade.map(|grade| (grade::frames(points, &shown, threshold), grade)) }
+        let worth = grade.map(|grade| (grade::frames(trigger(&rule), points, &shown), grade));
+        Row { threshold, alerts, worth }
     });
     let table = rows.collect();
     let level = advice.as_ref().map_or(rule.threshold, |advice| advice.rule.threshold);
+    let near = if rule.rises {
+        // What is near a level that moves is not to be told by its score.
+        Vec::new()
+    } else {
+        near(track, level, events.as_deref().unwrap_or_default(), slack)
+    };
     Finding {
         source: None,
         label_set: track.label_set.clone(),
@@ -129,7 +151,7 @@ fn find(track: &Track, rule: Rule, events: Option<Vec<Interval>>, measure: Measu
         highest,
         histogram: histogram(track, &shown, top(highest, measure)),
         table,
-        near: near(track, level, events.as_deref().unwrap_or_default(), slack),
+        near,
         recorded: grade::length(points),
         rule,
         measure,
@@ -181,6 +203,11 @@ impl Finding {
         format!("{} / {}", self.label_set, self.label)
     }
 
+    /// What the numbers in its table are.
+    pub(super) fn level_word(&self) -> &'static str {
+        if self.rule.rises { "rise" } else { "threshold" }
+    }
+
     /// Alerts in a day of which what was recorded is an example.
     pub(super) fn a_day(&self, alerts: usize) -> f64 {
         alerts as f64 * 86_400.0 / self.recorded.as_secs_f64().max(1.0)
@@ -197,6 +224,17 @@ impl Finding {
 
     /// Why, in a sentence.
     pub(super) fn reason(&self) -> String {
+        if self.rule.rises {
+            return format!(
+                "its threshold is a rise of {} over the baseline, which is left as it is: {}{}. What other rises would do is in the table",
+                self.rule.threshold,
+                alerts(self.now.0),
+                match self.now.1 {
+                    Some(grade) => format!(", {} wrong, {} events missed", grade.wrong(), grade.missed),
+                    None => String::new(),
+                }
+            );
+        }
         let Some(advice) = &self.advice else {
             let highest = self.highest;
             return if self.now.0 == 0 {

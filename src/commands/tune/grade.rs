@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::truth::Interval;
 use crate::{
     commands::plot::Point,
-    config::Rule,
     trigger::{Transition, Trigger},
 };
 
@@ -42,9 +41,8 @@ pub(super) struct Frames {
     pub recall: f64,
 }
 
-/// When a label would have been raised under `rule`: from, and to (the last frame where it was not cleared).
-pub(super) fn spans(rule: &Rule, points: &[Point]) -> Vec<Interval> {
-    let mut trigger = Trigger::new(*rule);
+/// When a label would have been raised by `trigger`: from, and to (the last frame where it was not cleared).
+pub(super) fn spans(mut trigger: Trigger, points: &[Point]) -> Vec<Interval> {
     let mut spans: Vec<Interval> = vec![];
     for point in points {
         match trigger.update(point.score, point.time) {
@@ -83,12 +81,18 @@ pub(super) fn shown(points: &[Point], events: &[Interval]) -> Vec<bool> {
     points.iter().map(|point| events.iter().any(|(from, to)| (*from..=*to).contains(&point.time))).collect()
 }
 
-/// Precision and recall of `threshold` over frames.
-pub(super) fn frames(points: &[Point], shown: &[bool], threshold: f32) -> Frames {
+/// Precision and recall of the threshold of `trigger` over frames.
+pub(super) fn frames(mut trigger: Trigger, points: &[Point], shown: &[bool]) -> Frames {
     let part = |of: usize, all: usize| if all == 0 { 1.0 } else { of as f64 / all as f64 };
-    let above = points.iter().zip(shown).filter(|(point, _)| point.score >= threshold);
-    let (above, right) =
-        above.fold((0, 0), |(all, right), (_, shown)| (all + 1, right + usize::from(*shown)));
+    let (mut above, mut right) = (0, 0);
+    for (point, shown) in points.iter().zip(shown) {
+        // A threshold that moves stands somewhere else at each frame.
+        if trigger.levels().is_some_and(|levels| point.score >= levels.threshold) {
+            above += 1;
+            right += usize::from(*shown);
+        }
+        trigger.update(point.score, point.time);
+    }
     let all = shown.iter().filter(|shown| **shown).count();
     Frames { precision: part(right, above), recall: part(right, all) }
 }
@@ -116,7 +120,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Hold;
+    use crate::config::{Hold, Rule};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -131,11 +135,12 @@ mod tests {
         let rule = Rule {
             threshold: 0.6,
             clear_below: 0.4,
+            rises: false,
             hold: Hold { frames: 1, of: 1 },
             lasting: Duration::ZERO,
             cooldown: Duration::ZERO,
         };
-        let told = spans(&rule, &points(&[0.1, 0.7, 0.5, 0.3, 0.9, 0.9]));
+        let told = spans(Trigger::new(rule), &points(&[0.1, 0.7, 0.5, 0.3, 0.9, 0.9]));
         assert_eq!(told, [(at(1), at(3)), (at(4), at(5))]);
     }
 
@@ -168,5 +173,17 @@ mod tests {
         all.push(Point { time: at(100_000), score: 0.1 });
         assert_eq!(length(&all), SignedDuration::from_secs(61));
         assert_eq!(length(&[]), SignedDuration::from_secs(1));
+    }
+
+    #[test]
+    fn a_threshold_that_moves_is_held_to_each_frame_where_it_stands() {
+        let rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+        let mut scores = vec![0.1; 200];
+        scores.extend([0.5; 10]);
+        let all = points(&scores);
+        let trigger = || Trigger::new(rule).keeping(Some(Duration::from_secs(600)), None);
+        assert_eq!(spans(trigger(), &all), [(at(200), at(209))]);
+        let shown: Vec<bool> = (0..210).map(|second| second >= 205).collect();
+        assert_eq!(frames(trigger(), &all, &shown), Frames { precision: 0.5, recall: 1.0 });
     }
 }

@@ -16,10 +16,14 @@ use std::{fs, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use self::{findings::Finding, truth::Truth};
 use super::{DEFAULT_CONFIG, DONE, FAILED, plot::Timeline, recordings};
-use crate::config::{Config, Loaded, edit};
+use crate::{
+    config::{Config, Loaded, edit},
+    daemon::Judge,
+};
 
 /// What is typed after `stakeout tune`.
 #[derive(Debug, clap::Args)]
@@ -64,8 +68,12 @@ fn tune(args: &Args, config: &Config) -> Result<ExitCode> {
     // Before hours of scoring.
     let truth = args.truth.as_ref().map(read_truth).transpose()?;
     let mut timeline = Timeline::new(config, source);
+    // For levels that move: where they are is known only while the frames come.
+    let mut judge = Judge::new(&config.mqtt.prefix, &config.model.name());
+    judge.reload(config, Timestamp::UNIX_EPOCH, Uuid::nil);
     let played = recordings::play(config, source, &args.recordings, args.start, |scored, _| {
-        timeline.take(scored, &[]);
+        judge.judge(scored, scored.frame.captured_at, Uuid::nil);
+        timeline.take(scored, &[], judge.moving_levels(&source.name));
         Ok(())
     })?;
     let Some((first, _)) = timeline.range() else {

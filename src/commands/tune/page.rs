@@ -83,7 +83,7 @@ fn histogram(body: &mut String, finding: &Finding) {
 }
 
 fn table(body: &mut String, finding: &Finding) {
-    body.push_str("<table><tr><th>threshold</th><th>alerts</th><th>a day</th>");
+    let _ = write!(body, "<table><tr><th>{}</th><th>alerts</th><th>a day</th>", finding.level_word());
     if finding.events.is_some() {
         body.push_str("<th>precision of frames</th><th>recall of frames</th><th>F1 of alerts</th>");
     }
@@ -111,7 +111,8 @@ fn table(body: &mut String, finding: &Finding) {
     }
     let _ = writeln!(
         body,
-        "</table>\n<p>Now: threshold {}, {}.</p>",
+        "</table>\n<p>Now: {} {}, {}.</p>",
+        finding.level_word(),
         finding.rule.threshold,
         alerts(finding.now.0)
     );

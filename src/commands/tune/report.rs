@@ -16,7 +16,7 @@ pub(super) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
         histogram(&mut text, finding);
         table(&mut text, finding);
         let now = worth(finding, finding.now.0);
-        let _ = writeln!(text, "  now: threshold {}, {now}", finding.rule.threshold);
+        let _ = writeln!(text, "  now: {} {}, {now}", finding.level_word(), finding.rule.threshold);
         if let Some(advice) = finding.suggested() {
             let settings = settings(&advice.rule)
                 .iter()
@@ -123,7 +123,7 @@ fn histogram(text: &mut String, finding: &Finding) {
 
 fn table(text: &mut String, finding: &Finding) {
     let with_truth = finding.events.is_some();
-    text.push_str("  threshold   alerts    a day");
+    let _ = write!(text, "  {:9}   alerts    a day", finding.level_word());
     text.push_str(if with_truth {
         "   precision   recall       F1   (precision and recall of frames, F1 of alerts)\n"
     } else {

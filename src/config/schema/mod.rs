@@ -80,7 +80,7 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         (SET, "background") => Texts,
         (SET, "labels") => Special(labels),
         (LABEL, "prompts" | "regions") => Texts,
-        (LABEL, "threshold" | "clear_below") => Level,
+        (LABEL, "threshold" | "clear_below" | "rise" | "clear_rise") => Level,
         (LABEL, "hold") => Hold,
         (LABEL, "cooldown" | "for") => Duration,
         (LABEL, "severity") => Words(&["info", "warning", "critical"]),
@@ -101,6 +101,8 @@ fn kind(section: &str, key: &str) -> Option<Kind> {
         (SOURCE, "regions") => Special(regions),
         (SOURCE, "watch") => Special(watch),
         (SOURCE, "scores" | "retained") => Switch,
+        (SOURCE, "baseline") => Special(baseline),
+        (BASELINE, "over") => Duration,
         (SOURCE, "mqtt") => Special(one_or_more),
         (SOURCE, "name" | "share" | "max_packet" | "grid") => Text,
         (SOURCE, "max_sources") => Whole(1, 1000),
@@ -116,6 +118,7 @@ const LABEL: &str = "label_sets.*.labels.*";
 const RULE: &str = "label_sets.*.rules.*";
 const LOOK: &str = "label_sets.*.labels.*.home_assistant";
 const SOURCE: &str = "sources.*";
+const BASELINE: &str = "sources.*.baseline";
 const JSON: &str = "sources.*.json";
 const VARIANTS: &[&str] = &["auto", "fp32", "fp16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
 
@@ -272,6 +275,10 @@ fn watch(reference: &Reference) -> Value {
     let label = json!({"anyOf": [form(reference, Kind::Level), adjusted]});
     let set = json!({"anyOf": [{"type": "null"}, named(label)]});
     json!({"anyOf": [form(reference, Kind::Texts), named(set)]})
+}
+
+fn baseline(reference: &Reference) -> Value {
+    json!({"anyOf": [form(reference, Kind::Switch), section_of(reference, BASELINE, sources::BASELINE_KEYS, &[])]})
 }
 
 fn regions(_: &Reference) -> Value {

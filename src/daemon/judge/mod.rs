@@ -12,11 +12,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::watched::Known;
 use self::watched::{Evidence, Watched};
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::Scored,
-    config::Config,
+    config::{Config, Levels},
     trigger::Transition,
 };
 
@@ -26,7 +27,12 @@ pub struct Judge {
     topics: Topics,
     /// By source and label set.
     watched: BTreeMap<(String, String), Vec<Watched>>,
+    /// What was known before a restart, by source, label set and label, until the first reload.
+    remembered: BTreeMap<Place, Known>,
 }
+
+/// The names of a source, a label set and a label, as typed.
+pub(super) type Place = (String, String, String);
 
 /// What there is to tell when other labels are watched. First the alerts, then the topics.
 #[derive(Debug, Default, PartialEq)]
@@ -46,7 +52,12 @@ impl Judge {
     /// No triggers at all; [`Self::reload`] brings them. `model` is the name that alerts give.
     #[must_use]
     pub fn new(prefix: &str, model: &str) -> Self {
-        Self { model: model.into(), topics: Topics::new(prefix), watched: BTreeMap::new() }
+        Self {
+            model: model.into(),
+            topics: Topics::new(prefix),
+            watched: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+        }
     }
 
     /// How it stood with labels before a restart: whether each was raised, and its newest alert that it was. To be said before
@@ -58,15 +69,42 @@ impl Judge {
         }
     }
 
+    /// What was known of labels before a restart. Likewise to be said before the first [`Self::reload`].
+    pub(super) fn remember(&mut self, known: impl IntoIterator<Item = (Place, Known)>) {
+        self.remembered.extend(known);
+    }
+
+    /// What is known of labels while nothing is to be seen, for [`Self::remember`].
+    pub(super) fn known(&self) -> impl Iterator<Item = (Place, Known)> {
+        let places =
+            self.watched.iter().flat_map(|(key, labels)| labels.iter().map(move |label| (key, label)));
+        places.filter_map(|((source, set), label)| {
+            Some(((source.clone(), set.clone(), label.label.to_string()), label.known()?))
+        })
+    }
+
+    /// The levels that the next frame of `source` is held to, of labels whose levels are rises over a known baseline: the names
+    /// of the label set and of the label, and the levels.
+    pub fn moving_levels(&self, source: &str) -> impl Iterator<Item = (&str, &str, Levels)> {
+        let sets = self.watched.iter().filter(move |((of, _), _)| of == source);
+        sets.flat_map(|((_, set), labels)| {
+            let rising = labels.iter().filter(|label| label.settings.rule.rises);
+            rising.filter_map(|label| Some((&**set, &*label.label, label.levels()?)))
+        })
+    }
+
     /// Triggers for what `config` watches. A label that was watched before, in the same label set on the same source,
     /// keeps what its trigger knows, whatever became of its rule, its prompts and the regions.
     pub fn reload(&mut self, config: &Config, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Reloaded {
         let mut before = std::mem::take(&mut self.watched);
+        let mut remembered = std::mem::take(&mut self.remembered);
         let mut told = Reloaded::default();
         for (source, set) in config.watches() {
             let key = (source.name.clone(), set.name.clone());
             let mut known = before.remove(&key).unwrap_or_default();
-            let labels = watched::of(source, set, &mut known, |label, raised| {
+            let remembered =
+                |label: &str| remembered.remove(&(key.0.clone(), key.1.clone(), label.to_owned()));
+            let labels = watched::of((source, set, &self.model), &mut known, remembered, |label, raised| {
                 let topics = if raised { &mut told.still } else { &mut told.new };
                 topics.push(self.topics.state(&source.name, &set.name, label));
             });
@@ -103,11 +141,14 @@ impl Judge {
                 let Some((score, region)) = scores.best_in(place, &watched.settings.regions) else {
                     continue;
                 };
-                watched.presence.update(score, scored.frame.captured_at);
+                // Before it is learnt from.
+                let (levels, baseline) = (watched.levels(), watched.baseline());
+                watched.presence.update(score, levels, scored.frame.captured_at);
                 let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
                 let evidence = Evidence {
                     score,
-                    threshold: watched.settings.rule.threshold,
+                    threshold: levels.map_or(f32::NAN, |levels| levels.threshold),
+                    baseline,
                     region: region.region.clone(),
                     scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
                     background: region.background,
@@ -138,7 +179,7 @@ impl Scene<'_> {
         evidence: Evidence,
         id: Uuid,
     ) -> Alert {
-        let Evidence { score, threshold, region, scores, background } = evidence;
+        let Evidence { score, threshold, baseline, region, scores, background } = evidence;
         let mut alert = Alert {
             id,
             state: match transition {
@@ -153,6 +194,7 @@ impl Scene<'_> {
             when: watched.rule.as_ref().map(|rule| rule.when.text().into()),
             score,
             threshold,
+            baseline,
             severity: watched.settings.severity,
             message: None,
             scores,

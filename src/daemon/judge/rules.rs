@@ -47,6 +47,7 @@ impl Judge {
                 let evidence = Evidence {
                     score: f32::NAN,
                     threshold: f32::NAN,
+                    baseline: None,
                     region: None,
                     scores: seen,
                     background: None,

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use super::*;
 use crate::{
     classify::{RegionScores, SetScores},
-    config::{Active, Label, Message, Severity},
+    config::{Active, Label, Message, Rule, Severity},
     daemon::samples::{config, label},
     frame::{Frame, Slot},
     picture::Picture,
@@ -272,4 +274,93 @@ fn scores_of_before_a_change_find_their_labels_by_name() {
     assert_eq!(alerts[0].scores, [("Person".into(), 0.9), ("package".into(), 0.8)], "what was scored");
     let gone = scored_as("elsewhere", "porch", &["cat"], vec![region(None, &[0.9], 0.0)]);
     assert_eq!(told(&mut judge, &gone), []);
+}
+
+/// The sources keep baselines, and `package` on them rises.
+fn rising() -> Config {
+    let mut config = config();
+    config.sources.iter_mut().for_each(|source| source.baseline = Some(Duration::from_secs(600)));
+    let rule = &mut config.label_sets[0].labels[1].rule;
+    *rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+    config
+}
+
+/// A frame of `back` at this second, on which `package` has this score.
+fn at(judge: &mut Judge, second: i64, score: f32) -> Vec<Alert> {
+    let mut scored = scored("back", "porch", vec![region(None, &[0.0, score], 0.0)]);
+    scored.frame.captured_at += jiff::SignedDuration::from_secs(second);
+    told(judge, &scored)
+}
+
+/// Two minutes of quiet frames with this score.
+fn quiet(judge: &mut Judge, score: f32) {
+    (0..=120).for_each(|second| assert_eq!(at(judge, second, score), []));
+}
+
+#[test]
+fn a_rise_says_from_where_to_where() {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &rising());
+    quiet(&mut judge, 0.5);
+    assert_eq!(at(&mut judge, 121, 0.69), []);
+    let alerts = at(&mut judge, 122, 0.75);
+    let [raised] = &alerts[..] else { panic!("{alerts:?}") };
+    let near = |number: Option<f32>, expected: f32| (number.unwrap() - expected).abs() < 0.01;
+    assert!(near(Some(raised.threshold), 0.7) && near(raised.baseline, 0.5), "{raised:?}");
+    let moving: Vec<_> = judge.moving_levels("back").collect();
+    assert_eq!((moving.len(), moving[0].0, moving[0].1), (1, "porch", "package"));
+    assert_eq!(moving[0].2.threshold, raised.threshold);
+    assert_eq!(judge.moving_levels("Front Door").count(), 0, "nothing is known there");
+    let cleared = at(&mut judge, 123, 0.5);
+    assert_eq!((cleared[0].state, cleared[0].baseline), (State::Cleared, raised.baseline));
+}
+
+#[test]
+fn a_changed_rise_keeps_the_baseline_and_other_words_do_not() {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &rising());
+    quiet(&mut judge, 0.5);
+    let before: Vec<_> = judge.known().collect();
+    assert_eq!(before.len(), 2, "each label of the frame is learnt, whether it rises or not");
+
+    let mut changed = rising();
+    changed.label_sets[0].labels[1].rule.threshold = 0.4;
+    changed.label_sets[0].labels.push(label("cat", 0.5));
+    changed.sources[1].baseline = Some(Duration::from_secs(900));
+    reload(&mut judge, &changed);
+    assert_eq!(judge.known().collect::<Vec<_>>(), before);
+    changed.label_sets[0].labels[1].prompts = vec!["a parcel".to_owned()];
+    reload(&mut judge, &changed);
+    assert_eq!(judge.known().count(), 1, "scores of other words are other scores");
+    assert_eq!(at(&mut judge, 200, 0.9), [], "it learns first");
+    changed.sources[1].baseline = None;
+    changed.label_sets[0].labels[1].rule = Rule::at(0.5);
+    reload(&mut judge, &changed);
+    assert_eq!(judge.known().count(), 0, "nobody keeps it any more");
+}
+
+#[test]
+fn what_is_known_survives_a_restart() {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &rising());
+    quiet(&mut judge, 0.5);
+    let raised = at(&mut judge, 121, 0.9);
+    let known: Vec<_> = judge.known().collect();
+
+    let restarted = |raised: Vec<Alert>, known: Vec<_>, model: &str| {
+        let mut judge = Judge::new("home", model);
+        judge.recall(raised.into_iter().map(|alert| (true, alert)));
+        judge.remember(known);
+        reload(&mut judge, &rising());
+        judge
+    };
+    let mut judge = restarted(raised.clone(), known.clone(), "bundled");
+    assert_eq!(judge.known().collect::<Vec<_>>(), known);
+    assert_eq!(words(&at(&mut judge, 130, 0.65)), Vec::<String>::new(), "between the levels");
+    assert_eq!(words(&at(&mut judge, 131, 0.5)), ["package cleared"]);
+    let mut judge = restarted(vec![], known.clone(), "bundled");
+    assert_eq!(words(&at(&mut judge, 130, 0.75)), ["package raised"], "at once");
+    let mut judge = restarted(raised, known, "another");
+    assert_eq!(judge.known().count(), 0, "of another model");
+    assert_eq!(words(&at(&mut judge, 130, 0.5)), ["package cleared"], "below where it was raised");
 }

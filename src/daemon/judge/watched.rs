@@ -2,22 +2,32 @@
 //!
 //! Pure, as all of the judge. It refuses to know about other labels.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
     alert::Alert,
     classify::SetScores,
-    config::{Condition, Facts, Label, LabelSet, Rule, Source},
-    trigger::{Presence, Transition, Trigger},
+    config::{Condition, Facts, Label, LabelSet, Levels, Rule, Source},
+    trigger::{Baseline, Presence, Transition, Trigger},
 };
+
+/// What is known of a label while nothing is to be seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What its scores were of when it was learnt, in words that are compared and nothing else: other prompts have other scores.
+    pub(in crate::daemon) of: String,
+    pub(in crate::daemon) baseline: Baseline,
+}
 
 /// One label of one label set on one source, or one rule over labels.
 pub(super) struct Watched {
     pub(super) label: Arc<str>,
     /// As it is on this source.
     pub(super) settings: Label,
+    /// What its scores are of, in words that are compared and nothing else.
+    of: String,
     /// Whether the label is there, for rules that ask.
     pub(super) presence: Presence,
     /// What makes a rule of it; `None` is a label.
@@ -40,6 +50,7 @@ pub(super) struct Ruled {
 pub(super) struct Evidence {
     pub(super) score: f32,
     pub(super) threshold: f32,
+    pub(super) baseline: Option<f32>,
     pub(super) region: Option<Arc<str>>,
     pub(super) scores: Vec<(Arc<str>, f32)>,
     pub(super) background: Option<f32>,
@@ -52,6 +63,7 @@ impl Watched {
         Self {
             label: Arc::clone(&alert.label),
             settings: Label::new(&alert.label, rule),
+            of: String::new(),
             presence: Presence::recall(rule, raised),
             rule: None,
             trigger: Trigger::recall(rule, raised, alert.frame.captured_at),
@@ -60,41 +72,62 @@ impl Watched {
         }
     }
 
-    /// As `settings` say, and raised by `when` if it is a rule, going on where it stood before, if it did.
-    fn under(settings: Label, when: Option<&Condition>, before: Option<Self>) -> Self {
+    /// As `scored` says, and raised by `when` if it is a rule, going on where it stood before, if it did. The baseline stays what
+    /// it is as long as the scores mean the same; one of before a restart is `remembered`.
+    fn under(
+        scored: Meant,
+        when: Option<&Condition>,
+        before: Option<Self>,
+        remembered: Option<Known>,
+    ) -> Self {
+        let Meant { settings, of, over } = scored;
         let rule = settings.rule;
         let ruled = when.map(|when| Ruled { when: when.clone(), met: None });
+        let known = before.as_ref().and_then(Self::known).or(remembered).filter(|known| known.of == of);
+        let baseline = known.map(|known| known.baseline);
         match before {
             Some(before) => {
                 let same = before.rule.as_ref().map(|rule| &rule.when) == when;
-                let trigger = before.trigger.under(rule);
+                let trigger = before.trigger.under(rule).keeping(over, baseline);
                 let trigger = if same { trigger } else { trigger.anew() };
                 let presence = before.presence.under(rule);
-                Self { settings, presence, rule: ruled, trigger, recalled: false, ..before }
+                Self { settings, of, presence, rule: ruled, trigger, recalled: false, ..before }
             }
             None => Self {
                 label: settings.name.as_str().into(),
                 settings,
+                of,
                 presence: Presence::new(rule),
                 rule: ruled,
-                trigger: Trigger::new(rule),
+                trigger: Trigger::new(rule).keeping(over, baseline),
                 raised: None,
                 recalled: false,
             },
         }
     }
 
-    /// Takes the newest score.
-    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
-        let counts = self.counts(score, at);
-        self.trigger.update(counts, at)
+    /// What is known of it while nothing is to be seen.
+    pub(super) fn known(&self) -> Option<Known> {
+        let of = || self.of.clone();
+        self.trigger.baseline().map(|baseline| Known { of: of(), baseline })
     }
 
-    /// The score as its trigger is to see it. Outside its hours a label that is not raised has none, so no frame of then
-    /// helps to raise it; one that is raised is cleared by its scores as ever.
-    fn counts(&self, score: f32, at: Timestamp) -> f32 {
-        let asleep = self.settings.active.as_ref().is_some_and(|active| !active.holds(at));
-        if asleep && !self.trigger.is_raised() { f32::NAN } else { score }
+    /// Likewise, as far as alerts tell it.
+    pub(super) fn baseline(&self) -> Option<f32> {
+        self.trigger.baseline().and_then(Baseline::level)
+    }
+
+    /// The scores that the next frame is held to, where they are known.
+    pub(super) fn levels(&self) -> Option<Levels> {
+        self.trigger.levels()
+    }
+
+    /// What changes with the newest score. Outside its hours a label is not raised; one that is raised is cleared as ever.
+    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+        match &self.settings.active {
+            Some(active) if !active.holds(at) => self.trigger.update_asleep(score, at),
+            _ => self.trigger.update(score, at),
+        }
     }
 
     /// Where the label stands in the scores: where it stands in its set, unless that has changed since.
@@ -123,25 +156,53 @@ impl Watched {
 }
 
 /// The labels of a set, in its order, and then its rules, as they are on `source`; those that are in `known` are taken from
-/// there. Of those whose state was not told yet `new` is told, with whether they are raised.
+/// there, and what is known of their scores from `remembered`. Of those whose state was not told yet `new` is told, with
+/// whether they are raised.
 pub(super) fn of(
-    source: &Source,
-    set: &LabelSet,
+    (source, set, model): (&Source, &LabelSet, &str),
     known: &mut Vec<Watched>,
+    mut remembered: impl FnMut(&str) -> Option<Known>,
     mut new: impl FnMut(&str, bool),
 ) -> Vec<Watched> {
     let conditions = set.labels.iter().map(|_| None).chain(set.rules.iter().map(|rule| Some(&rule.when)));
     let mut all = Vec::with_capacity(set.labels.len() + set.rules.len());
     for (label, when) in set.alerting().zip(conditions) {
         let settings = source.label(&set.name, label).clone();
+        let scored = Meant::of(source, set, settings, when, model);
         let before = known.iter().position(|known| *known.label == *label.name);
         let before = before.map(|place| known.remove(place));
         let told = before.as_ref().is_some_and(|before| !before.recalled);
-        let watched = Watched::under(settings, when, before);
+        let watched = Watched::under(scored, when, before, remembered(&label.name));
         if !told {
             new(&label.name, watched.trigger.is_raised());
         }
         all.push(watched);
     }
     all
+}
+
+/// A label as it is scored and judged on a source.
+struct Meant {
+    settings: Label,
+    /// See [`Watched::of`].
+    of: String,
+    /// The time over which its baseline is estimated, where one is kept.
+    over: Option<Duration>,
+}
+
+impl Meant {
+    fn of(source: &Source, set: &LabelSet, settings: Label, when: Option<&Condition>, model: &str) -> Self {
+        // Whether a condition is met is no score that could drift.
+        let over = source.baseline.filter(|_| when.is_none());
+        Self { of: meaning(source, set, &settings, model), settings, over }
+    }
+}
+
+/// What the scores of a label are of. Other labels of the set come and go while it runs; of them a score is not said to be.
+/// Every field of the set is named, so that whoever adds one decides.
+fn meaning(source: &Source, set: &LabelSet, label: &Label, model: &str) -> String {
+    let LabelSet { name: _, templates, scoring, background, labels: _, rules: _ } = set;
+    let templates: Vec<_> = templates.iter().map(ToString::to_string).collect();
+    let (prompts, regions, all_regions) = (&label.prompts, &label.regions, &source.regions);
+    format!("{model} {scoring:?} {templates:?} {background:?} {prompts:?} {regions:?} {all_regions:?}")
 }
