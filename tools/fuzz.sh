@@ -1,20 +1,28 @@
 #!/usr/bin/env bash
-# Fuzzes every parser of outside data for so many seconds each: `tools/fuzz.sh [SECONDS]`. Stops with 1 at the first
-# input that makes one panic, hang (20 s) or take 3 GB, and says where it lies.
+# Fuzzes every parser of outside data for so many seconds each: `tools/fuzz.sh [SECONDS [TARGET...]]`. Stops with 1 at the
+# first input that makes one panic, hang (20 s) or take 3 GB, and says where it lies.
 #
-# Needs a nightly compiler (`rustup toolchain install nightly`) and cargo-fuzz (`cargo install cargo-fuzz --locked`).
+# Needs cargo-fuzz (built here once). The sanitizer needs a nightly compiler (`rustup toolchain install nightly`); where
+# there is none, the usual one is told to behave like it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+cargo_fuzz=0.13.1
 seconds=${1:-60}
-targets="configuration picture model_files hub_answers"
+shift || true
+targets=${*:-configuration mqtt_payload picture model_files hub_answers}
 
 seed() {
   local corpus=fuzz/corpus
-  mkdir -p $corpus/{configuration,picture,model_files,hub_answers}
+  mkdir -p $corpus/{configuration,mqtt_payload,picture,model_files,hub_answers}
   cp config/*.yaml tests/it/mistakes/*.yaml $corpus/configuration/
   cp models/bundled/samples/* $corpus/picture/
   printf '%s\0%s\0%s' "$(cat models/bundled/config.json)" "$(cat models/bundled/tokenizer.json)" \
     "$(cat models/bundled/preprocessor_config.json)" > $corpus/model_files/bundled
+  local picture
+  picture=$(base64 -w 0 models/bundled/samples/red-car.jpg | head -c 400)
+  { printf 'frigate/yard/snapshot\n'; head -c 600 models/bundled/samples/red-car.jpg; } > $corpus/mqtt_payload/picture
+  printf 'frigate/yard/snapshot\ndata:image/jpeg;base64,%s' "$picture" > $corpus/mqtt_payload/text
+  printf 'cam/x\n{"image": "%s", "time": 1795421730.5, "name": "Yard", "a": [{"b/c": "aGk="}]}' "$picture" > $corpus/mqtt_payload/json
   printf '{"sha": "0a1b", "siblings": [{"rfilename": "config.json"}]}' > $corpus/hub_answers/listing
   printf '//cdn.example/x?y#z' > $corpus/hub_answers/location
   local header='{"logit_scale":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"logit_bias":{"dtype":"F16","shape":[],"data_offsets":[4,6]}}'
@@ -22,8 +30,11 @@ seed() {
   { printf "\\x$(printf %02x ${#header})\\0\\0\\0\\0\\0\\0\\0"; printf '%s\0\0\0\0\0\0' "$header"; } > $corpus/hub_answers/weights
 }
 
+cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz --version "$cargo_fuzz"
+if rustc +nightly --version >/dev/null 2>&1; then cargo=(cargo +nightly); else cargo=(env RUSTC_BOOTSTRAP=1 cargo); fi
+
 seed
 for target in $targets; do
   printf '\n== %s\n' "$target"
-  cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1
+  "${cargo[@]}" fuzz run "$target" -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1
 done

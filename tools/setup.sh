@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing: `tools/setup.sh demo` for building and the demo, `tools/setup.sh test` for the test suite too.
+# Installs what is missing: `tools/setup.sh demo` for building and the demo, `tools/setup.sh test` for the test suite too,
+# `tools/setup.sh package` for building a package.
 #
 # It says what it will install before it does, uses sudo only where you are not root, and asks nothing.
 # What is no system package goes below your own data folder.
@@ -13,12 +14,13 @@ main() {
   case ${1-} in
     demo) check_rust; install_packages packages; install_onnxruntime ;;
     test) check_rust; install_packages all_packages; install_onnxruntime; install_cargo_deny ;;
-    *) fail "usage: tools/setup.sh demo|test" ;;
+    package) check_rust; install_packages build_packages; install_onnxruntime licences ;;
+    *) fail "usage: tools/setup.sh demo|test|package" ;;
   esac
 }
 
 # A line is a package, then how to see that what it brings is there already.
-packages() {
+build_packages() {
   cat <<'END'
 build-essential    command -v cc && command -v c++ && command -v make
 cmake              command -v cmake
@@ -31,6 +33,12 @@ libswscale-dev     pkg-config --exists libswscale
 libclang-dev       ls /usr/lib/llvm-*/lib/libclang.so*
 python3            command -v python3
 python3-pip        python3 -m pip --version
+END
+}
+
+# What the demo needs beside that.
+demo_packages() {
+  cat <<'END'
 mosquitto          test -x /usr/sbin/mosquitto
 mosquitto-clients  command -v mosquitto_sub
 openssl            command -v openssl
@@ -49,6 +57,11 @@ gstreamer1.0-plugins-base        ls /usr/lib/*/gstreamer-1.0/libgstapp.so
 gstreamer1.0-plugins-good        ls /usr/lib/*/gstreamer-1.0/libgstrtp.so
 gstreamer1.0-plugins-bad         ls /usr/lib/*/gstreamer-1.0/libgstvideoparsersbad.so
 END
+}
+
+packages() {
+  build_packages
+  demo_packages
 }
 
 all_packages() {
@@ -87,6 +100,7 @@ check_rust() {
 
 # The shared library out of the Python wheel: `pip download` needs no environment, runs no code of the package and is
 # there with the full internet as well as with only a package mirror. Any Python version's wheel holds the same library.
+# With `licences` those are kept beside it, too: who passes the library on passes them on.
 install_onnxruntime() {
   local version=1.31.1 sha256 platform
   case $(uname -m) in
@@ -94,8 +108,8 @@ install_onnxruntime() {
     aarch64) sha256=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3 platform=manylinux_2_28_aarch64 ;;
     *) fail "there is no ONNX Runtime for $(uname -m) here: build libonnxruntime.so yourself and name it in ORT_DYLIB_PATH" ;;
   esac
-  local library=$data_dir/lib/libonnxruntime.so.$version
-  [ ! -e "$library" ] || return 0
+  local library=$data_dir/lib/libonnxruntime.so.$version licences=$data_dir/share/onnxruntime
+  if [ -e "$library" ] && { [ -z "${1-}" ] || [ -e "$licences/LICENSE" ]; }; then return 0; fi
   say "will download ONNX Runtime $version (24 MB) to $library"
 
   work=$(mktemp -d)
@@ -105,7 +119,8 @@ install_onnxruntime() {
     --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --platform "$platform" ||
     fail "ONNX Runtime could not be downloaded: is the network or the package mirror reachable ('pip config list')?"
   python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work/wheel"
-  mkdir -p "$data_dir/lib"
+  mkdir -p "$data_dir/lib" "$licences"
+  cp "$work/wheel/onnxruntime/ThirdPartyNotices.txt" "$work/wheel/onnxruntime/LICENSE" "$licences/"
   # Under its final name only when whole.
   cp "$work/wheel/onnxruntime/capi/libonnxruntime.so.$version" "$library.new"
   mv "$library.new" "$library"

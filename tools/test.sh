@@ -17,4 +17,6 @@ check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 check cargo test --locked
 check tools/deny.sh
 check tools/verify_unit.sh
+check tools/test_install.sh "${CARGO_TARGET_DIR:-target}/debug/stakeout"
+check tools/test_dockerfile.py --look
 check tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/debug/stakeout"

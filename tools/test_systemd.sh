@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The service on a real systemd: `tools/test_systemd.sh BINARY`. Boots systemd in a container over a throw-away overlay of this
-# machine's root, with the unit of this repository, and looks at: start, READY, a credential, an alert, a good and a bad reload,
-# a hang that the watchdog ends, a bad configuration that is not tried again, stop.
+# machine's root, with the unit of this repository, and looks at: start, READY, credentials (plain and encrypted), what its sandbox
+# lets it read, an alert, a good and a bad reload, a hang that the watchdog ends, a kill, an instance of the template, stop, and
+# a bad configuration that is not tried again. With STAKEOUT_PROVE=long also a single thread that hangs (two minutes more).
 #
 # It needs root, overlayfs and systemd-nspawn (package systemd-container); without them it says so and does nothing.
 set -euo pipefail
@@ -33,13 +34,18 @@ root=$work/over/root
 rm -f "$root/etc/machine-id"
 # Nothing else that the machine would start: only what this test is about.
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal
-mkdir -p "$root"/{usr/lib/stakeout,etc/stakeout/rules.d,etc/stakeout/credentials,samples,etc/systemd/system/stakeout.service.d}
+mkdir -p "$root"/{usr/lib/stakeout,etc/stakeout/rules.d,etc/stakeout/credentials,samples,home/anna/pictures,var/cache/stakeout/model}
+mkdir -p "$root"/etc/systemd/system/{stakeout.service.d,stakeout@.service.d}
 install -m 755 "$binary" "$root/usr/bin/stakeout"
 install -m 644 "$library" "$root/usr/lib/stakeout/"
-install -m 644 systemd/stakeout.service "$root/etc/systemd/system/"
-install -m 644 packaging/sysusers.conf "$root/usr/lib/sysusers.d/stakeout.conf"
-install -m 644 packaging/tmpfiles.conf "$root/usr/lib/tmpfiles.d/stakeout.conf"
+install -m 644 systemd/stakeout.service systemd/stakeout@.service "$root/etc/systemd/system/"
+install -m 644 packaging/sysusers.d/stakeout.conf "$root/usr/lib/sysusers.d/stakeout.conf"
+install -m 644 packaging/tmpfiles.d/stakeout.conf "$root/usr/lib/tmpfiles.d/stakeout.conf"
 cp models/bundled/samples/*.jpg "$root/samples/"
+# A model that somebody fetched ahead, as root.
+cp -r models/bundled/{*.json,onnx} "$root/var/cache/stakeout/model/"
+chmod -R u=rwX,go=rX "$root/var/cache/stakeout" "$root/samples"
+chmod 755 "$root/home/anna" "$root/home/anna/pictures"
 
 password=a-word-that-only-root-can-read
 (umask 077; printf '%s' "$password" >"$root/etc/stakeout/credentials/mqtt")
@@ -47,10 +53,12 @@ cat >"$root/etc/systemd/system/stakeout.service.d/test.conf" <<END
 [Service]
 LoadCredential=mqtt:/etc/stakeout/credentials/mqtt
 END
+cp "$root/etc/systemd/system/stakeout.service.d/test.conf" "$root/etc/systemd/system/stakeout@.service.d/test.conf"
 # Quicker than on a real machine.
-! grep -q '^WatchdogSec=' systemd/stakeout.service || echo 'WatchdogSec=6s' >>"$root/etc/systemd/system/stakeout.service.d/test.conf"
+echo 'WatchdogSec=6s' >>"$root/etc/systemd/system/stakeout.service.d/test.conf"
 cat >"$root/etc/stakeout/stakeout.yaml" <<'END'
 mqtt: { url: "mqtt://127.0.0.1:1883", username: watcher, password: "${credential:mqtt}" }
+model: /var/cache/stakeout/model
 label_sets:
   objects:
     template: a photo of {}
@@ -58,7 +66,21 @@ label_sets:
     labels: { red car: 0.75 }
 sources:
   inbox: { folder: /var/lib/stakeout/inbox, watch: [objects] }
+  home: { folder: /home/anna/pictures, watch: [objects] }
+  gate: { http: "http://127.0.0.1:8000/red-car.jpg", every: 1s, watch: [objects] }
 END
+cat >"$root/etc/stakeout/garage.yaml" <<'END'
+mqtt: { url: "mqtt://127.0.0.1:1883", username: watcher, password: "${credential:mqtt}", prefix: garage }
+label_sets: { objects: { background: [an empty scene], labels: { red car: 0.75 } } }
+sources: { inbox: { folder: /var/lib/stakeout/inbox, watch: [objects] } }
+END
+# An RTSP camera, where there is what the tests make one of.
+if command -v ffmpeg >/dev/null && /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; then
+  ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=10 -t 4 -c:v libx264 -preset ultrafast -g 10 -bf 0 -pix_fmt yuv420p \
+    -x264-params aud=1:scenecut=0 -f h264 "$root/samples/yard.h264" </dev/null
+  cp tests/it/common/rtsp.py "$root/samples/"
+  echo '  yard: { rtsp: "rtsp://127.0.0.1:8554/stream", every: 1s, watch: [objects] }' >>"$root/etc/stakeout/stakeout.yaml"
+fi
 cat >"$root/etc/mosquitto/test.conf" <<'END'
 listener 1883 127.0.0.1
 password_file /etc/mosquitto/test.passwords
@@ -67,16 +89,17 @@ END
 mosquitto_passwd -b -c "$root/etc/mosquitto/test.passwords" watcher "$password" 2>/dev/null
 
 install -m 755 tools/test_systemd_inside.sh "$root/usr/bin/test-inside"
-cat >"$root/etc/systemd/system/test-inside.service" <<'END'
+cat >"$root/etc/systemd/system/test-inside.service" <<END
 [Unit]
 After=network.target
 [Service]
 Type=oneshot
+Environment=STAKEOUT_PROVE=${STAKEOUT_PROVE-}
 ExecStart=/bin/bash /usr/bin/test-inside
 ExecStopPost=/bin/systemctl --no-block poweroff
 StandardOutput=file:/inside.log
 StandardError=inherit
-TimeoutStartSec=150
+TimeoutStartSec=500
 [Install]
 WantedBy=multi-user.target
 END
@@ -84,7 +107,8 @@ mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -s /etc/systemd/system/test-inside.service "$root/etc/systemd/system/multi-user.target.wants/"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
 
-timeout 240 systemd-nspawn -q -D "$root" --register=no --keep-unit --boot --console=pipe </dev/null >"$work/console" 2>&1 || true
+# Its own network, so that no port of this machine is in its way.
+timeout 600 systemd-nspawn -q -D "$root" --register=no --keep-unit --private-network --boot --console=pipe </dev/null >"$work/console" 2>&1 || true
 [ -s "$root/inside.log" ] || { cat "$work/console"; echo 'systemd did not come up in the container'; exit 1; }
 cat "$root/inside.log"
 grep -qx 'all is well' "$root/inside.log"

@@ -1,5 +1,7 @@
 //! What can be wrong with a picture, in words for people and as a name to count by.
 
+use std::time::Duration;
+
 /// Why bytes did not become a picture. The text is what follows "FILE: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PictureError {
@@ -41,6 +43,14 @@ pub enum PictureError {
         /// The limit.
         max_pixels: u64,
     },
+    /// Decoding it takes longer than any picture should.
+    #[error("the {format} was not decoded within {} seconds", longest.as_secs())]
+    TooSlow {
+        /// The format's name.
+        format: &'static str,
+        /// The limit.
+        longest: Duration,
+    },
     /// The picture could not be written as JPEG.
     #[error("it cannot be written as JPEG: {reason}")]
     Encode {
@@ -60,6 +70,7 @@ impl PictureError {
             Self::Corrupt { .. } => "corrupt",
             Self::Unsupported { .. } => "unsupported",
             Self::TooLarge { .. } => "too_large",
+            Self::TooSlow { .. } => "too_slow",
             Self::Encode { .. } => "encode",
         }
     }

@@ -1,19 +1,19 @@
 //! The first frame of a GIF, by its palette: the reference keeps the colour behind the transparent index.
 
-use std::{io::Cursor, num::NonZeroU64};
+use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, Frame, MemoryLimit};
 
-use super::{Picture, PictureError, check_size};
+use super::{Patience, Picture, PictureError, check_size};
 
 const FORMAT: &str = "GIF";
 
-pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn decode(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // One byte a pixel.
     options.set_memory_limit(NonZeroU64::new(max_pixels).map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));
-    let mut decoder = options.read_info(Cursor::new(bytes)).map_err(broken)?;
+    let mut decoder = options.read_info(reader).map_err(broken)?;
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
     let global = decoder.global_palette().map(<[u8]>::to_vec);
 

@@ -2,22 +2,25 @@
 //! frame of a video is a picture, too, whose pixels stay as its decoder gave them ([`Planes`]).
 //!
 //! Refuses: files (the caller brings bytes), resizing (that belongs to the model), blending of transparency (the
-//! reference drops it), and anything that would decode to more pixels than the caller allows.
+//! reference drops it), anything that would decode to more pixels than the caller allows, and what takes too long to decode.
 
 mod error;
 mod exif;
 mod gif;
 mod jpeg;
 mod others;
+mod patience;
 mod planes;
 mod png;
 
 use std::{
     borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
 };
 
 pub use error::PictureError;
+use patience::Patience;
 pub use planes::{Colour, Colours, Matrix, Meaning, Plane, Planes};
 
 /// Decoded pixels, upright.
@@ -48,21 +51,36 @@ pub enum Pixels {
 ///
 /// # Errors
 /// Says what is wrong with the bytes, without a name: the caller knows where they came from. The size is read from the
-/// header first, so a picture of more than `max_pixels` is refused before its pixels cost any memory.
+/// header first, so a picture of more than `max_pixels` is refused before its pixels cost any memory; and one that keeps
+/// its decoder busy for longer than [`LONGEST`] is left.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    decode_within(bytes, max_pixels, LONGEST)
+}
+
+/// No picture of a camera takes a tenth of it, on the smallest machine. (A JPEG is held to the same by its scans: see
+/// `jpeg`.)
+pub const LONGEST: Duration = Duration::from_secs(20);
+
+fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Picture, PictureError> {
     let format = Format::of(bytes)?;
+    let began = Instant::now();
+    let reader = || Patience::new(bytes, longest);
     let decode = || match format {
         Format::Jpeg => jpeg::decode(bytes, max_pixels),
-        Format::Png => png::decode(bytes, max_pixels),
-        Format::Gif => gif::decode(bytes, max_pixels),
-        Format::WebP => others::webp(bytes, max_pixels),
-        Format::Bmp => others::bmp(bytes, max_pixels),
-        Format::Tiff => others::tiff(bytes, max_pixels),
+        Format::Png => png::decode(bytes, reader(), max_pixels),
+        Format::Gif => gif::decode(reader(), max_pixels),
+        Format::WebP => others::webp(bytes, reader(), max_pixels),
+        Format::Bmp => others::bmp(reader(), max_pixels),
+        Format::Tiff => others::tiff(reader(), max_pixels),
     };
     // Decoders are other people's code, and the bytes may be hostile: one that panics has met a picture it did not expect.
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+    let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
         Err(PictureError::Corrupt { format: format.name(), reason: "the decoder gave up on it".to_owned() })
-    })
+    });
+    // The reader refused to go on, whatever the decoder made of that.
+    let late = began.elapsed() >= longest;
+    decoded
+        .map_err(|error| if late { PictureError::TooSlow { format: format.name(), longest } } else { error })
 }
 
 /// How many of a file's first bytes [`is_picture`] looks at.

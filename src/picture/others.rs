@@ -1,19 +1,17 @@
 //! WebP, BMP and TIFF: formats where a general decoder already gives the reference's pixels.
 
-use std::io::Cursor;
-
 use image::{
     ColorType, ImageDecoder, ImageError, Limits,
     codecs::{bmp::BmpDecoder, tiff::TiffDecoder, webp::WebPDecoder},
     metadata::Orientation,
 };
 
-use super::{Picture, PictureError, check_size, exif};
+use super::{Patience, Picture, PictureError, check_size, exif};
 
 /// Room for the decoder's own tables, beside the pixels.
 const DECODER_BYTES: u64 = 64 << 20;
 
-pub(super) fn webp(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn webp(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     const FORMAT: &str = "WebP";
     // The file begins with its own length, of what follows the first eight bytes.
     let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
@@ -21,16 +19,16 @@ pub(super) fn webp(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureErro
         return Err(PictureError::Truncated { format: FORMAT });
     }
     let orientation = exif::orientation(exif::of_webp(bytes));
-    read(FORMAT, WebPDecoder::new(Cursor::new(bytes)), max_pixels, |_| orientation)
+    read(FORMAT, WebPDecoder::new(reader), max_pixels, |_| orientation)
 }
 
-pub(super) fn bmp(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    read("BMP", BmpDecoder::new(Cursor::new(bytes)), max_pixels, |_| Orientation::NoTransforms)
+pub(super) fn bmp(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+    read("BMP", BmpDecoder::new(reader), max_pixels, |_| Orientation::NoTransforms)
 }
 
-pub(super) fn tiff(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn tiff(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     // A tag that cannot be read turns nothing: the pixels may be whole.
-    read("TIFF", TiffDecoder::new(Cursor::new(bytes)), max_pixels, |decoder| {
+    read("TIFF", TiffDecoder::new(reader), max_pixels, |decoder| {
         decoder.orientation().unwrap_or(Orientation::NoTransforms)
     })
 }

@@ -1,20 +1,18 @@
 //! PNG by hand from raw samples: the reference keeps what a general decoder throws away (hidden colours under alpha, and
 //! which colour was declared transparent).
 
-use std::io::Cursor;
-
 use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Info, Limits, Transformations};
 
-use super::{Picture, PictureError, check_size, exif};
+use super::{Patience, Picture, PictureError, check_size, exif};
 
 const FORMAT: &str = "PNG";
 
 /// Room for a row of the widest picture and for small chunks, beside the pixels.
 const BESIDE_PIXELS: usize = 4 << 20;
 
-pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn decode(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let mut decoder = Decoder::new_with_limits(reader, limits);
     decoder.set_transformations(Transformations::IDENTITY);
     // Text and colour profiles may unpack to anything, and nobody reads them.
     decoder.set_ignore_text_chunk(true);

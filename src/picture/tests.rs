@@ -168,6 +168,87 @@ fn the_widest_png_is_not_taken_for_a_bomb_and_a_wider_one_is_no_picture() {
     assert!(error.to_string().contains("65536 x 1"), "{error}");
 }
 
+/// A TIFF of one column of grey, a strip for each of its `rows`, and all of them at the same place: a stream of `nothing` empty
+/// blocks before the one byte that it unpacks to.
+fn tiff_of_nothing(rows: u32, nothing: usize) -> Vec<u8> {
+    const EMPTY_BLOCK: [u8; 5] = [0, 0, 0, 0xFF, 0xFF];
+    let mut stream = vec![0x78, 0x01];
+    stream.extend(EMPTY_BLOCK.repeat(nothing));
+    // The last block, its byte, and the checksum of the whole.
+    stream.extend([1, 1, 0, 0xFE, 0xFF, 7, 0, 8, 0, 8]);
+    let length = stream.len() as u32;
+    let offsets = 8 + length;
+    let lengths = offsets + 4 * rows;
+    let directory = lengths + 4 * rows;
+    let entries: [(u16, u16, u32, u32); 9] = [
+        (256, 4, 1, 1),
+        (257, 4, 1, rows),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (273, 4, rows, offsets),
+        (277, 3, 1, 1),
+        (278, 4, 1, 1),
+        (279, 4, rows, lengths),
+    ];
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend(directory.to_le_bytes());
+    bytes.extend(stream);
+    (0..rows).for_each(|_| bytes.extend(8_u32.to_le_bytes()));
+    (0..rows).for_each(|_| bytes.extend(length.to_le_bytes()));
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn a_picture_that_keeps_its_decoder_busy_is_left() {
+    // The same thing, small: it is a picture.
+    let small = decode(&tiff_of_nothing(3, 10), MAX_PIXELS).unwrap();
+    assert_eq!((small.width, small.height, &*small.rgb()), (1, 3, &[7; 9][..]));
+    // Two megabytes that would take minutes; nobody waits for that.
+    let longest = Duration::from_millis(100);
+    let error = decode_within(&tiff_of_nothing(60_000, 400_000), 60_000, longest).unwrap_err();
+    assert_eq!(error, PictureError::TooSlow { format: "TIFF", longest });
+    assert_eq!(error.cause(), "too_slow");
+
+    for (name, bytes) in all_formats().into_iter().filter(|(name, _)| *name != "JPEG") {
+        let error = decode_within(&bytes, MAX_PIXELS, Duration::ZERO).unwrap_err();
+        assert_eq!(error, PictureError::TooSlow { format: name, longest: Duration::ZERO });
+    }
+}
+
+#[test]
+fn a_jpeg_of_more_scans_than_any_encoder_writes_is_refused() {
+    let picture = sample(48, 48);
+    let image = turbojpeg::Image {
+        pixels: &picture.rgb()[..],
+        width: 48,
+        pitch: 48 * 3,
+        height: 48,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    let mut encoder = turbojpeg::Compressor::new().unwrap();
+    encoder.set_progressive(true).unwrap();
+    let plain = encoder.compress_to_vec(image).unwrap();
+    assert!(decode(&plain, MAX_PIXELS).is_ok());
+
+    let scan = plain.windows(2).rposition(|marker| marker == [0xFF, 0xDA]).unwrap();
+    let (before, last) = plain.split_at(scan);
+    let last = last.strip_suffix(&[0xFF, 0xD9]).unwrap();
+    let many = |scans: usize| [before, &last.repeat(scans), &[0xFF, 0xD9]].concat();
+    let refused = |scans: usize| decode(&many(scans), MAX_PIXELS).unwrap_err().to_string();
+    let text = refused(600);
+    assert!(text.contains("scans"), "{text}");
+    assert!(!refused(100).contains("scans"), "a small one may have many, whatever else is wrong with them");
+}
+
 #[test]
 fn a_jpeg_with_a_few_bytes_too_many_is_whole() {
     let mut bytes = jpeg(&sample(16, 16));

@@ -33,6 +33,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(fuzzing)]
+pub use self::mqtt::fuzz as fuzz_mqtt;
 pub use self::{
     counts::{Counts, Snapshot},
     http::probe as probe_http,

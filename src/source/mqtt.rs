@@ -17,6 +17,8 @@
 
 mod acks;
 mod error;
+#[cfg(fuzzing)]
+mod fuzz;
 mod payload;
 mod waiting;
 
@@ -29,6 +31,8 @@ use tokio::{
 };
 
 pub use self::error::MqttError;
+#[cfg(fuzzing)]
+pub use self::fuzz::fuzz;
 use self::{
     acks::Acks,
     payload::Found,

@@ -65,7 +65,8 @@ const BY_NAME: &str = "libonnxruntime.so.1";
 
 impl Runtime {
     /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first usable one beside the executable, in
-    /// its `../lib`, in `/usr/lib/stakeout`, in the user's data folder, and last what the dynamic linker knows.
+    /// its `../lib` and `../lib/stakeout`, in `/usr/lib/stakeout`, in the user's data folder, and last what the dynamic
+    /// linker knows.
     ///
     /// A library that is loaded already stays, whatever is named.
     ///
@@ -118,7 +119,10 @@ fn named(explicit: Option<&Path>) -> Option<(PathBuf, &'static str)> {
 
 fn folders() -> Vec<PathBuf> {
     let executable = env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let beside = executable.iter().flat_map(|folder| [folder.clone(), folder.join("../lib")]);
+    let beside = executable.iter().flat_map(|folder| {
+        let lib = folder.parent().unwrap_or(folder).join("lib");
+        [folder.clone(), lib.clone(), lib.join("stakeout")]
+    });
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
     beside

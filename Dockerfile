@@ -1,0 +1,33 @@
+# stakeout in a container: the Debian package, built in one stage and installed in the other.
+#
+#   docker build -t stakeout .
+#   docker run -d --name stakeout --restart on-failure --read-only --cap-drop ALL --security-opt no-new-privileges \
+#     -v ./config:/etc/stakeout:ro -v stakeout-state:/var/lib/stakeout -v stakeout-cache:/var/cache/stakeout stakeout
+#
+# Write `listen: 127.0.0.1:9464` into the configuration: the health check below asks there.
+
+FROM rust:1-slim-bookworm AS build
+WORKDIR /src
+# By itself, so that a change of the program does not fetch everything anew.
+COPY tools/setup.sh tools/setup.sh
+RUN tools/setup.sh package
+COPY . .
+RUN deb=$(tools/package.sh) && mv "$deb" /stakeout.deb
+
+FROM debian:bookworm-slim
+# The package needs somebody who makes its user and its folders. These two small tools do; systemd itself has no place here.
+RUN --mount=type=bind,from=build,source=/stakeout.deb,target=/tmp/stakeout.deb \
+    apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates systemd-standalone-sysusers systemd-standalone-tmpfiles tzdata /tmp/stakeout.deb \
+ && rm -rf /var/lib/apt/lists/* \
+ && install -d -o stakeout -g stakeout /var/cache/stakeout
+
+# As systemd would say where its state and its cache are.
+ENV STATE_DIRECTORY=/var/lib/stakeout CACHE_DIRECTORY=/var/cache/stakeout
+VOLUME ["/var/lib/stakeout", "/var/cache/stakeout"]
+USER stakeout
+# The first start may fetch a model of gigabytes.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10m \
+  CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+ENTRYPOINT ["/usr/bin/stakeout"]
+CMD ["run", "--config", "/etc/stakeout/stakeout.yaml"]

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# `make install` and `make uninstall`, for systems that take no .deb: `tools/install.sh install|uninstall`.
+#
+# PREFIX (/usr/local), SYSCONFDIR (/etc) and DESTDIR (nothing) are as everywhere; BINARY is the built program, ONNXRUNTIME
+# the library. A configuration that is there already is left as it is, by both.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+prefix=${PREFIX:-/usr/local}
+etc=${SYSCONFDIR:-/etc}
+root=${DESTDIR-}
+binary=${BINARY:-${CARGO_TARGET_DIR:-target}/release/stakeout}
+
+main() {
+  case ${1-} in
+    install) install_all ;;
+    uninstall) uninstall_all ;;
+    *) fail 'usage: tools/install.sh install|uninstall' ;;
+  esac
+}
+
+install_all() {
+  [ -x "$binary" ] || fail "$binary is not there: run 'make setup' and 'cargo build --release' first, as yourself"
+  parts=$(mktemp -d)
+  trap 'rm -rf "$parts"' EXIT
+  ONNXRUNTIME=$(library) tools/parts.sh "$binary" "$parts"
+
+  put 755 "$binary" "$prefix/bin/stakeout"
+  local file
+  for file in "$parts"/libonnxruntime.so*; do
+    [ -e "$file" ] || { say 'no ONNX Runtime found: name it in ONNXRUNTIME=, or in the configuration'; break; }
+    put 644 "$file" "$prefix/lib/stakeout/$(basename "$file")"
+  done
+  for file in "$parts"/onnxruntime/*; do
+    [ ! -e "$file" ] || put 644 "$file" "$prefix/share/doc/stakeout/onnxruntime/$(basename "$file")"
+  done
+  put 644 "$parts/third-party.gz" "$prefix/share/doc/stakeout/third-party.gz"
+  for file in "$parts"/man/*; do put 644 "$file" "$prefix/share/man/man1/$(basename "$file")"; done
+  put 644 "$parts/stakeout.bash" "$prefix/share/bash-completion/completions/stakeout"
+  put 644 "$parts/_stakeout" "$prefix/share/zsh/site-functions/_stakeout"
+  put 644 "$parts/stakeout.fish" "$prefix/share/fish/vendor_completions.d/stakeout.fish"
+  for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE config/reference.yaml; do
+    put 644 "$file" "$prefix/share/doc/stakeout/$(basename "$file")"
+  done
+  for file in stakeout.service stakeout@.service; do put_unit "$file" "$prefix/lib/systemd/system/$file"; done
+  for file in systemd/*.conf; do
+    put_unit "$(basename "$file")" "$prefix/share/stakeout/systemd/$(basename "$file")"
+  done
+  put 644 packaging/sysusers.d/stakeout.conf "$prefix/lib/sysusers.d/stakeout.conf"
+  put 644 packaging/tmpfiles.d/stakeout.conf "$prefix/lib/tmpfiles.d/stakeout.conf"
+  if [ -e "$root$etc/stakeout/stakeout.yaml" ]; then
+    say "$etc/stakeout/stakeout.yaml stays as it is; the example is config/stakeout.yaml"
+  else
+    put 644 config/stakeout.yaml "$etc/stakeout/stakeout.yaml"
+  fi
+  what_next
+}
+
+uninstall_all() {
+  rm -f "$root$prefix"/{bin/stakeout,share/bash-completion/completions/stakeout,share/zsh/site-functions/_stakeout} \
+    "$root$prefix"/{share/fish/vendor_completions.d/stakeout.fish,lib/systemd/system/stakeout.service,lib/systemd/system/stakeout@.service} \
+    "$root$prefix"/{lib/sysusers.d/stakeout.conf,lib/tmpfiles.d/stakeout.conf} \
+    "$root$prefix"/share/man/man1/{stakeout.1.gz,stakeout-*.1.gz}
+  rm -rf "$root$prefix"/{lib/stakeout,share/stakeout,share/doc/stakeout}
+  say "left as they are: $etc/stakeout, /var/lib/stakeout, /var/cache/stakeout, and the user stakeout"
+}
+
+# The library that was set up: by whoever calls, or by whoever calls through sudo.
+library() {
+  local home file
+  [ -z "${ONNXRUNTIME-}" ] || { echo "$ONNXRUNTIME"; return; }
+  home=$HOME
+  [ -z "${SUDO_USER-}" ] || home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
+  for file in "${XDG_DATA_HOME:-$home/.local/share}"/stakeout/lib/libonnxruntime.so*; do echo "$file"; return; done
+}
+
+put() {
+  install -D -m "$1" "$2" "$root$3"
+}
+
+# Units and drop-ins, with the paths of this installation.
+put_unit() {
+  sed -e "s|/usr/bin/stakeout|$prefix/bin/stakeout|; s|/usr/share/doc/stakeout|$prefix/share/doc/stakeout|; s|/etc/stakeout/|$etc/stakeout/|" \
+    "systemd/$1" >"$parts/unit"
+  put 644 "$parts/unit" "$2"
+}
+
+what_next() {
+  [ -z "$root" ] || return 0
+  say "next, as root, where there is systemd:
+  systemd-sysusers $prefix/lib/sysusers.d/stakeout.conf && systemd-tmpfiles --create $prefix/lib/tmpfiles.d/stakeout.conf
+  systemctl daemon-reload, edit $etc/stakeout/stakeout.yaml, stakeout check, systemctl enable --now stakeout"
+}
+
+say() { printf 'install: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+main "$@"

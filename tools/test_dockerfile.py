@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Does what the Dockerfile says, without a container engine: `tools/test_dockerfile.py [--deb FILE | --look]`.
+
+Every stage is a clean Debian (tools/clean_debian.sh), and every instruction is carried out in it: COPY by .dockerignore, RUN as
+root without any shell of ours, and in the end the health check while the program runs as the image's user on a read-only
+system. The build stage gets this machine's Rust and its cargo folders; with `--deb` it is left out and its package is taken as
+built; with `--look` nothing is done but read it. Needs root, Debian, debootstrap and systemd-nspawn; without them it says so and does nothing.
+"""
+
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def instructions(text):
+    """The instructions as (word, rest), with lines that go on put together and comments left out."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    whole = re.sub(r"\\\n", " ", "\n".join(lines))
+    return [tuple(line.strip().split(None, 1)) for line in whole.splitlines()]
+
+
+def stages(text):
+    """The stages as (image, name, instructions)."""
+    found = []
+    for word, rest in instructions(text):
+        if word == "FROM":
+            image, *name = re.split(r"\s+AS\s+", rest, flags=re.IGNORECASE)
+            found.append((image, name[0] if name else None, []))
+        else:
+            found[-1][2].append((word, rest))
+    return found
+
+
+def hold(condition, what):
+    if not condition:
+        sys.exit(f"FAILED: {what}")
+
+
+def look_at(found):
+    """What is wrong with it can be seen before anything is done."""
+    known = {"RUN", "COPY", "WORKDIR", "ENV", "VOLUME", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
+    for image, _, steps in found:
+        hold(re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]+", image) and not image.endswith(":latest"), f"{image} has no fixed tag")
+        for word, rest in steps:
+            hold(word in known, f"{word} is not known here")
+            hold("apt-get install" not in rest or "--no-install-recommends" in rest, f"too much is installed: {rest}")
+    last = dict(found[-1][2])
+    hold(last.get("USER") not in (None, "root", "0"), "the last stage runs as root")
+    for word in ("HEALTHCHECK", "ENTRYPOINT", "CMD", "VOLUME"):
+        hold(word in last, f"the last stage has no {word}")
+    hold(isinstance(json.loads(last["ENTRYPOINT"]), list), "a shell between the engine and the program takes its signals")
+    print(f"Dockerfile: {len(found)} stages, the last as user {last['USER']}, with a health check")
+
+
+class Stage:
+    def __init__(self, root, binds=()):
+        self.root, self.binds, self.folder, self.environment = root, list(binds), "/", {}
+        subprocess.run([HERE / "tools/clean_debian.sh", root], check=True)
+
+    def command(self, words, user=None, extra=()):
+        nspawn = ["systemd-nspawn", "-q", "-D", self.root, "--register=no", "--keep-unit", "--resolv-conf=replace-host"]
+        nspawn += ["--console=pipe", "--as-pid2", f"--chdir={self.folder}", *self.binds, *extra]
+        nspawn += [f"--setenv={key}={value}" for key, value in self.environment.items()]
+        return nspawn + ([f"--user={user}"] if user else []) + list(words)
+
+    def run(self, line, others):
+        extra = []
+        while line.startswith("--mount="):
+            mount, line = line.split(None, 1)
+            options = dict(pair.split("=", 1) for pair in mount.removeprefix("--mount=").split(","))
+            hold(options["type"] == "bind", f"{mount} is not known here")
+            source = others[options["from"]] / options["source"].lstrip("/")
+            extra.append(f"--bind-ro={source}:{options['target']}")
+        print(f"RUN {' '.join(line.split())[:100]}", flush=True)
+        command = self.command(["/bin/sh", "-c", line], extra=extra)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        hold(done.returncode == 0, f"it ended with {done.returncode}: {line}\n{done.stdout[-3000:]}")
+
+    def copy(self, rest):
+        *sources, target = rest.split()
+        ignored = [line for line in (HERE / ".dockerignore").read_text().split("\n") if line and not line.startswith("#")]
+        tracked = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HERE, capture_output=True, check=True)
+        for source in sources:
+            hold((HERE / source).exists(), f"COPY {source}: there is no such thing")
+            for name in filter(None, tracked.stdout.decode().split("\0")):
+                inside = source in (".", name) or name.startswith(source.rstrip("/") + "/")
+                if not inside or any(fnmatch.fnmatch(part, line) for line in ignored for part in (name, name.split("/")[0])):
+                    continue
+                to = self.root / self.folder.lstrip("/") / (name if source == "." else target)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                if (HERE / name).is_file():
+                    shutil.copy2(HERE / name, to)
+
+    def do(self, steps, others):
+        for word, rest in steps:
+            if word == "RUN":
+                self.run(rest, others)
+            elif word == "COPY":
+                self.copy(rest)
+            elif word == "WORKDIR":
+                self.folder = rest
+                (self.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            elif word == "ENV":
+                self.environment.update(pair.split("=", 1) for pair in shlex.split(rest))
+
+
+def toolchain():
+    """What the rust image brings, from this machine: found where it is here, by the same variables."""
+    home = Path.home()
+    cargo = Path(os.environ.get("CARGO_HOME", home / ".cargo"))
+    rustup = Path(os.environ.get("RUSTUP_HOME", home / ".rustup"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
+    data = Path(os.environ.get("XDG_DATA_HOME", home / ".local/share")) / "stakeout"
+    target.mkdir(exist_ok=True)
+    binds = [f"--bind={folder}" for folder in (cargo, rustup, target, data) if folder.is_dir()]
+    environment = {
+        "CARGO_HOME": cargo,
+        "RUSTUP_HOME": rustup,
+        "CARGO_TARGET_DIR": target,
+        "XDG_DATA_HOME": data.parent,
+        "PATH": f"{cargo}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }
+    passed = ("PIP_", "CARGO_REGISTRIES", "CARGO_SOURCE", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
+    environment |= {key: value for key, value in os.environ.items() if key.startswith(passed)}
+    return binds, environment
+
+
+def healthy(stage, steps):
+    """Runs the image as an engine would, and asks its health check until it is well."""
+    last = dict(steps)
+    config = stage.root / "etc/stakeout/stakeout.yaml"
+    check = re.search(r"CMD\s+(\[.*\])", last["HEALTHCHECK"])
+    hold(check, "the health check is no list")
+    words = json.loads(last["ENTRYPOINT"]) + json.loads(last["CMD"])
+    # Both in one container: they speak to each other over its own loopback.
+    script = f"""
+{shlex.join(words)} & program=$!
+for second in $(seq 120); do
+  if {shlex.join(json.loads(check[1]))} 2>/dev/null; then echo "healthy as $(id -un)"; break; fi
+  kill -0 $program || exit 1
+  sleep 1
+done
+kill -TERM $program
+wait $program; code=$?
+if {shlex.join(json.loads(check[1]))} 2>/dev/null; then echo 'healthy without the program'; exit 1; fi
+exit $code
+"""
+    volumes = []
+    for volume in json.loads(last["VOLUME"]):
+        outside = stage.root.parent / volume.replace("/", "_")
+        shutil.copytree(stage.root / volume.lstrip("/"), outside)
+        owner = (stage.root / volume.lstrip("/")).stat()
+        for path in (outside, *outside.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        volumes.append(f"--bind={outside}:{volume}")
+    config.write_text("listen: 127.0.0.1:9464\n" + config.read_text())
+    extra = ["--read-only", "--private-network", "--drop-capability=all", "--no-new-privileges=yes", *volumes]
+    done = subprocess.run(stage.command(["/bin/bash", "-c", script], last["USER"], extra), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    hold(done.returncode == 0 and f"healthy as {last['USER']}" in done.stdout, f"it ended with {done.returncode}:\n{done.stdout}{done.stderr[-3000:]}")
+    print("image: healthy as its user on a read-only system without capabilities, ends with 0 on SIGTERM")
+
+
+def main():
+    found = stages((HERE / "Dockerfile").read_text())
+    look_at(found)
+    if sys.argv[1:] == ["--look"]:
+        return
+    if os.geteuid() != 0 or not all(map(shutil.which, ("debootstrap", "systemd-nspawn"))):
+        print("the rest skipped: it needs root, debootstrap and systemd-nspawn")
+        return
+    deb = Path(sys.argv[2]).resolve() if sys.argv[1:2] == ["--deb"] else None
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as work:
+        roots = {}
+        for number, (image, name, steps) in enumerate(found):
+            root = Path(work) / str(number)
+            began = time.monotonic()
+            if name and deb:
+                root.mkdir()
+                shutil.copy(deb, root / "stakeout.deb")
+                print(f"stage {name} left out: {deb.name} is taken as built")
+            else:
+                binds, environment = toolchain() if image.startswith("rust:") else ((), {})
+                stage = Stage(root, binds)
+                stage.environment |= environment
+                stage.do(steps, roots)
+                print(f"stage {name or 'last'}: done in {time.monotonic() - began:.0f} s")
+            roots[name] = root
+        size = subprocess.run(["du", "-smx", root], capture_output=True, text=True, check=True).stdout.split()[0]
+        print(f"image: {size} MB unpacked")
+        healthy(stage, found[-1][2])
+
+
+main()
