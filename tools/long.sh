@@ -24,7 +24,7 @@ if [ -n "$deb" ]; then
   step tools/test_dockerfile.py --deb "$deb"
 fi
 step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
-step env STAKEOUT_PROVE=long tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
+step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/fuzz.sh "${FUZZ_SECONDS:-300}"
 step tools/prove_input.sh
 step tools/prove_delivery.sh

@@ -2,7 +2,7 @@
 # The service on a real systemd: `tools/test_systemd.sh BINARY`. Boots systemd in a container over a throw-away overlay of this
 # machine's root, with the unit of this repository, and looks at: start, READY, credentials (plain and encrypted), what its sandbox
 # lets it read, an alert, a good and a bad reload, a hang that the watchdog ends, a kill, an instance of the template, stop, and
-# a bad configuration that is not tried again. With STAKEOUT_PROVE=long also a single thread that hangs (two minutes more).
+# a bad configuration that is not tried again.
 #
 # It needs root, overlayfs and systemd-nspawn (package systemd-container); without them it says so and does nothing.
 set -euo pipefail
@@ -94,7 +94,6 @@ cat >"$root/etc/systemd/system/test-inside.service" <<END
 After=network.target
 [Service]
 Type=oneshot
-Environment=STAKEOUT_PROVE=${STAKEOUT_PROVE-}
 ExecStart=/bin/bash /usr/bin/test-inside
 ExecStopPost=/bin/systemctl --no-block poweroff
 StandardOutput=file:/inside.log

@@ -88,24 +88,6 @@ kill -KILL "$(show MainPID)"
 wait_for 'the service after a kill' restarts 2
 echo 'restart: a process that was killed was replaced'
 
-if [ "${STAKEOUT_PROVE-}" = long ]; then
-  # A debugger that stops one thread and never lets it go on: a thread that hangs, while all others work.
-  process=$(show MainPID)
-  thread=$(grep -lx model /proc/"$process"/task/*/comm | cut -d/ -f5)
-  python3 -c '
-import ctypes, signal, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.ptrace(16, int(sys.argv[1]), None, None) != 0:
-    sys.exit("PTRACE_ATTACH: errno %d" % ctypes.get_errno())
-signal.pause()' "$thread" &
-  debugger=$!
-  # There must be something to do, or nobody misses it.
-  wait_for 'the part that hangs in the journal' bash -c "sleep 1; journalctl -u $unit | grep 'stuck: at work' | grep -q 'the model'" 
-  wait_for 'the service after it' restarts 3
-  kill "$debugger" 2>/dev/null || true
-  echo "watchdog: a model's thread that hung was named, and the service replaced"
-fi
-
 # The same secret, encrypted with the key of this machine.
 systemd-creds setup >/dev/null 2>&1 || true
 if printf '%s' "$password" | systemd-creds encrypt --with-key=host --name=mqtt - /etc/stakeout/credentials/mqtt.encrypted 2>/creds.errors; then
