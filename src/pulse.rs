@@ -1,7 +1,7 @@
 //! Whether a part of the service still gets on with its work, for who watches over it.
 //!
-//! A part that waits for work is well however long that takes; one that is at work must show signs of life. It refuses to
-//! decide what becomes of a part that does not.
+//! A part that waits for work is well however long that takes; one that is at work, or that lets work lie, must show signs of
+//! life. It refuses to decide what becomes of a part that does not.
 
 use std::{
     sync::{
@@ -18,6 +18,8 @@ static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[derive(Debug, Default)]
 pub struct Pulse {
     at_work: AtomicBool,
+    /// How many pieces of work lie ready and were not taken yet.
+    waiting: AtomicU64,
     /// Of the newest sign, in milliseconds.
     newest: AtomicU64,
 }
@@ -49,11 +51,27 @@ impl Pulse {
         AtWork(self)
     }
 
+    /// A piece of work is laid ready for the part, by the only one who does that. Said before the part can take it.
+    pub fn lay_ready(&self) {
+        // Until now it had nothing to do, however long ago its newest sign was.
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            self.beat();
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The part took a piece of work that lay ready.
+    pub fn took(&self) {
+        self.beat();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// What it shows now.
     #[must_use]
     pub fn read(&self) -> Reading {
         let quiet = milliseconds().saturating_sub(self.newest.load(Ordering::Relaxed));
-        Reading { at_work: self.at_work.load(Ordering::Relaxed), quiet: Duration::from_millis(quiet) }
+        let at_work = self.at_work.load(Ordering::Relaxed) || self.waiting.load(Ordering::Relaxed) > 0;
+        Reading { at_work, quiet: Duration::from_millis(quiet) }
     }
 }
 
@@ -97,6 +115,22 @@ mod tests {
         let work = pulse.work();
         assert!(pulse.read().at_work);
         drop(work);
+        assert!(!pulse.read().at_work);
+    }
+
+    #[test]
+    fn who_lets_work_lie_is_at_work() {
+        let pulse = Pulse::default();
+        std::thread::sleep(Duration::from_millis(30));
+        pulse.lay_ready();
+        let begun = pulse.read();
+        assert!(begun.at_work && begun.quiet < Duration::from_millis(30), "it had nothing to do: {begun:?}");
+        std::thread::sleep(Duration::from_millis(30));
+        pulse.lay_ready();
+        assert!(pulse.read().quiet >= Duration::from_millis(30), "more work is no sign of life");
+        pulse.took();
+        assert!(pulse.read().at_work);
+        pulse.took();
         assert!(!pulse.read().at_work);
     }
 }

@@ -15,12 +15,13 @@ use std::{
 
 use tokio::sync::{mpsc::Receiver, watch};
 
-use super::{preprocess::Preprocessor, watchlist::Watchlist};
+use super::{preprocess::Preprocessor, progress::Progress, watchlist::Watchlist};
 use crate::{frame::Frame, picture::Picture};
 
 /// Frames whose pictures are ready for the model.
 pub(super) struct Ahead {
     ready: mpsc::Receiver<Ready>,
+    progress: Arc<Progress>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -40,29 +41,35 @@ impl Ahead {
         watchlist: watch::Receiver<Arc<Watchlist>>,
         mut frames: Receiver<Frame>,
         at_most: usize,
+        progress: Arc<Progress>,
     ) -> io::Result<Self> {
         let (sender, ready) = sync_channel(at_most);
+        let told = Arc::clone(&progress);
         let thread = thread::Builder::new().name("prepare".to_owned()).spawn(move || {
             let mut newest = HashMap::new();
             while let Some(frame) = frames.blocking_recv() {
-                let prepared = prepared(&preprocessor, &watchlist, &frame, &mut newest);
+                let prepared = {
+                    let _at_work = told.prepare.work();
+                    prepared(&preprocessor, &watchlist, &frame, &mut newest)
+                };
+                told.pulse.lay_ready();
                 // The model's thread has ended early, and says why.
                 if sender.send(Ready { frame, prepared }).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { ready, thread })
+        Ok(Self { ready, progress, thread })
     }
 
     /// The next frame, which is waited for; `None` when no more will come.
     pub(super) fn wait(&self) -> Option<Ready> {
-        self.ready.recv().ok()
+        self.ready.recv().ok().inspect(|_| self.progress.pulse.took())
     }
 
     /// The next frame, if one is ready.
     pub(super) fn take(&self) -> Option<Ready> {
-        self.ready.try_recv().ok()
+        self.ready.try_recv().ok().inspect(|_| self.progress.pulse.took())
     }
 
     /// After the last frame: a panic of the thread goes on in this one.
@@ -136,7 +143,7 @@ mod tests {
             sender.blocking_send(frame).unwrap();
         }
         drop(sender);
-        let ahead = Ahead::spawn(preprocessor, to_look_for, receiver, 2).unwrap();
+        let ahead = Ahead::spawn(preprocessor, to_look_for, receiver, 2, Arc::default()).unwrap();
         let mut ready = std::iter::from_fn(|| ahead.wait());
         let mut next =
             |list| ready.next().map(|mut ready| (ready.frame.origin.clone(), ready.prepared(list)));

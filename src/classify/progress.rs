@@ -16,8 +16,10 @@ pub struct Progress {
     pub queue: Histogram,
     /// How long a batch took to be scored.
     pub batch: Histogram,
-    /// Whether the thread gets on with its work.
+    /// Whether the model's thread gets on with its work.
     pub pulse: Pulse,
+    /// Likewise the thread that makes pictures ready for it.
+    pub prepare: Pulse,
 }
 
 impl Progress {

@@ -76,7 +76,8 @@ fn start(
     full_batches: bool,
 ) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
     let max_batch = model.max_batch();
-    let frames = Ahead::spawn(model.preprocessor().clone(), watchlist.clone(), frames, max_batch)?;
+    let preprocessor = model.preprocessor().clone();
+    let frames = Ahead::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
         Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
     })
@@ -93,8 +94,10 @@ pub fn score_all(
     scored: &Sender<Scored>,
     max_batch: usize,
 ) -> io::Result<Result<Counts, NobodyListens>> {
-    let frames = Ahead::spawn(model.preprocessor().clone(), watchlist.clone(), frames, max_batch.max(1))?;
-    Ok(Worker::new(model, watchlist, Arc::default(), max_batch, false).run(frames, scored))
+    let (preprocessor, progress) = (model.preprocessor().clone(), Arc::<Progress>::default());
+    let at_most = max_batch.max(1);
+    let frames = Ahead::spawn(preprocessor, watchlist.clone(), frames, at_most, Arc::clone(&progress))?;
+    Ok(Worker::new(model, watchlist, progress, max_batch, false).run(frames, scored))
 }
 
 struct Worker<'a> {
@@ -137,7 +140,14 @@ impl<'a> Worker<'a> {
             let Batch { known, fresh, waiting } = repeats.part(batch, &watchlist);
             let repeated = (known.len() + waiting.len()) as u64;
             let Self { model, max_batch, scale, counts, .. } = &mut self;
-            let mut sets = |frames: &[Frame]| sets(model, *max_batch, *scale, &watchlist, &prepared, frames);
+            let run = |model: &mut Model, values: &[f32]| {
+                let vectors = model.embed_prepared(values);
+                // Many regions are many runs.
+                progress.pulse.beat();
+                vectors
+            };
+            let mut sets =
+                |frames: &[Frame]| sets(model, *max_batch, *scale, &watchlist, &prepared, frames, run);
             let answers = counts.score(fresh, &mut sets);
             let (answers, lost) = repeats.join(answers, waiting);
             counts.repeated += repeated - lost.len() as u64;
@@ -236,6 +246,7 @@ fn sets(
     watchlist: &Watchlist,
     prepared: &Prepared,
     frames: &[Frame],
+    mut run: impl FnMut(&mut Model, &[f32]) -> Result<Vec<Vec<f32>>, ModelError>,
 ) -> Result<Vec<Vec<SetScores>>, ModelError> {
     let watch = |frame: &Frame| {
         let unknown = || format!("it was not told what to look for in frames of {}", frame.source);
@@ -257,7 +268,7 @@ fn sets(
     }
     let mut vectors = Vec::with_capacity(parts);
     for values in values.chunks(one * max_batch) {
-        vectors.extend(model.embed_prepared(values)?);
+        vectors.extend(run(model, values)?);
     }
     let mut vectors = vectors.as_slice();
     let mut answers = Vec::with_capacity(frames.len());

@@ -196,6 +196,7 @@ impl Figures {
     pub(super) fn stuck(&self) -> Vec<String> {
         let parts = [
             ("the model", self.model.pulse.read(), PATIENCE),
+            ("who makes pictures ready for the model", self.model.prepare.read(), PATIENCE),
             ("the judge", self.judge.read(), PATIENCE),
             ("the reader of the configuration", self.config.read(), PATIENCE_WITH_CONFIG),
         ];

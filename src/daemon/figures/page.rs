@@ -29,14 +29,16 @@ const SKIPPED_BY: &[(&str, &[&str])] = &[
     ("mqtt", &["newer_came", "no_room", "not_admitted", "retained"]),
 ];
 /// Why pictures cannot be read, and what fails besides.
-const NO_PICTURE: &[&str] = &["corrupt", "empty", "not_a_picture", "too_large", "truncated", "unsupported"];
+const NO_PICTURE: &[&str] =
+    &["corrupt", "empty", "not_a_picture", "too_large", "too_slow", "truncated", "unsupported"];
 const FAILED_BY: &[(&str, &[&str])] = &[
     ("folder", &["after", "decoder_panic", "too_many_bytes", "unreadable", "unreadable_folder"]),
     ("rtsp", STREAM_FAILED),
     ("video", STREAM_FAILED),
     ("mqtt", &["no_name", "no_picture", "not_base64", "not_json", "not_utf8"]),
 ];
-const STREAM_FAILED: &[&str] = &["damaged_frame", "damaged_packet", "not_decoded"];
+const STREAM_FAILED: &[&str] =
+    &["damaged_frame", "damaged_packet", "lost_packet", "not_decoded", "not_fetched"];
 
 pub(super) fn page(figures: &Figures) -> String {
     let mut page = Page::default();

@@ -182,7 +182,10 @@ fn cargo(arguments: &[String]) -> Option<String> {
             "--test" => format!("tests/{value}/main.rs"),
             "it" if value.starts_with('-') => continue,
             // Behind `--test it` stands which tests.
-            "it" => format!("tests/it/{}.rs", value.split("::").next().unwrap_or_default()),
+            "it" => {
+                let module = format!("tests/it/{}", value.split("::").next().unwrap_or_default());
+                if root().join(&module).join("mod.rs").exists() { continue } else { format!("{module}.rs") }
+            }
             _ => continue,
         };
         if !root().join(&file).exists() {
