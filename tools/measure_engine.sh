@@ -1,7 +1,7 @@
 #!/bin/sh
 # The figures of docs/performance.md, as markdown on standard output.
 #
-#     tools/measure_engine.sh [--quick] FOLDER... > figures.md
+#     tools/measure_engine.sh [--quick | --seconds N] FOLDER... > figures.md
 #
 # Each FOLDER is a full-size model made by tools/export_model.py (`--random --int8` where no hub is reachable). PYTHON names an
 # interpreter with torch and transformers for the comparison; without one that part is left out. THREADS is 2 unless set.
@@ -12,15 +12,18 @@ quick= seconds=20 rounds=2
 if [ "${1:-}" = --quick ]; then
     quick=--quick seconds=2 rounds=1
     shift
+elif [ "${1:-}" = --seconds ]; then
+    seconds=$2
+    shift 2
 fi
-[ $# -gt 0 ] || { echo "usage: $0 [--quick] FOLDER..." >&2; exit 64; }
+[ $# -gt 0 ] || { echo "usage: $0 [--quick | --seconds N] FOLDER..." >&2; exit 64; }
 threads=${THREADS:-2}
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."
 stakeout=${STAKEOUT:-target/release/stakeout}
 [ -x "$stakeout" ] || cargo build --release >&2
 
-echo "Measured $(date -u +%Y-%m-%d) with \`tools/measure_engine.sh $quick\`, stakeout $(git rev-parse --short HEAD)."
+echo "Measured $(date -u +%Y-%m-%d) with \`tools/measure_engine.sh ${quick:---seconds $seconds}\`, stakeout $(git rev-parse --short HEAD)."
 echo "Processor: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) threads;" \
     "load average at the start: $(cut -d ' ' -f 1-3 /proc/loadavg)."
 

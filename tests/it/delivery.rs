@@ -122,6 +122,10 @@ fn nothing_is_lost_when_the_broker_dies_and_forgets_everything() {
     (1..=40).for_each(|number| house.append(number, None));
     // What the broker has acknowledged it passes on first; what it would lose of that is not ours to keep.
     let seen = before.until("what was raised so far", |message| message.text() == "{\"id\":40}");
+    // Their acknowledgements have come, too: what has none is sent again.
+    while publisher.counts.published.load(Ordering::Relaxed) < 40 {
+        thread::sleep(Duration::from_millis(1));
+    }
     wire.set_open(false);
     broker.kill();
     (41..=50).for_each(|number| house.append(number, None));

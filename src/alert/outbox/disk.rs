@@ -91,6 +91,8 @@ pub(super) struct Stock {
 pub(super) struct Disk {
     connection: Connection,
     pub stock: Stock,
+    /// What was asked for last; `None` at first.
+    synced: Option<bool>,
 }
 
 fn is_older(created: i64, age: Duration, now: i64) -> bool {
@@ -108,7 +110,7 @@ impl Disk {
     pub fn open(path: &Path) -> Result<Self, Trouble> {
         let mut connection = connect(path)?;
         let stock = prepare(&mut connection)?;
-        Ok(Self { connection, stock })
+        Ok(Self { connection, stock, synced: None })
     }
 
     /// Likewise; what can still be read of a damaged file is carried over into a fresh one, and the damaged one is set
@@ -116,7 +118,7 @@ impl Disk {
     pub fn open_or_replace(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
         let (why, rows) = match connect(path) {
             Ok(mut connection) => match prepare(&mut connection) {
-                Ok(stock) => return Ok((Self { connection, stock }, None)),
+                Ok(stock) => return Ok((Self { connection, stock, synced: None }, None)),
                 Err(Trouble::Damaged(why)) => (why, salvage(&connection)),
                 Err(other) => return Err(other.explain(path)),
             },
@@ -153,7 +155,7 @@ impl Disk {
 
     /// Takes alerts, all or none. They are on the disk when this returns.
     pub fn append(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
-        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.sync(true)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for row in rows {
             let entry = &row.entry;
@@ -194,7 +196,7 @@ impl Disk {
 
     /// Forgets how it stands with labels, by the topics of their states.
     pub fn forget_marks(&mut self, topics: &[String]) -> rusqlite::Result<()> {
-        self.without_sync()?;
+        self.sync(false)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for topic in topics {
             transaction.prepare_cached("DELETE FROM marks WHERE topic = ?1")?.execute([topic])?;
@@ -223,7 +225,7 @@ impl Disk {
 
     /// Forgets alerts that `sink` was told. Those that are no longer there are no error.
     pub fn remove(&mut self, sink: Sink, seqs: &[Seq]) -> rusqlite::Result<()> {
-        self.without_sync()?;
+        self.sync(false)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut stock = self.stock;
         for &seq in seqs {
@@ -261,7 +263,7 @@ impl Disk {
     pub fn drop_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
         let mut dropped = 0;
         let mut stock = self.stock;
-        self.without_sync()?;
+        self.sync(false)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         loop {
             let oldest = transaction
@@ -308,7 +310,7 @@ impl Disk {
             return Ok(dropped);
         }
         let mut stock = self.stock;
-        self.without_sync()?;
+        self.sync(false)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         while stock.snapshot_bytes > size {
             // The one place where a snapshot on disk is lost by intention: pictures must not push out alerts.
@@ -327,9 +329,15 @@ impl Disk {
         Ok(dropped)
     }
 
-    /// What leaves need not be synced: at worst it comes back, and is told or dropped once more.
-    fn without_sync(&self) -> rusqlite::Result<()> {
-        self.connection.pragma_update(None, "synchronous", "NORMAL")
+    /// Whether the next changes are on the disk when they return. What leaves need not be: at worst it comes back, and is
+    /// told or dropped once more.
+    fn sync(&mut self, synced: bool) -> rusqlite::Result<()> {
+        if self.synced != Some(synced) {
+            let synchronous = if synced { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", synchronous)?;
+            self.synced = Some(synced);
+        }
+        Ok(())
     }
 
     /// Gives the disk back what an outage took. Only when empty: then there is nothing to move.

@@ -173,7 +173,9 @@ impl Publisher {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         loop {
             let (began, before) = (Instant::now(), self.counts.published.load(Ordering::Relaxed));
-            match self.session(stop, grace).await {
+            let ended = self.session(stop, grace).await;
+            self.let_go().await;
+            match ended {
                 Ok(()) => return true,
                 Err(_) if stop.is_cancelled() => return false,
                 Err(Interrupted::Broker(error)) => {

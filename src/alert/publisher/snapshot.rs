@@ -14,7 +14,7 @@ use crate::{
 
 /// A picture during which the session broke so often is left out: some brokers hang up on what is too large for them.
 const TRIES: u32 = 4;
-/// Each time it is made so much smaller.
+/// From the second time on it is made so much smaller each time: a connection may break once for any reason.
 const SMALLER: usize = 4;
 
 impl Publisher {
@@ -26,7 +26,7 @@ impl Publisher {
     ) -> Result<(), Interrupted> {
         let Some(Snapshot { topic, jpeg }) = &entry.snapshot else { return Ok(()) };
         let tries = *self.window.snapshot_tries.get(&seq).unwrap_or(&0);
-        let most = (tries > 0).then(|| jpeg.len() / SMALLER.pow(tries));
+        let most = (tries > 1).then(|| jpeg.len() / SMALLER.pow(tries - 1));
         let most = [link.room(topic), most].into_iter().flatten().min();
         let refused = if tries >= TRIES {
             Some(format!("the connection broke {TRIES} times while it was sent"))

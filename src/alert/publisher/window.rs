@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::{Instant, sleep_until};
@@ -27,8 +28,11 @@ const BATCH: usize = 64;
 const FEW: usize = 8;
 /// So many are under way at most; less than the link has room for, so that the board finds some.
 const UNDER_WAY: usize = 12;
-/// So many acknowledged alerts leave the disk at a time, while others follow.
+/// So many acknowledged alerts leave the disk at a time, while others follow;
 const LEAVE: usize = 64;
+/// or all of them, so long after the first: each time costs as much as bringing an alert onto the disk. If the service
+/// is killed before, they are sent again.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Where delivery stands.
 #[derive(Default)]
@@ -41,6 +45,8 @@ pub(super) struct Window {
     under_way: VecDeque<UnderWay>,
     /// To be removed from the outbox.
     acknowledged: Vec<Seq>,
+    /// When they leave at the latest.
+    leave: Option<Instant>,
     held: BTreeMap<String, Held>,
     pause: Patience,
     rewound: u64,
@@ -94,6 +100,7 @@ impl Publisher {
     pub(super) async fn deliver_some(&mut self, link: &Link) -> Result<Step, Interrupted> {
         if self.window.rewound != self.outbox.rewound() {
             self.settle_all().await?;
+            self.let_go().await;
             self.rewind();
         }
         if self.window.pause.is_over() {
@@ -101,20 +108,20 @@ impl Publisher {
             self.refill().await;
             self.send_next(link).await?;
         }
-        if self.window.under_way.is_empty() {
-            self.let_go().await;
-            return Ok(Step::Idle);
-        }
+        let step = if self.window.under_way.is_empty() { Step::Idle } else { Step::More };
         self.settle_one().await?;
-        if self.window.acknowledged.len() >= LEAVE {
+        if self.window.acknowledged.len() >= LEAVE
+            || self.window.leave.is_some_and(|leave| leave <= Instant::now())
+        {
             self.let_go().await;
         }
-        Ok(Step::More)
+        Ok(step)
     }
 
     /// What the broker has leaves the disk.
     pub(super) async fn let_go(&mut self) {
         let seqs = std::mem::take(&mut self.window.acknowledged);
+        self.window.leave = None;
         if !seqs.is_empty() {
             self.on_disk(move |outbox| outbox.remove(Sink::Mqtt, &seqs)).await;
         }
@@ -224,6 +231,7 @@ impl Publisher {
             self.counts.delivery.observe(took.try_into().unwrap_or_default());
         }
         self.window.acknowledged.push(seq);
+        self.window.leave.get_or_insert_with(|| Instant::now() + LINGER);
         self.window.snapshot_tries.remove(&seq);
         self.window.pause = Patience::default();
         if self.window.held.get(&entry.topic).is_some_and(|held| held.seqs.is_empty()) {
@@ -287,13 +295,14 @@ impl Publisher {
 }
 
 impl Window {
-    /// Waits until there is something to deliver.
+    /// Waits until there is something to deliver, or to let go.
     pub(super) async fn due(&self, outbox: &Outbox) {
         let held = self.held.values().filter(|held| !held.seqs.is_empty());
         let due = match self.pause.until {
             Some(pause) if !self.pause.is_over() => Some(pause),
             _ => held.filter_map(|held| held.patience.until).min(),
         };
+        let due = due.into_iter().chain(self.leave).min();
         let patience = async {
             match due {
                 Some(due) => sleep_until(due).await,

@@ -25,10 +25,11 @@ fn hostile_messages_stop_nothing() {
     let (cameras, ours) = (Broker::with("allow_anonymous true\nmax_queued_messages 0"), Broker::start());
     let subscriber = Subscriber::start(&ours);
     let broker = format!("broker: {{ url: mqtt://127.0.0.1:{} }}", cameras.port);
-    // Shared, so that none of them is left out for a newer one.
+    // Shared, so that none of them is left out for a newer one. A name for each topic, so that a spoilt picture that is
+    // still one, and shows a red car, raises nothing for the topic whose pictures must raise it.
     let sources = format!(
-        "  raw: {{ mqtt: raw/#, share: us, {broker}, watch: [objects] }}\n  \
-         json: {{ mqtt: json/#, share: us, {broker}, json: {{ picture: /image, time: /time }}, watch: [objects] }}\n"
+        "  raw: {{ mqtt: raw/+, name: 'raw {{1}}', share: us, {broker}, watch: [objects] }}\n  \
+         json: {{ mqtt: json/+, name: 'json {{1}}', share: us, {broker}, json: {{ picture: /image, time: /time }}, watch: [objects] }}\n"
     );
     let home = Home::with_sources(ours.port, "home", &sources);
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
@@ -90,7 +91,7 @@ fn hostile_messages_stop_nothing() {
 fn is_well(sender: &mut Sender, subscriber: &Subscriber) {
     let in_json =
         |picture: &str| json!({ "image": BASE64_STANDARD.encode(jpeg(picture)) }).to_string().into_bytes();
-    // First nothing: what was sent before may have raised the label.
+    // First nothing: the time before has raised the label.
     for picture in ["empty-wall.jpg", "red-car.jpg"] {
         sender.publish("raw/well", &jpeg(picture));
         sender.publish("json/well", &in_json(picture));
