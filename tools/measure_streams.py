@@ -56,6 +56,7 @@ def main():
     parser.add_argument("--footage", type=pathlib.Path, help="a recording whose share of scored frames is wanted, too (cpu)")
     parser.add_argument("--clips", type=pathlib.Path, help="a folder where the clips stay for the next time (cpu, cameras)")
     parser.add_argument("--model", help="a model folder or name instead of the model in the binary (cameras)")
+    parser.add_argument("--variant", default="auto", help="of that model (cameras)")
     parser.add_argument("--cameras", type=int, default=8, help="how many are added (memory)")
     parser.add_argument("--minutes", type=float, default=2, help="how long (soak)")
     arguments = parser.parse_args()
@@ -87,7 +88,9 @@ def recording(folder, arguments, scene, group, seconds):
 
 def cameras(folder, arguments):
     file = recording(folder, arguments, "busy", 1, 40)
-    model = f"model: {json.dumps(arguments.model)}\n" if arguments.model else ""
+    model = ""
+    if arguments.model:
+        model = f"model: {{ id: {json.dumps(arguments.model)}, variant: {arguments.variant} }}\n"
     # What a frame costs from the camera to its scores says where to begin.
     source = f"  camera: {{ video: {file}, pace: full, decode: key_frames, watch: [objects] }}"
     with stakeout(folder, source, model) as (process, log):
