@@ -1,7 +1,8 @@
 //! One connection to a broker, in the version of MQTT that the configuration names. Nobody else knows which it is.
 //!
 //! What MQTT 3.1.1 has no words for is left out there: what a message is and when it expires, why a message was not taken,
-//! and how large one may be. It refuses to connect again, and nothing here waits for room to send.
+//! and how large one may be. It refuses to connect again, and nothing here but an acknowledgement waits
+//! for room to send.
 
 use rumqttc::{
     Outgoing,
@@ -185,21 +186,21 @@ impl Client {
         }
     }
 
-    /// Tells the broker that we are done with a message.
+    /// Tells the broker that we are done with a message. Waits for room, so it is not for who polls the connection.
     ///
     /// # Errors
-    /// It is not told.
-    pub fn acknowledge(&self, id: u16) -> Result<(), Unsent> {
+    /// It is not told: the connection is gone.
+    pub async fn acknowledge(&self, id: u16) -> Result<(), Unsent> {
         match &self.0 {
             Sender::V5(client) => {
                 let mut publish = five::Publish::new("", v5::mqttbytes::QoS::AtLeastOnce, Vec::new(), None);
                 publish.pkid = id;
-                client.try_ack(&publish).map_err(|_| Unsent)
+                client.ack(&publish).await.map_err(|_| Unsent)
             }
             Sender::V311(client) => {
                 let mut publish = rumqttc::Publish::new("", rumqttc::QoS::AtLeastOnce, Vec::new());
                 publish.pkid = id;
-                client.try_ack(&publish).map_err(|_| Unsent)
+                client.ack(&publish).await.map_err(|_| Unsent)
             }
         }
     }

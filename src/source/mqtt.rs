@@ -54,8 +54,9 @@ const PACKETS: usize = 4;
 /// At the end what is under way may take so long to be scored, and the goodbye so long to be sent.
 const SETTLE: Duration = Duration::from_secs(3);
 const GOODBYE: Duration = Duration::from_secs(1);
-/// More than a broker that keeps to our limit has under way.
-const UNDER_WAY: usize = 1024;
+/// More messages than have identifiers cannot be under way. A broker may not keep to our own limit: Mosquitto 2.0 sends so
+/// many for each acknowledgement of one.
+const UNDER_WAY: usize = 65_535;
 /// So many names are remembered as refused; beyond that the answer is asked for again.
 const REFUSED: usize = 1000;
 
@@ -74,6 +75,7 @@ struct Session<'a> {
     broker: String,
     waiting: RefCell<Waiting>,
     arrived: Notify,
+    taken: Notify,
     acks: RefCell<Acks>,
     acknowledged: Notify,
 }
@@ -110,6 +112,7 @@ impl MqttSource {
             broker: url.clone(),
             waiting: RefCell::new(Waiting::new(keep, most_bytes)),
             arrived: Notify::new(),
+            taken: Notify::new(),
             acks: RefCell::new(acks),
             acknowledged: Notify::new(),
         };
@@ -151,6 +154,9 @@ impl Session<'_> {
     /// Connects and keeps the packets flowing, until the connection breaks or our goodbye is sent.
     async fn pump(&self, mut connection: Connection, user: Option<&str>) -> Result<(), MqttError> {
         loop {
+            if self.source.is_shared() {
+                self.room().await;
+            }
             let event = connection.poll().await.map_err(|error| MqttError::Broken {
                 broker: self.broker.clone(),
                 trouble: mqtt::trouble::explain(&error, user),
@@ -165,6 +171,18 @@ impl Session<'_> {
                 Event::Received(received) => self.arrived(received),
                 Event::Left => return Ok(()),
                 Event::Sent(_) | Event::Acknowledged(..) | Event::Other => {}
+            }
+        }
+    }
+
+    /// Returns when one more message has room, or when nobody takes any out any more. Nobody needs the connection for taking
+    /// one out, so this does not last; and what is not read waits at the broker, of which nothing may be dropped.
+    async fn room(&self) {
+        let most = self.source.settings.max_packet as usize;
+        while !self.waiting.borrow().has_room(most) {
+            tokio::select! {
+                () = self.taken.notified() => {}
+                () = self.context.stop.cancelled() => return,
             }
         }
     }
@@ -195,6 +213,13 @@ impl Session<'_> {
             return;
         };
         counts.seen();
+        if self.context.stop.is_cancelled()
+            && let Some(receipt) = receipt
+        {
+            // Nobody takes it out any more.
+            receipt.withhold();
+            return;
+        }
         let message = Message { topic, payload, arrived: Timestamp::now(), receipt };
         match self.waiting.borrow_mut().put(message) {
             Put::Waits => {}
@@ -207,12 +232,14 @@ impl Session<'_> {
 
     /// Passes on what nobody needs any more.
     async fn acknowledge(&self, mut done: mpsc::Receiver<u16>) {
-        // It ends with us, who hold a sender.
+        // It ends with us, who hold a sender, or with the connection.
         while let Some(id) = done.recv().await {
-            for id in self.acks.borrow_mut().done(id) {
-                // There is room: no more are under way than have slots, and few that need none.
-                if self.client.acknowledge(id).is_err() {
-                    tracing::debug!(source = &*self.context.name, id, "an acknowledgement found no room");
+            // Not while this waits: what arrives adds to it.
+            let ready = self.acks.borrow_mut().done(id);
+            for id in ready {
+                // One that is lost would count as under way for ever, so it waits for room, which the pump makes.
+                if self.client.acknowledge(id).await.is_err() {
+                    return;
                 }
             }
             self.acknowledged.notify_one();
@@ -251,6 +278,7 @@ impl Session<'_> {
     async fn next(&self) -> Message {
         loop {
             if let Some(message) = self.waiting.borrow_mut().next() {
+                self.taken.notify_one();
                 return message;
             }
             self.arrived.notified().await;

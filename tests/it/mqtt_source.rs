@@ -291,3 +291,26 @@ fn several_machines_split_the_pictures_between_them() {
     assert!(twice <= 4, "only what the killed one had under way: {times:?}");
     assert!(scored(&[&again]).len() >= EACH / 6, "what was meant for it is not lost");
 }
+
+/// Mosquitto 2.0 sends several messages for each acknowledgement of one, beyond what we asked for.
+#[test]
+fn what_is_shared_and_finds_no_room_here_waits_at_the_broker() {
+    const PICTURES: usize = 500;
+    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0");
+    let home =
+        Home::with_sources(broker.port, "home", "  work: { mqtt: work/+, share: farm, watch: [objects] }\n");
+    let subscriber = Subscriber::start(&broker);
+    let mut service = Service::with(&home, &[("RUST_LOG", "info,stakeout=debug")]);
+    online(&subscriber, "work");
+    // While it cannot take them they gather.
+    service.signal("-STOP");
+    let red_car = jpeg("red-car.jpg");
+    for number in 0..PICTURES {
+        publish_bytes(&broker, &format!("work/{number}"), &red_car, &["-q", "1"]);
+    }
+    service.signal("-CONT");
+    wait_until("every picture is scored", || scored(&[&service]).len() == PICTURES);
+    assert!(scored(&[&service]).values().all(|times| *times == 1));
+    service.signal("-TERM");
+    assert!(service.wait().0.success());
+}

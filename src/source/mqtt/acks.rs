@@ -14,12 +14,22 @@ use tokio::sync::mpsc;
 pub(super) struct Receipt {
     id: u16,
     done: mpsc::Sender<u16>,
+    withheld: bool,
+}
+
+impl Receipt {
+    /// The message is not acknowledged, and is given again: to another, or to us after a new connection.
+    pub(super) fn withhold(mut self) {
+        self.withheld = true;
+    }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        // There is a place for every message that may be under way.
-        let _ = self.done.try_send(self.id);
+        if !self.withheld {
+            // There is a place for every message that may be under way.
+            let _ = self.done.try_send(self.id);
+        }
     }
 }
 
@@ -40,7 +50,7 @@ impl Acks {
     /// A message has come.
     pub(super) fn receipt(&mut self, id: u16) -> Receipt {
         self.outstanding.push_back((id, false));
-        Receipt { id, done: self.sender.clone() }
+        Receipt { id, done: self.sender.clone(), withheld: false }
     }
 
     /// Nobody needs this message any more. What may be acknowledged now, in order: MQTT asks for that.
@@ -68,6 +78,8 @@ mod tests {
         drop(three);
         assert_eq!(acks.done(done.try_recv().unwrap()), [9]);
         assert_eq!(acks.done(9), [0; 0], "once");
+        acks.receipt(10).withhold();
+        assert!(done.try_recv().is_err());
     }
 
     #[test]

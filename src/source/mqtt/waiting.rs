@@ -72,13 +72,17 @@ impl Waiting {
             self.bytes = without + size;
             return Put::Replaced;
         }
-        let full = !self.messages.is_empty() && self.bytes + size > self.most_bytes;
-        if full || self.messages.len() == MOST {
+        if !self.has_room(size) {
             return Put::NoRoom;
         }
         self.bytes += size;
         self.messages.push_back(message);
         Put::Waits
+    }
+
+    /// Whether a message of at most so many bytes would wait.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        self.messages.is_empty() || self.messages.len() < MOST && self.bytes + size <= self.most_bytes
     }
 
     /// The message whose turn it is.
@@ -140,14 +144,16 @@ mod tests {
             [("a", "1234"), ("b", "1234"), ("c", "1234"), ("a", "123456"), ("a", "1234567"), ("c", "12")];
         let put = put.map(|(topic, text)| waiting.put(message(topic, text)));
         assert_eq!(put, [Put::Waits, Put::Waits, Put::NoRoom, Put::Replaced, Put::NoRoom, Put::NoRoom]);
-        assert_eq!(waiting.bytes, 10);
+        assert_eq!((waiting.bytes, waiting.has_room(0), waiting.has_room(1)), (10, true, false));
         assert_eq!(all(&mut waiting), ["123456", "1234"]);
+        assert!(waiting.has_room(11));
         assert_eq!(waiting.put(message("a", "12345678901")), Put::Waits, "one always has room");
         assert_eq!(waiting.put(message("a", "123456789012")), Put::Replaced);
         assert_eq!((all(&mut waiting).len(), waiting.bytes), (1, 0));
 
         let put: Vec<_> = (0..1000).map(|number| waiting.put(message(&number.to_string(), ""))).collect();
         assert_eq!(put.iter().filter(|put| **put == Put::Waits).count(), MOST);
+        assert!(!waiting.has_room(0));
     }
 
     #[test]
