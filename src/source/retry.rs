@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 const GOOD_RUN: Duration = Duration::from_secs(60);
 /// A source that brought frames is tried again within this, however often it broke off: it may be back already, sooner than
 /// anybody could see that it was away.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(2);
 /// The same cause is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// A wrong password or address stays wrong until somebody puts it right, and a camera may lock out who tries too often.

@@ -50,6 +50,7 @@ fn a_camera_that_was_killed_is_back_as_soon_as_it_is_there_again() {
         while source.within(Duration::ZERO).is_some() {}
     }
     took.sort();
+    println!("frames again {:?} at the median, {:?} at most", took[times / 2], took[times - 1]);
     assert!(took[times / 2] < Duration::from_secs(5), "{took:?}");
     source.stop();
 }
