@@ -327,17 +327,38 @@ fn an_alert_that_the_broker_forbids_waits_and_is_named_and_others_go_past_it() {
     assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
 }
 
+/// A picture that no compression makes small.
+fn noise(width: u32, height: u32) -> Vec<u8> {
+    let mut seed = 1_u32;
+    let mut rgb = vec![0; (width * height * 3) as usize];
+    rgb.iter_mut().for_each(|value| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *value = (seed >> 24) as u8;
+    });
+    stakeout::picture::Picture::of_rgb(width, height, rgb).to_jpeg(85).unwrap()
+}
+
+#[test]
+fn a_connection_that_breaks_once_leaves_a_picture_as_it_is() {
+    let (broker, house) = (Broker::start(), House::new());
+    let wire = Proxy::start(0, broker.port);
+    let subscriber = Subscriber::start(&broker);
+    // Of `online` it passes, of the picture it does not.
+    wire.lose_acknowledgement_after(1);
+    let picture = noise(320, 240);
+    house.append(1, Some(picture.clone()));
+    let publisher = house.publish(&mqtt(wire.port));
+    let seen = subscriber.until("the alert", |message| message.text() == "{\"id\":1}");
+    let pictures = seen.iter().filter(|message| message.topic == SNAPSHOT).collect::<Vec<_>>();
+    assert_eq!(pictures.len(), 2);
+    assert!(pictures.iter().all(|message| message.payload == picture));
+    assert_eq!(wire.made(), 2);
+    assert_eq!(publisher.counts.snapshots_scaled.load(Ordering::Relaxed), 0);
+    publisher.finish();
+}
+
 #[test]
 fn a_picture_that_is_too_large_for_the_broker_is_made_smaller_and_its_alert_comes_in_any_case() {
-    let noise = |width: u32, height: u32| {
-        let mut seed = 1_u32;
-        let mut rgb = vec![0; (width * height * 3) as usize];
-        rgb.iter_mut().for_each(|value| {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *value = (seed >> 24) as u8;
-        });
-        stakeout::picture::Picture::of_rgb(width, height, rgb).to_jpeg(85).unwrap()
-    };
     // One says so when we connect; the other hangs up, and so does the first where it has no word for it.
     let newer: fn(Mqtt) -> Mqtt = |broker| broker;
     let cases = [

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     classify::{RegionScores, SetScores},
-    config::{Active, Label, Message, Rule, Severity},
+    config::{Active, Condition, Label, LabelRule, Message, Rule, Severity},
     daemon::samples::{config, label},
     frame::{Frame, Slot},
     picture::Picture,
@@ -313,6 +313,21 @@ fn a_rise_says_from_where_to_where() {
     assert_eq!(judge.moving_levels("Front Door").count(), 0, "nothing is known there");
     let cleared = at(&mut judge, 123, 0.5);
     assert_eq!((cleared[0].state, cleared[0].baseline), (State::Cleared, raised.baseline));
+}
+
+#[test]
+fn a_rule_over_a_label_that_rises_is_met_by_the_rise() {
+    let mut config = rising();
+    let settings = Label { prompts: vec![], ..label("delivery", 0.5) };
+    let when = Condition::of("porch", "package and not Person");
+    config.label_sets[0].rules.push(LabelRule { settings, when });
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    assert_eq!(at(&mut judge, -200, 0.9), [], "nothing is known of its baseline yet");
+    quiet(&mut judge, 0.5);
+    assert_eq!(words(&at(&mut judge, 121, 0.65)), Vec::<String>::new());
+    assert_eq!(words(&at(&mut judge, 122, 0.75)), ["package raised", "delivery raised"]);
+    assert_eq!(words(&at(&mut judge, 123, 0.55)), ["package cleared", "delivery cleared"]);
 }
 
 #[test]
