@@ -35,7 +35,7 @@ const FAILED_BY: &[(&str, &[&str])] = &[
     ("folder", &["after", "decoder_panic", "too_many_bytes", "unreadable", "unreadable_folder"]),
     ("rtsp", STREAM_FAILED),
     ("video", STREAM_FAILED),
-    ("mqtt", &["no_name", "no_picture", "not_base64", "not_json", "not_utf8"]),
+    ("mqtt", &["decoder_panic", "no_name", "no_picture", "not_base64", "not_json", "not_utf8"]),
 ];
 const STREAM_FAILED: &[&str] =
     &["damaged_frame", "damaged_packet", "lost_packet", "not_decoded", "not_fetched"];
@@ -324,6 +324,10 @@ mod tests {
         assert_eq!(counted("skipped(\""), known(&skipped));
         let missing = &(&counted("failed(\"") | &counted("start_over(\"")) - &known(&failed);
         assert!(missing.is_empty(), "{missing:?}");
+        let explained = include_str!("../../../docs/monitoring.md");
+        for cause in &known(&skipped) | &known(&failed) {
+            assert!(explained.contains(&format!("`{cause}`")), "{cause} is not explained");
+        }
         // And those that errors are counted by.
         let causes: BTreeSet<_> = text
             .split("fn cause(&self) -> &'static str {")
