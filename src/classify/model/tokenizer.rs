@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use tokenizers::PaddingStrategy;
 use tracing::warn;
@@ -37,6 +38,8 @@ impl TextTokenizer {
         const FILE: &str = "tokenizer.json";
         let gone = || files.unusable(FILE, "it is not there any more");
         let text = files.read(FILE)?.ok_or_else(gone)?;
+        // What is no JSON makes this library panic in places.
+        serde_json::from_slice::<AnyJson>(&text).map_err(|error| files.unusable(FILE, error))?;
         let mut tokenizer =
             tokenizers::Tokenizer::from_bytes(&text).map_err(|error| files.unusable(FILE, error))?;
         let own = tokenizer.get_padding().cloned();
@@ -144,4 +147,54 @@ pub(super) struct Batch {
     pub ids: Vec<i64>,
     /// 1 for a token, 0 for what fills up.
     pub mask: Vec<i64>,
+}
+/// Anything that is JSON, read to its last letter and not kept; serde's `IgnoredAny` passes over wrong UTF-8 and numbers.
+struct AnyJson;
+
+impl<'de> Deserialize<'de> for AnyJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for AnyJson {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Self, A::Error> {
+        while sequence.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
 }
