@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::{fs, sync::LazyLock};
+use std::{fs, panic, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use stakeout::{
@@ -15,7 +15,16 @@ use stakeout::{
 };
 use tempfile::TempDir;
 
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("there is a folder for temporary files"));
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
+    let findings = panic::take_hook();
+    // The library that reads tokenizer.json panics for some files; that is caught, and no finding of ours.
+    panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|location| location.file().contains("/tokenizers-")) {
+            findings(panic);
+        }
+    }));
+    TempDir::new().expect("there is a folder for temporary files")
+});
 
 fuzz_target!(|bytes: &[u8]| {
     let mut parts = bytes.splitn(3, |byte| *byte == 0);

@@ -1,8 +1,10 @@
 //! Texts into token ids, as the reference's pipeline does it.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use tokenizers::PaddingStrategy;
 use tracing::warn;
@@ -38,10 +40,13 @@ impl TextTokenizer {
         const FILE: &str = "tokenizer.json";
         let gone = || files.unusable(FILE, "it is not there any more");
         let text = files.read(FILE)?.ok_or_else(gone)?;
-        // What is no JSON makes this library panic in places.
-        serde_json::from_slice::<AnyJson>(&text).map_err(|error| files.unusable(FILE, error))?;
-        let mut tokenizer =
-            tokenizers::Tokenizer::from_bytes(&text).map_err(|error| files.unusable(FILE, error))?;
+        let mut tokenizer = caught(|| {
+            let tokenizer = tokenizers::Tokenizer::from_bytes(&text)?;
+            // Some contradictions come to light only now.
+            tokenizer.encode("a", true)?;
+            Ok(tokenizer)
+        })
+        .map_err(|error| files.unusable(FILE, error))?;
         let own = tokenizer.get_padding().cloned();
         // What the file says of lengths is overridden by the pipeline, and must not meddle with ours.
         tokenizer.with_padding(None);
@@ -86,9 +91,7 @@ impl TextTokenizer {
     /// The tokens of a text; it is cut where it is longer than the model's context, but keeps its end token.
     pub(super) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
         let lower = self.lowercase.then(|| text.to_lowercase());
-        let encoding = self
-            .tokenizer
-            .encode(lower.as_deref().unwrap_or(text), true)
+        let encoding = caught(|| self.tokenizer.encode(lower.as_deref().unwrap_or(text), true))
             .map_err(|error| ModelError::Run(format!("the text {text:?} cannot be tokenized: {error}")))?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
         let uncut = ids.len();
@@ -148,53 +151,9 @@ pub(super) struct Batch {
     /// 1 for a token, 0 for what fills up.
     pub mask: Vec<i64>,
 }
-/// Anything that is JSON, read to its last letter and not kept; serde's `IgnoredAny` passes over wrong UTF-8 and numbers.
-struct AnyJson;
 
-impl<'de> Deserialize<'de> for AnyJson {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> de::Visitor<'de> for AnyJson {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Self, A::Error> {
-        while sequence.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
-    }
+/// The library panics for some files that are no JSON or contradict themselves; whoever loads a model is told so, and lives.
+fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err("it contradicts itself, or is no JSON (see the panic above)".into()))
 }
