@@ -1,6 +1,6 @@
 //! Where log lines go: readable lines on standard error, or structured fields straight into the journal.
 //!
-//! What is logged is chosen by `RUST_LOG` (`RUST_LOG=stakeout=debug`), and [`limit`] holds back what is said too often. It refuses to
+//! What is logged is chosen by `RUST_LOG` (`RUST_LOG=stakeout=debug`), and `limit` holds back what is said too often. It refuses to
 //! write files, which is the journal's work.
 
 mod limit;

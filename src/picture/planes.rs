@@ -237,7 +237,7 @@ impl Factors {
     }
 }
 
-/// [`Factors`] for levels between the whole ones.
+/// `Factors` for levels between the whole ones.
 #[derive(Debug, Clone, Copy)]
 pub struct Colours {
     black: f32,
