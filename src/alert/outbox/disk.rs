@@ -73,28 +73,15 @@ impl Disk {
     /// Takes alerts, all or none. They are on the disk when this returns.
     pub fn append(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
         self.sync(true)?;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for row in rows {
-            let entry = &row.entry;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending)
-                     VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending)",
-                )?
-                .execute(named_params! {
-                    ":seq": row.seq, ":id": entry.id, ":topic": entry.topic, ":payload": entry.payload,
-                    ":bytes": entry.size(), ":created": row.created, ":pending": row.pending,
-                })?;
-            if let Some(snapshot) = &entry.snapshot {
-                transaction
-                    .prepare_cached("INSERT INTO snapshots (seq, topic, jpeg) VALUES (?1, ?2, ?3)")?
-                    .execute((row.seq, &snapshot.topic, &snapshot.jpeg))?;
-            }
-            if let Some(mark) = &entry.mark {
-                remember(&transaction, mark, &entry.payload)?;
-            }
+        // Not rusqlite's transaction, which has these words parsed anew each time: nothing else is parsed on this way.
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let inserted = insert(&self.connection, rows)
+            .and_then(|()| self.connection.prepare_cached("COMMIT")?.execute([]).map(drop));
+        if let Err(error) = inserted {
+            // SQLite may have done so by itself.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            return Err(error);
         }
-        transaction.commit()?;
         for row in rows {
             self.stock.bytes += row.entry.size();
             self.stock.snapshot_bytes += row.entry.snapshot_size();
@@ -296,6 +283,30 @@ impl Stock {
     fn drop_snapshot(&mut self, bytes: Option<u64>) {
         self.snapshot_bytes = self.snapshot_bytes.saturating_sub(bytes.unwrap_or(0));
     }
+}
+
+fn insert(connection: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
+    for row in rows {
+        let entry = &row.entry;
+        connection
+            .prepare_cached(
+                "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending)
+                 VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending)",
+            )?
+            .execute(named_params! {
+                ":seq": row.seq, ":id": entry.id, ":topic": entry.topic, ":payload": entry.payload,
+                ":bytes": entry.size(), ":created": row.created, ":pending": row.pending,
+            })?;
+        if let Some(snapshot) = &entry.snapshot {
+            connection
+                .prepare_cached("INSERT INTO snapshots (seq, topic, jpeg) VALUES (?1, ?2, ?3)")?
+                .execute((row.seq, &snapshot.topic, &snapshot.jpeg))?;
+        }
+        if let Some(mark) = &entry.mark {
+            remember(connection, mark, &entry.payload)?;
+        }
+    }
+    Ok(())
 }
 
 fn remember(connection: &Connection, mark: &Mark, payload: &str) -> rusqlite::Result<()> {

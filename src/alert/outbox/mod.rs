@@ -139,6 +139,8 @@ impl Outbox {
         if entries.is_empty() {
             return;
         }
+        // Whoever delivers wakes up while the disk works.
+        self.appended.iter().for_each(Notify::notify_one);
         let mut file = self.file();
         let created = now();
         let rows = entries.into_iter().map(|entry| {
