@@ -243,7 +243,7 @@ fn what_was_learnt_is_there_after_a_restart_and_a_damaged_file_is_told() {
     let file = home.path("state/baselines.json");
     let start = || {
         let service = Service::start(&home);
-        service.wait_for_words("watching");
+        service.wait_for_words("watching the folder");
         service
     };
     let stop = |service: &mut Service| {
