@@ -5,13 +5,15 @@
 //! alerts when the disk does not work.
 
 mod open;
+mod write;
 
 use std::{sync::Arc, time::Duration};
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, TransactionBehavior, named_params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, TransactionBehavior};
 
 pub(super) use self::open::{FORMAT, path};
-use super::entry::{Entry, Mark, Seq, Sink, Snapshot};
+use self::write::{Begun, insert};
+use super::entry::{Entry, Seq, Sink, Snapshot};
 use crate::config::OutboxLimits;
 
 /// A clock that says less was never set: nobody knows how old an alert of that time is. 2020-01-01, in milliseconds.
@@ -73,15 +75,9 @@ impl Disk {
     /// Takes alerts, all or none. They are on the disk when this returns.
     pub fn append(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
         self.sync(true)?;
-        // Not rusqlite's transaction, which has these words parsed anew each time: nothing else is parsed on this way.
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let inserted = insert(&self.connection, rows)
-            .and_then(|()| self.connection.prepare_cached("COMMIT")?.execute([]).map(drop));
-        if let Err(error) = inserted {
-            // SQLite may have done so by itself.
-            let _ = self.connection.execute_batch("ROLLBACK");
-            return Err(error);
-        }
+        let begun = Begun::immediate(&self.connection)?;
+        insert(&self.connection, rows)?;
+        begun.commit()?;
         for row in rows {
             self.stock.bytes += row.entry.size();
             self.stock.snapshot_bytes += row.entry.snapshot_size();
@@ -283,42 +279,6 @@ impl Stock {
     fn drop_snapshot(&mut self, bytes: Option<u64>) {
         self.snapshot_bytes = self.snapshot_bytes.saturating_sub(bytes.unwrap_or(0));
     }
-}
-
-fn insert(connection: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
-    for row in rows {
-        let entry = &row.entry;
-        connection
-            .prepare_cached(
-                "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending)
-                 VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending)",
-            )?
-            .execute(named_params! {
-                ":seq": row.seq, ":id": entry.id, ":topic": entry.topic, ":payload": entry.payload,
-                ":bytes": entry.size(), ":created": row.created, ":pending": row.pending,
-            })?;
-        if let Some(snapshot) = &entry.snapshot {
-            connection
-                .prepare_cached("INSERT INTO snapshots (seq, topic, jpeg) VALUES (?1, ?2, ?3)")?
-                .execute((row.seq, &snapshot.topic, &snapshot.jpeg))?;
-        }
-        if let Some(mark) = &entry.mark {
-            remember(connection, mark, &entry.payload)?;
-        }
-    }
-    Ok(())
-}
-
-fn remember(connection: &Connection, mark: &Mark, payload: &str) -> rusqlite::Result<()> {
-    if mark.raised {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO marks (topic, raised, alert) VALUES (?1, 1, ?2)")?
-            .execute((&mark.topic, payload))?;
-    } else {
-        // When it was raised stays known: a cooldown may run.
-        connection.prepare_cached("UPDATE marks SET raised = 0 WHERE topic = ?1")?.execute([&mark.topic])?;
-    }
-    Ok(())
 }
 
 fn forget_snapshot(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<u64>> {

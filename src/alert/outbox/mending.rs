@@ -8,7 +8,6 @@ use std::{
 };
 
 use rusqlite::ErrorCode;
-use tokio::sync::Notify;
 
 use super::{
     File, Outbox,
@@ -109,7 +108,7 @@ impl Outbox {
                 (file.failing, file.unremoved) = (None, Vec::new());
                 if std::mem::take(&mut file.unread) {
                     self.rewound.fetch_add(1, Ordering::Relaxed);
-                    self.appended.iter().for_each(Notify::notify_one);
+                    self.wake();
                 }
                 self.status.send_modify(|status| status.in_memory = None);
                 tracing::info!(file = %file.path.display(), alerts = rows.len(), "the disk works again: the alerts in memory are on it");

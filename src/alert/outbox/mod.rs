@@ -140,7 +140,7 @@ impl Outbox {
             return;
         }
         // Whoever delivers wakes up while the disk works.
-        self.appended.iter().for_each(Notify::notify_one);
+        self.wake();
         let mut file = self.file();
         let created = now();
         let rows = entries.into_iter().map(|entry| {
@@ -157,7 +157,7 @@ impl Outbox {
         self.lost(&mut file, &dropped);
         self.count(&file);
         drop(file);
-        self.appended.iter().for_each(Notify::notify_one);
+        self.wake();
     }
 
     /// How it stood with each label when this was written last: whether it was raised, and the JSON of its newest alert that it
@@ -258,7 +258,7 @@ impl Outbox {
         self.status.borrow().dropped
     }
 
-    /// Returns when something was appended since the last call; for one waiter of each sink.
+    /// Returns when something was appended since the last call, or is about to be; for one waiter of each sink.
     pub async fn appended(&self, sink: Sink) {
         self.appended[sink.index()].notified().await;
     }
@@ -285,6 +285,10 @@ impl Outbox {
             self.prune(&mut file);
         }
         self.count(&file);
+    }
+
+    fn wake(&self) {
+        self.appended.iter().for_each(Notify::notify_one);
     }
 
     fn count(&self, file: &File) {
