@@ -15,7 +15,7 @@ use super::{
     members::{Answer, Members},
     plan::Plan,
     reader::News,
-    signals,
+    signals::{Look, Reloads},
     sources::Sources,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 
 /// The ends that a change reaches everything by.
 pub(super) struct Keeper {
-    pub(super) news: mpsc::Receiver<News>,
+    pub(super) news: mpsc::Receiver<(Look, News)>,
     pub(super) watchlist: watch::Sender<Arc<Watchlist>>,
     pub(super) judge: mpsc::Sender<Arc<Config>>,
     pub(super) sources: Sources,
@@ -45,6 +45,7 @@ pub(super) struct Keeper {
     pub(super) in_force: Config,
     /// Whether the newest look found mistakes.
     pub(super) invalid: bool,
+    pub(super) reloads: Reloads,
 }
 
 impl Keeper {
@@ -53,7 +54,7 @@ impl Keeper {
         loop {
             let done = tokio::select! {
                 news = self.news.recv() => match news {
-                    Some(news) => self.follow(news).await,
+                    Some((look, news)) => self.follow(news).await.map(|()| self.reloads.done(&look)),
                     None => return anyhow::anyhow!(
                         "nobody reads the configuration any more; the last words of who did are above"
                     ),
@@ -88,7 +89,6 @@ impl Keeper {
                 self.invalid = true;
             }
         }
-        signals::tell_systemd_ready();
         Ok(())
     }
 

@@ -27,8 +27,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::judge::Judge;
 use self::{
-    baselines::Baselines, delivery::Delivery, figures::Figures, judging::Judging, keeper::Keeper,
-    leftovers::Leftovers, members::Members, meter::Meter, plan::Plan, reader::Reader, signals::Signals,
+    baselines::Baselines,
+    delivery::Delivery,
+    figures::Figures,
+    judging::Judging,
+    keeper::Keeper,
+    leftovers::Leftovers,
+    members::Members,
+    meter::Meter,
+    plan::Plan,
+    reader::Reader,
+    signals::{Reloads, Signals},
     sources::Sources,
 };
 use crate::{
@@ -83,7 +92,7 @@ async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
         "watching"
     );
     let ask = config::watch::watch(path, look_again).context("cannot watch the configuration")?;
-    told.hang_up_asks(ask);
+    told.hang_up_asks(ask, house.keeper.reloads.clone());
     let topics = Topics::new(&config.mqtt.prefix);
     let vitals = vitals::tell(Arc::clone(&figures), house.keeper.board.clone(), topics);
 
@@ -180,8 +189,15 @@ impl House {
 
         let (look_again, to_reader) = mpsc::channel(1);
         let (news, to_keeper) = mpsc::channel(1);
-        Reader { path: path.to_owned(), in_force: config.clone(), encoder, figures: Arc::clone(figures) }
-            .spawn(to_reader, news)?;
+        let reloads = Reloads::default();
+        let reader = Reader {
+            path: path.to_owned(),
+            in_force: config.clone(),
+            encoder,
+            figures: Arc::clone(figures),
+            reloads: reloads.clone(),
+        };
+        reader.spawn(to_reader, news)?;
         let keeper = Keeper {
             news: to_keeper,
             watchlist,
@@ -197,6 +213,7 @@ impl House {
             retained,
             in_force: config.clone(),
             invalid: false,
+            reloads,
         };
         let ends = Ends { model, judge, delivery };
         Ok((Self { keeper, ends }, look_again))

@@ -8,7 +8,11 @@ use std::{path::PathBuf, sync::Arc, thread};
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use super::{figures::Figures, plan::Plan, signals};
+use super::{
+    figures::Figures,
+    plan::Plan,
+    signals::{Look, Reloads},
+};
 use crate::{
     classify::{LabelEncoder, LoadError, Watchlist},
     config::{self, Config, error::Problems},
@@ -33,6 +37,7 @@ pub(super) struct Reader {
     pub(super) in_force: Config,
     pub(super) encoder: LabelEncoder,
     pub(super) figures: Arc<Figures>,
+    pub(super) reloads: Reloads,
 }
 
 impl Reader {
@@ -40,16 +45,16 @@ impl Reader {
     pub(super) fn spawn(
         mut self,
         mut look_again: mpsc::Receiver<()>,
-        news: mpsc::Sender<News>,
+        news: mpsc::Sender<(Look, News)>,
     ) -> anyhow::Result<()> {
         let work = move || {
             while look_again.blocking_recv().is_some() {
-                signals::tell_systemd_reloading();
+                let look = self.reloads.begin();
                 let figures = Arc::clone(&self.figures);
                 let at_work = figures.config.work();
                 let found = self.look().unwrap_or_else(|problems| News::Invalid(problems.to_string()));
                 drop(at_work);
-                if news.blocking_send(found).is_err() {
+                if news.blocking_send((look, found)).is_err() {
                     return;
                 }
             }

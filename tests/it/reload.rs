@@ -340,6 +340,8 @@ fn a_hang_up_reads_everything_again_and_tells_what_needs_a_restart() {
 
     fs::write(home.path("secret"), "two").unwrap();
     service.signal("-HUP");
+    // At once, and again when the look begins. Without an answer until it is done.
+    assert!(heard().starts_with("RELOADING=1"));
     assert!(heard().starts_with("RELOADING=1"));
     assert_eq!(heard(), "READY=1");
     let needs = is(CONFIG, r#"{"state":"ok","after_restart":["mqtt"]}"#);
