@@ -1,4 +1,5 @@
-# stakeout in a container: the Debian package, built in one stage and installed in the other.
+# stakeout in a container: the Debian package, built in one stage and installed in the other. With `--build-arg DEBIAN=bookworm` it is
+# that of another release; `--target package --output .` is how one machine makes packages for all of them.
 #
 #   docker build -t stakeout .
 #   docker run -d --name stakeout --restart on-failure --read-only --cap-drop ALL --security-opt no-new-privileges \
@@ -6,19 +7,23 @@
 #
 # Write `listen: 127.0.0.1:9464` into the configuration: the health check below asks there.
 
-FROM rust:1-slim-bookworm AS build
+ARG DEBIAN=trixie
+FROM rust:1-slim-${DEBIAN} AS build
 WORKDIR /src
 # By itself, so that a change of the program does not fetch everything anew.
 COPY tools/setup.sh tools/setup.sh
 RUN tools/setup.sh package
 COPY . .
-RUN deb=$(tools/package.sh) && mv "$deb" /stakeout.deb
+RUN deb=$(tools/package.sh) && mkdir /packages && mv "$deb" /packages/
 
-FROM debian:bookworm-slim
+FROM scratch AS package
+COPY --from=build /packages/ /
+
+FROM debian:${DEBIAN}-slim
 # The package needs somebody who makes its user and its folders. These two small tools do; systemd itself has no place here.
-RUN --mount=type=bind,from=build,source=/stakeout.deb,target=/tmp/stakeout.deb \
+RUN --mount=type=bind,from=build,source=/packages,target=/tmp/packages \
     apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates systemd-standalone-sysusers systemd-standalone-tmpfiles tzdata /tmp/stakeout.deb \
+ && apt-get install -y --no-install-recommends ca-certificates systemd-standalone-sysusers systemd-standalone-tmpfiles tzdata /tmp/packages/*.deb \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o stakeout -g stakeout /var/cache/stakeout
 

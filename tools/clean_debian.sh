@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# A clean Debian in a folder: `tools/clean_debian.sh FOLDER`. Only what debootstrap calls minimal, of this machine's own release,
-# and with its own package sources and the way it reaches them. Kept as an archive below target/, for a week.
+# A clean Debian in a folder: `tools/clean_debian.sh FOLDER [SUITE]`. Only what debootstrap calls minimal, of this machine's own
+# release (or that other one: bookworm, trixie), and with the package sources of this machine and the way it reaches them. Kept as an
+# archive below target/, for a week.
 #
 # Needs root, Debian and debootstrap.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:?the folder}
 # shellcheck source=/dev/null
-suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
+own=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
+suite=${2:-$own}
 archive=${CARGO_TARGET_DIR:-target}/clean-debian-$suite.tar
 
 sources() {
-  apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' | sort -u
+  apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' | sort -u |
+    awk -v own="$own" -v suite="$suite" '{ sub("^" own, suite, $3); print }'
 }
 
 make_archive() {

@@ -41,9 +41,9 @@ install_all() {
   for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE config/reference.yaml; do
     put 644 "$file" "$prefix/share/doc/stakeout/$(basename "$file")"
   done
-  for file in stakeout.service stakeout@.service; do put_unit "$file" "$prefix/lib/systemd/system/$file"; done
+  for file in "$parts"/systemd/*; do put_unit "$file" "$prefix/lib/systemd/system/$(basename "$file")"; done
   for file in systemd/*.conf; do
-    put_unit "$(basename "$file")" "$prefix/share/stakeout/systemd/$(basename "$file")"
+    put_unit "$file" "$prefix/share/stakeout/systemd/$(basename "$file")"
   done
   put 644 packaging/sysusers.d/stakeout.conf "$prefix/lib/sysusers.d/stakeout.conf"
   put 644 packaging/tmpfiles.d/stakeout.conf "$prefix/lib/tmpfiles.d/stakeout.conf"
@@ -80,7 +80,7 @@ put() {
 # Units and drop-ins, with the paths of this installation.
 put_unit() {
   sed -e "s|/usr/bin/stakeout|$prefix/bin/stakeout|; s|/usr/share/doc/stakeout|$prefix/share/doc/stakeout|; s|/etc/stakeout/|$etc/stakeout/|" \
-    "systemd/$1" >"$parts/unit"
+    "$1" >"$parts/unit"
   put 644 "$parts/unit" "$2"
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What stands beside the program in a package: `tools/parts.sh BINARY FOLDER` writes man pages and completions, drawn from
-# the program itself, the list of changes, the licences of all that is in it, and the ONNX Runtime library into FOLDER.
+# the program itself, the units for this system, the list of changes, the licences of all that is in it, and the ONNX Runtime library
+# into FOLDER.
 #
 # The library is the one that `tools/setup.sh` fetches; ONNXRUNTIME names another.
 set -euo pipefail
@@ -16,6 +17,7 @@ gzip -9n "$folder"/man/*.1
 "$binary" completions bash >"$folder/stakeout.bash"
 "$binary" completions zsh >"$folder/_stakeout"
 "$binary" completions fish >"$folder/stakeout.fish"
+tools/units.sh "$folder/systemd"
 gzip -9nc CHANGELOG.md >"$folder/changelog.gz"
 tools/third_party.py | gzip -9nc >"$folder/third-party.gz"
 # What Debian calls a change log is about packages. The date is that of the source, so that the same source gives the same file.

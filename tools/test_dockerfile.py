@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Does what the Dockerfile says, without a container engine: `tools/test_dockerfile.py [--deb FILE | --look]`.
+"""Does what the Dockerfile says, without a container engine: `tools/test_dockerfile.py [--debian SUITE] [--deb FILE | --look]`.
 
 Every stage is a clean Debian (tools/clean_debian.sh), and every instruction is carried out in it: COPY by .dockerignore, RUN as
 root without any shell of ours, and in the end the health check while the program runs as the image's user on a read-only
 system. The build stage gets this machine's Rust and its cargo folders; with `--deb` it is left out and its package is taken as
-built; with `--look` nothing is done but read it. Needs root, Debian, debootstrap and systemd-nspawn; without them it says so and does nothing.
+built; with `--look` nothing is done but read it. `--debian` is the build argument DEBIAN, and `--output` a folder for the package.
+Needs root, Debian, debootstrap and systemd-nspawn; without them it says so and does nothing.
 """
 
+import argparse
 import fnmatch
 import json
 import os
@@ -29,11 +31,15 @@ def instructions(text):
     return [tuple(line.strip().split(None, 1)) for line in whole.splitlines()]
 
 
-def stages(text):
-    """The stages as (image, name, instructions)."""
-    found = []
+def stages(text, given):
+    """The stages as (image, name, instructions). `given` are the build arguments; what stands in the file is in force without."""
+    found, arguments = [], {}
     for word, rest in instructions(text):
-        if word == "FROM":
+        if word == "ARG" and not found:
+            key, default = rest.split("=", 1)
+            arguments[key] = given.get(key) or default
+        elif word == "FROM":
+            rest = re.sub(r"\$\{(\w+)\}", lambda name: arguments[name[1]], rest)
             image, *name = re.split(r"\s+AS\s+", rest, flags=re.IGNORECASE)
             found.append((image, name[0] if name else None, []))
         else:
@@ -50,7 +56,7 @@ def look_at(found):
     """What is wrong with it can be seen before anything is done."""
     known = {"RUN", "COPY", "WORKDIR", "ENV", "VOLUME", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
     for image, _, steps in found:
-        hold(re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]+", image) and not image.endswith(":latest"), f"{image} has no fixed tag")
+        hold(image == "scratch" or re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]+", image) and not image.endswith(":latest"), f"{image} has no fixed tag")
         for word, rest in steps:
             hold(word in known, f"{word} is not known here")
             hold("apt-get install" not in rest or "--no-install-recommends" in rest, f"too much is installed: {rest}")
@@ -63,9 +69,12 @@ def look_at(found):
 
 
 class Stage:
-    def __init__(self, root, binds=()):
+    def __init__(self, root, suite, binds=()):
         self.root, self.binds, self.folder, self.environment = root, list(binds), "/", {}
-        subprocess.run([HERE / "tools/clean_debian.sh", root], check=True)
+        if suite:
+            subprocess.run([HERE / "tools/clean_debian.sh", root, suite], check=True)
+        else:
+            root.mkdir()
 
     def command(self, words, user=None, extra=()):
         nspawn = ["systemd-nspawn", "-q", "-D", self.root, "--register=no", "--keep-unit", "--resolv-conf=replace-host"]
@@ -86,8 +95,13 @@ class Stage:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         hold(done.returncode == 0, f"it ended with {done.returncode}: {line}\n{done.stdout[-3000:]}")
 
-    def copy(self, rest):
+    def copy(self, rest, others):
         *sources, target = rest.split()
+        if sources[0].startswith("--from="):
+            other = others[sources.pop(0).removeprefix("--from=")]
+            for source in sources:
+                shutil.copytree(other / source.strip("/"), self.root / target.strip("/"), dirs_exist_ok=True)
+            return
         ignored = [line for line in (HERE / ".dockerignore").read_text().split("\n") if line and not line.startswith("#")]
         tracked = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HERE, capture_output=True, check=True)
         for source in sources:
@@ -106,7 +120,7 @@ class Stage:
             if word == "RUN":
                 self.run(rest, others)
             elif word == "COPY":
-                self.copy(rest)
+                self.copy(rest, others)
             elif word == "WORKDIR":
                 self.folder = rest
                 (self.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -114,14 +128,18 @@ class Stage:
                 self.environment.update(pair.split("=", 1) for pair in shlex.split(rest))
 
 
-def toolchain():
+def toolchain(suite):
     """What the rust image brings, from this machine: found where it is here, by the same variables."""
     home = Path.home()
     cargo = Path(os.environ.get("CARGO_HOME", home / ".cargo"))
     rustup = Path(os.environ.get("RUSTUP_HOME", home / ".rustup"))
     target = Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
     data = Path(os.environ.get("XDG_DATA_HOME", home / ".local/share")) / "stakeout"
-    target.mkdir(exist_ok=True)
+    own = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
+    if not own or suite != own[1]:
+        # What is built for another system's libraries must not meet what is built for this one's.
+        target = target / suite
+    target.mkdir(parents=True, exist_ok=True)
     binds = [f"--bind={folder}" for folder in (cargo, rustup, target, data) if folder.is_dir()]
     environment = {
         "CARGO_HOME": cargo,
@@ -171,30 +189,41 @@ exit $code
 
 
 def main():
-    found = stages((HERE / "Dockerfile").read_text())
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--debian", metavar="SUITE")
+    parser.add_argument("--deb", type=Path)
+    parser.add_argument("--look", action="store_true")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    found = stages((HERE / "Dockerfile").read_text(), {"DEBIAN": arguments.debian})
     look_at(found)
-    if sys.argv[1:] == ["--look"]:
+    if arguments.look:
         return
     if os.geteuid() != 0 or not all(map(shutil.which, ("debootstrap", "systemd-nspawn"))):
         print("the rest skipped: it needs root, debootstrap and systemd-nspawn")
         return
-    deb = Path(sys.argv[2]).resolve() if sys.argv[1:2] == ["--deb"] else None
+    deb = arguments.deb
     with tempfile.TemporaryDirectory(dir="/var/tmp") as work:
         roots = {}
         for number, (image, name, steps) in enumerate(found):
             root = Path(work) / str(number)
             began = time.monotonic()
-            if name and deb:
-                root.mkdir()
-                shutil.copy(deb, root / "stakeout.deb")
+            suite = None if image == "scratch" else re.findall(r"[a-z]+", image.partition(":")[2].replace("slim", ""))[0]
+            if name == "build" and deb:
+                (root / "packages").mkdir(parents=True)
+                shutil.copy(deb, root / "packages")
                 print(f"stage {name} left out: {deb.name} is taken as built")
             else:
-                binds, environment = toolchain() if image.startswith("rust:") else ((), {})
-                stage = Stage(root, binds)
+                binds, environment = toolchain(suite) if image.startswith("rust:") else ((), {})
+                stage = Stage(root, suite, binds)
                 stage.environment |= environment
                 stage.do(steps, roots)
                 print(f"stage {name or 'last'}: done in {time.monotonic() - began:.0f} s")
             roots[name] = root
+            if name == "package" and arguments.output:
+                for package in root.glob("*.deb"):
+                    shutil.copy(package, arguments.output)
+                    print(f"package: {package.name}")
         size = subprocess.run(["du", "-smx", root], capture_output=True, text=True, check=True).stdout.split()[0]
         print(f"image: {size} MB unpacked")
         healthy(stage, found[-1][2])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The Debian package in a clean Debian: `tools/test_package.sh [FILE.deb]`, or `make test-package`. Builds it (or takes the
-# file), and then installs, starts, upgrades, removes and purges it in a Debian that debootstrap made, booted with its own systemd.
-# Each line that it prints is something that was seen.
+# The Debian package in a clean Debian: `tools/test_package.sh [FILE.deb [SUITE]]`, or `make test-package`. Builds it (or takes the
+# file, which may be for another release than this machine's), and then installs, starts, upgrades, removes and purges it in a Debian
+# that debootstrap made, booted with its own systemd. Each line that it prints is something that was seen.
 #
 # Needs root, Debian, debootstrap and systemd-nspawn; without them it says so and does nothing.
 set -euo pipefail
@@ -27,7 +27,7 @@ else
   echo 'lintian skipped: it is not installed'
 fi
 
-tools/clean_debian.sh "$root"
+tools/clean_debian.sh "$root" ${2:+"$2"}
 mkdir -p "$root/packages" "$root/samples"
 cp "$deb" "$root/packages/old.deb"
 cp models/bundled/samples/*.jpg "$root/samples/"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The service on a real systemd: `tools/test_systemd.sh BINARY`. Boots systemd in a container over a throw-away overlay of this
-# machine's root, with the unit of this repository, and looks at: start, READY, credentials (plain and encrypted), what its sandbox
+# machine's root, with the unit of this repository (`tools/test_systemd.sh --in ROOT`: of that system, into which the package and
+# a broker were installed), and looks at: start, READY, credentials (plain and encrypted), what its sandbox
 # lets it read, an alert, a good and a bad reload, a hang that the watchdog ends, a kill, an instance of the template, stop, and
 # a bad configuration that is not tried again.
 #
@@ -11,11 +12,16 @@ cd "$(dirname "$0")/.."
 skip() { echo "skipped: $*"; exit 0; }
 [ "$(id -u)" = 0 ] || skip 'booting systemd in a container needs root'
 command -v systemd-nspawn >/dev/null || skip 'there is no systemd-nspawn here (Debian: systemd-container)'
-[ -x /lib/systemd/systemd ] || skip 'there is no systemd here'
-command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || skip 'there is no mosquitto here'
-library=$(find "${XDG_DATA_HOME:-$HOME/.local/share}/stakeout/lib" /usr/lib/stakeout -name 'libonnxruntime.so*' 2>/dev/null | head -n 1) || true
-[ -n "$library" ] || skip 'there is no ONNX Runtime here: run tools/setup.sh demo'
-binary=$(realpath "${1:?the binary to test}")
+base=/
+if [ "${1:?the binary to test}" = --in ]; then
+  base=$(realpath "${2:?the root}")
+else
+  binary=$(realpath "$1")
+  library=$(find "${XDG_DATA_HOME:-$HOME/.local/share}/stakeout/lib" /usr/lib/stakeout -name 'libonnxruntime.so*' 2>/dev/null | head -n 1) || true
+  [ -n "$library" ] || skip 'there is no ONNX Runtime here: run tools/setup.sh demo'
+fi
+[ -x "$base/lib/systemd/systemd" ] || skip 'there is no systemd here'
+[ -x "$base/usr/sbin/mosquitto" ] || skip 'there is no mosquitto here'
 
 work=$(mktemp -d)
 clean_up() {
@@ -27,7 +33,7 @@ trap clean_up EXIT
 mkdir "$work/over"
 mount -t tmpfs tmpfs "$work/over" 2>/dev/null || skip 'no file system can be mounted here'
 mkdir "$work"/over/{upper,work,root}
-mount -t overlay overlay -o "lowerdir=/,upperdir=$work/over/upper,workdir=$work/over/work" "$work/over/root" 2>/dev/null ||
+mount -t overlay overlay -o "lowerdir=$base,upperdir=$work/over/upper,workdir=$work/over/work" "$work/over/root" 2>/dev/null ||
   skip 'no overlay can be mounted here'
 root=$work/over/root
 
@@ -36,11 +42,13 @@ rm -f "$root/etc/machine-id"
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/var/log/journal
 mkdir -p "$root"/{usr/lib/stakeout,etc/stakeout/rules.d,etc/stakeout/credentials,samples,home/anna/pictures,var/cache/stakeout/model}
 mkdir -p "$root"/etc/systemd/system/{stakeout.service.d,stakeout@.service.d}
-install -m 755 "$binary" "$root/usr/bin/stakeout"
-install -m 644 "$library" "$root/usr/lib/stakeout/"
-install -m 644 systemd/stakeout.service systemd/stakeout@.service "$root/etc/systemd/system/"
-install -m 644 packaging/sysusers.d/stakeout.conf "$root/usr/lib/sysusers.d/stakeout.conf"
-install -m 644 packaging/tmpfiles.d/stakeout.conf "$root/usr/lib/tmpfiles.d/stakeout.conf"
+if [ "$base" = / ]; then
+  install -m 755 "$binary" "$root/usr/bin/stakeout"
+  install -m 644 "$library" "$root/usr/lib/stakeout/"
+  tools/units.sh "$root/etc/systemd/system"
+  install -m 644 packaging/sysusers.d/stakeout.conf "$root/usr/lib/sysusers.d/stakeout.conf"
+  install -m 644 packaging/tmpfiles.d/stakeout.conf "$root/usr/lib/tmpfiles.d/stakeout.conf"
+fi
 cp models/bundled/samples/*.jpg "$root/samples/"
 # A model that somebody fetched ahead, as root.
 cp -r models/bundled/{*.json,onnx} "$root/var/cache/stakeout/model/"
@@ -75,7 +83,7 @@ label_sets: { objects: { background: [an empty scene], labels: { red car: 0.75 }
 sources: { inbox: { folder: /var/lib/stakeout/inbox, watch: [objects] } }
 END
 # An RTSP camera, where there is what the tests make one of.
-if command -v ffmpeg >/dev/null && /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; then
+if command -v ffmpeg >/dev/null && chroot "$root" /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; then
   ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=10 -t 4 -c:v libx264 -preset ultrafast -g 10 -bf 0 -pix_fmt yuv420p \
     -x264-params aud=1:scenecut=0 -f h264 "$root/samples/yard.h264" </dev/null
   cp tests/it/common/rtsp.py "$root/samples/"
@@ -86,7 +94,7 @@ listener 1883 127.0.0.1
 password_file /etc/mosquitto/test.passwords
 user root
 END
-mosquitto_passwd -b -c "$root/etc/mosquitto/test.passwords" watcher "$password" 2>/dev/null
+chroot "$root" mosquitto_passwd -b -c /etc/mosquitto/test.passwords watcher "$password" 2>/dev/null
 
 install -m 755 tools/test_systemd_inside.sh "$root/usr/bin/test-inside"
 cat >"$root/etc/systemd/system/test-inside.service" <<END

@@ -28,6 +28,14 @@ echo "ready: $(show StatusText)"
 wait_for 'its status on the broker, with the password from the credential' grep -q '^stakeout/status online' /heard
 echo 'credential: read, the broker let it in'
 
+version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+type=notify
+[ "$version" -lt 253 ] || type=notify-reload
+[ "$(show Type) $(show Type stakeout@garage)" = "$type $type" ] || failed "its type is $(show Type)"
+complaints=$(systemd-analyze verify --man=no "$unit" 2>&1 | grep -i stakeout) || true
+[ -z "$complaints" ] || failed "systemd has something to say about it: $complaints"
+echo "systemd $version: its type is $type"
+
 process=$(show MainPID)
 [ "$(ps -o user= -p "$process")" = stakeout ] || failed 'it runs as somebody else'
 for line in 'CapEff: 0000000000000000' 'CapBnd: 0000000000000000' 'NoNewPrivs: 1' 'Seccomp: 2'; do
@@ -63,9 +71,12 @@ echo 'alert: raised by a picture in a folder that a group may write to'
 
 sed -i 's/red car: 0.75 }/red car: 0.75, blue umbrella: 0.75 }/' "$config"
 systemctl reload "$unit"
+# The newer kind returns when it is in force: the very next picture is looked at for it.
+in_force() { journalctl -u "$unit" | grep -q 'has changed and is in force'; }
+[ "$type" = notify-reload ] || wait_for 'the change' in_force
 install -m 644 /samples/blue-umbrella.jpg /var/lib/stakeout/inbox/
 wait_for 'an alert of the new label' grep -q '^stakeout/inbox/objects/blue_umbrella/alert .*"raised"' /heard
-echo 'reload: a new label is watched'
+echo "reload ($type): a new label is watched"
 
 sed -i 's/blue umbrella: 0.75/blue umbrella: 7.5/' "$config"
 if systemctl reload "$unit"; then failed 'a reload with a mistake was called good'; fi

@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 command -v systemd-analyze >/dev/null || { echo 'skipped: there is no systemd-analyze here'; exit 0; }
 
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+folder=$(mktemp -d) units=$(mktemp -d)
+trap 'rm -rf "$folder" "$units"' EXIT
+tools/units.sh "$units/here"
 export SYSTEMD_UNIT_PATH="$folder:"
 
 # verify UNIT FILE THRESHOLD [DROP-IN]: the threshold is in tenths of systemd's points.
@@ -15,7 +16,7 @@ verify() {
   local unit=$1 file=$2 threshold=$3 drop_in=${4-} output
   rm -rf "${folder:?}"/*
   # The program that the unit starts need not be installed for this.
-  sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/stakeout|\1/bin/true|' "systemd/$file" >"$folder/$file"
+  sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/stakeout|\1/bin/true|' "$units/here/$file" >"$folder/$file"
   if [ -n "$drop_in" ]; then
     mkdir "$folder/$unit.d"
     sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/stakeout|\1/bin/true|' "systemd/$drop_in" >"$folder/$unit.d/$drop_in"
@@ -32,13 +33,15 @@ verify stakeout.service stakeout.service 12
 verify stakeout@garage.service stakeout@.service 12
 verify stakeout.service stakeout.service 17 gpu.conf
 verify stakeout.service stakeout.service 17 camera.conf
-# An older systemd does not know this type, and would say so.
-version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
-if [ "${version:-0}" -ge 253 ]; then
-  verify stakeout.service stakeout.service 12 notify-reload.conf
-else
-  echo "notify-reload.conf skipped: it is for systemd 253 and newer, and this is ${version:-unknown}"
-fi
+
+# What a systemd of either kind gets: nothing differs but how a reload is told.
+tools/units.sh "$units/old" 252
+tools/units.sh "$units/new" 253
+for unit in stakeout.service stakeout@.service; do
+  different=$(diff "$units/old/$unit" "$units/new/$unit" | grep '^[<>]' | tr '\n' ' ') || true
+  [ "$different" = '< Type=notify > Type=notify-reload < ExecReload=/bin/kill -HUP $MAINPID ' ] ||
+    { echo "for systemd 253 and newer $unit differs in: $different"; exit 1; }
+done
 
 # One unit is the other but for the instance's name: its comment, folders, user, description and configuration.
 plain() {
