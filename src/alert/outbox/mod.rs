@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ use crate::config::OutboxLimits;
 const BATCH_BYTES: u64 = 4_000_000;
 /// So often somebody looks whether alerts are too old.
 const PRUNE: Duration = Duration::from_secs(60);
+/// Whoever delivers stays awake for so long while an alert is being written.
+const AWAKE: Duration = Duration::from_millis(1);
 
 /// The alerts that were not yet told.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct Outbox {
     waiting: [AtomicU64; Sink::ALL.len()],
     /// How often alerts came back that could not be read for a while.
     rewound: AtomicU64,
+    /// Whether an alert is on its way to the disk; no more than a hint.
+    writing: AtomicBool,
     status: watch::Sender<Status>,
 }
 
@@ -121,6 +125,7 @@ impl Outbox {
             appended: Default::default(),
             waiting: Default::default(),
             rewound: AtomicU64::new(0),
+            writing: AtomicBool::new(false),
             status: watch::Sender::new(status),
         };
         outbox.prune(&mut outbox.file());
@@ -140,6 +145,7 @@ impl Outbox {
             return;
         }
         // Whoever delivers wakes up while the disk works.
+        self.writing.store(true, Ordering::Release);
         self.wake();
         let mut file = self.file();
         let created = now();
@@ -157,6 +163,7 @@ impl Outbox {
         self.lost(&mut file, &dropped);
         self.count(&file);
         drop(file);
+        self.writing.store(false, Ordering::Release);
         self.wake();
     }
 
@@ -258,9 +265,16 @@ impl Outbox {
         self.status.borrow().dropped
     }
 
-    /// Returns when something was appended since the last call, or is about to be; for one waiter of each sink.
+    /// Returns when something was appended since the last call, or takes long to be; for one waiter of each sink. Not idle
+    /// while an alert is being written: to fall asleep and be woken again takes as long as that.
     pub async fn appended(&self, sink: Sink) {
         self.appended[sink.index()].notified().await;
+        let began = Instant::now();
+        while self.writing.load(Ordering::Acquire) && began.elapsed() < AWAKE {
+            // Who writes may need this very processor, and others this thread.
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Grows when alerts came back that could not be read for a while: who reads begins again at 0 then.

@@ -20,11 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So many alerts of a damaged file are carried over at most.
 const SALVAGE: usize = 100_000;
 
-/// AUTOINCREMENT: a number is never used twice, so that nobody removes an alert that he did not send. `pending` has a bit
-/// for each sink that was not told yet. Snapshots stand apart: they are large, and go when the broker has theirs.
+/// `seq` is given by who writes (files of before have AUTOINCREMENT, which does no harm and takes one more page each time). `pending`
+/// has a bit for each sink that was not told yet. Snapshots stand apart: they are large, and go when the broker has theirs.
 const SCHEMA: &str = "
     CREATE TABLE alerts (
-        seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq     INTEGER PRIMARY KEY,
         id      TEXT NOT NULL,
         topic   TEXT NOT NULL,
         payload TEXT NOT NULL,
