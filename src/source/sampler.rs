@@ -11,6 +11,8 @@ use crate::config::Decode;
 
 /// A larger step between two packets is no step of time: the stamps began anew or wrapped.
 const JUMP: Duration = Duration::from_secs(10);
+/// How long the first whole frame of a stream may take while it brings packets: some cameras send a key frame once a minute.
+const FIRST_FRAME: Duration = Duration::from_secs(60);
 /// So far may the time of a live stream be from that of its arrival: a burst after a hiccup is no hurry.
 const LEASH: Duration = Duration::from_secs(3);
 
@@ -137,6 +139,14 @@ impl KeyFrames {
         let [_, Some(before), Some(newest)] = self.intervals else { return None };
         let running = now.saturating_sub(self.last?);
         Some(self.intervals[0].map_or(before, |first| first.max(before)).max(newest).max(running))
+    }
+
+    /// How long a stream that brings packets may bring no whole frame. After any damage the next key frame is waited for, so
+    /// that is as long as they lie apart, and the user's patience beyond that.
+    #[must_use]
+    pub fn patience(&self, stall_after: Duration) -> Duration {
+        let apart = self.intervals.iter().flatten().max();
+        apart.map_or(FIRST_FRAME.max(stall_after), |apart| apart.saturating_add(stall_after))
     }
 
     /// When the next one is expected; `None` where they do not come evenly, or are too few to tell.
@@ -291,6 +301,23 @@ mod tests {
             told.push(frames.expected().map(|expected| expected.as_secs_f64()));
         }
         assert_eq!(told, [None, None, None, Some(16.0), Some(20.08), None, None, None, Some(34.0)]);
+    }
+
+    #[test]
+    fn patience_is_until_the_next_key_frame_and_a_little_more() {
+        let cases: &[(&str, &[f64], f64, f64)] = &[
+            ("nothing is known", &[], 20.0, 60.0),
+            ("one key frame tells nothing", &[3.0], 20.0, 60.0),
+            ("a patient user", &[], 90.0, 90.0),
+            ("key frames every second", &[0.0, 1.0, 2.0, 3.0], 20.0, 21.0),
+            ("the longest of the newest", &[0.0, 1.0, 5.0, 6.0], 20.0, 24.0),
+            ("a key frame every two minutes", &[0.0, 120.0], 20.0, 140.0),
+        ];
+        for (name, came, stall_after, patience) in cases {
+            let mut frames = KeyFrames::default();
+            came.iter().for_each(|came| frames.came(seconds(*came)));
+            assert_eq!(frames.patience(seconds(*stall_after)), seconds(*patience), "{name}");
+        }
     }
 
     #[test]

@@ -68,9 +68,6 @@ use crate::{
     picture::Picture,
 };
 
-/// A stream that brings packets and no whole frame for so long is left.
-const NO_FRAME: Duration = Duration::from_secs(60);
-
 /// A stream source, with what it remembers over its failures.
 pub struct StreamSource {
     settings: Stream,
@@ -222,7 +219,7 @@ impl<'a> Playing<'a> {
 
             // In a recording nobody waits for a frame, so nothing can be late.
             if !self.opened.is_recording()
-                && self.last_whole.elapsed() > NO_FRAME.max(self.settings.stall_after)
+                && self.last_whole.elapsed() > self.key_frames.patience(self.settings.stall_after)
             {
                 return Err(StreamError::NoWholeFrame(self.origin.to_owned()));
             }

@@ -32,6 +32,29 @@ pub fn h264(folder: &Path, size: &str, group: u32) -> PathBuf {
     clip(&words, &folder.join(format!("{size}-{group}.h264")))
 }
 
+/// Somebody who sends a moving picture without being asked, as MPEG-TS over UDP; killed when it is dropped.
+pub struct Udp(Child);
+
+impl Udp {
+    /// Sends to this port of this machine, with this encoder of FFmpeg's.
+    pub fn send(port: u16, encoder: &str, size: &str) -> Self {
+        let words = format!(
+            "-v error -re -f lavfi -i testsrc2=size={size}:rate=10 -c:v {encoder} -preset ultrafast -g 5 -bf 0 -pix_fmt yuv420p \
+             -f mpegts udp://127.0.0.1:{port}?pkt_size=1316"
+        );
+        let mut command = Command::new("ffmpeg");
+        command.args(words.split_whitespace()).stdin(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("the tests need ffmpeg"))
+    }
+}
+
+impl Drop for Udp {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The same as H.265.
 pub fn h265(folder: &Path, size: &str, group: u32) -> PathBuf {
     let words = format!(

@@ -1,11 +1,14 @@
 //! What happens to cameras and to the way to them, and that no source ever stays down or delivers what never was.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
 use stakeout::source::Status;
 
 use super::{Running, start, video::play};
-use crate::common::camera::{Rtsp, h264, h265, mjpeg, silent};
+use crate::common::camera::{Rtsp, Udp, h264, h265, mjpeg, silent};
 
 /// Tells all of them to end, and only then waits; how long that took.
 fn stop_all(sources: Vec<Running>) -> Duration {
@@ -67,6 +70,24 @@ fn a_camera_that_comes_back_with_another_codec_and_size_is_followed() {
     camera.becomes(&[&h265(folder.path(), "480x320", 5)]);
     camera.appear();
     assert_eq!(source.next().picture.width, 480);
+    assert_eq!(source.counts.stream.borrow().as_ref().unwrap().codec, "hevc");
+    source.stop();
+}
+
+/// Nobody says so: there is no connection that ends, and FFmpeg goes on with the decoder that it began with.
+#[test]
+fn a_stream_that_becomes_another_in_one_connection_is_followed() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let first = Udp::send(port, "libx264", "320x240");
+    let mut source =
+        start(&format!("video: 'udp://127.0.0.1:{port}', every: 200ms, stall_after: 2s, unchanged: score"));
+    // Long enough to know how often a key frame comes.
+    while source.next().picture.width != 320 || source.counts.snapshot().seen < 10 {}
+    drop(first);
+    let _second = Udp::send(port, "libx265", "480x320");
+    let changed = Instant::now();
+    while source.next().picture.width != 480 {}
+    println!("frames of the other codec after {:?}", changed.elapsed());
     assert_eq!(source.counts.stream.borrow().as_ref().unwrap().codec, "hevc");
     source.stop();
 }
