@@ -3,15 +3,22 @@
 //! Bytes are replaced at the places where values stand. It refuses to write what it cannot read again with exactly the new
 //! settings in it and everything else as it was.
 
+mod change;
+mod check;
+
 use std::{
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
+use self::{
+    change::{change_label, change_list},
+    check::check,
+};
 use super::{
     load::{read_bytes, rules},
-    raw::{self, Entry, Node, Value},
+    raw::{self, Node, Value},
 };
 
 /// New settings of one label.
@@ -184,134 +191,6 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
     Ok(new)
 }
 
-/// A label of a mapping: its short form becomes the long one, in its long form values are replaced and added.
-fn change_label(
-    text: &str,
-    entry: &Entry,
-    edit: &LabelEdit,
-) -> Result<Vec<(Range<usize>, String)>, &'static str> {
-    let span = entry.value.span;
-    let typed = &text[span.start..span.end];
-    if span.start < entry.key_span.start {
-        return Err("its value is an alias");
-    }
-    match &entry.value.value {
-        Value::Text(_) => Ok(vec![(span.start..span.end, flow(edit))]),
-        Value::Nothing if !typed.trim().is_empty() => Ok(vec![(span.start..span.end, flow(edit))]),
-        Value::Nothing => {
-            let after = &text[entry.key_span.end..];
-            let colon =
-                after.find(|letter: char| !letter.is_whitespace()).filter(|at| after[*at..].starts_with(':'));
-            let (at, colon) =
-                colon.map_or((entry.key_span.end, ":"), |colon| (entry.key_span.end + colon + 1, ""));
-            Ok(vec![(at..at, format!("{colon} {}", flow(edit)))])
-        }
-        Value::List(_) => Err("its value is a list"),
-        Value::Mapping(entries) => change_settings(text, &entry.value, entries, edit),
-    }
-}
-
-fn change_settings(
-    text: &str,
-    node: &Node,
-    entries: &[Entry],
-    edit: &LabelEdit,
-) -> Result<Vec<(Range<usize>, String)>, &'static str> {
-    // What `<<` brought in stands elsewhere.
-    let own = entries.iter().filter(|entry| entry.key_span.start >= node.span.start).collect::<Vec<_>>();
-    let (mut changes, mut new) = (vec![], vec![]);
-    for (key, value) in &edit.settings {
-        match own.iter().find(|entry| entry.key == *key) {
-            Some(entry)
-                if !matches!(entry.value.value, Value::Text(_))
-                    || entry.value.span.start < entry.key_span.start =>
-            {
-                return Err("one of its values is an alias, or no plain value");
-            }
-            Some(entry) => changes.push((entry.value.span.start..entry.value.span.end, value.clone())),
-            None => new.push(format!("{key}: {value}")),
-        }
-    }
-    if new.is_empty() {
-        return Ok(changes);
-    }
-    if text[node.span.start..].starts_with('{') {
-        let comma = if own.is_empty() { " " } else { "," };
-        changes.push((node.span.start + 1..node.span.start + 1, format!(" {}{comma}", new.join(", "))));
-        return Ok(changes);
-    }
-    let first = own.first().ok_or("it has no settings of its own")?;
-    let line_start = text[..first.key_span.start].rfind('\n').map_or(0, |at| at + 1);
-    let indent = &text[line_start..first.key_span.start];
-    if !indent.chars().all(|letter| letter == ' ') {
-        return Err("its first setting does not stand on a line of its own");
-    }
-    // Behind a value on one line, so that no comment is parted from what it is about.
-    let plain = |entry: &&&Entry| {
-        let span = entry.value.span;
-        matches!(entry.value.value, Value::Text(_))
-            && span.start > entry.key_span.end
-            && !text[entry.key_span.start..span.end].contains('\n')
-            && !text[span.start..].starts_with(['|', '>'])
-    };
-    let at = own.iter().rev().find(plain).map_or(first.key_span.start, |entry| {
-        let end = entry.value.span.end;
-        text[end..].find('\n').map_or(text.len(), |line| end + line + 1)
-    });
-    let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let lines = new.join(&format!("{newline}{indent}"));
-    let inserted = if at == first.key_span.start {
-        format!("{lines}{newline}{indent}")
-    } else if text[..at].ends_with('\n') {
-        format!("{indent}{lines}{newline}")
-    } else {
-        format!("{newline}{indent}{lines}{newline}")
-    };
-    changes.push((at..at, inserted));
-    Ok(changes)
-}
-
-/// A list of labels becomes a mapping.
-fn change_list(
-    text: &str,
-    node: &Node,
-    items: &[Node],
-    edits: &[&LabelEdit],
-) -> Result<Vec<(Range<usize>, String)>, &'static str> {
-    let is_flow = text[node.span.start..].starts_with('[');
-    let mut changes = vec![];
-    if is_flow {
-        changes.push((node.span.start..node.span.start + 1, "{".to_owned()));
-        changes.push((node.span.end - 1..node.span.end, "}".to_owned()));
-    }
-    for item in items {
-        let Value::Text(name) = &item.value else { return Err("the list holds more than names") };
-        if item.span.start < node.span.start {
-            return Err("the list holds an alias");
-        }
-        if !is_flow {
-            let dash = text[..item.span.start].rfind('-').ok_or("the list is not plain")?;
-            if !text[dash + 1..item.span.start].chars().all(|letter| letter == ' ') {
-                return Err("the list is not plain");
-            }
-            changes.push((dash..dash + 1, " ".to_owned()));
-        }
-        let edit = edits.iter().find(|edit| edit.label == *name);
-        let value = match (edit, is_flow) {
-            (Some(edit), _) => format!(": {}", flow(edit)),
-            (None, true) => ": ~".to_owned(),
-            (None, false) => ":".to_owned(),
-        };
-        changes.push((item.span.end..item.span.end, value));
-    }
-    Ok(changes)
-}
-
-fn flow(edit: &LabelEdit) -> String {
-    let settings = edit.settings.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>();
-    format!("{{ {} }}", settings.join(", "))
-}
-
 /// What the label stands in.
 fn labels<'n>(root: &'n Node, edit: &LabelEdit) -> Option<&'n Node> {
     let path = edit.path();
@@ -332,73 +211,6 @@ fn has(labels: &Node, label: &str) -> bool {
             items.iter().any(|item| matches!(&item.value, Value::Text(name) if name == label))
         }
         _ => false,
-    }
-}
-
-/// The new text holds the new settings, and all else as before.
-fn check(old: &Node, new: &str, edits: &[&LabelEdit]) -> Result<(), Refused> {
-    const WHY: &str = "the result would not be what was meant";
-    let refused = |edit: &LabelEdit| (edit.label.clone(), WHY);
-    let (Some(root), mistakes) = raw::parse(0, new) else { return Err(refused(edits[0])) };
-    if !mistakes.is_empty() || plain(old, &mut vec![], edits) != plain(&root, &mut vec![], edits) {
-        return Err(refused(edits[0]));
-    }
-    for edit in edits {
-        let label = labels(&root, edit).and_then(|labels| child(labels, &edit.label));
-        let is_set = |(key, value): &(&str, String)| {
-            let found = label.and_then(|label| child(label, key));
-            found.is_some_and(|node| matches!(&node.value, Value::Text(text) if text == value))
-        };
-        if !edit.settings.iter().all(is_set) {
-            return Err(refused(edit));
-        }
-    }
-    Ok(())
-}
-
-/// Everything besides the settings that change, without places; a list of labels is a mapping to nothing, and a threshold
-/// alone is a label with that threshold.
-fn plain(node: &Node, path: &mut Vec<String>, edits: &[&LabelEdit]) -> String {
-    let is_here = |edit: &&&LabelEdit| edit.path().into_iter().eq(path.iter().map(String::as_str));
-    let edit = edits.iter().find(is_here);
-    let is_labels = matches!(&path[..], [top, _, labels] if top == "label_sets" && labels == "labels");
-    match &node.value {
-        Value::Mapping(entries) => {
-            let kept = entries.iter().filter(|entry| {
-                edit.is_none_or(|edit| !edit.settings.iter().any(|(key, _)| *key == entry.key))
-            });
-            let mut kept = kept
-                .map(|entry| {
-                    path.push(entry.key.clone());
-                    let value = plain(&entry.value, path, edits);
-                    path.pop();
-                    format!("{:?}: {value}", entry.key)
-                })
-                .collect::<Vec<_>>();
-            // Keys that were merged come last, and one that is typed now comes sooner; the order says nothing here.
-            kept.sort();
-            format!("{{{}}}", kept.join(", "))
-        }
-        Value::List(items) if is_labels => {
-            let nothing = |item: &Node| match &item.value {
-                Value::Text(name) => {
-                    let edited = edits.iter().any(|edit| {
-                        edit.source.is_none() && edit.label == *name && edit.label_set == path[1]
-                    });
-                    format!("{name:?}: {}", if edited { "{}" } else { "~" })
-                }
-                _ => "?".to_owned(),
-            };
-            let mut names = items.iter().map(nothing).collect::<Vec<_>>();
-            names.sort();
-            format!("{{{}}}", names.join(", "))
-        }
-        Value::List(items) => {
-            format!("[{}]", items.iter().map(|item| plain(item, path, edits)).collect::<Vec<_>>().join(", "))
-        }
-        Value::Text(_) | Value::Nothing if edit.is_some() => "{}".to_owned(),
-        Value::Text(text) => format!("{text:?}"),
-        Value::Nothing => "~".to_owned(),
     }
 }
 
