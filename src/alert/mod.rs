@@ -1,4 +1,4 @@
-//! The alert: the message that a trigger was raised or cleared, and the topics under which everything is published.
+//! The alert: the message that a trigger was raised or cleared.
 //!
 //! Pure: the caller brings the identifier and the time. It refuses to decide whether there is anything to tell;
 //! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`], and how people see it again is
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::config::{Severity, topic_level};
+use crate::config::Severity;
 
 pub mod board;
 pub mod home_assistant;
@@ -19,6 +19,9 @@ pub mod outbox;
 pub mod publisher;
 pub mod scores;
 pub mod sinks;
+mod topics;
+
+pub use self::topics::Topics;
 
 /// What `<prefix>/status` says while the service is connected.
 pub const ONLINE: &str = "online";
@@ -224,98 +227,6 @@ fn number(score: f32) -> Value {
     json!((f64::from(score) * 1e6).round() / 1e6)
 }
 
-/// Where everything is published: the prefix and the names as typed go in, a topic comes out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topics {
-    prefix: String,
-}
-
-impl Topics {
-    /// Topics under `prefix`.
-    #[must_use]
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
-    }
-
-    /// Whether the service is connected.
-    #[must_use]
-    pub fn status(&self) -> String {
-        format!("{}/status", self.prefix)
-    }
-
-    /// Whether the configuration is in order.
-    #[must_use]
-    pub fn config_status(&self) -> String {
-        format!("{}/config/status", self.prefix)
-    }
-
-    /// How the outbox is doing.
-    #[must_use]
-    pub fn outbox_status(&self) -> String {
-        format!("{}/outbox/status", self.prefix)
-    }
-
-    /// The service's figures, in short.
-    #[must_use]
-    pub fn stats(&self) -> String {
-        format!("{}/stats", self.prefix)
-    }
-
-    /// How a source is doing.
-    #[must_use]
-    pub fn source_status(&self, source: &str) -> String {
-        format!("{}/{}/status", self.prefix, topic_level(source))
-    }
-
-    /// What the stream of a source is, and what is decoded of it.
-    #[must_use]
-    pub fn source_info(&self, source: &str) -> String {
-        format!("{}/{}/info", self.prefix, topic_level(source))
-    }
-
-    /// A source's figures, in short.
-    #[must_use]
-    pub fn source_stats(&self, source: &str) -> String {
-        format!("{}/{}/stats", self.prefix, topic_level(source))
-    }
-
-    /// The alerts of a label on a source.
-    #[must_use]
-    pub fn alert(&self, source: &str, label_set: &str, label: &str) -> String {
-        self.label(source, label_set, label, "alert")
-    }
-
-    /// Whether a label is there now.
-    #[must_use]
-    pub fn state(&self, source: &str, label_set: &str, label: &str) -> String {
-        self.label(source, label_set, label, "state")
-    }
-
-    /// For those who listen: the alerts of these names, or of all.
-    #[must_use]
-    pub fn alerts(&self, source: Option<&str>, label: Option<&str>) -> String {
-        let level = |name: Option<&str>| name.map_or("+".to_owned(), topic_level);
-        format!("{}/{}/+/{}/alert", self.prefix, level(source), level(label))
-    }
-
-    /// Every score of a label set on a source.
-    #[must_use]
-    pub fn scores(&self, source: &str, label_set: &str) -> String {
-        format!("{}/{}/{}/scores", self.prefix, topic_level(source), topic_level(label_set))
-    }
-
-    /// The frame that raised the newest alert of a source.
-    #[must_use]
-    pub fn snapshot(&self, source: &str) -> String {
-        format!("{}/{}/snapshot", self.prefix, topic_level(source))
-    }
-
-    fn label(&self, source: &str, label_set: &str, label: &str, what: &str) -> String {
-        let (source, label_set, label) = (topic_level(source), topic_level(label_set), topic_level(label));
-        format!("{}/{source}/{label_set}/{label}/{what}", self.prefix)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -447,24 +358,5 @@ mod tests {
         let times = ["2026-11-23T08:15:30Z", "2026-11-23T09:15:30.9999+01:00"];
         let written = times.map(|time| instant(time.parse().unwrap()));
         assert_eq!(written, ["2026-11-23T08:15:30.000Z", "2026-11-23T08:15:30.999Z"]);
-    }
-
-    #[test]
-    fn the_table_of_topics() {
-        let topics = Topics::new("home/stakeout");
-        assert_eq!(topics.status(), "home/stakeout/status");
-        assert_eq!(topics.config_status(), "home/stakeout/config/status");
-        assert_eq!(topics.outbox_status(), "home/stakeout/outbox/status");
-        assert_eq!(topics.source_status("Front Door"), "home/stakeout/front_door/status");
-        assert_eq!(
-            topics.alert("front-door", "porch", "a dog"),
-            "home/stakeout/front-door/porch/a_dog/alert"
-        );
-        assert_eq!(topics.state("front-door", "porch", "+/#"), "home/stakeout/front-door/porch/_/state");
-        assert_eq!(topics.scores("front-door", "Porch"), "home/stakeout/front-door/porch/scores");
-        assert_eq!(topics.alerts(None, None), "home/stakeout/+/+/+/alert");
-        assert_eq!(topics.alerts(Some("Door 1"), Some("a dog")), "home/stakeout/door_1/+/a_dog/alert");
-        assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");
-        assert_eq!((State::Raised.switch(), State::Cleared.switch()), ("ON", "OFF"));
     }
 }
