@@ -1,0 +1,143 @@
+//! What the daemon has, without the daemon: an outbox, a board, and a publisher on a thread of its own.
+
+use super::*;
+
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// What the daemon has: an outbox and a board.
+pub struct House {
+    pub folder: PathBuf,
+    pub _temporary: Option<TempDir>,
+    pub outbox: Arc<Outbox>,
+    pub board: Board,
+}
+
+impl House {
+    pub fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let house = Self::in_folder(temporary.path().to_owned());
+        Self { _temporary: Some(temporary), ..house }
+    }
+
+    pub fn in_folder(folder: PathBuf) -> Self {
+        let outbox = Arc::new(Outbox::open(&folder).unwrap());
+        Self { folder, _temporary: None, outbox, board: Board::new() }
+    }
+
+    /// As another process would find it.
+    pub fn restart(&mut self) {
+        let elsewhere = Arc::new(Outbox::open(tempfile::tempdir().unwrap().path()).unwrap());
+        let outbox = std::mem::replace(&mut self.outbox, elsewhere);
+        assert_eq!(Arc::strong_count(&outbox), 1, "the publisher has let go of it");
+        drop(outbox);
+        self.outbox = Arc::new(Outbox::open(&self.folder).unwrap());
+        self.board = Board::new();
+    }
+
+    pub fn append(&self, number: u32, jpeg: Option<Vec<u8>>) {
+        self.append_with(ALERT, number, jpeg);
+    }
+
+    pub fn append_at(&self, topic: &str, number: u32) {
+        self.append_with(topic, number, None);
+    }
+
+    pub fn append_with(&self, topic: &str, number: u32, jpeg: Option<Vec<u8>>) {
+        self.outbox.append(&entry(topic, number, jpeg));
+    }
+
+    pub fn publish(&self, broker: &Mqtt) -> Publishing {
+        self.publish_and_announce(broker, Announcement::default())
+    }
+
+    pub fn publish_and_announce(&self, broker: &Mqtt, announcement: Announcement) -> Publishing {
+        let publisher = Publisher::new(broker, Arc::clone(&self.outbox), &self.board).unwrap();
+        let publisher = publisher.announcing(&Announcer::new(announcement), &self.folder);
+        let scores = publisher.scores();
+        let (counts, stop, log) = (publisher.counts(), CancellationToken::new(), Log::default());
+        let (kill, killed) = oneshot::channel::<()>();
+        let (told, written) = (stop.clone(), log.clone());
+        let thread = thread::spawn(move || {
+            let subscriber =
+                tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+            let _log = tracing::subscriber::set_default(subscriber);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    farewell = publisher.run(told, GRACE) => Some(farewell),
+                    _ = killed => None,
+                }
+            })
+        });
+        Publishing { thread, stop, kill, scores, counts, log }
+    }
+}
+
+pub fn entry(topic: &str, number: u32, jpeg: Option<Vec<u8>>) -> Entry {
+    Entry {
+        id: number.to_string(),
+        topic: topic.to_owned(),
+        payload: format!("{{\"id\":{number}}}"),
+        snapshot: jpeg.map(|jpeg| Snapshot { topic: SNAPSHOT.to_owned(), jpeg }),
+        mark: None,
+    }
+}
+
+/// A publisher on its own thread.
+pub struct Publishing {
+    pub thread: JoinHandle<Option<Farewell>>,
+    pub stop: CancellationToken,
+    pub kill: oneshot::Sender<()>,
+    pub scores: ScoreSink,
+    pub counts: Arc<Counts>,
+    pub log: Log,
+}
+
+impl Publishing {
+    pub fn log(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    pub fn finish(self) -> Farewell {
+        self.stop.cancel();
+        wait_until("the publisher ends", || self.thread.is_finished());
+        self.thread.join().unwrap().expect("nobody killed it")
+    }
+
+    /// As if the process were gone: the connection closes without a word.
+    pub fn kill(self) {
+        self.kill.send(()).unwrap();
+        wait_until("the publisher is gone", || self.thread.is_finished());
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+pub fn lines(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(Message::line).collect()
+}
+
+/// The numbers of the alerts, in the order in which they came.
+pub fn alerts(messages: &[Message]) -> Vec<u32> {
+    let number = |message: &Message| {
+        assert!(!message.retain && message.qos == 1, "{message:?}");
+        message.text().trim_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap()
+    };
+    messages.iter().filter(|message| message.topic == ALERT).map(number).collect()
+}
+
+pub fn publisher_status(broker: &Broker) -> String {
+    let seen = Subscriber::start(broker).until("the retained status", |message| message.topic == STATUS);
+    seen.last().unwrap().text().to_owned()
+}

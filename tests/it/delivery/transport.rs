@@ -1,0 +1,209 @@
+//! TLS and WebSockets.
+
+use super::*;
+
+/// The system's certificates are a matter of the whole process, so this test runs itself again in one of its own.
+#[test]
+fn mqtts_trusts_whom_the_system_trusts() {
+    const PORT: &str = "STAKEOUT_TEST_TLS_PORT";
+    if let Ok(port) = std::env::var(PORT) {
+        let house = House::new();
+        let publisher = house.publish(&Mqtt { tls: true, ..mqtt(port.parse().unwrap()) });
+        house.append(1, None);
+        wait_until("it is delivered or explained", || {
+            house.outbox.waiting() == 0 || publisher.log().contains("nobody who is trusted has signed")
+        });
+        println!("waiting: {}", house.outbox.waiting());
+        publisher.finish();
+        return;
+    }
+    let settings = "allow_anonymous true\ncertfile {folder}/server.pem\nkeyfile {folder}/server.key";
+    let broker = Broker::prepared(settings, certificates);
+    for (roots, expected) in [("ca.pem", "waiting: 0"), ("other.pem", "waiting: 1")] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "delivery::transport::mqtts_trusts_whom_the_system_trusts", "--nocapture"])
+            .env(PORT, broker.port.to_string())
+            .env("SSL_CERT_FILE", broker.folder().join(roots))
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains(expected), "{roots}: {said}");
+    }
+}
+
+#[test]
+fn a_broker_with_its_own_authority_that_asks_who_we_are() {
+    let settings = "allow_anonymous true\ncafile {folder}/ca.pem\ncertfile {folder}/server.pem\n\
+                    keyfile {folder}/server.key\nrequire_certificate true";
+    let broker = Broker::prepared(settings, certificates);
+    let file = |name: &str| broker.folder().join(name);
+    let connect = |tls: TlsFiles| Mqtt {
+        tls: true,
+        connection: MqttConnection { tls, ..MqttConnection::default() },
+        ..broker.mqtt()
+    };
+    let house = House::new();
+    house.append(1, None);
+    let known = TlsFiles { ca: Some(file("ca.pem")), ..TlsFiles::default() };
+    let cases = [
+        (
+            TlsFiles { ca: Some(file("other.pem")), ..TlsFiles::default() },
+            "name the PEM file of its CA in mqtt.tls.ca",
+        ),
+        (known.clone(), "the broker wants a certificate from us"),
+    ];
+    for (tls, words) in cases {
+        let publisher = house.publish(&connect(tls));
+        wait_until(words, || publisher.log().contains(words));
+        publisher.finish();
+        assert_eq!(house.outbox.waiting(), 1);
+    }
+    let plain = house.publish(&broker.mqtt());
+    wait_until("plain text is of no use", || plain.log().contains("not connected"));
+    plain.finish();
+    let identity = Some((file("client.pem"), file("client.key")));
+    let known = connect(TlsFiles { identity, ..known });
+    for broker in [known.clone(), older::older(known)] {
+        house.append(2, None);
+        let publisher = house.publish(&broker);
+        wait_until("it is delivered", || house.outbox.waiting() == 0);
+        assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    }
+}
+
+#[test]
+fn a_port_that_brokers_share_with_others_is_told_the_protocol() {
+    use std::io::{BufRead as _, BufReader};
+
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    certificates(folder.path());
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-cert", "server.pem", "-key", "server.key", "-alpn", "mqtt", "-accept"]);
+    command.arg(format!("127.0.0.1:{port}")).current_dir(folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = command.spawn().expect("the tests need openssl");
+    let tls = TlsFiles {
+        ca: Some(folder.path().join("ca.pem")),
+        alpn: vec!["mqtt".to_owned()],
+        ..TlsFiles::default()
+    };
+    let connection = MqttConnection { tls, ..MqttConnection::default() };
+    let house = House::new();
+    let publisher = house.publish(&Mqtt { tls: true, connection, ..mqtt(port) });
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("ALPN protocols selected: mqtt")), "it ends without a word of it");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    publisher.finish();
+}
+
+/// A broker at whose port nobody speaks TLS hears nothing but TLS, however often it is tried.
+#[test]
+fn tls_never_falls_back_to_plain_text() {
+    use std::io::Read as _;
+
+    const HANDSHAKE: u8 = 0x16;
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let tls = TlsFiles { ca: Some(folder.path().join("ca.pem")), ..TlsFiles::default() };
+    let connection = MqttConnection { tls, ..MqttConnection::default() };
+    let house = House::new();
+    house.append(1, None);
+    let port = listener.local_addr().unwrap().port();
+    let publisher = house.publish(&Mqtt { tls: true, connection, ..login(mqtt(port), "me", "hush-hush") });
+    for _ in 0..3 {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut said = [0; 4096];
+        let length = stream.read(&mut said).unwrap();
+        assert_eq!(said[0], HANDSHAKE);
+        assert!(!said[..length].windows(4).any(|bytes| bytes == b"hush" || bytes == b"MQTT"));
+        stream.write_all(&[0x20, 2, 0, 0, 0, 0, 0, 0]).unwrap();
+    }
+    wait_until("it is said", || publisher.log().contains("the broker does not speak TLS at this port"));
+    publisher.finish();
+    assert_eq!(house.outbox.waiting(), 1);
+}
+
+#[test]
+fn alerts_go_over_web_sockets() {
+    let newer: fn(Mqtt) -> Mqtt = |broker| broker;
+    for version in [newer, older::older] {
+        let (broker, house) = (Broker::start(), House::new());
+        let subscriber = Subscriber::start(&broker);
+        let port = web_socket(broker.port);
+        let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..MqttConnection::default() };
+        let publisher = house.publish(&version(Mqtt { connection, ..mqtt(port) }));
+        house.append(1, Some(vec![7; 100_000]));
+        let seen = subscriber.until("the alert", |message| message.topic == ALERT);
+        assert_eq!(seen.iter().find(|message| message.topic == SNAPSHOT).unwrap().payload.len(), 100_000);
+        assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
+    }
+}
+
+/// A port that speaks WebSockets with one client, and plainly with the broker at `upstream`.
+fn web_socket(upstream: u16) -> u16 {
+    use std::{io::Read, net::TcpStream};
+    use tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+    };
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        #[allow(clippy::result_large_err, reason = "the library wants it so")]
+        let handshake = |request: &Request, mut response: Response| {
+            assert_eq!(request.uri().path(), "/mqtt");
+            let protocol = request.headers()["Sec-WebSocket-Protocol"].clone();
+            response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+            Ok(response)
+        };
+        let mut socket = tungstenite::accept_hdr(stream, handshake).unwrap();
+        // One thread for both ways, so neither may wait for long.
+        socket.get_ref().set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let mut broker = TcpStream::connect(("127.0.0.1", upstream)).unwrap();
+        broker.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let is_early = |error: &std::io::Error| {
+            matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+        };
+        let mut bytes = vec![0; 65_536];
+        loop {
+            match socket.read() {
+                Ok(Message::Binary(packet)) => broker.write_all(&packet).unwrap(),
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) if is_early(&error) => {}
+                Err(_) => return,
+            }
+            match broker.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(length) => {
+                    let packet = bytes[..length].to_vec();
+                    if socket.send(Message::Binary(packet.into())).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if is_early(&error) => {}
+                Err(_) => return,
+            }
+        }
+    });
+    port
+}
+
+/// A CA, certificates of a server and of a client that it signed, and another CA.
+fn certificates(folder: &Path) {
+    let script = "
+        ca='-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
+        openssl req $ca -subj /CN=ca -keyout ca.key -out ca.pem
+        openssl req $ca -subj /CN=other -keyout other.key -out other.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=broker -keyout server.key -out server.csr
+        printf 'subjectAltName=IP:127.0.0.1' > san
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stakeout -keyout client.key -out client.csr
+        openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out client.pem";
+    let output = Command::new("sh").args(["-ec", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "the tests need openssl: {}", String::from_utf8_lossy(&output.stderr));
+}
