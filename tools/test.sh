@@ -13,6 +13,8 @@ check() {
 
 check cargo fmt --check
 check cargo clippy --locked --all-targets -- -D warnings
+# What only the fuzzer sees.
+check cargo rustc --locked --lib --profile check -- --cfg fuzzing -D warnings
 check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 check cargo test --locked
 check tools/deny.sh

@@ -188,7 +188,7 @@ pub fn fuzz(folder: &std::path::Path) {
     let files = ModelFiles::Folder(folder.to_owned());
     let _ = scale::written(&files);
     if let Ok(config) = ModelConfig::read(&files)
-        && let Ok(tokenizer) = TextTokenizer::load(&files, config)
+        && let Ok(tokenizer) = tokenizer::TextTokenizer::load(&files, config)
     {
         let _ = tokenizer.batch(&["a photo of a cat", "", "\u{1F408} 猫"], None);
     }
