@@ -18,11 +18,13 @@ use super::{
 };
 use crate::{
     alert::{Topics, board::Board},
-    config::{self, Config},
+    config::{self, Config, SourceKind},
     frame::Frame,
     source::{self, Appeared, Counts},
 };
 
+/// So long folders that start are waited for until they are watched; a large one on a slow disk may need longer.
+const BEGIN: Duration = Duration::from_secs(5);
 /// A source that was told to end gets this long before others start without waiting for it.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -89,7 +91,8 @@ impl Sources {
 
     /// Stops and starts what `plan` says; a source that it does not name never notices.
     ///
-    /// Dropped half-way it has told sources to end and started none; [`Self::tell_to_end`] takes care of all.
+    /// A folder that it starts is watched when it returns. Dropped half-way it has told sources to end, and started none
+    /// or all; [`Self::tell_to_end`] takes care of all.
     pub(super) async fn carry_out(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let stops = |running: &mut Running| plan.stop.iter().any(|name| **name == *running.name);
         for leaving in self.running.extract_if(.., stops) {
@@ -98,7 +101,26 @@ impl Sources {
             self.leaving.push(leaving);
         }
         self.wait_for_leaving().await;
-        plan.start.iter().try_for_each(|source| self.start(source, &plan.in_force))
+        let mut folders = Vec::new();
+        for source in &plan.start {
+            let begun = self.start(source, &plan.in_force)?;
+            if matches!(source.kind, SourceKind::Folder(_)) {
+                folders.push(begun);
+            }
+        }
+        // Whoever sees that this is done may bring a file at once, which must not count as one that was there before. The
+        // others begin when somebody answers them.
+        let watched = async {
+            for begun in folders {
+                begun.cancelled().await;
+            }
+        };
+        if tokio::time::timeout(BEGIN, watched).await.is_err() {
+            tracing::warn!(
+                "it takes long to look at the folders; what comes into them meanwhile may count as there before"
+            );
+        }
+        Ok(())
     }
 
     /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status, their
@@ -151,10 +173,11 @@ impl Sources {
         }
     }
 
-    fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<()> {
+    /// Starts a source; what it cancels when it has begun.
+    fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<CancellationToken> {
         let name: Arc<str> = source.name.as_str().into();
         let counts = Arc::new(Counts::telling(Arc::clone(&self.figures.decoding)));
-        let stop = self.stop.child_token();
+        let (stop, begun) = (self.stop.child_token(), CancellationToken::new());
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
         let looked_at = figures::Running {
@@ -164,6 +187,7 @@ impl Sources {
             slots: Arc::clone(&slots),
         };
         let context = source::Context {
+            begun: begun.clone(),
             name: Arc::clone(&name),
             frames: self.frames.clone(),
             slots,
@@ -184,7 +208,7 @@ impl Sources {
         let (told_at, places) = watch::channel(vec![topic]);
         let ended = tokio::spawn(tell_status(statuses, places, self.board.clone()));
         self.running.push(Running { name, thread, counts, stop, told_at, ended });
-        Ok(())
+        Ok(begun)
     }
 }
 

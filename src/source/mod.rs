@@ -87,6 +87,8 @@ pub struct Context {
     pub slots: Arc<Semaphore>,
     /// Tells the source to end.
     pub stop: CancellationToken,
+    /// Cancelled by the source when it has said for the first time how it is doing: a folder is watched then, or is not there.
+    pub begun: CancellationToken,
     /// Where the source says whether it delivers.
     pub status: watch::Sender<Status>,
     /// Where the source counts.
@@ -132,6 +134,7 @@ impl Context {
     /// Tells the status to whoever listens, if it changed.
     fn report(&self, status: Status) {
         self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
+        self.begun.cancel();
     }
 }
 

@@ -63,6 +63,7 @@ fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
     let (frames, received) = mpsc::channel(SLOTS);
     let (status, seen_status) = watch::channel(Status::Offline);
     let context = Context {
+        begun: CancellationToken::new(),
         name: "inbox".into(),
         frames,
         slots: Arc::new(Semaphore::new(SLOTS)),

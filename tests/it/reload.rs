@@ -351,4 +351,8 @@ fn a_hang_up_reads_everything_again_and_tells_what_needs_a_restart() {
     service.signal("-TERM");
     assert_eq!(heard(), "STOPPING=1");
     assert!(service.wait().0.success());
+    // Whoever is told that it is ready may bring a file at once.
+    let said = service.said();
+    let at = |words| said.find(words).unwrap();
+    assert!(at("watching the folder") < at("watching sources="), "{said}");
 }

@@ -52,6 +52,7 @@ fn start(described: &str) -> Running {
     let (sender, frames) = mpsc::channel(SLOTS);
     let (status, seen_status) = watch::channel(Status::Offline);
     let context = Context {
+        begun: CancellationToken::new(),
         name: "door".into(),
         frames: sender,
         slots: Arc::new(Semaphore::new(SLOTS)),

@@ -42,6 +42,7 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
     let (status, mut online) = status::channel(Status::Offline);
     let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::default()));
     let context = Context {
+        begun: CancellationToken::new(),
         name: "inbox".into(),
         frames: sender,
         slots: Arc::new(Semaphore::new(SLOTS)),
@@ -232,6 +233,7 @@ fn files_are_not_moved_onto_themselves() {
     };
     let (frames, _received) = mpsc::channel(1);
     let context = Context {
+        begun: CancellationToken::new(),
         name: "inbox".into(),
         frames,
         slots: Arc::new(Semaphore::new(1)),

@@ -142,6 +142,7 @@ impl Recording {
 /// What a source is given, where there is none: nobody else is told anything.
 pub(super) fn alone(origin: &str, max_pixels: u64) -> Context {
     Context {
+        begun: CancellationToken::new(),
         name: origin.into(),
         frames: mpsc::channel(1).0,
         slots: Arc::new(Semaphore::new(0)),
