@@ -131,7 +131,7 @@ pub enum Admission {
 }
 
 impl Context {
-    /// Tells the status to whoever listens, if it changed.
+    /// Tells the status to whoever listens, if it changed; the first time that the source has begun.
     fn report(&self, status: Status) {
         self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
         self.begun.cancel();

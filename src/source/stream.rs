@@ -17,7 +17,8 @@
 //!
 //! **Never stuck.** Every call of FFmpeg ends when the word to stop comes or a deadline passes: 10 s to open, then
 //! `stall_after` for the next packet. Only looking up a host's name waits as long as the system does. A stream that
-//! brings packets and no whole frame for a minute is left, too.
+//! brings packets and no whole frame is left, too: `stall_after` beyond the distance of its key frames, or after a minute
+//! where that is not known yet.
 //!
 //! **Its end.** The end of a camera is a loss. A recording that was played to its end is done: its source is offline, and
 //! nothing is played again. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without

@@ -63,6 +63,7 @@ const PURE: &[&str] = &[
     "alert/home_assistant",
     "alert/mod",
     "alert/scores",
+    "alert/topics",
     "backoff",
     "classify/preprocess",
     "classify/score",
