@@ -15,7 +15,7 @@
 //!
 //! | layer | modules | may name |
 //! |---|---|---|
-//! | 0 | [`backoff`], [`config`], [`https`], [`metrics`], [`picture`], [`pulse`] | nothing of ours |
+//! | 0 | [`atomic_file`], [`backoff`], [`config`], [`https`], [`metrics`], [`picture`], [`pulse`] | nothing of ours, but `config` `atomic_file` |
 //! | 1 | [`frame`] | `config`, `picture` |
 //! | 2, pure: no tokio, no clock, no I/O | `source::{sampler, unchanged}`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
 //! | 3, edges | [`listen`], [`source`], [`classify`], `alert::{listener, outbox, publisher, sinks}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
@@ -83,6 +83,7 @@
 //! Only sources are told. Channels close downstream: the model thread drains and ends, then the judge, then the publisher
 //! flushes the outbox, says `offline` itself and disconnects. A deadline holds the whole; a second signal ends it at once.
 
+pub mod atomic_file;
 pub mod backoff;
 pub mod config;
 pub mod https;

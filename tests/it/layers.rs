@@ -10,8 +10,9 @@ use std::{
 
 /// A module at the top of the crate, and which others of ours it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
+    ("atomic_file", &[]),
     ("backoff", &[]),
-    ("config", &[]),
+    ("config", &["atomic_file"]),
     ("https", &[]),
     ("metrics", &[]),
     ("picture", &[]),
@@ -21,13 +22,24 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("mqtt", &["config"]),
     ("listen", &["config"]),
     ("source", &["backoff", "config", "frame", "https", "metrics", "mqtt", "picture", "pulse"]),
-    ("classify", &["backoff", "config", "frame", "https", "metrics", "picture", "pulse"]),
-    ("alert", &["backoff", "config", "frame", "https", "metrics", "mqtt", "picture"]),
+    ("classify", &["atomic_file", "backoff", "config", "frame", "https", "metrics", "picture", "pulse"]),
+    ("alert", &["atomic_file", "backoff", "config", "frame", "https", "metrics", "mqtt", "picture"]),
     (
         "daemon",
         &[
-            "alert", "backoff", "classify", "config", "frame", "listen", "metrics", "mqtt", "picture",
-            "pulse", "source", "trigger",
+            "alert",
+            "atomic_file",
+            "backoff",
+            "classify",
+            "config",
+            "frame",
+            "listen",
+            "metrics",
+            "mqtt",
+            "picture",
+            "pulse",
+            "source",
+            "trigger",
         ],
     ),
     (

@@ -20,7 +20,10 @@ use super::{
     Interrupted, Publisher,
     link::{Link, Message},
 };
-use crate::alert::home_assistant::{Announcement, BIRTH_TOPIC, memory::Memory};
+use crate::{
+    alert::home_assistant::{Announcement, BIRTH_TOPIC, memory::Memory},
+    atomic_file,
+};
 
 const FILE: &str = "home_assistant.json";
 /// A message during which the session broke so often is left out: some brokers hang up on what is too large for them.
@@ -144,7 +147,7 @@ impl Discovery {
         self.memory = memory;
         let (file, text) = (self.file.clone(), self.memory.to_json());
         // The disk blocks, and the runtime has other things to do.
-        if let Ok(Err(error)) = spawn_blocking(move || write(&file, &text)).await {
+        if let Ok(Err(error)) = spawn_blocking(move || atomic_file::write(&file, &text)).await {
             let file = self.file.display();
             tracing::warn!(%file, %error, "what Home Assistant was told is not on disk: make the file writable, or what you \
                 remove from the configuration may stay in Home Assistant");
@@ -207,12 +210,4 @@ fn recall(file: &Path) -> Memory {
     tracing::warn!(%file, why, "what Home Assistant was told earlier is not known: what you removed from the configuration \
         since may stay in Home Assistant");
     Memory::default()
-}
-
-/// The old file is there until the new one is complete.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    let new = file.with_extension("new");
-    fs::write(&new, text)?;
-    fs::File::open(&new)?.sync_all()?;
-    fs::rename(&new, file)
 }

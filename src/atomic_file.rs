@@ -1,0 +1,102 @@
+//! Replaces a file in one step: readers, and whatever is left after a crash, have the old content or the new, never a part.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use tempfile::Builder;
+
+/// Writes `content` to `path`, whose folder must exist. When this returns, the content and the file's name are synced to disk.
+///
+/// A file that exists keeps its permissions; a new file gets those of the process (`umask`). A link is replaced, not followed.
+///
+/// # Errors
+/// The folder cannot be written, or the disk is full. The old file is unchanged then, and no temporary file is left.
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    // The extension keeps readers of `*.yaml` or `*.json` in the same folder from taking the temporary file.
+    let mut new = Builder::new()
+        .prefix(name)
+        .suffix(".new")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    if let Ok(old) = fs::metadata(path) {
+        new.as_file().set_permissions(old.permissions())?;
+    }
+    new.write_all(content.as_ref())?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
+    // The rename is part of the folder.
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_new_file_has_the_permissions_of_any_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, usual) = (folder.path().join("a.json"), folder.path().join("usual"));
+        fs::write(&usual, "").unwrap();
+        write(&file, "one").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one");
+        assert_eq!(mode(&file), mode(&usual));
+        assert_eq!(names(folder.path()), ["a.json", "usual"]);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions_and_open_readers_keep_the_old_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.json");
+        fs::write(&file, "a long old text").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let reader = File::open(&file).unwrap();
+        write(&file, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(io::read_to_string(reader).unwrap(), "a long old text");
+        assert_eq!(mode(&file), 0o640);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_its_target_is_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        fs::write(&target, "target").unwrap();
+        symlink(&target, &link).unwrap();
+        write(&link, "new").unwrap();
+        assert!(!link.is_symlink());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "target");
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_file_and_no_temporary_one() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder that is not empty cannot be replaced by a file.
+        let occupied = folder.path().join("occupied");
+        fs::create_dir(&occupied).unwrap();
+        fs::write(occupied.join("file"), "").unwrap();
+        assert!(write(&occupied, "new").is_err());
+        assert_eq!(names(folder.path()), ["occupied"]);
+        assert!(write(&folder.path().join("missing/a.json"), "new").is_err());
+        assert!(write(Path::new("/"), "new").is_err());
+    }
+}
