@@ -34,6 +34,9 @@ pub struct Scored {
     pub frame: Frame,
     /// One entry for each label set, in the order of the source's `watch`.
     pub sets: Vec<SetScores>,
+    /// The embedding (a vector of length 1) of each region, in the order of [`SetScores::regions`]; shared by all frames
+    /// that show the same picture.
+    pub embeddings: Vec<Arc<[f32]>>,
 }
 
 /// The scores of one label set on one frame.

@@ -21,6 +21,7 @@ pub(super) struct Repeats {
 struct Known {
     picture: Weak<Picture>,
     sets: Vec<SetScores>,
+    embeddings: Vec<Arc<[f32]>>,
 }
 
 /// A batch, taken apart.
@@ -48,7 +49,8 @@ impl Repeats {
                     batch.waiting.push(frame);
                 }
                 (None, Some(known)) if std::ptr::eq(known.picture.as_ptr(), Arc::as_ptr(&frame.picture)) => {
-                    batch.known.push(Scored { frame, sets: known.sets.clone() });
+                    let (sets, embeddings) = (known.sets.clone(), known.embeddings.clone());
+                    batch.known.push(Scored { frame, sets, embeddings });
                 }
                 _ => batch.fresh.push(frame),
             }
@@ -66,12 +68,16 @@ impl Repeats {
         let mut joined = Vec::with_capacity(answers.len() + waiting.len());
         for answer in answers {
             let (source, picture) = (Arc::clone(&answer.frame.source), Arc::clone(&answer.frame.picture));
-            let sets = answer.sets.clone();
+            let (sets, embeddings) = (answer.sets.clone(), answer.embeddings.clone());
             joined.push(answer);
             let same = |frame: &mut Frame| frame.source == source && Arc::ptr_eq(&frame.picture, &picture);
             let repeated = waiting.extract_if(.., same);
-            joined.extend(repeated.map(|frame| Scored { frame, sets: sets.clone() }));
-            self.known.insert(source, Known { picture: Arc::downgrade(&picture), sets });
+            joined.extend(repeated.map(|frame| Scored {
+                frame,
+                sets: sets.clone(),
+                embeddings: embeddings.clone(),
+            }));
+            self.known.insert(source, Known { picture: Arc::downgrade(&picture), sets, embeddings });
         }
         (joined, waiting)
     }
@@ -107,7 +113,7 @@ mod tests {
         frames
             .into_iter()
             .filter(|frame| !frame.origin.contains("bad"))
-            .map(|frame| Scored { sets: vec![sets(&frame)], frame })
+            .map(|frame| Scored { sets: vec![sets(&frame)], embeddings: vec![], frame })
             .collect()
     }
 

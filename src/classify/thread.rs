@@ -212,7 +212,7 @@ impl Counts {
     fn score(
         &mut self,
         batch: Vec<Frame>,
-        sets: &mut impl FnMut(&[Frame]) -> Result<Vec<Vec<SetScores>>, ModelError>,
+        sets: &mut impl FnMut(&[Frame]) -> Result<Vec<Seen>, ModelError>,
     ) -> Vec<Scored> {
         if batch.is_empty() {
             return Vec::new();
@@ -220,7 +220,8 @@ impl Counts {
         let reason = match sets(&batch) {
             Ok(sets) => {
                 self.scored += batch.len() as u64;
-                return batch.into_iter().zip(sets).map(|(frame, sets)| Scored { frame, sets }).collect();
+                let scored = |(frame, (sets, embeddings))| Scored { frame, sets, embeddings };
+                return batch.into_iter().zip(sets).map(scored).collect();
             }
             Err(reason) => reason,
         };
@@ -238,6 +239,9 @@ impl Counts {
     }
 }
 
+/// The scores of a frame, and the embeddings they were made of.
+type Seen = (Vec<SetScores>, Vec<Arc<[f32]>>);
+
 /// For each frame the scores of each label set that its source watches.
 fn sets(
     model: &mut Model,
@@ -247,7 +251,7 @@ fn sets(
     prepared: &Prepared,
     frames: &[Frame],
     mut run: impl FnMut(&mut Model, &[f32]) -> Result<Vec<Vec<f32>>, ModelError>,
-) -> Result<Vec<Vec<SetScores>>, ModelError> {
+) -> Result<Vec<Seen>, ModelError> {
     let watch = |frame: &Frame| {
         let unknown = || format!("it was not told what to look for in frames of {}", frame.source);
         watchlist.watch(&frame.source).ok_or_else(|| ModelError::Run(unknown()))
@@ -275,7 +279,10 @@ fn sets(
     for watch in watches {
         let (own, others) = vectors.split_at(watch.count());
         vectors = others;
-        answers.push(watchlist.scores(watch, scale, own));
+        answers.push((
+            watchlist.scores(watch, scale, own),
+            own.iter().map(|vector| vector.as_slice().into()).collect(),
+        ));
     }
     Ok(answers)
 }
@@ -300,7 +307,7 @@ mod tests {
         let mut counts = Counts::default();
         let mut sets = |frames: &[Frame]| match frames.iter().any(|frame| frame.origin == "bad") {
             true => Err(ModelError::Run("no".to_owned())),
-            false => Ok(vec![Vec::new(); frames.len()]),
+            false => Ok(vec![Seen::default(); frames.len()]),
         };
         let scored = counts.score(["one", "bad", "two"].map(frame).into(), &mut sets);
         let origins = scored.iter().map(|scored| scored.frame.origin.as_str()).collect::<Vec<_>>();

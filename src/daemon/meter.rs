@@ -95,7 +95,7 @@ mod tests {
             picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
             slot: Slot::free(),
         };
-        let told = scores(&Scored { frame, sets: vec![] }, &set);
+        let told = scores(&Scored { frame, sets: vec![], embeddings: vec![] }, &set);
         assert_eq!(told.scores, [("person".into(), 0.3), ("package".into(), 0.8)]);
         assert_eq!((told.region.as_deref(), told.background), (Some("step"), Some(0.1)));
     }

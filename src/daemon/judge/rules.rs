@@ -133,7 +133,7 @@ mod tests {
         };
         let sets =
             vec![set("porch", &["Person", "package"], &[person, package]), set("yard", &["fox"], &[fox])];
-        judge.judge(&Scored { frame, sets }, captured_at, Uuid::nil)
+        judge.judge(&Scored { frame, sets, embeddings: vec![] }, captured_at, Uuid::nil)
     }
 
     /// What was told of the rule, a character for each frame: `R` raised, `C` cleared, `.` nothing.

@@ -28,7 +28,11 @@ fn scored_as(source: &str, label_set: &str, labels: &[&str], regions: Vec<Region
         slot: Slot::free(),
     };
     let labels = labels.iter().map(|label| Arc::from(*label)).collect();
-    Scored { frame, sets: vec![SetScores { label_set: label_set.into(), labels, regions }] }
+    Scored {
+        frame,
+        sets: vec![SetScores { label_set: label_set.into(), labels, regions }],
+        embeddings: vec![],
+    }
 }
 
 fn judge() -> Judge {
