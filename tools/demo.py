@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""`make demo`: sample pictures are dropped into a watched folder, and a real subscriber shows the alerts they raise.
+"""`make demo`: copies sample pictures into a watched folder and prints the alerts that a real subscriber receives.
 
-Everything is real: Mosquitto on a free port of this machine, `stakeout run` with the bundled model and the configuration
-in config/demo.yaml, and `mosquitto_sub`. Everything lives in one temporary folder and is gone afterwards, also after Ctrl-C.
-Exits 0 only if every picture raised exactly the alert that it should.
+    tools/demo.py [PROGRAM]          PROGRAM is the built stakeout, target/release/stakeout if it is not given
+
+It runs Mosquitto on a free port of this machine, `stakeout run` with the bundled model and config/demo.yaml, and
+`mosquitto_sub`. All files are in one temporary folder, which is deleted at the end, also after Ctrl-C.
+The exit code is 0 only if every picture raised exactly the expected alert.
 """
 
 import contextlib
@@ -23,40 +25,38 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "models/bundled/samples"
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-PATIENCE = 10.0  # seconds for anything to happen
+PROGRAM = TARGET / "release/stakeout"
+PATIENCE = 10.0  # seconds to wait for any single step
 
 
 def main():
+    program = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else PROGRAM
     samples = json.loads((SAMPLES / "samples.json").read_text())
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stakeout-demo-")))
         port = start_broker(stack, folder)
         messages = subscribe(stack, port)
-        inbox = start_stakeout(stack, folder, port, messages)
+        inbox = start_stakeout(stack, folder, port, messages, program)
         wrong = sum(not show(sample, inbox, folder / "seen", messages) for sample in samples)
     raised = sum(sample["alert"] is not None for sample in samples)
     if wrong:
-        sys.exit(f"\n{wrong} of {len(samples)} pictures did not do what they should.")
-    print(f"\n{raised} pictures raised their alert, {len(samples) - raised} rightly raised none.")
-    print("Watch for something of your own: copy config/demo.yaml, write a line of text, `stakeout run --config FILE`.")
+        sys.exit(f"\n{wrong} of {len(samples)} pictures did not raise the expected alert.")
+    print(f"\n{raised} pictures raised their alert, {len(samples) - raised} correctly raised none.")
+    print("To watch for something else: copy config/demo.yaml, add a line of text, and run `stakeout run --config FILE`.")
 
 
 def show(sample, inbox, seen, messages):
-    """Drops one picture and prints what came of it, next to what should have."""
+    """Copies one picture into the folder and prints the alert that it raised. Returns whether it was the expected one."""
     name = sample["file"]
-    # Under its name only when whole, as a camera's upload should be.
-    hidden = inbox / f".{name}"
-    shutil.copyfile(SAMPLES / name, hidden)
-    dropped = time.monotonic()
-    hidden.rename(inbox / name)
+    dropped = drop(SAMPLES / name, inbox)
 
-    # The service moves a picture away when it was scored and its alerts are on disk: from then on, silence means "none".
+    # The service moves a picture away after it was scored and its alerts are on disk. After that no alert can follow.
     wait_until(lambda: (seen / name).exists(), f"{name} to be scored")
     alert = next_alert(messages, time.monotonic() + (PATIENCE if sample["alert"] else 0.4))
     expected, got = sample["alert"], alert and alert["payload"]["label"]
 
     if alert is None:
-        print(f"\n{name:<28} no alert" + (", rightly" if expected is None else ""))
+        print(f"\n{name:<28} no alert" + (", as expected" if expected is None else ""))
     else:
         milliseconds = (alert["received"] - dropped) * 1000
         print(f"\n{name:<28} ALERT {got} {alert['payload']['score']:.2f}, received after {milliseconds:.0f} ms")
@@ -64,6 +64,15 @@ def show(sample, inbox, seen, messages):
     if expected != got:
         print(f"  WRONG: this picture should raise {expected or 'no alert'}")
     return expected == got
+
+
+def drop(picture, inbox):
+    """Copies a picture into the folder; returns when. It gets its name only when it is complete, as an upload should."""
+    hidden = inbox / f".{picture.name}"
+    shutil.copyfile(picture, hidden)
+    dropped = time.monotonic()
+    hidden.rename(inbox / picture.name)
+    return dropped
 
 
 def next_alert(messages, deadline):
@@ -78,7 +87,7 @@ def next_alert(messages, deadline):
 
 
 def start_broker(stack, folder):
-    """A Mosquitto of our own that listens on this machine only."""
+    """Starts a Mosquitto that accepts connections from this machine only; returns its port."""
     program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -91,7 +100,7 @@ def start_broker(stack, folder):
 
 
 def subscribe(stack, port):
-    """A queue of everything that a subscriber receives under the demo's prefix."""
+    """Starts a subscriber; returns a queue of everything that it receives below the demo's prefix."""
     command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-t", "demo/#", "-T", "demo/+/snapshot", "-F", "%t %p"]
     subscriber = start(stack, command, stdout=subprocess.PIPE, text=True)
     messages = queue.Queue()
@@ -106,17 +115,17 @@ def subscribe(stack, port):
     return messages
 
 
-def start_stakeout(stack, folder, port, messages):
-    """The service itself, watching a folder; returns that folder once it says so over MQTT."""
+def start_stakeout(stack, folder, port, messages, program):
+    """Starts the service; returns the watched folder after the service has published that the source is online."""
     inbox = folder / "inbox"
     inbox.mkdir()
     configuration = folder / "stakeout.yaml"
     text = (ROOT / "config/demo.yaml").read_text()
     configuration.write_text(text.replace("localhost:1883", f"127.0.0.1:{port}"))
     environment = dict(os.environ, STATE_DIRECTORY=str(folder / "state"), RUST_LOG=os.environ.get("RUST_LOG", "warn"))
-    print("Starting Mosquitto and `stakeout run --config config/demo.yaml`, which says:\n")
+    print("Starting Mosquitto and `stakeout run --config config/demo.yaml`, which contains:\n")
     print("".join(f"    {line}\n" for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), end="")
-    service = start(stack, [TARGET / "release/stakeout", "run", "--config", configuration], env=environment)
+    service = start(stack, [program, "run", "--config", configuration], env=environment)
 
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and service.poll() is None:
@@ -124,12 +133,12 @@ def start_stakeout(stack, folder, port, messages):
             message = messages.get(timeout=0.1)
             if (message["topic"], message["text"]) == ("demo/inbox/status", "online"):
                 return inbox
-    sys.exit("stakeout did not start: see above for what it said")
+    sys.exit("stakeout did not start: the reason is above")
 
 
 def start(stack, command, **options):
-    """Starts a program that is stopped, and waited for, when the demo ends in whatever way."""
-    # In a session of its own: Ctrl-C reaches this script alone, which then ends the others in order.
+    """Starts a program that is stopped when the demo ends, also after an error."""
+    # In a session of its own: Ctrl-C reaches only this script, which then stops the programs one after the other.
     program = subprocess.Popen([str(word) for word in command], start_new_session=True, **options)
 
     def stop():
@@ -145,7 +154,7 @@ def start(stack, command, **options):
 
 
 def accepts(port):
-    """Whether something listens there."""
+    """Whether this port accepts connections."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
@@ -156,7 +165,7 @@ def wait_until(condition, what, program=None):
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline or (program and program.poll() is not None):
-            sys.exit(f"waited in vain for {what}")
+            sys.exit(f"waited {PATIENCE:.0f} s for {what}, without success")
         time.sleep(0.01)
 
 

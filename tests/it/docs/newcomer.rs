@@ -1,5 +1,5 @@
-//! The README, followed as somebody would who reads it for the first time: what it says to write is written, what it says to
-//! do is done, with a real broker.
+//! Follows the README as a newcomer does: writes its configuration, runs its commands with a real broker, and expects what it
+//! shows.
 
 use std::{
     fs,
@@ -20,13 +20,15 @@ use crate::common::{
     stakeout,
 };
 
-fn readme() -> Vec<Block> {
-    blocks().into_iter().filter(|block| block.document == "README.md").collect()
+/// The blocks of the first pages: of the README, then of the page of commands.
+fn first_pages() -> Vec<Block> {
+    let pages = ["README.md", "docs/commands.md"];
+    blocks().into_iter().filter(|block| pages.contains(&&*block.document)).collect()
 }
 
-/// The first block that holds `words`.
+/// The first block that contains `words`.
 fn with(words: &str) -> Block {
-    readme().into_iter().find(|block| block.text.contains(words)).unwrap_or_else(|| panic!("no {words}"))
+    first_pages().into_iter().find(|block| block.text.contains(words)).unwrap_or_else(|| panic!("no {words}"))
 }
 
 fn arguments(command: &[String]) -> &[String] {
@@ -34,27 +36,27 @@ fn arguments(command: &[String]) -> &[String] {
     &command[1..]
 }
 
-/// `mosquitto_sub` as it is written, at another port; killed when it is dropped.
-struct Listener {
+/// The README's `mosquitto_sub`, at another port; killed when it is dropped.
+struct Subscriber {
     process: Child,
     lines: Receiver<String>,
 }
 
-impl Listener {
+impl Subscriber {
     fn start(command: &[String], port: u16) -> Self {
-        // Line by line, and it says when it is subscribed.
+        // Line by line; `-d` prints a line when it is subscribed.
         let mut process = Command::new("stdbuf");
         process.arg("-oL").args(command).args(["-d", "-h", "127.0.0.1", "-p", &port.to_string()]);
         let mut process = process.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let (send, lines) = mpsc::channel();
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        let listener = Self { process, lines };
-        listener.until("Subscribed");
-        listener
+        let subscriber = Self { process, lines };
+        subscriber.until("Subscribed");
+        subscriber
     }
 
-    /// The next line that begins so.
+    /// Waits for the next line that starts with `begin`.
     fn until(&self, begin: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(30));
@@ -66,7 +68,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for Subscriber {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -74,12 +76,12 @@ impl Drop for Listener {
 }
 
 #[test]
-fn who_follows_the_readme_sees_an_alert() {
+fn following_the_readme_raises_an_alert() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     fs::remove_dir(home.path("inbox")).unwrap();
-    let yaml = readme().into_iter().find(|block| block.kind == "yaml").unwrap().text;
-    assert!(yaml.contains("mqtt://localhost:1883"), "the port that is put in its place");
+    let yaml = first_pages().into_iter().find(|block| block.kind == "yaml").unwrap().text;
+    assert!(yaml.contains("mqtt://localhost:1883"), "the address that this test replaces");
     let yaml = yaml.replace("localhost:1883", &format!("127.0.0.1:{}", broker.port));
     fs::write(home.path("stakeout.yaml"), format!("{yaml}state_dir: state\n")).unwrap();
 
@@ -100,11 +102,11 @@ fn who_follows_the_readme_sees_an_alert() {
 
     let steps = commands(&with("mosquitto_sub").text);
     let [listen, copy] = &steps[..] else { panic!("{steps:?}") };
-    let listener = Listener::start(listen, broker.port);
+    let subscriber = Subscriber::start(listen, broker.port);
     let [program, from, to] = &copy[..] else { panic!("{copy:?}") };
     let copied = Command::new(program).arg(root().join(from)).arg(home.path(to)).status().unwrap();
     assert!(copied.success());
-    let alert = listener.until("stakeout/inbox/objects/red_car/alert ");
+    let alert = subscriber.until("stakeout/inbox/objects/red_car/alert ");
     assert!(alert.contains("\"state\":\"raised\""), "{alert}");
 
     service.signal("-TERM");
@@ -112,7 +114,7 @@ fn who_follows_the_readme_sees_an_alert() {
 }
 
 #[test]
-fn what_a_command_prints_is_what_the_readme_shows() {
+fn a_command_prints_what_its_page_shows() {
     let block = with("$ target/release/stakeout classify");
     let (command, shown) = block.text.split_once('\n').unwrap();
     let command = commands(command.strip_prefix("$ ").unwrap()).remove(0);
