@@ -19,7 +19,7 @@ setup:
 	@tools/setup.sh demo
 
 demo: setup
-	@cargo build --release --locked
+	@cargo build --profile demo --locked
 	@python3 tools/demo.py
 
 bench: setup

@@ -25,7 +25,7 @@
 //! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
 //! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
 //! in `source::folder` and `config::watch`, `ffmpeg-next` in `source::stream`, `rumqttc` in [`mqtt`], `rusqlite` in `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`, `ureq` in
-//! [`https`] and what fetches with it, `indicatif` in `commands::progress`, `embedded-graphics` in `commands::plot`. `tests/it/layers.rs` reads the `use` lines
+//! [`https`] and what fetches with it, `indicatif` in `commands::progress`. `tests/it/layers.rs` reads the `use` lines
 //! and holds them to this table.
 //!
 //! # What is deliberately absent

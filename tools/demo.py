@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make demo`: copies sample pictures into a watched folder and prints the alerts that a real subscriber receives.
 
-    tools/demo.py [PROGRAM]          PROGRAM is the built stakeout, target/release/stakeout if it is not given
+    tools/demo.py [PROGRAM]          PROGRAM is the built stakeout, target/demo/stakeout if it is not given
 
 It runs Mosquitto on a free port of this machine, `stakeout run` with the bundled model and config/demo.yaml, and
 `mosquitto_sub`. All files are in one temporary folder, which is deleted at the end, also after Ctrl-C.
@@ -25,7 +25,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "models/bundled/samples"
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-PROGRAM = TARGET / "release/stakeout"
+PROGRAM = TARGET / "demo/stakeout"
 PATIENCE = 10.0  # seconds to wait for any single step
 
 

@@ -35,7 +35,7 @@ pub struct Args {
     /// When the first video began, such as 2026-11-23T08:00:00Z; the next ones follow it [default: what each file says, else its name]
     #[arg(long, value_name = "TIME")]
     start: Option<Timestamp>,
-    /// Draws scores, levels, raised spans and thumbnails over time into this file, by its name an SVG, PNG or HTML file
+    /// Draws scores, levels, raised spans and thumbnails over time into this file, by its name an SVG or HTML file
     #[arg(long, value_name = "FILE")]
     plot: Option<plot::File>,
     /// Videos, pictures, and folders of them, which are played in the order of their times

@@ -53,7 +53,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// A heavy crate, and the only places that may name it.
 const HOMES: &[(&str, &[&str])] = &[
-    ("embedded_graphics", &["commands/plot/bitmap"]),
     ("ffmpeg_next", &["source/stream"]),
     ("gif", &["picture"]),
     ("granit_parser", &["config"]),

@@ -1,14 +1,12 @@
 //! Scores over time as a picture: for each label a line with its threshold, its clear level, the spans in which it was raised,
 //! and thumbnails of what it saw.
 //!
-//! [`Timeline`] collects, `chart` decides where everything stands, and `svg`, `bitmap` and `html` write it down. It refuses to look
+//! [`Timeline`] collects, `chart` decides where everything stands, and `svg` and `html` write it down. It refuses to look
 //! at a clock, to load anything from elsewhere (an HTML file works offline), and to draw every frame of a long day: what falls
 //! into one column is drawn as the range of its scores.
 
-mod bitmap;
 mod chart;
 mod html;
-
 mod svg;
 mod timeline;
 
@@ -32,7 +30,6 @@ pub struct File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Svg,
-    Png,
     Html,
 }
 
@@ -43,9 +40,8 @@ impl FromStr for File {
         let extension = Path::new(path).extension().map(|kind| kind.to_string_lossy().to_lowercase());
         let form = match extension.as_deref() {
             Some("svg") => Form::Svg,
-            Some("png") => Form::Png,
             Some("html" | "htm") => Form::Html,
-            _ => return Err("the name of a plot ends in .svg, .png or .html".to_owned()),
+            _ => return Err("the name of a plot ends in .svg or .html".to_owned()),
         };
         Ok(Self { path: path.into(), form })
     }
@@ -57,12 +53,11 @@ impl File {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, timeline: &Timeline) -> Result<()> {
-        let bytes = match self.form {
-            Form::Svg => svg::file(&chart::whole(timeline)).into_bytes(),
-            Form::Png => bitmap::file(&chart::whole(timeline))?,
-            Form::Html => html::page(timeline).into_bytes(),
+        let text = match self.form {
+            Form::Svg => svg::file(&chart::whole(timeline)),
+            Form::Html => html::page(timeline),
         };
-        fs::write(&self.path, bytes).with_context(|| format!("{} cannot be written", self.path.display()))
+        fs::write(&self.path, text).with_context(|| format!("{} cannot be written", self.path.display()))
     }
 }
 
