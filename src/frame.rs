@@ -1,7 +1,7 @@
-//! A frame: one picture from one source, with the time it was captured, on its one way through the house.
+//! Frames: one picture from one source, with the time it was captured.
 //!
-//! A frame refuses to be copied: it carries the [`Slot`] that its source lent it, and the source gets
-//! the slot back when the frame has gone the whole way. That is all the back-pressure between a source and the model.
+//! A frame cannot be cloned: it carries a [`Slot`] of its source, and the source gets the slot back when the frame has been
+//! processed. That is the only back-pressure between a source and the model.
 
 use std::{
     sync::Arc,
@@ -18,38 +18,38 @@ use crate::picture::Picture;
 pub struct Frame {
     /// The name of the source, as typed in the configuration.
     pub source: Arc<str>,
-    /// Where the picture came from, in words for people: a path, an address, a topic.
+    /// Where the picture came from, for people: a path, an address or a topic.
     pub origin: String,
     /// When the picture was captured, as exactly as the source knows it.
     pub captured_at: Timestamp,
-    /// The decoded pixels, upright. A source that sees the same thing still sends the same picture again, and what was
-    /// found in it once is not looked for again.
+    /// The decoded pixels, upright. A source whose picture has not changed sends the same `Arc` again, and its scores are
+    /// reused.
     pub picture: Arc<Picture>,
-    /// What the source lent this frame.
+    /// The slot of the source that this frame occupies.
     pub slot: Slot,
 }
 
-/// A source's permission for one frame to be under way.
+/// The permit of one frame between its source and the outbox.
 ///
-/// Dropped, it only gives the permit back: the frame was lost on its way (at shutdown).
-/// [`Slot::done`] also tells the source that the frame was scored and its alerts are on disk.
+/// Dropping a slot only returns the permit: the frame was lost (at shutdown). [`Slot::done`] also notifies the source that the
+/// frame was scored and its alerts are on disk.
 pub struct Slot {
-    lent: Instant,
+    since: Instant,
     permit: Option<OwnedSemaphorePermit>,
     on_done: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Slot {
-    /// A slot that holds `permit` until the frame is gone.
+    /// A slot that holds `permit` until the frame is processed or dropped.
     #[must_use]
     pub fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { lent: Instant::now(), permit: Some(permit), on_done: None }
+        Self { since: Instant::now(), permit: Some(permit), on_done: None }
     }
 
-    /// A slot that nobody waits for: `replay`, `classify` and tests.
+    /// A slot without a permit: for `replay`, `bench` and tests.
     #[must_use]
     pub fn free() -> Self {
-        Self { lent: Instant::now(), permit: None, on_done: None }
+        Self { since: Instant::now(), permit: None, on_done: None }
     }
 
     /// Calls `on_done` once the frame was scored and its alerts are on disk. It must not block.
@@ -59,13 +59,13 @@ impl Slot {
         self
     }
 
-    /// How long the frame has been under way.
+    /// The time since the slot was taken.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.lent.elapsed()
+        self.since.elapsed()
     }
 
-    /// The frame has gone the whole way.
+    /// The frame was processed: returns the permit and notifies the source.
     pub fn done(self) {
         drop(self.permit);
         if let Some(on_done) = self.on_done {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_comes_back_whether_the_frame_arrived_or_was_lost() {
+    fn the_permit_returns_when_the_frame_is_processed_or_lost() {
         let slots = Arc::new(Semaphore::new(2));
         let done = Arc::new(AtomicUsize::new(0));
         let lend = || {

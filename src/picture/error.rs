@@ -1,14 +1,14 @@
-//! What can be wrong with a picture, in words for people and as a name to count by.
+//! Why bytes could not be decoded as a picture: the message for people, and the cause for metrics.
 
 use std::time::Duration;
 
-/// Why bytes did not become a picture. The text is what follows "FILE: ".
+/// Why bytes did not become a picture. The text is meant to follow "FILE: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PictureError {
     /// There are no bytes.
     #[error("it is empty")]
     Empty,
-    /// None of the formats.
+    /// The bytes are of no supported format.
     #[error("it is not a picture (of JPEG, PNG, WebP, GIF, BMP or TIFF)")]
     NotAPicture,
     /// The bytes end before the picture does.
@@ -17,33 +17,33 @@ pub enum PictureError {
         /// The format's name.
         format: &'static str,
     },
-    /// The bytes are no valid picture of their format.
+    /// The bytes are not a valid picture of their format.
     #[error("the {format} is damaged: {reason}")]
     Corrupt {
         /// The format's name.
         format: &'static str,
-        /// What the decoder says.
+        /// The decoder's message.
         reason: String,
     },
-    /// A kind of picture that nobody here can decode.
+    /// A variant of the format that the decoder does not support.
     #[error("the {format} is of a kind that is not supported: {reason}")]
     Unsupported {
         /// The format's name.
         format: &'static str,
-        /// What the decoder says.
+        /// The decoder's message.
         reason: String,
     },
     /// More pixels than the caller allows.
     #[error("it has {width} x {height} pixels, more than the {max_pixels} that max_pixels allows")]
     TooLarge {
-        /// Pixels from left to right.
+        /// Width in pixels.
         width: u64,
-        /// Pixels from top to bottom.
+        /// Height in pixels.
         height: u64,
         /// The limit.
         max_pixels: u64,
     },
-    /// Decoding it takes longer than any picture should.
+    /// Decoding takes longer than the limit.
     #[error("the {format} was not decoded within {} seconds", longest.as_secs())]
     TooSlow {
         /// The format's name.
@@ -54,13 +54,13 @@ pub enum PictureError {
     /// The picture could not be written as JPEG.
     #[error("it cannot be written as JPEG: {reason}")]
     Encode {
-        /// What the encoder says.
+        /// The encoder's message.
         reason: String,
     },
 }
 
 impl PictureError {
-    /// A short name for the kind of error, to count by; part of the metrics, so it does not change.
+    /// The `cause` label of the metrics that count this error. Metrics are a contract: the words do not change.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {

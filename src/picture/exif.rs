@@ -1,15 +1,15 @@
-//! The EXIF orientation: how the camera was held, and the pixels turned upright.
+//! The EXIF orientation: finds it in a file, and turns the pixels upright.
 
 use image::{DynamicImage, RgbImage, metadata::Orientation};
 
-use super::Picture;
+use super::pixels::Picture;
 
-const MARK: &[u8] = b"Exif\0\0";
+const PREFIX: &[u8] = b"Exif\0\0";
 
-/// What an EXIF block (a small TIFF, some writers put a mark before it) says; without a block nothing is turned.
+/// The orientation in an EXIF block, which is a small TIFF; some writers put `Exif\0\0` before it. No block: not turned.
 pub(super) fn orientation(block: Option<&[u8]>) -> Orientation {
     block
-        .map(|block| block.strip_prefix(MARK).unwrap_or(block))
+        .map(|block| block.strip_prefix(PREFIX).unwrap_or(block))
         .and_then(Orientation::from_exif_chunk)
         .unwrap_or(Orientation::NoTransforms)
 }
@@ -27,7 +27,7 @@ pub(super) fn upright(picture: Picture, orientation: Orientation) -> Picture {
     Picture { transparent, ..Picture::of_rgb(image.width(), image.height(), image.into_rgb8().into_raw()) }
 }
 
-/// The EXIF block of a JPEG: the first APP1 segment that says so.
+/// The EXIF block of a JPEG: the first APP1 segment that starts with [`PREFIX`].
 pub(super) fn of_jpeg(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes.get(2..)?;
     loop {
@@ -40,13 +40,13 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Option<&[u8]> {
             [0xFF, marker, ..] => *marker,
             _ => return None,
         };
-        // Pixels begin (SOS) or the picture ends (EOI): no EXIF comes after that.
+        // At the pixels (SOS) or the end (EOI): no EXIF follows.
         if marker == 0xDA || marker == 0xD9 {
             return None;
         }
         let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
         let segment = rest.get(4..2 + length)?;
-        if marker == 0xE1 && segment.starts_with(MARK) {
+        if marker == 0xE1 && segment.starts_with(PREFIX) {
             return Some(segment);
         }
         rest = &rest[2 + length..];
@@ -63,7 +63,7 @@ pub(super) fn of_webp(bytes: &[u8]) -> Option<&[u8]> {
         if rest.starts_with(b"EXIF") {
             return Some(chunk);
         }
-        // A chunk of odd length is followed by a byte that fills up.
+        // A chunk of odd length is followed by a padding byte.
         rest = rest.get(8..)?.get(length + length % 2..)?;
     }
 }

@@ -1,14 +1,18 @@
-//! The first frame of a GIF, by its palette: the reference keeps the colour behind the transparent index.
+//! GIF: decodes the first frame from its palette, because the reference keeps the colour of the transparent index.
 
 use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, Frame, MemoryLimit};
 
-use super::{Patience, Picture, PictureError, check_size};
+use super::{
+    error::PictureError,
+    limits::{TimedReader, check_size},
+    pixels::Picture,
+};
 
 const FORMAT: &str = "GIF";
 
-pub(super) fn decode(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn decode(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // One byte a pixel.
@@ -21,7 +25,7 @@ pub(super) fn decode(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, P
         decoder.next_frame_info().map_err(broken)?.ok_or(PictureError::Truncated { format: FORMAT })?;
     let right = u32::from(frame.left) + u32::from(frame.width);
     let bottom = u32::from(frame.top) + u32::from(frame.height);
-    // A frame that stands out makes the picture larger, as the reference does it.
+    // A frame that extends beyond the screen enlarges the picture, as in the reference.
     let (width, height) = (screen.0.max(right), screen.1.max(bottom));
     check_size(FORMAT, width.into(), height.into(), max_pixels)?;
 
@@ -31,12 +35,12 @@ pub(super) fn decode(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, P
     Ok(picture(width, height, frame, &indices, global.as_deref()))
 }
 
-/// Paints the frame on a canvas of the transparent index, or of index 0 where there is none.
+/// Paints the frame on a canvas of the transparent index, or of index 0 if there is none.
 fn picture(width: u32, height: u32, frame: &Frame<'_>, indices: &[u8], global: Option<&[u8]>) -> Picture {
     let palette = frame.palette.as_deref().or(global);
     let colour = |index: u8| match palette {
         Some(palette) => palette.as_chunks::<3>().0.get(usize::from(index)).copied().unwrap_or_default(),
-        // Without any palette the index is a level of grey.
+        // Without a palette the index is a level of grey.
         None => [index; 3],
     };
     let mut canvas = vec![frame.transparent.unwrap_or(0); width as usize * height as usize];

@@ -1,17 +1,18 @@
-//! JPEG by libjpeg-turbo, whose pixels are the reference's: any other decoder differs by a few levels.
+//! JPEG with libjpeg-turbo, the only decoder with the reference's pixels: others differ by a few levels.
 
 use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp};
 
-use super::{Picture, PictureError, check_size, exif};
+use super::{error::PictureError, exif, limits::check_size, pixels::Picture};
 
 const FORMAT: &str = "JPEG";
 
-/// A progressive JPEG has about ten scans, and each goes over the whole picture: a small file with thousands of them
-/// would keep a core busy for minutes. So large pictures may have fewer than small ones, but all of them more than any
-/// encoder writes. That is a JPEG's limit of time.
+/// The least and the most scans that a JPEG may have, by its size: this limits the time that a JPEG takes.
+///
+/// A progressive JPEG has about ten scans, and each of them covers the whole picture: a small file with thousands of scans
+/// would keep a core busy for minutes. Every limit is higher than what encoders write.
 const SCANS: (u64, u64) = (20, 500);
-/// So many pixels may be gone over, all scans together: 0.4 to 1.6 ns each, measured with four kinds of scans repeated 200
-/// times on a busy machine, so seconds in all.
+/// Pixels of all scans together. One takes 0.4 to 1.6 ns (four kinds of scans, repeated 200 times on a busy machine), so all of
+/// them take seconds.
 const SCANNED: u64 = 4_000_000_000;
 
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
@@ -42,26 +43,34 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     Ok(exif::upright(picture, exif::orientation(exif::of_jpeg(bytes))))
 }
 
-pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, PictureError> {
-    let rgb = picture.rgb();
-    let image = Image {
-        pixels: &*rgb,
-        width: picture.width as usize,
-        pitch: picture.width as usize * 3,
-        height: picture.height as usize,
-        format: PixelFormat::RGB,
-    };
-    let encoded = || {
-        let mut encoder = Compressor::new()?;
-        encoder.set_quality(i32::from(quality.clamp(1, 100)))?;
-        encoder.set_subsamp(Subsamp::Sub2x2)?;
-        encoder.compress_to_vec(image)
-    };
-    encoded().map_err(|error: turbojpeg::Error| PictureError::Encode { reason: reason(&error) })
+impl Picture {
+    /// The picture as JPEG, 4:2:0, `quality` 1 to 100.
+    ///
+    /// # Errors
+    /// JPEG holds at most 65 500 pixels a side.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, PictureError> {
+        let rgb = self.rgb();
+        let image = Image {
+            pixels: &*rgb,
+            width: self.width as usize,
+            pitch: self.width as usize * 3,
+            height: self.height as usize,
+            format: PixelFormat::RGB,
+        };
+        let encoded = || {
+            let mut encoder = Compressor::new()?;
+            encoder.set_quality(i32::from(quality.clamp(1, 100)))?;
+            encoder.set_subsamp(Subsamp::Sub2x2)?;
+            encoder.compress_to_vec(image)
+        };
+        encoded().map_err(|error: turbojpeg::Error| PictureError::Encode { reason: reason(&error) })
+    }
 }
 
-/// First the same pixels at a lower quality, then a half, a quarter and an eighth of them in each direction.
-pub(super) fn shrink(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
+/// Makes a JPEG smaller, to at most `most` bytes: first by quality, then to a half, a quarter and an eighth of its width and
+/// height. `None` if that does not suffice, or if the JPEG cannot be decoded.
+#[must_use]
+pub fn shrink(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
     const QUALITIES: [u8; 3] = [75, 60, 40];
     let scales =
         [ScalingFactor::ONE, ScalingFactor::ONE_HALF, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_EIGHTH];
@@ -69,7 +78,7 @@ pub(super) fn shrink(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
         let picture = scaled(bytes, scale)?;
         QUALITIES
             .into_iter()
-            .find_map(|quality| encode(&picture, quality).ok().filter(|jpeg| jpeg.len() <= most))
+            .find_map(|quality| picture.to_jpeg(quality).ok().filter(|jpeg| jpeg.len() <= most))
     })
 }
 
@@ -90,10 +99,10 @@ fn max_scans(pixels: u64) -> u32 {
     u32::try_from(scans).expect("it is a few hundred")
 }
 
-/// Whether the pixels are whole although libjpeg warned: after a warning it has still decoded everything.
+/// Whether the pixels are complete in spite of a warning: after one, libjpeg has still decoded everything.
 ///
-/// Two kinds are common with real cameras: bytes too many before the end marker, and a header field that sequential
-/// JPEG does not use. Only the first warning is told, so the second kind must show its end marker as well.
+/// Two warnings are common with real cameras: extra bytes before the end marker, and a header field that sequential JPEG does
+/// not use. libjpeg reports only the first warning, so the second kind also needs the end marker.
 fn is_harmless(warning: &turbojpeg::Error, bytes: &[u8]) -> bool {
     let text = warning.to_string();
     text.ends_with("extraneous bytes before marker 0xd9")
@@ -121,7 +130,7 @@ fn cmyk_to_rgb(pixels: &[u8]) -> Vec<u8> {
 
 fn broken(error: &turbojpeg::Error, bytes: &[u8]) -> PictureError {
     let reason = reason(error);
-    // Where the bytes end libjpeg pretends an end marker, and misses what should have come before it.
+    // At the end of the bytes libjpeg inserts an end marker and reports what is missing before it.
     let ends_early =
         ["missing SOS", "contains no image"].iter().any(|text| reason.contains(text)) && !ends(bytes);
     if reason.to_ascii_lowercase().contains("premature end") || ends_early {
@@ -143,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_larger_the_fewer_scans() {
+    fn larger_pictures_may_have_fewer_scans() {
         for (pixels, scans) in
             [(1, 500), (8_000_000, 500), (12_000_000, 333), (100_000_000, 40), (10_000_000_000, 20)]
         {

@@ -1,14 +1,15 @@
-//! Pixels as a video decoder gives them: a plane of brightness, and two of colour, which are often half as wide and high.
+//! Pixels as a video decoder gives them (YCbCr): a plane of brightness and two planes of colour, which are often half as wide
+//! and high.
 //!
-//! Most frames are only ever looked at by a model, which wants them small: to make each of them RGB in full size first
-//! would cost more than all the rest. Cutting out a part copies nothing.
+//! Most frames are only scored by a model, which needs them small: converting each of them to RGB in full size first would
+//! take longer than everything else. Cutting out a part copies no pixels.
 //!
-//! It refuses more than 8 bits, and colours that are said of more than two by two pixels at once. Samples of colour are taken
-//! to lie in the middle of the pixels that they are said of, as FFmpeg does where a stream says nothing.
+//! Limits: 8 bits, and colour samples of at most two by two pixels. A colour sample is assumed to be in the middle of its
+//! pixels, as FFmpeg does for a stream that does not specify it.
 
 use std::sync::Arc;
 
-/// A picture's pixels, or those of a part of it, which shares them.
+/// The pixels of a picture, or of a part that shares them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Planes {
     whole: Arc<Whole>,
@@ -25,27 +26,27 @@ struct Whole {
     meaning: Meaning,
 }
 
-/// The two planes of colour. None at all is a grey picture.
+/// The two planes of colour; a grey picture has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Colour {
-    /// Towards blue, row by row.
+    /// Blue difference (Cb), row by row.
     pub blue: Vec<u8>,
-    /// Towards red, row by row.
+    /// Red difference (Cr), row by row.
     pub red: Vec<u8>,
-    /// Whether a sample is said of two pixels beside each other, and of two that lie one above the other.
+    /// Whether one sample covers two pixels horizontally, and two vertically.
     pub halved: (bool, bool),
 }
 
-/// What the levels stand for.
+/// How levels are converted to colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meaning {
-    /// How much red and blue take part in brightness.
+    /// The weights of red and blue in brightness.
     pub matrix: Matrix,
-    /// Black is 0 and white 255; otherwise 16 and 235.
+    /// Whether black is 0 and white 255; otherwise they are 16 and 235.
     pub full_range: bool,
 }
 
-/// Which standard the colours follow.
+/// The standard that defines the colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matrix {
     /// Standard definition.
@@ -54,27 +55,27 @@ pub enum Matrix {
     Bt709,
     /// Ultra high definition.
     Bt2020,
-    /// The first American one.
+    /// The first US standard (FCC).
     Fcc,
-    /// An early one of high definition.
+    /// An early standard of high definition.
     Smpte240,
 }
 
-/// One plane of the whole picture, and where in it a part begins.
+/// One plane of the whole picture, and where a part of it starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
     /// Row by row without padding.
     pub levels: &'a [u8],
     /// Width and height, in samples.
     pub size: (usize, usize),
-    /// Where the part begins: pixels from the left and from the top.
+    /// Where the part starts: pixels from the left and from the top.
     pub start: (usize, usize),
-    /// Whether a sample is said of two pixels beside each other, and of two that lie one above the other.
+    /// Whether one sample covers two pixels horizontally, and two vertically.
     pub halved: (bool, bool),
 }
 
 impl Planes {
-    /// The planes of a whole picture; `None` if they do not have the size that they must have.
+    /// The planes of a whole picture; `None` if a plane has the wrong size.
     #[must_use]
     pub fn new(
         (width, height): (u32, u32),
@@ -92,12 +93,12 @@ impl Planes {
         is_right.then(|| Self { whole: Arc::new(whole), left: 0, top: 0 })
     }
 
-    /// The part that begins so many pixels further to the right and further down.
+    /// The part that starts `x` pixels to the right and `y` pixels down.
     pub(super) fn from(&self, x: u32, y: u32) -> Self {
         Self { whole: Arc::clone(&self.whole), left: self.left + x, top: self.top + y }
     }
 
-    /// What the levels stand for.
+    /// How levels are converted to colours.
     #[must_use]
     pub fn meaning(&self) -> Meaning {
         self.whole.meaning
@@ -110,7 +111,7 @@ impl Planes {
         self.plane(&self.whole.brightness, size, (false, false))
     }
 
-    /// The planes towards blue and towards red.
+    /// The planes of blue difference and red difference.
     #[must_use]
     pub fn colour(&self) -> Option<[Plane<'_>; 2]> {
         let colour = self.whole.colour.as_ref()?;
@@ -122,7 +123,7 @@ impl Planes {
         Plane { levels, size, start: (self.left as usize, self.top as usize), halved }
     }
 
-    /// A part of `width` by `height` pixels as RGB in full size, with colours in between where there are fewer samples.
+    /// A part of `width` by `height` pixels as RGB; colour is interpolated where there are fewer samples.
     pub(super) fn rgb(&self, width: u32, height: u32) -> Vec<u8> {
         let (meaning, columns) = (Fixed::of(self.whole.meaning), self.left..self.left + width);
         let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
@@ -144,8 +145,8 @@ impl Planes {
 }
 
 impl Plane<'_> {
-    /// Of `count` samples that are said of two pixels each: the one that is said of this pixel, which is three quarters of what
-    /// the pixel gets, and the next one on the pixel's side of it, which is the rest.
+    /// The two samples that make the colour of `pixel`, where each of `count` samples covers two pixels: its own sample, with a
+    /// weight of three quarters, and the sample next to the pixel, with a quarter.
     #[must_use]
     pub fn between(pixel: usize, count: usize) -> (usize, usize) {
         let (near, is_left) = (pixel / 2, pixel.is_multiple_of(2));
@@ -180,17 +181,17 @@ impl Whole {
     }
 }
 
-/// Colours of a row of pixels, between two rows of samples.
+/// The colour of a row of pixels, interpolated between two rows of samples.
 struct Between<'a> {
-    /// Three quarters of the way here...
+    /// The row with a weight of three quarters.
     near: &'a [u8],
-    /// ...and a quarter there.
+    /// The row with a weight of a quarter.
     far: &'a [u8],
     across: bool,
 }
 
 impl Between<'_> {
-    /// In sixteenths of a level.
+    /// The colour at column `x`, in sixteenths of a level.
     fn at(&self, x: u32) -> i32 {
         let x = x as usize;
         let (near, far) = if self.across { Plane::between(x, self.near.len()) } else { (x, x) };
@@ -202,8 +203,8 @@ impl Between<'_> {
 /// No colour, in sixteenths of a level.
 const NEUTRAL: i32 = 128 * 16;
 
-/// From levels to RGB: what is added up for each channel. Source: ITU-R BT.601 and its successors, of which each says how
-/// much red and blue take part in brightness.
+/// The factors from levels to RGB. Source: ITU-R BT.601 and its successors, each of which defines the weights of red and blue
+/// in brightness.
 #[derive(Debug, Clone, Copy)]
 struct Factors {
     black: f64,
@@ -237,7 +238,7 @@ impl Factors {
     }
 }
 
-/// `Factors` for levels between the whole ones.
+/// Converts fractional levels to RGB.
 #[derive(Debug, Clone, Copy)]
 pub struct Colours {
     black: f32,
@@ -245,7 +246,7 @@ pub struct Colours {
 }
 
 impl Colours {
-    /// Of levels with this meaning.
+    /// A converter for levels with this meaning.
     #[must_use]
     pub fn of(meaning: Meaning) -> Self {
         let factors = Factors::of(meaning);
@@ -257,16 +258,16 @@ impl Colours {
         Self { black: factors.black as f32, factors: rows.map(|row| row.map(|factor| factor as f32)) }
     }
 
-    /// Red, green and blue of brightness and of what is said towards blue and towards red, where 128 is no colour.
+    /// Red, green and blue, from brightness, blue difference and red difference (128: no colour).
     #[must_use]
-    pub fn rgb(&self, brightness: f32, towards_blue: f32, towards_red: f32) -> [u8; 3] {
-        let levels = [brightness - self.black, towards_blue - 128.0, towards_red - 128.0];
-        // Values that are too small or too large become the nearest that there is.
+    pub fn rgb(&self, brightness: f32, blue: f32, red: f32) -> [u8; 3] {
+        let levels = [brightness - self.black, blue - 128.0, red - 128.0];
+        // `as` clamps to 0..=255.
         self.factors.map(|[a, b, c]| (a * levels[0] + b * levels[1] + c * levels[2]).round() as u8)
     }
 }
 
-/// [`Factors`] in whole numbers, with colour in sixteenths.
+/// [`Factors`] as integers, for colour in sixteenths of a level.
 struct Fixed {
     black: i32,
     brightness: i32,
@@ -277,7 +278,7 @@ struct Fixed {
 }
 
 impl Fixed {
-    /// Bits behind the point: brightness of 255 in sixteenths still fits 31 of them.
+    /// Fractional bits: a brightness of 255 in sixteenths still fits into 31 bits.
     const BITS: u32 = 14;
 
     fn of(meaning: Meaning) -> Self {
@@ -293,9 +294,9 @@ impl Fixed {
         }
     }
 
-    fn rgb(&self, brightness: u8, towards_blue: i32, towards_red: i32) -> [u8; 3] {
+    fn rgb(&self, brightness: u8, blue: i32, red: i32) -> [u8; 3] {
         let level = (i32::from(brightness) - self.black) * 16 * self.brightness;
-        let (blue, red) = (towards_blue - NEUTRAL, towards_red - NEUTRAL);
+        let (blue, red) = (blue - NEUTRAL, red - NEUTRAL);
         let sums = [
             level + self.red_of_red * red,
             level + self.green_of_red * red + self.green_of_blue * blue,
@@ -317,21 +318,21 @@ mod tests {
     }
 
     #[test]
-    fn planes_of_another_size_are_none() {
+    fn planes_of_the_wrong_size_are_rejected() {
         let whole = |size, brightness: usize, colour: usize| {
             let colour = halved(vec![128; colour], vec![128; colour]);
             Planes::new(size, vec![0; brightness], colour, LIMITED).is_some()
         };
         assert!(whole((4, 2), 8, 2));
-        assert!(whole((3, 3), 9, 4), "half a sample is a whole one");
+        assert!(whole((3, 3), 9, 4), "an odd edge rounds up");
         for (size, brightness, colour) in [((4, 2), 7, 2), ((4, 2), 8, 1), ((3, 3), 9, 3), ((0, 2), 0, 0)] {
             assert!(!whole(size, brightness, colour), "{size:?} {brightness} {colour}");
         }
     }
 
-    /// BT.601 and BT.709 say what their red, green, blue and white are.
+    /// BT.601 and BT.709 define the levels of red, green, blue and white.
     #[test]
-    fn the_colours_of_the_standards() {
+    fn colours_are_those_of_the_standards() {
         let cases = [
             (Matrix::Bt601, false, [81, 90, 240], [255, 0, 0]),
             (Matrix::Bt601, false, [145, 54, 34], [0, 255, 0]),
@@ -358,16 +359,16 @@ mod tests {
     }
 
     #[test]
-    fn colours_lie_between_their_samples_and_end_at_the_edge() {
+    fn colours_are_interpolated_between_samples_and_constant_at_the_edge() {
         let grey = Meaning { matrix: Matrix::Bt601, full_range: true };
         let planes = Planes::new((4, 1), vec![100; 4], halved(vec![128; 2], vec![128, 192]), grey).unwrap();
-        // 0, a quarter, three quarters and all of the way from 128 to 192, times 1.402.
+        // From 128 to 192 by 0, 1/4, 3/4 and 1, times 1.402.
         let red: Vec<u8> = planes.rgb(4, 1).chunks(3).map(|pixel| pixel[0]).collect();
         assert_eq!(red, [100, 122, 167, 190]);
     }
 
     #[test]
-    fn a_part_is_what_the_whole_has_there() {
+    fn a_part_has_the_pixels_of_the_whole() {
         let colour = halved((0..6).map(|n| n * 40).collect(), (0..6).map(|n| 250 - n * 40).collect());
         let planes = Planes::new((5, 4), (0..20).map(|n| n * 12).collect(), colour, LIMITED).unwrap();
         let (whole, part) = (planes.rgb(5, 4), planes.from(1, 1).from(2, 0).rgb(2, 3));

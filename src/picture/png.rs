@@ -1,20 +1,29 @@
-//! PNG by hand from raw samples: the reference keeps what a general decoder throws away (hidden colours under alpha, and
-//! which colour was declared transparent).
+//! PNG: converts raw samples, because the reference keeps what a general decoder drops (colours under alpha, and the colour
+//! that is declared transparent).
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Info, Limits, Transformations};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Limits, Transformations};
 
-use super::{Patience, Picture, PictureError, check_size, exif};
+use super::{
+    error::PictureError,
+    exif,
+    limits::{TimedReader, check_size},
+    pixels::Picture,
+};
 
 const FORMAT: &str = "PNG";
 
-/// Room for a row of the widest picture and for small chunks, beside the pixels.
+/// Memory for a row of the widest picture and for small chunks, in addition to the pixels.
 const BESIDE_PIXELS: usize = 4 << 20;
 
-pub(super) fn decode(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    reader: TimedReader<'_>,
+    max_pixels: u64,
+) -> Result<Picture, PictureError> {
     let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
     let mut decoder = Decoder::new_with_limits(reader, limits);
     decoder.set_transformations(Transformations::IDENTITY);
-    // Text and colour profiles may unpack to anything, and nobody reads them.
+    // Text and colour profiles are not used, and may unpack to any size.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(broken)?.size();
@@ -33,16 +42,6 @@ pub(super) fn decode(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Res
     let picture =
         Picture { transparent: transparent(info), ..Picture::of_rgb(width, height, rgb(&raw, info)) };
     Ok(exif::upright(picture, exif::orientation(info.exif_metadata.as_deref())))
-}
-
-pub(super) fn encode(picture: &Picture) -> Result<Vec<u8>, PictureError> {
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, picture.width, picture.height);
-    encoder.set_color(ColorType::Rgb);
-    encoder.set_depth(BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&picture.rgb()));
-    written.map_err(|error| PictureError::Encode { reason: error.to_string() })?;
-    Ok(bytes)
 }
 
 /// Every pixel as Pillow's `convert("RGB")` makes it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.
@@ -78,19 +77,19 @@ fn samples<'a>(raw: &'a [u8], info: &Info<'_>) -> impl Iterator<Item = u8> + 'a 
         .flat_map(move |row| (0..width).map(move |x| row[x * bits / 8] >> (8 - bits - x * bits % 8) & mask))
 }
 
-/// An entry of the palette; black where the file names one that it does not have.
+/// An entry of the palette; black if the palette is too short.
 fn palette(info: &Info<'_>, index: u8) -> [u8; 3] {
     let entries = info.palette.as_deref().unwrap_or_default().as_chunks::<3>().0;
     entries.get(usize::from(index)).copied().unwrap_or_default()
 }
 
-/// The one transparent colour, as far as the reference carries it into RGB: of 8-bit (or fewer) grey, of RGB, and of a
-/// palette with exactly one entry that is fully and none that is partly transparent.
+/// The transparent colour, where the reference carries it into RGB: for grey of at most 8 bits, for RGB, and for a palette
+/// with exactly one fully transparent entry and no partly transparent one.
 fn transparent(info: &Info<'_>) -> Option<[u8; 3]> {
     let trns = info.trns.as_deref()?;
     match (info.color_type, info.bit_depth) {
         (ColorType::Grayscale, BitDepth::One | BitDepth::Sixteen) => None,
-        // As stored, not scaled to 8 bits: so the reference does it.
+        // As stored, not scaled to 8 bits, as in the reference.
         (ColorType::Grayscale, _) => trns.first().map(|&level| [level; 3]),
         (ColorType::Rgb, BitDepth::Sixteen) => {
             let clipped = |at: usize| if trns[at] > 0 { 255 } else { trns[at + 1] };

@@ -30,7 +30,7 @@ use crate::{
     },
     commands::classify::label_set,
     frame::{Frame, Slot},
-    picture::{self, Picture},
+    picture::{self, MAX_PIXELS, Picture},
 };
 
 const ROUNDS: usize = 5;
@@ -40,7 +40,6 @@ const STARTS: usize = 3;
 const TEXTS: usize = 8;
 /// What a label set is held against.
 const MANY_LABELS: usize = 1000;
-const MAX_PIXELS: u64 = 100_000_000;
 const SOURCE: &str = "bench";
 
 /// Everything that is measured. Times are in seconds.

@@ -16,8 +16,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::{Item, Origin};
 use crate::{classify::preprocess::Preprocessor, commands::fetch, picture};
 
-/// Larger pictures are refused; the memory for one of this size is 300 MB.
-const MAX_PIXELS: u64 = 100_000_000;
 /// More threads would not be faster than any model.
 const MOST_THREADS: usize = 4;
 
@@ -71,7 +69,7 @@ impl Iterator for Ahead {
 }
 
 fn prepared(item: &Item, preprocessor: &Preprocessor) -> Result<Vec<f32>> {
-    let picture = picture::decode(&read(item)?, MAX_PIXELS)?;
+    let picture = picture::decode(&read(item)?, picture::MAX_PIXELS)?;
     let mut values = Vec::with_capacity(preprocessor.tensor_len());
     preprocessor.append(&picture, &mut values);
     Ok(values)

@@ -1,4 +1,4 @@
-//! WebP, BMP and TIFF: formats where a general decoder already gives the reference's pixels.
+//! BMP, TIFF and WebP, decoded with the `image` crate, which gives the reference's pixels for these formats.
 
 use image::{
     ColorType, ImageDecoder, ImageError, Limits,
@@ -6,14 +6,19 @@ use image::{
     metadata::Orientation,
 };
 
-use super::{Patience, Picture, PictureError, check_size, exif};
+use super::{
+    error::PictureError,
+    exif,
+    limits::{TimedReader, check_size},
+    pixels::Picture,
+};
 
-/// Room for the decoder's own tables, beside the pixels.
+/// The decoder's memory for its tables, in addition to the pixels.
 const DECODER_BYTES: u64 = 64 << 20;
 
-pub(super) fn webp(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn webp(bytes: &[u8], reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     const FORMAT: &str = "WebP";
-    // The file begins with its own length, of what follows the first eight bytes.
+    // Bytes 4 to 7 hold the length of everything after the first eight bytes.
     let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
     if u64::from(length) + 8 > bytes.len() as u64 {
         return Err(PictureError::Truncated { format: FORMAT });
@@ -22,12 +27,12 @@ pub(super) fn webp(bytes: &[u8], reader: Patience<'_>, max_pixels: u64) -> Resul
     read(FORMAT, WebPDecoder::new(reader), max_pixels, |_| orientation)
 }
 
-pub(super) fn bmp(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn bmp(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     read("BMP", BmpDecoder::new(reader), max_pixels, |_| Orientation::NoTransforms)
 }
 
-pub(super) fn tiff(reader: Patience<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
-    // A tag that cannot be read turns nothing: the pixels may be whole.
+pub(super) fn tiff(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+    // An unreadable orientation is ignored: the pixels may be intact.
     read("TIFF", TiffDecoder::new(reader), max_pixels, |decoder| {
         decoder.orientation().unwrap_or(Orientation::NoTransforms)
     })
@@ -63,7 +68,7 @@ fn read<D: ImageDecoder>(
     Ok(exif::upright(Picture::of_rgb(width, height, rgb), orientation))
 }
 
-/// Alpha is dropped; 16-bit colour counts by its high byte, 16-bit grey is clipped, as the reference does it.
+/// RGB as the reference converts it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.
 fn rgb(raw: Vec<u8>, colours: ColorType) -> Option<Vec<u8>> {
     let wide = |bytes: &[u8], at: usize| u16::from_ne_bytes([bytes[2 * at], bytes[2 * at + 1]]);
     let high = |bytes: &[u8], at: usize| wide(bytes, at).to_be_bytes()[0];

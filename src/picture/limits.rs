@@ -1,0 +1,133 @@
+//! The limits of decoding: pixels, edge length and time.
+//!
+//! [`TimedReader`] limits the time: it hands out its bytes only until a deadline. Every decoder except the JPEG one reads
+//! through it, so none of them works much longer than that on a picture that was made to keep it busy, such as thousands of
+//! TIFF strips that share one stream of empty blocks. It cannot interrupt a decoder that has stopped reading; the work left
+//! then grows with the pixels, which are limited.
+
+use std::{
+    io::{self, BufRead, Cursor, ErrorKind, Read, Seek, SeekFrom},
+    time::{Duration, Instant},
+};
+
+use super::error::PictureError;
+
+/// The default of `max_pixels`: an RGB picture of this size takes 300 MB.
+pub const MAX_PIXELS: u64 = 100_000_000;
+
+/// The time limit of decoding: more than ten times what any camera picture takes on the smallest machine. JPEG has a limit of
+/// scans instead (see `jpeg`).
+pub const LONGEST: Duration = Duration::from_secs(20);
+
+/// JPEG's limit, which no camera exceeds. Resizing a line of millions of pixels would take more memory than its pixels.
+const LONGEST_EDGE: u64 = 65_535;
+
+/// Checks the size in a picture's header, before anything is allocated for its pixels.
+pub(super) fn check_size(
+    format: &'static str,
+    width: u64,
+    height: u64,
+    max_pixels: u64,
+) -> Result<(), PictureError> {
+    if width == 0 || height == 0 {
+        return Err(PictureError::Corrupt { format, reason: format!("its size is {width} x {height}") });
+    }
+    if width.max(height) > LONGEST_EDGE {
+        let reason = format!("its size is {width} x {height}, and no edge may be longer than {LONGEST_EDGE}");
+        return Err(PictureError::Unsupported { format, reason });
+    }
+    if width.checked_mul(height).is_none_or(|pixels| pixels > max_pixels) {
+        return Err(PictureError::TooLarge { width, height, max_pixels });
+    }
+    Ok(())
+}
+
+/// Bytes per read and per check of the clock: even a stream that unpacks a thousandfold is checked every few megabytes.
+const PIECE: usize = 8 << 10;
+
+/// A reader of bytes in memory that fails after its time limit.
+pub(super) struct TimedReader<'b> {
+    bytes: Cursor<&'b [u8]>,
+    began: Instant,
+    longest: Duration,
+    /// Bytes handed out since the clock was last checked.
+    unchecked: usize,
+}
+
+impl<'b> TimedReader<'b> {
+    pub(super) fn new(bytes: &'b [u8], longest: Duration) -> Self {
+        Self { bytes: Cursor::new(bytes), began: Instant::now(), longest, unchecked: PIECE }
+    }
+
+    /// Counts a request and checks the clock once per [`PIECE`]: small reads come by the million.
+    fn check(&mut self, bytes: usize) -> io::Result<()> {
+        // A call takes time even if it returns nothing.
+        const CALL: usize = 64;
+        self.unchecked = self.unchecked.saturating_add(bytes).saturating_add(CALL);
+        if self.unchecked < PIECE {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        if self.began.elapsed() < self.longest { Ok(()) } else { Err(ErrorKind::TimedOut.into()) }
+    }
+}
+
+impl Read for TimedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let piece = buffer.len().min(PIECE);
+        self.check(piece)?;
+        self.bytes.read(&mut buffer[..piece])
+    }
+}
+
+impl BufRead for TimedReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check(0)?;
+        let rest = self.bytes.fill_buf()?;
+        Ok(&rest[..rest.len().min(PIECE)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.unchecked = self.unchecked.saturating_add(amount);
+        self.bytes.consume(amount);
+    }
+}
+
+impl Seek for TimedReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.bytes.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_before_the_time_limit_and_not_after_it() {
+        let bytes = (0..100_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>();
+        let mut all = Vec::new();
+        TimedReader::new(&bytes, Duration::MAX).read_to_end(&mut all).unwrap();
+        assert_eq!(all, bytes);
+
+        let mut reader = TimedReader::new(&bytes, Duration::MAX);
+        assert_eq!(reader.fill_buf().unwrap().len(), PIECE);
+        reader.consume(PIECE);
+        reader.seek(SeekFrom::Current(5)).unwrap();
+        assert_eq!(reader.fill_buf().unwrap()[0], bytes[PIECE + 5]);
+
+        let mut late = TimedReader::new(&bytes, Duration::ZERO);
+        assert_eq!(late.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        let mut late = TimedReader::new(&bytes, Duration::ZERO);
+        assert_eq!(late.fill_buf().unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn small_reads_are_counted_too() {
+        let mut reader = TimedReader::new(&[0; 100_000], Duration::MAX);
+        reader.read_exact(&mut [0]).unwrap();
+        reader.longest = Duration::ZERO;
+        let read = (0..PIECE).take_while(|_| reader.read(&mut [0]).is_ok()).count();
+        assert!(read < PIECE / 64, "{read} bytes one by one before the clock was checked");
+    }
+}
