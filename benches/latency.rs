@@ -17,11 +17,8 @@ use std::{
 };
 
 use stakeout::{
-    classify::{
-        hub,
-        model::{Model, Options, Runtime},
-    },
     config::{Device, Execution, ModelRef},
+    model::{Model, Options, Runtime, hub},
     picture::{self, Picture},
 };
 

@@ -22,11 +22,8 @@ use common::{
     service::{Home, LABEL_SETS, Service},
 };
 use stakeout::{
-    classify::{
-        hub,
-        model::{Model, Options, Runtime},
-    },
     config::{Device, ModelRef, Variant},
+    model::{Model, Options, Runtime, hub},
 };
 
 const TIMES: usize = 20;

@@ -85,11 +85,25 @@
 
 pub mod atomic_file;
 pub mod backoff;
+pub mod bench;
+pub mod cache;
 pub mod config;
+pub mod doctor;
+pub mod engine;
+pub mod heartbeat;
 pub mod https;
+pub mod judge;
 pub mod metrics;
+pub mod model;
+pub mod observe;
 pub mod picture;
-pub mod pulse;
+pub mod plot;
+pub mod policy;
+pub mod replay;
+pub mod topic;
+pub mod tune;
+pub mod web;
+pub mod yaml;
 
 pub mod frame;
 
@@ -102,8 +116,9 @@ pub mod trigger;
 pub mod alert;
 pub mod mqtt;
 
-pub mod listen;
-
 pub mod daemon;
 
 pub mod commands;
+
+#[cfg(test)]
+mod samples;

@@ -10,15 +10,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::config::Severity;
+use crate::policy::Severity;
 
 pub mod board;
 pub mod home_assistant;
-pub mod listener;
 pub mod outbox;
 pub mod publisher;
-pub mod scores;
 pub mod sinks;
+pub mod subscriber;
 mod topics;
 
 pub use self::topics::Topics;
@@ -210,14 +209,14 @@ impl Alert {
 }
 
 /// No label can be called `background`.
-fn with_background(scores: &[(Arc<str>, f32)], background: Option<f32>) -> Map<String, Value> {
+pub(crate) fn with_background(scores: &[(Arc<str>, f32)], background: Option<f32>) -> Map<String, Value> {
     let labels = scores.iter().map(|(label, score)| (label.to_string(), number(*score)));
     let background = background.map(|score| ("background".to_owned(), number(score)));
     labels.chain(background).collect()
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-fn instant(time: Timestamp) -> String {
+pub(crate) fn instant(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 

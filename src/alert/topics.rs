@@ -1,6 +1,6 @@
 //! Where everything is published. Refuses to know what is.
 
-use crate::config::topic_level;
+use crate::topic::topic_level;
 
 /// Where everything is published: the prefix and the names as typed go in, a topic comes out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,14 +3,17 @@
 use tracing::info;
 
 use super::{
-    hub::{self, HubError},
     labels::{self, LabelError, LabelVectors, VectorCache},
-    model::{Model, ModelError, Options, Runtime, RuntimeError},
     score::Scores,
 };
 use crate::{
-    config::{Config, Device, LabelSet},
+    config::{Config, Device},
+    model::{
+        Model, ModelError, Options, Runtime, RuntimeError,
+        hub::{self, HubError},
+    },
     picture::Picture,
+    policy::LabelSet,
 };
 
 /// Why a configuration's model and label sets do not come to life.
@@ -131,7 +134,7 @@ impl Classifier {
         self.model.embed_pictures(pictures)
     }
 
-    /// Likewise, of pictures that the model's [`Preprocessor`](super::preprocess::Preprocessor) has prepared, one behind the other.
+    /// Likewise, of pictures that the model's [`Preprocessor`](crate::model::preprocess::Preprocessor) has prepared, one behind the other.
     ///
     /// # Errors
     /// As [`Self::embed`].

@@ -7,11 +7,14 @@ use std::collections::HashMap;
 
 use super::{
     labels::{self, LabelError, VectorCache},
-    model::{Model, ModelError, TextEncoder},
     score::Activation,
     watchlist::Watchlist,
 };
-use crate::config::{LabelSet, Source};
+use crate::{
+    config::Source,
+    model::{Model, ModelError, TextEncoder},
+    policy::LabelSet,
+};
 
 /// What it takes to encode label sets for one model.
 pub struct LabelEncoder {

@@ -2,15 +2,10 @@
 //!
 //! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
 
-mod ahead;
-mod bundled;
-mod cache;
 mod classifier;
 mod encoder;
-pub mod hub;
 pub mod labels;
-pub mod model;
-pub mod preprocess;
+pub mod prefetch;
 mod progress;
 mod repeats;
 pub mod score;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Counts;
-use crate::{metrics::Histogram, pulse::Pulse};
+use crate::{heartbeat::Pulse, metrics::Histogram};
 
 /// Shared between the thread of the model and who looks at it.
 #[derive(Debug, Default)]

@@ -11,13 +11,16 @@ use tracing::{debug, error, warn};
 
 use super::{
     Scored, SetScores,
-    ahead::{Ahead, Ready},
-    model::{Model, ModelError},
+    prefetch::{Ahead, Ready},
     progress::Progress,
     repeats::{Batch, Repeats},
     watchlist::{Scale, Watch, Watchlist},
 };
-use crate::{frame::Frame, picture::Picture};
+use crate::{
+    frame::Frame,
+    model::{Model, ModelError},
+    picture::Picture,
+};
 
 /// What the thread has done when it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

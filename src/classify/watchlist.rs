@@ -5,15 +5,12 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use super::{
-    RegionScores, SetScores,
-    labels::LabelVectors,
-    model::{Logits, Model},
-    score::Activation,
-};
+use super::{RegionScores, SetScores, labels::LabelVectors, score::Activation};
 use crate::{
-    config::{LabelSet, Region, Source},
+    config::{Region, Source},
+    model::{Logits, Model},
     picture::Picture,
+    policy::LabelSet,
 };
 
 /// What is looked for, on every source.

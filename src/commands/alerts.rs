@@ -16,8 +16,10 @@ use serde_json::Value;
 
 use super::{DEFAULT_CONFIG, DONE, WRONG_USAGE};
 use crate::{
-    alert::{Topics, listener},
-    config::{Config, LabelSet, SourceKind, topic_level},
+    alert::{Topics, subscriber},
+    config::{Config, SourceKind},
+    policy::LabelSet,
+    topic::topic_level,
 };
 
 /// What `alerts` is told on the command line.
@@ -84,7 +86,7 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        listened = listener::listen(&config.mqtt, &filter, print) => listened?,
+        listened = subscriber::listen(&config.mqtt, &filter, print) => listened?,
         stopped = tokio::signal::ctrl_c() => stopped.context("cannot listen for Ctrl-C")?,
     }
     trouble.map_or(Ok(()), |error| Err(error).context("cannot print"))

@@ -3,12 +3,6 @@
 //! Everything goes the way that frames go in the service. What depends on a fresh process (start-up, peak memory) is
 //! measured in processes of its own: this program, started again with the hidden `--part`.
 
-mod measure;
-mod memory;
-mod parts;
-mod report;
-mod scene;
-
 use std::{
     fs,
     io::{self, Write},
@@ -21,11 +15,12 @@ use anyhow::{Context, Result};
 
 use super::{DONE, progress};
 use crate::{
-    classify::{
-        hub::{self, Found},
-        model::{Model, Options, Runtime},
-    },
+    bench,
     config::{Device, Execution, ModelRef, Variant},
+    model::{
+        Model, Options, Runtime,
+        hub::{self, Found},
+    },
 };
 
 /// What is typed after `stakeout bench`.
@@ -33,38 +28,38 @@ use crate::{
 pub struct Args {
     /// A folder with the model's files, or its name on the hub, which is fetched if it is not here [default: the bundled model]
     #[arg(long, value_name = "ID|FOLDER")]
-    model: Option<String>,
+    pub(crate) model: Option<String>,
     /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = super::variant, default_value = "auto")]
-    variant: Variant,
+    pub(crate) variant: Variant,
     /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
     #[arg(long, value_parser = Device::parse, default_value = "auto")]
-    device: Device,
+    pub(crate) device: Device,
     /// Threads of the model [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
     /// How many labels are scored
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=5000))]
-    labels: u16,
+    pub(crate) labels: u16,
     /// The picture that is scored [default: one of 1920 x 1080 made for it]
     #[arg(long, value_name = "FILE")]
-    picture: Option<PathBuf>,
+    pub(crate) picture: Option<PathBuf>,
     /// How many pictures go through the model at once: each of these is tried, and 1 and the best are measured
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8],
           value_parser = clap::value_parser!(u16).range(1..=256))]
-    batches: Vec<u16>,
+    pub(crate) batches: Vec<u16>,
     /// About how long the rounds take; start-up, texts and one run of each batch come on top
     #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = seconds)]
-    seconds: f64,
+    pub(crate) seconds: f64,
     /// The ONNX Runtime library [default: looked for in the usual places]
     #[arg(long, value_name = "FILE")]
-    onnxruntime: Option<PathBuf>,
+    pub(crate) onnxruntime: Option<PathBuf>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// What a process that this one starts measures
     #[arg(long, value_enum, hide = true)]
-    part: Option<parts::Part>,
+    pub(crate) part: Option<bench::parts::Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -89,29 +84,30 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     if let Some(part) = args.part {
-        writeln!(out, "{}", parts::measure(args, part)?).context("standard output cannot be written")?;
+        writeln!(out, "{}", bench::parts::measure(args, part)?)
+            .context("standard output cannot be written")?;
         return Ok(ExitCode::from(DONE));
     }
     let jpeg = args.jpeg()?;
     // Whatever must be fetched is fetched before anything is measured.
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
     progress::find_or_pull(&args.model(), runtime.device(args.device)?)?;
-    let bench = measure::Bench::new(args, &jpeg)?;
+    let bench = bench::measure::Bench::new(args, &jpeg)?;
     let measured = bench.run(Duration::from_secs_f64(args.seconds))?;
     match args.format {
-        Format::Json => writeln!(out, "{:#}", report::json(&measured)),
-        Format::Table => write!(out, "{}", report::table(&measured)),
+        Format::Json => writeln!(out, "{:#}", bench::report::json(&measured)),
+        Format::Table => write!(out, "{}", bench::report::table(&measured)),
     }
     .context("standard output cannot be written")?;
     Ok(ExitCode::from(DONE))
 }
 
 impl Args {
-    fn model(&self) -> ModelRef {
+    pub(crate) fn model(&self) -> ModelRef {
         self.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, self.variant))
     }
 
-    fn options(&self, found: &Found) -> Options {
+    pub(crate) fn options(&self, found: &Found) -> Options {
         let execution = Execution {
             device: self.device,
             threads: self.threads.map(usize::from),
@@ -121,24 +117,24 @@ impl Args {
         Options { execution, ..found.options() }
     }
 
-    fn find(&self, runtime: &Runtime) -> Result<Found> {
+    pub(crate) fn find(&self, runtime: &Runtime) -> Result<Found> {
         Ok(hub::find(&self.model(), runtime.device(self.device)?)?)
     }
 
-    fn load(&self, runtime: &Runtime, found: &Found) -> Result<Model> {
+    pub(crate) fn load(&self, runtime: &Runtime, found: &Found) -> Result<Model> {
         Ok(Model::load(runtime, &found.files, &self.options(found))?)
     }
 
     /// The bytes of the picture.
-    fn jpeg(&self) -> Result<Vec<u8>> {
+    pub(crate) fn jpeg(&self) -> Result<Vec<u8>> {
         match &self.picture {
             Some(file) => fs::read(file).with_context(|| format!("{} cannot be read", file.display())),
-            None => Ok(scene::picture(1920, 1080).to_jpeg(90)?),
+            None => Ok(bench::test_image::picture(1920, 1080).to_jpeg(90)?),
         }
     }
 
     /// What is to be tried, each once; 1 is always among them.
-    fn batches(&self) -> Vec<usize> {
+    pub(crate) fn batches(&self) -> Vec<usize> {
         let mut batches: Vec<usize> = self.batches.iter().copied().map(usize::from).chain([1]).collect();
         batches.sort_unstable();
         batches.dedup();

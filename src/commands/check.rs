@@ -14,12 +14,11 @@ use anyhow::Context as _;
 use super::{BAD_CONFIGURATION, DONE, explain};
 use crate::{
     alert::publisher,
-    classify::{
-        Classifier,
-        hub::{self, HubError},
-    },
-    config::{self, Config, Loaded, error::Problems},
+    classify::Classifier,
+    config::{self, Config, Loaded},
+    model::hub::{self, HubError},
     mqtt,
+    yaml::error::Problems,
 };
 
 /// Tells every problem of the configuration at once.

@@ -16,12 +16,10 @@ use super::{
     progress::{self, Counted},
 };
 use crate::{
-    classify::{
-        Classifier,
-        labels::VectorCache,
-        model::{Model, Options, Runtime},
-    },
-    config::{Label, LabelSet, ModelRef, Rule, Template, Variant},
+    classify::{Classifier, labels::VectorCache},
+    config::{ModelRef, Variant},
+    model::{Model, Options, Runtime},
+    policy::{Label, LabelSet, Rule, Template},
 };
 
 /// What is typed after `stakeout classify`.
@@ -113,7 +111,7 @@ pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String
     Ok(labels)
 }
 
-pub(super) fn label_set(template: &Template, labels: &[String]) -> LabelSet {
+pub(crate) fn label_set(template: &Template, labels: &[String]) -> LabelSet {
     // Nothing is triggered here, so any rule will do.
     let rule = Rule::at(1.0);
     let labels = labels.iter().map(|name| Label::new(name, rule)).collect();

@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     alert::Topics,
     config::{
-        After, Config, Decode, Existing, Input, Label, LabelSet, ModelRef, Mqtt, Pace, Severity, Source,
-        SourceKind, TlsFiles, Transport,
+        After, Config, Decode, Existing, Input, ModelRef, Mqtt, Pace, Source, SourceKind, TlsFiles, Transport,
     },
     mqtt,
+    policy::{Label, LabelSet, Severity},
 };
 
 /// All of it.

@@ -11,9 +11,7 @@ pub mod logging;
 pub mod models;
 pub mod papers;
 mod pictures;
-mod plot;
 pub mod progress;
-mod recordings;
 pub mod replay;
 pub mod run;
 pub mod schema;
@@ -23,8 +21,9 @@ use std::{path::Path, process::ExitCode};
 
 use crate::{
     classify::LoadError,
-    config::{
-        self, Device, Execution, HubModel, Loaded, ModelRef, Places, Variant,
+    config::{self, Device, Execution, HubModel, Loaded, ModelRef, Variant},
+    yaml::{
+        Places,
         error::{Problem, Problems},
     },
 };

@@ -13,14 +13,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
-use super::{
-    DEFAULT_CONFIG, DONE, FAILED,
-    plot::{self, Timeline},
-    recordings,
-};
+use super::{DEFAULT_CONFIG, DONE, FAILED};
 use crate::{
     config::{Config, Loaded},
-    daemon::Judge,
+    judge::Judge,
+    plot::{self, Timeline},
+    replay,
 };
 
 /// What is typed after `stakeout replay`.
@@ -56,13 +54,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
-    let source = recordings::source(config, args.source.as_deref())?;
+    let source = replay::source(config, args.source.as_deref())?;
     let mut judge = Judge::new(&config.mqtt.prefix, &config.model.name());
     // The first labels: there is nothing to tell of others.
     judge.reload(config, Timestamp::UNIX_EPOCH, Uuid::nil);
     let mut ids = Ids::default();
     let mut timeline = args.plot.as_ref().map(|_| Timeline::new(config, source));
-    let played = recordings::play(config, source, &args.recordings, args.start, |scored, playback| {
+    let played = replay::play(config, source, &args.recordings, args.start, |scored, playback| {
         let time = scored.frame.captured_at;
         let alerts = judge.judge(scored, time, || ids.next(time));
         if let Some(timeline) = &mut timeline {

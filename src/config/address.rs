@@ -5,7 +5,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Secret, mask};
+use super::Secret;
+use crate::yaml::mask;
 
 /// The address of a camera. `Display` and `Debug` show what people may see of it.
 #[derive(Clone, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
-use super::{
-    Mqtt, Secret,
-    read::{Reader, Section, Setting},
+use super::{Mqtt, Secret};
+use crate::yaml::{
+    reader::{Reader, Section, Setting},
     value,
 };
 

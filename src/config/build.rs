@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Config, ModelRef, Mqtt, MqttVersion, OutboxLimits, Source, SourceKind, broker, delivery, device,
-    home_assistant,
-    label_sets::{self, LabelSets},
-    listen,
+    home_assistant, listen,
     load::File,
-    model, names, raw,
-    read::{Reader, Section, Setting},
-    sources, value, watched,
+    model,
+    read_label_sets::{self, LabelSets},
+    read_sources, watched,
+};
+use crate::{
+    topic,
+    yaml::{
+        reader::{Reader, Section, Setting},
+        tree, value,
+    },
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -49,12 +54,17 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
 
     let (section, main) = (section?, main?);
     if section.lacks("label_sets") && sets.names.is_empty() {
-        missing(reader, main, "label_sets", &format!("describe what to watch for:\n{}", label_sets::EXAMPLE));
+        missing(
+            reader,
+            main,
+            "label_sets",
+            &format!("describe what to watch for:\n{}", read_label_sets::EXAMPLE),
+        );
     }
-    let sources = section.get("sources").map(|at| sources::read(reader, &at, &sets));
+    let sources = section.get("sources").map(|at| read_sources::read(reader, &at, &sets));
     sources.iter().flatten().for_each(|source| check_topic(reader, source));
     if section.lacks("sources") {
-        missing(reader, main, "sources", &format!("say where frames come from:\n{}", sources::EXAMPLE));
+        missing(reader, main, "sources", &format!("say where frames come from:\n{}", read_sources::EXAMPLE));
     }
     if reader.problems.is_empty() {
         watched::check_regions(reader, sources.as_deref().unwrap_or_default(), &sets.sets);
@@ -103,7 +113,7 @@ pub(super) fn build(reader: &mut Reader<'_>, main: Option<&File>, rules: &[Optio
 
 /// What a source is doing is told where the service tells that of its own parts.
 fn check_topic(reader: &mut Reader<'_>, source: &Source) {
-    if let Some((own, told)) = names::own_topic(&source.name) {
+    if let Some((own, told)) = topic::own_topic(&source.name) {
         let message = format!("a source cannot be called `{}`", source.name);
         let remedy = format!("`{own}/status` {told}: take another name");
         let problem = reader.places.problem(&format!("sources.{}", source.name), message, remedy);
@@ -133,7 +143,7 @@ fn missing(reader: &mut Reader<'_>, file: &File, key: &str, remedy: &str) {
 fn top<'n>(reader: &mut Reader<'_>, file: &'n File, known: &[&str], refused: &[&str]) -> Option<Section<'n>> {
     let root =
         Setting { path: String::new(), name: "", key: file.root.span, node: &file.root, in_list: false };
-    if !matches!(file.root.value, raw::Value::Mapping(_)) {
+    if !matches!(file.root.value, tree::Value::Mapping(_)) {
         let message =
             format!("a configuration is a mapping, lines of `key: value`, and this is {}", root.shown());
         reader.problem(root.span(), message, "put a space behind each colon, and no `-` before the keys");

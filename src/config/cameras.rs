@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::{
-    Address, Decode, Http, Hwaccel, Input, Pace, Secret, Stream, Transport, Unchanged, address,
-    read::{Reader, Section, Setting},
+use super::{Address, Decode, Http, Hwaccel, Input, Pace, Secret, Stream, Transport, Unchanged, address};
+use crate::yaml::{
+    reader::{Reader, Section, Setting},
     value,
 };
 

@@ -6,7 +6,9 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     Secret,
     address::{self, Address},
-    read::{Reader, Section, Setting},
+};
+use crate::yaml::{
+    reader::{Reader, Section, Setting},
     value,
 };
 

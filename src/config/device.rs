@@ -4,11 +4,13 @@
 
 use std::fmt;
 
-use super::{
-    build::number,
-    names,
-    read::{Reader, Section},
-    value,
+use super::build::number;
+use crate::{
+    yaml::names,
+    yaml::{
+        reader::{Reader, Section},
+        value,
+    },
 };
 
 /// How the model is run.

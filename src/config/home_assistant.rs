@@ -1,10 +1,14 @@
 //! The `home_assistant` section: whether Home Assistant is told what there is, where, and under which name; and that of a
 //! label: how it looks there.
 
-use super::{
-    HomeAssistant, Look, broker, names,
-    raw::Value,
-    read::{Reader, Setting},
+use super::{HomeAssistant, broker};
+use crate::{
+    policy::Look,
+    yaml::names,
+    yaml::{
+        reader::{Reader, Setting},
+        tree::Value,
+    },
 };
 
 pub(super) const KEYS: &[&str] = &["discovery_prefix", "name"];

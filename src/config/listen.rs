@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{
-    Secret,
-    raw::Value,
-    read::{Reader, Setting},
+use super::Secret;
+use crate::yaml::{
+    reader::{Reader, Setting},
+    tree::Value,
 };
 
 pub(super) const KEYS: &[&str] = &["address", "token"];

@@ -1,19 +1,18 @@
 //! Finds the files of a configuration and reads them, or tells everything that is wrong with them.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::{
-    Config, Places, broker,
-    build::build,
+use super::{Config, broker, build::build, read_label_sets, read_sources};
+use crate::yaml::{
+    Places, Surroundings,
     error::{Problems, Span},
-    label_sets, raw,
-    read::Reader,
-    sources,
+    reader::Reader,
+    tree,
 };
 
 const RULES: &str = "rules.d";
@@ -57,15 +56,6 @@ fn load_here(path: &Path, unseen: bool) -> Result<Loaded, Problems> {
     load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname, superuser, unseen })
 }
 
-/// What a configuration takes from the machine.
-pub(super) struct Surroundings<'a> {
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    pub hostname: &'a str,
-    pub superuser: bool,
-    /// Whether credentials that cannot be read are put up with.
-    pub unseen: bool,
-}
-
 pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
@@ -86,7 +76,7 @@ pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Lo
 /// A file and its tree.
 pub(super) struct File {
     pub number: usize,
-    pub root: raw::Node,
+    pub root: tree::Node,
 }
 
 /// `None`: it cannot be read, and that is said already.
@@ -100,16 +90,16 @@ fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
         reader.problems.push(reader.places.files.problem_of_file(number, message, remedy));
         return None;
     }
-    let (root, mistakes) = raw::parse(number, reader.places.files.text(number));
+    let (root, mistakes) = tree::parse(number, reader.places.files.text(number));
     let broken = root.is_none() && !mistakes.is_empty();
     for mistake in mistakes {
         reader.problem(mistake.span, mistake.message, mistake.remedy);
     }
     let nothing =
-        raw::Node { span: Span { file: number, start: 0, end: 0 }, value: raw::Value::Mapping(vec![]) };
+        tree::Node { span: Span { file: number, start: 0, end: 0 }, value: tree::Value::Mapping(vec![]) };
     match root {
         _ if broken => None,
-        Some(root) if !matches!(root.value, raw::Value::Nothing) => Some(File { number, root }),
+        Some(root) if !matches!(root.value, tree::Value::Nothing) => Some(File { number, root }),
         _ => Some(File { number, root: nothing }),
     }
 }
@@ -124,7 +114,7 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 fn read_text(path: &Path) -> Result<String, (String, String)> {
     let bytes = match read_bytes(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
+            let example = [broker::EXAMPLE, read_label_sets::EXAMPLE, read_sources::EXAMPLE].join("\n");
             let remedy =
                 format!("name another one with `--config FILE`, or make it; a small one is:\n{example}");
             return Err(("there is no such file".to_owned(), remedy));

@@ -7,40 +7,25 @@
 //! `build` (with `label_sets`, `sources` and `broker`) makes values of the tree through `read`, which keeps every mistake.
 //! [`watch`] says when to do so again.
 
-mod active;
 mod address;
 mod broker;
 mod build;
 mod cameras;
-mod condition;
 mod delivery;
 mod device;
 pub mod edit;
-pub mod error;
 mod home_assistant;
-mod interpolate;
-mod label;
-mod label_sets;
-mod labels;
 mod listen;
 mod load;
-mod mask;
-mod message;
 mod model;
 mod mqtt_source;
-mod names;
-mod places;
-mod raw;
-mod read;
-mod rules;
+pub mod read_label;
+pub mod read_label_sets;
+pub mod read_rules;
+pub mod read_sources;
 mod schema;
-mod source;
-mod sources;
-mod syntax;
-mod template;
+pub mod source_settings;
 mod templates;
-mod topic_filter;
-mod value;
 pub mod watch;
 mod watched;
 
@@ -49,28 +34,21 @@ mod tests;
 
 use std::path::PathBuf;
 
-use self::load::Surroundings;
+use crate::policy::LabelSet;
+
 pub use self::{
-    active::Active,
     address::Address,
     broker::{MqttConnection, MqttVersion, TlsFiles},
-    condition::{Condition, LabelName},
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
-    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Rule, Scoring, Severity},
     listen::Listen,
     load::{Loaded, load, look},
-    message::{Facts, Message},
     model::{HubModel, ModelRef, Variant, is_plain_path},
-    names::{is_reserved, topic_level},
-    places::Places,
     schema::{markdown as schema_in_words, schema},
-    source::{
+    source_settings::{
         After, Decode, Existing, Folder, Http, Hwaccel, Input, JsonPlaces, MqttSource, Pace, Region, Source,
         SourceKind, Stream, Transport, Unchanged,
     },
-    template::{Template, TemplateError},
-    topic_filter::{NamePattern, TopicFilter},
 };
 
 /// Everything the service needs to know, checked.

@@ -2,10 +2,13 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
-use super::{
-    Device, names,
-    raw::Value,
-    read::{Reader, Section, Setting},
+use super::Device;
+use crate::{
+    yaml::names,
+    yaml::{
+        reader::{Reader, Section, Setting},
+        tree::Value,
+    },
 };
 
 pub(super) const KEYS: &[&str] = &["id", "onnx", "revision", "variant"];

@@ -2,11 +2,14 @@
 //!
 //! It refuses to look whether a broker is there, and whether anything is published to the topics.
 
-use super::{
-    JsonPlaces, MqttSource, NamePattern, TopicFilter, broker,
-    raw::Value,
-    read::{Reader, Section, Setting},
-    value,
+use super::{JsonPlaces, MqttSource, broker};
+use crate::{
+    policy::{NamePattern, TopicFilter},
+    yaml::{
+        reader::{Reader, Section, Setting},
+        tree::Value,
+        value,
+    },
 };
 
 pub(super) const JSON_KEYS: &[&str] = &["picture", "time", "name"];
@@ -88,7 +91,7 @@ fn suits(
     if let Some(filter) = poor {
         let message = format!(
             "`name` asks for `{{{asked}}}`, and `{}` has fewer wildcards",
-            super::mask::shown(filter.as_str())
+            crate::yaml::mask::shown(filter.as_str())
         );
         reader.problem(at.span(), message, "`{1}` is what the first `+` or `#` of the topic stands for");
     }

@@ -1,9 +1,12 @@
 //! The sentences around the prompts of a label set: one, several, or groups of them that have a name.
 
-use super::{
-    Template, names,
-    raw::Value,
-    read::{Reader, Section, Setting},
+use crate::{
+    policy::Template,
+    yaml::names,
+    yaml::{
+        reader::{Reader, Section, Setting},
+        tree::Value,
+    },
 };
 
 /// Where nothing is typed; what the `zero-shot-image-classification` pipeline takes.
@@ -110,7 +113,7 @@ fn sentence(text: &str) -> Result<Template, String> {
     if let Some((name, _)) = group(text) {
         return Err(format!("a group of sentences is named like this: `templates: {name}`"));
     }
-    let template: Template = text.parse().map_err(|error: super::TemplateError| error.to_string())?;
+    let template: Template = text.parse().map_err(|error: crate::policy::TemplateError| error.to_string())?;
     let remedy = "without `{}` all labels would be the same sentence: `a photo of {}`";
     template.has_slot().then_some(template).ok_or_else(|| remedy.to_owned())
 }

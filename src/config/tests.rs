@@ -5,7 +5,12 @@ use std::{ffi::OsString, fs, path::Path, time::Duration};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{error::Problems, load::load_in, *};
+use super::{load::load_in, *};
+use crate::yaml::error::Problems;
+use crate::{
+    policy::{Hold, Label, LabelRule, Look, Rule, Scoring, Severity},
+    yaml::{Places, Surroundings},
+};
 
 const EXAMPLE: &str = include_str!("../../config/stakeout.yaml");
 const REFERENCE: &str = include_str!("../../config/reference.yaml");
@@ -115,13 +120,13 @@ fn the_reference_shows_every_key_and_its_default() {
         delivery::WEBHOOK_KEYS,
         delivery::COMMAND_KEYS,
         home_assistant::KEYS,
-        label::KEYS,
-        label_sets::SET_KEYS,
-        rules::KEYS,
+        read_label::KEYS,
+        read_label_sets::SET_KEYS,
+        read_rules::KEYS,
         home_assistant::LOOK_KEYS,
         listen::KEYS,
         model::KEYS,
-        sources::KEYS,
+        read_sources::KEYS,
     ];
     for key in keys.concat() {
         assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");

@@ -1,12 +1,14 @@
 //! Which label sets a source watches, what is different about their labels there, and which regions they ask for.
 
-use super::{
-    Label, LabelSet, Source, label,
-    label_sets::LabelSets,
-    mask, names,
-    raw::Value,
-    read::{Reader, Setting},
-    rules,
+use super::{Source, read_label, read_label_sets::LabelSets, read_rules};
+use crate::{
+    policy::{Label, LabelSet},
+    yaml::names,
+    yaml::{
+        mask,
+        reader::{Reader, Setting},
+        tree::Value,
+    },
 };
 
 /// What `watch` says.
@@ -79,9 +81,9 @@ fn adjusted(reader: &mut Reader<'_>, at: &Setting<'_>, set: &str, sets: &LabelSe
     // One that is wrong where it is defined was told there.
     let set = sets.sets.iter().find(|it| it.name == set)?;
     if let Some(rule) = set.rules.iter().find(|rule| rule.settings.name == at.name) {
-        return rules::adjust(reader, at, &rule.settings);
+        return read_rules::adjust(reader, at, &rule.settings);
     }
-    label::adjust(reader, at, set.labels.iter().find(|it| it.name == at.name)?)
+    read_label::adjust(reader, at, set.labels.iter().find(|it| it.name == at.name)?)
 }
 
 /// A rule needs all its labels on every source that has it. For a configuration in which all else is in order.
@@ -89,7 +91,7 @@ pub(super) fn check_rules(reader: &mut Reader<'_>, sources: &[Source], sets: &[L
     for source in sources {
         for set in sets.iter().filter(|set| source.watch.contains(&set.name)) {
             for rule in &set.rules {
-                let unwatched = |name: &&super::LabelName| !source.watch.contains(&name.label_set);
+                let unwatched = |name: &&crate::policy::LabelName| !source.watch.contains(&name.label_set);
                 let Some(missing) = rule.when.labels().into_iter().find(unwatched) else { continue };
                 let message = format!(
                     "the rule `{}` of `{}` asks for `{}`, which the source `{}` does not watch",

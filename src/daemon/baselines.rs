@@ -11,8 +11,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::judge::{Known, Place};
-use crate::trigger::Baseline;
+use crate::{
+    judge::{Known, Place},
+    trigger::Baseline,
+};
 
 const FILE: &str = "baselines.json";
 /// So often it is written while frames come.

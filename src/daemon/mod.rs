@@ -4,42 +4,35 @@
 //! runs is made ready by `reader` and carried out by `keeper`, as `plan` says.
 
 mod baselines;
+pub mod config_applier;
 mod delivery;
-mod figures;
-mod judge;
-mod judging;
-mod keeper;
-mod leftovers;
-mod members;
-mod meter;
+pub mod dynamic_sources;
+pub mod judge_thread;
 mod plan;
 mod reader;
-#[cfg(test)]
-mod samples;
 mod signals;
 mod sources;
-mod vitals;
+pub mod stale_topics;
+pub mod watchdog;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::judge::Judge;
 use self::{
     baselines::Baselines,
+    config_applier::Keeper,
     delivery::Delivery,
-    figures::Figures,
-    judging::Judging,
-    keeper::Keeper,
-    leftovers::Leftovers,
-    members::Members,
-    meter::Meter,
+    dynamic_sources::Members,
+    judge_thread::Judging,
     plan::Plan,
     reader::Reader,
     signals::{Reloads, Signals},
     sources::Sources,
+    stale_topics::Leftovers,
 };
+pub use crate::judge::Judge;
 use crate::{
     alert::{
         Topics,
@@ -49,7 +42,8 @@ use crate::{
     },
     classify::{self, LabelEncoder, LoadError, labels::VectorCache},
     config::{self, Config},
-    listen, source,
+    observe::{metrics::Figures, score_publisher::Meter},
+    source, web,
 };
 
 /// How long everything under way may take to reach the disk and the broker after the word to stop.
@@ -79,7 +73,7 @@ async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
     let figures = Arc::new(Figures::new(&config));
     if let Some(settings) = &config.listen {
         let figures = Arc::clone(&figures);
-        listen::start(settings, Arc::new(move |path| figures.answer(path)))?;
+        web::start(settings, Arc::new(move |path| figures.answer(path)))?;
     }
     signals::tell_systemd_status("loading the model");
     let (mut house, look_again) = House::build(path, &config, &figures).await?;
@@ -94,7 +88,7 @@ async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
     let ask = config::watch::watch(path, look_again).context("cannot watch the configuration")?;
     told.hang_up_asks(ask, house.keeper.reloads.clone());
     let topics = Topics::new(&config.mqtt.prefix);
-    let vitals = vitals::tell(Arc::clone(&figures), house.keeper.board.clone(), topics);
+    let vitals = watchdog::tell(Arc::clone(&figures), house.keeper.board.clone(), topics);
 
     tokio::select! {
         signal = told.stop() => tracing::info!(signal, "stopping"),
@@ -146,8 +140,8 @@ impl House {
 
         // What the broker should know before the first frame: no label is raised, no source is there yet.
         let (topics, board) = (Topics::new(&config.mqtt.prefix), Board::new());
-        board.set(&topics.config_status(), &keeper::status(&[]));
-        let retained = leftovers::retained(&watched, config, &topics);
+        board.set(&topics.config_status(), &config_applier::status(&[]));
+        let retained = stale_topics::retained(&watched, config, &topics);
         for gone in leftovers.gone(&retained) {
             board.set(&gone, "");
         }

@@ -1,7 +1,7 @@
 //! What a changed configuration means for what is running.
 //!
 //! Pure: two configurations go in, a plan comes out. It refuses to carry it out, and to know about triggers: which of
-//! them go on is decided by [`Judge`](super::judge::Judge), which has them.
+//! them go on is decided by [`Judge`](crate::judge::Judge), which has them.
 
 use crate::config::{Config, Source};
 
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{HubModel, ModelRef, Region, SourceKind},
-        daemon::samples,
+        samples,
     };
 
     fn names(sources: &[Source]) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! The thread `config`: reads the configuration again when it is told to, and makes ready what a change needs.
 //!
 //! All that takes time happens here, beside everything that runs: reading, comparing, encoding the texts of new labels.
-//! It refuses to change anything that runs; that is [`keeper`](super::keeper)'s, which gets it ready-made.
+//! It refuses to change anything that runs; that is [`keeper`](super::config_applier)'s, which gets it ready-made.
 
 use std::{path::PathBuf, sync::Arc, thread};
 
@@ -9,13 +9,14 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::{
-    figures::Figures,
     plan::Plan,
     signals::{Look, Reloads},
 };
 use crate::{
     classify::{LabelEncoder, LoadError, Watchlist},
-    config::{self, Config, error::Problems},
+    config::{self, Config},
+    observe::metrics::Figures,
+    yaml::error::Problems,
 };
 
 /// What a look at the files showed.

@@ -11,15 +11,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    figures::{self, Figures},
-    members::Members,
-    plan::Plan,
-};
+use super::{dynamic_sources::Members, plan::Plan};
 use crate::{
     alert::{Topics, board::Board},
     config::{self, Config, SourceKind},
     frame::Frame,
+    observe::metrics::{self, Figures},
     source::{self, Appeared, Counts},
 };
 
@@ -180,8 +177,8 @@ impl Sources {
         let (stop, begun) = (self.stop.child_token(), CancellationToken::new());
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
-        let looked_at = figures::Running {
-            kind: figures::kind(&source.kind),
+        let looked_at = metrics::Running {
+            kind: metrics::kind(&source.kind),
             counts: Arc::clone(&counts),
             status: statuses.clone(),
             slots: Arc::clone(&slots),

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::info::StreamInfo;
-use crate::{metrics::Histogram, pulse::Pulse};
+use crate::{heartbeat::Pulse, metrics::Histogram};
 
 /// The counters of one source, shared between its thread and whoever reads them.
 #[derive(Debug, Default)]

@@ -5,15 +5,12 @@
 //! stop. A kind of source refuses to retry by itself; it is straight-line code that ends with its cause.
 
 mod counts;
-pub mod folder;
-mod http;
+pub mod handover;
 mod info;
-mod live;
-mod mqtt;
+pub mod kinds;
+pub mod reachability;
 mod retry;
-mod returned;
 mod sampler;
-mod stream;
 mod unchanged;
 
 use std::{
@@ -34,14 +31,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 #[cfg(fuzzing)]
-pub use self::mqtt::fuzz as fuzz_mqtt;
+pub use self::kinds::mqtt::fuzz as fuzz_mqtt;
 pub use self::{
     counts::{Counts, Snapshot},
-    http::probe as probe_http,
     info::StreamInfo,
-    stream::{Ffmpeg, Recording, StreamError, StreamProbe, ffmpeg, probe as probe_stream},
+    kinds::{
+        http::probe as probe_http,
+        stream::{Ffmpeg, Recording, StreamError, StreamProbe, ffmpeg, probe as probe_stream},
+    },
 };
-use self::{retry::Retry, returned::Return};
+use self::{reachability::Return, retry::Retry};
 use crate::{
     config::{self, SourceKind},
     frame::Frame,
@@ -166,10 +165,10 @@ pub fn spawn(source: &config::Source, context: Context) -> io::Result<thread::Jo
 
 /// What the kinds have in common; what a kind must remember over its failures is inside.
 enum Kind {
-    Folder(Box<folder::FolderSource>),
-    Stream(Box<stream::StreamSource>),
-    Http(Box<http::HttpSource>),
-    Mqtt(Box<mqtt::MqttSource>),
+    Folder(Box<kinds::folder::FolderSource>),
+    Stream(Box<kinds::stream::StreamSource>),
+    Http(Box<kinds::http::HttpSource>),
+    Mqtt(Box<kinds::mqtt::MqttSource>),
 }
 
 /// Why a source cannot go on, and what follows from it.
@@ -181,8 +180,8 @@ struct Trouble {
     refused: bool,
 }
 
-impl From<folder::FolderError> for Trouble {
-    fn from(error: folder::FolderError) -> Self {
+impl From<kinds::folder::FolderError> for Trouble {
+    fn from(error: kinds::folder::FolderError) -> Self {
         Self { cause: error.into(), status: Status::Offline, refused: false }
     }
 }
@@ -193,14 +192,14 @@ impl From<StreamError> for Trouble {
     }
 }
 
-impl From<http::HttpError> for Trouble {
-    fn from(error: http::HttpError) -> Self {
+impl From<kinds::http::HttpError> for Trouble {
+    fn from(error: kinds::http::HttpError) -> Self {
         Self { refused: error.is_refusal(), cause: error.into(), status: Status::Offline }
     }
 }
 
-impl From<mqtt::MqttError> for Trouble {
-    fn from(error: mqtt::MqttError) -> Self {
+impl From<kinds::mqtt::MqttError> for Trouble {
+    fn from(error: kinds::mqtt::MqttError) -> Self {
         Self { refused: error.is_refusal(), cause: error.into(), status: Status::Offline }
     }
 }
@@ -209,10 +208,12 @@ impl Kind {
     fn new(source: &config::Source) -> Self {
         let regions = &source.regions;
         match &source.kind {
-            SourceKind::Folder(folder) => Self::Folder(Box::new(folder::FolderSource::new(folder))),
-            SourceKind::Stream(stream) => Self::Stream(Box::new(stream::StreamSource::new(stream, regions))),
-            SourceKind::Http(http) => Self::Http(Box::new(http::HttpSource::new(http, regions))),
-            SourceKind::Mqtt(mqtt) => Self::Mqtt(Box::new(mqtt::MqttSource::new(mqtt))),
+            SourceKind::Folder(folder) => Self::Folder(Box::new(kinds::folder::FolderSource::new(folder))),
+            SourceKind::Stream(stream) => {
+                Self::Stream(Box::new(kinds::stream::StreamSource::new(stream, regions)))
+            }
+            SourceKind::Http(http) => Self::Http(Box::new(kinds::http::HttpSource::new(http, regions))),
+            SourceKind::Mqtt(mqtt) => Self::Mqtt(Box::new(kinds::mqtt::MqttSource::new(mqtt))),
         }
     }
 

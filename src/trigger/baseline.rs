@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::{Levels, Rule};
+use crate::policy::{Levels, Rule};
 
 /// The part of `over` that one frame stands for at most.
 const FRAME: f64 = 1.0 / 60.0;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::{baseline::Baseline, presence::Presence};
-use crate::config::{Levels, Rule};
+use crate::policy::{Levels, Rule};
 
 /// What happened to a label on a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

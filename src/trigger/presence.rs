@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Trigger;
-use crate::config::{Levels, Rule};
+use crate::policy::{Levels, Rule};
 
 /// Whether one label is there on one source.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +66,7 @@ fn at_once(rule: Rule) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Hold;
+    use crate::policy::Hold;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()

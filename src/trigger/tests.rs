@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Hold;
+use crate::policy::Hold;
 
 const PLAIN: Rule = Rule {
     threshold: 0.6,

@@ -4,12 +4,11 @@ use std::{collections::HashMap, fs, path::Path};
 
 use serde_json::Value;
 use stakeout::{
-    classify::{
-        Classifier, hub,
-        model::{Model, ModelFiles, Options, Runtime},
-    },
-    config::{self, Device, LabelSet, ModelRef, Variant},
+    classify::Classifier,
+    config::{self, Device, ModelRef, Variant},
+    model::{Model, ModelFiles, Options, Runtime, hub},
     picture,
+    policy::LabelSet,
 };
 
 use crate::common::stakeout;

@@ -16,8 +16,9 @@ use std::{
 
 use serde_json::Value;
 use stakeout::{
-    alert::{Alert, FrameInfo, State, Topics, outbox, scores::Scores},
-    config::Severity,
+    alert::{Alert, FrameInfo, State, Topics, outbox},
+    observe::scores::Scores,
+    policy::Severity,
     source::StreamInfo,
 };
 

@@ -19,7 +19,7 @@ use std::{
 use stakeout::{
     config::{After, Existing, Folder, Source, SourceKind},
     frame::Frame,
-    source::{Context, Counts, SLOTS, Status, folder::FolderSource, spawn},
+    source::{Context, Counts, SLOTS, Status, kinds::folder::FolderSource, spawn},
 };
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc, watch};

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stakeout::classify::model::{Model, ModelFiles, Options, Runtime};
+use stakeout::model::{Model, ModelFiles, Options, Runtime};
 use tempfile::TempDir;
 
 use crate::common::fixtures;
@@ -151,7 +151,7 @@ fn the_scale_comes_from_the_file_or_the_combined_graph_or_is_an_error() {
 fn one_label_alone_under_softmax_is_an_error_that_names_its_set() {
     use stakeout::{
         classify::Classifier,
-        config::{Label, LabelSet, Rule},
+        policy::{Label, LabelSet, Rule},
     };
     let Some(folder) = fixtures("hf-parity/models") else { return };
     let load = |model: &str| {

@@ -3,15 +3,12 @@
 use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use stakeout::{
-    classify::{
-        Counts, LabelEncoder, NobodyListens, Scored, Watchlist,
-        labels::VectorCache,
-        model::{Model, ModelFiles, Options, Runtime},
-        spawn,
-    },
-    config::{After, Existing, Folder, Label, LabelSet, Region, Rule, Source, SourceKind},
+    classify::{Counts, LabelEncoder, NobodyListens, Scored, Watchlist, labels::VectorCache, spawn},
+    config::{After, Existing, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
+    model::{Model, ModelFiles, Options, Runtime},
     picture::{self, Picture},
+    policy::{Label, LabelSet, Rule},
 };
 use tokio::sync::{mpsc, watch};
 

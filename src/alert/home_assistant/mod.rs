@@ -13,7 +13,11 @@ pub mod memory;
 use serde_json::{Map, Value, json};
 
 use super::{OFFLINE, ONLINE, State, Topics};
-use crate::config::{Config, HomeAssistant, Label, LabelSet, Source, topic_level};
+use crate::{
+    config::{Config, HomeAssistant, Source},
+    policy::{Label, LabelSet},
+    topic::topic_level,
+};
 
 /// Where Home Assistant says that it has started, whatever its discovery prefix.
 pub const BIRTH_TOPIC: &str = "homeassistant/status";

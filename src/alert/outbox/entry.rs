@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::{Alert, State, Topics};
+use crate::alert::{Alert, State, Topics};
 
 /// The place of an alert in the outbox: later ones have higher numbers, and none is used twice.
 pub type Seq = i64;

@@ -10,8 +10,8 @@
 mod disk;
 mod entry;
 mod error;
-mod mending;
 mod recent;
+pub mod recovery;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -30,8 +30,8 @@ use tokio::sync::{Notify, watch};
 
 use self::{
     disk::{Disk, Row},
-    mending::{is_no_room, warn_in_memory},
     recent::Recent,
+    recovery::{is_no_room, warn_in_memory},
 };
 pub use self::{
     entry::{Entry, Mark, Seq, Sink, Snapshot},

@@ -1,7 +1,7 @@
 //! Tells Home Assistant what there is: at the start of each session, when it changes, and when Home Assistant says that
 //! it has started.
 //!
-//! It refuses to come before alerts or the board, and to decide what is told ([`home_assistant`](super::super::home_assistant)).
+//! It refuses to come before alerts or the board, and to decide what is told ([`home_assistant`](crate::alert::home_assistant)).
 //! What the broker may still hold of earlier times stands in a file in the state directory, so that it can be taken back
 //! also if the configuration changed while nobody ran. (Reading it back from the broker would mean everybody's
 //! discovery messages, and would not find those under another prefix.) The file is written before the first message and

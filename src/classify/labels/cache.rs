@@ -14,7 +14,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, warn};
 
-use crate::classify::{
+use crate::{
     cache,
     model::{ModelError, TextEncoder},
 };

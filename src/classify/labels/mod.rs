@@ -9,11 +9,11 @@ use std::{collections::HashMap, sync::Arc};
 
 pub use cache::VectorCache;
 
-use super::{
+use super::score::{self, Activation, Scores};
+use crate::{
     model::{Logits, ModelError, TextEncoder},
-    score::{self, Activation, Scores},
+    policy::{LabelSet, Scoring},
 };
-use crate::config::{LabelSet, Scoring};
 
 /// A label set as the model sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,7 +183,7 @@ fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a [f32]>) -> Arc<[f32]>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Label, Rule};
+    use crate::policy::{Label, Rule};
 
     fn set(template: &str, labels: &[(&str, &[&str])], background: &[&str]) -> LabelSet {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -182,7 +182,8 @@ impl Visit for Message {
 mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
-    use super::{super::repeats::BURST, *};
+    use super::*;
+    use crate::commands::logging::repeats::BURST;
 
     /// Counts the lines that reach it.
     #[derive(Clone, Default)]

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{Item, Origin};
-use crate::{classify::preprocess::Preprocessor, commands::fetch, picture};
+use crate::{commands::fetch, model::preprocess::Preprocessor, picture};
 
 /// More threads would not be faster than any model.
 const MOST_THREADS: usize = 4;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::LabelEdit;
-use crate::config::raw::{Entry, Node, Value};
+use crate::yaml::tree::{Entry, Node, Value};
 
 /// A label of a mapping: its short form becomes the long one, in its long form values are replaced and added.
 pub(super) fn change_label(

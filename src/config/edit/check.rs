@@ -1,13 +1,13 @@
 //! Whether a new text says what was meant, and else what the old one did.
 
 use super::{LabelEdit, Refused, child, labels};
-use crate::config::raw::{self, Node, Value};
+use crate::yaml::tree::{self, Node, Value};
 
 /// The new text holds the new settings, and all else as before.
 pub(super) fn check(old: &Node, new: &str, edits: &[&LabelEdit]) -> Result<(), Refused> {
     const WHY: &str = "the result would not be what was meant";
     let refused = |edit: &LabelEdit| (edit.label.clone(), WHY);
-    let (Some(root), mistakes) = raw::parse(0, new) else { return Err(refused(edits[0])) };
+    let (Some(root), mistakes) = tree::parse(0, new) else { return Err(refused(edits[0])) };
     if !mistakes.is_empty() || plain(old, &mut vec![], edits) != plain(&root, &mut vec![], edits) {
         return Err(refused(edits[0]));
     }

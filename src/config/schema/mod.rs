@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 pub use self::markdown::markdown;
 use self::reference::Reference;
 use super::{
-    broker, build, delivery, home_assistant, label, label_sets, listen, model, mqtt_source,
-    rules as label_rules, sources,
+    broker, build, delivery, home_assistant, listen, model, mqtt_source, read_label, read_label_sets,
+    read_rules as label_rules, read_sources,
 };
 
 /// Where it is said which meta-schema this is; editors know draft 7 best.
@@ -231,12 +231,12 @@ fn home_assistant(reference: &Reference) -> Value {
 }
 
 fn label_sets(reference: &Reference) -> Value {
-    named(section_of(reference, SET, label_sets::SET_KEYS, &["labels"]))
+    named(section_of(reference, SET, read_label_sets::SET_KEYS, &["labels"]))
 }
 
 /// A list of names, or for each name nothing, a threshold, or more.
 fn labels(reference: &Reference) -> Value {
-    let long = section_of(reference, LABEL, label::KEYS, &[]);
+    let long = section_of(reference, LABEL, read_label::KEYS, &[]);
     let label = json!({"anyOf": [{"type": "null"}, form(reference, Kind::Level), long]});
     json!({"anyOf": [form(reference, Kind::Texts), named(label)]})
 }
@@ -252,9 +252,9 @@ fn look(reference: &Reference) -> Value {
 
 /// For each kind of source what it takes.
 fn sources(reference: &Reference) -> Value {
-    let kinds = sources::KINDS.iter().filter(|(kind, _)| sources::KEYS.contains(kind));
+    let kinds = read_sources::KINDS.iter().filter(|(kind, _)| read_sources::KEYS.contains(kind));
     let kinds = kinds.map(|(kind, own)| {
-        let keys = [&[*kind], *own, sources::COMMON].concat();
+        let keys = [&[*kind], *own, read_sources::COMMON].concat();
         let mut source = section_of(reference, SOURCE, &keys, &[kind, "watch"]);
         source["title"] = json!(kind);
         source
@@ -271,14 +271,14 @@ fn after(_: &Reference) -> Value {
 
 /// Names of label sets, or for each nothing or the labels that are different here.
 fn watch(reference: &Reference) -> Value {
-    let adjusted = section_of(reference, LABEL, label::ADJUSTABLE, &[]);
+    let adjusted = section_of(reference, LABEL, read_label::ADJUSTABLE, &[]);
     let label = json!({"anyOf": [form(reference, Kind::Level), adjusted]});
     let set = json!({"anyOf": [{"type": "null"}, named(label)]});
     json!({"anyOf": [form(reference, Kind::Texts), named(set)]})
 }
 
 fn baseline(reference: &Reference) -> Value {
-    json!({"anyOf": [form(reference, Kind::Switch), section_of(reference, BASELINE, sources::BASELINE_KEYS, &[])]})
+    json!({"anyOf": [form(reference, Kind::Switch), section_of(reference, BASELINE, read_sources::BASELINE_KEYS, &[])]})
 }
 
 fn regions(_: &Reference) -> Value {

@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::config::raw::{self, Node};
+use crate::yaml::tree::{self, Node};
 
 /// Every object of the schema with its properties.
 fn properties<'s>(schema: &'s Value, found: &mut Vec<(&'s str, &'s Value)>) {
@@ -155,7 +155,7 @@ fn a_schema_rejects_the_mistakes_that_it_can() {
 
 /// What is wrong with a text, if anything; no YAML is wrong, too.
 fn fault(text: &str) -> Option<String> {
-    let (root, mistakes) = raw::parse(0, text);
+    let (root, mistakes) = tree::parse(0, text);
     if let Some(mistake) = mistakes.first() {
         return Some(mistake.message.clone());
     }
@@ -166,8 +166,8 @@ fn fault(text: &str) -> Option<String> {
 /// As an editor reads YAML: what looks like a number is one.
 fn json(node: &Node) -> Value {
     match &node.value {
-        raw::Value::Nothing => Value::Null,
-        raw::Value::Text(text) => match text.as_str() {
+        tree::Value::Nothing => Value::Null,
+        tree::Value::Text(text) => match text.as_str() {
             "true" => json!(true),
             "false" => json!(false),
             text => text
@@ -176,8 +176,8 @@ fn json(node: &Node) -> Value {
                 .or_else(|_| text.parse::<f64>().map(Value::from))
                 .unwrap_or_else(|_| json!(text)),
         },
-        raw::Value::List(items) => items.iter().map(json).collect(),
-        raw::Value::Mapping(entries) => {
+        tree::Value::List(items) => items.iter().map(json).collect(),
+        tree::Value::Mapping(entries) => {
             Value::Object(entries.iter().map(|entry| (entry.key.clone(), json(&entry.value))).collect())
         }
     }

@@ -6,9 +6,9 @@ use serde_json::Value;
 use stakeout::{
     classify::{
         labels::{self, VectorCache},
-        model::{Logits, Model, ModelFiles, Options, Runtime},
         score::Activation,
     },
+    model::{Logits, Model, ModelFiles, Options, Runtime},
     picture::{self, Picture},
 };
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::Value;
 use stakeout::{
-    classify::preprocess::{Backend, Preprocessor},
+    model::preprocess::{Backend, Preprocessor},
     picture::{self, Picture},
 };
 

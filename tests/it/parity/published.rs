@@ -5,9 +5,11 @@ use std::{collections::HashMap, fs, path::Path};
 use stakeout::{
     classify::{
         Classifier,
-        model::{Model, ModelFiles, Options, Runtime},
-        preprocess::{Backend, Preprocessor},
         score::{Activation, logit, scores},
+    },
+    model::{
+        Model, ModelFiles, Options, Runtime,
+        preprocess::{Backend, Preprocessor},
     },
     picture,
 };

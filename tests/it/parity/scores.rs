@@ -4,13 +4,10 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use serde_json::Value;
 use stakeout::{
-    classify::{
-        labels::{self, LabelVectors, VectorCache},
-        model::{Model, ModelFiles, Options, Runtime},
-        preprocess::Backend,
-    },
-    config::{Label, LabelSet, Rule, TemplateError},
+    classify::labels::{self, LabelVectors, VectorCache},
+    model::{Model, ModelFiles, Options, Runtime, preprocess::Backend},
     picture::{self, Picture},
+    policy::{Label, LabelSet, Rule, TemplateError},
 };
 
 use super::{assert_none, json, numbers};

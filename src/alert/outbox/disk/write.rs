@@ -72,8 +72,8 @@ mod tests {
         sync::Arc,
     };
 
-    use super::{super::Disk, *};
-    use crate::alert::outbox::{Entry, Sink};
+    use super::*;
+    use crate::alert::outbox::{Entry, Sink, disk::Disk};
 
     #[test]
     fn a_panic_between_begin_and_commit_leaves_nothing_behind() {

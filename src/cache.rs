@@ -1,0 +1,81 @@
+//! Where things are kept that can be made again: the service's cache folder, or the user's.
+
+use std::{
+    cmp::Reverse,
+    env, fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// The folder, which need not be there yet; `None` where neither the service manager nor the user has one.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    // systemd separates several with colons; the unit names one.
+    let service = set("CACHE_DIRECTORY").and_then(|given| Some(given.to_str()?.split(':').next()?.into()));
+    let user = || {
+        let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")));
+        cache.map(|cache| cache.join("stakeout"))
+    };
+    service.or_else(user)
+}
+
+/// Puts a whole file in the place of what was there, and deletes the oldest of the folder's files above `most`.
+pub(crate) fn write(path: &Path, bytes: &[u8], most: usize) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&fresh, bytes)?;
+    fs::rename(&fresh, path)?;
+    prune(folder, most);
+    Ok(())
+}
+
+/// Notes that a file is in use, so that it is not among the oldest. Once a day will do.
+pub(crate) fn touch(path: &Path) {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let now = SystemTime::now();
+    let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
+    if changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|age| age > DAY)) {
+        // Where that is not allowed, nothing is deleted either.
+        let _ = fs::File::options().append(true).open(path).and_then(|file| file.set_modified(now));
+    }
+}
+
+fn prune(folder: &Path, most: usize) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let changed = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();
+    let mut files: Vec<_> = entries.filter_map(|entry| Some((changed(&entry)?, entry.path()))).collect();
+    files.sort_by_key(|(changed, _)| Reverse(*changed));
+    for (_, path) in files.into_iter().skip(most) {
+        // Another process may have deleted it.
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_files_go_and_what_is_used_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join("deep").join(name);
+        let days_ago = |name: &str, days: u64| {
+            let time = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+            fs::File::options().append(true).open(at(name)).unwrap().set_modified(time).unwrap();
+        };
+        for (name, days) in [("a", 5), ("b", 4), ("c", 3)] {
+            write(&at(name), name.as_bytes(), 3).unwrap();
+            days_ago(name, days);
+        }
+        touch(&at("a"));
+        write(&at("d"), b"d", 3).unwrap();
+        let there = ["a", "b", "c", "d"].map(|name| at(name).exists());
+        assert_eq!(there, [true, false, true, true]);
+        write(&at("d"), b"more", 3).unwrap();
+        assert_eq!(fs::read(at("d")).unwrap(), b"more");
+        assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 3, "nothing is left over");
+        touch(&at("gone"));
+    }
+}

@@ -1,0 +1,179 @@
+//! `stakeout models`: what comes from the hub onto this machine, what is here, whether it is whole, and how it goes again.
+
+mod compare;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    DONE, FAILED,
+    progress::{Progress, human},
+};
+use crate::{
+    config::{Device, Execution, HubModel, ModelRef, Variant, is_plain_path},
+    model::{
+        Model, Options, Runtime,
+        hub::{Found, Hub, Verdict},
+    },
+    picture::Picture,
+};
+
+/// What is typed after `stakeout models`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Fetch a model from the hub, or its newest revision
+    Pull {
+        #[command(flatten)]
+        model: Named,
+        /// A branch, a tag or a commit [default: main]
+        #[arg(long, value_parser = revision)]
+        revision: Option<String>,
+        /// The repository with the ONNX files, if it is another one and the program does not know it
+        #[arg(long, value_name = "ID")]
+        onnx: Option<String>,
+        /// The device that it is to run on, which decides what the variant auto is [default: the best of this machine]
+        #[arg(long, value_parser = Device::parse, default_value = "auto", hide_default_value = true)]
+        device: Device,
+    },
+    /// List the models in the hub's cache that can be used
+    List,
+    /// Hold a model's files to the hub's hashes, load it, and let it encode a text and a picture; or, with pictures, compare it
+    /// with full precision on them
+    Verify(compare::Args),
+    /// Remove a model from the hub's cache, which other programs use, too
+    Remove {
+        /// A model's name on the hub
+        id: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// A model's name on the hub, such as openai/clip-vit-base-patch16
+    id: String,
+    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    #[arg(long, value_parser = super::variant, default_value = "auto")]
+    variant: Variant,
+}
+
+fn revision(text: &str) -> Result<String, String> {
+    if is_plain_path(text) { Ok(text.to_owned()) } else { Err("that is no branch, tag or commit".to_owned()) }
+}
+
+/// # Errors
+/// What hinders it, in words for people.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match &args.command {
+        Command::Pull { model: Named { id, variant }, revision, onnx, device } => {
+            let (onnx, revision) = (onnx.clone(), revision.clone());
+            pull(&mut out, &HubModel { id: id.clone(), onnx, revision, variant: *variant }, *device)
+        }
+        Command::List => list(&mut out),
+        Command::Verify(args) => compare::run(&mut out, args),
+        Command::Remove { id } => {
+            for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {
+                writeln!(out, "removed {removed}")?;
+            }
+            Ok(ExitCode::from(DONE))
+        }
+    }
+}
+
+fn pull(out: &mut impl Write, model: &HubModel, device: Device) -> Result<ExitCode> {
+    let hub = Hub::for_model(&model.id)?;
+    let device = match (device, model.variant) {
+        // Only here does it matter what this machine has. One without ONNX Runtime may fetch models for another one.
+        (Device::Auto, Variant::Auto) => {
+            Runtime::load(None).ok().and_then(|runtime| runtime.device(device).ok()).unwrap_or(Device::Cpu)
+        }
+        (device, _) => device,
+    };
+    let mut progress = Progress::new();
+    let found = hub.pull(model, device, &mut |event| progress.tell(event))?;
+    writeln!(out, "{}", found.files.place())?;
+    Ok(ExitCode::from(DONE))
+}
+
+fn list(out: &mut impl Write) -> Result<ExitCode> {
+    let models = Hub::for_model("list")?.list();
+    if models.is_empty() {
+        eprintln!("no model is here yet: `stakeout models pull openai/clip-vit-base-patch16` fetches one");
+    }
+    for model in models {
+        let (size, commit) = (human(model.bytes), &model.commit[..model.commit.len().min(8)]);
+        writeln!(
+            out,
+            "{}  {}  {size}  {commit}  {}",
+            model.id,
+            model.variants.join(","),
+            model.folder.display()
+        )?;
+    }
+    Ok(ExitCode::from(DONE))
+}
+
+fn verify(
+    out: &mut impl Write,
+    found: &Found,
+    model: &ModelRef,
+    runtime: &Runtime,
+    execution: Execution,
+) -> Result<ExitCode> {
+    let mut damaged = Vec::new();
+    if let ModelRef::Hub(model) = model {
+        for (file, verdict) in Hub::for_model(&model.id)?.check_files(model)? {
+            let word = match verdict {
+                Verdict::Whole => "whole",
+                Verdict::Damaged => "DAMAGED",
+                Verdict::Missing => "MISSING",
+                Verdict::Unchecked => "not checked",
+            };
+            writeln!(out, "{file}  {word}")?;
+            if matches!(verdict, Verdict::Damaged | Verdict::Missing) {
+                damaged.push(file);
+            }
+        }
+    }
+    if !damaged.is_empty() {
+        eprintln!(
+            "error: {} is not as the hub has it: remove the model with `stakeout models remove` and pull it again",
+            damaged.join(", ")
+        );
+        return Ok(ExitCode::from(FAILED));
+    }
+    writeln!(out, "{}", tried(found, runtime, execution)?)?;
+    Ok(ExitCode::from(DONE))
+}
+
+/// Loads the model and lets both towers answer once.
+fn tried(found: &Found, runtime: &Runtime, execution: Execution) -> Result<String> {
+    let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
+    let text =
+        model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
+    let blank = Picture::of_rgb(64, 64, vec![128; 64 * 64 * 3]);
+    let picture = model.embed_pictures(&[&blank])?.pop().context("the model gave no answer to a picture")?;
+    anyhow::ensure!(
+        text.len() == picture.len(),
+        "the vectors of a text and of a picture have different lengths ({} and {}): the graphs are not of one model",
+        text.len(),
+        picture.len()
+    );
+    let (place, logits) = (found.files.place(), model.logits());
+    Ok(format!(
+        "ok: {place} loads and answers with vectors of {}, scale {:.4}, bias {:.4}",
+        text.len(),
+        logits.scale,
+        logits.bias
+    ))
+}

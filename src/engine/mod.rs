@@ -1,0 +1,3 @@
+//! Runs the graph of a model.
+
+pub mod onnx;

@@ -1,0 +1,385 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    classify::{RegionScores, SetScores},
+    frame::{Frame, Slot},
+    picture::Picture,
+    policy::{Active, Condition, Label, LabelRule, Message, Rule, Severity},
+    samples::{config, label},
+};
+
+fn region(name: Option<&str>, labels: &[f32], background: f32) -> RegionScores {
+    RegionScores { region: name.map(Into::into), labels: labels.to_vec(), background: Some(background) }
+}
+
+/// With the labels that the set has at the start.
+fn scored(source: &str, label_set: &str, regions: Vec<RegionScores>) -> Scored {
+    let labels: &[&str] = if label_set == "porch" { &["Person", "package"] } else { &["fox"] };
+    scored_as(source, label_set, labels, regions)
+}
+
+fn scored_as(source: &str, label_set: &str, labels: &[&str], regions: Vec<RegionScores>) -> Scored {
+    let frame = Frame {
+        source: source.into(),
+        origin: "inbox/1.jpg".to_owned(),
+        captured_at: "2026-11-23T08:00:00Z".parse().unwrap(),
+        picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
+        slot: Slot::free(),
+    };
+    let labels = labels.iter().map(|label| Arc::from(*label)).collect();
+    Scored {
+        frame,
+        sets: vec![SetScores { label_set: label_set.into(), labels, regions }],
+        embeddings: vec![],
+    }
+}
+
+fn judge() -> Judge {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config());
+    judge
+}
+
+fn reload(judge: &mut Judge, config: &Config) -> Reloaded {
+    judge.reload(config, "2026-11-23T09:00:00Z".parse().unwrap(), Uuid::nil)
+}
+
+fn told(judge: &mut Judge, scored: &Scored) -> Vec<Alert> {
+    judge.judge(scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil)
+}
+
+#[test]
+fn a_raise_says_why_and_names_the_region_and_the_snapshot() {
+    let mut judge = judge();
+    let regions = vec![region(Some("step"), &[0.1, 0.8], 0.1), region(Some("gate"), &[0.3, 0.6], 0.1)];
+    let alerts = told(&mut judge, &scored("Front Door", "porch", regions));
+
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+    assert_eq!(
+        (alert.state, &*alert.label, alert.score, alert.threshold),
+        (State::Raised, "package", 0.8, 0.6)
+    );
+    assert_eq!(alert.region.as_deref(), Some("step"));
+    assert_eq!(alert.scores, [("Person".into(), 0.1), ("package".into(), 0.8)]);
+    assert_eq!((alert.background, &*alert.model), (Some(0.1), "bundled"));
+    assert_eq!(alert.snapshot.as_deref(), Some("home/front_door/snapshot"));
+    assert_eq!((alert.frame.width, alert.frame.height, &*alert.frame.origin), (2, 1, "inbox/1.jpg"));
+    assert_eq!(alert.time.to_string(), "2026-11-23T08:00:01Z");
+}
+
+#[test]
+fn a_label_can_have_other_settings_on_a_source() {
+    let mut config = config();
+    let strict = Label {
+        severity: Some(Severity::Critical),
+        regions: vec!["step".to_owned()],
+        ..label("package", 0.9)
+    };
+    config.sources[1].adjusted.push(("porch".to_owned(), strict));
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    let mut then = |source: &str, step: f32, gate: f32| {
+        let regions = vec![region(Some("step"), &[0.0, step], 0.0), region(Some("gate"), &[0.0, gate], 0.0)];
+        let alerts = told(&mut judge, &scored(source, "porch", regions));
+        alerts
+            .first()
+            .map(|alert| (alert.threshold, alert.severity, alert.region.as_deref().map(str::to_owned)))
+    };
+    assert_eq!(then("back", 0.8, 0.95), None, "not in its region");
+    assert_eq!(then("back", 0.92, 0.95), Some((0.9, Some(Severity::Critical), Some("step".to_owned()))));
+    assert_eq!(
+        then("Front Door", 0.0, 0.7),
+        Some((0.6, None, Some("gate".to_owned()))),
+        "as it is in the set"
+    );
+}
+
+#[test]
+fn outside_its_hours_a_label_is_cleared_and_not_raised() {
+    let mut config = config();
+    let hours = |text: &str| Active::parse(text).ok();
+    // The frames are captured at 8:00.
+    let asleep = Label { active: hours("22:00-06:00 UTC"), ..label("Person", 0.7) };
+    config.label_sets[0].labels[0] = label("Person", 0.7);
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    let then = |judge: &mut Judge, score: f32| {
+        words(&told(judge, &scored("back", "porch", vec![region(None, &[score, 0.0], 0.0)])))
+    };
+    assert_eq!(then(&mut judge, 0.9), ["Person raised"]);
+    config.label_sets[0].labels[0] = asleep;
+    reload(&mut judge, &config);
+    assert_eq!(then(&mut judge, 0.9), Vec::<String>::new());
+    assert_eq!(then(&mut judge, 0.1), ["Person cleared"]);
+    assert_eq!(then(&mut judge, 0.9), Vec::<String>::new());
+    config.label_sets[0].labels[0].active = hours("06:00-22:00 UTC");
+    reload(&mut judge, &config);
+    assert_eq!(then(&mut judge, 0.9), ["Person raised"]);
+}
+
+#[test]
+fn a_message_is_about_its_alert() {
+    let mut config = config();
+    let message = Message::parse("{label} {state} on {source}: {percent} %").ok();
+    config.label_sets[0].labels[0].message = message;
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.0)]));
+    assert_eq!(alerts[0].message.as_deref(), Some("Person raised on back: 90 %"));
+    config.sources.pop();
+    let after = reload(&mut judge, &config);
+    assert_eq!(after.cleared[0].message.as_deref(), Some("Person cleared on back: 90 %"));
+}
+
+#[test]
+fn each_source_and_each_label_set_has_triggers_of_its_own() {
+    let mut judge = judge();
+    let both = || vec![region(None, &[0.9, 0.9], 0.0)];
+    let neither = || vec![region(None, &[0.1, 0.1], 0.8)];
+    let mut states = |source: &str, label_set: &str, regions| {
+        let alerts = told(&mut judge, &scored(source, label_set, regions));
+        alerts.iter().map(|alert| format!("{} {}", alert.label, alert.state.word())).collect::<Vec<_>>()
+    };
+    assert_eq!(states("Front Door", "porch", both()), ["Person raised", "package raised"]);
+    assert_eq!(states("Front Door", "porch", both()), Vec::<String>::new());
+    assert_eq!(states("back", "porch", both()), ["Person raised", "package raised"]);
+    assert_eq!(states("Front Door", "yard", vec![region(None, &[0.9], 0.0)]), ["fox raised"]);
+    assert_eq!(states("Front Door", "porch", neither()), ["Person cleared", "package cleared"]);
+}
+
+#[test]
+fn a_cleared_alert_has_no_snapshot() {
+    let mut judge = judge();
+    told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
+    let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.0, 0.0], 1.0)]));
+    assert_eq!(
+        alerts.iter().map(|alert| (alert.state, &alert.snapshot)).collect::<Vec<_>>(),
+        [(State::Cleared, &None)]
+    );
+}
+
+#[test]
+fn after_a_restart_it_goes_on_where_it_was() {
+    let mut before = judge();
+    let raised = told(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+    let [person, package] = &raised[..] else { panic!("{raised:?}") };
+
+    let mut judge = Judge::new("home", "bundled");
+    judge.recall([(true, person.clone()), (false, package.clone())]);
+    let first = reload(&mut judge, &config());
+    assert_eq!((first.still, first.new.len()), (vec!["home/back/porch/person/state".to_owned()], 4));
+    assert_eq!((first.cleared, first.forgotten), (vec![], vec![]));
+    assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "once is enough");
+    let mut then =
+        |scores: &[f32]| words(&told(&mut judge, &scored("back", "porch", vec![region(None, scores, 0.0)])));
+    assert_eq!(then(&[0.9, 0.9]), ["package raised"]);
+    assert_eq!(then(&[0.1, 0.9]), ["Person cleared"]);
+}
+
+#[test]
+fn what_is_not_watched_any_more_after_a_restart_is_cleared() {
+    let mut before = judge();
+    let raised = told(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+    let mut fewer = config();
+    fewer.sources.pop();
+    let mut judge = Judge::new("home", "bundled");
+    judge.recall([(true, raised[0].clone()), (false, raised[1].clone())]);
+    let first = reload(&mut judge, &fewer);
+    assert_eq!(words(&first.cleared), ["Person cleared"]);
+    assert_eq!(first.forgotten, ["home/back/porch/person/state", "home/back/porch/package/state"]);
+}
+
+fn words(alerts: &[Alert]) -> Vec<String> {
+    alerts.iter().map(|alert| format!("{} {}", alert.label, alert.state.word())).collect()
+}
+
+#[test]
+fn the_first_configuration_tells_every_state() {
+    let mut judge = Judge::new("home", "bundled");
+    let first = reload(&mut judge, &config());
+    let topics = |names: &[&str]| names.iter().map(|name| format!("home/{name}/state")).collect::<Vec<_>>();
+    assert_eq!(
+        first.new,
+        topics(&[
+            "front_door/porch/person",
+            "front_door/porch/package",
+            "front_door/yard/fox",
+            "back/porch/person",
+            "back/porch/package"
+        ])
+    );
+    assert_eq!((first.cleared, first.forgotten), (vec![], vec![]));
+    assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "the same again");
+}
+
+#[test]
+fn what_is_raised_stays_raised_whatever_else_changes() {
+    let mut judge = judge();
+    told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
+    let mut changed = config();
+    changed.label_sets[0].labels.insert(0, label("cat", 0.5));
+    changed.label_sets[0].labels[1].prompts.push("somebody".to_owned());
+    changed.label_sets[0].labels[1].rule.threshold = 0.8;
+    changed.label_sets[0].labels[1].rule.clear_below = 0.8;
+    changed.sources.remove(0);
+    let after = reload(&mut judge, &changed);
+    assert_eq!((after.cleared, after.new), (vec![], vec!["home/back/porch/cat/state".to_owned()]));
+    assert_eq!(after.forgotten.len(), 3, "those of the other source: {:?}", after.forgotten);
+
+    let labels = ["cat", "Person", "package"];
+    let mut then = |scores: &[f32]| {
+        let regions = vec![region(None, scores, 0.0)];
+        words(&told(&mut judge, &scored_as("back", "porch", &labels, regions)))
+    };
+    assert_eq!(then(&[0.9, 0.9, 0.0]), ["cat raised"]);
+    assert_eq!(then(&[0.9, 0.75, 0.0]), ["Person cleared"], "by its new level");
+}
+
+#[test]
+fn a_label_that_is_removed_while_it_is_raised_is_cleared() {
+    let mut judge = judge();
+    let raised = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+    let mut fewer = config();
+    fewer.label_sets[0].labels.pop();
+    let after = reload(&mut judge, &fewer);
+    assert_eq!(after.forgotten, ["home/front_door/porch/package/state", "home/back/porch/package/state"]);
+    let [cleared] = &after.cleared[..] else { panic!("{after:?}") };
+    assert_eq!((cleared.state, &*cleared.label, &cleared.snapshot), (State::Cleared, "package", &None));
+    assert_eq!(cleared.time.to_string(), "2026-11-23T09:00:00Z");
+    assert_eq!((&cleared.frame, cleared.score), (&raised[1].frame, 0.8));
+
+    fewer.sources.pop();
+    let after = reload(&mut judge, &fewer);
+    assert_eq!(words(&after.cleared), ["Person cleared"], "its source was removed");
+    fewer.sources[0].watch.clear();
+    assert_eq!(reload(&mut judge, &fewer).cleared, [], "it was not raised");
+}
+
+#[test]
+fn another_spelling_of_a_name_is_forgotten_before_it_is_new() {
+    let mut judge = judge();
+    let mut renamed = config();
+    renamed.label_sets[1].labels[0].name = "Fox".to_owned();
+    let after = reload(&mut judge, &renamed);
+    assert_eq!(after.forgotten, ["home/front_door/yard/fox/state"]);
+    assert_eq!(after.new, after.forgotten);
+}
+
+#[test]
+fn scores_of_before_a_change_find_their_labels_by_name() {
+    let mut judge = judge();
+    let mut changed = config();
+    changed.label_sets[0].labels = vec![label("cat", 0.5), label("package", 0.5)];
+    reload(&mut judge, &changed);
+    // `Person` has the place of `cat`, and nobody asks for it any more.
+    let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.0)]));
+    assert_eq!(words(&alerts), ["package raised"]);
+    assert_eq!(alerts[0].scores, [("Person".into(), 0.9), ("package".into(), 0.8)], "what was scored");
+    let gone = scored_as("elsewhere", "porch", &["cat"], vec![region(None, &[0.9], 0.0)]);
+    assert_eq!(told(&mut judge, &gone), []);
+}
+
+/// The sources keep baselines, and `package` on them rises.
+fn rising() -> Config {
+    let mut config = config();
+    config.sources.iter_mut().for_each(|source| source.baseline = Some(Duration::from_secs(600)));
+    let rule = &mut config.label_sets[0].labels[1].rule;
+    *rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+    config
+}
+
+/// A frame of `back` at this second, on which `package` has this score.
+fn at(judge: &mut Judge, second: i64, score: f32) -> Vec<Alert> {
+    let mut scored = scored("back", "porch", vec![region(None, &[0.0, score], 0.0)]);
+    scored.frame.captured_at += jiff::SignedDuration::from_secs(second);
+    told(judge, &scored)
+}
+
+/// Two minutes of quiet frames with this score.
+fn quiet(judge: &mut Judge, score: f32) {
+    (0..=120).for_each(|second| assert_eq!(at(judge, second, score), []));
+}
+
+#[test]
+fn a_rise_says_from_where_to_where() {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &rising());
+    quiet(&mut judge, 0.5);
+    assert_eq!(at(&mut judge, 121, 0.69), []);
+    let alerts = at(&mut judge, 122, 0.75);
+    let [raised] = &alerts[..] else { panic!("{alerts:?}") };
+    let near = |number: Option<f32>, expected: f32| (number.unwrap() - expected).abs() < 0.01;
+    assert!(near(Some(raised.threshold), 0.7) && near(raised.baseline, 0.5), "{raised:?}");
+    let moving: Vec<_> = judge.moving_levels("back").collect();
+    assert_eq!((moving.len(), moving[0].0, moving[0].1), (1, "porch", "package"));
+    assert_eq!(moving[0].2.threshold, raised.threshold);
+    assert_eq!(judge.moving_levels("Front Door").count(), 0, "nothing is known there");
+    let cleared = at(&mut judge, 123, 0.5);
+    assert_eq!((cleared[0].state, cleared[0].baseline), (State::Cleared, raised.baseline));
+}
+
+#[test]
+fn a_rule_over_a_label_that_rises_is_met_by_the_rise() {
+    let mut config = rising();
+    let settings = Label { prompts: vec![], ..label("delivery", 0.5) };
+    let when = Condition::of("porch", "package and not Person");
+    config.label_sets[0].rules.push(LabelRule { settings, when });
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    assert_eq!(at(&mut judge, -200, 0.9), [], "nothing is known of its baseline yet");
+    quiet(&mut judge, 0.5);
+    assert_eq!(words(&at(&mut judge, 121, 0.65)), Vec::<String>::new());
+    assert_eq!(words(&at(&mut judge, 122, 0.75)), ["package raised", "delivery raised"]);
+    assert_eq!(words(&at(&mut judge, 123, 0.55)), ["package cleared", "delivery cleared"]);
+}
+
+#[test]
+fn a_changed_rise_keeps_the_baseline_and_other_words_do_not() {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &rising());
+    quiet(&mut judge, 0.5);
+    let before: Vec<_> = judge.known().collect();
+    assert_eq!(before.len(), 2, "each label of the frame is learnt, whether it rises or not");
+
+    let mut changed = rising();
+    changed.label_sets[0].labels[1].rule.threshold = 0.4;
+    changed.label_sets[0].labels.push(label("cat", 0.5));
+    changed.sources[1].baseline = Some(Duration::from_secs(900));
+    reload(&mut judge, &changed);
+    assert_eq!(judge.known().collect::<Vec<_>>(), before);
+    changed.label_sets[0].labels[1].prompts = vec!["a parcel".to_owned()];
+    reload(&mut judge, &changed);
+    assert_eq!(judge.known().count(), 1, "scores of other words are other scores");
+    assert_eq!(at(&mut judge, 200, 0.9), [], "it learns first");
+    changed.sources[1].baseline = None;
+    changed.label_sets[0].labels[1].rule = Rule::at(0.5);
+    reload(&mut judge, &changed);
+    assert_eq!(judge.known().count(), 0, "nobody keeps it any more");
+}
+
+#[test]
+fn what_is_known_survives_a_restart() {
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &rising());
+    quiet(&mut judge, 0.5);
+    let raised = at(&mut judge, 121, 0.9);
+    let known: Vec<_> = judge.known().collect();
+
+    let restarted = |raised: Vec<Alert>, known: Vec<_>, model: &str| {
+        let mut judge = Judge::new("home", model);
+        judge.recall(raised.into_iter().map(|alert| (true, alert)));
+        judge.remember(known);
+        reload(&mut judge, &rising());
+        judge
+    };
+    let mut judge = restarted(raised.clone(), known.clone(), "bundled");
+    assert_eq!(judge.known().collect::<Vec<_>>(), known);
+    assert_eq!(words(&at(&mut judge, 130, 0.65)), Vec::<String>::new(), "between the levels");
+    assert_eq!(words(&at(&mut judge, 131, 0.5)), ["package cleared"]);
+    let mut judge = restarted(vec![], known.clone(), "bundled");
+    assert_eq!(words(&at(&mut judge, 130, 0.75)), ["package raised"], "at once");
+    let mut judge = restarted(raised, known, "another");
+    assert_eq!(judge.known().count(), 0, "of another model");
+    assert_eq!(words(&at(&mut judge, 130, 0.5)), ["package cleared"], "below where it was raised");
+}

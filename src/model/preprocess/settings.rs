@@ -1,0 +1,218 @@
+//! `preprocessor_config.json` as it is found on the hub, in all its forms, and what it means.
+
+use serde_json::{Map, Value};
+
+use super::{Backend, Resize, resize::Filter};
+
+/// What is wrong with a `preprocessor_config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// No JSON object at all.
+    #[error("it is not a JSON object: {0}")]
+    Json(String),
+    /// A key has a value that cannot be followed.
+    #[error("{key}: {problem}")]
+    Key {
+        /// The key as it stands in the file.
+        key: &'static str,
+        /// What is expected.
+        problem: String,
+    },
+}
+
+pub(crate) struct Settings {
+    pub resize: Option<Resize>,
+    pub filter: Filter,
+    pub crop: Option<(u32, u32)>,
+    pub convert_rgb: bool,
+    rescale: Option<f64>,
+    /// Mean and standard deviation of each channel.
+    normalize: Option<([f64; 3], [f64; 3])>,
+}
+
+/// What the image processors take where a file says nothing.
+const RESCALE: f64 = 1.0 / 255.0;
+const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+
+impl Settings {
+    pub fn from_json(text: &[u8]) -> Result<Self, SettingError> {
+        let value: Value =
+            serde_json::from_slice(text).map_err(|error| SettingError::Json(error.to_string()))?;
+        let Value::Object(keys) = value else {
+            return Err(SettingError::Json("it holds something else".to_owned()));
+        };
+        let keys = Keys(keys);
+        let clip = keys.is_clip();
+        let (mean, std) = if clip { (CLIP_MEAN, CLIP_STD) } else { ([0.5; 3], [0.5; 3]) };
+        let cropped = keys.flag("do_center_crop", clip)?;
+        Ok(Self {
+            resize: if keys.flag("do_resize", true)? { Some(keys.size(clip)?) } else { None },
+            filter: keys.filter()?,
+            crop: if cropped { Some(keys.crop_size()?) } else { None },
+            convert_rgb: keys.flag_or_null("do_convert_rgb")?,
+            rescale: if keys.flag("do_rescale", true)? {
+                Some(keys.number("rescale_factor", RESCALE)?)
+            } else {
+                None
+            },
+            normalize: if keys.flag("do_normalize", true)? {
+                Some((keys.channels("image_mean", mean)?, keys.channels("image_std", std)?))
+            } else {
+                None
+            },
+        })
+    }
+
+    /// Width and height of the result, which must not depend on the picture: pictures go into the model together.
+    pub fn output(&self) -> Result<(u32, u32), SettingError> {
+        match (self.crop, self.resize) {
+            (Some(crop), _) => Ok(crop),
+            (None, Some(Resize::Exact(width, height))) => Ok((width, height)),
+            (None, Some(Resize::ShortestEdge(_))) => Err(SettingError::Key {
+                key: "do_center_crop",
+                problem: "must be true where `size` gives only the shortest edge; otherwise every picture would get \
+                          another size"
+                    .to_owned(),
+            }),
+            (None, None) => Err(SettingError::Key {
+                key: "do_resize",
+                problem: "must be true unless pictures are cropped".to_owned(),
+            }),
+        }
+    }
+
+    /// What every byte becomes, in the backend's own order of float32 operations.
+    pub fn table(&self, backend: Backend) -> [[f32; 256]; 3] {
+        let mut table = [[0.0; 256]; 3];
+        for (channel, values) in table.iter_mut().enumerate() {
+            let normalize = self.normalize.map(|(mean, std)| (mean[channel], std[channel]));
+            for (byte, value) in (0u8..=255).zip(values.iter_mut()) {
+                *value = normalized(byte, self.rescale, normalize, backend);
+            }
+        }
+        table
+    }
+}
+
+fn normalized(byte: u8, rescale: Option<f64>, normalize: Option<(f64, f64)>, backend: Backend) -> f32 {
+    let value = f32::from(byte);
+    match (rescale, normalize, backend) {
+        (None, None, _) => value,
+        // torchvision folds the rescaling into mean and standard deviation.
+        (Some(rescale), Some((mean, std)), Backend::Torchvision) => {
+            let scale = (1.0 / rescale) as f32;
+            (value - mean as f32 * scale) / (std as f32 * scale)
+        }
+        (Some(rescale), None, Backend::Torchvision) => value * rescale as f32,
+        (Some(rescale), normalize, Backend::Pil) => {
+            let value = (f64::from(byte) * rescale) as f32;
+            normalize.map_or(value, |(mean, std)| (value - mean as f32) / std as f32)
+        }
+        (None, Some((mean, std)), _) => (value - mean as f32) / std as f32,
+    }
+}
+
+/// The keys of the file; a key that is `null` counts as absent.
+struct Keys(Map<String, Value>);
+
+impl Keys {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether CLIP's processor reads the file, or that of Chinese-CLIP, which is the same: their defaults differ from the others'.
+    fn is_clip(&self) -> bool {
+        let named = |key| self.get(key).and_then(Value::as_str);
+        match named("image_processor_type").or_else(|| named("feature_extractor_type")) {
+            Some(name) => name.starts_with("CLIP") || name.starts_with("ChineseCLIP"),
+            None => self.get("crop_size").is_some(),
+        }
+    }
+
+    fn flag(&self, key: &'static str, default: bool) -> Result<bool, SettingError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| wrong(key, "true or false", value)),
+        }
+    }
+
+    /// `do_convert_rgb`: absent means true, null means false.
+    fn flag_or_null(&self, key: &'static str) -> Result<bool, SettingError> {
+        if self.0.get(key).is_some_and(Value::is_null) { Ok(false) } else { self.flag(key, true) }
+    }
+
+    fn number(&self, key: &'static str, default: f64) -> Result<f64, SettingError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value
+                .as_f64()
+                .filter(|number| number.is_finite() && *number > 0.0)
+                .ok_or_else(|| wrong(key, "a number above 0", value)),
+        }
+    }
+
+    fn channels(&self, key: &'static str, default: [f64; 3]) -> Result<[f64; 3], SettingError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        let numbers = match value {
+            Value::Array(items) => items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>(),
+            value => value.as_f64().map(|number| vec![number; 3]),
+        };
+        let fits = |numbers: &[f64; 3]| key != "image_std" || numbers.iter().all(|std| *std > 0.0);
+        numbers
+            .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
+            .filter(fits)
+            .ok_or_else(|| wrong(key, "three numbers, for red, green and blue", value))
+    }
+
+    fn size(&self, clip: bool) -> Result<Resize, SettingError> {
+        const WANTED: &str = "a number, {\"shortest_edge\": N} or {\"height\": N, \"width\": N}";
+        match self.get("size") {
+            None if clip => Ok(Resize::ShortestEdge(224)),
+            None => Ok(Resize::Exact(224, 224)),
+            Some(value) => match value {
+                Value::Object(edges) if edges.len() == 1 => {
+                    edges.get("shortest_edge").and_then(edge).map(Resize::ShortestEdge)
+                }
+                Value::Object(_) => rectangle(value).map(|(width, height)| Resize::Exact(width, height)),
+                value => edge(value).map(Resize::ShortestEdge),
+            }
+            .ok_or_else(|| wrong("size", WANTED, value)),
+        }
+    }
+
+    fn crop_size(&self) -> Result<(u32, u32), SettingError> {
+        match self.get("crop_size") {
+            None => Ok((224, 224)),
+            Some(value) => edge(value)
+                .map(|edge| (edge, edge))
+                .or_else(|| rectangle(value))
+                .ok_or_else(|| wrong("crop_size", "a number or {\"height\": N, \"width\": N}", value)),
+        }
+    }
+
+    fn filter(&self) -> Result<Filter, SettingError> {
+        match self.get("resample") {
+            None => Ok(Filter::Bicubic),
+            Some(value) => match value.as_u64() {
+                Some(2) => Ok(Filter::Bilinear),
+                Some(3) => Ok(Filter::Bicubic),
+                _ => Err(wrong("resample", "2 (bilinear) or 3 (bicubic)", value)),
+            },
+        }
+    }
+}
+
+/// An edge in pixels. More than any model has would only serve to fill the memory.
+fn edge(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|edge| u32::try_from(edge).ok()).filter(|edge| (1..=4096).contains(edge))
+}
+
+fn rectangle(value: &Value) -> Option<(u32, u32)> {
+    let edges = value.as_object().filter(|edges| edges.len() == 2)?;
+    Some((edges.get("width").and_then(edge)?, edges.get("height").and_then(edge)?))
+}
+
+fn wrong(key: &'static str, wanted: &str, found: &Value) -> SettingError {
+    SettingError::Key { key, problem: format!("{found} is not supported; it must be {wanted}") }
+}

@@ -1,0 +1,298 @@
+//! Where everything in a plot stands. Pure: a timeline goes in, lines, areas, words and pictures with their places come out.
+
+use std::rc::Rc;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::timeline::{Span, Timeline, Track};
+use crate::policy::Levels;
+
+pub(crate) const WIDTH: f64 = 1000.0;
+const LEFT: f64 = 48.0;
+const RIGHT: f64 = 16.0;
+const TITLE: f64 = 26.0;
+const GRAPH: f64 = 110.0;
+const AXIS: f64 = 20.0;
+const STRIP: f64 = 72.0;
+const GAP: f64 = 14.0;
+const HEAD: f64 = 40.0;
+/// The room of a thumbnail.
+const THUMBNAIL: (f64, f64) = (88.0, 66.0);
+/// No more scores are drawn than there are columns.
+const COLUMNS: usize = 900;
+
+pub(crate) const INK: Colour = Colour(0x20, 0x24, 0x2a);
+const FAINT: Colour = Colour(0x8a, 0x93, 0x9e);
+const GRID: Colour = Colour(0xe2, 0xe6, 0xea);
+const LINE: Colour = Colour(0x1f, 0x6f, 0xb4);
+const RAISED: Colour = Colour(0xff, 0xe1, 0xa8);
+const THRESHOLD: Colour = Colour(0xc6, 0x28, 0x28);
+const CLEAR: Colour = Colour(0x2e, 0x7d, 0x32);
+
+/// Red, green, blue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Colour(pub u8, pub u8, pub u8);
+
+/// Something that is drawn; later marks lie above earlier ones.
+#[derive(Debug, Clone)]
+pub(crate) enum Mark {
+    Area {
+        x: f64,
+        y: f64,
+        width: f64,
+        height: f64,
+        colour: Colour,
+    },
+    Line {
+        points: Vec<(f64, f64)>,
+        colour: Colour,
+        width: f64,
+        dashed: bool,
+    },
+    /// `y` is the base line.
+    Words {
+        x: f64,
+        y: f64,
+        text: String,
+        colour: Colour,
+        anchor: Anchor,
+        bold: bool,
+    },
+    Image {
+        x: f64,
+        y: f64,
+        width: f64,
+        height: f64,
+        jpeg: Rc<[u8]>,
+        about: String,
+    },
+}
+
+/// Which end of the words stands at their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// A drawing of the width [`WIDTH`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Drawing {
+    pub height: f64,
+    pub marks: Vec<Mark>,
+}
+
+/// Everything below each other, with a heading.
+pub(crate) fn whole(timeline: &Timeline) -> Drawing {
+    let mut drawing = Drawing { height: HEAD, marks: vec![] };
+    drawing.words(LEFT, 24.0, &heading(timeline), INK, Anchor::Start, true);
+    if let Some(range) = timeline.range() {
+        for track in &timeline.tracks {
+            let top = drawing.height;
+            drawing.track(track, range, top);
+        }
+    }
+    drawing
+}
+
+/// One label by itself.
+pub(crate) fn of_track(track: &Track, range: (Timestamp, Timestamp)) -> Drawing {
+    let mut drawing = Drawing::default();
+    drawing.track(track, range, 0.0);
+    drawing
+}
+
+/// What is shown, of when.
+pub(crate) fn heading(timeline: &Timeline) -> String {
+    let Timeline { source, model, .. } = timeline;
+    match timeline.range() {
+        Some((from, to)) => format!("{source}: {} to {} UTC, {model}", moment(from), moment(to)),
+        None => format!("{source}: no frames, {model}"),
+    }
+}
+
+/// A date and a time; only a time where the date is not known.
+pub(crate) fn moment(time: Timestamp) -> String {
+    let known = time.as_second() > 365 * 86_400;
+    TimeZone::UTC.to_datetime(time).strftime(if known { "%Y-%m-%d %H:%M:%S" } else { "%H:%M:%S" }).to_string()
+}
+
+/// Where a time stands from left to right.
+pub(crate) fn x(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
+    let seconds = |a: Timestamp, b: Timestamp| b.duration_since(a).as_secs_f64();
+    let part = seconds(from, time) / seconds(from, to).max(1e-3);
+    LEFT + part.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
+}
+
+/// The highest score that the axis shows: 1, unless all there is to see is far below.
+pub(crate) fn top_score(track: &Track) -> f64 {
+    let moving = track.moving.iter().map(|(_, levels)| levels.threshold);
+    let scores = track.points.iter().map(|point| point.score);
+    let highest = scores.chain(track.levels.map(|(level, _)| level)).chain(moving);
+    let highest = f64::from(highest.fold(0.0, f32::max)) * 1.1;
+    [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
+        .into_iter()
+        .find(|top| *top >= highest)
+        .unwrap_or(1.0)
+}
+
+/// For each column with frames in it: where it stands, and the lowest and the highest score.
+pub(crate) fn columns(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, f32, f32)> {
+    let width = (WIDTH - LEFT - RIGHT) / COLUMNS as f64;
+    let mut columns: Vec<(f64, f32, f32)> = vec![];
+    for point in &track.points {
+        let x = x(point.time, range);
+        match columns.last_mut().filter(|(last, ..)| (x - *last).abs() < width) {
+            Some((_, low, high)) => (*low, *high) = (low.min(point.score), high.max(point.score)),
+            None => columns.push((x, point.score, point.score)),
+        }
+    }
+    columns
+}
+
+/// Levels that move, the first of each column.
+fn moving(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, Levels)> {
+    let width = (WIDTH - LEFT - RIGHT) / COLUMNS as f64;
+    let mut shown: Vec<(f64, Levels)> = vec![];
+    for (time, levels) in &track.moving {
+        let x = x(*time, range);
+        if shown.last().is_none_or(|(last, _)| (x - last).abs() >= width) {
+            shown.push((x, *levels));
+        }
+    }
+    shown
+}
+
+impl Drawing {
+    fn track(&mut self, track: &Track, range: (Timestamp, Timestamp), top: f64) {
+        let graph = top + TITLE;
+        let end = graph + GRAPH;
+        let highest = top_score(track);
+        let y = |score: f64| end - (score / highest).clamp(0.0, 1.0) * GRAPH;
+        self.words(LEFT, top + 17.0, &title(track), INK, Anchor::Start, true);
+        for span in &track.spans {
+            let from = x(span.from, range);
+            let to = x(span.to.unwrap_or(range.1), range).max(from + 1.0);
+            self.marks.push(Mark::Area {
+                x: from,
+                y: graph,
+                width: to - from,
+                height: GRAPH,
+                colour: RAISED,
+            });
+        }
+        for part in [0.0, 0.5, 1.0] {
+            self.line(&[(LEFT, y(part * highest)), (WIDTH - RIGHT, y(part * highest))], GRID, 1.0, false);
+            self.words(
+                LEFT - 6.0,
+                y(part * highest) + 4.0,
+                &format!("{}", part * highest),
+                FAINT,
+                Anchor::End,
+                false,
+            );
+        }
+        for (second, words) in ticks(range) {
+            self.line(&[(second, graph), (second, end)], GRID, 1.0, false);
+            self.words(second, end + 14.0, &words, FAINT, Anchor::Middle, false);
+        }
+        let curve = columns(track, range).into_iter().flat_map(|(x, low, high)| {
+            // One stroke up and down for all that falls into a column.
+            let both = [(x, y(low.into())), (x, y(high.into()))];
+            both.into_iter().take(if low == high { 1 } else { 2 })
+        });
+        self.marks.push(Mark::Line { points: curve.collect(), colour: LINE, width: 1.4, dashed: false });
+        if let Some((threshold, clear_below)) = track.levels {
+            let across = |level: f32| [(LEFT, y(level.into())), (WIDTH - RIGHT, y(level.into()))];
+            if clear_below < threshold {
+                self.line(&across(clear_below), CLEAR, 1.0, true);
+            }
+            self.line(&across(threshold), THRESHOLD, 1.0, true);
+        }
+        let moving = moving(track, range);
+        if !moving.is_empty() {
+            let level = |of: fn(&Levels) -> f32| {
+                moving.iter().map(|(x, levels)| (*x, y(of(levels).into()))).collect::<Vec<_>>()
+            };
+            self.line(&level(|levels| levels.clear_below), CLEAR, 1.0, true);
+            self.line(&level(|levels| levels.threshold), THRESHOLD, 1.0, true);
+        }
+        self.height = end + AXIS;
+        self.thumbnails(track, range);
+        self.height += GAP;
+    }
+
+    /// Below the graph what was seen: of the highest peaks as many as have room beside each other.
+    fn thumbnails(&mut self, track: &Track, range: (Timestamp, Timestamp)) {
+        let mut shown: Vec<f64> = vec![];
+        let mut spans = track.spans.iter().filter_map(|Span { peak, .. }| peak.as_ref()).collect::<Vec<_>>();
+        spans.sort_by(|a, b| b.point.score.total_cmp(&a.point.score));
+        let top = self.height + 4.0;
+        for peak in spans.into_iter().chain(track.peaks()).filter(|peak| !peak.thumbnail.is_empty()) {
+            let middle = x(peak.point.time, range);
+            let left = (middle - THUMBNAIL.0 / 2.0).clamp(LEFT, WIDTH - RIGHT - THUMBNAIL.0);
+            if shown.iter().any(|other| (other - left).abs() < THUMBNAIL.0 + 4.0) {
+                continue;
+            }
+            shown.push(left);
+            let (width, height) = THUMBNAIL;
+            let about = format!("{:.2} at {}: {}", peak.point.score, moment(peak.point.time), peak.origin);
+            let jpeg = Rc::clone(&peak.thumbnail);
+            self.line(&[(middle, top - 6.0), (middle, top)], FAINT, 1.0, false);
+            self.marks.push(Mark::Image { x: left, y: top, width, height, jpeg, about });
+        }
+        if !shown.is_empty() {
+            self.height += STRIP;
+        }
+    }
+
+    fn line(&mut self, points: &[(f64, f64)], colour: Colour, width: f64, dashed: bool) {
+        self.marks.push(Mark::Line { points: points.to_vec(), colour, width, dashed });
+    }
+
+    fn words(&mut self, x: f64, y: f64, text: &str, colour: Colour, anchor: Anchor, bold: bool) {
+        self.marks.push(Mark::Words { x, y, text: text.to_owned(), colour, anchor, bold });
+    }
+}
+
+fn title(track: &Track) -> String {
+    let Track { label_set, label, .. } = track;
+    let times = match track.spans.len() {
+        1 => "raised once".to_owned(),
+        times => format!("raised {times} times"),
+    };
+    match (track.levels, track.rise) {
+        (Some((threshold, clear)), _) if clear < threshold => {
+            format!("{label_set} / {label}: {times}; threshold {threshold}, clear below {clear}")
+        }
+        (Some((threshold, _)), _) => format!("{label_set} / {label}: {times}; threshold {threshold}"),
+        (None, Some(rise)) => {
+            format!("{label_set} / {label}: {times}; threshold {rise} above the baseline")
+        }
+        (None, None) => format!("{label_set} / {label}: {times}"),
+    }
+}
+
+/// Round times, about ten of them, and what they are called.
+fn ticks((from, to): (Timestamp, Timestamp)) -> Vec<(f64, String)> {
+    const STEPS: [i64; 17] =
+        [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400];
+    let length = to.as_second() - from.as_second();
+    let step = STEPS.into_iter().find(|step| length / step <= 10).unwrap_or(length / 10);
+    let first = from.as_second().div_euclid(step) * step;
+    (0..=11)
+        .filter_map(|number| Timestamp::from_second(first + number * step).ok())
+        .filter(|time| *time >= from && *time <= to)
+        .map(|time| {
+            let format = if step >= 86_400 {
+                "%m-%d"
+            } else if step >= 60 {
+                "%H:%M"
+            } else {
+                "%H:%M:%S"
+            };
+            (x(time, (from, to)), TimeZone::UTC.to_datetime(time).strftime(format).to_string())
+        })
+        .collect()
+}

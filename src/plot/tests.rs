@@ -1,0 +1,85 @@
+use super::{timeline::sample, *};
+use crate::policy::Levels;
+
+fn timeline() -> Timeline {
+    let tracks = vec![
+        sample("dog <&> \"cat\"", &[0.1, 0.2, 0.9, 0.8, 0.1], &[(2, Some(4))]),
+        sample("fox", &[0.001, f32::MIN_POSITIVE, 0.0, 0.002, 0.001], &[]),
+        sample("猫", &[0.7; 5], &[(0, None)]),
+    ];
+    Timeline { source: "door".to_owned(), model: "bundled".to_owned(), tracks }
+}
+
+#[test]
+fn a_file_is_known_by_its_name() {
+    for good in ["a.svg", "b/c.SVG", "d.html", "e.htm"] {
+        assert!(good.parse::<File>().is_ok(), "{good}");
+    }
+    for bad in ["a", "a.png", "a.pdf", "svg", ""] {
+        assert!(bad.parse::<File>().unwrap_err().contains(".svg or .html"), "{bad}");
+    }
+}
+
+#[test]
+fn an_svg_has_a_line_levels_spans_and_thumbnails_for_each_label() {
+    let svg = svg::file(&chart::whole(&timeline()));
+    assert!(
+        svg.contains(
+            "porch / dog &lt;&amp;&gt; &quot;cat&quot;: raised once; threshold 0.6, clear below 0.4"
+        ),
+        "{svg}"
+    );
+    assert!(svg.contains("porch / fox: raised 0 times"));
+    assert!(svg.contains("door: 2027-01-15 08:00:00 to 2027-01-15 08:00:04 UTC, bundled"));
+    assert_eq!(svg.matches("fill=\"#ffe1a8\"").count(), 2, "spans");
+    assert_eq!(svg.matches("stroke=\"#1f6fb4\"").count(), 3, "lines");
+    assert_eq!(svg.matches("stroke-dasharray").count(), 6, "levels");
+    assert_eq!(svg.matches("<image").count(), 2);
+    assert_eq!(svg.matches('<').count(), svg.matches('>').count());
+}
+
+#[test]
+fn a_page_needs_no_other_file_and_a_name_cannot_break_it() {
+    let mut timeline = timeline();
+    timeline.tracks[0].label = "</script><script>alert(1)".to_owned();
+    let page = html::page(&timeline);
+    assert!(!page.contains("</script><script>alert"), "{page}");
+    assert_eq!(page.matches("<section").count(), 3);
+    // The name of a name space is an address that nobody visits.
+    let others = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!others.contains("http://") && !others.contains("https://") && !others.contains("src=\"/"));
+}
+
+#[test]
+fn a_long_day_is_drawn_in_as_many_columns_as_there_is_room() {
+    let scores = (0..100_000).map(|second| if second % 1000 == 0 { 0.9 } else { 0.1 });
+    let track = sample("dog", &scores.collect::<Vec<f32>>(), &[]);
+    let range = (track.points[0].time, track.points[99_999].time);
+    let columns = chart::columns(&track, range);
+    assert!((800..=901).contains(&columns.len()), "{}", columns.len());
+    assert!(columns.iter().filter(|(_, _, high)| *high > 0.8).count() >= 95, "no peak is lost");
+}
+
+#[test]
+fn nothing_played_is_drawn_as_nothing() {
+    let nothing = Timeline { source: "door".to_owned(), model: "bundled".to_owned(), tracks: vec![] };
+    assert!(svg::file(&chart::whole(&nothing)).contains("door: no frames"));
+    assert!(html::page(&nothing).contains("no frames"));
+}
+
+#[test]
+fn levels_that_move_are_lines_that_move() {
+    let mut timeline = timeline();
+    let track = &mut timeline.tracks[0];
+    (track.levels, track.rise) = (None, Some(0.2));
+    track.moving = track.points[1..]
+        .iter()
+        .zip([0.5, 0.6, 0.7, 0.7])
+        .map(|(point, threshold)| (point.time, Levels { threshold, clear_below: threshold - 0.1 }))
+        .collect();
+    let svg = svg::file(&chart::whole(&timeline));
+    assert!(svg.contains(": raised once; threshold 0.2 above the baseline"), "{svg}");
+    let moves = |line: &&str| line.contains("stroke=\"#c62828\"") && line.matches(',').count() == 4;
+    assert_eq!(svg.lines().filter(moves).count(), 1, "{svg}");
+    assert_eq!(svg.matches("stroke-dasharray").count(), 6, "levels");
+}

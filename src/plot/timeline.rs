@@ -1,0 +1,303 @@
+//! What was scored, label by label, and a few thumbnails of it: enough to draw, whatever the length of the recording.
+
+use std::{cell::OnceCell, rc::Rc};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    alert::{Alert, State},
+    classify::{Scored, SetScores},
+    config::{Config, Source},
+    picture::Picture,
+    policy::Levels,
+};
+
+/// The width of a thumbnail in pixels.
+const THUMBNAIL: u32 = 160;
+/// So far apart are two peaks of which both are kept.
+const APART: SignedDuration = SignedDuration::from_secs(10);
+/// Peaks are kept by their score, so that those near any level can be shown: so many steps from 0 to 1...
+const STEPS: usize = 20;
+/// ...and so many peaks in each.
+const IN_A_STEP: usize = 12;
+/// Spans beyond these have no thumbnail.
+const PICTURED_SPANS: usize = 400;
+
+/// All scores of one source's recordings.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// The source that they were taken for.
+    pub source: String,
+    /// The model.
+    pub model: String,
+    /// One for each label of each label set that the source watches, in order.
+    pub tracks: Vec<Track>,
+}
+
+/// One label's scores.
+#[derive(Debug, Clone)]
+pub struct Track {
+    /// The label set's name.
+    pub label_set: String,
+    /// The label's name.
+    pub label: String,
+    /// Its threshold and its clear level; a rule over labels has none, nor has a label whose levels move.
+    pub levels: Option<(f32, f32)>,
+    /// The rise over the baseline that its threshold is, where it is one.
+    pub rise: Option<f32>,
+    /// The levels after each frame, where they are rises over a baseline that is known.
+    pub moving: Vec<(Timestamp, Levels)>,
+    /// Every frame, in the order played.
+    pub points: Vec<Point>,
+    /// When it was raised.
+    pub spans: Vec<Span>,
+    /// Only these regions count; none is all.
+    regions: Vec<String>,
+    steps: Vec<Vec<Peak>>,
+    open: Option<Peak>,
+}
+
+/// One frame's score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// When the frame was captured.
+    pub time: Timestamp,
+    /// The label's score, the highest of its regions; of a rule over labels 1 while its condition is met, else 0.
+    pub score: f32,
+}
+
+/// From a raise to the clear.
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// When it was raised.
+    pub from: Timestamp,
+    /// When it was cleared; `None` if it was not.
+    pub to: Option<Timestamp>,
+    /// The frame with the highest score in it.
+    pub peak: Option<Peak>,
+}
+
+/// A frame that is worth a look.
+#[derive(Debug, Clone)]
+pub struct Peak {
+    /// Its time and score.
+    pub point: Point,
+    /// Where it came from.
+    pub origin: String,
+    /// What it shows, as JPEG; empty where it could not be made.
+    pub thumbnail: Rc<[u8]>,
+}
+
+impl Timeline {
+    /// Nothing was scored yet.
+    #[must_use]
+    pub fn new(config: &Config, source: &Source) -> Self {
+        let watched = config.watches().filter(|(watching, _)| watching.name == source.name);
+        let tracks = watched.flat_map(|(_, set)| {
+            set.labels.iter().map(|label| {
+                let label = source.label(&set.name, label);
+                let rule = label.rule;
+                let levels = (!rule.rises).then_some((rule.threshold, rule.clear_below));
+                let rise = rule.rises.then_some(rule.threshold);
+                Track { rise, regions: label.regions.clone(), ..Track::new(&set.name, &label.name, levels) }
+            })
+        });
+        Self {
+            source: source.name.clone(),
+            model: config.model.name().into_owned(),
+            tracks: tracks.collect(),
+        }
+    }
+
+    /// One more frame, what was told after it, and the levels that move, with the names of their label sets and labels.
+    pub fn take<'l>(
+        &mut self,
+        scored: &Scored,
+        alerts: &[Alert],
+        moving: impl Iterator<Item = (&'l str, &'l str, Levels)>,
+    ) {
+        for (label_set, label, levels) in moving {
+            self.track(label_set, label).moving.push((scored.frame.captured_at, levels));
+        }
+        let frame = Seen { scored, thumbnail: OnceCell::new() };
+        for alert in alerts {
+            self.track(&alert.label_set, &alert.label).turn(alert.state, scored.frame.captured_at);
+        }
+        for set in &scored.sets {
+            for (number, label) in set.labels.iter().enumerate() {
+                let track = self.track(&set.label_set, label);
+                if let Some(score) = score(set, number, &track.regions) {
+                    track.take(score, &frame);
+                }
+            }
+        }
+    }
+
+    /// Whether the condition of a rule over labels was met on a frame, after [`Self::take`] of it.
+    pub fn take_rule(&mut self, label_set: &str, rule: &str, met: bool, scored: &Scored) {
+        let frame = Seen { scored, thumbnail: OnceCell::new() };
+        self.track(label_set, rule).take(f32::from(u8::from(met)), &frame);
+    }
+
+    /// The first and the last frame.
+    #[must_use]
+    pub fn range(&self) -> Option<(Timestamp, Timestamp)> {
+        let times = || self.tracks.iter().flat_map(|track| track.points.iter().map(|point| point.time));
+        Some((times().min()?, times().max()?))
+    }
+
+    fn track(&mut self, label_set: &str, label: &str) -> &mut Track {
+        let at = self.tracks.iter().position(|track| track.label == label && track.label_set == label_set);
+        let at = at.unwrap_or_else(|| {
+            self.tracks.push(Track::new(label_set, label, None));
+            self.tracks.len() - 1
+        });
+        &mut self.tracks[at]
+    }
+}
+
+fn score(set: &SetScores, label: usize, regions: &[String]) -> Option<f32> {
+    set.best_in(label, regions).map(|(score, _)| score).filter(|score| score.is_finite())
+}
+
+impl Track {
+    /// No frame yet.
+    #[must_use]
+    pub fn new(label_set: &str, label: &str, levels: Option<(f32, f32)>) -> Self {
+        Self {
+            label_set: label_set.to_owned(),
+            label: label.to_owned(),
+            levels,
+            rise: None,
+            moving: vec![],
+            points: vec![],
+            spans: vec![],
+            regions: vec![],
+            steps: vec![vec![]; STEPS],
+            open: None,
+        }
+    }
+
+    /// Frames that stand out, those of spans too, in the order of their scores, the highest first.
+    #[must_use]
+    pub fn peaks(&self) -> Vec<&Peak> {
+        let spans = self.spans.iter().filter_map(|span| span.peak.as_ref());
+        let mut peaks = self.steps.iter().flatten().chain(&self.open).chain(spans).collect::<Vec<_>>();
+        peaks.sort_by(|a, b| b.point.score.total_cmp(&a.point.score).then(a.point.time.cmp(&b.point.time)));
+        peaks.dedup_by_key(|peak| peak.point.time);
+        peaks
+    }
+
+    fn turn(&mut self, to: State, time: Timestamp) {
+        match to {
+            State::Raised => self.spans.push(Span { from: time, to: None, peak: None }),
+            State::Cleared => {
+                if let Some(span) = self.spans.last_mut() {
+                    span.to = Some(time);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, score: f32, frame: &Seen<'_>) {
+        let point = Point { time: frame.scored.frame.captured_at, score };
+        self.points.push(point);
+        let pictured = self.spans.len() <= PICTURED_SPANS;
+        if let Some(span) = self.spans.last_mut().filter(|span| span.to.is_none() && pictured) {
+            if span.peak.as_ref().is_none_or(|peak| score > peak.point.score) {
+                span.peak = Some(frame.peak(point));
+            }
+            return;
+        }
+        match &self.open {
+            Some(open) if point.time.duration_since(open.point.time).abs() <= APART => {
+                if score > open.point.score {
+                    self.open = self.has_room(score).then(|| frame.peak(point)).or(self.open.take());
+                }
+            }
+            _ => {
+                if let Some(done) = self.open.take() {
+                    self.steps[step(done.point.score)].push(done);
+                }
+                self.open = self.has_room(score).then(|| frame.peak(point));
+            }
+        }
+    }
+
+    fn has_room(&self, score: f32) -> bool {
+        self.steps[step(score)].len() < IN_A_STEP
+    }
+}
+
+fn step(score: f32) -> usize {
+    ((score * STEPS as f32) as usize).min(STEPS - 1)
+}
+
+/// A frame whose thumbnail is made at most once, and only if somebody keeps it.
+struct Seen<'s> {
+    scored: &'s Scored,
+    thumbnail: OnceCell<Rc<[u8]>>,
+}
+
+impl Seen<'_> {
+    fn peak(&self, point: Point) -> Peak {
+        let frame = &self.scored.frame;
+        let thumbnail = self.thumbnail.get_or_init(|| thumbnail(&frame.picture).into());
+        Peak { point, origin: frame.origin.clone(), thumbnail: Rc::clone(thumbnail) }
+    }
+}
+
+/// The picture made small by averaging, as JPEG.
+fn thumbnail(picture: &Picture) -> Vec<u8> {
+    const QUALITY: u8 = 75;
+    let width = picture.width.min(THUMBNAIL);
+    let height =
+        (u64::from(picture.height) * u64::from(width) / u64::from(picture.width)).clamp(1, 4 * 160) as u32;
+    let edge =
+        |at: u32, small: u32, large: u32| (u64::from(at) * u64::from(large) / u64::from(small)) as usize;
+    let (pixels, mut rgb) = (picture.rgb(), Vec::with_capacity((width * height * 3) as usize));
+    for y in 0..height {
+        let rows = edge(y, height, picture.height)
+            ..edge(y + 1, height, picture.height).max(edge(y, height, picture.height) + 1);
+        for x in 0..width {
+            let from = edge(x, width, picture.width);
+            let columns = from..edge(x + 1, width, picture.width).max(from + 1);
+            let mut sum = [0_u64; 3];
+            for row in rows.clone() {
+                for column in columns.clone() {
+                    let at = (row * picture.width as usize + column) * 3;
+                    sum.iter_mut()
+                        .zip(&pixels[at..at + 3])
+                        .for_each(|(sum, value)| *sum += u64::from(*value));
+                }
+            }
+            let count = (rows.len() * columns.len()) as u64;
+            rgb.extend(sum.map(|sum| (sum / count) as u8));
+        }
+    }
+    // A thumbnail that cannot be made is missing in the plot, and that is all.
+    Picture::of_rgb(width, height, rgb).to_jpeg(QUALITY).unwrap_or_default()
+}
+
+/// For tests: a track with these scores, a second apart, and these spans.
+#[cfg(test)]
+pub(crate) fn sample(label: &str, scores: &[f32], spans: &[(usize, Option<usize>)]) -> Track {
+    let time = |second: usize| Timestamp::from_second(1_800_000_000 + second as i64).unwrap();
+    let picture = Picture::of_rgb(4, 3, vec![120; 36]);
+    let mut track = Track::new("porch", label, Some((0.6, 0.4)));
+    track.points =
+        (0..).zip(scores).map(|(second, score)| Point { time: time(second), score: *score }).collect();
+    track.spans = spans
+        .iter()
+        .map(|(from, to)| Span {
+            from: time(*from),
+            to: to.map(time),
+            peak: Some(Peak {
+                point: track.points[*from],
+                origin: "day.mp4".to_owned(),
+                thumbnail: thumbnail(&picture).into(),
+            }),
+        })
+        .collect();
+    track
+}

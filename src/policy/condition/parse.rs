@@ -1,0 +1,264 @@
+//! From the text of a condition to its tree, or to what is wrong with it and where.
+
+use std::ops::Range;
+
+use super::{Condition, LabelName, Tree};
+use crate::yaml::mask;
+
+/// Brackets and `not` within each other; more is a mistake, and must not exhaust the stack.
+const DEEPEST: usize = 32;
+const WORDS: [&str; 3] = ["and", "or", "not"];
+
+/// A condition whose names nobody has looked at yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Typed {
+    text: String,
+    tree: Tree<Name>,
+}
+
+/// A name as it was typed, and where in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub text: String,
+    pub at: Range<usize>,
+}
+
+/// What is wrong, and where in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub at: Range<usize>,
+    pub message: String,
+    pub remedy: String,
+}
+
+impl Typed {
+    pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
+        let tokens = tokens(text)?;
+        let mut parser = Parser { tokens: &tokens, next: 0, depth: 0 };
+        let tree = parser.any()?;
+        if let Some(token) = parser.peek() {
+            return Err(parser.left_over(token));
+        }
+        Ok(Self { text: text.split_whitespace().collect::<Vec<_>>().join(" "), tree })
+    }
+
+    /// The condition, with the label that each name means; `None` if one of them means none, and that was told.
+    pub(crate) fn resolve(&self, mut label: impl FnMut(&Name) -> Option<LabelName>) -> Option<Condition> {
+        Some(Condition { text: self.text.clone(), tree: self.tree.map(&mut label)? })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    kind: Kind,
+    at: Range<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Open,
+    Close,
+    And,
+    Or,
+    Not,
+    Name(String),
+}
+
+impl Kind {
+    fn shown(&self) -> String {
+        match self {
+            Self::Open => "`(`".to_owned(),
+            Self::Close => "`)`".to_owned(),
+            Self::And => "`and`".to_owned(),
+            Self::Or => "`or`".to_owned(),
+            Self::Not => "`not`".to_owned(),
+            Self::Name(name) => format!("`{}`", mask::shown(name)),
+        }
+    }
+}
+
+fn wrong<T>(at: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { at, message: message.into(), remedy: remedy.into() })
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
+    let mut tokens: Vec<Token> = vec![];
+    let mut at = 0;
+    while let Some(letter) = text[at..].chars().next() {
+        let rest = &text[at..];
+        match letter {
+            letter if letter.is_whitespace() => at += letter.len_utf8(),
+            '(' | ')' => {
+                let kind = if letter == '(' { Kind::Open } else { Kind::Close };
+                tokens.push(Token { kind, at: at..at + 1 });
+                at += 1;
+            }
+            '"' | '\'' => {
+                let Some(end) = rest[1..].find(letter) else {
+                    return wrong(
+                        at..at + 1,
+                        format!("this `{letter}` is not closed"),
+                        "close it behind the name",
+                    );
+                };
+                add_name(&mut tokens, &rest[1..=end], at..at + end + 2);
+                at += end + 2;
+            }
+            _ => {
+                let end = rest.find(|letter: char| letter.is_whitespace() || "()\"'".contains(letter));
+                let word = &rest[..end.unwrap_or(rest.len())];
+                add_word(&mut tokens, word, at..at + word.len())?;
+                at += word.len();
+            }
+        }
+    }
+    Ok(tokens)
+}
+
+fn add_word(tokens: &mut Vec<Token>, word: &str, at: Range<usize>) -> Result<(), Wrong> {
+    let kind = match word {
+        "and" => Kind::And,
+        "or" => Kind::Or,
+        "not" => Kind::Not,
+        _ => {
+            let meant = match word {
+                "&&" | "&" | "+" => Some("and"),
+                "||" | "|" => Some("or"),
+                _ if word.starts_with(['!', '~']) => Some("not"),
+                _ => WORDS.into_iter().find(|known| word.eq_ignore_ascii_case(known)),
+            };
+            if let Some(meant) = meant {
+                let (sign, rest) = if meant == "not" && !word.eq_ignore_ascii_case("not") {
+                    word.split_at(1)
+                } else {
+                    (word, "")
+                };
+                let remedy = format!("write `{}`", format!("{meant} {rest}").trim_end());
+                return wrong(at, format!("`{}` is no word here", mask::shown(sign)), remedy);
+            }
+            add_name(tokens, word, at);
+            return Ok(());
+        }
+    };
+    tokens.push(Token { kind, at });
+    Ok(())
+}
+
+/// Words that stand behind each other are one name; what touches in the text touches in the name, too: `yard/"red car"`.
+fn add_name(tokens: &mut Vec<Token>, part: &str, at: Range<usize>) {
+    if let Some(Token { kind: Kind::Name(name), at: before }) = tokens.last_mut() {
+        if before.end != at.start {
+            name.push(' ');
+        }
+        name.push_str(part);
+        before.end = at.end;
+        return;
+    }
+    tokens.push(Token { kind: Kind::Name(part.to_owned()), at });
+}
+
+struct Parser<'t> {
+    tokens: &'t [Token],
+    next: usize,
+    depth: usize,
+}
+
+impl<'t> Parser<'t> {
+    fn peek(&self) -> Option<&'t Token> {
+        self.tokens.get(self.next)
+    }
+
+    fn takes(&mut self, kind: &Kind) -> bool {
+        let is_next = self.peek().is_some_and(|token| token.kind == *kind);
+        self.next += usize::from(is_next);
+        is_next
+    }
+
+    fn any(&mut self) -> Result<Tree<Name>, Wrong> {
+        let mut parts = vec![self.all()?];
+        while self.takes(&Kind::Or) {
+            parts.push(self.all()?);
+        }
+        Ok(one_or(parts, Tree::Any))
+    }
+
+    fn all(&mut self) -> Result<Tree<Name>, Wrong> {
+        let mut parts = vec![self.one()?];
+        while self.takes(&Kind::And) {
+            parts.push(self.one()?);
+        }
+        Ok(one_or(parts, Tree::All))
+    }
+
+    fn one(&mut self) -> Result<Tree<Name>, Wrong> {
+        let Some(token) = self.peek() else { return self.missing() };
+        match &token.kind {
+            Kind::Name(name) => {
+                self.next += 1;
+                Ok(Tree::Name(Name { text: name.clone(), at: token.at.clone() }))
+            }
+            Kind::Not | Kind::Open if self.depth == DEEPEST => {
+                wrong(token.at.clone(), "this is nested too deeply", "split it into several rules")
+            }
+            Kind::Not => {
+                (self.next, self.depth) = (self.next + 1, self.depth + 1);
+                let part = self.one()?;
+                self.depth -= 1;
+                Ok(Tree::Not(Box::new(part)))
+            }
+            Kind::Open => {
+                (self.next, self.depth) = (self.next + 1, self.depth + 1);
+                let part = self.any()?;
+                self.depth -= 1;
+                match self.peek() {
+                    Some(next) if next.kind == Kind::Close => self.next += 1,
+                    Some(next) => return Err(self.left_over(next)),
+                    None => return wrong(token.at.clone(), "this `(` is not closed", "close it with `)`"),
+                }
+                Ok(part)
+            }
+            Kind::Close | Kind::And | Kind::Or => self.missing(),
+        }
+    }
+
+    /// Where a label should stand, there is something else or nothing.
+    fn missing<T>(&self) -> Result<T, Wrong> {
+        let remedy = "name a label there, such as `person and not dog`";
+        match (self.next.checked_sub(1).and_then(|before| self.tokens.get(before)), self.peek()) {
+            (Some(before), None) => {
+                wrong(before.at.clone(), format!("behind {} there is no label", before.kind.shown()), remedy)
+            }
+            (Some(before), Some(next)) => {
+                let message =
+                    format!("between {} and {} there is no label", before.kind.shown(), next.kind.shown());
+                wrong(before.at.start..next.at.end, message, remedy)
+            }
+            (None, Some(next)) => {
+                wrong(next.at.clone(), format!("before {} there is no label", next.kind.shown()), remedy)
+            }
+            (None, None) => wrong(0..0, "there is no label", remedy),
+        }
+    }
+
+    /// Behind what is whole something else stands than `and`, `or` or the end.
+    fn left_over(&self, token: &Token) -> Wrong {
+        let at = token.at.clone();
+        if token.kind == Kind::Close {
+            return Wrong {
+                at,
+                message: "this `)` has no `(`".to_owned(),
+                remedy: "remove it, or open it before".to_owned(),
+            };
+        }
+        let before = self.tokens[..self.next].last().map_or(String::new(), |before| before.kind.shown());
+        Wrong {
+            at,
+            message: format!("between {before} and {} there is neither `and` nor `or`", token.kind.shown()),
+            remedy: "say how they belong together: `person and not dog`".to_owned(),
+        }
+    }
+}
+
+fn one_or(mut parts: Vec<Tree<Name>>, several: impl FnOnce(Vec<Tree<Name>>) -> Tree<Name>) -> Tree<Name> {
+    if parts.len() > 1 { several(parts) } else { parts.remove(0) }
+}

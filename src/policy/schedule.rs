@@ -1,0 +1,246 @@
+//! When a label may be raised: `22:00-06:00`, `mon-fri 08:00-18:00`, `sat,sun`, with a time zone if it is not the
+//! machine's. Pure once it is read: the time is given to it.
+
+use std::fmt;
+
+use jiff::{Timestamp, ToSpan as _, civil::Time, civil::Weekday, tz::TimeZone};
+
+use crate::yaml::names;
+
+/// Spans of time that come back every week.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Active(Vec<Span>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Span {
+    /// From Monday on.
+    days: [bool; 7],
+    /// From this time of the day...
+    from: Time,
+    /// ...up to this one, which it does not hold. Not later than `from` is the next day.
+    to: Time,
+    zone: TimeZone,
+}
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const FORM: &str = "write hours, days or both: `22:00-06:00`, `sat,sun`, `mon-fri 08:00-18:00`; a time zone comes last: \
+                    `22:00-06:00 Europe/Berlin`";
+
+impl Active {
+    /// Reads `mon-fri 08:00-18:00`. The error is the remedy.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        span(text).map(|span| Self(vec![span]))
+    }
+
+    /// Whenever one of them holds.
+    pub(crate) fn any(all: Vec<Self>) -> Self {
+        Self(all.into_iter().flat_map(|active| active.0).collect())
+    }
+
+    /// Whether `at` is in one of the spans.
+    #[must_use]
+    pub fn holds(&self, at: Timestamp) -> bool {
+        self.0.iter().any(|span| span.holds(at))
+    }
+}
+
+/// As it could be typed, the time zone with it.
+impl fmt::Display for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, span) in self.0.iter().enumerate() {
+            write!(f, "{}{span}", if number == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = DAYS.iter().zip(self.days).filter_map(|(day, on)| on.then_some(*day)).collect::<Vec<_>>();
+        let all_day = self.from == self.to && self.from == Time::midnight();
+        if days.len() < DAYS.len() {
+            write!(f, "{} ", days.join(","))?;
+        }
+        if days.len() == DAYS.len() || !all_day {
+            let to = if self.to == Time::midnight() {
+                "24:00".to_owned()
+            } else {
+                self.to.strftime("%H:%M").to_string()
+            };
+            write!(f, "{}-{to} ", self.from.strftime("%H:%M"))?;
+        }
+        f.write_str(self.zone.iana_name().unwrap_or("in the machine's time zone"))
+    }
+}
+
+impl Span {
+    fn holds(&self, at: Timestamp) -> bool {
+        let local = self.zone.to_datetime(at);
+        let (time, today) = (local.time(), local.date().weekday());
+        let on = |day: Weekday| self.days[usize::from(day.to_monday_zero_offset().unsigned_abs())];
+        if self.from < self.to {
+            return on(today) && (self.from..self.to).contains(&time);
+        }
+        // Past midnight it belongs to the day on which it began.
+        let yesterday = local.date().checked_sub(1.day()).map(|date| date.weekday());
+        (on(today) && time >= self.from) || (time < self.to && yesterday.is_ok_and(on))
+    }
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    let (mut days, mut hours, mut zone) = (None, None, None);
+    for word in text.split_whitespace() {
+        if word.contains(':') && hours.is_none() && zone.is_none() {
+            hours = Some(hours_of(word)?);
+        } else if days.is_none() && hours.is_none() && zone.is_none() && !is_zone(word) {
+            days = Some(days_of(word)?);
+        } else if zone.is_none() {
+            zone = Some(zone_of(word)?);
+        } else {
+            return Err(FORM.to_owned());
+        }
+    }
+    if days.is_none() && hours.is_none() {
+        return Err(FORM.to_owned());
+    }
+    let (from, to) = hours.unwrap_or((Time::midnight(), Time::midnight()));
+    Ok(Span { days: days.unwrap_or([true; 7]), from, to, zone: zone.unwrap_or_else(TimeZone::system) })
+}
+
+fn is_zone(word: &str) -> bool {
+    word.contains('/') || ["UTC", "GMT"].contains(&word)
+}
+
+/// `22:00-06:00`; `24:00` is the end of the day.
+fn hours_of(word: &str) -> Result<(Time, Time), String> {
+    let time = |text: &str| {
+        let (hour, minute) = text.split_once(':')?;
+        let number = |text: &str| (1..=2).contains(&text.len()).then(|| text.parse::<i8>().ok())?;
+        match (number(hour)?, number(minute).filter(|_| minute.len() == 2)?) {
+            (24, 0) => Some(Time::midnight()),
+            (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
+        }
+    };
+    let (from, to) = word.split_once(['-', '–']).ok_or_else(|| FORM.to_owned())?;
+    match (time(from), time(to)) {
+        (Some(a), Some(b)) if a == b && from != "00:00" && from != "0:00" => {
+            Err("it begins and ends at the same time: leave the hours out for the whole day".to_owned())
+        }
+        (Some(from), Some(to)) => Ok((from, to)),
+        _ => Err("hours are from `00:00` to `24:00`: `22:00-06:00`".to_owned()),
+    }
+}
+
+/// `mon-fri`, `sat,sun`, `daily`.
+fn days_of(word: &str) -> Result<[bool; 7], String> {
+    let word = word.to_lowercase();
+    if ["daily", "every-day"].contains(&&*word) {
+        return Ok([true; 7]);
+    }
+    let day = |text: &str| {
+        // `monday` is as good as `mon`.
+        let known = |day: &&str| text.len() >= 3 && format!("{}day", long(day)).starts_with(text);
+        DAYS.iter().position(known).ok_or_else(|| match names::nearest(text, DAYS) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => FORM.to_owned(),
+        })
+    };
+    let mut days = [false; 7];
+    for part in word.split(',').filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (mut at, last) = (day(first)?, day(last)?);
+        days[at] = true;
+        while at != last {
+            at = (at + 1) % 7;
+            days[at] = true;
+        }
+    }
+    if days.contains(&true) { Ok(days) } else { Err(FORM.to_owned()) }
+}
+
+/// What stands before `day`.
+fn long(day: &str) -> &str {
+    match day {
+        "tue" => "tues",
+        "wed" => "wednes",
+        "thu" => "thurs",
+        "sat" => "satur",
+        day => day,
+    }
+}
+
+fn zone_of(word: &str) -> Result<TimeZone, String> {
+    TimeZone::get(word).map_err(|_| {
+        format!(
+            "this machine knows no time zone `{}`: write one such as `Europe/Berlin`",
+            crate::yaml::mask::shown(word)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(text: &str, local: &str) -> bool {
+        let active = Active::parse(text).unwrap();
+        active.holds(local.parse().unwrap())
+    }
+
+    #[test]
+    fn spans_of_the_week() {
+        // 2026-11-23 is a Monday.
+        let cases = [
+            ("22:00-06:00 UTC", "2026-11-23T22:00:00Z", true),
+            ("22:00-06:00 UTC", "2026-11-24T05:59:59Z", true),
+            ("22:00-06:00 UTC", "2026-11-24T06:00:00Z", false),
+            ("22:00-06:00 UTC", "2026-11-23T21:59:59Z", false),
+            ("mon 22:00-06:00 UTC", "2026-11-24T03:00:00Z", true),
+            ("mon 22:00-06:00 UTC", "2026-11-23T03:00:00Z", false),
+            ("Monday-Friday 08:00-18:00 UTC", "2026-11-27T12:00:00Z", true),
+            ("mon-fri 08:00-18:00 UTC", "2026-11-28T12:00:00Z", false),
+            ("fri-mon UTC", "2026-11-23T12:00:00Z", true),
+            ("fri-mon UTC", "2026-11-24T00:00:00Z", false),
+            ("sat,sun UTC", "2026-11-29T23:59:59Z", true),
+            ("daily 00:00-24:00 UTC", "2026-11-25T00:00:00Z", true),
+            ("18:00-24:00 UTC", "2026-11-25T23:59:59Z", true),
+            ("18:00-24:00 UTC", "2026-11-25T00:00:00Z", false),
+            ("22:00-23:00 Europe/Berlin", "2026-11-23T21:30:00Z", true),
+            ("22:00-23:00 Europe/Berlin", "2026-07-23T21:30:00Z", false),
+        ];
+        for (text, at, expected) in cases {
+            assert_eq!(holds(text, at), expected, "{text} at {at}");
+            let active = Active::parse(text).unwrap();
+            assert_eq!(Active::parse(&active.to_string()), Ok(active), "{text}");
+        }
+        assert_eq!(Active::parse("Monday-Tuesday UTC").unwrap().to_string(), "mon,tue UTC");
+    }
+
+    #[test]
+    fn the_night_when_the_clocks_change() {
+        // Central Europe goes back from 3:00 to 2:00 on 2026-10-25: 2:30 comes twice, and both count.
+        for at in ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"] {
+            assert!(holds("02:00-03:00 Europe/Berlin", at), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_span_is_told_with_a_remedy() {
+        let cases = [
+            ("22-6", "write hours"),
+            ("25:00-26:00", "from `00:00` to `24:00`"),
+            ("22:00-6", "from `00:00` to `24:00`"),
+            ("08:00-08:00", "same time"),
+            ("mno 08:00-09:00", "did you mean `mon`?"),
+            ("08:00-09:00 Mars/Base", "no time zone `Mars/Base`"),
+            ("night", "write hours"),
+            ("UTC", "write hours"),
+            (",", "write hours"),
+            ("", "write hours"),
+        ];
+        for (text, words) in cases {
+            let told = Active::parse(text).unwrap_err();
+            assert!(told.contains(words), "{text}: {told}");
+        }
+    }
+}

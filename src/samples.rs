@@ -1,0 +1,74 @@
+//! A configuration for the tests of decisions.
+
+use crate::{
+    config::{
+        After, Config, Device, Execution, Existing, Folder, ModelRef, Mqtt, MqttConnection, MqttSource,
+        OutboxLimits, Source, SourceKind,
+    },
+    policy::{Label, LabelSet, NamePattern, Rule, TopicFilter},
+};
+
+pub(super) fn label(name: &str, threshold: f32) -> Label {
+    Label::new(name, Rule::at(threshold))
+}
+
+pub(super) fn source(name: &str, watch: &[&str]) -> Source {
+    let folder = Folder { path: name.into(), existing: Existing::Skip, after: After::Keep, poll: None };
+    let watch = watch.iter().map(ToString::to_string).collect();
+    Source {
+        name: name.to_owned(),
+        kind: SourceKind::Folder(folder),
+        regions: Vec::new(),
+        watch,
+        adjusted: Vec::new(),
+        scores: false,
+        baseline: None,
+    }
+}
+
+pub(super) fn topics(filter: &str, name: Option<&str>) -> MqttSource {
+    MqttSource {
+        filters: vec![TopicFilter::parse(filter).unwrap()],
+        name: name.map(|name| NamePattern::parse(name).unwrap()),
+        json: None,
+        retained: false,
+        share: None,
+        max_packet: 1 << 20,
+        max_sources: 64,
+        broker: None,
+    }
+}
+
+pub(super) fn config() -> Config {
+    let label_set = |name: &str, labels| LabelSet {
+        background: vec!["an empty porch".to_owned()],
+        ..LabelSet::new(name, "a photo of {}".parse().unwrap(), labels)
+    };
+    Config {
+        model: ModelRef::Bundled,
+        execution: Execution { device: Device::Cpu, ..Execution::default() },
+        onnxruntime: None,
+        mqtt: Mqtt {
+            host: "localhost".to_owned(),
+            port: 1883,
+            tls: false,
+            username: None,
+            password: None,
+            prefix: "home".to_owned(),
+            client_id: "stakeout".to_owned(),
+            connection: MqttConnection::default(),
+        },
+        webhook: None,
+        command: None,
+        outbox: OutboxLimits::default(),
+        home_assistant: None,
+        listen: None,
+        state_dir: "state".into(),
+        max_pixels: 1_000_000,
+        label_sets: vec![
+            label_set("porch", vec![label("Person", 0.7), label("package", 0.6)]),
+            label_set("yard", vec![label("fox", 0.5)]),
+        ],
+        sources: vec![source("Front Door", &["porch", "yard"]), source("back", &["porch"])],
+    }
+}

@@ -1,0 +1,142 @@
+//! From a file that is complete to its frame, and back when the frame went the whole way.
+//!
+//! It refuses to decide which file is next.
+
+use std::{path::Path, time::SystemTime};
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{
+    FolderSource,
+    after::{self, Taken},
+    pending::{Candidate, Evidence},
+    seen::{Fate, Verdict},
+    take::{self, Unusable},
+};
+use crate::{
+    config::After,
+    frame::{Frame, Slot},
+    picture::Picture,
+    source::{Context, Counts},
+};
+
+impl FolderSource {
+    /// Takes the next file and hands its frame on; `None` if nobody takes frames any more.
+    pub(crate) async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
+        let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
+        let (picture, taken) = match self.picture(&path, candidate, context) {
+            Ok(Some(both)) => both,
+            Ok(None) => return Some(()),
+            Err(error) => {
+                self.failed(&path, candidate, &error, context);
+                return Some(());
+            }
+        };
+        context.counts.seen();
+        let frame = Frame {
+            source: context.name.clone(),
+            origin: taken.path.display().to_string(),
+            captured_at: candidate.version.modified.captured_at(SystemTime::now()),
+            picture: picture.into(),
+            slot: self.slot(permit, &taken, context),
+        };
+        tokio::select! {
+            () = context.stop.cancelled() => return None, // the file is taken again at the next start
+            sent = context.frames.send(frame) => sent.ok()?,
+        }
+        context.counts.sent();
+        self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(taken.content));
+        if self.after != After::Keep {
+            self.under_way.insert(taken.path.clone(), taken.path);
+        }
+        Some(())
+    }
+
+    /// The picture in a file; `None` if its content was sent before.
+    fn picture(
+        &mut self,
+        path: &Path,
+        candidate: Candidate,
+        context: &Context,
+    ) -> Result<Option<(Picture, Taken)>, Unusable> {
+        let (bytes, created) = take::read(path, candidate.version)?;
+        let content = take::content(&bytes);
+        let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
+        // Nobody closed it or moved it in, so only its time was set: copying tools do that after they closed it.
+        if candidate.evidence != Evidence::Complete
+            && !self.polls
+            && self.inventory.seen.judge(path, candidate.version) == Verdict::Changed(Fate::Sent(content))
+        {
+            self.inventory.seen.insert(path, candidate.version, Fate::Sent(content));
+            if !self.under_way.contains_key(path) {
+                self.finish(taken, context);
+            }
+            return Ok(None);
+        }
+        Ok(Some((context.counts.decoding(|| take::decode(&bytes, context.max_pixels))?, taken)))
+    }
+
+    /// Reports a file that is no picture, unless it may yet become one.
+    fn failed(&mut self, path: &Path, candidate: Candidate, error: &Unusable, context: &Context) {
+        let now = Instant::now();
+        match error {
+            Unusable::Gone => {}
+            Unusable::Changing(version) => {
+                let writing = candidate.evidence == Evidence::Writing;
+                let evidence = if writing { Evidence::Writing } else { Evidence::Found };
+                self.inventory.pending.notice(path, *version, evidence, now);
+            }
+            _ if !candidate.failed => self.inventory.pending.failed(path, candidate, now),
+            _ => {
+                context.counts.seen();
+                context.counts.failed(error.cause());
+                tracing::warn!(
+                    source = &*context.name, path = %path.display(), cause = %error, remedy = error.remedy(),
+                    "passed over a file that is no usable picture"
+                );
+                let unreadable = matches!(error, Unusable::Unreadable(_));
+                let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
+                self.inventory.seen.insert(path, candidate.version, fate);
+            }
+        }
+    }
+
+    /// The slot of a frame, which tells when `after` is due.
+    fn slot(&self, permit: OwnedSemaphorePermit, taken: &Taken, context: &Context) -> Slot {
+        let slot = Slot::new(permit);
+        if self.after == After::Keep {
+            return slot;
+        }
+        let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
+        let (name, counts) = (context.name.clone(), context.counts.clone());
+        slot.on_done(move || {
+            // At shutdown the source ends before its frames: then, or if it is far behind, the file is finished from here.
+            if let Err(told) = done.try_send(taken) {
+                let taken = told.into_inner();
+                finish(&after, &taken.path, &taken, &name, &counts);
+            }
+        })
+    }
+
+    /// Does what is to be done afterwards.
+    pub(crate) fn finish(&mut self, taken: Taken, context: &Context) {
+        let path = self.under_way.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
+        // A newer version that waits will have its own frame and its own afterwards; `picture` sees to it if it turns
+        // out to be this one.
+        if !self.inventory.pending.contains(&path)
+            && finish(&self.after, &path, &taken, &context.name, &context.counts)
+        {
+            self.inventory.seen.forget(&path);
+        }
+    }
+}
+
+/// Does `after` to a file, tells and counts if that fails; says whether the file is gone from there.
+fn finish(after: &After, path: &Path, taken: &Taken, source: &str, counts: &Counts) -> bool {
+    after::finish(after, path, taken).unwrap_or_else(|error| {
+        counts.failed("after");
+        let path = path.display();
+        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays where it is");
+        false
+    })
+}

@@ -1,0 +1,300 @@
+//! The files that were noticed and not yet taken: which of them is complete, and which is next.
+//!
+//! | how a file was noticed        | when it is tried                                              |
+//! |-------------------------------|---------------------------------------------------------------|
+//! | closed after writing, moved in| at once                                                       |
+//! | found by a look, or linked    | when it did not change for [`Patience::settle`]               |
+//! | being written                 | when it is closed; [`Patience::long`] after its last sign of life |
+//! | tried in vain                 | when it changes or is closed; once more after a patience, and then reported |
+//!
+//! Whoever is ready is taken in the order of modification, then of name. Pure decisions; it refuses to touch the disk and
+//! the clock.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::seen::{Modified, Version};
+
+/// How long to wait for whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// A file that was found is complete when it did not change for this long.
+    pub(crate) settle: Duration,
+    /// A file that was closed and is no picture is tried again after this long: its writer may open it once more.
+    pub(crate) short: Duration,
+    /// Likewise for a file that nobody closed while we watched: its writer may only pause.
+    pub(crate) long: Duration,
+}
+
+/// How a file was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Somebody closed it after writing, or moved it in.
+    Complete,
+    /// It was found in a look, or linked.
+    Found,
+    /// Somebody writes to it; a [`Evidence::Complete`] will follow.
+    Writing,
+}
+
+/// A file that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) version: Version,
+    pub(crate) evidence: Evidence,
+    /// Whether this version was tried in vain.
+    pub(crate) failed: bool,
+    place: Place,
+}
+
+/// Where a candidate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting(Instant),
+    Ready,
+}
+
+/// All files that wait.
+pub(crate) struct Pending {
+    patience: Patience,
+    files: HashMap<Arc<Path>, Candidate>,
+    waiting: BTreeSet<(Instant, Arc<Path>)>,
+    ready: BTreeSet<(Modified, Arc<Path>)>,
+}
+
+impl Pending {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self { patience, files: HashMap::new(), waiting: BTreeSet::new(), ready: BTreeSet::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(crate) fn contains(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// `path` was noticed in this version.
+    pub(crate) fn notice(&mut self, path: &Path, version: Version, evidence: Evidence, now: Instant) {
+        let known = self.files.get(path).copied();
+        let unchanged = known.is_some_and(|candidate| candidate.version.looks_like(version));
+        if unchanged && evidence == Evidence::Found {
+            return; // its clock runs, or its writer is waited for
+        }
+        let evidence = match known.map(|candidate| candidate.evidence) {
+            Some(Evidence::Writing) if evidence == Evidence::Found => Evidence::Writing,
+            _ => evidence,
+        };
+        // Closing it once more in the same version is no news about a file that was tried in vain.
+        let failed = unchanged && known.is_some_and(|candidate| candidate.failed);
+        self.put(path, version, evidence, failed, now);
+    }
+
+    /// Somebody writes to `path`. A file that nobody waits for will be noticed when it is closed.
+    pub(crate) fn writing(&mut self, path: &Path, now: Instant) {
+        if let Some(Candidate { version, .. }) = self.files.get(path).copied() {
+            self.put(path, version, Evidence::Writing, false, now);
+        }
+    }
+
+    /// `candidate`, just taken out, was tried in vain for the first time.
+    pub(crate) fn failed(&mut self, path: &Path, candidate: Candidate, now: Instant) {
+        self.put(path, candidate.version, candidate.evidence, true, now);
+    }
+
+    /// `path` is gone.
+    pub(crate) fn remove(&mut self, path: &Path) -> Option<Candidate> {
+        let (path, candidate) = self.files.remove_entry(path)?;
+        match candidate.place {
+            Place::Waiting(due) => self.waiting.remove(&(due, path)),
+            Place::Ready => self.ready.remove(&(candidate.version.modified, path)),
+        };
+        Some(candidate)
+    }
+
+    /// When the next waiting file is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.waiting.first().map(|(due, _)| *due)
+    }
+
+    /// Those whose time has come are ready.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some((_, path)) = self.waiting.pop_first() else { return };
+            if let Some(candidate) = self.files.get_mut(&path) {
+                candidate.place = Place::Ready;
+                self.ready.insert((candidate.version.modified, path));
+            }
+        }
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Takes the oldest of those that are ready.
+    pub(crate) fn pop(&mut self) -> Option<(PathBuf, Candidate)> {
+        let (_, path) = self.ready.pop_first()?;
+        let candidate = self.files.remove(&path)?;
+        Some((path.to_path_buf(), candidate))
+    }
+
+    fn put(&mut self, path: &Path, version: Version, evidence: Evidence, failed: bool, now: Instant) {
+        self.remove(path);
+        let wait = match (evidence, failed) {
+            (Evidence::Complete, false) => Duration::ZERO,
+            (Evidence::Complete, true) => self.patience.short,
+            (Evidence::Found, false) => self.patience.settle,
+            (Evidence::Found, true) | (Evidence::Writing, _) => self.patience.long,
+        };
+        let path = Arc::<Path>::from(path);
+        let place = if wait.is_zero() {
+            self.ready.insert((version.modified, Arc::clone(&path)));
+            Place::Ready
+        } else {
+            self.waiting.insert((now + wait, Arc::clone(&path)));
+            Place::Waiting(now + wait)
+        };
+        self.files.insert(path, Candidate { version, evidence, failed, place });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Evidence::{Complete, Found, Writing},
+        *,
+    };
+
+    const PATIENCE: Patience = Patience {
+        settle: Duration::from_millis(500),
+        short: Duration::from_millis(2000),
+        long: Duration::from_millis(10_000),
+    };
+
+    fn version(size: u64) -> Version {
+        crate::source::kinds::folder::seen::tests::version(1, size, 100)
+    }
+
+    /// What happens to the one file of a case.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        /// Noticed with this size.
+        Notice(Evidence, u64),
+        /// The hint that somebody writes.
+        Hint,
+        /// Taken if ready, and no picture.
+        TryInVain,
+        /// Deleted.
+        Remove,
+    }
+
+    /// A name, the steps with their millisecond, and the millisecond in which the file is ready.
+    type Case = (&'static str, &'static [(u64, Step)], Option<u64>);
+
+    /// When the file is ready after the steps, each at its millisecond; `None` if it does not wait at all.
+    fn ready_at(steps: &[(u64, Step)]) -> Option<u64> {
+        let (start, path) = (Instant::now(), Path::new("a"));
+        let mut pending = Pending::new(PATIENCE);
+        for (millisecond, step) in steps {
+            let now = start + Duration::from_millis(*millisecond);
+            pending.wake(now);
+            match *step {
+                Step::Notice(evidence, size) => pending.notice(path, version(size), evidence, now),
+                Step::Hint => pending.writing(path, now),
+                Step::Remove => drop(pending.remove(path)),
+                Step::TryInVain => {
+                    let (_, candidate) = pending.pop().expect("the file is ready");
+                    pending.failed(path, candidate, now);
+                }
+            }
+        }
+        assert_eq!(pending.len(), usize::from(pending.contains(path)));
+        let last = steps.last().map_or(0, |(millisecond, _)| *millisecond);
+        if pending.has_ready() {
+            return Some(last);
+        }
+        pending.next_due().map(|due| u64::try_from((due - start).as_millis()).expect("a short case"))
+    }
+
+    #[test]
+    fn a_table_of_cases() {
+        use Step::{Hint, Notice, Remove, TryInVain};
+        let cases: &[Case] = &[
+            ("nothing", &[], None),
+            ("closed", &[(0, Notice(Complete, 1))], Some(0)),
+            ("found", &[(0, Notice(Found, 1))], Some(500)),
+            ("found again: the clock runs on", &[(0, Notice(Found, 1)), (300, Notice(Found, 1))], Some(500)),
+            (
+                "found changed: the clock starts anew",
+                &[(0, Notice(Found, 1)), (300, Notice(Found, 2))],
+                Some(800),
+            ),
+            ("found, then closed", &[(0, Notice(Found, 1)), (300, Notice(Complete, 1))], Some(300)),
+            (
+                "closed, then found: still ready",
+                &[(0, Notice(Complete, 1)), (300, Notice(Found, 1))],
+                Some(300),
+            ),
+            ("closed, then found changed", &[(0, Notice(Complete, 1)), (300, Notice(Found, 2))], Some(800)),
+            ("written to", &[(0, Notice(Found, 1)), (300, Hint)], Some(10_300)),
+            ("written to after it was ready", &[(0, Notice(Complete, 0)), (300, Hint)], Some(10_300)),
+            (
+                "a look does not hurry a writer",
+                &[(0, Notice(Writing, 1)), (300, Notice(Found, 1)), (400, Notice(Found, 2))],
+                Some(10_400),
+            ),
+            ("a writer that closes", &[(0, Notice(Writing, 1)), (300, Notice(Complete, 2))], Some(300)),
+            ("a hint about a file that nobody waits for", &[(0, Hint)], None),
+            ("closed and no picture", &[(0, Notice(Complete, 1)), (1, TryInVain)], Some(2001)),
+            ("found and no picture", &[(0, Notice(Found, 1)), (500, TryInVain)], Some(10_500)),
+            (
+                "no picture, and found again",
+                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Found, 1))],
+                Some(10_500),
+            ),
+            (
+                "no picture, then closed unchanged: nearly given up",
+                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Complete, 1))],
+                Some(2600),
+            ),
+            (
+                "no picture, then closed changed",
+                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Complete, 2))],
+                Some(600),
+            ),
+            (
+                "no picture, then written to and closed",
+                &[(0, Notice(Complete, 0)), (1, TryInVain), (2, Hint), (3, Notice(Complete, 0))],
+                Some(3),
+            ),
+            ("gone while waiting", &[(0, Notice(Found, 1)), (1, Remove)], None),
+            ("gone while ready", &[(0, Notice(Complete, 1)), (1, Remove)], None),
+        ];
+        for (name, steps, expected) in cases {
+            assert_eq!(ready_at(steps), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_comes_first_and_then_the_name_decides() {
+        let mut pending = Pending::new(PATIENCE);
+        let now = Instant::now();
+        for (path, seconds) in [("new", 300), ("b", 200), ("a", 200), ("old", 100)] {
+            let version = crate::source::kinds::folder::seen::tests::version(1, 1, seconds);
+            pending.notice(Path::new(path), version, Found, now);
+        }
+        assert!(!pending.has_ready());
+        pending.wake(now + PATIENCE.settle);
+        let order = std::iter::from_fn(|| pending.pop()).map(|(path, _)| path.display().to_string());
+        assert_eq!(order.collect::<Vec<_>>(), ["old", "a", "b", "new"]);
+        assert_eq!(pending.len(), 0);
+    }
+}

@@ -1,0 +1,209 @@
+//! A look at a folder and everything below it.
+//!
+//! Links to folders are followed, and every folder is visited once, by its device and inode: cycles end, and a folder
+//! that is reached by two ways is known by one path, a real one before a linked one. It refuses to open files and to decide
+//! about them.
+//!
+//! Names that say "not yet" are passed over: those that start with a dot (`rsync`, hidden folders) and those that end like
+//! the temporary names of browsers, editors and copying tools. Their file is taken when it gets its final name.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::{self, DirEntry, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::seen::Version;
+
+/// What a folder is, whatever its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FolderId {
+    device: u64,
+    inode: u64,
+}
+
+impl FolderId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Whether a file or folder of this name is looked at.
+pub(crate) fn is_wanted(path: &Path) -> bool {
+    const TEMPORARY: [&str; 7] = [".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", "~"];
+    let Some(name) = path.file_name() else { return true };
+    let name = name.to_string_lossy().to_lowercase();
+    !name.starts_with('.') && !TEMPORARY.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The folders that are looked at, by what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Folders {
+    paths: HashMap<FolderId, PathBuf>,
+}
+
+impl Folders {
+    /// Whether `path` is a folder that is looked at; it and those below it are gone.
+    pub(crate) fn forget(&mut self, path: &Path) -> bool {
+        let before = self.paths.len();
+        self.paths.retain(|_, known| !known.starts_with(path));
+        self.paths.len() < before
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.paths.clear();
+    }
+
+    /// Notes a folder; `false` if it is already looked at under another path that still leads there.
+    fn enter(&mut self, id: FolderId, path: &Path) -> bool {
+        if let Some(known) = self.paths.get(&id)
+            && known != path
+            && fs::metadata(known).is_ok_and(|metadata| FolderId::of(&metadata) == id)
+        {
+            return false;
+        }
+        self.paths.insert(id, path.to_path_buf());
+        true
+    }
+}
+
+/// One look.
+pub(crate) struct Scan<'a> {
+    pub(crate) folders: &'a mut Folders,
+    /// A folder that is never looked at.
+    pub(crate) except: Option<&'a Path>,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+/// What a look could not see.
+#[derive(Debug, Default)]
+pub(crate) struct Unseen {
+    /// Folders that could not be read, and why.
+    pub(crate) folders: Vec<(PathBuf, io::Error)>,
+    /// It was told to stop in the middle.
+    pub(crate) stopped: bool,
+}
+
+impl Unseen {
+    /// Whether the look saw everything.
+    pub(crate) fn nothing(&self) -> bool {
+        self.folders.is_empty() && !self.stopped
+    }
+}
+
+impl Scan<'_> {
+    /// Calls `on_folder` for `start` and every folder below, before it is read, and `on_file` for every file.
+    ///
+    /// # Errors
+    /// Only those of `on_folder`, which end the look.
+    pub(crate) fn run<E>(
+        &mut self,
+        start: &Path,
+        mut on_folder: impl FnMut(&Path) -> Result<(), E>,
+        mut on_file: impl FnMut(PathBuf, Version),
+    ) -> Result<Unseen, E> {
+        let mut unseen = Unseen::default();
+        let except =
+            self.except.and_then(|path| fs::metadata(path).ok()).map(|metadata| FolderId::of(&metadata));
+        // Links come last, so that a folder is known by its real path if it has one in here.
+        let (mut real, mut linked) = (VecDeque::from([start.to_path_buf()]), VecDeque::new());
+        while let Some(folder) = real.pop_front().or_else(|| linked.pop_front()) {
+            let Ok(metadata) = fs::metadata(&folder) else { continue }; // gone again
+            let id = FolderId::of(&metadata);
+            if except == Some(id) || self.except == Some(&*folder) || !self.folders.enter(id, &folder) {
+                continue;
+            }
+            on_folder(&folder)?;
+            let found = self.read(&folder, |entry, metadata, link| match () {
+                () if metadata.is_file() => on_file(entry, Version::of(metadata)),
+                () if metadata.is_dir() && link => linked.push_back(entry),
+                () if metadata.is_dir() => real.push_back(entry),
+                // Pipes, sockets and devices are never opened.
+                () => tracing::debug!(path = %entry.display(), "neither a file nor a folder"),
+            });
+            match found {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => unseen.folders.push((folder, error)),
+                Ok(()) => {}
+            }
+            if self.stop.is_cancelled() {
+                unseen.stopped = true;
+                break;
+            }
+        }
+        Ok(unseen)
+    }
+
+    /// Calls `found` with the path and the metadata of everything wanted in `folder`, and whether it is a link.
+    fn read(&self, folder: &Path, mut found: impl FnMut(PathBuf, &Metadata, bool)) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            let entry = entry?;
+            let path = entry.path();
+            if !is_wanted(&path) {
+                continue;
+            }
+            match look(&entry, &path) {
+                Ok((metadata, link)) => found(path, &metadata, link),
+                // Gone again, or a link that leads nowhere: it may do so later, and a later look finds it.
+                Err(error) => tracing::debug!(path = %path.display(), %error, "passed over"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The metadata of what `entry` is or leads to, and whether it is a link.
+fn look(entry: &DirEntry, path: &Path) -> io::Result<(Metadata, bool)> {
+    if entry.file_type()?.is_symlink() {
+        Ok((fs::metadata(path)?, true))
+    } else {
+        Ok((entry.metadata()?, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_say_not_yet_are_passed_over() {
+        let passed =
+            [".a.jpg.Xy12", ".git", "a.jpg.tmp", "A.PART", "a.partial", "a.filepart", "a.crdownload", "a~"];
+        for name in passed {
+            assert!(!is_wanted(Path::new("/inbox").join(name).as_path()), "{name}");
+        }
+        for name in ["a.jpg", "tmp", "part.jpg", "a", "a.jpg.1"] {
+            assert!(is_wanted(Path::new("/.inbox.tmp").join(name).as_path()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_told_and_the_others_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("sub/a"), "").unwrap();
+        let stop = CancellationToken::new();
+        let mut files = Vec::new();
+        let mut look = |start: &Path, except: Option<&Path>| {
+            files.clear();
+            let mut folders = Folders::default();
+            let mut scan = Scan { folders: &mut folders, except, stop: &stop };
+            let unseen = scan.run(start, |_| Ok::<_, ()>(()), |path, _| files.push(path)).unwrap();
+            (files.len(), unseen.nothing())
+        };
+        assert_eq!(look(folder.path(), None), (1, true));
+        assert_eq!(look(folder.path(), Some(&folder.path().join("sub"))), (0, true));
+        assert_eq!(look(&folder.path().join("gone"), None), (0, true));
+        // Whoever runs this may read every folder; a file is one that nobody can read as a folder.
+        assert_eq!(look(&folder.path().join("sub/a"), None), (0, false));
+        stop.cancel();
+        assert_eq!(look(folder.path(), None), (0, false), "told to stop");
+    }
+}

@@ -1,0 +1,240 @@
+//! From a decoder's frame to a picture, with the colours that the stream means.
+//!
+//! Brightness is full range where the stream says so (MJPEG does), and the matrix is the stream's own; where it says
+//! nothing it is what everybody assumes: BT.709 for high definition, BT.601 below. The planes of nearly all cameras are
+//! taken as they are; what is made otherwise (10 bits, RGB) becomes RGB here. It refuses to change the size.
+
+use ffmpeg_next::{
+    color::{Range, Space},
+    ffi,
+    format::Pixel,
+    frame,
+    software::scaling::{self, Flags},
+};
+
+use crate::picture::{Colour, Matrix, Meaning, Picture, PictureError, Pixels, Planes};
+
+/// Chroma at full resolution and exact rounding: a frame a second may cost a little.
+const QUALITY: Flags =
+    Flags::BILINEAR.union(Flags::FULL_CHR_H_INT).union(Flags::FULL_CHR_H_INP).union(Flags::ACCURATE_RND);
+
+/// Made for one kind of frame, and made anew when the stream changes.
+#[derive(Default)]
+pub(crate) struct Converter {
+    made: Option<(Kind, scaling::Context)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    format: Pixel,
+    width: u32,
+    height: u32,
+    full_range: bool,
+    matrix: Matrix,
+}
+
+impl Converter {
+    pub(crate) fn picture(&mut self, frame: &frame::Video, max_pixels: u64) -> Result<Picture, PictureError> {
+        let (width, height) = (frame.width(), frame.height());
+        if u64::from(width) * u64::from(height) > max_pixels {
+            let (width, height) = (width.into(), height.into());
+            return Err(PictureError::TooLarge { width, height, max_pixels });
+        }
+        if let Some(planes) = planes(frame) {
+            return Ok(Picture { width, height, pixels: Pixels::Planes(planes), transparent: None });
+        }
+        self.rgb(frame)
+    }
+
+    /// Through FFmpeg, which knows every format.
+    fn rgb(&mut self, frame: &frame::Video) -> Result<Picture, PictureError> {
+        let (width, height) = (frame.width(), frame.height());
+        let unsupported = |what: &str| PictureError::Unsupported {
+            format: "video",
+            reason: format!("{what} ({:?}, {width} x {height})", frame.format()),
+        };
+        let kind = Kind::of(frame);
+        let context = match &mut self.made {
+            Some((made, context)) if *made == kind => context,
+            made => &mut made.insert((kind, kind.context().ok_or_else(|| unsupported("colours"))?)).1,
+        };
+        let mut rgb = frame::Video::empty();
+        context.run(frame, &mut rgb).map_err(|_| unsupported("conversion"))?;
+        let pixels = without_padding(&rgb, 0, (width as usize * 3, height as usize));
+        Ok(Picture::of_rgb(width, height, pixels))
+    }
+}
+
+/// The planes of a frame, if it has such as a picture can have.
+fn planes(frame: &frame::Video) -> Option<Planes> {
+    let layout = Layout::of(frame)?;
+    let (width, height) = (frame.width(), frame.height());
+    let half = |pixels: u32, halved: bool| pixels.div_ceil(if halved { 2 } else { 1 }) as usize;
+    let colour = |halved: (bool, bool)| (half(width, halved.0), half(height, halved.1));
+    let brightness = without_padding(frame, 0, (width as usize, height as usize));
+    let colour = match layout {
+        Layout::Grey => None,
+        Layout::Planar(halved) => {
+            let [blue, red] = [1, 2].map(|plane| without_padding(frame, plane, colour(halved)));
+            Some(Colour { blue, red, halved })
+        }
+        Layout::Interleaved { blue_first } => {
+            let halved = (true, true);
+            let (across, down) = colour(halved);
+            let both = without_padding(frame, 1, (across * 2, down));
+            let [first, second] = [0, 1].map(|which| both.iter().skip(which).step_by(2).copied().collect());
+            let (blue, red) = if blue_first { (first, second) } else { (second, first) };
+            Some(Colour { blue, red, halved })
+        }
+    };
+    Planes::new((width, height), brightness, colour, Kind::of(frame).meaning())
+}
+
+/// The bytes of a plane. Its rows are padded to what the processor likes.
+fn without_padding(frame: &frame::Video, plane: usize, (width, height): (usize, usize)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(width * height);
+    let rows = frame.data(plane).chunks(frame.stride(plane)).take(height);
+    rows.for_each(|row| bytes.extend_from_slice(&row[..width]));
+    bytes
+}
+
+/// How the planes of 8 bits lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Grey,
+    /// Brightness, towards blue, towards red; whether the latter two are half as wide and half as high.
+    Planar((bool, bool)),
+    /// Brightness, then both colours in turn, half as wide and high.
+    Interleaved {
+        blue_first: bool,
+    },
+}
+
+impl Layout {
+    fn of(frame: &frame::Video) -> Option<Self> {
+        use Pixel::{
+            GRAY8, NV12, NV21, YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ440P, YUVJ444P,
+        };
+        let layout = match frame.format() {
+            GRAY8 => Self::Grey,
+            YUV420P | YUVJ420P => Self::Planar((true, true)),
+            YUV422P | YUVJ422P => Self::Planar((true, false)),
+            YUV440P | YUVJ440P => Self::Planar((false, true)),
+            YUV444P | YUVJ444P => Self::Planar((false, false)),
+            NV12 => Self::Interleaved { blue_first: true },
+            NV21 => Self::Interleaved { blue_first: false },
+            _ => return None,
+        };
+        // Pictures that stand on their head have rows of a negative length: FFmpeg converts those.
+        let upright = (0..frame.planes()).all(|plane| i32::try_from(frame.stride(plane)).is_ok());
+        // In this standard the planes do not hold brightness and colours.
+        let mixed = matches!(frame.color_space(), Space::RGB | Space::YCGCO | Space::ICTCP);
+        (upright && !mixed).then_some(layout)
+    }
+}
+
+/// The plane of brightness, one byte a pixel, and how many bytes a row of it takes; `None` where the format has no such
+/// plane.
+pub(crate) fn luma(frame: &frame::Video) -> Option<(&[u8], usize)> {
+    Layout::of(frame).map(|_| (frame.data(0), frame.stride(0)))
+}
+
+impl Kind {
+    fn of(frame: &frame::Video) -> Self {
+        let (width, height) = (frame.width(), frame.height());
+        use Pixel::{GRAY8, YUVJ420P, YUVJ422P, YUVJ440P, YUVJ444P};
+        // Of grey FFmpeg always believes it.
+        let j = matches!(frame.format(), GRAY8 | YUVJ420P | YUVJ422P | YUVJ444P | YUVJ440P);
+        let matrix = match frame.color_space() {
+            Space::BT709 => Matrix::Bt709,
+            Space::FCC => Matrix::Fcc,
+            Space::SMPTE240M => Matrix::Smpte240,
+            Space::BT2020NCL | Space::BT2020CL => Matrix::Bt2020,
+            Space::Unspecified | Space::Reserved if width >= 1280 || height > 576 => Matrix::Bt709,
+            _ => Matrix::Bt601,
+        };
+        let full_range = j || frame.color_range() == Range::JPEG;
+        Self { format: frame.format(), width, height, full_range, matrix }
+    }
+
+    fn meaning(self) -> Meaning {
+        Meaning { matrix: self.matrix, full_range: self.full_range }
+    }
+
+    fn context(self) -> Option<scaling::Context> {
+        let Self { format, width, height, full_range, matrix } = self;
+        let mut context =
+            scaling::Context::get(format, width, height, Pixel::RGB24, width, height, QUALITY).ok()?;
+        let matrix = match matrix {
+            Matrix::Bt601 => ffi::SWS_CS_ITU601,
+            Matrix::Bt709 => ffi::SWS_CS_ITU709,
+            Matrix::Bt2020 => ffi::SWS_CS_BT2020,
+            Matrix::Fcc => ffi::SWS_CS_FCC,
+            Matrix::Smpte240 => ffi::SWS_CS_SMPTE240M,
+        };
+        // Brightness, contrast and saturation in 16.16 fixed point, unchanged.
+        let (brightness, unchanged) = (0, 1 << 16);
+        let (from, to) = (i32::from(full_range), 1);
+        // SAFETY: the context was just made and is not null; the tables are constants of the library.
+        // A format that has no such details (RGB, grey) says so, and needs none.
+        #[allow(unsafe_code)]
+        unsafe {
+            let table = ffi::sws_getCoefficients(i32::try_from(matrix.unsigned_abs()).ok()?);
+            ffi::sws_setColorspaceDetails(
+                context.as_mut_ptr(),
+                table,
+                from,
+                table,
+                to,
+                brightness,
+                unchanged,
+                unchanged,
+            );
+        }
+        Some(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame with levels that change slowly, in each plane in another way, as real colours do.
+    fn frame(format: Pixel, width: u32, height: u32, space: Space) -> frame::Video {
+        let mut frame = frame::Video::new(format, width, height);
+        frame.set_color_space(space);
+        for plane in 0..frame.planes() {
+            let stride = frame.stride(plane);
+            for (row, bytes) in frame.data_mut(plane).chunks_mut(stride).enumerate() {
+                for (column, byte) in bytes.iter_mut().enumerate() {
+                    let at = if plane == 0 { row + 2 * column } else { 3 * row + plane * column / 2 };
+                    *byte = if at / 220 % 2 == 0 { 16 + at % 220 } else { 235 - at % 220 } as u8;
+                }
+            }
+        }
+        frame
+    }
+
+    #[test]
+    fn planes_as_rgb_are_what_ffmpeg_makes_of_them() {
+        use Pixel::{GRAY8, NV12, NV21, YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ444P};
+        for format in [YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ444P, NV12, NV21, GRAY8] {
+            for space in [Space::Unspecified, Space::BT709, Space::BT2020NCL] {
+                for (width, height) in [(640, 480), (1280, 722), (322, 50)] {
+                    let frame = frame(format, width, height, space);
+                    let picture = Converter::default().picture(&frame, u64::MAX).unwrap();
+                    assert!(matches!(picture.pixels, Pixels::Planes(_)), "{format:?}");
+                    let expected = Converter::default().rgb(&frame).unwrap();
+                    let (found, expected) = (picture.rgb(), expected.rgb());
+                    let off = found.iter().zip(&*expected).map(|(a, b)| u32::from(a.abs_diff(*b)));
+                    let (most, mean) = (off.clone().max(), off.sum::<u32>() as f64 / found.len() as f64);
+                    // FFmpeg takes colour half a row higher where it is halved in height.
+                    assert!(
+                        most <= Some(4) && mean < 1.0,
+                        "{format:?} {space:?} {width} x {height}: {most:?}, {mean}"
+                    );
+                }
+            }
+        }
+    }
+}

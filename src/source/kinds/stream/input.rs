@@ -1,0 +1,284 @@
+//! What FFmpeg opens, and the deadline of each of its calls.
+//!
+//! An error's own code is not believed: a call that was cut off fails in many ways, so it is asked first who cut it off.
+
+use std::{
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ffmpeg_next::{
+    self as ffmpeg, Dictionary, Packet, Rational, Rescale, codec,
+    error::EAGAIN,
+    format::{self, context},
+    media, rescale,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{device, error::StreamError, packet_loss};
+use crate::{
+    config::{Input, Stream, Transport},
+    source::{Context, sampler::Played},
+};
+
+/// To connect and to learn what the stream consists of.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// An open stream.
+pub(crate) struct Opened {
+    input: context::Input,
+    video: usize,
+    codec: codec::Id,
+    time_base: Rational,
+    pub(crate) played: Played,
+    has_login: bool,
+    deadline: Arc<Deadline>,
+    stall_after: Duration,
+}
+
+/// What reading brought.
+pub(crate) enum Next {
+    /// A packet of the video, and whether something of it may have been lost on its way.
+    Packet(Packet, bool),
+    /// The recording is over.
+    End,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// How the input is called in front of people.
+pub(crate) fn shown(input: &Input) -> String {
+    match input {
+        Input::Rtsp(address) | Input::Url(address) => address.to_string(),
+        Input::File(path) => path.display().to_string(),
+    }
+}
+
+impl Opened {
+    /// Opens the stream; `None` when it was told to stop.
+    pub(crate) fn open(
+        settings: &Stream,
+        origin: &str,
+        context: &Context,
+    ) -> Result<Option<Self>, StreamError> {
+        prepare();
+        let (url, has_login) = match &settings.input {
+            Input::Rtsp(address) | Input::Url(address) => {
+                (address.url_with_login(), address.login().is_some())
+            }
+            Input::File(path) => {
+                if device::is_meant(path) {
+                    let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
+                    device::prepare().map_err(not_opened)?;
+                }
+                (path.to_string_lossy().into_owned(), false)
+            }
+        };
+        packet_loss::forget();
+        let deadline = Arc::new(Deadline::new());
+        deadline.set(OPEN);
+        let (watched, stop, counts) =
+            (Arc::clone(&deadline), context.stop.clone(), Arc::clone(&context.counts));
+        let interrupt = move || {
+            // FFmpeg waits for long, and asks this often meanwhile.
+            counts.pulse().beat();
+            stop.is_cancelled() || watched.passed()
+        };
+        let opened = format::input_with_interrupt_and_dictionary(&url, interrupt, options(settings));
+        let input = match opened {
+            Ok(input) => input,
+            Err(_) if context.stop.is_cancelled() => return Ok(None),
+            Err(_) if deadline.passed() => {
+                return Err(StreamError::NoAnswer { address: origin.to_owned(), seconds: OPEN.as_secs() });
+            }
+            Err(error) => return Err(not_opened(error, origin, has_login)),
+        };
+        let video =
+            input.streams().best(media::Type::Video).map(|stream| (stream.index(), stream.time_base()));
+        let (video, time_base) = video.ok_or_else(|| StreamError::NoVideo(origin.to_owned()))?;
+        let is_file = matches!(&settings.input, Input::File(path) if path.is_file());
+        let has_length = input.duration() > 0 && !matches!(settings.input, Input::Rtsp(_));
+        let played = if is_file || has_length { Played::Recorded } else { Played::Live };
+        let stall_after = settings.stall_after;
+        deadline.set(stall_after);
+        let codec = input.stream(video).map_or(codec::Id::None, |stream| stream.parameters().id());
+        Ok(Some(Self { input, video, codec, time_base, played, has_login, deadline, stall_after }))
+    }
+
+    pub(crate) fn is_recording(&self) -> bool {
+        self.played == Played::Recorded
+    }
+
+    /// What lies between two frames, as far as the stream says.
+    pub(crate) fn frame_time(&self) -> Duration {
+        const USUAL: f64 = 25.0;
+        Duration::from_secs_f64(1.0 / self.rate().unwrap_or(USUAL))
+    }
+
+    /// Pictures in a second, if the stream says so.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        let rate = f64::from(self.input.stream(self.video)?.avg_frame_rate());
+        (0.1..=1000.0).contains(&rate).then_some(rate)
+    }
+
+    /// When it was recorded, if it says so. Devices that do not know the time write the first second of their calendar.
+    pub(crate) fn began(&self) -> Option<Timestamp> {
+        const PLAUSIBLE: i16 = 1990;
+        let metadata = self.input.metadata();
+        let told = ["com.apple.quicktime.creationdate", "creation_time", "date"];
+        let began = told.iter().find_map(|key| metadata.get(key)?.parse::<Timestamp>().ok())?;
+        (TimeZone::UTC.to_datetime(began).year() >= PLAUSIBLE).then_some(began)
+    }
+
+    /// How long it is, if it says so.
+    pub(crate) fn length(&self) -> Option<Duration> {
+        u64::try_from(self.input.duration()).ok().filter(|length| *length > 0).map(Duration::from_micros)
+    }
+
+    /// How the video is encoded, in FFmpeg's word.
+    pub(crate) fn codec(&self) -> String {
+        self.parameters().map_or("unknown", |parameters| parameters.id().name()).to_owned()
+    }
+
+    /// What a decoder needs to know.
+    pub(crate) fn parameters(&self) -> Option<codec::Parameters> {
+        Some(self.input.stream(self.video)?.parameters())
+    }
+
+    /// The next packet of the video.
+    pub(crate) fn next(&mut self, origin: &str, context: &Context) -> Result<Next, StreamError> {
+        if self.is_recording() {
+            // Between two packets of a recording others may have taken their time.
+            self.deadline.set(self.stall_after);
+        }
+        loop {
+            let mut packet = Packet::empty();
+            let read = packet.read(&mut self.input);
+            if context.stop.is_cancelled() {
+                return Ok(Next::Stopped);
+            }
+            match read {
+                // Sound is no sign of life.
+                Ok(()) if packet.stream() != self.video || packet.size() == 0 => {}
+                // No decoder can follow that; whoever opens it again finds what it is now.
+                Ok(()) if self.is_another() => {
+                    return self.lost("it is encoded in another way now", context, origin);
+                }
+                Ok(()) => {
+                    self.deadline.set(self.stall_after);
+                    return Ok(Next::Packet(packet, packet_loss::is_damaged()));
+                }
+                Err(_) if self.deadline.passed() => {}
+                Err(ffmpeg::Error::Other { errno: EAGAIN }) => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) => return self.ended(error, origin, context),
+            }
+            if self.deadline.passed() {
+                let seconds = self.stall_after.as_secs_f64();
+                return Err(StreamError::Stalled { address: origin.to_owned(), seconds });
+            }
+        }
+    }
+
+    fn ended(&self, error: ffmpeg::Error, origin: &str, context: &Context) -> Result<Next, StreamError> {
+        match error {
+            ffmpeg::Error::Eof if self.is_recording() => Ok(Next::End),
+            ffmpeg::Error::Eof => self.lost("it ended", context, origin),
+            ffmpeg::Error::HttpUnauthorized => Err(not_opened(error, origin, self.has_login)),
+            other => self.lost(&other.to_string(), context, origin),
+        }
+    }
+
+    /// Whether the video is encoded in another way than it was when it was opened.
+    fn is_another(&self) -> bool {
+        self.input.stream(self.video).is_some_and(|stream| stream.parameters().id() != self.codec)
+    }
+
+    fn lost(&self, cause: &str, context: &Context, origin: &str) -> Result<Next, StreamError> {
+        if self.is_recording() {
+            tracing::warn!(
+                source = &*context.name,
+                cause,
+                "the recording is damaged: what follows is left out"
+            );
+            return Ok(Next::End);
+        }
+        Err(StreamError::Lost { address: origin.to_owned(), cause: cause.to_owned() })
+    }
+
+    /// When a packet says it is of, in microseconds: in the order of decoding, which is that of the packets.
+    pub(crate) fn stamp(&self, packet: &Packet) -> Option<i64> {
+        let stamp = packet.dts().or_else(|| packet.pts())?;
+        Some(stamp.rescale(self.time_base, rescale::TIME_BASE))
+    }
+}
+
+fn options(settings: &Stream) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    if matches!(&settings.input, Input::File(path) if device::is_meant(path)) {
+        // AVFMT_FLAG_NONBLOCK, which has no name among the options. Otherwise nothing could call it back from a camera that hangs.
+        options.set("fflags", "+4");
+    }
+    if let Input::Rtsp(_) = settings.input {
+        let transport = match settings.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        options.set("rtsp_transport", transport);
+        options.set("allowed_media_types", "video");
+        // A camera says what it sends before it begins; measuring its rate would cost the first seconds.
+        options.set("analyzeduration", "1000000");
+        options.set("fpsprobesize", "0");
+    }
+    options
+}
+
+fn not_opened(error: ffmpeg::Error, origin: &str, has_login: bool) -> StreamError {
+    let address = origin.to_owned();
+    let remedy = match error {
+        ffmpeg::Error::HttpUnauthorized if has_login => "the user or the password is wrong",
+        ffmpeg::Error::HttpUnauthorized => "give it a `username:` and a `password:`",
+        ffmpeg::Error::HttpForbidden => "this user may not see the stream",
+        ffmpeg::Error::HttpNotFound => return StreamError::Missing(address),
+        other => return StreamError::NotOpened { address, cause: other.to_string() },
+    };
+    StreamError::Denied { address, remedy }
+}
+
+/// FFmpeg's tables of errors, its network, and its silence: what it prints may hold a password.
+fn prepare() {
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(|| {
+        packet_loss::listen();
+        format::network::init();
+        // It registers texts and devices, and cannot fail.
+        let _ = ffmpeg::init();
+    });
+}
+
+/// When the call that runs is to be cut off. FFmpeg asks thousands of times a minute.
+struct Deadline {
+    epoch: Instant,
+    at: AtomicU64,
+}
+
+impl Deadline {
+    fn new() -> Self {
+        Self { epoch: Instant::now(), at: AtomicU64::new(u64::MAX) }
+    }
+
+    fn set(&self, from_now: Duration) {
+        self.at.store(milliseconds(self.epoch.elapsed() + from_now), Ordering::Relaxed);
+    }
+
+    fn passed(&self) -> bool {
+        milliseconds(self.epoch.elapsed()) >= self.at.load(Ordering::Relaxed)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

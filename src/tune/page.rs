@@ -1,0 +1,119 @@
+//! What was found, as one HTML file that works offline.
+
+use std::fmt::Write;
+
+use super::{
+    findings::{BINS, Finding, alerts},
+    report,
+    rivals::Rivals,
+};
+use crate::plot::{Timeline, data_uri, document, escaped, section};
+
+/// The whole page; the levels in its plots are the suggested ones. Writing to a string cannot fail.
+pub(crate) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
+    let mut body = String::new();
+    for finding in findings {
+        let _ =
+            writeln!(body, "<h2>{}</h2>\n<p>{}</p>", escaped(&finding.name()), escaped(&finding.reason()));
+        let drawn = (0..timeline.tracks.len()).find(|number| {
+            let track = &timeline.tracks[*number];
+            track.label == finding.label && track.label_set == finding.label_set
+        });
+        if let Some(number) = drawn {
+            if let Some(advice) = finding.suggested() {
+                timeline.tracks[number].levels = Some((advice.rule.threshold, advice.rule.clear_below));
+            }
+            body.push_str(&section(timeline, &timeline.tracks[number]));
+        }
+        histogram(&mut body, finding);
+        table(&mut body, finding);
+        if !finding.near.is_empty() {
+            body.push_str("<p>Near misses:</p>\n");
+        }
+        for peak in &finding.near {
+            let _ = writeln!(
+                body,
+                "<figure><img src=\"{}\" alt=\"\"><figcaption>{:.2}, {}</figcaption></figure>",
+                data_uri(&peak.thumbnail),
+                peak.point.score,
+                escaped(&peak.origin)
+            );
+        }
+    }
+    for rivals in rivals {
+        let _ = writeln!(body, "<p>{}</p>", escaped(&report::rivalry(rivals)));
+    }
+    let _ = writeln!(body, "<h2>Suggested settings</h2>\n<pre>{}</pre>", code(&report::patch(findings)));
+    document(&format!("{}: suggested settings", timeline.source), &body)
+}
+
+/// Text with its line breaks.
+fn code(text: &str) -> String {
+    text.lines().map(|line| escaped(line) + "\n").collect()
+}
+
+fn histogram(body: &mut String, finding: &Finding) {
+    const WIDTH: usize = 24;
+    const HEIGHT: f64 = 60.0;
+    let histogram = &finding.histogram;
+    let all = histogram.shown.iter().chain(&histogram.others).copied().max().unwrap_or(0);
+    let most = f64::from(all).ln_1p().max(1e-9);
+    let _ = write!(body, "<svg viewBox=\"0 0 {} 76\" width=\"480\" font-size=\"11\">", BINS * WIDTH);
+    for (bin, (shown, others)) in histogram.shown.iter().zip(&histogram.others).enumerate() {
+        for (count, at, colour) in [(others, 1, "#9aa7b4"), (shown, 12, "#1f6fb4")] {
+            let height = f64::from(*count).ln_1p() / most * HEIGHT;
+            let (x, y) = (bin * WIDTH + at, HEIGHT - height);
+            let _ = write!(
+                body,
+                "<rect x=\"{x}\" y=\"{y:.1}\" width=\"10\" height=\"{height:.1}\" fill=\"{colour}\"><title>{count} frames</title></rect>"
+            );
+        }
+    }
+    let _ = writeln!(
+        body,
+        "<text x=\"0\" y=\"74\">0</text><text x=\"{}\" y=\"74\" text-anchor=\"end\">score {}</text></svg>",
+        BINS * WIDTH,
+        histogram.top
+    );
+    body.push_str(if finding.events.is_some() {
+        "<p>Frames by their score, logarithmic; blue: frames that show the label.</p>\n"
+    } else {
+        "<p>Frames by their score, logarithmic.</p>\n"
+    });
+}
+
+fn table(body: &mut String, finding: &Finding) {
+    let _ = write!(body, "<table><tr><th>{}</th><th>alerts</th><th>a day</th>", finding.level_word());
+    if finding.events.is_some() {
+        body.push_str("<th>precision of frames</th><th>recall of frames</th><th>F1 of alerts</th>");
+    }
+    body.push_str("</tr>\n");
+    for row in &finding.table {
+        let chosen = finding.suggested().is_some_and(|advice| advice.rule.threshold == row.threshold);
+        let class = if chosen { " class=\"chosen\"" } else { "" };
+        let _ = write!(
+            body,
+            "<tr{class}><td>{}</td><td>{}</td><td>{:.0}</td>",
+            row.threshold,
+            row.alerts,
+            finding.a_day(row.alerts)
+        );
+        if let Some((frames, grade)) = &row.worth {
+            let _ = write!(
+                body,
+                "<td>{:.3}</td><td>{:.3}</td><td>{:.3}</td>",
+                frames.precision,
+                frames.recall,
+                grade.f1()
+            );
+        }
+        body.push_str("</tr>\n");
+    }
+    let _ = writeln!(
+        body,
+        "</table>\n<p>Now: {} {}, {}.</p>",
+        finding.level_word(),
+        finding.rule.threshold,
+        alerts(finding.now.0)
+    );
+}

@@ -1,0 +1,192 @@
+//! What really happened, as somebody wrote it down: a CSV file with the columns `label`, `start` and `end`, and perhaps `source`
+//! and `label_set`. Times are seconds from the first frame (`75`, `75.5`), `1:15` or `0:01:15` likewise, or whole times (RFC 3339).
+//! Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Where something was to be seen, in the order of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Truth(Vec<Row>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    line: u64,
+    source: Option<String>,
+    label_set: Option<String>,
+    label: String,
+    from: Moment,
+    to: Moment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Moment {
+    /// Since the first frame.
+    Into(SignedDuration),
+    At(Timestamp),
+}
+
+/// From, and to.
+pub(crate) type Interval = (Timestamp, Timestamp);
+
+impl Truth {
+    /// Reads the text of a file; each problem begins with its line.
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .flexible(true)
+            .comment(Some(b'#'))
+            .from_reader(text.as_bytes());
+        let headers = reader.headers().map_err(|error| vec![error.to_string()])?.clone();
+        let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+        let (Some(label), Some(start), Some(end)) = (column("label"), column("start"), column("end")) else {
+            return Err(vec!["line 1: the first line names the columns: `label,start,end`, and perhaps `source` and `label_set`".to_owned()]);
+        };
+        let (source, label_set) = (column("source"), column("label_set"));
+        let (mut rows, mut problems) = (vec![], vec![]);
+        for (number, record) in reader.records().enumerate() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    problems.push(error.to_string());
+                    continue;
+                }
+            };
+            let line = record.position().map_or(number as u64 + 2, csv::Position::line);
+            let cell = |at: usize| record.get(at).unwrap_or_default();
+            let optional =
+                |at: Option<usize>| at.map(cell).filter(|text| !text.is_empty()).map(str::to_owned);
+            let moments = (moment(cell(start)), moment(cell(end)));
+            match moments {
+                _ if cell(label).is_empty() => problems.push(format!("line {line}: there is no label")),
+                (Some(from), Some(to)) => rows.push(Row {
+                    line,
+                    source: optional(source),
+                    label_set: optional(label_set),
+                    label: cell(label).to_owned(),
+                    from,
+                    to,
+                }),
+                (from, _) => {
+                    let wrong = if from.is_none() { cell(start) } else { cell(end) };
+                    problems.push(format!(
+                        "line {line}: `{wrong}` is no time: write seconds from the first frame (`75.5`), `1:15`, or `2026-11-23T08:00:00Z`"
+                    ));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Self(rows)) } else { Err(problems) }
+    }
+
+    /// Rows that say nothing of any of these labels (label set, label), or end before they begin.
+    pub(crate) fn problems(&self, source: &str, labels: &[(&str, &str)], first: Timestamp) -> Vec<String> {
+        let names = labels.iter().map(|(_, label)| *label).collect::<Vec<_>>().join(", ");
+        let mut problems = vec![];
+        for row in self.0.iter().filter(|row| row.is_of(source)) {
+            let line = row.line;
+            if !labels.iter().any(|(set, label)| row.means(set, label)) {
+                problems.push(format!(
+                    "line {line}: there is no label `{}` on this source; there are: {names}",
+                    row.label
+                ));
+            } else if row.interval(first).is_none() {
+                problems.push(format!("line {line}: it ends before it begins"));
+            }
+        }
+        problems
+    }
+
+    /// When this label was to be seen, in order; what overlaps is one.
+    pub(crate) fn intervals(
+        &self,
+        source: &str,
+        label_set: &str,
+        label: &str,
+        first: Timestamp,
+    ) -> Vec<Interval> {
+        let rows = self.0.iter().filter(|row| row.is_of(source) && row.means(label_set, label));
+        let mut all = rows.filter_map(|row| row.interval(first)).collect::<Vec<_>>();
+        all.sort();
+        let mut joined: Vec<Interval> = vec![];
+        for (from, to) in all {
+            match joined.last_mut().filter(|(_, end)| from <= *end) {
+                Some((_, end)) => *end = to.max(*end),
+                None => joined.push((from, to)),
+            }
+        }
+        joined
+    }
+}
+
+impl Row {
+    fn is_of(&self, source: &str) -> bool {
+        self.source.as_deref().is_none_or(|named| named == source)
+    }
+
+    fn means(&self, label_set: &str, label: &str) -> bool {
+        self.label == label && self.label_set.as_deref().is_none_or(|named| named == label_set)
+    }
+
+    fn interval(&self, first: Timestamp) -> Option<Interval> {
+        let time = |moment| match moment {
+            Moment::Into(duration) => first.checked_add(duration).ok(),
+            Moment::At(time) => Some(time),
+        };
+        Some((time(self.from)?, time(self.to)?)).filter(|(from, to)| from <= to)
+    }
+}
+
+fn moment(text: &str) -> Option<Moment> {
+    if let Ok(time) = text.parse() {
+        return Some(Moment::At(time));
+    }
+    let mut seconds = 0.0;
+    for part in text.split(':') {
+        let number = part.parse::<f64>().ok().filter(|number| (0.0..1e9).contains(number))?;
+        seconds = seconds * 60.0 + number;
+    }
+    SignedDuration::try_from_secs_f64(seconds).ok().map(Moment::Into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn rows_of_every_kind() {
+        let text = "source,label,start,end\n\
+                    # made by hand\n\
+                    door,dog,10,20.5\n\
+                    ,dog,0:15,0:30\n\
+                    garden,dog,1,2\n\
+                    door,\"cat, black\",1970-01-01T00:01:00Z,1:02:03\n";
+        let truth = Truth::parse(text).unwrap();
+        assert_eq!(truth.intervals("door", "porch", "dog", FIRST), [(at(10), at(30))], "joined");
+        assert_eq!(truth.intervals("door", "porch", "cat, black", FIRST), [(at(60), at(3723))]);
+        assert_eq!(
+            truth.intervals("garden", "porch", "dog", at(100)),
+            [(at(101), at(102)), (at(115), at(130))]
+        );
+        assert!(truth.problems("door", &[("porch", "dog"), ("porch", "cat, black")], FIRST).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_all_at_once() {
+        let problems = Truth::parse("label,start,end\ndog,now,2\n,1,2\ndog,1\ndog,1,-2\n").unwrap_err();
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems[0].starts_with("line 2: `now` is no time"), "{problems:?}");
+        assert!(problems[1].starts_with("line 3: there is no label"), "{problems:?}");
+        assert!(Truth::parse("name;from;to\n").unwrap_err()[0].contains("`label,start,end`"));
+
+        let truth = Truth::parse("label,start,end\ndgo,1,2\ndog,5,4\n").unwrap();
+        let problems = truth.problems("door", &[("porch", "dog")], FIRST);
+        assert_eq!(problems[0], "line 2: there is no label `dgo` on this source; there are: dog");
+        assert_eq!(problems[1], "line 3: it ends before it begins");
+    }
+}

@@ -1,0 +1,257 @@
+//! What is wrong with a configuration, told so that it can be put right at once: file, line, column, the line itself
+//! with a caret below, and a remedy.
+//!
+//! It refuses to stop at the first problem, and to show a password: an offending line is masked before it is kept.
+
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::mask;
+
+/// So many are told; nobody reads on.
+pub(crate) const MOST_PROBLEMS: usize = 200;
+
+/// Everything that is wrong, in the order of files and lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Puts problems in order; what was found twice at one place (through a YAML alias) is told once.
+    #[must_use]
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.order);
+        problems.dedup();
+        Self(problems)
+    }
+
+    /// One at a time, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.0 {
+            writeln!(f, "{problem}\n")?;
+        }
+        match self.0.len() {
+            1 => f.write_str("1 problem found"),
+            n if n >= MOST_PROBLEMS => write!(f, "{n} problems found; there may be more"),
+            n => write!(f, "{n} problems found"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    message: String,
+    /// How to put it right; may have several lines. Empty where the message says it all.
+    remedy: String,
+    file: PathBuf,
+    /// Where in the file; `None` where the file as a whole is meant.
+    excerpt: Option<Excerpt>,
+    /// The number of the file and the place in it.
+    order: (usize, usize),
+}
+
+impl Problem {
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.excerpt.as_ref().map(|excerpt| excerpt.line.to_string()).unwrap_or_default();
+        let margin = " ".repeat(line.len().max(1));
+        writeln!(f, "error: {}", self.message)?;
+        write!(f, "{margin}--> {}", self.file.display())?;
+        if let Some(Excerpt { column, text, caret, .. }) = &self.excerpt {
+            writeln!(f, ":{line}:{column}")?;
+            writeln!(f, "{margin} |")?;
+            writeln!(f, "{line} | {text}")?;
+            write!(f, "{margin} | {}{}", " ".repeat(caret.start), "^".repeat(caret.len()))?;
+        }
+        for (number, remedy) in self.remedy.lines().enumerate() {
+            let start = if number == 0 { "= help: " } else { "        " };
+            write!(f, "\n{margin} {}", format!("{start}{remedy}").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A line as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    line: usize,
+    column: usize,
+    text: String,
+    /// In columns of a terminal.
+    caret: Range<usize>,
+}
+
+/// A place in one of the files: bytes `start..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub file: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// A mistake at a place, not yet tied to the text of the file.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    pub span: Span,
+    pub message: String,
+    pub remedy: String,
+}
+
+impl Mistake {
+    pub(crate) fn new(span: Span, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { span, message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// The files of a configuration: a [`Span`] says which by number, the main file first.
+#[derive(Clone, Default)]
+pub(crate) struct Files(Vec<(PathBuf, String)>);
+
+/// The texts may hold passwords.
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(path, _)| path)).finish()
+    }
+}
+
+impl Files {
+    /// Adds a file, and returns its number.
+    pub(crate) fn add(&mut self, path: &Path, text: String) -> usize {
+        self.0.push((path.to_owned(), text));
+        self.0.len() - 1
+    }
+
+    pub(crate) fn text(&self, file: usize) -> &str {
+        self.0.get(file).map_or("", |(_, text)| text)
+    }
+
+    pub(crate) fn problem(&self, mistake: Mistake) -> Problem {
+        let Span { file, start, .. } = mistake.span;
+        Problem {
+            excerpt: Some(excerpt(self.text(file), mistake.span)),
+            order: (file, start + 1),
+            ..self.problem_of_file(file, mistake.message, mistake.remedy)
+        }
+    }
+
+    /// A problem of a file as a whole: something is missing, or the file cannot be read.
+    pub(crate) fn problem_of_file(&self, file: usize, message: String, remedy: String) -> Problem {
+        let path = self.0.get(file).map(|(path, _)| path.clone()).unwrap_or_default();
+        Problem { message, remedy, file: path, excerpt: None, order: (file, 0) }
+    }
+
+    /// `FILE:LINE`, to point from one mistake to another place.
+    pub(crate) fn name_line(&self, span: Span) -> String {
+        let path = self.0.get(span.file).map(|(path, _)| path.display().to_string()).unwrap_or_default();
+        format!("{path}:{}", self.line(span))
+    }
+
+    pub(crate) fn line(&self, span: Span) -> usize {
+        line_number(self.text(span.file), span.start)
+    }
+}
+
+/// The number of the line around `at`, from 1.
+pub(crate) fn line_number(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The line around `span`, masked, made harmless and, if it is very long, cut to what is around the caret.
+fn excerpt(text: &str, span: Span) -> Excerpt {
+    let start = floor(text, span.start);
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+    let line = text[line_start..line_end].trim_end_matches('\r');
+    let from = (start - line_start).min(line.len());
+    let to = floor(line, span.end.saturating_sub(line_start)).max(from);
+
+    // Far from the caret nothing will be shown: a line may be as long as the file.
+    let window = floor(line, from.saturating_sub(1000))..floor(line, from + 1000);
+    let hidden = mask::hidden(text, line_start..line_start + line.len()).unwrap_or(0..0);
+    let marked = from..to.max(from + 1);
+    let (mut shown, mut end, mut mask_start, mut caret) = (String::new(), 0, None, None::<Range<usize>>);
+    for (at, letter) in line[window.clone()].char_indices().map(|(at, letter)| (at + window.start, letter)) {
+        let start = if hidden.contains(&at) {
+            // However much is hidden, it is one mask, and a mark on any of it stands below all of the mask.
+            *mask_start.get_or_insert_with(|| {
+                shown.push_str(mask::HIDDEN);
+                end += mask::HIDDEN.len();
+                end - mask::HIDDEN.len()
+            })
+        } else {
+            let letter = mask::printable(letter);
+            shown.push(letter);
+            end += letter.width().unwrap_or(0);
+            end - letter.width().unwrap_or(0)
+        };
+        if marked.contains(&at) {
+            caret = Some(caret.map_or(start, |caret| caret.start)..end.max(start + 1));
+        }
+    }
+    let (shown, caret) = cut(&shown, caret.unwrap_or(end..end + 1));
+    let column = 1 + line[..from].chars().count();
+    Excerpt { line: line_number(text, start), column, text: shown, caret }
+}
+
+/// Leaves at most `WIDEST` columns around the caret.
+fn cut(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
+    const WIDEST: usize = 140;
+    if line.width() <= WIDEST {
+        return (line.trim_end().to_owned(), caret);
+    }
+    let from = caret.start.saturating_sub(WIDEST / 2);
+    let (mut kept, mut column) = (String::new(), 0);
+    for letter in line.chars() {
+        if (from..from + WIDEST).contains(&column) {
+            kept.push(letter);
+        }
+        column += letter.width().unwrap_or(0);
+    }
+    let (start, mut left) = (caret.start - from, 0);
+    if from > 0 {
+        kept.insert_str(0, "... ");
+        left = 4;
+    }
+    (kept, start + left..(caret.end - from).min(WIDEST) + left)
+}
+
+/// `at`, or the next smaller place that is not inside a character.
+pub(crate) fn floor(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

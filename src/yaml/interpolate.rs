@@ -1,0 +1,183 @@
+//! `${env:NAME}`, `${file:PATH}` and `${credential:NAME}` inside a text, so that secrets need not stand in the configuration.
+//!
+//! It refuses to show what it found: only names and paths appear in its errors.
+
+use std::{ffi::OsString, io::Read, path::Path};
+
+/// The longest file that a text may refer to.
+const LONGEST: u64 = 64 * 1024;
+
+/// What stands for a credential that this process may not see; long enough for what has to be long.
+pub(crate) const UNSEEN: &str = "unseen-credential";
+
+/// What a text may refer to.
+pub(crate) struct References<'a> {
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Relative paths begin here.
+    pub folder: &'a Path,
+    /// Whether a credential that cannot be read becomes [`UNSEEN`] instead of a mistake.
+    pub unseen: bool,
+}
+
+/// Replaces every reference. `Err` holds what is wrong and how to put it right.
+pub(crate) fn interpolate(text: &str, references: &References<'_>) -> Result<String, (String, String)> {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            // `$${` is a literal `${`.
+            result.push_str(&rest[..at]);
+            result.push('{');
+            rest = &rest[at + 2..];
+            continue;
+        }
+        result.push_str(&rest[..at]);
+        let Some(end) = rest[at..].find('}') else {
+            return Err((
+                "`${` without its `}`".to_owned(),
+                "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, or `$${` for the two characters themselves"
+                    .to_owned(),
+            ));
+        };
+        result.push_str(&resolve(&rest[at + 2..at + end], references)?);
+        rest = &rest[at + end + 1..];
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+fn resolve(reference: &str, references: &References<'_>) -> Result<String, (String, String)> {
+    let References { env, folder, unseen } = *references;
+    match reference.split_once(':') {
+        Some(("env", name)) if !name.is_empty() => match env(name).map(OsString::into_string) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(_)) => Err((
+                format!("the environment variable `{name}` is not UTF-8"),
+                "set it to a text".to_owned(),
+            )),
+            None => Err((
+                format!("the environment variable `{name}` is not set"),
+                "set it before the start; under systemd with `Environment=` or `EnvironmentFile=`".to_owned(),
+            )),
+        },
+        Some(("file", path)) if !path.is_empty() => read(&folder.join(path)).map_err(|cause| {
+            let remedy = "put the text into that file, and let the user that the service runs as read it";
+            (format!("the file `{path}` cannot be read: {cause}"), remedy.to_owned())
+        }),
+        Some(("credential", name)) if !name.is_empty() => credential(name, env, unseen),
+        _ => Err((
+            format!("`${{{}}}` is not a reference that is known", super::mask::shown(reference)),
+            "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, or `$${` for the two characters themselves".to_owned(),
+        )),
+    }
+}
+
+/// What systemd hands over by `LoadCredential=` lies in a folder that only this service sees.
+fn credential(
+    name: &str,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    unseen: bool,
+) -> Result<String, (String, String)> {
+    let shown = super::mask::shown(name);
+    let remedy =
+        format!("put `LoadCredential={shown}:/path/to/the/file` below [Service] in a drop-in of the unit");
+    if name.contains('/') || matches!(name, "." | "..") {
+        let message = format!("the credential `{shown}` has no usable name");
+        return Err((message, "write the name that `LoadCredential=` gives it, without a path".to_owned()));
+    }
+    let found = match env("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()) {
+        Some(folder) => read(&Path::new(&folder).join(name))
+            .map_err(|cause| format!("the credential `{shown}` cannot be read: {cause}")),
+        None => Err(format!("the credential `{shown}` is not there: systemd gave this process none")),
+    };
+    match found {
+        Err(_) if unseen => Ok(UNSEEN.to_owned()),
+        found => found.map_err(|message| (message, remedy)),
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!("it is longer than {} KB", LONGEST / 1024));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), "from file\r\n").unwrap();
+        let env = |name: &str| (name == "NAME").then(|| OsString::from("${env:NOT}again"));
+        let cases = [
+            ("plain", Ok("plain")),
+            ("a ${env:NAME} b ${file:secret}", Ok("a ${env:NOT}again b from file")),
+            ("$${env:NAME}", Ok("${env:NAME}")),
+            ("$$${env:NAME}", Ok("$${env:NAME}")),
+            ("5 $ and {}", Ok("5 $ and {}")),
+            ("${env:UNSET}", Err("the environment variable `UNSET` is not set")),
+            ("${env:}", Err("`${env:}` is not a reference that is known")),
+            ("${NAME}", Err("`${NAME}` is not a reference that is known")),
+            ("${env:NAME", Err("`${` without its `}`")),
+        ];
+        for (text, expected) in cases {
+            let result = interpolate(text, &References { env: &env, folder: folder.path(), unseen: false })
+                .map_err(|(message, _)| message);
+            assert_eq!(result, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_what_systemd_handed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mqtt"), "given\n").unwrap();
+        let given = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.path().into());
+        let by = |text, unseen| {
+            let references = References { env: &given, folder: Path::new("/"), unseen };
+            interpolate(text, &references).map_err(|(message, _)| message)
+        };
+        let told = |text| by(text, false);
+        assert_eq!(told("${credential:mqtt}"), Ok("given".to_owned()));
+        for (text, expected) in [
+            ("${credential:other}", "the credential `other` cannot be read: No such file"),
+            ("${credential:../mqtt}", "the credential `../mqtt` has no usable name"),
+            ("${credential:..}", "the credential `..` has no usable name"),
+        ] {
+            assert!(told(text).unwrap_err().starts_with(expected), "{text}: {:?}", told(text));
+        }
+        let (message, remedy) = interpolate(
+            "${credential:mqtt}",
+            &References { env: &|_| None, folder: Path::new("/"), unseen: false },
+        )
+        .unwrap_err();
+        assert_eq!(by("${credential:mqtt}", true), Ok("given".to_owned()), "what can be seen is");
+        assert_eq!(by("${credential:other}", true), Ok(UNSEEN.to_owned()));
+        assert!(by("${credential:..}", true).is_err());
+        assert_eq!(message, "the credential `mqtt` is not there: systemd gave this process none");
+        assert!(remedy.starts_with("put `LoadCredential=mqtt:"), "{remedy}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_long_or_binary_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("long"), "x".repeat(70_000)).unwrap();
+        std::fs::write(folder.path().join("binary"), [0xff, 0xfe]).unwrap();
+        for (name, cause) in
+            [("none", "No such file"), ("long", "longer than 64 KB"), ("binary", "not UTF-8")]
+        {
+            let error = interpolate(
+                &format!("${{file:{name}}}"),
+                &References { env: &|_| None, folder: folder.path(), unseen: false },
+            )
+            .unwrap_err();
+            assert!(error.0.contains(cause), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What of a configuration may be shown: passwords are hidden, and nothing that is shown can play with a terminal.
+//!
+//! It works on the text alone, because a file whose YAML is broken is shown, too. In doubt it hides too much.
+
+use std::ops::Range;
+
+/// What stands where something is hidden.
+pub(crate) const HIDDEN: &str = "***";
+
+/// A value or name, fit to be quoted in a message: one line, not long, without a password in an address.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let text = match credentials(text) {
+        Some(hide) => format!("{}{HIDDEN}{}", &text[..hide.start], &text[hide.end..]),
+        None => text.to_owned(),
+    };
+    let mut letters = text.chars().map(printable);
+    let mut shown: String = letters.by_ref().take(LONGEST).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The character itself, or a mark for one that a terminal would act on.
+pub(crate) fn printable(letter: char) -> char {
+    match letter {
+        '\t' => ' ',
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+            '\u{fffd}'
+        }
+        _ if letter.is_control() => '\u{fffd}',
+        _ => letter,
+    }
+}
+
+/// Whether the value below a key of this name is to be hidden. Misspelt keys count: their values are passwords just as well.
+pub(crate) fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["password", "passwd", "passphrase", "secret", "token", "pwd"].iter().any(|word| key.contains(word))
+        || key == "pass"
+        || key == "pw"
+        || ((6..=10).contains(&key.len()) && strsim::damerau_levenshtein(&key, "password") <= 2)
+}
+
+/// The part of the line at `line` (a range of `text`) that must not be shown, relative to the start of the line.
+pub(crate) fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
+    let shown = &text[line.clone()];
+    if below_a_secret_key(&text[..line.start], shown) {
+        let start = indentation(shown);
+        return Some(start..shown.len());
+    }
+    match (secret_value(shown), credentials(shown)) {
+        (Some(a), Some(b)) => Some(a.start.min(b.start)..a.end.max(b.end)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// `user:password` in `scheme://user:password@host`. A password may itself hold an `@`, so the last one counts.
+fn credentials(line: &str) -> Option<Range<usize>> {
+    let start = line.find("://")? + 3;
+    let end = start + line[start..].rfind('@')?;
+    Some(start..end)
+}
+
+/// What follows the first secret key of a line. A reference such as `${env:NAME}` says nothing, and stays.
+fn secret_value(line: &str) -> Option<Range<usize>> {
+    for (colon, _) in line.match_indices(':') {
+        if !is_secret(last_word(&line[..colon])) {
+            continue;
+        }
+        let rest = &line[colon + 1..];
+        let start = colon + 1 + indentation(rest);
+        let value = rest.trim();
+        let reference = value.trim_matches(['"', '\'']);
+        let is_reference = reference.starts_with("${") && reference.find('}') == Some(reference.len() - 1);
+        let is_comment = value.starts_with('#');
+        if !value.is_empty() && !is_reference && !is_comment {
+            return Some(start..line.trim_end().len());
+        }
+    }
+    None
+}
+
+/// Whether the nearest line before this one that is indented less ends with a secret key: `password: |`.
+fn below_a_secret_key(before: &str, line: &str) -> bool {
+    let own = indentation(line);
+    let parent = before
+        .lines()
+        .rev()
+        .take(200)
+        .filter(|earlier| !earlier.trim().is_empty())
+        .find(|earlier| indentation(earlier) < own);
+    parent.is_some_and(|parent| {
+        parent.match_indices(':').any(|(colon, _)| {
+            let rest = parent[colon + 1..].trim();
+            is_secret(last_word(&parent[..colon])) && !rest.contains(['{', ','])
+        })
+    })
+}
+
+fn last_word(text: &str) -> &str {
+    let text = text.trim_end().trim_end_matches(['"', '\'']);
+    let start = text
+        .rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+    &text[start..]
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last line of `text`, as it would be shown.
+    fn last_line(text: &str) -> String {
+        let start = text.rfind('\n').map_or(0, |at| at + 1);
+        match hidden(text, start..text.len()) {
+            Some(hide) => {
+                format!("{}{HIDDEN}{}", &text[start..start + hide.start], &text[start + hide.end..])
+            }
+            None => text[start..].to_owned(),
+        }
+    }
+
+    #[test]
+    fn passwords_are_hidden_and_references_are_not() {
+        let cases = [
+            ("mqtt:\n  password: hunter2", "  password: ***"),
+            ("  password: \"hunter 2\"  # mine", "  password: ***"),
+            ("  pasword: hunter2", "  pasword: ***"),
+            ("  Passwort: hunter2", "  Passwort: ***"),
+            ("  \"password\":\"hunter2\"", "  \"password\":***"),
+            ("mqtt: { url: mqtt://h, password: hunter2 }", "mqtt: { url: mqtt://h, password: ***"),
+            ("  password: ${env:MQTT}", "  password: ${env:MQTT}"),
+            ("  password: ${env:A}${env:B", "  password: ***"),
+            ("  password: |\n    hunter2", "    ***"),
+            ("  password: |\n    hunter2\n\n    more", "    ***"),
+            ("  password:\n    hunter2", "    ***"),
+            ("  password: hunter2\n  url: mqtt://h", "  url: mqtt://h"),
+            ("  url: mqtt://me:hunter2@host:1883", "  url: mqtt://***@host:1883"),
+            ("  url: mqtt://me:hun@ter2@host", "  url: mqtt://***@host"),
+            ("  url: mqtt://host", "  url: mqtt://host"),
+            ("  passenger: 0.7", "  passenger: 0.7"),
+            ("  password:", "  password:"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(last_line(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_value_is_short_and_harmless() {
+        assert_eq!(shown("\u{1b}[31mred\n"), "\u{fffd}[31mred\u{fffd}");
+        assert_eq!(shown("mqtt://me:pw@host"), "mqtt://***@host");
+        assert_eq!(shown(&"x".repeat(100)).chars().count(), 61);
+    }
+}
