@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| stakeout::classify::hub::fuzz(bytes));
+fuzz_target!(|bytes: &[u8]| stakeout::model::hub::fuzz(bytes));
