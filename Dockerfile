@@ -1,16 +1,16 @@
-# stakeout in a container: the Debian package, built in one stage and installed in the other. With `--build-arg DEBIAN=bookworm` it is
-# that of another release; `--target package --output .` is how one machine makes packages for all of them.
+# Builds the Debian package in one stage, and installs it in another. `--build-arg DEBIAN=bookworm` selects another release. With
+# `--target package --output .` one machine builds packages for several releases.
 #
 #   docker build -t stakeout .
 #   docker run -d --name stakeout --restart on-failure --read-only --cap-drop ALL --security-opt no-new-privileges \
 #     -v ./config:/etc/stakeout:ro -v stakeout-state:/var/lib/stakeout -v stakeout-cache:/var/cache/stakeout stakeout
 #
-# Write `listen: 127.0.0.1:9464` into the configuration: the health check below asks there.
+# Write `listen: 127.0.0.1:9464` into the configuration: the health check below uses it.
 
 ARG DEBIAN=trixie
 FROM rust:1-slim-${DEBIAN} AS build
 WORKDIR /src
-# By itself, so that a change of the program does not fetch everything anew.
+# A layer of its own, so that a change of the program does not download everything again.
 COPY tools/setup.sh tools/setup.sh
 RUN tools/setup.sh package
 COPY . .
@@ -20,18 +20,18 @@ FROM scratch AS package
 COPY --from=build /packages/ /
 
 FROM debian:${DEBIAN}-slim
-# The package needs somebody who makes its user and its folders. These two small tools do; systemd itself has no place here.
+# The package needs tools that create its user and its folders. These two are enough; a container has no systemd.
 RUN --mount=type=bind,from=build,source=/packages,target=/tmp/packages \
     apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates systemd-standalone-sysusers systemd-standalone-tmpfiles tzdata /tmp/packages/*.deb \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o stakeout -g stakeout /var/cache/stakeout
 
-# As systemd would say where its state and its cache are.
+# The folders for state and cache, in the variables that systemd would set.
 ENV STATE_DIRECTORY=/var/lib/stakeout CACHE_DIRECTORY=/var/cache/stakeout
 VOLUME ["/var/lib/stakeout", "/var/cache/stakeout"]
 USER stakeout
-# The first start may fetch a model of gigabytes.
+# The first start may download several gigabytes of model.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10m \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
 ENTRYPOINT ["/usr/bin/stakeout"]
