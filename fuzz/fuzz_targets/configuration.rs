@@ -1,4 +1,4 @@
-//! Any bytes as the configuration: it is valid, or all that is wrong with it can be told.
+//! Reads any bytes as a configuration: it is valid, or its problems have a text.
 
 #![no_main]
 
@@ -7,11 +7,11 @@ use std::{fs, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("there is a folder for temporary files"));
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("a temporary folder can be created"));
 
 fuzz_target!(|bytes: &[u8]| {
     let file = FOLDER.path().join("stakeout.yaml");
-    fs::write(&file, bytes).expect("the folder is ours");
+    fs::write(&file, bytes).expect("the temporary folder is writable");
     match stakeout::config::load(&file) {
         Ok(loaded) => assert_eq!(loaded.config, loaded.config.clone()),
         Err(problems) => assert!(!problems.to_string().is_empty()),

@@ -1,4 +1,4 @@
-//! Any bytes as what a hub, or who stands in its place, answers.
+//! Reads any bytes as the response of a hub, or of an impostor of it.
 
 #![no_main]
 

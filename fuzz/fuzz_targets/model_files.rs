@@ -1,5 +1,5 @@
-//! Any texts as the files of a model: `config.json`, `tokenizer.json` and `preprocessor_config.json`, three parts of the input
-//! with a zero byte between them.
+//! Reads any texts as the files of a model: `config.json`, `tokenizer.json` and `preprocessor_config.json`. A zero byte separates the three
+//! parts of the input.
 
 #![no_main]
 
@@ -17,20 +17,20 @@ use tempfile::TempDir;
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
     let findings = panic::take_hook();
-    // The library that reads tokenizer.json panics for some files; that is caught, and no finding of ours.
+    // The library that reads tokenizer.json panics for some files. The program catches that, so it is not a finding.
     panic::set_hook(Box::new(move |panic| {
         if !panic.location().is_some_and(|location| location.file().contains("/tokenizers-")) {
             findings(panic);
         }
     }));
-    TempDir::new().expect("there is a folder for temporary files")
+    TempDir::new().expect("a temporary folder can be created")
 });
 
 fuzz_target!(|bytes: &[u8]| {
     let mut parts = bytes.splitn(3, |byte| *byte == 0);
     let mut part = || parts.next().unwrap_or_default();
     for file in ["config.json", "tokenizer.json"] {
-        fs::write(FOLDER.path().join(file), part()).expect("the folder is ours");
+        fs::write(FOLDER.path().join(file), part()).expect("the temporary folder is writable");
     }
     model::fuzz(FOLDER.path());
     if let Ok(preprocessor) = Preprocessor::from_json(part(), Backend::Pil) {

@@ -1,4 +1,4 @@
-//! Any bytes as what is published on an input topic: the topic, a line break, the payload.
+//! Reads any bytes as a message on an input topic: the topic, a line break, the payload.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes as a picture, and what is a picture through crop, JPEG and the preprocessing of a CLIP model.
+//! Decodes any bytes as a picture. A valid picture is cropped, encoded as JPEG, and preprocessed for a CLIP model.
 
 #![no_main]
 
@@ -10,13 +10,13 @@ use stakeout::{
     picture::decode,
 };
 
-/// Small, so that what decompresses into something huge must be refused.
+/// Small, so that inputs that decompress to a huge size must be rejected.
 const MAX_PIXELS: u64 = 1 << 20;
 
 static PREPROCESSOR: LazyLock<Preprocessor> = LazyLock::new(|| {
     let settings = br#"{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 32},
                         "crop_size": {"height": 32, "width": 32}, "resample": 3}"#;
-    Preprocessor::from_json(settings, Backend::Pil).expect("they are in order")
+    Preprocessor::from_json(settings, Backend::Pil).expect("the settings are valid")
 });
 
 fuzz_target!(|bytes: &[u8]| {
