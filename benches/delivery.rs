@@ -1,10 +1,10 @@
-//! `cargo bench --bench delivery`: how long it takes from a score to the broker's acknowledgement of its alert.
+//! Measures the time from a score to the broker's acknowledgement of its alert: `cargo bench --bench delivery`.
 //!
-//! A real Mosquitto on this machine, at 1, 100 and 1,000 alerts a second; beside it, in the same run, a bare `rumqttc`
-//! client that publishes the same texts with QoS 1. Once with the outbox in memory (/dev/shm), beside a client that keeps
-//! nothing; once on this disk, where each alert is synced, beside a client that appends the text to a file there and syncs it
-//! before it publishes. They take turns, so that a machine that is busy for a while is busy for all of them. It prints a
-//! table with the ratios at the median; it judges nothing. Takes two minutes.
+//! It runs a real Mosquitto on this machine, at 1, 100 and 1,000 alerts per second. In the same run a bare `rumqttc` client publishes
+//! the same texts with QoS 1. The outbox is measured in memory (/dev/shm), compared with a client that stores nothing, and on
+//! disk, where each alert is synced, compared with a client that appends the text to a file and syncs it before it publishes. They take
+//! turns, so other work on the machine affects all of them. It prints a table with the ratios of the medians, and has no pass or fail.
+//! It takes two minutes.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use common::broker::Broker;
 
-/// Alerts a second, and how many of them in a round.
+/// Alerts per second, and the number of alerts in a round.
 const LOADS: [(u32, usize); 3] = [(1, 8), (100, 300), (1_000, 2_000)];
 const ROUNDS: usize = 3;
 const TOPIC: &str = "stakeout/door/porch/package/alert";
@@ -53,7 +53,7 @@ fn main() {
     );
     println!(
         "{:>8}  {:<14}  {:>15}  {:>7}  {:>14}",
-        "a second", "", "milliseconds", "to bare", "to bare synced"
+        "per second", "", "milliseconds", "to bare", "to bare synced"
     );
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
     let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -82,7 +82,7 @@ fn payload(number: usize) -> String {
     format!("{{\"version\":1,\"id\":\"{number}\",\"text\":\"{}\"}}", "x".repeat(500))
 }
 
-/// Calls `each` at this rate, with the number of the alert; says when each was.
+/// Calls `each` at this rate, with the number of the alert; returns the time of each call.
 fn at_rate(rate: u32, count: usize, mut each: impl FnMut(usize)) -> Vec<Instant> {
     let (start, pause) = (Instant::now(), Duration::from_secs(1) / rate);
     let mut began = Vec::with_capacity(count);
@@ -95,7 +95,7 @@ fn at_rate(rate: u32, count: usize, mut each: impl FnMut(usize)) -> Vec<Instant>
     began
 }
 
-/// `folder`: where each text is brought onto the disk first.
+/// A bare client. With `folder`, each text is first written and synced to a file in it.
 fn bare(broker: &Broker, rate: u32, count: usize, folder: Option<&Path>) -> Vec<Duration> {
     let mut file = folder.map(|folder| File::create(folder.join("synced")).unwrap());
     let mut options = MqttOptions::new("bare", "127.0.0.1", broker.port);
@@ -136,10 +136,10 @@ fn ours(broker: &Broker, rate: u32, count: usize, folder: &Path) -> Vec<Duration
     let outbox = Arc::new(Outbox::open(folder).unwrap());
     let publisher = Publisher::new(&broker.mqtt(), Arc::clone(&outbox), &Board::new()).unwrap();
     let (counts, stop) = (publisher.counts(), CancellationToken::new());
-    let told = stop.clone();
+    let stopped = stop.clone();
     let running = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(publisher.run(told, Duration::from_secs(5)))
+        runtime.block_on(publisher.run(stopped, Duration::from_secs(5)))
     });
     let entry = |number: usize| Entry {
         id: number.to_string(),
@@ -148,7 +148,7 @@ fn ours(broker: &Broker, rate: u32, count: usize, folder: &Path) -> Vec<Duration
         snapshot: None,
         mark: None,
     };
-    // Connected, and everything has been used once.
+    // Wait for the connection; the first alert also warms everything up.
     outbox.append(&entry(0));
     while counts.published.load(Ordering::Relaxed) == 0 {
         thread::sleep(Duration::from_millis(1));
@@ -161,7 +161,7 @@ fn ours(broker: &Broker, rate: u32, count: usize, folder: &Path) -> Vec<Duration
     times
 }
 
-/// When each alert was acknowledged. Both kinds are looked at in the same way, which takes its time.
+/// Returns when each alert was acknowledged. Both kinds of client are polled in the same way, which costs some time.
 fn watch(count: usize, done: impl Fn() -> u64 + Send + 'static) -> JoinHandle<Vec<Instant>> {
     thread::spawn(move || {
         let mut acknowledged = Vec::with_capacity(count);
@@ -174,12 +174,12 @@ fn watch(count: usize, done: impl Fn() -> u64 + Send + 'static) -> JoinHandle<Ve
     })
 }
 
-/// Both are in the order of the alerts.
+/// The time from each start to its acknowledgement; both lists have the order of the alerts.
 fn between(began: &[Instant], acknowledged: &[Instant]) -> Vec<Duration> {
     began.iter().zip(acknowledged).map(|(began, acknowledged)| acknowledged.duration_since(*began)).collect()
 }
 
-/// Of sorted times the one at this part of them, in milliseconds.
+/// The quantile `part` (0 to 1) of sorted times, in milliseconds.
 fn at(times: &[Duration], part: f64) -> f64 {
     times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0
 }

@@ -1,8 +1,8 @@
-//! `cargo bench --bench latency`: how long it takes from closing a file to receiving its alert.
+//! Measures the time from closing a file to receiving its alert: `cargo bench --bench latency`.
 //!
-//! One run of the release binary, with a real Mosquitto and `mosquitto_sub` on this machine and the bundled model. Beside
-//! it, measured in between and on the same pictures: the bare model on a ready tensor, with the same number of threads.
-//! It prints a table; it judges nothing.
+//! It runs the release binary with the bundled model, and a real Mosquitto and `mosquitto_sub` on this machine. Between the pictures it
+//! measures the bare model on ready tensors of the same pictures, with the same number of threads. It prints a table, and has no pass
+//! or fail.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
@@ -27,7 +27,7 @@ use common::{
     service::{Home, Service, sample},
 };
 
-/// Pictures that count, and some before them that do not.
+/// The pictures that count, and those before them that do not.
 const PICTURES: usize = 200;
 const WARM_UP: usize = 10;
 const THREADS: usize = 2;
@@ -48,10 +48,10 @@ fn main() {
     measure("1920 x 1080", &small.map(|jpeg| enlarged(&jpeg, 1920, 1080)));
 }
 
-/// One row. Each picture raises another alert than the one before it.
+/// Prints one row. Each picture raises another alert than the previous picture.
 fn measure(name: &str, pictures: &[Vec<u8>]) {
     let broker = Broker::start();
-    // Who listens for alerts does not print pictures.
+    // A subscriber of alerts does not receive pictures.
     let subscriber = Subscriber::with(&broker, &["-T", "home/+/snapshot"]);
     let home = Home::new(broker.port, &format!("threads: {THREADS}\n"));
     let service = Service::start(&home);
@@ -77,7 +77,7 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
             message.topic.ends_with("/alert") && message.text().contains(r#""state":"raised""#)
         });
         whole.push(closed.elapsed());
-        // The states that follow it; a camera is not faster either.
+        // Receive the states that follow the alert. A camera is not faster than this pause.
         subscriber.rest(PAUSE);
 
         let picture = picture::decode(jpeg, MAX_PIXELS).unwrap();
@@ -98,7 +98,7 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
     );
 }
 
-/// Median and 99th percentile in words.
+/// Median and 99th percentile, as text.
 fn percentiles(times: &[Duration]) -> (String, String) {
     let mut times = times.to_vec();
     times.sort();
@@ -107,7 +107,7 @@ fn percentiles(times: &[Duration]) -> (String, String) {
     (at(50), at(99))
 }
 
-/// The same picture as a camera would send it: every pixel repeated.
+/// The same picture in the size of a camera: every pixel is repeated.
 fn enlarged(jpeg: &[u8], width: u32, height: u32) -> Vec<u8> {
     let small = picture::decode(jpeg, MAX_PIXELS).unwrap();
     let pixels = small.rgb();

@@ -1,9 +1,9 @@
-//! `cargo bench --bench reload [-- MODEL_FOLDER]`: how long it takes from saving the configuration until new labels are watched.
+//! Measures the time from saving the configuration until new labels take effect: `cargo bench --bench reload [-- MODEL_FOLDER]`.
 //!
-//! The binary with the bundled model (or that in the folder) and a real Mosquitto. The end of the time is when a subscriber has
-//! received the state of every new label: the next frame is scored with them. No label was there before, so each has to be
-//! encoded. Beside it stands what the text encoder alone takes for as many texts, in this process and while the service rests: its part of the
-//! model is loaded for them and let go, as the service does it. It prints a table; it judges nothing.
+//! It runs the binary with the bundled model (or the one in the folder) and a real Mosquitto. The time ends when a subscriber has received
+//! the state of every new label: the next frame is scored with them. Every label is new, so each must be encoded. For comparison
+//! it measures the text encoder alone with the same number of texts, in this process and while the service is idle. The text tower is
+//! loaded and unloaded for them, as in the service. It prints a table, and has no pass or fail.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
@@ -29,7 +29,7 @@ use stakeout::{
 const TIMES: usize = 20;
 
 fn main() {
-    // Cargo itself says `--bench`.
+    // Cargo adds `--bench`.
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let folder = folder.map(|folder| fs::canonicalize(folder).unwrap());
     let model = folder.clone().map_or(ModelRef::Bundled, |folder| ModelRef::Folder(folder, Variant::Auto));
@@ -39,7 +39,7 @@ fn main() {
     let setting = folder.map_or(String::new(), |folder| format!("model: {}\n", folder.display()));
 
     println!(
-        "| new labels | from saving to watching, median | longest of {TIMES} | the text encoder alone, median |"
+        "| new labels | saved until in effect, median | longest of {TIMES} | the text encoder alone, median |"
     );
     println!("|---|---|---|---|");
     for labels in [1, 10] {
@@ -47,7 +47,7 @@ fn main() {
     }
 }
 
-/// What the text encoder takes for so many texts.
+/// The median time that the text encoder needs for `labels` texts.
 fn alone(model: &Model, labels: usize) -> Duration {
     let mut times = (0..TIMES)
         .map(|time| {
@@ -63,7 +63,7 @@ fn alone(model: &Model, labels: usize) -> Duration {
     times[TIMES / 2]
 }
 
-/// One row.
+/// Prints one row.
 fn measure(model: &Model, setting: &str, labels: usize) {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
@@ -75,7 +75,7 @@ fn measure(model: &Model, setting: &str, labels: usize) {
     let original = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     let mut times = (0..TIMES)
         .map(|time| {
-            // What came with the time before, which takes the labels of the one before it away.
+            // Receive the messages of the previous change, which removed the labels of the change before it.
             subscriber.rest(Duration::from_millis(700));
             let mut more = String::from("labels: { ");
             (0..labels).for_each(|label| write!(more, "thing {time} of kind {label}: 0.9, ").unwrap());

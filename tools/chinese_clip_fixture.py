@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes tests/fixtures/chinese-clip: a tiny Chinese-CLIP model with random weights, and what Hugging Face says with it.
+"""Makes tests/fixtures/chinese-clip: a tiny Chinese-CLIP model with random weights, and the answers of Hugging Face's code with it.
 
     pip install -r tools/export/requirements.txt onnxscript
     python tools/chinese_clip_fixture.py
 
-The folder is laid out as the hub's repositories are: `onnx/model.onnx` is traced from the reference's own model, with every input that
-it has; the two towers are made by tools/export_model.py, at full precision and, as `_fp16`, with inputs and
-outputs of half precision too, as some exports have them. The weights are seeded. `goldens.json` holds the ids of texts, the vectors of
-pictures and texts, and what the pipeline answers for the pictures of models/bundled/samples.
+The folder has the layout of the hub's repositories. `onnx/model.onnx` is traced from the reference's model, with all of its inputs.
+tools/export_model.py makes the two towers at full precision and, as `_fp16`, with inputs and outputs in half precision, as in some
+exports. The weights are seeded. `goldens.json` has the token ids of texts, the vectors of pictures and texts, and the pipeline's answers for
+the pictures of models/bundled/samples.
 """
 
 import json
@@ -29,7 +29,7 @@ FOLDER = ROOT / "tests/fixtures/chinese-clip"
 SAMPLES = ROOT / "models/bundled/samples"
 SEED = 20260102
 EDGE = 32
-# The published preprocessor_config.json, for a smaller picture: no crop, so that pictures are squeezed into the square.
+# The published preprocessor_config.json, for a smaller picture: without a crop, so pictures are squeezed into the square.
 PREPROCESSOR = {
     "crop_size": {"height": EDGE, "width": EDGE},
     "do_center_crop": False,
@@ -150,7 +150,7 @@ def trace(model, path):
         output_names=["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"],
         dynamic_shapes=(of_texts, {0: pictures}, of_texts, of_texts),
     )
-    # Where in the reference's source each node comes from is most of the file.
+    # These properties name the reference's source line of each node, and are most of the file.
     graph = onnx.load(path)
     for part in (graph, graph.graph, *graph.graph.node, *graph.graph.initializer, *graph.graph.value_info):
         del part.metadata_props[:]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A clean Debian in a folder: `tools/clean_debian.sh FOLDER [SUITE]`. Only what debootstrap calls minimal, of this machine's own
-# release (or that other one: bookworm, trixie), and with the package sources of this machine and the way it reaches them. Kept as an
-# archive below target/, for a week.
+# Makes a clean Debian in a folder: `tools/clean_debian.sh FOLDER [SUITE]`. It is debootstrap's minimal system of this machine's release,
+# or of SUITE (bookworm, trixie), with this machine's package sources and proxy settings. An archive of it is kept below target/
+# for a week.
 #
 # Needs root, Debian and debootstrap.
 set -euo pipefail
@@ -22,12 +22,12 @@ make_archive() {
   work=$(mktemp -d /var/tmp/clean-debian.XXXXXX)
   trap 'rm -rf "$work"' EXIT
   mirror=$(sources | awk -v suite="$suite" '$3 == suite { print $2; exit }')
-  [ -n "$mirror" ] || { echo 'there are no lists of packages here: run apt-get update' >&2; exit 1; }
+  [ -n "$mirror" ] || { echo 'this machine has no package lists: run apt-get update' >&2; exit 1; }
   debootstrap --variant=minbase --include=ca-certificates "$suite" "$work/root" "$mirror" >"$work/log" 2>&1 ||
     { tail -n 20 "$work/log" >&2; exit 1; }
   sources >"$work/root/etc/apt/sources.list"
   apt-config dump | grep -E '^Acquire::(http|https|Check|Retries|ForceIPv)' >"$work/root/etc/apt/apt.conf.d/10of-this-machine" || true
-  # An own authority, if the way to the packages leads through somebody who has one.
+  # A proxy may use a certificate authority of its own.
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/" 2>/dev/null || true
   mkdir -p "$(dirname "$archive")"
   tar -C "$work/root" -cf "$archive.new" .
@@ -37,5 +37,5 @@ make_archive() {
 [ -n "$(find "$archive" -mtime -7 2>/dev/null)" ] || (make_archive)
 mkdir -p "$folder"
 tar -C "$folder" -xf "$archive"
-# As an installer writes it.
+# The line that the Debian installer writes.
 echo '127.0.0.1 localhost' >"$folder/etc/hosts"

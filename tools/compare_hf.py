@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Holds stakeout to the Hugging Face pipeline: the same scores, and how much faster.
+"""Compares stakeout with the Hugging Face pipeline: whether the scores are equal, and how much faster it is.
 
-Both score the same pictures with the same labels on the processor of this machine, in turns, so that whatever else the machine
-does meets both alike. The pipeline is `zero-shot-image-classification` with PyTorch in eager mode, on the model's own
-weights (`model.safetensors` in FOLDER); stakeout takes the ONNX files beside them. Its speed is `stakeout bench`'s, from JPEG
-to scores.
+Both score the same pictures with the same labels on the processor of this machine, in turns, so other work on the machine affects
+both. The pipeline is `zero-shot-image-classification` with PyTorch in eager mode, with the model's own weights
+(`model.safetensors` in FOLDER). stakeout uses the ONNX files in the same folder; its speed is the one that `stakeout bench` reports, from
+JPEG to scores.
 
     python tools/compare_hf.py FOLDER --stakeout target/release/stakeout
 
-Needs torch, torchvision, transformers and pillow. Exits with 1 where a score differs by more than 1e-4 at full precision.
+Needs torch, torchvision, transformers and pillow. Exits with 1 if a score differs by more than 1e-4 at full precision.
 """
 
 import argparse
@@ -28,9 +28,9 @@ MOST_DIFFERENCE = 1e-4
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a model: model.safetensors and onnx/ side by side")
+    parser.add_argument("folder", type=Path, help="a model folder with model.safetensors and onnx/")
     parser.add_argument("--stakeout", type=Path, default=Path("target/release/stakeout"))
-    parser.add_argument("--pictures", type=Path, help="a folder of JPEGs [default: three of 1920 x 1080 made for it]")
+    parser.add_argument("--pictures", type=Path, help="a folder of JPEGs [default: three generated pictures of 1920 x 1080]")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each run of stakeout bench")
@@ -44,7 +44,7 @@ def arguments():
 
 
 def made_pictures(folder):
-    """Pictures with surfaces, edges and a camera's noise."""
+    """Generates pictures with surfaces, edges and a camera's noise."""
     import numpy
     from PIL import Image
 
@@ -70,7 +70,7 @@ class Pipeline:
         return {entry["label"]: entry["score"] for entry in found}
 
     def seconds(self, pictures):
-        """Of one picture, one after the other, from the file to the scores, as the pipeline is used."""
+        """The seconds for one picture, from the file to the scores, one picture at a time, which is the usual use of the pipeline."""
         begin = time.perf_counter()
         for picture in pictures:
             self.scores(picture)
@@ -137,12 +137,12 @@ def table(found):
     lines = [
         f"{found['model']}, {found['threads']} threads, 1080p JPEGs, {len(LABELS)} labels",
         "",
-        "| | ms a picture | times as fast | greatest difference of a score |",
+        "| | ms per picture | times as fast | greatest difference of a score |",
         "|---|---|---|---|",
         f"| pipeline | {found['pipeline_ms']:.0f} | 1.0 | |",
     ]
     for row in found["stakeout"]:
-        name = f"stakeout {row['variant']}, {row['batch']} at once"
+        name = f"stakeout {row['variant']}, batch of {row['batch']}"
         lines.append(f"| {name} | {row['ms']:.0f} | {row['times_as_fast']:.1f} | {row['greatest_difference']:.1e} |")
     return "\n".join(lines)
 

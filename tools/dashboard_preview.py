@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws docs/grafana.png: what grafana/stakeout.json shows of a real service, without a Grafana.
+"""Draws docs/grafana.png: the dashboard grafana/stakeout.json with the data of a real service, without Grafana.
 
-A real `stakeout run` with the bundled model is scraped by a real Prometheus while pictures come in, a camera goes away, a
-file is broken and the broker pauses. Then every query of the dashboard is asked of that Prometheus, and the answers are
-drawn where the dashboard has its panels. Grafana draws the same panels in its own style.
+A real Prometheus scrapes a real `stakeout run` with the bundled model while pictures arrive, a camera is offline, files are
+broken, and the broker pauses. Then the script runs every query of the dashboard, and draws the results in the places of the panels. Grafana
+draws the same panels in its own style.
 
 Needs Debian's `prometheus` and `mosquitto`, and matplotlib: tools/dashboard_preview.py [--minutes 14] [--stakeout FILE]
 """
@@ -56,7 +56,7 @@ def main():
         start_stakeout(stack, folder, arguments.stakeout, broker, camera.port, listen)
         prometheus = start_prometheus(stack, folder, listen)
         live(folder / "inbox", mosquitto, camera, arguments.minutes * 60)
-        # Rates are those of five minutes, so the first of these say little.
+        # Rates are averages over five minutes, so the first five minutes are not drawn.
         begin = time.time() - max(arguments.minutes - 5, 1) * 60
         draw(dashboard, lambda query: ask(prometheus, query, begin, time.time()), arguments.out)
 
@@ -88,7 +88,7 @@ def start_broker(stack, folder, port):
 
 
 class Camera:
-    """Gives a sample picture to whoever asks, the next one every few seconds; nothing while it is away."""
+    """An HTTP camera that returns a sample picture, another one every 7 s, and an error while it is offline."""
 
     def __init__(self, stack):
         self.away = False
@@ -165,7 +165,7 @@ def wait_for(url):
 
 
 def live(inbox, mosquitto, camera, seconds):
-    """A day in short: pictures now and then, bursts, a broken file, a camera that is away, a broker that stands still."""
+    """A short day: single pictures, bursts, broken files, a camera that is offline, a broker that hangs."""
     pictures = itertools.cycle(sorted(SAMPLES.glob("*.jpg")))
     begin, number, stopped = time.time(), 0, False
     while (past := (time.time() - begin) / seconds) < 1:
@@ -186,7 +186,7 @@ def live(inbox, mosquitto, camera, seconds):
 
 
 def ask(port, query, begin, end):
-    """The series that Prometheus answers with: for each its labels, and times and values."""
+    """The resulting series: labels, times and values of each."""
     question = {"query": query, "start": begin, "end": end, "step": max(2, (end - begin) / 300)}
     url = f"http://127.0.0.1:{port}/api/v1/query_range?{urllib.parse.urlencode(question)}"
     answer = json.loads(urllib.request.urlopen(url, timeout=30).read())
@@ -200,7 +200,7 @@ def draw(dashboard, series, out):
     plt.rcParams.update({"text.color": WORDS, "font.size": 7, "font.family": "DejaVu Sans"})
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"]) + 2
     figure = plt.figure(figsize=(12, rows * 0.25), facecolor=PAPER)
-    title = f"{dashboard['title']}    drawn by tools/dashboard_preview.py from grafana/stakeout.json and what Prometheus scraped of a service"
+    title = f"{dashboard['title']}    drawn by tools/dashboard_preview.py from grafana/stakeout.json and data that Prometheus scraped from a service"
     figure.text(0.008, 1 - 0.9 / rows, title, va="center")
     for panel in dashboard["panels"]:
         place = panel["gridPos"]
@@ -232,8 +232,8 @@ def draw(dashboard, series, out):
 
 def stat(value, settings):
     for mapping in settings.get("mappings") or []:
-        if said := mapping["options"].get(f"{value:g}"):
-            words = said["text"]
+        if shown_as := mapping["options"].get(f"{value:g}"):
+            words = shown_as["text"]
             break
     else:
         words = shown(value, settings.get("unit"))
@@ -269,7 +269,7 @@ def lines(axes, answers, unit):
 
 
 def shown(value, unit):
-    """As Grafana shows its units."""
+    """A value with its unit, as Grafana formats it."""
     if unit == "s":
         for size, name in [(3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs")]:
             if abs(value) >= size:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Licences, sources and advisories of all dependencies. Advisories need the public advisory database: where it cannot be
-# reached this says so and checks the rest.
+# Checks licences, sources and advisories of all dependencies. If the public advisory database cannot be reached, it prints that and
+# checks the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -5,9 +5,9 @@
     python tools/export_model.py google/siglip-base-patch16-224 --int8 --out models/siglip
 
 writes config.json, preprocessor_config.json, tokenizer.json, stakeout.json (scale and bias), onnx/vision_model.onnx and
-onnx/text_model.onnx, with --int8 also onnx/*_int8.onnx, and holds them to the checkpoint's own answers: 1e-4 at full precision.
-With --random it takes the shape of a published model and random weights, and keeps these as model.safetensors: what such a
-model says means nothing, but it takes as long as the real one.
+onnx/text_model.onnx, with --int8 also onnx/*_int8.onnx. It compares them with the checkpoint's own answers: they must agree within 1e-4 at
+full precision. With --random it uses the shape of a published model and random weights, and keeps the weights as model.safetensors. The
+answers of such a model mean nothing, but it is as slow as the real one.
 """
 
 import argparse
@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from export import stand_in, towers  # noqa: E402
 
 TOLERANCE = 1e-4
-# Above this a graph's weights stand in a file beside it, which is mapped rather than read: a start then takes a third less
-# memory and time. (And one file of ONNX holds 2 GB at most.)
+# Bytes. The weights of larger graphs are in a file of their own, which is mapped instead of read: a start then needs a third less
+# memory and time. (One ONNX file has 2 GB at most.)
 LARGEST = 20_000_000
 TEXTS = ["a photo of a cat", "a red car in front of a house, seen at night", "x"]
 KINDS = ("clip", "siglip", "chinese_clip")
@@ -38,7 +38,7 @@ def main():
     model = stand_in.model(args.id) if args.random else checkpoint(args.id)
     kind = model.config.model_type
     if kind not in KINDS:
-        raise SystemExit(f"{args.id} is of the type {kind}; this tool knows {', '.join(KINDS)} (SigLIP2 of fixed resolution is a siglip)")
+        raise SystemExit(f"{args.id} has the type {kind}; this tool supports {', '.join(KINDS)} (SigLIP2 of fixed resolution is a siglip)")
     folder = args.out or Path(args.id.split("/")[-1])
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     write_settings(model, folder, args)
@@ -55,10 +55,10 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("id", metavar="ID", help="a model of the hub, or a folder with a checkpoint")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to [default: the last part of ID]")
-    parser.add_argument("--int8", action="store_true", help="also a variant with weights of 8 bits")
-    parser.add_argument("--random", action="store_true", help="the published shape with random weights; nothing is fetched")
-    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="take tokenizer.json from here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write [default: the last part of ID]")
+    parser.add_argument("--int8", action="store_true", help="also write a variant with 8-bit weights")
+    parser.add_argument("--random", action="store_true", help="the published shape with random weights; nothing is downloaded")
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="use tokenizer.json from this folder")
     return parser.parse_args()
 
 
@@ -96,7 +96,7 @@ def write_settings(model, folder, args):
 
 
 def write_tokenizer_config(folder, config):
-    """What the reference needs to know beside tokenizer.json."""
+    """Writes the settings that the reference needs in addition to tokenizer.json."""
     from tokenizers import Tokenizer
 
     token = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token
@@ -128,7 +128,7 @@ def tokens(folder, config):
 
 
 def pictures(edge):
-    """Noise, coarse and fine: no part of the model stays unused."""
+    """Coarse and fine noise, which uses every part of the model."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.randn(2, 3, 9, 9, generator=generator)
     noise = torch.nn.functional.interpolate(coarse, edge, mode="bicubic") + 0.3 * torch.randn(2, 3, edge, edge, generator=generator)
@@ -177,8 +177,9 @@ def save(model, path):
 
 
 def quantize(path, small):
-    """Weights of 8 bits for each column, activations of 8 bits as they come: what was fastest on processors of today. The
-    products of attention and the patches stay as they are. 7 of the 8 bits are used, since older processors overflow."""
+    """8-bit weights with a scale for each column, and 8-bit activations with a dynamic scale: the fastest form on current processors.
+    The products of attention and the patch embedding keep full precision. 7 of the 8 bits are used, because older processors
+    overflow."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     small.with_name(small.name + "_data").unlink(missing_ok=True)

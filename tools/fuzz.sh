@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes every parser of outside data for so many seconds each: `tools/fuzz.sh [SECONDS [TARGET...]]`. Stops with 1 at the
-# first input that makes one panic, hang (20 s) or take 3 GB, and says where it lies.
+# Fuzzes every parser of outside data: `tools/fuzz.sh [SECONDS [TARGET...]]`, SECONDS for each (60). Exits with 1 at the first input
+# that causes a panic, a hang (20 s) or 3 GB of memory, and prints the file with this input.
 #
-# Needs cargo-fuzz (built here once). The sanitizer needs a nightly compiler (`rustup toolchain install nightly`); where
-# there is none, the usual one is told to behave like it.
+# Needs cargo-fuzz; the script builds it once. The sanitizer needs a nightly compiler (`rustup toolchain install nightly`). Without
+# one, RUSTC_BOOTSTRAP lets the stable compiler accept its options.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo_fuzz=0.13.1

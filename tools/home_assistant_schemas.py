@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/it/home_assistant/schemas.json: what Home Assistant takes in the discovery messages that stakeout sends.
+"""Writes tests/it/home_assistant/schemas.json: what Home Assistant accepts in the discovery messages that stakeout publishes.
 
     pip download --no-deps --only-binary=:all: --python-version 3.14 homeassistant
     python3 tools/home_assistant_schemas.py homeassistant-*.whl > tests/it/home_assistant/schemas.json
 
-It reads the schemas out of Home Assistant's source as they are written there and runs none of it, so that none of what
-Home Assistant depends on is needed. A form of writing that it does not know ends it with an error: a key is never left out
-in silence.
+It parses the schemas in Home Assistant's source and does not run them, so Home Assistant's dependencies are not needed. An unknown form
+in the source is an error, so no key is lost silently.
 """
 
 import ast
@@ -19,7 +18,7 @@ PLATFORMS = ["binary_sensor", "event", "image", "sensor"]
 
 
 class Source:
-    """The modules of the package, each as its top-level assignments and where its names come from."""
+    """The modules of the package: their top-level assignments, imports and classes."""
 
     def __init__(self, wheel):
         self.wheel = zipfile.ZipFile(wheel)
@@ -46,7 +45,7 @@ class Source:
         return self.modules[path]
 
     def path_of(self, path, node):
-        """Where `from node import` in `path` leads; None outside the package."""
+        """The file that `from node import` in `path` refers to; None outside the package."""
         parts = node.module.split(".") if node.module else []
         if node.level:
             parts = path.split("/")[: -node.level] + parts
@@ -57,24 +56,24 @@ class Source:
         return None
 
     def find(self, path, name):
-        """The expression that `name` in `path` stands for, and the module it is written in."""
+        """The module that defines the value of `name` in `path`, and the expression of this value."""
         assigned, imported, _ = self.module(path)
         if name in assigned:
             return path, assigned[name]
         if imported.get(name, (None,))[0]:
             return self.find(*imported[name])
-        raise SystemExit(f"{path}: no idea what {name} is")
+        raise SystemExit(f"{path}: {name} is not defined")
 
     def text(self, path, node):
-        """A key: a text, or a constant that is one."""
+        """The text of a key: a literal, or the value of a constant."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
             return self.text(*self.find(path, node.id))
-        raise SystemExit(f"{path}:{node.lineno}: no text: {ast.unparse(node)}")
+        raise SystemExit(f"{path}:{node.lineno}: not a text: {ast.unparse(node)}")
 
     def keys(self, path, node):
-        """The keys of a schema: the text of each, and whether it is `Required`, `Optional` or in which group `Exclusive`."""
+        """The keys of a schema, each with `Required`, `Optional`, or `Exclusive` and the name of its group."""
         if isinstance(node, ast.Name):
             return self.keys(*self.find(path, node.id))
         if isinstance(node, ast.Attribute) and node.attr == "schema":
@@ -86,11 +85,11 @@ class Source:
             if called == "vol.Schema":
                 return self.keys(path, node.args[0])
             if called == "vol.All":
-                # Checks that are functions say nothing about keys.
+                # Checks that are functions do not declare keys.
                 return self.keys(path, next(arg for arg in node.args if self.is_schema(path, arg)))
             if called.endswith(".extend"):
                 return self.keys(path, node.func.value) | self.keys(path, node.args[0])
-        raise SystemExit(f"{path}:{node.lineno}: no schema: {ast.unparse(node)}")
+        raise SystemExit(f"{path}:{node.lineno}: not a schema: {ast.unparse(node)}")
 
     def is_schema(self, path, node):
         if isinstance(node, ast.Name):
@@ -106,7 +105,7 @@ class Source:
                 return name, kind
             if kind == "Exclusive":
                 return name, "Exclusive " + self.text(path, node.args[1])
-        raise SystemExit(f"{path}:{node.lineno}: no key: {ast.unparse(node)}")
+        raise SystemExit(f"{path}:{node.lineno}: not a key: {ast.unparse(node)}")
 
     def values(self, path, name):
         """The values of an enumeration."""
@@ -115,7 +114,7 @@ class Source:
 
 
 def table(keys):
-    told = {
+    result = {
         "required": sorted(name for name, kind in keys.items() if kind == "Required"),
         "optional": sorted(name for name, kind in keys.items() if kind != "Required"),
     }
@@ -123,7 +122,7 @@ def table(keys):
     for name, kind in keys.items():
         if kind.startswith("Exclusive "):
             groups.setdefault(kind.removeprefix("Exclusive "), []).append(name)
-    return told | {"one_of": [sorted(names) for names in groups.values() if len(names) > 1]}
+    return result | {"one_of": [sorted(names) for names in groups.values() if len(names) > 1]}
 
 
 def main():
@@ -133,7 +132,7 @@ def main():
     def schema(name):
         return table(source.keys(*source.find(schemas, name)))
 
-    # One entry of the list is written inside of the schema that has it.
+    # The schema of one entry is defined inside of the schema of the list.
     _, listed = source.find(schemas, "_MQTT_AVAILABILITY_LIST_SCHEMA")
     entry = next(node.elts[0] for node in ast.walk(listed) if isinstance(node, ast.List))
     abbreviations = f"{COMPONENTS}/mqtt/abbreviations.py"
@@ -146,7 +145,7 @@ def main():
         platform: table(source.keys(*source.find(f"{COMPONENTS}/mqtt/{platform}.py", "DISCOVERY_SCHEMA")))
         for platform in PLATFORMS
     }
-    told = {
+    result = {
         "homeassistant": source.version,
         "message": schema("DEVICE_DISCOVERY_SCHEMA"),
         "device": schema("MQTT_ENTITY_DEVICE_INFO_SCHEMA"),
@@ -164,10 +163,10 @@ def main():
         "device_abbreviations": short("DEVICE_ABBREVIATIONS"),
         "origin_abbreviations": short("ORIGIN_ABBREVIATIONS"),
     }
-    tables = [told["message"], *platforms.values()]
+    tables = [result["message"], *platforms.values()]
     known = {name for keys in tables for kind in ("required", "optional") for name in keys[kind]}
-    told["abbreviations"] = {key: name for key, name in told["abbreviations"].items() if name in known | {"platform", "topic"}}
-    print(json.dumps(told, indent=1))
+    result["abbreviations"] = {key: name for key, name in result["abbreviations"].items() if name in known | {"platform", "topic"}}
+    print(json.dumps(result, indent=1))
 
 
 main()

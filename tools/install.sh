@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `make install` and `make uninstall`, for systems that take no .deb: `tools/install.sh install|uninstall`.
+# Installs and uninstalls without a package manager: `tools/install.sh install|uninstall`, used by `make install` and `make uninstall`.
 #
-# PREFIX (/usr/local), SYSCONFDIR (/etc) and DESTDIR (nothing) are as everywhere; BINARY is the built program, ONNXRUNTIME
-# the library. A configuration that is there already is left as it is, by both.
+# PREFIX (/usr/local), SYSCONFDIR (/etc) and DESTDIR (empty) have their usual meaning. BINARY is the built program, ONNXRUNTIME the
+# library. Neither command changes an existing configuration.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=${PREFIX:-/usr/local}
@@ -19,7 +19,7 @@ main() {
 }
 
 install_all() {
-  [ -x "$binary" ] || fail "$binary is not there: run 'make setup' and 'cargo build --release' first, as yourself"
+  [ -x "$binary" ] || fail "$binary does not exist: run 'make setup' and 'cargo build --release' first, as a normal user"
   parts=$(mktemp -d)
   trap 'rm -rf "$parts"' EXIT
   ONNXRUNTIME=$(library) tools/parts.sh "$binary" "$parts"
@@ -27,7 +27,7 @@ install_all() {
   put 755 "$binary" "$prefix/bin/stakeout"
   local file
   for file in "$parts"/libonnxruntime.so*; do
-    [ -e "$file" ] || { say 'no ONNX Runtime found: name it in ONNXRUNTIME=, or in the configuration'; break; }
+    [ -e "$file" ] || { say 'no ONNX Runtime was found: set ONNXRUNTIME=PATH, or onnxruntime: in the configuration'; break; }
     put 644 "$file" "$prefix/lib/stakeout/$(basename "$file")"
   done
   for file in "$parts"/onnxruntime/*; do
@@ -48,7 +48,7 @@ install_all() {
   put 644 packaging/sysusers.d/stakeout.conf "$prefix/lib/sysusers.d/stakeout.conf"
   put 644 packaging/tmpfiles.d/stakeout.conf "$prefix/lib/tmpfiles.d/stakeout.conf"
   if [ -e "$root$etc/stakeout/stakeout.yaml" ]; then
-    say "$etc/stakeout/stakeout.yaml stays as it is; the example is config/stakeout.yaml"
+    say "$etc/stakeout/stakeout.yaml exists and is not changed; the example is config/stakeout.yaml"
   else
     put 644 config/stakeout.yaml "$etc/stakeout/stakeout.yaml"
   fi
@@ -61,10 +61,10 @@ uninstall_all() {
     "$root$prefix"/{lib/sysusers.d/stakeout.conf,lib/tmpfiles.d/stakeout.conf} \
     "$root$prefix"/share/man/man1/{stakeout.1.gz,stakeout-*.1.gz}
   rm -rf "$root$prefix"/{lib/stakeout,share/stakeout,share/doc/stakeout}
-  say "left as they are: $etc/stakeout, /var/lib/stakeout, /var/cache/stakeout, and the user stakeout"
+  say "not removed: $etc/stakeout, /var/lib/stakeout, /var/cache/stakeout, and the user stakeout"
 }
 
-# The library that was set up: by whoever calls, or by whoever calls through sudo.
+# The library that `make setup` installed for this user, or for the user who runs sudo.
 library() {
   local home file
   [ -z "${ONNXRUNTIME-}" ] || { echo "$ONNXRUNTIME"; return; }
@@ -77,7 +77,7 @@ put() {
   install -D -m "$1" "$2" "$root$3"
 }
 
-# Units and drop-ins, with the paths of this installation.
+# Installs a unit or a drop-in, with the paths of this installation.
 put_unit() {
   sed -e "s|/usr/bin/stakeout|$prefix/bin/stakeout|; s|/usr/share/doc/stakeout|$prefix/share/doc/stakeout|; s|/etc/stakeout/|$etc/stakeout/|" \
     "$1" >"$parts/unit"
@@ -86,7 +86,7 @@ put_unit() {
 
 what_next() {
   [ -z "$root" ] || return 0
-  say "next, as root, where there is systemd:
+  say "next, as root, on a system with systemd:
   systemd-sysusers $prefix/lib/sysusers.d/stakeout.conf && systemd-tmpfiles --create $prefix/lib/tmpfiles.d/stakeout.conf
   systemctl daemon-reload, edit $etc/stakeout/stakeout.yaml, stakeout check, systemctl enable --now stakeout"
 }

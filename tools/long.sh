@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# The long forms of the tests: `make long`, as root, takes an hour or two. Runs them one after the other, goes on when one fails,
-# and says in the end which did. Each is a script of its own that can be run alone; what it says it skipped was not tried.
-# FUZZ_SECONDS (300) is the time for each target of the fuzzer.
+# Runs the long forms of the tests: `make long`, as root, for an hour or two. It continues after a failure, and lists all results at the
+# end. Each test is a script of its own. A skipped part is printed as skipped. FUZZ_SECONDS (300) is the time for each fuzz target.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export ORT_DISABLE_TELEMETRY=1
@@ -30,6 +29,6 @@ step tools/fuzz.sh "${FUZZ_SECONDS:-300}"
 step tools/prove_input.sh
 step tools/prove_delivery.sh
 
-printf '\n== all together\n'
+printf '\n== results\n'
 printf '%s\n' "${results[@]}"
 ! printf '%s\n' "${results[@]}" | grep -q ^FAILED

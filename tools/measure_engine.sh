@@ -1,11 +1,11 @@
 #!/bin/sh
-# The figures of docs/performance.md, as markdown on standard output.
+# Prints the figures of docs/measurements/engine.md as markdown.
 #
 #     tools/measure_engine.sh [--quick | --seconds N] FOLDER... > figures.md
 #
-# Each FOLDER is a full-size model made by tools/export_model.py (`--random --int8` where no hub is reachable). PYTHON names an
-# interpreter with torch and transformers for the comparison; without one that part is left out. THREADS is 2 unless set.
-# Run it while nothing else runs: it says at its head how busy the machine was.
+# Each FOLDER is a full-size model made by tools/export_model.py (with `--random --int8` if no hub is reachable). PYTHON is an
+# interpreter with torch and transformers for the comparison; without these packages the comparison is skipped. The default of
+# THREADS is 2. Run it on an idle machine: the output begins with the load of the machine.
 set -eu
 
 quick= seconds=20 rounds=2
@@ -31,7 +31,7 @@ for folder in "$@"; do
     name=$(basename "$folder")
     for variant in fp32 int8; do
         [ "$variant" = fp32 ] || [ -f "$folder/onnx/vision_model_$variant.onnx" ] || continue
-        # Eight pictures through a large model at full precision take half a minute, and gain nothing.
+        # Eight pictures take half a minute in a large model at full precision, and are not faster per picture.
         batches=1,2,4,8
         size=$(du -cbL "$folder"/onnx/vision_model.onnx* | tail -n 1 | cut -f 1)
         [ "$variant" = int8 ] || [ "$size" -lt 1000000000 ] || batches=1,2
@@ -51,6 +51,6 @@ if "$python" -c 'import torch, torchvision, transformers' 2>/dev/null; then
             --rounds "$rounds" --seconds "$seconds" $quick
     done
 else
-    printf '\nThe comparison with the pipeline was left out: %s has no torch, torchvision and transformers.\n' "$python"
+    printf '\nThe comparison with the pipeline was skipped: %s has no torch, torchvision and transformers.\n' "$python"
 fi
 printf '\nLoad average at the end: %s.\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What cameras cost: processor time beside the ffmpeg program, shares of frames that are scored, how many cameras a model
-keeps up with, memory, and a soak.
+"""Measures what cameras cost: processor time compared with ffmpeg, the share of scored frames, how many cameras a model can
+score, memory, and memory over time.
 
 usage: tools/measure_streams.py cpu     [--seconds 64] [--footage FILE] [--clips FOLDER]
        tools/measure_streams.py cameras [--model FOLDER] [--clips FOLDER]
@@ -10,11 +10,11 @@ usage: tools/measure_streams.py cpu     [--seconds 64] [--footage FILE] [--clips
 It runs a built `stakeout` (target/release, else target/debug; STAKEOUT names another) with the bundled model, on clips
 that ffmpeg makes. Needs ffmpeg; memory and soak also need the RTSP server that the tests use.
 
-Only processor time counts, so other work on the machine does not change the ratios. Of `stakeout` it is the time of the
-source's own thread, which reads, decodes, compares and copies; the model's is not in it, and neither is anything in
-ffmpeg's but decoding. A camera is opened once and stays for days, so what opening costs is taken out of both: each is measured
-with a recording of 16 s and with one that is longer, and the difference counts. `cameras` runs the whole service on two processors
-in real time, with every sampled frame scored, and wants a machine that does nothing else.
+`cpu` counts processor time, so other work on the machine does not change the ratios. Of `stakeout` it counts the source's own
+thread, which reads, decodes, compares and copies, without the model's thread. ffmpeg only decodes. A camera is opened once and stays
+open for days, so the cost of opening is removed from both: each plays a recording of 16 s and a longer one, and the difference
+counts. `cameras` runs the whole service on two processors in real time, with every sampled frame scored. It needs an idle
+machine.
 """
 
 import argparse
@@ -40,33 +40,33 @@ label_sets:
 sources:
 {sources}
 """
-# A yard that stands still, and a picture that moves everywhere, both with the noise of a sensor.
+# A yard without movement, and a picture that moves everywhere, both with the noise of a sensor.
 QUIET = "color=0x607060:size=1920x1080:rate=25,drawbox=x=0:y=0:w=1920:h=400:color=0x90a0c0:t=fill"
 BUSY = "testsrc2=size=1920x1080:rate=25"
 NOISE = "noise=alls=6:allf=t"
 SCENES = {"still": QUIET, "busy": BUSY}
-# Long enough for `decode: auto` to know how often key frames come.
+# Seconds. Long enough for `decode: auto` to measure how often key frames come.
 OPENED = 16
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["cpu", "cameras", "memory", "soak"])
-    parser.add_argument("--seconds", type=int, default=64, help="what is measured, beside what opening costs (cpu)")
-    parser.add_argument("--footage", type=pathlib.Path, help="a recording whose share of scored frames is wanted, too (cpu)")
-    parser.add_argument("--clips", type=pathlib.Path, help="a folder where the clips stay for the next time (cpu, cameras)")
-    parser.add_argument("--model", help="a model folder or name instead of the model in the binary (cameras)")
-    parser.add_argument("--variant", default="auto", help="of that model (cameras)")
-    parser.add_argument("--cameras", type=int, default=8, help="how many are added (memory)")
-    parser.add_argument("--minutes", type=float, default=2, help="how long (soak)")
+    parser.add_argument("--seconds", type=int, default=64, help="length of the measured part (cpu)")
+    parser.add_argument("--footage", type=pathlib.Path, help="also print the share of scored frames of this recording (cpu)")
+    parser.add_argument("--clips", type=pathlib.Path, help="keep the clips in this folder and use them again (cpu, cameras)")
+    parser.add_argument("--model", help="a model folder or name instead of the bundled model (cameras)")
+    parser.add_argument("--variant", default="auto", help="the variant of that model (cameras)")
+    parser.add_argument("--cameras", type=int, default=8, help="the number of additional cameras (memory)")
+    parser.add_argument("--minutes", type=float, default=2, help="the duration (soak)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stakeout-measure-") as folder:
         {"cpu": cpu, "cameras": cameras, "memory": memory, "soak": soak}[arguments.what](pathlib.Path(folder), arguments)
 
 
 def cpu(folder, arguments):
-    print(f"1080p25 H.264, {arguments.seconds} s, a frame a second; processor seconds for an hour of one camera:\n")
-    print("| scene | key frame every | ffmpeg, all frames | decode: auto | of ffmpeg's | scored |")
+    print(f"1080p25 H.264, {arguments.seconds} s, one frame per second; processor seconds for an hour of one camera:\n")
+    print("| scene | key frame every | ffmpeg, all frames | decode: auto | ratio | scored |")
     print("|---|---|---|---|---|---|")
     for scene in SCENES:
         for group in [1, 4]:
@@ -91,7 +91,7 @@ def cameras(folder, arguments):
     model = ""
     if arguments.model:
         model = f"model: {{ id: {json.dumps(arguments.model)}, variant: {arguments.variant} }}\n"
-    # What a frame costs from the camera to its scores says where to begin.
+    # The cost of one frame, from the camera to its scores, gives the first number of cameras to try.
     source = f"  camera: {{ video: {file}, pace: full, decode: key_frames, watch: [objects] }}"
     with stakeout(folder, source, model) as (process, log):
         wait_for(process, log, "the model is loaded")
@@ -111,11 +111,11 @@ def cameras(folder, arguments):
             count = (most + least) // 2 if most else int(count / step)
         if count == 0:
             break
-    print(f"the most cameras (1080p25, a key frame and a scored frame each second) that two processors hold: {most}")
+    print(f"the most cameras (1080p25, one key frame and one scored frame per second) that two processors hold: {most}")
 
 
 def kept(folder, file, model, count):
-    """The share of frames that are scored when so many cameras are played in real time on two processors."""
+    """The share of frames that are scored if `count` cameras are played in real time on two processors."""
     source = "  camera{}: {{ video: {}, pace: real, decode: key_frames, watch: [objects] }}"
     sources = "\n".join(source.format(number, file) for number in range(count))
     two = sorted(os.sched_getaffinity(0))[:2]
@@ -125,13 +125,12 @@ def kept(folder, file, model, count):
         while len(over) < count and time.monotonic() < end:
             time.sleep(0.5)
             over = re.findall(r"the recording is over: .*? (\d+) sent", plain(log))
-    # Who is not at the end by then is late, which is not in time either.
+    # A camera that has not reached its end is late: its frames do not count.
     return sum(map(int, over)) / (40 * count)
 
 
 def clip(file, graph, seconds, group, extra=()):
-    """An H.264 recording of the main profile with a key frame every `group` seconds, 4 Mbit/s; eight seconds of it, again and
-    again."""
+    """An H.264 recording (main profile, 4 Mbit/s) with a key frame every `group` seconds; eight seconds of it are repeated."""
     if seconds > 8:
         once = clip(file.with_stem(file.stem + "-once"), graph, 8, group, extra)
         words = ["-stream_loop", str(-(-seconds // 8) - 1), "-i", str(once), "-t", str(seconds), "-c", "copy", str(file)]
@@ -145,7 +144,7 @@ def clip(file, graph, seconds, group, extra=()):
 
 
 def ffmpeg(file):
-    """What network recorders do: decode everything into raw frames, one a second. Seconds of processor time."""
+    """Does what network recorders do: decodes everything, and keeps one raw frame per second. Returns processor seconds."""
     words = ["-i", str(file), "-vf", "fps=1", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-y", "/dev/null"]
     process = subprocess.Popen(["ffmpeg", "-v", "error", *words], stdin=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -155,7 +154,7 @@ def ffmpeg(file):
 
 
 def play(folder, file):
-    """Plays a recording as a camera would be treated; processor seconds of the source's thread, and its counts."""
+    """Plays a recording like a camera; returns the processor seconds of the source's thread, and its counts."""
     source = f"  camera: {{ video: {file}, pace: full, unchanged: repeat, watch: [objects] }}"
     with stakeout(folder, source) as (process, log):
         line = wait_for(process, log, r"the recording is over: (.*)")
@@ -175,11 +174,11 @@ def memory(folder, arguments):
         few, many = (resident_with(folder, url, count) for count in (1, 1 + arguments.cameras))
     each = (many - few) / arguments.cameras / 1024
     print(f"1 camera: {few / 1024:.1f} MiB; {1 + arguments.cameras} cameras (1080p25): {many / 1024:.1f} MiB")
-    print(f"each added camera: {each:.1f} MiB")
+    print(f"each additional camera: {each:.1f} MiB")
 
 
 def resident_with(folder, url, cameras):
-    """KiB, when every camera is there and has been looked at for a while."""
+    """Resident memory in KiB, 20 s after every camera was opened."""
     sources = "\n".join(f"  camera{number}: {{ rtsp: '{url}', watch: [objects] }}" for number in range(cameras))
     with stakeout(folder, sources) as (process, log):
         for number in range(cameras):
@@ -189,7 +188,7 @@ def resident_with(folder, url, cameras):
 
 
 def soak(folder, arguments):
-    """The camera goes away every half a minute, for three seconds."""
+    """Kills the camera every 30 s, for three seconds."""
     end, seen, away = time.monotonic() + 60 * arguments.minutes, [], 0
     with rtsp(folder) as (url, restart), stakeout(folder, f"  camera: {{ rtsp: '{url}', watch: [objects] }}") as (process, log):
         wait_for(process, log, "decoding ")
@@ -208,18 +207,18 @@ def soak(folder, arguments):
 
 
 def slope(points):
-    """Of the straight line of least squares."""
+    """The slope of the least-squares line."""
     x, y = (sum(values) / len(points) for values in zip(*points))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
 
 
 def resident(pid):
-    """KiB."""
+    """Resident memory in KiB."""
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
 def thread_seconds(pid, name):
-    """The kernel keeps 15 letters of a thread's name."""
+    """Processor seconds of a thread. The kernel keeps 15 letters of its name."""
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         if (task / "comm").read_text().strip() == name[:15]:
             fields = (task / "stat").read_text().rpartition(")")[2].split()
@@ -245,9 +244,9 @@ def binary():
 def stakeout(folder, sources, model="", **how):
     file, log = folder / "stakeout.yaml", folder / "log"
     file.write_text(CONFIGURATION.format(sources=sources, model=model))
-    with open(log, "wb") as said:
+    with open(log, "wb") as output:
         environment = {**os.environ, "RUST_LOG": "stakeout=debug"}
-        process = subprocess.Popen([binary(), "run", "--config", str(file)], stderr=said, env=environment, **how)
+        process = subprocess.Popen([binary(), "run", "--config", str(file)], stderr=output, env=environment, **how)
     try:
         yield process, log
     finally:
@@ -264,22 +263,22 @@ def wait_for(process, log, pattern, patience=900):
         if process.poll() is not None:
             break
         time.sleep(0.2)
-    sys.exit(f"it never said {pattern!r}:\n{log.read_text(errors='replace')[-2000:]}")
+    sys.exit(f"the log never contained {pattern!r}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def plain(log):
-    """What was said, without colours."""
+    """The log without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
 
 
 @contextlib.contextmanager
 def rtsp(folder):
-    """The tests' camera, in 1080p25. Gives its address, and what takes it away for three seconds."""
+    """Runs the tests' camera, in 1080p25. Yields its address, and a function that kills it for three seconds."""
     file = clip(folder / "camera.h264", BUSY, 8, 1, ["-x264-params", "aud=1", "-f", "h264"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Debian's own Python, which knows Debian's GStreamer.
+    # Debian's own Python has the bindings of Debian's GStreamer.
     words = ["/usr/bin/python3", str(ROOT / "tests/it/common/rtsp.py"), str(port), "h264", "25", str(file)]
     camera = []
 

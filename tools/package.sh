@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the Debian package for the machine's own kind (amd64, arm64): `tools/package.sh [VERSION]`, prints its name.
+# Builds the Debian package for this machine's architecture (amd64, arm64) and prints its path: `tools/package.sh [VERSION]`.
 #
-# Needs what `make setup` installs, and cargo-deb (built here once). For another kind of machine, run it there: the FFmpeg
-# libraries that the program links are those of the distribution it is built on (docs/packaging.md).
+# Needs what `make setup` installs, and cargo-deb, which the script builds once. Run it on the architecture and the release that the
+# package is for: the program links the FFmpeg libraries of its distribution (docs/packaging.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo_deb=3.8.0

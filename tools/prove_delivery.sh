@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long form of the proofs of delivery (tests/it/delivery/proofs.rs and power.rs), and how long an alert takes. Prints the figures
-# that stand in docs/reliability.md. Takes about a quarter of an hour; run it as root for the one with a full disk.
+# Runs the long form of the delivery tests (tests/it/delivery/proofs.rs and power.rs), and measures how long an alert takes. Prints the
+# figures of docs/measurements/delivery.md. It takes about a quarter of an hour; the test with a full disk needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export ORT_DISABLE_TELEMETRY=1 STAKEOUT_PROVE=long

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints the licences of all crates that are in the program, each text once, below the names that it is for.
+"""Prints the licences of all crates in the program, each text once, below the names of its crates.
 
-Most licences ask for that wherever the program goes. It stops when a crate has neither a text nor an expression.
+Most licences require this text with every copy of the program. A crate with neither a text nor a licence expression is an error.
 """
 
 import json
@@ -12,7 +12,7 @@ KINDS = ("license", "licence", "copying", "notice", "unlicense", "copyright")
 
 
 def in_the_program(metadata):
-    """The packages that the program is made of: what is only for building or for tests is not in it."""
+    """The packages in the program, without those that are only needed for building or for tests."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     found, waiting = set(), [metadata["resolve"]["root"]]
     while waiting:
@@ -36,17 +36,17 @@ def main():
     for package in in_the_program(metadata):
         label = f"{package['name']} {package['version']} ({package['license'] or 'see below'})"
         folder = Path(package["manifest_path"]).parent
-        # A library in C that a crate brings lies in a folder below it.
+        # C libraries inside a crate have a folder of their own.
         files = [file for file in sorted([*folder.iterdir(), *folder.glob("*/*")]) if file.name.lower().startswith(KINDS)]
         files = [file for file in files if file.is_file()]
         if not files:
             if not package["license"]:
-                raise SystemExit(f"{label} says nothing about its licence")
+                raise SystemExit(f"{label} does not state its licence")
             without.append(label)
         for file in files:
             texts.setdefault(file.read_text(errors="replace").strip(), set()).add(label)
     print("Third-party software in stakeout, and its licences.\n")
-    print("Crates that bring no text, only its name:", ", ".join(sorted(without)) or "none", sep="\n")
+    print("Crates with the name of a licence but without its text:", ", ".join(sorted(without)) or "none", sep="\n")
     for text, labels in sorted(texts.items(), key=lambda entry: sorted(entry[1])):
         print("\n" + "=" * 100, *sorted(labels), "-" * 100, text, sep="\n")
 

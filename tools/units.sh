@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The units for one systemd: `tools/units.sh FOLDER [VERSION]` writes them there. From 253 on `systemctl reload` returns when the new
-# configuration is in force (Type=notify-reload); before, systemd does not know that type, and reload returns a moment earlier.
+# Writes the units for one version of systemd: `tools/units.sh FOLDER [VERSION]`. With systemd 253 or newer `systemctl reload` returns when
+# the new configuration is in effect (Type=notify-reload). Older versions do not know this type, and reload returns earlier.
 #
-# Without VERSION it is this machine's systemd, or the one of its distribution; where neither is known, the older form, which all understand.
+# The default VERSION is that of this machine's systemd, or of its distribution. If neither is known, the older form is written, which
+# every version accepts.
 set -euo pipefail
 folder=${1:?the folder}
 mkdir -p "$folder"
@@ -15,7 +16,7 @@ version=${2:-$( (systemctl --version 2>/dev/null || true) | sed -n '1s/^systemd 
 
 for unit in stakeout.service stakeout@.service; do
   if [ "${version:-0}" -ge 253 ]; then
-    # It sends SIGHUP by itself then.
+    # This type sends SIGHUP automatically.
     sed -e 's/^Type=notify$/Type=notify-reload/' -e '/^ExecReload=.*kill -HUP/d' "$unit" >"$folder/$unit"
   else
     cp "$unit" "$folder/$unit"

@@ -1,9 +1,8 @@
 """English captions, and which of them are true of which scene.
 
-A caption describes up to two things, each by any of its colour, shape, size and place. Because a caption is kept with
-what it claims, its truth can be worked out for every scene of a batch, so that a second red car in the batch is not
-punished for matching the first one's caption. Of the true captions the more exact one is to score higher:
-`a red car` above `a car`, and that above `something`.
+A caption describes up to two things, each by any of its colour, shape, size and place. A caption is kept together with its claims, so its
+truth can be computed for every scene of a batch: a second red car in the batch also matches the first one's caption. Among true
+captions the more exact one should score higher: `a red car` above `a car`, and `a car` above `something`.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ EXACTER = 4.0  # how much more weight each named colour or shape gives a true ca
 
 @dataclass
 class Caption:
-    """A text and its claims: rows of (colour, shape, size, place), where -1 and 0 mean not said."""
+    """A text and its claims: rows of (colour, shape, size, place), where -1 and 0 mean that the caption does not claim it."""
     text: str
     claims: list = field(default_factory=list)
     kind: str = "things"  # or "empty", or "stray" for what is never in a picture
@@ -79,7 +78,7 @@ def empty(rng):
 
 
 def stray(rng):
-    """Names of things that are in no picture: what a user may well ask for, and what must then score low."""
+    """Names of things that are in no picture. Users may use them as labels, and they must score low."""
     noun = STRAY[rng.integers(len(STRAY))]
     colour = COLOUR_NAMES[rng.integers(len(COLOUR_NAMES))] + " " if rng.random() < 0.3 else ""
     return Caption(_sentence(rng, with_article(colour + noun)), kind="stray")

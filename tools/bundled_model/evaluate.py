@@ -2,8 +2,8 @@
 
     python tools/bundled_model/evaluate.py --model models/bundled
 
-Uses ONNX Runtime, tokenizers, Pillow and numpy. The seeds differ from those of the training, so no picture is one that
-was trained on, and a pair called unseen was never shown or named in the training.
+Uses ONNX Runtime, tokenizers, Pillow and numpy. The seeds differ from those of the training, so no picture was
+part of the training, and a pair called unseen was never shown or named in the training.
 """
 
 import argparse
@@ -74,18 +74,18 @@ def demo_rows(demo, rng, count):
     yield "demo: empty scenes that raise any alert", percent(demo.alerts(images).any(1))
     others = [pair for pair in PAIRS if pair not in watched]
     _, images = render(rng, others, (0, 1, 0), count)
-    yield "demo: scenes of one thing that is not watched that raise any alert", percent(demo.alerts(images).any(1))
+    yield "demo: scenes of one thing without a label that raise any alert", percent(demo.alerts(images).any(1))
     near = [p for p in others if any((p[0] == w[0]) != (p[1] == w[1]) for w in watched)]
     _, images = render(rng, near, (0, 1, 0), count)
-    yield ("demo: the same, only things that share a colour or a shape with a watched one",
+    yield ("demo: the same, only things that share a colour or a shape with a label",
            percent(demo.alerts(images).any(1)))
     _, images = render(rng, others, (0, 0, 1), count)
-    yield "demo: scenes of two things, neither watched, that raise any alert", percent(demo.alerts(images).any(1))
+    yield "demo: scenes of two things, both without a label, that raise any alert", percent(demo.alerts(images).any(1))
     for name, pairs in (("trained", set(SEEN)), ("never trained", set(UNSEEN))):
         chosen = [pair for pair in watched if pair in pairs]
         scenes, images = render(rng, chosen, (0, 1, 0), count)
         right = [watched.index((s[0].colour, s[0].shape)) for s in scenes]
-        yield (f"demo: scenes of one watched thing that raise its alert, pairs {name} ({listed(chosen)})",
+        yield (f"demo: scenes of one thing with a label that raise its alert, pairs {name} ({listed(chosen)})",
                percent(demo.alerts(images)[np.arange(count), right]))
 
 

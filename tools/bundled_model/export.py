@@ -77,7 +77,7 @@ def folded(model):
 
 
 class Graph:
-    """Collects operators and weights under names made up on the way."""
+    """Collects operators and weights, and gives each a name."""
 
     def __init__(self):
         self.nodes, self.weights = [], []

@@ -22,7 +22,7 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions and a way around them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, width):
         super().__init__()
@@ -51,7 +51,7 @@ class VisionEncoder(nn.Module):
         return self.project(self.pool(x))
 
     def pool(self, x):
-        """One vector for the picture: its mean asks, every place answers."""
+        """One vector for the picture: attention with the mean as its query."""
         batch, places, width = x.shape
         q = self.query(x.mean(1, keepdim=True)).view(batch, 1, self.heads, -1).transpose(1, 2)
         k = self.key(x).view(batch, places, self.heads, -1).transpose(1, 2)

@@ -67,7 +67,7 @@ def _colour(rng, name):
 
 
 def _muted(rng, away_from):
-    """A dull background colour that none of the scene's things could vanish in."""
+    """A dull background colour in which none of the scene's things is invisible."""
     for _ in range(50):
         rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.34), rng.uniform(0.26, 0.86))
         rgb = np.array(rgb, np.float32)

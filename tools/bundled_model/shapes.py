@@ -85,7 +85,7 @@ OUTLINES = {
     "flower": _flower(),
 }
 
-# How far a thing may be turned, in degrees: an arrow may point anywhere, a house stands nearly upright.
+# How far a thing may be turned, in degrees: an arrow may point anywhere, a house is nearly upright.
 TURN = {"circle": 180, "ring": 180, "arrow": 180, "key": 180, "star": 36, "flower": 30, "moon": 25,
         "square": 12, "cross": 12, "triangle": 14, "heart": 18}
 UPRIGHT_TURN = 10

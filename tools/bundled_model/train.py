@@ -38,7 +38,7 @@ def main():
 
 
 def save(model, tokenizer, args):
-    """Writes the model as it stands, so that a run that is cut short leaves something to use."""
+    """Writes the current model, so that an interrupted run has a result."""
     if args.checkpoint:
         torch.save({"model": model.state_dict(), "tokenizer": tokenizer.to_str()}, args.checkpoint)
     export(model, tokenizer, args.out)
@@ -121,7 +121,7 @@ def contrastive_loss(logits, weights):
 
 
 class Probe:
-    """Top-1 over all pairs on some fresh scenes, to watch the training by; the figures come from evaluate.py."""
+    """Top-1 over all pairs on some fresh scenes, to observe the training; the figures come from evaluate.py."""
 
     def __init__(self, tokenizer, count=360):
         rng = np.random.default_rng(99)

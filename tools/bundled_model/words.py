@@ -1,4 +1,4 @@
-"""Plain word lists: what is said of empty scenes, and everyday things that no picture shows."""
+"""Word lists: captions of empty scenes, and everyday things that no picture shows."""
 
 EMPTY = [
     "an empty scene", "an empty scene", "a plain background", "a plain background", "nothing", "an empty room",

@@ -1,7 +1,7 @@
-"""Models of real size with random weights, for measuring where no hub can be reached. What they say means nothing.
+"""Models of real size with random weights, for measurements without a hub. Their answers mean nothing.
 
-The shapes are the published ones. The weights are seeded, and scaled so that each layer changes what goes through it; the
-mean answer is then taken out of the last layers, so that pictures and texts get scores that differ.
+The shapes are the published ones. The weights are seeded, and scaled so that each layer changes its input. The mean answer is subtracted
+in the last layers, so that pictures and texts get different scores.
 """
 
 import numpy as np
@@ -29,9 +29,9 @@ MODELS = {
 
 
 def model(name):
-    """The model of this name with weights that mean nothing."""
+    """The model of this name with random weights."""
     if name not in MODELS:
-        raise SystemExit(f"--random knows the shapes of {', '.join(MODELS)}")
+        raise SystemExit(f"--random supports the shapes of {', '.join(MODELS)}")
     config_class, model_class, shape = MODELS[name]
     config = config_class(**shape)
     config._attn_implementation = "eager"
@@ -51,7 +51,7 @@ def model(name):
 
 
 def centre(made):
-    """Takes out of the last layers what all answers have in common."""
+    """Subtracts the mean of all answers in the last layers."""
     generator = torch.Generator().manual_seed(SEED)
     edge = made.config.vision_config.image_size
     pictures = torch.nn.functional.interpolate(torch.randn(12, 3, 12, 12, generator=generator), edge, mode="bicubic")
@@ -91,7 +91,7 @@ def tokenizer(config):
 
 
 def preprocessor(config):
-    """`preprocessor_config.json` as the published models have it."""
+    """The `preprocessor_config.json` of the published models."""
     edge = config.vision_config.image_size
     common = {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": int(Image.Resampling.BICUBIC), "rescale_factor": 1 / 255}
     if config.model_type == "clip":

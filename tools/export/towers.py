@@ -1,8 +1,8 @@
 """The two towers of a CLIP, SigLIP or Chinese-CLIP model as ONNX graphs, operator by operator, from the weights of a checkpoint.
 
-Written rather than traced: a traced graph depends on the exporter's version, keeps weights that must be transposed at each
-start, and has three products for query, key and value where one is faster. Batch and sequence length are free, the size
-of the pictures is fixed.
+The graphs are written, not traced: a traced graph depends on the exporter's version, has weights that must be transposed at each start,
+and has three products for query, key and value although one is faster. Batch and sequence length are variable, the size of the
+pictures is fixed.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def text(weights, config, clip):
     x = tower.layers(x, mask)
     x = tower.norm(x, "text_model.final_layer_norm")
     if clip:
-        # The first end token; checkpoints that declare the id 2 (by mistake, years ago) mean the highest id.
+        # The first end token. Some old checkpoints declare the id 2 by mistake; they mean the highest id.
         ids = tower.add("Cast", ["input_ids"], to=TensorProto.INT32)
         if config.eos_token_id != 2:
             end = tower.constant(np.array(config.eos_token_id, np.int32))
@@ -77,13 +77,13 @@ def text(weights, config, clip):
 
 
 def bert(weights, config):
-    """The graph `input_ids`, `attention_mask` -> `text_embeds` of Chinese-CLIP, whose text tower is a BERT: the norm stands behind each
-    part, every token sees all others, and the first one is the answer. Token types are always 0."""
+    """The graph `input_ids`, `attention_mask` -> `text_embeds` of Chinese-CLIP, whose text tower is a BERT: a norm follows each
+    part, every token attends to all others, and the first token is the result. Token types are always 0."""
     tower = Tower(weights, "text_model.", config)
     length = tower.add("Shape", ["input_ids"], start=1, end=2)
     zero = tower.ints([0])
     x = tower.add("Gather", [tower.weight("text_model.embeddings.word_embeddings.weight"), "input_ids"], axis=0)
-    # The type is the same for all tokens, so it goes into their positions.
+    # The type is the same for all tokens, so its vector is added to the positions.
     types = weights["text_model.embeddings.token_type_embeddings.weight"][:1]
     positions = tower.constant(weights["text_model.embeddings.position_embeddings.weight"] + types, "positions")
     x = tower.add("Add", [x, tower.add("Slice", [positions, zero, length, zero])])
@@ -110,7 +110,7 @@ def tokens(name):
 
 
 class Tower:
-    """A graph under construction. Values are known by their names."""
+    """A graph under construction. A value is identified by its name."""
 
     def __init__(self, weights, prefix, config):
         self.weights, self.prefix, self.config = weights, prefix, config
@@ -118,7 +118,7 @@ class Tower:
         self.nodes, self.constants = [], {}
 
     def add(self, operator, inputs, outputs=1, **attributes):
-        """A node; its output's name, or all of them where there are several."""
+        """Adds a node; returns the name of its output, or all names if there are several outputs."""
         names = [f"v{len(self.nodes)}" + (f"_{number}" if number else "") for number in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names[0] if outputs == 1 else names
@@ -153,7 +153,7 @@ class Tower:
             case "gelu_pytorch_tanh":
                 return self.add("Gelu", [x], approximate="tanh")
             case other:
-                raise SystemExit(f"the activation {other} is not known here")
+                raise SystemExit(f"the activation {other} is not supported")
 
     def mlp(self, x, name):
         return self.linear(self.activation(self.linear(x, f"{name}.fc1")), f"{name}.fc2")
@@ -168,8 +168,8 @@ class Tower:
         return x
 
     def attention(self, x, names, out, mask):
-        """`names` are those of query, key and value, `out` is that of the layer behind."""
-        # One product for all three; the division by the root of a head's width goes into the query's weights.
+        """`names` are the layers of query, key and value, `out` is the layer after the attention."""
+        # One product for all three. The query's weights include the division by the root of a head's width.
         head = self.config.hidden_size // self.heads
         parts = [(self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]) for name in names]
         scales = (np.float32(head**-0.5), np.float32(1), np.float32(1))
@@ -194,7 +194,7 @@ class Tower:
         return self.add("Reshape", [x, self.ints([0, 0, self.config.hidden_size])])
 
     def pooled(self, x, name):
-        """SigLIP's head: one learned query looks at all patches."""
+        """SigLIP's head: one learned query attends to all patches."""
         width, head = self.config.hidden_size, self.config.hidden_size // self.heads
         matrix = self.weights[f"{name}.attention.in_proj_weight"]
         bias = self.weights[f"{name}.attention.in_proj_bias"]
@@ -211,8 +211,8 @@ class Tower:
     def model(self, name, given, result, output, columns):
         """The finished graph; `result` is named `output`."""
         self.nodes.append(helper.make_node("Identity", [result], [output]))
-        told = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch_size", columns])
-        graph = helper.make_graph(self.nodes, name, given, [told], list(self.constants.values()))
+        declared = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch_size", columns])
+        graph = helper.make_graph(self.nodes, name, given, [declared], list(self.constants.values()))
         return helper.make_model(
             graph, producer_name="stakeout", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
