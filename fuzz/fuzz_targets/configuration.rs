@@ -7,7 +7,8 @@ use std::{fs, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("a temporary folder can be created"));
+static FOLDER: LazyLock<TempDir> =
+    LazyLock::new(|| TempDir::new().expect("a temporary folder can be created"));
 
 fuzz_target!(|bytes: &[u8]| {
     let file = FOLDER.path().join("stakeout.yaml");
