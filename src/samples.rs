@@ -5,11 +5,11 @@ use crate::{
         After, Config, Device, Execution, Existing, Folder, ModelRef, Mqtt, MqttConnection, MqttSource,
         OutboxLimits, Source, SourceKind,
     },
-    policy::{Label, LabelSet, NamePattern, Rule, TopicFilter},
+    policy::{Label, LabelSet, NamePattern, TriggerSettings, TopicFilter},
 };
 
 pub(super) fn label(name: &str, threshold: f32) -> Label {
-    Label::new(name, Rule::at(threshold))
+    Label::new(name, TriggerSettings::at(threshold))
 }
 
 pub(super) fn source(name: &str, watch: &[&str]) -> Source {

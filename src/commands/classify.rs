@@ -19,7 +19,7 @@ use crate::{
     classify::{Classifier, labels::VectorCache},
     config::{ModelRef, Variant},
     model::{Model, Options, Runtime},
-    policy::{Label, LabelSet, Rule, Template},
+    policy::{Label, LabelSet, TriggerSettings, Template},
 };
 
 /// What is typed after `stakeout classify`.
@@ -113,7 +113,7 @@ pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String
 
 pub(crate) fn label_set(template: &Template, labels: &[String]) -> LabelSet {
     // Nothing is triggered here, so any rule will do.
-    let rule = Rule::at(1.0);
+    let rule = TriggerSettings::at(1.0);
     let labels = labels.iter().map(|name| Label::new(name, rule)).collect();
     LabelSet::new("the command line", template.clone(), labels)
 }

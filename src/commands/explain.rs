@@ -197,12 +197,12 @@ fn describe_set(topics: &Topics, source: &Source, set: &LabelSet) -> Value {
         let label = source.label(&set.name, label);
         let regions = if label.regions.is_empty() { json!("all") } else { json!(label.regions) };
         let (upper, lower) =
-            if label.rule.rises { ("rise", "clear_rise") } else { ("threshold", "clear_below") };
+            if label.trigger.rises { ("rise", "clear_rise") } else { ("threshold", "clear_below") };
         let described = json!({
             "prompts": prompts(&label.prompts),
             "regions": regions,
-            (upper): number(label.rule.threshold),
-            (lower): number(label.rule.clear_below),
+            (upper): number(label.trigger.threshold),
+            (lower): number(label.trigger.clear_below),
         });
         (label.name.clone(), alerting(topics, source, set, label, described))
     });
@@ -229,7 +229,7 @@ fn describe_set(topics: &Topics, source: &Source, set: &LabelSet) -> Value {
 
 /// What a label and a rule over labels have in common, behind what is their own.
 fn alerting(topics: &Topics, source: &Source, set: &LabelSet, label: &Label, mut own: Value) -> Value {
-    let rule = &label.rule;
+    let rule = &label.trigger;
     own["hold"] = json!(format!("{} of {}", rule.hold.frames, rule.hold.of));
     own["for"] = json!(duration(rule.lasting));
     own["cooldown"] = json!(duration(rule.cooldown));

@@ -2,7 +2,7 @@
 
 use super::home_assistant;
 use crate::{
-    policy::{Active, Label, Message, Rule, Severity},
+    policy::{Schedule, Label, AlertMessage, TriggerSettings, Severity},
     yaml::{
         mask,
         reader::{Reader, Section, Setting},
@@ -35,10 +35,10 @@ pub(super) const THRESHOLD: f32 = 0.5;
 
 /// A label's short form (`person: 0.7`, or `person:` for the default threshold) or its long form.
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Label> {
-    let plain = Label::new(at.name, Rule::at(THRESHOLD));
+    let plain = Label::new(at.name, TriggerSettings::at(THRESHOLD));
     match &at.node.value {
         Value::Nothing => Some(plain),
-        Value::Text(_) => Some(Label { rule: Rule::at(level(reader, at)?), ..plain }),
+        Value::Text(_) => Some(Label { trigger: TriggerSettings::at(level(reader, at)?), ..plain }),
         Value::List(_) => {
             let remedy = format!(
                 "prompts have a key of their own:\n{}:\n  prompts: [...]\n  threshold: 0.6",
@@ -65,8 +65,8 @@ pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -
         Value::Text(_) => {
             let threshold = Typed { at: at.clone(), level: level(reader, at)? };
             let rule =
-                levels(reader, Levels { upper: Some(threshold), lower: None, rises: false }, &label.rule);
-            Some(Label { rule, ..label.clone() })
+                levels(reader, Levels { upper: Some(threshold), lower: None, rises: false }, &label.trigger);
+            Some(Label { trigger: rule, ..label.clone() })
         }
         Value::Mapping(_) => {
             let section = reader.section_with(at, ADJUSTABLE, &["prompts", "home_assistant"], "")?;
@@ -91,26 +91,26 @@ pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, label: &Label) -
 /// What is typed, and else what `base` has.
 pub(super) fn settings(reader: &mut Reader<'_>, section: &Section<'_>, base: &Label) -> Option<Label> {
     let typed = typed_levels(reader, section, base);
-    let hold = section.get("hold").map_or(Some(base.rule.hold), |at| {
+    let hold = section.get("hold").map_or(Some(base.trigger.hold), |at| {
         reader.parsed(&at, "frames out of frames such as `2 of 3`", crate::policy::Hold::parse)
     });
     let mut duration = |key: &str, base| {
         section.get(key).map_or(Some(base), |at| reader.parsed(&at, "a duration", value::duration))
     };
-    let lasting = duration("for", base.rule.lasting);
-    let cooldown = duration("cooldown", base.rule.cooldown);
+    let lasting = duration("for", base.trigger.lasting);
+    let cooldown = duration("cooldown", base.trigger.cooldown);
     let severity = section
         .get("severity")
         .map_or(Some(base.severity), |at| reader.word(&at, &Severity::WORDS).map(Some));
     let message = section.get("message").map_or(Some(base.message.clone()), |at| {
-        reader.parsed(&at, "a sentence such as `{label} on {source}`", Message::parse).map(Some)
+        reader.parsed(&at, "a sentence such as `{label} on {source}`", AlertMessage::parse).map(Some)
     });
     let active = section.get("active").map_or(Some(base.active.clone()), |at| active(reader, &at).map(Some));
     let regions = section.get("regions").map_or(Some(base.regions.clone()), |at| reader.texts(&at));
 
-    let rule = levels(reader, typed?, &base.rule);
+    let rule = levels(reader, typed?, &base.trigger);
     Some(Label {
-        rule: Rule { hold: hold?, lasting: lasting?, cooldown: cooldown?, ..rule },
+        trigger: TriggerSettings { hold: hold?, lasting: lasting?, cooldown: cooldown?, ..rule },
         severity: severity?,
         message: message?,
         active: active?,
@@ -148,7 +148,7 @@ fn typed_levels<'n>(reader: &mut Reader<'_>, section: &Section<'n>, base: &Label
     if misspelt("threshold") || misspelt("rise") {
         return None;
     }
-    let rises = rise.is_some() || base.rule.rises && threshold.is_none();
+    let rises = rise.is_some() || base.trigger.rises && threshold.is_none();
     let (lower, foreign) = if rises { (clear_rise, clear_below) } else { (clear_below, clear_rise) };
     if let Some((_, at)) = foreign {
         let (message, remedy) = if rises {
@@ -173,14 +173,14 @@ fn typed_levels<'n>(reader: &mut Reader<'_>, section: &Section<'n>, base: &Label
 }
 
 /// `base` with the levels that are typed. A clear level that nobody typed follows the threshold or the rise.
-fn levels(reader: &mut Reader<'_>, typed: Levels<'_>, base: &Rule) -> Rule {
+fn levels(reader: &mut Reader<'_>, typed: Levels<'_>, base: &TriggerSettings) -> TriggerSettings {
     let Levels { upper, lower, rises } = typed;
     let same_kind = rises == base.rises;
     let level = upper.as_ref().map_or(base.threshold, |typed| typed.level);
-    let follows = !same_kind || base.clear_below == Rule::usual_clear_level(base.threshold, rises);
+    let follows = !same_kind || base.clear_below == TriggerSettings::usual_clear_level(base.threshold, rises);
     let clear = match &lower {
         Some(typed) => typed.level,
-        None if follows => Rule::usual_clear_level(level, rises),
+        None if follows => TriggerSettings::usual_clear_level(level, rises),
         None => base.clear_below,
     };
     if clear > level {
@@ -209,20 +209,20 @@ fn levels(reader: &mut Reader<'_>, typed: Levels<'_>, base: &Rule) -> Rule {
             (None, None) => {}
         }
     }
-    Rule { threshold: level, clear_below: clear, rises, ..*base }
+    TriggerSettings { threshold: level, clear_below: clear, rises, ..*base }
 }
 
 /// One span of time or a list of them.
-fn active(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Active> {
+fn active(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Schedule> {
     const EXPECTED: &str = "hours, days or both such as `22:00-06:00`";
     match &at.node.value {
         Value::List(items) if !items.is_empty() => {
             let items = reader.items(at, items);
             // All of them first: one that is wrong must not hide the next.
-            let spans: Vec<_> = items.iter().map(|at| reader.parsed(at, EXPECTED, Active::parse)).collect();
-            spans.into_iter().collect::<Option<Vec<_>>>().map(Active::any)
+            let spans: Vec<_> = items.iter().map(|at| reader.parsed(at, EXPECTED, Schedule::parse)).collect();
+            spans.into_iter().collect::<Option<Vec<_>>>().map(Schedule::any)
         }
-        _ => reader.parsed(at, EXPECTED, Active::parse),
+        _ => reader.parsed(at, EXPECTED, Schedule::parse),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     templates,
 };
 use crate::{
-    policy::{Label, LabelSet, Rule, Scoring},
+    policy::{Label, LabelSet, TriggerSettings, Scoring},
     topic::topic_level,
     yaml::{
         error::Span,
@@ -183,7 +183,7 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, topics: &mut Topics) -> 
             let named = Setting { path: format!("{}.{name}", at.path), name, in_list: false, ..item };
             reader.places.spans.insert(named.path.clone(), named.key);
             check_name(reader, topics, "label", &named);
-            labels.push(Label::new(name, Rule::at(read_label::THRESHOLD)));
+            labels.push(Label::new(name, TriggerSettings::at(read_label::THRESHOLD)));
         }
         return labels;
     }

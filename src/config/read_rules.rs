@@ -3,7 +3,7 @@
 use super::{home_assistant, read_label, read_label_sets::LabelSets};
 use crate::{
     policy::{
-        Label, LabelRule, Rule,
+        Label, LabelRule, TriggerSettings,
         condition::{LabelName, Typed},
     },
     yaml::names,
@@ -37,7 +37,7 @@ pub(super) struct Pending {
 
 /// A rule's short form, its condition, or its long form.
 pub(super) fn read(reader: &mut Reader<'_>, set: &str, at: &Setting<'_>) -> Option<Pending> {
-    let plain = Label { prompts: Vec::new(), ..Label::new(at.name, Rule::at(LEVEL)) };
+    let plain = Label { prompts: Vec::new(), ..Label::new(at.name, TriggerSettings::at(LEVEL)) };
     match &at.node.value {
         Value::Text(_) => {
             let (when, place) = condition(reader, at)?;
@@ -101,7 +101,7 @@ pub(super) fn adjust(reader: &mut Reader<'_>, at: &Setting<'_>, rule: &Label) ->
 
 /// A rule has no number that a message could tell.
 fn message_fits(reader: &mut Reader<'_>, at: Option<Setting<'_>>, settings: &Label) -> bool {
-    let number = settings.message.as_ref().and_then(crate::policy::Message::number);
+    let number = settings.message.as_ref().and_then(crate::policy::AlertMessage::number);
     let (Some(number), Some(at)) = (number, at) else { return true };
     let message = format!("a rule over labels has no `{{{number}}}`");
     reader.problem(at.span(), message, "its labels have; `{label}` is the name of the rule");

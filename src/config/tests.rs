@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{load::load_in, *};
 use crate::yaml::error::Problems;
 use crate::{
-    policy::{Hold, Label, LabelRule, Look, Rule, Scoring, Severity},
+    policy::{Hold, Label, LabelRule, Look, TriggerSettings, Scoring, Severity},
     yaml::{Places, Surroundings},
 };
 
@@ -42,13 +42,13 @@ fn load_text(text: &str) -> Config {
     load_from(folder.path(), &[]).unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
-fn label(name: &str, prompts: &[&str], rule: Rule) -> Label {
+fn label(name: &str, prompts: &[&str], rule: TriggerSettings) -> Label {
     let prompts = prompts.iter().map(|&prompt| prompt.to_owned()).collect();
     Label { prompts, ..Label::new(name, rule) }
 }
 
-fn rule(threshold: f32) -> Rule {
-    Rule::at(threshold)
+fn rule(threshold: f32) -> TriggerSettings {
+    TriggerSettings::at(threshold)
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn the_reference_shows_every_key_and_its_default() {
     assert_eq!(porch.templates, ["This is a photo of {}.".parse().unwrap()]);
     assert_eq!(porch.labels[0], label("person", &["person"], rule(0.7)));
     assert_eq!(porch.labels[1], label("dog", &["dog"], rule(0.5)));
-    assert_eq!(porch.labels[2].rule, rule(0.5), "the long form of the defaults");
+    assert_eq!(porch.labels[2].trigger, rule(0.5), "the long form of the defaults");
     let SourceKind::Folder(folder) = &config.sources[0].kind else { panic!("a folder") };
     assert_eq!((folder.existing, &folder.after), (Existing::Skip, &After::Keep));
 
@@ -227,7 +227,7 @@ sources:
     assert_eq!(mqtt.password.as_ref().map(Secret::reveal), Some("pass word"));
     assert!(!format!("{config:?}").contains("pass word"));
 
-    let strict = Rule {
+    let strict = TriggerSettings {
         threshold: 0.5,
         clear_below: 0.25,
         rises: false,
@@ -246,7 +246,7 @@ sources:
     };
     let looks = |label: Label| Label { look: look.clone(), ..label };
     assert_eq!(porch.labels[2], looks(label("package", &["a parcel", "a box"], strict)));
-    assert_eq!(porch.labels[3], looks(label("bicycle", &["a bicycle"], Rule { threshold: 1.0, ..strict })));
+    assert_eq!(porch.labels[3], looks(label("bicycle", &["a bicycle"], TriggerSettings { threshold: 1.0, ..strict })));
 
     let SourceKind::Folder(inbox) = &config.sources[0].kind else { panic!("a folder") };
     let moved = After::Move("/pictures/../done".into());
@@ -331,13 +331,13 @@ sources:
     let [porch, yard] = &config.label_sets[..] else { panic!("two label sets") };
     let [inbox, door] = &config.sources[..] else { panic!("two sources") };
     assert_eq!((&inbox.watch, inbox.adjusted.len()), (&door.watch, 0));
-    assert_eq!(inbox.label("porch", &porch.labels[0]).rule, rule(0.7));
-    assert_eq!(door.label("porch", &porch.labels[0]).rule, rule(0.8), "what clears it follows");
+    assert_eq!(inbox.label("porch", &porch.labels[0]).trigger, rule(0.7));
+    assert_eq!(door.label("porch", &porch.labels[0]).trigger, rule(0.8), "what clears it follows");
     let (dog, here) = (&porch.labels[1], door.label("porch", &porch.labels[1]));
     assert_eq!(dog.severity, Some(Severity::Info));
     assert!(dog.active.is_some() && dog.message.is_some() && dog.regions.is_empty());
     let expected = Label {
-        rule: Rule { threshold: 0.9, ..dog.rule },
+        trigger: TriggerSettings { threshold: 0.9, ..dog.trigger },
         severity: Some(Severity::Critical),
         regions: vec!["step".to_owned()],
         ..dog.clone()
@@ -381,22 +381,22 @@ sources:
         (&*stranger.settings.name, labels(stranger)),
         ("stranger", vec!["porch:person".to_owned(), "porch:big dog".to_owned()])
     );
-    assert_eq!(stranger.settings.rule, rule(0.5));
+    assert_eq!(stranger.settings.trigger, rule(0.5));
     assert_eq!(labels(visitor), ["porch:person", "yard:fox", "porch:a/b", "porch:big dog"]);
-    let expected = Rule {
+    let expected = TriggerSettings {
         hold: Hold { frames: 2, of: 3 },
         lasting: Duration::from_secs(10),
         cooldown: Duration::from_secs(300),
         ..rule(0.5)
     };
-    assert_eq!((visitor.settings.rule, visitor.settings.severity), (expected, Some(Severity::Critical)));
+    assert_eq!((visitor.settings.trigger, visitor.settings.severity), (expected, Some(Severity::Critical)));
     assert!(visitor.settings.prompts.is_empty() && visitor.settings.active.is_some());
     assert_eq!(visitor.settings.look.icon.as_deref(), Some("mdi:account-question"));
     let names: Vec<_> = porch.alerting().map(|label| &*label.name).collect();
     assert_eq!(names, ["person", "big dog", "a/b", "stranger", "visitor"]);
     let here = config.sources[1].label("porch", &visitor.settings);
-    assert_eq!((here.rule.hold, here.severity), (Hold { frames: 1, of: 2 }, Some(Severity::Info)));
-    assert_eq!(here.rule.cooldown, Duration::from_secs(300), "as in the label set");
+    assert_eq!((here.trigger.hold, here.severity), (Hold { frames: 1, of: 2 }, Some(Severity::Info)));
+    assert_eq!(here.trigger.cooldown, Duration::from_secs(300), "as in the label set");
 }
 
 #[test]
@@ -665,7 +665,7 @@ sources:
     assert_eq!(over, [minutes(10), minutes(60), None]);
     let told = |source: usize| {
         let rule = |label: &Label| {
-            let rule = config.sources[source].label("porch", label).rule;
+            let rule = config.sources[source].label("porch", label).trigger;
             (rule.rises, rule.threshold, rule.clear_below)
         };
         config.label_sets[0].labels.iter().map(rule).collect::<Vec<_>>()

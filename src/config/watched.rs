@@ -141,7 +141,7 @@ pub(super) fn check_baselines(reader: &mut Reader<'_>, sources: &[Source], sets:
         let watched = sets.iter().filter(|set| source.watch.contains(&set.name));
         let labels = watched.flat_map(|set| set.labels.iter().map(move |label| (set, label)));
         let rising: Vec<_> = labels
-            .filter(|(set, label)| source.label(&set.name, label).rule.rises)
+            .filter(|(set, label)| source.label(&set.name, label).trigger.rises)
             .map(|(set, label)| (mask::shown(&set.name), mask::shown(&label.name)))
             .collect();
         let Some((set, label)) = rising.first() else { continue };

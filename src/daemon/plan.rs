@@ -140,7 +140,7 @@ mod tests {
                 true,
             ),
             ("a label", |c| c.label_sets[0].labels.push(samples::label("cat", 0.5)), &[], &[], &[], true),
-            ("a threshold", |c| c.label_sets[0].labels[0].rule.threshold = 0.9, &[], &[], &[], true),
+            ("a threshold", |c| c.label_sets[0].labels[0].trigger.threshold = 0.9, &[], &[], &[], true),
             (
                 "what every source is told",
                 |c| c.max_pixels += 1,

@@ -89,7 +89,7 @@ impl Judge {
     pub fn moving_levels(&self, source: &str) -> impl Iterator<Item = (&str, &str, Levels)> {
         let sets = self.watched.iter().filter(move |((of, _), _)| of == source);
         sets.flat_map(|((_, set), labels)| {
-            let rising = labels.iter().filter(|label| label.settings.rule.rises);
+            let rising = labels.iter().filter(|label| label.settings.trigger.rises);
             rising.filter_map(|label| Some((&**set, &*label.label, label.levels()?)))
         })
     }

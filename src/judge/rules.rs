@@ -89,7 +89,7 @@ mod tests {
         frame::{Frame, Slot},
         judge::Reloaded,
         picture::Picture,
-        policy::{Active, Condition, Hold, Label, LabelRule, Message, Rule},
+        policy::{Schedule, Condition, Hold, Label, LabelRule, AlertMessage, TriggerSettings},
         samples,
     };
 
@@ -98,7 +98,7 @@ mod tests {
         let mut config = samples::config();
         config.sources.remove(0);
         config.sources[0].watch.push("yard".to_owned());
-        let settings = Label { prompts: vec![], ..Label::new("stranger", Rule::at(0.5)) };
+        let settings = Label { prompts: vec![], ..Label::new("stranger", TriggerSettings::at(0.5)) };
         config.label_sets[0].rules.push(LabelRule { settings, when: Condition::of("porch", when) });
         config
     }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_rule_alerts_under_its_own_name_and_says_why() {
         let mut config = config("Person and not yard/fox");
-        rule(&mut config).message = Message::parse("{label} {state} on {source}").ok();
+        rule(&mut config).message = AlertMessage::parse("{label} {state} on {source}").ok();
         let mut judge = judge(&config);
         assert_eq!(told(&mut judge, 0, [0.1, 0.1, 0.1]), []);
         let alerts = told(&mut judge, 1, [0.9, 0.1, 0.2]);
@@ -181,55 +181,55 @@ mod tests {
             ("met or not", |_| {}, &[none, person, both, person, fox], ".RCRC"),
             (
                 "from the threshold to the clear level",
-                |config| config.label_sets[0].labels[0].rule.clear_below = 0.5,
+                |config| config.label_sets[0].labels[0].trigger.clear_below = 0.5,
                 &[near, person, near, none],
                 ".R.C",
             ),
             (
                 "a label's hold counts",
-                |config| config.label_sets[0].labels[0].rule.hold = Hold { frames: 2, of: 2 },
+                |config| config.label_sets[0].labels[0].trigger.hold = Hold { frames: 2, of: 2 },
                 &[none, person, none, person, person, none, none],
                 "....R.C",
             ),
             (
                 "what a label has not turned out to be is not taken for absent",
-                |config| config.label_sets[1].labels[0].rule.hold = Hold { frames: 2, of: 3 },
+                |config| config.label_sets[1].labels[0].trigger.hold = Hold { frames: 2, of: 3 },
                 &[person, both, both, none],
                 "....",
             ),
             (
                 "a label's cooldown makes no difference",
-                |config| config.label_sets[0].labels[0].rule.cooldown = std::time::Duration::from_secs(60),
+                |config| config.label_sets[0].labels[0].trigger.cooldown = std::time::Duration::from_secs(60),
                 &[person, none, person],
                 "RCR",
             ),
             (
                 "nor do its hours",
-                |config| config.label_sets[0].labels[0].active = Active::parse("22:00-06:00 UTC").ok(),
+                |config| config.label_sets[0].labels[0].active = Schedule::parse("22:00-06:00 UTC").ok(),
                 &[person, none],
                 "RC",
             ),
             (
                 "its own hold",
-                |config| rule(config).rule.hold = Hold { frames: 2, of: 2 },
+                |config| rule(config).trigger.hold = Hold { frames: 2, of: 2 },
                 &[person, person, none, none],
                 ".R.C",
             ),
             (
                 "its own cooldown",
-                |config| rule(config).rule.cooldown = std::time::Duration::from_secs(3),
+                |config| rule(config).trigger.cooldown = std::time::Duration::from_secs(3),
                 &[person, none, person, person],
                 "RC.R",
             ),
             (
                 "its own time",
-                |config| rule(config).rule.lasting = std::time::Duration::from_secs(2),
+                |config| rule(config).trigger.lasting = std::time::Duration::from_secs(2),
                 &[person, person, person, none],
                 "..RC",
             ),
             (
                 "its own hours",
-                |config| rule(config).active = Active::parse("22:00-06:00 UTC").ok(),
+                |config| rule(config).active = Schedule::parse("22:00-06:00 UTC").ok(),
                 &[person, none],
                 "..",
             ),
@@ -245,10 +245,10 @@ mod tests {
     fn a_source_can_have_other_settings_of_a_rule_and_of_its_labels() {
         let mut config = config("Person");
         let slow = Label {
-            rule: Rule { hold: Hold { frames: 2, of: 2 }, ..Rule::at(0.5) },
+            trigger: TriggerSettings { hold: Hold { frames: 2, of: 2 }, ..TriggerSettings::at(0.5) },
             ..rule(&mut config).clone()
         };
-        let strict = Label { rule: Rule::at(0.95), ..config.label_sets[0].labels[0].clone() };
+        let strict = Label { trigger: TriggerSettings::at(0.95), ..config.label_sets[0].labels[0].clone() };
         config.sources[0].adjusted = vec![("porch".to_owned(), slow), ("porch".to_owned(), strict)];
         let frames = [0.9, 0.96, 0.96, 0.1, 0.1].map(|person| [person, 0.1, 0.1]);
         assert_eq!(words(&mut judge(&config), &frames), "..R.C");
@@ -262,14 +262,14 @@ mod tests {
         assert_eq!(raised.len(), 2);
         let marks = raised.iter().map(|alert| Alert::from_json(&alert.to_json()).unwrap());
 
-        config.label_sets[1].labels[0].rule.hold = Hold { frames: 2, of: 2 };
+        config.label_sets[1].labels[0].trigger.hold = Hold { frames: 2, of: 2 };
         let mut judge = Judge::new("home", "bundled");
         judge.recall(marks.map(|alert| (true, alert)));
         let first = reload(&mut judge, &config);
         assert!(first.still.contains(&"home/back/porch/stranger/state".to_owned()), "{first:?}");
         assert_eq!(words(&mut judge, &[[0.9, 0.1, 0.9], [0.9, 0.1, 0.1]]), "..", "nobody knows of the fox");
 
-        config.label_sets[0].labels[0].rule.threshold = 0.8;
+        config.label_sets[0].labels[0].trigger.threshold = 0.8;
         config.label_sets[0].labels[0].prompts.push("somebody".to_owned());
         let after = reload(&mut judge, &config);
         assert_eq!((after.cleared, after.new), (vec![], vec![]));
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn another_condition_counts_from_then_on_and_a_rule_that_is_gone_is_cleared() {
         let mut config = config("Person");
-        rule(&mut config).rule.hold = Hold { frames: 2, of: 2 };
+        rule(&mut config).trigger.hold = Hold { frames: 2, of: 2 };
         let mut judge = judge(&config);
         assert_eq!(words(&mut judge, &[[0.9, 0.9, 0.1]]), ".");
         config.label_sets[0].rules[0].when = Condition::of("porch", "package");

@@ -5,7 +5,7 @@ use crate::{
     classify::{RegionScores, SetScores},
     frame::{Frame, Slot},
     picture::Picture,
-    policy::{Active, Condition, Label, LabelRule, Message, Rule, Severity},
+    policy::{Schedule, Condition, Label, LabelRule, AlertMessage, TriggerSettings, Severity},
     samples::{config, label},
 };
 
@@ -98,7 +98,7 @@ fn a_label_can_have_other_settings_on_a_source() {
 #[test]
 fn outside_its_hours_a_label_is_cleared_and_not_raised() {
     let mut config = config();
-    let hours = |text: &str| Active::parse(text).ok();
+    let hours = |text: &str| Schedule::parse(text).ok();
     // The frames are captured at 8:00.
     let asleep = Label { active: hours("22:00-06:00 UTC"), ..label("Person", 0.7) };
     config.label_sets[0].labels[0] = label("Person", 0.7);
@@ -121,7 +121,7 @@ fn outside_its_hours_a_label_is_cleared_and_not_raised() {
 #[test]
 fn a_message_is_about_its_alert() {
     let mut config = config();
-    let message = Message::parse("{label} {state} on {source}: {percent} %").ok();
+    let message = AlertMessage::parse("{label} {state} on {source}: {percent} %").ok();
     config.label_sets[0].labels[0].message = message;
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &config);
@@ -220,8 +220,8 @@ fn what_is_raised_stays_raised_whatever_else_changes() {
     let mut changed = config();
     changed.label_sets[0].labels.insert(0, label("cat", 0.5));
     changed.label_sets[0].labels[1].prompts.push("somebody".to_owned());
-    changed.label_sets[0].labels[1].rule.threshold = 0.8;
-    changed.label_sets[0].labels[1].rule.clear_below = 0.8;
+    changed.label_sets[0].labels[1].trigger.threshold = 0.8;
+    changed.label_sets[0].labels[1].trigger.clear_below = 0.8;
     changed.sources.remove(0);
     let after = reload(&mut judge, &changed);
     assert_eq!((after.cleared, after.new), (vec![], vec!["home/back/porch/cat/state".to_owned()]));
@@ -284,8 +284,8 @@ fn scores_of_before_a_change_find_their_labels_by_name() {
 fn rising() -> Config {
     let mut config = config();
     config.sources.iter_mut().for_each(|source| source.baseline = Some(Duration::from_secs(600)));
-    let rule = &mut config.label_sets[0].labels[1].rule;
-    *rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+    let rule = &mut config.label_sets[0].labels[1].trigger;
+    *rule = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
     config
 }
 
@@ -343,7 +343,7 @@ fn a_changed_rise_keeps_the_baseline_and_other_words_do_not() {
     assert_eq!(before.len(), 2, "each label of the frame is learnt, whether it rises or not");
 
     let mut changed = rising();
-    changed.label_sets[0].labels[1].rule.threshold = 0.4;
+    changed.label_sets[0].labels[1].trigger.threshold = 0.4;
     changed.label_sets[0].labels.push(label("cat", 0.5));
     changed.sources[1].baseline = Some(Duration::from_secs(900));
     reload(&mut judge, &changed);
@@ -353,7 +353,7 @@ fn a_changed_rise_keeps_the_baseline_and_other_words_do_not() {
     assert_eq!(judge.known().count(), 1, "scores of other words are other scores");
     assert_eq!(at(&mut judge, 200, 0.9), [], "it learns first");
     changed.sources[1].baseline = None;
-    changed.label_sets[0].labels[1].rule = Rule::at(0.5);
+    changed.label_sets[0].labels[1].trigger = TriggerSettings::at(0.5);
     reload(&mut judge, &changed);
     assert_eq!(judge.known().count(), 0, "nobody keeps it any more");
 }

@@ -10,7 +10,7 @@ use crate::{
     alert::Alert,
     classify::SetScores,
     config::Source,
-    policy::{Condition, Facts, Label, LabelSet, Levels, Rule},
+    policy::{Condition, Facts, Label, LabelSet, Levels, TriggerSettings},
     trigger::{Baseline, Presence, Transition, Trigger},
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct Evidence {
 impl Watched {
     /// How it stood before a restart: whether it was raised, and its newest alert that it was.
     pub(crate) fn recall(raised: bool, alert: Alert) -> Self {
-        let rule = Rule::at(alert.threshold);
+        let rule = TriggerSettings::at(alert.threshold);
         Self {
             label: Arc::clone(&alert.label),
             settings: Label::new(&alert.label, rule),
@@ -82,7 +82,7 @@ impl Watched {
         remembered: Option<Known>,
     ) -> Self {
         let Meant { settings, of, over } = scored;
-        let rule = settings.rule;
+        let rule = settings.trigger;
         let ruled = when.map(|when| Ruled { when: when.clone(), met: None });
         let known = before.as_ref().and_then(Self::known).or(remembered).filter(|known| known.of == of);
         let baseline = known.map(|known| known.baseline);

@@ -96,7 +96,7 @@ impl Timeline {
         let tracks = watched.flat_map(|(_, set)| {
             set.labels.iter().map(|label| {
                 let label = source.label(&set.name, label);
-                let rule = label.rule;
+                let rule = label.trigger;
                 let levels = (!rule.rises).then_some((rule.threshold, rule.clear_below));
                 let rise = rule.rises.then_some(rule.threshold);
                 Track { rise, regions: label.regions.clone(), ..Track::new(&set.name, &label.name, levels) }

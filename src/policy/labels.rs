@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Active, Condition, Message, Template};
+use super::{Schedule, Condition, AlertMessage, Template};
 use crate::yaml::value;
 
 /// Labels that are scored together.
@@ -54,13 +54,13 @@ pub struct Label {
     /// The texts that are put into the template; the name itself where none was typed.
     pub prompts: Vec<String>,
     /// What turns its scores into raised and cleared.
-    pub rule: Rule,
+    pub trigger: TriggerSettings,
     /// How grave an alert is, where that was said.
     pub severity: Option<Severity>,
     /// What an alert says to people, where that was said.
-    pub message: Option<Message>,
+    pub message: Option<AlertMessage>,
     /// When it may be raised; `None` is always.
-    pub active: Option<Active>,
+    pub active: Option<Schedule>,
     /// Only these regions count; none is all.
     pub regions: Vec<String>,
     /// How Home Assistant shows it.
@@ -91,7 +91,7 @@ pub enum Severity {
 
 /// The numbers of a trigger.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
+pub struct TriggerSettings {
     /// A frame counts for the label from this score on.
     pub threshold: f32,
     /// A frame counts against a raised label below this score; never above the threshold.
@@ -169,11 +169,11 @@ impl Scoring {
 impl Label {
     /// A label with nothing but a rule, whose name is its prompt.
     #[must_use]
-    pub fn new(name: &str, rule: Rule) -> Self {
+    pub fn new(name: &str, trigger: TriggerSettings) -> Self {
         Self {
             name: name.to_owned(),
             prompts: vec![name.to_owned()],
-            rule,
+            trigger,
             severity: None,
             message: None,
             active: None,
@@ -183,7 +183,7 @@ impl Label {
     }
 }
 
-impl Rule {
+impl TriggerSettings {
     /// A score that is enough by itself, and nothing else.
     #[must_use]
     pub fn at(threshold: f32) -> Self {

@@ -9,7 +9,7 @@ use crate::yaml::names;
 
 /// A sentence with places that are filled in when an alert is made.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct AlertMessage {
     parts: Vec<Part>,
     /// Times are told in it.
     zone: TimeZone,
@@ -79,7 +79,7 @@ impl Place {
 }
 
 /// As it is typed.
-impl fmt::Display for Message {
+impl fmt::Display for AlertMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
             Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
@@ -88,7 +88,7 @@ impl fmt::Display for Message {
     }
 }
 
-impl Message {
+impl AlertMessage {
     /// Reads `{label} on {source}`. `{{` and `}}` are braces. The error is the remedy.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut plain, mut rest) = (vec![], String::new(), text);
@@ -191,12 +191,12 @@ mod tests {
             ("a } b", Err("there is a single `}`: a brace that is meant as such is written twice")),
         ];
         for (text, expected) in cases {
-            let filled = Message::parse(text).map(|message| {
+            let filled = AlertMessage::parse(text).map(|message| {
                 let zone = TimeZone::fixed(jiff::tz::offset(1));
-                Message { zone, ..message }.fill(&facts)
+                AlertMessage { zone, ..message }.fill(&facts)
             });
             assert_eq!(filled, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
-            let shown = Message::parse(text).map(|message| message.to_string());
+            let shown = AlertMessage::parse(text).map(|message| message.to_string());
             assert!(shown.is_err() || shown == Ok(text.replace("{ source }", "{source}")), "{shown:?}");
         }
     }

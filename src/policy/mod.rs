@@ -9,9 +9,9 @@ pub mod topic_filter;
 
 pub use self::{
     condition::{Condition, LabelName},
-    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Rule, Scoring, Severity},
-    message::{Facts, Message},
-    schedule::Active,
+    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, TriggerSettings, Scoring, Severity},
+    message::{Facts, AlertMessage},
+    schedule::Schedule,
     template::{Template, TemplateError},
     topic_filter::{NamePattern, TopicFilter},
 };

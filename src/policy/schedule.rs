@@ -9,7 +9,7 @@ use crate::yaml::names;
 
 /// Spans of time that come back every week.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Active(Vec<Span>);
+pub struct Schedule(Vec<Span>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Span {
@@ -26,7 +26,7 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const FORM: &str = "write hours, days or both: `22:00-06:00`, `sat,sun`, `mon-fri 08:00-18:00`; a time zone comes last: \
                     `22:00-06:00 Europe/Berlin`";
 
-impl Active {
+impl Schedule {
     /// Reads `mon-fri 08:00-18:00`. The error is the remedy.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         span(text).map(|span| Self(vec![span]))
@@ -45,7 +45,7 @@ impl Active {
 }
 
 /// As it could be typed, the time zone with it.
-impl fmt::Display for Active {
+impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, span) in self.0.iter().enumerate() {
             write!(f, "{}{span}", if number == 0 { "" } else { ", " })?;
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn holds(text: &str, local: &str) -> bool {
-        let active = Active::parse(text).unwrap();
+        let active = Schedule::parse(text).unwrap();
         active.holds(local.parse().unwrap())
     }
 
@@ -210,10 +210,10 @@ mod tests {
         ];
         for (text, at, expected) in cases {
             assert_eq!(holds(text, at), expected, "{text} at {at}");
-            let active = Active::parse(text).unwrap();
-            assert_eq!(Active::parse(&active.to_string()), Ok(active), "{text}");
+            let active = Schedule::parse(text).unwrap();
+            assert_eq!(Schedule::parse(&active.to_string()), Ok(active), "{text}");
         }
-        assert_eq!(Active::parse("Monday-Tuesday UTC").unwrap().to_string(), "mon,tue UTC");
+        assert_eq!(Schedule::parse("Monday-Tuesday UTC").unwrap().to_string(), "mon,tue UTC");
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
             ("", "write hours"),
         ];
         for (text, words) in cases {
-            let told = Active::parse(text).unwrap_err();
+            let told = Schedule::parse(text).unwrap_err();
             assert!(told.contains(words), "{text}: {told}");
         }
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::policy::{Levels, Rule};
+use crate::policy::{Levels, TriggerSettings};
 
 /// The part of `over` that one frame stands for at most.
 const FRAME: f64 = 1.0 / 60.0;
@@ -81,7 +81,7 @@ impl Baseline {
 
 /// The levels of a rule of rises over this baseline. The threshold is never more than half of what is left up to 1 above it:
 /// a label whose score is high all day can still be raised.
-pub(super) fn above(baseline: f32, rule: &Rule) -> Levels {
+pub(super) fn above(baseline: f32, rule: &TriggerSettings) -> Levels {
     let room = ((1.0 - baseline) / 2.0).max(LEAST_RISE);
     let part = (room / rule.threshold).min(1.0);
     Levels { threshold: baseline + rule.threshold * part, clear_below: baseline + rule.clear_below * part }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn levels_are_above_it_and_within_reach() {
-        let rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+        let rule = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
         let told = |baseline| {
             let Levels { threshold, clear_below } = above(baseline, &rule);
             (threshold, clear_below)
@@ -209,7 +209,7 @@ mod tests {
             rise in 0.001f32..=1.0,
             part in 0.0f32..=1.0,
         ) {
-            let rule = Rule { rises: true, clear_below: rise * part, ..Rule::at(rise) };
+            let rule = TriggerSettings { rises: true, clear_below: rise * part, ..TriggerSettings::at(rise) };
             let Levels { threshold, clear_below } = above(baseline, &rule);
             prop_assert!(threshold >= clear_below && clear_below >= baseline);
             prop_assert!(threshold > baseline);

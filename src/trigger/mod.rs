@@ -20,7 +20,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::{baseline::Baseline, presence::Presence};
-use crate::policy::{Levels, Rule};
+use crate::policy::{Levels, TriggerSettings};
 
 /// What happened to a label on a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Transition {
 /// The state of one label on one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
-    rule: Rule,
+    rule: TriggerSettings,
     raised: bool,
     /// The newest frames, one bit each, the newest lowest: at or above the threshold.
     high: u64,
@@ -53,7 +53,7 @@ pub struct Trigger {
 impl Trigger {
     /// A trigger that has seen nothing yet, and keeps no baseline.
     #[must_use]
-    pub fn new(rule: Rule) -> Self {
+    pub fn new(rule: TriggerSettings) -> Self {
         Self {
             rule,
             raised: false,
@@ -69,7 +69,7 @@ impl Trigger {
 
     /// Goes on after a restart: it was raised last at `last_raised`, and still is or not.
     #[must_use]
-    pub fn recall(rule: Rule, raised: bool, last_raised: Timestamp) -> Self {
+    pub fn recall(rule: TriggerSettings, raised: bool, last_raised: Timestamp) -> Self {
         Self { raised, last_raised: Some(last_raised), ..Self::new(rule) }
     }
 
@@ -82,8 +82,8 @@ impl Trigger {
 
     /// Goes on under another rule: whether the label is raised stays, and so do a cooldown that runs and the baseline.
     #[must_use]
-    pub fn under(self, rule: Rule) -> Self {
-        let levels = |rule: &Rule| (rule.rises, rule.threshold, rule.clear_below);
+    pub fn under(self, rule: TriggerSettings) -> Self {
+        let levels = |rule: &TriggerSettings| (rule.rises, rule.threshold, rule.clear_below);
         let same_levels = levels(&rule) == levels(&self.rule);
         let went_on = Self { rule, ..self };
         // Which frames agreed was decided by the old levels, and says nothing about new ones.

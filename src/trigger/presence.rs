@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Trigger;
-use crate::policy::{Levels, Rule};
+use crate::policy::{Levels, TriggerSettings};
 
 /// Whether one label is there on one source.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,20 +23,20 @@ pub struct Presence {
 impl Presence {
     /// Of a label that no frame was seen of yet.
     #[must_use]
-    pub fn new(rule: Rule) -> Self {
+    pub fn new(rule: TriggerSettings) -> Self {
         Self { trigger: Trigger::new(at_once(rule)), seen: 0, known: false }
     }
 
     /// Goes on after a restart. A label that was raised was there; what was not raised may have been.
     #[must_use]
-    pub fn recall(rule: Rule, raised: bool) -> Self {
+    pub fn recall(rule: TriggerSettings, raised: bool) -> Self {
         let trigger = Trigger { raised, ..Trigger::new(at_once(rule)) };
         Self { trigger, seen: 0, known: raised }
     }
 
     /// Goes on under another rule.
     #[must_use]
-    pub fn under(self, rule: Rule) -> Self {
+    pub fn under(self, rule: TriggerSettings) -> Self {
         Self { trigger: self.trigger.under(at_once(rule)), ..self }
     }
 
@@ -59,8 +59,8 @@ impl Presence {
     }
 }
 
-fn at_once(rule: Rule) -> Rule {
-    Rule { cooldown: Duration::ZERO, ..rule }
+fn at_once(rule: TriggerSettings) -> TriggerSettings {
+    TriggerSettings { cooldown: Duration::ZERO, ..rule }
 }
 
 #[cfg(test)]
@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn a_table_of_cases() {
-        let plain = Rule { clear_below: 0.4, ..Rule::at(0.6) };
-        let hold = Rule { hold: Hold { frames: 2, of: 3 }, ..plain };
-        let lasting = Rule { lasting: Duration::from_secs(2), ..plain };
-        let cooldown = Rule { cooldown: Duration::from_secs(60), ..plain };
+        let plain = TriggerSettings { clear_below: 0.4, ..TriggerSettings::at(0.6) };
+        let hold = TriggerSettings { hold: Hold { frames: 2, of: 3 }, ..plain };
+        let lasting = TriggerSettings { lasting: Duration::from_secs(2), ..plain };
+        let cooldown = TriggerSettings { cooldown: Duration::from_secs(60), ..plain };
         let cases: &[(&str, Presence, &[f32], &str)] = &[
             (
                 "from the threshold to the clear level",
@@ -105,7 +105,7 @@ mod tests {
             ("its time counts", Presence::new(lasting), &[0.9, 0.9, 0.9, 0.1, 0.9], "??+--"),
             ("raised before a restart", Presence::recall(hold, true), &[0.9, 0.1, 0.1], "++-"),
             ("not raised before a restart", Presence::recall(hold, false), &[0.9, 0.9], "?+"),
-            ("another rule", Presence::recall(plain, true).under(Rule::at(0.8)), &[0.9, 0.7], "+-"),
+            ("another rule", Presence::recall(plain, true).under(TriggerSettings::at(0.8)), &[0.9, 0.7], "+-"),
         ];
         for (name, presence, scores, expected) in cases {
             assert_eq!(told(presence.clone(), scores), *expected, "{name}");

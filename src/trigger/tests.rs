@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::Hold;
 
-const PLAIN: Rule = Rule {
+const PLAIN: TriggerSettings = TriggerSettings {
     threshold: 0.6,
     clear_below: 0.4,
     rises: false,
@@ -17,7 +17,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// One character a frame: `R` raised, `C` cleared, `.` nothing.
-fn told(rule: Rule, frames: &[(i64, f32)]) -> String {
+fn told(rule: TriggerSettings, frames: &[(i64, f32)]) -> String {
     let mut trigger = Trigger::new(rule);
     let letter = |(second, score)| match trigger.update(score, at(second)) {
         Some(Transition::Raised) => 'R',
@@ -33,8 +33,8 @@ fn every_second(scores: &[f32]) -> Vec<(i64, f32)> {
 
 #[test]
 fn a_table_of_cases() {
-    let hold = |frames, of| Rule { hold: Hold { frames, of }, ..PLAIN };
-    let cases: &[(&str, Rule, &[f32], &str)] = &[
+    let hold = |frames, of| TriggerSettings { hold: Hold { frames, of }, ..PLAIN };
+    let cases: &[(&str, TriggerSettings, &[f32], &str)] = &[
         ("nothing on empty", PLAIN, &[], ""),
         ("the threshold itself counts", PLAIN, &[0.59, 0.6], ".R"),
         ("raised once while it stays", PLAIN, &[0.7, 0.9, 0.8], "R.."),
@@ -64,13 +64,13 @@ fn a_table_of_cases() {
 
 #[test]
 fn a_cooldown_delays_the_next_raise_but_never_a_clear() {
-    let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
+    let rule = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
     assert_eq!(told(rule, &[(0, 0.9), (1, 0.1), (5, 0.9), (9, 0.9), (10, 0.9), (11, 0.1)]), "RC..RC");
 }
 
 #[test]
 fn frames_must_agree_for_as_long_as_asked_for() {
-    let rule = Rule { lasting: Duration::from_secs(10), ..PLAIN };
+    let rule = TriggerSettings { lasting: Duration::from_secs(10), ..PLAIN };
     let year = -365 * 24 * 3600;
     type Case<'a> = (&'a str, &'a [(i64, f32)], &'a str);
     let cases: &[Case] = &[
@@ -91,14 +91,14 @@ fn frames_must_agree_for_as_long_as_asked_for() {
 
 #[test]
 fn time_that_jumps_back_delays_by_one_cooldown_at_most() {
-    let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
+    let rule = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
     let year = -365 * 24 * 3600;
     assert_eq!(told(rule, &[(0, 0.9), (1, 0.1), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)]), "RC..R");
 }
 
 #[test]
 fn a_restart_neither_raises_again_nor_ends_a_cooldown() {
-    let rule = Rule { cooldown: Duration::from_secs(10), ..PLAIN };
+    let rule = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
     let mut raised = Trigger::recall(rule, true, at(0));
     assert_eq!([raised.update(0.9, at(20)), raised.update(0.1, at(21))], [None, Some(Transition::Cleared)]);
     let mut cleared = Trigger::recall(rule, false, at(0));
@@ -106,7 +106,7 @@ fn a_restart_neither_raises_again_nor_ends_a_cooldown() {
 }
 
 /// Frames under one rule, then frames under another.
-fn told_under(first: Rule, frames: &[f32], second: Rule, more: &[f32]) -> String {
+fn told_under(first: TriggerSettings, frames: &[f32], second: TriggerSettings, more: &[f32]) -> String {
     let mut trigger = Trigger::new(first);
     let mut told = String::new();
     for (second_rule, frames) in [(first, frames), (second, more)] {
@@ -123,10 +123,10 @@ fn told_under(first: Rule, frames: &[f32], second: Rule, more: &[f32]) -> String
 
 #[test]
 fn another_rule_keeps_what_is_raised() {
-    let hold = |frames, of| Rule { hold: Hold { frames, of }, ..PLAIN };
-    let stricter = Rule { threshold: 0.8, clear_below: 0.7, ..PLAIN };
-    let cooldown = |seconds| Rule { cooldown: Duration::from_secs(seconds), ..PLAIN };
-    type Case<'a> = (&'a str, Rule, &'a [f32], Rule, &'a [f32], &'a str);
+    let hold = |frames, of| TriggerSettings { hold: Hold { frames, of }, ..PLAIN };
+    let stricter = TriggerSettings { threshold: 0.8, clear_below: 0.7, ..PLAIN };
+    let cooldown = |seconds| TriggerSettings { cooldown: Duration::from_secs(seconds), ..PLAIN };
+    type Case<'a> = (&'a str, TriggerSettings, &'a [f32], TriggerSettings, &'a [f32], &'a str);
     let cases: &[Case] = &[
         ("raised stays raised", PLAIN, &[0.9], stricter, &[0.9, 0.75], "R.."),
         ("the new clear level counts", PLAIN, &[0.9], stricter, &[0.6], "RC"),
@@ -135,7 +135,7 @@ fn another_rule_keeps_what_is_raised() {
             "agreement under other levels is forgotten",
             hold(2, 2),
             &[0.7],
-            Rule { threshold: 0.65, ..hold(2, 2) },
+            TriggerSettings { threshold: 0.65, ..hold(2, 2) },
             &[0.7, 0.7],
             "..R",
         ),
@@ -155,7 +155,7 @@ proptest! {
         cooldown in 0u64..30,
         lasting in 0u64..20,
     ) {
-        let rule = Rule {
+        let rule = TriggerSettings {
             hold: Hold { frames: k, of },
             lasting: Duration::from_secs(lasting),
             cooldown: Duration::from_secs(cooldown),
@@ -201,7 +201,7 @@ proptest! {
         cooldown in 0u64..30,
         lasting in 0u64..20,
     ) {
-        let rule = Rule {
+        let rule = TriggerSettings {
             hold: Hold { frames: k, of },
             lasting: Duration::from_secs(lasting),
             cooldown: Duration::from_secs(cooldown),
@@ -241,7 +241,7 @@ proptest! {
     }
 }
 
-const RISES: Rule = Rule { threshold: 0.2, clear_below: 0.1, rises: true, ..PLAIN };
+const RISES: TriggerSettings = TriggerSettings { threshold: 0.2, clear_below: 0.1, rises: true, ..PLAIN };
 const OVER: Duration = Duration::from_secs(600);
 
 /// A trigger that has seen two minutes of quiet frames with this score.
@@ -279,7 +279,7 @@ fn nothing_is_raised_before_the_baseline_is_known() {
 #[test]
 fn what_is_raised_or_about_to_be_is_not_learnt() {
     let mut trigger = quiet(0.1);
-    trigger = trigger.under(Rule { hold: Hold { frames: 3, of: 3 }, ..RISES });
+    trigger = trigger.under(TriggerSettings { hold: Hold { frames: 3, of: 3 }, ..RISES });
     let before = trigger.baseline();
     let told: Vec<_> = (1..600).map(|second| trigger.update(0.9, at(second))).collect();
     assert_eq!(told.iter().flatten().collect::<Vec<_>>(), [&Transition::Raised]);
@@ -308,7 +308,7 @@ fn a_slow_drift_is_followed_and_a_fixed_threshold_is_not_needed() {
 
 #[test]
 fn a_change_of_the_rule_keeps_the_baseline_and_what_is_raised() {
-    let mut trigger = quiet(0.3).under(Rule { threshold: 0.4, clear_below: 0.2, ..RISES });
+    let mut trigger = quiet(0.3).under(TriggerSettings { threshold: 0.4, clear_below: 0.2, ..RISES });
     assert_eq!([0.6, 0.71].map(|score| trigger.update(score, at(1))), [None, Some(Transition::Raised)]);
     let learnt = known(&trigger);
     let mut fixed = trigger.under(PLAIN);
@@ -320,7 +320,7 @@ fn a_change_of_the_rule_keeps_the_baseline_and_what_is_raised() {
 
 #[test]
 fn what_was_raised_without_a_baseline_is_cleared_where_it_was_raised() {
-    let mut raised = Trigger::recall(Rule::at(0.6), true, at(0)).under(RISES).keeping(Some(OVER), None);
+    let mut raised = Trigger::recall(TriggerSettings::at(0.6), true, at(0)).under(RISES).keeping(Some(OVER), None);
     let told = [0.9, 0.55, 0.49].map(|score| raised.update(score, at(1)));
     assert_eq!(told, [None, None, Some(Transition::Cleared)]);
     assert_eq!(raised.update(0.9, at(2)), None, "it learns first");
@@ -346,7 +346,7 @@ proptest! {
         (of, k) in (1u8..=5).prop_flat_map(|of| (Just(of), 1..=of)),
         rises: bool,
     ) {
-        let rule = Rule { hold: Hold { frames: k, of }, rises, ..RISES };
+        let rule = TriggerSettings { hold: Hold { frames: k, of }, rises, ..RISES };
         let mut trigger = Trigger::new(rule).keeping(Some(OVER), None);
         let (mut now, mut expected) = (0, Transition::Raised);
         for (step, score) in frames {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     plot::Point,
-    policy::{Hold, Rule, Scoring},
+    policy::{Hold, TriggerSettings, Scoring},
     trigger::Trigger,
 };
 
@@ -77,7 +77,7 @@ impl Measure {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Advice {
     /// The settings; everything else of the rule is as it was.
-    pub rule: Rule,
+    pub rule: TriggerSettings,
     /// Whether they tell apart what happens from what does not.
     pub separates: bool,
     /// What the alerts are worth; `None` without truth.
@@ -98,7 +98,7 @@ struct Tried {
 /// The best settings for these scores, with everything but threshold, clear level and hold as in `rule`; `events` are known only
 /// where there is truth. `None`: there is nothing to learn, the label never occurs.
 pub(crate) fn advise(
-    rule: &Rule,
+    rule: &TriggerSettings,
     points: &[Point],
     events: Option<&[Interval]>,
     measure: Measure,
@@ -210,11 +210,11 @@ fn levels(points: &[Point], measure: Measure) -> Option<Vec<f64>> {
     (step > 1e-9).then(|| (1..THRESHOLDS).map(|number| low + step * f64::from(number)).collect())
 }
 
-fn settings(rule: &Rule, measure: Measure, at: f64, (hold, gap): (usize, usize)) -> Rule {
+fn settings(rule: &TriggerSettings, measure: Measure, at: f64, (hold, gap): (usize, usize)) -> TriggerSettings {
     let threshold = measure.rounded(measure.level(at));
     let clear_below = measure.rounded(measure.level(at - GAPS[gap])).min(threshold);
     let (frames, of) = HOLDS[hold];
-    Rule { threshold, clear_below, hold: Hold { frames, of }, ..*rule }
+    TriggerSettings { threshold, clear_below, hold: Hold { frames, of }, ..*rule }
 }
 
 #[cfg(test)]
@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    const RULE: Rule = Rule {
+    const RULE: TriggerSettings = TriggerSettings {
         threshold: 0.5,
         clear_below: 0.5,
         rises: false,
@@ -266,10 +266,10 @@ mod tests {
     #[test]
     fn what_is_good_stays_as_it_is() {
         let (points, events) = recorded(0.05, 0.9, 0.02);
-        let rule = Rule { threshold: 0.4, clear_below: 0.4, ..RULE };
+        let rule = TriggerSettings { threshold: 0.4, clear_below: 0.4, ..RULE };
         assert_eq!(advise(&rule, &points, Some(&events), Measure::Odds).unwrap().rule, rule);
         assert_eq!(advise(&rule, &points, None, Measure::Odds).unwrap().rule, rule);
-        let near = Rule { threshold: 0.1, clear_below: 0.1, ..RULE };
+        let near = TriggerSettings { threshold: 0.1, clear_below: 0.1, ..RULE };
         assert_ne!(
             advise(&near, &points, Some(&events), Measure::Odds).unwrap().rule,
             near,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Config, Source, edit::LabelEdit},
     plot::{Peak, Point, Timeline, Track},
-    policy::{Rule, Scoring},
+    policy::{TriggerSettings, Scoring},
     trigger::Trigger,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Finding {
     pub label_set: String,
     pub label: String,
     /// As configured.
-    pub rule: Rule,
+    pub rule: TriggerSettings,
     pub measure: Measure,
     /// How often it alerts now, and what that is worth.
     pub now: (usize, Option<Grade>),
@@ -81,7 +81,7 @@ pub(crate) fn of(
         let adjusted = source.adjusted.iter().any(|(of, it)| *of == set.name && it.name == label.name);
         let over = source.baseline;
         let source = adjusted.then(|| source.name.clone());
-        Some(Finding { source, ..find(track, here.rule, over, events, Measure::of(set.scoring)) })
+        Some(Finding { source, ..find(track, here.trigger, over, events, Measure::of(set.scoring)) })
     };
     labels.filter_map(finding).collect()
 }
@@ -104,7 +104,7 @@ pub(crate) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
 /// `over`: the time over which the source keeps a baseline.
 fn find(
     track: &Track,
-    rule: Rule,
+    rule: TriggerSettings,
     over: Option<Duration>,
     events: Option<Vec<Interval>>,
     measure: Measure,
@@ -112,8 +112,8 @@ fn find(
     let points = &track.points;
     let slack = grade::interval(points);
     let shown = grade::shown(points, events.as_deref().unwrap_or_default());
-    let trigger = |rule: &Rule| Trigger::new(*rule).keeping(over, None);
-    let judged = |rule: &Rule| {
+    let trigger = |rule: &TriggerSettings| Trigger::new(*rule).keeping(over, None);
+    let judged = |rule: &TriggerSettings| {
         let spans = spans(trigger(rule), points);
         (spans.len(), events.as_ref().map(|events| grade(&spans, events, slack)))
     };
@@ -131,7 +131,7 @@ fn find(
         } else {
             rule.clear_below.min(threshold)
         };
-        let rule = suggested.unwrap_or(Rule { threshold, clear_below, ..rule });
+        let rule = suggested.unwrap_or(TriggerSettings { threshold, clear_below, ..rule });
         let (alerts, grade) = judged(&rule);
         let worth = grade.map(|grade| (grade::frames(trigger(&rule), points, &shown), grade));
         Row { threshold, alerts, worth }
@@ -216,7 +216,7 @@ impl Finding {
 
     /// The advice that is worth following: it separates, and says something else than what is configured.
     pub(crate) fn suggested(&self) -> Option<&Advice> {
-        let changes = |rule: &Rule| {
+        let changes = |rule: &TriggerSettings| {
             (rule.threshold, rule.clear_below, rule.hold)
                 != (self.rule.threshold, self.rule.clear_below, self.rule.hold)
         };
@@ -247,7 +247,7 @@ impl Finding {
                 )
             };
         };
-        let Rule { threshold, hold, .. } = advice.rule;
+        let TriggerSettings { threshold, hold, .. } = advice.rule;
         let (low, high) = advice.range;
         let range = format!("any threshold from {low} to {high} does as well");
         match (advice.grade, advice.separates) {
@@ -296,7 +296,7 @@ impl Finding {
 }
 
 /// The settings as they are typed.
-pub(crate) fn settings(rule: &Rule) -> Vec<(&'static str, String)> {
+pub(crate) fn settings(rule: &TriggerSettings) -> Vec<(&'static str, String)> {
     vec![
         ("threshold", rule.threshold.to_string()),
         ("clear_below", rule.clear_below.to_string()),

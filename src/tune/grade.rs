@@ -120,7 +120,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::{Hold, Rule};
+    use crate::policy::{Hold, TriggerSettings};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn spans_are_those_of_the_trigger() {
-        let rule = Rule {
+        let rule = TriggerSettings {
             threshold: 0.6,
             clear_below: 0.4,
             rises: false,
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_threshold_that_moves_is_held_to_each_frame_where_it_stands() {
-        let rule = Rule { rises: true, clear_below: 0.1, ..Rule::at(0.2) };
+        let rule = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
         let mut scores = vec![0.1; 200];
         scores.extend([0.5; 10]);
         let all = points(&scores);

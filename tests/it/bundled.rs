@@ -45,7 +45,7 @@ fn the_card_was_measured_with_the_label_set_of_the_demonstration() {
     assert_eq!(demo.labels.len(), labels.len());
     for (label, (name, measured)) in demo.labels.iter().zip(labels) {
         assert_eq!((&label.name, &label.prompts), (name, &texts(&measured["prompts"])));
-        assert!((f64::from(label.rule.threshold) - measured["threshold"].as_f64().unwrap()).abs() < 1e-6);
+        assert!((f64::from(label.trigger.threshold) - measured["threshold"].as_f64().unwrap()).abs() < 1e-6);
     }
 }
 
@@ -66,7 +66,7 @@ fn every_sample_raises_what_it_shows_and_nothing_else() {
         let picture = picture::decode(&bytes, 10_000_000).unwrap();
         let vector = classifier.embed(&[&picture]).unwrap().remove(0);
         let scores = classifier.scores(0, &vector);
-        let high = labels.iter().zip(&scores.labels).filter(|(label, score)| **score >= label.rule.threshold);
+        let high = labels.iter().zip(&scores.labels).filter(|(label, score)| **score >= label.trigger.threshold);
         let high: Vec<&str> = high.map(|(label, _)| label.name.as_str()).collect();
         let expected: Vec<&str> = sample["alert"].as_str().into_iter().collect();
         assert_eq!(high, expected, "{file}: {scores:?}");

@@ -151,14 +151,14 @@ fn the_scale_comes_from_the_file_or_the_combined_graph_or_is_an_error() {
 fn one_label_alone_under_softmax_is_an_error_that_names_its_set() {
     use stakeout::{
         classify::Classifier,
-        policy::{Label, LabelSet, Rule},
+        policy::{Label, LabelSet, TriggerSettings},
     };
     let Some(folder) = fixtures("hf-parity/models") else { return };
     let load = |model: &str| {
         let files = ModelFiles::Folder(folder.join(model));
         Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap()
     };
-    let rule = Rule::at(0.5);
+    let rule = TriggerSettings::at(0.5);
     let set = LabelSet::new("porch", "{}".parse().unwrap(), vec![Label::new("cat", rule)]);
     let error = Classifier::new(load("tiny-clip"), std::slice::from_ref(&set)).err().unwrap().to_string();
     assert!(error.contains("porch") && error.contains("background"), "{error}");

@@ -8,14 +8,14 @@ use stakeout::{
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
     picture::{self, Picture},
-    policy::{Label, LabelSet, Rule},
+    policy::{Label, LabelSet, TriggerSettings},
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::common::fixtures;
 
 fn label_set(name: &str, labels: &[&str], background: &[&str]) -> LabelSet {
-    let rule = Rule::at(0.5);
+    let rule = TriggerSettings::at(0.5);
     let label = |name: &&str| Label::new(name, rule);
     LabelSet {
         background: background.iter().map(ToString::to_string).collect(),

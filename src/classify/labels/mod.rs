@@ -183,11 +183,11 @@ fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a [f32]>) -> Arc<[f32]>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Label, Rule};
+    use crate::policy::{Label, TriggerSettings};
 
     fn set(template: &str, labels: &[(&str, &[&str])], background: &[&str]) -> LabelSet {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let rule = Rule::at(0.5);
+        let rule = TriggerSettings::at(0.5);
         let labels =
             labels.iter().map(|(name, prompts)| Label { prompts: owned(prompts), ..Label::new(name, rule) });
         let background = owned(background);

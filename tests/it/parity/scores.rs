@@ -7,7 +7,7 @@ use stakeout::{
     classify::labels::{self, LabelVectors, VectorCache},
     model::{Model, ModelFiles, Options, Runtime, preprocess::Backend},
     picture::{self, Picture},
-    policy::{Label, LabelSet, Rule, TemplateError},
+    policy::{Label, LabelSet, TriggerSettings, TemplateError},
 };
 
 use super::{assert_none, json, numbers};
@@ -40,7 +40,7 @@ fn strings(value: &Value) -> Vec<String> {
 
 /// The error is that of a template.
 pub(super) fn label_set(template: &str, labels: &[String]) -> Result<LabelSet, String> {
-    let rule = Rule::at(1.0);
+    let rule = TriggerSettings::at(1.0);
     let label = |name: &String| Label::new(name, rule);
     let template = template.parse().map_err(|error: TemplateError| error.to_string())?;
     Ok(LabelSet::new("case", template, labels.iter().map(label).collect()))
