@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Does what the Dockerfile says, without a container engine: `tools/test_dockerfile.py [--debian SUITE] [--deb FILE | --look]`.
+"""Carries out the Dockerfile without a container engine: `tools/test_dockerfile.py [--debian SUITE] [--deb FILE | --look]`.
 
-Every stage is a clean Debian (tools/clean_debian.sh), and every instruction is carried out in it: COPY by .dockerignore, RUN as
-root without any shell of ours, and in the end the health check while the program runs as the image's user on a read-only
-system. The build stage gets this machine's Rust and its cargo folders; with `--deb` it is left out and its package is taken as
-built; with `--look` nothing is done but read it. `--debian` is the build argument DEBIAN, and `--output` a folder for the package.
-Needs root, Debian, debootstrap and systemd-nspawn; without them it says so and does nothing.
+Every stage is a clean Debian (tools/clean_debian.sh), in which every instruction is carried out: COPY with .dockerignore, RUN as
+root, and at the end the health check while the program runs as the image's user on a read-only system. The build stage uses
+this machine's Rust and cargo folders. `--deb` skips the build stage and uses this package; `--look` only parses the Dockerfile.
+`--debian` is the build argument DEBIAN, and `--output` a folder for the package. It needs root, Debian, debootstrap and
+systemd-nspawn; without them it prints that it is skipped.
 """
 
 import argparse
@@ -25,14 +25,14 @@ HERE = Path(__file__).resolve().parent.parent
 
 
 def instructions(text):
-    """The instructions as (word, rest), with lines that go on put together and comments left out."""
+    """The instructions as (word, rest), with continued lines joined and without comments."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     whole = re.sub(r"\\\n", " ", "\n".join(lines))
     return [tuple(line.strip().split(None, 1)) for line in whole.splitlines()]
 
 
 def stages(text, given):
-    """The stages as (image, name, instructions). `given` are the build arguments; what stands in the file is in force without."""
+    """The stages as (image, name, instructions). `given` are the build arguments; the file has the defaults."""
     found, arguments = [], {}
     for word, rest in instructions(text):
         if word == "ARG" and not found:
@@ -53,18 +53,18 @@ def hold(condition, what):
 
 
 def look_at(found):
-    """What is wrong with it can be seen before anything is done."""
+    """Checks the instructions before any of them is carried out."""
     known = {"RUN", "COPY", "WORKDIR", "ENV", "VOLUME", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
     for image, _, steps in found:
         hold(image == "scratch" or re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]+", image) and not image.endswith(":latest"), f"{image} has no fixed tag")
         for word, rest in steps:
-            hold(word in known, f"{word} is not known here")
-            hold("apt-get install" not in rest or "--no-install-recommends" in rest, f"too much is installed: {rest}")
+            hold(word in known, f"{word} is not supported here")
+            hold("apt-get install" not in rest or "--no-install-recommends" in rest, f"recommended packages are installed: {rest}")
     last = dict(found[-1][2])
     hold(last.get("USER") not in (None, "root", "0"), "the last stage runs as root")
     for word in ("HEALTHCHECK", "ENTRYPOINT", "CMD", "VOLUME"):
         hold(word in last, f"the last stage has no {word}")
-    hold(isinstance(json.loads(last["ENTRYPOINT"]), list), "a shell between the engine and the program takes its signals")
+    hold(isinstance(json.loads(last["ENTRYPOINT"]), list), "the program must be started without a shell, which would take its signals")
     print(f"Dockerfile: {len(found)} stages, the last as user {last['USER']}, with a health check")
 
 
@@ -87,7 +87,7 @@ class Stage:
         while line.startswith("--mount="):
             mount, line = line.split(None, 1)
             options = dict(pair.split("=", 1) for pair in mount.removeprefix("--mount=").split(","))
-            hold(options["type"] == "bind", f"{mount} is not known here")
+            hold(options["type"] == "bind", f"{mount} is not supported here")
             source = others[options["from"]] / options["source"].lstrip("/")
             extra.append(f"--bind-ro={source}:{options['target']}")
         print(f"RUN {' '.join(line.split())[:100]}", flush=True)
@@ -105,7 +105,7 @@ class Stage:
         ignored = [line for line in (HERE / ".dockerignore").read_text().split("\n") if line and not line.startswith("#")]
         tracked = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=HERE, capture_output=True, check=True)
         for source in sources:
-            hold((HERE / source).exists(), f"COPY {source}: there is no such thing")
+            hold((HERE / source).exists(), f"COPY {source}: the file does not exist")
             for name in filter(None, tracked.stdout.decode().split("\0")):
                 inside = source in (".", name) or name.startswith(source.rstrip("/") + "/")
                 if not inside or any(fnmatch.fnmatch(part, line) for line in ignored for part in (name, name.split("/")[0])):
@@ -129,7 +129,7 @@ class Stage:
 
 
 def toolchain(suite):
-    """What the rust image brings, from this machine: found where it is here, by the same variables."""
+    """Provides what the rust image contains: this machine's Rust, in its place, with the same variables."""
     home = Path.home()
     cargo = Path(os.environ.get("CARGO_HOME", home / ".cargo"))
     rustup = Path(os.environ.get("RUSTUP_HOME", home / ".rustup"))
@@ -137,7 +137,7 @@ def toolchain(suite):
     data = Path(os.environ.get("XDG_DATA_HOME", home / ".local/share")) / "stakeout"
     own = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
     if not own or suite != own[1]:
-        # What is built for another system's libraries must not meet what is built for this one's.
+        # A folder of its own for build results: they depend on the libraries of the system.
         target = target / suite
     target.mkdir(parents=True, exist_ok=True)
     binds = [f"--bind={folder}" for folder in (cargo, rustup, target, data) if folder.is_dir()]
@@ -154,13 +154,13 @@ def toolchain(suite):
 
 
 def healthy(stage, steps):
-    """Runs the image as an engine would, and asks its health check until it is well."""
+    """Runs the image as an engine would, and repeats its health check until it passes."""
     last = dict(steps)
     config = stage.root / "etc/stakeout/stakeout.yaml"
     check = re.search(r"CMD\s+(\[.*\])", last["HEALTHCHECK"])
-    hold(check, "the health check is no list")
+    hold(check, "the health check is not a list")
     words = json.loads(last["ENTRYPOINT"]) + json.loads(last["CMD"])
-    # Both in one container: they speak to each other over its own loopback.
+    # Both run in one container, and use its loopback interface.
     script = f"""
 {shlex.join(words)} & program=$!
 for second in $(seq 120); do
@@ -200,7 +200,7 @@ def main():
     if arguments.look:
         return
     if os.geteuid() != 0 or not all(map(shutil.which, ("debootstrap", "systemd-nspawn"))):
-        print("the rest skipped: it needs root, debootstrap and systemd-nspawn")
+        print("the rest is skipped: it needs root, debootstrap and systemd-nspawn")
         return
     deb = arguments.deb
     with tempfile.TemporaryDirectory(dir="/var/tmp") as work:
@@ -212,7 +212,7 @@ def main():
             if name == "build" and deb:
                 (root / "packages").mkdir(parents=True)
                 shutil.copy(deb, root / "packages")
-                print(f"stage {name} left out: {deb.name} is taken as built")
+                print(f"stage {name} skipped: {deb.name} is used")
             else:
                 binds, environment = toolchain(suite) if image.startswith("rust:") else ((), {})
                 stage = Stage(root, suite, binds)

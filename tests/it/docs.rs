@@ -1,4 +1,4 @@
-//! What the documents say is what the program does: topics and payloads, every command, every block of YAML and JSON.
+//! Checks the pages against the program: topics and payloads, every command, every block of YAML and JSON.
 
 mod blocks;
 mod commands;
@@ -28,7 +28,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// Every topic that the program has, by the name of what makes it, as the documents write it: without the prefix.
+/// Every topic of the program as the pages write it, without the prefix, by the name of the method that makes it.
 fn topics() -> BTreeMap<&'static str, String> {
     let topics = Topics::new("stakeout");
     let (source, label_set, label) = ("SOURCE", "LABELSET", "LABEL");
@@ -60,8 +60,8 @@ fn table<'t>(text: &'t str, heading: &str) -> BTreeSet<&'t str> {
 }
 
 #[test]
-fn the_table_of_topics_is_complete_and_true() {
-    // Whoever adds a topic to the program is led here.
+fn the_table_of_topics_has_every_topic() {
+    // A topic that is added to the program must be added to the list above.
     let source = read("src/alert/topics.rs");
     let (_, methods) = source.split_once("impl Topics {").unwrap();
     let methods = methods.split("\n}\n").next().unwrap();
@@ -70,7 +70,7 @@ fn the_table_of_topics_is_complete_and_true() {
         methods.map(|line| line.trim().strip_prefix("pub fn ").unwrap().split('(').next().unwrap()).collect();
     let topics = topics();
     let mut known: BTreeSet<_> = topics.keys().copied().collect();
-    // A filter for those who listen.
+    // A filter for subscribers.
     known.insert("alerts");
     assert_eq!(methods, known, "make the list above and docs/topics.md complete");
 
@@ -92,7 +92,7 @@ fn keys(json: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_examples_of_payloads_are_what_is_published() {
+fn the_examples_of_payloads_equal_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
     let [alert, stats, scores, stream, restart, invalid, outbox] = &examples[..] else {
         panic!("{}", examples.len())
@@ -155,16 +155,16 @@ fn the_examples_of_payloads_are_what_is_published() {
     assert_eq!(stream.to_string(), said.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
     assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
-    // The code has its own test of these words, next to where they are made.
+    // Unit tests check these payloads.
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }
 
 #[test]
-fn the_flow_for_node_red_holds_together() {
+fn the_flow_for_node_red_is_consistent() {
     let flow: Value = serde_json::from_str(&read("docs/node-red/flow.json")).unwrap();
     let nodes = flow.as_array().unwrap();
     let ids: BTreeSet<_> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), nodes.len(), "each has an id of its own");
+    assert_eq!(ids.len(), nodes.len(), "each node has an id of its own");
     let of_node_red = [
         "tab",
         "mqtt-broker",
@@ -180,13 +180,13 @@ fn the_flow_for_node_red_holds_together() {
     for node in nodes {
         assert!(
             of_node_red.contains(&node["type"].as_str().unwrap()),
-            "needs more than Node-RED itself: {node}"
+            "not a node of Node-RED itself: {node}"
         );
         let wires = node["wires"].as_array().into_iter().flatten().flat_map(|wire| wire.as_array().unwrap());
         let named =
             wires.chain([&node["z"], &node["broker"]].into_iter().filter(|_| node["type"] != "mqtt-broker"));
         for id in named.filter_map(Value::as_str) {
-            assert!(ids.contains(id), "{id} is not there: {node}");
+            assert!(ids.contains(id), "there is no node {id}: {node}");
         }
     }
     let listened: BTreeSet<_> = nodes
@@ -198,7 +198,7 @@ fn the_flow_for_node_red_holds_together() {
     let snapshots = topics.snapshot("SOURCE").replace("source", "+");
     assert_eq!(listened, BTreeSet::from([&*topics.alerts(None, None), &*snapshots]));
 
-    // The configuration that the page shows for the flow's own camera takes what the flow publishes.
+    // The configuration that the page shows for the flow's camera reads the topic that the flow publishes.
     let page = read("docs/node-red.md");
     let published = nodes.iter().find(|node| node["type"] == "mqtt out").unwrap()["topic"].as_str().unwrap();
     assert!(page.contains(&format!("mqtt: {published},")), "{published}");
@@ -215,7 +215,7 @@ fn the_flow_for_node_red_holds_together() {
     }
 }
 
-/// No block of code escapes: what is in none of these forms belongs into one, or has to be checked by a new one here.
+/// Every block of code has one of these forms. Add a check here for a new form.
 #[test]
 fn every_block_is_checked() {
     let mut wrong = vec![];
@@ -230,14 +230,14 @@ fn every_block_is_checked() {
             "csv" => csv(&block.text),
             "mosquitto" => mosquitto(&block.text),
             "ini" => ini(&block.text),
-            other => Some(format!("nobody checks blocks of the form {other:?}")),
+            other => Some(format!("blocks of the form {other:?} have no check in tests/it/docs.rs")),
         };
         wrong.extend(fault.map(|fault| format!("{}: {fault}", block.place())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// Commands between words are commands, too.
+/// Commands in a sentence are checked like those in blocks.
 #[test]
 fn every_command_in_a_sentence_is_checked() {
     let (mut found, mut wrong) = (0, vec![]);
@@ -257,11 +257,11 @@ fn every_command_in_a_sentence_is_checked() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// `$ ` stands before a command, the other lines are what it prints; an alert among them has the keys of one.
+/// A command follows `$ `, the other lines are its output. An alert in the output has the keys of the documented one.
 fn console(text: &str) -> Option<String> {
     let commands: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     if commands.is_empty() || !text.starts_with("$ ") {
-        return Some("no line begins with `$ `".to_owned());
+        return Some("no line starts with `$ `".to_owned());
     }
     let fault =
         commands.iter().find_map(|line| commands::commands(line).iter().find_map(|it| commands::fault(it)));
@@ -269,11 +269,12 @@ fn console(text: &str) -> Option<String> {
         let json = text.get(text.find('{')?..=text.rfind('}')?)?;
         let alert: Value = serde_json::from_str(json).ok()?;
         let documented = examples(&read("docs/topics.md"));
-        (keys(&alert) != keys(&documented[0])).then(|| format!("an alert has other keys: {json}"))
+        (keys(&alert) != keys(&documented[0]))
+            .then(|| format!("the alert has other keys than in docs/topics.md: {json}"))
     })
 }
 
-/// What really happened in a recording, for `--truth`; the program itself is asked in `tune.rs`.
+/// The file for `--truth`. `tune.rs` tests the program with it.
 fn csv(text: &str) -> Option<String> {
     let mut rows = csv::Reader::from_reader(text.as_bytes());
     let heads = rows.headers().ok()?.iter().map(str::to_owned).collect::<Vec<_>>();
@@ -284,7 +285,7 @@ fn csv(text: &str) -> Option<String> {
     }
 }
 
-/// Access rules: a broker starts with them, or panics.
+/// Access rules: a broker starts with them, or the test panics.
 fn mosquitto(text: &str) -> Option<String> {
     let rules = text.to_owned();
     Broker::prepared("allow_anonymous true\nacl_file {folder}/rules", |folder| {
@@ -293,7 +294,7 @@ fn mosquitto(text: &str) -> Option<String> {
     None
 }
 
-/// Drop-ins of systemd and the like: sections, and in them keys and values.
+/// Drop-ins of systemd: sections with keys and values.
 fn ini(text: &str) -> Option<String> {
     let wrong = |line: &&str| {
         let is_key = |key: &str| !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric());
@@ -303,5 +304,5 @@ fn ini(text: &str) -> Option<String> {
             || line.starts_with('#')
             || line.split_once('=').is_some_and(|(key, _)| is_key(key)))
     };
-    text.lines().find(wrong).map(|line| format!("{line:?} is no key and no section"))
+    text.lines().find(wrong).map(|line| format!("{line:?} is neither a key nor a section"))
 }

@@ -1,13 +1,13 @@
-//! The documents, taken apart: their blocks of code, their code between words, their links.
+//! Parses the pages: their blocks of code, their inline code, and their headings.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// A document of the repository.
+/// A page of the repository.
 pub struct Document {
-    /// From the root of the repository.
+    /// Its path from the root of the repository.
     pub name: String,
     pub text: String,
 }
@@ -15,9 +15,9 @@ pub struct Document {
 /// A block between fences.
 pub struct Block {
     pub document: String,
-    /// Where the block begins.
+    /// The line of its first fence.
     pub line: usize,
-    /// What stands behind the fence: `sh`, `yaml`.
+    /// The form after the fence: `sh`, `yaml`.
     pub kind: String,
     /// Without the indentation of its fence.
     pub text: String,
@@ -33,7 +33,7 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every document that people read.
+/// Every page that people read.
 pub fn documents() -> Vec<Document> {
     let mut paths: Vec<PathBuf> = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()).collect();
     for folder in ["docs", "models/bundled", "tools", "systemd", "packaging", "grafana", "config", "fuzz"] {
@@ -46,7 +46,7 @@ pub fn documents() -> Vec<Document> {
         Document { name, text: fs::read_to_string(path).unwrap() }
     };
     let documents: Vec<_> = paths.into_iter().map(read).collect();
-    assert!(documents.len() > 12, "some are not found");
+    assert!(documents.len() > 12, "pages are missing");
     documents
 }
 
@@ -85,11 +85,11 @@ fn blocks_of(document: &Document) -> Vec<Block> {
             (None, None) => {}
         }
     }
-    assert!(open.is_none(), "{}: a block does not end", document.name);
+    assert!(open.is_none(), "{}: a block has no end", document.name);
     blocks
 }
 
-/// The code between words, `like this`, and the line that it stands in.
+/// Inline code, `like this`, and its line.
 pub fn spans(document: &Document) -> Vec<(usize, String)> {
     let (mut spans, mut inside) = (vec![], false);
     for (number, line) in document.text.lines().enumerate() {
@@ -103,7 +103,7 @@ pub fn spans(document: &Document) -> Vec<(usize, String)> {
     spans
 }
 
-/// What a heading is called in a link, as GitHub does it.
+/// The name of a heading in a link, as GitHub makes it.
 pub fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
@@ -111,13 +111,13 @@ pub fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn documents_are_taken_apart() {
+fn pages_are_parsed() {
     let text =
         "# A `x`\n\n1. one:\n\n   ```sh\n   a\n     b\n   ```\n\nuse `y z` and `w`\n```json\n{}\n```\n";
     let document = Document { name: "a.md".to_owned(), text: text.to_owned() };
     let blocks = blocks_of(&document);
-    let told: Vec<_> = blocks.iter().map(|block| (block.place(), &*block.kind, &*block.text)).collect();
-    assert_eq!(told, [("a.md:5".to_owned(), "sh", "a\n  b\n"), ("a.md:11".to_owned(), "json", "{}\n")]);
+    let found: Vec<_> = blocks.iter().map(|block| (block.place(), &*block.kind, &*block.text)).collect();
+    assert_eq!(found, [("a.md:5".to_owned(), "sh", "a\n  b\n"), ("a.md:11".to_owned(), "json", "{}\n")]);
     let spans = spans(&document);
     assert_eq!(spans, [(1, "x".to_owned()), (10, "y z".to_owned()), (10, "w".to_owned())]);
     assert_eq!(anchor("What is kept, on `disk`?"), "what-is-kept-on-disk");

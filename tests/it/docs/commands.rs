@@ -1,12 +1,12 @@
-//! Commands in the documents: `stakeout`'s own are read by the real program, scripts and targets are there, and nothing is
-//! named that nobody knows.
+//! Checks commands in the pages: the real program parses its own, scripts and make targets exist, and no other program is
+//! unknown.
 
 use std::{fs, path::Path};
 
 use super::blocks::root;
 use crate::common::stakeout;
 
-/// Programs of others that the documents may name.
+/// Other programs that the pages may name.
 const FOREIGN: &[&str] = &[
     "apt",
     "apt-get",
@@ -49,7 +49,7 @@ const FOREIGN: &[&str] = &[
     "usermod",
     "vainfo",
 ];
-/// What these folders hold is in the repository, whoever is given its name.
+/// Arguments that start with these folders must exist in the repository.
 const OURS: &[&str] = &[
     "models/bundled/",
     "config/",
@@ -62,7 +62,7 @@ const OURS: &[&str] = &[
     "benches/",
 ];
 
-/// Takes a line of a shell apart as far as the documents need it: words in quotes, commands side by side, comments.
+/// Splits a shell line into commands and words, as far as the pages need it: quotes, several commands, comments.
 fn words(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut command) = (vec![], vec![]);
     let (mut word, mut quote, mut begun) = (String::new(), None, false);
@@ -89,15 +89,15 @@ fn words(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The commands of a block, a line each unless a line ends with `\`.
+/// The commands of a block, one per line unless a line ends with `\`.
 pub fn commands(text: &str) -> Vec<Vec<String>> {
     text.replace("\\\n", " ").lines().flat_map(words).collect()
 }
 
-/// What is wrong with a command.
+/// The fault of a command, if there is one.
 pub fn fault(command: &[String]) -> Option<String> {
     let mut words = command;
-    // In whose name, and in which environment.
+    // Skip `sudo`, `time` and variables.
     while let Some((first, rest)) = words.split_first() {
         let sets = first.split_once('=').is_some_and(|(name, _)| {
             !name.is_empty() && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
@@ -108,7 +108,7 @@ pub fn fault(command: &[String]) -> Option<String> {
         words = rest;
     }
     let (program, arguments) = words.split_first()?;
-    // What is said is written somewhere.
+    // Skip redirections.
     let end = arguments.iter().position(|word| word.starts_with(['>', '<'])).unwrap_or(arguments.len());
     let arguments = &arguments[..end];
     let missing = arguments.iter().find(|word| {
@@ -126,11 +126,11 @@ pub fn fault(command: &[String]) -> Option<String> {
             let place = arguments.iter().position(|word| word == "-r")?;
             script(arguments.get(place + 1)?)
         }
-        // Named, or called.
+        // A script without arguments may only be named, so it need not be executable.
         script if script.starts_with("tools/") && arguments.is_empty() => self::script(script),
         script if script.starts_with("tools/") => executable(&root().join(script)),
         foreign if FOREIGN.contains(&foreign) => match foreign {
-            // What these start is looked at as well.
+            // Check the program that this one starts.
             "systemd-run" => {
                 let own = arguments.iter().position(|word| word == "stakeout")?;
                 self::own(&arguments[own + 1..])
@@ -138,14 +138,16 @@ pub fn fault(command: &[String]) -> Option<String> {
             _ => None,
         },
         "rustup" => None,
-        other => Some(format!("nobody knows `{other}`; is it in `FOREIGN` in tests/it/docs/commands.rs?")),
+        other => Some(format!(
+            "`{other}` is unknown; add it to `FOREIGN` in tests/it/docs/commands.rs if it is right"
+        )),
     }
 }
 
-/// The program reads its arguments in their order, and tells of the first that is wrong; `--help` behind them keeps it from
-/// acting.
+/// The program parses its arguments in order, and reports the first that is wrong. `--help` after them keeps it from running the
+/// command.
 fn own(arguments: &[String]) -> Option<String> {
-    // One word of several: each of them.
+    // `a|b` means either word: check both.
     let is_word = |word: &str| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_lowercase());
     let choice = arguments.iter().position(|word| word.contains('|') && word.split('|').all(is_word));
     if let Some(choice) = choice {
@@ -156,8 +158,8 @@ fn own(arguments: &[String]) -> Option<String> {
         });
     }
     let output = stakeout().args(arguments).arg("--help").output().unwrap();
-    let told = || String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code() != Some(0)).then(told)
+    let reported = || String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code() != Some(0)).then(reported)
 }
 
 fn make(target: &str) -> Option<String> {
@@ -181,7 +183,7 @@ fn cargo(arguments: &[String]) -> Option<String> {
             "--bench" => format!("benches/{value}.rs"),
             "--test" => format!("tests/{value}/main.rs"),
             "it" if value.starts_with('-') => continue,
-            // Behind `--test it` stands which tests.
+            // `--test it` is followed by a filter of tests.
             "it" => {
                 let module = format!("tests/it/{}", value.split("::").next().unwrap_or_default());
                 if root().join(&module).join("mod.rs").exists() { continue } else { format!("{module}.rs") }
@@ -205,22 +207,22 @@ fn executable(path: &Path) -> Option<String> {
     match path.metadata() {
         Ok(found) if found.permissions().mode() & 0o100 != 0 => None,
         Ok(_) => Some(format!("{} is not executable", path.display())),
-        Err(_) => Some(format!("{} is not there", path.display())),
+        Err(_) => Some(format!("{} does not exist", path.display())),
     }
 }
 
 #[test]
-fn a_shell_line_is_taken_apart() {
+fn a_shell_line_is_split() {
     let expected = |commands: &[&[&str]]| -> Vec<Vec<String>> {
         commands.iter().map(|command| command.iter().map(|word| (*word).to_owned()).collect()).collect()
     };
-    for (text, told) in [
+    for (text, split) in [
         ("a  b 'c d' \"e\" # f", expected(&[&["a", "b", "c d", "e"]])),
         ("a && b | c\nd", expected(&[&["a"], &["b"], &["c"], &["d"]])),
         ("a VIDEO|FOLDER \\\n  b#c ''", expected(&[&["a", "VIDEO|FOLDER", "b#c", ""]])),
         ("# nothing\n\n", vec![]),
     ] {
-        assert_eq!(commands(text), told, "{text}");
+        assert_eq!(commands(text), split, "{text}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! Pages that are made from the program, or speak of what it says: they say what it says.
+//! Checks pages that are generated from the program, quote its messages, or link to each other.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use super::blocks::{anchor, documents, root};
 use crate::common::stakeout;
@@ -8,22 +8,22 @@ use crate::common::stakeout;
 #[test]
 fn the_page_of_the_configuration_is_that_of_the_schema() {
     let output = stakeout().args(["schema", "--format", "markdown"]).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && told.len() > 5_000, "{told}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && printed.len() > 5_000, "{printed}");
     let page = root().join("docs/configuration.md");
     if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        fs::write(&page, &told).unwrap();
+        fs::write(&page, &printed).unwrap();
     }
     let written = fs::read_to_string(&page).unwrap_or_default();
-    let different = told.lines().zip(written.lines()).find(|(told, written)| told != written);
+    let different = printed.lines().zip(written.lines()).find(|(printed, written)| printed != written);
     assert!(
-        told == written,
-        "docs/configuration.md is not up to date, first here: {different:#?}\n\
-         It is made by: UPDATE_EXPECTED=1 cargo test --test it docs::pages"
+        printed == written,
+        "docs/configuration.md is out of date, first here: {different:#?}\n\
+         Generate it with: UPDATE_EXPECTED=1 cargo test --test it docs::pages"
     );
 }
 
-/// The program's own text, as it is printed: lines that are only continued in the source are put together.
+/// The program's source, with continued lines of a text joined as they are printed.
 fn source() -> String {
     fn collect(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -41,7 +41,7 @@ fn source() -> String {
     parts.fold(first, |text, part| text + part.trim_start()).replace("\\\"", "\"")
 }
 
-/// What the tables of what `it says` quote in their first cells, and where. `...` stands for what is different each time.
+/// The messages that the tables with `it says` quote in their first cells, with their lines. `...` replaces variable parts.
 fn quoted(document: &str) -> Vec<(usize, String)> {
     let mut says = false;
     let rows = document.lines().enumerate().filter_map(move |(number, line)| {
@@ -58,33 +58,36 @@ fn quoted(document: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn messages_that_are_explained_are_said_by_the_program() {
+fn quoted_messages_are_in_the_program() {
     let (source, document) = (source(), fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap());
     let quoted = quoted(&document);
     assert!(quoted.len() > 30, "{quoted:?}");
     for (line, message) in quoted {
         for part in message.split("...").map(str::trim).filter(|part| !part.is_empty()) {
-            assert!(source.contains(part), "docs/troubleshooting.md:{line}: nobody says {part:?}");
+            assert!(
+                source.contains(part),
+                "docs/troubleshooting.md:{line}: the program has no message {part:?}"
+            );
         }
     }
 }
 
-/// The automation speaks of entities by the names that Home Assistant is told.
+/// The automation uses the entity names that are published for Home Assistant.
 #[test]
-fn entities_that_are_named_are_those_that_are_told() {
+fn the_automation_uses_published_entities() {
     let page = fs::read_to_string(root().join("docs/home-assistant.md")).unwrap();
-    let told = fs::read_to_string(root().join("src/alert/home_assistant/expected.json")).unwrap();
+    let published = fs::read_to_string(root().join("src/alert/home_assistant/expected.json")).unwrap();
     let word = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
     let named: Vec<_> =
         page.split(|letter| !word(letter)).filter(|name| name.contains(".stakeout_")).collect();
     assert!(named.len() >= 3, "{named:?}");
     for name in named {
-        assert!(told.contains(&format!("\"{name}\"")), "docs/home-assistant.md: {name}");
+        assert!(published.contains(&format!("\"{name}\"")), "docs/home-assistant.md: {name}");
     }
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_a_target() {
     let documents = documents();
     let headings: BTreeMap<_, Vec<_>> = documents
         .iter()
@@ -104,27 +107,50 @@ fn links_lead_somewhere() {
             let (file, part) = link.split_once('#').map_or((link, None), |(file, part)| (file, Some(part)));
             let path =
                 if file.is_empty() { root().join(&document.name) } else { root().join(folder).join(file) };
-            assert!(path.exists(), "{}: {link} leads nowhere", document.name);
+            assert!(path.exists(), "{}: {link} does not exist", document.name);
             if let Some(part) = part {
                 let path = path.canonicalize().unwrap();
                 let name = path.strip_prefix(root().canonicalize().unwrap()).unwrap().to_str().unwrap();
                 let known = headings.get(name).is_some_and(|headings| headings.iter().any(|it| it == part));
-                assert!(known, "{}: {link}: there is no such heading", document.name);
+                assert!(known, "{}: {link}: the page has no such heading", document.name);
             }
         }
     }
     assert!(links > 40, "{links}");
 }
 
-/// A newcomer finds every page from the README.
+/// The README links to every page.
 #[test]
-fn the_readme_leads_to_every_page() {
+fn the_readme_links_to_every_page() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for document in documents().iter().filter(|document| document.name.starts_with("docs/")) {
         assert!(
             readme.contains(&format!("]({})", document.name)),
-            "README.md does not lead to {}",
+            "README.md has no link to {}",
             document.name
         );
+    }
+}
+
+/// The README is a front page; details belong into the other pages.
+#[test]
+fn the_readme_is_short() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 130, "{} lines", readme.lines().count());
+}
+
+/// The drawings that do not depend on a run of the program are those of `tools/diagrams.py`.
+#[test]
+fn the_diagrams_are_those_of_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["frame-path", "trigger-states"] {
+        let mut draw = Command::new("python3");
+        draw.arg(root().join("tools/diagrams.py")).args(["--only", name, "--out"]).arg(folder.path());
+        let output = draw.env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = format!("{name}.svg");
+        let drawn = fs::read_to_string(folder.path().join(&file)).unwrap();
+        let written = fs::read_to_string(root().join("docs/images").join(&file)).unwrap();
+        assert!(drawn == written, "docs/images/{file} is out of date: run tools/diagrams.py --only {name}");
     }
 }

@@ -1,5 +1,5 @@
-//! Blocks of YAML: what is configuration is checked by the program, in a frame where it is a part of one; what others read
-//! is at least YAML.
+//! Checks blocks of YAML. The program checks a configuration, or a part of one that is completed here. Files for other programs must
+//! be valid YAML.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,13 +7,13 @@ use granit_parser::Parser;
 
 use crate::common::stakeout;
 
-/// What a part of a configuration may be about that stands elsewhere.
+/// Label sets that a part of a configuration may refer to.
 const LABEL_SETS: &str = "
 label_sets:
   porch: { background: [an empty porch], labels: [person, package, dog] }
   street: { background: [an empty street], labels: [car] }
 ";
-/// The keys at the top of what others read, and who reads it.
+/// Top-level keys of files for other programs, and the program.
 const OF_OTHERS: &[(&str, &str)] = &[
     ("triggers", "an automation of Home Assistant"),
     ("scrape_configs", "Prometheus"),
@@ -21,7 +21,7 @@ const OF_OTHERS: &[(&str, &str)] = &[
     ("services", "Compose"),
 ];
 
-/// What is wrong with a block.
+/// The fault of a block, if there is one.
 pub fn fault(text: &str) -> Option<String> {
     let mistakes = Parser::new_from_str(text).filter_map(Result::err).next();
     if let Some(mistake) = mistakes {
@@ -34,7 +34,7 @@ pub fn fault(text: &str) -> Option<String> {
     check(&framed(text, &keys), text)
 }
 
-/// The keys with so much before them.
+/// The keys with this indentation.
 fn keys<'t>(text: &'t str, indent: &str) -> BTreeSet<&'t str> {
     let key = |line: &'t str| {
         let (key, rest) = line.strip_prefix(indent)?.split_once(':')?;
@@ -44,7 +44,7 @@ fn keys<'t>(text: &'t str, indent: &str) -> BTreeSet<&'t str> {
     text.lines().filter_map(key).collect()
 }
 
-/// A whole configuration.
+/// The block, completed to a whole configuration.
 fn framed(text: &str, has: &BTreeSet<&str>) -> String {
     let mut whole = text.to_owned();
     if !has.contains("mqtt") {
@@ -68,11 +68,11 @@ fn check(whole: &str, text: &str) -> Option<String> {
     let mut command = stakeout();
     command.args(["check", "--offline", "--config"]).arg(&file);
     for variable in text.split("${env:").skip(1).filter_map(|rest| rest.split('}').next()) {
-        command.env(variable, "told");
+        command.env(variable, "value");
     }
     let output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code() != Some(0)).then(|| format!("{told}\nin\n{whole}"))
+    let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code() != Some(0)).then(|| format!("{reported}\nin\n{whole}"))
 }
 
 #[test]
