@@ -173,7 +173,7 @@ impl Sources {
     /// Starts a source; what it cancels when it has begun.
     fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<CancellationToken> {
         let name: Arc<str> = source.name.as_str().into();
-        let counts = Arc::new(Counts::telling(Arc::clone(&self.figures.decoding)));
+        let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::clone(&self.figures.decoding)));
         let (stop, begun) = (self.stop.child_token(), CancellationToken::new());
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));

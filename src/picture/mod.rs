@@ -15,6 +15,7 @@ mod planes;
 mod png;
 
 use std::{
+    hash::{DefaultHasher, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
@@ -60,6 +61,14 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
     let late = began.elapsed() >= longest;
     decoded
         .map_err(|error| if late { PictureError::TooSlow { format: format.name(), longest } } else { error })
+}
+
+/// A hash of the bytes of a picture, to notice that they changed. It protects against accident, not against intention.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 /// The number of leading bytes that [`is_picture`] needs.

@@ -1,7 +1,6 @@
-//! What a source has counted since it was started, and what it knows of its stream: for the summary line, and for whoever
-//! asks why nothing arrives.
+//! The counters of one source, and the state of its stream: for the summary in the log, metrics and the status topics.
 //!
-//! Every place that drops something counts it here under one word. It refuses to log.
+//! Every place that drops a frame counts it here under its [`Cause`].
 
 use std::{
     collections::BTreeMap,
@@ -16,35 +15,41 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::info::StreamInfo;
+use super::{
+    cause::{self, Cause, Causes},
+    info::StreamInfo,
+};
 use crate::{heartbeat::Pulse, metrics::Histogram};
 
-/// The counters of one source, shared between its thread and whoever reads them.
+/// The counters of one source, shared between its thread and the readers of metrics.
 #[derive(Debug, Default)]
 pub struct Counts {
     seen: AtomicU64,
     sent: AtomicU64,
-    /// When a frame was sent last, in milliseconds since 1970; 0 is never.
+    /// When the newest frame was sent, in milliseconds since 1970; 0 is never.
     last_sent: AtomicU64,
     pulse: Pulse,
-    failed: Mutex<Causes>,
-    skipped: Mutex<Causes>,
+    failed: Mutex<ByCause>,
+    skipped: Mutex<ByCause>,
     decoding: Arc<Histogram>,
-    /// What its stream is; `None` before the first frame, and where it has none.
+    /// The properties of the stream; `None` before the first frame, and for sources without a stream.
     pub stream: watch::Sender<Option<StreamInfo>>,
 }
 
-/// How often for each cause.
-type Causes = BTreeMap<&'static str, u64>;
+type ByCause = BTreeMap<Cause, u64>;
 
 impl Counts {
-    /// Nothing yet. How long it takes to decode is told in `decoding`, which outlives the source.
+    /// Counters at 0 for the `causes` of a kind of source. `decoding` records how long each picture takes to decode; it
+    /// outlives the source.
     #[must_use]
-    pub fn telling(decoding: Arc<Histogram>) -> Self {
-        Self { decoding, ..Self::default() }
+    pub fn new(causes: Causes, decoding: Arc<Histogram>) -> Self {
+        let zeros =
+            |causes: &[&[Cause]]| Mutex::new(causes.concat().into_iter().map(|cause| (cause, 0)).collect());
+        let (failed, skipped) = (zeros(causes.failed), zeros(&[cause::SKIPPED, causes.skipped]));
+        Self { decoding, failed, skipped, ..Self::default() }
     }
 
-    /// Does the work of decoding a picture, or a packet of a stream.
+    /// Runs `work`, which decodes a picture or a packet of a stream, and records how long it takes.
     pub fn decoding<T>(&self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let done = work();
@@ -52,13 +57,13 @@ impl Counts {
         done
     }
 
-    /// A picture was found.
+    /// Counts a picture that the source found.
     pub fn seen(&self) {
         self.pulse.beat();
         self.seen.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A frame was handed on.
+    /// Counts a frame that was sent to be scored.
     pub fn sent(&self) {
         self.pulse.beat();
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -66,27 +71,29 @@ impl Counts {
         self.last_sent.store(now, Ordering::Relaxed);
     }
 
-    /// Something failed; `cause` is one word.
-    pub fn failed(&self, cause: &'static str) {
-        self.pulse.beat();
-        count(&self.failed, cause);
+    /// Counts a failure.
+    pub fn failed(&self, cause: Cause) {
+        self.count(&self.failed, cause);
     }
 
-    /// Something was left out on purpose; `cause` is one word.
-    pub fn skipped(&self, cause: &'static str) {
-        self.pulse.beat();
-        count(&self.skipped, cause);
+    /// Counts a frame that was skipped on purpose.
+    pub fn skipped(&self, cause: Cause) {
+        self.count(&self.skipped, cause);
     }
 
-    /// Whether the source gets on with its work.
+    /// Shows whether the source makes progress.
     #[must_use]
     pub fn pulse(&self) -> &Pulse {
         &self.pulse
     }
 
-    /// The numbers of now.
+    /// The counters as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        let by_cause = |counts: &Mutex<ByCause>| {
+            let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.iter().map(|(cause, count)| (cause.as_str(), *count)).collect()
+        };
         Snapshot {
             seen: self.seen.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
@@ -94,28 +101,34 @@ impl Counts {
                 0 => None,
                 last => i64::try_from(last).ok().and_then(|last| Timestamp::from_millisecond(last).ok()),
             },
-            failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            skipped: self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            failed: by_cause(&self.failed),
+            skipped: by_cause(&self.skipped),
         }
+    }
+
+    fn count(&self, counts: &Mutex<ByCause>, cause: Cause) {
+        self.pulse.beat();
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        debug_assert!(
+            counts.is_empty() || counts.contains_key(&cause),
+            "{cause:?} is not among the causes of this kind of source"
+        );
+        *counts.entry(cause).or_default() += 1;
     }
 }
 
-fn count(causes: &Mutex<Causes>, cause: &'static str) {
-    *causes.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
-}
-
-/// The numbers of one moment.
+/// The counters of a source at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Pictures found.
     pub seen: u64,
-    /// Frames handed on.
+    /// Frames sent to be scored.
     pub sent: u64,
-    /// When the newest of them was.
+    /// When the newest frame was sent.
     pub last_sent: Option<Timestamp>,
-    /// Failures by cause.
+    /// Failures by the word of their [`Cause`]; 0 for those that the kind of source may still report.
     pub failed: BTreeMap<&'static str, u64>,
-    /// What was left out on purpose, by cause.
+    /// Likewise, frames skipped on purpose.
     pub skipped: BTreeMap<&'static str, u64>,
 }
 
@@ -123,7 +136,7 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} seen, {} sent, ", self.seen, self.sent)?;
         list(f, "failed", &self.failed)?;
-        if !self.skipped.is_empty() {
+        if self.skipped.values().any(|count| *count > 0) {
             f.write_str(", ")?;
             list(f, "skipped", &self.skipped)?;
         }
@@ -132,12 +145,11 @@ impl fmt::Display for Snapshot {
 }
 
 /// `3 failed (corrupt 1, empty 2)`
-fn list(f: &mut fmt::Formatter<'_>, word: &str, causes: &Causes) -> fmt::Result {
+fn list(f: &mut fmt::Formatter<'_>, word: &str, causes: &BTreeMap<&str, u64>) -> fmt::Result {
     write!(f, "{} {word}", causes.values().sum::<u64>())?;
-    for (place, (cause, count)) in causes.iter().enumerate() {
-        write!(f, "{}{cause} {count}", if place == 0 { " (" } else { ", " })?;
-    }
-    f.write_str(if causes.is_empty() { "" } else { ")" })
+    let causes = causes.iter().filter(|(_, count)| **count > 0);
+    let causes: Vec<_> = causes.map(|(cause, count)| format!("{cause} {count}")).collect();
+    if causes.is_empty() { Ok(()) } else { write!(f, " ({})", causes.join(", ")) }
 }
 
 #[cfg(test)]
@@ -146,17 +158,19 @@ mod tests {
 
     #[test]
     fn the_summary_line_names_the_causes() {
-        let counts = Counts::default();
+        let causes = Causes { skipped: &[], failed: &[&[Cause::Empty, Cause::Corrupt, Cause::NotJson]] };
+        let counts = Counts::new(causes, Arc::default());
         assert_eq!(counts.snapshot().to_string(), "0 seen, 0 sent, 0 failed");
-        for cause in ["empty", "corrupt", "empty"] {
+        assert_eq!(counts.snapshot().failed.len(), 3, "every cause has a counter before it occurs");
+        for cause in [Cause::Empty, Cause::Corrupt, Cause::Empty] {
             counts.seen();
             counts.failed(cause);
         }
         counts.seen();
         counts.sent();
         assert_eq!(counts.snapshot().to_string(), "4 seen, 1 sent, 3 failed (corrupt 1, empty 2)");
-        counts.skipped("unchanged");
-        let told = counts.snapshot().to_string();
-        assert_eq!(told, "4 seen, 1 sent, 3 failed (corrupt 1, empty 2), 1 skipped (unchanged 1)");
+        counts.skipped(Cause::Unchanged);
+        let summary = counts.snapshot().to_string();
+        assert_eq!(summary, "4 seen, 1 sent, 3 failed (corrupt 1, empty 2), 1 skipped (unchanged 1)");
     }
 }

@@ -1,79 +1,52 @@
-//! What live sources have in common: a frame that finds no free slot is skipped, because the next one is newer anyway.
-//!
-//! It refuses to wait: whoever waits with a camera at his hand only gets older pictures.
+//! Sends the frames of live sources. A frame that finds no free slot is skipped: the next one is newer anyway.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc::error::TrySendError};
 
-use super::{Context, Counts};
+use super::{Cause, Context};
 use crate::{
     frame::{Frame, Slot},
     picture::Picture,
 };
 
-/// A frame went, or is missed by nobody.
-pub(super) enum Handed {
-    /// On its way, or skipped and counted.
-    On,
-    /// Nobody takes frames any more.
-    NobodyListens,
+/// Why a picture is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// It is to be scored.
+    New,
+    /// It is the picture that was sent last, once more: its scores are repeated.
+    Repeated,
 }
 
 impl Context {
-    /// A slot for the next frame; without one the frame is to be skipped, which is counted here.
-    pub(super) fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
+    /// A slot for the next frame. Without one the frame is to be skipped, which is counted here.
+    pub(crate) fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
         let slot = self.slots.clone().try_acquire_owned().ok();
         if slot.is_none() {
-            self.counts.skipped("no_free_slot");
+            self.counts.skipped(Cause::NoFreeSlot);
         }
         slot
     }
 
-    /// Hands a frame on that is to be scored.
-    pub(super) fn hand_on(
+    /// Sends a frame and counts it. `Break` means that the receiver is gone.
+    pub(crate) fn send(
         &self,
+        content: Content,
         picture: Arc<Picture>,
         origin: &str,
         captured_at: Timestamp,
         slot: OwnedSemaphorePermit,
-    ) -> Handed {
-        self.hand(picture, origin, captured_at, slot, Counts::sent)
-    }
-
-    /// Hands on the picture that was handed on last, once more: what was found in it is found again, in its turn.
-    pub(super) fn hand_on_again(
-        &self,
-        picture: Arc<Picture>,
-        origin: &str,
-        captured_at: Timestamp,
-        slot: OwnedSemaphorePermit,
-    ) -> Handed {
-        self.hand(picture, origin, captured_at, slot, |counts| counts.skipped("unchanged"))
-    }
-
-    fn hand(
-        &self,
-        picture: Arc<Picture>,
-        origin: &str,
-        captured_at: Timestamp,
-        slot: OwnedSemaphorePermit,
-        count: impl FnOnce(&Counts),
-    ) -> Handed {
-        let frame = Frame {
-            source: self.name.clone(),
-            origin: origin.to_owned(),
-            captured_at,
-            picture,
-            slot: Slot::new(slot),
-        };
-        match self.frames.try_send(frame) {
-            Ok(()) => count(&self.counts),
-            // The channel has a place for every slot of every source, so this is somebody else's smaller channel.
-            Err(TrySendError::Full(_)) => self.counts.skipped("no_free_slot"),
-            Err(TrySendError::Closed(_)) => return Handed::NobodyListens,
+    ) -> ControlFlow<()> {
+        let (source, origin, slot) = (self.name.clone(), origin.to_owned(), Slot::new(slot));
+        match (self.frames.try_send(Frame { source, origin, captured_at, picture, slot }), content) {
+            (Ok(()), Content::New) => self.counts.sent(),
+            (Ok(()), Content::Repeated) => self.counts.skipped(Cause::Unchanged),
+            // The service's channel has room for every slot of every source; another caller's may be smaller.
+            (Err(TrySendError::Full(_)), _) => self.counts.skipped(Cause::NoFreeSlot),
+            (Err(TrySendError::Closed(_)), _) => return ControlFlow::Break(()),
         }
-        Handed::On
+        ControlFlow::Continue(())
     }
 }

@@ -1,19 +1,19 @@
-//! What a stream is and what is decoded of it, for people: published when it changes, and counted on nowhere.
+//! The properties of a stream and what of it is decoded: published for people when they change, and used nowhere else.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-/// What is known of a stream that is open, or was.
+/// The properties of a stream that is open, or was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamInfo {
     /// How it is encoded, in FFmpeg's word: `h264`, `hevc`.
     pub codec: String,
-    /// Pixels from left to right and from top to bottom.
+    /// Width and height in pixels.
     pub size: (u32, u32),
-    /// Pictures in a second, if the stream says so.
+    /// Frames a second, if the stream says so.
     pub rate: Option<f64>,
-    /// The longest of the last times between two key frames; `None` until there were enough.
+    /// The longest of the last intervals between key frames; `None` until there are enough.
     pub key_frames: Option<Duration>,
     /// What is decoded: `key_frames` or `all`.
     pub decode: &'static str,
@@ -22,7 +22,7 @@ pub struct StreamInfo {
 }
 
 impl StreamInfo {
-    /// As it is published.
+    /// The JSON text that is published.
     #[must_use]
     pub fn to_json(&self) -> String {
         let tenths = |value: f64| (value * 10.0).round() / 10.0;
@@ -38,7 +38,7 @@ impl StreamInfo {
         .to_string()
     }
 
-    /// Whether it is worth telling where `old` was told: key frames of many cameras come a little earlier or later each time.
+    /// Whether to publish these properties after `old`: intervals between key frames vary a little with many cameras.
     #[must_use]
     pub fn is_news(&self, old: &Self) -> bool {
         let alike = match (old.key_frames, self.key_frames) {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_news() {
+    fn what_is_published_again() {
         let old = StreamInfo {
             codec: "h264".to_owned(),
             size: (1920, 1080),
@@ -69,7 +69,7 @@ mod tests {
             ("the same", old.clone(), false),
             ("a little later", every(2.3), false),
             ("much later", every(4.0), true),
-            ("not known any more", StreamInfo { key_frames: None, ..old.clone() }, true),
+            ("unknown again", StreamInfo { key_frames: None, ..old.clone() }, true),
             ("another size", StreamInfo { size: (640, 480), ..old.clone() }, true),
             ("another choice", StreamInfo { decode: "key_frames", ..old.clone() }, true),
         ];

@@ -4,6 +4,7 @@
 //! else. A source never dies: whatever goes wrong it says so, reports its status and tries again, until it is told to
 //! stop. A kind of source refuses to retry by itself; it is straight-line code that ends with its cause.
 
+mod cause;
 mod counts;
 pub mod handover;
 mod info;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(fuzzing)]
 pub use self::kinds::mqtt::fuzz as fuzz_mqtt;
 pub use self::{
+    cause::{Cause, Causes},
     counts::{Counts, Snapshot},
     info::StreamInfo,
     kinds::{
@@ -40,7 +42,7 @@ pub use self::{
         stream::{Ffmpeg, Recording, StreamError, StreamProbe, ffmpeg, probe as probe_stream},
     },
 };
-use self::{reachability::Return, retry::Retry};
+use self::{reachability::Reachability, retry::Retry};
 use crate::{
     config::{self, SourceKind},
     frame::Frame,
@@ -163,6 +165,17 @@ pub fn spawn(source: &config::Source, context: Context) -> io::Result<thread::Jo
     })
 }
 
+/// The causes that a source of this kind can report.
+#[must_use]
+pub fn causes(kind: &SourceKind) -> Causes {
+    match kind {
+        SourceKind::Folder(_) => kinds::folder::CAUSES,
+        SourceKind::Stream(_) => kinds::stream::CAUSES,
+        SourceKind::Http(_) => kinds::http::CAUSES,
+        SourceKind::Mqtt(_) => kinds::mqtt::CAUSES,
+    }
+}
+
 /// What the kinds have in common; what a kind must remember over its failures is inside.
 enum Kind {
     Folder(Box<kinds::folder::FolderSource>),
@@ -247,7 +260,7 @@ async fn beat(context: &Context) {
 /// The one retry loop.
 async fn keep_alive(settings: &config::Source, context: &Context) {
     let (mut kind, mut retry) = (Kind::new(settings), Retry::default());
-    let mut back = Return::of(settings.kind.door());
+    let mut host = Reachability::of(settings.kind.door());
     loop {
         let started = Instant::now();
         let ended = match caught(kind.run_once(context)).await {
@@ -261,7 +274,7 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
         };
         let online = *context.status.borrow() == Status::Online;
         if online {
-            back.was_there();
+            host.reset();
         }
         context.report(ended.as_ref().err().map_or(Status::Offline, |trouble| trouble.status));
         let Err(trouble) = ended else { break };
@@ -275,7 +288,7 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
         tokio::select! {
             () = context.stop.cancelled() => break,
             () = tokio::time::sleep(delay) => {}
-            () = back.wait(), if !trouble.refused => retry.returned(),
+            () = host.restored(), if !trouble.refused => retry.reachable_again(),
         }
     }
     kind.end(context);

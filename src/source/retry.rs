@@ -1,6 +1,6 @@
-//! When a source tries again, and which of its failures are worth a line in the log.
+//! Decides when a source tries again after a failure, and which failures are logged.
 //!
-//! It refuses to sleep and to look at a clock: the caller brings both.
+//! Pure: the caller brings the time and sleeps.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -11,33 +11,34 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// A source that ran this long had recovered: its next failure is a first one.
+/// A run of this length counts as a recovery: the failure after it starts a new series.
 const GOOD_RUN: Duration = Duration::from_secs(60);
-/// A source that brought frames is tried again within this, however often it broke off: it may be back already, sooner than
-/// anybody could see that it was away.
-const SOON: Duration = Duration::from_secs(2);
-/// The same cause is told again after this long.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// A wrong password or address stays wrong until somebody puts it right, and a camera may lock out who tries too often.
+/// The longest pause after a run that delivered frames, however often the source failed: it may be back before anyone
+/// could notice that it was away.
+const SHORT_PAUSE: Duration = Duration::from_secs(2);
+/// The same cause is logged again after this time.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
+/// A wrong password or address stays wrong until someone corrects it, and a camera may lock out a client that tries too
+/// often.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
-/// A refusal is told again after this long.
-const TELL_REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
+/// A refusal is logged again after this time.
+const LOG_REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The failures of one source.
 pub(super) struct Retry {
     backoff: Backoff,
-    told: Option<(String, Instant)>,
+    logged: Option<(String, Instant)>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)), told: None }
+        Self { backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)), logged: None }
     }
 }
 
 impl Retry {
-    /// How long to wait after a run that failed after `ran`: longer if the source was `refused`, not for long if it was
-    /// `online` until then.
+    /// The pause after a run that lasted `ran` and failed. Longer if the source was `refused`, short if it was `online`
+    /// when it failed.
     pub(super) fn failed(&mut self, ran: Duration, refused: bool, online: bool) -> Duration {
         if refused {
             return REFUSED_PAUSE.mul_f64(0.5 + jitter() / 2.0);
@@ -46,29 +47,29 @@ impl Retry {
             self.backoff.reset();
         }
         let pause = self.backoff.failed(jitter());
-        if online { pause.min(SOON) } else { pause }
+        if online { pause.min(SHORT_PAUSE) } else { pause }
     }
 
-    /// What could not be reached can be again: the next failure is a first one.
-    pub(super) fn returned(&mut self) {
+    /// The host is reachable again: the next failure starts a new series.
+    pub(super) fn reachable_again(&mut self) {
         self.backoff.reset();
     }
 
-    /// Whether people should be told: a changed cause at once, the same one at most once a minute (a refusal: an hour).
+    /// Whether to log this failure: a changed cause at once, the same cause at most once a minute (a refusal: an hour).
     pub(super) fn is_news(&mut self, cause: &str, refused: bool, now: Instant) -> bool {
-        let again = if refused { TELL_REFUSAL_AGAIN } else { TELL_AGAIN };
-        let news = match &self.told {
-            Some((told, at)) => told != cause || now.duration_since(*at) >= again,
-            None => true,
-        };
+        let again = if refused { LOG_REFUSAL_AGAIN } else { LOG_AGAIN };
+        let news = self
+            .logged
+            .as_ref()
+            .is_none_or(|(logged, at)| logged != cause || now.duration_since(*at) >= again);
         if news {
-            self.told = Some((cause.to_owned(), now));
+            self.logged = Some((cause.to_owned(), now));
         }
         news
     }
 }
 
-/// 0 to 1, different for every call: the standard library's only source of chance, and enough to spread retries.
+/// 0 to 1, different for every call: the standard library's only random numbers, and enough to spread retries.
 fn jitter() -> f64 {
     f64::from(u16::try_from(RandomState::new().hash_one(0) >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX)
 }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_cause_is_news_and_the_same_one_once_a_minute() {
+    fn a_changed_cause_is_logged_at_once_and_the_same_one_once_a_minute() {
         let start = Instant::now();
         let mut retry = Retry::default();
         let cases = [
@@ -93,11 +94,8 @@ mod tests {
             ("the same after an hour", 3664, "refused", true),
         ];
         for (name, second, cause, expected) in cases {
-            assert_eq!(
-                retry.is_news(cause, cause == "refused", start + Duration::from_secs(second)),
-                expected,
-                "{name}"
-            );
+            let news = retry.is_news(cause, cause == "refused", start + Duration::from_secs(second));
+            assert_eq!(news, expected, "{name}");
         }
     }
 
@@ -115,7 +113,7 @@ mod tests {
         for _ in 0..10 {
             retry.failed(short, false, false);
         }
-        assert_eq!(retry.failed(short, false, true), SOON, "it was there a moment ago");
-        assert!(retry.failed(short, false, false) > SOON);
+        assert_eq!(retry.failed(short, false, true), SHORT_PAUSE, "it delivered frames until it failed");
+        assert!(retry.failed(short, false, false) > SHORT_PAUSE);
     }
 }

@@ -1,41 +1,39 @@
-//! Which frames of a stream are taken: pure decisions on time stamps that others read.
+//! Decides which frames of a stream are taken, from time stamps that the caller reads. Pure.
 //!
-//! [`Clock`] makes a time that can be trusted of the stamps of a stream, [`Sampler`] takes one frame in each interval of
-//! that time, and [`KeyFrames`] measures how often a key frame comes, by which [`choose`] decides what is decoded.
-//!
-//! It refuses to look at a clock: when a packet arrived is told, too.
+//! [`Clock`] derives a reliable time from the stamps of a stream, [`Sampler`] takes one frame in each interval of that
+//! time, and [`KeyFrames`] measures the interval between key frames, from which [`choose`] decides what is decoded.
 
 use std::time::Duration;
 
 use crate::config::Decode;
 
-/// A larger step between two packets is no step of time: the stamps began anew or wrapped.
+/// A larger step between two packets is not time that passed: the stamps restarted or wrapped.
 const JUMP: Duration = Duration::from_secs(10);
-/// How long the first whole frame of a stream may take while it brings packets: some cameras send a key frame once a minute.
+/// How long the first intact frame may take while packets arrive: some cameras send a key frame once a minute.
 const FIRST_FRAME: Duration = Duration::from_secs(60);
-/// So far may the time of a live stream be from that of its arrival: a burst after a hiccup is no hurry.
-const LEASH: Duration = Duration::from_secs(3);
+/// How far the time of a live stream may differ from the time of arrival: packets may arrive in a burst after a delay.
+const MOST_DRIFT: Duration = Duration::from_secs(3);
 
-/// Whether the time of arrival means anything.
+/// Whether the time of arrival is meaningful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Played {
-    /// A camera: what arrives is of now.
+    /// A camera: a packet arrives when it is captured.
     Live,
-    /// A recording: it arrives as fast as it is read.
+    /// A recording: packets arrive as fast as they are read.
     Recorded,
 }
 
-/// The time of a stream: it never goes back, whatever its stamps do.
+/// The time of a stream, which never goes back, whatever its stamps do.
 #[derive(Debug)]
 pub struct Clock {
     played: Played,
     now: Duration,
     last: Option<Last>,
-    /// The last step that made sense.
+    /// The last plausible step.
     step: Duration,
 }
 
-/// The packet before.
+/// The previous packet.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     stamp: Option<i64>,
@@ -43,16 +41,16 @@ struct Last {
 }
 
 impl Clock {
-    /// A clock that did not begin; `step` is what lies between two packets, as far as that is known beforehand.
+    /// A clock at 0. `step` is the time between two packets as far as the stream declares it.
     #[must_use]
     pub fn new(played: Played, step: Duration) -> Self {
         Self { played, now: Duration::ZERO, last: None, step }
     }
 
-    /// The time after one more packet, which says of itself that it is of `stamp` (microseconds) and `arrived` then.
+    /// The time after one more packet with this `stamp` (microseconds) that `arrived` at this time.
     ///
-    /// A stamp that is missing, stands still, goes back or jumps moves the time as the arrival did (live), or by the last
-    /// step that made sense (recorded).
+    /// If the stamp is missing, repeated, goes back or jumps, the time moves by the time between arrivals (live) or by the
+    /// last plausible step (recorded).
     pub fn advance(&mut self, stamp: Option<i64>, arrived: Duration) -> Duration {
         let Some(last) = self.last.replace(Last { stamp, arrived }) else { return self.now };
         let step = stamp
@@ -68,15 +66,15 @@ impl Clock {
         };
         let mut now = self.now.saturating_add(moved);
         if self.played == Played::Live {
-            // Stamps that creep or race are as wrong as those that jump.
-            now = now.clamp(arrived.saturating_sub(LEASH), arrived.saturating_add(LEASH));
+            // Stamps that are too slow or too fast are as wrong as those that jump.
+            now = now.clamp(arrived.saturating_sub(MOST_DRIFT), arrived.saturating_add(MOST_DRIFT));
         }
         self.now = self.now.max(now);
         self.now
     }
 }
 
-/// One frame in each interval.
+/// Takes one frame in each interval.
 #[derive(Debug)]
 pub struct Sampler {
     every: Duration,
@@ -84,40 +82,40 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The first frame is taken.
+    /// A sampler that takes the first frame.
     #[must_use]
     pub fn new(every: Duration) -> Self {
         Self { every, next: None }
     }
 
-    /// Whether a frame of this time is to be taken.
+    /// Whether a frame of this time is taken.
     #[must_use]
     pub fn is_due(&self, now: Duration) -> bool {
         self.next.is_none_or(|next| now.saturating_add(slack(self.every)) >= next)
     }
 
-    /// Whether nothing before the key frame that is `expected` is needed: it comes by the time when a frame is due, and is not
-    /// much overdue.
+    /// Whether the frames before the key frame at `expected` are not needed: it arrives when the next frame is due or before,
+    /// and is not much overdue at `now`.
     #[must_use]
     pub fn can_wait_for(&self, expected: Duration, now: Duration) -> bool {
         self.next.is_some_and(|next| expected <= next.saturating_add(slack(self.every)))
             && now <= expected.saturating_add(self.every / 10)
     }
 
-    /// A frame of this time was taken. The next one is due an interval after this one was, so that late frames do not
-    /// add up; after a gap the intervals begin anew.
+    /// Records that a frame of this time was taken. The next frame is due one interval after this one was due, so that
+    /// delays do not add up; after a gap the intervals restart.
     pub fn take(&mut self, now: Duration) {
         let due = self.next.unwrap_or(now).saturating_add(self.every);
         self.next = Some(if now >= due { now.saturating_add(self.every) } else { due });
     }
 }
 
-/// Cameras do not keep time to the millisecond: a key frame every 0.999 s is often enough for one every second.
+/// The tolerance for cameras that are not exact to the millisecond: a key frame every 0.999 s suffices for one a second.
 fn slack(every: Duration) -> Duration {
     every / 50
 }
 
-/// How often a key frame comes.
+/// Measures the interval between key frames.
 #[derive(Debug, Default)]
 pub struct KeyFrames {
     last: Option<Duration>,
@@ -125,15 +123,15 @@ pub struct KeyFrames {
 }
 
 impl KeyFrames {
-    /// A key frame came.
-    pub fn came(&mut self, now: Duration) {
+    /// Records a key frame at this time.
+    pub fn record(&mut self, now: Duration) {
         if let Some(last) = self.last.replace(now) {
             self.intervals.rotate_left(1);
             self.intervals[2] = Some(now.saturating_sub(last));
         }
     }
 
-    /// The longest of the newest intervals, the one that still runs too; `None` until there are enough to tell.
+    /// The longest of the last three intervals and the one since the newest key frame; `None` before the third key frame.
     #[must_use]
     pub fn interval(&self, now: Duration) -> Option<Duration> {
         let [_, Some(before), Some(newest)] = self.intervals else { return None };
@@ -141,15 +139,15 @@ impl KeyFrames {
         Some(self.intervals[0].map_or(before, |first| first.max(before)).max(newest).max(running))
     }
 
-    /// How long a stream that brings packets may bring no whole frame. After any damage the next key frame is waited for, so
-    /// that is as long as they lie apart, and the user's patience beyond that.
+    /// How long a stream with packets may bring no intact frame. After damage the decoder waits for the next key frame, so
+    /// this is the interval between key frames plus `stall_after`.
     #[must_use]
-    pub fn patience(&self, stall_after: Duration) -> Duration {
-        let apart = self.intervals.iter().flatten().max();
-        apart.map_or(FIRST_FRAME.max(stall_after), |apart| apart.saturating_add(stall_after))
+    pub fn limit(&self, stall_after: Duration) -> Duration {
+        let longest = self.intervals.iter().flatten().max();
+        longest.map_or(FIRST_FRAME.max(stall_after), |longest| longest.saturating_add(stall_after))
     }
 
-    /// When the next one is expected; `None` where they do not come evenly, or are too few to tell.
+    /// When the next key frame is expected; `None` if the intervals are uneven or too few.
     #[must_use]
     pub fn expected(&self) -> Option<Duration> {
         let [Some(first), Some(second), Some(third)] = self.intervals else { return None };
@@ -159,7 +157,7 @@ impl KeyFrames {
     }
 }
 
-/// What of a stream is decoded.
+/// Which frames of a stream are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decoded {
     /// Only key frames.
@@ -168,8 +166,8 @@ pub enum Decoded {
     All,
 }
 
-/// What is decoded of a stream with a key frame every `interval` (if that is known), of which one frame `every` so often
-/// is wanted.
+/// Which frames are decoded to get one frame in each `every` of a stream with a key frame every `interval`, if that is
+/// known.
 #[must_use]
 pub fn choose(wish: Decode, interval: Option<Duration>, every: Duration) -> Decoded {
     match wish {
@@ -192,12 +190,12 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    /// When frames are taken, by arrival, of packets that come evenly with these stamps.
-    fn taken(played: Played, stamps: &[Option<i64>], apart: f64, every: f64) -> Vec<f64> {
+    /// The times of arrival of the frames that are taken, from packets with these stamps that arrive at an even rate.
+    fn taken(played: Played, stamps: &[Option<i64>], interval: f64, every: f64) -> Vec<f64> {
         let (mut clock, mut sampler) = (Clock::new(played, seconds(0.1)), Sampler::new(seconds(every)));
         let mut taken = vec![];
         for (number, stamp) in (0_u32..).zip(stamps) {
-            let arrived = apart * f64::from(number);
+            let arrived = interval * f64::from(number);
             let now = clock.advance(*stamp, seconds(arrived));
             if sampler.is_due(now) {
                 sampler.take(now);
@@ -216,7 +214,7 @@ mod tests {
             ("good", |n| Some(n * SECOND / 10), even.clone()),
             ("missing", |_| None, even.clone()),
             ("the first is missing", |n| (n > 0).then_some(n * SECOND / 10), even.clone()),
-            ("standing still", |_| Some(7), even.clone()),
+            ("always the same", |_| Some(7), even.clone()),
             (
                 "one jump ahead",
                 |n| Some(n * SECOND / 10 + if n > 15 { 500 * SECOND } else { 0 }),
@@ -237,27 +235,28 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_goes_by_its_own_time_however_fast_it_is_read() {
+    fn a_recording_is_sampled_on_its_own_time_however_fast_it_is_read() {
         let stamps: Vec<_> = (0..41).map(|n| Some(n * SECOND / 10)).collect();
         let numbers = [0.0, 10.0, 20.0, 30.0, 40.0];
-        for apart in [0.5, 10.0] {
-            assert_eq!(taken(Played::Recorded, &stamps, apart, 1.0), numbers.map(|number| number * apart));
+        for interval in [0.5, 10.0] {
+            let expected = numbers.map(|number| number * interval);
+            assert_eq!(taken(Played::Recorded, &stamps, interval, 1.0), expected);
         }
         assert_eq!(taken(Played::Recorded, &[None; 41], 1.0, 1.0), numbers, "no stamps at all");
-        // A wrap in the middle costs nothing: the step before is the best guess.
+        // A wrap loses no frame: the step before it is the best guess.
         let wrapped: Vec<_> =
             (0..41).map(|n| Some(n * SECOND / 10 - if n > 5 { 900 * SECOND } else { 0 })).collect();
         assert_eq!(taken(Played::Recorded, &wrapped, 1.0, 1.0), numbers);
     }
 
     #[test]
-    fn key_frames_that_come_a_little_early_are_taken_all_the_same() {
+    fn key_frames_that_arrive_a_little_early_are_taken() {
         let stamps: Vec<_> = (0..5).map(|n| Some(n * 999_000)).collect();
         assert_eq!(taken(Played::Live, &stamps, 0.999, 1.0).len(), 5);
     }
 
     #[test]
-    fn what_is_decoded() {
+    fn key_frames_are_decoded_where_they_suffice() {
         let some = |at: f64| Some(seconds(at));
         let cases = [
             (Decode::Auto, None, 1.0, Decoded::All),
@@ -276,58 +275,58 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_known_after_three_key_frames_and_follows_the_stream() {
+    fn the_interval_is_measured_from_three_key_frames_and_follows_the_stream() {
         let mut frames = KeyFrames::default();
-        let mut told = vec![];
+        let mut intervals = vec![];
         for at in [0.0, 1.0, 2.0, 3.0, 7.0, 8.0, 9.0, 10.0] {
-            frames.came(seconds(at));
-            told.push(frames.interval(seconds(at)).map(|interval| interval.as_secs_f64()));
+            frames.record(seconds(at));
+            intervals.push(frames.interval(seconds(at)).map(|interval| interval.as_secs_f64()));
         }
         let (one, four) = (Some(1.0), Some(4.0));
-        assert_eq!(told, [None, None, one, one, four, four, four, one]);
+        assert_eq!(intervals, [None, None, one, one, four, four, four, one]);
         assert_eq!(
             frames.interval(seconds(15.0)),
             Some(seconds(5.0)),
-            "one that does not come is noticed at once"
+            "a missing key frame is noticed at once"
         );
     }
 
     #[test]
-    fn the_next_key_frame_is_expected_where_they_come_evenly() {
+    fn the_next_key_frame_is_expected_at_an_even_interval() {
         let mut frames = KeyFrames::default();
-        let mut told = vec![];
+        let mut expected = vec![];
         for at in [0.0, 4.0, 8.0, 12.0, 16.04, 18.0, 22.0, 26.0, 30.0] {
-            frames.came(seconds(at));
-            told.push(frames.expected().map(|expected| expected.as_secs_f64()));
+            frames.record(seconds(at));
+            expected.push(frames.expected().map(|expected| expected.as_secs_f64()));
         }
-        assert_eq!(told, [None, None, None, Some(16.0), Some(20.08), None, None, None, Some(34.0)]);
+        assert_eq!(expected, [None, None, None, Some(16.0), Some(20.08), None, None, None, Some(34.0)]);
     }
 
     #[test]
-    fn patience_is_until_the_next_key_frame_and_a_little_more() {
+    fn the_limit_is_the_interval_between_key_frames_and_stall_after() {
         let cases: &[(&str, &[f64], f64, f64)] = &[
-            ("nothing is known", &[], 20.0, 60.0),
-            ("one key frame tells nothing", &[3.0], 20.0, 60.0),
-            ("a patient user", &[], 90.0, 90.0),
+            ("no key frame yet", &[], 20.0, 60.0),
+            ("one key frame gives no interval", &[3.0], 20.0, 60.0),
+            ("a long stall_after", &[], 90.0, 90.0),
             ("key frames every second", &[0.0, 1.0, 2.0, 3.0], 20.0, 21.0),
-            ("the longest of the newest", &[0.0, 1.0, 5.0, 6.0], 20.0, 24.0),
+            ("the longest of the last intervals", &[0.0, 1.0, 5.0, 6.0], 20.0, 24.0),
             ("a key frame every two minutes", &[0.0, 120.0], 20.0, 140.0),
         ];
-        for (name, came, stall_after, patience) in cases {
+        for (name, at, stall_after, limit) in cases {
             let mut frames = KeyFrames::default();
-            came.iter().for_each(|came| frames.came(seconds(*came)));
-            assert_eq!(frames.patience(seconds(*stall_after)), seconds(*patience), "{name}");
+            at.iter().for_each(|at| frames.record(seconds(*at)));
+            assert_eq!(frames.limit(seconds(*stall_after)), seconds(*limit), "{name}");
         }
     }
 
     #[test]
-    fn what_comes_before_a_key_frame_that_is_due_first_is_not_needed() {
+    fn frames_before_a_key_frame_that_suffices_are_not_needed() {
         let mut sampler = Sampler::new(seconds(1.0));
         assert!(!sampler.can_wait_for(seconds(4.0), seconds(0.0)), "the first frame is due");
         sampler.take(seconds(3.0));
         let cases = [
             ("due together", 4.0, 3.04, true),
-            ("due a moment later", 4.01, 3.04, true),
+            ("due 10 ms later", 4.01, 3.04, true),
             ("due before it", 4.5, 3.04, false),
             ("long before", 3.2, 3.04, true),
             ("when it is due", 4.0, 4.0, true),
@@ -340,13 +339,13 @@ mod tests {
     }
 
     proptest! {
-        /// A live stream with any stamps at all gives about as many frames as were asked for.
+        /// A live stream with arbitrary stamps gives about the requested number of frames.
         #[test]
-        fn no_stamps_starve_or_flood(stamps in prop::collection::vec(prop_oneof![
+        fn the_number_of_frames_does_not_depend_on_the_stamps(stamps in prop::collection::vec(prop_oneof![
             any::<Option<i64>>(),
             (0..100_000_000_i64).prop_map(Some),
         ], 400)) {
-            // 400 packets in 40 s; the leash allows for a few more at the start.
+            // 400 packets in 40 s; the tolerance to the time of arrival allows for a few more at the start.
             let count = taken(Played::Live, &stamps, 0.1, 1.0).len();
             prop_assert!((33..=47).contains(&count), "{count}");
         }

@@ -297,7 +297,7 @@ mod tests {
         let figures = Figures::new(&config);
         figures.watch(&config);
         for source in &config.sources {
-            let counts = Arc::new(Counts::default());
+            let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::default()));
             counts.seen();
             let running = Running {
                 kind: kind(&source.kind),

@@ -2,10 +2,7 @@
 //!
 //! Every series is there from the start, as far as its labels are known then: what appears with its first event hides that event.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use jiff::Timestamp;
 
@@ -20,25 +17,6 @@ use crate::{
     },
     source::{Snapshot, Status},
 };
-
-/// Why frames are left out, whatever the source; and of each kind of source besides.
-const SKIPPED: &[&str] = &["no_free_slot", "unchanged"];
-const SKIPPED_BY: &[(&str, &[&str])] = &[
-    ("rtsp", &["before_key_frame", "not_decoded"]),
-    ("video", &["before_key_frame", "not_decoded"]),
-    ("mqtt", &["newer_came", "no_room", "not_admitted", "retained"]),
-];
-/// Why pictures cannot be read, and what fails besides.
-const NO_PICTURE: &[&str] =
-    &["corrupt", "empty", "not_a_picture", "too_large", "too_slow", "truncated", "unsupported"];
-const FAILED_BY: &[(&str, &[&str])] = &[
-    ("folder", &["after", "decoder_panic", "too_many_bytes", "unreadable", "unreadable_folder"]),
-    ("rtsp", STREAM_FAILED),
-    ("video", STREAM_FAILED),
-    ("mqtt", &["decoder_panic", "no_name", "no_picture", "not_base64", "not_json", "not_utf8"]),
-];
-const STREAM_FAILED: &[&str] =
-    &["damaged_frame", "damaged_packet", "lost_packet", "not_decoded", "not_fetched"];
 
 pub(crate) fn page(figures: &Figures) -> String {
     let mut page = Page::default();
@@ -120,14 +98,13 @@ fn sources(page: &mut Page, figures: &Figures) {
         Counter,
         "What the source left out on purpose, and why.",
     );
-    for (name, source, counts) in &counts {
-        by_cause(&mut family, name, &[SKIPPED, of(SKIPPED_BY, source.kind)], &counts.skipped);
+    for (name, _, counts) in &counts {
+        by_cause(&mut family, name, &counts.skipped);
     }
     let mut family =
         page.family("stakeout_frames_failed_total", Counter, "What the source could not read, and why.");
-    for (name, source, counts) in &counts {
-        let pictures = if ["rtsp", "video"].contains(&source.kind) { &[] } else { NO_PICTURE };
-        by_cause(&mut family, name, &[pictures, of(FAILED_BY, source.kind)], &counts.failed);
+    for (name, _, counts) in &counts {
+        by_cause(&mut family, name, &counts.failed);
     }
     let mut family = page.family(
         "stakeout_frames_under_way",
@@ -139,22 +116,9 @@ fn sources(page: &mut Page, figures: &Figures) {
     }
 }
 
-/// What is said of this kind of source.
-fn of(causes: &[(&str, &'static [&'static str])], kind: &str) -> &'static [&'static str] {
-    causes.iter().find(|(name, _)| *name == kind).map_or(&[], |(_, causes)| causes)
-}
-
-/// The known causes, and whatever else happened.
-fn by_cause(
-    family: &mut Family<'_>,
-    source: &str,
-    known: &[&[&'static str]],
-    counted: &BTreeMap<&'static str, u64>,
-) {
-    let causes = known.iter().copied().flatten().chain(counted.keys());
-    for cause in causes.collect::<BTreeSet<_>>() {
-        let count = counted.get(cause).copied().unwrap_or_default();
-        family.count(&[("source", source), ("cause", cause)], count);
+fn by_cause(family: &mut Family<'_>, source: &str, counted: &BTreeMap<&'static str, u64>) {
+    for (cause, count) in counted {
+        family.count(&[("source", source), ("cause", cause)], *count);
     }
 }
 
@@ -285,59 +249,4 @@ fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::*;
-
-    /// Every word that a source counts by is known here, so that its figure is there before it happens.
-    #[test]
-    fn every_cause_that_a_source_counts_is_there_from_the_start() {
-        fn collect(folder: &Path, text: &mut String) {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => collect(&path, text),
-                    false if path.ends_with("counts.rs") => {}
-                    false => {
-                        text.push_str(fs::read_to_string(path).unwrap().split("mod tests {").next().unwrap())
-                    }
-                }
-            }
-        }
-        let mut text = String::new();
-        for folder in ["src/source", "src/picture"] {
-            collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut text);
-        }
-        let counted = |before: &str| {
-            let words = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
-            words.map(str::to_owned).collect::<BTreeSet<_>>()
-        };
-        let known = |lists: &[&[&str]]| {
-            lists.iter().copied().flatten().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>()
-        };
-        let skipped: Vec<_> = SKIPPED_BY.iter().map(|(_, causes)| *causes).chain([SKIPPED]).collect();
-        let failed: Vec<_> = FAILED_BY.iter().map(|(_, causes)| *causes).chain([NO_PICTURE]).collect();
-        assert_eq!(counted("skipped(\""), known(&skipped));
-        let missing = &(&counted("failed(\"") | &counted("start_over(\"")) - &known(&failed);
-        assert!(missing.is_empty(), "{missing:?}");
-        let explained = include_str!("../../../docs/monitoring.md");
-        for cause in &known(&skipped) | &known(&failed) {
-            assert!(explained.contains(&format!("`{cause}`")), "{cause} is not explained");
-        }
-        // And those that errors are counted by.
-        let causes: BTreeSet<_> = text
-            .split("fn cause(&self) -> &'static str {")
-            .skip(1)
-            .flat_map(|function| function.split("\n    }").next().unwrap().split("=> \"").skip(1))
-            .filter_map(|rest| rest.split('"').next())
-            .map(str::to_owned)
-            .collect();
-        // The first two are not counted; pictures are not encoded by a source.
-        let causes = &causes - &["gone", "changing", "encode"].map(str::to_owned).into();
-        assert!(causes.len() > 8 && causes.is_subset(&known(&failed)), "{:?}", &causes - &known(&failed));
-    }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{seen::Version, take};
-use crate::config::After;
+use crate::{config::After, picture};
 
 /// A file that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn is_still(path: &Path, taken: &Taken) -> bool {
             && metadata.created().ok() == taken.created
     };
     let same_content =
-        || take::read(path, now).is_ok_and(|(bytes, _)| take::content(&bytes) == taken.content);
+        || take::read(path, now).is_ok_and(|(bytes, _)| picture::hash(&bytes) == taken.content);
     now.looks_like(taken.version) || same_file() && same_content()
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     fn taken(path: &Path) -> Taken {
         let metadata = fs::metadata(path).unwrap();
-        let content = take::content(&fs::read(path).unwrap());
+        let content = picture::hash(&fs::read(path).unwrap());
         let (version, created) = (Version::of(&metadata), metadata.created().ok());
         Taken { path: path.to_path_buf(), version, content, created }
     }

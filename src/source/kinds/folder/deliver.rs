@@ -16,8 +16,8 @@ use super::{
 use crate::{
     config::After,
     frame::{Frame, Slot},
-    picture::Picture,
-    source::{Context, Counts},
+    picture::{self, Picture},
+    source::{Cause, Context, Counts},
 };
 
 impl FolderSource {
@@ -60,7 +60,7 @@ impl FolderSource {
         context: &Context,
     ) -> Result<Option<(Picture, Taken)>, Unusable> {
         let (bytes, created) = take::read(path, candidate.version)?;
-        let content = take::content(&bytes);
+        let content = picture::hash(&bytes);
         let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
         // Nobody closed it or moved it in, so only its time was set: copying tools do that after they closed it.
         if candidate.evidence != Evidence::Complete
@@ -73,7 +73,7 @@ impl FolderSource {
             }
             return Ok(None);
         }
-        Ok(Some((context.counts.decoding(|| take::decode(&bytes, context.max_pixels))?, taken)))
+        Ok(Some((context.counts.decoding(|| picture::decode(&bytes, context.max_pixels))?, taken)))
     }
 
     /// Reports a file that is no picture, unless it may yet become one.
@@ -89,7 +89,9 @@ impl FolderSource {
             _ if !candidate.failed => self.inventory.pending.failed(path, candidate, now),
             _ => {
                 context.counts.seen();
-                context.counts.failed(error.cause());
+                if let Some(cause) = error.cause() {
+                    context.counts.failed(cause);
+                }
                 tracing::warn!(
                     source = &*context.name, path = %path.display(), cause = %error, remedy = error.remedy(),
                     "passed over a file that is no usable picture"
@@ -134,7 +136,7 @@ impl FolderSource {
 /// Does `after` to a file, tells and counts if that fails; says whether the file is gone from there.
 fn finish(after: &After, path: &Path, taken: &Taken, source: &str, counts: &Counts) -> bool {
     after::finish(after, path, taken).unwrap_or_else(|error| {
-        counts.failed("after");
+        counts.failed(Cause::After);
         let path = path.display();
         tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays where it is");
         false

@@ -18,7 +18,7 @@ use super::{
     seen::{Entry, Fate, Modified, Seen, Verdict, Version},
     watch::{self, Notice, Watch},
 };
-use crate::source::Context;
+use crate::source::{Cause, Context};
 
 /// The state of one folder source.
 pub(crate) struct Inventory {
@@ -240,7 +240,7 @@ impl Inventory {
                 return Err(FolderError::Unreadable { path, cause });
             }
             if self.unreadable.insert(path.clone()) {
-                context.counts.failed("unreadable_folder");
+                context.counts.failed(Cause::UnreadableFolder);
                 let error = FolderError::Unreadable { path, cause };
                 tracing::warn!(source = &*context.name, "{error}");
             }

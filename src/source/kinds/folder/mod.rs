@@ -65,7 +65,15 @@ use self::{
 };
 use crate::{
     config::{After, Existing, Folder},
-    source::{Context, SLOTS, Status},
+    source::{Cause, Causes, Context, SLOTS, Status, cause},
+};
+
+pub(crate) const CAUSES: Causes = Causes {
+    skipped: &[],
+    failed: &[
+        cause::PICTURE,
+        &[Cause::After, Cause::TooManyBytes, Cause::Unreadable, Cause::UnreadableFolder],
+    ],
 };
 
 /// What makes a folder the same folder: path and inode may both be used again.

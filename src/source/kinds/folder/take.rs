@@ -6,16 +6,14 @@
 
 use std::{
     fs::{File, Metadata, OpenOptions},
-    hash::{DefaultHasher, Hasher},
     io::{self, ErrorKind, Read},
     os::unix::fs::OpenOptionsExt,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     time::SystemTime,
 };
 
 use super::seen::Version;
-use crate::picture::{self, Picture, PictureError};
+use crate::{picture::PictureError, source::Cause};
 
 /// Files of more bytes are refused unread.
 const MAX_BYTES: u64 = 256 << 20;
@@ -38,21 +36,16 @@ pub(crate) enum Unusable {
     /// It is no usable picture.
     #[error("{0}")]
     Picture(#[from] PictureError),
-    /// A bug in a decoder.
-    #[error("the decoder failed")]
-    Panic,
 }
 
 impl Unusable {
-    /// The kind of the failure in one word, for counting.
-    pub(crate) fn cause(&self) -> &'static str {
+    /// The cause to count it by; `None` if there is nothing to report (yet).
+    pub(crate) fn cause(&self) -> Option<Cause> {
         match self {
-            Self::Gone => "gone",
-            Self::Changing(_) => "changing",
-            Self::Unreadable(_) => "unreadable",
-            Self::TooManyBytes(_) => "too_many_bytes",
-            Self::Picture(error) => error.cause(),
-            Self::Panic => "decoder_panic",
+            Self::Gone | Self::Changing(_) => None,
+            Self::Unreadable(_) => Some(Cause::Unreadable),
+            Self::TooManyBytes(_) => Some(Cause::TooManyBytes),
+            Self::Picture(error) => Some(error.into()),
         }
     }
 
@@ -87,20 +80,6 @@ pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<Sys
     let mut bytes = Vec::with_capacity(usize::try_from(version.size).unwrap_or(0));
     file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok((bytes, unchanged(&file, version)?.created().ok()))
-}
-
-/// The picture in `bytes`.
-pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, Unusable> {
-    // Nothing of ours is shared with the decoder, so nothing can be left half-done by its panic.
-    let decoded = catch_unwind(AssertUnwindSafe(|| picture::decode(bytes, max_pixels)));
-    Ok(decoded.map_err(|_| Unusable::Panic)??)
-}
-
-/// Stands for the content of a file; to be told apart from the same file's other contents, not from an enemy's.
-pub(crate) fn content(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 fn regular(metadata: &Metadata) -> Result<(), Unusable> {
@@ -143,7 +122,7 @@ mod tests {
         let path = folder.path().join("huge");
         File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         let error = read(&path, Version::of(&fs::metadata(&path).unwrap())).unwrap_err();
-        assert_eq!(error.cause(), "too_many_bytes");
+        assert_eq!(error.cause(), Some(Cause::TooManyBytes));
         assert_eq!(error.to_string(), "268435457 bytes are more than the 268435456 that are read");
     }
 }

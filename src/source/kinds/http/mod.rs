@@ -14,7 +14,6 @@ mod fetch;
 mod login;
 
 use std::{
-    hash::{DefaultHasher, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,11 +27,13 @@ use crate::{
     config::{Http, Region},
     picture::{self, Picture, PictureError},
     source::{
-        Context, Status,
-        handover::Handed,
+        Cause, Causes, Context, Status, cause,
+        handover::Content,
         unchanged::{LastScored, Looked},
     },
 };
+
+pub(crate) const CAUSES: Causes = Causes { skipped: &[], failed: &[cause::PICTURE] };
 
 /// So many unusable pictures in a row are more than bad luck.
 const UNUSABLE_IN_A_ROW: u32 = 3;
@@ -92,7 +93,7 @@ impl HttpSource {
             let Some((bytes, stamp)) = answer else {
                 let Some(last) = &self.last else { continue };
                 let same = Arc::clone(&last.shown);
-                if let Handed::NobodyListens = context.hand_on_again(same, &self.origin, captured_at, slot) {
+                if context.send(Content::Repeated, same, &self.origin, captured_at, slot).is_break() {
                     return Ok(());
                 }
                 continue;
@@ -102,14 +103,10 @@ impl HttpSource {
                 Ok(picture) => {
                     unusable = 0;
                     context.report(Status::Online);
-                    let (shown, is_new) = self.shown(picture);
-                    self.last = Some(Last { content: content(&bytes), stamp, shown: Arc::clone(&shown) });
-                    let handed = if is_new {
-                        context.hand_on(shown, &self.origin, captured_at, slot)
-                    } else {
-                        context.hand_on_again(shown, &self.origin, captured_at, slot)
-                    };
-                    if let Handed::NobodyListens = handed {
+                    let (content, shown) = self.compare(picture);
+                    self.last =
+                        Some(Last { content: picture::hash(&bytes), stamp, shown: Arc::clone(&shown) });
+                    if context.send(content, shown, &self.origin, captured_at, slot).is_break() {
                         return Ok(());
                     }
                 }
@@ -134,7 +131,8 @@ impl HttpSource {
             () = context.stop.cancelled() => return Ok(None),
             answer = answer => answer.map_err(|_| HttpError::Broken)?,
         };
-        let unchanged = |bytes: &[u8]| self.last.as_ref().is_some_and(|last| last.content == content(bytes));
+        let unchanged =
+            |bytes: &[u8]| self.last.as_ref().is_some_and(|last| last.content == picture::hash(bytes));
         match answer? {
             Answer::Picture { bytes, stamp } if !unchanged(&bytes) => return Ok(Some((bytes, stamp))),
             Answer::Picture { .. } | Answer::Unchanged => {}
@@ -143,23 +141,23 @@ impl HttpSource {
         Ok(None)
     }
 
-    /// The picture to hand on, and whether it is this one: if it looks like the last scored one, that is meant.
-    fn shown(&mut self, picture: Picture) -> (Arc<Picture>, bool) {
+    /// The picture to send: if this one looks like the last scored one, that is sent again.
+    fn compare(&mut self, picture: Picture) -> (Content, Arc<Picture>) {
         if self.last_scored.is_asked() {
             let (size, now) = ((picture.width as usize, picture.height as usize), self.began.elapsed());
             let parts = Looked { size, regions: &self.regions }.picture(&picture);
             if let Some(last) = &self.last
                 && self.last_scored.is_repeated(size, &parts, now)
             {
-                return (Arc::clone(&last.shown), false);
+                return (Content::Repeated, Arc::clone(&last.shown));
             }
             self.last_scored.scored(size, parts, now);
         }
-        (Arc::new(picture), true)
+        (Content::New, Arc::new(picture))
     }
 
     fn unusable(&self, error: PictureError, in_a_row: u32, context: &Context) -> Result<(), HttpError> {
-        context.counts.failed(error.cause());
+        context.counts.failed(Cause::from(&error));
         if in_a_row >= UNUSABLE_IN_A_ROW {
             return Err(HttpError::NoPicture(self.origin.clone(), error));
         }
@@ -182,10 +180,4 @@ pub fn probe(settings: &Http, max_pixels: u64) -> Result<(u32, u32), HttpError> 
         // Nobody asked whether it changed.
         Answer::Unchanged => Err(HttpError::Status(settings.address.to_string(), 304)),
     }
-}
-
-fn content(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }

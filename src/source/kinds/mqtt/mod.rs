@@ -41,8 +41,23 @@ use crate::{
         self, Options,
         connection::{self, Filter},
     },
-    source::{Context, SLOTS},
+    source::{Cause, Causes, Context, SLOTS, cause},
     topic::topic_level,
+};
+
+pub(crate) const CAUSES: Causes = Causes {
+    skipped: &[Cause::NewerCame, Cause::NoRoom, Cause::NotAdmitted, Cause::Retained],
+    failed: &[
+        cause::PICTURE,
+        &[
+            Cause::DecoderPanic,
+            Cause::NoName,
+            Cause::NoPicture,
+            Cause::NotBase64,
+            Cause::NotJson,
+            Cause::NotUtf8,
+        ],
+    ],
 };
 
 /// So many packets of the largest size may wait.

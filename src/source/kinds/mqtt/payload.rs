@@ -13,7 +13,7 @@ use base64::{
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::config::JsonPlaces;
+use crate::{config::JsonPlaces, source::Cause};
 
 /// Padding is often left out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -49,12 +49,12 @@ pub(crate) enum PayloadError {
 }
 
 impl PayloadError {
-    /// A short name to count by.
-    pub(crate) fn cause(&self) -> &'static str {
+    /// The cause to count it by.
+    pub(crate) fn cause(&self) -> Cause {
         match self {
-            Self::NotJson(_) => "not_json",
-            Self::NoPicture(_) => "no_picture",
-            Self::NotBase64 => "not_base64",
+            Self::NotJson(_) => Cause::NotJson,
+            Self::NoPicture(_) => Cause::NoPicture,
+            Self::NotBase64 => Cause::NotBase64,
         }
     }
 }
@@ -295,9 +295,9 @@ mod tests {
         for broken in [&b"{"[..], b"", b"\xff", b"{} {}", b"[1,]", br#"{"a":"\ud800"}"#, b"{\"a\": \"\xff\"}"]
         {
             let error = read(broken, Some(&places("/a"))).unwrap_err();
-            assert_eq!(error.cause(), "not_json", "{}", String::from_utf8_lossy(broken));
+            assert_eq!(error.cause(), Cause::NotJson, "{}", String::from_utf8_lossy(broken));
         }
-        assert_eq!(read(br#"{"a": "!"}"#, Some(&places("/a"))).unwrap_err().cause(), "not_base64");
+        assert_eq!(read(br#"{"a": "!"}"#, Some(&places("/a"))).unwrap_err().cause(), Cause::NotBase64);
         let number = read(br#"{"a": "aGk=", "n": 7}"#, Some(&places("/a"))).unwrap();
         assert_eq!((number.name.as_deref(), number.time), (Some("7"), None));
     }
@@ -306,7 +306,7 @@ mod tests {
     fn depth_and_breadth_cost_nothing() {
         for open in ["[", "{\"x\":"] {
             let deep = format!("{{\"d\": {}", open.repeat(1_000_000));
-            assert_eq!(read(deep.as_bytes(), Some(&places("/a"))).unwrap_err().cause(), "not_json");
+            assert_eq!(read(deep.as_bytes(), Some(&places("/a"))).unwrap_err().cause(), Cause::NotJson);
         }
         let wide = format!("{{\"d\": [{}0], \"a\": \"aGk=\"}}", "0,".repeat(1_000_000));
         assert_eq!(&*read(wide.as_bytes(), Some(&places("/a"))).unwrap().picture, b"hi");

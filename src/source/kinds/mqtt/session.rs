@@ -2,7 +2,7 @@
 //!
 //! It refuses to connect again, and to read what a payload means: that is [`payload`](super::payload)'s.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, ops::ControlFlow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -23,7 +23,7 @@ use crate::{
         connection::{Client, Connection, Event, Received},
     },
     picture::{self, Picture},
-    source::{Admission, Appeared, Context, SLOTS, Status},
+    source::{Admission, Appeared, Cause, Context, SLOTS, Status},
 };
 
 /// One connection.
@@ -37,12 +37,6 @@ pub(crate) struct Session<'a> {
     pub(crate) taken: Notify,
     pub(crate) acks: RefCell<Acks>,
     pub(crate) acknowledged: Notify,
-}
-
-/// A frame went, or nobody takes frames any more.
-enum Handed {
-    On,
-    NobodyListens,
 }
 
 impl Session<'_> {
@@ -99,12 +93,12 @@ impl Session<'_> {
         let id = id.filter(|_| self.source.is_shared());
         let receipt = id.map(|id| self.acks.borrow_mut().receipt(id));
         if retain && !self.source.settings.retained {
-            counts.skipped("retained");
+            counts.skipped(Cause::Retained);
             return;
         }
         // MQTT wants topics to be UTF-8, and a broker may not look.
         let Ok(topic) = String::from_utf8(topic) else {
-            counts.failed("not_utf8");
+            counts.failed(Cause::NotUtf8);
             return;
         };
         counts.seen();
@@ -119,8 +113,8 @@ impl Session<'_> {
         match self.waiting.borrow_mut().put(message) {
             Put::Waits => {}
             // The two places where a picture is dropped for want of time; each is missed by nobody for long.
-            Put::Replaced => counts.skipped("newer_came"),
-            Put::NoRoom => counts.skipped("no_room"),
+            Put::Replaced => counts.skipped(Cause::NewerCame),
+            Put::NoRoom => counts.skipped(Cause::NoRoom),
         }
         self.arrived.notify_one();
     }
@@ -164,7 +158,7 @@ impl Session<'_> {
         loop {
             let Ok(slot) = self.context.slots.clone().acquire_owned().await else { return };
             let message = self.next().await;
-            if let Handed::NobodyListens = self.take(message, slot).await {
+            if self.take(message, slot).await.is_break() {
                 return;
             }
         }
@@ -181,13 +175,13 @@ impl Session<'_> {
     }
 
     /// From a message to its frame.
-    async fn take(&self, message: Message, slot: OwnedSemaphorePermit) -> Handed {
+    async fn take(&self, message: Message, slot: OwnedSemaphorePermit) -> ControlFlow<()> {
         let counts = &self.context.counts;
         let Message { topic, payload, arrived, receipt } = message;
-        let unusable = |cause: &'static str, why: &dyn std::fmt::Display| {
+        let unusable = |cause: Cause, why: &dyn std::fmt::Display| {
             counts.failed(cause);
             tracing::debug!(source = &*self.context.name, topic, cause = %why, "passed over a message");
-            Handed::On
+            ControlFlow::Continue(())
         };
         let (places, max_pixels) = (self.source.settings.json.clone(), self.context.max_pixels);
         let timer = Arc::clone(counts);
@@ -196,15 +190,15 @@ impl Session<'_> {
             let Found { picture, time, name } = payload::read(&payload, places.as_ref())
                 .map_err(|error| (error.cause(), error.to_string()))?;
             let picture = timer.decoding(|| picture::decode(&picture, max_pixels));
-            let picture = picture.map_err(|error| (error.cause(), error.to_string()))?;
-            Ok::<_, (&'static str, String)>((picture, payload::captured_at(time, arrived), name))
+            let picture = picture.map_err(|error| (Cause::from(&error), error.to_string()))?;
+            Ok::<_, (Cause, String)>((picture, payload::captured_at(time, arrived), name))
         });
         let (picture, captured_at, said) = match read.await {
             Ok(Ok(read)) => read,
             Ok(Err((cause, why))) => return unusable(cause, &why),
-            Err(_) => return unusable("decoder_panic", &"the decoder failed"),
+            Err(_) => return unusable(Cause::DecoderPanic, &"the decoder failed"),
         };
-        let Some(source) = self.name(&topic, said.as_deref()).await else { return Handed::On };
+        let Some(source) = self.name(&topic, said.as_deref()).await else { return ControlFlow::Continue(()) };
         let slot = Slot::new(slot).on_done(move || drop(receipt));
         self.hand_on(source, topic, captured_at, picture, slot).await
     }
@@ -216,14 +210,14 @@ impl Session<'_> {
         captured_at: Timestamp,
         picture: Picture,
         slot: Slot,
-    ) -> Handed {
+    ) -> ControlFlow<()> {
         let frame = Frame { source, origin, captured_at, picture: Arc::new(picture), slot };
         // The channel has a place for every slot of every source.
         match self.context.frames.send(frame).await {
             Ok(()) => self.context.counts.sent(),
-            Err(_) => return Handed::NobodyListens,
+            Err(_) => return ControlFlow::Break(()),
         }
-        Handed::On
+        ControlFlow::Continue(())
     }
 
     /// The source that a message belongs to; `None`, counted, if it has none.
@@ -233,7 +227,7 @@ impl Session<'_> {
             if self.source.settings.name.is_none() {
                 return Some(Arc::clone(&self.context.name));
             }
-            counts.failed("no_name");
+            counts.failed(Cause::NoName);
             return None;
         };
         let known = self.source.names.borrow().get(&name).cloned();
@@ -242,7 +236,7 @@ impl Session<'_> {
             None => self.ask(name, topic).await,
         };
         if answer.is_none() {
-            counts.skipped("not_admitted");
+            counts.skipped(Cause::NotAdmitted);
         }
         answer
     }

@@ -6,7 +6,10 @@
 use ffmpeg_next::{Discard, Packet, codec, decoder, frame};
 
 use super::{error::StreamError, hardware, input::Opened};
-use crate::{config::Hwaccel, source::Counts};
+use crate::{
+    config::Hwaccel,
+    source::{Cause, Counts},
+};
 
 /// What a packet is decoded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl Decoder {
         let fetched = hardware::fetch(&self.newest);
         match fetched {
             Ok(frame) => self.newest = frame,
-            Err(_) => counts.failed("not_fetched"),
+            Err(_) => counts.failed(Cause::NotFetched),
         }
         !hardware::is_there(&self.newest)
     }
@@ -81,18 +84,18 @@ impl Decoder {
     /// Decodes a packet. Whether there is a new whole frame.
     pub(crate) fn feed(&mut self, packet: &Packet, need: Need, counts: &Counts) -> bool {
         if packet.is_corrupt() {
-            self.start_over("damaged_packet", counts);
+            self.start_over(Cause::DamagedPacket, counts);
             return false;
         }
         if !self.fed && !packet.is_key() {
-            counts.skipped("before_key_frame");
+            counts.skipped(Cause::BeforeKeyFrame);
             return false;
         }
         self.fed = true;
         // What no other frame builds on is left out where it is not wanted itself.
         self.video.skip_frame(if need == Need::Others { Discard::NonReference } else { Discard::Default });
         if self.video.send_packet(packet).is_err() {
-            self.start_over("not_decoded", counts);
+            self.start_over(Cause::NotDecoded, counts);
             return false;
         }
         // Decoders hold frames back until they know the next ones, which do not come here.
@@ -111,7 +114,7 @@ impl Decoder {
         let (mut whole, mut frame) = (false, frame::Video::empty());
         while self.video.receive_frame(&mut frame).is_ok() {
             if frame.is_corrupt() || frame.has_decode_errors() {
-                counts.failed("damaged_frame");
+                counts.failed(Cause::DamagedFrame);
                 self.trusted = false;
                 continue;
             }
@@ -120,7 +123,7 @@ impl Decoder {
                 std::mem::swap(&mut self.newest, &mut frame);
                 whole = true;
             } else {
-                counts.skipped("before_key_frame");
+                counts.skipped(Cause::BeforeKeyFrame);
             }
         }
         whole
@@ -133,7 +136,7 @@ impl Decoder {
     }
 
     /// What the decoder holds builds on something that is missing.
-    pub(crate) fn start_over(&mut self, cause: &'static str, counts: &Counts) {
+    pub(crate) fn start_over(&mut self, cause: Cause, counts: &Counts) {
         counts.failed(cause);
         self.begin_anew();
     }

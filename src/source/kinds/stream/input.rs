@@ -78,7 +78,7 @@ impl Opened {
                 (path.to_string_lossy().into_owned(), false)
             }
         };
-        packet_loss::forget();
+        packet_loss::reset();
         let deadline = Arc::new(Deadline::new());
         deadline.set(OPEN);
         let (watched, stop, counts) =
@@ -252,7 +252,7 @@ fn not_opened(error: ffmpeg::Error, origin: &str, has_login: bool) -> StreamErro
 fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
-        packet_loss::listen();
+        packet_loss::install();
         format::network::init();
         // It registers texts and devices, and cannot fail.
         let _ = ffmpeg::init();

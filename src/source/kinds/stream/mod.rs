@@ -4,7 +4,7 @@
 //! measured, again and again), nothing else is decoded, and of the key frames only those that are due; otherwise all are
 //! decoded that are due or that others build on, and only those that are due converted; what stands before a key frame that
 //! comes as soon as a frame is due is not ([`rest`]). Nothing is scored that comes before the first key frame, that the
-//! decoder mended, that lost a packet on its way ([`losses`]), or that builds on such a frame: after any damage it waits for
+//! decoder mended, that lost a packet on its way ([`packet_loss`]), or that builds on such a frame: after any damage it waits for
 //! the next whole key frame.
 //!
 //! **Time.** `captured_at` is when the frame's packet arrived, by our own clock: what cameras say of the time is not to be
@@ -51,7 +51,18 @@ pub use self::{
 };
 use crate::{
     config::{Hwaccel, Region, Stream},
-    source::{Context, Status},
+    source::{Cause, Causes, Context, Status},
+};
+
+pub(crate) const CAUSES: Causes = Causes {
+    skipped: &[Cause::BeforeKeyFrame, Cause::NotDecoded],
+    failed: &[&[
+        Cause::DamagedFrame,
+        Cause::DamagedPacket,
+        Cause::LostPacket,
+        Cause::NotDecoded,
+        Cause::NotFetched,
+    ]],
 };
 
 /// A stream source, with what it remembers over its failures.

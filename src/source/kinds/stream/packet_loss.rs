@@ -1,62 +1,55 @@
-//! Packets of RTP that were lost on their way. FFmpeg notices that, and tells nobody but its log.
+//! Detects lost RTP packets, which FFmpeg reports nowhere but in its log.
 //!
-//! It is told on the thread that reads, so a thread that reads one stream knows what was lost of it. It refuses to look at
-//! anything else that FFmpeg prints, and to print it: that may hold a password.
+//! Neither the packet's flags nor the demuxer's state show a gap in the RTP sequence numbers, and decoders conceal some
+//! gaps without an error flag. FFmpeg logs a gap on the thread that reads, so a thread that reads one stream knows which
+//! stream lost a packet. All other log lines are ignored and never printed: they may hold a password.
 
 use std::{
     cell::Cell,
     ffi::{CStr, c_char, c_int, c_void},
-    mem,
 };
 
 use ffmpeg_next::ffi;
 
-/// How the lines begin that tell of it: since 2008, and still so in FFmpeg 8.
+/// The start of the format string of FFmpeg's log line for a gap: since 2008, and still in FFmpeg 8.
 const MISSED: &[u8] = b"RTP: missed ";
-/// The frame that is put together while the loss is noticed, and the one after it.
+/// The frame that FFmpeg assembles when it notices the gap, and the frame after it.
 const DAMAGED: u32 = 2;
 
 thread_local! {
-    static LEFT: Cell<u32> = const { Cell::new(0) };
+    static DAMAGED_LEFT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// From now on losses are noticed, and nothing is printed.
-pub(crate) fn listen() {
-    // SAFETY: `heard` may be called on any thread at any time. It takes one argument less than it is given, the values of the
-    // text, whose type is another one on each processor: where the caller clears away the arguments, as with C functions on
-    // every processor that this is built for, one that is not looked at does no harm.
-    #[allow(
-        unsafe_code,
-        clippy::missing_transmute_annotations,
-        reason = "the other type differs by processor"
-    )]
+/// Starts to detect lost packets, and silences FFmpeg's log.
+pub(crate) fn install() {
+    // SAFETY: `on_log` may be called on any thread at any time: it reads one text and a variable of its own thread. Its
+    // type is exactly the one that FFmpeg's header declares on this processor (`A` becomes the type of `va_list`).
+    #[allow(unsafe_code)]
     unsafe {
-        ffi::av_log_set_callback(Some(mem::transmute::<
-            unsafe extern "C" fn(*mut c_void, c_int, *const c_char),
-            _,
-        >(heard)));
+        ffi::av_log_set_callback(Some(on_log));
     }
 }
 
-/// Whether the packet that was just read may be one with a gap.
+/// Whether the packet that was read last may have a gap.
 pub(crate) fn is_damaged() -> bool {
-    let left = LEFT.get();
-    LEFT.set(left.saturating_sub(1));
+    let left = DAMAGED_LEFT.get();
+    DAMAGED_LEFT.set(left.saturating_sub(1));
     left > 0
 }
 
-/// Forgets what was lost of an earlier stream.
-pub(crate) fn forget() {
-    LEFT.set(0);
+/// Resets the state of this thread before it reads another stream.
+pub(crate) fn reset() {
+    DAMAGED_LEFT.set(0);
 }
 
+/// FFmpeg's log callback. `A` is `va_list`, whose type differs by processor; the arguments of the line are not needed.
 // SAFETY: FFmpeg calls it with a text that ends with zero.
 #[allow(unsafe_code)]
-unsafe extern "C" fn heard(_: *mut c_void, _: c_int, text: *const c_char) {
-    // SAFETY: as above; null is looked for all the same.
-    let is_loss = !text.is_null() && unsafe { CStr::from_ptr(text) }.to_bytes().starts_with(MISSED);
+unsafe extern "C" fn on_log<A>(_: *mut c_void, _: c_int, format: *const c_char, _: A) {
+    // SAFETY: as above; null is handled all the same.
+    let is_loss = !format.is_null() && unsafe { CStr::from_ptr(format) }.to_bytes().starts_with(MISSED);
     if is_loss {
-        LEFT.set(DAMAGED);
+        DAMAGED_LEFT.set(DAMAGED);
     }
 }
 
@@ -65,21 +58,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_spoils_two_packets() {
-        listen();
-        let say = |text: &CStr| {
-            // SAFETY: the text is a constant, and has no values.
+    fn a_loss_damages_two_packets() {
+        install();
+        let log = |format: &CStr, missed: c_int| {
+            // SAFETY: the text is a constant with one place for an integer, which follows.
             #[allow(unsafe_code)]
             unsafe {
-                ffi::av_log(std::ptr::null_mut(), ffi::AV_LOG_WARNING, text.as_ptr());
+                ffi::av_log(std::ptr::null_mut(), ffi::AV_LOG_WARNING, format.as_ptr(), missed);
             }
         };
-        say(c"something else\n");
+        log(c"something else %d\n", 3);
         assert!(!is_damaged());
-        say(c"RTP: missed 3 packets\n");
+        log(c"RTP: missed %d packets\n", 3);
         assert_eq!([is_damaged(), is_damaged(), is_damaged()], [true, true, false]);
-        say(c"RTP: missed 3 packets\n");
-        forget();
+        log(c"RTP: missed %d packets\n", 3);
+        reset();
         assert!(!is_damaged());
     }
 }

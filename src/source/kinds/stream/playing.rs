@@ -23,8 +23,8 @@ use crate::{
     config::{Decode, Hwaccel, Pace, Region, Stream},
     picture::Picture,
     source::{
-        Context, Status, StreamInfo,
-        handover::Handed,
+        Cause, Context, Status, StreamInfo,
+        handover::Content,
         sampler::{Clock, Decoded, KeyFrames, Sampler, choose},
         unchanged::{Grey, LastScored, Looked},
     },
@@ -98,7 +98,7 @@ impl<'a> Playing<'a> {
             let arrived = Timestamp::now();
             let now = self.clock.advance(self.opened.stamp(&packet), self.began.elapsed());
             if packet.is_key() {
-                self.key_frames.came(now);
+                self.key_frames.record(now);
             }
             self.follow(now)?;
             if self.opened.is_recording() && self.settings.pace == Pace::Real && !self.wait_for(now).await {
@@ -107,18 +107,18 @@ impl<'a> Playing<'a> {
 
             // In a recording nobody waits for a frame, so nothing can be late.
             if !self.opened.is_recording()
-                && self.last_whole.elapsed() > self.key_frames.patience(self.settings.stall_after)
+                && self.last_whole.elapsed() > self.key_frames.limit(self.settings.stall_after)
             {
                 return Err(StreamError::NoWholeFrame(self.origin.to_owned()));
             }
             if is_damaged {
                 self.rest.take();
-                self.decoder.start_over("lost_packet", &self.context.counts);
+                self.decoder.start_over(Cause::LostPacket, &self.context.counts);
                 continue;
             }
             let only_key_frames = self.decoded == Decoded::KeyFrames;
             if only_key_frames && !(packet.is_key() && self.sampler.is_due(now)) {
-                self.context.counts.skipped("not_decoded");
+                self.context.counts.skipped(Cause::NotDecoded);
                 if packet.is_key() {
                     self.last_whole = Instant::now();
                 }
@@ -149,7 +149,7 @@ impl<'a> Playing<'a> {
     fn decode(&mut self, packet: &Packet, now: Duration) -> bool {
         let (counts, kept, mut whole) = (&self.context.counts, self.rest.take(), false);
         if packet.is_key() {
-            kept.iter().for_each(|_| counts.skipped("not_decoded"));
+            kept.iter().for_each(|_| counts.skipped(Cause::NotDecoded));
             if !kept.is_empty() {
                 self.decoder.begin_anew();
             }
@@ -248,8 +248,8 @@ impl<'a> Playing<'a> {
         if !self.decoder.fetch(&self.context.counts) {
             return Ok(true);
         }
-        let handed = match self.repeated(now) {
-            (Some(same), _) => self.context.hand_on_again(same, self.origin, arrived, slot),
+        let (content, picture) = match self.repeated(now) {
+            (Some(same), _) => (Content::Repeated, same),
             (None, parts) => {
                 let picture = self.picture()?;
                 if self.last_scored.is_asked() {
@@ -258,10 +258,10 @@ impl<'a> Playing<'a> {
                     self.last_scored.scored(size, parts, now);
                     self.shown = Some(Arc::clone(&picture));
                 }
-                self.context.hand_on(picture, self.origin, arrived, slot)
+                (Content::New, picture)
             }
         };
-        Ok(matches!(handed, Handed::On))
+        Ok(self.context.send(content, picture, self.origin, arrived, slot).is_continue())
     }
 
     /// The picture that was handed on last, if the decoder's newest frame still shows it; and what was looked at.

@@ -81,7 +81,7 @@ pub fn probe(settings: &Stream, max_pixels: u64, longest: Duration) -> Result<St
         first.get_or_insert(now);
         packets += 1;
         if packet.is_key() {
-            key_frames.came(now);
+            key_frames.record(now);
         }
         if size.is_none() && decoder.feed(&packet, Need::Frame, &context.counts) {
             size = Some((decoder.frame().width(), decoder.frame().height()));

@@ -19,7 +19,7 @@ use crate::{
     config::{Decode, Hwaccel, Input, Pace, Stream, Transport, Unchanged},
     picture::Picture,
     source::{
-        Context, Counts, Snapshot, Status,
+        Cause, Context, Counts, Snapshot, Status,
         sampler::{Clock, Decoded, KeyFrames, Sampler, choose},
     },
 };
@@ -105,12 +105,12 @@ impl Recording {
                 Next::Packet(packet, _) => {
                     let now = self.clock.advance(self.opened.stamp(&packet), Duration::ZERO);
                     if packet.is_key() {
-                        self.key_frames.came(now);
+                        self.key_frames.record(now);
                     }
                     let interval = self.key_frames.interval(now);
                     let only_key_frames = choose(self.wish, interval, self.every) == Decoded::KeyFrames;
                     if only_key_frames && !(packet.is_key() && self.sampler.is_due(now)) {
-                        self.context.counts.skipped("not_decoded");
+                        self.context.counts.skipped(Cause::NotDecoded);
                         continue;
                     }
                     let need = match (only_key_frames, self.sampler.is_due(now)) {
