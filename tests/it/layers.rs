@@ -1,160 +1,405 @@
-//! Holds the house to its plan: who may name whom, where each heavy crate lives, and what a pure module may not touch.
+//! Checks the structure that the page of `src/lib.rs` describes: which room may import which, that no files import each
+//! other in a circle, where each heavy crate is used, and that pure modules touch no clock, disk or network.
 //!
-//! It reads the source text down to the tests of a file: what a test names is the test's own business.
+//! Whole files are parsed. Only items under `#[cfg(test)]` are left out: what a test imports is its own business.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
-/// A module at the top of the crate, and which others of ours it may name.
-const MAY_NAME: &[(&str, &[&str])] = &[
-    ("atomic_file", &[]),
-    ("backoff", &[]),
-    ("config", &["atomic_file"]),
-    ("https", &[]),
-    ("metrics", &[]),
-    ("picture", &[]),
-    ("pulse", &[]),
-    ("frame", &["config", "picture"]),
-    ("trigger", &["config"]),
-    ("mqtt", &["config"]),
-    ("listen", &["config"]),
-    ("source", &["backoff", "config", "frame", "https", "metrics", "mqtt", "picture", "pulse"]),
-    ("classify", &["atomic_file", "backoff", "config", "frame", "https", "metrics", "picture", "pulse"]),
-    ("alert", &["atomic_file", "backoff", "config", "frame", "https", "metrics", "mqtt", "picture"]),
-    (
-        "daemon",
-        &[
-            "alert",
-            "atomic_file",
-            "backoff",
-            "classify",
-            "config",
-            "frame",
-            "listen",
-            "metrics",
-            "mqtt",
-            "picture",
-            "pulse",
-            "source",
-            "trigger",
-        ],
-    ),
-    (
-        "commands",
-        &[
-            "alert", "backoff", "classify", "config", "daemon", "frame", "https", "mqtt", "picture",
-            "source", "trigger",
-        ],
-    ),
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{Attribute, Item, UseTree, visit::Visit};
+
+/// The rooms from low to high. A room imports rooms of lower rows only, and no other room of its own row.
+/// A longer name wins over a shorter one; `*` stands for one folder.
+const LAYERS: &[&[&str]] = &[
+    &["atomic_file", "backoff", "cache", "heartbeat", "https", "picture", "topic"],
+    &["frame", "metrics", "yaml"],
+    &["policy"],
+    &["source/kinds/*/settings"],
+    &["config"],
+    &["engine", "mqtt"],
+    &["model"],
+    &["alert", "classify", "source", "trigger"],
+    &["judge"],
+    &["observe"],
+    &["web"],
+    &["daemon", "replay"],
+    &["plot"],
+    &["bench", "doctor", "tune"],
+    &["commands"],
+    &["lib", "main"],
 ];
 
-/// A heavy crate, and the only places that may name it.
+/// A heavy crate, and the only places that may use it.
 const HOMES: &[(&str, &[&str])] = &[
-    ("ffmpeg_next", &["source/stream"]),
+    ("ffmpeg_next", &["source/kinds/stream"]),
     ("gif", &["picture"]),
-    ("granit_parser", &["config"]),
+    ("granit_parser", &["yaml"]),
+    ("http_auth", &["source/kinds/http"]),
     ("image", &["picture"]),
     ("indicatif", &["commands/progress"]),
-    ("notify", &["source/folder", "config/watch"]),
-    ("ort", &["classify/model"]),
+    ("notify", &["source/kinds/folder", "config/watch"]),
+    ("ort", &["engine/onnx"]),
     ("png", &["picture"]),
     ("rumqttc", &["mqtt"]),
     ("rusqlite", &["alert/outbox"]),
-    ("tokenizers", &["classify/model"]),
+    ("tokenizers", &["model"]),
     ("turbojpeg", &["picture"]),
-    ("http_auth", &["source/http"]),
-    ("ureq", &["alert/sinks/webhook", "classify/hub", "commands/fetch", "https", "source/http"]),
+    ("ureq", &["alert/sinks/webhook", "commands/fetch", "https", "model/hub", "source/kinds/http"]),
 ];
 
-/// Decisions: they are given what they need, time too.
+/// Decisions: everything they need is an argument, the time included.
 const PURE: &[&str] = &[
     "alert/home_assistant",
     "alert/mod",
-    "alert/scores",
     "alert/topics",
     "backoff",
-    "classify/preprocess",
     "classify/score",
-    "daemon/judge",
     "daemon/plan",
-    "source/mqtt/payload",
-    "source/mqtt/waiting",
+    "judge",
+    "model/preprocess",
+    "observe/scores",
+    "policy",
+    "source/kinds/mqtt/payload",
+    "source/kinds/mqtt/waiting",
     "source/sampler",
     "source/unchanged",
+    "topic",
     "trigger",
 ];
-const IMPURE: &[&str] =
-    &["tokio", "std::fs", "std::net", "std::thread", "Instant", "SystemTime", "Timestamp::now", "tracing"];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "tracing",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+];
 
 #[test]
-fn nobody_names_a_module_that_the_plan_does_not_allow() {
+fn no_room_imports_a_room_that_is_not_below_it() {
+    let source = &*SOURCE;
     let mut wrong = Vec::new();
-    for file in source_files() {
-        let Some((_, allowed)) = MAY_NAME.iter().find(|(module, _)| *module == file.module) else {
-            assert!(["lib", "main"].contains(&file.module.as_str()), "{} is not in the plan", file.name);
-            continue;
-        };
-        for named in names_after(&file.text, "crate::") {
-            if named != file.module && !allowed.contains(&named.as_str()) {
-                wrong.push(format!("src/{}.rs names crate::{named}", file.name));
-            }
+    for (file, imported) in source.imports() {
+        let (from, to) = (row(&file.name), row(&imported.name));
+        if from.room != to.room && to.row >= from.row {
+            wrong.push(format!("src/{}.rs imports {} ({})", file.name, imported.name, to.room));
         }
     }
-    assert!(wrong.is_empty(), "against the plan in src/lib.rs:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} against the table of layers:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let source = &*SOURCE;
+    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (file, imported) in source.imports() {
+        graph.entry(&file.name).or_default().insert(&imported.name);
+    }
+    let circles = circles(&graph);
+    let shown: Vec<_> = circles.iter().map(|circle| circle.join(" <-> ")).collect();
+    assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), shown.join("\n"));
 }
 
 #[test]
 fn each_heavy_crate_has_one_home() {
     let mut seen = BTreeSet::new();
-    for file in source_files() {
+    for file in &SOURCE.files {
         for (heavy, homes) in HOMES {
-            if !names_crate(&file.text, heavy) {
+            if !file.paths.iter().any(|path| path.first().is_some_and(|first| first == heavy)) {
                 continue;
             }
             seen.insert(*heavy);
             let at_home = homes.iter().any(|home| is_in(&file.name, home));
-            assert!(at_home, "src/{}.rs names {heavy}, which lives in {homes:?}", file.name);
+            assert!(at_home, "src/{}.rs uses {heavy}, whose home is {homes:?}", file.name);
         }
     }
     let expected = HOMES.iter().map(|(heavy, _)| *heavy).collect();
-    assert_eq!(seen, expected, "a crate that nobody names any more should leave this table");
+    assert_eq!(seen, expected, "remove a crate that is no longer used from this table");
 }
 
 #[test]
 fn decisions_are_pure() {
-    let files = source_files();
+    let source = &*SOURCE;
+    let mut wrong = Vec::new();
     for pure in PURE {
-        let homes = files.iter().filter(|file| is_in(&file.name, pure)).collect::<Vec<_>>();
-        assert!(!homes.is_empty(), "src/{pure}.rs is gone");
-        for file in homes {
-            let touched = IMPURE.iter().find(|impure| names_path(&file.text, impure));
-            assert_eq!(touched, None, "src/{}.rs is meant to be pure", file.name);
+        let files = source.files.iter().filter(|file| is_in(&file.name, pure)).collect::<Vec<_>>();
+        assert!(!files.is_empty(), "src/{pure} does not exist");
+        for file in files {
+            let touched = IMPURE.iter().find(|impure| file.paths.iter().any(|path| holds(path, impure)));
+            wrong.extend(touched.map(|impure| format!("src/{}.rs uses {impure}", file.name)));
+        }
+    }
+    assert!(wrong.is_empty(), "meant to be pure:\n{}", wrong.join("\n"));
+}
+
+/// Parsed once for all tests.
+static SOURCE: LazyLock<Source> = LazyLock::new(Source::read);
+
+/// A room and the row of [`LAYERS`] that it is in.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    room: &'static str,
+    row: usize,
+}
+
+fn row(file: &str) -> Place {
+    let places =
+        LAYERS.iter().enumerate().flat_map(|(row, rooms)| rooms.iter().map(move |room| (row, *room)));
+    let of_file =
+        places.filter(|(_, room)| is_in(file, room)).max_by_key(|(_, room)| room.split('/').count());
+    let (row, room) = of_file.unwrap_or_else(|| panic!("src/{file}.rs is in no room of the table of layers"));
+    Place { room, row }
+}
+
+/// Whether a file is a room, or in its folder.
+fn is_in(file: &str, room: &str) -> bool {
+    let (mut file, mut room) = (file.split('/'), room.split('/'));
+    room.all(|level| file.next().is_some_and(|own| level == "*" || level == own))
+}
+
+/// Whether `path` holds the segments of `part` one after the other; at its beginning if `part` is a crate or `std`.
+fn holds(path: &[String], part: &str) -> bool {
+    let part: Vec<_> = part.split("::").collect();
+    let mut windows = path.windows(part.len());
+    if part.len() == 1 || part[0] == "std" {
+        return path.starts_with(&part.iter().map(|&segment| segment.to_owned()).collect::<Vec<_>>());
+    }
+    windows.any(|window| window == part.as_slice())
+}
+
+/// One file of the program, without its tests.
+struct SourceFile {
+    /// `alert/outbox/mod`
+    name: String,
+    /// `["alert", "outbox"]`
+    module: Vec<String>,
+    /// Every path that it names, imported or written out; `self` and `super` replaced by what they mean.
+    paths: BTreeSet<Vec<String>>,
+    /// What it gives to others under a name of its own: `Outbox`, and the path behind it.
+    exports: BTreeMap<String, Vec<String>>,
+}
+
+/// All files of the program.
+struct Source {
+    files: Vec<SourceFile>,
+}
+
+impl Source {
+    fn read() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut paths = Vec::new();
+        collect(&root, &mut paths);
+        let mut files = Vec::new();
+        let mut tests = BTreeSet::new();
+        for path in &paths {
+            let name = path.strip_prefix(&root).unwrap().with_extension("").to_str().unwrap().to_owned();
+            let (file, test_modules) = SourceFile::parse(name, &fs::read_to_string(path).unwrap());
+            tests.extend(test_modules);
+            files.push(file);
+        }
+        files.retain(|file| !tests.iter().any(|module: &Vec<String>| file.module.starts_with(module)));
+        Self { files }
+    }
+
+    /// Each file with each other file that it imports from.
+    fn imports(&self) -> impl Iterator<Item = (&SourceFile, &SourceFile)> {
+        self.files.iter().flat_map(move |file| {
+            let ours = file.paths.iter().filter(|path| path[0] == "crate");
+            ours.filter_map(move |path| self.file_of(&path[1..], 0))
+                .filter(move |imported| imported.name != file.name)
+                .map(move |imported| (file, imported))
+        })
+    }
+
+    /// The file that defines what a path names, through re-exports.
+    fn file_of(&self, path: &[String], depth: usize) -> Option<&SourceFile> {
+        let (file, rest) = (0..=path.len()).rev().find_map(|at| {
+            let file = self.files.iter().find(|file| file.name != "main" && file.module == path[..at])?;
+            Some((file, &path[at..]))
+        })?;
+        let behind = rest.first().and_then(|name| file.exports.get(name)).filter(|_| depth < 8);
+        match behind {
+            Some(behind) => self.file_of(&[&behind[1..], &rest[1..]].concat(), depth + 1),
+            None => Some(file),
         }
     }
 }
 
-struct SourceFile {
-    /// `alert/outbox`
-    name: String,
-    /// `alert`
-    module: String,
-    /// Without comments and without the file's tests.
-    text: String,
+impl SourceFile {
+    /// The file, and the modules that exist only for its tests.
+    fn parse(name: String, text: &str) -> (Self, Vec<Vec<String>>) {
+        let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("src/{name}.rs: {error}"));
+        let mut module: Vec<_> = name.split('/').map(str::to_owned).collect();
+        if ["mod", "lib", "main"].contains(&module[module.len() - 1].as_str()) {
+            module.pop();
+        }
+        let mut names = Names { module: module.clone(), ..Names::default() };
+        names.visit_file(&parsed);
+        let Names { paths, exports, tests, .. } = names;
+        (Self { name, module, paths, exports }, tests)
+    }
 }
 
-fn source_files() -> Vec<SourceFile> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    collect(&root, &mut paths);
-    let read = |path: &PathBuf| {
-        let name = path.strip_prefix(&root).unwrap().with_extension("").to_str().unwrap().to_owned();
-        let module = name.split('/').next().unwrap().to_owned();
-        SourceFile { name, module, text: without_tests_and_comments(&fs::read_to_string(path).unwrap()) }
-    };
-    paths.iter().map(read).filter(|file| !file.name.ends_with("tests")).collect()
+/// Collects what a file names.
+#[derive(Default)]
+struct Names {
+    module: Vec<String>,
+    paths: BTreeSet<Vec<String>>,
+    exports: BTreeMap<String, Vec<String>>,
+    tests: Vec<Vec<String>>,
+}
+
+impl Names {
+    /// A path from the root of the crate or of another crate.
+    fn resolve(&self, path: &[String]) -> Vec<String> {
+        let mut base = self.module.clone();
+        let mut rest = path;
+        match path.first().map(String::as_str) {
+            Some("self") => rest = &path[1..],
+            Some("super") => {
+                while rest.first().is_some_and(|segment| segment == "super") {
+                    base.pop();
+                    rest = &rest[1..];
+                }
+            }
+            _ => return path.to_vec(),
+        }
+        [&["crate".to_owned()], base.as_slice(), rest].concat()
+    }
+
+    fn keep(&mut self, path: &[String]) {
+        if !path.is_empty() {
+            self.paths.insert(self.resolve(path));
+        }
+    }
+
+    fn use_tree(&mut self, before: &[String], tree: &UseTree, public: bool) {
+        let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
+        let (path, name) = match tree {
+            UseTree::Path(path) => return self.use_tree(&with(&path.ident), &path.tree, public),
+            UseTree::Group(group) => {
+                return group.items.iter().for_each(|tree| self.use_tree(before, tree, public));
+            }
+            UseTree::Glob(_) => (before.to_vec(), None),
+            UseTree::Name(name) if name.ident == "self" => (before.to_vec(), before.last().cloned()),
+            UseTree::Name(name) => (with(&name.ident), Some(name.ident.to_string())),
+            UseTree::Rename(rename) => (with(&rename.ident), Some(rename.rename.to_string())),
+        };
+        // A re-export is no use of what it names.
+        match name.filter(|_| public) {
+            Some(name) if ["self", "super", "crate"].contains(&path[0].as_str()) => {
+                let path = self.resolve(&path);
+                self.exports.insert(name, path);
+            }
+            _ => self.keep(&path),
+        }
+    }
+
+    /// The paths in the arguments of a macro.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let (mut path, mut colons) = (Vec::new(), 0);
+        for token in tokens {
+            match token {
+                TokenTree::Ident(name) if path.is_empty() || colons == 2 => {
+                    path.push(name.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' && !path.is_empty() && colons < 2 => {
+                    colons += 1;
+                }
+                token => {
+                    self.keep(&std::mem::take(&mut path));
+                    colons = 0;
+                    match token {
+                        TokenTree::Ident(name) => path.push(name.to_string()),
+                        TokenTree::Group(group) => self.tokens(group.stream()),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.keep(&path);
+    }
+}
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if is_test(attributes(item)) {
+            if let Item::Mod(module) = item {
+                self.tests.push([self.module.as_slice(), &[module.ident.to_string()]].concat());
+            }
+            return;
+        }
+        match item {
+            Item::Use(item) => {
+                let public = !matches!(item.vis, syn::Visibility::Inherited);
+                self.use_tree(&[], &item.tree, public);
+            }
+            Item::Mod(module) if module.content.is_some() => {
+                self.module.push(module.ident.to_string());
+                syn::visit::visit_item(self, item);
+                self.module.pop();
+            }
+            _ => syn::visit::visit_item(self, item),
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        if !is_test(&function.attrs) {
+            syn::visit::visit_impl_item_fn(self, function);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if segments.len() > 1 {
+            self.keep(&segments);
+        }
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.tokens(call.tokens.clone());
+        syn::visit::visit_macro(self, call);
+    }
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// `#[cfg(test)]` or `#[cfg(fuzzing)]`.
+fn is_test(attributes: &[Attribute]) -> bool {
+    let condition =
+        |attribute: &Attribute| attribute.meta.require_list().ok()?.parse_args::<syn::Path>().ok();
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .filter_map(condition)
+        .any(|path| path.is_ident("test") || path.is_ident("fuzzing"))
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
@@ -168,75 +413,64 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-fn without_tests_and_comments(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
-}
-
-/// The first path segments that follow `prefix`, also those inside `prefix{...}`.
-fn names_after(text: &str, prefix: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for (at, _) in text.match_indices(prefix) {
-        let rest = &text[at + prefix.len()..];
-        match rest.strip_prefix('{') {
-            Some(group) => names.extend(group_heads(group)),
-            None => names.extend(identifier(rest)),
-        }
-    }
-    names
-}
-
-/// `a::{x, y}, b::c, d}` has the heads `a`, `b` and `d`.
-fn group_heads(group: &str) -> Vec<String> {
-    let (mut heads, mut depth, mut at_head) = (Vec::new(), 1, true);
-    for (at, character) in group.char_indices() {
-        match character {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 1 => at_head = true,
-            _ if at_head && !character.is_whitespace() => {
-                heads.extend(identifier(&group[at..]));
-                at_head = false;
+/// The groups of files that reach each other.
+fn circles(graph: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<Vec<String>> {
+    let reached = |from: &str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(file) = open.pop() {
+            for next in graph.get(file.as_str()).into_iter().flatten() {
+                if seen.insert((*next).to_owned()) {
+                    open.push((*next).to_owned());
+                }
             }
-            _ => {}
         }
-        if depth == 0 {
-            break;
-        }
-    }
-    heads
-}
-
-fn identifier(text: &str) -> Option<String> {
-    let name = text
-        .chars()
-        .take_while(|character| character.is_alphanumeric() || *character == '_')
-        .collect::<String>();
-    (!name.is_empty()).then_some(name)
-}
-
-fn names_crate(text: &str, name: &str) -> bool {
-    [format!("{name}::"), format!("use {name};")].iter().any(|path| names_path(text, path))
-}
-
-/// Whether `path` stands in `text` from the start of a word on, and not behind another segment.
-fn names_path(text: &str, path: &str) -> bool {
-    text.match_indices(path).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        !before.is_some_and(|character| character.is_alphanumeric() || "_:.".contains(character))
-    })
-}
-
-fn is_in(name: &str, home: &str) -> bool {
-    name == home || name.strip_prefix(home).is_some_and(|rest| rest.starts_with('/'))
+        seen
+    };
+    let reach: BTreeMap<_, _> = graph.keys().map(|file| (*file, reached(file))).collect();
+    let circle = |file: &str| -> Vec<String> {
+        let there_and_back =
+            |other: &&String| reach.get(other.as_str()).is_some_and(|back| back.contains(file));
+        reach[file].iter().filter(there_and_back).cloned().collect()
+    };
+    let all: BTreeSet<_> =
+        graph.keys().map(|file| circle(file)).filter(|circle| !circle.is_empty()).collect();
+    all.into_iter().collect()
 }
 
 #[test]
-fn the_reader_of_use_lines_sees_what_is_there() {
-    let text = "use crate::{alert::{Alert, topics}, config, frame::Frame};\nlet x = crate::mqtt::options();";
-    let expected = ["alert", "config", "frame", "mqtt"].map(String::from);
-    assert_eq!(names_after(text, "crate::"), BTreeSet::from(expected));
-    assert!(names_crate("use ort::session::Session;", "ort"));
-    assert!(!names_crate("use report::Line; support::run()", "ort"));
-    assert!(is_in("source/folder/scan", "source/folder") && !is_in("source/folder2", "source/folder"));
+fn the_parser_sees_imports_paths_and_macros_but_no_tests() {
+    let text = "
+        mod tests_are_declared_first;
+        #[cfg(test)]
+        mod tests;
+        use crate::{alert::{Alert, topics}, config::{self}};
+        pub use self::disk::Disk;
+        fn f() { super::g(format!(\"{}\", crate::mqtt::options(ort::version()))); }
+        #[cfg(test)]
+        use crate::daemon::House;
+        #[cfg(test)]
+        mod more { use crate::commands; }
+    ";
+    let (file, tests) = SourceFile::parse("alert/outbox/mod".to_owned(), text);
+    let paths: BTreeSet<_> = file.paths.iter().map(|path| path.join("::")).collect();
+    for expected in ["crate::alert::Alert", "crate::alert::topics", "crate::config", "crate::alert::g"] {
+        assert!(paths.contains(expected), "{expected}: {paths:?}");
+    }
+    assert!(paths.contains("crate::mqtt::options") && paths.contains("ort::version"), "{paths:?}");
+    assert!(!paths.iter().any(|path| path.contains("daemon") || path.contains("commands")), "{paths:?}");
+    assert_eq!(file.exports["Disk"].join("::"), "crate::alert::outbox::disk::Disk");
+    assert_eq!(tests.len(), 2);
+    assert!(holds(&["std".to_owned(), "time".to_owned(), "Instant".to_owned()], "std::time::Instant"));
+}
+
+#[test]
+fn circles_are_found() {
+    let edges = [("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("e", "d")];
+    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (from, to) in edges {
+        graph.entry(from).or_default().insert(to);
+    }
+    assert_eq!(circles(&graph), [["a", "b", "c"]]);
+    assert!(is_in("source/kinds/folder/settings", "source/kinds/*/settings"));
+    assert!(is_in("source/kinds/folder/scan", "source") && !is_in("source2/scan", "source"));
 }
