@@ -283,6 +283,13 @@ impl Names {
         }
     }
 
+    /// A path in the code; a single name is something local.
+    fn keep_longer(&mut self, path: &[String]) {
+        if path.len() > 1 {
+            self.keep(path);
+        }
+    }
+
     fn use_tree(&mut self, before: &[String], tree: &UseTree, public: bool) {
         let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
         let (path, name) = match tree {
@@ -318,7 +325,7 @@ impl Names {
                     colons += 1;
                 }
                 token => {
-                    self.keep(&std::mem::take(&mut path));
+                    self.keep_longer(&std::mem::take(&mut path));
                     colons = 0;
                     match token {
                         TokenTree::Ident(name) => path.push(name.to_string()),
@@ -328,7 +335,7 @@ impl Names {
                 }
             }
         }
-        self.keep(&path);
+        self.keep_longer(&path);
     }
 }
 
@@ -362,9 +369,7 @@ impl<'ast> Visit<'ast> for Names {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if segments.len() > 1 {
-            self.keep(&segments);
-        }
+        self.keep_longer(&segments);
         syn::visit::visit_path(self, path);
     }
 
