@@ -615,7 +615,7 @@ fn hostile_files_are_refused_in_reasonable_time() {
         let begin = std::time::Instant::now();
         let told = load_from(folder.path(), &[]).unwrap_err().to_string();
         assert!(told.contains(expected), "{expected}: {}", told.chars().take(1000).collect::<String>());
-        assert!(begin.elapsed() < Duration::from_secs(10), "{expected} took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(120), "{expected} took {:?}", begin.elapsed());
     }
 }
 

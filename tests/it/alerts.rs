@@ -1,24 +1,24 @@
-//! `stakeout alerts`: the built binary with a real broker.
+//! `stakeout alerts`, with the built binary and a real broker.
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::common::{
+    PATIENCE,
     broker::{Broker, Subscriber, free_port, publish},
-    service::{Home, Service},
+    service::{Home, Service, signal_process},
     stakeout,
 };
 
-/// The lines of `output`, read on a thread, so that nobody waits for ever.
-fn heard(output: impl Read + Send + 'static) -> Receiver<String> {
+/// The lines of `output`, read on a thread, so that a wait for them can time out.
+fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
     let (send, lines) = mpsc::channel();
     thread::spawn(move || {
         BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
@@ -27,7 +27,7 @@ fn heard(output: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 fn next(lines: &Receiver<String>) -> String {
-    lines.recv_timeout(Duration::from_secs(20)).expect("one more line")
+    lines.recv_timeout(PATIENCE).expect("one more line")
 }
 
 /// `stakeout alerts`; killed when it is dropped.
@@ -42,10 +42,10 @@ impl Listener {
         command.args(["alerts", "--config"]).arg(home.path("stakeout.yaml")).args(arguments).env("TZ", "UTC");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let said = heard(process.stderr.take().unwrap());
-        let lines = heard(process.stdout.take().unwrap());
+        let log = lines_of(process.stderr.take().unwrap());
+        let lines = lines_of(process.stdout.take().unwrap());
         let listener = Self { process, lines };
-        while !next(&said).contains("listening") {}
+        while !next(&log).contains("listening") {}
         listener
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Listener {
 }
 
 #[test]
-fn alerts_are_printed_as_they_go_by() {
+fn alerts_are_printed_when_they_arrive() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let subscriber = Subscriber::start(&broker);
@@ -86,15 +86,14 @@ fn alerts_are_printed_as_they_go_by() {
     let alert: Value = serde_json::from_str(&next(&programs.lines)).unwrap();
     assert_eq!((&alert["label"], &alert["state"]), (&"green tree".into(), &"raised".into()));
 
-    assert!(programs.process.wait().unwrap().success(), "one was enough");
+    assert!(programs.process.wait().unwrap().success(), "it ends after one alert");
 
-    let process = people.process.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
-    assert!(people.process.wait().unwrap().success(), "Ctrl-C is how it ends");
+    signal_process(people.process.id(), "-INT");
+    assert!(people.process.wait().unwrap().success(), "Ctrl-C is its normal end");
 }
 
 #[test]
-fn alerts_are_heard_in_the_older_version() {
+fn alerts_are_received_with_mqtt_3_1_1() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
@@ -108,7 +107,7 @@ fn alerts_are_heard_in_the_older_version() {
 }
 
 #[test]
-fn alerts_says_what_is_wrong() {
+fn wrong_arguments_and_a_missing_broker_are_reported() {
     let home = Home::new(free_port(), "");
     let alerts = |arguments: &[&str]| {
         let mut command = stakeout();
@@ -130,10 +129,10 @@ fn alerts_says_what_is_wrong() {
     }
 
     let mut command = stakeout();
-    // A source that a topic may name is waited for, whether it has appeared or not.
+    // A name that a topic may give is accepted, whether such a source has appeared or not.
     command.args(["alerts", "--source", "Cam yard", "--config"]).arg(home.path("stakeout.yaml"));
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let line = next(&heard(process.stderr.take().unwrap()));
+    let line = next(&lines_of(process.stderr.take().unwrap()));
     let _ = process.kill();
     let _ = process.wait();
     assert!(line.contains("not connected") && line.contains("refused"), "{line}");

@@ -1,8 +1,8 @@
-//! Baselines, black box: a rise over one is held to every fixed threshold, on a recording whose light drifts; and what was learnt
-//! is there after a restart.
+//! Baselines: a rise over a baseline against every fixed threshold, on a recording with changing light; and the learnt baselines
+//! after a restart.
 //!
-//! The recording is made here: four hours from the blue light before sunrise to the warm light of an evening, with passing clouds,
-//! one frame in ten seconds. The label competes with a car of another colour, and so the wall alone scores from 0.01 to 0.65 and a
+//! The test makes the recording: four hours from the blue light before sunrise to the warm light of an evening, with passing
+//! clouds, one frame in ten seconds. The background is a car of another colour, so the wall alone scores from 0.01 to 0.65 and a
 //! car from 0.45 to 1: no threshold suits both ends. `--nocapture` prints the figures of `docs/accuracy.md`.
 
 use std::{
@@ -17,25 +17,25 @@ use std::{
 use serde_json::Value;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber, wait_until},
+    broker::{Broker, Message, Subscriber},
     camera::clip,
     service::{Home, Service, sample},
-    stakeout,
+    stakeout, wait_until,
 };
 
 /// Seconds from one frame to the next.
 const PAUSE: usize = 10;
 const FRAMES: usize = 1440;
-/// So many kinds of light are made of each picture.
+/// The number of lightings made of each picture.
 const LIGHTS: usize = 64;
 const BEGAN: &str = "2026-11-23T09:00:00Z";
 
-/// When a car is to be seen: from, to, in seconds.
+/// When a car is visible: from, to, in seconds.
 type Event = (i64, i64);
 
-/// Every light of a picture: bluish and dark first, reddish last.
+/// Writes every lighting of a picture: bluish and dark first, reddish last.
 fn lights(home: &Home, picture: &str) {
-    // From -0.885 to 0.9; below 0 red and green are taken away, above it green and blue.
+    // From -0.885 to 0.9: below 0 red and green are reduced, above 0 green and blue.
     let light = format!("(-0.885+1.785*N/{})", LIGHTS - 1);
     let words = format!(
         "-loop 1 -i {} -vf format=gbrp,geq=r=r(X\\,Y)*(1+0.55*min({light}\\,0)):g=g(X\\,Y)*(1+0.4*min({light}\\,0)-0.5*max({light}\\,0)):\
@@ -45,14 +45,14 @@ fn lights(home: &Home, picture: &str) {
     clip(&words, &home.path(&format!("{picture}-%02d.png")));
 }
 
-/// The light of a frame: slow at both ends of the day, with a cloud every eight minutes.
+/// The lighting of a frame: it changes slowly at both ends of the day, with a cloud every eight minutes.
 fn light(frame: usize) -> usize {
     let day = (1.0 - (PI * frame as f64 / FRAMES as f64).cos()) / 2.0;
     let cloud = 0.02 * (2.0 * PI * (frame * PAUSE) as f64 / 480.0).sin();
     (((day + cloud).clamp(0.0, 1.0) * LIGHTS as f64) as usize).min(LIGHTS - 1)
 }
 
-/// The recording, and when there is a car.
+/// Makes the recording; the times with a car.
 fn record(home: &Home) -> Vec<Event> {
     ["empty-wall", "red-car"].iter().for_each(|picture| lights(home, picture));
     let (mut list, mut events, mut frame, mut seed) = ("ffconcat version 1.0\n".to_owned(), vec![], 0, 1_u64);
@@ -85,22 +85,22 @@ fn record(home: &Home) -> Vec<Event> {
     events
 }
 
-/// A label set that tells one setting from the others by its name.
+/// A label set with one setting of the levels.
 fn label_set(name: &str, levels: &str) -> String {
     format!(
         "  {name}: {{ template: 'a photo of {{}}', background: [blue car], labels: {{ red car: {{ {levels} }} }} }}\n"
     )
 }
 
-/// How many events were told, each by an alert of its own, and how many alerts told nothing new, for each label set.
+/// For each label set: how many events have an alert, and how many alerts have no event.
 fn grades(alerts: &[u8], events: &[Event]) -> BTreeMap<String, (usize, usize)> {
     let mut grades: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    let mut told: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+    let mut alerted: BTreeMap<String, Vec<bool>> = BTreeMap::new();
     let began = BEGAN.parse::<jiff::Timestamp>().unwrap().as_second();
     for line in std::str::from_utf8(alerts).unwrap().lines() {
         let alert: Value = serde_json::from_str(line).unwrap();
         let set = alert["label_set"].as_str().unwrap().to_owned();
-        let told = told.entry(set.clone()).or_insert_with(|| vec![false; events.len()]);
+        let alerted = alerted.entry(set.clone()).or_insert_with(|| vec![false; events.len()]);
         let grade = grades.entry(set).or_default();
         if alert["state"] != "raised" {
             continue;
@@ -108,9 +108,9 @@ fn grades(alerts: &[u8], events: &[Event]) -> BTreeMap<String, (usize, usize)> {
         let second = alert["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second() - began;
         let slack = PAUSE as i64;
         let of = |(from, to): &Event| (from - slack..=to + slack).contains(&second);
-        match (0..events.len()).find(|event| !told[*event] && of(&events[*event])) {
+        match (0..events.len()).find(|event| !alerted[*event] && of(&events[*event])) {
             Some(event) => {
-                told[event] = true;
+                alerted[event] = true;
                 grade.0 += 1;
             }
             None => grade.1 += 1,
@@ -120,7 +120,7 @@ fn grades(alerts: &[u8], events: &[Event]) -> BTreeMap<String, (usize, usize)> {
 }
 
 #[test]
-fn a_rise_tells_what_no_threshold_tells() {
+fn a_rise_finds_what_no_threshold_finds() {
     let home = Home::new(1, "");
     let events = record(&home);
     let (mut sets, mut names) = (String::new(), vec![]);
@@ -155,16 +155,16 @@ fn a_rise_tells_what_no_threshold_tells() {
     let (right, wrong) = grades["rise-0.4"];
     let f1 = |(right, wrong): (usize, usize)| 2.0 * right as f64 / (right + wrong + events.len()) as f64;
     eprintln!("{} events", events.len());
-    for (name, (told, false_alerts)) in grades.iter().filter(|(name, _)| name.starts_with("rise")) {
-        eprintln!("{name}: {told} told, {false_alerts} false alerts");
+    for (name, (found, false_alerts)) in grades.iter().filter(|(name, _)| name.starts_with("rise")) {
+        eprintln!("{name}: {found} found, {false_alerts} false alerts");
     }
     assert_eq!((right, wrong), (events.len(), 0));
     let mut fixed: Vec<_> = grades.iter().filter(|(name, _)| name.starts_with("at")).collect();
     fixed.sort_by(|a, b| f1(*b.1).total_cmp(&f1(*a.1)));
     assert!(fixed.len() > 150, "each of them alerts at least once: {}", fixed.len());
-    for (name, (told, false_alerts)) in &fixed {
-        eprintln!("{name}: {told} told, {false_alerts} false alerts");
-        assert!(*told < right || *false_alerts > wrong, "{name} does as well");
+    for (name, (found, false_alerts)) in &fixed {
+        eprintln!("{name}: {found} found, {false_alerts} false alerts");
+        assert!(*found < right || *false_alerts > wrong, "{name} does as well");
     }
 
     let rises = std::str::from_utf8(&alerts).unwrap().lines().filter(|line| line.contains("\"rise-0.4\""));
@@ -178,7 +178,7 @@ fn a_rise_tells_what_no_threshold_tells() {
     assert!(fs::read_to_string(plot).unwrap().contains("threshold 0.4 above the baseline"));
 }
 
-/// The red car has a rise, over a baseline that is soon known; `more` is more of the source.
+/// Gives the red car a rise over a baseline that is known after ten seconds; `more` is added to the source.
 fn rises(home: &Home, more: &str) {
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     let source = format!("folder: inbox, {more}baseline: {{ over: 10s }},");
@@ -187,7 +187,7 @@ fn rises(home: &Home, more: &str) {
 }
 
 #[test]
-fn tune_leaves_a_rise_as_it_is_and_says_what_others_would_do() {
+fn tune_keeps_a_rise_and_shows_alternatives() {
     let home = Home::new(1, "");
     rises(&home, "");
     let mut list = "ffconcat version 1.0\n".to_owned();
@@ -212,30 +212,30 @@ fn tune_leaves_a_rise_as_it_is_and_says_what_others_would_do() {
         .arg(video)
         .output()
         .unwrap();
-    let (said, patch) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{said}");
+    let (log, patch) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{log}");
     let reason = "its threshold is a rise of 0.4 over the baseline, which is left as it is: 1 alert, 0 wrong, 0 events missed";
     assert!(patch.contains(&format!("# objects / red car: {reason}")), "{patch}");
     assert!(
-        said.contains("  rise        alerts    a day") && said.contains("  now: rise 0.4, 1 alert in"),
-        "{said}"
+        log.contains("  rise        alerts    a day") && log.contains("  now: rise 0.4, 1 alert in"),
+        "{log}"
     );
     assert!(fs::read_to_string(home.path("report.html")).unwrap().contains("<th>rise</th>"));
     assert!(fs::read_to_string(home.path("stakeout.yaml")).unwrap().contains("red car: { rise: 0.4 }"));
 }
 
-/// Drops a picture that was taken in this second, and waits until it was judged: it is gone then.
+/// Drops a picture taken in this second, and waits until it is judged, which deletes it.
 fn show(home: &Home, picture: &str, second: u64) {
     let (elsewhere, name) = (home.path("upload"), home.path(&format!("inbox/{second}.jpg")));
     fs::copy(sample(picture), &elsewhere).unwrap();
     let taken = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + second);
     fs::File::options().write(true).open(&elsewhere).unwrap().set_modified(taken).unwrap();
     fs::rename(elsewhere, &name).unwrap();
-    wait_until("the picture was judged", || !name.exists());
+    wait_until("the picture is judged", || !name.exists());
 }
 
 #[test]
-fn what_was_learnt_is_there_after_a_restart_and_a_damaged_file_is_told() {
+fn baselines_survive_a_restart_and_a_damaged_file_is_reported() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "");
@@ -243,19 +243,18 @@ fn what_was_learnt_is_there_after_a_restart_and_a_damaged_file_is_told() {
     let file = home.path("state/baselines.json");
     let start = || {
         let service = Service::start(&home);
-        service.wait_for_words("watching the folder");
+        service.wait_for_log("watching the folder");
         service
     };
     let stop = |service: &mut Service| {
-        service.signal("-TERM");
-        assert!(service.wait().0.success(), "{}", service.said());
-        service.said().matches("INFO raised").count()
+        service.stop();
+        service.log().matches("INFO raised").count()
     };
 
     let mut service = start();
     show(&home, "red-car.jpg", 0);
     (1..20).for_each(|second| show(&home, "empty-wall.jpg", second));
-    assert_eq!(stop(&mut service), 0, "the car came before anything was known");
+    assert_eq!(stop(&mut service), 0, "the car came before the baseline was known");
     assert!(fs::read_to_string(&file).unwrap().contains("red car"));
 
     let mut service = start();
@@ -270,7 +269,7 @@ fn what_was_learnt_is_there_after_a_restart_and_a_damaged_file_is_told() {
 
     fs::write(&file, "[{").unwrap();
     let mut service = start();
-    service.wait_for_words("the baselines of earlier are not known");
+    service.wait_for_log("the baselines of earlier are not known");
     show(&home, "red-car.jpg", 40);
-    assert_eq!(stop(&mut service), 0, "it learns anew");
+    assert_eq!(stop(&mut service), 0, "the baseline is learnt again");
 }

@@ -1,11 +1,11 @@
-//! `stakeout bench`, as a user sees it: what it says, not how fast it was.
+//! The output of `stakeout bench`; not its speed.
 
 use serde_json::Value;
 
 use crate::common::{service::sample, stakeout};
 
 #[test]
-fn everything_is_measured_and_said_as_json() {
+fn everything_is_measured_and_printed_as_json() {
     let output = stakeout()
         .args(["bench", "--seconds", "0.1", "--batches", "1,2", "--labels", "3", "--threads", "1"])
         .args(["--format", "json", "--picture"])
@@ -43,7 +43,7 @@ fn everything_is_measured_and_said_as_json() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_said_in_words() {
+fn wrong_arguments_are_reported() {
     let cases: [(&[&str], i32, &str); 3] = [
         (&["--picture", "/nowhere/picture.jpg"], 1, "/nowhere/picture.jpg cannot be read"),
         (&["--model", "/nowhere"], 1, "/nowhere"),

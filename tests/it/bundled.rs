@@ -29,7 +29,7 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(text).collect()
 }
 
-/// The label set that the demonstration uses.
+/// The label set of the demo.
 fn demo() -> LabelSet {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.yaml");
     let [label_set] = &config::load(&demo).unwrap().config.label_sets[..] else { panic!("one label set") };
@@ -37,7 +37,7 @@ fn demo() -> LabelSet {
 }
 
 #[test]
-fn the_card_was_measured_with_the_label_set_of_the_demonstration() {
+fn the_model_card_was_measured_with_the_label_set_of_the_demo() {
     let (demo, measured) = (demo(), json("demo-labels.json"));
     assert_eq!(demo.templates, [text(&measured["template"]).parse().unwrap()]);
     assert_eq!(demo.background, texts(&measured["background"]));
@@ -55,7 +55,7 @@ fn classifier(files: &ModelFiles) -> Classifier {
 }
 
 #[test]
-fn every_sample_raises_what_it_shows_and_nothing_else() {
+fn every_sample_raises_only_the_label_that_it_shows() {
     let mut classifier = classifier(&hub::find(&ModelRef::Bundled, Device::Cpu).unwrap().files);
     let labels = demo().labels;
     let samples = json("samples/samples.json");
@@ -75,7 +75,7 @@ fn every_sample_raises_what_it_shows_and_nothing_else() {
 }
 
 #[test]
-fn the_embedded_files_answer_as_the_folder_does() {
+fn the_embedded_files_score_like_the_folder() {
     let mut answers: HashMap<&str, Vec<f32>> = HashMap::new();
     let picture =
         picture::decode(&fs::read(folder().join("samples/red-car.jpg")).unwrap(), 10_000_000).unwrap();
@@ -94,7 +94,7 @@ fn the_embedded_files_answer_as_the_folder_does() {
 }
 
 #[test]
-fn classify_uses_it_unless_told_otherwise() {
+fn classify_uses_the_bundled_model_by_default() {
     let picture = folder().join("samples/red-car.jpg");
     let labels = ["a red car", "a green tree", "a plain background"];
     let output = stakeout()

@@ -1,6 +1,6 @@
-//! Where the model runs: what was asked for and is not there is an error that says what to do; `auto` falls back.
+//! Devices: a missing device is an error with a remedy; `auto` falls back to the CPU.
 //!
-//! The ONNX Runtime of the tests runs on the processor only.
+//! The ONNX Runtime of the tests supports only the CPU.
 
 use std::{fs, path::Path, process::Output};
 
@@ -22,7 +22,7 @@ fn classify(more: &[&str]) -> Output {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_an_error_with_a_remedy() {
+fn a_missing_device_is_an_error_with_a_remedy() {
     let cases = [
         ("cuda:1", &["onnxruntime-gpu", "provider libraries"][..]),
         ("tensorrt", &["onnxruntime-gpu"]),
@@ -34,43 +34,40 @@ fn a_device_that_is_not_there_is_an_error_with_a_remedy() {
     ];
     for (device, expected) in cases {
         let output = classify(&["--device", device]);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{told}");
-        assert!(
-            told.starts_with(&format!("error: the device {device} is not in the ONNX Runtime")),
-            "{told}"
-        );
-        assert!(told.contains("libonnxruntime.so") && told.contains("which has cpu."), "{told}");
-        assert!(expected.iter().all(|part| told.contains(part)), "{told}");
-        assert!(told.trim_end().ends_with("or write `device: cpu`"), "{told}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{log}");
+        assert!(log.starts_with(&format!("error: the device {device} is not in the ONNX Runtime")), "{log}");
+        assert!(log.contains("libonnxruntime.so") && log.contains("which has cpu."), "{log}");
+        assert!(expected.iter().all(|part| log.contains(part)), "{log}");
+        assert!(log.trim_end().ends_with("or write `device: cpu`"), "{log}");
     }
     let output = classify(&["--device", "gpu"]);
     assert_eq!(output.status.code(), Some(64), "wrong usage");
 }
 
 #[test]
-fn auto_takes_the_processor_where_there_is_nothing_else_and_the_scores_are_the_same() {
+fn auto_uses_the_cpu_if_there_is_nothing_else_with_the_same_scores() {
     let auto = classify(&["--device", "auto"]);
     let cpu = classify(&["--device", "cpu", "--threads", "1", "--max-batch", "1"]);
     assert!(auto.status.success() && cpu.status.success(), "{auto:?} {cpu:?}");
     assert_eq!(auto.stdout, cpu.stdout);
-    assert_eq!(String::from_utf8(auto.stderr).unwrap(), "", "there is nothing that failed");
+    assert_eq!(String::from_utf8(auto.stderr).unwrap(), "", "the fallback is no error");
 }
 
 #[test]
-fn a_device_of_the_configuration_that_is_not_there_is_shown_where_it_was_typed() {
+fn a_missing_device_is_reported_at_its_place_in_the_configuration() {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("inbox")).unwrap();
     let config = folder.path().join("stakeout.yaml");
-    // Nobody listens there, and nobody is asked.
+    // No broker listens there, and neither command connects.
     let text = "device: cuda\nmqtt: { url: mqtt://127.0.0.1:1 }\nstate_dir: state\n\
         label_sets: { porch: { labels: [cat, dog] } }\nsources: { inbox: { folder: inbox, watch: [porch] } }\n";
     fs::write(&config, text).unwrap();
     for command in ["run", "check"] {
         let output = stakeout().arg(command).arg("--config").arg(&config).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(78), "{told}");
-        assert!(told.contains("stakeout.yaml:1:9") && told.contains("1 | device: cuda"), "{told}");
-        assert!(told.contains("error: the device cuda is not in the ONNX Runtime"), "{told}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{log}");
+        assert!(log.contains("stakeout.yaml:1:9") && log.contains("1 | device: cuda"), "{log}");
+        assert!(log.contains("error: the device cuda is not in the ONNX Runtime"), "{log}");
     }
 }

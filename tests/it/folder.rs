@@ -1,7 +1,6 @@
-//! The folder source with real files: every file exactly once, whole, whatever happens to the folder.
+//! The folder source with real files: every file exactly once, complete, whatever happens to the folder.
 //!
-//! A positive fact is waited for with a generous deadline. That something is never sent is shown by a marker that is
-//! made later and takes the slowest way in (a hard link, which has to settle).
+//! A later marker file shows that a file is not sent: the marker is a hard link, which takes the source the longest to accept.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -25,11 +24,12 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-/// The last by name among files of the same age.
+use crate::common::{PATIENCE, join, wait_until};
+
+/// The last file by name among files of the same age.
 const MARKER: &str = "zz-marker.png";
 
-/// A PNG that is told apart by its width.
+/// A PNG of this width.
 fn png(width: u32) -> Vec<u8> {
     let pixel = |x: u32, y: u32| [x, y, x * y].map(|value| (value % 251) as u8);
     let pixels = (0..16).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect::<Vec<_>>();
@@ -40,7 +40,7 @@ fn png(width: u32) -> Vec<u8> {
     bytes
 }
 
-/// A folder to watch, and one beside it on the same file system.
+/// A folder to watch, and another folder on the same file system.
 struct Place {
     _both: TempDir,
     inbox: PathBuf,
@@ -81,14 +81,15 @@ struct Running {
     frames: mpsc::Receiver<Frame>,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
+    begun: CancellationToken,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts a source without waiting for anything.
+/// Starts a source and does not wait.
 fn launch(folder: Folder) -> Running {
     let (context, frames, status) = context();
-    let (stop, counts) = (context.stop.clone(), Arc::clone(&context.counts));
+    let (stop, begun, counts) = (context.stop.clone(), context.begun.clone(), Arc::clone(&context.counts));
     let source = Source {
         name: "inbox".to_owned(),
         kind: SourceKind::Folder(folder),
@@ -99,10 +100,10 @@ fn launch(folder: Folder) -> Running {
         baseline: None,
     };
     let thread = Some(spawn(&source, context).unwrap());
-    Running { frames, status, stop, counts, thread }
+    Running { frames, status, stop, begun, counts, thread }
 }
 
-/// Starts a source and waits until it watches.
+/// Starts a source and waits until it watches its folder.
 fn start(folder: Folder) -> Running {
     let running = launch(folder);
     running.wait_for(Status::Online);
@@ -116,17 +117,17 @@ impl Running {
 
     /// The next frame.
     fn next(&mut self) -> Frame {
-        let deadline = Instant::now() + DEADLINE;
+        let end = Instant::now() + PATIENCE;
         loop {
             match self.frames.try_recv() {
                 Ok(frame) => return frame,
-                Err(_) => assert!(Instant::now() < deadline, "no frame: {}", self.counts.snapshot()),
+                Err(_) => assert!(Instant::now() < end, "no frame: {}", self.counts.snapshot()),
             }
             sleep(Duration::from_millis(2));
         }
     }
 
-    /// The names of the next frames, which go the whole way.
+    /// The file names of the next frames, which are marked as done.
     fn names(&mut self, count: usize) -> Vec<String> {
         (0..count).map(|_| self.name()).collect()
     }
@@ -138,7 +139,7 @@ impl Running {
         name
     }
 
-    /// The names of all frames until a marker, made now in `place`, was sent.
+    /// The file names of all frames before a marker that is created now in `place`.
     fn names_until_marker(&mut self, place: &Place) -> Vec<String> {
         let made = place.outside.join(MARKER);
         fs::write(&made, png(1)).unwrap();
@@ -151,7 +152,7 @@ impl Running {
             }
         }
         fs::remove_file(made).unwrap();
-        let _ = fs::remove_file(place.inbox.join(MARKER)); // the source may do it, too
+        let _ = fs::remove_file(place.inbox.join(MARKER)); // the source may remove it first
         names.sort();
         names
     }
@@ -162,24 +163,13 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// Stops the source, which takes no second whatever it is doing.
+    /// Stops the source, whatever it is doing.
     fn drop(&mut self) {
         self.stop.cancel();
-        let told = Instant::now();
-        let ended = self.thread.take().unwrap().join();
         if !std::thread::panicking() {
-            ended.unwrap();
-            assert!(told.elapsed() < Duration::from_secs(1), "stopped after {:?}", told.elapsed());
+            join("the source ends", self.thread.take().unwrap());
             assert_eq!(*self.status.borrow(), Status::Offline);
         }
-    }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain for: {what}");
-        sleep(Duration::from_millis(5));
     }
 }
 
@@ -212,7 +202,7 @@ fn a_file_is_never_taken_half_written() {
     let mut slow = File::create(place.inbox.join("slow.png")).unwrap();
     slow.write_all(half).unwrap();
     assert_eq!(running.names_until_marker(&place), [""; 0]);
-    assert_eq!(running.counts.snapshot().seen, 1, "only the marker was looked at");
+    assert_eq!(running.counts.snapshot().seen, 1, "only the marker was opened");
     slow.write_all(rest).unwrap();
     drop(slow);
     assert_eq!(running.names_until_marker(&place), ["slow.png"]);
@@ -220,7 +210,7 @@ fn a_file_is_never_taken_half_written() {
 }
 
 #[test]
-fn a_file_that_was_found_half_written_is_tried_again_when_it_is_closed() {
+fn a_half_written_file_in_a_moved_folder_is_taken_when_it_is_closed() {
     let place = place();
     let mut running = start(settings(&place.inbox));
     let camera = place.outside.join("camera");
@@ -253,7 +243,7 @@ fn files_moved_in_renamed_and_linked_are_taken_once() {
         fs::write(inside(temporary), png(20)).unwrap();
         fs::rename(inside(temporary), inside(&format!("final-{number}.png"))).unwrap();
     }
-    // An unknown temporary name may be taken before or after the rename, but once.
+    // A file with an unknown temporary name may be taken before or after the rename, but only once.
     fs::write(inside("unknown-temporary"), png(30)).unwrap();
     fs::rename(inside("unknown-temporary"), inside("unknown-final")).unwrap();
     fs::write(inside(".hidden.png"), png(10)).unwrap();
@@ -287,7 +277,7 @@ fn a_rewritten_file_is_taken_again() {
 }
 
 #[test]
-fn files_in_folders_that_were_just_made_are_taken_once() {
+fn files_in_new_folders_are_taken_once() {
     let place = place();
     let mut running = start(settings(&place.inbox));
     let mut expected = Vec::new();
@@ -300,13 +290,13 @@ fn files_in_folders_that_were_just_made_are_taken_once() {
     assert_eq!(running.names_until_marker(&place), expected);
     fs::write(place.inbox.join("7/deep/deeper/later.png"), png(10)).unwrap();
     fs::rename(place.inbox.join("8"), place.inbox.join("renamed")).unwrap();
-    assert_eq!(running.names_until_marker(&place), ["later.png"], "a renamed folder brings nothing new");
+    assert_eq!(running.names_until_marker(&place), ["later.png"], "a renamed folder has no new files");
     fs::write(place.inbox.join("renamed/deep/x.png"), png(10)).unwrap();
     assert_eq!(running.names_until_marker(&place), ["x.png"]);
 }
 
 #[test]
-fn a_folder_that_is_moved_in_brings_its_files_and_one_that_is_moved_out_none() {
+fn a_folder_moved_in_adds_its_files_and_a_folder_moved_out_adds_none() {
     let place = place();
     let mut running = start(settings(&place.inbox));
     let (outside, inside) = (place.outside.join("day/camera"), place.inbox.join("day/camera"));
@@ -358,7 +348,7 @@ fn a_burst_of_a_thousand_files_is_taken_exactly_once_within_the_slots() {
     for name in &names {
         fs::write(place.inbox.join(name), &bytes).unwrap();
     }
-    // Nothing is done yet: the source waits for its slots, and loses nothing by it.
+    // No frame is done yet: the source waits for its slots, and loses nothing.
     let held = (0..SLOTS).map(|_| running.next()).collect::<Vec<_>>();
     assert!(running.frames.try_recv().is_err());
     let mut taken = held.iter().map(|frame| frame.origin.clone()).collect::<Vec<_>>();
@@ -375,7 +365,7 @@ fn a_burst_of_a_thousand_files_is_taken_exactly_once_within_the_slots() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_yet_is_waited_for() {
+fn a_folder_that_does_not_exist_yet_is_watched_when_it_appears() {
     let place = place();
     let (folder, made) = (place.inbox.join("deep/later"), place.outside.join("later"));
     fs::create_dir(place.inbox.join("deep")).unwrap();
@@ -386,37 +376,35 @@ fn a_folder_that_is_not_there_yet_is_waited_for() {
     let appears = async {
         assert_eq!(*status.borrow(), Status::Offline);
         fs::rename(&made, &folder).unwrap();
-        let moved = Instant::now();
-        // Its files are new, whatever `existing` says.
+        // Its files are new, whatever `existing` is.
         assert_eq!(frames.recv().await.unwrap().picture.width, 10);
-        assert!(moved.elapsed() < Duration::from_secs(5), "{:?}", moved.elapsed());
         assert_eq!(*status.borrow(), Status::Online);
         fs::write(folder.join("b.png"), png(20)).unwrap();
         assert_eq!(frames.recv().await.unwrap().picture.width, 20);
         context.stop.cancel();
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    // The source comes first: it has looked, and found nothing, before the folder appears.
+    // The source is polled first: it finds no folder before the folder appears.
     let both = async { tokio::join!(biased; source.run_once(&context), appears) };
-    let (ended, ()) = runtime.block_on(async { tokio::time::timeout(DEADLINE, both).await }).unwrap();
+    let (ended, ()) = runtime.block_on(async { tokio::time::timeout(PATIENCE, both).await }).unwrap();
     ended.unwrap();
 }
 
 #[test]
-fn a_folder_that_is_removed_and_made_again_is_watched_again() {
+fn a_folder_that_is_removed_and_created_again_is_watched_again() {
     let place = place();
     let folder = place.inbox.join("watched");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("a.png"), png(10)).unwrap();
     let mut running = start(settings(&folder));
-    // At once: nothing but the inode, which may even be the same, tells the one from the other.
+    // Without a pause: the two folders differ only in their inode, and even that may be the same.
     fs::remove_dir_all(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("a.png"), png(20)).unwrap();
     assert_eq!(running.name(), "a.png");
     fs::write(folder.join("b.png"), png(10)).unwrap();
     assert_eq!(running.name(), "b.png");
-    // And with a pause.
+    // With a pause.
     fs::rename(&folder, place.outside.join("away")).unwrap();
     running.wait_for(Status::Offline);
     fs::create_dir(&folder).unwrap();
@@ -426,7 +414,7 @@ fn a_folder_that_is_removed_and_made_again_is_watched_again() {
 }
 
 #[test]
-fn polling_needs_no_notices() {
+fn polling_needs_no_notifications() {
     let place = place();
     fs::write(place.inbox.join("old.png"), png(10)).unwrap();
     let poll = Some(Duration::from_millis(150));
@@ -443,13 +431,14 @@ fn polling_needs_no_notices() {
     fs::write(place.inbox.join("sub/a.png"), png(20)).unwrap();
     assert_eq!(running.next().picture.width, 20, "rewritten");
     fs::rename(place.inbox.join("sub"), place.inbox.join("renamed")).unwrap();
-    assert_eq!(running.names_until_marker(&place), [""; 0], "renamed unobserved");
+    assert_eq!(running.names_until_marker(&place), [""; 0], "renamed between two polls");
     fs::remove_dir_all(&place.inbox).unwrap();
     running.wait_for(Status::Offline);
     fs::create_dir(&place.inbox).unwrap();
     fs::write(place.inbox.join("b.png"), png(10)).unwrap();
     assert_eq!(running.name(), "b.png");
-    assert!(running.failures().is_empty());
+    // Between the two halves of slow.png a slow machine may find it unchanged for long enough to try it.
+    assert!(running.failures().keys().all(|cause| *cause == "truncated"), "{:?}", running.failures());
 }
 
 #[test]
@@ -470,7 +459,7 @@ fn existing_files_are_skipped_or_processed_oldest_first() {
 }
 
 #[test]
-fn broken_files_are_counted_by_cause_and_stop_nothing() {
+fn a_source_counts_broken_files_by_cause_and_continues() {
     let place = place();
     let inside = |name: &str| place.inbox.join(name);
     let mut running = start(Folder { after: After::Delete, ..settings(&place.inbox) });
@@ -479,19 +468,19 @@ fn broken_files_are_counted_by_cause_and_stop_nothing() {
     fs::write(inside("truncated.png"), &png(40)[..100]).unwrap();
     fs::write(inside("bomb.png"), png(65_000)).unwrap();
     fs::write(inside("good.png"), png(10)).unwrap();
-    // None of these is a file, and the pipe would block whoever opens it.
+    // None of these is a regular file, and opening the pipe would block.
     std::process::Command::new("mkfifo").arg(inside("pipe.png")).status().unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(inside("socket.png")).unwrap();
     symlink("/dev/zero", inside("device.png")).unwrap();
     assert_eq!(running.name(), "good.png");
     let expected = BTreeMap::from([("empty", 1), ("not_a_picture", 1), ("too_large", 1), ("truncated", 1)]);
-    wait_until("every cause", || running.failures() == expected);
-    wait_until("the deletion", || !inside("good.png").exists());
-    assert!(inside("truncated.png").exists(), "what failed stays");
+    wait_until("every cause is counted", || running.failures() == expected);
+    wait_until("the file is deleted", || !inside("good.png").exists());
+    assert!(inside("truncated.png").exists(), "a broken file is not deleted");
 
     fs::write(inside("text.png"), png(20)).unwrap();
-    assert_eq!(running.names_until_marker(&place), ["text.png"], "mended");
-    assert_eq!(running.counts.snapshot().failed, expected, "each was told once");
+    assert_eq!(running.names_until_marker(&place), ["text.png"], "repaired");
+    assert_eq!(running.counts.snapshot().failed, expected, "each was counted once");
 }
 
 #[test]
@@ -499,26 +488,26 @@ fn a_file_is_deleted_when_its_frame_is_done_and_not_before() {
     let place = place();
     let mut running = start(Folder { after: After::Delete, ..settings(&place.inbox) });
     let inside = |name: &str| place.inbox.join(name);
-    let mut under_way = |name: &str| {
+    let mut in_flight = |name: &str| {
         fs::write(inside(name), png(10)).unwrap();
         running.next()
     };
-    let (lost, changed, done) = (under_way("lost.png"), under_way("changed.png"), under_way("done.png"));
+    let (lost, changed, done) = (in_flight("lost.png"), in_flight("changed.png"), in_flight("done.png"));
     drop(lost);
-    // Rewritten while its frame was under way: this version is another frame's.
+    // Rewritten while its frame was in flight: the new version belongs to the next frame.
     fs::write(inside("changed.png"), png(20)).unwrap();
     let newer = running.next();
     changed.slot.done();
     assert!(inside("done.png").exists());
     done.slot.done();
-    wait_until("the deletion", || !inside("done.png").exists());
+    wait_until("the file is deleted", || !inside("done.png").exists());
     assert!(inside("changed.png").exists() && inside("lost.png").exists());
     newer.slot.done();
-    wait_until("the deletion", || !inside("changed.png").exists());
+    wait_until("the file is deleted", || !inside("changed.png").exists());
     fs::write(inside("done.png"), png(10)).unwrap();
-    assert_eq!(running.name(), "done.png", "the same name once more");
+    assert_eq!(running.name(), "done.png", "the same name again");
 
-    // A frame that goes its way after the source ended still has its file finished.
+    // A frame that is done after the source ended still deletes its file.
     fs::write(inside("last.png"), png(10)).unwrap();
     let last = running.next();
     drop(running);
@@ -536,7 +525,7 @@ fn files_are_moved_into_a_folder_inside_and_never_taken_from_it() {
     for width in [10, 20, 30] {
         fs::write(place.inbox.join("a.png"), png(width)).unwrap();
         assert_eq!(running.name(), "a.png");
-        wait_until("the move", || !place.inbox.join("a.png").exists());
+        wait_until("the file is moved", || !place.inbox.join("a.png").exists());
     }
     fs::write(target.join("put there by hand.png"), png(40)).unwrap();
     assert_eq!(running.names_until_marker(&place), [""; 0]);
@@ -546,13 +535,13 @@ fn files_are_moved_into_a_folder_inside_and_never_taken_from_it() {
 }
 
 #[test]
-fn it_stops_at_once_while_it_waits() {
+fn a_waiting_source_stops() {
     let place = place();
     // For the folder...
     drop(launch(settings(&place.inbox.join("nowhere"))));
     // ...for files...
     drop(start(settings(&place.inbox)));
-    // ...for a slot (`Running` measures).
+    // ...for a slot.
     let mut running = start(settings(&place.inbox));
     for number in 0..2 * SLOTS {
         fs::write(place.inbox.join(number.to_string()), png(10)).unwrap();
@@ -563,7 +552,7 @@ fn it_stops_at_once_while_it_waits() {
 }
 
 #[test]
-fn a_path_that_is_no_folder_is_told_with_its_remedy_and_watched_when_it_becomes_one() {
+fn a_path_that_is_not_a_folder_is_reported_with_the_remedy_and_watched_when_it_becomes_one() {
     let place = place();
     let path = place.inbox.join("file");
     fs::write(&path, "").unwrap();
@@ -576,7 +565,7 @@ fn a_path_that_is_no_folder_is_told_with_its_remedy_and_watched_when_it_becomes_
         assert_eq!(error.to_string(), expected);
     }
     let mut running = launch(settings(&path));
-    sleep(Duration::from_millis(100));
+    wait_until("the source has found that it is not a folder", || running.begun.is_cancelled());
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     running.wait_for(Status::Online);

@@ -78,10 +78,10 @@ fn sample(folder: &std::path::Path, name: &str) -> Picture {
 }
 
 #[test]
-fn frames_come_out_in_order_with_the_scores_of_the_sets_their_source_watches() {
+fn frames_are_scored_in_order_with_the_sets_of_their_source() {
     let sources = [source("one", Vec::new(), &["wear"]), source("two", Vec::new(), &["other", "wear"])];
     let Some((mut setup, samples)) = start(&sources) else { return };
-    // More than one batch, and what is in the channel when it closes is still scored.
+    // More than one batch. Frames in the channel are scored after it is closed.
     for _ in 0..10 {
         setup.frames.try_send(frame("one", sample(&samples, "6101.png"))).unwrap();
         setup.frames.try_send(frame("two", sample(&samples, "7724.png"))).unwrap();
@@ -108,7 +108,7 @@ fn frames_come_out_in_order_with_the_scores_of_the_sets_their_source_watches() {
 }
 
 #[test]
-fn a_region_is_scored_by_itself_and_the_best_one_counts() {
+fn regions_are_scored_separately_and_the_best_one_counts() {
     let region = |name: &str, x: f64| Region { name: name.to_owned(), x, y: 0.0, width: 0.5, height: 1.0 };
     let sources = [source("one", vec![region("left", 0.0), region("right", 0.5)], &["wear"])];
     let Some((mut setup, samples)) = start(&sources) else { return };
@@ -138,7 +138,7 @@ fn a_region_is_scored_by_itself_and_the_best_one_counts() {
 }
 
 #[test]
-fn a_frame_whose_source_was_removed_is_counted_and_takes_nobody_with_it() {
+fn a_frame_of_a_removed_source_is_counted_and_affects_no_other() {
     let Some((mut setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
     let picture = sample(&samples, "6101.png");
     for name in ["one", "removed", "one"] {
@@ -155,7 +155,7 @@ fn a_frame_whose_source_was_removed_is_counted_and_takes_nobody_with_it() {
 }
 
 #[test]
-fn the_next_frame_is_scored_with_the_newest_list() {
+fn the_next_frame_is_scored_with_the_newest_watchlist() {
     let Some((mut setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
     let look = |setup: &mut Setup, name: &str| {
         setup.frames.try_send(frame(name, sample(&samples, "7724.png"))).unwrap();
@@ -177,7 +177,7 @@ fn the_next_frame_is_scored_with_the_newest_list() {
 }
 
 #[test]
-fn the_thread_says_when_nobody_takes_its_scores() {
+fn the_thread_reports_that_its_receiver_is_gone() {
     let Some((setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
     drop(setup.scored);
     setup.frames.try_send(frame("one", sample(&samples, "6101.png"))).unwrap();

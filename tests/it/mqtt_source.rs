@@ -1,4 +1,4 @@
-//! Pictures from MQTT topics: the built binary with a real broker.
+//! Pictures from MQTT topics, with the built binary and a real broker.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +12,9 @@ use stakeout::picture::{self, Picture};
 mod hostile;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber, kept, publish_bytes, set_password, wait_until},
+    broker::{Broker, Message, Publisher, Subscriber, publish_bytes, retained, set_password},
     service::{Home, Service, sample},
+    wait_until,
 };
 
 fn jpeg(name: &str) -> Vec<u8> {
@@ -41,12 +42,12 @@ fn webp(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The next alert that tells of something raised.
+/// The next raised alert.
 fn raised(subscriber: &Subscriber) -> Value {
     let is_raise = |message: &Message| {
         message.topic.ends_with("/alert") && message.text().contains(r#""state":"raised""#)
     };
-    let seen = subscriber.until("something to be raised", is_raise);
+    let seen = subscriber.until("a raised alert", is_raise);
     serde_json::from_slice(&seen.last().unwrap().payload).unwrap()
 }
 
@@ -56,14 +57,14 @@ fn online(subscriber: &Subscriber, source: &str) {
 }
 
 #[test]
-fn a_picture_in_every_form_is_scored() {
+fn a_picture_in_every_format_is_scored() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home =
         Home::with_sources(broker.port, "home", "  cams: { mqtt: [cams/+, other], watch: [objects] }\n");
     let _service = Service::start(&home);
     online(&subscriber, "cams");
-    let forms = [
+    let formats = [
         ("cams/jpeg", "red car", jpeg("red-car.jpg")),
         ("cams/png", "green tree", png("green-tree.jpg")),
         ("cams/webp", "red car", webp("red-car.jpg")),
@@ -74,7 +75,7 @@ fn a_picture_in_every_form_is_scored() {
             format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png("red-car.jpg"))).into_bytes(),
         ),
     ];
-    for (topic, label, payload) in forms {
+    for (topic, label, payload) in formats {
         publish_bytes(&broker, "cams/noise", b"no picture", &[]);
         publish_bytes(&broker, topic, &payload, &[]);
         let alert = raised(&subscriber);
@@ -86,7 +87,7 @@ fn a_picture_in_every_form_is_scored() {
 }
 
 #[test]
-fn what_the_broker_kept_is_ignored_unless_asked_for() {
+fn retained_pictures_are_ignored_unless_requested() {
     let broker = Broker::start();
     publish_bytes(&broker, "cams/old", &jpeg("red-car.jpg"), &["-r"]);
     let subscriber = Subscriber::start(&broker);
@@ -95,20 +96,19 @@ fn what_the_broker_kept_is_ignored_unless_asked_for() {
     let mut service = Service::start(&home);
     assert_eq!(raised(&subscriber)["source"], "kept");
     wait_until("both are connected", || {
-        let kept = kept(&broker);
+        let retained = retained(&broker);
         ["new", "kept"].iter().all(|source| {
-            kept.iter().any(|message| message.line() == format!("r home/{source}/status online"))
+            retained.iter().any(|message| message.line() == format!("r home/{source}/status online"))
         })
     });
-    // What is published as retained while we listen is new all the same.
+    // A picture that is published as retained during the subscription is new.
     publish_bytes(&broker, "cams/now", &jpeg("red-car.jpg"), &["-r"]);
     assert_eq!(raised(&subscriber)["frame"]["origin"], "cams/now");
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.stop();
 }
 
 #[test]
-fn each_matched_topic_is_a_source_of_its_own_and_stays_one() {
+fn each_matched_name_is_a_separate_source_also_after_a_restart() {
     let broker = Broker::start();
     let home = Home::with_sources(
         broker.port,
@@ -139,23 +139,22 @@ fn each_matched_topic_is_a_source_of_its_own_and_stays_one() {
         (&json!("Cam yard"), &json!("home/cam_yard/snapshot"))
     );
     assert_eq!(alert["frame"]["captured_at"], "2026-11-23T08:15:30.500Z");
-    // Alerts do not wait for the board, so these come before or after it, and other messages between them.
+    // Alerts do not wait for the board: these messages arrive before or after the alert.
     for line in ["r home/cam_yard/status online", "r home/cam_yard/objects/green_tree/state OFF"] {
         subscriber.also(&mut seen, line, |message| message.line() == line);
     }
-    // Another topic of the same name feeds the same source, and another name has triggers of its own.
+    // Another topic with the same name belongs to the same source; another name has its own triggers.
     publish_bytes(&broker, "frigate/yard/car/snapshot", &event("green-tree.jpg"), &[]);
     let alert = raised(&subscriber);
     assert_eq!((&alert["source"], &alert["label"]), (&json!("Cam yard"), &json!("green tree")));
     publish_bytes(&broker, "frigate/gate/person/snapshot", &event("red-car.jpg"), &[]);
     assert_eq!(raised(&subscriber)["source"], "Cam gate");
     publish_bytes(&broker, "frigate/third/person/snapshot", &event("red-car.jpg"), &[]);
-    service.wait_for_words("raise max_sources");
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.wait_for_log("raise max_sources");
+    service.stop();
     drop(subscriber);
 
-    // After a restart they are there before their next picture.
+    // After a restart the sources exist before their next picture.
     let subscriber = Subscriber::start(&broker);
     let mut service = Service::start(&home);
     let device = "homeassistant/device/home__cam_gate/config";
@@ -165,16 +164,15 @@ fn each_matched_topic_is_a_source_of_its_own_and_stays_one() {
         let message = subscriber.next();
         missing.remove(&*format!("{} {}", message.topic, message.text()));
         if message.topic == device {
-            assert!(!message.payload.is_empty(), "it was taken back");
+            assert!(!message.payload.is_empty(), "the device was removed");
             missing.remove("the device");
         }
     }
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.stop();
 }
 
 #[test]
-fn pictures_come_and_alerts_go_in_the_older_version() {
+fn pictures_and_alerts_with_mqtt_3_1_1() {
     let broker = Broker::start();
     publish_bytes(&broker, "cams/old", &jpeg("green-tree.jpg"), &["-r"]);
     let subscriber = Subscriber::start(&broker);
@@ -186,32 +184,31 @@ fn pictures_come_and_alerts_go_in_the_older_version() {
     let alert = raised(&subscriber);
     assert_eq!((&alert["label"], &alert["frame"]["origin"]), (&json!("red car"), &json!("cams/1")));
 
-    // The broker cannot be told what is too much for us.
+    // MQTT 3.1.1 has no limit that a client could announce.
     publish_bytes(&broker, "cams/large", &vec![0; 100_000], &[]);
-    service.wait_for_words("which is more than we take");
-    subscriber.until("it to be away", |message| message.line() == "r home/cams/status offline");
+    service.wait_for_log("which is more than we take");
+    subscriber.until("the source to be offline", |message| message.line() == "r home/cams/status offline");
     online(&subscriber, "cams");
     publish_bytes(&broker, "cams/2", &jpeg("green-tree.jpg"), &[]);
     assert_eq!(raised(&subscriber)["frame"]["origin"], "cams/2");
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
-    let log = fs::read_to_string(broker.folder().join("log")).unwrap();
+    service.stop();
+    let log = broker.log();
     assert!(log.contains("-from-cams (p2,"), "{log}");
 }
 
 #[test]
-fn pictures_come_from_a_broker_of_their_own_and_alerts_go_to_ours() {
+fn pictures_from_another_broker_than_the_one_for_alerts() {
     let settings = "allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl";
     let cameras = Broker::prepared(settings, |folder| {
         set_password(&folder.join("passwords"), "eye", "secret");
         fs::write(folder.join("acl"), "user eye\ntopic readwrite cams/#\n").unwrap();
     });
-    let ours = Broker::start();
-    let subscriber = Subscriber::start(&ours);
+    let alerts = Broker::start();
+    let subscriber = Subscriber::start(&alerts);
     let broker =
         format!("broker: {{ url: mqtt://127.0.0.1:{}, username: eye, password: secret }}", cameras.port);
     let home = Home::with_sources(
-        ours.port,
+        alerts.port,
         "home",
         &format!("  cams: {{ mqtt: cams/+, {broker}, watch: [objects] }}\n"),
     );
@@ -222,16 +219,16 @@ fn pictures_come_from_a_broker_of_their_own_and_alerts_go_to_ours() {
 
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     fs::write(home.path("stakeout.yaml"), text.replace("password: secret", "password: wrong")).unwrap();
-    service.wait_for_words("does not accept the user `eye`");
-    subscriber.until("it to be offline", |message| message.line() == "r home/cams/status offline");
+    service.wait_for_log("does not accept the user `eye`");
+    subscriber.until("the source to be offline", |message| message.line() == "r home/cams/status offline");
 }
 
-/// How often each topic was scored, by what the services said.
+/// How often each topic was scored, by the logs of the services.
 fn scored(services: &[&Service]) -> BTreeMap<String, usize> {
     let mut scored = BTreeMap::new();
     for service in services {
         for line in
-            service.said().lines().filter(|line| line.contains("scored source=") || line.contains(" scored "))
+            service.log().lines().filter(|line| line.contains("scored source=") || line.contains(" scored "))
         {
             if let Some((_, rest)) = line.split_once("origin=") {
                 let topic = rest.trim_start_matches('"').split(['"', ' ']).next().unwrap();
@@ -243,7 +240,7 @@ fn scored(services: &[&Service]) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn several_machines_split_the_pictures_between_them() {
+fn several_machines_share_the_pictures() {
     const EACH: usize = 90;
     let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0");
     let homes = ["one", "two", "three"].map(|prefix| {
@@ -261,9 +258,10 @@ fn several_machines_split_the_pictures_between_them() {
         }
     }
     let red_car = jpeg("red-car.jpg");
-    let publish = |from: usize| {
-        let publish = |number| publish_bytes(&broker, &format!("work/{number}"), &red_car, &["-q", "1"]);
-        (from..from + EACH).for_each(publish);
+    let mut publisher = Publisher::connect(broker.port);
+    let mut publish = |from: usize| {
+        (from..from + EACH).for_each(|number| publisher.publish(&format!("work/{number}"), &red_car));
+        publisher.settle();
     };
 
     publish(0);
@@ -272,12 +270,12 @@ fn several_machines_split_the_pictures_between_them() {
     };
     all(&services.each_ref(), EACH);
     let times = scored(&services.each_ref());
-    assert!(times.values().all(|times| *times == 1), "each by one of them: {times:?}");
+    assert!(times.values().all(|times| *times == 1), "each picture by one machine: {times:?}");
     for service in &services {
-        assert!(!scored(&[service]).is_empty(), "each has its part");
+        assert!(!scored(&[service]).is_empty(), "each machine scores a part");
     }
 
-    // One is killed with the broker's messages for it on the way, and comes back as a service does.
+    // One machine is killed while messages for it are in flight, and starts again.
     services[0].signal("-STOP");
     publish(EACH);
     services[0].signal("-KILL");
@@ -288,13 +286,13 @@ fn several_machines_split_the_pictures_between_them() {
     all(&services, 3 * EACH);
     let times = scored(&services);
     let twice = times.values().filter(|times| **times > 1).count();
-    assert!(twice <= 4, "only what the killed one had under way: {times:?}");
-    assert!(scored(&[&again]).len() >= EACH / 6, "what was meant for it is not lost");
+    assert!(twice <= 4, "only pictures that were in flight to the killed machine: {times:?}");
+    assert!(scored(&[&again]).len() >= EACH / 6, "its unfinished pictures are not lost");
 }
 
-/// Mosquitto 2.0 sends several messages for each acknowledgement of one, beyond what we asked for.
+/// Mosquitto 2.0 sends more messages than the receive maximum of the client allows.
 #[test]
-fn what_is_shared_and_finds_no_room_here_waits_at_the_broker() {
+fn shared_pictures_without_a_free_slot_wait_at_the_broker() {
     const PICTURES: usize = 500;
     let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0");
     let home =
@@ -302,15 +300,13 @@ fn what_is_shared_and_finds_no_room_here_waits_at_the_broker() {
     let subscriber = Subscriber::start(&broker);
     let mut service = Service::with(&home, &[("RUST_LOG", "info,stakeout=debug")]);
     online(&subscriber, "work");
-    // While it cannot take them they gather.
+    // The messages gather while the service is stopped.
     service.signal("-STOP");
-    let red_car = jpeg("red-car.jpg");
-    for number in 0..PICTURES {
-        publish_bytes(&broker, &format!("work/{number}"), &red_car, &["-q", "1"]);
-    }
+    let (mut publisher, red_car) = (Publisher::connect(broker.port), jpeg("red-car.jpg"));
+    (0..PICTURES).for_each(|number| publisher.publish(&format!("work/{number}"), &red_car));
+    publisher.settle();
     service.signal("-CONT");
     wait_until("every picture is scored", || scored(&[&service]).len() == PICTURES);
     assert!(scored(&[&service]).values().all(|times| *times == 1));
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.stop();
 }

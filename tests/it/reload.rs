@@ -1,4 +1,4 @@
-//! The configuration changes while the service runs, black box: what changed is in force, and nothing else notices.
+//! Changes of the configuration while the service runs: they take effect, and nothing else is affected.
 
 use std::{
     fs,
@@ -12,8 +12,9 @@ use std::{
 use serde_json::Value;
 
 use crate::common::{
+    PATIENCE,
     broker::{Broker, Message, Subscriber},
-    service::{Home, Service},
+    service::{Home, Service, mqtt},
 };
 
 const LABELS: &str = "red car: 0.75, green tree: 0.75";
@@ -22,17 +23,17 @@ const INBOX: &str = "  Inbox: { folder: inbox, watch: [objects] }\n";
 const NEW_STATE: &str = "home/inbox/objects/blue_umbrella/state";
 const CONFIG: &str = "home/config/status";
 
-/// The same configuration as [`Home::new`] writes, with these labels and these lines of sources.
+/// The configuration of [`Home::new`] with these labels and these sources.
 fn text(broker: &Broker, labels: &str, sources: &str) -> String {
     format!(
-        "mqtt: {{ url: mqtt://127.0.0.1:{}, prefix: home }}\nstate_dir: state\nlabel_sets:\n  objects:\n    \
+        "{}\nstate_dir: state\nlabel_sets:\n  objects:\n    \
          template: a photo of {{}}\n    background: [an empty scene, a plain background, something else]\n    \
          labels: {{ {labels} }}\nsources:\n{sources}",
-        broker.port
+        mqtt(broker.port)
     )
 }
 
-/// As editors save: written beside it, then moved over it.
+/// Saves as editors do: writes a new file and renames it.
 fn save(home: &Home, text: &str) {
     fs::write(home.path("new"), text).unwrap();
     fs::rename(home.path("new"), home.path("stakeout.yaml")).unwrap();
@@ -46,43 +47,44 @@ fn topic(topic: &'static str) -> impl Fn(&Message) -> bool {
     move |message| message.topic == topic
 }
 
+/// Source, label and state of each alert.
 fn states(messages: &[Message]) -> Vec<String> {
     let alerts = messages.iter().filter(|message| message.topic.ends_with("/alert"));
     let alerts = alerts.map(|alert| serde_json::from_slice::<Value>(&alert.payload).unwrap());
     let word = |value: &Value| value.as_str().unwrap().to_owned();
-    let told = |alert: Value| {
+    let line = |alert: Value| {
         format!("{} {} {}", word(&alert["source"]), word(&alert["label"]), word(&alert["state"]))
     };
-    alerts.map(told).collect()
+    alerts.map(line).collect()
 }
 
-/// A service that watches `inbox` for [`LABELS`], after `lay_out` put its configuration in place.
-fn start(lay_out: impl FnOnce(&Home, &str)) -> (Broker, Subscriber, Home, Service) {
+/// A service that watches `inbox` for [`LABELS`]; `write` writes its configuration.
+fn start(write: impl FnOnce(&Home, &str)) -> (Broker, Subscriber, Home, Service) {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "");
-    lay_out(&home, &text(&broker, LABELS, INBOX));
+    write(&home, &text(&broker, LABELS, INBOX));
     let service = Service::with(&home, &[("RUST_LOG", "stakeout=debug")]);
     subscriber.until("the source to be online", is("home/inbox/status", "online"));
     (broker, subscriber, home, service)
 }
 
-/// A label is added by `save`, is watched from then on, and nothing was started anew.
-fn is_noticed(lay_out: impl FnOnce(&Home, &str), save: impl FnOnce(&Home, &str)) {
-    let (broker, subscriber, home, service) = start(lay_out);
+/// Adds a label with `save`; it is watched, and the source was not restarted.
+fn is_noticed(write: impl FnOnce(&Home, &str), save: impl FnOnce(&Home, &str)) {
+    let (broker, subscriber, home, service) = start(write);
     save(&home, &text(&broker, MORE_LABELS, INBOX));
     let told = subscriber.until("the new label's state", is(NEW_STATE, "OFF"));
-    assert!(!told.iter().any(topic("home/inbox/status")), "the source never noticed: {told:#?}");
+    assert!(!told.iter().any(topic("home/inbox/status")), "the source was not restarted: {told:#?}");
     home.drop_picture("blue-umbrella.jpg", "1.jpg");
     subscriber.until("the alert of the new label", topic("home/inbox/objects/blue_umbrella/alert"));
-    service.wait_for_words("the configuration has changed and is in force");
+    service.wait_for_log("the configuration has changed and is in force");
 }
 
 fn in_place(home: &Home, text: &str) {
     fs::write(home.path("stakeout.yaml"), text).unwrap();
 }
 
-/// Makes or replaces a symbolic link as one step.
+/// Creates or replaces a symbolic link in one step.
 fn link(target: impl AsRef<Path>, path: &Path) {
     let beside = path.with_file_name("link");
     symlink(target, &beside).unwrap();
@@ -100,7 +102,7 @@ fn a_file_that_is_replaced_by_a_rename_is_noticed() {
 }
 
 #[test]
-fn a_symbolic_link_that_is_swapped_is_noticed_and_so_is_a_change_behind_it() {
+fn a_replaced_symbolic_link_is_noticed_and_so_is_a_change_of_its_target() {
     let to_version = |version: &'static str| {
         move |home: &Home, text: &str| {
             fs::create_dir_all(home.path("versions")).unwrap();
@@ -116,7 +118,7 @@ fn a_symbolic_link_that_is_swapped_is_noticed_and_so_is_a_change_behind_it() {
 }
 
 #[test]
-fn a_folder_that_is_swapped_as_kubernetes_does_it_is_noticed() {
+fn a_folder_replaced_as_by_kubernetes_is_noticed() {
     let version = |number: &'static str| {
         move |home: &Home, text: &str| {
             fs::create_dir(home.path(number)).unwrap();
@@ -125,20 +127,20 @@ fn a_folder_that_is_swapped_as_kubernetes_does_it_is_noticed() {
             link("..data/stakeout.yaml", &home.path("stakeout.yaml"));
         }
     };
-    let swapped = |home: &Home, text: &str| {
+    let replaced = |home: &Home, text: &str| {
         fs::create_dir(home.path("..2")).unwrap();
         fs::write(home.path("..2/stakeout.yaml"), text).unwrap();
         link("..2", &home.path("..data"));
         fs::remove_dir_all(home.path("..1")).unwrap();
     };
-    is_noticed(version("..1"), swapped);
+    is_noticed(version("..1"), replaced);
 }
 
 #[test]
-fn an_invalid_edit_changes_nothing_is_told_and_can_be_mended() {
+fn an_invalid_edit_is_reported_changes_nothing_and_can_be_repaired() {
     let (broker, subscriber, home, service) = start(save);
     save(&home, &text(&broker, "red car: { treshold: 0.75 }, Blue Umbrella: 0.75", INBOX));
-    let told = subscriber.until("the word that it is invalid", topic(CONFIG));
+    let told = subscriber.until("the status invalid", topic(CONFIG));
     let told = told.last().unwrap();
     assert!(told.retain);
     let json: Value = serde_json::from_slice(&told.payload).unwrap();
@@ -147,8 +149,8 @@ fn an_invalid_edit_changes_nothing_is_told_and_can_be_mended() {
     for words in ["stakeout.yaml:7:", "treshold", "did you mean `threshold`?", "^^^^", "1 problem found"] {
         assert!(problems.contains(words), "{words:?} is missing in {problems}");
     }
-    service.wait_for_words("what was in force stays in force");
-    service.wait_for_words(problems);
+    service.wait_for_log("what was in force stays in force");
+    service.wait_for_log(problems);
 
     home.drop_picture("red-car.jpg", "1.jpg");
     let told = subscriber.until("an alert by the old rules", topic("home/inbox/objects/red_car/state"));
@@ -160,7 +162,7 @@ fn an_invalid_edit_changes_nothing_is_told_and_can_be_mended() {
     later.until("what is retained", |message| message.topic == CONFIG && message.text().contains("invalid"));
 
     save(&home, &text(&broker, MORE_LABELS, INBOX));
-    let told = subscriber.until("the word that it is mended", is(CONFIG, r#"{"state":"ok"}"#));
+    let told = subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
     assert_eq!(states(&told), Vec::<String>::new(), "the car stays raised");
     if !told.iter().any(is(NEW_STATE, "OFF")) {
         subscriber.until("the new label", is(NEW_STATE, "OFF"));
@@ -168,28 +170,28 @@ fn an_invalid_edit_changes_nothing_is_told_and_can_be_mended() {
 }
 
 #[test]
-fn what_the_model_says_of_a_label_set_is_an_invalid_edit_too() {
+fn a_label_set_that_the_model_refuses_is_an_invalid_edit_too() {
     let (broker, subscriber, home, service) = start(save);
     let alone = text(&broker, "red car: 0.75", INBOX)
         .replace("    background: [an empty scene, a plain background, something else]\n", "");
     save(&home, &alone);
-    let told = subscriber.until("the word that it is invalid", topic(CONFIG));
+    let told = subscriber.until("the status invalid", topic(CONFIG));
     let told = told.last().unwrap().text();
     assert!(told.contains("always be 1.0") && told.contains("stakeout.yaml:4:"), "{told}");
     save(&home, &text(&broker, LABELS, INBOX));
-    subscriber.until("the word that it is mended", is(CONFIG, r#"{"state":"ok"}"#));
-    service.wait_for_words("the configuration is in order again");
+    subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
+    service.wait_for_log("the configuration is in order again");
 }
 
 #[test]
-fn a_file_of_rules_comes_and_goes() {
+fn a_rules_file_is_added_and_removed() {
     const RULES: &str = "label_sets:\n  more:\n    template: a photo of {}\n    background: [an empty scene]\n    \
                          labels: { Blue Umbrella: 0.75 }\n";
     const STATE: &str = "home/inbox/more/blue_umbrella/state";
     let (broker, subscriber, home, service) = start(save);
     fs::create_dir(home.path("rules.d")).unwrap();
     fs::write(home.path("rules.d/more.yaml"), RULES).unwrap();
-    service.wait_for_words("label_sets=2");
+    service.wait_for_log("label_sets=2");
     let both = "  Inbox: { folder: inbox, watch: [objects, more] }\n";
     save(&home, &text(&broker, LABELS, both));
     subscriber.until("the new label set", is(STATE, "OFF"));
@@ -197,20 +199,22 @@ fn a_file_of_rules_comes_and_goes() {
     subscriber.until("its alert", is(STATE, "ON"));
 
     fs::write(home.path("rules.d/more.yaml"), RULES.replace("0.75", "0.8")).unwrap();
-    subscriber.rest(Duration::from_millis(300));
+    // The third change: the file of rules and the watched set were the first two.
+    service.wait_for_times(3, "has changed and is in force");
     fs::remove_file(home.path("rules.d/more.yaml")).unwrap();
-    let told = subscriber.until("that it is missed", topic(CONFIG));
+    let told = subscriber.until("the report that the label set is missing", topic(CONFIG));
     assert!(told.last().unwrap().text().contains("more"), "{told:#?}");
 
     save(&home, &text(&broker, LABELS, INBOX));
-    let mut told = subscriber.until("the state to be forgotten", is(STATE, ""));
-    subscriber.also(&mut told, "that all is well", is(CONFIG, r#"{"state":"ok"}"#));
-    told.extend(subscriber.rest(Duration::from_millis(300)));
+    let mut told = subscriber.until("the state to be deleted", is(STATE, ""));
+    subscriber.also(&mut told, "the status ok", is(CONFIG, r#"{"state":"ok"}"#));
+    subscriber.also(&mut told, "the alert", |message| message.topic.ends_with("/alert"));
+    told.extend(subscriber.so_far(&broker));
     assert_eq!(states(&told), ["Inbox Blue Umbrella cleared"], "removed while it was raised");
 }
 
 #[test]
-fn a_source_comes_and_goes_and_the_others_keep_what_they_know() {
+fn a_source_is_added_and_removed_and_the_others_keep_their_state() {
     let (broker, subscriber, home, mut service) = start(save);
     home.drop_picture("red-car.jpg", "1.jpg");
     subscriber.until("the car", is("home/inbox/objects/red_car/state", "ON"));
@@ -220,37 +224,37 @@ fn a_source_comes_and_goes_and_the_others_keep_what_they_know() {
     save(&home, &text(&broker, &LABELS.replace("red car: 0.75", "red car: 0.7"), &both));
     let mut told = subscriber.until("the new source", is("home/yard/status", "online"));
     home.drop_picture("red-car.jpg", "2.jpg");
-    service.wait_for_words("/2.jpg");
+    service.wait_for_log("/2.jpg");
     fs::copy(home.path("inbox/1.jpg"), home.path("yard/3.jpg")).unwrap();
     told.extend(subscriber.until("a car there", is("home/yard/objects/red_car/state", "ON")));
-    assert_eq!(states(&told), ["Yard red car raised"], "the one in the inbox stays raised");
+    assert_eq!(states(&told), ["Yard red car raised"], "the label of the inbox stays raised");
     assert!(!told.iter().any(topic("home/inbox/status")), "{told:#?}");
 
     save(&home, &text(&broker, LABELS, INBOX));
-    let mut all = subscriber.until("its status to be forgotten", is("home/yard/status", ""));
-    subscriber.also(&mut all, "its label to be forgotten", is("home/yard/objects/red_car/state", ""));
-    all.extend(subscriber.rest(Duration::from_millis(300)));
+    let mut all = subscriber.until("its status to be deleted", is("home/yard/status", ""));
+    subscriber.also(&mut all, "its label to be deleted", is("home/yard/objects/red_car/state", ""));
+    subscriber.also(&mut all, "its alert", |message| message.topic.ends_with("/alert"));
+    all.extend(subscriber.so_far(&broker));
     assert_eq!(states(&all), ["Yard red car cleared"]);
     home.drop_picture("empty-wall.jpg", "4.jpg");
     let told = subscriber.until("the empty wall", is("home/inbox/objects/red_car/state", "OFF"));
     assert_eq!(states(&told), ["Inbox red car cleared"]);
 
-    // With other settings it ends, and starts again as another one.
+    // With other settings the source is stopped and another one started.
     fs::create_dir(home.path("elsewhere")).unwrap();
     save(&home, &text(&broker, LABELS, &INBOX.replace("folder: inbox", "folder: elsewhere")));
-    subscriber.until("the old one", is("home/inbox/status", "offline"));
-    subscriber.until("the new one", is("home/inbox/status", "online"));
+    subscriber.until("the old source", is("home/inbox/status", "offline"));
+    subscriber.until("the new source", is("home/inbox/status", "online"));
     fs::copy(home.path("inbox/1.jpg"), home.path("elsewhere/5.jpg")).unwrap();
     let told = subscriber.until("the car there", is("home/inbox/objects/red_car/state", "ON"));
     assert_eq!(states(&told), ["Inbox red car raised"]);
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.stop();
 }
 
-/// Labels come and go in the set that is being scored, and so does another source, while one source works.
+/// Adds and removes labels of the scored set and a second source while the first source works.
 /// `STAKEOUT_RELOADS=1000 cargo test --test it many_changes` is the long form.
 #[test]
-fn many_changes_cost_the_others_no_frame() {
+fn many_changes_cost_the_other_sources_no_frame() {
     let changes_to_make: usize =
         std::env::var("STAKEOUT_RELOADS").map_or(200, |typed| typed.parse().expect("a number of reloads"));
     let (broker, subscriber, home, mut service) = start(save);
@@ -268,7 +272,9 @@ fn many_changes_cost_the_others_no_frame() {
     let done = AtomicBool::new(false);
     let pictures = thread::scope(|scope| {
         let load = scope.spawn(|| {
-            let numbers = (0..).take_while(|_| !done.load(Ordering::Relaxed));
+            // More pictures than changes, also where a picture takes longer than a change.
+            let numbers =
+                (0..).take_while(|number| !done.load(Ordering::Relaxed) || *number <= changes_to_make);
             let drop_one = |number| {
                 home.drop_picture("red-car.jpg", &format!("{number}.jpg"));
                 thread::sleep(Duration::from_millis(20));
@@ -282,33 +288,31 @@ fn many_changes_cost_the_others_no_frame() {
         done.store(true, Ordering::Relaxed);
         load.join().unwrap()
     });
-    assert!(pictures > changes_to_make, "{pictures} pictures are no load");
 
     service.wait_for_times(pictures + 1, "/inbox/");
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
-    let said = service.said();
+    service.stop();
+    let log = service.log();
     let mut times = vec![0; pictures];
-    let origins = said.split("/inbox/").skip(1).filter_map(|rest| rest.split_once(".jpg"));
+    let origins = log.split("/inbox/").skip(1).filter_map(|rest| rest.split_once(".jpg"));
     for number in origins.filter_map(|(name, _)| name.parse::<usize>().ok()) {
         times[number] += 1;
     }
     assert_eq!(times, vec![1; pictures], "each picture is scored exactly once");
     let sent = format!("{} seen, {} sent, 0 failed", pictures + 1, pictures + 1);
-    assert!(said.contains(&sent), "{sent:?} is missing");
+    assert!(log.contains(&sent), "{sent:?} is missing");
     let told = subscriber.until("the end", is("home/status", "offline"));
     assert_eq!(states(&told), Vec::<String>::new(), "raised once, and never again");
 }
 
-/// Under another name than the pictures of [`Home::drop_picture`] use.
+/// Like [`save`], with a temporary name that no other thread uses.
 fn save_as(home: &Home, name: &str, text: &str) {
     fs::write(home.path(name), text).unwrap();
     fs::rename(home.path(name), home.path("stakeout.yaml")).unwrap();
 }
 
-/// What no file of the configuration shows; and systemd is told meanwhile.
+/// A changed secret, which the watched files do not show; and the notifications for systemd.
 #[test]
-fn a_hang_up_reads_everything_again_and_tells_what_needs_a_restart() {
+fn sighup_reads_everything_again_and_reports_what_needs_a_restart() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "");
@@ -319,40 +323,40 @@ fn a_hang_up_reads_everything_again_and_tells_what_needs_a_restart() {
     );
     save(&home, &with_password);
     let systemd = UnixDatagram::bind(home.path("notify")).unwrap();
-    systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let heard = || {
-        let mut words = [0; 256];
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let notified = || {
+        let mut bytes = [0; 256];
         loop {
-            let length = systemd.recv(&mut words).unwrap();
-            let heard = String::from_utf8_lossy(&words[..length]).trim().to_owned();
-            // What it does in words, and that it is alive, comes in between.
-            if !heard.starts_with("STATUS=") && heard != "WATCHDOG=1" {
-                return heard;
+            let length = systemd.recv(&mut bytes).unwrap();
+            let notified = String::from_utf8_lossy(&bytes[..length]).trim().to_owned();
+            // Status texts and watchdog pings may arrive at any time.
+            if !notified.starts_with("STATUS=") && notified != "WATCHDOG=1" {
+                return notified;
             }
         }
     };
     let mut service = Service::with(&home, &[("NOTIFY_SOCKET", home.path("notify").to_str().unwrap())]);
-    assert_eq!(heard(), "READY=1");
-    // The first look, which finds what was read at the start.
-    let reloading = heard();
+    assert_eq!(notified(), "READY=1");
+    // The first check of the files, which finds the configuration of the start.
+    let reloading = notified();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert_eq!(heard(), "READY=1");
+    assert_eq!(notified(), "READY=1");
 
     fs::write(home.path("secret"), "two").unwrap();
     service.signal("-HUP");
-    // At once, and again when the look begins. Without an answer until it is done.
-    assert!(heard().starts_with("RELOADING=1"));
-    assert!(heard().starts_with("RELOADING=1"));
-    assert_eq!(heard(), "READY=1");
+    // At once, and again when the check begins. READY follows when the check is done.
+    assert!(notified().starts_with("RELOADING=1"));
+    assert!(notified().starts_with("RELOADING=1"));
+    assert_eq!(notified(), "READY=1");
     let needs = is(CONFIG, r#"{"state":"ok","after_restart":["mqtt"]}"#);
     let told = subscriber.until("what needs a restart", needs);
-    service.wait_for_words("takes effect after a restart");
+    service.wait_for_log("takes effect after a restart");
     assert!(!told.iter().any(is("home/status", "offline")), "the connection stays: {told:#?}");
     service.signal("-TERM");
-    assert_eq!(heard(), "STOPPING=1");
-    assert!(service.wait().0.success());
-    // Whoever is told that it is ready may bring a file at once.
-    let said = service.said();
-    let at = |words| said.find(words).unwrap();
-    assert!(at("watching the folder") < at("watching sources="), "{said}");
+    assert_eq!(notified(), "STOPPING=1");
+    assert!(service.wait().success());
+    // A client may bring a file as soon as READY is sent.
+    let log = service.log();
+    let at = |words| log.find(words).unwrap();
+    assert!(at("watching the folder") < at("watching sources="), "{log}");
 }

@@ -1,4 +1,4 @@
-//! Rules over labels, and labels in other languages, black box: the service and a real broker.
+//! Rules over labels, and labels in other languages, with the built binary and a real broker.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn is(topic: &'static str, text: &'static str) -> impl Fn(&Message) -> bool {
     move |message| message.topic == topic && message.text() == text
 }
 
-/// Puts `labels` in the place of those that a home has.
+/// Saves a configuration with `labels` instead of the labels of [`Home`].
 fn save(home: &Home, original: &str, labels: &str) {
     assert!(original.contains(LABELS));
     fs::write(home.path("new"), original.replace(LABELS, labels)).unwrap();
@@ -42,8 +42,8 @@ fn a_rule_alerts_and_stays_raised_over_a_reload_and_a_restart() {
     subscriber.until("the source to be online", is("home/inbox/status", "online"));
 
     home.drop_picture("red-car.jpg", "1.jpg");
-    let told = subscriber.until("the rule to be raised", is(STATE, "ON"));
-    let [raised] = &alerts(&told)[..] else { panic!("{told:#?}") };
+    let seen = subscriber.until("the rule to be raised", is(STATE, "ON"));
+    let [raised] = &alerts(&seen)[..] else { panic!("{seen:#?}") };
     assert_eq!((&raised["state"], &raised["label"]), (&"raised".into(), &"Lonely car".into()));
     assert_eq!((&raised["score"], &raised["threshold"]), (&Value::Null, &Value::Null));
     assert_eq!(
@@ -53,34 +53,33 @@ fn a_rule_alerts_and_stays_raised_over_a_reload_and_a_restart() {
     assert_eq!(raised["scores"].as_object().unwrap().keys().collect::<Vec<_>>(), ["red car", "green tree"]);
 
     save(&home, &original, &rule("red car and not Blue Umbrela"));
-    let told = subscriber.until("the mistake", |message| {
+    let seen = subscriber.until("the mistake", |message| {
         message.topic == "home/config/status" && message.text().contains("did you mean `Blue Umbrella`?")
     });
-    assert_eq!(alerts(&told), [] as [Value; 0]);
+    assert_eq!(alerts(&seen), [] as [Value; 0]);
     save(&home, &original, &rule("red car and not Blue Umbrella"));
-    service.wait_for_words("the configuration has changed and is in force");
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.wait_for_log("the configuration has changed and is in force");
+    service.stop();
 
     let service = Service::start(&home);
-    let told = subscriber.until("its state after the restart", is(STATE, "ON"));
-    assert_eq!(alerts(&told), [] as [Value; 0], "neither cleared nor raised again");
+    let seen = subscriber.until("its state after the restart", is(STATE, "ON"));
+    assert_eq!(alerts(&seen), [] as [Value; 0], "neither cleared nor raised again");
     home.drop_picture("red-car-far-away.jpg", "2.jpg");
     home.drop_picture("empty-wall.jpg", "3.jpg");
-    let told = subscriber.until("the rule to be cleared", is(STATE, "OFF"));
-    let [cleared] = &alerts(&told)[..] else { panic!("{told:#?}") };
+    let seen = subscriber.until("the rule to be cleared", is(STATE, "OFF"));
+    let [cleared] = &alerts(&seen)[..] else { panic!("{seen:#?}") };
     assert_eq!(
         (&cleared["state"], &cleared["when"]),
         (&"cleared".into(), &"red car and not Blue Umbrella".into())
     );
 
     save(&home, &original, LABELS);
-    subscriber.until("its state to be taken back", is(STATE, ""));
+    subscriber.until("its state to be deleted", is(STATE, ""));
     drop(service);
 }
 
 #[test]
-fn a_label_can_be_called_anything_in_any_language() {
+fn a_label_can_have_a_name_in_any_language() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "");
@@ -90,8 +89,8 @@ fn a_label_can_be_called_anything_in_any_language() {
     let service = Service::start(&home);
     subscriber.until("the source to be online", is("home/inbox/status", "online"));
     home.drop_picture("red-car.jpg", "1.jpg");
-    let told = subscriber.until("the car", is("home/inbox/objects/_/state", "ON"));
-    let alert = told.iter().find(|message| message.topic == "home/inbox/objects/_/alert").unwrap();
+    let seen = subscriber.until("the car", is("home/inbox/objects/_/state", "ON"));
+    let alert = seen.iter().find(|message| message.topic == "home/inbox/objects/_/alert").unwrap();
     let alert: Value = serde_json::from_slice(&alert.payload).unwrap();
     assert_eq!(
         (&alert["label"], alert["scores"]["Größe ß"].is_number()),
@@ -100,7 +99,7 @@ fn a_label_can_be_called_anything_in_any_language() {
     );
 
     save(&home, &original, labels);
-    subscriber.until("two names of one topic", |message| {
+    subscriber.until("the report of two labels with one topic", |message| {
         message.topic == "home/config/status" && message.text().contains("have the same topic level `_`")
     });
     drop(service);

@@ -1,5 +1,5 @@
-//! Planted secrets: every place of the configuration that takes one has one, everything goes wrong that makes people look,
-//! and none of them is in what is logged, published or told to who asks.
+//! Secrets in every place of the configuration that accepts one. Everything fails that produces messages, and no secret is
+//! logged, published or served.
 
 use std::{
     fs,
@@ -8,24 +8,26 @@ use std::{
 };
 
 use crate::common::{
-    broker::{Broker, Subscriber, free_port, set_password, wait_until},
+    broker::{Broker, Message, Subscriber, free_port, set_password},
     service::{Home, Service},
+    wait_until,
 };
 
-/// In every secret, also where it is percent-encoded.
+/// A part of every secret, also of percent-encoded ones.
 const PLANTED: &str = "hunter2";
 
-fn ask(port: u16, path: &str) -> String {
+/// The answer of the HTTP endpoint.
+fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let question = format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {PLANTED}-of-the-listener\r\n\r\n");
-    stream.write_all(question.as_bytes()).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {PLANTED}-of-the-listener\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
 
 #[test]
-fn no_secret_is_logged_published_or_told() {
+fn no_secret_is_logged_published_or_served() {
     let broker = Broker::prepared("allow_anonymous true\npassword_file {folder}/passwords", |folder| {
         set_password(&folder.join("passwords"), "me", &format!("{PLANTED}-of-the-broker"));
     });
@@ -51,36 +53,34 @@ listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
     fs::write(&file, typed.replace("prefix: home", &with_login)).unwrap();
 
     let mut service = Service::with(&home, &[("RUST_LOG", "stakeout=trace")]);
-    service.wait_for_words("watching the folder");
+    service.wait_for_log("watching the folder");
     for source in ["camera", "gate", "other", "topics"] {
-        wait_until(&format!("{source} is in trouble"), || {
-            let said = service.said();
-            said.lines().any(|line| line.contains("cannot go on") && line.contains(source))
+        wait_until(&format!("{source} fails"), || {
+            let log = service.log();
+            log.lines().any(|line| line.contains("cannot go on") && line.contains(source))
         });
     }
     home.drop_picture("red-car.jpg", "1.jpg");
     let mut messages =
         subscriber.until("the alert", |message| message.topic == "home/inbox/objects/red_car/alert");
-    let answers = ["/metrics", "/healthz", "/readyz", "/x"].map(|path| ask(port, path));
+    let answers = ["/metrics", "/healthz", "/readyz", "/x"].map(|path| get(port, path));
     assert!(answers[0].contains("stakeout_alerts_total"), "{}", answers[0]);
 
-    // A mistake beside the secrets: the lines around it are shown.
+    // A mistake next to the secrets: the error shows the lines around it.
     let typed = fs::read_to_string(&file).unwrap();
     fs::write(&file, typed.replace("prefix: ", "prefx: ")).unwrap();
-    service.wait_for_words("not in order");
-    let problems = |message: &crate::common::broker::Message| {
-        message.topic == "home/config/status" && message.text().contains("invalid")
-    };
+    service.wait_for_log("not in order");
+    let problems =
+        |message: &Message| message.topic == "home/config/status" && message.text().contains("invalid");
     messages.extend(subscriber.until("the mistake", problems));
     service.signal("-TERM");
     messages.extend(
-        subscriber
-            .until("the last word", |message| message.topic == "home/status" && message.text() == "offline"),
+        subscriber.until("offline", |message| message.topic == "home/status" && message.text() == "offline"),
     );
-    assert!(service.wait().0.success());
+    assert!(service.wait().success());
 
-    let said = service.said();
-    let shown = said.lines().find(|line| line.contains(PLANTED));
+    let log = service.log();
+    let shown = log.lines().find(|line| line.contains(PLANTED));
     assert_eq!(shown, None, "logged");
     for answer in &answers {
         assert!(!answer.contains(PLANTED), "{answer}");

@@ -1,14 +1,11 @@
-//! Sources that are cameras and recordings, with real servers and real files.
-//!
-//! A positive fact is waited for with a generous deadline; times are only compared where they are the point.
+//! Streams, recordings and HTTP pictures as sources, with real servers and real files.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod footage;
+mod failures;
 mod http;
+mod reports;
 mod rtsp;
-mod told;
-mod trouble;
 mod unchanged;
 mod video;
 
@@ -26,9 +23,7 @@ use stakeout::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::common::broker::wait_until;
-
-const DEADLINE: Duration = Duration::from_secs(20);
+use crate::common::{PATIENCE, join, wait_until};
 
 /// A running source.
 struct Running {
@@ -39,12 +34,12 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Starts the source that these lines describe: `rtsp: ...` and so on, separated by commas.
-fn start(described: &str) -> Running {
+/// Starts a source with these settings: `rtsp: ...` and so on, separated by commas.
+fn start(settings: &str) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stakeout.yaml");
     let text = format!(
-        "mqtt: {{ url: mqtt://h }}\nlabel_sets: {{ porch: {{ labels: [a, b] }} }}\nsources: {{ door: {{ {described}, watch: [porch] }} }}"
+        "mqtt: {{ url: mqtt://h }}\nlabel_sets: {{ porch: {{ labels: [a, b] }} }}\nsources: {{ door: {{ {settings}, watch: [porch] }} }}"
     );
     std::fs::write(&file, text).unwrap();
     let config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}")).config;
@@ -70,9 +65,10 @@ fn start(described: &str) -> Running {
 impl Running {
     /// The next frame.
     fn next(&mut self) -> Frame {
-        self.within(DEADLINE).unwrap_or_else(|| panic!("no frame: {}", self.counts.snapshot()))
+        self.within(PATIENCE).unwrap_or_else(|| panic!("no frame: {}", self.counts.snapshot()))
     }
 
+    /// The next frame, if it arrives within `time`.
     fn within(&mut self, time: Duration) -> Option<Frame> {
         let end = Instant::now() + time;
         loop {
@@ -84,20 +80,34 @@ impl Running {
         }
     }
 
+    /// Whether a frame waits to be taken.
+    fn has_frame(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    /// Drops the frames that wait.
+    fn discard_frames(&mut self) {
+        while self.frames.try_recv().is_ok() {}
+    }
+
     fn wait_for(&self, status: Status) {
         wait_until(&format!("status {}", status.as_str()), || *self.status.borrow() == status);
     }
 
-    /// How often something was left out for this cause.
+    /// The number of frames or packets skipped for this cause.
     fn skipped(&self, cause: &str) -> u64 {
         self.counts.snapshot().skipped.get(cause).copied().unwrap_or_default()
     }
 
-    /// Stops it; how long that took.
-    fn stop(self) -> Duration {
-        let told = Instant::now();
+    /// Stops the source. Tests give it time-outs longer than [`PATIENCE`], so a source that waits for one fails the test.
+    fn stop(self) {
         self.stop.cancel();
-        self.thread.join().unwrap();
-        told.elapsed()
+        join("the source ends", self.thread);
     }
+}
+
+/// Stops all sources at once.
+fn stop_all(sources: Vec<Running>) {
+    sources.iter().for_each(|source| source.stop.cancel());
+    sources.into_iter().for_each(Running::stop);
 }

@@ -1,4 +1,4 @@
-//! `stakeout models verify` with pictures: how far a variant is from full precision.
+//! `stakeout models verify` with pictures: the distance of a variant from full precision.
 
 use std::{fs, path::PathBuf, process::Output};
 
@@ -25,7 +25,7 @@ fn clip_and_pictures() -> Option<(String, tempfile::TempDir)> {
 }
 
 #[test]
-fn a_variant_is_held_to_full_precision_on_ones_own_pictures() {
+fn a_variant_is_compared_with_full_precision_on_given_pictures() {
     let Some((model, folder)) = clip_and_pictures() else { return };
     let pictures = folder.path().display().to_string();
     let labels = ["cat", "dog", "an astronaut", "a cup of coffee", "rocket", "flower"];
@@ -44,7 +44,7 @@ fn a_variant_is_held_to_full_precision_on_ones_own_pictures() {
     assert_eq!((&half["tried"]["device"], &half["against"]["device"]), (&"cpu".into(), &"cpu".into()));
     let number = |report: &Value, path: &str| report.pointer(path).unwrap().as_f64().unwrap();
     assert!(number(&half, "/cosine/min") > 0.999 && number(&half, "/cosine/median") > 0.999, "{half}");
-    // What the fixtures say of the other variants: 1e-2 and 0.15.
+    // The limits of the reference data for the other variants: 1e-2 and 0.15.
     let apart = number(&half, "/score_difference/max");
     assert!(apart > 0.0 && apart < 1e-2, "{half}");
     assert!(number(&half, "/tried/pictures_a_second") > 0.0, "{half}");
@@ -60,7 +60,7 @@ fn a_variant_is_held_to_full_precision_on_ones_own_pictures() {
 }
 
 #[test]
-fn the_table_is_for_people() {
+fn the_table_output() {
     let Some((model, folder)) = clip_and_pictures() else { return };
     let pictures = folder.path().display().to_string();
     let output = verify(&["--model", &model, "--variant", "fp16", "--min-agreement", "0", &pictures]);
@@ -77,7 +77,7 @@ fn the_table_is_for_people() {
 }
 
 #[test]
-fn pictures_alone_are_for_the_bundled_model_and_a_configuration_names_its_own() {
+fn the_model_is_the_bundled_one_or_the_one_of_the_configuration() {
     let pictures = sample("red-car.jpg").parent().unwrap().display().to_string();
     let output = verify(&["--against", "fp32", &pictures]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -85,7 +85,7 @@ fn pictures_alone_are_for_the_bundled_model_and_a_configuration_names_its_own() 
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("stakeout.yaml");
-    // Nobody listens there, and nobody is asked.
+    // No broker listens there, and the command does not connect.
     let yaml = "mqtt: { url: mqtt://127.0.0.1:1 }\nstate_dir: state\nlabel_sets:\n  cars:\n    background: [an empty scene]\n\
         \x20   labels: { red car: 0.5, blue car: 0.5 }\nsources: { inbox: { folder: ., watch: [cars] } }\n";
     fs::write(&config, yaml).unwrap();
@@ -99,18 +99,18 @@ fn pictures_alone_are_for_the_bundled_model_and_a_configuration_names_its_own() 
 }
 
 #[test]
-fn what_cannot_be_compared_is_told() {
+fn errors_are_reported() {
     let Some((model, folder)) = clip_and_pictures() else { return };
     let pictures = folder.path().display().to_string();
-    let told = |arguments: &[&str], code: i32| {
+    let error = |arguments: &[&str], code: i32| {
         let output = verify(arguments);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{output:?}");
         text(&output.stderr).to_owned()
     };
-    assert!(told(&[&model, &pictures, "--variant", "int8"], 1).contains("onnx/vision_model_int8.onnx"));
-    assert!(told(&[&pictures, "--variant", "int8"], 1).contains("the bundled model has no other variant"));
+    assert!(error(&[&model, &pictures, "--variant", "int8"], 1).contains("onnx/vision_model_int8.onnx"));
+    assert!(error(&[&pictures, "--variant", "int8"], 1).contains("the bundled model has no other variant"));
     let broken = PathBuf::from(&pictures).join("bad_truncated.jpg").display().to_string();
-    assert!(told(&[&model, &broken], 1).contains("none of the pictures could be scored"));
-    assert!(told(&[&model, &pictures, "--min-agreement", "95"], 64).contains("from 0 to 1"));
-    assert_eq!(verify(&[]).status.code(), Some(64), "nothing was named");
+    assert!(error(&[&model, &broken], 1).contains("none of the pictures could be scored"));
+    assert!(error(&[&model, &pictures, "--min-agreement", "95"], 64).contains("from 0 to 1"));
+    assert_eq!(verify(&[]).status.code(), Some(64), "no model is named");
 }

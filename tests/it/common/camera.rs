@@ -1,4 +1,4 @@
-//! Cameras: a real RTSP server and clips to play, and a small HTTP server; all gone when they are dropped.
+//! Cameras: a real RTSP server and clips to play, and a small HTTP server. Processes are killed when they are dropped.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,12 +10,11 @@ use std::{
         mpsc::{self, Receiver},
     },
     thread,
-    time::Duration,
 };
 
-use super::{broker::free_port, service::signal_process};
+use super::{PATIENCE, broker::free_port, service::signal_process};
 
-/// Runs `ffmpeg` with these words, and a last one for the file that it makes.
+/// Runs `ffmpeg` with these arguments and the path of the file that it writes.
 pub fn clip(words: &str, file: &Path) -> PathBuf {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-y"]).args(words.split_whitespace()).arg(file).stdin(Stdio::null());
@@ -23,7 +22,7 @@ pub fn clip(words: &str, file: &Path) -> PathBuf {
     file.to_path_buf()
 }
 
-/// A moving picture as a bare H.264 stream for [`Rtsp`], 10 frames a second, 4 seconds.
+/// A test video as an H.264 elementary stream for [`Rtsp`]: 10 frames a second, 4 seconds, a key frame every `group` frames.
 pub fn h264(folder: &Path, size: &str, group: u32) -> PathBuf {
     let words = format!(
         "-f lavfi -i testsrc2=size={size}:rate=10 -t 4 -c:v libx264 -preset ultrafast -g {group} -bf 0 -pix_fmt yuv420p \
@@ -32,11 +31,11 @@ pub fn h264(folder: &Path, size: &str, group: u32) -> PathBuf {
     clip(&words, &folder.join(format!("{size}-{group}.h264")))
 }
 
-/// Somebody who sends a moving picture without being asked, as MPEG-TS over UDP; killed when it is dropped.
+/// A sender of a test video as MPEG-TS over UDP.
 pub struct Udp(Child);
 
 impl Udp {
-    /// Sends to this port of this machine, with this encoder of FFmpeg's.
+    /// Sends to `port` of this machine, encoded by this encoder of FFmpeg.
     pub fn send(port: u16, encoder: &str, size: &str) -> Self {
         let words = format!(
             "-v error -re -f lavfi -i testsrc2=size={size}:rate=10 -c:v {encoder} -preset ultrafast -g 5 -bf 0 -pix_fmt yuv420p \
@@ -55,7 +54,7 @@ impl Drop for Udp {
     }
 }
 
-/// The same as H.265.
+/// Like [`h264`], as H.265.
 pub fn h265(folder: &Path, size: &str, group: u32) -> PathBuf {
     let words = format!(
         "-f lavfi -i testsrc2=size={size}:rate=10 -t 4 -c:v libx265 -preset ultrafast -g {group} -bf 0 -pix_fmt yuv420p \
@@ -64,7 +63,7 @@ pub fn h265(folder: &Path, size: &str, group: u32) -> PathBuf {
     clip(&words, &folder.join(format!("{size}-{group}.h265")))
 }
 
-/// The same as single JPEG pictures, with the tables that RTP takes for granted.
+/// Like [`h264`], as single JPEG pictures with the standard tables, which RTP requires.
 pub fn mjpeg(folder: &Path, size: &str) -> PathBuf {
     let words = format!(
         "-f lavfi -i testsrc2=size={size}:rate=10 -t 4 -c:v mjpeg -huffman default -force_duplicated_matrix 1 \
@@ -73,7 +72,7 @@ pub fn mjpeg(folder: &Path, size: &str) -> PathBuf {
     clip(&words, &folder.join(format!("{size}.mjpeg")))
 }
 
-/// A camera that speaks RTSP.
+/// An RTSP camera.
 pub struct Rtsp {
     pub port: u16,
     arguments: Vec<String>,
@@ -82,27 +81,27 @@ pub struct Rtsp {
 }
 
 impl Rtsp {
-    /// Plays these clips one after the other, again and again.
+    /// Plays these clips in a loop.
     pub fn start(clips: &[&Path]) -> Self {
         let mut camera = Self::absent(clips, &[]);
         camera.appear();
         camera
     }
 
-    /// Likewise, for whoever knows user and password.
+    /// Like [`Rtsp::start`], for clients with this user and password.
     pub fn with_login(clips: &[&Path], username: &str, password: &str) -> Self {
         let mut camera = Self::absent(clips, &[username, password]);
         camera.appear();
         camera
     }
 
-    /// A camera that is not there yet.
+    /// A camera that does not listen yet.
     pub fn absent(clips: &[&Path], login: &[&str]) -> Self {
         let arguments = Self::arguments(clips, login);
         Self { port: free_port(), arguments, loss: None, process: None }
     }
 
-    /// Loses this share of its packets on their way.
+    /// Loses this share of its packets.
     pub fn lossy(clips: &[&Path], loss: &'static str) -> Self {
         let mut camera = Self::absent(clips, &[]);
         camera.loss = Some(loss);
@@ -110,7 +109,7 @@ impl Rtsp {
         camera
     }
 
-    /// Plays something else when it appears again.
+    /// Plays other clips after the next [`Rtsp::appear`].
     pub fn becomes(&mut self, clips: &[&Path]) {
         self.arguments = Self::arguments(clips, &[]);
     }
@@ -125,9 +124,10 @@ impl Rtsp {
         [codec, "10", &clips].iter().chain(login).map(|&word| word.to_owned()).collect()
     }
 
+    /// Starts the camera; returns when it listens.
     pub fn appear(&mut self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/common/rtsp.py");
-        // Debian's own Python, which knows Debian's GStreamer.
+        // Debian's Python, which has the bindings of Debian's GStreamer.
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script).arg(self.port.to_string()).args(&self.arguments);
         command.envs(self.loss.map(|loss| ("LOSS", loss)));
@@ -138,7 +138,7 @@ impl Rtsp {
         assert_eq!(line, "ready\n", "the tests need Debian's GStreamer RTSP server");
     }
 
-    /// As if its cable was pulled.
+    /// Ends the camera as a power cut does.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -146,7 +146,7 @@ impl Rtsp {
         }
     }
 
-    /// `-STOP`: its connections stay, and it says nothing more. `-CONT`: it goes on.
+    /// `-STOP`: its connections stay open and it sends nothing. `-CONT`: it continues.
     pub fn signal(&self, signal: &str) {
         signal_process(self.process.as_ref().unwrap().id(), signal);
     }
@@ -162,34 +162,56 @@ impl Drop for Rtsp {
     }
 }
 
-/// Somebody who accepts every connection and never says a word.
-pub fn silent() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || listener.incoming().map_while(Result::ok).collect::<Vec<_>>());
-    address
+/// A server that accepts every connection and never answers.
+pub struct Silent {
+    pub address: SocketAddr,
+    requests: Receiver<TcpStream>,
 }
 
-/// An HTTP server that answers what it is told to.
+impl Silent {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (send, requests) = mpsc::channel();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let send = send.clone();
+                thread::spawn(move || {
+                    let read = stream.read(&mut [0; 1024]);
+                    // The stream is kept: a closed connection is an answer.
+                    read.is_ok_and(|length| length > 0).then(|| send.send(stream))
+                });
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// Waits until a client has sent a request, and so waits for an answer. The connection stays open with the result.
+    pub fn request(&self) -> TcpStream {
+        self.requests.recv_timeout(PATIENCE).expect("a request")
+    }
+}
+
+/// An HTTP server with answers of the test.
 pub struct Web {
     pub address: SocketAddr,
     requests: Receiver<String>,
 }
 
 impl Web {
-    /// `answer` gets the request's head, and how many came before it.
+    /// `answer` receives the head of the request and the number of earlier requests.
     pub fn start(answer: impl Fn(&str, usize) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (tell, requests) = mpsc::channel();
+        let (send, requests) = mpsc::channel();
         let answer = Arc::new(Mutex::new(answer));
         thread::spawn(move || {
             for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
-                let (answer, tell) = (Arc::clone(&answer), tell.clone());
+                let (answer, send) = (Arc::clone(&answer), send.clone());
                 thread::spawn(move || {
                     let request = head(&stream);
                     let bytes = answer.lock().unwrap()(&request, number);
-                    let _ = tell.send(request);
+                    let _ = send.send(request);
                     let _ = (&stream).write_all(&bytes);
                 });
             }
@@ -197,9 +219,14 @@ impl Web {
         Self { address, requests }
     }
 
+    /// A request that has arrived and was not taken yet.
+    pub fn waiting_request(&self) -> Option<String> {
+        self.requests.try_recv().ok()
+    }
+
     /// The next request.
     pub fn request(&self) -> String {
-        self.requests.recv_timeout(Duration::from_secs(10)).expect("a request")
+        self.requests.recv_timeout(PATIENCE).expect("a request")
     }
 }
 
@@ -215,7 +242,7 @@ fn head(stream: &TcpStream) -> String {
     text
 }
 
-/// An answer with a body; `headers` end with `\r\n` each.
+/// An HTTP response; each of the `headers` ends with `\r\n`.
 pub fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes =
         format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n", body.len())

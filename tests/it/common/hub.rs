@@ -1,5 +1,5 @@
-//! A hub on loopback, as the real one looks to a client: a list of files, redirects to another server for large ones,
-//! hashes in headers, parts of files; and with the troubles of real networks on demand.
+//! An imitation of the Hugging Face hub on loopback: a list of files, redirects to another server for large files, hashes in
+//! headers, parts of files, and faults of real networks on demand.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,10 +7,9 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Command, Output},
-    sync::{Arc, Mutex},
+    process::{Command, Output, Stdio},
+    sync::{Arc, Condvar, Mutex},
     thread,
-    time::Duration,
 };
 
 use serde_json::json;
@@ -18,13 +17,15 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// What every repository here is at.
+use super::{PATIENCE, finish};
+
+/// The commit of every repository here.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// One request, as it was received.
+/// One request, as the hub received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// By the server for large files?
+    /// Whether the server for large files received it.
     pub by_cdn: bool,
     pub method: String,
     pub path: String,
@@ -32,31 +33,33 @@ pub struct Asked {
     pub authorization: Option<String>,
 }
 
-/// What goes wrong.
+/// A fault of the next answers.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// This status, with a `Retry-After`.
     Status(u16, Option<u64>),
-    /// The connection breaks off after so many bytes.
+    /// The connection ends after this number of bytes.
     CutAfter(usize),
-    /// One byte is another one.
+    /// One byte is changed.
     Corrupt,
-    /// The whole file, whatever part was asked for.
+    /// The whole file, whatever range the request names.
     NoParts,
-    /// A pause before the answer.
-    Slow(Duration),
+    /// No answer before [`Hub::release`].
+    Held,
 }
 
 #[derive(Default)]
 struct State {
     repositories: Mutex<HashMap<String, BTreeMap<String, Vec<u8>>>>,
     private: Mutex<Vec<String>>,
-    /// A part of the address of a GET, what goes wrong, and how often.
+    /// A part of the address of a GET, the fault, and the number of answers with this fault.
     faults: Mutex<Vec<(String, Fault, usize)>>,
     asked: Mutex<Vec<Asked>>,
+    /// Whether held answers are sent.
+    released: (Mutex<bool>, Condvar),
 }
 
-/// The hub, and a cache of one's own to pull into.
+/// The hub, and a cache folder to pull into.
 pub struct Hub {
     pub home: TempDir,
     endpoint: String,
@@ -71,7 +74,7 @@ impl Hub {
         Self { home: tempfile::tempdir().unwrap(), endpoint: format!("http://127.0.0.1:{port}"), state }
     }
 
-    /// A repository with files of a folder, those that `wanted` names.
+    /// Adds a repository with the files of `folder` for which `wanted` is true.
     pub fn add_folder(&self, id: &str, folder: &Path, wanted: impl Fn(&str) -> bool) {
         let mut files = BTreeMap::new();
         for below in ["", "onnx/"] {
@@ -90,26 +93,33 @@ impl Hub {
         repositories.entry(id.to_owned()).or_default().insert(name.to_owned(), content);
     }
 
-    /// Only with a token from now on.
+    /// Answers requests for this repository only with a token.
     pub fn make_private(&self, id: &str) {
         self.state.private.lock().unwrap().push(id.to_owned());
     }
 
+    /// Answers the next `times` GET requests whose address contains `path` with this fault.
     pub fn fault(&self, path: &str, fault: Fault, times: usize) {
         self.state.faults.lock().unwrap().push((path.to_owned(), fault, times));
     }
 
-    /// What was asked since the last time.
+    /// Sends the answers that [`Fault::Held`] holds.
+    pub fn release(&self) {
+        *self.state.released.0.lock().unwrap() = true;
+        self.state.released.1.notify_all();
+    }
+
+    /// The requests since the last call.
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.asked.lock().unwrap())
     }
 
-    /// The sha256 of a file, by which the server for large files knows it.
+    /// The sha256 of a file, which is its name at the server for large files.
     pub fn sha256(&self, id: &str, name: &str) -> String {
         sha256(&self.state.repositories.lock().unwrap()[id][name])
     }
 
-    /// `stakeout`, with this hub and cache and nothing of the machine's own.
+    /// `stakeout` with this hub and cache, and without the settings of this machine.
     pub fn stakeout(&self, arguments: &[&str]) -> Command {
         let mut command = super::stakeout();
         command.args(arguments).envs(self.environment());
@@ -124,7 +134,7 @@ impl Hub {
         command
     }
 
-    /// As a client writes it: `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -134,7 +144,8 @@ impl Hub {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.stakeout(arguments).output().unwrap()
+        let mut command = self.stakeout(arguments);
+        finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 }
 
@@ -149,7 +160,7 @@ fn git_blob(bytes: &[u8]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Starts the hub itself (which knows the port of the server for large files) or that server; returns its port.
+/// Starts the hub (`cdn` is the port of the server for large files) or the server for large files; returns its port.
 fn serve(state: Arc<State>, cdn: Option<u16>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -177,7 +188,7 @@ impl Answer {
 fn answer(state: &State, stream: TcpStream, cdn: Option<u16>) {
     let Some(mut asked) = read_request(&stream, cdn.is_none()) else { return };
     if asked.method == "CONNECT" {
-        // As a proxy that leads everywhere to here.
+        // As a proxy, with this server behind every address.
         state.asked.lock().unwrap().push(asked);
         let _ = (&stream).write_all(b"HTTP/1.1 200 Connected\r\n\r\n");
         let Some(inner) = read_request(&stream, cdn.is_none()) else { return };
@@ -198,7 +209,11 @@ fn answer(state: &State, stream: TcpStream, cdn: Option<u16>) {
     };
     match fault {
         Some(Fault::Corrupt) => answer.body[10] ^= 1,
-        Some(Fault::Slow(pause)) => thread::sleep(pause),
+        Some(Fault::Held) => {
+            let (released, changed) = &state.released;
+            let released = released.lock().unwrap();
+            drop(changed.wait_timeout_while(released, PATIENCE, |released| !*released).unwrap());
+        }
         _ => {}
     }
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
@@ -210,7 +225,7 @@ fn answer(state: &State, stream: TcpStream, cdn: Option<u16>) {
     if let Some(Fault::CutAfter(length)) = fault {
         bytes.truncate(length);
     }
-    // A client that has gone is no concern of the server's.
+    // The client may have gone.
     let _ = (&stream).write_all(&[format!("{head}\r\n").as_bytes(), &bytes].concat());
 }
 
@@ -258,7 +273,7 @@ fn hub(state: &State, asked: &Asked, cdn: u16) -> Answer {
         let body = json!({"id": id, "sha": COMMIT, "siblings": siblings}).to_string().into_bytes();
         return Answer { status: 200, headers: Vec::new(), body };
     }
-    // Small files are answered by way of an address of the hub itself.
+    // Small files are served through a redirect to another address of the hub.
     if let Some((_, files, rest)) = by_name("api/resolve-cache/models/") {
         let body = files[rest.strip_prefix(&format!("{COMMIT}/")).unwrap()].clone();
         let headers =
@@ -293,7 +308,7 @@ fn hub(state: &State, asked: &Asked, cdn: u16) -> Answer {
     Answer { status: 307, headers: vec![commit, ("Location", location)], body: b"Temporary".to_vec() }
 }
 
-/// The server for large files, which knows them by their hash only.
+/// The server for large files. It knows them only by their hash.
 fn content(state: &State, asked: &Asked, fault: Option<Fault>) -> Answer {
     let repositories = state.repositories.lock().unwrap();
     let found = repositories.values().flat_map(BTreeMap::values);
@@ -310,6 +325,6 @@ fn content(state: &State, asked: &Asked, fault: Option<Fault>) -> Answer {
     if begin >= content.len() {
         return Answer::plain(416);
     }
-    let told = format!("bytes {begin}-{}/{}", end - 1, content.len());
-    Answer { status: 206, headers: vec![("Content-Range", told)], body: content[begin..end].to_vec() }
+    let range = format!("bytes {begin}-{}/{}", end - 1, content.len());
+    Answer { status: 206, headers: vec![("Content-Range", range)], body: content[begin..end].to_vec() }
 }

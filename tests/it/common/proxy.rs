@@ -1,5 +1,5 @@
-//! A wire between a client and a broker that can be cut, held and slowed down at any moment, and that writes down which
-//! messages the broker acknowledged.
+//! A proxy between a client and a broker that can cut, hold and slow down connections, and that records which messages the
+//! broker has acknowledged.
 
 use std::{
     collections::HashMap,
@@ -17,29 +17,29 @@ const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 
-/// What the wire does with what goes through it.
+/// What the proxy does with packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything passes.
+    /// Passes everything on.
     Pass,
-    /// Nothing passes in either direction, and nobody is told: a half-open connection.
+    /// Passes nothing on in either direction and keeps the connection: it is half-open.
     Hold,
-    /// A byte at a time.
+    /// Passes on one byte at a time.
     Trickle,
 }
 
-/// Where the wire is cut.
+/// Where a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// The message does not reach the broker.
+    /// The broker does not receive the message.
     BeforePublish,
-    /// The broker has the message; its answer comes to nobody.
+    /// The broker has the message; the client receives no answer.
     AfterPublish,
-    /// The broker's answer is lost.
+    /// The broker has answered; the answer is lost.
     BeforePuback,
 }
 
-/// Passes everything on, unless told otherwise.
+/// Passes everything on until a test changes that.
 pub struct Proxy {
     pub port: u16,
     state: Arc<State>,
@@ -50,21 +50,21 @@ struct State {
     open: AtomicBool,
     gone: AtomicBool,
     mode: Mutex<Mode>,
-    /// What is cut, after so many more messages or answers.
+    /// Where to cut, and after how many more messages or answers.
     cut: Mutex<Option<(Cut, i64)>>,
-    /// So many acknowledgements still pass; the next is lost and takes the connection with it. Negative: all pass.
+    /// How many acknowledgements still pass. The next one is lost and ends the connection. Negative: all pass.
     acknowledgements: AtomicI64,
-    /// The reason that every acknowledgement is made to give.
+    /// The MQTT 5 reason code that replaces the one of every acknowledgement.
     answer: Mutex<Option<u8>>,
     acknowledged: Mutex<Vec<(String, String)>>,
     connections: Mutex<Vec<TcpStream>>,
-    made: AtomicUsize,
+    attempts: AtomicUsize,
 }
 
 impl Proxy {
-    /// A wire to `upstream` that begins at `port` (0: a free one).
-    pub fn start(port: u16, upstream: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    /// A proxy to the broker on the port `upstream`, on a free port of its own.
+    pub fn start(upstream: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = State {
@@ -77,7 +77,7 @@ impl Proxy {
             answer: Mutex::default(),
             acknowledged: Mutex::default(),
             connections: Mutex::default(),
-            made: AtomicUsize::new(0),
+            attempts: AtomicUsize::new(0),
         };
         let state = Arc::new(state);
         let shared = Arc::clone(&state);
@@ -92,22 +92,22 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// Lets new connections through, or none; those that are there stay.
+    /// Accepts new connections, or closes them at once. Existing connections stay.
     pub fn set_open(&self, open: bool) {
         self.state.open.store(open, Ordering::SeqCst);
     }
 
-    /// From now on the wire does this.
+    /// Sets what the proxy does with packets.
     pub fn set_mode(&self, mode: Mode) {
         *self.state.mode.lock().unwrap() = mode;
     }
 
-    /// Cuts the connection once, there, when so many have passed.
+    /// Cuts the connection once, at `cut`, after this number of packets.
     pub fn cut(&self, cut: Cut, after: i64) {
         *self.state.cut.lock().unwrap() = Some((cut, after));
     }
 
-    /// From now on the broker seems to refuse every message with this reason of MQTT 5's.
+    /// Makes every acknowledgement a refusal with this MQTT 5 reason code.
     pub fn answer(&self, reason: Option<u8>) {
         *self.state.answer.lock().unwrap() = reason;
     }
@@ -118,17 +118,17 @@ impl Proxy {
         }
     }
 
-    /// Loses one acknowledgement after `passing` more, and then breaks the connection.
+    /// Loses one acknowledgement after `passing` more, and ends the connection.
     pub fn lose_acknowledgement_after(&self, passing: i64) {
         self.state.acknowledgements.store(passing, Ordering::SeqCst);
     }
 
-    /// How many connections were made so far.
-    pub fn made(&self) -> usize {
-        self.state.made.load(Ordering::SeqCst)
+    /// The number of connections that clients have tried to make.
+    pub fn attempts(&self) -> usize {
+        self.state.attempts.load(Ordering::SeqCst)
     }
 
-    /// Topic and payload of every message whose acknowledgement went through, in that order.
+    /// Topic and payload of every message whose acknowledgement was passed on, in that order.
     pub fn acknowledged(&self) -> Vec<(String, String)> {
         self.state.acknowledged.lock().unwrap().clone()
     }
@@ -142,7 +142,7 @@ impl Drop for Proxy {
 }
 
 impl State {
-    /// Whether the wire is cut here and now.
+    /// Whether to cut the connection here and now.
     fn cuts(&self, here: Cut) -> bool {
         let mut cut = self.cut.lock().unwrap();
         match &mut *cut {
@@ -177,32 +177,32 @@ impl State {
     }
 }
 
-/// The messages of one connection that are under way, by their packet identifier.
+/// The unacknowledged messages of one connection, by their packet identifier.
 #[derive(Clone, Default)]
-struct UnderWay {
+struct InFlight {
     messages: Arc<Mutex<HashMap<u16, (String, String)>>>,
-    /// Whether MQTT 5 is spoken.
+    /// Whether the protocol version is MQTT 5.
     is_five: Arc<AtomicBool>,
 }
 
 fn connect(state: &Arc<State>, client: TcpStream) -> io::Result<()> {
+    state.attempts.fetch_add(1, Ordering::SeqCst);
     if !state.open.load(Ordering::SeqCst) {
         return Ok(());
     }
-    state.made.fetch_add(1, Ordering::SeqCst);
     client.set_nonblocking(false)?;
     client.set_nodelay(true)?;
     let broker = TcpStream::connect(("127.0.0.1", state.upstream))?;
     broker.set_nodelay(true)?;
     state.connections.lock().unwrap().extend([client.try_clone()?, broker.try_clone()?]);
-    let under_way = UnderWay::default();
-    type Pump = fn(&State, &UnderWay, &TcpStream, &TcpStream) -> io::Result<()>;
+    let in_flight = InFlight::default();
+    type Pump = fn(&State, &InFlight, &TcpStream, &TcpStream) -> io::Result<()>;
     for (pump, from, to) in
         [(to_broker as Pump, client.try_clone()?, broker.try_clone()?), (to_client as Pump, broker, client)]
     {
-        let (state, under_way) = (Arc::clone(state), under_way.clone());
+        let (state, in_flight) = (Arc::clone(state), in_flight.clone());
         thread::spawn(move || {
-            let _ = pump(&state, &under_way, &from, &to);
+            let _ = pump(&state, &in_flight, &from, &to);
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
@@ -210,15 +210,15 @@ fn connect(state: &Arc<State>, client: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn to_broker(state: &State, under_way: &UnderWay, client: &TcpStream, broker: &TcpStream) -> io::Result<()> {
+fn to_broker(state: &State, in_flight: &InFlight, client: &TcpStream, broker: &TcpStream) -> io::Result<()> {
     loop {
         let packet = read_packet(client)?;
         if packet[0] >> 4 == CONNECT {
-            under_way.is_five.store(level(&packet) == Some(5), Ordering::SeqCst);
+            in_flight.is_five.store(level(&packet) == Some(5), Ordering::SeqCst);
         }
         if packet[0] >> 4 == PUBLISH {
-            if let Some((id, topic, payload)) = published(&packet, under_way.is_five.load(Ordering::SeqCst)) {
-                under_way.messages.lock().unwrap().insert(id, (topic, payload));
+            if let Some((id, topic, payload)) = published(&packet, in_flight.is_five.load(Ordering::SeqCst)) {
+                in_flight.messages.lock().unwrap().insert(id, (topic, payload));
             }
             if state.cuts(Cut::BeforePublish) {
                 return Ok(());
@@ -233,7 +233,7 @@ fn to_broker(state: &State, under_way: &UnderWay, client: &TcpStream, broker: &T
     }
 }
 
-fn to_client(state: &State, under_way: &UnderWay, broker: &TcpStream, client: &TcpStream) -> io::Result<()> {
+fn to_client(state: &State, in_flight: &InFlight, broker: &TcpStream, client: &TcpStream) -> io::Result<()> {
     loop {
         let mut packet = read_packet(broker)?;
         if packet[0] >> 4 == PUBACK {
@@ -245,7 +245,7 @@ fn to_client(state: &State, under_way: &UnderWay, broker: &TcpStream, client: &T
             if let Some(reason) = refused {
                 packet = [&[PUBACK << 4, 4], &packet[2..4], &[reason, 0]].concat();
             }
-            let message = under_way.messages.lock().unwrap().remove(&id);
+            let message = in_flight.messages.lock().unwrap().remove(&id);
             if let Some(message) = message.filter(|_| refused.is_none()) {
                 state.acknowledged.lock().unwrap().push(message);
             }
@@ -274,13 +274,13 @@ fn read_packet(mut from: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(packet)
 }
 
-/// Which version a CONNECT asks for: 5, or 4 for MQTT 3.1.1.
+/// The protocol level of a CONNECT: 5, or 4 for MQTT 3.1.1.
 fn level(packet: &[u8]) -> Option<u8> {
     let at = 1 + packet[1..].iter().position(|byte| *byte < 0x80)? + 1;
     packet.get(at + 2 + "MQTT".len()).copied()
 }
 
-/// Identifier, topic and payload of a PUBLISH with QoS 1; pictures have no text and are left out.
+/// Identifier, topic and payload of a PUBLISH with QoS 1; `None` for pictures, which are not text.
 fn published(packet: &[u8], is_five: bool) -> Option<(u16, String, String)> {
     if packet[0] & 0b110 == 0 {
         return None;
@@ -290,7 +290,7 @@ fn published(packet: &[u8], is_five: bool) -> Option<(u16, String, String)> {
     let topic = String::from_utf8(packet[at + 2..at + 2 + length].to_vec()).ok()?;
     at += 2 + length;
     let id = u16::from_be_bytes([packet[at], packet[at + 1]]);
-    // Our properties are shorter than 128 bytes, so their length is one byte.
+    // The properties are shorter than 128 bytes, so their length is one byte.
     let payload = at + 2 + if is_five { 1 + usize::from(packet[at + 2]) } else { 0 };
     Some((id, topic, String::from_utf8(packet[payload..].to_vec()).ok()?))
 }

@@ -2,8 +2,8 @@
 
 usage: [LOSS=0.02] rtsp.py PORT CODEC FPS CLIP[,CLIP...] [USER PASSWORD]
 
-A clip after the first follows it without a break, for changes in mid-stream. Of the packets the given share
-is lost. It prints `ready` when it listens.
+Several clips are one stream, which changes in the middle. LOSS is the share of packets to drop. Prints `ready` when it
+listens.
 """
 
 import os
@@ -19,7 +19,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 
 def access_units(data, codec):
-    """The stream cut at its access unit delimiters, which the encoder was told to write."""
+    """The stream, cut at its access unit delimiters. The encoder must write them."""
     delimiters = {"h264": rb"\x00\x00\x00\x01\x09", "h265": rb"\x00\x00\x00\x01\x46", "jpeg": rb"\xff\xd8\xff"}
     delimiter = delimiters[codec]
     starts = [match.start() for match in re.finditer(delimiter, data)]
@@ -53,7 +53,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
             buffer.pts = buffer.dts = number * self.step
             buffer.duration = self.step
             state["number"] = number + 1
-            # When nobody watches any more the source takes nothing, and the timer ends with that.
+            # Without a client the source refuses the buffer, and that ends the timer.
             return source.emit("push-buffer", buffer) == Gst.FlowReturn.OK
 
         push()

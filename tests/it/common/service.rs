@@ -1,4 +1,4 @@
-//! The built binary, running as a service would; killed when it is dropped.
+//! The built binary, run as a service; killed when it is dropped.
 
 use std::{
     fs,
@@ -7,19 +7,18 @@ use std::{
     process::{Child, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use super::broker::wait_until;
+use super::{broker::KEEP_ALIVE, wait_until};
 
-/// The pictures that come with the bundled model.
+/// A sample picture of the bundled model.
 pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bundled/samples").join(name)
 }
 
-/// Labels that the samples show.
+/// A label set for the samples.
 pub const LABEL_SETS: &str = "
 label_sets:
   objects:
@@ -28,24 +27,23 @@ label_sets:
     labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }
 ";
 
-/// A folder with a configuration, an `inbox` to drop pictures into, and a place for the outbox.
+/// A folder with a configuration, an `inbox` to drop pictures into, and the state folder.
 pub struct Home {
     folder: TempDir,
 }
 
 impl Home {
-    /// `inbox` is watched; `extra` is more YAML.
+    /// A configuration that watches `inbox`, with `extra` YAML.
     pub fn new(port: u16, extra: &str) -> Self {
         let home = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(home.path("inbox")).unwrap();
-        let text =
-            format!("mqtt: {{ url: mqtt://127.0.0.1:{port}, prefix: home }}\nstate_dir: state\n{extra}");
+        let text = format!("{}\nstate_dir: state\n{extra}", mqtt(port));
         let sources = "sources:\n  Inbox: { folder: inbox, watch: [objects] }\n";
         fs::write(home.path("stakeout.yaml"), format!("{text}{LABEL_SETS}{sources}")).unwrap();
         home
     }
 
-    /// Another prefix than `home`, and `sources` in the place of the inbox.
+    /// A configuration with this prefix instead of `home`, and `sources` instead of the inbox.
     pub fn with_sources(port: u16, prefix: &str, sources: &str) -> Self {
         let home = Self::new(port, "");
         let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
@@ -59,7 +57,7 @@ impl Home {
         self.folder.path().join(name)
     }
 
-    /// Puts a picture into the inbox as a camera would: written elsewhere, then moved in.
+    /// Puts a picture into the inbox as a camera does: written elsewhere, then moved.
     pub fn drop_picture(&self, picture: &str, name: &str) {
         let elsewhere = self.path("upload");
         fs::copy(sample(picture), &elsewhere).unwrap();
@@ -67,11 +65,17 @@ impl Home {
     }
 }
 
+/// The `mqtt:` line of [`Home`].
+pub fn mqtt(port: u16) -> String {
+    let seconds = KEEP_ALIVE.as_secs();
+    format!("mqtt: {{ url: mqtt://127.0.0.1:{port}, keep_alive: {seconds}s, prefix: home }}")
+}
+
 /// `stakeout run`.
 pub struct Service {
     process: Child,
-    listener: Option<thread::JoinHandle<()>>,
-    said: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Service {
@@ -79,7 +83,7 @@ impl Service {
         Self::with(home, &[])
     }
 
-    /// Likewise, with these environment variables.
+    /// Like [`Service::start`], with these environment variables.
     pub fn with(home: &Home, environment: &[(&str, &str)]) -> Self {
         let mut command = super::stakeout();
         command.args(["run", "--config"]).arg(home.path("stakeout.yaml"));
@@ -89,31 +93,32 @@ impl Service {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (lines, heard) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&said));
-        let listener = thread::spawn(move || {
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, read) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&log));
+        let reader = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let mut heard = heard.lock().unwrap();
-                heard.push_str(&line);
-                heard.push('\n');
+                let mut read = read.lock().unwrap();
+                read.push_str(&line);
+                read.push('\n');
             }
         });
-        Self { process, listener: Some(listener), said }
+        Self { process, reader: Some(reader), log }
     }
 
-    /// Everything on standard error so far.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+    /// Everything that was written to standard error.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
-    pub fn wait_for_words(&self, words: &str) {
-        wait_until(&format!("it says {words:?}"), || self.said().contains(words));
+    /// Waits until the log contains `text`.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("{text:?} is logged"), || self.log.lock().unwrap().contains(text));
     }
 
-    /// Until it has said the words so many times.
-    pub fn wait_for_times(&self, times: usize, words: &str) {
-        wait_until(&format!("it says {words:?} {times} times"), || {
-            self.said.lock().unwrap().matches(words).count() >= times
+    /// Waits until the log contains `text` this number of times.
+    pub fn wait_for_times(&self, times: usize, text: &str) {
+        wait_until(&format!("{text:?} is logged {times} times"), || {
+            self.log.lock().unwrap().matches(text).count() >= times
         });
     }
 
@@ -121,27 +126,32 @@ impl Service {
         signal_process(self.process.id(), signal);
     }
 
-    /// The most memory it had at once, in KiB, as the kernel counts it.
+    /// The peak of its resident memory in KiB, as the kernel counts it.
     pub fn peak_memory(&self) -> u64 {
         self.memory("VmHWM")
     }
 
-    /// A line of the kernel's about its memory (`VmRSS`: what it has now), in KiB.
+    /// A memory figure of the kernel in KiB (`VmRSS`: resident now, `VmHWM`: its peak).
     pub fn memory(&self, which: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// How it ended, and how long that took. What it said is complete then.
-    pub fn wait(&mut self) -> (ExitStatus, Duration) {
-        let started = Instant::now();
-        wait_until("it ends", || self.process.try_wait().unwrap().is_some());
-        let took = started.elapsed();
-        if let Some(listener) = self.listener.take() {
-            listener.join().unwrap();
+    /// Waits until the service ends. The log is complete then.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_until("the service ends", || self.process.try_wait().unwrap().is_some());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
         }
-        (self.process.wait().unwrap(), took)
+        self.process.wait().unwrap()
+    }
+
+    /// Stops the service as systemd does, and expects exit code 0.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        let status = self.wait();
+        assert!(status.success(), "{status}: {}", self.log());
     }
 }
 
@@ -150,12 +160,12 @@ impl Drop for Service {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if thread::panicking() {
-            eprintln!("it said:\n{}", self.said());
+            eprintln!("log of the service:\n{}", self.log());
         }
     }
 }
 
-/// Sends `-TERM`, `-STOP` and the like.
+/// Sends a signal: `-TERM`, `-STOP` and so on.
 pub fn signal_process(process: u32, signal: &str) {
     assert!(
         std::process::Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success()

@@ -1,38 +1,39 @@
-//! The power fails at any moment: what was written and not synced is lost, as a whole or in part and in any order.
+//! The power fails at any moment: unsynced writes are lost, as a whole or in part and in any order.
 //!
-//! The outbox writes in a process of its own, below `strace`, which shows what reaches the system: each write, each sync,
-//! and between them the notes of what was told. From that a disk is made as it may be after every so many calls, and an
-//! outbox is opened on it. A disk that forgets what was synced shows that the proof can fail.
+//! The outbox writes in its own process under `strace`, which shows what reaches the system: each write, each sync, and
+//! between them notes of the raised and delivered alerts. From these calls the test builds disks as a power failure after
+//! each of many calls may leave them, and opens an outbox on each. A disk that also forgets synced writes shows that the
+//! test can fail.
 
 use std::{collections::BTreeMap, io::BufRead as _};
 
 use stakeout::alert::outbox::Sink;
 
 use super::{
-    proofs::{random, times},
+    guarantees::{random, times},
     *,
 };
 
-/// Names the folder in the process that writes.
+/// The environment variable that makes this test the writing process, with the folder to write to.
 const FOLDER: &str = "STAKEOUT_TEST_POWER";
 const NOTES: &str = "notes";
-/// What a disk writes as a whole.
+/// The bytes that a disk writes as a whole.
 const SECTOR: usize = 512;
-/// The calls that change what is in a folder, also those that nobody expects.
+/// The system calls that change files of a folder, including those that SQLite does not use.
 const CALLS: &str = "openat,write,pwrite64,ftruncate,fsync,fdatasync,unlink,\
                      writev,pwritev,pwritev2,truncate,fallocate,rename,renameat,renameat2,unlinkat,linkat";
 
 #[test]
-fn what_was_told_survives_a_loss_of_power() {
+fn acknowledged_alerts_survive_a_loss_of_power() {
     if let Ok(folder) = std::env::var(FOLDER) {
         return write(Path::new(&folder));
     }
     let Some(calls) = trace() else {
-        eprintln!("skipped: strace is missing, or may not look at a process here");
+        skip("strace is missing or may not trace a process");
         return;
     };
     let checkpoints = calls.iter().filter(|call| matches!(call, Call::Sync(name) if name == "outbox.sqlite"));
-    assert!(checkpoints.count() > 2, "the log was brought into the database on the way");
+    assert!(checkpoints.count() > 2, "SQLite has copied its log into the database");
     let every = (calls.len() / times(40, 250) as usize).max(1);
     let (mut honest, mut lying, mut seed) =
         (Machine::default(), Machine { lies: true, ..Machine::default() }, 1);
@@ -50,7 +51,7 @@ fn what_was_told_survives_a_loss_of_power() {
             assert_eq!(lost_now, [0; 0], "after call {number} of {}, left are {left:?}", calls.len());
             lost += lost_now.len();
         }
-        // That it loses some is soon seen.
+        // A few of these disks are enough to show a loss.
         if number.is_multiple_of(8 * every) {
             lost_by_lies += lying.lose_power(Left::Nothing, &mut seed).map_or(1, |lost| lost.len());
         }
@@ -60,10 +61,10 @@ fn what_was_told_survives_a_loss_of_power() {
          loses {lost_by_lies}",
         honest.raised
     );
-    assert!(honest.raised > 100 && lost_by_lies > 0, "the proof can fail");
+    assert!(honest.raised > 100 && lost_by_lies > 0, "the test can fail");
 }
 
-/// What the service does: alerts come, some of them with pictures, and some are delivered.
+/// Writes as the service does: raises alerts, some of them with pictures, and delivers some.
 fn write(folder: &Path) {
     let outbox = Outbox::open(folder).unwrap();
     let mut notes = fs::File::create(folder.join(NOTES)).unwrap();
@@ -87,7 +88,7 @@ fn write(folder: &Path) {
     }
 }
 
-/// What the writing process does to its folder.
+/// A change of the folder by the writing process.
 enum Call {
     Create(String),
     Write(String, u64, Vec<u8>),
@@ -95,17 +96,17 @@ enum Call {
     Sync(String),
     SyncFolder,
     Remove(String),
-    /// `raised` or `delivered`, and up to which alert.
+    /// `raised` or `delivered`, and the last alert of which that is true.
     Note(String, u32),
 }
 
-/// `None` where nobody may look at another process.
+/// The calls of the writing process; `None` if `strace` is missing or not allowed.
 fn trace() -> Option<Vec<Call>> {
     let (folder, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut command = Command::new("strace");
     command.args(["-ff", "-y", "-xx", "-s", "100000", "-e", &format!("trace={CALLS}"), "-o"]);
     command.arg(traces.path().join("thread")).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "delivery::power::what_was_told_survives_a_loss_of_power"]);
+    command.args(["--exact", "delivery::power::acknowledged_alerts_survive_a_loss_of_power"]);
     let output = command.env(FOLDER, folder.path()).output().ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if said.contains("ptrace") {
@@ -113,7 +114,7 @@ fn trace() -> Option<Vec<Call>> {
     }
     assert!(output.status.success(), "{said}");
     let folder = folder.path().to_str().unwrap();
-    // The calls of one thread are in one file; all of ours are made by one.
+    // One file for each thread. One thread writes.
     let traces =
         fs::read_dir(traces.path()).unwrap().map(|file| fs::File::open(file.unwrap().path()).unwrap());
     let calls = traces.map(|file| {
@@ -121,7 +122,7 @@ fn trace() -> Option<Vec<Call>> {
         lines.filter_map(|line| call(&line.unwrap(), folder)).collect::<Vec<_>>()
     });
     let mut threads = calls.filter(|calls| !calls.is_empty());
-    let calls = threads.next().expect("it wrote something");
+    let calls = threads.next().expect("it has written something");
     assert!(threads.next().is_none(), "one thread writes");
     Some(calls)
 }
@@ -151,15 +152,15 @@ fn call(line: &str, folder: &str) -> Option<Call> {
         "fsync" | "fdatasync" => file(arguments, '<', '>')
             .map(|name| if name.is_empty() { Call::SyncFolder } else { Call::Sync(name) }),
         "write" => file(arguments, '<', '>').map(|name| {
-            assert_eq!(name, NOTES, "SQLite says where it writes");
+            assert_eq!(name, NOTES, "SQLite uses calls with an offset");
             let text = String::from_utf8(bytes()).unwrap();
             let (what, number) = text.split_once(' ').unwrap();
             Call::Note(what.to_owned(), number.parse().unwrap())
         }),
         _ => {
             let ours = file(arguments, '<', '>').or_else(|| file(arguments, '"', '"'));
-            // The folder itself goes when all is done.
-            assert!(ours.is_none_or(|name| name.is_empty()), "{name} is not thought of");
+            // The folder itself is removed in the end.
+            assert!(ours.is_none_or(|name| name.is_empty()), "the test does not know {name}");
             None
         }
     }
@@ -170,23 +171,23 @@ fn unescape(text: &str) -> Vec<u8> {
     digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
 }
 
-/// What is left of what was not synced.
+/// Which of the unsynced writes survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     Nothing,
-    /// Some of the writes, as a whole.
+    /// Some writes, as a whole.
     Writes,
-    /// Of each write some of its sectors.
+    /// Some sectors of each write.
     Sectors,
 }
 
-/// A machine with the folder.
+/// A machine with the folder on its disk.
 #[derive(Default)]
 struct Machine {
     files: BTreeMap<String, File>,
     raised: u32,
     delivered: u32,
-    /// It says that it syncs, and does not.
+    /// Its disk reports syncs and does not sync.
     lies: bool,
 }
 
@@ -194,9 +195,9 @@ struct Machine {
 struct File {
     synced: Vec<u8>,
     unsynced: Vec<Change>,
-    /// Whether the folder was synced since it was made.
+    /// Whether the folder was synced after the file was created.
     is_named: bool,
-    /// Whether it was removed, and the folder not synced since.
+    /// Whether the file was removed, and the folder not synced after that.
     is_removed: bool,
 }
 
@@ -208,7 +209,7 @@ enum Change {
 impl Machine {
     fn follow(&mut self, call: &Call) {
         let change = |files: &mut BTreeMap<String, File>, name: &str, change| {
-            files.get_mut(name).expect("it was made before").unsynced.push(change);
+            files.get_mut(name).expect("it was created before").unsynced.push(change);
         };
         match call {
             Call::Create(name) if name != NOTES => {
@@ -241,7 +242,7 @@ impl Machine {
         }
     }
 
-    /// The alerts that wait and are not there any more when the machine is on again.
+    /// The undelivered alerts that the outbox has lost after a power failure now.
     fn lose_power(&self, left: Left, seed: &mut u64) -> Result<Vec<u32>, String> {
         let folder = tempfile::tempdir().unwrap();
         for (name, file) in &self.files {
@@ -279,7 +280,7 @@ impl Machine {
 }
 
 impl Change {
-    /// Brings it to the disk, as far as each of its sectors gets there.
+    /// Writes the change to the disk, as far as `gets_there` allows for each sector.
     fn reach(&self, bytes: &mut Vec<u8>, mut gets_there: impl FnMut(usize) -> bool) {
         match self {
             Self::Truncate(length) => {

@@ -2,18 +2,19 @@
 
 use super::*;
 
-/// The system's certificates are a matter of the whole process, so this test runs itself again in one of its own.
+/// The environment variable for the system's certificates is valid for the whole process, so this test runs itself in a
+/// second process.
 #[test]
-fn mqtts_trusts_whom_the_system_trusts() {
+fn mqtts_trusts_the_certificates_of_the_system() {
     const PORT: &str = "STAKEOUT_TEST_TLS_PORT";
     if let Ok(port) = std::env::var(PORT) {
-        let house = House::new();
-        let publisher = house.publish(&Mqtt { tls: true, ..mqtt(port.parse().unwrap()) });
-        house.append(1, None);
-        wait_until("it is delivered or explained", || {
-            house.outbox.waiting() == 0 || publisher.log().contains("nobody who is trusted has signed")
+        let setup = Setup::new();
+        let publisher = setup.publish(&Mqtt { tls: true, ..mqtt(port.parse().unwrap()) });
+        setup.append(1, None);
+        wait_until("the alert is delivered or the error logged", || {
+            setup.outbox.waiting() == 0 || publisher.log().contains("nobody who is trusted has signed")
         });
-        println!("waiting: {}", house.outbox.waiting());
+        println!("waiting: {}", setup.outbox.waiting());
         publisher.finish();
         return;
     }
@@ -21,7 +22,11 @@ fn mqtts_trusts_whom_the_system_trusts() {
     let broker = Broker::prepared(settings, certificates);
     for (roots, expected) in [("ca.pem", "waiting: 0"), ("other.pem", "waiting: 1")] {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "delivery::transport::mqtts_trusts_whom_the_system_trusts", "--nocapture"])
+            .args([
+                "--exact",
+                "delivery::transport::mqtts_trusts_the_certificates_of_the_system",
+                "--nocapture",
+            ])
             .env(PORT, broker.port.to_string())
             .env("SSL_CERT_FILE", broker.folder().join(roots))
             .env_remove("SSL_CERT_DIR")
@@ -33,18 +38,18 @@ fn mqtts_trusts_whom_the_system_trusts() {
 }
 
 #[test]
-fn a_broker_with_its_own_authority_that_asks_who_we_are() {
+fn a_broker_with_a_private_ca_that_requires_a_client_certificate() {
     let settings = "allow_anonymous true\ncafile {folder}/ca.pem\ncertfile {folder}/server.pem\n\
                     keyfile {folder}/server.key\nrequire_certificate true";
     let broker = Broker::prepared(settings, certificates);
     let file = |name: &str| broker.folder().join(name);
     let connect = |tls: TlsFiles| Mqtt {
         tls: true,
-        connection: MqttConnection { tls, ..MqttConnection::default() },
+        connection: MqttConnection { tls, ..connection() },
         ..broker.mqtt()
     };
-    let house = House::new();
-    house.append(1, None);
+    let setup = Setup::new();
+    setup.append(1, None);
     let known = TlsFiles { ca: Some(file("ca.pem")), ..TlsFiles::default() };
     let cases = [
         (
@@ -54,26 +59,26 @@ fn a_broker_with_its_own_authority_that_asks_who_we_are() {
         (known.clone(), "the broker wants a certificate from us"),
     ];
     for (tls, words) in cases {
-        let publisher = house.publish(&connect(tls));
+        let publisher = setup.publish(&connect(tls));
         wait_until(words, || publisher.log().contains(words));
         publisher.finish();
-        assert_eq!(house.outbox.waiting(), 1);
+        assert_eq!(setup.outbox.waiting(), 1);
     }
-    let plain = house.publish(&broker.mqtt());
-    wait_until("plain text is of no use", || plain.log().contains("not connected"));
+    let plain = setup.publish(&broker.mqtt());
+    wait_until("a connection without TLS fails", || plain.log().contains("not connected"));
     plain.finish();
     let identity = Some((file("client.pem"), file("client.key")));
     let known = connect(TlsFiles { identity, ..known });
-    for broker in [known.clone(), older::older(known)] {
-        house.append(2, None);
-        let publisher = house.publish(&broker);
-        wait_until("it is delivered", || house.outbox.waiting() == 0);
+    for broker in [known.clone(), mqtt3::mqtt3(known)] {
+        setup.append(2, None);
+        let publisher = setup.publish(&broker);
+        wait_until("the alert is delivered", || setup.outbox.waiting() == 0);
         assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
     }
 }
 
 #[test]
-fn a_port_that_brokers_share_with_others_is_told_the_protocol() {
+fn the_protocol_is_sent_by_alpn_to_a_port_shared_with_other_services() {
     use std::io::{BufRead as _, BufReader};
 
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
@@ -88,17 +93,20 @@ fn a_port_that_brokers_share_with_others_is_told_the_protocol() {
         alpn: vec!["mqtt".to_owned()],
         ..TlsFiles::default()
     };
-    let connection = MqttConnection { tls, ..MqttConnection::default() };
-    let house = House::new();
-    let publisher = house.publish(&Mqtt { tls: true, connection, ..mqtt(port) });
+    let connection = MqttConnection { tls, ..connection() };
+    let setup = Setup::new();
+    let publisher = setup.publish(&Mqtt { tls: true, connection, ..mqtt(port) });
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("ALPN protocols selected: mqtt")), "it ends without a word of it");
+    assert!(
+        lines.any(|line| line.contains("ALPN protocols selected: mqtt")),
+        "openssl ends without reporting ALPN"
+    );
     server.kill().unwrap();
     server.wait().unwrap();
     publisher.finish();
 }
 
-/// A broker at whose port nobody speaks TLS hears nothing but TLS, however often it is tried.
+/// A server that does not speak TLS receives nothing but TLS handshakes, however often the publisher tries.
 #[test]
 fn tls_never_falls_back_to_plain_text() {
     use std::io::Read as _;
@@ -108,41 +116,43 @@ fn tls_never_falls_back_to_plain_text() {
     certificates(folder.path());
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let tls = TlsFiles { ca: Some(folder.path().join("ca.pem")), ..TlsFiles::default() };
-    let connection = MqttConnection { tls, ..MqttConnection::default() };
-    let house = House::new();
-    house.append(1, None);
+    let connection = MqttConnection { tls, ..connection() };
+    let setup = Setup::new();
+    setup.append(1, None);
     let port = listener.local_addr().unwrap().port();
-    let publisher = house.publish(&Mqtt { tls: true, connection, ..login(mqtt(port), "me", "hush-hush") });
+    let publisher = setup.publish(&Mqtt { tls: true, connection, ..login(mqtt(port), "me", "hush-hush") });
     for _ in 0..3 {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut said = [0; 4096];
-        let length = stream.read(&mut said).unwrap();
-        assert_eq!(said[0], HANDSHAKE);
-        assert!(!said[..length].windows(4).any(|bytes| bytes == b"hush" || bytes == b"MQTT"));
+        let mut stream = accept(&listener);
+        let mut received = [0; 4096];
+        let length = stream.read(&mut received).unwrap();
+        assert_eq!(received[0], HANDSHAKE);
+        assert!(!received[..length].windows(4).any(|bytes| bytes == b"hush" || bytes == b"MQTT"));
         stream.write_all(&[0x20, 2, 0, 0, 0, 0, 0, 0]).unwrap();
     }
-    wait_until("it is said", || publisher.log().contains("the broker does not speak TLS at this port"));
+    wait_until("the cause is logged", || {
+        publisher.log().contains("the broker does not speak TLS at this port")
+    });
     publisher.finish();
-    assert_eq!(house.outbox.waiting(), 1);
+    assert_eq!(setup.outbox.waiting(), 1);
 }
 
 #[test]
-fn alerts_go_over_web_sockets() {
-    let newer: fn(Mqtt) -> Mqtt = |broker| broker;
-    for version in [newer, older::older] {
-        let (broker, house) = (Broker::start(), House::new());
+fn alerts_are_delivered_over_websockets() {
+    let mqtt5: fn(Mqtt) -> Mqtt = |broker| broker;
+    for version in [mqtt5, mqtt3::mqtt3] {
+        let (broker, setup) = (Broker::start(), Setup::new());
         let subscriber = Subscriber::start(&broker);
         let port = web_socket(broker.port);
-        let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..MqttConnection::default() };
-        let publisher = house.publish(&version(Mqtt { connection, ..mqtt(port) }));
-        house.append(1, Some(vec![7; 100_000]));
+        let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..connection() };
+        let publisher = setup.publish(&version(Mqtt { connection, ..mqtt(port) }));
+        setup.append(1, Some(vec![7; 100_000]));
         let seen = subscriber.until("the alert", |message| message.topic == ALERT);
         assert_eq!(seen.iter().find(|message| message.topic == SNAPSHOT).unwrap().payload.len(), 100_000);
         assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
     }
 }
 
-/// A port that speaks WebSockets with one client, and plainly with the broker at `upstream`.
+/// A port that accepts one WebSocket client and passes its packets to the broker on the port `upstream`.
 fn web_socket(upstream: u16) -> u16 {
     use std::{io::Read, net::TcpStream};
     use tungstenite::{
@@ -154,7 +164,7 @@ fn web_socket(upstream: u16) -> u16 {
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        #[allow(clippy::result_large_err, reason = "the library wants it so")]
+        #[allow(clippy::result_large_err, reason = "the signature is given by the library")]
         let handshake = |request: &Request, mut response: Response| {
             assert_eq!(request.uri().path(), "/mqtt");
             let protocol = request.headers()["Sec-WebSocket-Protocol"].clone();
@@ -162,7 +172,7 @@ fn web_socket(upstream: u16) -> u16 {
             Ok(response)
         };
         let mut socket = tungstenite::accept_hdr(stream, handshake).unwrap();
-        // One thread for both ways, so neither may wait for long.
+        // One thread serves both directions, so no read may block for long.
         socket.get_ref().set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         let mut broker = TcpStream::connect(("127.0.0.1", upstream)).unwrap();
         broker.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
@@ -193,7 +203,7 @@ fn web_socket(upstream: u16) -> u16 {
     port
 }
 
-/// A CA, certificates of a server and of a client that it signed, and another CA.
+/// Writes a CA, a server and a client certificate signed by it, and a second CA.
 fn certificates(folder: &Path) {
     let script = "
         ca='-x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'

@@ -7,7 +7,6 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
 };
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
     commands::commands,
 };
 use crate::common::{
+    PATIENCE,
     broker::Broker,
     service::{Home, Service},
     stakeout,
@@ -59,7 +59,7 @@ impl Subscriber {
     /// Waits for the next line that starts with `begin`.
     fn until(&self, begin: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            let line = self.lines.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("no line begins with {begin}"));
             if line.starts_with(begin) {
                 return line;
@@ -98,7 +98,7 @@ fn following_the_readme_raises_an_alert() {
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     assert_eq!(arguments(run), ["run", "--config", "stakeout.yaml"]);
     let mut service = Service::start(&home);
-    service.wait_for_words("watching the folder");
+    service.wait_for_log("watching the folder");
 
     let steps = commands(&with("mosquitto_sub").text);
     let [listen, copy] = &steps[..] else { panic!("{steps:?}") };
@@ -109,8 +109,7 @@ fn following_the_readme_raises_an_alert() {
     let alert = subscriber.until("stakeout/inbox/objects/red_car/alert ");
     assert!(alert.contains("\"state\":\"raised\""), "{alert}");
 
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
+    service.stop();
 }
 
 #[test]

@@ -1,57 +1,53 @@
-//! What anybody may send who is allowed to publish: pictures that are none, that lie about their size or blow up, JSON
-//! without end, text that is none. Through a real broker into a running service, which goes on and stays small.
+//! Hostile messages: files that are no pictures, false sizes, decompression bombs, endless JSON, invalid text. A real broker
+//! passes them to a running service, which continues and stays within its memory limit.
 //!
 //! Short by default; `tools/prove_input.sh` sets `STAKEOUT_HOSTILE` to the number of messages and shows the figures. A
-//! message is made of its number alone, so one that does harm can be sent again.
+//! message depends only on its number, so a harmful one can be sent again.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use super::*;
 
-/// So many messages are on their way before the service has to show that it is well.
+/// The number of messages between two checks of the service.
 const BATCH: u64 = 50;
-/// So much more memory than after the first batch may be in use at any time: a few of the largest pictures that
+/// The memory that the service may use in addition to the memory after the first batch: a few of the largest pictures that
 /// `max_pixels` allows, and the packets that wait.
 const MORE_KIB: u64 = 128 * 1024;
 const MAX_PIXELS: u32 = 4_000_000;
 
 #[test]
-fn hostile_messages_stop_nothing() {
+fn a_service_survives_hostile_messages() {
     let count = std::env::var("STAKEOUT_HOSTILE").map_or(500, |count| count.parse().unwrap());
-    let (cameras, ours) = (Broker::with("allow_anonymous true\nmax_queued_messages 0"), Broker::start());
-    let subscriber = Subscriber::start(&ours);
+    let (cameras, alerts) = (Broker::with("allow_anonymous true\nmax_queued_messages 0"), Broker::start());
+    let subscriber = Subscriber::start(&alerts);
     let broker = format!("broker: {{ url: mqtt://127.0.0.1:{} }}", cameras.port);
-    // Shared, so that none of them is left out for a newer one. A name for each topic, so that a spoilt picture that is
-    // still one, and shows a red car, raises nothing for the topic whose pictures must raise it.
+    // Shared, so that no message is skipped for a newer one. A source for each topic, so that a spoilt picture that still
+    // shows a red car raises no alert of the topic whose pictures must raise one.
     let sources = format!(
         "  raw: {{ mqtt: raw/+, name: 'raw {{1}}', share: us, {broker}, watch: [objects] }}\n  \
          json: {{ mqtt: json/+, name: 'json {{1}}', share: us, {broker}, json: {{ picture: /image, time: /time }}, watch: [objects] }}\n"
     );
-    let home = Home::with_sources(ours.port, "home", &sources);
+    let home = Home::with_sources(alerts.port, "home", &sources);
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     let text = text.replace("state_dir: state", &format!("state_dir: state\nmax_pixels: {MAX_PIXELS}"));
     fs::write(home.path("stakeout.yaml"), text).unwrap();
     let mut service = Service::start(&home);
-    let mut away = BTreeSet::from(["r home/raw/status online", "r home/json/status online"]);
-    while !away.is_empty() {
-        away.remove(&*subscriber.next().line());
+    let mut offline = BTreeSet::from(["r home/raw/status online", "r home/json/status online"]);
+    while !offline.is_empty() {
+        offline.remove(&*subscriber.next().line());
     }
 
-    let (began, weapons) = (Instant::now(), Weapons::new());
-    let mut sender = Sender::connect(cameras.port);
+    let (began, messages) = (Instant::now(), Messages::new());
+    let mut publisher = Publisher::connect(cameras.port);
     let (mut sent, mut bytes, mut settled, mut most) = (0_u64, 0, None, 0);
     while sent < count {
         for number in sent..count.min(sent + BATCH) {
-            let (topic, payload) = weapons.message(number);
+            let (topic, payload) = messages.message(number);
             bytes += payload.len();
-            sender.publish(topic, &payload);
+            publisher.publish(topic, &payload);
         }
         sent = count.min(sent + BATCH);
-        is_well(&mut sender, &subscriber);
+        check_service(&mut publisher, &subscriber);
         let now = service.memory("VmRSS");
         settled.get_or_insert(now);
         most = most.max(now);
@@ -60,23 +56,22 @@ fn hostile_messages_stop_nothing() {
     let peak = service.memory("VmHWM");
     assert!(peak < settled + MORE_KIB, "{settled} KiB after the first batch, {peak} KiB at most");
 
-    service.signal("-TERM");
-    assert!(service.wait().0.success());
-    let said = service.said();
+    service.stop();
+    let log = service.log();
     let count_of = |source: &str| -> u64 {
-        let line = said
+        let line = log
             .lines()
             .find(|line| line.contains(" seen, ") && line.contains(&format!("source=\"{source}\"")));
         let line = line.or_else(|| {
-            said.lines().find(|line| line.contains(" seen, ") && line.contains(&format!("source={source}")))
+            log.lines().find(|line| line.contains(" seen, ") && line.contains(&format!("source={source}")))
         });
-        let line = line.unwrap_or_else(|| panic!("what {source} counted: {said}"));
+        let line = line.unwrap_or_else(|| panic!("no counts of {source}: {log}"));
         println!("{}", &line[line.find("source").unwrap()..]);
         line.split(" seen, ").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     };
-    let (looked_at, beacons) = (count_of("raw") + count_of("json"), 4 * sent.div_ceil(BATCH));
-    assert!(looked_at >= sent + beacons, "every one of {sent} was looked at: {looked_at}");
-    assert!(!said.contains("panicked"), "{said}");
+    let (decoded, beacons) = (count_of("raw") + count_of("json"), 4 * sent.div_ceil(BATCH));
+    assert!(decoded >= sent + beacons, "{decoded} of {sent} messages were decoded");
+    assert!(!log.contains("panicked"), "{log}");
     println!(
         "{sent} messages, {:.1} MB, in {:.0} s; memory {:.0} MiB after the first {BATCH}, {:.0} MiB between batches at most, {:.0} MiB at the peak",
         bytes as f64 / 1e6,
@@ -87,16 +82,16 @@ fn hostile_messages_stop_nothing() {
     );
 }
 
-/// Both sources still see what there is to be seen, after all that was sent before.
-fn is_well(sender: &mut Sender, subscriber: &Subscriber) {
+/// Checks that both sources still raise an alert, after everything that was sent before.
+fn check_service(publisher: &mut Publisher, subscriber: &Subscriber) {
     let in_json =
         |picture: &str| json!({ "image": BASE64_STANDARD.encode(jpeg(picture)) }).to_string().into_bytes();
-    // First nothing: the time before has raised the label.
+    // First an empty wall: the last check has raised the label.
     for picture in ["empty-wall.jpg", "red-car.jpg"] {
-        sender.publish("raw/well", &jpeg(picture));
-        sender.publish("json/well", &in_json(picture));
+        publisher.publish("raw/well", &jpeg(picture));
+        publisher.publish("json/well", &in_json(picture));
     }
-    sender.settle();
+    publisher.settle();
     let mut missing = BTreeSet::from(["raw/well", "json/well"]);
     while !missing.is_empty() {
         let message = subscriber.next();
@@ -108,66 +103,13 @@ fn is_well(sender: &mut Sender, subscriber: &Subscriber) {
     }
 }
 
-/// A publisher that is as fast as the broker: each message waits for its acknowledgement, sixteen at a time.
-struct Sender {
-    stream: TcpStream,
-    owed: usize,
-    id: u16,
-}
-
-impl Sender {
-    fn connect(port: u16) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        // CONNECT: MQTT 3.1.1, clean session, no keep-alive, the client `hostile`.
-        stream.write_all(b"\x10\x13\x00\x04MQTT\x04\x02\x00\x00\x00\x07hostile").unwrap();
-        let mut answer = [0; 4];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer, [0x20, 2, 0, 0], "CONNACK");
-        Self { stream, owed: 0, id: 0 }
-    }
-
-    fn publish(&mut self, topic: &str, payload: &[u8]) {
-        self.id = self.id % 65_000 + 1;
-        let mut packet = vec![0x32];
-        let mut length = 2 + topic.len() + 2 + payload.len();
-        while length >= 128 {
-            packet.push(u8::try_from(length % 128).unwrap() | 128);
-            length /= 128;
-        }
-        packet.push(u8::try_from(length).unwrap());
-        packet.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
-        packet.extend(topic.as_bytes());
-        packet.extend(self.id.to_be_bytes());
-        packet.extend(payload);
-        self.stream.write_all(&packet).unwrap();
-        self.owed += 1;
-        if self.owed >= 16 {
-            self.acknowledged();
-        }
-    }
-
-    fn acknowledged(&mut self) {
-        let mut answer = [0; 4];
-        self.stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer[0], 0x40, "PUBACK");
-        self.owed -= 1;
-    }
-
-    fn settle(&mut self) {
-        while self.owed > 0 {
-            self.acknowledged();
-        }
-    }
-}
-
-/// Whole pictures to be spoilt.
-struct Weapons {
+/// The valid pictures of which hostile messages are made.
+struct Messages {
     whole: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
 }
 
-impl Weapons {
+impl Messages {
     fn new() -> Self {
         Self {
             whole: vec![jpeg("red-car.jpg"), png("green-tree.jpg"), webp("empty-wall.jpg")],
@@ -218,7 +160,7 @@ impl Weapons {
     }
 }
 
-/// Pictures that say to be larger than they may, or that become it.
+/// Pictures that claim to be larger than allowed, or are.
 fn large() -> Vec<Vec<u8>> {
     let side = u32::from(u16::MAX);
     let mut jpeg_header = jpeg("red-car.jpg");
@@ -237,13 +179,13 @@ fn large() -> Vec<Vec<u8>> {
     vec![
         png_of(u32::MAX >> 1, u32::MAX >> 1, &[0; 1000]),
         png_of(side, side, &[0; 1000]),
-        // As large as it may be, and not all there.
+        // As large as allowed, and truncated.
         png_of(2000, 2000, &[0; 1000]),
-        // Ten thousand times as large unpacked as on the way, and more than its header says.
+        // Unpacked ten thousand times as large as packed, and larger than its header says.
         png_of(10, 10, &vec![0; 32 << 20]),
-        // All there, and more pixels than are allowed.
+        // Complete, and more pixels than allowed.
         png_of(MAX_PIXELS / 1000 + 1, 1000, &vec![0; (3 * (MAX_PIXELS as usize / 1000 + 1) + 1) * 1000]),
-        // All there and allowed: that must be possible, too.
+        // Complete and allowed: it must be accepted.
         png_of(MAX_PIXELS / 1000, 1000, &vec![0; (3 * (MAX_PIXELS as usize / 1000) + 1) * 1000]),
         jpeg_header,
         gif,
@@ -252,7 +194,7 @@ fn large() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A PNG of this size, as its header says, with these bytes as its lines.
+/// A PNG with this size in its header and these bytes as its lines.
 fn png_of(width: u32, height: u32, lines: &[u8]) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let checked = [kind, data].concat();
@@ -275,7 +217,7 @@ fn crc(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Numbers that look random (xorshift).
+/// Pseudo-random numbers (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -294,7 +236,7 @@ impl Random {
         (0..self.below(most)).map(|_| self.next().to_le_bytes()[3]).collect()
     }
 
-    /// `whole` with a few bytes changed, anywhere or near the beginning, where sizes stand.
+    /// `whole` with a few bytes changed, anywhere or near the beginning, where the sizes are.
     fn spoil(&mut self, whole: &[u8]) -> Vec<u8> {
         let mut spoilt = whole.to_vec();
         let within = if self.below(2) == 0 { spoilt.len().min(200) } else { spoilt.len() };

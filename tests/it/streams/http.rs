@@ -1,4 +1,4 @@
-//! A picture that is asked for again and again.
+//! Sources that fetch a picture over HTTP again and again.
 
 use std::{
     collections::BTreeSet,
@@ -6,16 +6,15 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use stakeout::source::Status;
+use stakeout::source::{SLOTS, Status};
 
 use super::start;
 use crate::common::{
-    broker::wait_until,
     camera::{Web, response},
     service::sample,
+    wait_until,
 };
 
 fn jpeg(name: &str) -> Vec<u8> {
@@ -23,24 +22,26 @@ fn jpeg(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn each_new_picture_is_a_frame_and_an_unchanged_one_is_the_same_again() {
-    // The same picture three times, then another one: by its bytes.
+fn a_new_picture_is_a_new_frame_and_an_unchanged_picture_is_shared() {
+    // The same bytes three times, then other bytes.
     let pictures = [jpeg("red-car.jpg"), jpeg("green-tree.jpg")];
     let camera = Web::start(move |_, number| response("200 OK", "", &pictures[usize::from(number >= 3)]));
     let address = format!("http://{}/a.jpg", camera.address);
-    let mut source = start(&format!("http: '{address}?pwd=hunter2', every: 50ms"));
+    let mut source = start(&format!("http: '{address}?pwd=hunter2', every: 50ms, timeout: 5m"));
     let (first, again, once_more, second) = (source.next(), source.next(), source.next(), source.next());
     assert!([&again, &once_more].iter().all(|frame| Arc::ptr_eq(&frame.picture, &first.picture)));
     assert!(again.captured_at > first.captured_at);
     assert_eq!((&*first.origin, first.picture.width), (&*format!("{address}?***"), 400));
     assert_ne!(first.picture, second.picture);
-    assert_eq!((source.skipped("unchanged"), source.counts.snapshot().sent), (2, 2));
+    // The camera may have answered again since, with the second picture.
+    assert!(source.skipped("unchanged") >= 2);
+    assert_eq!(source.counts.snapshot().sent, 2);
     assert_eq!(*source.status.borrow(), Status::Online);
     source.stop();
 }
 
 #[test]
-fn a_camera_that_says_itself_that_nothing_changed_sends_the_picture_once() {
+fn a_camera_that_answers_304_sends_the_picture_once() {
     let picture = jpeg("red-car.jpg");
     let camera = Web::start(move |request, _| {
         let asks = request.to_ascii_lowercase();
@@ -51,15 +52,15 @@ fn a_camera_that_says_itself_that_nothing_changed_sends_the_picture_once() {
             response("200 OK", headers, &picture)
         }
     });
-    let mut source = start(&format!("http: 'http://{}/', every: 50ms", camera.address));
+    let mut source = start(&format!("http: 'http://{}/', every: 50ms, timeout: 5m", camera.address));
     source.next();
-    wait_until("it is asked again", || source.skipped("unchanged") >= 3);
+    wait_until("three answers are 304", || source.skipped("unchanged") >= 3);
     assert_eq!(source.counts.snapshot().seen, 1);
     source.stop();
 }
 
 #[test]
-fn user_and_password_go_to_the_camera_and_to_nobody_else() {
+fn the_login_is_sent_to_the_camera_and_not_to_a_redirect_target() {
     let other = Web::start(|_, _| response("404 Not Found", "", b""));
     let elsewhere = format!("Location: http://localhost:{}/\r\n", other.address.port());
     let camera = Web::start(move |request, _| {
@@ -67,16 +68,19 @@ fn user_and_password_go_to_the_camera_and_to_nobody_else() {
         let knows = request.to_ascii_lowercase().contains("authorization:");
         if knows { response("302 Found", &elsewhere, b"") } else { response("401 Unauthorized", asks, b"") }
     });
-    let described = format!("http: 'http://{}/', username: me, password: 'p@ss:w/rd'", camera.address);
-    let source = start(&described);
-    assert!(!camera.request().to_ascii_lowercase().contains("authorization"), "nobody asked");
+    let settings = format!("http: 'http://{}/', username: me, password: 'p@ss:w/rd'", camera.address);
+    let source = start(&settings);
+    assert!(
+        !camera.request().to_ascii_lowercase().contains("authorization"),
+        "the camera has not asked for it"
+    );
     // `printf me:p@ss:w/rd | base64`
     assert!(camera.request().to_ascii_lowercase().contains("authorization: basic bwu6cebzczp3l3jk"));
     assert!(!other.request().to_ascii_lowercase().contains("authorization"));
     source.stop();
 }
 
-/// What coreutils say is the MD5 of a text.
+/// The MD5 of a text by coreutils.
 fn md5(text: &str) -> String {
     let mut process =
         Command::new("md5sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("md5sum");
@@ -84,31 +88,31 @@ fn md5(text: &str) -> String {
     String::from_utf8(process.wait_with_output().unwrap().stdout).unwrap()[..32].to_owned()
 }
 
-/// What stands behind `name=` in a header, without quotes.
+/// The value of `name=` in a header, without quotes.
 fn part<'a>(header: &'a str, name: &str) -> &'a str {
     let parts = header.split([',', ' ']).filter_map(|part| part.split_once('='));
     parts.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"')).next().unwrap_or("")
 }
 
-/// RFC 7616, 3.4.1: what a camera must hear of somebody who knows the password.
-fn digest(said: &str, nonce: &str) -> String {
-    let [nc, cnonce, uri] = ["nc", "cnonce", "uri"].map(|name| part(said, name));
-    let (who, what) = (md5("me:cam:hunter2"), md5(&format!("GET:{uri}")));
-    md5(&format!("{who}:{nonce}:{nc}:{cnonce}:auth:{what}"))
+/// RFC 7616, 3.4.1: the response that proves the password.
+fn digest(header: &str, nonce: &str) -> String {
+    let [nc, cnonce, uri] = ["nc", "cnonce", "uri"].map(|name| part(header, name));
+    let (user, request) = (md5("me:cam:hunter2"), md5(&format!("GET:{uri}")));
+    md5(&format!("{user}:{nonce}:{nc}:{cnonce}:auth:{request}"))
 }
 
 #[test]
-fn a_camera_that_wants_digests_gets_them_and_never_the_password() {
+fn a_camera_with_digest_authentication_never_receives_the_password() {
     let pictures = ["red-car.jpg", "green-tree.jpg"].map(jpeg);
     let counts = Mutex::new(BTreeSet::new());
-    // What it gave out is good for the first six requests, then something else is.
+    // The first nonce is valid for six requests.
     let camera = Web::start(move |request, number| {
         let nonce = if number < 6 { "first" } else { "second" };
-        let said =
+        let header =
             request.lines().find(|line| line.to_ascii_lowercase().starts_with("authorization: digest"));
-        let is_right = said.is_some_and(|said| part(said, "response") == digest(said, nonce));
-        // Nobody may say the same twice.
-        let count = format!("{nonce} {}", said.map_or("", |said| part(said, "nc")));
+        let is_right = header.is_some_and(|header| part(header, "response") == digest(header, nonce));
+        // Each count is valid once.
+        let count = format!("{nonce} {}", header.map_or("", |header| part(header, "nc")));
         if is_right && counts.lock().unwrap().insert(count) {
             response("200 OK", "", &pictures[number % 2])
         } else {
@@ -120,8 +124,9 @@ fn a_camera_that_wants_digests_gets_them_and_never_the_password() {
         }
     });
     let address = format!("http://{}/a.jpg?size=2", camera.address);
-    let mut source =
-        start(&format!("http: '{address}', username: me, password: hunter2, every: 50ms, unchanged: score"));
+    let mut source = start(&format!(
+        "http: '{address}', username: me, password: hunter2, every: 50ms, timeout: 5m, unchanged: score"
+    ));
     (0..8).for_each(|_| drop(source.next()));
     let requests: Vec<_> = (0..10).map(|_| camera.request().to_ascii_lowercase()).collect();
     let refused = [0, 6];
@@ -136,13 +141,13 @@ fn a_camera_that_wants_digests_gets_them_and_never_the_password() {
 }
 
 #[test]
-fn a_damaged_picture_now_and_then_stops_nothing() {
+fn a_source_continues_after_damaged_pictures() {
     let whole = [jpeg("red-car.jpg"), jpeg("green-tree.jpg")];
     let camera = Web::start(move |_, number| {
         let picture = &whole[number / 2 % 2];
         response("200 OK", "", if number % 2 == 0 { picture } else { &picture[..picture.len() / 2] })
     });
-    let mut source = start(&format!("http: 'http://{}/', every: 50ms", camera.address));
+    let mut source = start(&format!("http: 'http://{}/', every: 50ms, timeout: 5m", camera.address));
     for _ in 0..4 {
         source.next();
     }
@@ -151,9 +156,9 @@ fn a_damaged_picture_now_and_then_stops_nothing() {
     source.stop();
 }
 
-/// What `http:` refuses with this advice.
+/// `http:` refuses such a camera and recommends `video:`.
 #[test]
-fn pictures_without_end_are_a_video() {
+fn an_endless_sequence_of_pictures_is_a_video() {
     let pictures = ["red-car.jpg", "green-tree.jpg"].map(jpeg);
     let camera = Web::start(move |_, _| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n";
@@ -177,16 +182,17 @@ fn pictures_without_end_are_a_video() {
 }
 
 #[test]
-fn while_no_slot_is_free_the_camera_is_not_asked() {
+fn a_source_without_a_free_slot_does_not_ask_the_camera() {
     let pictures = ["red-car.jpg", "green-tree.jpg"].map(jpeg);
     let camera = Web::start(move |_, number| response("200 OK", "", &pictures[number % 2]));
-    let mut source = start(&format!("http: 'http://{}/', every: 50ms", camera.address));
-    let held: Vec<_> = (0..stakeout::source::SLOTS).map(|_| source.next()).collect();
+    let mut source = start(&format!("http: 'http://{}/', every: 50ms, timeout: 5m", camera.address));
+    let held: Vec<_> = (0..SLOTS).map(|_| source.next()).collect();
     wait_until("a frame is skipped", || source.skipped("no_free_slot") >= 2);
     for _ in 0..held.len() {
         camera.request();
     }
+    assert_eq!(camera.waiting_request(), None);
     drop(held);
     source.next();
-    assert!(source.stop() < Duration::from_secs(2));
+    source.stop();
 }

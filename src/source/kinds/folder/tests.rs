@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{frame::Frame, picture::Picture, source::Counts};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn jpeg(width: u32) -> Vec<u8> {
     let rgb = vec![0; width as usize * 3];

@@ -1,22 +1,23 @@
-//! What the daemon has, without the daemon: an outbox, a board, and a publisher on a thread of its own.
+//! An outbox, a board and a publisher, connected as the daemon connects them; the publisher has its own thread.
 
 use super::*;
 
-pub const GRACE: Duration = Duration::from_secs(5);
+/// How long a stopped publisher may work: longer than a test waits, so a publisher that waits in vain fails the test.
+pub const GRACE: Duration = Duration::from_secs(600);
 
-/// What the daemon has: an outbox and a board.
-pub struct House {
+/// An outbox and a board.
+pub struct Setup {
     pub folder: PathBuf,
     pub _temporary: Option<TempDir>,
     pub outbox: Arc<Outbox>,
     pub board: Board,
 }
 
-impl House {
+impl Setup {
     pub fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let house = Self::in_folder(temporary.path().to_owned());
-        Self { _temporary: Some(temporary), ..house }
+        let setup = Self::in_folder(temporary.path().to_owned());
+        Self { _temporary: Some(temporary), ..setup }
     }
 
     pub fn in_folder(folder: PathBuf) -> Self {
@@ -24,11 +25,11 @@ impl House {
         Self { folder, _temporary: None, outbox, board: Board::new() }
     }
 
-    /// As another process would find it.
+    /// Opens the outbox again, as the next process does.
     pub fn restart(&mut self) {
         let elsewhere = Arc::new(Outbox::open(tempfile::tempdir().unwrap().path()).unwrap());
         let outbox = std::mem::replace(&mut self.outbox, elsewhere);
-        assert_eq!(Arc::strong_count(&outbox), 1, "the publisher has let go of it");
+        assert_eq!(Arc::strong_count(&outbox), 1, "no publisher uses it");
         drop(outbox);
         self.outbox = Arc::new(Outbox::open(&self.folder).unwrap());
         self.board = Board::new();
@@ -46,17 +47,22 @@ impl House {
         self.outbox.append(&entry(topic, number, jpeg));
     }
 
-    pub fn publish(&self, broker: &Mqtt) -> Publishing {
-        self.publish_and_announce(broker, Announcement::default())
+    pub fn publish(&self, broker: &Mqtt) -> RunningPublisher {
+        self.publish_with(broker, Announcement::default(), GRACE)
     }
 
-    pub fn publish_and_announce(&self, broker: &Mqtt, announcement: Announcement) -> Publishing {
+    pub fn publish_with(
+        &self,
+        broker: &Mqtt,
+        announcement: Announcement,
+        grace: Duration,
+    ) -> RunningPublisher {
         let publisher = Publisher::new(broker, Arc::clone(&self.outbox), &self.board).unwrap();
         let publisher = publisher.announcing(&Announcer::new(announcement), &self.folder);
         let scores = publisher.scores();
         let (counts, stop, log) = (publisher.counts(), CancellationToken::new(), Log::default());
         let (kill, killed) = oneshot::channel::<()>();
-        let (told, written) = (stop.clone(), log.clone());
+        let (stopped, written) = (stop.clone(), log.clone());
         let thread = thread::spawn(move || {
             let subscriber =
                 tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
@@ -64,12 +70,12 @@ impl House {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    farewell = publisher.run(told, GRACE) => Some(farewell),
+                    farewell = publisher.run(stopped, grace) => Some(farewell),
                     _ = killed => None,
                 }
             })
         });
-        Publishing { thread, stop, kill, scores, counts, log }
+        RunningPublisher { thread, stop, kill, scores, counts, log }
     }
 }
 
@@ -84,7 +90,7 @@ pub fn entry(topic: &str, number: u32, jpeg: Option<Vec<u8>>) -> Entry {
 }
 
 /// A publisher on its own thread.
-pub struct Publishing {
+pub struct RunningPublisher {
     pub thread: JoinHandle<Option<Farewell>>,
     pub stop: CancellationToken,
     pub kill: oneshot::Sender<()>,
@@ -93,21 +99,20 @@ pub struct Publishing {
     pub log: Log,
 }
 
-impl Publishing {
+impl RunningPublisher {
     pub fn log(&self) -> String {
         String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
     }
 
     pub fn finish(self) -> Farewell {
         self.stop.cancel();
-        wait_until("the publisher ends", || self.thread.is_finished());
-        self.thread.join().unwrap().expect("nobody killed it")
+        join("the publisher ends", self.thread).expect("it was not killed")
     }
 
-    /// As if the process were gone: the connection closes without a word.
+    /// Ends the publisher as a killed process ends: the connection closes without a DISCONNECT.
     pub fn kill(self) {
         self.kill.send(()).unwrap();
-        wait_until("the publisher is gone", || self.thread.is_finished());
+        join("the publisher is dropped", self.thread);
     }
 }
 
@@ -128,7 +133,7 @@ pub fn lines(messages: &[Message]) -> Vec<String> {
     messages.iter().map(Message::line).collect()
 }
 
-/// The numbers of the alerts, in the order in which they came.
+/// The numbers of the alerts, in the order of arrival.
 pub fn alerts(messages: &[Message]) -> Vec<u32> {
     let number = |message: &Message| {
         assert!(!message.retain && message.qos == 1, "{message:?}");
