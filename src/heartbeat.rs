@@ -122,7 +122,7 @@ mod tests {
     fn who_lets_work_lie_is_at_work() {
         let pulse = Pulse::default();
         std::thread::sleep(Duration::from_millis(30));
-        let before = std::time::Instant::now();
+        let before = Instant::now();
         pulse.lay_ready();
         let begun = pulse.read();
         // Milliseconds are rounded down twice.

@@ -66,7 +66,8 @@ fn every_sample_raises_only_the_label_that_it_shows() {
         let picture = picture::decode(&bytes, 10_000_000).unwrap();
         let vector = classifier.embed(&[&picture]).unwrap().remove(0);
         let scores = classifier.scores(0, &vector);
-        let high = labels.iter().zip(&scores.labels).filter(|(label, score)| **score >= label.trigger.threshold);
+        let high =
+            labels.iter().zip(&scores.labels).filter(|(label, score)| **score >= label.trigger.threshold);
         let high: Vec<&str> = high.map(|(label, _)| label.name.as_str()).collect();
         let expected: Vec<&str> = sample["alert"].as_str().into_iter().collect();
         assert_eq!(high, expected, "{file}: {scores:?}");

@@ -7,7 +7,7 @@ use stakeout::{
     classify::labels::{self, LabelVectors, VectorCache},
     model::{Model, ModelFiles, Options, Runtime, preprocess::Backend},
     picture::{self, Picture},
-    policy::{Label, LabelSet, TriggerSettings, TemplateError},
+    policy::{Label, LabelSet, TemplateError, TriggerSettings},
 };
 
 use super::{assert_none, json, numbers};
