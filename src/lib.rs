@@ -1,124 +1,190 @@
-//! `stakeout` watches folders, cameras and MQTT topics for the things you describe in words: it samples frames, scores them
-//! against label sets written in YAML with a zero-shot CLIP or SigLIP model, and publishes an MQTT alert when a label's
-//! score crosses its threshold. This page is the architecture; the contract with users is in the README.
+//! `stakeout` watches folders, cameras and MQTT topics for things that are described in words. It samples frames, scores them
+//! against label sets written in YAML with a zero-shot CLIP or SigLIP model, and publishes an MQTT alert when the score of a
+//! label crosses its threshold.
 //!
-//! The way of a frame is one way, and nothing flows back:
+//! This page describes the structure. The contract with users is in the README and in `docs/`.
+//!
+//! # The path of a frame
+//!
+//! Frames move in one direction. No part calls back into an earlier one.
 //!
 //! ```text
-//!  source ──Frame──▶ classify ──Scored──▶ daemon::judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT
-//!    ▲ folder, stream, http,  ▲ label       (trigger)              (disk)
-//!    │ mqtt; picture          │ vectors
-//!    │                 config (YAML) ── one validated, immutable Config; daemon is the only wiring
+//!  source ──Frame──▶ classify ──Scored──▶ judge ──Alert──▶ outbox ──▶ publisher ──▶ MQTT, webhook, command
+//!    ▲ kinds: folder,  ▲ engine: onnx      │ trigger        (disk, first and synchronous)
+//!    │ stream, http,   │ model: families   │
+//!    │ mqtt            │                   └──Observation──▶ observe: bounded, may lose, counted
+//!    │                 │
+//!  config (YAML): one validated, immutable Config. daemon connects the parts.
 //! ```
 //!
-//! # Layers
+//! # Rooms and layers
 //!
-//! | layer | modules | may name |
-//! |---|---|---|
-//! | 0 | [`atomic_file`], [`backoff`], [`config`], [`https`], [`metrics`], [`picture`], [`pulse`] | nothing of ours, but `config` `atomic_file` |
-//! | 1 | [`frame`] | `config`, `picture` |
-//! | 2, pure: no tokio, no clock, no I/O | `source::{sampler, unchanged}`, [`trigger`], `classify::{preprocess, score}`, [`alert`]'s payloads and topics, `alert::{home_assistant, scores}` | 0 and 1 |
-//! | 3, edges | [`listen`], [`source`], [`classify`], `alert::{listener, outbox, publisher, sinks}`, [`mqtt`] | 0 to 2 and their own folder, and `mqtt` |
-//! | 4 | [`daemon`] | all below |
-//! | 5 | [`commands`], `main` | all below |
+//! A room is a module at the top of the crate. A room imports rooms of lower rows only, and no other room of its own row.
+//! No files import each other in a circle. `tests/it/layers.rs` reads the tables of this page and checks the code against them.
 //!
-//! Sideways is forbidden: `source`, `classify`, `trigger` and `alert` never name each other; they meet in `daemon`
-//! through Frame, Scored and Alert. Each heavy crate has one home: `ort` and `tokenizers` in `classify::model`, `notify`
-//! in `source::folder` and `config::watch`, `ffmpeg-next` in `source::stream`, `rumqttc` in [`mqtt`], `rusqlite` in `alert::outbox`, the YAML crate in `config`, the picture decoders in `picture`, `ureq` in
-//! [`https`] and what fetches with it, `indicatif` in `commands::progress`. `tests/it/layers.rs` reads the `use` lines
-//! and holds them to this table.
+//! | row | rooms |
+//! |---|---|
+//! | 0 | `atomic_file`, `backoff`, `cache`, `heartbeat`, `https`, `picture`, `topic` |
+//! | 1 | `frame`, `metrics`, `yaml` |
+//! | 2 | `policy` |
+//! | 3 | `source/kinds/*/settings` |
+//! | 4 | `config` |
+//! | 5 | `engine`, `mqtt` |
+//! | 6 | `model` |
+//! | 7 | `alert`, `classify`, `source`, `trigger` |
+//! | 8 | `judge` |
+//! | 9 | `observe` |
+//! | 10 | `web` |
+//! | 11 | `daemon`, `replay` |
+//! | 12 | `plot` |
+//! | 13 | `bench`, `doctor`, `tune` |
+//! | 14 | `commands` |
+//! | 15 | `lib`, `main` |
+//!
+//! | room | content |
+//! |---|---|
+//! | [`yaml`] | the YAML tree, the reader, values such as durations, and errors with line, column and remedy |
+//! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
+//! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
+//! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
+//! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
+//! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process |
+//! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
+//! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
+//! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
+//! | [`alert`] | the outbox, the publisher, webhooks and commands, Home Assistant |
+//! | [`observe`] | follows the judge: scores over MQTT, metrics |
+//! | [`web`] | the HTTP endpoint: routes only |
+//! | [`daemon`] | wiring only: build, connect, reload, stop |
+//! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
+//! | [`doctor`], [`bench`] | check a machine and a configuration; measure speed |
+//! | [`commands`] | arguments, one call into the library, printing |
+//!
+//! Each heavy crate is used in one place:
+//!
+//! | crate | home |
+//! |---|---|
+//! | `ffmpeg_next` | `source/kinds/stream` |
+//! | `gif`, `image`, `png`, `turbojpeg` | `picture` |
+//! | `granit_parser` | `yaml` |
+//! | `http_auth` | `source/kinds/http` |
+//! | `indicatif` | `commands/progress` |
+//! | `notify` | `source/kinds/folder`, `config/watch` |
+//! | `ort` | `engine/onnx` |
+//! | `rumqttc` | `mqtt` |
+//! | `rusqlite` | `alert/outbox` |
+//! | `tokenizers` | `model` |
+//! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
+//!
+//! Pure modules use no tokio, no clock, no disk, no network and no log. Everything they need is an argument, the time included:
+//!
+//! | pure |
+//! |---|
+//! | `alert/home_assistant`, `alert/mod`, `alert/topics` |
+//! | `backoff`, `policy`, `topic` |
+//! | `classify/score`, `model/preprocess` |
+//! | `daemon/plan` |
+//! | `judge`, `trigger` |
+//! | `observe/scores` |
+//! | `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting`, `source/sampler`, `source/unchanged` |
 //!
 //! # What is deliberately absent
 //!
-//! Traits of our own where an enum does; unbounded channels; a retry loop in more than one place for one kind of trouble;
-//! a clock in a decision; a half-dead process.
+//! - Traits of our own, except the engine's.
+//! - Unbounded channels.
+//! - More than one retry loop for one kind of failure.
+//! - A clock in a decision.
+//! - A process that lives on after one of its parts has ended.
 //!
 //! # Threads
 //!
-//! Each source has a thread (`source-NAME`) that reads and decodes; `prepare` makes the pictures ready for the model while that
-//! runs; the model has one (`model`), which owns the sessions;
-//! one (`judge`) runs the triggers and commits alerts to the outbox. `config-watch` notices that the configuration changed,
-//! and `config` reads it; `listen` answers who asks how the service is doing. The main thread drives the publisher, carries out changes and waits for signals. Back-pressure
-//! stands in two places: a source lends each frame one of its few slots ([`frame::Slot`]), and the outbox is bounded.
-//! Nothing between can fill.
+//! | thread | work |
+//! |---|---|
+//! | main | drives the publisher, applies configuration changes, waits for signals |
+//! | `source-NAME` | reads and decodes one source |
+//! | `prepare` | prepares pictures for the model while the model runs |
+//! | `model` | owns the model's sessions and scores batches |
+//! | `judge` | runs the triggers and writes alerts to the outbox |
+//! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them |
+//! | `log` | writes log lines, so that a slow terminal or journal never blocks another thread |
+//! | `listen` | answers HTTP requests, only if `listen` is configured |
 //!
-//! # Levels that move
+//! Back-pressure exists in two places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
+//! judged. The outbox has a limit on disk. No channel between them can fill.
 //!
-//! A threshold may be a rise over the score that a label has while nothing is to be seen. That baseline is learnt in
-//! [`trigger`], frame by frame, since only there it is known which frames are quiet; the judge gives it from a label's old
-//! settings to its new ones as long as its scores are of the same words, and `daemon::baselines` keeps it on disk. In `replay`
-//! and `tune` the same judge learns from the recording and writes nothing down.
+//! # Baselines
 //!
-//! # Sources that appear
+//! A threshold can be a rise over the score that a label has while nothing is in view. [`trigger`] learns that baseline frame by
+//! frame, because only the trigger knows which frames are quiet. A reload keeps the baseline while the label's prompts stay the
+//! same. The daemon stores baselines on disk. `replay` and `tune` learn them from the recording and store nothing.
 //!
-//! The topics of an `mqtt` source may name sources of their own (`name: frigate-{1}`). A name that is met for the first
-//! time goes to `daemon::keeper`, which asks `daemon::members` and lets it in as a reload would: the watchlist, the
-//! triggers and what Home Assistant is told change, and then the source is answered and sends the first frame. Members have
-//! no thread: their pictures come through the connection of their source, which is not that of the alerts.
+//! # Dynamic sources
+//!
+//! The topics of an `mqtt` source can name sources (`name: frigate-{1}`). When a new name arrives, the daemon adds the source in
+//! the same way as a reload does: it updates the watchlist, the triggers and Home Assistant, and only then admits the first
+//! frame. Dynamic sources have no thread. Their pictures arrive over the connection of the configured source, which is separate
+//! from the connection for alerts.
 //!
 //! # Rules over labels
 //!
-//! The condition of a rule (`person and not dog`) is read by `config`, which knows all labels. `daemon::judge` looks at rules
-//! when all labels of a frame were looked at: a label is there or not by a [`trigger::Presence`], and the rule has a trigger of its own, whose score is 1
-//! while the condition is met. To everything behind the judge a rule is a label.
+//! `config` resolves the condition of a rule (`person and not dog`), because it knows all labels. [`judge`] evaluates rules after
+//! all labels of a frame. [`trigger::Presence`] says whether a label is present. The rule has a trigger of its own, whose score
+//! is 1 while the condition is met. After the judge, a rule is a label like any other.
 //!
 //! # Reload
 //!
-//! [`config::watch`] only says "look again": when a file holds something else, and on SIGHUP. The thread `config` then reads
-//! everything. What is not in order is told with its full text (log, `config/status`) and changes nothing. Otherwise a pure
-//! `daemon::plan` says which sources stop and start, and the texts that no vector is known of are encoded; only then
-//! `daemon::keeper` swaps in what is ready, in this order: the model's [`classify::Watchlist`] (taken between two batches),
-//! the triggers (which go on where source, label set and label are what they were), the sources. What did not change never
-//! notices. Nothing is stopped for it: scores of a frame that was under way carry the names of their labels, so each
-//! trigger finds its own, and frames of a source that is gone are dropped and counted. A label that is removed while it is
-//! raised is cleared. Model, device, broker and state folder cannot change while it runs; that is told, too.
+//! [`config::watch`] only reports that files changed. The thread `config` then reads everything. An invalid configuration is
+//! reported with its full text (log, `config/status`) and changes nothing. For a valid one, the pure `daemon::plan` lists the
+//! sources to start and stop, and new prompts are encoded. Only then the new state replaces the old one, in this order:
 //!
-//! # Who may die
+//! 1. the [`classify::Watchlist`], between two batches;
+//! 2. the triggers, which keep their state where source, label set and label are the same;
+//! 3. the sources.
 //!
-//! A source never does: it logs, reports its status and tries again. Anything else that ends or panics ends the process
-//! with a non-zero code, and systemd starts it again.
+//! What did not change continues without interruption. Scores of frames in flight carry the names of their labels, so each
+//! trigger finds its own. Frames of a removed source are dropped and counted. A removed label that is raised is cleared. Model,
+//! device, broker and state folder cannot change at run time; a change of these is reported. The start is a reload from nothing.
+//!
+//! # Failures
+//!
+//! A source never ends by a failure: it logs the cause, reports its status and retries. Any other part that ends or panics
+//! ends the process with a non-zero code, and systemd restarts it.
 //!
 //! # Shutdown
 //!
-//! Only sources are told. Channels close downstream: the model thread drains and ends, then the judge, then the publisher
-//! flushes the outbox, says `offline` itself and disconnects. A deadline holds the whole; a second signal ends it at once.
+//! Only the sources receive the stop signal. Channels then close downstream: the model thread finishes its frames and ends, then
+//! the judge, then the publisher sends the rest of the outbox, publishes `offline` and disconnects. A deadline limits the
+//! whole shutdown. A second signal ends the process at once.
 
+pub mod alert;
 pub mod atomic_file;
 pub mod backoff;
 pub mod bench;
 pub mod cache;
+pub mod classify;
+pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod doctor;
 pub mod engine;
+pub mod frame;
 pub mod heartbeat;
 pub mod https;
 pub mod judge;
 pub mod metrics;
 pub mod model;
+pub mod mqtt;
 pub mod observe;
 pub mod picture;
 pub mod plot;
 pub mod policy;
 pub mod replay;
+pub mod source;
 pub mod topic;
+pub mod trigger;
 pub mod tune;
 pub mod web;
 pub mod yaml;
-
-pub mod frame;
-
-pub mod source;
-
-pub mod classify;
-
-pub mod trigger;
-
-pub mod alert;
-pub mod mqtt;
-
-pub mod daemon;
-
-pub mod commands;
 
 #[cfg(test)]
 mod samples;

@@ -13,64 +13,7 @@ use std::{
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Item, UseTree, visit::Visit};
 
-/// The rooms from low to high. A room imports rooms of lower rows only, and no other room of its own row.
-/// A longer name wins over a shorter one; `*` stands for one folder.
-const LAYERS: &[&[&str]] = &[
-    &["atomic_file", "backoff", "cache", "heartbeat", "https", "picture", "topic"],
-    &["frame", "metrics", "yaml"],
-    &["policy"],
-    &["source/kinds/*/settings"],
-    &["config"],
-    &["engine", "mqtt"],
-    &["model"],
-    &["alert", "classify", "source", "trigger"],
-    &["judge"],
-    &["observe"],
-    &["web"],
-    &["daemon", "replay"],
-    &["plot"],
-    &["bench", "doctor", "tune"],
-    &["commands"],
-    &["lib", "main"],
-];
-
-/// A heavy crate, and the only places that may use it.
-const HOMES: &[(&str, &[&str])] = &[
-    ("ffmpeg_next", &["source/kinds/stream"]),
-    ("gif", &["picture"]),
-    ("granit_parser", &["yaml"]),
-    ("http_auth", &["source/kinds/http"]),
-    ("image", &["picture"]),
-    ("indicatif", &["commands/progress"]),
-    ("notify", &["source/kinds/folder", "config/watch"]),
-    ("ort", &["engine/onnx"]),
-    ("png", &["picture"]),
-    ("rumqttc", &["mqtt"]),
-    ("rusqlite", &["alert/outbox"]),
-    ("tokenizers", &["model"]),
-    ("turbojpeg", &["picture"]),
-    ("ureq", &["alert/sinks/webhook", "commands/fetch", "https", "model/hub", "source/kinds/http"]),
-];
-
-/// Decisions: everything they need is an argument, the time included.
-const PURE: &[&str] = &[
-    "alert/home_assistant",
-    "alert/mod",
-    "alert/topics",
-    "backoff",
-    "classify/score",
-    "daemon/plan",
-    "judge",
-    "model/preprocess",
-    "observe/scores",
-    "policy",
-    "source/kinds/mqtt/payload",
-    "source/kinds/mqtt/waiting",
-    "source/sampler",
-    "source/unchanged",
-    "topic",
-    "trigger",
-];
+/// What a pure module may not touch.
 const IMPURE: &[&str] = &[
     "tokio",
     "tracing",
@@ -114,24 +57,24 @@ fn no_files_import_each_other_in_a_circle() {
 fn each_heavy_crate_has_one_home() {
     let mut seen = BTreeSet::new();
     for file in &SOURCE.files {
-        for (heavy, homes) in HOMES {
-            if !file.paths.iter().any(|path| path.first().is_some_and(|first| first == heavy)) {
+        for (heavy, homes) in &PLAN.homes {
+            if !file.paths.iter().any(|path| path.first() == Some(heavy)) {
                 continue;
             }
-            seen.insert(*heavy);
+            seen.insert(heavy);
             let at_home = homes.iter().any(|home| is_in(&file.name, home));
             assert!(at_home, "src/{}.rs uses {heavy}, whose home is {homes:?}", file.name);
         }
     }
-    let expected = HOMES.iter().map(|(heavy, _)| *heavy).collect();
-    assert_eq!(seen, expected, "remove a crate that is no longer used from this table");
+    let expected = PLAN.homes.iter().map(|(heavy, _)| heavy).collect();
+    assert_eq!(seen, expected, "remove a crate that is no longer used from the table in src/lib.rs");
 }
 
 #[test]
 fn decisions_are_pure() {
     let source = &*SOURCE;
     let mut wrong = Vec::new();
-    for pure in PURE {
+    for pure in &PLAN.pure {
         let files = source.files.iter().filter(|file| is_in(&file.name, pure)).collect::<Vec<_>>();
         assert!(!files.is_empty(), "src/{pure} does not exist");
         for file in files {
@@ -145,7 +88,39 @@ fn decisions_are_pure() {
 /// Parsed once for all tests.
 static SOURCE: LazyLock<Source> = LazyLock::new(Source::read);
 
-/// A room and the row of [`LAYERS`] that it is in.
+/// The structure as the page of `src/lib.rs` describes it.
+struct Plan {
+    /// The rooms of each row, from low to high. A longer name wins over a shorter one; `*` stands for one folder.
+    layers: Vec<Vec<String>>,
+    /// A heavy crate, and the only places that may use it.
+    homes: Vec<(String, Vec<String>)>,
+    /// Modules without side effects.
+    pure: Vec<String>,
+}
+
+static PLAN: LazyLock<Plan> = LazyLock::new(|| {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let rows = |heading: &str| -> Vec<Vec<Vec<String>>> {
+        let (_, table) =
+            page.split_once(heading).unwrap_or_else(|| panic!("src/lib.rs has no table {heading:?}"));
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with("//! |"));
+        rows.map(|row| row.split('|').skip(1).map(quoted).collect()).collect()
+    };
+    let homes = rows("//! | crate | home |");
+    let homes = homes.iter().flat_map(|row| row[0].iter().map(|heavy| (heavy.clone(), row[1].clone())));
+    Plan {
+        layers: rows("//! | row | rooms |").into_iter().map(|row| row[1].clone()).collect(),
+        homes: homes.collect(),
+        pure: rows("//! | pure |").into_iter().flatten().flatten().collect(),
+    }
+});
+
+/// The texts between backticks.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// A room and its row in the table of layers.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     room: &'static str,
@@ -153,12 +128,12 @@ struct Place {
 }
 
 fn row(file: &str) -> Place {
-    let places =
-        LAYERS.iter().enumerate().flat_map(|(row, rooms)| rooms.iter().map(move |room| (row, *room)));
-    let of_file =
-        places.filter(|(_, room)| is_in(file, room)).max_by_key(|(_, room)| room.split('/').count());
-    let (row, room) = of_file.unwrap_or_else(|| panic!("src/{file}.rs is in no room of the table of layers"));
-    Place { room, row }
+    let rows = PLAN.layers.iter().enumerate();
+    let places = rows.flat_map(|(row, rooms)| rooms.iter().map(move |room| Place { room, row }));
+    let of_file = places.filter(|place| is_in(file, place.room));
+    of_file
+        .max_by_key(|place| place.room.split('/').count())
+        .unwrap_or_else(|| panic!("src/{file}.rs is in no room of the table in src/lib.rs"))
 }
 
 /// Whether a file is a room, or in its folder.
@@ -466,6 +441,18 @@ fn the_parser_sees_imports_paths_and_macros_but_no_tests() {
     assert_eq!(file.exports["Disk"].join("::"), "crate::alert::outbox::disk::Disk");
     assert_eq!(tests.len(), 2);
     assert!(holds(&["std".to_owned(), "time".to_owned(), "Instant".to_owned()], "std::time::Instant"));
+}
+
+#[test]
+fn the_page_of_the_structure_is_read() {
+    assert_eq!(PLAN.layers[2], ["policy"]);
+    assert!(PLAN.homes.iter().any(|(heavy, homes)| heavy == "turbojpeg" && homes[0] == "picture"));
+    assert!(PLAN.pure.iter().any(|pure| pure == "trigger"));
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let rooms = page.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let unknown: Vec<_> =
+        rooms.filter(|room| !PLAN.layers.iter().flatten().any(|known| known == room)).collect();
+    assert_eq!(unknown, [""; 0], "add these rooms to the table in src/lib.rs");
 }
 
 #[test]
