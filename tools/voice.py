@@ -72,7 +72,7 @@ TABLE.append((
     rf"(?i:\b(?:leave|leaves|leaving|left){GAP}(?:the{GAP}|its{GAP}|a{GAP}|an{GAP})?{THINGS}\b)",
     "close, disconnect; delete"))
 
-# Only in Rust: identifiers of the rename table.
+# Only in Rust, outside of comments: identifiers of the rename table.
 RUST = [
     (r"(?<![\w\"])(?:leave|LEAVE|Leaving|leaving)(?=[.,;(=<]|:(?!:)| =|\s*=>)", "close, disconnect, remove, stop"),
     (r"\b(?:Judging|Keeper|Meter|Teller)\b", "JudgeThread, ConfigApplier, ScorePublisher, SinkWorker"),
@@ -139,14 +139,17 @@ def excepted(name, text, start, end):
     return False
 
 
-def found(name, text, rows):
-    """Each phrase of `rows` in `text`: its line, itself, what to write. A phrase inside a longer one counts once."""
+def found(name, text, rows, code=()):
+    """Each phrase of `rows` in `text`, and of `code` outside of comments: its line, itself, what to write. A phrase inside a
+    longer one counts once."""
     hits, lower = [], text.lower()
-    for pattern, write in rows:
+    for pattern, write in [*rows, *code]:
         if not any(key in lower for key in KEYS.get(pattern.pattern, [""])):
             continue
         for match in pattern.finditer(text):
-            if not excepted(name, text, *match.span()):
+            line = text[text.rfind("\n", 0, match.start()) + 1:match.start()]
+            in_comment = (pattern, write) in code and "//" in line
+            if not in_comment and not excepted(name, text, *match.span()):
                 hits.append((match.start(), match.end(), write))
     hits.sort(key=lambda hit: (hit[0], -hit[1]))
     covered = 0
@@ -170,7 +173,7 @@ def main():
     rust = [] if arguments.also else [(re.compile(pattern), write) for pattern, write in RUST]
     total, by_phrase, by_file = 0, {}, {}
     for name, text in files(paths):
-        for line, phrase, write in found(name, text, compiled + (rust if name.endswith(".rs") else [])):
+        for line, phrase, write in found(name, text, compiled, rust if name.endswith(".rs") else []):
             total += 1
             by_phrase[phrase.lower()] = by_phrase.get(phrase.lower(), 0) + 1
             by_file[name] = by_file.get(name, 0) + 1
