@@ -76,7 +76,7 @@ fn quoted_messages_are_in_the_program() {
 #[test]
 fn the_automation_uses_published_entities() {
     let page = fs::read_to_string(root().join("docs/home-assistant.md")).unwrap();
-    let published = fs::read_to_string(root().join("src/alert/home_assistant/expected.json")).unwrap();
+    let published = fs::read_to_string(root().join("src/alert/home_assistant/tests/expected.json")).unwrap();
     let word = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
     let named: Vec<_> =
         page.split(|letter| !word(letter)).filter(|name| name.contains(".stakeout_")).collect();
