@@ -1,4 +1,4 @@
-//! Where things are kept that can be made again: the service's cache folder, or the user's.
+//! The cache folder: files that can be computed again, in the folder of the service or of the user.
 
 use std::{
     cmp::Reverse,
@@ -7,10 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The folder, which need not be there yet; `None` where neither the service manager nor the user has one.
+use crate::atomic_file;
+
+/// The cache folder, which may not exist yet. `None` if neither the service manager nor the user has one.
 pub(crate) fn folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-    // systemd separates several with colons; the unit names one.
+    // systemd separates several folders with colons; the unit names one.
     let service = set("CACHE_DIRECTORY").and_then(|given| Some(given.to_str()?.split(':').next()?.into()));
     let user = || {
         let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
@@ -20,24 +22,25 @@ pub(crate) fn folder() -> Option<PathBuf> {
     service.or_else(user)
 }
 
-/// Puts a whole file in the place of what was there, and deletes the oldest of the folder's files above `most`.
+/// Replaces a file in one step and keeps only the newest `most` files of its folder.
+///
+/// # Errors
+/// The folder cannot be created or written.
 pub(crate) fn write(path: &Path, bytes: &[u8], most: usize) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&fresh, bytes)?;
-    fs::rename(&fresh, path)?;
+    atomic_file::write(path, bytes)?;
     prune(folder, most);
     Ok(())
 }
 
-/// Notes that a file is in use, so that it is not among the oldest. Once a day will do.
+/// Marks a file as used, so that it is not among the oldest. The mark is at most one day old.
 pub(crate) fn touch(path: &Path) {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let now = SystemTime::now();
     let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
     if changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|age| age > DAY)) {
-        // Where that is not allowed, nothing is deleted either.
+        // A folder that cannot be written is not pruned either.
         let _ = fs::File::options().append(true).open(path).and_then(|file| file.set_modified(now));
     }
 }
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_files_go_and_what_is_used_stays() {
+    fn the_oldest_files_are_deleted_and_used_files_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join("deep").join(name);
         let days_ago = |name: &str, days: u64| {
@@ -75,7 +78,7 @@ mod tests {
         assert_eq!(there, [true, false, true, true]);
         write(&at("d"), b"more", 3).unwrap();
         assert_eq!(fs::read(at("d")).unwrap(), b"more");
-        assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 3, "nothing is left over");
+        assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 3, "no temporary file is left");
         touch(&at("gone"));
     }
 }

@@ -24,8 +24,8 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `atomic_file`, `backoff`, `cache`, `heartbeat`, `https`, `picture`, `topic` |
-//! | 1 | `frame`, `metrics`, `yaml` |
+//! | 0 | `atomic_file`, `backoff`, `heartbeat`, `https`, `picture`, `topic` |
+//! | 1 | `cache`, `frame`, `metrics`, `yaml` |
 //! | 2 | `policy` |
 //! | 3 | `source/kinds/*/settings` |
 //! | 4 | `config` |

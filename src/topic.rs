@@ -1,4 +1,4 @@
-//! What a name becomes in an MQTT topic.
+//! Names as levels of MQTT topics.
 
 /// A name as one level of a topic: lower case, and every run of characters other than `a-z`, `0-9` and `-` is one `_`.
 ///
@@ -19,11 +19,11 @@ pub fn topic_level(name: &str) -> String {
     level
 }
 
-/// The levels of topics that the service itself uses, and what is told there.
+/// The topic levels that the service itself uses, and what it publishes there.
 const OWN_TOPICS: [(&str, &str); 2] =
-    [("config", "says how the configuration is"), ("outbox", "says how the outbox is doing")];
+    [("config", "reports whether the configuration is valid"), ("outbox", "reports the state of the outbox")];
 
-/// The level that the service itself uses which this name would have, and what is told there.
+/// The service's own topic level that a source of this name would share, and what is published there.
 pub(crate) fn own_topic(name: &str) -> Option<(&'static str, &'static str)> {
     let level = topic_level(name);
     OWN_TOPICS.into_iter().find(|(own, _)| *own == level)
