@@ -45,6 +45,11 @@ pub(crate) fn touch(path: &Path) {
     }
 }
 
+/// Bytes as lower-case hexadecimal digits, for names of files.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn prune(folder: &Path, most: usize) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let changed = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();

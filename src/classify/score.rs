@@ -3,16 +3,7 @@
 //!
 //! Pure: numbers in, numbers out.
 
-/// How logits become scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// The labels and the background share 1 among them.
-    Softmax,
-    /// Every label by itself.
-    Sigmoid,
-    /// Every label by itself: `max(0, x)`, for logits that are cosines.
-    Cosine,
-}
+pub use crate::model::Activation;
 
 /// The scores of one label set on one picture.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,3 +1,129 @@
-//! Runs the graph of a model.
+//! Runs the graphs of a model: tensors in, one row of numbers for each picture or text out.
+//!
+//! [`Engine`] is the seam between the service and what computes. [`onnx`] runs graphs in this process; a model server would be
+//! another module and another variant of [`Engines`]. An engine knows tensors and their names, and nothing of labels,
+//! prompts or preprocessing.
 
+mod interface;
 pub mod onnx;
+
+pub use interface::{Engine, EngineError, GraphSource, Input, InputInfo, Metadata, Rows, Values};
+
+use self::onnx::{DeviceError, OnnxGraph, Runtime};
+use crate::config::{Device, Execution};
+
+/// Opens graphs.
+#[derive(Debug, Clone)]
+pub enum Engines {
+    /// In this process, with ONNX Runtime.
+    Onnx(Runtime),
+    /// Engines that a unit test scripts.
+    #[cfg(test)]
+    Fake(fake::FakeEngine),
+}
+
+impl Engines {
+    /// Opens a graph on `device`.
+    ///
+    /// # Errors
+    /// The graph is damaged, the device refuses it, or the engine is unavailable.
+    pub fn open(
+        &self,
+        source: &GraphSource,
+        execution: &Execution,
+        device: Device,
+    ) -> Result<Box<dyn Engine>, EngineError> {
+        match self {
+            Self::Onnx(runtime) => Ok(Box::new(OnnxGraph::open(runtime, source, execution, device)?)),
+            #[cfg(test)]
+            Self::Fake(engine) => Ok(Box::new(engine.clone())),
+        }
+    }
+
+    /// Whether graphs are opened from the model's own files, which must then be complete.
+    #[must_use]
+    pub fn needs_graph_files(&self) -> bool {
+        match self {
+            Self::Onnx(_) => true,
+            #[cfg(test)]
+            Self::Fake(_) => false,
+        }
+    }
+
+    /// The device for `wanted`; never `auto`.
+    ///
+    /// # Errors
+    /// A device that was named does not work.
+    pub fn device(&self, wanted: Device) -> Result<Device, DeviceError> {
+        match self {
+            Self::Onnx(runtime) => runtime.device(wanted),
+            #[cfg(test)]
+            Self::Fake(_) => Ok(Device::Cpu),
+        }
+    }
+}
+
+impl From<&Runtime> for Engines {
+    fn from(runtime: &Runtime) -> Self {
+        Self::Onnx(runtime.clone())
+    }
+}
+
+/// An engine whose answers a unit test decides.
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    type Answer = dyn FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send;
+
+    /// A vision graph. Its clones share the script.
+    #[derive(Clone)]
+    pub(crate) struct FakeEngine {
+        metadata: Metadata,
+        /// One number for each picture, from the first number of each picture's tensor.
+        answer: Arc<Mutex<Answer>>,
+    }
+
+    impl FakeEngine {
+        pub(crate) fn new(
+            answer: impl FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send + 'static,
+        ) -> Self {
+            let shape = vec![None, Some(3), None, None];
+            let metadata = Metadata {
+                inputs: vec![InputInfo { name: "pixel_values".to_owned(), shape }],
+                outputs: vec!["image_embeds".to_owned()],
+            };
+            Self { metadata, answer: Arc::new(Mutex::new(answer)) }
+        }
+    }
+
+    impl std::fmt::Debug for FakeEngine {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("FakeEngine")
+        }
+    }
+
+    impl Engine for FakeEngine {
+        fn metadata(&self) -> &Metadata {
+            &self.metadata
+        }
+
+        /// Rows `[1, answer]`: they keep the answer, whatever they are divided by.
+        fn run(&mut self, inputs: &[Input<'_>], _outputs: &[&str]) -> Result<Vec<Rows>, EngineError> {
+            let [Input { shape, values: Values::Floats(values), .. }] = inputs else {
+                panic!("a vision graph takes pictures: {inputs:?}")
+            };
+            let size: usize = shape[1..].iter().product();
+            let firsts: Vec<f32> = values.chunks(size).map(|picture| picture[0]).collect();
+            assert_eq!(firsts.len(), shape[0]);
+            let answers = (self.answer.lock().unwrap())(&firsts)?;
+            Ok(vec![Rows { values: answers.iter().flat_map(|answer| [1.0, *answer]).collect(), columns: 2 }])
+        }
+
+        fn health(&mut self) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+}

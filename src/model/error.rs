@@ -1,15 +1,18 @@
-//! What can be wrong with a model, in words for people.
+//! What can be wrong with a model, and what to do about it.
 
-use super::{DeviceError, RuntimeError};
-use crate::model::preprocess::SettingError;
+use super::preprocess::SettingError;
+use crate::engine::{
+    EngineError,
+    onnx::{DeviceError, RuntimeError},
+};
 
-/// Why a model cannot be loaded or did not answer.
+/// Why a model cannot be loaded or gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// ONNX Runtime itself is not there.
+    /// ONNX Runtime itself is missing.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The device that was asked for does not work.
+    /// The device that was named does not work.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// The folder lacks files; all of them are listed.
@@ -21,7 +24,7 @@ pub enum ModelError {
     Incomplete {
         /// The folder.
         place: String,
-        /// The files that are not there.
+        /// The missing files.
         missing: Vec<String>,
     },
     /// A file of the model cannot be read or used.
@@ -29,7 +32,7 @@ pub enum ModelError {
     File {
         /// The folder.
         place: String,
-        /// The file, from the folder.
+        /// The file, relative to the folder.
         file: String,
         /// Why.
         reason: String,
@@ -42,34 +45,33 @@ pub enum ModelError {
         /// Which key, and why.
         error: SettingError,
     },
-    /// A kind of model that nobody here knows.
-    #[error(
-        "the model in {place} is of the type {found}, which is not supported; supported are clip, chinese_clip, and \
-         siglip and siglip2 of fixed resolution"
-    )]
+    /// A model of no supported family.
+    #[error("the model in {place} is of the type {found}, which is not supported; supported are {supported}")]
     Type {
         /// The folder.
         place: String,
         /// `model_type` of its `config.json`.
         found: String,
+        /// The types that are supported.
+        supported: String,
     },
-    /// A graph has other inputs or outputs than its kind of model should.
+    /// A graph has other inputs or outputs than its family of models should.
     #[error(
         "{file} of the model in {place} has other {what} than expected: expected {expected}, found {found}"
     )]
     Graph {
         /// The folder.
         place: String,
-        /// The graph's file, from the folder.
+        /// The graph's file, relative to the folder.
         file: String,
         /// "inputs" or "outputs".
         what: &'static str,
-        /// The names that would do.
+        /// The names that were expected.
         expected: String,
-        /// The names that are there.
+        /// The names that the graph has.
         found: String,
     },
-    /// Neither a file nor a graph tells how similarities become scores.
+    /// Neither a file nor a graph holds the scale.
     #[error(
         "the model in {place} does not say how similarities become scores (the split graphs do not hold it): put the \
          combined `onnx/model.onnx` beside them, or a `stakeout.json` with {{\"logit_scale\": N, \"logit_bias\": N}}, \
@@ -79,7 +81,19 @@ pub enum ModelError {
         /// The folder.
         place: String,
     },
-    /// The model was asked and failed.
+    /// The model failed on these inputs; another try would end the same way.
     #[error("the model failed: {0}")]
     Run(String),
+    /// The engine cannot run the model now; the same inputs may succeed later.
+    #[error("the engine is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl From<EngineError> for ModelError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Unavailable(reason) => Self::Unavailable(reason),
+            EngineError::Rejected(reason) => Self::Run(reason),
+        }
+    }
 }

@@ -1,92 +1,173 @@
-//! What kind of model it is, by its `config.json`: how texts are padded, which outputs count, how logits become scores.
+//! The families of models that are supported, one row of [`FAMILIES`] each. A new family is a new row here.
 
 use serde_json::Value;
 
-use super::{ModelError, ModelFiles};
-use crate::classify::score::Activation;
+/// What a family of models has in common.
+#[derive(Debug, PartialEq)]
+pub(super) struct Family {
+    /// The values of `model_type` in `config.json`.
+    pub model_types: &'static [&'static str],
+    /// What users should know about the supported models of the family, after their `model_type`.
+    pub restriction: &'static str,
+    /// The outputs of the vision graph that hold the embedding, the best first.
+    pub image_outputs: &'static [&'static str],
+    /// The same for the text graph.
+    pub text_outputs: &'static [&'static str],
+    /// The longest text in tokens, where `config.json` does not say it.
+    pub default_context: usize,
+    /// The longest text in tokens that the model was trained on, where that is less than its context.
+    pub trained_on: usize,
+    /// Whether texts are padded to the whole context.
+    pub pads_to_context: bool,
+    /// Whether the model was trained on lower case, so that a tokenizer that distinguishes case deserves a warning.
+    pub lower_case: bool,
+    /// How logits become scores.
+    pub activation: Activation,
+    /// Whether the model learnt a bias.
+    pub has_bias: bool,
+    /// How the names of its image processors start, in `preprocessor_config.json`.
+    pub image_processors: &'static [&'static str],
+    /// What these processors do where `preprocessor_config.json` says nothing.
+    pub preprocessing: Preprocessing,
+}
 
-/// The kinds of model that are known.
+/// The defaults of an image processor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Preprocessing {
+    /// The shortest edge becomes 224 pixels and the middle is cropped, instead of both edges becoming 224 pixels.
+    pub crops: bool,
+    /// Mean of each channel.
+    pub mean: [f64; 3],
+    /// Standard deviation of each channel.
+    pub std: [f64; 3],
+}
+
+pub(super) const CLIP_PREPROCESSING: Preprocessing = Preprocessing {
+    crops: true,
+    mean: [0.48145466, 0.4578275, 0.40821073],
+    std: [0.26862954, 0.26130258, 0.27577711],
+};
+pub(super) const PLAIN_PREPROCESSING: Preprocessing =
+    Preprocessing { crops: false, mean: [0.5; 3], std: [0.5; 3] };
+
+const CLIP: Family = Family {
+    model_types: &["clip"],
+    restriction: "",
+    // CLIP's `pooler_output` is not projected, so it is no embedding.
+    image_outputs: &["image_embeds"],
+    text_outputs: &["text_embeds"],
+    default_context: 77,
+    trained_on: usize::MAX,
+    // The padding does not change CLIP's answer. A tokenizer that pads to a length of its own is followed.
+    pads_to_context: false,
+    lower_case: false,
+    activation: Activation::Softmax,
+    has_bias: false,
+    image_processors: &["CLIP"],
+    preprocessing: CLIP_PREPROCESSING,
+};
+
+/// CLIP with a BERT as its text graph.
+const CHINESE_CLIP: Family = Family {
+    model_types: &["chinese_clip"],
+    default_context: 512,
+    // Its authors cut texts at 52 tokens. The reference has no such limit, and the graph takes as many as a BERT.
+    trained_on: 52,
+    image_processors: &["ChineseCLIP"],
+    ..CLIP
+};
+
+const SIGLIP: Family = Family {
+    // SigLIP 2 of fixed resolution uses either name. SigLIP 2 of free resolution has other inputs, which are checked later.
+    model_types: &["siglip", "siglip2"],
+    restriction: " of fixed resolution",
+    image_outputs: &["pooler_output", "image_embeds"],
+    text_outputs: &["pooler_output", "text_embeds"],
+    default_context: 64,
+    trained_on: usize::MAX,
+    // The padding changes SigLIP's answer: the model was trained on texts of full length.
+    pads_to_context: true,
+    lower_case: true,
+    activation: Activation::Sigmoid,
+    has_bias: true,
+    image_processors: &["Siglip"],
+    preprocessing: PLAIN_PREPROCESSING,
+};
+
+static FAMILIES: [Family; 3] = [CLIP, CHINESE_CLIP, SIGLIP];
+
+/// The family of a model, by `model_type` in its `config.json`.
+pub(super) fn of_model_type(found: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.model_types.contains(&found))
+}
+
+/// The family of an image processor, by its name.
+pub(super) fn of_image_processor(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.image_processors.iter().any(|start| name.starts_with(start)))
+}
+
+/// Every supported model type, for messages.
+pub(super) fn supported() -> String {
+    let row = |family: &Family| format!("{}{}", family.model_types.join(" and "), family.restriction);
+    FAMILIES.iter().map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// How logits become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    Clip,
-    Siglip,
-    /// CLIP with a BERT as its text tower.
-    ChineseClip,
+pub enum Activation {
+    /// The labels and the background share 1 among them.
+    Softmax,
+    /// Each label alone: `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Each label alone: `max(0, x)`, for logits that are cosines.
+    Cosine,
 }
 
-/// What `config.json` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ModelConfig {
-    pub family: Family,
-    /// How many tokens a text may have.
-    pub context: usize,
-    /// How many of them the model was trained on.
-    pub trained: usize,
-    /// The token that fills a text up, where no tokenizer file names one.
-    pub pad_id: Option<i64>,
+/// How similarities become logits: `logit = scale * cosine + bias`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Logits {
+    /// The multiplier itself (not its logarithm).
+    pub scale: f32,
+    /// The offset; 0 for CLIP.
+    pub bias: f32,
 }
 
-impl ModelConfig {
-    pub(crate) fn read(files: &ModelFiles) -> Result<Self, ModelError> {
-        let config = files.json("config.json")?;
-        let family = match config["model_type"].as_str() {
-            Some("clip") => Family::Clip,
-            // SigLIP2 of fixed resolution calls itself either; that of free resolution has other inputs, and is found out by them.
-            Some("siglip" | "siglip2") => Family::Siglip,
-            Some("chinese_clip") => Family::ChineseClip,
-            found => {
-                let found = found.unwrap_or("(none: config.json has no model_type)").to_owned();
-                return Err(ModelError::Type { place: files.place(), found });
-            }
-        };
-        let text = &config["text_config"];
-        let context = match &text["max_position_embeddings"] {
-            Value::Null => family.default_context(),
-            value => value
-                .as_u64()
-                .and_then(|context| usize::try_from(context).ok())
-                .filter(|context| (2..=65_536).contains(context))
-                .ok_or_else(|| {
-                    files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
-                })?,
-        };
-        // Chinese-CLIP's authors cut texts at 52 tokens; the reference has no such limit, and the graph takes as many as a BERT.
-        let trained = if family == Family::ChineseClip { context.min(52) } else { context };
-        Ok(Self { family, context, trained, pad_id: text["pad_token_id"].as_i64() })
+impl Logits {
+    /// `None` for numbers that no score can be computed with.
+    #[must_use]
+    pub fn checked(scale: f32, bias: f32) -> Option<Self> {
+        (scale.is_finite() && scale > 0.0 && bias.is_finite()).then_some(Self { scale, bias })
+    }
+
+    /// From the JSON that [`Self::to_json`] writes. `None` if it is damaged.
+    pub(super) fn from_json(json: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(json).ok()?;
+        let number = |key: &str| json[key].as_f64().map(|number| number as f32);
+        Self::checked(number("logit_scale")?, number("logit_bias")?)
+    }
+
+    /// The JSON of a cache file.
+    pub(super) fn to_json(self) -> Value {
+        serde_json::json!({ "logit_scale": self.scale, "logit_bias": self.bias })
     }
 }
 
-impl Family {
-    /// What the configuration classes take where a `config.json` says nothing.
-    fn default_context(self) -> usize {
-        match self {
-            Self::Clip => 77,
-            Self::Siglip => 64,
-            Self::ChineseClip => 512,
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(crate) fn activation(self) -> Activation {
-        match self {
-            Self::Clip | Self::ChineseClip => Activation::Softmax,
-            Self::Siglip => Activation::Sigmoid,
-        }
-    }
-
-    /// The outputs of the vision tower that hold the embedding, the best first.
-    pub(crate) fn image_outputs(self) -> &'static [&'static str] {
-        match self {
-            // CLIP's `pooler_output` is not projected yet, so it would not do.
-            Self::Clip | Self::ChineseClip => &["image_embeds"],
-            Self::Siglip => &["pooler_output", "image_embeds"],
-        }
-    }
-
-    /// Likewise of the text tower.
-    pub(crate) fn text_outputs(self) -> &'static [&'static str] {
-        match self {
-            Self::Clip | Self::ChineseClip => &["text_embeds"],
-            Self::Siglip => &["pooler_output", "text_embeds"],
+    #[test]
+    fn every_model_type_and_image_processor_belongs_to_one_family() {
+        let mut types: Vec<_> = FAMILIES.iter().flat_map(|family| family.model_types).collect();
+        types.sort();
+        assert_eq!(types, [&"chinese_clip", &"clip", &"siglip", &"siglip2"]);
+        for (name, expected) in [
+            ("CLIPImageProcessor", Some(&CLIP)),
+            ("ChineseCLIPFeatureExtractor", Some(&CHINESE_CLIP)),
+            ("SiglipImageProcessorFast", Some(&SIGLIP)),
+            ("ViTImageProcessor", None),
+        ] {
+            assert_eq!(of_image_processor(name), expected, "{name}");
         }
     }
 }

@@ -1,22 +1,48 @@
-//! Where the files of a model are: in a folder, or inside the binary.
+//! The files of a model, in a folder or inside the binary, and what its `config.json` says.
 
 use std::{borrow::Cow, fs, os::unix::fs::MetadataExt, path::PathBuf};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::ModelError;
+use super::{
+    error::ModelError,
+    family::{self, Family},
+};
+use crate::engine::GraphSource;
 
 /// The files of a model in the hub's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelFiles {
     /// In a folder.
     Folder(PathBuf),
-    /// Inside the binary: names from the folder, and contents.
+    /// Inside the binary: names relative to the folder, and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
 
+macro_rules! bundled {
+    ($($name:literal)*) => {
+        &[$((
+            $name,
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/bundled/", $name)).as_slice(),
+        )),*]
+    };
+}
+
+/// The model inside the binary: small, and enough to try the service without a download.
+const BUNDLED: &[(&str, &[u8])] = bundled!(
+    "config.json" "preprocessor_config.json" "tokenizer.json" "stakeout.json"
+    "onnx/vision_model.onnx" "onnx/text_model.onnx"
+);
+
 impl ModelFiles {
-    /// Where they are, in words for people.
+    /// The files of the bundled model.
+    #[must_use]
+    pub const fn bundled() -> Self {
+        Self::Embedded(BUNDLED)
+    }
+
+    /// Where the files are, for messages.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
@@ -25,13 +51,13 @@ impl ModelFiles {
         }
     }
 
-    /// Whether everything is there that graphs with this suffix need.
+    /// Whether every file is there that graphs with this suffix need.
     #[must_use]
     pub fn is_complete(&self, suffix: &str) -> bool {
         Graphs::find(self, suffix).is_ok()
     }
 
-    /// Whether one of them tells scale and bias.
+    /// Whether one of the files holds scale and bias.
     #[must_use]
     pub fn holds_logits(&self, suffix: &str) -> bool {
         let combined =
@@ -39,9 +65,10 @@ impl ModelFiles {
         self.contains("stakeout.json") || Graphs::find(self, suffix).is_ok_and(combined)
     }
 
-    /// Tells apart files of these names: by place, size and time of change in a folder, since reading gigabytes would take
-    /// longer than what is spared by knowing (in the hub's cache the place is the hash); by content in the binary.
-    pub(crate) fn fingerprint(&self, names: &[&str]) -> [u8; 32] {
+    /// A hash that changes with the files of these names. In a folder it covers path, size and time of change, since reading
+    /// gigabytes would take longer than the caller saves (in the hub's cache the path contains the content's hash). In
+    /// the binary it covers the contents.
+    pub(super) fn fingerprint(&self, names: &[&str]) -> [u8; 32] {
         let mut hash = Sha256::new();
         for name in names {
             hash.update(name);
@@ -62,8 +89,8 @@ impl ModelFiles {
         hash.finalize().into()
     }
 
-    /// How many bytes a graph has, with the files of weights beside it (`vision_model.onnx_data`, `..._data_1`).
-    pub(crate) fn graph_bytes(&self, graph: &str) -> u64 {
+    /// The size of a graph in bytes, including weight files beside it (`vision_model.onnx_data`, `..._data_1`).
+    pub(super) fn graph_bytes(&self, graph: &str) -> u64 {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(graph);
@@ -76,7 +103,7 @@ impl ModelFiles {
                         .is_some_and(|rest| rest.is_empty() || rest.contains("data"))
                 };
                 let entries = fs::read_dir(parent).into_iter().flatten().flatten().filter(is_part);
-                // In the hub's cache these are links.
+                // In the hub's cache the entries are links.
                 entries.filter_map(|file| fs::metadata(file.path()).ok()).map(|data| data.len()).sum()
             }
             Self::Embedded(files) => {
@@ -85,15 +112,15 @@ impl ModelFiles {
         }
     }
 
-    pub(crate) fn contains(&self, name: &str) -> bool {
+    pub(super) fn contains(&self, name: &str) -> bool {
         match self {
             Self::Folder(path) => path.join(name).is_file(),
             Self::Embedded(files) => files.iter().any(|(file, _)| *file == name),
         }
     }
 
-    /// The contents of a file; `None` if it is not there.
-    pub(crate) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
+    /// The contents of a file; `None` if it does not exist.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
         match self {
             Self::Folder(path) => match fs::read(path.join(name)) {
                 Ok(bytes) => Ok(Some(bytes.into())),
@@ -106,63 +133,136 @@ impl ModelFiles {
         }
     }
 
-    /// A file's JSON; an empty object if it is not there.
-    pub(crate) fn json(&self, name: &str) -> Result<serde_json::Value, ModelError> {
+    /// The JSON in a file; an empty object if the file does not exist.
+    pub(super) fn json(&self, name: &str) -> Result<Value, ModelError> {
         match self.read(name)? {
-            None => Ok(serde_json::Value::Object(serde_json::Map::new())),
+            None => Ok(Value::Object(serde_json::Map::new())),
             Some(text) => serde_json::from_slice(&text).map_err(|error| self.unusable(name, error)),
         }
     }
 
-    pub(crate) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
+    /// A graph, as an engine opens it.
+    pub(super) fn graph(&self, name: &str) -> Result<GraphSource, ModelError> {
+        match self {
+            Self::Folder(folder) => Ok(GraphSource::File(folder.join(name))),
+            Self::Embedded(_) => Ok(GraphSource::Bytes(self.read(name)?.unwrap_or_default())),
+        }
+    }
+
+    pub(super) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
         ModelError::File { place: self.place(), file: file.to_owned(), reason: reason.to_string() }
     }
 }
 
-/// The graphs of a model: two towers, or both in one.
+/// The files that every model needs beside its graphs.
+pub(super) const REQUIRED: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
+
+/// The graphs of a model: one for pictures and one for texts, or both in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Graphs {
+pub(super) enum Graphs {
     Split { vision: String, text: String, combined: Option<String> },
     Combined(String),
 }
 
 impl Graphs {
-    /// The graph that pictures go into.
-    pub(crate) fn vision(&self) -> &str {
-        match self {
-            Self::Split { vision: file, .. } | Self::Combined(file) => file,
+    /// The graphs with this suffix among files: `has` answers whether a file exists.
+    pub(super) fn among(has: impl Fn(&str) -> bool, suffix: &str) -> Option<Self> {
+        let find = |name| graph_names(name, suffix).into_iter().find(|name| has(name));
+        match (find("vision_model"), find("text_model"), find("model")) {
+            (Some(vision), Some(text), combined) => Some(Self::Split { vision, text, combined }),
+            (_, _, combined) => combined.map(Self::Combined),
         }
     }
 
-    /// Finds the graphs of a variant ("" for full precision); every file that is missing comes in one error.
-    pub(crate) fn find(files: &ModelFiles, variant: &str) -> Result<Self, ModelError> {
-        // The hub keeps graphs in `onnx/`; an export on one's own machine puts them beside the configuration.
-        let find = |name: &str| {
-            [format!("onnx/{name}{variant}.onnx"), format!("{name}{variant}.onnx")]
-                .into_iter()
-                .find(|name| files.contains(name))
-        };
-        let (vision, text, combined) = (find("vision_model"), find("text_model"), find("model"));
-        let mut missing: Vec<_> = ["config.json", "preprocessor_config.json", "tokenizer.json"]
-            .into_iter()
-            .filter(|name| !files.contains(name))
-            .map(str::to_owned)
-            .collect();
-        let has = (vision.is_some(), text.is_some());
-        let graphs = match (vision, text, combined) {
-            (Some(vision), Some(text), combined) => Some(Self::Split { vision, text, combined }),
-            (_, _, Some(combined)) => Some(Self::Combined(combined)),
-            _ => None,
-        };
+    /// The graphs of a variant ("" for full precision). One error lists every missing file.
+    pub(super) fn find(files: &ModelFiles, suffix: &str) -> Result<Self, ModelError> {
+        let graphs = Self::among(|name| files.contains(name), suffix);
+        let mut missing = missing(files);
         if graphs.is_none() {
-            let lacks = |there: bool, name: &str| (!there).then(|| format!("onnx/{name}{variant}.onnx"));
-            let towers: Vec<_> =
-                [lacks(has.0, "vision_model"), lacks(has.1, "text_model")].into_iter().flatten().collect();
-            missing.push(format!("{} (or onnx/model{variant}.onnx)", towers.join(", ")));
+            let lacks = |name: &&str| !graph_names(name, suffix).iter().any(|name| files.contains(name));
+            let towers: Vec<_> = ["vision_model", "text_model"]
+                .iter()
+                .filter(|name| lacks(name))
+                .map(|name| format!("onnx/{name}{suffix}.onnx"))
+                .collect();
+            missing.push(format!("{} (or onnx/model{suffix}.onnx)", towers.join(", ")));
         }
         match graphs {
             Some(graphs) if missing.is_empty() => Ok(graphs),
             _ => Err(ModelError::Incomplete { place: files.place(), missing }),
         }
+    }
+
+    /// The graphs of a model whose engine has its own copy of them.
+    pub(super) fn elsewhere(files: &ModelFiles, suffix: &str) -> Result<Self, ModelError> {
+        let missing = missing(files);
+        if !missing.is_empty() {
+            return Err(ModelError::Incomplete { place: files.place(), missing });
+        }
+        let [vision, text] = ["vision_model", "text_model"].map(|name| format!("onnx/{name}{suffix}.onnx"));
+        Ok(Self::Split { vision, text, combined: None })
+    }
+
+    /// The graph that pictures go into.
+    pub(super) fn vision(&self) -> &str {
+        match self {
+            Self::Split { vision: file, .. } | Self::Combined(file) => file,
+        }
+    }
+
+    /// The graph that texts go into.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Split { text: file, .. } | Self::Combined(file) => file,
+        }
+    }
+
+    pub(super) fn is_combined(&self) -> bool {
+        matches!(self, Self::Combined(_))
+    }
+}
+
+fn missing(files: &ModelFiles) -> Vec<String> {
+    REQUIRED.into_iter().filter(|name| !files.contains(name)).map(str::to_owned).collect()
+}
+
+/// The hub keeps graphs in `onnx/`; an export on the user's machine puts them beside the configuration.
+fn graph_names(name: &str, suffix: &str) -> [String; 2] {
+    [format!("onnx/{name}{suffix}.onnx"), format!("{name}{suffix}.onnx")]
+}
+
+/// What `config.json` says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ModelConfig {
+    pub family: &'static Family,
+    /// The longest text in tokens.
+    pub context: usize,
+    /// The longest text in tokens that the model was trained on.
+    pub trained_on: usize,
+    /// The token that fills a text up, where no tokenizer file names one.
+    pub pad_id: Option<i64>,
+}
+
+impl ModelConfig {
+    pub(super) fn read(files: &ModelFiles) -> Result<Self, ModelError> {
+        let config = files.json("config.json")?;
+        let model_type = config["model_type"].as_str();
+        let family = model_type.and_then(family::of_model_type).ok_or_else(|| {
+            let found = model_type.unwrap_or("(none: config.json has no model_type)").to_owned();
+            ModelError::Type { place: files.place(), found, supported: family::supported() }
+        })?;
+        let text = &config["text_config"];
+        let context = match &text["max_position_embeddings"] {
+            Value::Null => family.default_context,
+            value => value
+                .as_u64()
+                .and_then(|context| usize::try_from(context).ok())
+                .filter(|context| (2..=65_536).contains(context))
+                .ok_or_else(|| {
+                    files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
+                })?,
+        };
+        let trained_on = context.min(family.trained_on);
+        Ok(Self { family, context, trained_on, pad_id: text["pad_token_id"].as_i64() })
     }
 }

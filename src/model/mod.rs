@@ -1,64 +1,44 @@
-//! The model: pictures and texts in, vectors of length 1 out. The only home of ONNX Runtime and of the tokenizer.
+//! A model: pictures and texts in, vectors of length 1 out. The only home of the tokenizer.
 //!
-//! It refuses to know what a label is, and to keep the text tower in memory: texts are encoded when the configuration
-//! changes, pictures all day.
+//! A model knows no labels and no thresholds. Its text graph is loaded only while texts are encoded, since texts change with
+//! the configuration and pictures arrive all day.
 
-pub mod bundled;
-pub(crate) mod error;
-pub(crate) mod family;
-pub(crate) mod files;
+mod context;
+mod error;
+mod family;
+mod files;
+mod graph;
 pub mod hub;
 pub mod preprocess;
-pub(crate) mod scale;
-pub(crate) mod text;
-pub(crate) mod tokenizer;
-pub(crate) mod vision;
+mod scale;
+mod text;
+mod tokenizer;
+mod vision;
 
 use std::sync::{Arc, OnceLock};
 
-pub use crate::engine::onnx::device_error::DeviceError;
-pub use crate::engine::onnx::runtime::{Runtime, RuntimeError};
+pub use context::Options;
 pub use error::ModelError;
+pub use family::{Activation, Logits};
 pub use files::ModelFiles;
-pub use scale::Logits;
+pub use preprocess::Backend;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
 use self::{
-    family::{Family, ModelConfig},
-    files::Graphs,
-    preprocess::{Backend, Preprocessor},
-    text::TextFiles,
+    context::ModelContext,
+    files::{Graphs, ModelConfig},
+    preprocess::Preprocessor,
     vision::Vision,
 };
-use crate::{
-    classify::score::Activation,
-    config::{Device, Execution},
-    engine::onnx::graph::{Graph, Rows},
-    picture::Picture,
-};
+pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
+use crate::{config::Device, engine::Engines, picture::Picture};
 
-/// How a model is run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Options {
-    /// On which device, with how many threads.
-    pub execution: Execution,
-    /// The suffix of the graphs' names, such as `_fp16`; empty for full precision.
-    pub variant: String,
-    /// Scale and bias, where they are known and no file of the model holds them.
-    pub logits: Option<Logits>,
-    /// Whose preprocessing is followed.
-    pub backend: Backend,
-    /// A scale that had to be measured is kept on disk for the next start.
-    pub remember: bool,
-}
-
-/// A loaded model: its vision tower, and what its text tower needs to be loaded for a while.
+/// A loaded model: its vision graph, and everything that its text graph is loaded from.
 pub struct Model {
     vision: Vision,
     text: TextEncoder,
     preprocessor: Preprocessor,
-    family: Family,
     logits: Logits,
     device: Device,
 }
@@ -67,35 +47,36 @@ impl Model {
     /// Loads a model from its files.
     ///
     /// # Errors
-    /// In words for people: what is missing, in which file, and what was expected instead.
-    pub fn load(runtime: &Runtime, files: &ModelFiles, options: &Options) -> Result<Self, ModelError> {
-        let graphs = Graphs::find(files, &options.variant)?;
+    /// What is missing, in which file, and what was expected instead.
+    pub fn load(
+        engines: impl Into<Engines>,
+        files: &ModelFiles,
+        options: &Options,
+    ) -> Result<Self, ModelError> {
+        let engines = engines.into();
+        let graphs = match engines.needs_graph_files() {
+            true => Graphs::find(files, &options.variant)?,
+            false => Graphs::elsewhere(files, &options.variant)?,
+        };
         let config = ModelConfig::read(files)?;
         let settings = files.read("preprocessor_config.json")?.unwrap_or_default();
         let preprocessor = Preprocessor::from_json(&settings, options.backend)
             .map_err(|error| ModelError::Setting { place: files.place(), error })?;
-        let text = TextEncoder(Arc::new(TextFiles {
-            runtime: runtime.clone(),
-            files: files.clone(),
-            graphs,
-            options: options.clone(),
-            config,
-            family: config.family,
-            tokenizer: OnceLock::new(),
-            size: preprocessor.size(),
-        }));
-        let (mut vision, device) = Vision::on_best_device(&text.0)?;
-        let logits = scale::find(&text.0, &mut vision.graph)?;
-        Ok(Self { vision, text, preprocessor, family: config.family, logits, device })
+        let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
+        let (files, options) = (files.clone(), options.clone());
+        let context = ModelContext { engines, files, graphs, options, config, tokenizer, size };
+        let (mut vision, device) = Vision::on_best_device(&context)?;
+        let logits = scale::find(&context, &mut vision.graph)?;
+        Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
     }
 
-    /// At most so many pictures should be given to one run; never 0.
+    /// The most pictures in one run; never 0.
     #[must_use]
     pub fn max_batch(&self) -> usize {
         self.text.0.options.execution.max_batch.max(1)
     }
 
-    /// Where it runs: never `auto`.
+    /// The device that runs it; never `auto`.
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
@@ -104,22 +85,30 @@ impl Model {
     /// The vectors of some pictures, each of length 1, from one run.
     ///
     /// # Errors
-    /// The model failed, or answered with something that is no number.
+    /// The model failed, its answer is not a number, or its engine is unavailable.
     pub fn embed_pictures(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut values = Vec::with_capacity(self.preprocessor.tensor_len() * pictures.len());
         pictures.iter().for_each(|picture| self.preprocessor.append(picture, &mut values));
         self.embed_prepared(&values)
     }
 
-    /// Likewise, of pictures that [`Preprocessor::append`] has prepared: the bare model.
+    /// The vectors of pictures that [`Preprocessor::append`] has prepared, one after the other.
     ///
     /// # Errors
     /// As [`Self::embed_pictures`].
     pub fn embed_prepared(&mut self, pixel_values: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.vision.embed(pixel_values, self.preprocessor.size())
+        self.vision.embed(pixel_values)
     }
 
-    /// The vision tower in a session and nothing else, which is what a start costs at least. It goes when the answer goes.
+    /// Checks whether a run could succeed now.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`] while it could not.
+    pub fn health(&mut self) -> Result<(), ModelError> {
+        self.vision.graph.health()
+    }
+
+    /// Loads the vision graph and nothing else: the least that a start can cost. The result frees it when it is dropped.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -130,16 +119,16 @@ impl Model {
     ) -> Result<impl Sized + use<>, ModelError> {
         let graphs = Graphs::find(files, &options.variant)?;
         let device = runtime.device(options.execution.device)?;
-        Graph::load(runtime, files, graphs.vision(), &options.execution, device)
+        graph::Graph::open(&runtime.into(), files, graphs.vision(), &options.execution, device)
     }
 
-    /// How many bytes of files the vision tower has: its graph, and weights that are kept beside it.
+    /// The size of the vision graph's files in bytes, including weights beside it.
     #[must_use]
     pub fn vision_bytes(&self) -> u64 {
         self.text.0.files.graph_bytes(self.text.0.graphs.vision())
     }
 
-    /// The part that encodes texts; it can be taken to another thread.
+    /// The part that encodes texts; its clones can be moved to other threads.
     #[must_use]
     pub fn text(&self) -> &TextEncoder {
         &self.text
@@ -160,25 +149,11 @@ impl Model {
     /// How logits become scores.
     #[must_use]
     pub fn activation(&self) -> Activation {
-        self.family.activation()
+        self.text.0.config.family.activation
     }
 }
 
-/// Every row divided by its length.
-fn normalised(rows: &Rows) -> Result<Vec<Vec<f32>>, ModelError> {
-    rows.values
-        .chunks_exact(rows.columns.max(1))
-        .map(|row| {
-            let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
-            if !(length.is_finite() && length > 0.0) {
-                return Err(ModelError::Run("it answered with something that is no number".to_owned()));
-            }
-            Ok(row.iter().map(|value| value / length).collect())
-        })
-        .collect()
-}
-
-/// The texts of a model's folder, for the fuzzer: kind, tokenizer, scale and bias. Graphs are ONNX Runtime's to read.
+/// Reads the texts of a model's folder for the fuzzer: family, tokenizer, scale and bias. ONNX Runtime reads the graphs.
 #[cfg(fuzzing)]
 pub fn fuzz(folder: &std::path::Path) {
     let files = ModelFiles::Folder(folder.to_owned());

@@ -1,119 +1,66 @@
-//! The text tower: texts in, vectors out. Refuses to stay in memory.
+//! The text graph: texts in, vectors out. It is loaded for each call, since texts change only with the configuration.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::{
-    ModelError, ModelFiles, Options, Runtime, Tokens,
-    family::{Family, ModelConfig},
-    files::Graphs,
-    normalised,
-    tokenizer::TextTokenizer,
+    context::ModelContext,
+    error::ModelError,
+    graph::{GraphInput, unit_rows},
+    tokenizer::Tokens,
 };
-use crate::{
-    config::Device,
-    engine::onnx::graph::{Graph, Input},
-};
+use crate::config::Device;
 
-/// Encodes texts: loads the text tower for as long as it takes, and lets it go.
+/// Encodes texts. Clones share one tokenizer.
 #[derive(Clone)]
-pub struct TextEncoder(pub(crate) Arc<TextFiles>);
-
-pub(crate) struct TextFiles {
-    pub(crate) runtime: Runtime,
-    pub(crate) files: ModelFiles,
-    pub(crate) graphs: Graphs,
-    pub(crate) options: Options,
-    pub(crate) config: ModelConfig,
-    pub(crate) family: Family,
-    /// Read when the first text comes: where every vector is known, none does.
-    pub(crate) tokenizer: OnceLock<TextTokenizer>,
-    pub(crate) size: (u32, u32),
-}
+pub struct TextEncoder(pub(super) Arc<ModelContext>);
 
 impl TextEncoder {
     /// The vectors of some texts, each of length 1. A text that is too long for the model is cut, with a warning.
     ///
     /// # Errors
-    /// The text tower cannot be loaded, or failed.
+    /// The text graph cannot be loaded, or it failed.
     pub fn encode(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let Self(this) = self;
-        let (file, needed, outputs): (_, &[&str], _) = match &this.graphs {
-            Graphs::Split { text, .. } => (text, &["input_ids"], this.family.text_outputs()),
-            Graphs::Combined(file) => (file, &["pixel_values", "input_ids"], &["text_embeds"] as &[_]),
+        let Self(context) = self;
+        let file = context.graphs.text();
+        let combined = context.graphs.is_combined();
+        let (needed, outputs): (&[_], &[_]) = match combined {
+            false => (&["input_ids"], context.config.family.text_outputs),
+            true => (&["pixel_values", "input_ids"], &["text_embeds"]),
         };
-        // On the processor, whatever runs the pictures: a text's vector, which is kept, then does not depend on it, and a GPU's
-        // memory is left to the pictures.
-        let mut graph = Graph::load(&this.runtime, &this.files, file, &this.options.execution, Device::Cpu)?;
+        // On the processor, whatever runs the pictures: the vectors are kept on disk, so they must not depend on the device, and
+        // the memory of a GPU is free for pictures.
+        let mut graph = context.open(file, Device::Cpu)?;
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;
-        let (width, height) = this.size;
-        let filler = match &this.graphs {
-            Graphs::Split { .. } => None,
-            Graphs::Combined(_) => Some(vec![0.0; 3 * width as usize * height as usize]),
-        };
+        let (width, height) = context.size;
+        // A combined graph needs a picture, too.
+        let blank = vec![0.0; if combined { context.tensor_len() } else { 0 }];
+        let picture = combined.then_some(GraphInput::Pictures { values: &blank, width, height });
         let mut vectors = Vec::with_capacity(texts.len());
-        // One by one: a text's vector then cannot depend on its neighbours, whatever the graph's precision.
+        // One text per run: a text's vector then cannot depend on other texts, whatever the graph's precision.
         for text in texts {
-            let batch = this.tokenizer()?.batch(&[text], graph.fixed("input_ids", 1))?;
-            let [rows] = match &filler {
-                None => graph.run(&[Input::Texts(&batch)], [output])?,
-                Some(values) => {
-                    graph.run(&[Input::Pictures { values, width, height }, Input::Texts(&batch)], [output])?
-                }
-            };
-            vectors.extend(normalised(&rows)?);
+            let batch = context.tokenizer()?.batch(&[text], graph.fixed("input_ids", 1))?;
+            let inputs: Vec<_> = picture.into_iter().chain([GraphInput::Texts(&batch)]).collect();
+            let [rows] = graph.run(&inputs, [output])?;
+            vectors.extend(unit_rows(&rows)?);
         }
         Ok(vectors)
     }
 
-    /// Tells apart what a text's vector depends on: the text tower's files and the tokenizer's.
+    /// A hash of everything that a text's vector depends on: the files of the text graph and of the tokenizer.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        let graph = match &self.0.graphs {
-            Graphs::Split { text, .. } => text,
-            Graphs::Combined(file) => file,
-        };
+        let graph = self.0.graphs.text();
         let data = format!("{graph}_data");
         let others = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
-        self.0.files.fingerprint(&[&[graph.as_str(), &data], &others[..]].concat())
+        self.0.files.fingerprint(&[&[graph, &data], &others[..]].concat())
     }
 
     /// The tokens of a text.
     ///
     /// # Errors
-    /// The tokenizer cannot make anything of the text.
+    /// The text cannot be tokenized.
     pub fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
         self.0.tokenizer()?.tokens(text)
-    }
-}
-
-impl TextFiles {
-    pub(crate) fn tokenizer(&self) -> Result<&TextTokenizer, ModelError> {
-        if let Some(tokenizer) = self.tokenizer.get() {
-            return Ok(tokenizer);
-        }
-        // Two threads at once would read it twice, and one answer is kept.
-        let tokenizer = TextTokenizer::load(&self.files, self.config)?;
-        Ok(self.tokenizer.get_or_init(|| tokenizer))
-    }
-
-    /// A graph that fixes the size of its pictures must get that size from the preprocessing.
-    pub(crate) fn check_picture_size(&self, graph: &Graph, file: &str) -> Result<(), ModelError> {
-        let (width, height) = self.size;
-        let wanted = |dimension, size: u32| {
-            graph.fixed("pixel_values", dimension).is_none_or(|fixed| fixed == size as usize)
-        };
-        if wanted(2, height) && wanted(3, width) {
-            return Ok(());
-        }
-        let fixed = |dimension| graph.fixed("pixel_values", dimension).unwrap_or(0);
-        Err(self.files.unusable(
-            file,
-            format!(
-                "it takes pictures of {} x {}, and preprocessor_config.json makes them {width} x {height}",
-                fixed(3),
-                fixed(2)
-            ),
-        ))
     }
 }

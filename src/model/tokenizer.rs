@@ -10,45 +10,44 @@ use tokenizers::PaddingStrategy;
 use tracing::warn;
 
 use super::{
-    ModelError, ModelFiles,
-    family::{Family, ModelConfig},
+    error::ModelError,
+    files::{ModelConfig, ModelFiles},
 };
 
 /// The tokenizer of a model.
 #[derive(Clone)]
-pub(crate) struct TextTokenizer {
+pub(super) struct TextTokenizer {
     tokenizer: Arc<tokenizers::Tokenizer>,
-    context: usize,
-    trained: usize,
+    config: ModelConfig,
     pad_id: i64,
-    /// Texts are filled up to this length.
-    fixed: Option<usize>,
+    /// Texts are padded to this length.
+    padded_to: Option<usize>,
     lowercase: bool,
 }
 
 /// The tokens of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// The ids with special tokens, not filled up, and cut to the model's context.
+    /// The ids with special tokens, without padding, and cut to the model's context.
     pub ids: Vec<i64>,
-    /// How many tokens the text has; more than `ids` holds means that its end is not seen by the model.
+    /// How many tokens the whole text has. More than `ids` holds means that the model does not see the end of the text.
     pub uncut: usize,
 }
 
 impl TextTokenizer {
-    pub(crate) fn load(files: &ModelFiles, config: ModelConfig) -> Result<Self, ModelError> {
+    pub(super) fn load(files: &ModelFiles, config: ModelConfig) -> Result<Self, ModelError> {
         const FILE: &str = "tokenizer.json";
-        let gone = || files.unusable(FILE, "it is not there any more");
+        let gone = || files.unusable(FILE, "it does not exist any more");
         let text = files.read(FILE)?.ok_or_else(gone)?;
         let mut tokenizer = caught(|| {
             let tokenizer = tokenizers::Tokenizer::from_bytes(&text)?;
-            // Some contradictions come to light only now.
+            // Some contradictions appear only now.
             tokenizer.encode("a", true)?;
             Ok(tokenizer)
         })
         .map_err(|error| files.unusable(FILE, error))?;
-        let own = tokenizer.get_padding().cloned();
-        // What the file says of lengths is overridden by the pipeline, and must not meddle with ours.
+        let own_padding = tokenizer.get_padding().cloned();
+        // The pipeline overrides the lengths that the file gives, and so does `batch`.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| files.unusable(FILE, error))?;
 
@@ -57,103 +56,93 @@ impl TextTokenizer {
         let pad_id = [&declared, &special]
             .into_iter()
             .find_map(|file| pad_id(&tokenizer, file))
-            .or_else(|| own.as_ref().map(|padding| i64::from(padding.pad_id)))
+            .or_else(|| own_padding.as_ref().map(|padding| i64::from(padding.pad_id)))
             .or(config.pad_id)
             .unwrap_or(0);
-        let fixed = match config.family {
-            // Filling up changes SigLIP's answer: it was trained on texts of full length.
-            Family::Siglip => Some(config.context),
-            // CLIP's answer does not depend on it; a model with a length of its own says so in its tokenizer.
-            Family::Clip | Family::ChineseClip => own.and_then(|padding| match padding.strategy {
-                PaddingStrategy::Fixed(length) => Some(length.min(config.context)),
-                PaddingStrategy::BatchLongest => None,
-            }),
+        let padded_to = match own_padding.map(|padding| padding.strategy) {
+            _ if config.family.pads_to_context => Some(config.context),
+            Some(PaddingStrategy::Fixed(length)) => Some(length.min(config.context)),
+            Some(PaddingStrategy::BatchLongest) | None => None,
         };
-        let this = Self {
-            tokenizer: Arc::new(tokenizer),
-            context: config.context,
-            trained: config.trained,
-            pad_id,
-            fixed,
-            // This class lower-cases in code what its tokenizer.json may leave as it is.
-            lowercase: declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer"),
-        };
-        if config.family == Family::Siglip && this.tells_case_apart() {
+        // This class lower-cases in its code, even if its tokenizer.json does not.
+        let lowercase = declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer");
+        let this = Self { tokenizer: Arc::new(tokenizer), config, pad_id, padded_to, lowercase };
+        if config.family.lower_case && this.distinguishes_case() {
             warn!(
                 model = files.place(),
-                "the tokenizer of this SigLIP model tells upper from lower case, though such models were trained on lower \
-                 case: write template and prompts in lower case, or use a newer export of the model"
+                "the tokenizer of this SigLIP model distinguishes upper from lower case, though such models were trained on \
+                 lower case: write template and prompts in lower case, or use a newer export of the model"
             );
         }
         Ok(this)
     }
 
-    /// The tokens of a text; it is cut where it is longer than the model's context, but keeps its end token.
-    pub(crate) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
+    /// The tokens of a text. A text that is longer than the model's context is cut, but keeps its end token.
+    pub(super) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
         let lower = self.lowercase.then(|| text.to_lowercase());
         let encoding = caught(|| self.tokenizer.encode(lower.as_deref().unwrap_or(text), true))
             .map_err(|error| ModelError::Run(format!("the text {text:?} cannot be tokenized: {error}")))?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
         let uncut = ids.len();
-        if let Some(end) = ids.last().copied().filter(|_| uncut > self.context) {
-            ids.truncate(self.context - 1);
+        if let Some(end) = ids.last().copied().filter(|_| uncut > self.config.context) {
+            ids.truncate(self.config.context - 1);
             ids.push(end);
         }
         Ok(Tokens { ids, uncut })
     }
 
-    /// The texts filled up to one length, as a graph takes them; `at_least` where the graph asks for a length.
-    pub(crate) fn batch(&self, texts: &[&str], at_least: Option<usize>) -> Result<Batch, ModelError> {
+    /// The texts padded to one length, as a graph takes them; `at_least` is the length that the graph fixes.
+    pub(super) fn batch(&self, texts: &[&str], at_least: Option<usize>) -> Result<TokenBatch, ModelError> {
         let tokens = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>, _>>()?;
         for (text, Tokens { ids, uncut }) in texts.iter().zip(&tokens) {
-            let (seen, trained) = (ids.len(), self.trained);
+            let (seen, trained_on) = (ids.len(), self.config.trained_on);
             if *uncut > seen {
                 warn!(
                     text,
-                    "this prompt has {uncut} tokens, and the model sees {seen}: its end does not count"
+                    "this prompt has {uncut} tokens, and the model sees {seen}: the end of the prompt is ignored"
                 );
-            } else if seen > trained {
+            } else if seen > trained_on {
                 warn!(
                     text,
-                    "this prompt has {uncut} tokens, and the model has never met more than {trained}: write a shorter one"
+                    "this prompt has {uncut} tokens, and the model was trained on at most {trained_on}: write a shorter one"
                 );
             }
         }
         let longest = tokens.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
-        // A text without any token is still a text.
-        let columns = longest.max(self.fixed.unwrap_or(1)).max(at_least.unwrap_or(1));
-        let mut batch = Batch { rows: texts.len(), columns, ids: Vec::new(), mask: Vec::new() };
+        // A text without any token is still one column.
+        let columns = longest.max(self.padded_to.unwrap_or(1)).max(at_least.unwrap_or(1));
+        let mut batch = TokenBatch { rows: texts.len(), columns, ids: Vec::new(), mask: Vec::new() };
         for Tokens { ids, .. } in tokens {
-            let fill = columns - ids.len();
-            batch.mask.extend(std::iter::repeat_n(1, ids.len()).chain(std::iter::repeat_n(0, fill)));
-            batch.ids.extend(ids.into_iter().chain(std::iter::repeat_n(self.pad_id, fill)));
+            let padding = columns - ids.len();
+            batch.mask.extend(std::iter::repeat_n(1, ids.len()).chain(std::iter::repeat_n(0, padding)));
+            batch.ids.extend(ids.into_iter().chain(std::iter::repeat_n(self.pad_id, padding)));
         }
         Ok(batch)
     }
 
-    fn tells_case_apart(&self) -> bool {
+    fn distinguishes_case(&self) -> bool {
         let ids = |text| self.tokens(text).map(|tokens| tokens.ids);
         ids("A Photo") != ids("a photo")
     }
 }
 
-/// The id of the `pad_token` that a file names: as text, or as an object with the text in it.
+/// The id of the `pad_token` that a file names, as text or as an object that contains the text.
 fn pad_id(tokenizer: &tokenizers::Tokenizer, file: &Value) -> Option<i64> {
     let token = file["pad_token"].as_str().or_else(|| file["pad_token"]["content"].as_str())?;
     tokenizer.token_to_id(token).map(i64::from)
 }
 
 /// Token ids of several texts, row by row, all of one length.
-pub(crate) struct Batch {
+pub(super) struct TokenBatch {
     pub rows: usize,
     pub columns: usize,
     pub ids: Vec<i64>,
-    /// 1 for a token, 0 for what fills up.
+    /// 1 for a token, 0 for padding.
     pub mask: Vec<i64>,
 }
 
-/// The library panics for some files that are no JSON or contradict themselves; whoever loads a model is told so, and lives.
+/// Turns a panic into an error: the library panics for some files that are not JSON or contradict themselves.
 fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err("it contradicts itself, or is no JSON (see the panic above)".into()))
+        .unwrap_or_else(|_| Err("it contradicts itself, or is not JSON (see the panic above)".into()))
 }

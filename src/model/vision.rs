@@ -1,102 +1,109 @@
-//! The vision tower: pictures that are ready in, vectors out, on the device that was asked for. Refuses to prepare them.
+//! The vision graph: prepared pictures in, vectors out, on the device that the configuration asks for.
 
 use tracing::warn;
 
-use super::{ModelError, files::Graphs, normalised, text::TextFiles, tokenizer::Batch};
-use crate::{
-    config::Device,
-    engine::onnx::graph::{Graph, Input, Rows},
+use super::{
+    context::ModelContext,
+    error::ModelError,
+    graph::{Graph, GraphInput, unit_rows},
+    tokenizer::TokenBatch,
 };
+use crate::{config::Device, engine::Rows};
 
-/// The vision tower, or a combined graph whose text half is fed with something short.
-pub(crate) struct Vision {
-    pub(crate) graph: Graph,
+/// The vision graph, or a combined graph whose text half is fed with a short text.
+pub(super) struct Vision {
+    pub(super) graph: Graph,
     output: &'static str,
-    /// What the text half of a combined graph gets.
-    filler: Option<Batch>,
-    /// How many pictures the graph takes at once, where it fixes that.
-    pub(crate) batch: Option<usize>,
+    /// The text for the text half of a combined graph.
+    filler: Option<TokenBatch>,
+    /// The number of pictures in a run, where the graph fixes it.
+    batch: Option<usize>,
+    size: (u32, u32),
 }
 
 impl Vision {
-    /// The device that was asked for; for `auto` the best that is there, or the processor where that fails with this model.
-    pub(crate) fn on_best_device(text: &TextFiles) -> Result<(Self, Device), ModelError> {
-        let wanted = text.options.execution.device;
-        let device = text.runtime.device(wanted)?;
-        match Self::ready(text, device) {
+    /// Loads the graph on the named device. For `auto` that is the best device of this machine, or the processor if the model does
+    /// not run on the best device.
+    pub(super) fn on_best_device(context: &ModelContext) -> Result<(Self, Device), ModelError> {
+        let wanted = context.options.execution.device;
+        let device = context.engines.device(wanted)?;
+        match Self::ready(context, device) {
             Err(why) if wanted == Device::Auto && device != Device::Cpu => {
                 warn!(%why, "this model does not run on {device}; it runs on the processor");
-                Ok((Self::ready(text, Device::Cpu)?, Device::Cpu))
+                Ok((Self::ready(context, Device::Cpu)?, Device::Cpu))
             }
             vision => Ok((vision?, device)),
         }
     }
 
-    /// Loaded, and on an accelerator run once with most pictures and once with one: what it compiles and takes of memory
-    /// for these is done before the first frame, and what does not fit is known now.
-    fn ready(text: &TextFiles, device: Device) -> Result<Self, ModelError> {
-        let mut vision = Self::load(text, device)?;
+    /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are then
+    /// compiled and allocated before the first frame, and an error for lack of memory comes now.
+    fn ready(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
+        let mut vision = Self::load(context, device)?;
         if device.is_accelerator() {
-            let (width, height) = text.size;
-            let one = 3 * width as usize * height as usize;
-            for pictures in [text.options.execution.max_batch, 1] {
-                let grey = vec![0.0; one * vision.batch.unwrap_or(pictures)];
-                vision.run(&grey, text.size)?;
+            for pictures in [context.options.execution.max_batch, 1] {
+                vision.run(&vec![0.0; context.tensor_len() * vision.batch.unwrap_or(pictures)])?;
             }
         }
         Ok(vision)
     }
 
-    fn load(text: &TextFiles, device: Device) -> Result<Self, ModelError> {
-        let (file, needed, outputs): (_, &[&str], _) = match &text.graphs {
-            Graphs::Split { vision, .. } => (vision, &["pixel_values"], text.family.image_outputs()),
-            Graphs::Combined(file) => (file, &["pixel_values", "input_ids"], &["image_embeds"] as &[_]),
+    fn load(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
+        let file = context.graphs.vision();
+        let combined = context.graphs.is_combined();
+        let (needed, outputs): (&[_], &[_]) = match combined {
+            false => (&["pixel_values"], context.config.family.image_outputs),
+            true => (&["pixel_values", "input_ids"], &["image_embeds"]),
         };
-        let graph = Graph::load(&text.runtime, &text.files, file, &text.options.execution, device)?;
+        let graph = context.open(file, device)?;
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;
-        text.check_picture_size(&graph, file)?;
-        let filler = match &text.graphs {
-            Graphs::Split { .. } => None,
-            Graphs::Combined(_) => Some(text.tokenizer()?.batch(&["a"], graph.fixed("input_ids", 1))?),
+        context.check_picture_size(&graph, file)?;
+        let filler = match combined {
+            false => None,
+            true => Some(context.tokenizer()?.batch(&["a"], graph.fixed("input_ids", 1))?),
         };
         let batch = graph.fixed("pixel_values", 0).filter(|batch| *batch > 0);
-        Ok(Self { graph, output, filler, batch })
+        Ok(Self { graph, output, filler, batch, size: context.size })
     }
 
-    fn run(&mut self, values: &[f32], (width, height): (u32, u32)) -> Result<Rows, ModelError> {
-        let pictures = Input::Pictures { values, width, height };
+    fn run(&mut self, values: &[f32]) -> Result<Rows, ModelError> {
+        let (width, height) = self.size;
+        let pictures = GraphInput::Pictures { values, width, height };
         let [rows] = match &self.filler {
             None => self.graph.run(&[pictures], [self.output])?,
-            Some(filler) => self.graph.run(&[pictures, Input::Texts(filler)], [self.output])?,
+            Some(filler) => self.graph.run(&[pictures, GraphInput::Texts(filler)], [self.output])?,
         };
         Ok(rows)
     }
 
-    pub(crate) fn embed(
-        &mut self,
-        values: &[f32],
-        (width, height): (u32, u32),
-    ) -> Result<Vec<Vec<f32>>, ModelError> {
+    /// One vector of length 1 for each picture, in order.
+    pub(super) fn embed(&mut self, values: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        let one = 3 * width as usize * height as usize;
-        let at_once = self.batch.map_or(values.len(), |batch| batch * one);
+        let tensor_len = 3 * self.size.0 as usize * self.size.1 as usize;
+        let at_once = self.batch.map_or(values.len(), |batch| batch * tensor_len);
         let mut vectors = Vec::new();
         for values in values.chunks(at_once) {
+            let pictures = values.len() / tensor_len;
             let rows = match values.len() < at_once {
-                false => self.run(values, (width, height))?,
-                // A graph that fixes how many pictures it takes gets blank ones behind too few.
+                false => self.run(values)?,
+                // A graph that fixes the number of pictures gets blank ones after the real ones.
                 true => {
                     let mut filled = values.to_vec();
                     filled.resize(at_once, 0.0);
-                    let mut rows = self.run(&filled, (width, height))?;
-                    rows.values.truncate(values.len() / one * rows.columns);
+                    let mut rows = self.run(&filled)?;
+                    rows.values.truncate(pictures * rows.columns);
                     rows
                 }
             };
-            vectors.extend(normalised(&rows)?);
+            let rows = unit_rows(&rows)?;
+            if rows.len() != pictures {
+                let found = rows.len();
+                return Err(ModelError::Run(format!("it gave {found} vectors for {pictures} pictures")));
+            }
+            vectors.extend(rows);
         }
         Ok(vectors)
     }

@@ -1,12 +1,9 @@
-//! Which device runs a model: what was asked for or an error, and for `auto` the best that works, found out by trying.
+//! Chooses the device that runs a model: the one that is named, or for `auto` the best that works.
 //!
-//! A device works if ONNX Runtime can run a graph of one node on it. It refuses to fall back from a device that was asked
-//! for: whoever names a GPU wants to know that it is not used.
+//! A device works if ONNX Runtime can run a graph of one node on it. There is no fallback from a device that is named: a user
+//! who names a GPU wants to know that it is not used.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::hash_map::Entry, sync::PoisonError};
 
 use ort::{
     ep::{self, ArenaExtendStrategy, ExecutionProvider as _, ExecutionProviderDispatch},
@@ -14,15 +11,17 @@ use ort::{
 };
 use tracing::{debug, warn};
 
-use super::device_error::{provider, unusable};
+use super::{
+    device_error::{DeviceError, provider, unusable},
+    runtime::Runtime,
+};
 use crate::{
     cache,
     config::{Device, OpenVino},
-    model::{DeviceError, Runtime},
 };
 
-/// What `auto` tries, the best first; last comes the processor. TensorRT is not among them, since it compiles a model for
-/// minutes: who wants that asks for it.
+/// The devices that `auto` tries before the processor, the best first. TensorRT compiles a model for minutes, so it is used only
+/// if it is named.
 const BEST_FIRST: [Device; 6] = [
     Device::Cuda(0),
     Device::MiGraphX(0),
@@ -32,15 +31,11 @@ const BEST_FIRST: [Device; 6] = [
     Device::OpenVino(OpenVino::Default),
 ];
 
-/// The devices that were tried in this process, and what came of it.
-pub(crate) type Tried = Arc<Mutex<HashMap<Device, Result<Device, DeviceError>>>>;
-
 impl Runtime {
-    /// The device that `wanted` stands for, which is never `auto`. It is tried at the first time; what `auto` had to
-    /// leave aside is told in the log then.
+    /// The device for `wanted`, which is never `auto`. The first call tries devices, and logs those that `auto` cannot use.
     ///
     /// # Errors
-    /// It was asked for by its name and does not work: what is missing, and what to do.
+    /// A device that was named does not work: what is missing, and what to do.
     pub fn device(&self, wanted: Device) -> Result<Device, DeviceError> {
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         match tried.entry(wanted) {
@@ -49,7 +44,7 @@ impl Runtime {
         }
     }
 
-    /// What the library was built with, in words.
+    /// The names of the devices that the library was built with.
     #[must_use]
     pub fn providers(&self) -> Vec<&'static str> {
         let built = BEST_FIRST.into_iter().chain([Device::TensorRt(0)]).filter(|device| has(*device));
@@ -64,10 +59,10 @@ impl Runtime {
         for device in candidates {
             match self.try_device(device) {
                 Ok(()) => return Ok(device),
-                Err(why) => warn!("{why}; `device: auto` goes on without it"),
+                Err(why) => warn!("{why}; `device: auto` continues without it"),
             }
         }
-        debug!(library = self.library(), "the model runs on the processor");
+        debug!(library = self.library(), "`device: auto` uses the processor");
         Ok(Device::Cpu)
     }
 
@@ -78,7 +73,7 @@ impl Runtime {
             return Err(DeviceError::NotBuilt { device, library: self.library().to_owned(), has });
         }
         let built =
-            Session::builder(self.environment()).map_err(|error| error.to_string()).and_then(|builder| {
+            Session::builder(&self.environment).map_err(|error| error.to_string()).and_then(|builder| {
                 let mut builder = on(builder, device, None)?;
                 let mut session = builder.commit_from_memory(PROBE).map_err(|error| error.to_string())?;
                 let one = ort::value::Tensor::from_array(([1_usize], vec![1.0_f32]))
@@ -92,22 +87,22 @@ impl Runtime {
     }
 }
 
-/// A session on `device` and not beside it, where one kind of node after the other is left to the processor silently.
+/// A session on `device`. An error, not a silent fallback to the processor, if the device cannot be used.
 ///
 /// # Errors
 /// ONNX Runtime's own words.
-pub(crate) fn on(
+pub(super) fn on(
     builder: SessionBuilder,
     device: Device,
     memory: Option<u64>,
 ) -> Result<SessionBuilder, String> {
     let providers = providers(device, memory.and_then(|bytes| usize::try_from(bytes).ok()));
-    // Left alone, ONNX Runtime takes the processor by itself.
+    // ONNX Runtime's default is the processor.
     if providers.is_empty() {
         return Ok(builder);
     }
     let builder = match device {
-        // It demands this.
+        // DirectML requires this.
         Device::DirectMl(_) => builder.with_memory_pattern(false).map_err(|error| error.to_string())?,
         _ => builder,
     };
@@ -117,15 +112,15 @@ pub(crate) fn on(
 fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDispatch> {
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let cuda = |gpu| {
-        // TF32 rounds to 10 bits: faster, and no longer the reference's scores. The exhaustive search for the fastest
-        // convolution takes long, and these models have one.
+        // TF32 rounds to 10 bits: it is faster, and its scores differ from the reference's. The exhaustive search for the fastest
+        // convolution is slow, and these models have only one convolution.
         let cuda = ep::CUDA::default()
             .with_device_id(number(gpu))
             .with_tf32(false)
             .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic);
         match memory {
             None => cuda,
-            // Otherwise it grows by powers of two, and stops at half of what it may take.
+            // The default grows by powers of two, and would stop at half of the limit.
             Some(bytes) => {
                 cuda.with_memory_limit(bytes).with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
             }
@@ -134,7 +129,7 @@ fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDisp
     let all = match device {
         Device::Auto | Device::Cpu => vec![],
         Device::Cuda(gpu) => vec![cuda(gpu).build()],
-        // What TensorRT cannot do is done by CUDA.
+        // CUDA runs the nodes that TensorRT does not support.
         Device::TensorRt(gpu) => vec![tensorrt(number(gpu), memory).build(), cuda(gpu).build()],
         Device::Rocm(gpu) => {
             let rocm = ep::ROCm::default().with_device_id(number(gpu));
@@ -154,7 +149,7 @@ fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDisp
     all.into_iter().map(ExecutionProviderDispatch::error_on_failure).collect()
 }
 
-/// With its compiled engines on disk, where the next start finds them.
+/// Its compiled engines are kept on disk for the next start.
 fn tensorrt(gpu: i32, memory: Option<usize>) -> ep::TensorRT {
     let tensorrt = ep::TensorRT::default().with_device_id(gpu);
     let tensorrt = match memory {
@@ -184,7 +179,7 @@ fn openvino(which: OpenVino) -> ep::OpenVINO {
     }
 }
 
-/// Whether the library was built with it.
+/// Whether the library was built with this device.
 fn has(device: Device) -> bool {
     let has = match device {
         Device::Auto | Device::Cpu => Ok(true),
@@ -211,15 +206,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_never_asks_for_tensorrt_and_every_device_has_a_remedy() {
+    fn auto_never_tries_tensorrt_and_every_device_has_a_remedy() {
         assert!(
             BEST_FIRST.iter().all(|device| device.is_accelerator() && !matches!(device, Device::TensorRt(_)))
         );
         for device in BEST_FIRST {
             let error =
                 DeviceError::NotBuilt { device, library: "/lib/x.so (1.31.1)".to_owned(), has: vec!["cpu"] };
-            let told = error.to_string();
-            assert!(told.contains("/lib/x.so (1.31.1)), which has cpu. "), "{told}");
+            let text = error.to_string();
+            assert!(text.contains("/lib/x.so (1.31.1)), which has cpu. "), "{text}");
         }
     }
 }

@@ -1,28 +1,28 @@
-//! Why a device does not run models, in words for people: which library is missing, and what to do. Pure.
+//! Explains why a device does not run models: which library is missing, and what to do. Pure.
 
 use crate::config::Device;
 
-/// Why a device that was asked for does not run models.
+/// Why a device that was named does not run models.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// The library was built without it.
+    /// The library was built without this device.
     #[error(
-        "the device {device} is not in the ONNX Runtime that is used ({library}), which has {}. {}, or write `device: cpu`",
+        "the device {device} is not in the ONNX Runtime that is used ({library}), which has {}. {}, or set `device: cpu`",
         .has.join(", "),
         remedy_for_build(*.device)
     )]
     NotBuilt {
-        /// What was asked for.
+        /// The device.
         device: Device,
-        /// The library.
+        /// The ONNX Runtime library.
         library: String,
-        /// The providers that it has.
+        /// The devices that the library has.
         has: Vec<&'static str>,
     },
-    /// The library has it, and it does not work.
-    #[error("the device {device} cannot be used: {reason}. {remedy}, or write `device: cpu`")]
+    /// The library was built with this device, and it does not work.
+    #[error("the device {device} cannot be used: {reason}. {remedy}, or set `device: cpu`")]
     Unusable {
-        /// What was asked for.
+        /// The device.
         device: Device,
         /// ONNX Runtime's own words, or which library is missing.
         reason: String,
@@ -31,8 +31,8 @@ pub enum DeviceError {
     },
 }
 
-/// As ONNX Runtime calls it, in words for people.
-pub(crate) fn provider(device: Device) -> &'static str {
+/// The name of a device as users know it, without its number.
+pub(super) fn provider(device: Device) -> &'static str {
     match device {
         Device::Auto | Device::Cpu => "cpu",
         Device::Cuda(_) => "cuda",
@@ -49,28 +49,28 @@ fn remedy_for_build(device: Device) -> &'static str {
     match device {
         Device::Auto | Device::Cpu => "Install another one",
         Device::Cuda(_) | Device::TensorRt(_) => {
-            "Take the libonnxruntime.so of the Python package onnxruntime-gpu, with the provider libraries beside it, and \
+            "Use the libonnxruntime.so of the Python package onnxruntime-gpu, with the provider libraries beside it, and \
              name it with `onnxruntime:`"
         }
         Device::Rocm(_) => {
-            "ONNX Runtime has had it until 1.22; newer ones run AMD's GPUs with `device: migraphx`. Take such a build and \
+            "ONNX Runtime had it until 1.22; newer versions run AMD's GPUs with `device: migraphx`. Use such a build and \
              name it with `onnxruntime:`"
         }
         Device::MiGraphX(_) => {
-            "Take a build of AMD's (the Python package onnxruntime-migraphx has one) and name it with `onnxruntime:`"
+            "Use AMD's build (the Python package onnxruntime-migraphx has one) and name it with `onnxruntime:`"
         }
         Device::OpenVino(_) => {
-            "Take the libonnxruntime.so of the Python package onnxruntime-openvino, with the libraries beside it, and name \
+            "Use the libonnxruntime.so of the Python package onnxruntime-openvino, with the libraries beside it, and name \
              it with `onnxruntime:`"
         }
-        Device::CoreMl => "It exists on Apple's machines only: take another device",
-        Device::DirectMl(_) => "It exists under Windows only: take another device",
+        Device::CoreMl => "It exists on Apple's machines only: use another device",
+        Device::DirectMl(_) => "It exists on Windows only: use another device",
     }
 }
 
-/// From ONNX Runtime's own words to what is missing and what to do.
-pub(crate) fn unusable(device: Device, text: &str) -> DeviceError {
-    // Where in its sources that was is of use to nobody here.
+/// Reads from ONNX Runtime's own text what is missing, and adds what to do.
+pub(super) fn unusable(device: Device, text: &str) -> DeviceError {
+    // The place in ONNX Runtime's sources does not help users.
     let words = text.rsplit_once("with error: ").map_or(text, |(_, words)| words);
     let words = words.lines().next().unwrap_or(words).trim().trim_end_matches('.');
     let missing = words.strip_suffix(": cannot open shared object file: No such file or directory");
@@ -78,10 +78,10 @@ pub(crate) fn unusable(device: Device, text: &str) -> DeviceError {
         Some(library) => (format!("the library {library} is missing"), remedy_for_library(library)),
         None if text.contains("CUDA failure") || text.contains("CUDA_ERROR") => (
             shortened(words),
-            "Look whether `nvidia-smi` shows the GPU and its driver is new enough, and whether the service may open \
+            "Check that `nvidia-smi` shows the GPU and a driver that is new enough, and that the service may open \
              /dev/nvidia*",
         ),
-        None => (shortened(words), "Look whether its driver and libraries suit this ONNX Runtime"),
+        None => (shortened(words), "Check that its driver and libraries suit this ONNX Runtime"),
     };
     DeviceError::Unusable { device, reason, remedy: remedy.to_owned() }
 }
@@ -107,7 +107,7 @@ fn remedy_for_library(library: &str) -> &'static str {
     ];
     let name = library.rsplit('/').next().unwrap_or(library);
     OF.iter().find(|(start, _)| name.starts_with(start)).map_or(
-        "Install what holds it, where the dynamic linker or LD_LIBRARY_PATH finds it",
+        "Install the package that contains it, where the dynamic linker or LD_LIBRARY_PATH finds it",
         |(_, remedy)| remedy,
     )
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named_with_what_to_do() {
+    fn a_missing_library_is_named_with_what_to_do() {
         // The first is what ONNX Runtime 1.31.1 said on a machine without CUDA.
         let cases = [
             (
@@ -155,14 +155,14 @@ mod tests {
             ),
             (
                 "CUDA failure 100: no CUDA-capable device is detected",
-                "no CUDA-capable device is detected. Look whether `nvidia-smi`",
+                "no CUDA-capable device is detected. Check that `nvidia-smi`",
             ),
-            ("something else.", "something else. Look whether its driver"),
+            ("something else.", "something else. Check that its driver"),
         ];
         for (text, expected) in cases {
-            let told = unusable(Device::Cuda(0), text).to_string();
-            assert!(told.starts_with("the device cuda cannot be used: "), "{told}");
-            assert!(told.contains(expected) && told.ends_with(", or write `device: cpu`"), "{told}");
+            let found = unusable(Device::Cuda(0), text).to_string();
+            assert!(found.starts_with("the device cuda cannot be used: "), "{found}");
+            assert!(found.contains(expected) && found.ends_with(", or set `device: cpu`"), "{found}");
         }
         assert!(unusable(Device::Cpu, &"ü".repeat(1000)).to_string().chars().count() < 500);
     }

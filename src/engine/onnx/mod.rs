@@ -1,7 +1,10 @@
-//! ONNX Runtime in this process.
+//! Runs graphs in this process, with ONNX Runtime. The only home of `ort`.
 
-pub mod device;
-pub mod device_error;
-pub mod graph;
-pub mod heap;
-pub mod runtime;
+mod device;
+mod device_error;
+mod graph;
+mod runtime;
+
+pub use device_error::DeviceError;
+pub(super) use graph::OnnxGraph;
+pub use runtime::{Runtime, RuntimeError};

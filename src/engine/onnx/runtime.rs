@@ -1,9 +1,11 @@
-//! Finds and loads the ONNX Runtime library. The binary starts without it, so that whoever lacks it is told in words.
+//! Finds and loads the ONNX Runtime library.
 //!
-//! It refuses to load one at random: what the configuration or the environment names is taken or it is an error.
+//! The program starts without the library, so that a missing one is a readable error. A library that the configuration or the
+//! environment names is used, or loading fails; no other one is tried instead.
 
 use std::{
     cmp::Reverse,
+    collections::HashMap,
     env, fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -14,18 +16,20 @@ use ort::{
     environment::{Environment, EnvironmentBuilder},
 };
 
-use super::device::Tried;
+use super::device_error::DeviceError;
+use crate::config::Device;
 
-/// ONNX Runtime, loaded. There is one in a process, however often it is asked for.
+/// The loaded library. A process has one, however often it is loaded.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    environment: Environment,
+    pub(super) environment: Environment,
     /// Where the library was found.
     library: Arc<str>,
-    pub(crate) tried: Tried,
+    /// The devices that were tried in this process, and the result.
+    pub(super) tried: Arc<Mutex<HashMap<Device, Result<Device, DeviceError>>>>,
 }
 
-/// Why there is no ONNX Runtime.
+/// Why ONNX Runtime is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// The library that was named cannot be used.
@@ -34,44 +38,44 @@ pub enum RuntimeError {
         .path.display()
     )]
     Named {
-        /// What was named.
+        /// The library.
         path: PathBuf,
-        /// Who named it.
+        /// What named it.
         by: &'static str,
-        /// Why not.
+        /// Why it cannot be used.
         reason: String,
     },
     /// No library was named, and none was found.
     #[error(
         "ONNX Runtime (libonnxruntime.so, 1.{} or newer) was not found: run `make setup`, or install it and name it \
-         with `onnxruntime:` in the configuration or ORT_DYLIB_PATH. Looked at:{}",
+         with `onnxruntime:` in the configuration or ORT_DYLIB_PATH. Searched:{}",
         ort::MINOR_VERSION,
         .tried.iter().map(|(place, reason)| format!("\n  {place}: {reason}")).collect::<String>()
     )]
     NotFound {
-        /// Every place, and what was wrong there.
+        /// Every place that was searched, and the reason why no library there can be used.
         tried: Vec<(String, String)>,
     },
-    /// The library is there and refuses to start.
+    /// The library was loaded and does not start.
     #[error("ONNX Runtime does not start: {0}")]
     Start(String),
 }
 
-/// ONNX Runtime allows one environment in a process, even after the first is gone.
+/// ONNX Runtime allows one environment in a process, even after the first is dropped.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// What the dynamic linker finds by itself.
+/// The name that the dynamic linker resolves.
 const BY_NAME: &str = "libonnxruntime.so.1";
 
 impl Runtime {
     /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first usable one beside the executable, in
-    /// its `../lib` and `../lib/stakeout`, in `/usr/lib/stakeout`, in the user's data folder, and last what the dynamic
-    /// linker knows.
+    /// its `../lib` and `../lib/stakeout`, in `/usr/lib/stakeout`, in the user's data folder, and last the one that the dynamic
+    /// linker finds.
     ///
-    /// A library that is loaded already stays, whatever is named.
+    /// A library that is already loaded is kept, whatever is named.
     ///
     /// # Errors
-    /// One error that lists every place that was looked at and says what to do.
+    /// One error that lists every place that was searched and says what to do.
     pub fn load(explicit: Option<&Path>) -> Result<Self, RuntimeError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
@@ -82,7 +86,7 @@ impl Runtime {
                 Ok(builder) => (builder, path),
                 Err(error) => return Err(RuntimeError::Named { path, by, reason: reason(&error) }),
             },
-            None => found(&folders())?,
+            None => find(&folders())?,
         };
         let environment = builder
             .with_name("stakeout")
@@ -90,23 +94,19 @@ impl Runtime {
             .build()
             .map_err(|error| RuntimeError::Start(error.to_string()))?;
         let library = path.display().to_string().into();
-        Ok(loaded.insert(Self { environment, library, tried: Tried::default() }).clone())
+        Ok(loaded.insert(Self { environment, library, tried: Arc::default() }).clone())
     }
 
-    /// The library: where it is.
+    /// The path of the library.
     #[must_use]
     pub fn library(&self) -> &str {
         &self.library
     }
 
-    /// What tells one build of the library from another.
+    /// The build of the library: version, commit and flags.
     #[must_use]
     pub fn build(&self) -> &'static str {
         ort::info()
-    }
-
-    pub(crate) fn environment(&self) -> &Environment {
-        &self.environment
     }
 }
 
@@ -131,8 +131,8 @@ fn folders() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The first library that can be used, of `folders` in order.
-fn found(folders: &[PathBuf]) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
+/// The first usable library, searching `folders` in order.
+fn find(folders: &[PathBuf]) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
     let mut tried = Vec::new();
     for folder in folders {
         let libraries = libraries(folder);
@@ -168,15 +168,15 @@ fn libraries(folder: &Path) -> Vec<PathBuf> {
     libraries.into_iter().map(|(_, path)| path).collect()
 }
 
-/// In our words: the crate's own name its version, not what to do.
+/// In our words: the crate's text names its own version and not what to do.
 fn reason(error: &LoadDynamicError) -> String {
     match error {
         LoadDynamicError::Dlopen { error, .. } => {
-            // The linker's own words stand behind the wrapper's.
+            // The linker's own text is the source of the wrapper's error.
             std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
         }
         LoadDynamicError::MissingApi { .. } => "it is not ONNX Runtime".to_owned(),
-        LoadDynamicError::InvalidVersionString => "it does not tell its version".to_owned(),
+        LoadDynamicError::InvalidVersionString => "its version cannot be read".to_owned(),
         LoadDynamicError::BadVersion { version_str, .. } => {
             format!("it is too old: {version_str}, and 1.{} is needed", ort::MINOR_VERSION)
         }
@@ -213,7 +213,7 @@ mod tests {
             vec![("/a".to_owned(), "none there".to_owned()), ("/b/lib.so".to_owned(), "bad".to_owned())];
         let text = RuntimeError::NotFound { tried }.to_string();
         assert!(
-            text.contains("make setup") && text.ends_with("Looked at:\n  /a: none there\n  /b/lib.so: bad"),
+            text.contains("make setup") && text.ends_with("Searched:\n  /a: none there\n  /b/lib.so: bad"),
             "{text}"
         );
     }

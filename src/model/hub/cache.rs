@@ -1,29 +1,26 @@
-//! The hub's cache on this machine, in the layout of Hugging Face's own tools, so that both use what either fetched:
+//! The hub's cache on this machine, in the layout of Hugging Face's own tools, so that both use each other's downloads:
 //!
 //! ```text
 //! models--org--name/blobs/HASH                    the contents, by the hash that the hub names
 //! models--org--name/snapshots/COMMIT/onnx/...     links to them, by the names in the repository
-//! models--org--name/refs/main                     the commit that a branch or tag stood for when it was fetched
+//! models--org--name/refs/main                     the commit of a branch or tag when it was downloaded
 //! models--org--name/stakeout/COMMIT.json          ours: scale and bias, where no file of the model holds them
 //! ```
-//!
-//! It refuses to touch the network.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
-
-use super::{HubError, environment::Environment};
+use super::{environment::Environment, error::HubError};
 use crate::{
+    atomic_file,
     config::{Device, Variant, is_plain_path},
-    model::{Logits, ModelFiles},
+    model::{family::Logits, files::ModelFiles},
 };
 
-/// The cache that Hugging Face's own tools use; a service of systemd has one of its own.
-pub(crate) fn folder(environment: &Environment) -> Option<PathBuf> {
+/// The folder of the cache that Hugging Face's own tools use, or the service's own cache folder.
+pub(super) fn folder(environment: &Environment) -> Option<PathBuf> {
     let set = |name| environment.path(name);
     set("HF_HUB_CACHE")
         .or_else(|| set("HF_HOME").map(|home| home.join("hub")))
@@ -32,9 +29,9 @@ pub(crate) fn folder(environment: &Environment) -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
 }
 
-/// A repository's place in the cache.
+/// A repository in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Repository {
+pub(super) struct Repository {
     pub id: String,
     pub folder: PathBuf,
     locks: PathBuf,
@@ -42,7 +39,7 @@ pub(crate) struct Repository {
 
 impl Repository {
     /// # Errors
-    /// A name that is none, or that would lead out of the cache.
+    /// The name is invalid, or would lead out of the cache.
     pub fn new(cache: &Path, id: &str) -> Result<Self, HubError> {
         if id.split('/').count() > 2 || !is_plain_path(id) {
             return Err(HubError::Name(id.to_owned()));
@@ -52,7 +49,7 @@ impl Repository {
         Ok(Self { id: id.to_owned(), folder: cache.join(name), locks })
     }
 
-    /// The commit that a branch, a tag or a commit stands for here.
+    /// The commit of a branch or tag, as it was downloaded; a commit is returned as it is.
     pub fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
@@ -70,12 +67,12 @@ impl Repository {
         self.folder.join("blobs").join(hash)
     }
 
-    /// Where Hugging Face's own tools lock a blob, too.
+    /// The lock file of a blob, which Hugging Face's own tools use, too.
     pub fn lock(&self, hash: &str) -> PathBuf {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// The files of a revision and the suffix of its graphs, if everything is here that a variant needs: the best for a device.
+    /// The commit and files of a revision and the suffix of its graphs, if a variant is complete. Of several, the best for a device.
     pub fn complete(
         &self,
         revision: &str,
@@ -89,7 +86,7 @@ impl Repository {
         Some((commit, files, suffix))
     }
 
-    /// Gives a blob its name in a snapshot: a link where the file system has links.
+    /// Gives a blob its name in a snapshot: by a link, or by renaming it on a file system without links.
     ///
     /// # Errors
     /// The cache cannot be written.
@@ -101,7 +98,7 @@ impl Repository {
         if fs::read_link(&pointer).is_ok_and(|old| old == target) {
             return Ok(());
         }
-        // A link cannot be replaced in place, so it is made beside it and moved over it.
+        // A link cannot be changed, so a new one is made beside it and renamed.
         let fresh = pointer.with_extension(format!("{}.stakeout", std::process::id()));
         let linked = match std::os::unix::fs::symlink(&target, &fresh) {
             Ok(()) => fs::rename(&fresh, &pointer),
@@ -110,7 +107,7 @@ impl Repository {
         linked.map_err(HubError::writing(&pointer))
     }
 
-    /// Remembers what a branch or tag stands for.
+    /// Records the commit of a branch or tag.
     ///
     /// # Errors
     /// The cache cannot be written.
@@ -118,21 +115,20 @@ impl Repository {
         if is_commit(revision) {
             return Ok(());
         }
-        write(&self.folder.join("refs").join(revision), commit.as_bytes())
+        write(&self.folder.join("refs").join(revision), commit)
     }
 
-    /// Scale and bias as they were found over the network.
+    /// Scale and bias that were read from the network.
     pub fn logits(&self, commit: &str) -> Option<Logits> {
-        let json: Value = serde_json::from_slice(&fs::read(self.logits_file(commit)).ok()?).ok()?;
-        let number = |key: &str| json[key].as_f64().map(|number| number as f32);
-        Logits::checked(number("logit_scale")?, number("logit_bias")?)
+        Logits::from_json(&fs::read(self.logits_file(commit)).ok()?)
     }
 
     /// # Errors
     /// The cache cannot be written.
     pub fn keep_logits(&self, commit: &str, logits: Logits, from: &str) -> Result<(), HubError> {
-        let json = json!({"logit_scale": logits.scale, "logit_bias": logits.bias, "from": from});
-        write(&self.logits_file(commit), json.to_string().as_bytes())
+        let mut json = logits.to_json();
+        json["from"] = from.into();
+        write(&self.logits_file(commit), &json.to_string())
     }
 
     fn logits_file(&self, commit: &str) -> PathBuf {
@@ -152,8 +148,8 @@ impl Repository {
     }
 }
 
-/// Every repository of the cache, by name.
-pub(crate) fn repositories(cache: &Path) -> Vec<Repository> {
+/// Every repository of the cache, sorted by name.
+pub(super) fn repositories(cache: &Path) -> Vec<Repository> {
     let entries = fs::read_dir(cache).into_iter().flatten().flatten();
     let id = |name: &str| Some(name.strip_prefix("models--")?.replacen("--", "/", 1));
     let mut found: Vec<_> = entries
@@ -164,8 +160,8 @@ pub(crate) fn repositories(cache: &Path) -> Vec<Repository> {
     found
 }
 
-/// Every file below a folder, from that folder, by name.
-pub(crate) fn files_below(folder: &Path) -> Vec<String> {
+/// Every file below a folder, relative to that folder, sorted by name.
+pub(super) fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(next) = waiting.pop() {
@@ -181,20 +177,18 @@ pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     found
 }
 
-pub(crate) fn is_commit(revision: &str) -> bool {
+pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-pub(crate) fn make_parent(path: &Path) -> Result<(), HubError> {
+pub(super) fn make_parent(path: &Path) -> Result<(), HubError> {
     let parent = path.parent().unwrap_or(path);
     fs::create_dir_all(parent).map_err(HubError::writing(parent))
 }
 
-/// A small file, whole or not at all.
-fn write(path: &Path, content: &[u8]) -> Result<(), HubError> {
+fn write(path: &Path, content: &str) -> Result<(), HubError> {
     make_parent(path)?;
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&fresh, content).and_then(|()| fs::rename(&fresh, path)).map_err(HubError::writing(path))
+    atomic_file::write(path, content).map_err(HubError::writing(path))
 }
 
 #[cfg(test)]
@@ -202,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_is_where_the_hubs_own_tools_have_it() {
+    fn the_cache_is_the_one_of_the_hubs_own_tools() {
         let found = |set: &[(&str, &str)]| folder(&Environment::of(set));
         let home = ("HOME", "/home/me");
         assert_eq!(found(&[home]), Some("/home/me/.cache/huggingface/hub".into()));
@@ -225,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_is_a_commit_or_what_it_stood_for() {
+    fn a_revision_is_a_commit_or_the_commit_that_was_recorded() {
         let cache = tempfile::tempdir().unwrap();
         let repository = Repository::new(cache.path(), "org/name").unwrap();
         let commit = "0123456789abcdef0123456789abcdef01234567";
@@ -246,7 +240,7 @@ mod tests {
             [("aa", "config.json", "../../blobs/aa"), ("bb", "onnx/model.onnx", "../../../blobs/bb")]
         {
             fs::write(repository.blob(hash), file).unwrap();
-            // Twice: the second time it is there already.
+            // Twice: the second time the link exists.
             for _ in 0..2 {
                 repository.link("c0", file, hash).unwrap();
             }

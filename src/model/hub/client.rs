@@ -1,7 +1,6 @@
-//! Speaks HTTP with the hub: which files a repository has, what a file is, and its bytes.
+//! Speaks HTTP with the hub: lists the files of a repository, asks for a file's hash and size, and reads its bytes.
 //!
-//! It refuses to follow a redirect with the token to any other host than the hub's own, and to try anything twice: that
-//! is `retry`.
+//! The token is sent to the hub's own host only, also after a redirect. A request is sent once; `retry` repeats it.
 
 use std::{
     io::{self, Read},
@@ -10,39 +9,42 @@ use std::{
 
 use serde_json::Value;
 use ureq::{Agent, Body, http::Response};
+use url::{Origin, Url};
 
-use super::{HubError, environment::Environment, retry::Trouble};
+use super::{environment::Environment, error::HubError, retry::AttemptError};
 use crate::{
     config::{Secret, is_plain_path},
     https,
 };
 
-/// How long a connection may take to come about.
+/// The limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(15);
-/// After so long without a byte the other side is gone.
+/// The limit for a pause between two bytes.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Redirects after which something goes in circles.
+/// More redirects are taken for a circle.
 const MOST_REDIRECTS: usize = 10;
-/// The list of a repository's files, and headers of weight files, are far smaller.
+/// Lists of files and headers of weight files are much smaller.
 const LONGEST_ANSWER: u64 = 32 << 20;
 
 /// The hub.
-pub(crate) struct Client {
+pub(super) struct Client {
     agent: Agent,
     endpoint: String,
+    /// `None` if the endpoint is not an address.
+    origin: Option<Origin>,
     token: Option<Secret>,
 }
 
-/// What a repository holds.
+/// The files of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listing {
+pub(super) struct Listing {
     pub commit: String,
     pub files: Vec<String>,
 }
 
 impl Listing {
-    /// The hub's answer; an error says what is missing in it.
+    /// Reads the hub's answer. An error says what is missing in it.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let json: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let commit = json["sha"].as_str().filter(|commit| is_plain_path(commit));
@@ -56,23 +58,23 @@ impl Listing {
     }
 }
 
-/// What the hub says of a file.
+/// What the hub says about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Meta {
-    /// The name of its content: a sha256, a git hash, or whatever another server makes of it.
+pub(super) struct Meta {
+    /// The name of its content: a sha256, a git hash, or another server's `ETag`.
     pub hash: String,
     pub size: Option<u64>,
 }
 
-/// The bytes of a file from `offset` on.
-pub(crate) struct Part {
+/// The bytes of a file, starting at `offset`.
+pub(super) struct Part {
     pub offset: u64,
     pub reader: Box<dyn Read>,
 }
 
 /// A file of a repository at a revision.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(super) struct FilePath<'a> {
     pub id: &'a str,
     pub revision: &'a str,
     pub file: &'a str,
@@ -81,54 +83,57 @@ pub(crate) struct Place<'a> {
 impl Client {
     pub fn new(environment: &Environment) -> Self {
         let agent = https::options(CONNECT)
-            // Not of the whole, but of one read: a slow line may take hours, a dead one must be noticed.
+            // A slow download may take hours, so only a single read is limited: a dead connection must be noticed.
             .timeout_global(None)
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(SILENCE))
-            // So that the lengths told are those of the files.
+            // The lengths in the answers are then those of the files.
             .accept_encoding("identity")
-            // Redirects are followed here, since the token may not go everywhere.
+            // Redirects are followed by `follow`, which keeps the token from other hosts.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .build();
-        Self { agent: agent.into(), endpoint: environment.endpoint(), token: environment.token() }
+        let endpoint = environment.endpoint();
+        let origin = Url::parse(&endpoint).ok().map(|url| url.origin());
+        Self { agent: agent.into(), endpoint, origin, token: environment.token() }
     }
 
-    /// Where the hub is, for messages.
+    /// The hub's address, for messages.
     pub fn host(&self) -> &str {
         &self.endpoint
     }
 
-    pub fn listing(&self, id: &str, revision: &str) -> Result<Listing, Trouble> {
+    pub fn listing(&self, id: &str, revision: &str) -> Result<Listing, AttemptError> {
         let url = format!("{}/api/models/{id}/revision/{}", self.endpoint, quoted(revision));
-        let response = self.follow(Method::Get, url, None, id, true)?;
+        let response = self.follow(Method::Get, &url, None, id, true)?;
         let bytes = self.read(response.into_body().into_reader())?;
         Ok(Listing::from_json(&bytes).map_err(|reason| self.nonsense(&reason))?)
     }
 
-    pub fn meta(&self, place: Place<'_>) -> Result<Meta, Trouble> {
-        let what = format!("{} of {}", place.file, place.id);
-        // Not to where the content is: only the hub itself tells its hash.
-        let response = self.follow(Method::Head, self.url(place), None, &what, false)?;
+    pub fn meta(&self, path: FilePath<'_>) -> Result<Meta, AttemptError> {
+        let what = format!("{} of {}", path.file, path.id);
+        // The redirect to the content is not followed: only the hub itself gives the hash.
+        let response = self.follow(Method::Head, &self.url(path), None, &what, false)?;
         let header = |name| header(&response, name);
         let tag = header("x-linked-etag").or_else(|| header("etag"));
         let hash = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
         let hash = hash.filter(|hash| is_plain_path(hash) && !hash.contains('/'));
-        let hash = hash.ok_or_else(|| self.nonsense(&format!("it does not tell the hash of {what}")))?;
+        let hash = hash.ok_or_else(|| self.nonsense(&format!("it gives no hash of {what}")))?;
         let own_length = || header("content-length").filter(|_| !response.status().is_redirection());
         let size = header("x-linked-size").or_else(own_length).and_then(|size| size.parse().ok());
         Ok(Meta { hash, size })
     }
 
-    /// A file from `offset` on, or from its beginning if whoever has it does not do parts.
-    pub fn open(&self, place: Place<'_>, offset: u64) -> Result<Part, Trouble> {
+    /// A file starting at `offset`, or the whole file if the server does not support parts.
+    pub fn open(&self, path: FilePath<'_>, offset: u64) -> Result<Part, AttemptError> {
         let range = (offset > 0).then(|| format!("bytes={offset}-"));
-        let what = format!("{} of {}", place.file, place.id);
-        let response = self.follow(Method::Get, self.url(place), range, &what, true)?;
+        let what = format!("{} of {}", path.file, path.id);
+        let response = self.follow(Method::Get, &self.url(path), range, &what, true)?;
         let offset = match response.status().as_u16() {
             206 => {
-                let told = header(&response, "content-range").and_then(|range| begin(&range));
-                told.ok_or_else(|| self.nonsense(&format!("it does not tell which part of {what} it sends")))?
+                let begin = header(&response, "content-range").and_then(|range| begin(&range));
+                begin
+                    .ok_or_else(|| self.nonsense(&format!("it does not say which part of {what} it sends")))?
             }
             _ => 0,
         };
@@ -136,10 +141,10 @@ impl Client {
     }
 
     /// A few bytes of a file.
-    pub fn bytes(&self, place: Place<'_>, begin: u64, length: u64) -> Result<Vec<u8>, Trouble> {
+    pub fn bytes(&self, path: FilePath<'_>, begin: u64, length: u64) -> Result<Vec<u8>, AttemptError> {
         let range = format!("bytes={begin}-{}", begin + length - 1);
-        let what = format!("{} of {}", place.file, place.id);
-        let response = self.follow(Method::Get, self.url(place), Some(range), &what, true)?;
+        let what = format!("{} of {}", path.file, path.id);
+        let response = self.follow(Method::Get, &self.url(path), Some(range), &what, true)?;
         if response.status().as_u16() != 206 {
             let reason = format!("it does not send parts of files ({what})");
             return Err(self.nonsense(&reason).into());
@@ -148,46 +153,49 @@ impl Client {
         if bytes.len() as u64 == length {
             return Ok(bytes);
         }
-        Err(Trouble::passing(self.unreachable(&self.endpoint, "the answer broke off".to_owned())))
+        Err(AttemptError::passing(self.unreachable(&self.endpoint, "the answer broke off".to_owned())))
     }
 
-    /// A small file as a whole.
-    pub fn small(&self, place: Place<'_>) -> Result<Vec<u8>, Trouble> {
-        self.read(self.open(place, 0)?.reader)
+    /// The whole of a small file.
+    pub fn small(&self, path: FilePath<'_>) -> Result<Vec<u8>, AttemptError> {
+        self.read(self.open(path, 0)?.reader)
     }
 
-    pub fn unreachable(&self, url: &str, reason: String) -> HubError {
-        HubError::Unreachable { host: origin(url).to_owned(), reason }
+    pub fn unreachable(&self, host: &str, reason: String) -> HubError {
+        HubError::Unreachable { host: host.to_owned(), reason }
     }
 
-    fn url(&self, place: Place<'_>) -> String {
-        format!("{}/{}/resolve/{}/{}", self.endpoint, place.id, quoted(place.revision), place.file)
+    fn url(&self, path: FilePath<'_>) -> String {
+        format!("{}/{}/resolve/{}/{}", self.endpoint, path.id, quoted(path.revision), path.file)
     }
 
-    fn read(&self, reader: impl Read) -> Result<Vec<u8>, Trouble> {
+    fn read(&self, reader: impl Read) -> Result<Vec<u8>, AttemptError> {
         let mut bytes = Vec::new();
         let read = reader.take(LONGEST_ANSWER).read_to_end(&mut bytes);
-        read.map_err(|error| Trouble::passing(self.unreachable(&self.endpoint, error.to_string())))?;
+        read.map_err(|error| AttemptError::passing(self.unreachable(&self.endpoint, error.to_string())))?;
         Ok(bytes)
     }
 
-    /// Sends a request and follows redirects: everywhere, or only until the hub has told the hash of a file.
+    /// Sends a request and follows redirects: all of them, or only those before the hub has given the hash of a file.
     fn follow(
         &self,
         method: Method,
-        mut url: String,
+        url: &str,
         range: Option<String>,
         what: &str,
-        everywhere: bool,
-    ) -> Result<Response<Body>, Trouble> {
+        to_the_content: bool,
+    ) -> Result<Response<Body>, AttemptError> {
+        let mut url = Url::parse(url).map_err(|_| self.nonsense(&format!("{url} is no address")))?;
         for _ in 0..=MOST_REDIRECTS {
             let response = self.send(method, &url, range.as_deref())?;
             let location = header(&response, "location").filter(|_| response.status().is_redirection());
-            let Some(next) = location.map(|location| joined(&url, &location)) else {
+            let Some(location) = location else {
                 return self.judge(response, &url, what);
             };
-            let told = header(&response, "x-linked-etag").is_some() || origin(&next) != origin(&url);
-            if told && !everywhere {
+            let next =
+                url.join(&location).map_err(|_| self.nonsense(&format!("{location} is no address")))?;
+            let has_hash = header(&response, "x-linked-etag").is_some() || next.origin() != url.origin();
+            if has_hash && !to_the_content {
                 return Ok(response);
             }
             url = next;
@@ -195,54 +203,54 @@ impl Client {
         Err(self.nonsense(&format!("it redirects in circles ({what})")).into())
     }
 
-    fn send(&self, method: Method, url: &str, range: Option<&str>) -> Result<Response<Body>, Trouble> {
+    fn send(&self, method: Method, url: &Url, range: Option<&str>) -> Result<Response<Body>, AttemptError> {
         let mut request = match method {
-            Method::Get => self.agent.get(url),
-            Method::Head => self.agent.head(url),
+            Method::Get => self.agent.get(url.as_str()),
+            Method::Head => self.agent.head(url.as_str()),
         };
         if let Some(range) = range {
             request = request.header("range", range);
         }
-        if let Some(token) = self.token.as_ref().filter(|_| origin(url) == origin(&self.endpoint)) {
+        if let Some(token) = self.token.as_ref().filter(|_| self.is_own(url)) {
             request = request.header("authorization", format!("Bearer {}", token.reveal()));
         }
-        request.call().map_err(|error| {
-            let reason = match &error {
-                ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-                    return Trouble::Final(self.nonsense(&format!("{url} is no address")));
-                }
-                error => error.to_string(),
-            };
-            Trouble::passing(self.unreachable(url, reason))
+        request.call().map_err(|error| match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                AttemptError::Final(self.nonsense(&format!("{url} is no address")))
+            }
+            error => AttemptError::passing(self.unreachable(&host(url), error.to_string())),
         })
     }
 
-    fn judge(&self, response: Response<Body>, url: &str, what: &str) -> Result<Response<Body>, Trouble> {
-        let status = response.status().as_u16();
-        let host = || origin(url).to_owned();
+    fn judge(&self, response: Response<Body>, url: &Url, what: &str) -> Result<Response<Body>, AttemptError> {
+        let (status, host) = (response.status().as_u16(), host(url));
         match status {
             200..=299 => Ok(response),
-            401 | 403 if origin(url) == origin(&self.endpoint) => {
+            401 | 403 if self.is_own(url) => {
                 let token = self.token.is_some();
-                Err(HubError::Refused { host: host(), id: what.to_owned(), status, token }.into())
+                Err(HubError::Refused { host, id: what.to_owned(), status, token }.into())
             }
-            404 => Err(HubError::Unknown { host: host(), what: what.to_owned() }.into()),
-            // Where large files are, leave to fetch them runs out, and the hub gives a new one with each try.
+            404 => Err(HubError::Unknown { host, what: what.to_owned() }.into()),
+            // The permission to read a large file from its storage expires; the hub issues a new one with the next attempt.
             401 | 403 | 408 | 429 | 500..=599 => {
                 let wait: Option<u64> =
                     header(&response, "retry-after").and_then(|wait| wait.trim().parse().ok());
                 let error = match status {
-                    429 => HubError::TooMany { host: host(), wait },
-                    _ => self.unreachable(url, format!("it answers with the error {status}")),
+                    429 => HubError::TooMany { host, wait },
+                    _ => self.unreachable(&host, format!("it answers with the error {status}")),
                 };
-                Err(Trouble::Passing { error, wait: wait.map(Duration::from_secs), gained: false })
+                Err(AttemptError::Passing { error, wait: wait.map(Duration::from_secs), gained: false })
             }
             _ => Err(self.nonsense(&format!("the status {status} for {what}")).into()),
         }
     }
 
-    fn nonsense(&self, reason: &dyn std::fmt::Display) -> HubError {
-        HubError::Answer { host: self.endpoint.clone(), reason: reason.to_string() }
+    fn is_own(&self, url: &Url) -> bool {
+        self.origin.as_ref() == Some(&url.origin())
+    }
+
+    fn nonsense(&self, reason: &str) -> HubError {
+        HubError::Answer { host: self.endpoint.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -252,10 +260,10 @@ enum Method {
     Head,
 }
 
-/// What a body's reader says in its own words.
-pub(crate) fn reading(error: &io::Error) -> String {
+/// Why reading a body failed.
+pub(super) fn reading(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut => format!("nothing came for {} s", SILENCE.as_secs()),
+        io::ErrorKind::TimedOut => format!("nothing arrived for {} s", SILENCE.as_secs()),
         _ => format!("it broke off ({error})"),
     }
 }
@@ -264,46 +272,28 @@ fn header(response: &Response<Body>, name: &str) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// `bytes 5-9/10` begins at 5.
+/// The first byte of a `Content-Range`: `bytes 5-9/10` begins at 5.
 fn begin(range: &str) -> Option<u64> {
     range.trim().strip_prefix("bytes")?.trim().split('-').next()?.parse().ok()
 }
 
-/// A branch is one segment of an address, whatever is in it.
+/// A branch is one segment of an address, even if its name contains a slash.
 fn quoted(revision: &str) -> String {
     revision.replace('/', "%2F")
 }
 
-/// Scheme, host and port.
-fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    url[host..].find(['/', '?', '#']).map_or(url, |end| &url[..host + end])
+/// Scheme, host and port, for messages.
+fn host(url: &Url) -> String {
+    url.origin().ascii_serialization()
 }
 
-/// Where a `Location` leads, seen from `url`.
-fn joined(url: &str, location: &str) -> String {
-    if location.contains("://") {
-        return location.to_owned();
-    }
-    if let Some(rest) = location.strip_prefix("//") {
-        let scheme = url.split("://").next().unwrap_or("https");
-        return format!("{scheme}://{rest}");
-    }
-    if location.starts_with('/') {
-        return format!("{}{location}", origin(url));
-    }
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let folder = path.rfind('/').map_or(path, |end| &path[..=end]);
-    format!("{folder}{location}")
-}
-
-/// Texts of an answer's head, for the fuzzer.
+/// Parses headers and redirects, for the fuzzer.
 #[cfg(fuzzing)]
-pub(crate) fn fuzz(text: &str) {
+pub(super) fn fuzz(text: &str) {
     let _ = begin(text);
     let _ = quoted(text);
-    let url = joined("https://hub.example/org/name/resolve/main/a.json", text);
-    let _ = origin(&joined(&url, text));
+    let url = Url::parse("https://hub.example/org/name/resolve/main/a.json").expect("it is an address");
+    let _ = url.join(text).map(|url| host(&url));
 }
 
 #[cfg(test)]
@@ -311,17 +301,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_seen_from_where_it_was_told() {
-        let url = "https://hub.example:8443/org/name/resolve/main/a.json?x=/y";
-        assert_eq!(origin(url), "https://hub.example:8443");
-        assert_eq!(origin("http://hub"), "http://hub");
+    fn a_redirect_is_relative_to_the_address_that_sent_it() {
+        let url = Url::parse("https://hub.example:8443/org/name/resolve/main/a.json?x=/y").unwrap();
+        assert_eq!(host(&url), "https://hub.example:8443");
         for (location, expected) in [
             ("https://cdn/b", "https://cdn/b"),
             ("//cdn/b", "https://cdn/b"),
             ("/b?c", "https://hub.example:8443/b?c"),
             ("b.json", "https://hub.example:8443/org/name/resolve/main/b.json"),
         ] {
-            assert_eq!(joined(url, location), expected);
+            assert_eq!(url.join(location).unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_hubs_own_host_gets_the_token() {
+        let client = Client::new(&Environment::of(&[("HF_ENDPOINT", "https://hub.example/mirror")]));
+        for (url, own) in [
+            ("https://hub.example/org/name", true),
+            ("https://HUB.example:443/other", true),
+            ("http://hub.example/org/name", false),
+            ("https://hub.example:8443/org/name", false),
+            ("https://hub.example.evil/org/name", false),
+            ("https://evil/?https://hub.example/", false),
+        ] {
+            assert_eq!(client.is_own(&Url::parse(url).unwrap()), own, "{url}");
         }
     }
 

@@ -1,7 +1,6 @@
-//! The hashes by which the hub names contents: sha256 of large files, git's own sha1 of small ones.
+//! Computes the hashes that the hub names contents by: sha256 of large files, git's own sha1 of small ones.
 
 use std::{
-    fmt::Write as _,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -10,16 +9,18 @@ use std::{
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-/// What a hash is made of.
+use crate::cache::hex;
+
+/// How a hash is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum HashKind {
     Sha256,
     /// Of `blob SIZE`, a zero byte and the content.
     GitBlob,
 }
 
-impl Kind {
-    /// By the look of a hash; `None` is some other server's idea of an `ETag`, which says nothing of the content.
+impl HashKind {
+    /// The kind of a hash by its length; `None` for another server's `ETag`, which says nothing about the content.
     pub fn of(hash: &str) -> Option<Self> {
         match hash.len() {
             _ if !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => None,
@@ -30,12 +31,12 @@ impl Kind {
     }
 }
 
-/// The hash of a file as it is on the disk.
-pub(crate) fn of_file(path: &Path, kind: Kind) -> io::Result<String> {
+/// The hash of a file on the disk.
+pub(super) fn of_file(path: &Path, kind: HashKind) -> io::Result<String> {
     let file = File::open(path)?;
     match kind {
-        Kind::Sha256 => through(file, Sha256::new()),
-        Kind::GitBlob => {
+        HashKind::Sha256 => through(file, Sha256::new()),
+        HashKind::GitBlob => {
             let mut hash = Sha1::new();
             hash.update(format!("blob {}\0", file.metadata()?.len()));
             through(file, hash)
@@ -53,14 +54,6 @@ fn through(mut file: File, mut hash: impl sha2::Digest) -> io::Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,9 +64,12 @@ mod tests {
         let path = folder.path().join("hello");
         std::fs::write(&path, "hello\n").unwrap();
         let found = |kind| of_file(&path, kind).unwrap();
-        assert_eq!(found(Kind::GitBlob), "ce013625030ba8dba906f756967f9e9ca394464a");
-        assert_eq!(found(Kind::Sha256), "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
-        assert_eq!(Kind::of(&"a".repeat(40)), Some(Kind::GitBlob));
-        assert_eq!((Kind::of("abc"), Kind::of(&"x".repeat(64))), (None, None));
+        assert_eq!(found(HashKind::GitBlob), "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(
+            found(HashKind::Sha256),
+            "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+        );
+        assert_eq!(HashKind::of(&"a".repeat(40)), Some(HashKind::GitBlob));
+        assert_eq!((HashKind::of("abc"), HashKind::of(&"x".repeat(64))), (None, None));
     }
 }

@@ -1,5 +1,5 @@
-//! Brings one file into the cache: resumed where it broke off, checked against the hub's hash, and under its final name
-//! only when it is whole.
+//! Downloads one file into the cache. An interrupted download is resumed; the file gets its final name only after its hash was
+//! checked.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -10,42 +10,42 @@ use std::{
 use super::{
     Event, HubError,
     cache::{self, Repository},
-    client::{self, Client, Meta, Place},
-    digest::{self, Kind},
-    retry::{Trouble, patiently},
+    client::{self, Client, FilePath, Meta},
+    digest::{self, HashKind},
+    retry::{AttemptError, retrying},
 };
 
-/// Fetches a file of a repository unless the cache has it, and gives it its name in the snapshot of `commit`.
-pub(crate) fn fetch(
+/// Downloads a file of a repository unless the cache has it, and gives it its name in the snapshot of `commit`.
+pub(super) fn fetch(
     client: &Client,
     repository: &Repository,
     commit: &str,
     file: &str,
-    tell: &mut dyn FnMut(Event<'_>),
+    report: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), HubError> {
-    let place = Place { id: &repository.id, revision: commit, file };
-    let meta = patiently(tell, |_| client.meta(place))?;
+    let path = FilePath { id: &repository.id, revision: commit, file };
+    let meta = retrying(report, |_| client.meta(path))?;
     let blob = repository.blob(&meta.hash);
     cache::make_parent(&blob)?;
     if !blob.is_file() {
-        let _lock = lock(&repository.lock(&meta.hash), file, tell)?;
-        // While this process waited for the lock, another one may have brought it.
+        let _lock = lock(&repository.lock(&meta.hash), file, report)?;
+        // While this process waited for the lock, another one may have downloaded the file.
         if !blob.is_file() {
-            Job { client, place, meta: &meta }.bring(&blob, tell)?;
+            Download { client, path, meta: &meta }.run(&blob, report)?;
         }
     }
     repository.link(commit, file, &meta.hash)
 }
 
-/// Holds others off until it is dropped, those of Hugging Face's own tools too.
-fn lock(path: &Path, file: &str, tell: &mut dyn FnMut(Event<'_>)) -> Result<File, HubError> {
+/// Keeps other processes away until it is dropped, including Hugging Face's own tools.
+fn lock(path: &Path, file: &str, report: &mut dyn FnMut(Event<'_>)) -> Result<File, HubError> {
     cache::make_parent(path)?;
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let lock = lock.map_err(HubError::writing(path))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            tell(Event::OtherProcess { file });
+            report(Event::OtherProcess { file });
             lock.lock().map_err(HubError::writing(path))?;
         }
         Err(TryLockError::Error(error)) => return Err(HubError::writing(path)(error)),
@@ -53,14 +53,14 @@ fn lock(path: &Path, file: &str, tell: &mut dyn FnMut(Event<'_>)) -> Result<File
     Ok(lock)
 }
 
-struct Job<'a> {
+struct Download<'a> {
     client: &'a Client,
-    place: Place<'a>,
+    path: FilePath<'a>,
     meta: &'a Meta,
 }
 
-impl Job<'_> {
-    fn bring(&self, blob: &Path, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), HubError> {
+impl Download<'_> {
+    fn run(&self, blob: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<(), HubError> {
         let incomplete = blob.with_file_name(format!("{}.incomplete", self.meta.hash));
         let writing = || HubError::writing(&incomplete);
         let mut file = OpenOptions::new()
@@ -70,85 +70,132 @@ impl Job<'_> {
             .open(&incomplete)
             .map_err(writing())?;
         let resumed = file.metadata().map_err(writing())?.len() > 0;
-        self.fill(&mut file, &incomplete, tell)?;
+        self.fill(&mut file, &incomplete, report)?;
         let mut checked = self.check(&incomplete);
         if resumed && matches!(checked, Err(HubError::Damaged { .. })) {
-            // What lay there from an earlier time may be to blame.
+            // The bytes of the earlier download may be damaged.
             file.set_len(0).map_err(writing())?;
-            self.fill(&mut file, &incomplete, tell)?;
+            self.fill(&mut file, &incomplete, report)?;
             checked = self.check(&incomplete);
         }
         if let Err(error) = checked {
-            // It would only be resumed into the same damage.
+            // A resumed download would keep the damage.
             let _ = fs::remove_file(&incomplete);
             return Err(error);
         }
         file.sync_all().and_then(|()| fs::rename(&incomplete, blob)).map_err(writing())?;
-        tell(Event::Ends { file: self.place.file });
+        report(Event::Ends { file: self.path.file });
         Ok(())
     }
 
-    fn fill(&self, file: &mut File, path: &Path, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), HubError> {
+    fn fill(&self, file: &mut File, path: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<(), HubError> {
         let have = file.metadata().map_err(HubError::writing(path))?.len();
-        tell(Event::Begins { file: self.place.file, have, size: self.meta.size });
+        report(Event::Begins { file: self.path.file, have, size: self.meta.size });
         let mut furthest = have;
-        patiently(tell, |tell| self.try_to_fill(file, path, &mut furthest, tell))
+        retrying(report, |report| self.attempt(file, path, &mut furthest, report))
     }
 
-    fn try_to_fill(
+    /// Fetches the missing bytes in one request.
+    fn attempt(
         &self,
         file: &mut File,
         path: &Path,
         furthest: &mut u64,
-        tell: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), Trouble> {
+        report: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), AttemptError> {
         let writing = || HubError::writing(path);
-        let mut have = file.metadata().map_err(writing())?.len();
-        if self.meta.size.is_some_and(|size| size < have) {
-            have = 0;
+        let length = file.metadata().map_err(writing())?.len();
+        let Some(wanted) = missing_from(length, self.meta.size) else { return Ok(()) };
+        let mut part = self.client.open(self.path, wanted)?;
+        let mut have = write_from(wanted, part.offset);
+        if length > have {
+            file.set_len(have).map_err(writing())?;
         }
-        if self.meta.size != Some(have) {
-            let mut part = self.client.open(self.place, have)?;
-            // Whoever does not do parts begins at the beginning; more than what is there cannot be skipped.
-            have = if part.offset <= have { part.offset } else { 0 };
-            if file.metadata().map_err(writing())?.len() > have {
-                file.set_len(have).map_err(writing())?;
+        file.seek(SeekFrom::Start(have)).map_err(writing())?;
+        let mut buffer = vec![0; 1 << 17];
+        let broken = loop {
+            match part.reader.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(read) => file.write_all(&buffer[..read]).map_err(writing())?,
+                Err(error) => break Some(client::reading(&error)),
             }
-            file.seek(SeekFrom::Start(have)).map_err(writing())?;
-            let mut buffer = vec![0; 1 << 17];
-            let broken = loop {
-                match part.reader.read(&mut buffer) {
-                    Ok(0) => break None,
-                    Ok(read) => file.write_all(&buffer[..read]).map_err(writing())?,
-                    Err(error) => break Some(client::reading(&error)),
-                }
-                have = file.stream_position().map_err(writing())?;
-                tell(Event::At(have));
-            };
-            let short = self.meta.size.is_some_and(|size| have < size);
-            if let Some(reason) = broken.or_else(|| short.then(|| "it broke off".to_owned())) {
+            have = file.stream_position().map_err(writing())?;
+            report(Event::At(have));
+        };
+        let gained = have > *furthest;
+        *furthest = have.max(*furthest);
+        match broken.or_else(|| ends_early(have, self.meta.size)) {
+            None => Ok(()),
+            Some(reason) => {
                 let error = self.client.unreachable(self.client.host(), reason);
-                let gained = have > *furthest;
-                *furthest = have.max(*furthest);
-                return Err(Trouble::Passing { error, wait: None, gained });
+                Err(AttemptError::Passing { error, wait: None, gained })
             }
         }
-        Ok(())
     }
 
-    /// What is on the disk, not what went by: a disk can err, too.
+    /// Checks the bytes on the disk, not those that were received: a disk can fail, too.
     fn check(&self, path: &Path) -> Result<(), HubError> {
         let expected = &self.meta.hash;
-        let Some(kind) = Kind::of(expected) else { return Ok(()) };
+        let Some(kind) = HashKind::of(expected) else { return Ok(()) };
         let found = digest::of_file(path, kind).map_err(HubError::reading(path))?;
         if found == *expected {
             return Ok(());
         }
         Err(HubError::Damaged {
-            id: self.place.id.to_owned(),
-            file: self.place.file.to_owned(),
+            id: self.path.id.to_owned(),
+            file: self.path.file.to_owned(),
             expected: expected.clone(),
             found,
         })
+    }
+}
+
+/// The first byte to ask for, if a file of `size` bytes has `length` bytes on the disk; `None` if it is complete.
+fn missing_from(length: u64, size: Option<u64>) -> Option<u64> {
+    match size {
+        Some(size) if length == size => None,
+        // More bytes than the file has cannot be a part of it.
+        Some(size) if length > size => Some(0),
+        _ => Some(length),
+    }
+}
+
+/// Where the answer is written, which starts at byte `offset` of the file: a server without support for parts sends the whole file.
+fn write_from(wanted: u64, offset: u64) -> u64 {
+    // A gap before the answer cannot be filled; the hash of the file will be wrong then.
+    if offset <= wanted { offset } else { 0 }
+}
+
+/// Why an answer that ended after `have` bytes of the file is no success.
+fn ends_early(have: u64, size: Option<u64>) -> Option<String> {
+    size.is_some_and(|size| have < size).then(|| "it broke off".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_resumes_after_the_bytes_on_the_disk() {
+        for (length, size, expected) in [
+            (0, Some(10), Some(0)),
+            (4, Some(10), Some(4)),
+            (10, Some(10), None),
+            (11, Some(10), Some(0)),
+            (0, Some(0), None),
+            (0, None, Some(0)),
+            (4, None, Some(4)),
+        ] {
+            assert_eq!(missing_from(length, size), expected, "{length} of {size:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_is_written_where_it_belongs() {
+        for (wanted, offset, expected) in [(4, 4, 4), (4, 0, 0), (4, 2, 2), (0, 0, 0), (4, 5, 0)] {
+            assert_eq!(write_from(wanted, offset), expected, "{wanted}, {offset}");
+        }
+        assert_eq!(ends_early(9, Some(10)), Some("it broke off".to_owned()));
+        assert_eq!((ends_early(10, Some(10)), ends_early(9, None)), (None, None));
     }
 }

@@ -1,4 +1,4 @@
-//! What the environment says of the hub, by the names that Hugging Face's own tools give it.
+//! The environment variables of the hub, with the names and meanings of Hugging Face's own tools.
 
 use std::{collections::HashMap, env, ffi::OsString, fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use crate::config::Secret;
 
 /// The variables, read once.
 #[derive(Debug, Clone)]
-pub(crate) struct Environment(HashMap<String, OsString>);
+pub(super) struct Environment(HashMap<String, OsString>);
 
 impl Environment {
     pub fn of_process() -> Self {
@@ -26,13 +26,13 @@ impl Environment {
         self.0.get(name)?.to_str().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// Where the hub is, without a slash at its end.
+    /// The hub's address, without a slash at its end.
     pub fn endpoint(&self) -> String {
         let named = self.text("HF_ENDPOINT").map(|named| named.trim_end_matches('/').to_owned());
         named.unwrap_or_else(|| "https://huggingface.co".to_owned())
     }
 
-    /// From the variable, else from the file that `hf auth login` writes.
+    /// The token, from the variable, else from the file that `hf auth login` writes.
     pub fn token(&self) -> Option<Secret> {
         let file = || {
             let named = self.path("HF_TOKEN_PATH");
@@ -47,7 +47,7 @@ impl Environment {
         self.text("HF_TOKEN").or_else(file).map(Secret::new)
     }
 
-    /// Whether the network is not to be used.
+    /// Whether the network must not be used.
     pub fn is_offline(&self) -> bool {
         let word = self.text("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
         ["1", "TRUE", "YES", "ON"].contains(&word.as_str())

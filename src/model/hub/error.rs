@@ -1,22 +1,22 @@
-//! What can be wrong with a model's name, the hub, the way to it, or the cache: each with what to do about it.
+//! What can be wrong with a model's name, the hub, the network, or the cache, and what to do about it.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Why a model is not here, or could not be fetched.
+/// Why a model is not on this machine, or could not be downloaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// The name is no name of the hub.
+    /// The name is not a name of the hub.
     #[error(
         "{0:?} is not a model's name; it is written as `organisation/name`, or as a folder that starts with `./` or `/`"
     )]
     Name(String),
-    /// The cache does not hold the model.
+    /// The model is not in the cache.
     #[error(
-        "the model {id} is not on this machine (looked in {}). Fetch it with `stakeout models pull {id}`, or name a \
-         folder that holds its files",
+        "the model {id} is not on this machine (searched {}). Fetch it with `stakeout models pull {id}`, or name a \
+         folder that contains its files",
         .cache.display()
     )]
     NotCached {
@@ -25,10 +25,10 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
-    /// The network is not to be used.
+    /// The environment forbids to use the network.
     #[error(
-        "the model {id} is not on this machine (looked in {}), and HF_HUB_OFFLINE forbids to fetch it. Unset it, or name \
-         a folder that holds its files",
+        "the model {id} is not on this machine (searched {}), and HF_HUB_OFFLINE forbids to fetch it. Unset it, or name \
+         a folder that contains its files",
         .cache.display()
     )]
     Offline {
@@ -37,7 +37,7 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
-    /// There is no home folder to look in.
+    /// The environment names no folder for a cache.
     #[error(
         "the model {0} cannot be looked up: set HF_HOME to the folder of the hub's cache, since HOME is not set"
     )]
@@ -54,7 +54,7 @@ pub enum HubError {
         host: String,
         /// The repository.
         id: String,
-        /// What it answered.
+        /// The status of the answer.
         status: u16,
         /// Whether a token was sent.
         token: bool,
@@ -67,7 +67,7 @@ pub enum HubError {
         /// The repository, with the revision or file.
         what: String,
     },
-    /// 429, for longer than one can wait.
+    /// 429, with a wait that is too long.
     #[error(
         "the hub at {host} allows no more requests for now{}: try again later; with a token in HF_TOKEN it allows more",
         .wait.map_or(String::new(), |seconds| format!(" (for {seconds} s)"))
@@ -75,31 +75,31 @@ pub enum HubError {
     TooMany {
         /// The hub.
         host: String,
-        /// The seconds it named.
+        /// The wait in seconds that the hub asked for.
         wait: Option<u64>,
     },
-    /// It cannot be reached, breaks off, or answers with an error of its own.
+    /// The hub cannot be reached, closes the connection early, or answers with an error of its own.
     #[error(
-        "the hub at {host} cannot be used: {reason}. What has arrived is kept: the same command goes on from there. \
+        "the hub at {host} cannot be used: {reason}. The bytes that arrived are kept: run the same command again to continue. \
          HF_ENDPOINT names another hub, HTTPS_PROXY a proxy"
     )]
     Unreachable {
-        /// The hub, or where it sent us.
+        /// The hub, or the host that it redirected to.
         host: String,
-        /// What happened last.
+        /// The reason of the last failure.
         reason: String,
     },
-    /// An answer that makes no sense.
+    /// An answer that no hub gives.
     #[error(
-        "the hub at {host} answers unlike a hub: {reason}. Is HF_ENDPOINT right, and no proxy in between?"
+        "the hub at {host} does not answer like a hub: {reason}. Check HF_ENDPOINT, and any proxy on the path"
     )]
     Answer {
         /// The hub.
         host: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         reason: String,
     },
-    /// The repository has no such graphs.
+    /// The repository has no graphs of this variant.
     #[error(
         "{id} on the hub has no ONNX files{}. Name the repository that has them: `model: {{ id: {id}, onnx: \
          organisation/name }}`; many are named Xenova/... or onnx-community/...",
@@ -108,12 +108,12 @@ pub enum HubError {
     NoGraphs {
         /// The repository.
         id: String,
-        /// The variant that was asked for; empty if none will do.
+        /// The variant that was named; empty if the repository has none at all.
         variant: String,
-        /// The variants that are there.
+        /// The variants that the repository has.
         there: String,
     },
-    /// The repository has graphs, but not what belongs to them.
+    /// The repository has graphs, and lacks other files that they need.
     #[error(
         "{id} on the hub lacks {missing}, without which its ONNX files cannot be used: name another repository with `onnx:`"
     )]
@@ -123,20 +123,20 @@ pub enum HubError {
         /// The files.
         missing: String,
     },
-    /// Neither the combined graph nor weights nor the table tell how similarities become scores.
+    /// Neither a combined graph nor weights nor the table of known models gives the scale.
     #[error(
-        "nothing on the hub tells how the similarities of {id} become scores (looked for a combined `onnx/model.onnx` and \
-         a `model.safetensors`). Put its files into a folder of your own, with a `stakeout.json` that holds \
+        "nothing on the hub says how the similarities of {id} become scores (searched for a combined `onnx/model.onnx` and \
+         a `model.safetensors`). Put its files into a folder of your own, with a `stakeout.json` that contains \
          {{\"logit_scale\": N, \"logit_bias\": N}} (the multiplier itself: 100 for OpenAI's CLIP), and name that folder"
     )]
     NoScale {
         /// The repository.
         id: String,
     },
-    /// What arrived is not what the hub said it would be.
+    /// The content that arrived has another hash than the hub said.
     #[error(
-        "{file} of {id} arrived damaged: its hash is {found}, and the hub says {expected}. It was thrown away; try again, \
-         and if it stays so, something between here and the hub changes it"
+        "{file} of {id} arrived damaged: its hash is {found}, and the hub says {expected}. It was deleted; try again. \
+         If it happens again, a proxy between this machine and the hub changes the file"
     )]
     Damaged {
         /// The repository.
@@ -163,8 +163,8 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Without the remedy: the program itself does something about it.
-    pub(crate) fn in_short(&self) -> String {
+    /// The error without its remedy, for a failure that is retried.
+    pub(super) fn in_short(&self) -> String {
         match self {
             Self::Unreachable { host, reason } => format!("the hub at {host}: {reason}"),
             Self::TooMany { host, .. } => format!("the hub at {host} allows no more requests for now"),
@@ -172,14 +172,14 @@ impl HubError {
         }
     }
 
-    /// A failure of the disk while writing, in words for people.
-    pub(crate) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// A failure of the disk while writing.
+    pub(super) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::disk(path, "written", &error)
     }
 
-    /// Likewise while reading.
-    pub(crate) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// A failure of the disk while reading.
+    pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::disk(path, "read", &error)
     }
@@ -187,9 +187,9 @@ impl HubError {
     fn disk(path: PathBuf, action: &'static str, error: &io::Error) -> Self {
         let remedy = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "Free some space, or let HF_HOME name a folder on another disk; what has arrived is kept"
+                "Free some space, or set HF_HOME to a folder on another disk; the bytes that arrived are kept"
             }
-            _ => "Let HF_HOME name a folder that this user may write to",
+            _ => "Set HF_HOME to a folder that this user may write to",
         };
         Self::Disk { path, action, reason: error.to_string(), remedy }
     }

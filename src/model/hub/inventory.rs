@@ -1,16 +1,17 @@
-//! What the cache holds of models that can be used, whether it is as the hub said, and how it goes away again.
+//! Lists the usable models in the cache, checks their files, and removes them.
 
 use std::{fs, path::PathBuf};
 
 use super::{
-    Hub, HubError,
+    Hub,
     cache::{self, Repository},
     candidates,
-    digest::{self, Kind},
+    digest::{self, HashKind},
+    error::HubError,
 };
 use crate::{
     config::{Device, HubModel, Variant},
-    model::ModelFiles,
+    model::files::ModelFiles,
 };
 
 /// A model in the cache.
@@ -20,46 +21,46 @@ pub struct Held {
     pub id: String,
     /// The commit.
     pub commit: String,
-    /// Its variants that are complete.
+    /// Its complete variants.
     pub variants: Vec<&'static str>,
-    /// Bytes of all files of this commit.
+    /// The size of all files of this commit in bytes.
     pub bytes: u64,
-    /// Where they are.
+    /// The folder of the files.
     pub folder: PathBuf,
 }
 
-/// What a file of the cache is compared with the hub's hash.
+/// The result of comparing a file of the cache with the hub's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// As the hub said.
+    /// The hashes are equal.
     Whole,
-    /// Something else.
+    /// The hashes differ.
     Damaged,
-    /// The link leads nowhere.
+    /// The file does not exist.
     Missing,
-    /// It has no hash to be held to.
+    /// The hub gave no hash of the content.
     Unchecked,
 }
 
 impl Hub {
-    /// Every model in the cache that has ONNX files; the cache may hold much else.
+    /// Every model in the cache that has ONNX files. The cache may contain other repositories.
     #[must_use]
     pub fn list(&self) -> Vec<Held> {
         cache::repositories(&self.cache).iter().flat_map(held).collect()
     }
 
-    /// Each file of a model in the cache, held to the hash by which the hub named it.
+    /// Each file of a model in the cache, compared with the hub's hash.
     ///
     /// # Errors
     /// The model is not in the cache, or a file cannot be read.
     pub fn check_files(&self, model: &HubModel) -> Result<Vec<(String, Verdict)>, HubError> {
-        // They lie in one folder, whichever is the best for a device.
+        // All variants are in one folder, so the device does not matter.
         let ModelFiles::Folder(folder) = self.find(model, Device::Auto)?.files else { return Ok(Vec::new()) };
         let check = |file: String| {
             let path = folder.join(&file);
             let Ok(blob) = fs::canonicalize(&path) else { return Ok((file, Verdict::Missing)) };
             let hash = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let verdict = match Kind::of(hash) {
+            let verdict = match HashKind::of(hash) {
                 None => Verdict::Unchecked,
                 Some(kind) if digest::of_file(&blob, kind).map_err(HubError::reading(&blob))? == hash => {
                     Verdict::Whole
@@ -71,10 +72,10 @@ impl Hub {
         cache::files_below(&folder).into_iter().map(check).collect()
     }
 
-    /// Removes what the cache holds of a model and of the repository with its ONNX files, and says which those were.
+    /// Removes a model and the repository with its ONNX files from the cache, and returns the names of both.
     ///
     /// # Errors
-    /// There is nothing, or it cannot be removed.
+    /// The model is not in the cache, or it cannot be removed.
     pub fn remove(&self, model: &HubModel) -> Result<Vec<String>, HubError> {
         let mut removed = Vec::new();
         for id in candidates(model) {

@@ -1,11 +1,11 @@
-//! What the program knows of well-known models: where their ONNX files are, and their scale. Only what is certain stands here.
+//! Well-known models: which repository has their ONNX files, and their scale. Only facts that are certain are listed.
 
-use crate::model::Logits;
+use crate::model::family::Logits;
 
 /// OpenAI's own repositories have no ONNX files.
 const CLIP: [&str; 3] = ["clip-vit-base-patch32", "clip-vit-base-patch16", "clip-vit-large-patch14"];
 
-/// Nor have Google's, of the first SigLIP...
+/// Google's repositories of the first SigLIP have none either...
 const SIGLIP: [&str; 7] = [
     "siglip-base-patch16-224",
     "siglip-base-patch16-256",
@@ -16,7 +16,7 @@ const SIGLIP: [&str; 7] = [
     "siglip-large-patch16-384",
 ];
 
-/// ...and of those that others have exported, with `-ONNX` behind the name.
+/// ...and these models were exported with `-ONNX` after the name.
 const EXPORTED: [&str; 11] = [
     "siglip-so400m-patch14-384",
     "siglip2-base-patch16-224",
@@ -31,15 +31,15 @@ const EXPORTED: [&str; 11] = [
     "siglip2-so400m-patch16-384",
 ];
 
-/// Chinese-CLIP's, exported as one graph of both towers.
+/// Chinese-CLIP was exported as one combined graph.
 const CHINESE: [&str; 3] = [
     "chinese-clip-vit-base-patch16",
     "chinese-clip-vit-large-patch14",
     "chinese-clip-vit-large-patch14-336px",
 ];
 
-/// The repository with the ONNX files of a model whose own has none.
-pub(crate) fn sister(id: &str) -> Option<String> {
+/// The repository with the ONNX files of a model whose own repository has none.
+pub(super) fn export(id: &str) -> Option<String> {
     match id.split_once('/')? {
         ("openai", name) if CLIP.contains(&name) => Some(format!("Xenova/{name}")),
         ("google", name) if SIGLIP.contains(&name) => Some(format!("Xenova/{name}")),
@@ -49,16 +49,16 @@ pub(crate) fn sister(id: &str) -> Option<String> {
     }
 }
 
-/// The model that a sister was made of.
-pub(crate) fn original(id: &str) -> Option<String> {
+/// The model that an export was made from.
+pub(super) fn original(id: &str) -> Option<String> {
     let clip = CLIP.map(|name| format!("openai/{name}"));
     let google = SIGLIP.iter().chain(&EXPORTED).map(|name| format!("google/{name}"));
     let chinese = CHINESE.map(|name| format!("OFA-Sys/{name}"));
-    clip.into_iter().chain(google).chain(chinese).find(|original| sister(original).as_deref() == Some(id))
+    clip.into_iter().chain(google).chain(chinese).find(|original| export(original).as_deref() == Some(id))
 }
 
-/// Scale and bias. OpenAI held the multiplier of its models at 100 in training, and all of them reached it.
-pub(crate) fn logits(id: &str) -> Option<Logits> {
+/// Scale and bias. OpenAI limited the multiplier of its models to 100 in training, and all of them reached it.
+pub(super) fn logits(id: &str) -> Option<Logits> {
     let (organisation, name) = id.split_once('/')?;
     let known = matches!(organisation, "openai" | "Xenova") && CLIP.contains(&name);
     known.then_some(Logits { scale: 100.0, bias: 0.0 })
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sister_leads_back_to_its_original() {
+    fn an_export_leads_back_to_its_original() {
         let known = [
             ("openai/clip-vit-base-patch16", "Xenova/clip-vit-base-patch16"),
             ("google/siglip-base-patch16-224", "Xenova/siglip-base-patch16-224"),
@@ -78,11 +78,11 @@ mod tests {
             ("OFA-Sys/chinese-clip-vit-base-patch16", "Xenova/chinese-clip-vit-base-patch16"),
         ];
         for (id, expected) in known {
-            assert_eq!(sister(id).as_deref(), Some(expected));
+            assert_eq!(export(id).as_deref(), Some(expected));
             assert_eq!(original(expected).as_deref(), Some(id));
         }
         assert_eq!(
-            (sister("org/name"), original("org/name"), logits("google/siglip-base-patch16-224")),
+            (export("org/name"), original("org/name"), logits("google/siglip-base-patch16-224")),
             (None, None, None)
         );
         assert_eq!(logits("openai/clip-vit-base-patch32"), Some(Logits { scale: 100.0, bias: 0.0 }));

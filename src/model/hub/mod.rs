@@ -1,8 +1,8 @@
-//! Finds a model by what the configuration calls it (the bundled one, a folder, a name on the hub), and fetches from the
-//! hub what is not in its cache on this machine.
+//! Finds a model by its name in the configuration (the bundled one, a folder, a name on the hub), and downloads what is missing
+//! in the hub's cache on this machine.
 //!
-//! Which graphs are taken, where scale and bias come from and when the network is used is decided here. It refuses to
-//! use the network for a model that is here: what was fetched stays as it is until [`Hub::pull`] is asked for a newer one.
+//! This module decides which graphs are used, where scale and bias come from and when the network is used. A model that is in the
+//! cache is never updated automatically: only [`Hub::pull`] asks the hub for a newer one.
 
 mod cache;
 mod choice;
@@ -12,9 +12,9 @@ mod download;
 mod environment;
 mod error;
 mod inventory;
-pub mod known_models;
+mod known_models;
 mod retry;
-mod safetensors;
+mod weights;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,19 +25,23 @@ use self::{
     cache::Repository,
     client::{Client, Listing},
     environment::Environment,
-    retry::patiently,
+    retry::retrying,
 };
-use super::{Logits, ModelFiles, Options};
+use super::{
+    context::Options,
+    family::Logits,
+    files::{Graphs, ModelFiles},
+};
 use crate::config::{Device, HubModel, ModelRef, Variant};
 
-/// A model that is here.
+/// A model that is on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// Its files.
     pub files: ModelFiles,
     /// The suffix of its graphs' names.
     pub suffix: String,
-    /// Scale and bias, where they are known and no file of the model may hold them.
+    /// Scale and bias, where they are known and the files may not hold them.
     pub logits: Option<Logits>,
 }
 
@@ -48,91 +52,91 @@ impl Found {
         Variant::of_suffix(&self.suffix)
     }
 
-    /// What [`super::Model::load`] must be told of it.
+    /// The options for [`super::Model::load`].
     #[must_use]
     pub fn options(&self) -> Options {
         Options { variant: self.suffix.clone(), logits: self.logits, remember: true, ..Options::default() }
     }
 }
 
-/// What happens during a download.
+/// The progress of a download.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// `auto` stands for this variant, of those that the repository has.
+    /// `auto` is this variant, the best that the repository has.
     Chosen {
-        /// The hub's name of it.
+        /// The hub's name of the variant.
         variant: &'static str,
         /// The device that it was chosen for.
         device: Device,
     },
-    /// A file is fetched, of which so much is here already.
+    /// The download of a file begins.
     Begins {
         /// Its name in the repository.
         file: &'a str,
-        /// Bytes from an earlier time.
+        /// The bytes that an earlier download has left.
         have: u64,
-        /// Bytes in all, where the hub says so.
+        /// Its size in bytes, if the hub gives it.
         size: Option<u64>,
     },
-    /// So many bytes of it are here.
+    /// This number of the file's bytes is on this machine.
     At(u64),
-    /// It is whole.
+    /// The file is complete.
     Ends {
         /// Its name in the repository.
         file: &'a str,
     },
-    /// Another process fetches the same file, and is waited for.
+    /// Another process downloads the same file; this one waits for it.
     OtherProcess {
-        /// Its name in the repository.
+        /// The file's name in the repository.
         file: &'a str,
     },
-    /// It failed, and is tried again.
+    /// A request failed and is sent again.
     Again {
-        /// Why, in short.
+        /// Why it failed, in short.
         why: String,
-        /// When.
+        /// The delay before the next request.
         wait: Duration,
     },
 }
 
-/// Where the files of a model are, without any look at the network; of several variants that will do, the best for `device`.
+/// The files of a model, without using the network. If several variants are allowed, the best one for `device`.
 ///
 /// # Errors
-/// A name that is not in the cache; a folder is taken as it is.
+/// A model with a name is not in the cache. A folder is not checked.
 pub fn find(model: &ModelRef, device: Device) -> Result<Found, HubError> {
     match model {
-        ModelRef::Bundled => Ok(taken(ModelFiles::Embedded(super::bundled::FILES), Variant::Auto, device)),
-        ModelRef::Folder(path, variant) => Ok(taken(ModelFiles::Folder(path.clone()), *variant, device)),
+        ModelRef::Bundled => Ok(unchecked(ModelFiles::bundled(), Variant::Auto, device)),
+        ModelRef::Folder(path, variant) => Ok(unchecked(ModelFiles::Folder(path.clone()), *variant, device)),
         ModelRef::Hub(model) => Hub::for_model(&model.id)?.find(model, device),
     }
 }
 
-/// Likewise, and what is not here is fetched, unless `HF_HUB_OFFLINE` forbids it.
+/// The files of a model. Missing ones are downloaded, unless `HF_HUB_OFFLINE` forbids it.
 ///
 /// # Errors
-/// It is not here and cannot be fetched.
+/// Files are missing and cannot be downloaded.
 pub fn find_or_pull(
     model: &ModelRef,
     device: Device,
-    tell: &mut dyn FnMut(Event<'_>),
+    report: &mut dyn FnMut(Event<'_>),
 ) -> Result<Found, HubError> {
     let found = find(model, device);
-    let wanting = match &found {
-        // Another program has fetched the two towers, which are not all that is needed.
+    let incomplete = match &found {
+        // Another program has downloaded the two split graphs, which lack scale and bias.
         Ok(found) => found.logits.is_none() && !found.files.holds_logits(&found.suffix),
         Err(error) => matches!(error, HubError::NotCached { .. }),
     };
     match model {
-        ModelRef::Hub(model) if wanting => {
+        ModelRef::Hub(model) if incomplete => {
             let hub = Hub::for_model(&model.id)?;
-            if hub.environment.is_offline() { found } else { hub.pull(model, device, tell) }
+            if hub.environment.is_offline() { found } else { hub.pull(model, device, report) }
         }
         _ => found,
     }
 }
 
-/// A folder, or the binary itself: what is not there is said when it is loaded.
-fn taken(files: ModelFiles, variant: Variant, device: Device) -> Found {
+/// A folder, or the binary itself: loading it reports what is missing.
+fn unchecked(files: ModelFiles, variant: Variant, device: Device) -> Found {
     let mut suffixes = variant.choices(device).into_iter().map(Variant::suffix);
     let first = Variant::suffix(variant.name().unwrap_or("fp32"));
     let suffix = suffixes.find(|suffix| files.is_complete(suffix)).unwrap_or(first);
@@ -154,17 +158,19 @@ impl Hub {
         Ok(Self { environment, cache })
     }
 
-    /// A model that is in the cache; of several variants that will do, the best for `device`.
+    /// A model in the cache. If several variants are allowed, the best one for `device`.
     ///
     /// # Errors
-    /// It is not.
+    /// The model is not in the cache.
     pub fn find(&self, model: &HubModel, device: Device) -> Result<Found, HubError> {
         for id in candidates(model) {
             let repository = Repository::new(&self.cache, &id)?;
             if let Some((commit, files, suffix)) = repository.complete(revision(model), model.variant, device)
             {
-                let known = repository.logits(&commit).or_else(|| known_models::logits(&model.id));
-                return Ok(Found { files, suffix, logits: known.or_else(|| known_models::logits(&id)) });
+                let kept = repository.logits(&commit);
+                let logits =
+                    kept.or_else(|| [&model.id, &id].into_iter().find_map(|id| known_models::logits(id)));
+                return Ok(Found { files, suffix, logits });
             }
         }
         let (id, cache) = (model.id.clone(), self.cache.clone());
@@ -175,72 +181,69 @@ impl Hub {
         })
     }
 
-    /// Fetches the newest files of a model's revision, and says which they are. `auto` is the best of the variants that the
-    /// repository has, for `device`.
+    /// Downloads the newest files of a model's revision. `auto` is the best variant that the repository has, for `device`.
     ///
     /// # Errors
-    /// One clear message with a remedy; what has arrived is kept, and the next pull goes on from there.
+    /// One message with a remedy. Bytes that have arrived are kept, and the next pull continues after them.
     pub fn pull(
         &self,
         model: &HubModel,
         device: Device,
-        tell: &mut dyn FnMut(Event<'_>),
+        report: &mut dyn FnMut(Event<'_>),
     ) -> Result<Found, HubError> {
         if self.environment.is_offline() {
             return Err(HubError::Offline { id: model.id.clone(), cache: self.cache.clone() });
         }
-        // It becomes a part of addresses, also where the files are in another repository.
+        // The name becomes a part of addresses, even if the files are in another repository.
         Repository::new(&self.cache, &model.id)?;
         let client = Client::new(&self.environment);
-        // A model of the table has its files in the sister repository, and nowhere else.
+        // A known model has its files in the repository of its ONNX export only.
         let id = candidates(model).pop().unwrap_or_else(|| model.id.clone());
         let repository = Repository::new(&self.cache, &id)?;
-        let listing = patiently(tell, |_| client.listing(&id, revision(model)))?;
+        let listing = retrying(report, |_| client.listing(&id, revision(model)))?;
         let (variant, graphs) = choice::graphs(&id, &listing.files, model.variant, device)?;
         if model.variant == Variant::Auto {
-            tell(Event::Chosen { variant, device });
+            report(Event::Chosen { variant, device });
         }
-        let graphs = self.decide(&client, model, &repository, &listing, graphs, tell)?;
+        let graphs = self.graph_files(&client, model, &repository, &listing, graphs, report)?;
         for file in choice::files(&id, &listing.files, &graphs)? {
-            download::fetch(&client, &repository, &listing.commit, &file, tell)?;
+            download::fetch(&client, &repository, &listing.commit, &file, report)?;
         }
-        // Last: until now the revision stood for what was whole before.
+        // Last, so that an interrupted pull leaves the revision at the commit that is complete.
         repository.remember(revision(model), &listing.commit)?;
         self.find(model, device)
     }
 
-    /// The two towers, if scale and bias are to be had, which these do not hold; else the combined graph, which does.
-    fn decide(
+    /// The two split graphs if scale and bias are available, which these graphs do not hold; else the combined graph, which does.
+    fn graph_files(
         &self,
         client: &Client,
         model: &HubModel,
         repository: &Repository,
         listing: &Listing,
-        graphs: choice::Graphs,
-        tell: &mut dyn FnMut(Event<'_>),
+        graphs: Graphs,
+        report: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<String>, HubError> {
-        match (graphs.split, graphs.combined) {
-            (Some(split), combined) => {
-                let written = listing.files.iter().any(|file| file == "stakeout.json");
-                if written || self.learn_logits(client, model, repository, listing, tell)? {
-                    return Ok(split.into());
-                }
-                combined
-                    .map(|combined| vec![combined])
-                    .ok_or_else(|| HubError::NoScale { id: repository.id.clone() })
-            }
-            (None, combined) => Ok(combined.into_iter().collect()),
+        let (split, combined) = match graphs {
+            Graphs::Combined(combined) => return Ok(vec![combined]),
+            Graphs::Split { vision, text, combined } => (vec![vision, text], combined),
+        };
+        let written = listing.files.iter().any(|file| file == "stakeout.json");
+        if written || self.learn_logits(client, model, repository, listing, report)? {
+            return Ok(split);
         }
+        let combined = combined.ok_or_else(|| HubError::NoScale { id: repository.id.clone() })?;
+        Ok(vec![combined])
     }
 
-    /// Whether scale and bias are known now: kept from an earlier time, read from the original's weights, or in the table.
+    /// Whether scale and bias are known now: from an earlier pull, from the original's weights, or from the table of known models.
     fn learn_logits(
         &self,
         client: &Client,
         model: &HubModel,
         repository: &Repository,
         listing: &Listing,
-        tell: &mut dyn FnMut(Event<'_>),
+        report: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool, HubError> {
         let commit = &listing.commit;
         if repository.logits(commit).is_some() {
@@ -251,7 +254,7 @@ impl Hub {
         sources.dedup();
         for source in &sources {
             let revision = if *source == repository.id { commit } else { "main" };
-            if let Some(logits) = safetensors::logits(client, source, revision, tell)? {
+            if let Some(logits) = weights::logits(client, source, revision, report)? {
                 repository.keep_logits(commit, logits, &format!("the weights of {source}"))?;
                 return Ok(true);
             }
@@ -260,11 +263,11 @@ impl Hub {
     }
 }
 
-/// The repositories that may hold the files: what was named, or the model's own and its sister.
+/// The repositories that may hold the files: the one that is named, or the model's own and that of its ONNX export.
 fn candidates(model: &HubModel) -> Vec<String> {
     match &model.onnx {
         Some(onnx) => vec![onnx.clone()],
-        None => std::iter::once(model.id.clone()).chain(known_models::sister(&model.id)).collect(),
+        None => std::iter::once(model.id.clone()).chain(known_models::export(&model.id)).collect(),
     }
 }
 
@@ -272,12 +275,12 @@ fn revision(model: &HubModel) -> &str {
     model.revision.as_deref().unwrap_or("main")
 }
 
-/// What strangers could answer in the hub's place, for the fuzzer: the list of files, the header of a weight file,
-/// and where a redirect leads.
+/// Parses what an untrusted hub could answer, for the fuzzer: the list of files, the header of a weight file, and the target of a
+/// redirect.
 #[cfg(fuzzing)]
 pub fn fuzz(data: &[u8]) {
     let _ = Listing::from_json(data);
-    let _ = safetensors::in_weights(|begin, length| -> Result<_, ()> {
+    let _ = weights::in_weights(|begin, length| -> Result<_, ()> {
         let begin = usize::try_from(begin).unwrap_or(usize::MAX).min(data.len());
         Ok(data[begin..].iter().take(usize::try_from(length).unwrap_or(usize::MAX)).copied().collect())
     });

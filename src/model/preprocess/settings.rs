@@ -1,19 +1,23 @@
-//! `preprocessor_config.json` as it is found on the hub, in all its forms, and what it means.
+//! Reads `preprocessor_config.json` in all forms that are found on the hub.
 
 use serde_json::{Map, Value};
 
-use super::{Backend, Resize, resize::Filter};
+use super::{
+    Resize,
+    resize::{Backend, Filter},
+};
+use crate::model::family::{self, CLIP_PREPROCESSING, PLAIN_PREPROCESSING, Preprocessing};
 
 /// What is wrong with a `preprocessor_config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// No JSON object at all.
+    /// The file contains no JSON object.
     #[error("it is not a JSON object: {0}")]
     Json(String),
-    /// A key has a value that cannot be followed.
+    /// A key has a value that is not supported.
     #[error("{key}: {problem}")]
     Key {
-        /// The key as it stands in the file.
+        /// The key as it is written in the file.
         key: &'static str,
         /// What is expected.
         problem: String,
@@ -30,24 +34,21 @@ pub(crate) struct Settings {
     normalize: Option<([f64; 3], [f64; 3])>,
 }
 
-/// What the image processors take where a file says nothing.
+/// The rescaling of the image processors where a file says nothing.
 const RESCALE: f64 = 1.0 / 255.0;
-const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
-const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
 impl Settings {
     pub fn from_json(text: &[u8]) -> Result<Self, SettingError> {
         let value: Value =
             serde_json::from_slice(text).map_err(|error| SettingError::Json(error.to_string()))?;
         let Value::Object(keys) = value else {
-            return Err(SettingError::Json("it holds something else".to_owned()));
+            return Err(SettingError::Json("it contains something else".to_owned()));
         };
         let keys = Keys(keys);
-        let clip = keys.is_clip();
-        let (mean, std) = if clip { (CLIP_MEAN, CLIP_STD) } else { ([0.5; 3], [0.5; 3]) };
-        let cropped = keys.flag("do_center_crop", clip)?;
+        let Preprocessing { crops, mean, std } = keys.defaults();
+        let cropped = keys.flag("do_center_crop", crops)?;
         Ok(Self {
-            resize: if keys.flag("do_resize", true)? { Some(keys.size(clip)?) } else { None },
+            resize: if keys.flag("do_resize", true)? { Some(keys.size(crops)?) } else { None },
             filter: keys.filter()?,
             crop: if cropped { Some(keys.crop_size()?) } else { None },
             convert_rgb: keys.flag_or_null("do_convert_rgb")?,
@@ -64,7 +65,7 @@ impl Settings {
         })
     }
 
-    /// Width and height of the result, which must not depend on the picture: pictures go into the model together.
+    /// Width and height of the result, which must be the same for every picture: the pictures of a batch are one tensor.
     pub fn output(&self) -> Result<(u32, u32), SettingError> {
         match (self.crop, self.resize) {
             (Some(crop), _) => Ok(crop),
@@ -82,7 +83,7 @@ impl Settings {
         }
     }
 
-    /// What every byte becomes, in the backend's own order of float32 operations.
+    /// The value of every byte, computed with the backend's own order of float32 operations.
     pub fn table(&self, backend: Backend) -> [[f32; 256]; 3] {
         let mut table = [[0.0; 256]; 3];
         for (channel, values) in table.iter_mut().enumerate() {
@@ -121,12 +122,15 @@ impl Keys {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    /// Whether CLIP's processor reads the file, or that of Chinese-CLIP, which is the same: their defaults differ from the others'.
-    fn is_clip(&self) -> bool {
+    /// What the image processor that the file names does where the file says nothing.
+    fn defaults(&self) -> Preprocessing {
         let named = |key| self.get(key).and_then(Value::as_str);
         match named("image_processor_type").or_else(|| named("feature_extractor_type")) {
-            Some(name) => name.starts_with("CLIP") || name.starts_with("ChineseCLIP"),
-            None => self.get("crop_size").is_some(),
+            Some(name) => {
+                family::of_image_processor(name).map_or(PLAIN_PREPROCESSING, |family| family.preprocessing)
+            }
+            None if self.get("crop_size").is_some() => CLIP_PREPROCESSING,
+            None => PLAIN_PREPROCESSING,
         }
     }
 
@@ -165,10 +169,10 @@ impl Keys {
             .ok_or_else(|| wrong(key, "three numbers, for red, green and blue", value))
     }
 
-    fn size(&self, clip: bool) -> Result<Resize, SettingError> {
+    fn size(&self, crops: bool) -> Result<Resize, SettingError> {
         const WANTED: &str = "a number, {\"shortest_edge\": N} or {\"height\": N, \"width\": N}";
         match self.get("size") {
-            None if clip => Ok(Resize::ShortestEdge(224)),
+            None if crops => Ok(Resize::ShortestEdge(224)),
             None => Ok(Resize::Exact(224, 224)),
             Some(value) => match value {
                 Value::Object(edges) if edges.len() == 1 => {
@@ -203,7 +207,7 @@ impl Keys {
     }
 }
 
-/// An edge in pixels. More than any model has would only serve to fill the memory.
+/// An edge in pixels. A limit above every model's protects the memory.
 fn edge(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|edge| u32::try_from(edge).ok()).filter(|edge| (1..=4096).contains(edge))
 }

@@ -1,0 +1,82 @@
+//! What the vision graph, the text graph and the scale of one model share: the engine, the files and what they say.
+
+use std::sync::OnceLock;
+
+use super::{
+    error::ModelError,
+    family::Logits,
+    files::{Graphs, ModelConfig, ModelFiles},
+    graph::Graph,
+    preprocess::Backend,
+    tokenizer::TextTokenizer,
+};
+use crate::{
+    config::{Device, Execution},
+    engine::Engines,
+};
+
+/// How a model is run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// On which device, with how many threads.
+    pub execution: Execution,
+    /// The suffix of the graphs' names, such as `_fp16`; empty for full precision.
+    pub variant: String,
+    /// Scale and bias, where they are known and no file of the model holds them.
+    pub logits: Option<Logits>,
+    /// Which image library's rounding the preprocessing follows.
+    pub backend: Backend,
+    /// Whether a scale that had to be measured is kept on disk for the next start.
+    pub remember: bool,
+}
+
+pub(super) struct ModelContext {
+    pub(super) engines: Engines,
+    pub(super) files: ModelFiles,
+    pub(super) graphs: Graphs,
+    pub(super) options: Options,
+    pub(super) config: ModelConfig,
+    /// Read for the first text. A start whose label vectors are all on disk never needs it.
+    pub(super) tokenizer: OnceLock<TextTokenizer>,
+    /// Width and height of the model's pictures.
+    pub(super) size: (u32, u32),
+}
+
+impl ModelContext {
+    pub(super) fn open(&self, file: &str, device: Device) -> Result<Graph, ModelError> {
+        Graph::open(&self.engines, &self.files, file, &self.options.execution, device)
+    }
+
+    pub(super) fn tokenizer(&self) -> Result<&TextTokenizer, ModelError> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        // Two threads may both read it; the first to finish wins.
+        let tokenizer = TextTokenizer::load(&self.files, self.config)?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+
+    /// How many numbers one prepared picture has.
+    pub(super) fn tensor_len(&self) -> usize {
+        3 * self.size.0 as usize * self.size.1 as usize
+    }
+
+    /// Checks that a graph that fixes the size of its pictures gets this size from the preprocessing.
+    pub(super) fn check_picture_size(&self, graph: &Graph, file: &str) -> Result<(), ModelError> {
+        let (width, height) = self.size;
+        let fixed = |dimension| graph.fixed("pixel_values", dimension);
+        if fixed(2).is_none_or(|fixed| fixed == height as usize)
+            && fixed(3).is_none_or(|fixed| fixed == width as usize)
+        {
+            return Ok(());
+        }
+        Err(self.files.unusable(
+            file,
+            format!(
+                "it takes pictures of {} x {}, and preprocessor_config.json makes them {width} x {height}",
+                fixed(3).unwrap_or(0),
+                fixed(2).unwrap_or(0)
+            ),
+        ))
+    }
+}

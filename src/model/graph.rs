@@ -1,0 +1,132 @@
+//! One graph of a model: checks its inputs and outputs by name, and turns pictures and tokens into its inputs.
+
+use std::borrow::Cow;
+
+use super::{error::ModelError, files::ModelFiles, tokenizer::TokenBatch};
+use crate::{
+    config::{Device, Execution},
+    engine::{Engine, EngineError, Engines, Input, Rows, Values},
+};
+
+pub(super) struct Graph {
+    engine: Box<dyn Engine>,
+    file: String,
+    place: String,
+}
+
+/// What goes into a graph.
+#[derive(Clone, Copy)]
+pub(super) enum GraphInput<'a> {
+    /// Prepared pictures, one after the other, of this width and height.
+    Pictures {
+        values: &'a [f32],
+        width: u32,
+        height: u32,
+    },
+    Texts(&'a TokenBatch),
+}
+
+impl Graph {
+    pub(super) fn open(
+        engines: &Engines,
+        files: &ModelFiles,
+        file: &str,
+        execution: &Execution,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let opened = engines.open(&files.graph(file)?, execution, device);
+        let engine = opened.map_err(|error| match error {
+            EngineError::Rejected(reason) => files.unusable(file, reason),
+            unavailable => unavailable.into(),
+        })?;
+        Ok(Self { engine, file: file.to_owned(), place: files.place() })
+    }
+
+    /// Checks that the graph has the inputs `needed`, and no input that cannot be filled.
+    pub(super) fn check_inputs(&self, needed: &[&str]) -> Result<(), ModelError> {
+        let inputs = &self.engine.metadata().inputs;
+        let found: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+        // Whether a model has a mask and kinds of tokens is its own choice.
+        let known = |name: &&str| {
+            needed.contains(name)
+                || (["attention_mask", "token_type_ids"].contains(name) && needed.contains(&"input_ids"))
+        };
+        if needed.iter().all(|name| found.contains(name)) && found.iter().all(known) {
+            return Ok(());
+        }
+        Err(self.deviation("inputs", needed.join(", "), found.join(", ")))
+    }
+
+    /// The first of `wanted` that the graph has.
+    pub(super) fn output(&self, wanted: &[&'static str]) -> Result<&'static str, ModelError> {
+        let found = &self.engine.metadata().outputs;
+        let output = wanted.iter().find(|name| found.iter().any(|output| output == *name));
+        output.copied().ok_or_else(|| self.deviation("outputs", wanted.join(" or "), found.join(", ")))
+    }
+
+    /// The size that the graph fixes for a dimension of an input.
+    pub(super) fn fixed(&self, input: &str, dimension: usize) -> Option<usize> {
+        self.engine.metadata().fixed_size(input, dimension)
+    }
+
+    /// Checks whether a run could succeed now.
+    pub(super) fn health(&mut self) -> Result<(), ModelError> {
+        Ok(self.engine.health()?)
+    }
+
+    /// Runs the graph and returns the outputs of these names.
+    pub(super) fn run<const N: usize>(
+        &mut self,
+        inputs: &[GraphInput<'_>],
+        outputs: [&'static str; N],
+    ) -> Result<[Rows; N], ModelError> {
+        let inputs: Vec<_> = inputs.iter().flat_map(|input| self.tensors(*input)).collect();
+        let rows = self.engine.run(&inputs, &outputs)?;
+        let found = rows.len();
+        rows.try_into().map_err(|_| ModelError::Run(format!("it gave {found} outputs instead of {N}")))
+    }
+
+    fn tensors<'v>(&self, input: GraphInput<'v>) -> Vec<Input<'v>> {
+        match input {
+            GraphInput::Pictures { values, width, height } => {
+                let (width, height) = (width as usize, height as usize);
+                let shape = vec![values.len() / (3 * width * height), 3, height, width];
+                vec![Input { name: "pixel_values", shape, values: Values::Floats(values) }]
+            }
+            GraphInput::Texts(batch) => {
+                let tensor = |name, values| Input {
+                    name,
+                    shape: vec![batch.rows, batch.columns],
+                    values: Values::Integers(values),
+                };
+                let mut inputs = vec![tensor("input_ids", Cow::Borrowed(&batch.ids[..]))];
+                if self.engine.metadata().has_input("attention_mask") {
+                    inputs.push(tensor("attention_mask", Cow::Borrowed(&batch.mask[..])));
+                }
+                if self.engine.metadata().has_input("token_type_ids") {
+                    // A prompt is one sentence, and every token of a first sentence is of kind 0.
+                    inputs.push(tensor("token_type_ids", vec![0; batch.ids.len()].into()));
+                }
+                inputs
+            }
+        }
+    }
+
+    fn deviation(&self, what: &'static str, expected: String, found: String) -> ModelError {
+        ModelError::Graph { place: self.place.clone(), file: self.file.clone(), what, expected, found }
+    }
+}
+
+/// Every row divided by its length.
+pub(super) fn unit_rows(rows: &Rows) -> Result<Vec<Vec<f32>>, ModelError> {
+    rows.values
+        .chunks_exact(rows.columns.max(1))
+        .map(|row| {
+            let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            if !(length.is_finite() && length > 0.0) {
+                return Err(ModelError::Run("its answer is not a number".to_owned()));
+            }
+            Ok(row.iter().map(|value| value / length).collect())
+        })
+        .collect()
+}
