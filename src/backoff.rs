@@ -2,7 +2,10 @@
 //!
 //! Pure: the caller brings the randomness and the clock. It refuses to sleep.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 /// The delays of one series of tries.
 #[derive(Debug, Clone)]
@@ -31,6 +34,13 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.failures = 0;
     }
+}
+
+/// A number from 0 to 1 for [`Backoff::failed`], different in every call.
+#[must_use]
+pub fn jitter() -> f64 {
+    // The standard library's only source of randomness.
+    f64::from(u16::try_from(RandomState::new().hash_one(0) >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `atomic_file`, `backoff`, `heartbeat`, `https`, `picture`, `topic` |
+//! | 0 | `atomic_file`, `backoff`, `heartbeat`, `https`, `picture`, `prefetch`, `topic` |
 //! | 1 | `cache`, `frame`, `metrics`, `yaml` |
 //! | 2 | `policy` |
 //! | 3 | `source/kinds/*/settings` |
@@ -178,6 +178,7 @@ pub mod observe;
 pub mod picture;
 pub mod plot;
 pub mod policy;
+pub mod prefetch;
 pub mod replay;
 pub mod source;
 pub mod topic;

@@ -1,28 +1,32 @@
-//! A model together with the label sets it scores: pictures in, scores out.
+//! Loads the model of a configuration, and scores single pictures with label sets for the commands.
+
+use std::sync::Arc;
 
 use tracing::info;
 
 use super::{
+    embed::embed_each,
     labels::{self, LabelError, LabelVectors, VectorCache},
     score::Scores,
 };
 use crate::{
     config::{Config, Device},
+    engine::Engines,
     model::{
-        Model, ModelError, Options, Runtime, RuntimeError,
+        Model, ModelError, Options, RuntimeError,
         hub::{self, HubError},
     },
     picture::Picture,
     policy::LabelSet,
 };
 
-/// Why a configuration's model and label sets do not come to life.
+/// Why the model and the label sets of a configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The model was not found.
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// There is no ONNX Runtime.
+    /// ONNX Runtime is missing.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The model cannot be used.
@@ -34,7 +38,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The place in the configuration that this is about, as a dotted path.
+    /// The place in the configuration that causes the error, as a dotted path.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
@@ -48,7 +52,7 @@ impl LoadError {
         }
     }
 
-    /// Whether the configuration is to blame: what it says cannot be, or the device that it names is not there.
+    /// Whether the configuration is wrong: it is contradictory, or names a device that does not work.
     #[must_use]
     pub fn is_bad_configuration(&self) -> bool {
         matches!(
@@ -62,53 +66,52 @@ impl LoadError {
     }
 }
 
-/// The device that `config` asks for: what `auto` stands for on this machine.
+/// The device that `config` asks for; `auto` is replaced by a device of this machine.
 ///
 /// # Errors
-/// There is no ONNX Runtime, or the device that was named does not work.
+/// ONNX Runtime is missing, or the device that is named does not work.
 pub fn device(config: &Config) -> Result<Device, LoadError> {
-    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
-    Ok(runtime.device(config.execution.device).map_err(ModelError::from)?)
+    Ok(Engines::load(config)?.device(config.execution.device).map_err(ModelError::from)?)
 }
 
-/// The model that `config` asks for: finds it and loads it.
+/// Finds and loads the model that `config` asks for.
 ///
 /// # Errors
-/// In words for people, with the place in the configuration.
+/// The model cannot be found or loaded; the error says what to do.
 pub fn load_model(config: &Config) -> Result<Model, LoadError> {
     let found = hub::find(&config.model, device(config)?)?;
-    let runtime = Runtime::load(config.onnxruntime.as_deref())?;
+    let engines = Engines::load(config)?;
     let options = Options { execution: config.execution, ..found.options() };
-    let model = Model::load(&runtime, &found.files, &options)?;
+    let model = Model::load(engines.clone(), &found.files, &options)?;
     let (wanted, device) = (config.execution.device, model.device());
-    info!(variant = found.variant(), %device, %wanted, library = runtime.library(), "the model is loaded");
+    info!(variant = found.variant(), %device, %wanted, library = engines.name(), "the model is loaded");
     Ok(model)
 }
 
-/// A loaded model and the vectors of the label sets.
+/// A loaded model with the vectors of label sets.
 pub struct Classifier {
     model: Model,
     sets: Vec<LabelVectors>,
 }
 
 impl Classifier {
-    /// What `config` asks for: finds the model, loads it and encodes the label sets.
+    /// Finds and loads the model that `config` asks for, and encodes the label sets.
     ///
     /// # Errors
-    /// In words for people, with the place in the configuration.
+    /// The model cannot be loaded or a label set cannot be scored; the error says what to do.
     pub fn load(config: &Config) -> Result<Self, LoadError> {
         Ok(Self::with(load_model(config)?, &config.label_sets, &VectorCache::of_user())?)
     }
 
-    /// Encodes the label sets, after holding them to what their scores need to mean anything.
+    /// Encodes the label sets, after [`labels::check`] of each.
     ///
     /// # Errors
-    /// A label set that cannot be scored by this model, or a model that fails.
+    /// A label set cannot be scored by this model, or the model fails.
     pub fn new(model: Model, sets: &[LabelSet]) -> Result<Self, LabelError> {
         Self::with(model, sets, &VectorCache::none())
     }
 
-    /// Likewise, with vectors from the disk where they are there.
+    /// As [`Self::new`], with a cache of vectors on disk.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -117,10 +120,10 @@ impl Classifier {
         Self::as_the_pipeline(model, sets, cache)
     }
 
-    /// Likewise, but allows what the reference's pipeline allows: a single label, whose softmax is always 1.
+    /// As [`Self::with`], but without the check: the reference's pipeline allows a single label, whose softmax is always 1.
     ///
     /// # Errors
-    /// A model that fails.
+    /// The model fails.
     pub fn as_the_pipeline(model: Model, sets: &[LabelSet], cache: &VectorCache) -> Result<Self, LabelError> {
         let sets = labels::encode(sets, model.text(), cache)?;
         Ok(Self { model, sets })
@@ -129,23 +132,23 @@ impl Classifier {
     /// The vectors of some pictures, each of length 1, from one run of the model.
     ///
     /// # Errors
-    /// The model failed, or answered with something that is no number.
+    /// The model failed, or its answer is not a number.
     pub fn embed(&mut self, pictures: &[&Picture]) -> Result<Vec<Vec<f32>>, ModelError> {
         self.model.embed_pictures(pictures)
     }
 
-    /// Likewise, of pictures that the model's [`Preprocessor`](crate::model::preprocess::Preprocessor) has prepared, one behind the other.
-    ///
-    /// # Errors
-    /// As [`Self::embed`].
-    pub fn embed_prepared(&mut self, pixel_values: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.model.embed_prepared(pixel_values)
+    /// The vector of each picture, in order. `values` are pictures that the model's
+    /// [`Preprocessor`](crate::model::preprocess::Preprocessor) has prepared, one after the other. A picture that the model
+    /// rejects has an error, and the others have their vectors.
+    pub fn embed_each(&mut self, values: &[f32]) -> Vec<Result<Arc<[f32]>, ModelError>> {
+        let max_batch = self.model.max_batch();
+        embed_each(&mut self.model, values, max_batch, Model::embed_prepared)
     }
 
-    /// The scores of a set (as [`Self::set`] numbers it) for a picture, by its vector.
+    /// The scores of a set for a picture, from the picture's vector. `set` is an index into [`Self::sets`].
     ///
     /// # Panics
-    /// There is no set of this number.
+    /// The index is out of range.
     #[must_use]
     pub fn scores(&self, set: usize, picture: &[f32]) -> Scores {
         self.sets[set].scores(picture, self.model.logits(), self.model.activation())
@@ -157,7 +160,7 @@ impl Classifier {
         &self.sets
     }
 
-    /// The number of the set of this name.
+    /// The index of the set of this name.
     #[must_use]
     pub fn set(&self, name: &str) -> Option<usize> {
         self.sets.iter().position(|set| *set.name == *name)

@@ -1,7 +1,7 @@
-//! Label sets into a [`Watchlist`], beside the thread that owns the model and again whenever the label sets change.
+//! Encodes label sets into a [`Watchlist`], outside the model's thread and again whenever the label sets change.
 //!
-//! A text whose vector is known does not go to the model a second time, so a new label costs its own prompts and
-//! nothing else. It refuses to keep the vectors of texts that no label set uses any more.
+//! A text whose vector is known is not encoded again, so a new label costs its own prompts only. The vectors of texts that no
+//! label set uses any more are dropped.
 
 use std::collections::HashMap;
 
@@ -16,28 +16,33 @@ use crate::{
     policy::LabelSet,
 };
 
-/// What it takes to encode label sets for one model.
+/// Encodes label sets for one model.
 pub struct LabelEncoder {
     text: TextEncoder,
     activation: Activation,
     cache: VectorCache,
-    known: Known,
+    known: KnownVectors,
 }
 
 impl LabelEncoder {
-    /// An encoder for `model` that knows the texts in `cache`.
+    /// An encoder for `model` that reads and writes vectors in `cache`.
     #[must_use]
     pub fn new(model: &Model, cache: VectorCache) -> Self {
-        Self { text: model.text().clone(), activation: model.activation(), cache, known: Known::default() }
+        Self {
+            text: model.text().clone(),
+            activation: model.activation(),
+            cache,
+            known: KnownVectors::default(),
+        }
     }
 
-    /// What is looked for on `sources`, after holding the label sets to what their scores need to mean anything.
+    /// The watchlist of `sources`, after [`labels::check`] of every label set.
     ///
     /// # Errors
-    /// A label set that cannot be scored by this model, or a model that fails. What was known before stays known.
+    /// A label set cannot be scored by this model, or the model fails. Known vectors stay known then.
     ///
     /// # Panics
-    /// A source watches a label set that is not there: a valid configuration rules that out.
+    /// A source watches a label set that does not exist; a valid configuration has none such.
     pub fn watchlist(&mut self, sets: &[LabelSet], sources: &[Source]) -> Result<Watchlist, LabelError> {
         sets.iter().try_for_each(|set| labels::check(set, self.activation))?;
         let Self { text, cache, known, .. } = self;
@@ -46,19 +51,19 @@ impl LabelEncoder {
     }
 }
 
-/// The vectors of the newest texts.
+/// The vectors of the texts of the newest label sets.
 #[derive(Default)]
-struct Known(HashMap<String, Vec<f32>>);
+struct KnownVectors(HashMap<String, Vec<f32>>);
 
-impl Known {
-    /// The vectors of `texts`, each of them there once; only what is not known is encoded.
+impl KnownVectors {
+    /// The vectors of `texts`, which are all different. Only unknown texts are encoded.
     fn vectors(
         &mut self,
         texts: &[&str],
         encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
     ) -> Result<Vec<Vec<f32>>, ModelError> {
         let new: Vec<&str> = texts.iter().copied().filter(|text| !self.0.contains_key(*text)).collect();
-        // Even for no text at all the encoder would load its part of the model.
+        // The encoder would load the text graph even for no text.
         if !new.is_empty() {
             let vectors = encode(&new)?;
             self.0.extend(new.into_iter().map(str::to_owned).zip(vectors));
@@ -80,9 +85,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_texts_that_are_not_known_are_encoded() {
-        let mut known = Known::default();
-        let mut look = |texts: &[&str]| {
+    fn only_unknown_texts_are_encoded() {
+        let mut known = KnownVectors::default();
+        let mut vectors_of = |texts: &[&str]| {
             let mut encoded = Vec::new();
             let vectors = known.vectors(texts, |new| {
                 encoded = new.iter().map(ToString::to_string).collect();
@@ -90,16 +95,20 @@ mod tests {
             });
             (vectors.unwrap().concat(), encoded.join(" "))
         };
-        assert_eq!(look(&["a", "bb"]), (vec![1.0, 2.0], "a bb".to_owned()));
-        assert_eq!(look(&["a", "bb"]), (vec![1.0, 2.0], String::new()), "nothing new");
-        assert_eq!(look(&["a", "bb", "ccc"]), (vec![1.0, 2.0, 3.0], "ccc".to_owned()));
-        assert_eq!(look(&["ccc"]), (vec![3.0], String::new()), "fewer");
-        assert_eq!(look(&["a", "ccc"]), (vec![1.0, 3.0], "a".to_owned()), "what nobody used was let go");
+        assert_eq!(vectors_of(&["a", "bb"]), (vec![1.0, 2.0], "a bb".to_owned()));
+        assert_eq!(vectors_of(&["a", "bb"]), (vec![1.0, 2.0], String::new()), "nothing new");
+        assert_eq!(vectors_of(&["a", "bb", "ccc"]), (vec![1.0, 2.0, 3.0], "ccc".to_owned()));
+        assert_eq!(vectors_of(&["ccc"]), (vec![3.0], String::new()), "fewer");
+        assert_eq!(
+            vectors_of(&["a", "ccc"]),
+            (vec![1.0, 3.0], "a".to_owned()),
+            "unused vectors were dropped"
+        );
     }
 
     #[test]
     fn a_failure_forgets_nothing() {
-        let mut known = Known::default();
+        let mut known = KnownVectors::default();
         known.vectors(&["a"], |_| Ok(vec![vec![1.0]])).unwrap();
         known.vectors(&["a", "b"], |_| Err(ModelError::Run("no".to_owned()))).unwrap_err();
         assert_eq!(known.vectors(&["a"], |_| unreachable!()), Ok(vec![vec![1.0]]));

@@ -1,12 +1,12 @@
-//! Scores frames: the thread that owns the model, and what it answers.
+//! Scores frames: label sets become vectors, pictures become vectors, and their similarities become scores.
 //!
-//! It refuses to know what a threshold, an alert or a broker is, and where a frame came from.
+//! This room knows no thresholds, alerts or brokers, and not where a frame came from.
 
 mod classifier;
+mod embed;
 mod encoder;
 pub mod labels;
-pub mod prefetch;
-mod progress;
+mod prepare;
 mod repeats;
 pub mod score;
 mod thread;
@@ -16,13 +16,12 @@ use std::sync::Arc;
 
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
-pub use progress::Progress;
-pub use thread::{Counts, NobodyListens, score_all, spawn, spawn_in_full_batches};
+pub use thread::{Counts, Progress, ReceiverGone, score_all, spawn, spawn_in_full_batches};
 pub use watchlist::Watchlist;
 
 use crate::frame::Frame;
 
-/// A frame and what the model says of it, for every label set that its source watches.
+/// A frame with its scores, for every label set that its source watches.
 #[derive(Debug)]
 pub struct Scored {
     /// The frame, with its slot.
@@ -39,7 +38,7 @@ pub struct Scored {
 pub struct SetScores {
     /// The name of the label set.
     pub label_set: Arc<str>,
-    /// The names of the labels that were scored: by the time somebody reads this, the label set may have others.
+    /// The names of the labels that were scored. The configuration may have other labels when this is read.
     pub labels: Arc<[Arc<str>]>,
     /// One entry for each region of the source (one without a name for the whole frame), never empty.
     pub regions: Vec<RegionScores>,
@@ -52,18 +51,18 @@ pub struct RegionScores {
     pub region: Option<Arc<str>>,
     /// A score for each label, in the order of [`SetScores::labels`], 0 to 1.
     pub labels: Vec<f32>,
-    /// What the background prompts got: their sum under softmax, the highest under sigmoid; `None` without background.
+    /// The score of the background prompts: their sum under softmax, the highest under sigmoid; `None` without background.
     pub background: Option<f32>,
 }
 
 impl SetScores {
-    /// A label's score is the highest of its regions: that score, and the region it stands in (the first among equals).
+    /// A label's score, which is the highest of its regions, with that region (the first among equals).
     #[must_use]
     pub fn best(&self, label: usize) -> Option<(f32, &RegionScores)> {
         self.best_in(label, &[])
     }
 
-    /// Likewise, of these regions alone; none is all.
+    /// A label's score in these regions only; an empty list means all regions.
     #[must_use]
     pub fn best_in(&self, label: usize, regions: &[String]) -> Option<(f32, &RegionScores)> {
         let scored = |region: &RegionScores| region.labels.get(label).copied().unwrap_or(f32::NEG_INFINITY);

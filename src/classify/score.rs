@@ -1,7 +1,5 @@
-//! From similarities to scores: softmax over a label set (CLIP) or sigmoid for each label (SigLIP), as the model was trained,
-//! or the similarities themselves.
-//!
-//! Pure: numbers in, numbers out.
+//! Computes scores from similarities: softmax over a label set (CLIP) or sigmoid for each label (SigLIP), as the model was
+//! trained, or the similarities themselves. Pure.
 
 pub use crate::model::Activation;
 
@@ -10,7 +8,7 @@ pub use crate::model::Activation;
 pub struct Scores {
     /// One for each label, 0 to 1, in the order of the logits.
     pub labels: Vec<f32>,
-    /// What the background got: the sum under softmax, otherwise the highest; `None` without background.
+    /// The score of the background: the sum under softmax, otherwise the highest; `None` without background.
     pub background: Option<f32>,
 }
 
@@ -20,7 +18,7 @@ pub fn logit(picture: &[f32], text: &[f32], scale: f32, bias: f32) -> f32 {
     scale * dot(picture, text) + bias
 }
 
-/// The sum of the products: eight sums side by side, since one alone lets each addition wait for the one before it.
+/// The dot product. Eight sums are computed in parallel: with a single sum each addition waits for the one before it.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0_f32; 8];
@@ -33,12 +31,12 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// The scores that belong to the logits of a set's labels and background prompts.
+/// The scores for the logits of a set's labels and background prompts.
 #[must_use]
 pub fn scores(labels: &[f32], background: &[f32], activation: Activation) -> Scores {
     match activation {
         Activation::Softmax => {
-            // Of the highest: `exp` of what remains cannot overflow.
+            // Relative to the highest logit, `exp` cannot overflow.
             let highest = labels.iter().chain(background).copied().fold(f32::NEG_INFINITY, f32::max);
             let share = |logit: &f32| (logit - highest).exp();
             let total: f32 = labels.iter().chain(background).map(share).sum();
@@ -50,7 +48,7 @@ pub fn scores(labels: &[f32], background: &[f32], activation: Activation) -> Sco
             }
         }
         Activation::Sigmoid => each(labels, background, sigmoid),
-        // Vectors of length 1 are so to a rounding only.
+        // The length of a vector is 1 only up to rounding.
         Activation::Cosine => each(labels, background, |cosine| cosine.clamp(0.0, 1.0)),
     }
 }
@@ -83,17 +81,17 @@ mod tests {
         let e = 1f32.exp();
         type Case<'a> = (&'a str, Activation, &'a [f32], &'a [f32], &'a [f32], Option<f32>);
         let cases: &[Case<'_>] = &[
-            ("one label alone has everything", Softmax, &[-7.0], &[], &[1.0], None),
+            ("a single label gets 1", Softmax, &[-7.0], &[], &[1.0], None),
             ("equal logits share", Softmax, &[3.0, 3.0], &[], &[0.5, 0.5], None),
-            ("background takes its part", Softmax, &[0.0], &[0.0, 0.0], &[1.0 / 3.0], Some(2.0 / 3.0)),
+            ("the background gets its share", Softmax, &[0.0], &[0.0, 0.0], &[1.0 / 3.0], Some(2.0 / 3.0)),
             ("one step is a factor e", Softmax, &[1.0, 0.0], &[], &[e / (1.0 + e), 1.0 / (1.0 + e)], None),
             ("large logits do not overflow", Softmax, &[1000.0, 0.0], &[-1000.0], &[1.0, 0.0], Some(0.0)),
-            ("each by itself", Sigmoid, &[0.0, 1.0], &[], &[0.5, e / (1.0 + e)], None),
+            ("each label alone", Sigmoid, &[0.0, 1.0], &[], &[0.5, e / (1.0 + e)], None),
             ("the highest background", Sigmoid, &[0.0], &[-90.0, 0.0, -1.0], &[0.5], Some(0.5)),
             ("the ends of the scale", Sigmoid, &[-200.0, 200.0], &[], &[0.0, 1.0], None),
             ("no labels, no scores", Sigmoid, &[], &[], &[], None),
             ("a cosine as it is", Cosine, &[0.31, 0.24], &[0.2, 0.22], &[0.31, 0.24], Some(0.22)),
-            ("what is opposite is not there", Cosine, &[-0.4, 1.000_001], &[-1.0], &[0.0, 1.0], Some(0.0)),
+            ("a negative cosine scores 0", Cosine, &[-0.4, 1.000_001], &[-1.0], &[0.0, 1.0], Some(0.0)),
         ];
         for (name, activation, labels, background, expected, expected_background) in cases {
             let Scores { labels, background } = scores(labels, background, *activation);

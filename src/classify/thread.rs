@@ -1,7 +1,17 @@
-//! The thread that owns the model: takes the frames that wait as one batch, and tells what it saw in each. Their pictures were
-//! made ready for the model by another thread meanwhile ([`Ahead`]).
+//! The thread that owns the model: takes the waiting frames as one batch, scores them, and sends the scores on.
+//!
+//! The pictures of the frames are prepared by another thread meanwhile ([`super::prepare`]). A frame keeps its slot while the
+//! engine is unavailable; a frame that the model rejects is dropped and counted.
 
-use std::{collections::HashMap, io, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{
     mpsc::{Receiver, Sender},
@@ -10,16 +20,19 @@ use tokio::sync::{
 use tracing::{debug, error, warn};
 
 use super::{
-    Scored, SetScores,
-    prefetch::{Ahead, Ready},
-    progress::Progress,
+    Scored,
+    embed::embed_each,
+    prepare::{self, PreparedFrame},
     repeats::{Batch, Repeats},
-    watchlist::{Scale, Watch, Watchlist},
+    watchlist::{Scale, Watchlist},
 };
 use crate::{
+    backoff::{Backoff, jitter},
     frame::Frame,
+    heartbeat::Pulse,
+    metrics::Histogram,
     model::{Model, ModelError},
-    picture::Picture,
+    prefetch::Prefetch,
 };
 
 /// What the thread has done when it ends.
@@ -27,7 +40,7 @@ use crate::{
 pub struct Counts {
     /// Frames that the model scored.
     pub scored: u64,
-    /// Frames that showed the same picture as one before them, and got its scores.
+    /// Frames that got the scores of an earlier frame with the same picture.
     pub repeated: u64,
     /// Frames that the model could not score.
     pub failed: u64,
@@ -35,14 +48,50 @@ pub struct Counts {
     pub unwatched: u64,
 }
 
-/// Whoever took the scores is gone, while frames still come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nobody takes the scores any more")]
-pub struct NobodyListens;
+/// What the thread is doing, for other threads to read while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    scored: AtomicU64,
+    repeated: AtomicU64,
+    failed: AtomicU64,
+    unwatched: AtomicU64,
+    /// The time from the source to the model, which includes preparing the picture.
+    pub queue: Histogram,
+    /// The time that a batch took in the model's thread.
+    pub batch: Histogram,
+    /// The heartbeat of the model's thread.
+    pub pulse: Pulse,
+    /// The heartbeat of the thread that prepares pictures.
+    pub prepare: Pulse,
+}
 
-/// Starts the threads. They end when `frames` is closed and everything in it was scored. Before each batch the model's looks for a
-/// newer watchlist; a frame that is sent after a watchlist is never scored with an older one. In `progress` others see how it
-/// gets on.
+impl Progress {
+    fn set(&self, counts: &Counts) {
+        self.scored.store(counts.scored, Ordering::Relaxed);
+        self.repeated.store(counts.repeated, Ordering::Relaxed);
+        self.failed.store(counts.failed, Ordering::Relaxed);
+        self.unwatched.store(counts.unwatched, Ordering::Relaxed);
+    }
+
+    /// The counts after the last batch.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            scored: self.scored.load(Ordering::Relaxed),
+            repeated: self.repeated.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            unwatched: self.unwatched.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The receiver of the scores was dropped while frames still came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the receiver of the scores is gone")]
+pub struct ReceiverGone;
+
+/// Starts the threads. They end when `frames` is closed and every frame in it was scored. The model's thread reads the newest
+/// watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one.
 ///
 /// # Errors
 /// The operating system has no thread left.
@@ -52,12 +101,12 @@ pub fn spawn(
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
-) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
+) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     start(model, watchlist, frames, scored, progress, false)
 }
 
-/// Likewise, but waits until a batch is full: the same frames are then always the same batches, whose scores are the same to the
-/// last bit. For recordings; a camera's frame would wait for frames of tomorrow.
+/// Starts the threads, which wait until a batch is full: the same frames are then always in the same batches, whose scores are
+/// equal to the last bit. For recordings; a camera's frame would wait for the camera's next frames.
 ///
 /// # Errors
 /// As [`spawn`].
@@ -66,7 +115,7 @@ pub fn spawn_in_full_batches(
     watchlist: watch::Receiver<Arc<Watchlist>>,
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
-) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
+) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     start(model, watchlist, frames, scored, Arc::default(), true)
 }
 
@@ -77,40 +126,42 @@ fn start(
     scored: Sender<Scored>,
     progress: Arc<Progress>,
     full_batches: bool,
-) -> io::Result<thread::JoinHandle<Result<Counts, NobodyListens>>> {
+) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     let max_batch = model.max_batch();
     let preprocessor = model.preprocessor().clone();
-    let frames = Ahead::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
+    let frames = prepare::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
         Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
     })
 }
 
-/// What the threads do: scores until `frames` is closed, at most `max_batch` pictures in one run of the model.
+/// Does in this thread what [`spawn`] does in one of its own, with at most `max_batch` pictures in one run of the model.
 ///
 /// # Errors
-/// The operating system has no thread left; within, whoever took the scores is gone.
+/// The operating system has no thread left; the inner error: the receiver of the scores was dropped.
 pub fn score_all(
     model: &mut Model,
     watchlist: watch::Receiver<Arc<Watchlist>>,
     frames: Receiver<Frame>,
     scored: &Sender<Scored>,
     max_batch: usize,
-) -> io::Result<Result<Counts, NobodyListens>> {
+) -> io::Result<Result<Counts, ReceiverGone>> {
     let (preprocessor, progress) = (model.preprocessor().clone(), Arc::<Progress>::default());
-    let at_most = max_batch.max(1);
-    let frames = Ahead::spawn(preprocessor, watchlist.clone(), frames, at_most, Arc::clone(&progress))?;
+    let max_batch = max_batch.max(1);
+    let frames = prepare::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
     Ok(Worker::new(model, watchlist, progress, max_batch, false).run(frames, scored))
 }
 
 struct Worker<'a> {
     model: &'a mut Model,
     max_batch: usize,
-    scale: Scale,
     watchlist: watch::Receiver<Arc<Watchlist>>,
+    repeats: Repeats,
     counts: Counts,
     full_batches: bool,
     progress: Arc<Progress>,
+    /// Sleeps between two attempts while the engine is unavailable.
+    sleep: fn(Duration),
 }
 
 impl<'a> Worker<'a> {
@@ -121,200 +172,285 @@ impl<'a> Worker<'a> {
         max_batch: usize,
         full_batches: bool,
     ) -> Self {
-        let (scale, max_batch) = (Scale::of(model), max_batch.max(1));
-        Self { model, max_batch, scale, watchlist, counts: Counts::default(), full_batches, progress }
+        let (repeats, counts) = (Repeats::default(), Counts::default());
+        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, sleep: thread::sleep }
     }
 
-    fn run(mut self, frames: Ahead, scored: &Sender<Scored>) -> Result<Counts, NobodyListens> {
-        let mut repeats = Repeats::default();
-        while let Some(first) = frames.wait() {
-            let mut batch = vec![first];
-            let full = self.full_batches;
-            let next = || if full { frames.wait() } else { frames.take() };
-            batch.extend(std::iter::from_fn(next).take(self.max_batch - 1));
+    fn run(
+        mut self,
+        mut frames: Prefetch<PreparedFrame>,
+        scored: &Sender<Scored>,
+    ) -> Result<Counts, ReceiverGone> {
+        while let Some(batch) = self.next_batch(&mut frames) {
             let progress = Arc::clone(&self.progress);
             let _at_work = progress.pulse.work();
-            batch.iter().for_each(|ready| progress.queue.observe(ready.frame.slot.age()));
+            batch.iter().for_each(|prepared| progress.queue.observe(prepared.frame.slot.age()));
             let began = Instant::now();
-            // Only now: a source that just started is on the list that was there before its first frame.
-            let watchlist = Arc::clone(&self.watchlist.borrow());
-            let (batch, prepared) = Prepared::of(batch, &watchlist);
-            let batch = self.counts.watched(batch, &watchlist);
-            let Batch { known, fresh, waiting } = repeats.part(batch, &watchlist);
-            let repeated = (known.len() + waiting.len()) as u64;
-            let Self { model, max_batch, scale, counts, .. } = &mut self;
-            let run = |model: &mut Model, values: &[f32]| {
-                let vectors = model.embed_prepared(values);
-                // Many regions are many runs.
-                progress.pulse.beat();
-                vectors
-            };
-            let mut sets =
-                |frames: &[Frame]| sets(model, *max_batch, *scale, &watchlist, &prepared, frames, run);
-            let answers = counts.score(fresh, &mut sets);
-            let (answers, lost) = repeats.join(answers, waiting);
-            counts.repeated += repeated - lost.len() as u64;
-            // Dropped: what they show could not be scored, which was said of the first of them.
-            counts.failed += lost.len() as u64;
-            progress.tell(counts);
+            let answers = self.score_batch(batch, scored);
+            progress.set(&self.counts);
             progress.batch.observe(began.elapsed());
-            for answer in known.into_iter().chain(answers) {
-                scored.blocking_send(answer).map_err(|_| NobodyListens)?;
+            for answer in answers? {
+                scored.blocking_send(answer).map_err(|_| ReceiverGone)?;
             }
         }
-        frames.end();
+        frames.join();
         Ok(self.counts)
     }
-}
 
-/// What the pictures of a batch are to the model, by source and place in memory; their frames keep them there.
-struct Prepared(HashMap<(Arc<str>, *const Picture), Vec<f32>>);
-
-impl Prepared {
-    /// The frames, and what was prepared of them for this watchlist.
-    fn of(batch: Vec<Ready>, watchlist: &Arc<Watchlist>) -> (Vec<Frame>, Self) {
-        let mut prepared = HashMap::new();
-        let frames = batch.into_iter().map(|mut ready| {
-            if let Some(values) = ready.prepared(watchlist) {
-                prepared.insert(Self::key(&ready.frame), values);
-            }
-            ready.frame
-        });
-        let frames = frames.collect();
-        (frames, Self(prepared))
+    /// Waits for the next frame and adds the frames that are ready, or all that fit if batches are to be full.
+    fn next_batch(&self, frames: &mut Prefetch<PreparedFrame>) -> Option<Vec<PreparedFrame>> {
+        let mut batch = vec![frames.wait()?];
+        while batch.len() < self.max_batch {
+            let next = if self.full_batches { frames.wait() } else { frames.take_ready() };
+            let Some(next) = next else { break };
+            batch.push(next);
+        }
+        batch.iter().for_each(|_| self.progress.pulse.took());
+        Some(batch)
     }
 
-    fn get(&self, frame: &Frame) -> Option<&[f32]> {
-        self.0.get(&Self::key(frame)).map(Vec::as_slice)
+    fn score_batch(
+        &mut self,
+        batch: Vec<PreparedFrame>,
+        scored: &Sender<Scored>,
+    ) -> Result<Vec<Scored>, ReceiverGone> {
+        // Read only now: a source that just started is on the list that was published before its first frame.
+        let watchlist = Arc::clone(&self.watchlist.borrow());
+        let batch = self.watched(batch, &watchlist);
+        let Batch { known, fresh, waiting } = self.repeats.split(batch, &watchlist);
+        let repeated = (known.len() + waiting.len()) as u64;
+        let fresh = self.score_fresh(fresh, &watchlist, scored)?;
+        let (joined, lost) = self.repeats.join(fresh, waiting);
+        self.counts.repeated += repeated - lost.len() as u64;
+        // Dropped: the picture could not be scored, which was logged for the first frame with it.
+        self.counts.failed += lost.len() as u64;
+        Ok(known.into_iter().chain(joined).collect())
     }
 
-    fn key(frame: &Frame) -> (Arc<str>, *const Picture) {
-        (Arc::clone(&frame.source), Arc::as_ptr(&frame.picture))
-    }
-}
-
-impl Counts {
-    /// Without the frames of sources that are not on the list.
-    fn watched(&mut self, batch: Vec<Frame>, watchlist: &Watchlist) -> Vec<Frame> {
-        let is_watched = |frame: &Frame| watchlist.watch(&frame.source).is_some();
+    /// The frames whose source is on the list.
+    fn watched(&mut self, batch: Vec<PreparedFrame>, watchlist: &Watchlist) -> Vec<PreparedFrame> {
+        let is_watched = |prepared: &PreparedFrame| watchlist.watch(&prepared.frame.source).is_some();
         let (watched, unwatched) = batch.into_iter().partition::<Vec<_>, _>(is_watched);
-        // Dropped: their source was removed while they were under way, and nobody asks for their scores. The slot goes
-        // back without `done`, so a file stays where it is.
-        for frame in unwatched {
+        // Dropped: their source was removed after they were sent, and their scores are not needed. The slot is returned
+        // without `done`, so a file stays in its folder.
+        for PreparedFrame { frame, .. } in unwatched {
             debug!(
                 source = &*frame.source,
                 origin = frame.origin,
                 "its source is not watched any more; dropped"
             );
-            self.unwatched += 1;
+            self.counts.unwatched += 1;
         }
         watched
     }
 
-    /// All frames at once; if that fails one by one, so that one bad frame does not take the others with it.
-    fn score(
+    /// Scores frames with the model, in order. A frame is dropped if the model rejects one of its parts.
+    fn score_fresh(
         &mut self,
-        batch: Vec<Frame>,
-        sets: &mut impl FnMut(&[Frame]) -> Result<Vec<Seen>, ModelError>,
-    ) -> Vec<Scored> {
-        if batch.is_empty() {
-            return Vec::new();
+        frames: Vec<PreparedFrame>,
+        watchlist: &Arc<Watchlist>,
+        scored: &Sender<Scored>,
+    ) -> Result<Vec<Scored>, ReceiverGone> {
+        let mut values = Vec::new();
+        for frame in &frames {
+            frame.append_to(&mut values, watchlist, self.model.preprocessor());
         }
-        let reason = match sets(&batch) {
-            Ok(sets) => {
-                self.scored += batch.len() as u64;
-                let scored = |(frame, (sets, embeddings))| Scored { frame, sets, embeddings };
-                return batch.into_iter().zip(sets).map(scored).collect();
-            }
-            Err(reason) => reason,
+        let run = |model: &mut Model, values: &[f32]| {
+            embed_when_available(model, values, &self.progress.pulse, scored, self.sleep)
         };
-        if batch.len() > 1 {
-            warn!(%reason, frames = batch.len(), "a batch failed; its frames are tried one by one");
-            return batch.into_iter().flat_map(|frame| self.score(vec![frame], sets)).collect();
+        let mut embeddings = embed_each(self.model, &values, self.max_batch, run).into_iter();
+        if scored.is_closed() {
+            return Err(ReceiverGone);
         }
-        // Dropped: a frame that the model cannot score now will not be scored by waiting, and behind it others wait.
-        // Its slot goes back to the source without `done`, so a file stays where it is.
-        for frame in batch {
-            error!(%reason, source = &*frame.source, origin = frame.origin, "the frame could not be scored and is dropped");
-            self.failed += 1;
+        let scale = Scale::of(self.model);
+        let mut answers = Vec::with_capacity(frames.len());
+        for PreparedFrame { frame, .. } in frames {
+            let watch = watchlist.watch(&frame.source).expect("`watched` keeps only frames on the list");
+            let parts: Vec<_> = embeddings.by_ref().take(watch.count()).collect();
+            match parts.into_iter().collect::<Result<Vec<_>, ModelError>>() {
+                Ok(embeddings) => {
+                    self.counts.scored += 1;
+                    let sets = watchlist.scores(watch, scale, &embeddings);
+                    answers.push(Scored { frame, sets, embeddings });
+                }
+                // Dropped: the model would reject it again, and other frames wait. Its slot is returned without `done`, so a file
+                // stays in its folder.
+                Err(reason) => {
+                    self.counts.failed += 1;
+                    let source = &*frame.source;
+                    error!(%reason, source, origin = frame.origin, "the frame could not be scored and is dropped");
+                }
+            }
         }
-        Vec::new()
+        Ok(answers)
     }
 }
 
-/// The scores of a frame, and the embeddings they were made of.
-type Seen = (Vec<SetScores>, Vec<Arc<[f32]>>);
-
-/// For each frame the scores of each label set that its source watches.
-fn sets(
+/// Runs the model. While its engine is unavailable, waits and runs the same pictures again, until the receiver of the scores is gone.
+/// The heart beats meanwhile: the engine's absence is no fault of this thread.
+fn embed_when_available(
     model: &mut Model,
-    max_batch: usize,
-    scale: Scale,
-    watchlist: &Watchlist,
-    prepared: &Prepared,
-    frames: &[Frame],
-    mut run: impl FnMut(&mut Model, &[f32]) -> Result<Vec<Vec<f32>>, ModelError>,
-) -> Result<Vec<Seen>, ModelError> {
-    let watch = |frame: &Frame| {
-        let unknown = || format!("it was not told what to look for in frames of {}", frame.source);
-        watchlist.watch(&frame.source).ok_or_else(|| ModelError::Run(unknown()))
-    };
-    let watches = frames.iter().map(watch).collect::<Result<Vec<&Watch>, _>>()?;
-    let one = model.preprocessor().tensor_len();
-    let parts: usize = watches.iter().map(|watch| watch.count()).sum();
-    let mut values = Vec::with_capacity(one * parts);
-    for (frame, watch) in frames.iter().zip(&watches) {
-        match prepared.get(frame) {
-            Some(ready) => values.extend_from_slice(ready),
-            // Seldom: the watchlist is newer than what was prepared.
-            None => watch
-                .parts(&frame.picture)
-                .iter()
-                .for_each(|part| model.preprocessor().append(part, &mut values)),
-        }
+    values: &[f32],
+    pulse: &Pulse,
+    scored: &Sender<Scored>,
+    sleep: fn(Duration),
+) -> Result<Vec<Vec<f32>>, ModelError> {
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+    let mut answer = model.embed_prepared(values);
+    while let Err(reason @ ModelError::Unavailable(_)) = &answer
+        && !scored.is_closed()
+    {
+        let delay = backoff.failed(jitter());
+        warn!(%reason, ?delay, "the frames wait for the engine");
+        sleep(delay);
+        pulse.beat();
+        answer = model.health().and_then(|()| model.embed_prepared(values));
     }
-    let mut vectors = Vec::with_capacity(parts);
-    for values in values.chunks(one * max_batch) {
-        vectors.extend(run(model, values)?);
-    }
-    let mut vectors = vectors.as_slice();
-    let mut answers = Vec::with_capacity(frames.len());
-    for watch in watches {
-        let (own, others) = vectors.split_at(watch.count());
-        vectors = others;
-        answers.push((
-            watchlist.scores(watch, scale, own),
-            own.iter().map(|vector| vector.as_slice().into()).collect(),
-        ));
-    }
-    Ok(answers)
+    pulse.beat();
+    answer
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::frame::Slot;
+    use std::sync::Mutex;
 
-    fn frame(origin: &str) -> Frame {
-        Frame {
-            source: "inbox".into(),
-            origin: origin.to_owned(),
-            captured_at: jiff::Timestamp::UNIX_EPOCH,
-            picture: Picture::of_rgb(1, 1, vec![0; 3]).into(),
-            slot: Slot::free(),
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        classify::labels::LabelVectors,
+        engine::{EngineError, Engines, fake::FakeEngine},
+        frame::Slot,
+        model::{ModelFiles, Options},
+        picture::Picture,
+        policy::Scoring,
+    };
+
+    /// The red of a picture that the fake engine rejects.
+    const REJECTED: u8 = 13;
+
+    /// What a fake engine was asked: the numbers of pictures in each run.
+    type Runs = Arc<Mutex<Vec<usize>>>;
+
+    /// An engine that is unavailable for the first `absent` runs and then rejects every run with a picture of red [`REJECTED`]. Its
+    /// answer for a picture is the picture's first number.
+    fn engine(absent: usize) -> (FakeEngine, Runs) {
+        let runs = Runs::default();
+        let log = Arc::clone(&runs);
+        let preprocessor = model(FakeEngine::new(|_| Ok(vec![]))).preprocessor().clone();
+        let mut rejected = Vec::new();
+        preprocessor.append(&picture(REJECTED), &mut rejected);
+        let engine = FakeEngine::new(move |pictures| {
+            let mut runs = log.lock().unwrap();
+            runs.push(pictures.len());
+            if runs.len() <= absent {
+                return Err(EngineError::Unavailable("connection refused".to_owned()));
+            }
+            match pictures.contains(&rejected[0]) {
+                true => Err(EngineError::Rejected("bad picture".to_owned())),
+                false => Ok(pictures.to_vec()),
+            }
+        });
+        (engine, runs)
+    }
+
+    fn model(engine: FakeEngine) -> Model {
+        Model::load(Engines::Fake(engine), &ModelFiles::bundled(), &Options::default()).unwrap()
+    }
+
+    fn picture(red: u8) -> Picture {
+        Picture::of_rgb(1, 1, vec![red, 0, 0])
+    }
+
+    /// Scores one frame for each of `reds`, in batches of `max_batch`; returns the origins that arrived and the counts.
+    fn score(engine: FakeEngine, reds: &[u8], max_batch: usize) -> (Vec<String>, Counts) {
+        let label = Arc::from([1.0_f32, 0.0]);
+        let vectors = LabelVectors {
+            name: "set".into(),
+            labels: vec![label],
+            background: vec![],
+            scoring: Scoring::Cosine,
+        };
+        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::of_one("inbox", &["a"], vectors)));
+        let (frames, receiver) = mpsc::channel(reds.len());
+        for red in reds {
+            let frame = Frame {
+                source: "inbox".into(),
+                origin: red.to_string(),
+                captured_at: jiff::Timestamp::UNIX_EPOCH,
+                picture: picture(*red).into(),
+                slot: Slot::free(),
+            };
+            frames.blocking_send(frame).unwrap();
+        }
+        drop(frames);
+        let (sender, mut scored) = mpsc::channel(reds.len());
+        let mut model = model(engine);
+        let progress = Arc::<Progress>::default();
+        let prepared = prepare::spawn(
+            model.preprocessor().clone(),
+            watchlist.clone(),
+            receiver,
+            max_batch,
+            Arc::clone(&progress),
+        );
+        let mut worker = Worker::new(&mut model, watchlist, progress, max_batch, true);
+        worker.sleep = |_| ();
+        let counts = worker.run(prepared.unwrap(), &sender).unwrap();
+        drop(sender);
+        let origins = std::iter::from_fn(|| scored.blocking_recv()).map(|scored| {
+            assert_eq!((scored.sets.len(), scored.embeddings.len()), (1, 1));
+            scored.frame.origin
+        });
+        (origins.collect(), counts)
+    }
+
+    #[test]
+    fn frames_wait_for_an_engine_that_is_unavailable() {
+        for absent in [0, 1, 3] {
+            let (engine, runs) = engine(absent);
+            let (origins, counts) = score(engine, &[1, 2, 3, 4, 5], 2);
+            assert_eq!(origins, ["1", "2", "3", "4", "5"], "every frame once, in order");
+            assert_eq!(counts, Counts { scored: 5, ..Counts::default() });
+            let expected = [vec![2; absent], vec![2, 2, 1]].concat();
+            assert_eq!(*runs.lock().unwrap(), expected, "the same batch is run again");
         }
     }
 
     #[test]
-    fn a_frame_that_cannot_be_scored_is_counted_and_takes_nobody_with_it() {
-        let mut counts = Counts::default();
-        let mut sets = |frames: &[Frame]| match frames.iter().any(|frame| frame.origin == "bad") {
-            true => Err(ModelError::Run("no".to_owned())),
-            false => Ok(vec![Seen::default(); frames.len()]),
+    fn only_the_rejected_frame_is_dropped_and_counted() {
+        let (engine, runs) = engine(0);
+        let (origins, counts) = score(engine, &[1, REJECTED, 3, 4], 3);
+        assert_eq!(origins, ["1", "3", "4"]);
+        assert_eq!(counts, Counts { scored: 3, failed: 1, ..Counts::default() });
+        assert_eq!(
+            *runs.lock().unwrap(),
+            [3, 1, 1, 1, 1],
+            "the batch, its frames one by one, the next batch"
+        );
+    }
+
+    #[test]
+    fn a_frame_is_rejected_after_the_engine_became_available() {
+        let (engine, _) = engine(2);
+        let (origins, counts) = score(engine, &[REJECTED, 2], 2);
+        assert_eq!(origins, ["2"]);
+        assert_eq!(counts, Counts { scored: 1, failed: 1, ..Counts::default() });
+    }
+
+    #[test]
+    fn waiting_ends_when_the_receiver_of_the_scores_is_gone() {
+        let absent = FakeEngine::new(|_| Err(EngineError::Unavailable("connection refused".to_owned())));
+        let mut model = model(absent);
+        let values = vec![0.0; model.preprocessor().tensor_len()];
+        let (sender, receiver) = mpsc::channel(1);
+        static SLEPT: AtomicU64 = AtomicU64::new(0);
+        drop(receiver);
+        let sleep = |_| {
+            SLEPT.fetch_add(1, Ordering::Relaxed);
         };
-        let scored = counts.score(["one", "bad", "two"].map(frame).into(), &mut sets);
-        let origins = scored.iter().map(|scored| scored.frame.origin.as_str()).collect::<Vec<_>>();
-        assert_eq!(origins, ["one", "two"]);
-        assert_eq!(counts, Counts { scored: 2, failed: 1, ..Counts::default() });
+        let answer = embed_when_available(&mut model, &values, &Pulse::default(), &sender, sleep);
+        assert_eq!(answer, Err(ModelError::Unavailable("connection refused".to_owned())));
+        assert_eq!(SLEPT.load(Ordering::Relaxed), 0);
     }
 }

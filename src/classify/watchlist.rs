@@ -1,7 +1,6 @@
-//! What is looked for in the frames of each source: the label sets as vectors, and which of them, in which regions.
+//! Lists what is scored in the frames of each source: label sets as vectors, and regions.
 //!
-//! Immutable. Another one is made outside the thread that owns the model, and taken by it between two batches. It
-//! refuses to know why it was made anew.
+//! A list is immutable. A new one is made outside the model's thread, which takes it over between two batches.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -13,30 +12,30 @@ use crate::{
     policy::LabelSet,
 };
 
-/// What is looked for, on every source.
+/// The label sets and regions of every source.
 #[derive(Debug)]
 pub struct Watchlist {
     sets: Vec<Set>,
     watches: HashMap<Arc<str>, Watch>,
 }
 
-/// A label set, with the names that its vectors stand for.
+/// A label set, with the names of the labels that its vectors belong to.
 #[derive(Debug, Clone)]
 struct Set {
     labels: Arc<[Arc<str>]>,
     vectors: LabelVectors,
 }
 
-/// What is scored of the frames of one source.
+/// What is scored in the frames of one source.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// None at all is the whole frame.
+    /// An empty list means the whole frame.
     regions: Vec<(Arc<str>, Region)>,
-    /// The numbers of the label sets.
+    /// The label sets, as indices.
     sets: Vec<usize>,
 }
 
-/// How a model makes scores of vectors.
+/// How a model turns similarities into scores.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     logits: Logits,
@@ -50,10 +49,10 @@ impl Scale {
 }
 
 impl Watchlist {
-    /// The list of `sources`, for label sets whose vectors are ready, in the same order.
+    /// The list of `sources`, for label sets and their vectors, in the same order.
     ///
     /// # Panics
-    /// A source watches a label set that is not there: a valid configuration rules that out.
+    /// A source watches a label set that does not exist; a valid configuration has none such.
     pub(super) fn new(label_sets: &[LabelSet], vectors: Vec<LabelVectors>, sources: &[Source]) -> Self {
         let names = |set: &LabelSet| set.labels.iter().map(|label| label.name.as_str().into()).collect();
         let sets = label_sets.iter().zip(vectors);
@@ -72,13 +71,13 @@ impl Watchlist {
         }
     }
 
-    /// A list of nothing.
+    /// An empty list.
     #[cfg(test)]
     pub(super) fn none() -> Self {
         Self { sets: Vec::new(), watches: HashMap::new() }
     }
 
-    /// The same label sets, looked for on these sources.
+    /// The same label sets for these sources.
     ///
     /// # Panics
     /// A source watches a label set that is not on the list; a valid configuration has none such.
@@ -88,13 +87,13 @@ impl Watchlist {
         Self { watches: sources.iter().map(watch).collect(), sets: self.sets.clone() }
     }
 
-    /// What is looked for in the frames of this source; `None` if they are not looked at (any more).
+    /// What is scored in the frames of this source; `None` if the source is not watched (any more).
     pub(super) fn watch(&self, source: &str) -> Option<&Watch> {
         self.watches.get(source)
     }
 
-    /// The scores of a frame, by the vectors of its parts.
-    pub(super) fn scores(&self, watch: &Watch, scale: Scale, parts: &[Vec<f32>]) -> Vec<SetScores> {
+    /// The scores of a frame, from the vectors of its parts.
+    pub(super) fn scores(&self, watch: &Watch, scale: Scale, parts: &[Arc<[f32]>]) -> Vec<SetScores> {
         watch.sets.iter().map(|set| watch.scores(&self.sets[*set], scale, parts)).collect()
     }
 }
@@ -116,12 +115,12 @@ impl Watch {
         }
     }
 
-    /// How many parts of a picture are scored.
+    /// The number of parts of a picture that are scored.
     pub(super) fn count(&self) -> usize {
         self.regions.len().max(1)
     }
 
-    /// The parts of a picture that are scored each by itself.
+    /// The parts of a picture that are scored separately.
     pub(super) fn parts<'a>(&self, picture: &'a Picture) -> Vec<Cow<'a, Picture>> {
         if self.regions.is_empty() {
             return vec![Cow::Borrowed(picture)];
@@ -129,10 +128,10 @@ impl Watch {
         self.regions.iter().map(|(_, region)| Cow::Owned(cut(picture, region))).collect()
     }
 
-    fn scores(&self, set: &Set, scale: Scale, parts: &[Vec<f32>]) -> SetScores {
+    fn scores(&self, set: &Set, scale: Scale, parts: &[Arc<[f32]>]) -> SetScores {
         let names =
             self.regions.iter().map(|(name, _)| Some(Arc::clone(name))).chain(std::iter::repeat(None));
-        let region = |(region, vector): (_, &Vec<f32>)| {
+        let region = |(region, vector): (_, &Arc<[f32]>)| {
             let scores = set.vectors.scores(vector, scale.logits, scale.activation);
             RegionScores { region, labels: scores.labels, background: scores.background }
         };
@@ -144,7 +143,7 @@ impl Watch {
     }
 }
 
-/// The region of a picture, to whole pixels.
+/// The region of a picture, rounded to whole pixels.
 fn cut(picture: &Picture, region: &Region) -> Picture {
     let pixel = |fraction: f64, size: u32| (fraction.clamp(0.0, 1.0) * f64::from(size)).round() as u32;
     let (left, right) = (pixel(region.x, picture.width), pixel(region.x + region.width, picture.width));
@@ -167,6 +166,6 @@ mod tests {
         assert_eq!(size(region(0.0, 0.0, 1.0, 1.0)), (10, 4, 0));
         assert_eq!(size(region(0.5, 0.5, 0.5, 0.5)), (5, 2, 75));
         assert_eq!(size(region(0.9, 0.75, 0.1, 0.25)), (1, 1, 117));
-        assert_eq!(size(region(0.999, 0.999, 0.001, 0.001)), (1, 1, 117), "never nothing");
+        assert_eq!(size(region(0.999, 0.999, 0.001, 0.001)), (1, 1, 117), "never empty");
     }
 }

@@ -115,7 +115,7 @@ struct House {
 
 /// How each part tells that it ended.
 struct Ends {
-    model: thread::JoinHandle<Result<classify::Counts, classify::NobodyListens>>,
+    model: thread::JoinHandle<Result<classify::Counts, classify::ReceiverGone>>,
     /// Closes when the judge ends. It ends when the model does, so this speaks for both.
     judge: oneshot::Receiver<()>,
     delivery: Delivery,

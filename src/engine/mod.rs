@@ -9,8 +9,8 @@ pub mod onnx;
 
 pub use interface::{Engine, EngineError, GraphSource, Input, InputInfo, Metadata, Rows, Values};
 
-use self::onnx::{DeviceError, OnnxGraph, Runtime};
-use crate::config::{Device, Execution};
+use self::onnx::{DeviceError, OnnxGraph, Runtime, RuntimeError};
+use crate::config::{Config, Device, Execution};
 
 /// Opens graphs.
 #[derive(Debug, Clone)]
@@ -23,6 +23,24 @@ pub enum Engines {
 }
 
 impl Engines {
+    /// The engines that a configuration asks for.
+    ///
+    /// # Errors
+    /// ONNX Runtime is missing or cannot be used.
+    pub fn load(config: &Config) -> Result<Self, RuntimeError> {
+        Ok(Self::Onnx(Runtime::load(config.onnxruntime.as_deref())?))
+    }
+
+    /// What runs the graphs, for the log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Onnx(runtime) => runtime.library(),
+            #[cfg(test)]
+            Self::Fake(_) => "fake",
+        }
+    }
+
     /// Opens a graph on `device`.
     ///
     /// # Errors
@@ -80,7 +98,7 @@ pub(crate) mod fake {
 
     /// A vision graph. Its clones share the script.
     #[derive(Clone)]
-    pub(crate) struct FakeEngine {
+    pub struct FakeEngine {
         metadata: Metadata,
         /// One number for each picture, from the first number of each picture's tensor.
         answer: Arc<Mutex<Answer>>,

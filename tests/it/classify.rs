@@ -119,8 +119,8 @@ fn a_prompt_that_is_too_long_for_the_model_is_scored_and_told() {
     let told = text(&output.stderr);
     assert!(output.status.success(), "{told}");
     for part in [
-        "this prompt has 138 tokens, and the model sees 128: its end does not count",
-        "this prompt has 68 tokens, and the model has never met more than 52",
+        "this prompt has 138 tokens, and the model sees 128: the end of the prompt is ignored",
+        "this prompt has 68 tokens, and the model was trained on at most 52",
     ] {
         assert!(told.contains(part), "{part:?} is missing in {told}");
     }

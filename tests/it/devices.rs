@@ -39,7 +39,7 @@ fn a_missing_device_is_an_error_with_a_remedy() {
         assert!(log.starts_with(&format!("error: the device {device} is not in the ONNX Runtime")), "{log}");
         assert!(log.contains("libonnxruntime.so") && log.contains("which has cpu."), "{log}");
         assert!(expected.iter().all(|part| log.contains(part)), "{log}");
-        assert!(log.trim_end().ends_with("or write `device: cpu`"), "{log}");
+        assert!(log.trim_end().ends_with("or set `device: cpu`"), "{log}");
     }
     let output = classify(&["--device", "gpu"]);
     assert_eq!(output.status.code(), Some(64), "wrong usage");

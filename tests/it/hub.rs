@@ -327,7 +327,7 @@ fn a_full_disk_is_reported() {
     std::os::unix::fs::symlink("/dev/full", blobs.join(format!("{vision}.incomplete"))).unwrap();
     let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
     assert!(
-        error.contains("No space left on device") && error.contains("let HF_HOME name a folder"),
+        error.contains("No space left on device") && error.contains("set HF_HOME to a folder"),
         "{error}"
     );
 }

@@ -66,8 +66,8 @@ fn an_unknown_type_lists_the_known_ones() {
     let Some(text) = config(r#"{"model_type": "align"}"#) else { return };
     assert_eq!(
         text,
-        "the model in FOLDER is of the type align, which is not supported; supported are clip, chinese_clip, and siglip and siglip2 \
-         of fixed resolution"
+        "the model in FOLDER is of the type align, which is not supported; supported are clip, chinese_clip, siglip and siglip2 of \
+         fixed resolution"
     );
     assert!(config("{}").unwrap().contains("no model_type"));
     assert!(config("{").unwrap().starts_with("config.json of the model in FOLDER cannot be used: "));

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use stakeout::{
-    classify::{Counts, LabelEncoder, NobodyListens, Scored, Watchlist, labels::VectorCache, spawn},
+    classify::{Counts, LabelEncoder, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn},
     config::{After, Existing, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
@@ -49,7 +49,7 @@ fn frame(source: &str, picture: Picture) -> Frame {
 }
 
 struct Setup {
-    thread: JoinHandle<Result<Counts, NobodyListens>>,
+    thread: JoinHandle<Result<Counts, ReceiverGone>>,
     encoder: LabelEncoder,
     watchlist: watch::Sender<Arc<Watchlist>>,
     frames: mpsc::Sender<Frame>,
@@ -181,5 +181,5 @@ fn the_thread_reports_that_its_receiver_is_gone() {
     let Some((setup, samples)) = start(&[source("one", Vec::new(), &["wear"])]) else { return };
     drop(setup.scored);
     setup.frames.try_send(frame("one", sample(&samples, "6101.png"))).unwrap();
-    assert_eq!(setup.thread.join().unwrap(), Err(NobodyListens));
+    assert_eq!(setup.thread.join().unwrap(), Err(ReceiverGone));
 }

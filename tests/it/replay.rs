@@ -219,7 +219,7 @@ fn templates_and_scorings_change_the_scores() {
     let refused = set("scoring: sigmoid", "0.5");
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(78), "{said}");
-    assert!(said.contains("stakeout.yaml:5:14") && said.contains("take `scoring: cosine`"), "{said}");
+    assert!(said.contains("stakeout.yaml:5:14") && said.contains("use `scoring: cosine`"), "{said}");
 }
 
 #[test]

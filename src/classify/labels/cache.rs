@@ -1,8 +1,8 @@
-//! Label vectors on disk, so that a start need not load the text tower again.
+//! Keeps label vectors on disk, so that a start need not load the text graph again.
 //!
-//! One file for each model, named by a fingerprint of the files that texts depend on: a header, then a hash of each text
-//! with its vector, then a hash of it all. The file is replaced as a whole. One that is damaged counts as none, and a
-//! folder that cannot be written costs time and nothing else: this module never fails.
+//! There is one file for each model, named by a fingerprint of the files that the vectors depend on: a header, then a hash of each
+//! text with its vector, then a hash of all of it. A damaged file is ignored, and a folder that cannot be written only costs
+//! time.
 
 use std::{
     collections::HashMap,
@@ -20,9 +20,9 @@ use crate::{
 };
 
 const MAGIC: &[u8] = b"stakeout label vectors 1\n";
-/// Texts that are not asked for any more go first when there are more than this.
+/// The most texts in a file; those that are not in use are deleted first.
 const MOST_TEXTS: usize = 10_000;
-/// Likewise models, by when they were used last.
+/// The most files; those that were not used for the longest time are deleted first.
 const MOST_MODELS: usize = 32;
 
 type Hash = [u8; 32];
@@ -46,20 +46,20 @@ impl VectorCache {
         Self { folder: Some(folder) }
     }
 
-    /// Nowhere: every text is encoded.
+    /// No cache: every text is encoded.
     #[must_use]
     pub fn none() -> Self {
         Self { folder: None }
     }
 
-    /// The vectors of some texts. Only those that are not kept yet go to the encoder; if there are none, it is left alone.
+    /// The vectors of some texts. Only texts that are not in the cache are encoded; if all are, the encoder is not used.
     ///
     /// # Errors
     /// The model failed.
     pub fn encode(&self, encoder: &TextEncoder, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
         let Some(folder) = &self.folder else { return encoder.encode(texts) };
         let model = encoder.fingerprint();
-        let path = folder.join(format!("{}.vectors", hex(&model[..16])));
+        let path = folder.join(format!("{}.vectors", cache::hex(&model[..16])));
         through(&path, &model, texts, |missing| encoder.encode(missing))
     }
 }
@@ -82,8 +82,8 @@ fn through(
             kept.insert(Sha256::digest(text).into(), vector);
         }
         if let Err(error) = cache::write(path, &bytes(model, &kept, &keys), MOST_MODELS) {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
+            static LOGGED: Once = Once::new();
+            LOGGED.call_once(|| {
                 warn!(path = %path.display(), %error, "label vectors cannot be kept, so each start encodes them again");
             });
         }
@@ -108,7 +108,7 @@ fn parse(bytes: &[u8], model: &Hash) -> Option<HashMap<Hash, Vec<f32>>> {
     entries.remainder().is_empty().then(|| entries.map(entry).collect())?
 }
 
-/// Those in use first; vectors of another length than theirs are left out, since they cannot be this model's.
+/// The file's content, with the texts in use first. Vectors of another length cannot be this model's, and are omitted.
 fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash]) -> Vec<u8> {
     let columns = used.first().map_or(0, |key| kept[key].len());
     let mut bytes = [MAGIC, model, &u32::try_from(columns).unwrap_or(0).to_le_bytes()].concat();
@@ -125,15 +125,11 @@ fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash]) -> Vec<u8>
     bytes
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Asks for texts, and returns the vectors and which texts went to the encoder.
+    /// Returns the vectors of texts, and the texts that were encoded for it.
     fn ask(path: &Path, model: Hash, texts: &[&str]) -> (Vec<Vec<f32>>, Vec<String>) {
         let mut encoded = Vec::new();
         let vectors = through(path, &model, texts, |missing| {
@@ -154,12 +150,12 @@ mod tests {
             (vec![first[1].clone(), first[0].clone()], vec![])
         );
         assert_eq!(ask(&path, [1; 32], &["a cat", "a fish"]).1, ["a fish"]);
-        assert_eq!(ask(&path, [1; 32], &["a dog!"]).1, [""; 0], "what was kept before is still there");
+        assert_eq!(ask(&path, [1; 32], &["a dog!"]).1, [""; 0], "older texts are still in the cache");
         assert_eq!(ask(&path, [2; 32], &["a cat"]).1, ["a cat"], "another model under the same name");
     }
 
     #[test]
-    fn a_damaged_file_is_no_error_and_is_written_anew() {
+    fn a_damaged_file_is_no_error_and_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.vectors");
         ask(&path, [1; 32], &["a cat"]);

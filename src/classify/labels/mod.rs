@@ -1,7 +1,5 @@
-//! Label sets into vectors: each prompt is put into every template, encoded, and averaged over the templates and with the
-//! label's other prompts.
-//!
-//! It refuses to know how a text is encoded: the caller brings the encoder, and no text goes to it twice.
+//! Encodes label sets into vectors: each prompt is put into every template, encoded, and averaged over the templates and over the
+//! label's prompts. The caller brings the encoder, which gets every text once.
 
 mod cache;
 
@@ -24,7 +22,7 @@ pub struct LabelVectors {
     pub labels: Vec<Arc<[f32]>>,
     /// One for each background prompt.
     pub background: Vec<Arc<[f32]>>,
-    /// What makes scores of similarities.
+    /// How similarities become scores.
     pub scoring: Scoring,
 }
 
@@ -37,7 +35,7 @@ pub enum LabelError {
         /// The set's name.
         set: String,
     },
-    /// One label against nothing.
+    /// A softmax over a single label.
     #[error(
         "the label set {set} has one label and no background: with this model its score would always be 1.0. Add a \
          background prompt that says what is there otherwise, such as `background: [an empty room]`, or a second label"
@@ -46,11 +44,11 @@ pub enum LabelError {
         /// The set's name.
         set: String,
     },
-    /// A sigmoid over what a model says that has learnt none.
+    /// A sigmoid for a model that was trained with softmax.
     #[error(
-        "the label set {set} asks for `scoring: sigmoid`, and this model was trained with softmax: it has learnt no bias, so \
-         a sigmoid would give nearly 1.0 to everything. Leave `scoring` out, or take `scoring: cosine`, which scores each \
-         label by itself, too"
+        "the label set {set} asks for `scoring: sigmoid`, and this model was trained with softmax: it has no bias, so \
+         a sigmoid would give nearly 1.0 to everything. Remove `scoring`, or use `scoring: cosine`, which also scores each \
+         label alone"
     )]
     Sigmoid {
         /// The set's name.
@@ -61,7 +59,7 @@ pub enum LabelError {
     Model(#[from] ModelError),
 }
 
-/// What makes scores of a set's logits with a model that was trained with `model`.
+/// How a set's logits become scores with a model that was trained with `model`.
 fn activation(scoring: Scoring, model: Activation) -> Activation {
     match scoring {
         Scoring::Auto => model,
@@ -71,7 +69,7 @@ fn activation(scoring: Scoring, model: Activation) -> Activation {
     }
 }
 
-/// Holds a set to what its scores need to mean anything with a model that was trained with `model`.
+/// Checks that the scores of a set mean something with a model that was trained with `model`.
 ///
 /// # Errors
 /// [`LabelError::Empty`], [`LabelError::Alone`] under softmax, and [`LabelError::Sigmoid`] for a model of softmax.
@@ -87,10 +85,10 @@ pub fn check(set: &LabelSet, model: Activation) -> Result<(), LabelError> {
     }
 }
 
-/// Encodes label sets, all in one go; what `cache` holds is not encoded again.
+/// Encodes label sets, all in one call; texts whose vectors are in `cache` are not encoded again.
 ///
 /// # Errors
-/// A model that fails.
+/// The model fails.
 pub fn encode(
     sets: &[LabelSet],
     encoder: &TextEncoder,
@@ -100,7 +98,7 @@ pub fn encode(
 }
 
 impl LabelVectors {
-    /// The scores of a picture, by its vector; `logits` and `model` are those of the model.
+    /// The scores of a picture, from its vector; `logits` and `model` are the model's own.
     #[must_use]
     pub fn scores(&self, picture: &[f32], logits: Logits, model: Activation) -> Scores {
         let activation = activation(self.scoring, model);
@@ -117,7 +115,7 @@ impl LabelVectors {
     }
 }
 
-/// Likewise; `encode` is given each text once, and answers in the same order.
+/// Encodes label sets with `encode`, which gets each text once and returns the vectors in the same order.
 pub(super) fn encode_with(
     sets: &[LabelSet],
     encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
@@ -133,14 +131,14 @@ pub(super) fn encode_with(
 /// The texts of a set: every prompt in every template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Texts {
-    /// Those of each label, in the order of the set.
+    /// The texts of each label, in the order of the set.
     labels: Vec<Vec<String>>,
-    /// Those of each background prompt.
+    /// The texts of each background prompt.
     background: Vec<Vec<String>>,
 }
 
 impl Texts {
-    /// What the model is given for `set`.
+    /// The texts that the model encodes for `set`.
     fn of(set: &LabelSet) -> Self {
         let filled =
             |prompt: &String| set.templates.iter().map(|template| template.fill(prompt)).collect::<Vec<_>>();
@@ -165,7 +163,7 @@ impl Texts {
     }
 }
 
-/// The average of vectors of length 1, again of length 1. Of a single one: itself, to the bit.
+/// The average of vectors of length 1, again of length 1. The average of a single vector is equal to it to the last bit.
 fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a [f32]>) -> Arc<[f32]> {
     if vectors.len() == 1 {
         return vectors.next().unwrap_or_default().into();
@@ -175,7 +173,7 @@ fn mean<'a>(mut vectors: impl ExactSizeIterator<Item = &'a [f32]>) -> Arc<[f32]>
         sum.resize(vector.len(), 0.0);
         sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
     }
-    // Prompts that cancel out have no direction: they stay near 0 and are like nothing.
+    // Prompts that cancel each other out have no direction: their average stays near 0 and resembles no picture.
     let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     sum.iter().map(|value| value / length).collect()
 }
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn one_label_alone_means_nothing_under_softmax() {
+    fn a_single_label_is_an_error_under_softmax() {
         let alone = set("{}", &[("a", &["a"])], &[]);
         let error = check(&alone, Activation::Softmax).unwrap_err();
         assert!(
@@ -274,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_held_to_the_scoring_that_it_asks_for() {
+    fn a_set_is_checked_for_the_scoring_that_it_asks_for() {
         use Activation::{Sigmoid, Softmax};
         let scored = |scoring, labels| LabelSet { scoring, ..set("{}", labels, &[]) };
         let (one, two): (&[_], &[_]) = (&[("a", &["a"][..])], &[("a", &["a"][..]), ("b", &["b"])]);
@@ -297,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_made_as_the_set_asks_for() {
+    fn a_set_chooses_how_scores_are_computed() {
         let scores = |scoring, model| {
             let vector = |x: f32| vec![x, (1.0 - x * x).sqrt()].into();
             let vectors = LabelVectors {

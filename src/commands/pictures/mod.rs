@@ -169,7 +169,7 @@ fn begins_so(path: &Path) -> io::Result<bool> {
 pub(super) fn embed(
     classifier: &mut Classifier,
     items: &Arc<[Item]>,
-    mut each: impl FnMut(&Classifier, usize, Result<Vec<f32>>) -> Result<()>,
+    mut each: impl FnMut(&Classifier, usize, Result<Arc<[f32]>>) -> Result<()>,
 ) -> Result<Duration> {
     let at_once = classifier.model().max_batch();
     let mut prepared = Ahead::spawn(items, classifier.model().preprocessor(), at_once)?;
@@ -189,18 +189,12 @@ pub(super) fn embed(
     }
 }
 
-/// All at once; if that fails one by one, so that one of them does not take the others with it.
-fn embed_batch(classifier: &mut Classifier, batch: Vec<Result<Vec<f32>>>) -> Vec<Result<Vec<f32>>> {
+/// The vectors of the pictures that could be read, and the errors of the others.
+fn embed_batch(classifier: &mut Classifier, batch: Vec<Result<Vec<f32>>>) -> Vec<Result<Arc<[f32]>>> {
     let together = batch.iter().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat();
-    let mut vectors = classifier.embed_prepared(&together).map(Vec::into_iter).ok();
-    let mut vector = |picture: Vec<f32>| match &mut vectors {
-        Some(vectors) => vectors.next().ok_or_else(|| anyhow!("the model gave no answer")),
-        None => {
-            let alone = classifier.embed_prepared(&picture)?;
-            alone.into_iter().next().ok_or_else(|| anyhow!("the model gave no answer"))
-        }
-    };
-    batch.into_iter().map(|picture| vector(picture?)).collect()
+    let mut vectors = classifier.embed_each(&together).into_iter();
+    let mut vector = || Ok(vectors.next().ok_or_else(|| anyhow!("the model gave no answer"))??);
+    batch.into_iter().map(|picture| picture.and_then(|_| vector())).collect()
 }
 
 #[cfg(test)]

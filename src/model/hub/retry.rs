@@ -1,13 +1,9 @@
 //! Sends a request to the hub again after a failure that may pass. The only place that retries.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use super::{Event, HubError};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jitter};
 
 /// The number of failures in a row, without progress, after which an operation fails.
 const TRIES: u32 = 5;
@@ -83,11 +79,6 @@ impl Schedule {
         }
         Some(asked_for.unwrap_or_else(|| self.backoff.failed(jitter)))
     }
-}
-
-/// 0 to 1, different for every call. `RandomState` is the standard library's only source of randomness.
-fn jitter() -> f64 {
-    f64::from(u16::try_from(RandomState::new().hash_one(0) >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Pictures into the numbers that a model was trained on: resized, cropped, normalised, channel by channel.
+//! Prepares pictures for a model: resizes, crops and normalises them, channel by channel. Pure.
 //!
-//! Pure, and equal to the reference to the last bit: the torchvision backend of Hugging Face's image processors. It
-//! refuses settings that it cannot follow exactly, and names them. Frames of a video, which no reference reads from planes,
-//! are close to what it would make of them as RGB (`planes`).
+//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors. A setting
+//! that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does; the
+//! result is close to the reference's for the same frame as RGB (`planes`).
 
 mod planes;
 mod resize;
@@ -16,13 +16,13 @@ pub use settings::SettingError;
 use self::{resize::Filter, settings::Settings};
 use crate::picture::{Picture, Pixels};
 
-/// What a model's `preprocessor_config.json` asks for.
+/// Prepares pictures as a model's `preprocessor_config.json` says.
 #[derive(Debug, Clone)]
 pub struct Preprocessor {
     resize: Option<Resize>,
     filter: Filter,
     crop: Option<(u32, u32)>,
-    /// Whether the one transparent colour of a picture becomes white.
+    /// Whether the transparent colour of a picture becomes white.
     convert_rgb: bool,
     backend: Backend,
     /// The value of every byte, for each channel.
@@ -31,7 +31,7 @@ pub struct Preprocessor {
     height: u32,
 }
 
-/// How large a picture becomes before it is cropped.
+/// The size of a picture before it is cropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resize {
     /// The shorter edge gets this length, the longer one keeps the proportion.
@@ -41,10 +41,10 @@ enum Resize {
 }
 
 impl Preprocessor {
-    /// Reads the text of a `preprocessor_config.json`, old forms and new.
+    /// Reads the text of a `preprocessor_config.json`, in any of its forms.
     ///
     /// # Errors
-    /// Names the key that is missing, malformed or asks for something that is not supported.
+    /// A key is missing, malformed or has a value that is not supported; the error names it.
     pub fn from_json(text: &[u8], backend: Backend) -> Result<Self, SettingError> {
         let settings = Settings::from_json(text)?;
         let (width, height) = settings.output()?;
@@ -66,13 +66,13 @@ impl Preprocessor {
         (self.width, self.height)
     }
 
-    /// How many numbers one picture becomes: `3 * height * width`.
+    /// The number of values of one prepared picture: `3 * height * width`.
     #[must_use]
     pub fn tensor_len(&self) -> usize {
         3 * self.width as usize * self.height as usize
     }
 
-    /// Appends the picture's numbers to `tensor`: red, green, blue plane, each row by row.
+    /// Appends the picture's values to `tensor`: the red, green and blue plane, each row by row.
     pub fn append(&self, picture: &Picture, tensor: &mut Vec<f32>) {
         let bytes = self.bytes(picture);
         for (channel, table) in self.table.iter().enumerate() {
@@ -110,7 +110,7 @@ impl Preprocessor {
 
     /// Width and height before the crop.
     fn resized(&self, width: u32, height: u32) -> (u32, u32) {
-        // `int(short * long / long_in)`: an exact product, then float64, then cut off; never less than one pixel.
+        // `int(short * long / long_in)`: an exact product, then float64, then truncated; at least one pixel.
         let long_edge = |short: u32, long_in: u32, short_in: u32| {
             let long = ((u64::from(short) * u64::from(long_in)) as f64 / f64::from(short_in)) as u32;
             long.max(1)
@@ -124,16 +124,16 @@ impl Preprocessor {
     }
 }
 
-/// Which part of a resized edge goes into the result, and what stands before and after it.
+/// The part of a resized edge that is in the result, and the zeros before and after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
     /// The first pixel that is kept.
     start: u32,
-    /// How many are kept.
+    /// The number of pixels that are kept.
     len: u32,
-    /// Zeros before them.
+    /// Zeros before the pixels.
     before: u32,
-    /// Zeros after them.
+    /// Zeros after the pixels.
     after: u32,
 }
 
@@ -158,7 +158,7 @@ impl Window {
     }
 }
 
-/// Black around a picture that is smaller than the crop.
+/// Adds black around a picture that is smaller than the crop.
 fn padded(part: Vec<u8>, columns: Window, rows: Window) -> Vec<u8> {
     if columns.before + columns.after + rows.before + rows.after == 0 {
         return part;

@@ -1,10 +1,9 @@
-//! Frames of a video as a model needs them, without making RGB of them in full size first: each plane is resized by itself,
-//! and only the small result becomes RGB.
+//! Prepares frames of a video without converting them to RGB in full size: each plane is resized separately, and only the small
+//! result becomes RGB.
 //!
-//! Resizing, mixing colours and putting colours between the samples of colour are all sums, so their order makes no
-//! difference but for roundings, and for what is clamped on the way: beside hard edges, and colours that are none. The bound,
-//! of 255 levels: half a level on average, and at most three for 99 values in a hundred, also of parts of a frame. The tests
-//! hold it to that.
+//! Resizing, mixing colours and interpolating the colour samples are all sums, so their order makes no difference except for
+//! rounding and for clamping, which happens at hard edges and for values that are no colour. The error, of 255 levels, is at
+//! most half a level on average and three levels for 99 % of the values, also for parts of a frame. The tests check it.
 
 use std::ops::Range;
 
@@ -39,9 +38,9 @@ mod tests {
         picture::{Colour, Matrix, Meaning, Picture, Pixels, Planes},
     };
 
-    /// What a camera may see, in planes of which those of colour are halved or not: a sky, walls and coloured things with hard
-    /// edges, and noise. All of it is a colour: what is none is clamped here at another time than there.
-    fn scene(width: u32, height: u32, halved: (bool, bool), meaning: Meaning) -> Picture {
+    /// A picture as a camera may see it: a sky, walls and coloured objects with hard edges, and noise. Every value is a colour, since
+    /// others are clamped at another time than in the reference. `halved` says in which directions the colour planes are halved.
+    fn test_image(width: u32, height: u32, halved: (bool, bool), meaning: Meaning) -> Picture {
         let mut state = 7_u32;
         let mut noise = |most: u32| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -75,19 +74,19 @@ mod tests {
         Picture { width, height, pixels: Pixels::Planes(planes.unwrap()), transparent: None }
     }
 
-    /// By how many levels the model sees something else than the reference would show it: on average, and at most for 99 in
-    /// a hundred.
-    fn off(preprocessor: &Preprocessor, picture: &Picture) -> (f64, u8) {
+    /// The error in levels: on average, and the largest among the best 99 %.
+    fn error(preprocessor: &Preprocessor, picture: &Picture) -> (f64, u8) {
         let reference = Picture::of_rgb(picture.width, picture.height, picture.rgb().into_owned());
         let (found, expected) = (preprocessor.bytes(picture), preprocessor.bytes(&reference));
         assert_eq!(found.len(), expected.len());
-        let mut off: Vec<u8> = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).collect();
-        off.sort_unstable();
-        (off.iter().map(|off| f64::from(*off)).sum::<f64>() / off.len() as f64, off[off.len() * 99 / 100])
+        let mut errors: Vec<u8> = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).collect();
+        errors.sort_unstable();
+        let mean = errors.iter().map(|error| f64::from(*error)).sum::<f64>() / errors.len() as f64;
+        (mean, errors[errors.len() * 99 / 100])
     }
 
     #[test]
-    fn the_model_sees_what_the_reference_would_show_it() {
+    fn the_result_is_close_to_the_references() {
         let clip = r#"{"image_processor_type": "CLIPImageProcessor"}"#;
         let siglip = r#"{"image_processor_type": "SiglipImageProcessor"}"#;
         let small = r#"{"image_processor_type": "CLIPImageProcessor", "size": 80, "crop_size": 80}"#;
@@ -100,14 +99,14 @@ mod tests {
                 [((1920, 1080), limited), ((641, 481), full), ((320, 240), full)]
             {
                 for halved in [(true, true), (true, false), (false, false)] {
-                    let whole = scene(width, height, halved, meaning);
+                    let whole = test_image(width, height, halved, meaning);
                     let parts = [
                         whole.clone(),
                         whole.crop((width / 5) | 1, (height / 7) | 1, width / 2, height / 2),
                         whole.crop(width / 2, height / 2, width, height),
                     ];
                     for part in &parts {
-                        let (mean, most) = off(&preprocessor, part);
+                        let (mean, most) = error(&preprocessor, part);
                         worst = (worst.0.max(mean), worst.1.max(most));
                     }
                 }
@@ -117,12 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn any_part_of_any_frame_becomes_as_large_as_asked_for() {
+    fn any_part_of_any_frame_gets_the_models_size() {
         let json = r#"{"size": {"height": 7, "width": 9}}"#;
         let preprocessor = Preprocessor::from_json(json.as_bytes(), Backend::Torchvision).unwrap();
         let meaning = Meaning { matrix: Matrix::Bt601, full_range: true };
         for size in [(1, 1), (2, 3), (5, 4), (9, 7)] {
-            let whole = scene(size.0, size.1, (true, true), meaning);
+            let whole = test_image(size.0, size.1, (true, true), meaning);
             for (x, y) in [(0, 0), (size.0 - 1, size.1 - 1), (size.0 / 2, size.1 / 3)] {
                 for (width, height) in [(1, 1), (2, 1), (size.0, size.1)] {
                     let part = whole.crop(x, y, width, height);

@@ -44,7 +44,7 @@ fn old_and_new_forms_of_size_mean_the_same() {
 }
 
 #[test]
-fn what_cannot_be_followed_is_named() {
+fn a_setting_that_is_not_supported_is_named() {
     for (json, key) in [
         (r#"{"size": 0}"#, "size: 0"),
         (r#"{"size": {"longest_edge": 9}}"#, "size: "),
@@ -125,6 +125,7 @@ fn a_crop_keeps_the_middle_and_pads_what_is_missing() {
     assert_eq!(preprocessor(json).bytes(&plain(1, 5, [7; 3])), [0, 0, 0, 7, 7, 7, 0, 0, 0]);
 }
 
+/// A search over its whole edge would keep a core busy for seconds.
 #[test]
 fn a_very_long_picture_is_scaled() {
     for json in [r#"{"size": 8, "crop_size": 8}"#, r#"{"size": {"height": 8, "width": 8}}"#] {

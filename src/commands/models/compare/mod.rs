@@ -215,12 +215,12 @@ impl Answers {
     }
 }
 
-fn answers(model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
+fn answers(mut model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
     let device = model.device();
     let grey = vec![0.0; model.preprocessor().tensor_len()];
+    // The first run takes longer than the runs after it.
+    model.embed_prepared(&grey)?;
     let mut classifier = Classifier::as_the_pipeline(model, sets, &VectorCache::of_user())?;
-    // The first run takes longer than those behind it.
-    classifier.embed_prepared(&grey)?;
     let mut progress = Counted::new(items.len(), "pictures");
     let mut pictures = Vec::with_capacity(items.len());
     let took = pictures::embed(&mut classifier, items, |classifier, number, vector| {
@@ -229,7 +229,7 @@ fn answers(model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item]>) 
         }
         pictures.push(vector.ok().map(|vector| {
             let scores = (0..sets.len()).map(|set| classifier.scores(set, &vector)).collect();
-            Answer { vector, scores }
+            Answer { vector: vector.to_vec(), scores }
         }));
         progress.one_more();
         Ok(())

@@ -1,8 +1,8 @@
-//! Antialiased resizing of 8-bit RGB, as Pillow and torchvision do it: separable, with the result of the first pass
+//! Resizes 8-bit RGB with antialiasing, as Pillow and torchvision do it: in two passes, with the result of the first pass
 //! rounded to 8 bits. Source: Pillow's `Resample.c` and PyTorch's `UpSampleKernelAVXAntialias.h`.
 //!
-//! What is added up is whole numbers that never overflow, so the order of the additions is free, and the passes that use
-//! a processor's wide registers (`wide`) give the same bytes as those in plain code (`plain`).
+//! The sums are of integers that never overflow, so the order of the additions is free: the passes that use a processor's wide
+//! registers (`wide`) give the same bytes as those in plain code (`plain`).
 
 mod plain;
 #[cfg(target_arch = "x86_64")]
@@ -12,13 +12,13 @@ use std::ops::Range;
 
 use crate::picture::Plane;
 
-/// Whose rounding is followed. Their results differ by a level here and there, and scores by up to 0.025.
+/// The image library whose rounding is followed. Some values of the results differ by one level, and scores by up to 0.025.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
-    /// What the reference uses by default: weights of 16 bits.
+    /// The reference's default: weights of 16 bits.
     #[default]
     Torchvision,
-    /// What the reference uses without torchvision, and what older releases always used: weights of 22 bits.
+    /// The reference without torchvision, and its older releases: weights of 22 bits.
     Pil,
 }
 
@@ -29,8 +29,8 @@ pub(crate) enum Filter {
     Bicubic,
 }
 
-/// Resizes `rgb` of size `from` to `to` (width, height) and returns the `window` (columns, rows) of the result; what
-/// is outside the window is never computed.
+/// Resizes `rgb` of size `from` to `to` (width, height) and returns the `window` (columns, rows) of the result. Pixels outside the
+/// window are not computed.
 pub(crate) fn resize(
     rgb: &[u8],
     from: (u32, u32),
@@ -55,7 +55,7 @@ pub(crate) fn resize(
 }
 
 /// Resizes a part of `from` pixels of a plane to `to` (width, height) and returns the levels of the `window` (columns, rows)
-/// of the result, not rounded. No reference does it, so the cheap pass comes first: down, whole rows at once.
+/// of the result, not rounded. There is no reference for planes, so the cheap vertical pass is first: it adds whole rows.
 pub(crate) fn resize_plane(
     plane: &Plane<'_>,
     from: (u32, u32),
@@ -78,7 +78,7 @@ pub(crate) fn resize_plane(
     plain::horizontal_of_plane(&vertical(&rows, &down), needed.len(), &across, needed.start)
 }
 
-/// Weights of pixels as weights of `count` samples, each of them said of two pixels.
+/// Converts the weights of pixels to weights of `count` colour samples, of which each belongs to two pixels.
 fn of_samples(first: usize, weights: &[f64], count: usize) -> (usize, Vec<f64>) {
     let start = (first / 2).saturating_sub(1);
     let end = ((first + weights.len()) / 2 + 1).min(count);
@@ -94,9 +94,9 @@ fn of_samples(first: usize, weights: &[f64], count: usize) -> (usize, Vec<f64>) 
 /// Some rows of bytes.
 struct Rows<'a> {
     bytes: &'a [u8],
-    /// From one row to the next.
+    /// The distance from one row to the next.
     stride: usize,
-    /// Which bytes of a row are meant.
+    /// The bytes of a row that are used.
     columns: Range<usize>,
     /// The number of the first row.
     first: usize,
@@ -108,17 +108,17 @@ impl<'a> Rows<'a> {
         Self { bytes: rgb, stride: width * 3, columns: columns.start * 3..columns.end * 3, first: 0 }
     }
 
-    /// All that comes from row `y` on.
-    fn from(&self, y: usize) -> &'a [u8] {
+    /// The bytes of row `y` and of the rows after it.
+    fn starting_at(&self, y: usize) -> &'a [u8] {
         &self.bytes[(y - self.first) * self.stride + self.columns.start..]
     }
 
     fn row(&self, y: usize) -> &'a [u8] {
-        &self.from(y)[..self.columns.len()]
+        &self.starting_at(y)[..self.columns.len()]
     }
 }
 
-/// Resizes the given `rows` of a whole picture across, as fast as this processor can.
+/// Resizes the given `rows` of a whole picture horizontally, with the fastest code for this processor.
 fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Axis) -> Vec<u8> {
     #[cfg(target_arch = "x86_64")]
     if let Some(result) = wide::horizontal(rgb, width, rows.clone(), axis) {
@@ -127,7 +127,7 @@ fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Axis) -> Vec<
     plain::horizontal(rgb, width, rows, axis, 0)
 }
 
-/// Likewise rows of bytes down.
+/// Resizes rows of bytes vertically, with the fastest code for this processor.
 fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
     #[cfg(target_arch = "x86_64")]
     if let Some(result) = wide::vertical(rows, axis) {
@@ -136,35 +136,35 @@ fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
     plain::vertical(rows, axis)
 }
 
-/// Pillow since 13 starts with the pass that throws away more.
+/// Whether the vertical pass is first: since version 13, Pillow starts with the pass that removes more pixels.
 fn vertical_first(from: (u32, u32), to: (u32, u32)) -> bool {
     let less = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let (across, down) = (less(from.0, to.0), less(from.1, to.1));
     down > 0 && down > 2 * across
 }
 
-/// How each pixel of one edge of the result is made of pixels of the same edge of the source.
+/// How each pixel of one edge of the result is computed from pixels of the same edge of the source.
 struct Axis {
     taps: Taps,
-    /// Which pixels of the result are wanted.
+    /// The pixels of the result that are computed.
     window: Range<usize>,
 }
 
 enum Taps {
-    /// The size does not change: the pass is left out.
+    /// The size does not change: the pass is omitted.
     Copy,
-    /// One for each pixel of the window, in fixed point with `precision` fractional bits.
+    /// One tap for each pixel of the window, in fixed point with `precision` fractional bits.
     Weighted { pixels: Vec<Tap>, precision: u32 },
 }
 
-/// The pixels of the source that one pixel of the result is made of.
+/// The pixels of the source that one pixel of the result is computed from.
 struct Tap {
     first: usize,
     weights: Vec<i32>,
 }
 
-/// The longest edge that is looked at as a whole for its largest weight. A picture hundreds of times as wide as high may
-/// exceed it; then the window must do, so that such a picture does not keep a core busy for seconds.
+/// The longest edge whose largest weight is searched on the whole edge. A picture that is hundreds of times as wide as high may
+/// exceed it; then only the window is searched, since the whole edge would keep a core busy for seconds.
 const LONGEST: u32 = 100_000;
 
 impl Axis {
@@ -177,7 +177,7 @@ impl Axis {
         self.window.len()
     }
 
-    /// The pixels of the source that the window is made of.
+    /// The pixels of the source that the window is computed from.
     fn needed(&self) -> Range<usize> {
         match &self.taps {
             Taps::Copy => self.window.clone(),
@@ -193,10 +193,10 @@ fn weighted(from: u32, to: u32, window: &Range<usize>, filter: Filter, backend: 
     let weights = |pixel| weights(from, to, pixel, filter);
     let precision = match backend {
         Backend::Pil => 22,
-        // Of the whole axis, not only of the window: so the reference chooses it.
+        // The reference searches the whole axis, not only the window.
         Backend::Torchvision => {
-            let looked_at = if to <= LONGEST { 0..to as usize } else { window.clone() };
-            precision(looked_at.flat_map(|pixel| weights(pixel).1))
+            let searched = if to <= LONGEST { 0..to as usize } else { window.clone() };
+            precision(searched.flat_map(|pixel| weights(pixel).1))
         }
     };
     fixed(precision, window, weights)
@@ -205,7 +205,7 @@ fn weighted(from: u32, to: u32, window: &Range<usize>, filter: Filter, backend: 
 /// The weights of each pixel of the window in fixed point.
 fn fixed(precision: u32, window: &Range<usize>, weights: impl Fn(usize) -> (usize, Vec<f64>)) -> Taps {
     let one = f64::from(1u32 << precision);
-    // Rounded half away from zero.
+    // Rounds half away from zero.
     let fixed = |weight: f64| (weight * one + 0.5f64.copysign(weight)) as i32;
     let tap = |pixel| {
         let (first, weights) = weights(pixel);
@@ -214,8 +214,8 @@ fn fixed(precision: u32, window: &Range<usize>, weights: impl Fn(usize) -> (usiz
     Taps::Weighted { pixels: window.clone().map(tap).collect(), precision }
 }
 
-/// The first pixel of the source that a pixel of the result is made of, and the weights from there on; their sum is 1.
-/// Positions are computed in float64 and cut off, in the reference's order.
+/// The first pixel of the source that a pixel of the result is computed from, and the weights of this pixel and those after it; the
+/// sum of the weights is 1. Positions are computed in float64 and truncated, in the reference's order.
 fn weights(from: u32, to: u32, pixel: usize, filter: Filter) -> (usize, Vec<f64>) {
     let scale = f64::from(from) / f64::from(to);
     let filter_scale = scale.max(1.0);
@@ -251,7 +251,7 @@ impl Filter {
     }
 
     fn weight(self, x: f64) -> f64 {
-        /// Keys' cubic with the parameter that Pillow takes.
+        /// Keys' cubic with Pillow's parameter.
         const A: f64 = -0.5;
         let x = x.abs();
         match self {

@@ -1,10 +1,10 @@
-//! Both passes in plain code: for every kind of weight, on every processor. What the fast ones are held to.
+//! Both passes in plain code, for every kind of weight and every processor. The fast passes must give the same bytes.
 
 use std::ops::Range;
 
 use super::{Axis, Rows, Tap, Taps};
 
-/// Resizes the given `rows` of a picture across; the picture's first column is column `offset` of the axis.
+/// Resizes the given `rows` of a picture horizontally; the picture's first column is column `offset` of the axis.
 pub(crate) fn horizontal(
     rgb: &[u8],
     width: usize,
@@ -39,7 +39,7 @@ pub(crate) fn horizontal(
     result
 }
 
-/// Likewise one plane, into levels that are not rounded.
+/// Resizes one plane horizontally, into levels that are not rounded.
 pub(crate) fn horizontal_of_plane(plane: &[u8], width: usize, axis: &Axis, offset: usize) -> Vec<f32> {
     let Taps::Weighted { pixels, precision } = &axis.taps else {
         let column = |row: &'_ [u8]| row[axis.window.start - offset..axis.window.end - offset].to_vec();
@@ -53,7 +53,7 @@ pub(crate) fn horizontal_of_plane(plane: &[u8], width: usize, axis: &Axis, offse
     plane.chunks_exact(width).flat_map(|row| pixels.iter().map(move |tap| level(row, tap))).collect()
 }
 
-/// Resizes rows of bytes down; whole rows are added up, so that the compiler can use wide registers.
+/// Resizes rows of bytes vertically. It adds whole rows, so that the compiler can use wide registers.
 pub(crate) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
     let bytes = rows.columns.len();
     let row = |y: usize| rows.row(y);

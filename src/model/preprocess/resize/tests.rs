@@ -18,7 +18,7 @@ fn plainly(
     plain::vertical(&rows, &down)
 }
 
-/// Hard edges beside noise: both ends of the clamp are met.
+/// Hard edges beside noise, so that values are clamped at both ends.
 fn picture(width: u32, height: u32, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let byte = |at: u32| {

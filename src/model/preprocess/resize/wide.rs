@@ -1,7 +1,7 @@
-//! Both passes with AVX2: the weights of the default backend fit 16 bits, so that one instruction multiplies sixteen of
-//! them and adds neighbours up. `None` where the processor or the weights do not allow it.
+//! Both passes with AVX2: the weights of the default backend fit into 16 bits, so a single instruction multiplies sixteen of
+//! them and adds neighbours. The result is `None` if the processor or the weights do not allow it.
 //!
-//! It reads up to [`MARGIN`] bytes beyond a pixel's last tap, with weights of 0.
+//! A step reads up to [`MARGIN`] bytes after a pixel's last tap, with weights of 0.
 
 use std::{arch::x86_64::__m256i, ops::Range};
 
@@ -9,14 +9,14 @@ use pulp::{cast, x86::V3};
 
 use super::{Axis, Rows, Tap, Taps, plain};
 
-/// Pixels that one step across takes.
+/// The pixels of a horizontal step.
 const STEP: usize = 4;
-/// Rows that go across together.
+/// The rows that are resized horizontally at the same time.
 const BLOCK: usize = 4;
-/// Bytes that a step across reads: more than its pixels have.
+/// The bytes that a horizontal step reads: more than its pixels have.
 const READ: usize = 16;
 const MARGIN: usize = READ - STEP * 3;
-/// Bytes of a row that go down together.
+/// The bytes of a row that are resized vertically at the same time.
 const CHUNK: usize = 32;
 
 /// From `r0 g0 b0 r1 g1 b1 ...` in both halves to 16-bit pairs `r0 r1 g0 g1 b0 b1 0 0` and `r2 r3 g2 g3 b2 b3 0 0`.
@@ -35,7 +35,7 @@ pub(crate) fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Ax
     let stride = width * 3;
     let bytes = pixels.len() * 3;
     let mut result = vec![0; rows.len() * bytes];
-    // What a step may read beyond a row that is the picture's last.
+    // The bytes that a step may read after the picture's last row.
     let beyond = steps * STEP * 3 + MARGIN;
     let mut padded = Vec::new();
     for (start, result) in rows.step_by(BLOCK).zip(result.chunks_mut(BLOCK * bytes)) {
@@ -61,13 +61,13 @@ pub(crate) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Option<Vec<u8>> {
     let bytes = rows.columns.len();
     let mut result = vec![0; pixels.len() * bytes];
     for (tap, result) in pixels.iter().zip(result.chunks_mut(bytes.max(1))) {
-        let (rows, stride) = (rows.from(tap.first), rows.stride);
+        let (rows, stride) = (rows.starting_at(tap.first), rows.stride);
         simd.vectorize(Row { simd, rows, stride, weights: &tap.weights, precision, result });
     }
     Some(result)
 }
 
-/// The weights of an axis, if they all have 16 bits.
+/// The weights of an axis, if all of them fit into 16 bits.
 fn narrow(axis: &Axis) -> Option<(&[Tap], u32)> {
     match &axis.taps {
         Taps::Weighted { pixels, precision } => {
@@ -80,7 +80,7 @@ fn narrow(axis: &Axis) -> Option<(&[Tap], u32)> {
 
 struct Across<'a> {
     simd: V3,
-    /// For each pixel.
+    /// Steps for each pixel.
     steps: usize,
     /// `steps` for each pixel.
     weights: Vec<[i16; 16]>,
@@ -88,7 +88,7 @@ struct Across<'a> {
     precision: u32,
 }
 
-/// As [`PAIRS`] needs them, filled up with zeros.
+/// The weights in the order of [`PAIRS`], padded with zeros.
 fn paired(pixels: &[Tap], steps: usize) -> Vec<[i16; 16]> {
     let weight = |tap: &Tap, at: usize| tap.weights.get(at).map_or(0, |weight| *weight as i16);
     let step = |tap: &Tap, step: usize| {
@@ -98,7 +98,7 @@ fn paired(pixels: &[Tap], steps: usize) -> Vec<[i16; 16]> {
     pixels.iter().flat_map(|tap| (0..steps).map(move |number| step(tap, number))).collect()
 }
 
-/// Up to [`BLOCK`] rows on their way across.
+/// The horizontal pass of up to [`BLOCK`] rows.
 struct Block<'a> {
     across: &'a Across<'a>,
     rows: &'a [u8],
@@ -132,7 +132,7 @@ impl pulp::NullaryFnOnce for Block<'_> {
                     *sum = avx2._mm256_add_epi32(*sum, products);
                 }
             }
-            // Two rows in a register, then all four, clamped to 16 and to 8 bits on the way.
+            // Two rows in a register, then all four, clamped to 16 and then to 8 bits.
             let level = |a: __m256i, b: __m256i| {
                 let low = avx2._mm256_permute2x128_si256::<0x20>(a, b);
                 let high = avx2._mm256_permute2x128_si256::<0x31>(a, b);
@@ -152,7 +152,7 @@ impl pulp::NullaryFnOnce for Block<'_> {
     }
 }
 
-/// One row of the result on the way down; `rows` are those it is made of, `stride` bytes apart.
+/// The vertical pass of one row of the result; `rows` are the source rows, `stride` bytes apart.
 struct Row<'a> {
     simd: V3,
     rows: &'a [u8],
@@ -177,7 +177,7 @@ impl pulp::NullaryFnOnce for Row<'_> {
         for (number, result) in chunks.iter_mut().enumerate() {
             let read = |row: usize| -> __m256i {
                 let start = row * stride + number * CHUNK;
-                cast(*rows[start..].first_chunk::<CHUNK>().expect("a chunk lies in its row"))
+                cast(*rows[start..].first_chunk::<CHUNK>().expect("a chunk is inside its row"))
             };
             let mut sums = [half; 4];
             for (pair, weights) in weights.chunks(2).enumerate() {
