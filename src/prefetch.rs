@@ -14,8 +14,8 @@ pub struct Prefetch<T> {
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Starts a thread for each of `makers`, which yields the items of that thread. At most `ready` items wait for the consumer;
-    /// then the threads pause. A thread also ends when the consumer has dropped the `Prefetch`.
+    /// Starts a thread for each of `makers`, which yields the items of that thread. At most `ready` items wait for the
+    /// consumer; then the threads pause. A thread also ends when the consumer has dropped the `Prefetch`.
     ///
     /// # Errors
     /// The operating system has no thread left.

@@ -7,8 +7,8 @@ use std::{fs, panic, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use stakeout::{
-    classify::{
-        model,
+    model::{
+        self,
         preprocess::{Backend, Preprocessor},
     },
     picture::Picture,

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use stakeout::{
-    classify::preprocess::{Backend, Preprocessor},
+    model::preprocess::{Backend, Preprocessor},
     picture::decode,
 };
 

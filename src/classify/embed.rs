@@ -6,8 +6,9 @@ use tracing::warn;
 
 use crate::model::{Model, ModelError};
 
-/// The embedding of each picture, in order; `values` are prepared pictures, one after the other. At most `max_batch` pictures go
-/// into one `run` of the model. If the model rejects a batch, its pictures are run one by one, so that only the bad one fails.
+/// The embedding of each picture, in order; `values` are prepared pictures, one after the other. At most `max_batch`
+/// pictures go into one `run` of the model. If the model rejects a batch, its pictures are run one by one, so that only the
+/// bad one fails.
 pub(super) fn embed_each(
     model: &mut Model,
     values: &[f32],

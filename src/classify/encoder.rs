@@ -1,7 +1,7 @@
 //! Encodes label sets into a [`Watchlist`], outside the model's thread and again whenever the label sets change.
 //!
-//! A text whose vector is known is not encoded again, so a new label costs its own prompts only. The vectors of texts that no
-//! label set uses any more are dropped.
+//! A text whose vector is known is not encoded again, so a new label costs its own prompts only. The vectors of texts that
+//! no label set uses any more are dropped.
 
 use std::collections::HashMap;
 

@@ -7,6 +7,7 @@ mod embed;
 mod encoder;
 pub mod labels;
 mod prepare;
+mod progress;
 mod repeats;
 pub mod score;
 mod thread;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
-pub use thread::{Counts, Progress, ReceiverGone, score_all, spawn, spawn_in_full_batches};
+pub use progress::{Counts, Progress};
+pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches};
 pub use watchlist::Watchlist;
 
 use crate::frame::Frame;

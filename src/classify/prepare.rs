@@ -1,7 +1,7 @@
 //! Prepares the pictures of frames for the model, on a thread of its own, while the model runs on the frames before them.
 //!
-//! Frames keep their order. Values that were prepared for another watchlist than the one in force at the frame's turn are not
-//! used.
+//! Frames keep their order. Values that were prepared for another watchlist than the one in force at the frame's turn are
+//! not used.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{mpsc::Receiver, watch};
 
-use super::{thread::Progress, watchlist::Watchlist};
+use super::{progress::Progress, watchlist::Watchlist};
 use crate::{frame::Frame, model::preprocess::Preprocessor, picture::Picture, prefetch::Prefetch};
 
 /// A frame with the numbers that the model needs of its parts.

@@ -1,7 +1,7 @@
 //! Gives a frame that shows the same picture as the frame before it the scores of that frame.
 //!
-//! A picture is identified by its allocation: a source whose view does not change sends the same picture again. Scores are used
-//! only for the watchlist that they were computed for. Pictures are not kept alive, and pixels are not compared.
+//! A picture is identified by its allocation: a source whose view does not change sends the same picture again. Scores are
+//! used only for the watchlist that they were computed for. Pictures are not kept alive, and pixels are not compared.
 
 use std::{
     collections::HashMap,
@@ -72,8 +72,8 @@ impl Repeats {
         batch
     }
 
-    /// Joins the scored frames with those that wait for them, each after the frame that it repeats. The second part of the result is the
-    /// frames that repeat a frame that could not be scored.
+    /// Joins the scored frames with those that wait for them, each after the frame that it repeats. The second part of the
+    /// result is the frames that repeat a frame that could not be scored.
     pub(super) fn join(
         &mut self,
         answers: Vec<Scored>,

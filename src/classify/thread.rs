@@ -1,14 +1,11 @@
 //! The thread that owns the model: takes the waiting frames as one batch, scores them, and sends the scores on.
 //!
-//! The pictures of the frames are prepared by another thread meanwhile ([`super::prepare`]). A frame keeps its slot while the
-//! engine is unavailable; a frame that the model rejects is dropped and counted.
+//! The pictures of the frames are prepared by another thread meanwhile ([`super::prepare`]). A frame keeps its slot while
+//! the engine is unavailable; a frame that the model rejects is dropped and counted.
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +20,7 @@ use super::{
     Scored,
     embed::embed_each,
     prepare::{self, PreparedFrame},
+    progress::{Counts, Progress},
     repeats::{Batch, Repeats},
     watchlist::{Scale, Watchlist},
 };
@@ -30,68 +28,17 @@ use crate::{
     backoff::{Backoff, jitter},
     frame::Frame,
     heartbeat::Pulse,
-    metrics::Histogram,
     model::{Model, ModelError},
     prefetch::Prefetch,
 };
-
-/// What the thread has done when it ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Frames that the model scored.
-    pub scored: u64,
-    /// Frames that got the scores of an earlier frame with the same picture.
-    pub repeated: u64,
-    /// Frames that the model could not score.
-    pub failed: u64,
-    /// Frames of a source that is not watched any more.
-    pub unwatched: u64,
-}
-
-/// What the thread is doing, for other threads to read while it runs.
-#[derive(Debug, Default)]
-pub struct Progress {
-    scored: AtomicU64,
-    repeated: AtomicU64,
-    failed: AtomicU64,
-    unwatched: AtomicU64,
-    /// The time from the source to the model, which includes preparing the picture.
-    pub queue: Histogram,
-    /// The time that a batch took in the model's thread.
-    pub batch: Histogram,
-    /// The heartbeat of the model's thread.
-    pub pulse: Pulse,
-    /// The heartbeat of the thread that prepares pictures.
-    pub prepare: Pulse,
-}
-
-impl Progress {
-    fn set(&self, counts: &Counts) {
-        self.scored.store(counts.scored, Ordering::Relaxed);
-        self.repeated.store(counts.repeated, Ordering::Relaxed);
-        self.failed.store(counts.failed, Ordering::Relaxed);
-        self.unwatched.store(counts.unwatched, Ordering::Relaxed);
-    }
-
-    /// The counts after the last batch.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
-            scored: self.scored.load(Ordering::Relaxed),
-            repeated: self.repeated.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            unwatched: self.unwatched.load(Ordering::Relaxed),
-        }
-    }
-}
 
 /// The receiver of the scores was dropped while frames still came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the receiver of the scores is gone")]
 pub struct ReceiverGone;
 
-/// Starts the threads. They end when `frames` is closed and every frame in it was scored. The model's thread reads the newest
-/// watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one.
+/// Starts the threads. They end when `frames` is closed and every frame in it was scored. The model's thread reads the
+/// newest watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one.
 ///
 /// # Errors
 /// The operating system has no thread left.
@@ -105,8 +52,8 @@ pub fn spawn(
     start(model, watchlist, frames, scored, progress, false)
 }
 
-/// Starts the threads, which wait until a batch is full: the same frames are then always in the same batches, whose scores are
-/// equal to the last bit. For recordings; a camera's frame would wait for the camera's next frames.
+/// Starts the threads, which wait until a batch is full: the same frames are then always in the same batches, whose scores
+/// are equal to the last bit. For recordings; a camera's frame would wait for the camera's next frames.
 ///
 /// # Errors
 /// As [`spawn`].
@@ -273,8 +220,8 @@ impl<'a> Worker<'a> {
                     let sets = watchlist.scores(watch, scale, &embeddings);
                     answers.push(Scored { frame, sets, embeddings });
                 }
-                // Dropped: the model would reject it again, and other frames wait. Its slot is returned without `done`, so a file
-                // stays in its folder.
+                // Dropped: the model would reject it again, and other frames wait. Its slot is returned without `done`, so a
+                // file stays in its folder.
                 Err(reason) => {
                     self.counts.failed += 1;
                     let source = &*frame.source;
@@ -286,8 +233,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Runs the model. While its engine is unavailable, waits and runs the same pictures again, until the receiver of the scores is gone.
-/// The heart beats meanwhile: the engine's absence is no fault of this thread.
+/// Runs the model. While its engine is unavailable, waits and runs the same pictures again, until the receiver of the scores
+/// is gone. The heart beats meanwhile: the engine's absence is no fault of this thread.
 fn embed_when_available(
     model: &mut Model,
     values: &[f32],
@@ -312,7 +259,10 @@ fn embed_when_available(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    };
 
     use tokio::sync::mpsc;
 
@@ -332,8 +282,8 @@ mod tests {
     /// What a fake engine was asked: the numbers of pictures in each run.
     type Runs = Arc<Mutex<Vec<usize>>>;
 
-    /// An engine that is unavailable for the first `absent` runs and then rejects every run with a picture of red [`REJECTED`]. Its
-    /// answer for a picture is the picture's first number.
+    /// An engine that is unavailable for the first `absent` runs and then rejects every run with a picture of red
+    /// [`REJECTED`]. Its answer for a picture is the picture's first number.
     fn engine(absent: usize) -> (FakeEngine, Runs) {
         let runs = Runs::default();
         let log = Arc::clone(&runs);

@@ -10,8 +10,8 @@ pub trait Engine: Send {
     /// Runs the graph once and returns the outputs of these names, in this order.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`] asks the caller to wait and to run the same inputs again. [`EngineError::Rejected`] is final
-    /// for these inputs.
+    /// [`EngineError::Unavailable`] asks the caller to wait and to run the same inputs again. [`EngineError::Rejected`] is
+    /// final for these inputs.
     fn run(&mut self, inputs: &[Input<'_>], outputs: &[&str]) -> Result<Vec<Rows>, EngineError>;
 
     /// Checks whether a run could succeed now, without running the graph.

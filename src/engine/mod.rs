@@ -1,7 +1,7 @@
 //! Runs the graphs of a model: tensors in, one row of numbers for each picture or text out.
 //!
-//! [`Engine`] is the seam between the service and what computes. [`onnx`] runs graphs in this process; a model server would be
-//! another module and another variant of [`Engines`]. An engine knows tensors and their names, and nothing of labels,
+//! [`Engine`] is the seam between the service and what computes. [`onnx`] runs graphs in this process; a model server would
+//! be another module and another variant of [`Engines`]. An engine knows tensors and their names, and nothing of labels,
 //! prompts or preprocessing.
 
 mod interface;
@@ -94,14 +94,14 @@ pub(crate) mod fake {
 
     use super::*;
 
-    type Answer = dyn FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send;
+    type Script = dyn FnMut(&[f32]) -> Result<Vec<f32>, EngineError> + Send;
 
     /// A vision graph. Its clones share the script.
     #[derive(Clone)]
     pub struct FakeEngine {
         metadata: Metadata,
         /// One number for each picture, from the first number of each picture's tensor.
-        answer: Arc<Mutex<Answer>>,
+        answer: Arc<Mutex<Script>>,
     }
 
     impl FakeEngine {

@@ -164,3 +164,33 @@ pub fn fuzz(folder: &std::path::Path) {
         let _ = tokenizer.batch(&["a photo of a cat", "", "\u{1F408} 猫"], None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeEngine;
+
+    #[test]
+    fn an_engine_with_its_own_graphs_needs_only_the_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ModelFiles::Folder(folder.path().to_owned());
+        let load = || {
+            let engine = FakeEngine::new(|pictures| Ok(pictures.to_vec()));
+            Model::load(Engines::Fake(engine), &files, &Options::default())
+        };
+        let ModelError::Incomplete { missing, .. } = load().err().unwrap() else {
+            panic!("files are missing")
+        };
+        assert_eq!(missing, files::REQUIRED);
+
+        for name in files::REQUIRED.iter().chain(&["stakeout.json"]) {
+            let content = ModelFiles::bundled().read(name).unwrap().unwrap();
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let mut model = load().unwrap();
+        assert_eq!((model.device(), model.health()), (Device::Cpu, Ok(())));
+        let vectors = model.embed_pictures(&[&Picture::of_rgb(1, 1, vec![255; 3])]).unwrap();
+        let length = vectors[0].iter().map(|value| value * value).sum::<f32>();
+        assert!((length - 1.0).abs() < 1e-6, "{vectors:?}");
+    }
+}

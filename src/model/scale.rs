@@ -1,4 +1,5 @@
-//! Finds how similarities become logits: the trained multiplier and offset, which neither `config.json` nor the split graphs hold.
+//! Finds how similarities become logits: the trained multiplier and offset, which neither `config.json` nor the split graphs
+//! hold.
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,8 @@ const PROBES: [&str; 6] = [
     "a tree",
 ];
 
-/// From `stakeout.json` if it exists, else from one run of the combined graph, else from the caller's options. `vision` is the graph
-/// that is already loaded.
+/// From `stakeout.json` if it exists, else from one run of the combined graph, else from the caller's options. `vision` is
+/// the graph that is already loaded.
 pub(super) fn find(context: &ModelContext, vision: &mut Graph) -> Result<Logits, ModelError> {
     if let Some(logits) = written(&context.files)? {
         return Ok(logits);
@@ -69,8 +70,8 @@ fn kept_at(context: &ModelContext, graph: &str) -> Option<PathBuf> {
     Some(folder.join("scales").join(cache::hex(&hash[..16])).with_extension("json"))
 }
 
-/// The scale that is kept at `path`, else the result of `measure`, which is then kept: a combined graph takes as long to load
-/// as the two split graphs together. A damaged file is ignored, and a folder that cannot be written only costs time.
+/// The scale that is kept at `path`, else the result of `measure`, which is then kept: a combined graph takes as long to
+/// load as the two split graphs together. A damaged file is ignored, and a folder that cannot be written only costs time.
 fn kept_or(
     path: Option<&Path>,
     measure: impl FnOnce() -> Result<Logits, ModelError>,

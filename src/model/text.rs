@@ -27,8 +27,8 @@ impl TextEncoder {
             false => (&["input_ids"], context.config.family.text_outputs),
             true => (&["pixel_values", "input_ids"], &["text_embeds"]),
         };
-        // On the processor, whatever runs the pictures: the vectors are kept on disk, so they must not depend on the device, and
-        // the memory of a GPU is free for pictures.
+        // On the processor, whatever runs the pictures: the vectors are kept on disk, so they must not depend on the device,
+        // and the memory of a GPU is free for pictures.
         let mut graph = context.open(file, Device::Cpu)?;
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;

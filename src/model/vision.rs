@@ -22,8 +22,8 @@ pub(super) struct Vision {
 }
 
 impl Vision {
-    /// Loads the graph on the named device. For `auto` that is the best device of this machine, or the processor if the model does
-    /// not run on the best device.
+    /// Loads the graph on the named device. For `auto` that is the best device of this machine, or the processor if the
+    /// model does not run on the best device.
     pub(super) fn on_best_device(context: &ModelContext) -> Result<(Self, Device), ModelError> {
         let wanted = context.options.execution.device;
         let device = context.engines.device(wanted)?;
@@ -36,8 +36,8 @@ impl Vision {
         }
     }
 
-    /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are then
-    /// compiled and allocated before the first frame, and an error for lack of memory comes now.
+    /// Loads the graph. On an accelerator it also runs once with a full batch and once with one picture: these sizes are
+    /// then compiled and allocated before the first frame, and an error for lack of memory comes now.
     fn ready(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
         let mut vision = Self::load(context, device)?;
         if device.is_accelerator() {

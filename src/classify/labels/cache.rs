@@ -1,8 +1,8 @@
 //! Keeps label vectors on disk, so that a start need not load the text graph again.
 //!
-//! There is one file for each model, named by a fingerprint of the files that the vectors depend on: a header, then a hash of each
-//! text with its vector, then a hash of all of it. A damaged file is ignored, and a folder that cannot be written only costs
-//! time.
+//! There is one file for each model, named by a fingerprint of the files that the vectors depend on: a header, then a hash
+//! of each text with its vector, then a hash of all of it. A damaged file is ignored, and a folder that cannot be written
+//! only costs time.
 
 use std::{
     collections::HashMap,

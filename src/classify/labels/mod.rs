@@ -1,5 +1,5 @@
-//! Encodes label sets into vectors: each prompt is put into every template, encoded, and averaged over the templates and over the
-//! label's prompts. The caller brings the encoder, which gets every text once.
+//! Encodes label sets into vectors: each prompt is put into every template, encoded, and averaged over the templates and
+//! over the label's prompts. The caller brings the encoder, which gets every text once.
 
 mod cache;
 

@@ -1,7 +1,7 @@
 //! Chooses the device that runs a model: the one that is named, or for `auto` the best that works.
 //!
-//! A device works if ONNX Runtime can run a graph of one node on it. There is no fallback from a device that is named: a user
-//! who names a GPU wants to know that it is not used.
+//! A device works if ONNX Runtime can run a graph of one node on it. There is no fallback from a device that is named: a
+//! user who names a GPU wants to know that it is not used.
 
 use std::{collections::hash_map::Entry, sync::PoisonError};
 
@@ -20,8 +20,8 @@ use crate::{
     config::{Device, OpenVino},
 };
 
-/// The devices that `auto` tries before the processor, the best first. TensorRT compiles a model for minutes, so it is used only
-/// if it is named.
+/// The devices that `auto` tries before the processor, the best first. TensorRT compiles a model for minutes, so it is used
+/// only if it is named.
 const BEST_FIRST: [Device; 6] = [
     Device::Cuda(0),
     Device::MiGraphX(0),
@@ -112,8 +112,8 @@ pub(super) fn on(
 fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDispatch> {
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let cuda = |gpu| {
-        // TF32 rounds to 10 bits: it is faster, and its scores differ from the reference's. The exhaustive search for the fastest
-        // convolution is slow, and these models have only one convolution.
+        // TF32 rounds to 10 bits: it is faster, and its scores differ from the reference's. The exhaustive search for the
+        // fastest convolution is slow, and these models have only one convolution.
         let cuda = ep::CUDA::default()
             .with_device_id(number(gpu))
             .with_tf32(false)

@@ -154,8 +154,8 @@ fn rejected(error: ort::Error) -> EngineError {
 ///
 /// A graph that holds its weights itself is read into one block for each of them. ONNX Runtime then copies most of them into
 /// the layout that suits the processor, and frees the blocks. With glibc's defaults these blocks stay with the process after
-/// the second graph: with CLIP ViT-B/16, 509 MB instead of 392 MB at full precision and 201 instead of 149 with 8 bits. Nothing else
-/// changes: the memory of frames stays with the process, which is faster.
+/// the second graph: with CLIP ViT-B/16, 509 MB instead of 392 MB at full precision and 201 instead of 149 with 8 bits.
+/// Nothing else changes: the memory of frames stays with the process, which is faster.
 mod heap {
     /// While it is alive, large blocks are taken from the system and returned to it.
     pub(super) struct ReturnLargeBlocks(());

@@ -1,7 +1,7 @@
 //! Finds and loads the ONNX Runtime library.
 //!
-//! The program starts without the library, so that a missing one is a readable error. A library that the configuration or the
-//! environment names is used, or loading fails; no other one is tried instead.
+//! The program starts without the library, so that a missing one is a readable error. A library that the configuration or
+//! the environment names is used, or loading fails; no other one is tried instead.
 
 use std::{
     cmp::Reverse,
@@ -69,8 +69,8 @@ const BY_NAME: &str = "libonnxruntime.so.1";
 
 impl Runtime {
     /// Loads the library: `explicit` if given, else `ORT_DYLIB_PATH`, else the first usable one beside the executable, in
-    /// its `../lib` and `../lib/stakeout`, in `/usr/lib/stakeout`, in the user's data folder, and last the one that the dynamic
-    /// linker finds.
+    /// its `../lib` and `../lib/stakeout`, in `/usr/lib/stakeout`, in the user's data folder, and last the one that the
+    /// dynamic linker finds.
     ///
     /// A library that is already loaded is kept, whatever is named.
     ///

@@ -72,7 +72,8 @@ impl Repository {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// The commit and files of a revision and the suffix of its graphs, if a variant is complete. Of several, the best for a device.
+    /// The commit and files of a revision and the suffix of its graphs, if a variant is complete. Of several, the best for a
+    /// device.
     pub fn complete(
         &self,
         revision: &str,

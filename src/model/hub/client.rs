@@ -67,7 +67,7 @@ pub(super) struct Meta {
 }
 
 /// The bytes of a file, starting at `offset`.
-pub(super) struct Part {
+pub(super) struct FilePart {
     pub offset: u64,
     pub reader: Box<dyn Read>,
 }
@@ -125,7 +125,7 @@ impl Client {
     }
 
     /// A file starting at `offset`, or the whole file if the server does not support parts.
-    pub fn open(&self, path: FilePath<'_>, offset: u64) -> Result<Part, AttemptError> {
+    pub fn open(&self, path: FilePath<'_>, offset: u64) -> Result<FilePart, AttemptError> {
         let range = (offset > 0).then(|| format!("bytes={offset}-"));
         let what = format!("{} of {}", path.file, path.id);
         let response = self.follow(Method::Get, &self.url(path), range, &what, true)?;
@@ -137,7 +137,7 @@ impl Client {
             }
             _ => 0,
         };
-        Ok(Part { offset, reader: Box::new(response.into_body().into_reader()) })
+        Ok(FilePart { offset, reader: Box::new(response.into_body().into_reader()) })
     }
 
     /// A few bytes of a file.

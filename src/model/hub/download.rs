@@ -1,5 +1,5 @@
-//! Downloads one file into the cache. An interrupted download is resumed; the file gets its final name only after its hash was
-//! checked.
+//! Downloads one file into the cache. An interrupted download is resumed; the file gets its final name only after its hash
+//! was checked.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -160,7 +160,8 @@ fn missing_from(length: u64, size: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Where the answer is written, which starts at byte `offset` of the file: a server without support for parts sends the whole file.
+/// Where the answer is written, which starts at byte `offset` of the file: a server without support for parts sends the
+/// whole file.
 fn write_from(wanted: u64, offset: u64) -> u64 {
     // A gap before the answer cannot be filled; the hash of the file will be wrong then.
     if offset <= wanted { offset } else { 0 }

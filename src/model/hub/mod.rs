@@ -1,8 +1,8 @@
-//! Finds a model by its name in the configuration (the bundled one, a folder, a name on the hub), and downloads what is missing
-//! in the hub's cache on this machine.
+//! Finds a model by its name in the configuration (the bundled one, a folder, a name on the hub), and downloads what is
+//! missing in the hub's cache on this machine.
 //!
-//! This module decides which graphs are used, where scale and bias come from and when the network is used. A model that is in the
-//! cache is never updated automatically: only [`Hub::pull`] asks the hub for a newer one.
+//! This module decides which graphs are used, where scale and bias come from and when the network is used. A model that is
+//! in the cache is never updated automatically: only [`Hub::pull`] asks the hub for a newer one.
 
 mod cache;
 mod choice;
@@ -11,14 +11,16 @@ mod digest;
 mod download;
 mod environment;
 mod error;
+mod event;
 mod inventory;
 mod known_models;
 mod retry;
 mod weights;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 pub use error::HubError;
+pub use event::Event;
 pub use inventory::{Held, Verdict};
 
 use self::{
@@ -57,46 +59,6 @@ impl Found {
     pub fn options(&self) -> Options {
         Options { variant: self.suffix.clone(), logits: self.logits, remember: true, ..Options::default() }
     }
-}
-
-/// The progress of a download.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// `auto` is this variant, the best that the repository has.
-    Chosen {
-        /// The hub's name of the variant.
-        variant: &'static str,
-        /// The device that it was chosen for.
-        device: Device,
-    },
-    /// The download of a file begins.
-    Begins {
-        /// Its name in the repository.
-        file: &'a str,
-        /// The bytes that an earlier download has left.
-        have: u64,
-        /// Its size in bytes, if the hub gives it.
-        size: Option<u64>,
-    },
-    /// This number of the file's bytes is on this machine.
-    At(u64),
-    /// The file is complete.
-    Ends {
-        /// Its name in the repository.
-        file: &'a str,
-    },
-    /// Another process downloads the same file; this one waits for it.
-    OtherProcess {
-        /// The file's name in the repository.
-        file: &'a str,
-    },
-    /// A request failed and is sent again.
-    Again {
-        /// Why it failed, in short.
-        why: String,
-        /// The delay before the next request.
-        wait: Duration,
-    },
 }
 
 /// The files of a model, without using the network. If several variants are allowed, the best one for `device`.
@@ -214,7 +176,8 @@ impl Hub {
         self.find(model, device)
     }
 
-    /// The two split graphs if scale and bias are available, which these graphs do not hold; else the combined graph, which does.
+    /// The two split graphs if scale and bias are available, which these graphs do not hold; else the combined graph, which
+    /// does.
     fn graph_files(
         &self,
         client: &Client,
@@ -236,7 +199,8 @@ impl Hub {
         Ok(vec![combined])
     }
 
-    /// Whether scale and bias are known now: from an earlier pull, from the original's weights, or from the table of known models.
+    /// Whether scale and bias are known now: from an earlier pull, from the original's weights, or from the table of known
+    /// models.
     fn learn_logits(
         &self,
         client: &Client,
@@ -275,8 +239,8 @@ fn revision(model: &HubModel) -> &str {
     model.revision.as_deref().unwrap_or("main")
 }
 
-/// Parses what an untrusted hub could answer, for the fuzzer: the list of files, the header of a weight file, and the target of a
-/// redirect.
+/// Parses what an untrusted hub could answer, for the fuzzer: the list of files, the header of a weight file, and the target
+/// of a redirect.
 #[cfg(fuzzing)]
 pub fn fuzz(data: &[u8]) {
     let _ = Listing::from_json(data);

@@ -1,8 +1,8 @@
 //! Prepares pictures for a model: resizes, crops and normalises them, channel by channel. Pure.
 //!
-//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors. A setting
-//! that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does; the
-//! result is close to the reference's for the same frame as RGB (`planes`).
+//! The result is equal to the reference's to the last bit: the torchvision backend of Hugging Face's image processors. A
+//! setting that cannot be followed exactly is an error. Frames of a video are resized as planes, which no reference does;
+//! the result is close to the reference's for the same frame as RGB (`planes`).
 
 mod planes;
 mod resize;
@@ -13,7 +13,10 @@ use std::borrow::Cow;
 pub use resize::Backend;
 pub use settings::SettingError;
 
-use self::{resize::Filter, settings::Settings};
+use self::{
+    resize::Filter,
+    settings::{Resize, Settings},
+};
 use crate::picture::{Picture, Pixels};
 
 /// Prepares pictures as a model's `preprocessor_config.json` says.
@@ -29,15 +32,6 @@ pub struct Preprocessor {
     table: [[f32; 256]; 3],
     width: u32,
     height: u32,
-}
-
-/// The size of a picture before it is cropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resize {
-    /// The shorter edge gets this length, the longer one keeps the proportion.
-    ShortestEdge(u32),
-    /// Exactly this width and height.
-    Exact(u32, u32),
 }
 
 impl Preprocessor {

@@ -1,5 +1,5 @@
-//! Prepares frames of a video without converting them to RGB in full size: each plane is resized separately, and only the small
-//! result becomes RGB.
+//! Prepares frames of a video without converting them to RGB in full size: each plane is resized separately, and only the
+//! small result becomes RGB.
 //!
 //! Resizing, mixing colours and interpolating the colour samples are all sums, so their order makes no difference except for
 //! rounding and for clamping, which happens at hard edges and for values that are no colour. The error, of 255 levels, is at
@@ -11,7 +11,7 @@ use super::resize::{Filter, resize_plane};
 use crate::picture::{Colours, Plane, Planes};
 
 /// Resizes a part of `from` pixels (width, height) to `to` and returns the `window` (columns, rows) of the result as RGB.
-pub(crate) fn resize(
+pub(super) fn resize(
     planes: &Planes,
     from: (u32, u32),
     to: (u32, u32),
@@ -38,8 +38,9 @@ mod tests {
         picture::{Colour, Matrix, Meaning, Picture, Pixels, Planes},
     };
 
-    /// A picture as a camera may see it: a sky, walls and coloured objects with hard edges, and noise. Every value is a colour, since
-    /// others are clamped at another time than in the reference. `halved` says in which directions the colour planes are halved.
+    /// A picture as a camera may see it: a sky, walls and coloured objects with hard edges, and noise. Every value is a
+    /// colour, since others are clamped at another time than in the reference. `halved` says in which directions the colour
+    /// planes are halved.
     fn test_image(width: u32, height: u32, halved: (bool, bool), meaning: Meaning) -> Picture {
         let mut state = 7_u32;
         let mut noise = |most: u32| {

@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{
-    Resize,
-    resize::{Backend, Filter},
-};
+use super::resize::{Backend, Filter};
 use crate::model::family::{self, CLIP_PREPROCESSING, PLAIN_PREPROCESSING, Preprocessing};
 
 /// What is wrong with a `preprocessor_config.json`.
@@ -24,7 +21,16 @@ pub enum SettingError {
     },
 }
 
-pub(crate) struct Settings {
+/// The size of a picture before it is cropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resize {
+    /// The shorter edge gets this length, the longer one keeps the proportion.
+    ShortestEdge(u32),
+    /// Exactly this width and height.
+    Exact(u32, u32),
+}
+
+pub(super) struct Settings {
     pub resize: Option<Resize>,
     pub filter: Filter,
     pub crop: Option<(u32, u32)>,

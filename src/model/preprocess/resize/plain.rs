@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Axis, Rows, Tap, Taps};
+use super::axis::{Axis, Rows, Tap, Taps};
 
 /// Resizes the given `rows` of a picture horizontally; the picture's first column is column `offset` of the axis.
-pub(crate) fn horizontal(
+pub(super) fn horizontal(
     rgb: &[u8],
     width: usize,
     rows: Range<usize>,
@@ -40,7 +40,7 @@ pub(crate) fn horizontal(
 }
 
 /// Resizes one plane horizontally, into levels that are not rounded.
-pub(crate) fn horizontal_of_plane(plane: &[u8], width: usize, axis: &Axis, offset: usize) -> Vec<f32> {
+pub(super) fn horizontal_of_plane(plane: &[u8], width: usize, axis: &Axis, offset: usize) -> Vec<f32> {
     let Taps::Weighted { pixels, precision } = &axis.taps else {
         let column = |row: &'_ [u8]| row[axis.window.start - offset..axis.window.end - offset].to_vec();
         return plane.chunks_exact(width).flat_map(column).map(f32::from).collect();
@@ -54,7 +54,7 @@ pub(crate) fn horizontal_of_plane(plane: &[u8], width: usize, axis: &Axis, offse
 }
 
 /// Resizes rows of bytes vertically. It adds whole rows, so that the compiler can use wide registers.
-pub(crate) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
+pub(super) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
     let bytes = rows.columns.len();
     let row = |y: usize| rows.row(y);
     let mut result = Vec::with_capacity(axis.len() * bytes);
@@ -76,6 +76,6 @@ pub(crate) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Vec<u8> {
     result
 }
 
-pub(crate) fn clamped(level: i32) -> u8 {
+pub(super) fn clamped(level: i32) -> u8 {
     level.clamp(0, 255) as u8
 }

@@ -7,7 +7,10 @@ use std::{arch::x86_64::__m256i, ops::Range};
 
 use pulp::{cast, x86::V3};
 
-use super::{Axis, Rows, Tap, Taps, plain};
+use super::{
+    axis::{Axis, Rows, Tap, Taps},
+    plain,
+};
 
 /// The pixels of a horizontal step.
 const STEP: usize = 4;
@@ -27,7 +30,7 @@ const PAIRS: [i8; 32] = [
 ];
 
 /// See [`plain::horizontal`].
-pub(crate) fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Axis) -> Option<Vec<u8>> {
+pub(super) fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Axis) -> Option<Vec<u8>> {
     let (pixels, precision) = narrow(axis)?;
     let simd = V3::try_new()?;
     let steps = pixels.iter().map(|tap| tap.weights.len()).max()?.div_ceil(STEP);
@@ -55,7 +58,7 @@ pub(crate) fn horizontal(rgb: &[u8], width: usize, rows: Range<usize>, axis: &Ax
 }
 
 /// See [`plain::vertical`].
-pub(crate) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Option<Vec<u8>> {
+pub(super) fn vertical(rows: &Rows<'_>, axis: &Axis) -> Option<Vec<u8>> {
     let (pixels, precision) = narrow(axis)?;
     let simd = V3::try_new()?;
     let bytes = rows.columns.len();

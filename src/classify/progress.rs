@@ -1,0 +1,55 @@
+//! What the model's thread has done and is doing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{heartbeat::Pulse, metrics::Histogram};
+
+/// What the thread has done when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that the model scored.
+    pub scored: u64,
+    /// Frames that got the scores of an earlier frame with the same picture.
+    pub repeated: u64,
+    /// Frames that the model could not score.
+    pub failed: u64,
+    /// Frames of a source that is not watched any more.
+    pub unwatched: u64,
+}
+
+/// What the thread is doing, for other threads to read while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    scored: AtomicU64,
+    repeated: AtomicU64,
+    failed: AtomicU64,
+    unwatched: AtomicU64,
+    /// The time from the source to the model, which includes preparing the picture.
+    pub queue: Histogram,
+    /// The time that a batch took in the model's thread.
+    pub batch: Histogram,
+    /// The heartbeat of the model's thread.
+    pub pulse: Pulse,
+    /// The heartbeat of the thread that prepares pictures.
+    pub prepare: Pulse,
+}
+
+impl Progress {
+    pub(super) fn set(&self, counts: &Counts) {
+        self.scored.store(counts.scored, Ordering::Relaxed);
+        self.repeated.store(counts.repeated, Ordering::Relaxed);
+        self.failed.store(counts.failed, Ordering::Relaxed);
+        self.unwatched.store(counts.unwatched, Ordering::Relaxed);
+    }
+
+    /// The counts after the last batch.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            scored: self.scored.load(Ordering::Relaxed),
+            repeated: self.repeated.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            unwatched: self.unwatched.load(Ordering::Relaxed),
+        }
+    }
+}
