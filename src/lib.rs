@@ -32,7 +32,7 @@
 //! | 5 | `engine`, `mqtt` |
 //! | 6 | `model` |
 //! | 7 | `alert`, `classify`, `source`, `trigger` |
-//! | 8 | `judge` |
+//! | 8 | `judge`, `progress` |
 //! | 9 | `observe` |
 //! | 10 | `web` |
 //! | 11 | `daemon`, `replay` |
@@ -58,6 +58,7 @@
 //! | [`daemon`] | wiring only: build, connect, reload, stop |
 //! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
 //! | [`doctor`], [`bench`] | check a machine and a configuration; measure speed |
+//! | [`progress`] | shows the progress of long work on a terminal or in the log |
 //! | [`commands`] | arguments, one call into the library, printing |
 //!
 //! Each heavy crate is used in one place:
@@ -68,7 +69,7 @@
 //! | `gif`, `image`, `png`, `turbojpeg` | `picture` |
 //! | `granit_parser` | `yaml` |
 //! | `http_auth` | `source/kinds/http` |
-//! | `indicatif` | `commands/progress` |
+//! | `indicatif` | `progress` |
 //! | `notify` | `source/kinds/folder`, `config/watch` |
 //! | `ort` | `engine/onnx` |
 //! | `rumqttc` | `mqtt` |
@@ -179,6 +180,7 @@ pub mod picture;
 pub mod plot;
 pub mod policy;
 pub mod prefetch;
+pub mod progress;
 pub mod replay;
 pub mod source;
 pub mod topic;

@@ -1,4 +1,4 @@
-//! Arguments, logging, exit codes: a table of contents.
+//! The program: parses the arguments, starts logging, and runs one command.
 
 use std::process::ExitCode;
 
@@ -15,28 +15,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch the sources and publish alerts, until told to stop
+    /// Watch the sources and publish alerts until stopped
     Run(commands::run::Args),
     /// Print every problem of the configuration
     Check(commands::check::Args),
-    /// Look at everything that can be wrong, and say what to do
+    /// Check everything that can be wrong, and print what to do
     Doctor(commands::doctor::Args),
-    /// Print alerts as they go by
+    /// Print alerts as they are published
     Alerts(commands::alerts::Args),
     /// Fetch, list, verify and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
     Classify(commands::classify::Args),
-    /// Measure what this machine can hold
+    /// Measure how many cameras this machine can watch
     Bench(commands::bench::Args),
     /// Print the alerts that recordings would have raised
     Replay(commands::replay::Args),
-    /// Print what makes a shell complete commands and options
-    Completions(commands::papers::CompletionsArgs),
+    /// Print the completions of commands and options for a shell
+    Completions(commands::completions::CompletionsArgs),
     /// Write the man pages into a folder, for packages
     #[command(hide = true)]
-    Man(commands::papers::ManArgs),
-    /// Suggest thresholds, from recordings
+    Man(commands::completions::ManArgs),
+    /// Suggest thresholds from recordings
     Tune(commands::tune::Args),
     /// Print the configuration's JSON Schema, for editors
     Schema(commands::schema::Args),
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
-        Command::Completions(args) => commands::papers::completions(&args, Arguments::command()),
-        Command::Man(args) => commands::papers::man(&args, Arguments::command()),
+        Command::Completions(args) => commands::completions::completions(&args, Arguments::command()),
+        Command::Man(args) => commands::completions::man(&args, Arguments::command()),
         Command::Tune(args) => commands::tune::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
     };
@@ -69,17 +69,17 @@ fn main() -> ExitCode {
     })
 }
 
-/// Help and version are results and go to standard output; the rest is for people.
+/// Prints help and version to standard output and errors to standard error, and returns the exit code.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody is left to tell when even this cannot be written.
+    // There is no other place to report that this cannot be written.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { DONE })
 }
 
-/// The published builds of ONNX Runtime keep a database of what they did and send it to their maker as soon as they are
-/// loaded, before anybody can switch that off through the API. What runs beside somebody's cameras does not.
+/// Switches the telemetry of ONNX Runtime off. The published builds collect usage data and send it to their vendor as soon as
+/// the library is loaded, before the API could disable that.
 #[allow(unsafe_code)]
 fn forbid_telemetry() {
-    // SAFETY: this is the first thing that happens; no other thread is there to read the environment.
+    // SAFETY: `main` calls this first, so no other thread can read the environment.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }

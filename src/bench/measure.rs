@@ -1,90 +1,91 @@
-//! The measurements, in rounds: each round measures everything once, so that whatever else the machine does meanwhile
-//! meets all of them alike. What is told is the median of the rounds.
+//! The measurements, in rounds: each round measures everything once, so that other load on the machine affects everything alike.
+//! The result is the median of the rounds.
 
 use std::{
     hint::black_box,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
-use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use anyhow::{Context, Result};
 
 use super::{
-    parts::{self, Part},
+    parts::{Part, run_part},
+    path::pictures_per_second,
+    setup::{Setup, watchlist},
     test_image,
 };
 use crate::{
-    classify::{
-        Watchlist,
-        labels::{self, LabelVectors, VectorCache},
-        score_all,
-    },
-    commands::{bench::Args, classify::label_set},
-    frame::{Frame, Slot},
-    model::{Model, Runtime, hub::Found},
+    classify::labels::LabelVectors,
+    model::{Model, hub::Found},
     picture::{self, MAX_PIXELS, Picture},
 };
 
 const ROUNDS: usize = 5;
-/// Rounds of what loads the model anew.
+/// Repetitions of what loads the model.
 const STARTS: usize = 3;
-/// Texts that are encoded to see what one costs.
+/// Texts that are encoded to measure the time of one.
 const TEXTS: usize = 8;
-/// What a label set is held against.
+/// The size of the large label set.
 const MANY_LABELS: usize = 1000;
-const SOURCE: &str = "bench";
 
-/// Everything that is measured. Times are in seconds.
+/// The results. Times are in seconds.
 #[derive(Debug, Clone)]
-pub(crate) struct Measured {
-    pub(crate) model: String,
-    pub(crate) variant: String,
-    pub(crate) device: String,
-    pub(crate) threads: usize,
-    pub(crate) processors: usize,
-    pub(crate) picture: (u32, u32, usize),
-    pub(crate) labels: usize,
-    /// One picture, on one thread.
-    pub(crate) decode: f64,
-    pub(crate) preprocess: f64,
-    /// One run each: batch and pictures a second of the bare session.
-    pub(crate) tried: Vec<(usize, f64)>,
-    /// With one picture at once, and with the best batch; one entry where these are the same.
-    pub(crate) rates: Vec<Rate>,
-    /// What one text takes, and what loading the text tower for it takes.
-    pub(crate) text: f64,
-    pub(crate) text_load: f64,
-    /// One picture's scores, for 10 labels and for 1,000.
-    pub(crate) scoring: [f64; 2],
-    pub(crate) session_load: f64,
-    pub(crate) start: f64,
+pub struct Measured {
+    pub(super) model: String,
+    pub(super) variant: String,
+    pub(super) device: String,
+    pub(super) threads: usize,
+    pub(super) processors: usize,
+    pub(super) picture: (u32, u32, usize),
+    pub(super) labels: usize,
+    /// The times of one picture on one thread.
+    pub(super) decode: f64,
+    pub(super) preprocess: f64,
+    /// Each batch, and the pictures per second of the bare session in one run.
+    pub(super) tried: Vec<(usize, f64)>,
+    /// The rates with a batch of 1 and with the best batch; one entry if these are the same.
+    pub(super) rates: Vec<Rate>,
+    /// The time of one text, and of loading the text tower for it.
+    pub(super) text: f64,
+    pub(super) text_load: f64,
+    /// The time of one picture's scores, for 10 labels and for 1,000.
+    pub(super) scoring: [f64; 2],
+    pub(super) session_load: f64,
+    pub(super) start: f64,
     /// Bytes of the vision tower's files.
-    pub(crate) weights: u64,
-    /// The most memory of a process that did what the service does, for each of `rates`.
-    pub(crate) peaks: Vec<Option<u64>>,
+    pub(super) weights: u64,
+    /// The peak memory of a process that works like the service, for each of `rates`.
+    pub(super) peaks: Vec<Option<u64>>,
 }
 
-/// Pictures a second, at one batch.
+/// Pictures per second with one batch size.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Rate {
-    pub(crate) batch: usize,
-    /// Of the bare session, on numbers that are ready.
-    pub(crate) session: f64,
+pub(super) struct Rate {
+    pub(super) batch: usize,
+    /// Of the bare session, on prepared pictures.
+    pub(super) session: f64,
     /// From JPEG bytes to scores.
-    pub(crate) whole: f64,
-    /// The second over the first: the median of the rounds, each of which measured both.
-    pub(crate) share: f64,
+    pub(super) whole: f64,
+    /// `whole / session`: the median of the rounds, each of which measured both.
+    pub(super) share: f64,
 }
 
-/// What is measured with.
-pub(crate) struct Bench<'a> {
-    args: &'a Args,
+/// Measures everything for the picture `jpeg`; the rounds take about `time`.
+///
+/// # Errors
+/// The model or the picture cannot be used, or a process cannot be started.
+pub fn measure(setup: &Setup, jpeg: &[u8], time: Duration) -> Result<Measured> {
+    let jpeg: Arc<[u8]> = jpeg.into();
+    let picture = picture::decode(&jpeg, MAX_PIXELS).context("the picture cannot be used")?;
+    let (found, model, names, vectors) = setup.load()?;
+    Bench { setup, jpeg, picture, found, model, names, vectors }.run(time)
+}
+
+/// The loaded model and what it scores.
+struct Bench<'a> {
+    setup: &'a Setup,
     jpeg: Arc<[u8]>,
     picture: Picture,
     found: Found,
@@ -93,40 +94,24 @@ pub(crate) struct Bench<'a> {
     vectors: LabelVectors,
 }
 
-impl<'a> Bench<'a> {
-    /// Loads the model and encodes the labels, as the service does when it starts.
-    pub(crate) fn new(args: &'a Args, jpeg: &[u8]) -> Result<Self> {
-        let picture = picture::decode(jpeg, MAX_PIXELS).context("the picture cannot be used")?;
-        let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-        let found = args.find(&runtime)?;
-        let model = args.load(&runtime, &found)?;
-        let names = test_image::labels(usize::from(args.labels));
-        let sets =
-            labels::encode(&[label_set(&"{}".parse()?, &names)], model.text(), &VectorCache::of_user())?;
-        let vectors = sets.into_iter().next().context("the labels have no vectors")?;
-        Ok(Self { args, jpeg: jpeg.into(), picture, found, model, names, vectors })
-    }
+/// The times of decoding and preparing a picture, and for each batch the rates of the session and of the whole path: one
+/// entry per round.
+#[derive(Default)]
+struct Rounds {
+    decode: Vec<f64>,
+    preprocess: Vec<f64>,
+    rates: Vec<Vec<(f64, f64)>>,
+}
 
-    /// Measures everything; the rounds take about `time`.
-    pub(crate) fn run(mut self, time: Duration) -> Result<Measured> {
+impl Bench<'_> {
+    fn run(mut self, time: Duration) -> Result<Measured> {
         let (text, text_load) = self.texts()?;
         let tensor = self.tensor();
         let tried = self.try_batches(&tensor)?;
         let best = tried.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(1, |(batch, _)| *batch);
         let mut batches = vec![1, best];
         batches.dedup();
-
-        let slice = time.div_f64((ROUNDS * (2 + 2 * batches.len())) as f64);
-        let (mut decode, mut preprocess) = (Vec::new(), Vec::new());
-        let mut rates: Vec<Vec<(f64, f64)>> = vec![Vec::new(); batches.len()];
-        for _ in 0..ROUNDS {
-            decode.push(each(slice, || Ok(picture::decode(&self.jpeg, MAX_PIXELS)?))?);
-            preprocess.push(each(slice, || Ok(self.tensor()))?);
-            for (batch, rates) in batches.iter().zip(&mut rates) {
-                let session = self.session(&tensor, *batch, slice)?;
-                rates.push((session, self.whole(*batch, slice)?));
-            }
-        }
+        let rounds = self.rounds(&tensor, &batches, time)?;
         let (session_load, start, peaks) = self.starts(&batches)?;
         let rate = |(batch, rounds): (&usize, &Vec<(f64, f64)>)| Rate {
             batch: *batch,
@@ -136,17 +121,17 @@ impl<'a> Bench<'a> {
         };
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Measured {
-            model: self.args.model().name().into_owned(),
+            model: self.setup.model.name().into_owned(),
             variant: self.found.variant().to_owned(),
             device: self.model.device().to_string(),
-            threads: self.args.threads.map_or(processors, usize::from),
+            threads: self.setup.execution.threads.unwrap_or(processors),
             processors,
             picture: (self.picture.width, self.picture.height, self.jpeg.len()),
             labels: self.names.len(),
-            decode: median(decode),
-            preprocess: median(preprocess),
+            decode: median(rounds.decode),
+            preprocess: median(rounds.preprocess),
             tried,
-            rates: batches.iter().zip(&rates).map(rate).collect(),
+            rates: batches.iter().zip(&rounds.rates).map(rate).collect(),
             text,
             text_load,
             scoring: self.scoring()?,
@@ -157,7 +142,23 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// What the pictures that go through the model are to it.
+    fn rounds(&mut self, tensor: &[f32], batches: &[usize], time: Duration) -> Result<Rounds> {
+        let slice = time.div_f64((ROUNDS * (2 + 2 * batches.len())) as f64);
+        let mut rounds = Rounds { rates: vec![Vec::new(); batches.len()], ..Rounds::default() };
+        for _ in 0..ROUNDS {
+            rounds.decode.push(each(slice, || Ok(picture::decode(&self.jpeg, MAX_PIXELS)?))?);
+            rounds.preprocess.push(each(slice, || Ok(self.tensor()))?);
+            for (batch, rates) in batches.iter().zip(&mut rounds.rates) {
+                let session = self.session(tensor, *batch, slice)?;
+                let watchlist = watchlist(&self.names, self.vectors.clone());
+                let whole = pictures_per_second(&mut self.model, watchlist, &self.jpeg, *batch, slice)?;
+                rates.push((session, whole));
+            }
+        }
+        Ok(rounds)
+    }
+
+    /// The picture as the model's input.
     fn tensor(&self) -> Vec<f32> {
         let preprocessor = self.model.preprocessor();
         let mut values = Vec::with_capacity(preprocessor.tensor_len());
@@ -165,10 +166,10 @@ impl<'a> Bench<'a> {
         values
     }
 
-    /// Pictures a second of the bare session, in one run of each batch (and one before, that does not count).
+    /// Pictures per second of the bare session, in one run of each batch after a first run that does not count.
     fn try_batches(&mut self, tensor: &[f32]) -> Result<Vec<(usize, f64)>> {
         self.model.embed_prepared(tensor)?;
-        let batches = self.args.batches();
+        let batches = self.setup.batches();
         batches.into_iter().map(|batch| Ok((batch, self.session(tensor, batch, Duration::ZERO)?))).collect()
     }
 
@@ -178,13 +179,7 @@ impl<'a> Bench<'a> {
         Ok(batch as f64 / run)
     }
 
-    fn whole(&mut self, batch: usize, slice: Duration) -> Result<f64> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let watchlist = Watchlist::of_one(SOURCE, &names, self.vectors.clone());
-        whole(&mut self.model, watchlist, &self.jpeg, batch, slice)
-    }
-
-    /// What a text costs: several against one, since each time the text tower is loaded and let go.
+    /// The time of a text and of loading the text tower: from several texts and one, because each call loads the tower.
     fn texts(&self) -> Result<(f64, f64)> {
         let texts = test_image::labels(1 + TEXTS);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -199,7 +194,7 @@ impl<'a> Bench<'a> {
         Ok((text, (one - text).max(0.0)))
     }
 
-    /// What the scores of one picture cost, for few labels and for many; their vectors are made of those that are there.
+    /// The time of one picture's scores, for 10 labels and for many; their vectors are made from the existing ones.
     fn scoring(&mut self) -> Result<[f64; 2]> {
         let picture = self.model.embed_prepared(&self.tensor())?.pop().context("the model gave no answer")?;
         let (logits, activation) = (self.model.logits(), self.model.activation());
@@ -216,96 +211,21 @@ impl<'a> Bench<'a> {
         Ok([cost(10)?, cost(MANY_LABELS)?])
     }
 
-    /// Load of the bare session, whole start, and the peak of memory at each batch, each in processes of its own.
+    /// The time to load the bare session and of a whole start, and the peak memory with each batch, in processes of their own.
     fn starts(&self, batches: &[usize]) -> Result<(f64, f64, Vec<Option<u64>>)> {
         let (mut sessions, mut starts, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..STARTS {
-            sessions.push(parts::started(self.args, Part::Session, 1)?.seconds);
-            starts.push(parts::started(self.args, Part::Service, 1)?.seconds);
+            sessions.push(run_part(self.setup, Part::Session, 1)?.seconds);
+            starts.push(run_part(self.setup, Part::Service, 1)?.seconds);
         }
         for batch in batches {
-            peaks.push(parts::started(self.args, Part::Service, *batch)?.peak);
+            peaks.push(run_part(self.setup, Part::Service, *batch)?.peak);
         }
         Ok((median(sessions), median(starts), peaks))
     }
 }
 
-/// A start of the service, as far as the model: loads it and encodes the labels, or takes their vectors from the disk.
-pub(crate) fn start(args: &Args) -> Result<(Model, Watchlist)> {
-    let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-    let model = args.load(&runtime, &args.find(&runtime)?)?;
-    let names = test_image::labels(usize::from(args.labels));
-    let sets = labels::encode(&[label_set(&"{}".parse()?, &names)], model.text(), &VectorCache::of_user())?;
-    let vectors = sets.into_iter().next().context("the labels have no vectors")?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok((model, Watchlist::of_one(SOURCE, &names, vectors)))
-}
-
-/// Pictures a second from JPEG bytes to scores, `batch` at once, through what the service runs: cameras decode on threads
-/// of their own, and what waits at the model is the batch. Measured from the end of the first batch on, so that the
-/// way to it does not count, and until a batch ends after `slice`.
-pub(crate) fn whole(
-    model: &mut Model,
-    watchlist: Watchlist,
-    jpeg: &Arc<[u8]>,
-    batch: usize,
-    slice: Duration,
-) -> Result<f64> {
-    let (_watchlist, to_look_for) = watch::channel(Arc::new(watchlist));
-    let (frames, to_model) = mpsc::channel(batch);
-    let (scored, mut answers) = mpsc::channel(batch);
-    let enough = Arc::new(AtomicBool::new(false));
-    let cameras = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(batch + 1);
-    let cameras: Vec<_> = (0..cameras)
-        .map(|_| {
-            let (jpeg, frames, enough) = (Arc::clone(jpeg), frames.clone(), Arc::clone(&enough));
-            thread::spawn(move || camera(&jpeg, &frames, &enough))
-        })
-        .collect();
-    drop(frames);
-    let counter = thread::spawn(move || {
-        let mut rate = None;
-        let mut first = None;
-        // Every batch but the first is full, so an answer and the one `batch` behind it stand one run apart.
-        for number in 0_usize.. {
-            if answers.blocking_recv().is_none() {
-                break;
-            }
-            let since = *first.get_or_insert_with(Instant::now);
-            if rate.is_none() && number > 0 && number % batch == 0 && since.elapsed() >= slice {
-                rate = Some(number as f64 / since.elapsed().as_secs_f64());
-                enough.store(true, Ordering::Relaxed);
-            }
-        }
-        rate
-    });
-    score_all(model, to_look_for, to_model, &scored, batch)??;
-    drop(scored);
-    for camera in cameras {
-        camera.join().map_err(|_| anyhow!("decoding panicked"))??;
-    }
-    let rate = counter.join().map_err(|_| anyhow!("counting panicked"))?;
-    rate.context("the model could not score the picture")
-}
-
-/// Decodes the picture again and again, and sends it, until it is enough.
-fn camera(jpeg: &[u8], frames: &mpsc::Sender<Frame>, enough: &AtomicBool) -> Result<()> {
-    while !enough.load(Ordering::Relaxed) {
-        let frame = Frame {
-            source: SOURCE.into(),
-            origin: String::new(),
-            captured_at: Timestamp::UNIX_EPOCH,
-            picture: picture::decode(jpeg, MAX_PIXELS)?.into(),
-            slot: Slot::free(),
-        };
-        if frames.blocking_send(frame).is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Seconds of one call: of as many as `slice` has room for, and at least one.
+/// The mean time of a call in seconds: calls repeatedly for `slice`, at least once.
 fn each<T>(slice: Duration, mut call: impl FnMut() -> Result<T>) -> Result<f64> {
     let begin = Instant::now();
     let mut calls = 0_u32;
@@ -318,7 +238,7 @@ fn each<T>(slice: Duration, mut call: impl FnMut() -> Result<T>) -> Result<f64> 
     }
 }
 
-/// The one in the middle, or the mean of the two there.
+/// The middle value, or the mean of the two middle values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match (values.len(), values.len() / 2) {
@@ -333,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median() {
+    fn the_median_is_in_the_middle() {
         assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
     }

@@ -1,7 +1,18 @@
-//! Measures how fast this machine scores pictures.
+//! Measures how fast this machine scores pictures, along the same path as frames in the service.
+//!
+//! What depends on a fresh process (start-up, peak memory) is measured in processes of their own: this program, started again
+//! with the hidden option `--part`.
 
-pub mod measure;
-pub mod memory;
-pub mod parts;
-pub mod report;
-pub mod test_image;
+mod measure;
+mod parts;
+mod path;
+mod report;
+mod setup;
+mod test_image;
+
+pub use self::{
+    measure::{Measured, measure},
+    parts::{Part, measure_part},
+    report::{json, table},
+    setup::Setup,
+};

@@ -1,81 +1,99 @@
-//! What is measured in a process of its own: the bare session's load, and a start of the service with the memory it takes.
+//! Measurements in processes of their own: loading the bare session, and a start of the service with its peak memory.
 
 use std::{
+    fs,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::{measure, memory};
+use super::{
+    path::pictures_per_second,
+    setup::{Setup, watchlist},
+};
 use crate::{
-    commands::bench::Args,
+    config::ModelRef,
     model::{Model, Runtime},
 };
 
-/// What such a process does.
+/// What a process measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Part {
+pub enum Part {
     /// Loads the vision tower and nothing else
     Session,
-    /// Starts as the service does, and scores a few pictures
+    /// Starts like the service, and scores a few pictures
     Service,
 }
 
-/// What it says.
-pub(crate) struct Started {
-    pub(crate) seconds: f64,
-    pub(crate) peak: Option<u64>,
+/// The result of a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PartResult {
+    pub(super) seconds: f64,
+    /// The peak memory in bytes; `None` if the system does not report it.
+    pub(super) peak: Option<u64>,
 }
 
-/// Measures in this process; the answer is for [`started`].
-pub(crate) fn measure(args: &Args, part: Part) -> Result<Value> {
+/// Measures in this process; the result is meant for [`run_part`].
+///
+/// # Errors
+/// The model or the picture cannot be used.
+pub fn measure_part(setup: &Setup, part: Part) -> Result<PartResult> {
     let begin = Instant::now();
+    let seconds;
     match part {
         Part::Session => {
-            let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-            let found = args.find(&runtime)?;
-            let session = Model::load_session(&runtime, &found.files, &args.options(&found))?;
-            let seconds = begin.elapsed().as_secs_f64();
-            drop(session);
-            Ok(json!({"seconds": seconds, "peak": memory::peak()}))
+            let runtime = Runtime::load(setup.onnxruntime.as_deref())?;
+            let found = setup.find(&runtime)?;
+            let _session = Model::load_session(&runtime, &found.files, &setup.options(&found))?;
+            seconds = begin.elapsed().as_secs_f64();
         }
         Part::Service => {
-            let (mut model, watchlist) = measure::start(args)?;
-            let seconds = begin.elapsed().as_secs_f64();
-            let jpeg: Arc<[u8]> = args.jpeg()?.into();
-            let batch = usize::from(args.batches.first().copied().unwrap_or(1));
-            measure::whole(&mut model, watchlist, &jpeg, batch, Duration::from_millis(500))?;
-            Ok(json!({"seconds": seconds, "peak": memory::peak()}))
+            let (_, mut model, names, vectors) = setup.load()?;
+            let watchlist = watchlist(&names, vectors);
+            seconds = begin.elapsed().as_secs_f64();
+            let jpeg: Arc<[u8]> = setup.jpeg()?.into();
+            let batch = usize::from(setup.batches.first().copied().unwrap_or(1));
+            pictures_per_second(&mut model, watchlist, &jpeg, batch, Duration::from_millis(500))?;
         }
     }
+    Ok(PartResult { seconds, peak: peak_memory() })
 }
 
-/// Lets a process of its own measure.
-pub(crate) fn started(args: &Args, part: Part, batch: usize) -> Result<Started> {
-    let program = std::env::current_exe().context("this program does not know where it is")?;
+/// Measures in a process of its own, which runs this program with `--part`.
+pub(super) fn run_part(setup: &Setup, part: Part, batch: usize) -> Result<PartResult> {
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
     let mut command = Command::new(program);
     command.args(["bench", "--part"]).arg(match part {
         Part::Session => "session",
         Part::Service => "service",
     });
-    command.args(["--device", &args.device.to_string()]);
-    command.args(["--batches", &batch.to_string(), "--labels", &args.labels.to_string()]);
-    if let Some(model) = &args.model {
-        command.args(["--model", model]);
-    }
-    if let Some(variant) = args.variant.name() {
+    command.args(["--device", &setup.execution.device.to_string()]);
+    command.args(["--batches", &batch.to_string(), "--labels", &setup.labels.to_string()]);
+    let variant = match &setup.model {
+        ModelRef::Bundled => None,
+        ModelRef::Folder(folder, variant) => {
+            // A path that the argument parser takes for a folder also if it is a plain name.
+            command.arg("--model").arg(folder.canonicalize().unwrap_or_else(|_| folder.clone()));
+            variant.name()
+        }
+        ModelRef::Hub(model) => {
+            command.args(["--model", &model.id]);
+            model.variant.name()
+        }
+    };
+    if let Some(variant) = variant {
         command.args(["--variant", variant]);
     }
-    if let Some(threads) = args.threads {
+    if let Some(threads) = setup.execution.threads {
         command.args(["--threads", &threads.to_string()]);
     }
-    if let Some(picture) = &args.picture {
+    if let Some(picture) = &setup.picture {
         command.arg("--picture").arg(picture);
     }
-    if let Some(library) = &args.onnxruntime {
+    if let Some(library) = &setup.onnxruntime {
         command.arg("--onnxruntime").arg(library);
     }
     let output = command
@@ -84,7 +102,28 @@ pub(crate) fn started(args: &Args, part: Part, batch: usize) -> Result<Started> 
         .output()
         .context("this program cannot be started again")?;
     ensure!(output.status.success(), "a part of the measurement failed ({})", output.status);
-    let answer: Value = serde_json::from_slice(&output.stdout).context("a part gave no answer")?;
-    let seconds = answer["seconds"].as_f64().context("a part gave no time")?;
-    Ok(Started { seconds, peak: answer["peak"].as_u64() })
+    serde_json::from_slice(&output.stdout).context("a part of the measurement gave no result")
+}
+
+/// The most resident memory of this process in bytes (`VmHWM`); `None` if the system does not report it.
+fn peak_memory() -> Option<u64> {
+    parse_peak(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn parse_peak(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_memory_is_read_from_proc() {
+        let status = "Name:\tstakeout\nVmPeak:\t  900 kB\nVmHWM:\t  512 kB\nThreads:\t2\n";
+        assert_eq!(parse_peak(status), Some(512 * 1024));
+        assert_eq!(parse_peak("Name:\tstakeout\n"), None);
+        assert!(peak_memory().is_some_and(|bytes| bytes > 1 << 20));
+    }
 }

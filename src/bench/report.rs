@@ -1,6 +1,4 @@
-//! What was measured, as a table with one line in words, or as JSON.
-//!
-//! Pure.
+//! The results of `bench` as a table or as JSON, with a summary in words. Pure.
 
 use std::fmt::Write as _;
 
@@ -8,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::measure::{Measured, Rate};
 
-/// One object, with the units in the names.
-pub(crate) fn json(measured: &Measured) -> Value {
+/// The results as one object, with the units in the names.
+#[must_use]
+pub fn json(measured: &Measured) -> Value {
     let rates = measured.rates.iter().zip(&measured.peaks);
     let rate = |(rate, peak): (&Rate, &Option<u64>)| {
         json!({
@@ -47,8 +46,9 @@ pub(crate) fn json(measured: &Measured) -> Value {
     })
 }
 
-/// For people.
-pub(crate) fn table(measured: &Measured) -> String {
+/// The results as a table for people.
+#[must_use]
+pub fn table(measured: &Measured) -> String {
     let Measured { model, variant, device, threads, processors, labels, .. } = measured;
     let (width, height, bytes) = measured.picture;
     let mut text = format!(
@@ -57,7 +57,6 @@ pub(crate) fn table(measured: &Measured) -> String {
         bytes / 1000
     );
     let mut line = |what: &str, value: String| {
-        // A string takes whatever is written.
         let _ = writeln!(text, "  {what:<44} {value}");
     };
     line("decode one picture", time(measured.decode));
@@ -90,12 +89,12 @@ pub(crate) fn table(measured: &Measured) -> String {
     text
 }
 
-/// What it means, in words.
+/// How many cameras the machine can watch.
 fn summary(measured: &Measured) -> String {
     let Some(best) = measured.rates.iter().max_by(|a, b| a.whole.total_cmp(&b.whole)) else {
         return "Nothing was measured.".to_owned();
     };
-    // The service has more to do, and a machine that is never idle falls behind for good.
+    // The service does more than scoring, and a machine without idle time falls behind for good.
     const ROOM: f64 = 0.8;
     let load = (ROOM * 100.0).round();
     match best.whole * ROOM {
@@ -115,7 +114,7 @@ fn summary(measured: &Measured) -> String {
     }
 }
 
-/// What 990 more labels take, of the time that the fastest whole path takes for a picture.
+/// The time of 990 more labels, as a share of the time of a picture with the fastest batch.
 fn labels_share(measured: &Measured) -> f64 {
     let fastest = measured.rates.iter().map(|rate| rate.whole).fold(0.0, f64::max);
     (measured.scoring[1] - measured.scoring[0]).max(0.0) * fastest
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_in_words() {
+    fn the_summary_counts_cameras() {
         let cases = [
             (
                 &[4.0, 12.6][..],
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_everything_once() {
+    fn the_table_has_every_result_once() {
         let table = table(&measured(&[4.0, 10.0]));
         for part in [
             "a/model (fp32) on cpu, 2 of 4 threads, 10 labels, a picture of 1920 x 1080 (500 kB)",

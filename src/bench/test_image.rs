@@ -1,12 +1,11 @@
-//! A picture to measure with where none is given, and labels for it.
+//! A test image and labels for measurements without a picture. Pure, and the same every time.
 //!
-//! Pure, and the same every time. How long a picture takes to decode depends on how much there is to see in it, so it has
-//! surfaces, edges and noise as a camera's picture has.
+//! The time to decode a picture depends on its detail, so the test image has surfaces, edges and noise like a camera picture.
 
 use crate::picture::Picture;
 
-/// A picture of this size.
-pub(crate) fn picture(width: u32, height: u32) -> Picture {
+/// A test image of this size.
+pub(super) fn picture(width: u32, height: u32) -> Picture {
     let mut noise = 0x2545_F491_u32;
     let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
     for y in 0..height {
@@ -26,8 +25,8 @@ pub(crate) fn picture(width: u32, height: u32) -> Picture {
     Picture::of_rgb(width, height, rgb)
 }
 
-/// So many different labels.
-pub(crate) fn labels(count: usize) -> Vec<String> {
+/// Different labels, `count` of them.
+pub(super) fn labels(count: usize) -> Vec<String> {
     const THINGS: [&str; 10] = [
         "a person",
         "a parcel",
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_is_no_easier_than_a_camera_s() {
+    fn the_test_image_is_as_detailed_as_a_camera_picture() {
         let picture = picture(1920, 1080);
         assert_eq!(picture.rgb().len(), 1920 * 1080 * 3);
         let bytes = picture.to_jpeg(90).unwrap().len();

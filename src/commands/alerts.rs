@@ -1,7 +1,6 @@
-//! `stakeout alerts`: alerts as they go by, as a person would like to see them.
+//! `stakeout alerts`: prints alerts as they are published, one line each, until Ctrl-C or `--count`.
 //!
-//! It refuses to look back: the broker keeps no alerts. It follows them until Ctrl-C, or until it has seen as many as were
-//! asked for.
+//! It shows no earlier alerts: the broker does not keep them.
 
 use std::{
     io::{self, Write},
@@ -22,37 +21,37 @@ use crate::{
     topic::topic_level,
 };
 
-/// What `alerts` is told on the command line.
+/// The arguments of `stakeout alerts`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file, which names the broker
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
-    /// Only those of this source
+    /// Only alerts of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Only those of this label
+    /// Only alerts of this label
     #[arg(long, value_name = "NAME")]
     label: Option<String>,
-    /// Go on until Ctrl-C, which is the default
+    /// Continue until Ctrl-C, which is the default
     #[arg(long, short, conflicts_with = "count")]
     follow: bool,
-    /// End after so many
+    /// End after this number of alerts
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Print them as they are, one JSON object a line
+    /// Print each alert as published: one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Prints alerts until Ctrl-C, until there were enough, or until nobody reads them any more.
+/// Prints alerts until Ctrl-C, until `--count` is reached, or until standard output is closed.
 ///
 /// # Errors
-/// What hinders listening for good.
+/// A failure that repeating does not repair, such as credentials that the broker rejects.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = match super::load(&args.config) {
         Ok(loaded) => loaded.config,
-        Err(told) => return Ok(told),
+        Err(exit_code) => return Ok(exit_code),
     };
     if let Some(unknown) = unknown_name(args, &config) {
         eprintln!("error: {unknown}");
@@ -67,10 +66,10 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
     let topics = Topics::new(&config.mqtt.prefix);
     let filter = topics.alerts(args.source.as_deref(), args.label.as_deref());
     let columns = Columns::of(config);
-    let (mut trouble, mut left) = (None, args.count.filter(|_| !args.follow));
+    let (mut failure, mut left) = (None, args.count.filter(|_| !args.follow));
     let print = |payload: &[u8]| {
         let Some(line) = line(payload, args.json, &columns) else {
-            tracing::warn!(bytes = payload.len(), "a message that is no alert was left out");
+            tracing::warn!(bytes = payload.len(), "ignored a message that is not an alert");
             return ControlFlow::Continue(());
         };
         match writeln!(io::stdout().lock(), "{line}") {
@@ -79,8 +78,8 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
                 if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
             Err(error) => {
-                // `stakeout alerts | head`: nobody reads any more, and that is no failure.
-                trouble = (error.kind() != io::ErrorKind::BrokenPipe).then_some(error);
+                // `stakeout alerts | head` closes the pipe: not a failure.
+                failure = (error.kind() != io::ErrorKind::BrokenPipe).then_some(error);
                 ControlFlow::Break(())
             }
         }
@@ -89,13 +88,13 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
         listened = subscriber::listen(&config.mqtt, &filter, print) => listened?,
         stopped = tokio::signal::ctrl_c() => stopped.context("cannot listen for Ctrl-C")?,
     }
-    trouble.map_or(Ok(()), |error| Err(error).context("cannot print"))
+    failure.map_or(Ok(()), |error| Err(error).context("cannot print"))
 }
 
-/// What was typed that the configuration does not know; waiting for it would be waiting for ever.
+/// The error for a source or label that the configuration does not have, whose alerts would never come.
 fn unknown_name(args: &Args, config: &Config) -> Option<String> {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    // Sources that topics name are not in the configuration; what they may be called is.
+    // Sources that are named by topics are not in the configuration, but the pattern of their names is.
     let named_by_topics = |typed: &str| {
         let patterns = config.sources.iter().filter_map(|source| match &source.kind {
             SourceKind::Mqtt(settings) => settings.name.as_ref(),
@@ -116,7 +115,7 @@ fn unknown_name(args: &Args, config: &Config) -> Option<String> {
     source.or_else(|| unknown("label", &args.label, &labels))
 }
 
-/// How wide names are.
+/// The widths of the columns.
 struct Columns {
     source: usize,
     label: usize,
@@ -136,14 +135,14 @@ impl Columns {
     }
 }
 
-/// `None`: this is no alert.
+/// The output line of an alert; `None` if the payload is not an alert.
 fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
     let alert: Value = serde_json::from_slice(payload).ok()?;
     let text = |key: &str| alert[key].as_str().map(plain);
     let (time, source, label, state) = (text("time")?, text("source")?, text("label")?, text("state")?);
     let time: Timestamp = time.parse().ok()?;
     if json {
-        // Written anew: one line, whatever was sent.
+        // Serialized again: on one line, whatever its layout was.
         return Some(alert.to_string());
     }
     let time = time.to_zoned_datetime(columns.time_zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
@@ -153,7 +152,7 @@ fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
     Some(format!("{time}  {source}  {label}  {state:<7}  {score}{region}"))
 }
 
-/// Others may publish there too: nothing of it may control the terminal.
+/// Replaces control characters: other clients may publish there, and must not control the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
@@ -180,18 +179,18 @@ mod tests {
             "source":"front-door","region":null,"label":"package","score":0.834}"#;
         let cleared =
             alert.replace("raised", "cleared").replace("front-door", "猫").replace("null", "\"step\"");
-        let told = [alert, &cleared].map(|alert| line(alert.as_bytes(), false, &columns()).unwrap());
+        let lines = [alert, &cleared].map(|alert| line(alert.as_bytes(), false, &columns()).unwrap());
         let expected = [
             "2026-11-23 08:15:30  front-door  package  raised   0.83",
             "2026-11-23 08:15:30  猫          package  cleared  0.83  in step",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(lines, expected);
         let json = line(alert.as_bytes(), true, &columns()).unwrap();
         assert!(json.starts_with(r#"{"version":1,"id":"x","#) && !json.contains('\n'), "{json}");
     }
 
     #[test]
-    fn what_is_no_alert_is_left_out_and_nothing_controls_the_terminal() {
+    fn other_messages_are_ignored_and_control_characters_replaced() {
         for other in
             ["", "ON", "{}", "[1]", r#"{"time":"now","source":"a","label":"b","state":"c"}"#, "\u{ff}"]
         {
@@ -199,7 +198,7 @@ mod tests {
         }
         let hostile =
             r#"{"state":"raised","time":"2026-11-23T08:15:30Z","source":"\u001b[2J","label":"\n","score":1}"#;
-        let told = line(hostile.as_bytes(), false, &columns()).unwrap();
-        assert!(!told.contains(char::is_control), "{told:?}");
+        let line = line(hostile.as_bytes(), false, &columns()).unwrap();
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }

@@ -1,10 +1,6 @@
-//! `stakeout bench`: what this machine can hold with a model, in one run and with nothing else to install.
-//!
-//! Everything goes the way that frames go in the service. What depends on a fresh process (start-up, peak memory) is
-//! measured in processes of its own: this program, started again with the hidden `--part`.
+//! `stakeout bench`: measures how many cameras this machine can watch with a model.
 
 use std::{
-    fs,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -13,131 +9,107 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{DONE, progress};
+use super::DONE;
 use crate::{
-    bench,
+    bench::{self, Part, Setup},
     config::{Device, Execution, ModelRef, Variant},
-    model::{
-        Model, Options, Runtime,
-        hub::{self, Found},
-    },
+    model::Runtime,
+    progress,
 };
 
-/// What is typed after `stakeout bench`.
+/// The arguments of `stakeout bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A folder with the model's files, or its name on the hub, which is fetched if it is not here [default: the bundled model]
+    /// A folder with the model's files, or the model's name on the hub, from which it is fetched if it is missing [default: the
+    /// bundled model]
     #[arg(long, value_name = "ID|FOLDER")]
-    pub(crate) model: Option<String>,
+    model: Option<String>,
     /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = super::variant, default_value = "auto")]
-    pub(crate) variant: Variant,
+    variant: Variant,
     /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
     #[arg(long, value_parser = Device::parse, default_value = "auto")]
-    pub(crate) device: Device,
-    /// Threads of the model [default: one for each processor]
+    device: Device,
+    /// Threads of the model [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
-    /// How many labels are scored
+    threads: Option<u16>,
+    /// The number of labels
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=5000))]
-    pub(crate) labels: u16,
-    /// The picture that is scored [default: one of 1920 x 1080 made for it]
+    labels: u16,
+    /// The picture to score [default: a test image of 1920 x 1080]
     #[arg(long, value_name = "FILE")]
-    pub(crate) picture: Option<PathBuf>,
-    /// How many pictures go through the model at once: each of these is tried, and 1 and the best are measured
+    picture: Option<PathBuf>,
+    /// The numbers of pictures in a run of the model: each is tried, and 1 and the best are measured
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8],
           value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) batches: Vec<u16>,
-    /// About how long the rounds take; start-up, texts and one run of each batch come on top
+    batches: Vec<u16>,
+    /// About how long the rounds take, in addition to start-up, texts and one run of each batch
     #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-    /// The ONNX Runtime library [default: looked for in the usual places]
+    seconds: f64,
+    /// The ONNX Runtime library [default: the first one in the usual places]
     #[arg(long, value_name = "FILE")]
-    pub(crate) onnxruntime: Option<PathBuf>,
-    /// How the answer is printed
+    onnxruntime: Option<PathBuf>,
+    /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// What a process that this one starts measures
+    /// What a process started by this program measures
     #[arg(long, value_enum, hide = true)]
-    pub(crate) part: Option<bench::parts::Part>,
+    part: Option<Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// For people
     Table,
-    /// For programs: one object
+    /// For programs: one JSON object
     Json,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("a number from 0.1 to 86400".to_owned()),
+        _ => Err("write a number from 0.1 to 86400".to_owned()),
     }
 }
 
-/// Measures, and prints what came out.
+/// Measures, and prints the results.
 ///
 /// # Errors
 /// The model or the picture cannot be used, or standard output cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
+    let setup = args.setup();
     if let Some(part) = args.part {
-        writeln!(out, "{}", bench::parts::measure(args, part)?)
-            .context("standard output cannot be written")?;
+        let result = serde_json::to_string(&bench::measure_part(&setup, part)?)?;
+        writeln!(out, "{result}").context("standard output cannot be written")?;
         return Ok(ExitCode::from(DONE));
     }
-    let jpeg = args.jpeg()?;
-    // Whatever must be fetched is fetched before anything is measured.
-    let runtime = Runtime::load(args.onnxruntime.as_deref())?;
-    progress::find_or_pull(&args.model(), runtime.device(args.device)?)?;
-    let bench = bench::measure::Bench::new(args, &jpeg)?;
-    let measured = bench.run(Duration::from_secs_f64(args.seconds))?;
+    let jpeg = setup.jpeg()?;
+    // A missing model is fetched before anything is measured.
+    let device = Runtime::load(args.onnxruntime.as_deref())?.device(args.device)?;
+    progress::find_or_pull(&setup.model, device)?;
+    let measured = bench::measure(&setup, &jpeg, Duration::from_secs_f64(args.seconds))?;
     match args.format {
-        Format::Json => writeln!(out, "{:#}", bench::report::json(&measured)),
-        Format::Table => write!(out, "{}", bench::report::table(&measured)),
+        Format::Json => writeln!(out, "{:#}", bench::json(&measured)),
+        Format::Table => write!(out, "{}", bench::table(&measured)),
     }
     .context("standard output cannot be written")?;
     Ok(ExitCode::from(DONE))
 }
 
 impl Args {
-    pub(crate) fn model(&self) -> ModelRef {
-        self.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, self.variant))
-    }
-
-    pub(crate) fn options(&self, found: &Found) -> Options {
-        let execution = Execution {
-            device: self.device,
-            threads: self.threads.map(usize::from),
-            max_batch: self.batches().into_iter().max().unwrap_or(1),
-            ..Execution::default()
-        };
-        Options { execution, ..found.options() }
-    }
-
-    pub(crate) fn find(&self, runtime: &Runtime) -> Result<Found> {
-        Ok(hub::find(&self.model(), runtime.device(self.device)?)?)
-    }
-
-    pub(crate) fn load(&self, runtime: &Runtime, found: &Found) -> Result<Model> {
-        Ok(Model::load(runtime, &found.files, &self.options(found))?)
-    }
-
-    /// The bytes of the picture.
-    pub(crate) fn jpeg(&self) -> Result<Vec<u8>> {
-        match &self.picture {
-            Some(file) => fs::read(file).with_context(|| format!("{} cannot be read", file.display())),
-            None => Ok(bench::test_image::picture(1920, 1080).to_jpeg(90)?),
+    fn setup(&self) -> Setup {
+        Setup {
+            model: self.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, self.variant)),
+            execution: Execution {
+                device: self.device,
+                threads: self.threads.map(usize::from),
+                ..Execution::default()
+            },
+            onnxruntime: self.onnxruntime.clone(),
+            labels: self.labels,
+            picture: self.picture.clone(),
+            batches: self.batches.clone(),
         }
-    }
-
-    /// What is to be tried, each once; 1 is always among them.
-    pub(crate) fn batches(&self) -> Vec<usize> {
-        let mut batches: Vec<usize> = self.batches.iter().copied().map(usize::from).chain([1]).collect();
-        batches.sort_unstable();
-        batches.dedup();
-        batches
     }
 }

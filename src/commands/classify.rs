@@ -1,4 +1,4 @@
-//! `stakeout classify`: what the `zero-shot-image-classification` pipeline does, on the command line.
+//! `stakeout classify`: scores pictures against labels, as the `zero-shot-image-classification` pipeline does.
 
 use std::{
     fs,
@@ -12,20 +12,21 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{
+    embed::embed,
     pictures::{self, Item},
-    progress::{self, Counted},
 };
 use crate::{
     classify::{Classifier, labels::VectorCache},
     config::{ModelRef, Variant},
     model::{Model, Options, Runtime},
-    policy::{Label, LabelSet, TriggerSettings, Template},
+    policy::{LabelSet, Template},
+    progress::{self, Counted},
 };
 
-/// What is typed after `stakeout classify`.
+/// The arguments of `stakeout classify`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A label; give several
+    /// A label; repeat the option for several
     #[arg(long = "label", value_name = "LABEL", required_unless_present = "labels_from")]
     labels: Vec<String>,
     /// A file with one label a line; blank lines and lines that start with # are skipped
@@ -34,7 +35,8 @@ pub struct Args {
     /// The sentence around each label
     #[arg(long, default_value = "This is a photo of {}.")]
     template: Template,
-    /// A folder with the model's files, or its name on the hub, which is fetched if it is not here [default: the bundled model]
+    /// A folder with the model's files, or the model's name on the hub, from which it is fetched if it is missing [default: the
+    /// bundled model]
     #[arg(long, value_name = "ID|FOLDER")]
     model: Option<String>,
     /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
@@ -42,13 +44,13 @@ pub struct Args {
     variant: Variant,
     #[command(flatten)]
     execution: super::ExecutionArgs,
-    /// The ONNX Runtime library [default: looked for in the usual places]
+    /// The ONNX Runtime library [default: the first one in the usual places]
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// How the scores are printed
+    /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The pictures: files, folders (with what is below them), patterns in quotes such as '**/*.jpg', or web addresses; - is
+    /// The pictures: files, folders (with their subfolders), patterns in quotes such as '**/*.jpg', or web addresses; - is
     /// standard input
     #[arg(value_name = "IMAGE|URL", required = true)]
     images: Vec<String>,
@@ -58,31 +60,31 @@ pub struct Args {
 pub(super) enum Format {
     /// For people
     Table,
-    /// For programs: one object a line
+    /// For programs: one JSON object per line
     Json,
 }
 
-/// Scores every picture, in the order given; exits with 1 if any of them failed.
+/// Scores every picture, in the order given. The exit code is 1 if any of them failed.
 ///
 /// # Errors
-/// What concerns all pictures: the labels, the model, standard output.
+/// The labels, the model or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let labels = labels(&args.labels, args.labels_from.as_deref())?;
     let model = args.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, args.variant));
-    // Before a download, since that takes longer.
+    // First, because a missing library should not be reported after a long download.
     let runtime = Runtime::load(args.onnxruntime.as_deref())?;
     let execution = args.execution.execution();
     let device = runtime.device(execution.device)?;
     let found = progress::find_or_pull(&model, device)?;
     let model = Model::load(&runtime, &found.files, &Options { execution, ..found.options() })?;
-    let set = label_set(&args.template, &labels);
+    let set = LabelSet::untriggered("the command line", &args.template, &labels);
     let mut classifier = Classifier::as_the_pipeline(model, &[set], &VectorCache::of_user())?;
 
     let items: Arc<[Item]> = pictures::find(&args.images).into();
     let mut progress = Counted::new(items.len(), "pictures");
     let mut failed = false;
     let mut out = io::stdout().lock();
-    pictures::embed(&mut classifier, &items, |classifier, number, vector| {
+    embed(&mut classifier, &items, |classifier, number, vector| {
         let scores = vector.map(|vector| ordered(&labels, &classifier.scores(0, &vector).labels));
         failed |= scores.is_err();
         let image = &items[number].name;
@@ -99,7 +101,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Those that were typed, and those of a file.
+/// The labels of the command line, and those of a file.
 pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String>> {
     let mut labels = typed.to_vec();
     if let Some(file) = file {
@@ -111,14 +113,7 @@ pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String
     Ok(labels)
 }
 
-pub(crate) fn label_set(template: &Template, labels: &[String]) -> LabelSet {
-    // Nothing is triggered here, so any rule will do.
-    let rule = TriggerSettings::at(1.0);
-    let labels = labels.iter().map(|name| Label::new(name, rule)).collect();
-    LabelSet::new("the command line", template.clone(), labels)
-}
-
-/// Labels with their scores, the highest first, in the order given among equals.
+/// The labels with their scores, highest first; equal scores keep the order of the labels.
 fn ordered<'a>(labels: &'a [String], scores: &[f32]) -> Vec<(&'a str, f32)> {
     let mut scores: Vec<_> = labels.iter().map(String::as_str).zip(scores.iter().copied()).collect();
     scores.sort_by(|(_, a), (_, b)| b.total_cmp(a));

@@ -1,4 +1,4 @@
-//! Pictures from web addresses, for commands that take them beside files. It refuses to keep anything, and to try again.
+//! Fetches pictures from web addresses, for commands that take addresses and files. Nothing is cached or retried.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ureq::Agent;
 use crate::https;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// As large as a file may be in a watched folder; a server that sends for ever is left here.
+/// The size limit of files in watched folders; it also ends the response of a server that sends endlessly.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Whether `image` is a web address and not a file.
@@ -19,7 +19,7 @@ pub(super) fn is_address(image: &str) -> bool {
 /// The bytes at `address`.
 ///
 /// # Errors
-/// No answer in time, another status than success, or more than [`MAX_BYTES`].
+/// No response in time, a status other than success, or more than [`MAX_BYTES`].
 pub(super) fn get(address: &str) -> Result<Vec<u8>> {
     get_within(address, TIMEOUT, MAX_BYTES)
 }
@@ -28,7 +28,7 @@ fn get_within(address: &str, timeout: Duration, most: u64) -> Result<Vec<u8>> {
     let agent: Agent = https::options(timeout).build().into();
     let mut response = agent.get(address).call().context("it cannot be fetched")?;
     let status = response.status();
-    ensure!(status.is_success(), "it cannot be fetched: the server answers {status}");
+    ensure!(status.is_success(), "it cannot be fetched: the server responds with {status}");
     let body = response.body_mut().with_config().limit(most);
     body.read_to_vec().context("it cannot be fetched")
 }
@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers with these bytes, and then keeps the connection open for as long as the second value lives.
+    /// A server that responds with these bytes and keeps the connection open until the second value is dropped.
     fn server(answer: &'static [u8]) -> (String, mpsc::Sender<()>) {
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = format!("http://{}/a.jpg", server.local_addr().unwrap());
@@ -59,25 +59,25 @@ mod tests {
         (address, open)
     }
 
-    fn told(answer: &'static [u8], timeout: Duration, most: u64) -> Result<Vec<u8>, String> {
+    fn fetched(answer: &'static [u8], timeout: Duration, most: u64) -> Result<Vec<u8>, String> {
         let (address, _open) = server(answer);
         get_within(&address, timeout, most).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
-    fn what_is_too_late_or_too_large_is_left() {
+    fn late_and_large_responses_are_errors() {
         let long = Duration::from_secs(60);
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd";
-        assert_eq!(told(whole, long, 4), Ok(b"abcd".to_vec()));
-        let large = told(whole, long, 3).unwrap_err();
+        assert_eq!(fetched(whole, long, 4), Ok(b"abcd".to_vec()));
+        let large = fetched(whole, long, 3).unwrap_err();
         assert!(large.starts_with("it cannot be fetched: ") && large.contains("limit"), "{large}");
-        // It does not say how much comes, and more and more does.
+        // Without a length, the limit counts what arrives.
         let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n4\r\nabcd\r\n";
-        let large = told(chunks, long, 6).unwrap_err();
+        let large = fetched(chunks, long, 6).unwrap_err();
         assert!(large.contains("limit"), "{large}");
         let short = Duration::from_millis(50);
         for silent in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"] {
-            let late = told(silent, short, 4).unwrap_err();
+            let late = fetched(silent, short, 4).unwrap_err();
             assert!(late.starts_with("it cannot be fetched: ") && late.contains("timeout"), "{late}");
         }
     }

@@ -1,17 +1,18 @@
-//! The sub-commands: one file each, each thin. What they share stands here: the exit codes and where the configuration is.
+//! The commands: each file declares the arguments of one command, calls the library once and prints the result. This file
+//! has what they share: exit codes, common arguments, and loading the configuration.
 
 pub mod alerts;
 pub mod bench;
 pub mod check;
 pub mod classify;
+pub mod completions;
 pub mod doctor;
+mod embed;
 mod explain;
 mod fetch;
 pub mod logging;
 pub mod models;
-pub mod papers;
 mod pictures;
-pub mod progress;
 pub mod replay;
 pub mod run;
 pub mod schema;
@@ -28,28 +29,28 @@ use crate::{
     },
 };
 
-/// Done.
+/// Exit code: done.
 pub const DONE: u8 = 0;
-/// Failed.
+/// Exit code: failed.
 pub const FAILED: u8 = 1;
-/// Wrong usage (`EX_USAGE` of sysexits.h).
+/// Exit code: wrong usage (`EX_USAGE` of sysexits.h).
 pub const WRONG_USAGE: u8 = 64;
-/// Bad configuration (`EX_CONFIG` of sysexits.h).
+/// Exit code: bad configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 78;
 
-/// Where the configuration is unless `--config` says otherwise.
+/// The configuration file, unless `--config` names another.
 pub const DEFAULT_CONFIG: &str = "/etc/stakeout/stakeout.yaml";
 
-/// How the model is run, where no configuration says it.
+/// How the model is run, for commands that need no configuration.
 #[derive(Debug, clap::Args)]
 struct ExecutionArgs {
     /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
     #[arg(long, value_parser = Device::parse, default_value = "auto")]
     device: Device,
-    /// Threads of one run on the processor [default: one for each processor]
+    /// Threads of the model on the CPU [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// At most so many pictures go through the model in one run
+    /// The most pictures in one run of the model
     #[arg(long, value_name = "N", default_value_t = Execution::MAX_BATCH as u16,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_batch: u16,
@@ -66,13 +67,13 @@ impl ExecutionArgs {
     }
 }
 
-/// What the model says of the configuration, at the place in the configuration.
+/// An error of the model as a problem at its place in the configuration.
 fn problem(places: &Places, error: &LoadError) -> Problem {
     places.problem(&error.place(), error.to_string(), "")
 }
 
-/// What remains to be done with `error`: nothing, if the configuration is to blame and that was told.
-fn refused(places: &Places, error: anyhow::Error) -> anyhow::Result<ExitCode> {
+/// Prints `error` and returns the exit code if the configuration causes it; otherwise returns the error.
+fn exit_code(places: &Places, error: anyhow::Error) -> anyhow::Result<ExitCode> {
     match error.downcast_ref::<LoadError>() {
         Some(error) if error.is_bad_configuration() => {
             eprintln!("{}", Problems::new(vec![problem(places, error)]));
@@ -82,7 +83,7 @@ fn refused(places: &Places, error: anyhow::Error) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A folder if it is one or is written as one, else a name on the hub.
+/// The model that was typed: a folder if it is one or looks like a path, otherwise a name on the hub.
 fn model(typed: &str, variant: Variant) -> ModelRef {
     if typed.starts_with(['.', '/']) || Path::new(typed).is_dir() {
         ModelRef::Folder(typed.into(), variant)
@@ -92,10 +93,10 @@ fn model(typed: &str, variant: Variant) -> ModelRef {
 }
 
 fn variant(word: &str) -> Result<Variant, String> {
-    Variant::parse(word).ok_or_else(|| format!("it is auto, or one of {}", Variant::NAMES.join(", ")))
+    Variant::parse(word).ok_or_else(|| format!("write auto or one of {}", Variant::NAMES.join(", ")))
 }
 
-/// The configuration at `path`; or, when its problems are told, the exit code for them.
+/// Loads the configuration at `path`; on problems, prints them and returns the exit code.
 fn load(path: &Path) -> Result<Loaded, ExitCode> {
     config::load(path).map_err(|problems| {
         eprintln!("{problems}");

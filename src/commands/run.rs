@@ -1,18 +1,18 @@
-//! `stakeout run`: the service itself.
+//! `stakeout run`: the service.
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use super::{DEFAULT_CONFIG, DONE, progress};
+use super::{DEFAULT_CONFIG, DONE};
 use crate::{
     classify::{self, LoadError},
     config::{self, Config},
-    daemon,
+    daemon, progress,
 };
 
-/// What `run` is told on the command line.
+/// The arguments of `stakeout run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file
@@ -20,22 +20,24 @@ pub struct Args {
     config: PathBuf,
 }
 
-/// Watches until told to stop.
+/// Runs the service until a stop signal.
+///
+/// # Errors
+/// The model cannot be used, or a part of the service ended.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config::Loaded { config, places, .. } = match super::load(&args.config) {
         Ok(loaded) => loaded,
-        Err(told) => return Ok(told),
+        Err(exit_code) => return Ok(exit_code),
     };
     match fetch_and_run(&args.config, config) {
         Ok(()) => Ok(ExitCode::from(DONE)),
-        Err(error) => super::refused(&places, error),
+        Err(error) => super::exit_code(&places, error),
     }
 }
 
-/// A model that is missing is fetched before anything is started: a signal then simply ends the process, and what has
-/// arrived is kept.
+/// Fetches a missing model before anything else starts: a signal then just ends the process, and the fetched part is kept.
 fn fetch_and_run(path: &Path, config: Config) -> anyhow::Result<()> {
-    // Which variant is the best depends on the device.
+    // The best variant depends on the device.
     let device = classify::device(&config)?;
     progress::find_or_pull(&config.model, device).map_err(LoadError::from)?;
     daemon::run(path, config)

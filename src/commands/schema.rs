@@ -1,4 +1,4 @@
-//! `stakeout schema`: the configuration as JSON Schema, for editors, or as a page for people (`docs/configuration.md`).
+//! `stakeout schema`: the configuration as JSON Schema for editors, or as a page for people (`docs/configuration.md`).
 
 use std::{
     io::{self, Write},
@@ -10,15 +10,15 @@ use anyhow::Context;
 use super::DONE;
 use crate::config;
 
-/// What is typed after `stakeout schema`.
+/// The arguments of `stakeout schema`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How it is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "json")]
     format: Format,
 }
 
-/// How the schema is printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// JSON Schema, for editors
@@ -27,7 +27,7 @@ enum Format {
     Markdown,
 }
 
-/// Prints it.
+/// Prints the schema.
 ///
 /// # Errors
 /// Standard output cannot be written.

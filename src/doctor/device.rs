@@ -1,5 +1,5 @@
-//! The libraries and the device: which ONNX Runtime and FFmpeg are used, what they have, whether there is a GPU and whether
-//! it is used.
+//! Checks the libraries and the device: which ONNX Runtime and FFmpeg are used and what they support, and whether a GPU exists
+//! and is used.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,15 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::finding::{Finding, State};
 use crate::{
-    commands::doctor::{Finding, State},
     config::{Config, Device},
     model::Runtime,
     source,
 };
 
-/// ONNX Runtime, the device that the model will run on, and the GPUs beside it.
-pub(crate) fn findings(config: Option<&Config>) -> Vec<Finding> {
+/// Findings about FFmpeg, ONNX Runtime, the device of the model, and GPUs.
+pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
     let mut findings = vec![ffmpeg()];
     let wanted = config.map_or(Device::Auto, |config| config.execution.device);
     match Runtime::load(config.and_then(|config| config.onnxruntime.as_deref())) {
@@ -27,7 +27,7 @@ pub(crate) fn findings(config: Option<&Config>) -> Vec<Finding> {
             findings.push(device);
             findings.extend(gpu(&graphics(Path::new("/dev")), used));
         }
-        // Its text says what to do.
+        // The error says what to do.
         Err(error) => findings.push(Finding::failed("ONNX Runtime", error.to_string(), "see above")),
     }
     findings
@@ -44,7 +44,7 @@ fn ffmpeg() -> Finding {
     Finding::note("FFmpeg", message, remedy)
 }
 
-/// Where the model would run; `None` if nowhere.
+/// The device that the model would run on; `None` if there is none.
 fn device(runtime: &Runtime, wanted: Device) -> (Finding, Option<Device>) {
     let what = format!("device {wanted}");
     match runtime.device(wanted) {
@@ -57,15 +57,15 @@ fn device(runtime: &Runtime, wanted: Device) -> (Finding, Option<Device>) {
     }
 }
 
-/// A GPU of this machine, as far as its files tell.
+/// A device file of a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Graphics {
     file: PathBuf,
-    /// Whether we may use it.
-    open: bool,
+    /// Whether this process may open it.
+    is_open: bool,
 }
 
-/// NVIDIA's `nvidia0`, AMD's `kfd`, and what else draws: `dri/renderD128`.
+/// The device files of GPUs: NVIDIA's `nvidia0`, AMD's `kfd`, and `dri/renderD128` of all others.
 fn graphics(dev: &Path) -> Vec<Graphics> {
     let names = |folder: &Path, begin: &str| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -78,28 +78,28 @@ fn graphics(dev: &Path) -> Vec<Graphics> {
     };
     let mut files = [names(dev, "nvidia"), names(dev, "kfd"), names(&dev.join("dri"), "renderD")].concat();
     files.sort();
-    let open = |file: &PathBuf| {
+    let is_open = |file: &PathBuf| {
         let opened = OpenOptions::new().read(true).write(true).open(file);
         !opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     };
-    files.into_iter().map(|file| Graphics { open: open(&file), file }).collect()
+    files.into_iter().map(|file| Graphics { is_open: is_open(&file), file }).collect()
 }
 
-/// What there is to know of the GPUs, where the model runs on `used`.
+/// The finding about GPUs, if the model runs on `used`.
 fn gpu(graphics: &[Graphics], used: Option<Device>) -> Option<Finding> {
     let names = |graphics: &mut dyn Iterator<Item = &Graphics>| {
         graphics.map(|it| it.file.display().to_string()).collect::<Vec<_>>().join(", ")
     };
     let all = names(&mut graphics.iter());
-    let closed = names(&mut graphics.iter().filter(|it| !it.open));
+    let closed = names(&mut graphics.iter().filter(|it| !it.is_open));
     let used = used.filter(|device| device.is_accelerator());
     Some(match (graphics, used) {
-        ([], None) => Finding::ok("GPU", "none is seen, and none is needed"),
+        ([], None) => Finding::ok("GPU", "there is none, and none is needed"),
         ([], Some(_)) => return None,
         _ if !closed.is_empty() => Finding::note(
             "GPU",
             format!("{closed} cannot be opened by this user"),
-            "put the user into the groups `render` and `video`; under systemd see the drop-in gpu.conf",
+            "add the user to the groups `render` and `video`; under systemd see the drop-in gpu.conf",
         ),
         (_, Some(device)) => Finding::ok("GPU", format!("{all}; {device} is used")),
         (_, None) => Finding::note(
@@ -111,8 +111,8 @@ fn gpu(graphics: &[Graphics], used: Option<Device>) -> Option<Finding> {
     })
 }
 
-/// Whether ONNX Runtime is there, so that a model can be looked at.
-pub(crate) fn has_runtime(findings: &[Finding]) -> bool {
+/// Whether ONNX Runtime works, so that a model can be checked.
+pub(super) fn has_runtime(findings: &[Finding]) -> bool {
     !findings.iter().any(|finding| finding.what == "ONNX Runtime" && finding.state == State::Failed)
 }
 
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gpus_are_known_by_their_files() {
+    fn gpus_are_found_by_their_device_files() {
         let dev = tempfile::tempdir().unwrap();
         fs::create_dir(dev.path().join("dri")).unwrap();
         assert_eq!(graphics(dev.path()), []);
@@ -132,12 +132,12 @@ mod tests {
         let names: Vec<_> =
             found.iter().map(|it| it.file.strip_prefix(dev.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["dri/renderD128", "nvidia0"]);
-        assert!(found.iter().all(|it| it.open));
+        assert!(found.iter().all(|it| it.is_open));
     }
 
     #[test]
-    fn what_is_said_of_a_gpu() {
-        let one = |open| vec![Graphics { file: "/dev/nvidia0".into(), open }];
+    fn findings_about_gpus() {
+        let one = |is_open| vec![Graphics { file: "/dev/nvidia0".into(), is_open }];
         let cases = [
             (vec![], Some(Device::Cpu), Some(State::Ok)),
             (vec![], None, Some(State::Ok)),
@@ -148,8 +148,8 @@ mod tests {
             (one(false), Some(Device::Cpu), Some(State::Note)),
         ];
         for (graphics, used, expected) in cases {
-            let said = gpu(&graphics, used);
-            assert_eq!(said.as_ref().map(|it| it.state), expected, "{graphics:?} {used:?}: {said:?}");
+            let finding = gpu(&graphics, used);
+            assert_eq!(finding.as_ref().map(|it| it.state), expected, "{graphics:?} {used:?}: {finding:?}");
         }
     }
 }

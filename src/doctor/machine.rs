@@ -1,35 +1,34 @@
-//! What the machine is like: who we are, its memory, its clock, its limits, the state folder.
+//! Checks the machine: the user, memory, the clock, kernel limits and the state folder.
 
 use std::{fs, path::Path, process::Command};
 
-use super::rights::Rights;
-use crate::commands::doctor::Finding;
+use super::{finding::Finding, rights::Rights};
 
-/// With less than this the bundled model runs, and hardly a larger one.
+/// With less free memory the bundled model runs, but hardly a larger one.
 const LITTLE_MEMORY: u64 = 700 << 20;
-/// A kernel that allows less was set up so by somebody, or is old.
+/// A lower limit was set by an administrator, or the kernel is old.
 const FEW_WATCHES: u64 = 8192;
 
-/// All that needs no configuration.
-pub(crate) fn findings(rights: &Rights) -> Vec<Finding> {
+/// The findings that need no configuration.
+pub(super) fn findings(rights: &Rights) -> Vec<Finding> {
     [user(rights), memory(), Some(clock()), inotify()].into_iter().flatten().collect()
 }
 
-/// Rights are looked at as this user, who may not be the service's.
+/// The user whose rights are checked, who may differ from the service's.
 fn user(rights: &Rights) -> Option<Finding> {
     if let Rights::Of(user) = rights {
-        return Some(Finding::ok("user", format!("looks at folders with the rights of {user}")));
+        return Some(Finding::ok("user", format!("folders are checked with the rights of {user}")));
     }
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let user = field(&status, "Uid:")?;
     Some(match user {
         0 => Finding::note(
             "user",
-            "looks with root's rights, which the service does not have",
-            "with the service's own: `systemd-run --pipe --wait -p User=stakeout -p StateDirectory=stakeout \
+            "folders are checked with root's rights, which the service does not have",
+            "check with the service's rights: `systemd-run --pipe --wait -p User=stakeout -p StateDirectory=stakeout \
              -p CacheDirectory=stakeout -p ProtectHome=read-only stakeout doctor`",
         ),
-        user => Finding::ok("user", format!("looks with the rights of the user {user}")),
+        user => Finding::ok("user", format!("folders are checked with the rights of the user {user}")),
     })
 }
 
@@ -37,40 +36,41 @@ fn memory() -> Option<Finding> {
     let available = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
     let message = format!("{} MB are free for use", available / 1_000_000);
     Some(if available < LITTLE_MEMORY {
-        let remedy = "end something, take a smaller model, or one with 8-bit weights (`variant: int8`)";
+        let remedy =
+            "stop other programs, or use a smaller model or one with 8-bit weights (`variant: int8`)";
         Finding::note("memory", message, remedy)
     } else {
         Finding::ok("memory", message)
     })
 }
 
-/// Alerts carry the time, and rules such as cooldowns are told by it.
+/// Alerts contain the time, and cooldowns depend on it.
 fn clock() -> Finding {
-    let told = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
-    let told = told.ok().filter(|told| told.status.success());
+    let answer = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
+    let answer = answer.ok().filter(|answer| answer.status.success());
     let now = jiff::Timestamp::now().strftime("%F %T UTC").to_string();
-    match told.map(|told| String::from_utf8_lossy(&told.stdout).trim() == "yes") {
-        Some(true) => Finding::ok("clock", format!("{now}, kept right by the network")),
+    match answer.map(|answer| String::from_utf8_lossy(&answer.stdout).trim() == "yes") {
+        Some(true) => Finding::ok("clock", format!("{now}, synchronized over the network")),
         Some(false) => Finding::note(
             "clock",
-            format!("{now}, and nobody keeps it right: alerts may tell a wrong time"),
+            format!("{now}, not synchronized: alerts may contain a wrong time"),
             "`timedatectl set-ntp true`, or install chrony",
         ),
         None => Finding::note(
             "clock",
-            format!("{now}, and systemd cannot be asked whether somebody keeps it right"),
-            "compare it with another one: alerts carry this time",
+            format!("{now}, and systemd cannot say whether it is synchronized"),
+            "compare it with another clock: alerts contain this time",
         ),
     }
 }
 
-/// A folder source needs a watch for each folder below it.
+/// A folder source needs a watch for each of its subfolders.
 fn inotify() -> Option<Finding> {
     let limit = |name: &str| {
         fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse::<u64>().ok()
     };
     let (watches, instances) = (limit("max_user_watches")?, limit("max_user_instances")?);
-    let message = format!("{watches} folders and {instances} programs of a user can be watched");
+    let message = format!("a user can watch {watches} folders, in {instances} programs");
     Some(if watches < FEW_WATCHES {
         let remedy =
             "`sysctl fs.inotify.max_user_watches=65536`, and a file in /etc/sysctl.d so that it stays";
@@ -80,14 +80,16 @@ fn inotify() -> Option<Finding> {
     })
 }
 
-/// Alerts wait there.
-pub(crate) fn state_dir(folder: &Path, rights: &Rights) -> Finding {
+/// The state folder, where alerts wait for the broker.
+pub(super) fn state_dir(folder: &Path, rights: &Rights) -> Finding {
     let what = format!("state folder {}", folder.display());
     match rights.write(folder) {
         Ok(()) => Finding::ok(what, "can be written"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let (message, remedy) =
-                ("is not there yet", "`stakeout run` makes it, if it may; systemd makes it for the service");
+            let (message, remedy) = (
+                "does not exist yet",
+                "`stakeout run` creates it if it may; systemd creates it for the service",
+            );
             Finding::note(what, message, remedy)
         }
         Err(error) => {
@@ -97,7 +99,7 @@ pub(crate) fn state_dir(folder: &Path, rights: &Rights) -> Finding {
     }
 }
 
-/// The first number behind `name`.
+/// The first number after `name` in a file of /proc.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

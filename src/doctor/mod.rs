@@ -1,7 +1,124 @@
-//! Checks what a configuration needs: model, broker, sources, rights.
+//! Checks everything that can be wrong around the service, and says for each thing how it is and what to do.
+//!
+//! Nothing changes, except that one file is written into the state folder and removed again. A failed check does not hide the
+//! next one.
 
-pub mod delivery_checks;
-pub mod device;
-pub mod machine;
-pub mod rights;
-pub mod sources;
+mod delivery_checks;
+mod device;
+mod finding;
+mod machine;
+mod rights;
+mod sources;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+pub use self::finding::{Finding, State};
+use self::rights::Rights;
+use crate::{
+    alert::publisher,
+    classify::Classifier,
+    config::{self, Config, Loaded, SourceKind},
+    model::hub::{self, HubError},
+    mqtt,
+};
+
+/// Runs all checks for the configuration at `path`, and calls `report` with each finding as soon as it is known. Folders are
+/// checked with the rights of `user` if root runs this.
+///
+/// # Errors
+/// `report` fails, or the system gives no runtime.
+pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()>) -> Result<()> {
+    let loaded = match config::look(path) {
+        Ok(loaded) => {
+            report(Finding::ok("configuration", summary(&loaded.config)))?;
+            Some(loaded)
+        }
+        Err(problems) => {
+            let remedy = "correct these first; what depends on them is not checked";
+            report(Finding::failed("configuration", problems.to_string(), remedy))?;
+            None
+        }
+    };
+    let rights = Rights::of(user);
+    machine::findings(&rights).into_iter().try_for_each(&mut report)?;
+    let libraries = device::findings(loaded.as_ref().map(|loaded| &loaded.config));
+    let can_load = device::has_runtime(&libraries);
+    libraries.into_iter().try_for_each(&mut report)?;
+    let Some(Loaded { mut config, unseen, .. }) = loaded else { return Ok(()) };
+    if can_load {
+        report(model(&config))?;
+    }
+    report(machine::state_dir(&config.state_dir, &rights))?;
+    if unseen {
+        report(credentials())?;
+        // A camera may lock out a client with a wrong password.
+        config.sources.retain(|source| matches!(source.kind, SourceKind::Folder(_)));
+    } else {
+        report(broker(&config)?)?;
+    }
+    delivery_checks::findings(&config).into_iter().try_for_each(&mut report)?;
+    sources::findings(&config, &rights).into_iter().try_for_each(&mut report)
+}
+
+/// The contents of a valid configuration in one line, such as `1 source, 1 label set, 3 labels`.
+#[must_use]
+pub fn summary(config: &Config) -> String {
+    let labels = config.label_sets.iter().map(|set| set.labels.len()).sum();
+    let rules = config.label_sets.iter().map(|set| set.rules.len()).sum::<usize>();
+    let counts = [
+        (config.sources.len(), "source"),
+        (config.label_sets.len(), "label set"),
+        (labels, "label"),
+        (rules, "rule"),
+    ];
+    // Most configurations have no rules.
+    let shown = if rules == 0 { &counts[..3] } else { &counts };
+    let words = |(count, thing): &(usize, &str)| match count {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
+    };
+    shown.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+/// The finding for credentials that only the service can read.
+fn credentials() -> Finding {
+    Finding::note(
+        "credentials",
+        "only the service itself can read them, so neither the broker nor cameras were checked",
+        "check as the service: `systemd-run --pipe --wait -p User=stakeout -p StateDirectory=stakeout \
+         -p CacheDirectory=stakeout -p LoadCredential=NAME:FILE stakeout doctor`",
+    )
+}
+
+/// Checks the model, and the label sets against it.
+fn model(config: &Config) -> Finding {
+    let what = format!("model {}", config.model.name());
+    match hub::find(&config.model, config.execution.device) {
+        Err(HubError::NotCached { id, .. }) => Finding::note(
+            what,
+            "not on this machine yet",
+            format!("`stakeout run` fetches it when it starts, `stakeout models pull {id}` now"),
+        ),
+        _ => match Classifier::load(config) {
+            Ok(_) => Finding::ok(what, "it loads, and suits the label sets"),
+            Err(error) => {
+                let remedy = "`stakeout models verify` checks its files; `stakeout check` shows the line of the configuration";
+                Finding::failed(what, error.to_string(), remedy)
+            }
+        },
+    }
+}
+
+fn broker(config: &Config) -> Result<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let what = format!("broker {}", mqtt::url(&config.mqtt));
+    Ok(match runtime.block_on(publisher::visit(&config.mqtt)) {
+        Ok(()) => Finding::ok(what, "accepts the connection"),
+        Err(why) => {
+            let remedy = "check that it runs at `mqtt.url`, that this machine can reach it, and `mqtt.username` and `mqtt.password`";
+            Finding::failed(what, why, remedy)
+        }
+    })
+}

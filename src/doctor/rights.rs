@@ -1,6 +1,6 @@
-//! With whose rights folders are looked at: the service's, also when root asks.
+//! Checks files and folders with the rights of the service's user, also if root runs `doctor`.
 //!
-//! It refuses to change this process's own user: `setpriv` starts a small program as the other one, which asks the kernel.
+//! This process keeps its user: `setpriv` starts a small program as the other user, and the kernel decides.
 
 use std::{
     fs,
@@ -9,47 +9,47 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Whose.
+/// The rights to check with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rights {
-    /// Those of whoever asks.
+pub(super) enum Rights {
+    /// Those of this process.
     Own,
     /// Those of this user.
     Of(String),
 }
 
 impl Rights {
-    /// Those of `user` if they can be had: root may look as anybody, and others only as themselves.
-    pub(crate) fn of(user: &str) -> Self {
+    /// The rights of `user` if root runs this; other users can only check with their own.
+    pub(super) fn of(user: &str) -> Self {
         let other = Self::Of(user.to_owned());
-        match other.ask(&["true"]) {
+        match other.run(&["true"]) {
             Ok(()) => other,
             Err(_) => Self::Own,
         }
     }
 
     /// Whether a file or folder can be read.
-    pub(crate) fn read(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn read(&self, path: &Path) -> io::Result<()> {
         match self {
             Self::Own if path.is_dir() => fs::read_dir(path).map(drop),
             Self::Own => fs::File::open(path).map(drop),
             Self::Of(_) => {
-                let path = shown(path)?;
-                self.ask(&["test", "-r", path, "-a", "(", "!", "-d", path, "-o", "-x", path, ")"])
+                let path = utf8(path)?;
+                self.run(&["test", "-r", path, "-a", "(", "!", "-d", path, "-o", "-x", path, ")"])
             }
         }
     }
 
-    /// How many of the files and folders in a folder cannot be read.
-    pub(crate) fn unreadable(&self, folder: &Path) -> io::Result<usize> {
+    /// The number of files and folders in a folder that cannot be read.
+    pub(super) fn unreadable(&self, folder: &Path) -> io::Result<usize> {
         match self {
             Self::Own => {
                 let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-                let looked_at = paths.filter(|path| path.is_dir() || path.is_file());
-                Ok(looked_at.filter(|path| self.read(path).is_err()).count())
+                let checked = paths.filter(|path| path.is_dir() || path.is_file());
+                Ok(checked.filter(|path| self.read(path).is_err()).count())
             }
             Self::Of(user) => {
-                let folder = shown(folder)?;
+                let folder = utf8(folder)?;
                 let find =
                     ["find", folder, "-mindepth", "1", "-maxdepth", "1", "!", "-readable", "-printf", "x"];
                 let found = command(user, &find)?.stderr(Stdio::null()).stdout(Stdio::piped()).output()?;
@@ -58,8 +58,8 @@ impl Rights {
         }
     }
 
-    /// Whether a file can be made in a folder. With one's own rights one is, and is taken away again.
-    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+    /// Whether a file can be created in a folder. With the own rights, a file is created and removed.
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         match self {
             Self::Own => {
                 let file = folder.join(format!(".stakeout-doctor-{}", std::process::id()));
@@ -67,26 +67,26 @@ impl Rights {
                 fs::remove_file(file)
             }
             Self::Of(_) => {
-                // The kind of the error is told apart by who asks.
+                // The caller distinguishes a missing folder from one that cannot be written.
                 fs::metadata(folder)?;
-                let folder = shown(folder)?;
-                self.ask(&["test", "-w", folder, "-a", "-x", folder])
+                let folder = utf8(folder)?;
+                self.run(&["test", "-w", folder, "-a", "-x", folder])
             }
         }
     }
 
-    /// Whether a program that is started as the user says yes.
-    fn ask(&self, program: &[&str]) -> io::Result<()> {
+    /// Runs a program as the user; fails if its exit code is not 0.
+    fn run(&self, program: &[&str]) -> io::Result<()> {
         let Self::Of(user) = self else { return Ok(()) };
         let status = command(user, program)?.stderr(Stdio::null()).status()?;
         if status.success() {
             return Ok(());
         }
-        Err(io::Error::new(ErrorKind::PermissionDenied, format!("the user {user} may not")))
+        Err(io::Error::new(ErrorKind::PermissionDenied, format!("the user {user} has no permission")))
     }
 }
 
-/// `program` as the user, with all of the user's groups.
+/// A command that runs `program` as the user, with all of the user's groups.
 fn command(user: &str, program: &[&str]) -> io::Result<Command> {
     let group = Command::new("id").args(["-g", "--", user]).stderr(Stdio::null()).output()?;
     let group = String::from_utf8_lossy(&group.stdout).trim().to_owned();
@@ -99,7 +99,7 @@ fn command(user: &str, program: &[&str]) -> io::Result<Command> {
     Ok(command)
 }
 
-fn shown(path: &Path) -> io::Result<&str> {
+fn utf8(path: &Path) -> io::Result<&str> {
     path.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "its name is not UTF-8"))
 }
 
@@ -109,9 +109,9 @@ mod tests {
 
     use super::*;
 
-    /// Root alone may look as another user, so elsewhere only one's own rights are tried.
+    /// Only root can check as another user; otherwise only the own rights are tested.
     #[test]
-    fn what_a_user_may() {
+    fn rights_are_those_of_the_user() {
         let folder = tempfile::tempdir().unwrap();
         let (open, closed) = (folder.path().join("open"), folder.path().join("closed"));
         let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -127,18 +127,18 @@ mod tests {
         assert_eq!(own.unreadable(&open).unwrap(), 0);
         assert_eq!(own.write(&folder.path().join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
 
-        let nobody = Rights::of("nobody");
-        if nobody == Rights::Own {
-            eprintln!("skipped: only root may look with another user's rights");
+        let other = Rights::of("nobody");
+        if other == Rights::Own {
+            eprintln!("skipped: only root can check with another user's rights");
             return;
         }
-        assert!(nobody.read(&open).is_ok() && nobody.write(&open).is_ok());
-        assert!(nobody.read(&open.join("1.jpg")).is_err());
-        assert_eq!(nobody.unreadable(&open).unwrap(), 1);
-        for denied in [nobody.read(&closed), nobody.write(&closed)] {
+        assert!(other.read(&open).is_ok() && other.write(&open).is_ok());
+        assert!(other.read(&open.join("1.jpg")).is_err());
+        assert_eq!(other.unreadable(&open).unwrap(), 1);
+        for denied in [other.read(&closed), other.write(&closed)] {
             assert_eq!(denied.unwrap_err().kind(), ErrorKind::PermissionDenied);
         }
-        assert_eq!(nobody.write(&folder.path().join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(other.write(&folder.path().join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(Rights::of("no-such-user"), Rights::Own);
     }
 }

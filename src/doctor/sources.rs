@@ -2,10 +2,9 @@
 
 use std::{thread, time::Duration};
 
-use super::rights::Rights;
+use super::{finding::Finding, rights::Rights};
 use crate::{
     alert::publisher,
-    commands::doctor::Finding,
     config::{After, Config, Folder, Http, MqttSource, Source, SourceKind, Stream},
     mqtt,
     source::{self, StreamProbe},
@@ -17,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 8;
 
 /// One finding for each source, in their order.
-pub(crate) fn findings(config: &Config, rights: &Rights) -> Vec<Finding> {
+pub(super) fn findings(config: &Config, rights: &Rights) -> Vec<Finding> {
     let mut findings = Vec::new();
     for sources in config.sources.chunks(AT_ONCE) {
         thread::scope(|scope| {
@@ -152,8 +151,8 @@ fn topics(what: String, settings: &MqttSource, config: &Config) -> Finding {
 mod tests {
     use super::*;
     use crate::{
-        commands::doctor::State,
         config::{Decode, Hwaccel, Input, Pace, Transport, Unchanged},
+        doctor::finding::State,
     };
 
     #[test]

@@ -1,13 +1,15 @@
-//! Where everything in a plot stands. Pure: a timeline goes in, lines, areas, words and pictures with their places come out.
+//! Lays out a plot: turns a timeline into lines, areas, texts and images with their positions. Pure.
 
 use std::rc::Rc;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::timeline::{Span, Timeline, Track};
-use crate::policy::Levels;
+use crate::{
+    policy::Levels,
+    replay::{Span, Timeline, Track},
+};
 
-pub(crate) const WIDTH: f64 = 1000.0;
+pub(super) const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 48.0;
 const RIGHT: f64 = 16.0;
 const TITLE: f64 = 26.0;
@@ -16,12 +18,12 @@ const AXIS: f64 = 20.0;
 const STRIP: f64 = 72.0;
 const GAP: f64 = 14.0;
 const HEAD: f64 = 40.0;
-/// The room of a thumbnail.
+/// Width and height of a thumbnail.
 const THUMBNAIL: (f64, f64) = (88.0, 66.0);
-/// No more scores are drawn than there are columns.
+/// Columns of scores: each shows the range of the scores in it.
 const COLUMNS: usize = 900;
 
-pub(crate) const INK: Colour = Colour(0x20, 0x24, 0x2a);
+pub(super) const INK: Colour = Colour(0x20, 0x24, 0x2a);
 const FAINT: Colour = Colour(0x8a, 0x93, 0x9e);
 const GRID: Colour = Colour(0xe2, 0xe6, 0xea);
 const LINE: Colour = Colour(0x1f, 0x6f, 0xb4);
@@ -31,11 +33,11 @@ const CLEAR: Colour = Colour(0x2e, 0x7d, 0x32);
 
 /// Red, green, blue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Colour(pub u8, pub u8, pub u8);
+pub(super) struct Colour(pub u8, pub u8, pub u8);
 
-/// Something that is drawn; later marks lie above earlier ones.
+/// Something to draw; later marks cover earlier ones.
 #[derive(Debug, Clone)]
-pub(crate) enum Mark {
+pub(super) enum Mark {
     Area {
         x: f64,
         y: f64,
@@ -68,9 +70,9 @@ pub(crate) enum Mark {
     },
 }
 
-/// Which end of the words stands at their place.
+/// Which end of a text is at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Anchor {
+pub(super) enum Anchor {
     Start,
     Middle,
     End,
@@ -78,13 +80,13 @@ pub(crate) enum Anchor {
 
 /// A drawing of the width [`WIDTH`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Drawing {
+pub(super) struct Drawing {
     pub height: f64,
     pub marks: Vec<Mark>,
 }
 
-/// Everything below each other, with a heading.
-pub(crate) fn whole(timeline: &Timeline) -> Drawing {
+/// The plots of all labels below each other, with a heading.
+pub(super) fn whole(timeline: &Timeline) -> Drawing {
     let mut drawing = Drawing { height: HEAD, marks: vec![] };
     drawing.words(LEFT, 24.0, &heading(timeline), INK, Anchor::Start, true);
     if let Some(range) = timeline.range() {
@@ -96,15 +98,15 @@ pub(crate) fn whole(timeline: &Timeline) -> Drawing {
     drawing
 }
 
-/// One label by itself.
-pub(crate) fn of_track(track: &Track, range: (Timestamp, Timestamp)) -> Drawing {
+/// The plot of one label.
+pub(super) fn of_track(track: &Track, range: (Timestamp, Timestamp)) -> Drawing {
     let mut drawing = Drawing::default();
     drawing.track(track, range, 0.0);
     drawing
 }
 
-/// What is shown, of when.
-pub(crate) fn heading(timeline: &Timeline) -> String {
+/// The heading: source, range of time and model.
+pub(super) fn heading(timeline: &Timeline) -> String {
     let Timeline { source, model, .. } = timeline;
     match timeline.range() {
         Some((from, to)) => format!("{source}: {} to {} UTC, {model}", moment(from), moment(to)),
@@ -112,21 +114,21 @@ pub(crate) fn heading(timeline: &Timeline) -> String {
     }
 }
 
-/// A date and a time; only a time where the date is not known.
-pub(crate) fn moment(time: Timestamp) -> String {
+/// A date and a time; only a time if the recording has no date (it starts in 1970).
+pub(super) fn moment(time: Timestamp) -> String {
     let known = time.as_second() > 365 * 86_400;
     TimeZone::UTC.to_datetime(time).strftime(if known { "%Y-%m-%d %H:%M:%S" } else { "%H:%M:%S" }).to_string()
 }
 
-/// Where a time stands from left to right.
-pub(crate) fn x(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
+/// The horizontal position of a time.
+pub(super) fn x(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
     let seconds = |a: Timestamp, b: Timestamp| b.duration_since(a).as_secs_f64();
     let part = seconds(from, time) / seconds(from, to).max(1e-3);
     LEFT + part.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
 }
 
-/// The highest score that the axis shows: 1, unless all there is to see is far below.
-pub(crate) fn top_score(track: &Track) -> f64 {
+/// The highest score on the axis: 1, or a smaller round number if every score and level is far below.
+pub(super) fn top_score(track: &Track) -> f64 {
     let moving = track.moving.iter().map(|(_, levels)| levels.threshold);
     let scores = track.points.iter().map(|point| point.score);
     let highest = scores.chain(track.levels.map(|(level, _)| level)).chain(moving);
@@ -137,8 +139,8 @@ pub(crate) fn top_score(track: &Track) -> f64 {
         .unwrap_or(1.0)
 }
 
-/// For each column with frames in it: where it stands, and the lowest and the highest score.
-pub(crate) fn columns(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, f32, f32)> {
+/// For each column with frames: its position, and the lowest and the highest score.
+pub(super) fn columns(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, f32, f32)> {
     let width = (WIDTH - LEFT - RIGHT) / COLUMNS as f64;
     let mut columns: Vec<(f64, f32, f32)> = vec![];
     for point in &track.points {
@@ -151,7 +153,7 @@ pub(crate) fn columns(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64,
     columns
 }
 
-/// Levels that move, the first of each column.
+/// Moving levels: the first of each column.
 fn moving(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, Levels)> {
     let width = (WIDTH - LEFT - RIGHT) / COLUMNS as f64;
     let mut shown: Vec<(f64, Levels)> = vec![];
@@ -164,66 +166,83 @@ fn moving(track: &Track, range: (Timestamp, Timestamp)) -> Vec<(f64, Levels)> {
     shown
 }
 
+/// The area of one label's scores.
+struct Graph {
+    top: f64,
+    end: f64,
+    /// The highest score on the axis.
+    highest: f64,
+    range: (Timestamp, Timestamp),
+}
+
+impl Graph {
+    fn y(&self, score: f64) -> f64 {
+        self.end - (score / self.highest).clamp(0.0, 1.0) * GRAPH
+    }
+}
+
 impl Drawing {
     fn track(&mut self, track: &Track, range: (Timestamp, Timestamp), top: f64) {
-        let graph = top + TITLE;
-        let end = graph + GRAPH;
-        let highest = top_score(track);
-        let y = |score: f64| end - (score / highest).clamp(0.0, 1.0) * GRAPH;
+        let graph = Graph { top: top + TITLE, end: top + TITLE + GRAPH, highest: top_score(track), range };
         self.words(LEFT, top + 17.0, &title(track), INK, Anchor::Start, true);
+        self.raised_spans(track, &graph);
+        self.grid(&graph);
+        self.scores(track, &graph);
+        self.levels(track, &graph);
+        self.height = graph.end + AXIS;
+        self.thumbnails(track, range);
+        self.height += GAP;
+    }
+
+    fn raised_spans(&mut self, track: &Track, graph: &Graph) {
         for span in &track.spans {
-            let from = x(span.from, range);
-            let to = x(span.to.unwrap_or(range.1), range).max(from + 1.0);
-            self.marks.push(Mark::Area {
-                x: from,
-                y: graph,
-                width: to - from,
-                height: GRAPH,
-                colour: RAISED,
-            });
+            let from = x(span.from, graph.range);
+            let to = x(span.to.unwrap_or(graph.range.1), graph.range).max(from + 1.0);
+            let (width, height) = (to - from, GRAPH);
+            self.marks.push(Mark::Area { x: from, y: graph.top, width, height, colour: RAISED });
         }
-        for part in [0.0, 0.5, 1.0] {
-            self.line(&[(LEFT, y(part * highest)), (WIDTH - RIGHT, y(part * highest))], GRID, 1.0, false);
-            self.words(
-                LEFT - 6.0,
-                y(part * highest) + 4.0,
-                &format!("{}", part * highest),
-                FAINT,
-                Anchor::End,
-                false,
-            );
+    }
+
+    fn grid(&mut self, graph: &Graph) {
+        for score in [0.0, 0.5, 1.0].map(|part| part * graph.highest) {
+            let y = graph.y(score);
+            self.line(&[(LEFT, y), (WIDTH - RIGHT, y)], GRID, 1.0, false);
+            self.words(LEFT - 6.0, y + 4.0, &score.to_string(), FAINT, Anchor::End, false);
         }
-        for (second, words) in ticks(range) {
-            self.line(&[(second, graph), (second, end)], GRID, 1.0, false);
-            self.words(second, end + 14.0, &words, FAINT, Anchor::Middle, false);
+        for (x, words) in ticks(graph.range) {
+            self.line(&[(x, graph.top), (x, graph.end)], GRID, 1.0, false);
+            self.words(x, graph.end + 14.0, &words, FAINT, Anchor::Middle, false);
         }
-        let curve = columns(track, range).into_iter().flat_map(|(x, low, high)| {
-            // One stroke up and down for all that falls into a column.
-            let both = [(x, y(low.into())), (x, y(high.into()))];
+    }
+
+    fn scores(&mut self, track: &Track, graph: &Graph) {
+        let points = columns(track, graph.range).into_iter().flat_map(|(x, low, high)| {
+            // One vertical stroke for all scores of a column.
+            let both = [(x, graph.y(low.into())), (x, graph.y(high.into()))];
             both.into_iter().take(if low == high { 1 } else { 2 })
         });
-        self.marks.push(Mark::Line { points: curve.collect(), colour: LINE, width: 1.4, dashed: false });
+        self.marks.push(Mark::Line { points: points.collect(), colour: LINE, width: 1.4, dashed: false });
+    }
+
+    fn levels(&mut self, track: &Track, graph: &Graph) {
         if let Some((threshold, clear_below)) = track.levels {
-            let across = |level: f32| [(LEFT, y(level.into())), (WIDTH - RIGHT, y(level.into()))];
+            let across = |level: f32| [LEFT, WIDTH - RIGHT].map(|x| (x, graph.y(level.into())));
             if clear_below < threshold {
                 self.line(&across(clear_below), CLEAR, 1.0, true);
             }
             self.line(&across(threshold), THRESHOLD, 1.0, true);
         }
-        let moving = moving(track, range);
+        let moving = moving(track, graph.range);
         if !moving.is_empty() {
-            let level = |of: fn(&Levels) -> f32| {
-                moving.iter().map(|(x, levels)| (*x, y(of(levels).into()))).collect::<Vec<_>>()
+            let points = |level: fn(&Levels) -> f32| {
+                moving.iter().map(|(x, levels)| (*x, graph.y(level(levels).into()))).collect::<Vec<_>>()
             };
-            self.line(&level(|levels| levels.clear_below), CLEAR, 1.0, true);
-            self.line(&level(|levels| levels.threshold), THRESHOLD, 1.0, true);
+            self.line(&points(|levels| levels.clear_below), CLEAR, 1.0, true);
+            self.line(&points(|levels| levels.threshold), THRESHOLD, 1.0, true);
         }
-        self.height = end + AXIS;
-        self.thumbnails(track, range);
-        self.height += GAP;
     }
 
-    /// Below the graph what was seen: of the highest peaks as many as have room beside each other.
+    /// Below the graph: thumbnails of the highest peaks, as many as have room beside each other.
     fn thumbnails(&mut self, track: &Track, range: (Timestamp, Timestamp)) {
         let mut shown: Vec<f64> = vec![];
         let mut spans = track.spans.iter().filter_map(|Span { peak, .. }| peak.as_ref()).collect::<Vec<_>>();
@@ -274,7 +293,7 @@ fn title(track: &Track) -> String {
     }
 }
 
-/// Round times, about ten of them, and what they are called.
+/// The positions and texts of about ten round times.
 fn ticks((from, to): (Timestamp, Timestamp)) -> Vec<(f64, String)> {
     const STEPS: [i64; 17] =
         [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400];

@@ -1,17 +1,17 @@
-//! Plots as one HTML file that works offline: hovering tells time and score, and shows the nearest thumbnail.
+//! Writes plots as one HTML file that works offline: the pointer shows time and score, and the nearest thumbnail.
 
 use serde_json::json;
 
 use super::{
     chart::{self, WIDTH},
     svg::{self, escaped},
-    timeline::{Timeline, Track},
 };
+use crate::replay::{Timeline, Track};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-pub(crate) fn page(timeline: &Timeline) -> String {
+pub(super) fn page(timeline: &Timeline) -> String {
     let sections = timeline.tracks.iter().map(|track| section(timeline, track)).collect::<String>();
     document(&chart::heading(timeline), &sections)
 }
@@ -27,19 +27,19 @@ pub fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// One label: its drawing, and its scores for the script.
+/// The plot of one label: its drawing, and its scores for the script.
 #[must_use]
 pub fn section(timeline: &Timeline, track: &Track) -> String {
     let Some(range) = timeline.range() else { return String::new() };
     let drawing = chart::of_track(track, range);
     let mut shown: Vec<(f64, f32, i64)> = vec![];
     for point in &track.points {
-        let at = chart::x(point.time, range);
-        // Of what lies closer together than a pixel the highest is told.
-        match shown.last_mut().filter(|(last, ..)| (at - *last).abs() < 0.5) {
+        let x = chart::x(point.time, range);
+        // Of the scores within half a pixel only the highest is kept.
+        match shown.last_mut().filter(|(last, ..)| (x - *last).abs() < 0.5) {
             Some(last) if point.score > last.1 => *last = (last.0, point.score, point.time.as_millisecond()),
             Some(_) => {}
-            None => shown.push((at, point.score, point.time.as_millisecond())),
+            None => shown.push((x, point.score, point.time.as_millisecond())),
         }
     }
     let round = |number: f64, digits: i32| (number * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
@@ -50,7 +50,7 @@ pub fn section(timeline: &Timeline, track: &Track) -> String {
         "score": shown.iter().map(|(_, score, _)| round((*score).into(), 4)).collect::<Vec<_>>(),
         "time": shown.iter().map(|(.., time)| *time).collect::<Vec<_>>(),
     });
-    // In a script element only this could end it.
+    // `<` is the only character that could end the script element.
     let data = data.to_string().replace('<', "\\u003c");
     format!(
         "<section class=\"track\">\n{}<script type=\"application/json\">{data}</script>\n</section>\n",

@@ -1,14 +1,11 @@
-//! Scores over time as a picture: for each label a line with its threshold, its clear level, the spans in which it was raised,
-//! and thumbnails of what it saw.
+//! Plots of scores over time, as SVG or HTML: for each label its scores, threshold, clear level, raised spans and thumbnails.
 //!
-//! [`Timeline`] collects, `chart` decides where everything stands, and `svg` and `html` write it down. It refuses to look
-//! at a clock, to load anything from elsewhere (an HTML file works offline), and to draw every frame of a long day: what falls
-//! into one column is drawn as the range of its scores.
+//! `chart` lays out a [`Timeline`], and `svg` and `html` write it. An HTML file works offline. A long day is not drawn frame by
+//! frame: a column shows the range of its scores.
 
 mod chart;
 mod html;
 mod svg;
-mod timeline;
 
 use std::{fs, path::Path, str::FromStr};
 
@@ -16,19 +13,19 @@ use anyhow::{Context, Result};
 
 pub use self::{
     html::{document, section},
-    svg::escaped,
-    timeline::{Peak, Point, Timeline, Track},
+    svg::{data_uri, escaped},
 };
+use crate::replay::Timeline;
 
-/// A file that a plot is written to; its name says in which form.
+/// A file to write a plot to; its extension selects the format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     path: std::path::PathBuf,
-    form: Form,
+    format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Format {
     Svg,
     Html,
 }
@@ -38,12 +35,12 @@ impl FromStr for File {
 
     fn from_str(path: &str) -> Result<Self, String> {
         let extension = Path::new(path).extension().map(|kind| kind.to_string_lossy().to_lowercase());
-        let form = match extension.as_deref() {
-            Some("svg") => Form::Svg,
-            Some("html" | "htm") => Form::Html,
+        let format = match extension.as_deref() {
+            Some("svg") => Format::Svg,
+            Some("html" | "htm") => Format::Html,
             _ => return Err("the name of a plot ends in .svg or .html".to_owned()),
         };
-        Ok(Self { path: path.into(), form })
+        Ok(Self { path: path.into(), format })
     }
 }
 
@@ -53,19 +50,12 @@ impl File {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, timeline: &Timeline) -> Result<()> {
-        let text = match self.form {
-            Form::Svg => svg::file(&chart::whole(timeline)),
-            Form::Html => html::page(timeline),
+        let text = match self.format {
+            Format::Svg => svg::file(&chart::whole(timeline)),
+            Format::Html => html::page(timeline),
         };
         fs::write(&self.path, text).with_context(|| format!("{} cannot be written", self.path.display()))
     }
-}
-
-/// A picture for an HTML page that needs no other file.
-#[must_use]
-pub fn data_uri(jpeg: &[u8]) -> String {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg))
 }
 
 #[cfg(test)]

@@ -1,19 +1,18 @@
-//! A drawing as SVG.
+//! Writes a drawing as SVG.
 
 use std::fmt::Write;
 
-use super::{
-    chart::{Anchor, Colour, Drawing, Mark, WIDTH},
-    data_uri,
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// A file of its own.
-pub(crate) fn file(drawing: &Drawing) -> String {
+use super::chart::{Anchor, Colour, Drawing, Mark, WIDTH};
+
+/// A complete SVG file.
+pub(super) fn file(drawing: &Drawing) -> String {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", element(drawing))
 }
 
 /// An element for an HTML page.
-pub(crate) fn element(drawing: &Drawing) -> String {
+pub(super) fn element(drawing: &Drawing) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
@@ -25,7 +24,6 @@ pub(crate) fn element(drawing: &Drawing) -> String {
 }
 
 fn draw(svg: &mut String, mark: &Mark) {
-    // Writing to a string cannot fail.
     let _ = match mark {
         Mark::Area { x, y, width, height, colour } => writeln!(
             svg,
@@ -64,11 +62,17 @@ fn draw(svg: &mut String, mark: &Mark) {
     };
 }
 
+/// A JPEG as a URI for a page that needs no other file.
+#[must_use]
+pub fn data_uri(jpeg: &[u8]) -> String {
+    format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg))
+}
+
 fn hex(Colour(red, green, blue): Colour) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-/// Text that means itself in XML and HTML.
+/// Text with the special characters of XML and HTML escaped.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -78,7 +82,7 @@ pub fn escaped(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
-            // XML knows no way to write them.
+            // XML cannot represent control characters.
             letter if letter.is_control() => safe.push('\u{fffd}'),
             letter => safe.push(letter),
         }

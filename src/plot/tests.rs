@@ -1,5 +1,5 @@
-use super::{timeline::sample, *};
-use crate::policy::Levels;
+use super::*;
+use crate::{policy::Levels, replay::sample};
 
 fn timeline() -> Timeline {
     let tracks = vec![
@@ -11,7 +11,7 @@ fn timeline() -> Timeline {
 }
 
 #[test]
-fn a_file_is_known_by_its_name() {
+fn the_extension_selects_the_format() {
     for good in ["a.svg", "b/c.SVG", "d.html", "e.htm"] {
         assert!(good.parse::<File>().is_ok(), "{good}");
     }
@@ -45,13 +45,13 @@ fn a_page_needs_no_other_file_and_a_name_cannot_break_it() {
     let page = html::page(&timeline);
     assert!(!page.contains("</script><script>alert"), "{page}");
     assert_eq!(page.matches("<section").count(), 3);
-    // The name of a name space is an address that nobody visits.
+    // The name of a namespace looks like an address, but is not loaded.
     let others = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!others.contains("http://") && !others.contains("https://") && !others.contains("src=\"/"));
 }
 
 #[test]
-fn a_long_day_is_drawn_in_as_many_columns_as_there_is_room() {
+fn a_long_day_is_drawn_in_a_limited_number_of_columns() {
     let scores = (0..100_000).map(|second| if second % 1000 == 0 { 0.9 } else { 0.1 });
     let track = sample("dog", &scores.collect::<Vec<f32>>(), &[]);
     let range = (track.points[0].time, track.points[99_999].time);
@@ -61,14 +61,14 @@ fn a_long_day_is_drawn_in_as_many_columns_as_there_is_room() {
 }
 
 #[test]
-fn nothing_played_is_drawn_as_nothing() {
+fn a_plot_without_frames_says_so() {
     let nothing = Timeline { source: "door".to_owned(), model: "bundled".to_owned(), tracks: vec![] };
     assert!(svg::file(&chart::whole(&nothing)).contains("door: no frames"));
     assert!(html::page(&nothing).contains("no frames"));
 }
 
 #[test]
-fn levels_that_move_are_lines_that_move() {
+fn moving_levels_are_drawn_as_curves() {
     let mut timeline = timeline();
     let track = &mut timeline.tracks[0];
     (track.levels, track.rise) = (None, Some(0.2));

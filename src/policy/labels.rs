@@ -139,6 +139,13 @@ impl LabelSet {
         }
     }
 
+    /// Labels whose names are their prompts, for commands that score and never trigger.
+    #[must_use]
+    pub fn untriggered(name: &str, template: &Template, labels: &[String]) -> Self {
+        let label = |name: &String| Label::new(name, TriggerSettings::at(1.0));
+        Self::new(name, template.clone(), labels.iter().map(label).collect())
+    }
+
     /// Everything that alerts: the labels, and then the rules over labels.
     pub fn alerting(&self) -> impl Iterator<Item = &Label> {
         self.labels.iter().chain(self.rules.iter().map(|rule| &rule.settings))

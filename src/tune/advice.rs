@@ -1,49 +1,51 @@
-//! Which settings suit recorded scores. Pure.
+//! Searches trigger settings that suit recorded scores. Pure.
 //!
-//! Every combination of threshold, clear level and hold in a grid is tried with the trigger itself. With truth the best are
-//! those with the highest F1 of alerts; without it those among which the number of alerts stays the same over the widest range
-//! of thresholds: where nothing changes however the threshold is moved, what happens and what does not lie far apart. Of such a
-//! range a threshold well inside is taken (the configured one if it is), since recordings of tomorrow are a little different. Widths are measured in logits
+//! The trigger itself tries every combination of threshold, clear level and hold in a grid. With truth the best combinations have
+//! the highest F1 of alerts. Without truth they are those with the same number of alerts over the widest range of thresholds: if
+//! moving the threshold changes nothing, what happens and what does not are far apart. The suggested threshold is well inside
+//! such a range (the configured one if it is), because later recordings differ a little. Widths are measured in logits
 //! ([`Measure`]), in which steps are even.
+
+use jiff::SignedDuration;
 
 use super::{
     grade::{self, Grade, grade, spans},
     truth::Interval,
 };
 use crate::{
-    plot::Point,
-    policy::{Hold, TriggerSettings, Scoring},
+    policy::{Hold, Scoring, TriggerSettings},
+    replay::Point,
     trigger::Trigger,
 };
 
-/// Below it no threshold is said to separate.
-pub(crate) const GOOD: f64 = 0.95;
-/// Without truth a range of thresholds must be so wide, in logits.
+/// The least F1 of settings that separate.
+const GOOD: f64 = 0.95;
+/// Without truth, the least width in logits of a range of thresholds that separates.
 const WIDE: f64 = 0.8;
-/// So far from the ends of a range, in logits, what is configured may stay.
+/// The least distance in logits of the configured threshold from the ends of a range; otherwise another one is suggested.
 const INSIDE: f64 = 0.8;
-/// What may be lost for settings that bear more.
+/// The loss of F1 that is accepted for a wider range.
 const TOLERANCE: f64 = 0.005;
-/// Thresholds that are tried.
+/// The number of thresholds in the grid.
 const THRESHOLDS: u32 = 64;
-/// Holds that are tried, the quickest first.
+/// The holds in the grid, quickest first.
 const HOLDS: [(u8, u8); 5] = [(1, 1), (2, 2), (2, 3), (3, 4), (4, 6)];
-/// How far below the threshold the clear level is tried, in logits, the preferred first.
+/// The distances in logits of the clear level below the threshold in the grid, preferred first.
 const GAPS: [f64; 4] = [1.0, 0.5, 2.0, 0.0];
-/// Scores nearer to 0 or 1 than this are alike.
+/// Logits are clamped to this distance from 0: scores closer to 0 or 1 count as equal.
 const FURTHEST: f64 = 7.0;
 
-/// How far apart two scores are.
+/// How the distance of two scores is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Measure {
-    /// `ln(p / (1 - p))`: softmax and sigmoid are even in it.
+pub(super) enum Measure {
+    /// `ln(p / (1 - p))`: steps of softmax and sigmoid are even in it.
     Odds,
-    /// A cosine, 0.01 being 1: about what CLIP and SigLIP models multiply it by for their logits.
+    /// A cosine times 100, which is about the scale of CLIP's and SigLIP's logits.
     Cosine,
 }
 
 impl Measure {
-    pub(crate) fn of(scoring: Scoring) -> Self {
+    pub(super) fn of(scoring: Scoring) -> Self {
         if scoring == Scoring::Cosine { Self::Cosine } else { Self::Odds }
     }
 
@@ -54,16 +56,16 @@ impl Measure {
         }
     }
 
-    fn level(self, logit: f64) -> f64 {
+    fn score(self, logit: f64) -> f64 {
         match self {
             Self::Odds => 1.0 / (1.0 + (-logit).exp()),
             Self::Cosine => logit / 100.0,
         }
     }
 
-    /// As people type it: two digits, more only where two would be too coarse. Never 0.
+    /// Rounds a score as people type it: two digits, or more where two would be too coarse. Never 0.
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(crate) fn rounded(self, score: f64) -> f32 {
+    pub(super) fn rounded(self, score: f64) -> f32 {
         let digits = match self {
             Self::Cosine => 1000.0,
             Self::Odds if score.min(1.0 - score) >= 0.02 => 100.0,
@@ -73,148 +75,209 @@ impl Measure {
     }
 }
 
-/// What to set, and why.
+/// Suggested settings, and what they do on the recorded scores.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Advice {
-    /// The settings; everything else of the rule is as it was.
-    pub rule: TriggerSettings,
-    /// Whether they tell apart what happens from what does not.
+pub(super) struct Advice {
+    /// The settings; everything except threshold, clear level and hold is as configured.
+    pub settings: TriggerSettings,
+    /// Whether they separate what happens from what does not.
     pub separates: bool,
-    /// What the alerts are worth; `None` without truth.
+    /// The grade of the alerts; `None` without truth.
     pub grade: Option<Grade>,
     /// The lowest and the highest threshold that do as well.
     pub range: (f32, f32),
-    /// How many alerts there are.
+    /// The number of alerts.
     pub alerts: usize,
 }
 
-struct Tried {
-    hold: usize,
-    gap: usize,
-    /// For each threshold, from the lowest: alerts, and their worth.
-    results: Vec<(usize, Option<Grade>)>,
-}
-
-/// The best settings for these scores, with everything but threshold, clear level and hold as in `rule`; `events` are known only
-/// where there is truth. `None`: there is nothing to learn, the label never occurs.
-pub(crate) fn advise(
-    rule: &TriggerSettings,
+/// The best settings for these scores; everything except threshold, clear level and hold is as in `configured`. `events` is
+/// `None` without truth.
+///
+/// `None`: there is nothing to learn, because the threshold is a rise, the label never occurs, or all scores are the same.
+pub(super) fn advise(
+    configured: &TriggerSettings,
     points: &[Point],
     events: Option<&[Interval]>,
     measure: Measure,
 ) -> Option<Advice> {
-    if rule.rises || points.len() < 2 || events.is_some_and(<[_]>::is_empty) {
+    if configured.rises || points.len() < 2 || events.is_some_and(<[_]>::is_empty) {
         return None;
     }
-    let levels = levels(points, measure)?;
-    let slack = grade::interval(points);
-    let tried = HOLDS.iter().enumerate().flat_map(|(hold, _)| (0..GAPS.len()).map(move |gap| (hold, gap)));
-    let tried = tried.map(|(hold, gap)| {
-        let result = |level: &f64| {
-            let spans = spans(Trigger::new(settings(rule, measure, *level, (hold, gap))), points);
-            (usable(&spans, points), events.map(|events| grade(&spans, events, slack)))
-        };
-        Tried { hold, gap, results: levels.iter().map(result).collect() }
-    });
-    let tried = tried.collect::<Vec<_>>();
-    let best = match events {
-        Some(_) => by_truth(&tried, &levels),
-        None => by_steadiness(&tried, &levels),
+    let recorded = Recorded { points, events, slack: grade::interval(points) };
+    let logits = grid(points, measure)?;
+    let combinations = combinations(&recorded, configured, measure, &logits);
+    let Range { combination, from, to } = match events {
+        Some(_) => best_by_truth(&combinations, &logits),
+        None => best_by_steadiness(&combinations, &logits),
     }?;
-    let (tried, from, to) = best;
-    // The middle of the logits suits scores near 0, that of the scores themselves is where people look for it.
-    let (low, high) = (levels[from], levels[to]);
-    let level = |logit| measure.level(logit);
-    let middle = f64::midpoint(level(f64::midpoint(low, high)), f64::midpoint(level(low), level(high)));
-    let mut rule_of = settings(rule, measure, measure.logit(middle), (tried.hold, tried.gap));
-    let own = measure.logit(rule.threshold.into());
-    let as_it_is = spans(Trigger::new(*rule), points);
-    let as_good = match events.map(|events| {
-        (grade(&as_it_is, events, slack), grade(&spans(Trigger::new(rule_of), points), events, slack))
-    }) {
-        Some((own, suggested)) => own.f1() >= suggested.f1() - TOLERANCE,
-        None => as_it_is.len() == spans(Trigger::new(rule_of), points).len(),
+    let (low, high) = (logits[from], logits[to]);
+    let mut settings =
+        settings(configured, measure, middle(measure, low, high), combination.hold, combination.gap);
+    let mut outcome = recorded.outcome(settings);
+
+    let own = measure.logit(configured.threshold.into());
+    let as_configured = recorded.outcome(*configured);
+    let is_as_good = match events {
+        Some(_) => as_configured.f1() >= outcome.f1() - TOLERANCE,
+        None => as_configured.alerts == outcome.alerts,
     };
-    if as_good && own - low >= INSIDE && high - own >= INSIDE {
-        rule_of = *rule;
+    if is_as_good && own - low >= INSIDE && high - own >= INSIDE {
+        (settings, outcome) = (*configured, as_configured);
     }
-    let rule = rule_of;
-    let spans = spans(Trigger::new(rule), points);
-    let grade = events.map(|events| grade(&spans, events, slack));
-    let separates = grade.map_or(levels[to] - levels[from] >= WIDE, |grade| grade.f1() >= GOOD);
-    let range = (measure.rounded(level(low)), measure.rounded(level(high)));
-    Some(Advice { rule, separates, grade, range, alerts: spans.len() })
+    let separates = outcome.grade.map_or(high - low >= WIDE, |grade| grade.f1() >= GOOD);
+    let range = (measure.rounded(measure.score(low)), measure.rounded(measure.score(high)));
+    Some(Advice { settings, separates, grade: outcome.grade, range, alerts: outcome.alerts })
 }
 
-/// How many alerts; none of use where the label is raised most of the time.
-fn usable(spans: &[Interval], points: &[Point]) -> usize {
-    let raised: f64 = spans.iter().map(|(from, to)| to.duration_since(*from).as_secs_f64()).sum();
-    if raised > 0.5 * grade::length(points).as_secs_f64() { 0 } else { spans.len() }
+/// The recorded scores of a label, and its events if there is truth.
+struct Recorded<'a> {
+    points: &'a [Point],
+    events: Option<&'a [Interval]>,
+    /// How early or late an alert may be.
+    slack: SignedDuration,
 }
 
-/// A combination, and the first and the last threshold of a range in which it does well.
-type Range<'t> = (&'t Tried, usize, usize);
-
-fn by_truth<'t>(tried: &'t [Tried], levels: &[f64]) -> Option<Range<'t>> {
-    let f1 = |(_, grade): &(usize, Option<Grade>)| grade.map_or(0.0, Grade::f1);
-    let best = tried.iter().flat_map(|tried| tried.results.iter().map(f1)).fold(0.0, f64::max);
-    widest(tried, levels, |result, _| f1(result) >= best - TOLERANCE)
+/// What settings do on the recorded scores.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    alerts: usize,
+    /// Whether the label is raised for at most half of the time; otherwise its alerts are useless.
+    is_useful: bool,
+    /// `None` without truth.
+    grade: Option<Grade>,
 }
 
-fn by_steadiness<'t>(tried: &'t [Tried], levels: &[f64]) -> Option<Range<'t>> {
-    widest(tried, levels, |(alerts, _), (first, _)| *alerts > 0 && alerts == first)
+impl Outcome {
+    fn f1(self) -> f64 {
+        self.grade.map_or(0.0, Grade::f1)
+    }
+
+    fn useful_alerts(self) -> usize {
+        if self.is_useful { self.alerts } else { 0 }
+    }
 }
 
-/// The combination and the range of thresholds that bear most: a wide range, a quick hold, and the preferred gap. A range is where
-/// each result `belongs` with the range's first.
-fn widest<'t>(
-    tried: &'t [Tried],
-    levels: &[f64],
-    belongs: impl Fn(&(usize, Option<Grade>), &(usize, Option<Grade>)) -> bool,
-) -> Option<Range<'t>> {
-    /// Wider than this is wide enough.
-    const ENOUGH: f64 = 4.0;
-    /// What each further frame must be worth in logits, and a gap that is not the preferred one.
-    const FRAME: f64 = 0.6;
-    const GAP: f64 = 0.1;
-    let mut best: Option<(f64, Range<'t>)> = None;
-    for combination in tried {
-        let mut from = 0;
-        while from < levels.len() {
-            let first = &combination.results[from];
-            if !belongs(first, first) {
-                from += 1;
-                continue;
-            }
-            let mut to = from;
-            while to + 1 < levels.len() && belongs(&combination.results[to + 1], first) {
-                to += 1;
-            }
-            let frames = f64::from(HOLDS[combination.hold].0 - 1);
-            let worth =
-                (levels[to] - levels[from]).min(ENOUGH) - FRAME * frames - GAP * combination.gap as f64;
-            if best.as_ref().is_none_or(|(most, _)| worth > *most) {
-                best = Some((worth, (combination, from, to)));
-            }
-            from = to + 1;
+impl Recorded<'_> {
+    fn outcome(&self, settings: TriggerSettings) -> Outcome {
+        let spans = spans(Trigger::new(settings), self.points);
+        let raised: f64 = spans.iter().map(|(from, to)| to.duration_since(*from).as_secs_f64()).sum();
+        Outcome {
+            alerts: spans.len(),
+            is_useful: raised <= 0.5 * grade::length(self.points).as_secs_f64(),
+            grade: self.events.map(|events| grade(&spans, events, self.slack)),
         }
     }
-    best.map(|(_, range)| range)
 }
 
-/// Thresholds to try, as logits: evenly between the lowest and the highest score. `None`: all scores are the same.
-fn levels(points: &[Point], measure: Measure) -> Option<Vec<f64>> {
+/// The thresholds of the grid, in logits: evenly between the lowest and the highest score. `None`: all scores are the same.
+fn grid(points: &[Point], measure: Measure) -> Option<Vec<f64>> {
     let scores = || points.iter().map(|point| measure.logit(point.score.into()));
     let (low, high) = (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max));
     let step = (high - low) / f64::from(THRESHOLDS);
     (step > 1e-9).then(|| (1..THRESHOLDS).map(|number| low + step * f64::from(number)).collect())
 }
 
-fn settings(rule: &TriggerSettings, measure: Measure, at: f64, (hold, gap): (usize, usize)) -> TriggerSettings {
-    let threshold = measure.rounded(measure.level(at));
-    let clear_below = measure.rounded(measure.level(at - GAPS[gap])).min(threshold);
-    let (frames, of) = HOLDS[hold];
-    TriggerSettings { threshold, clear_below, hold: Hold { frames, of }, ..*rule }
+/// A hold and a gap of the grid, and what they do at each threshold, lowest first.
+struct Combination {
+    hold: Hold,
+    /// An index into [`GAPS`].
+    gap: usize,
+    outcomes: Vec<Outcome>,
+}
+
+fn combinations(
+    recorded: &Recorded<'_>,
+    configured: &TriggerSettings,
+    measure: Measure,
+    logits: &[f64],
+) -> Vec<Combination> {
+    let pairs = HOLDS.into_iter().flat_map(|hold| (0..GAPS.len()).map(move |gap| (hold, gap)));
+    pairs
+        .map(|((frames, of), gap)| {
+            let hold = Hold { frames, of };
+            let outcome = |logit: &f64| recorded.outcome(settings(configured, measure, *logit, hold, gap));
+            Combination { hold, gap, outcomes: logits.iter().map(outcome).collect() }
+        })
+        .collect()
+}
+
+fn settings(
+    configured: &TriggerSettings,
+    measure: Measure,
+    logit: f64,
+    hold: Hold,
+    gap: usize,
+) -> TriggerSettings {
+    let threshold = measure.rounded(measure.score(logit));
+    let clear_below = measure.rounded(measure.score(logit - GAPS[gap])).min(threshold);
+    TriggerSettings { threshold, clear_below, hold, ..*configured }
+}
+
+/// A threshold well inside a range, in logits: between the middle of the logits, which suits scores near 0, and the middle of the
+/// scores, where people expect it.
+fn middle(measure: Measure, low: f64, high: f64) -> f64 {
+    let of_logits = measure.score(f64::midpoint(low, high));
+    let of_scores = f64::midpoint(measure.score(low), measure.score(high));
+    measure.logit(f64::midpoint(of_logits, of_scores))
+}
+
+/// A combination, and the first and the last threshold of a range in which it does well.
+struct Range<'c> {
+    combination: &'c Combination,
+    from: usize,
+    to: usize,
+}
+
+impl Range<'_> {
+    /// What the range is worth, in logits: its width, less a penalty for slow holds and for gaps that are not preferred.
+    fn worth(&self, logits: &[f64]) -> f64 {
+        /// A wider range is worth no more.
+        const ENOUGH: f64 = 4.0;
+        /// The penalty of each further frame of the hold.
+        const FRAME: f64 = 0.6;
+        /// The penalty of each further gap.
+        const GAP: f64 = 0.1;
+        let frames = f64::from(self.combination.hold.frames - 1);
+        (logits[self.to] - logits[self.from]).min(ENOUGH) - FRAME * frames - GAP * self.combination.gap as f64
+    }
+}
+
+fn best_by_truth<'c>(combinations: &'c [Combination], logits: &[f64]) -> Option<Range<'c>> {
+    let outcomes = combinations.iter().flat_map(|combination| &combination.outcomes);
+    let best = outcomes.map(|outcome| outcome.f1()).fold(0.0, f64::max);
+    best_range(combinations, logits, |outcome, _| outcome.f1() >= best - TOLERANCE)
+}
+
+fn best_by_steadiness<'c>(combinations: &'c [Combination], logits: &[f64]) -> Option<Range<'c>> {
+    best_range(combinations, logits, |outcome, first| {
+        outcome.useful_alerts() > 0 && outcome.useful_alerts() == first.useful_alerts()
+    })
+}
+
+/// The range of thresholds that is worth most; the first one of equals. In a range, each outcome `belongs` with the first one.
+fn best_range<'c>(
+    combinations: &'c [Combination],
+    logits: &[f64],
+    belongs: impl Fn(Outcome, Outcome) -> bool,
+) -> Option<Range<'c>> {
+    let ranges = combinations.iter().flat_map(|combination| {
+        let runs = runs(&combination.outcomes, &belongs);
+        runs.into_iter().map(move |(from, to)| Range { combination, from, to })
+    });
+    ranges.reduce(|best, range| if range.worth(logits) > best.worth(logits) { range } else { best })
+}
+
+/// The longest runs of outcomes of which each `belongs` with the run's first one.
+fn runs(outcomes: &[Outcome], belongs: impl Fn(Outcome, Outcome) -> bool) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = vec![];
+    for (at, outcome) in outcomes.iter().enumerate() {
+        match runs.last_mut() {
+            Some((from, to)) if *to + 1 == at && belongs(*outcome, outcomes[*from]) => *to = at,
+            _ if belongs(*outcome, *outcome) => runs.push((at, at)),
+            _ => {}
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -225,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    const RULE: TriggerSettings = TriggerSettings {
+    const CONFIGURED: TriggerSettings = TriggerSettings {
         threshold: 0.5,
         clear_below: 0.5,
         rises: false,
@@ -238,7 +301,7 @@ mod tests {
         Timestamp::from_second(second as i64).unwrap()
     }
 
-    /// A minute of `quiet` after each ten seconds of `event`, ten times, with some noise.
+    /// Ten times a minute of `quiet` scores and ten seconds of `event` scores, with some noise.
     fn recorded(quiet: f32, event: f32, noise: f32) -> (Vec<Point>, Vec<Interval>) {
         let mut points = vec![];
         for second in 0..700_usize {
@@ -251,80 +314,83 @@ mod tests {
     }
 
     #[test]
-    fn far_apart_is_found_with_and_without_truth() {
+    fn a_wide_gap_is_found_with_and_without_truth() {
         let (points, events) = recorded(0.1, 0.8, 0.05);
         for events in [Some(&events[..]), None] {
-            let advice = advise(&RULE, &points, events, Measure::Odds).unwrap();
+            let advice = advise(&CONFIGURED, &points, events, Measure::Odds).unwrap();
             assert!(advice.separates, "{advice:?}");
-            assert_eq!((advice.alerts, advice.rule.hold), (10, Hold { frames: 1, of: 1 }), "{advice:?}");
-            assert!((0.3..0.6).contains(&advice.rule.threshold), "{advice:?}");
-            assert!(advice.rule.clear_below <= advice.rule.threshold, "{advice:?}");
+            assert_eq!((advice.alerts, advice.settings.hold), (10, Hold { frames: 1, of: 1 }), "{advice:?}");
+            assert!((0.3..0.6).contains(&advice.settings.threshold), "{advice:?}");
+            assert!(advice.settings.clear_below <= advice.settings.threshold, "{advice:?}");
         }
-        assert_eq!(advise(&RULE, &points, Some(&events), Measure::Odds).unwrap().grade.unwrap().f1(), 1.0);
-    }
-
-    #[test]
-    fn what_is_good_stays_as_it_is() {
-        let (points, events) = recorded(0.05, 0.9, 0.02);
-        let rule = TriggerSettings { threshold: 0.4, clear_below: 0.4, ..RULE };
-        assert_eq!(advise(&rule, &points, Some(&events), Measure::Odds).unwrap().rule, rule);
-        assert_eq!(advise(&rule, &points, None, Measure::Odds).unwrap().rule, rule);
-        let near = TriggerSettings { threshold: 0.1, clear_below: 0.1, ..RULE };
-        assert_ne!(
-            advise(&near, &points, Some(&events), Measure::Odds).unwrap().rule,
-            near,
-            "too near to what does not happen"
+        assert_eq!(
+            advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap().grade.unwrap().f1(),
+            1.0
         );
     }
 
     #[test]
-    fn scores_that_are_all_small_are_no_hindrance() {
-        let (mut points, events) = recorded(0.1, 0.8, 0.05);
-        points.iter_mut().for_each(|point| point.score *= 0.01);
-        let advice = advise(&RULE, &points, Some(&events), Measure::Odds).unwrap();
-        assert!(advice.separates && (0.002..0.007).contains(&advice.rule.threshold), "{advice:?}");
+    fn good_settings_are_kept() {
+        let (points, events) = recorded(0.05, 0.9, 0.02);
+        let configured = TriggerSettings { threshold: 0.4, clear_below: 0.4, ..CONFIGURED };
+        assert_eq!(advise(&configured, &points, Some(&events), Measure::Odds).unwrap().settings, configured);
+        assert_eq!(advise(&configured, &points, None, Measure::Odds).unwrap().settings, configured);
+        let near = TriggerSettings { threshold: 0.1, clear_below: 0.1, ..CONFIGURED };
+        assert_ne!(
+            advise(&near, &points, Some(&events), Measure::Odds).unwrap().settings,
+            near,
+            "too close to the quiet scores"
+        );
     }
 
     #[test]
-    fn cosines_that_differ_by_little_are_told_apart() {
+    fn small_scores_are_separated_too() {
+        let (mut points, events) = recorded(0.1, 0.8, 0.05);
+        points.iter_mut().for_each(|point| point.score *= 0.01);
+        let advice = advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap();
+        assert!(advice.separates && (0.002..0.007).contains(&advice.settings.threshold), "{advice:?}");
+    }
+
+    #[test]
+    fn cosines_that_differ_little_are_separated() {
         let (mut points, events) = recorded(0.1, 0.8, 0.05);
         points.iter_mut().for_each(|point| point.score = 0.2 + point.score * 0.1);
         for events in [Some(&events[..]), None] {
-            let advice = advise(&RULE, &points, events, Measure::Cosine).unwrap();
-            assert!(advice.separates && (0.23..0.27).contains(&advice.rule.threshold), "{advice:?}");
-            assert!(advice.rule.clear_below > 0.21 && advice.alerts == 10, "{advice:?}");
+            let advice = advise(&CONFIGURED, &points, events, Measure::Cosine).unwrap();
+            assert!(advice.separates && (0.23..0.27).contains(&advice.settings.threshold), "{advice:?}");
+            assert!(advice.settings.clear_below > 0.21 && advice.alerts == 10, "{advice:?}");
         }
         assert_eq!(Measure::Cosine.rounded(0.243_6), 0.244);
     }
 
     #[test]
-    fn single_outliers_are_held_off() {
+    fn single_outliers_need_a_hold() {
         let (mut points, events) = recorded(0.1, 0.7, 0.05);
         for second in [5, 100, 155, 300, 420] {
             points[second].score = 0.95;
         }
-        let advice = advise(&RULE, &points, Some(&events), Measure::Odds).unwrap();
-        assert!(advice.separates && advice.rule.hold.frames > 1, "{advice:?}");
+        let advice = advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap();
+        assert!(advice.separates && advice.settings.hold.frames > 1, "{advice:?}");
     }
 
     #[test]
-    fn where_nothing_separates_it_is_said() {
+    fn scores_that_no_threshold_separates_are_reported() {
         let (points, events) = recorded(0.5, 0.5, 0.3);
-        let advice = advise(&RULE, &points, Some(&events), Measure::Odds).unwrap();
+        let advice = advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap();
         assert!(!advice.separates, "{advice:?}");
     }
 
     #[test]
-    fn a_label_that_never_occurs_teaches_nothing() {
+    fn a_label_that_never_occurs_gives_no_advice() {
         let (points, _) = recorded(0.1, 0.1, 0.05);
-        assert_eq!(advise(&RULE, &points, Some(&[]), Measure::Odds), None);
-        assert_eq!(advise(&RULE, &[], None, Measure::Odds), None);
+        assert_eq!(advise(&CONFIGURED, &points, Some(&[]), Measure::Odds), None);
+        assert_eq!(advise(&CONFIGURED, &[], None, Measure::Odds), None);
         let flat = points.iter().map(|point| Point { score: 0.2, ..*point }).collect::<Vec<_>>();
-        assert_eq!(advise(&RULE, &flat, None, Measure::Odds), None);
+        assert_eq!(advise(&CONFIGURED, &flat, None, Measure::Odds), None);
     }
 
     #[test]
-    fn levels_are_rounded_as_people_type_them() {
+    fn scores_are_rounded_as_people_type_them() {
         for (score, expected) in
             [(0.613_7, 0.61), (0.0123, 0.0123), (0.000_001, 0.0001), (0.99, 0.99), (0.9951, 0.9951)]
         {

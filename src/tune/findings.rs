@@ -1,4 +1,4 @@
-//! What was found out about each label. Pure.
+//! Evaluates each label of a recording: its alerts now, other thresholds, the suggested settings and near misses. Pure.
 
 use std::time::Duration;
 
@@ -12,59 +12,60 @@ use super::{
 };
 use crate::{
     config::{Config, Source, edit::LabelEdit},
-    plot::{Peak, Point, Timeline, Track},
-    policy::{TriggerSettings, Scoring},
+    policy::{Label, LabelSet, Scoring, TriggerSettings},
+    replay::{Peak, Point, Timeline, Track},
     trigger::Trigger,
 };
 
 /// Columns of a histogram.
-pub(crate) const BINS: usize = 20;
-/// So many near misses are shown.
+pub(super) const BINS: usize = 20;
+/// The most near misses.
 const NEAR: usize = 6;
 
-/// One label.
+/// The evaluation of one label.
 #[derive(Debug)]
-pub(crate) struct Finding {
-    /// The source, where the label has settings of its own on it.
+pub(super) struct Finding {
+    /// The source, if the label has settings of its own there.
     pub source: Option<String>,
     pub label_set: String,
     pub label: String,
-    /// As configured.
-    pub rule: TriggerSettings,
+    /// The configured settings.
+    pub configured: TriggerSettings,
     pub measure: Measure,
-    /// How often it alerts now, and what that is worth.
+    /// The number of alerts with the configured settings, and their grade.
     pub now: (usize, Option<Grade>),
-    /// When it was to be seen; `None` without truth.
+    /// The times at which it was visible; `None` without truth.
     pub events: Option<Vec<Interval>>,
     /// The highest score.
     pub highest: f32,
     pub histogram: Histogram,
     pub table: Vec<Row>,
     pub advice: Option<Advice>,
-    /// Frames just below the suggested threshold (or the configured one), where nothing was to be seen, the nearest first.
+    /// Frames just below the suggested threshold (or the configured one) without an event, closest first.
     pub near: Vec<Peak>,
+    /// The recorded time.
     pub recorded: SignedDuration,
 }
 
-/// How many frames have which score, from 0 to `top`: those that show the label and those that do not (all, without truth).
+/// The number of frames by score, from 0 to `top`: frames that show the label, and others (without truth: all).
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub(super) struct Histogram {
     pub top: f32,
     pub shown: [u32; BINS],
     pub others: [u32; BINS],
 }
 
-/// One threshold (or rise), with everything else as configured.
+/// A threshold (or rise), with everything else as configured.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(super) struct Row {
     pub threshold: f32,
     pub alerts: usize,
-    /// With truth.
+    /// The grades of frames and alerts; `None` without truth.
     pub worth: Option<(Frames, Grade)>,
 }
 
-/// Every label of the source, in order.
-pub(crate) fn of(
+/// Evaluates every label of the source, in order.
+pub(super) fn of(
     config: &Config,
     source: &Source,
     timeline: &Timeline,
@@ -72,22 +73,26 @@ pub(crate) fn of(
 ) -> Vec<Finding> {
     let sets = config.watches().filter(|(watching, _)| watching.name == source.name);
     let labels = sets.flat_map(|(_, set)| set.labels.iter().map(move |label| (set, label)));
-    let finding = |(set, label): (&crate::policy::LabelSet, &crate::policy::Label)| {
+    let finding = |(set, label): (&LabelSet, &Label)| {
         let track =
             timeline.tracks.iter().find(|track| track.label_set == set.name && track.label == label.name)?;
         let first = timeline.range()?.0;
-        let events = truth.map(|truth| truth.intervals(&source.name, &set.name, &label.name, first));
-        let here = source.label(&set.name, label);
-        let adjusted = source.adjusted.iter().any(|(of, it)| *of == set.name && it.name == label.name);
-        let over = source.baseline;
-        let source = adjusted.then(|| source.name.clone());
-        Some(Finding { source, ..find(track, here.trigger, over, events, Measure::of(set.scoring)) })
+        let evaluation = Evaluation {
+            track,
+            configured: source.label(&set.name, label).trigger,
+            over: source.baseline,
+            events: truth.map(|truth| truth.intervals(&source.name, &set.name, &label.name, first)),
+            measure: Measure::of(set.scoring),
+            slack: grade::interval(&track.points),
+        };
+        let is_own = source.adjusted.iter().any(|(of, it)| *of == set.name && it.name == label.name);
+        Some(Finding { source: is_own.then(|| source.name.clone()), ..evaluation.finding() })
     };
     labels.filter_map(finding).collect()
 }
 
-/// Labels that take scores from each other, of every label set. Those of which each is scored by its cosine do not.
-pub(crate) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
+/// The labels that take scores from each other, of every label set. Cosines are independent.
+pub(super) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
     let by_cosine =
         |name: &str| config.label_sets.iter().any(|set| set.name == *name && set.scoring == Scoring::Cosine);
     let mut sets = timeline.tracks.iter().map(|track| &track.label_set).collect::<Vec<_>>();
@@ -101,67 +106,100 @@ pub(crate) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
         .collect()
 }
 
-/// `over`: the time over which the source keeps a baseline.
-fn find(
-    track: &Track,
-    rule: TriggerSettings,
+/// A label that is evaluated.
+struct Evaluation<'t> {
+    track: &'t Track,
+    configured: TriggerSettings,
+    /// The time over which the source keeps a baseline.
     over: Option<Duration>,
+    /// `None` without truth.
     events: Option<Vec<Interval>>,
     measure: Measure,
-) -> Finding {
-    let points = &track.points;
-    let slack = grade::interval(points);
-    let shown = grade::shown(points, events.as_deref().unwrap_or_default());
-    let trigger = |rule: &TriggerSettings| Trigger::new(*rule).keeping(over, None);
-    let judged = |rule: &TriggerSettings| {
-        let spans = spans(trigger(rule), points);
-        (spans.len(), events.as_ref().map(|events| grade(&spans, events, slack)))
-    };
-    let highest = points.iter().map(|point| point.score).fold(0.0, f32::max);
-    let advice = advise(&rule, points, events.as_deref(), measure);
-    let mut thresholds = thresholds(points, highest, if rule.rises { Measure::Odds } else { measure });
-    thresholds.extend(advice.as_ref().map(|advice| advice.rule.threshold));
-    thresholds.extend(rule.rises.then_some(rule.threshold));
-    thresholds.sort_by(f32::total_cmp);
-    thresholds.dedup();
-    let rows = thresholds.into_iter().map(|threshold| {
-        let suggested = advice.as_ref().map(|advice| advice.rule).filter(|rule| rule.threshold == threshold);
-        let clear_below = if rule.rises {
-            rule.clear_below / rule.threshold * threshold
-        } else {
-            rule.clear_below.min(threshold)
+    /// How early or late an alert may be.
+    slack: SignedDuration,
+}
+
+impl Evaluation<'_> {
+    fn finding(self) -> Finding {
+        let (points, configured) = (&self.track.points, self.configured);
+        let shown = grade::shown(points, self.events());
+        let highest = points.iter().map(|point| point.score).fold(0.0, f32::max);
+        let advice = advise(&configured, points, self.events.as_deref(), self.measure);
+        let table = self.table(advice.as_ref(), highest, &shown);
+        let threshold = advice.as_ref().map_or(configured.threshold, |advice| advice.settings.threshold);
+        // Scores are not comparable with a threshold that moves.
+        let near = if configured.rises { Vec::new() } else { self.near_misses(threshold) };
+        Finding {
+            source: None,
+            label_set: self.track.label_set.clone(),
+            label: self.track.label.clone(),
+            now: self.alerts(&configured),
+            highest,
+            histogram: histogram(self.track, &shown, top(highest, self.measure)),
+            table,
+            near,
+            recorded: grade::length(points),
+            configured,
+            measure: self.measure,
+            events: self.events,
+            advice,
+        }
+    }
+
+    fn events(&self) -> &[Interval] {
+        self.events.as_deref().unwrap_or_default()
+    }
+
+    fn trigger(&self, settings: &TriggerSettings) -> Trigger {
+        Trigger::new(*settings).keeping(self.over, None)
+    }
+
+    /// The number of alerts with these settings, and their grade.
+    fn alerts(&self, settings: &TriggerSettings) -> (usize, Option<Grade>) {
+        let spans = spans(self.trigger(settings), &self.track.points);
+        (spans.len(), self.events.as_ref().map(|events| grade(&spans, events, self.slack)))
+    }
+
+    /// Round thresholds, the suggested one, and the configured rise, with their alerts.
+    fn table(&self, advice: Option<&Advice>, highest: f32, shown: &[bool]) -> Vec<Row> {
+        let configured = self.configured;
+        let measure = if configured.rises { Measure::Odds } else { self.measure };
+        let mut thresholds = thresholds(&self.track.points, highest, measure);
+        thresholds.extend(advice.map(|advice| advice.settings.threshold));
+        thresholds.extend(configured.rises.then_some(configured.threshold));
+        thresholds.sort_by(f32::total_cmp);
+        thresholds.dedup();
+        let row = |threshold| {
+            let suggested = advice.map(|advice| advice.settings).filter(|it| it.threshold == threshold);
+            let clear_below = if configured.rises {
+                configured.clear_below / configured.threshold * threshold
+            } else {
+                configured.clear_below.min(threshold)
+            };
+            let settings = suggested.unwrap_or(TriggerSettings { threshold, clear_below, ..configured });
+            let (alerts, grade) = self.alerts(&settings);
+            let frames = |grade| (grade::frames(self.trigger(&settings), &self.track.points, shown), grade);
+            Row { threshold, alerts, worth: grade.map(frames) }
         };
-        let rule = suggested.unwrap_or(TriggerSettings { threshold, clear_below, ..rule });
-        let (alerts, grade) = judged(&rule);
-        let worth = grade.map(|grade| (grade::frames(trigger(&rule), points, &shown), grade));
-        Row { threshold, alerts, worth }
-    });
-    let table = rows.collect();
-    let level = advice.as_ref().map_or(rule.threshold, |advice| advice.rule.threshold);
-    let near = if rule.rises {
-        // What is near a level that moves is not to be told by its score.
-        Vec::new()
-    } else {
-        near(track, level, events.as_deref().unwrap_or_default(), slack)
-    };
-    Finding {
-        source: None,
-        label_set: track.label_set.clone(),
-        label: track.label.clone(),
-        now: judged(&rule),
-        highest,
-        histogram: histogram(track, &shown, top(highest, measure)),
-        table,
-        near,
-        recorded: grade::length(points),
-        rule,
-        measure,
-        events,
-        advice,
+        thresholds.into_iter().map(row).collect()
+    }
+
+    /// Peaks below the threshold that are not part of an event.
+    fn near_misses(&self, threshold: f32) -> Vec<Peak> {
+        let is_expected = |peak: &Peak| {
+            let slack = self.slack;
+            self.events().iter().any(|(from, to)| {
+                let time = peak.point.time;
+                time.duration_since(*from) >= -slack && to.duration_since(time) >= -slack
+            })
+        };
+        let is_near = |peak: &&Peak| peak.point.score < threshold && peak.point.score > threshold / 4.0;
+        let peaks = self.track.peaks().into_iter().filter(is_near);
+        peaks.filter(|peak| !is_expected(peak)).take(NEAR).cloned().collect()
     }
 }
 
-/// Round thresholds over the range of the scores. Cosines never come near 0 or 1.
+/// Round thresholds over the range of the scores. The range of cosines is narrow.
 fn thresholds(points: &[Point], highest: f32, measure: Measure) -> Vec<f32> {
     let lowest = points.iter().map(|point| point.score).fold(highest, f32::min);
     let low = f64::from(if measure == Measure::Cosine { lowest } else { 0.0 });
@@ -169,7 +207,7 @@ fn thresholds(points: &[Point], highest: f32, measure: Measure) -> Vec<f32> {
     (1..10).map(|part| measure.rounded(low + (high - low) * f64::from(part) / 10.0)).collect()
 }
 
-/// Where the axis of the scores ends.
+/// The highest score on the axis.
 fn top(highest: f32, measure: Measure) -> f32 {
     if measure == Measure::Odds && highest > 0.25 { 1.0 } else { highest.max(1e-4) }
 }
@@ -184,86 +222,82 @@ fn histogram(track: &Track, shown: &[bool], top: f32) -> Histogram {
     histogram
 }
 
-fn near(track: &Track, threshold: f32, events: &[Interval], slack: SignedDuration) -> Vec<Peak> {
-    let expected = |peak: &Peak| {
-        let around = |(from, to): &Interval| {
-            peak.point.time.duration_since(*from) >= -slack && to.duration_since(peak.point.time) >= -slack
-        };
-        events.iter().any(around)
-    };
-    let below = track
-        .peaks()
-        .into_iter()
-        .filter(|peak| peak.point.score < threshold && peak.point.score > threshold / 4.0);
-    below.filter(|peak| !expected(peak)).take(NEAR).cloned().collect()
-}
-
 impl Finding {
     /// `porch / dog`
-    pub(crate) fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{} / {}", self.label_set, self.label)
     }
 
-    /// What the numbers in its table are.
-    pub(crate) fn level_word(&self) -> &'static str {
-        if self.rule.rises { "rise" } else { "threshold" }
+    /// The heading of the numbers in the table.
+    pub(super) fn level_word(&self) -> &'static str {
+        if self.configured.rises { "rise" } else { "threshold" }
     }
 
-    /// Alerts in a day of which what was recorded is an example.
-    pub(crate) fn a_day(&self, alerts: usize) -> f64 {
+    /// The number of alerts per day, extrapolated from the recording.
+    pub(super) fn a_day(&self, alerts: usize) -> f64 {
         alerts as f64 * 86_400.0 / self.recorded.as_secs_f64().max(1.0)
     }
 
-    /// The advice that is worth following: it separates, and says something else than what is configured.
-    pub(crate) fn suggested(&self) -> Option<&Advice> {
-        let changes = |rule: &TriggerSettings| {
-            (rule.threshold, rule.clear_below, rule.hold)
-                != (self.rule.threshold, self.rule.clear_below, self.rule.hold)
-        };
-        self.advice.as_ref().filter(|advice| advice.separates && changes(&advice.rule))
+    /// The advice, if it separates and differs from the configured settings.
+    pub(super) fn suggested(&self) -> Option<&Advice> {
+        let numbers = |it: &TriggerSettings| (it.threshold, it.clear_below, it.hold);
+        let differs = |advice: &&Advice| numbers(&advice.settings) != numbers(&self.configured);
+        self.advice.as_ref().filter(|advice| advice.separates).filter(differs)
     }
 
-    /// Why, in a sentence.
-    pub(crate) fn reason(&self) -> String {
-        if self.rule.rises {
-            return format!(
-                "its threshold is a rise of {} over the baseline, which is left as it is: {}{}. What other rises would do is in the table",
-                self.rule.threshold,
-                alerts(self.now.0),
-                match self.now.1 {
-                    Some(grade) => format!(", {} wrong, {} events missed", grade.wrong(), grade.missed),
-                    None => String::new(),
-                }
-            );
+    /// The reason for the suggestion, or for none, in a sentence.
+    pub(super) fn reason(&self) -> String {
+        match &self.advice {
+            _ if self.configured.rises => self.reason_for_a_rise(),
+            Some(advice) => self.reason_for(advice),
+            None => self.reason_for_nothing(),
         }
-        let Some(advice) = &self.advice else {
-            let highest = self.highest;
-            return if self.now.0 == 0 {
-                format!("it never occurs here, and never alerts: its highest score is {highest:.2}")
-            } else {
-                format!(
-                    "it never occurs here and yet alerts {}: its highest score is {highest:.2}. Describe what is seen instead in `background`",
-                    times(self.now.0)
-                )
-            };
-        };
-        let TriggerSettings { threshold, hold, .. } = advice.rule;
+    }
+
+    fn reason_for_a_rise(&self) -> String {
+        let grade = self.now.1.map_or(String::new(), |grade| {
+            format!(", {} wrong, {} events missed", grade.wrong(), grade.missed)
+        });
+        format!(
+            "its threshold is a rise of {} over the baseline, which is kept: {}{grade}. What other rises would do is in the table",
+            self.configured.threshold,
+            alerts(self.now.0),
+        )
+    }
+
+    fn reason_for_nothing(&self) -> String {
+        let highest = self.highest;
+        match self.now.0 {
+            0 => format!("it never occurs here, and never alerts: its highest score is {highest:.2}"),
+            count => format!(
+                "it never occurs here and yet alerts {}: its highest score is {highest:.2}. Describe what is seen instead in `background`",
+                times(count)
+            ),
+        }
+    }
+
+    fn reason_for(&self, advice: &Advice) -> String {
+        let TriggerSettings { threshold, hold, .. } = advice.settings;
         let (low, high) = advice.range;
-        let range = format!("any threshold from {low} to {high} does as well");
         match (advice.grade, advice.separates) {
-            (Some(grade), true) => format!(
-                "{} of {} events are told, with {}; {range}{}",
-                grade.right,
-                grade.right + grade.missed,
-                match grade.wrong() {
+            (Some(grade), true) => {
+                let wrong = match grade.wrong() {
                     0 => "no false alert".to_owned(),
                     1 => "1 false alert".to_owned(),
                     wrong => format!("{wrong} false alerts"),
-                },
-                if hold.frames > 1 { format!("; single frames above it are held off by `{} of {}`", hold.frames, hold.of) } else { String::new() }
-            ),
+                };
+                let held_off = match hold.frames {
+                    1 => String::new(),
+                    frames => format!("; single frames above it are held off by `{frames} of {}`", hold.of),
+                };
+                format!(
+                    "{} of {} events are alerted, with {wrong}; any threshold from {low} to {high} does as well{held_off}",
+                    grade.right,
+                    grade.right + grade.missed,
+                )
+            }
             (Some(grade), false) => format!(
-                "no threshold separates: at the best ({threshold}) {} of {} alerts are wrong and {} of {} events are missed. Try other \
+                "no threshold separates: at best ({threshold}) {} of {} alerts are wrong and {} of {} events are missed. Try other \
                  prompts, a background that names what is there instead, or a region",
                 grade.wrong(),
                 grade.alerts,
@@ -271,21 +305,21 @@ impl Finding {
                 grade.right + grade.missed
             ),
             (None, true) => format!(
-                "from {low} to {high} it makes no difference: there are {} in what was recorded, about {:.0} a day",
+                "from {low} to {high} it makes no difference: there are {} in the recording, about {:.0} a day",
                 alerts(advice.alerts),
                 self.a_day(advice.alerts)
             ),
             (None, false) => {
-                "no threshold separates: wherever it stands, moving it a little changes how often it alerts. If it occurs here at all, \
-                 say when with `--truth FILE.csv`"
+                "no threshold separates: moving it a little always changes the number of alerts. If it occurs here at all, say when \
+                 with `--truth FILE.csv`"
                     .to_owned()
             }
         }
     }
 
-    /// What would be written into the configuration.
-    pub(crate) fn edit(&self) -> Option<LabelEdit> {
-        let settings = settings(&self.suggested()?.rule);
+    /// The suggested settings as a change of the configuration.
+    pub(super) fn edit(&self) -> Option<LabelEdit> {
+        let settings = settings(&self.suggested()?.settings);
         Some(LabelEdit {
             source: self.source.clone(),
             label_set: self.label_set.clone(),
@@ -295,12 +329,12 @@ impl Finding {
     }
 }
 
-/// The settings as they are typed.
-pub(crate) fn settings(rule: &TriggerSettings) -> Vec<(&'static str, String)> {
+/// The keys and values of the settings in the configuration.
+pub(super) fn settings(settings: &TriggerSettings) -> Vec<(&'static str, String)> {
     vec![
-        ("threshold", rule.threshold.to_string()),
-        ("clear_below", rule.clear_below.to_string()),
-        ("hold", format!("{} of {}", rule.hold.frames, rule.hold.of)),
+        ("threshold", settings.threshold.to_string()),
+        ("clear_below", settings.clear_below.to_string()),
+        ("hold", format!("{} of {}", settings.hold.frames, settings.hold.of)),
     ]
 }
 
@@ -308,6 +342,6 @@ fn times(count: usize) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-pub(crate) fn alerts(count: usize) -> String {
+pub(super) fn alerts(count: usize) -> String {
     if count == 1 { "1 alert".to_owned() } else { format!("{count} alerts") }
 }

@@ -1,48 +1,48 @@
-//! How good settings of a trigger are on scores that were recorded. Pure: it runs the very trigger that the service runs.
+//! Grades trigger settings on recorded scores, with the same trigger code as the service. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::truth::Interval;
 use crate::{
-    plot::Point,
+    replay::Point,
     trigger::{Transition, Trigger},
 };
 
-/// What alerts were worth, held to what really happened.
+/// How alerts compare with what really happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Grade {
-    /// Alerts in all.
+pub(super) struct Grade {
+    /// All alerts.
     pub alerts: usize,
-    /// Events that were told, each by its first alert.
+    /// Events with an alert; further alerts for an event are wrong.
     pub right: usize,
-    /// Events that were not.
+    /// Events without an alert.
     pub missed: usize,
 }
 
 impl Grade {
-    /// Alerts that told nothing new: of nothing, or of an event that had been told.
-    pub(crate) fn wrong(self) -> usize {
+    /// Alerts without an event, or for an event that already has one.
+    pub(super) fn wrong(self) -> usize {
         self.alerts - self.right
     }
 
-    /// `2 right / (alerts + events)`, the harmonic mean of precision and recall; 1 where there is nothing to tell.
-    pub(crate) fn f1(self) -> f64 {
+    /// `2 right / (alerts + events)`, the harmonic mean of precision and recall; 1 without alerts and events.
+    pub(super) fn f1(self) -> f64 {
         let all = self.alerts + self.right + self.missed;
         if all == 0 { 1.0 } else { 2.0 * self.right as f64 / all as f64 }
     }
 }
 
-/// How frames are told apart by a threshold alone.
+/// How well a threshold alone separates frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Frames {
-    /// Of the frames at or above it, the part that shows the label.
+pub(super) struct Frames {
+    /// Of the frames at or above the threshold, the share that shows the label.
     pub precision: f64,
-    /// Of the frames that show the label, the part that is at or above it.
+    /// Of the frames that show the label, the share at or above the threshold.
     pub recall: f64,
 }
 
-/// When a label would have been raised by `trigger`: from, and to (the last frame where it was not cleared).
-pub(crate) fn spans(mut trigger: Trigger, points: &[Point]) -> Vec<Interval> {
+/// The times at which `trigger` is raised; a span that is not cleared ends at the last frame.
+pub(super) fn spans(mut trigger: Trigger, points: &[Point]) -> Vec<Interval> {
     let mut spans: Vec<Interval> = vec![];
     for point in points {
         match trigger.update(point.score, point.time) {
@@ -61,32 +61,32 @@ pub(crate) fn spans(mut trigger: Trigger, points: &[Point]) -> Vec<Interval> {
     spans
 }
 
-/// Holds alerts to events. An alert is right if it came while its event lasted, or up to `slack` before or after it.
-pub(crate) fn grade(spans: &[Interval], events: &[Interval], slack: SignedDuration) -> Grade {
-    let mut told = vec![false; events.len()];
+/// Compares alerts with events. An alert is right if it is raised during an event, or up to `slack` before or after it.
+pub(super) fn grade(spans: &[Interval], events: &[Interval], slack: SignedDuration) -> Grade {
+    let mut alerted = vec![false; events.len()];
     for (raised, _) in spans {
         let open = |(from, to): &Interval| {
             raised.duration_since(*from) >= -slack && to.duration_since(*raised) >= -slack
         };
-        if let Some(event) = (0..events.len()).find(|event| !told[*event] && open(&events[*event])) {
-            told[event] = true;
+        if let Some(event) = (0..events.len()).find(|event| !alerted[*event] && open(&events[*event])) {
+            alerted[event] = true;
         }
     }
-    let right = told.iter().filter(|told| **told).count();
+    let right = alerted.iter().filter(|alerted| **alerted).count();
     Grade { alerts: spans.len(), right, missed: events.len() - right }
 }
 
 /// Whether each frame shows the label.
-pub(crate) fn shown(points: &[Point], events: &[Interval]) -> Vec<bool> {
+pub(super) fn shown(points: &[Point], events: &[Interval]) -> Vec<bool> {
     points.iter().map(|point| events.iter().any(|(from, to)| (*from..=*to).contains(&point.time))).collect()
 }
 
 /// Precision and recall of the threshold of `trigger` over frames.
-pub(crate) fn frames(mut trigger: Trigger, points: &[Point], shown: &[bool]) -> Frames {
-    let part = |of: usize, all: usize| if all == 0 { 1.0 } else { of as f64 / all as f64 };
+pub(super) fn frames(mut trigger: Trigger, points: &[Point], shown: &[bool]) -> Frames {
+    let share = |of: usize, all: usize| if all == 0 { 1.0 } else { of as f64 / all as f64 };
     let (mut above, mut right) = (0, 0);
     for (point, shown) in points.iter().zip(shown) {
-        // A threshold that moves stands somewhere else at each frame.
+        // A moving threshold differs from frame to frame.
         if trigger.levels().is_some_and(|levels| point.score >= levels.threshold) {
             above += 1;
             right += usize::from(*shown);
@@ -94,11 +94,11 @@ pub(crate) fn frames(mut trigger: Trigger, points: &[Point], shown: &[bool]) -> 
         trigger.update(point.score, point.time);
     }
     let all = shown.iter().filter(|shown| **shown).count();
-    Frames { precision: part(right, above), recall: part(right, all) }
+    Frames { precision: share(right, above), recall: share(right, all) }
 }
 
 /// The usual time between two frames.
-pub(crate) fn interval(points: &[Point]) -> SignedDuration {
+pub(super) fn interval(points: &[Point]) -> SignedDuration {
     let mut gaps =
         points.windows(2).map(|pair| pair[1].time.duration_since(pair[0].time)).collect::<Vec<_>>();
     gaps.retain(SignedDuration::is_positive);
@@ -106,8 +106,8 @@ pub(crate) fn interval(points: &[Point]) -> SignedDuration {
     gaps.get(gaps.len() / 2).copied().unwrap_or(SignedDuration::from_secs(1))
 }
 
-/// How long was recorded: a long gap lies between two recordings and is none of either.
-pub(crate) fn length(points: &[Point]) -> SignedDuration {
+/// The recorded time. A long gap is between two recordings and does not count.
+pub(super) fn length(points: &[Point]) -> SignedDuration {
     let usual = interval(points);
     let long = usual.saturating_mul(10);
     let gaps = points.windows(2).map(|pair| pair[1].time.duration_since(pair[0].time));
@@ -131,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_those_of_the_trigger() {
-        let rule = TriggerSettings {
+    fn spans_follow_the_trigger() {
+        let settings = TriggerSettings {
             threshold: 0.6,
             clear_below: 0.4,
             rises: false,
@@ -140,22 +140,22 @@ mod tests {
             lasting: Duration::ZERO,
             cooldown: Duration::ZERO,
         };
-        let told = spans(Trigger::new(rule), &points(&[0.1, 0.7, 0.5, 0.3, 0.9, 0.9]));
-        assert_eq!(told, [(at(1), at(3)), (at(4), at(5))]);
+        let spans = spans(Trigger::new(settings), &points(&[0.1, 0.7, 0.5, 0.3, 0.9, 0.9]));
+        assert_eq!(spans, [(at(1), at(3)), (at(4), at(5))]);
     }
 
     #[test]
-    fn a_table_of_grades() {
+    fn alerts_are_graded_against_events() {
         let second = SignedDuration::from_secs(1);
         type Case<'a> = (&'a str, &'a [i64], &'a [(i64, i64)], (usize, usize, usize), f64);
         let cases: &[Case<'_>] = &[
-            ("nothing of nothing", &[], &[], (0, 0, 0), 1.0),
-            ("told", &[5], &[(4, 8)], (1, 1, 0), 1.0),
-            ("told a frame late", &[9], &[(4, 8)], (1, 1, 0), 1.0),
-            ("told too late", &[10], &[(4, 8)], (1, 0, 1), 0.0),
-            ("told twice", &[5, 7], &[(4, 8)], (2, 1, 0), 2.0 / 3.0),
-            ("one of two", &[5], &[(4, 8), (20, 30)], (1, 1, 1), 2.0 / 3.0),
-            ("of nothing", &[50], &[(4, 8)], (1, 0, 1), 0.0),
+            ("no alert, no event", &[], &[], (0, 0, 0), 1.0),
+            ("an alert in time", &[5], &[(4, 8)], (1, 1, 0), 1.0),
+            ("a frame late", &[9], &[(4, 8)], (1, 1, 0), 1.0),
+            ("too late", &[10], &[(4, 8)], (1, 0, 1), 0.0),
+            ("two alerts for an event", &[5, 7], &[(4, 8)], (2, 1, 0), 2.0 / 3.0),
+            ("one event of two", &[5], &[(4, 8), (20, 30)], (1, 1, 1), 2.0 / 3.0),
+            ("an alert without an event", &[50], &[(4, 8)], (1, 0, 1), 0.0),
         ];
         for (name, raised, events, (alerts, right, missed), f1) in cases {
             let spans = raised.iter().map(|raised| (at(*raised), at(*raised))).collect::<Vec<_>>();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_between_recordings_are_not_recorded_time() {
+    fn gaps_between_recordings_do_not_count() {
         let mut all = points(&[0.1; 60]);
         assert_eq!(length(&all), SignedDuration::from_secs(60));
         all.push(Point { time: at(100_000), score: 0.1 });
@@ -176,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_that_moves_is_held_to_each_frame_where_it_stands() {
-        let rule = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
+    fn frames_are_compared_with_the_moving_threshold_at_their_time() {
+        let settings = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
         let mut scores = vec![0.1; 200];
         scores.extend([0.5; 10]);
         let all = points(&scores);
-        let trigger = || Trigger::new(rule).keeping(Some(Duration::from_secs(600)), None);
+        let trigger = || Trigger::new(settings).keeping(Some(Duration::from_secs(600)), None);
         assert_eq!(spans(trigger(), &all), [(at(200), at(209))]);
         let shown: Vec<bool> = (0..210).map(|second| second >= 205).collect();
         assert_eq!(frames(trigger(), &all, &shown), Frames { precision: 0.5, recall: 1.0 });

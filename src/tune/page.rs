@@ -1,4 +1,4 @@
-//! What was found, as one HTML file that works offline.
+//! The report of `tune` as one HTML file that works offline.
 
 use std::fmt::Write;
 
@@ -7,10 +7,13 @@ use super::{
     report,
     rivals::Rivals,
 };
-use crate::plot::{Timeline, data_uri, document, escaped, section};
+use crate::{
+    plot::{data_uri, document, escaped, section},
+    replay::Timeline,
+};
 
-/// The whole page; the levels in its plots are the suggested ones. Writing to a string cannot fail.
-pub(crate) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
+/// The whole page; its plots show the suggested levels.
+pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
     let mut body = String::new();
     for finding in findings {
         let _ =
@@ -21,7 +24,8 @@ pub(crate) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Riva
         });
         if let Some(number) = drawn {
             if let Some(advice) = finding.suggested() {
-                timeline.tracks[number].levels = Some((advice.rule.threshold, advice.rule.clear_below));
+                timeline.tracks[number].levels =
+                    Some((advice.settings.threshold, advice.settings.clear_below));
             }
             body.push_str(&section(timeline, &timeline.tracks[number]));
         }
@@ -89,7 +93,7 @@ fn table(body: &mut String, finding: &Finding) {
     }
     body.push_str("</tr>\n");
     for row in &finding.table {
-        let chosen = finding.suggested().is_some_and(|advice| advice.rule.threshold == row.threshold);
+        let chosen = finding.suggested().is_some_and(|advice| advice.settings.threshold == row.threshold);
         let class = if chosen { " class=\"chosen\"" } else { "" };
         let _ = write!(
             body,
@@ -113,7 +117,7 @@ fn table(body: &mut String, finding: &Finding) {
         body,
         "</table>\n<p>Now: {} {}, {}.</p>",
         finding.level_word(),
-        finding.rule.threshold,
+        finding.configured.threshold,
         alerts(finding.now.0)
     );
 }

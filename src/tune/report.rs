@@ -1,4 +1,4 @@
-//! What was found, in words for a terminal, and as a patch in YAML. Pure.
+//! The report of `tune` for a terminal, and the suggested settings as YAML. Pure.
 
 use std::fmt::Write;
 
@@ -8,17 +8,17 @@ use super::{
     rivals::Rivals,
 };
 
-/// Everything for people. Writing to a string cannot fail.
-pub(crate) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
+/// The report for people.
+pub(super) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
     let mut text = String::new();
     for finding in findings {
         let _ = writeln!(text, "{}", finding.name());
         histogram(&mut text, finding);
         table(&mut text, finding);
         let now = worth(finding, finding.now.0);
-        let _ = writeln!(text, "  now: {} {}, {now}", finding.level_word(), finding.rule.threshold);
+        let _ = writeln!(text, "  now: {} {}, {now}", finding.level_word(), finding.configured.threshold);
         if let Some(advice) = finding.suggested() {
-            let settings = settings(&advice.rule)
+            let settings = settings(&advice.settings)
                 .iter()
                 .map(|(key, value)| format!("{key} {value}"))
                 .collect::<Vec<_>>();
@@ -40,8 +40,8 @@ pub(crate) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
     text
 }
 
-/// `parcel` and `doormat` differ by 0.03...
-pub(crate) fn rivalry(rivals: &Rivals) -> String {
+/// The sentence about two labels: "`parcel` and `doormat` differ by 0.03..."
+pub(super) fn rivalry(rivals: &Rivals) -> String {
     let Rivals { first, second, difference, frames } = rivals;
     format!(
         "`{first}` and `{second}` differ by {difference:.2} on {frames} frames and take scores from each other: make one label of them, \
@@ -49,8 +49,8 @@ pub(crate) fn rivalry(rivals: &Rivals) -> String {
     )
 }
 
-/// Settings to put into a configuration, with their reasons as comments.
-pub(crate) fn patch(findings: &[Finding]) -> String {
+/// The suggested settings as part of a configuration, with their reasons as comments.
+pub(super) fn patch(findings: &[Finding]) -> String {
     let mut yaml = String::new();
     let mut suggested: Vec<(Vec<&str>, &Finding, &Advice)> = vec![];
     for finding in findings {
@@ -66,7 +66,7 @@ pub(crate) fn patch(findings: &[Finding]) -> String {
         };
         suggested.push((path, finding, advice));
     }
-    // What stands below the same keys stands together.
+    // Settings below the same keys are written together.
     suggested.sort_by_key(|(path, ..)| path[0]);
     let mut before: Vec<&str> = vec![];
     for (path, finding, advice) in suggested {
@@ -76,7 +76,7 @@ pub(crate) fn patch(findings: &[Finding]) -> String {
         }
         let indent = "  ".repeat(path.len());
         let _ = writeln!(yaml, "{indent}# {}\n{indent}{}:", finding.reason(), key(&finding.label));
-        for (key, value) in settings(&advice.rule) {
+        for (key, value) in settings(&advice.settings) {
             let _ = writeln!(yaml, "{indent}  {key}: {value}");
         }
         before = path;
@@ -84,13 +84,13 @@ pub(crate) fn patch(findings: &[Finding]) -> String {
     yaml
 }
 
-/// A name as a key: in quotes unless it is plain words.
+/// A name as a YAML key: quoted unless it is plain words.
 fn key(name: &str) -> String {
     let plain = name.starts_with(char::is_alphabetic)
         && name.chars().all(|letter| letter.is_alphanumeric() || "_- ".contains(letter))
         && !name.ends_with(' ')
         && !["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&&*name.to_lowercase());
-    // JSON's quotes are YAML's, too.
+    // A JSON string is a YAML string too.
     if plain { name.to_owned() } else { serde_json::Value::from(name).to_string() }
 }
 
@@ -134,7 +134,7 @@ fn table(text: &mut String, finding: &Finding) {
         if let Some((frames, grade)) = &row.worth {
             let _ = write!(text, "   {:9.3}   {:6.3}   {:6.3}", frames.precision, frames.recall, grade.f1());
         }
-        let chosen = finding.suggested().is_some_and(|advice| advice.rule.threshold == row.threshold);
+        let chosen = finding.suggested().is_some_and(|advice| advice.settings.threshold == row.threshold);
         text.push_str(if chosen { "   <- suggested\n" } else { "\n" });
     }
 }

@@ -1,35 +1,35 @@
-//! Labels that take scores from each other. Pure.
+//! Finds labels that take scores from each other. Pure.
 
-use crate::plot::Track;
+use crate::replay::Track;
 
-/// Labels of one set that the model can hardly tell apart on some frames.
+/// Two labels of a set that the model hardly separates on some frames.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Rivals {
-    /// The label that has a little more.
+pub(super) struct Rivals {
+    /// The label with the higher score.
     pub first: String,
-    /// The other.
+    /// The label with the lower score.
     pub second: String,
-    /// How far they are apart on the average of these frames.
+    /// The mean difference of their scores on these frames.
     pub difference: f64,
-    /// On how many frames.
+    /// The number of these frames.
     pub frames: usize,
 }
 
-/// Two labels share a frame if together they have more than this of it...
+/// Two labels share a frame if their scores add up to more than this...
 const TOGETHER: f32 = 0.5;
-/// ...and neither has much more than the other.
+/// ...and differ by less than this.
 const CLOSE: f64 = 0.25;
-/// Fewer frames are no habit.
+/// Fewer shared frames are ignored.
 const FEW: usize = 3;
 
-/// Pairs among the labels of one set, those first that share most frames. Scores that do not share out 1 (sigmoid) take nothing
-/// from each other.
-pub(crate) fn rivals(tracks: &[&Track]) -> Vec<Rivals> {
+/// The pairs among the labels of one set that share frames, most frames first. None if the scores do not add up to 1 (sigmoid):
+/// such scores are independent.
+pub(super) fn rivals(tracks: &[&Track]) -> Vec<Rivals> {
     let frames = tracks.iter().map(|track| track.points.len()).min().unwrap_or(0);
     let score = |track: usize, frame: usize| tracks[track].points[frame].score;
-    let shares =
+    let adds_up =
         (0..frames).all(|frame| (0..tracks.len()).map(|track| score(track, frame)).sum::<f32>() <= 1.01);
-    if !shares {
+    if !adds_up {
         return vec![];
     }
     let mut rivals = vec![];
@@ -64,7 +64,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::plot::Point;
+    use crate::replay::Point;
 
     fn track(label: &str, scores: &[f32]) -> Track {
         let mut track = Track::new("porch", label, None);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_share_frames_are_named_with_their_difference() {
+    fn labels_that_share_frames_are_found_with_their_difference() {
         let doormat = track("doormat", &[0.44, 0.45, 0.46, 0.45, 0.1]);
         let parcel = track("parcel", &[0.48, 0.48, 0.48, 0.48, 0.1]);
         let person = track("person", &[0.01, 0.02, 0.0, 0.0, 0.7]);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn independent_scores_take_nothing_from_each_other() {
+    fn independent_scores_have_no_rivals() {
         assert_eq!(rivals(&[&track("a", &[0.9; 5]), &track("b", &[0.9; 5])]), []);
         assert_eq!(rivals(&[]), []);
     }

@@ -1,12 +1,20 @@
-//! What really happened, as somebody wrote it down: a CSV file with the columns `label`, `start` and `end`, and perhaps `source`
-//! and `label_set`. Times are seconds from the first frame (`75`, `75.5`), `1:15` or `0:01:15` likewise, or whole times (RFC 3339).
-//! Pure.
+//! What really happened in a recording: a CSV file with the columns `label`, `start` and `end`, and optionally `source` and
+//! `label_set`. Times are seconds from the first frame (`75`, `75.5`, `1:15`, `0:01:15`) or dates with times (RFC 3339).
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
-/// Where something was to be seen, in the order of the file.
+/// The times at which labels were visible, in the order of the file.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Truth(Vec<Row>);
+pub struct Truth {
+    path: PathBuf,
+    rows: Vec<Row>,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
@@ -20,17 +28,40 @@ struct Row {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Moment {
-    /// Since the first frame.
+    /// A time since the first frame.
     Into(SignedDuration),
     At(Timestamp),
 }
 
-/// From, and to.
-pub(crate) type Interval = (Timestamp, Timestamp);
+/// Start and end.
+pub(super) type Interval = (Timestamp, Timestamp);
 
 impl Truth {
-    /// Reads the text of a file; each problem begins with its line.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or lists all problems with their lines.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        match Self::parse(&text) {
+            Ok(rows) => Ok(Self { path: path.to_owned(), rows }),
+            Err(problems) => bail!("{}:{}", path.display(), list(&problems)),
+        }
+    }
+
+    /// Checks that every row of `source` names one of the labels (label set, label) and ends after it starts.
+    ///
+    /// # Errors
+    /// Lists all problems with their lines.
+    pub(super) fn check(&self, source: &str, labels: &[(&str, &str)], first: Timestamp) -> Result<()> {
+        let problems = self.problems(source, labels, first);
+        if !problems.is_empty() {
+            bail!("{}:{}", self.path.display(), list(&problems));
+        }
+        Ok(())
+    }
+
+    fn parse(text: &str) -> Result<Vec<Row>, Vec<String>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
@@ -58,7 +89,7 @@ impl Truth {
                 |at: Option<usize>| at.map(cell).filter(|text| !text.is_empty()).map(str::to_owned);
             let moments = (moment(cell(start)), moment(cell(end)));
             match moments {
-                _ if cell(label).is_empty() => problems.push(format!("line {line}: there is no label")),
+                _ if cell(label).is_empty() => problems.push(format!("line {line}: a label is missing")),
                 (Some(from), Some(to)) => rows.push(Row {
                     line,
                     source: optional(source),
@@ -70,41 +101,40 @@ impl Truth {
                 (from, _) => {
                     let wrong = if from.is_none() { cell(start) } else { cell(end) };
                     problems.push(format!(
-                        "line {line}: `{wrong}` is no time: write seconds from the first frame (`75.5`), `1:15`, or `2026-11-23T08:00:00Z`"
+                        "line {line}: `{wrong}` is not a time: write seconds from the first frame (`75.5`), `1:15`, or `2026-11-23T08:00:00Z`"
                     ));
                 }
             }
         }
-        if problems.is_empty() { Ok(Self(rows)) } else { Err(problems) }
+        if problems.is_empty() { Ok(rows) } else { Err(problems) }
     }
 
-    /// Rows that say nothing of any of these labels (label set, label), or end before they begin.
-    pub(crate) fn problems(&self, source: &str, labels: &[(&str, &str)], first: Timestamp) -> Vec<String> {
+    fn problems(&self, source: &str, labels: &[(&str, &str)], first: Timestamp) -> Vec<String> {
         let names = labels.iter().map(|(_, label)| *label).collect::<Vec<_>>().join(", ");
         let mut problems = vec![];
-        for row in self.0.iter().filter(|row| row.is_of(source)) {
+        for row in self.rows.iter().filter(|row| row.is_of(source)) {
             let line = row.line;
-            if !labels.iter().any(|(set, label)| row.means(set, label)) {
+            if !labels.iter().any(|(set, label)| row.names(set, label)) {
                 problems.push(format!(
                     "line {line}: there is no label `{}` on this source; there are: {names}",
                     row.label
                 ));
             } else if row.interval(first).is_none() {
-                problems.push(format!("line {line}: it ends before it begins"));
+                problems.push(format!("line {line}: it ends before it starts"));
             }
         }
         problems
     }
 
-    /// When this label was to be seen, in order; what overlaps is one.
-    pub(crate) fn intervals(
+    /// The times at which this label was visible, in order; overlapping ones are joined.
+    pub(super) fn intervals(
         &self,
         source: &str,
         label_set: &str,
         label: &str,
         first: Timestamp,
     ) -> Vec<Interval> {
-        let rows = self.0.iter().filter(|row| row.is_of(source) && row.means(label_set, label));
+        let rows = self.rows.iter().filter(|row| row.is_of(source) && row.names(label_set, label));
         let mut all = rows.filter_map(|row| row.interval(first)).collect::<Vec<_>>();
         all.sort();
         let mut joined: Vec<Interval> = vec![];
@@ -123,7 +153,7 @@ impl Row {
         self.source.as_deref().is_none_or(|named| named == source)
     }
 
-    fn means(&self, label_set: &str, label: &str) -> bool {
+    fn names(&self, label_set: &str, label: &str) -> bool {
         self.label == label && self.label_set.as_deref().is_none_or(|named| named == label_set)
     }
 
@@ -134,6 +164,11 @@ impl Row {
         };
         Some((time(self.from)?, time(self.to)?)).filter(|(from, to)| from <= to)
     }
+}
+
+/// The problems as lines of an error message.
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 fn moment(text: &str) -> Option<Moment> {
@@ -158,15 +193,19 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn truth(text: &str) -> Truth {
+        Truth { path: PathBuf::new(), rows: Truth::parse(text).unwrap() }
+    }
+
     #[test]
-    fn rows_of_every_kind() {
+    fn rows_of_every_kind_are_read() {
         let text = "source,label,start,end\n\
                     # made by hand\n\
                     door,dog,10,20.5\n\
                     ,dog,0:15,0:30\n\
                     garden,dog,1,2\n\
                     door,\"cat, black\",1970-01-01T00:01:00Z,1:02:03\n";
-        let truth = Truth::parse(text).unwrap();
+        let truth = truth(text);
         assert_eq!(truth.intervals("door", "porch", "dog", FIRST), [(at(10), at(30))], "joined");
         assert_eq!(truth.intervals("door", "porch", "cat, black", FIRST), [(at(60), at(3723))]);
         assert_eq!(
@@ -177,16 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line_all_at_once() {
+    fn all_problems_are_reported_with_their_lines() {
         let problems = Truth::parse("label,start,end\ndog,now,2\n,1,2\ndog,1\ndog,1,-2\n").unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
-        assert!(problems[0].starts_with("line 2: `now` is no time"), "{problems:?}");
-        assert!(problems[1].starts_with("line 3: there is no label"), "{problems:?}");
+        assert!(problems[0].starts_with("line 2: `now` is not a time"), "{problems:?}");
+        assert!(problems[1].starts_with("line 3: a label is missing"), "{problems:?}");
         assert!(Truth::parse("name;from;to\n").unwrap_err()[0].contains("`label,start,end`"));
 
-        let truth = Truth::parse("label,start,end\ndgo,1,2\ndog,5,4\n").unwrap();
+        let truth = truth("label,start,end\ndgo,1,2\ndog,5,4\n");
         let problems = truth.problems("door", &[("porch", "dog")], FIRST);
         assert_eq!(problems[0], "line 2: there is no label `dgo` on this source; there are: dog");
-        assert_eq!(problems[1], "line 3: it ends before it begins");
+        assert_eq!(problems[1], "line 3: it ends before it starts");
     }
 }

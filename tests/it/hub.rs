@@ -351,7 +351,7 @@ fn auto_is_half_precision_for_a_gpu() {
     let output = hub.run(&["models", "pull", ORIGINAL, "--device", "cuda"]);
     let told = stderr(&output);
     let asked = hub.asked();
-    assert!(told.contains("`variant: auto` is this one") && told.contains("fp16"), "{told}");
+    assert!(told.contains("`variant: auto` chose this variant") && told.contains("fp16"), "{told}");
     assert!(told.find("fp16") < told.find("fetched onnx/"), "reported before the first large file: {told}");
     let graphs = names(&PathBuf::from(stdout(&output).trim()).join("onnx"));
     assert_eq!(graphs, ["text_model_fp16.onnx", "vision_model_fp16.onnx"]);

@@ -221,7 +221,7 @@ fn where_no_threshold_separates_it_is_said_and_nothing_is_written() {
     let output = run(&home, "tune", &[video.to_str().unwrap(), &truth(&home, &events), "--write"]);
     assert!(output.status.success(), "{}", said(&output));
     let patch = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(patch.contains("# objects / red car: no threshold separates: at the best ("), "{patch}");
+    assert!(patch.contains("# objects / red car: no threshold separates: at best ("), "{patch}");
     assert!(patch.contains("# objects / green tree: it never occurs here"), "{patch}");
     assert!(said(&output).contains("nothing to write"), "{}", said(&output));
     assert_eq!(fs::read_to_string(home.path("stakeout.yaml")).unwrap(), typed);
@@ -238,7 +238,7 @@ fn a_truth_that_is_wrong_is_told_line_by_line() {
         assert_eq!(output.status.code(), Some(1));
         said(&output)
     };
-    assert!(tune("label,start,end\nred car,soon,2\n").contains("line 2: `soon` is no time"));
+    assert!(tune("label,start,end\nred car,soon,2\n").contains("line 2: `soon` is not a time"));
     assert!(tune("label,start,end\nred cat,1,2\n").contains("line 2: there is no label `red cat`"));
 }
 

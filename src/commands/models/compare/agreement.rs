@@ -1,34 +1,32 @@
-//! How far the answers of two runs over the same pictures are apart.
-//!
-//! Pure.
+//! How much two runs over the same pictures differ. Pure.
 
 use crate::classify::score::Scores;
 
-/// What a model says of one picture.
+/// A model's answer for one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
-    /// Of length 1.
+    /// The picture's vector, of length 1.
     pub vector: Vec<f32>,
-    /// One for each label set.
+    /// The scores of each label set.
     pub scores: Vec<Scores>,
 }
 
-/// What came of the comparison.
+/// The result of the comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Agreement {
-    /// Pictures that both could score.
+    /// Pictures that both runs scored.
     pub pictures: usize,
     pub median_cosine: f32,
     pub least_cosine: f32,
-    /// The number of the picture with the least.
+    /// The number of the picture with the least cosine.
     pub least_cosine_at: usize,
-    /// Pictures on which both find the same best label (or the background) in every label set.
+    /// Pictures on which both runs find the same best label (or the background) in every label set.
     pub same_best: usize,
-    /// The score that is farthest from the other one's.
+    /// The largest difference of two scores.
     pub difference: Difference,
 }
 
-/// The scores of one label.
+/// The two scores of one label on one picture.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Difference {
     pub picture: usize,
@@ -45,7 +43,7 @@ impl Difference {
 }
 
 impl Agreement {
-    /// Of two runs over the same pictures in the same order; `None` if there is none that both could score.
+    /// Compares two runs over the same pictures in the same order; `None` if both scored none of them.
     pub(super) fn between(against: &[Option<Answer>], tried: &[Option<Answer>]) -> Option<Self> {
         let both = against.iter().zip(tried).enumerate();
         let both: Vec<_> =
@@ -60,7 +58,7 @@ impl Agreement {
         };
         Some(Self {
             pictures: both.len(),
-            // Of an even number the lower one: never better than it is.
+            // Of an even number of pictures the lower one, so that the median is never too good.
             median_cosine: cosines[(cosines.len() - 1) / 2].0,
             least_cosine,
             least_cosine_at,
@@ -69,7 +67,7 @@ impl Agreement {
         })
     }
 
-    /// The share of pictures on which both find the same best label.
+    /// The share of pictures on which both runs find the same best label.
     pub(super) fn same_share(&self) -> f32 {
         self.same_best as f32 / self.pictures as f32
     }
@@ -92,13 +90,13 @@ fn differences<'a>(
     })
 }
 
-/// The number of the best label; that of the background is behind all of them.
+/// The number of the best label; the background's number follows those of the labels.
 fn best(scores: &Scores) -> Option<usize> {
     let all = scores.labels.iter().chain(&scores.background).enumerate();
     all.max_by(|a, b| a.1.total_cmp(b.1)).map(|(number, _)| number)
 }
 
-/// Of vectors of length 1.
+/// The cosine of two vectors of length 1.
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>().clamp(-1.0, 1.0)
 }
@@ -112,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted() {
+    fn pictures_that_both_scored_are_compared() {
         let against = [
             answer([1.0, 0.0], &[0.9, 0.1], None),
             answer([0.0, 1.0], &[0.4, 0.6], None),
@@ -122,8 +120,8 @@ mod tests {
         ];
         let tried = [
             answer([1.0, 0.0], &[0.8, 0.2], None),
-            answer([0.6, 0.8], &[0.55, 0.5], None), // another best label
-            answer([1.0, 0.0], &[0.0, 0.0], None),  // the other one could not score it
+            answer([0.6, 0.8], &[0.55, 0.5], None), // a different best label
+            answer([1.0, 0.0], &[0.0, 0.0], None),  // the reference could not score it
             answer([0.8, 0.6], &[0.3, 0.1], Some(0.6)),
             None,
         ];

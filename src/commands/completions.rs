@@ -1,5 +1,5 @@
-//! What a package brings beside the program: completions for shells, and man pages. Both are drawn from the declarations
-//! that `--help` is drawn from; nothing is written by hand here.
+//! `stakeout completions` and `stakeout man`: shell completions and man pages for packages, generated from the same
+//! declarations as `--help`.
 
 use std::{fs, io, path::PathBuf, process::ExitCode};
 
@@ -12,14 +12,14 @@ use super::DONE;
 /// `stakeout completions`.
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// The shell that they are for
+    /// The shell
     shell: Shell,
 }
 
 /// `stakeout man`.
 #[derive(Debug, clap::Args)]
 pub struct ManArgs {
-    /// The folder that the pages are written into
+    /// The folder for the pages
     folder: PathBuf,
 }
 
@@ -28,7 +28,7 @@ pub struct ManArgs {
 /// # Errors
 /// Standard output cannot be written to.
 pub fn completions(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<ExitCode> {
-    // Made in memory first: the generator panics when nobody reads any longer.
+    // In memory first: the generator panics if standard output is closed.
     let mut text = vec![];
     let name = command.get_name().to_owned();
     clap_complete::generate(args.shell, &mut command, name, &mut text);
@@ -38,13 +38,13 @@ pub fn completions(args: &CompletionsArgs, mut command: Command) -> anyhow::Resu
     }
 }
 
-/// Writes `stakeout.1` and a page for each sub-command (`stakeout-run.1`) into a folder, which is made if it is not there.
+/// Writes `stakeout.1` and a page for each command (`stakeout-run.1`) into a folder, which is created if it is missing.
 ///
 /// # Errors
 /// The folder cannot be written to.
 pub fn man(args: &ManArgs, command: Command) -> anyhow::Result<ExitCode> {
     let folder = args.folder.display();
-    fs::create_dir_all(&args.folder).with_context(|| format!("{folder} cannot be made"))?;
+    fs::create_dir_all(&args.folder).with_context(|| format!("{folder} cannot be created"))?;
     clap_mangen::generate_to(command, &args.folder)
         .with_context(|| format!("{folder} cannot be written to"))?;
     Ok(ExitCode::from(DONE))

@@ -1,4 +1,5 @@
-//! What was scored, label by label, and a few thumbnails of it: enough to draw, whatever the length of the recording.
+//! The scores of a recording over time, by label, with thumbnails of the frames that stand out. The number of thumbnails is
+//! bounded, whatever the length of the recording.
 
 use std::{cell::OnceCell, rc::Rc};
 
@@ -8,29 +9,30 @@ use crate::{
     alert::{Alert, State},
     classify::{Scored, SetScores},
     config::{Config, Source},
+    judge::Judge,
     picture::Picture,
     policy::Levels,
 };
 
 /// The width of a thumbnail in pixels.
 const THUMBNAIL: u32 = 160;
-/// So far apart are two peaks of which both are kept.
+/// The least time between two peaks of which both are kept.
 const APART: SignedDuration = SignedDuration::from_secs(10);
-/// Peaks are kept by their score, so that those near any level can be shown: so many steps from 0 to 1...
+/// Peaks are kept by their score, so that some are near any level: the number of steps from 0 to 1...
 const STEPS: usize = 20;
-/// ...and so many peaks in each.
+/// ...and the most peaks in each step.
 const IN_A_STEP: usize = 12;
-/// Spans beyond these have no thumbnail.
+/// Later spans have no thumbnail.
 const PICTURED_SPANS: usize = 400;
 
 /// All scores of one source's recordings.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    /// The source that they were taken for.
+    /// The source that the recordings were played for.
     pub source: String,
-    /// The model.
+    /// The model's name.
     pub model: String,
-    /// One for each label of each label set that the source watches, in order.
+    /// A track for each label of each label set that the source watches, in order.
     pub tracks: Vec<Track>,
 }
 
@@ -41,17 +43,17 @@ pub struct Track {
     pub label_set: String,
     /// The label's name.
     pub label: String,
-    /// Its threshold and its clear level; a rule over labels has none, nor has a label whose levels move.
+    /// Its threshold and its clear level; `None` for a rule over labels and for a label whose levels move.
     pub levels: Option<(f32, f32)>,
-    /// The rise over the baseline that its threshold is, where it is one.
+    /// Its threshold as a rise over the baseline, if it is one.
     pub rise: Option<f32>,
-    /// The levels after each frame, where they are rises over a baseline that is known.
+    /// The levels after each frame, if they are rises and the baseline is known.
     pub moving: Vec<(Timestamp, Levels)>,
-    /// Every frame, in the order played.
+    /// The score of every frame, in the order played.
     pub points: Vec<Point>,
-    /// When it was raised.
+    /// The times at which it was raised.
     pub spans: Vec<Span>,
-    /// Only these regions count; none is all.
+    /// The regions that count; empty: all.
     regions: Vec<String>,
     steps: Vec<Vec<Peak>>,
     open: Option<Peak>,
@@ -62,34 +64,34 @@ pub struct Track {
 pub struct Point {
     /// When the frame was captured.
     pub time: Timestamp,
-    /// The label's score, the highest of its regions; of a rule over labels 1 while its condition is met, else 0.
+    /// The label's score, the highest of its regions. For a rule over labels, 1 while its condition is met and 0 otherwise.
     pub score: f32,
 }
 
-/// From a raise to the clear.
+/// The time from a raise to its clear.
 #[derive(Debug, Clone)]
 pub struct Span {
     /// When it was raised.
     pub from: Timestamp,
-    /// When it was cleared; `None` if it was not.
+    /// When it was cleared; `None` if it is still raised.
     pub to: Option<Timestamp>,
-    /// The frame with the highest score in it.
+    /// The frame with the highest score in the span.
     pub peak: Option<Peak>,
 }
 
-/// A frame that is worth a look.
+/// A frame with a high score.
 #[derive(Debug, Clone)]
 pub struct Peak {
     /// Its time and score.
     pub point: Point,
-    /// Where it came from.
+    /// Where the frame came from.
     pub origin: String,
-    /// What it shows, as JPEG; empty where it could not be made.
+    /// The thumbnail as JPEG; empty if it could not be made.
     pub thumbnail: Rc<[u8]>,
 }
 
 impl Timeline {
-    /// Nothing was scored yet.
+    /// A timeline without frames, for the labels that `source` watches.
     #[must_use]
     pub fn new(config: &Config, source: &Source) -> Self {
         let watched = config.watches().filter(|(watching, _)| watching.name == source.name);
@@ -109,37 +111,35 @@ impl Timeline {
         }
     }
 
-    /// One more frame, what was told after it, and the levels that move, with the names of their label sets and labels.
-    pub fn take<'l>(
-        &mut self,
-        scored: &Scored,
-        alerts: &[Alert],
-        moving: impl Iterator<Item = (&'l str, &'l str, Levels)>,
-    ) {
-        for (label_set, label, levels) in moving {
-            self.track(label_set, label).moving.push((scored.frame.captured_at, levels));
-        }
-        let frame = Seen { scored, thumbnail: OnceCell::new() };
+    /// Adds a frame: its scores, the levels that move, its alerts, and the conditions of rules over labels.
+    pub fn add(&mut self, scored: &Scored, alerts: &[Alert], judge: &Judge) {
         for alert in alerts {
             self.track(&alert.label_set, &alert.label).turn(alert.state, scored.frame.captured_at);
         }
+        self.add_scores(scored, judge);
+        let frame = Seen { scored, thumbnail: OnceCell::new() };
+        for (label_set, rule, met) in judge.rules(&scored.frame.source) {
+            self.track(label_set, rule).add(f32::from(u8::from(met)), &frame);
+        }
+    }
+
+    /// Adds only the scores of a frame and the levels that move.
+    pub fn add_scores(&mut self, scored: &Scored, judge: &Judge) {
+        for (label_set, label, levels) in judge.moving_levels(&scored.frame.source) {
+            self.track(label_set, label).moving.push((scored.frame.captured_at, levels));
+        }
+        let frame = Seen { scored, thumbnail: OnceCell::new() };
         for set in &scored.sets {
             for (number, label) in set.labels.iter().enumerate() {
                 let track = self.track(&set.label_set, label);
                 if let Some(score) = score(set, number, &track.regions) {
-                    track.take(score, &frame);
+                    track.add(score, &frame);
                 }
             }
         }
     }
 
-    /// Whether the condition of a rule over labels was met on a frame, after [`Self::take`] of it.
-    pub fn take_rule(&mut self, label_set: &str, rule: &str, met: bool, scored: &Scored) {
-        let frame = Seen { scored, thumbnail: OnceCell::new() };
-        self.track(label_set, rule).take(f32::from(u8::from(met)), &frame);
-    }
-
-    /// The first and the last frame.
+    /// The times of the first and the last frame.
     #[must_use]
     pub fn range(&self) -> Option<(Timestamp, Timestamp)> {
         let times = || self.tracks.iter().flat_map(|track| track.points.iter().map(|point| point.time));
@@ -161,7 +161,7 @@ fn score(set: &SetScores, label: usize, regions: &[String]) -> Option<f32> {
 }
 
 impl Track {
-    /// No frame yet.
+    /// A track without frames.
     #[must_use]
     pub fn new(label_set: &str, label: &str, levels: Option<(f32, f32)>) -> Self {
         Self {
@@ -178,7 +178,7 @@ impl Track {
         }
     }
 
-    /// Frames that stand out, those of spans too, in the order of their scores, the highest first.
+    /// The frames that stand out, including those of spans, highest score first.
     #[must_use]
     pub fn peaks(&self) -> Vec<&Peak> {
         let spans = self.spans.iter().filter_map(|span| span.peak.as_ref());
@@ -199,7 +199,7 @@ impl Track {
         }
     }
 
-    fn take(&mut self, score: f32, frame: &Seen<'_>) {
+    fn add(&mut self, score: f32, frame: &Seen<'_>) {
         let point = Point { time: frame.scored.frame.captured_at, score };
         self.points.push(point);
         let pictured = self.spans.len() <= PICTURED_SPANS;
@@ -233,7 +233,7 @@ fn step(score: f32) -> usize {
     ((score * STEPS as f32) as usize).min(STEPS - 1)
 }
 
-/// A frame whose thumbnail is made at most once, and only if somebody keeps it.
+/// A frame whose thumbnail is made at most once, and only if it is kept.
 struct Seen<'s> {
     scored: &'s Scored,
     thumbnail: OnceCell<Rc<[u8]>>,
@@ -247,21 +247,22 @@ impl Seen<'_> {
     }
 }
 
-/// The picture made small by averaging, as JPEG.
+/// The picture reduced by averaging, as JPEG; empty if that fails, and the plot then has no such thumbnail.
 fn thumbnail(picture: &Picture) -> Vec<u8> {
     const QUALITY: u8 = 75;
     let width = picture.width.min(THUMBNAIL);
-    let height =
-        (u64::from(picture.height) * u64::from(width) / u64::from(picture.width)).clamp(1, 4 * 160) as u32;
-    let edge =
-        |at: u32, small: u32, large: u32| (u64::from(at) * u64::from(large) / u64::from(small)) as usize;
+    let height = u64::from(picture.height) * u64::from(width) / u64::from(picture.width);
+    let height = height.clamp(1, 4 * u64::from(THUMBNAIL)) as u32;
+    // The pixels of the picture, in one direction, that a pixel of the thumbnail averages.
+    let averaged = |at: u32, small: u32, large: u32| {
+        let edge = |at: u32| (u64::from(at) * u64::from(large) / u64::from(small)) as usize;
+        edge(at)..edge(at + 1).max(edge(at) + 1)
+    };
     let (pixels, mut rgb) = (picture.rgb(), Vec::with_capacity((width * height * 3) as usize));
     for y in 0..height {
-        let rows = edge(y, height, picture.height)
-            ..edge(y + 1, height, picture.height).max(edge(y, height, picture.height) + 1);
+        let rows = averaged(y, height, picture.height);
         for x in 0..width {
-            let from = edge(x, width, picture.width);
-            let columns = from..edge(x + 1, width, picture.width).max(from + 1);
+            let columns = averaged(x, width, picture.width);
             let mut sum = [0_u64; 3];
             for row in rows.clone() {
                 for column in columns.clone() {
@@ -275,7 +276,6 @@ fn thumbnail(picture: &Picture) -> Vec<u8> {
             rgb.extend(sum.map(|sum| (sum / count) as u8));
         }
     }
-    // A thumbnail that cannot be made is missing in the plot, and that is all.
     Picture::of_rgb(width, height, rgb).to_jpeg(QUALITY).unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! `stakeout models verify MODEL PICTURES`: how far a variant or a device is from another one, full precision on the
-//! processor, on somebody's own pictures.
+//! `stakeout models verify MODEL PICTURES`: compares a variant on a device with a reference, full precision on the CPU, on the
+//! user's own pictures.
 //!
 //! The two run one after the other, so that neither takes time or memory from the other.
 
@@ -15,16 +15,17 @@ use crate::{
     classify::{Classifier, labels::VectorCache},
     commands::{
         self, DONE, ExecutionArgs, FAILED,
-        classify::{Format, label_set, labels},
+        classify::{Format, labels},
+        embed::embed,
         pictures::{self, Item},
-        progress::{self, Counted},
     },
     config::{Device, Execution, HubModel, ModelRef, Variant},
     model::{Model, Options, Runtime, hub},
     policy::{LabelSet, Template},
+    progress::{self, Counted},
 };
 
-/// What is looked for where nobody says it: what cameras see.
+/// The default labels: things that cameras see.
 const LABELS: [&str; 10] = [
     "a person",
     "a car",
@@ -38,14 +39,14 @@ const LABELS: [&str; 10] = [
     "an empty street",
 ];
 
-/// What is typed after `stakeout models verify`.
+/// The arguments of `stakeout models verify`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A model's name on the hub, or its folder; left out where --model or --config names it. What follows are pictures to
-    /// compare with: folders, files, patterns or web addresses
+    /// A model's name on the hub or its folder, unless --model or --config names it; then pictures to compare on: folders,
+    /// files, patterns or web addresses
     #[arg(value_name = "ID|FOLDER] [PICTURES", required_unless_present_any = ["model", "config"])]
     named: Vec<String>,
-    /// A model's name on the hub, or its folder [default with pictures alone: the bundled model]
+    /// A model's name on the hub or its folder [default with only pictures: the bundled model]
     #[arg(long, value_name = "ID|FOLDER", conflicts_with = "config")]
     model: Option<String>,
     /// Take the model, the device and the label sets from a configuration
@@ -54,16 +55,16 @@ pub(super) struct Args {
     /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
     #[arg(long, value_parser = commands::variant, default_value = "auto")]
     variant: Variant,
-    /// The variant to compare with, on the processor
+    /// The variant to compare with, on the CPU
     #[arg(long, value_name = "VARIANT", value_parser = commands::variant, default_value = "fp32")]
     against: Variant,
-    /// Exit with 1 if the best label is the same on a smaller share of the pictures
+    /// Exit with 1 if both find the same best label on a smaller share of the pictures
     #[arg(long, value_name = "SHARE", value_parser = share, default_value = "0.95")]
     min_agreement: f32,
-    /// Exit with 1 if the vectors of any picture have a smaller cosine
+    /// Exit with 1 if the two vectors of any picture have a smaller cosine
     #[arg(long, value_name = "COSINE", value_parser = share, default_value = "0.9")]
     min_cosine: f32,
-    /// A label; give several [default: ten that cameras see]
+    /// A label; repeat the option for several [default: ten things that cameras see]
     #[arg(long = "label", value_name = "LABEL", conflicts_with = "config")]
     labels: Vec<String>,
     /// A file with one label a line; blank lines and lines that start with # are skipped
@@ -77,21 +78,23 @@ pub(super) struct Args {
     /// A branch, a tag or a commit [default: main]
     #[arg(long, value_parser = super::revision)]
     revision: Option<String>,
-    /// The ONNX Runtime library [default: looked for in the usual places]
+    /// The ONNX Runtime library [default: the first one in the usual places]
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// How the comparison is printed
+    /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
 fn share(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| "it is a number from 0 to 1, such as 0.95".to_owned())
+    number.ok_or_else(|| "write a number from 0 to 1, such as 0.95".to_owned())
 }
 
+/// Runs the command.
+///
 /// # Errors
-/// What concerns the model, or all pictures.
+/// The model cannot be used, or none of the pictures.
 pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
     let (model, typed) = named(args);
     let config = match args.config.as_deref().map(commands::load) {
@@ -114,7 +117,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
     }
     let sets = match config {
         Some(config) => config.label_sets,
-        None => vec![label_set(&args.template, &label_names(args)?)],
+        None => vec![LabelSet::untriggered("the command line", &args.template, &label_names(args)?)],
     };
     let items: Arc<[Item]> = pictures::find(typed).into();
     let reference = Execution { device: Device::Cpu, gpu_memory: None, ..execution };
@@ -123,7 +126,7 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
     let found = [progress::find_or_pull(&against, Device::Cpu)?, progress::find_or_pull(&model, device)?];
     for (found, execution) in found.iter().zip([reference, execution]) {
         if !found.files.is_complete(&found.suffix) {
-            // It fails, and says what is missing: now, and not after the other one has run.
+            // Loading fails and reports what is missing: before the other model has run, not after.
             Model::load(&runtime, &found.files, &Options { execution, ..found.options() })?;
         }
     }
@@ -146,26 +149,26 @@ pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(if agrees { DONE } else { FAILED }))
 }
 
-/// What names the model, and the pictures.
+/// The model that was typed, and the pictures.
 fn named(args: &Args) -> (Option<&str>, &[String]) {
     match (&args.model, &args.named[..]) {
         (Some(model), pictures) => (Some(model), pictures),
         (None, pictures) if args.config.is_some() => (None, pictures),
-        // A folder that is no model's and holds pictures.
-        (None, pictures @ [first, ..]) if is_of_pictures(first) => (None, pictures),
+        // A folder of pictures that is not a model's folder.
+        (None, pictures @ [first, ..]) if has_pictures(first) => (None, pictures),
         (None, [model, pictures @ ..]) => (Some(model), pictures),
         (None, []) => (None, &[]),
     }
 }
 
-fn is_of_pictures(typed: &str) -> bool {
+fn has_pictures(typed: &str) -> bool {
     let path = std::path::Path::new(typed);
     path.exists()
         && !path.join("config.json").exists()
-        && pictures::find(&[typed.to_owned()]).iter().any(Item::is_there)
+        && pictures::find(&[typed.to_owned()]).iter().any(Item::exists)
 }
 
-/// The same model in this variant, unless that is `auto`.
+/// The same model in this variant, unless the variant is `auto`.
 fn of_variant(model: &ModelRef, variant: Variant, revision: Option<&str>) -> Result<ModelRef> {
     let or = |own| if variant == Variant::Auto { own } else { variant };
     Ok(match model {
@@ -184,7 +187,7 @@ fn of_variant(model: &ModelRef, variant: Variant, revision: Option<&str>) -> Res
     })
 }
 
-/// What was typed goes before what is configured.
+/// The configured execution, overridden by the options that were typed.
 fn execution(typed: &ExecutionArgs, configured: Option<Execution>) -> Execution {
     let typed = typed.execution();
     let Some(configured) = configured else { return typed };
@@ -199,17 +202,17 @@ fn label_names(args: &Args) -> Result<Vec<String>> {
     Ok(if names.is_empty() { LABELS.map(str::to_owned).to_vec() } else { names })
 }
 
-/// What a model says of every picture.
+/// The answers of a model for every picture.
 struct Answers {
     variant: String,
     device: Device,
-    /// In the order of the pictures; `None` where it could not be scored.
+    /// In the order of the pictures; `None` for a picture that could not be scored.
     pictures: Vec<Option<Answer>>,
     took: Duration,
 }
 
 impl Answers {
-    /// Pictures that the model takes in a second.
+    /// Pictures per second of the model.
     fn speed(&self) -> f64 {
         self.pictures.iter().flatten().count() as f64 / self.took.as_secs_f64().max(1e-6)
     }
@@ -223,7 +226,7 @@ fn answers(mut model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item
     let mut classifier = Classifier::as_the_pipeline(model, sets, &VectorCache::of_user())?;
     let mut progress = Counted::new(items.len(), "pictures");
     let mut pictures = Vec::with_capacity(items.len());
-    let took = pictures::embed(&mut classifier, items, |classifier, number, vector| {
+    let took = embed(&mut classifier, items, |classifier, number, vector| {
         if let Err(error) = &vector {
             progress.aside(|| eprintln!("error: {}: {error:#}", items[number].name));
         }
@@ -241,7 +244,7 @@ fn answers(mut model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item
     Ok(Answers { variant: variant.to_owned(), device, pictures, took })
 }
 
-/// What is told.
+/// The comparison to print.
 struct Report<'a> {
     model: &'a str,
     items: &'a [Item],
@@ -308,7 +311,7 @@ impl Report<'_> {
         let word = if self.agrees { "agrees" } else { "DOES NOT AGREE" };
         writeln!(
             out,
-            "{word}: asked for are the same best label on {:.1} % and a cosine of {} at least",
+            "{word}: required are the same best label on {:.1} % and a cosine of at least {}",
             args.min_agreement * 100.0,
             args.min_cosine
         )
@@ -320,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variant_that_was_typed_goes_before_that_of_the_model() {
+    fn the_typed_variant_overrides_the_variant_of_the_model() {
         let [int8, fp16] = ["int8", "fp16"].map(Variant::Named);
         let folder = |variant| ModelRef::Folder("clip".into(), variant);
         assert_eq!(of_variant(&folder(fp16), Variant::Auto, None).unwrap(), folder(fp16));

@@ -1,10 +1,10 @@
-//! Where log lines go: readable lines on standard error, or structured fields straight into the journal.
+//! Logging: readable lines on standard error, or structured fields directly into the journal.
 //!
-//! What is logged is chosen by `RUST_LOG` (`RUST_LOG=stakeout=debug`), and `limit` holds back what is said too often. It refuses to
-//! write files, which is the journal's work.
+//! `RUST_LOG` selects what is logged (`RUST_LOG=stakeout=debug`), and `rate_limit` suppresses similar lines that are too many.
+//! There are no log files: the journal keeps the lines.
 
-mod limit;
-mod repeats;
+mod allowance;
+mod rate_limit;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -13,21 +13,21 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use self::limit::{Limit, Limited};
+use self::rate_limit::{Limited, RateLimit};
 
-/// `ort` tells every allocation at `info`.
+/// `ort` logs every allocation at `info`.
 const DEFAULT_FILTER: &str = "info,ort=warn";
 
-/// Logging is on. When it is dropped, what was held back until then is told.
-pub struct Logging(Limit);
+/// The running logging. Dropping it logs how many lines are still suppressed.
+pub struct Logging(RateLimit);
 
 impl Drop for Logging {
     fn drop(&mut self) {
-        self.0.tell();
+        self.0.report();
     }
 }
 
-/// Starts logging for the whole process. Called once, first.
+/// Starts logging for the whole process. Call it once, before anything logs.
 #[must_use]
 pub fn start() -> Logging {
     let filter = EnvFilter::builder().parse(std::env::var("RUST_LOG").unwrap_or_default());
@@ -40,11 +40,11 @@ pub fn start() -> Logging {
         Ok(journal) if stderr_is_the_journal() => journal.boxed(),
         _ => terminal().boxed(),
     };
-    let limit = Limit::new();
+    let limit = RateLimit::new();
     let output = Limited::new(output, limit.clone()).with_filter(filter);
     tracing_subscriber::registry().with(output).init();
     if let Some(error) = wrong {
-        tracing::warn!(%error, "RUST_LOG is not understood and was left out; example: RUST_LOG=stakeout=debug");
+        tracing::warn!(%error, "RUST_LOG is invalid and was ignored; example: RUST_LOG=stakeout=debug");
     }
     Logging(limit)
 }
@@ -57,10 +57,10 @@ where
     tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(colours).with_target(false)
 }
 
-/// systemd sets `JOURNAL_STREAM` to device and inode of the stream it connected; a later redirection changes the stream
-/// but not the variable.
+/// Whether standard error is still the stream that systemd connected to the journal. systemd sets `JOURNAL_STREAM` to device and
+/// inode of that stream; a later redirection changes the stream, but not the variable.
 fn stderr_is_the_journal() -> bool {
-    let Ok(told) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(connected) = std::env::var("JOURNAL_STREAM") else { return false };
     std::fs::metadata("/proc/self/fd/2")
-        .is_ok_and(|actual| told == format!("{}:{}", actual.dev(), actual.ino()))
+        .is_ok_and(|actual| connected == format!("{}:{}", actual.dev(), actual.ino()))
 }

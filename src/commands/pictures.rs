@@ -1,32 +1,24 @@
-//! Pictures that were named on the command line: files, folders, patterns, web addresses and standard input, in the order
-//! typed, and their way through the model.
-//!
-//! It refuses to give up because of one of them: what cannot be had or read has its error in its place.
-
-mod ahead;
+//! Pictures named on the command line: files, folders, patterns, web addresses and standard input, in the order typed.
 
 use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, bail};
 
-use self::ahead::Ahead;
 use super::fetch;
-use crate::{classify::Classifier, picture};
+use crate::picture;
 
-/// What files of pictures are called.
+/// The extensions of picture files.
 const ENDINGS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff"];
 
-/// A picture that was named, or that was found where a folder or a pattern was named.
+/// A picture that was named, or found in a folder or by a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
-    /// How it is told: as it was typed, or its path.
+    /// Its name in the output: as typed, or its path.
     pub name: String,
     origin: Origin,
 }
@@ -36,7 +28,7 @@ enum Origin {
     File(PathBuf),
     Address,
     StandardInput,
-    /// Nowhere, for this reason.
+    /// There is no picture, for this reason.
     Nowhere(String),
 }
 
@@ -49,14 +41,31 @@ impl Item {
         Self::new(path.display().to_string(), Origin::File(path))
     }
 
-    /// Whether there is something to read.
-    pub(super) fn is_there(&self) -> bool {
+    /// Whether there is a picture to read.
+    pub(super) fn exists(&self) -> bool {
         !matches!(self.origin, Origin::Nowhere(_))
+    }
+
+    /// The bytes of the picture.
+    ///
+    /// # Errors
+    /// The picture does not exist, or cannot be read or fetched.
+    pub(super) fn read(&self) -> Result<Vec<u8>> {
+        match &self.origin {
+            Origin::File(path) => fs::read(path).context("it cannot be read"),
+            Origin::Address => fetch::get(&self.name),
+            Origin::StandardInput => {
+                let mut bytes = Vec::new();
+                io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
+                Ok(bytes)
+            }
+            Origin::Nowhere(why) => bail!("{why}"),
+        }
     }
 }
 
-/// Everything that `typed` names. A folder stands for the pictures in it and below it, and a pattern such as `*.jpg` or
-/// `**/*.png` for what it matches, both sorted by path; where there are none, that is what the item says.
+/// All pictures that `typed` names. A folder names the pictures in it and in its subfolders, a pattern such as `*.jpg` or
+/// `**/*.png` what it matches, both sorted by path. If there are none, an item without a picture reports that.
 pub(super) fn find(typed: &[String]) -> Vec<Item> {
     typed.iter().flat_map(|typed| named(typed)).collect()
 }
@@ -73,7 +82,7 @@ fn named(typed: &str) -> Vec<Item> {
     let (mut found, none) = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => (in_folder(path), "there is no picture in this folder"),
         Err(_) if is_pattern => (matching(typed), "there is no picture that this pattern matches"),
-        // What cannot be looked at cannot be read either, and that tells why.
+        // A file that does not exist or is not accessible: reading it reports why.
         _ => return vec![Item::new(typed, Origin::File(path.to_owned()))],
     };
     if found.is_empty() {
@@ -82,7 +91,7 @@ fn named(typed: &str) -> Vec<Item> {
     found
 }
 
-/// The pictures in a folder and below it. Links to folders are not followed, and what is hidden stays so.
+/// The pictures in a folder and its subfolders, without hidden ones. Links to folders are not followed.
 fn in_folder(folder: &Path) -> Vec<Item> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = match entries {
@@ -110,9 +119,9 @@ fn in_folder(folder: &Path) -> Vec<Item> {
     found
 }
 
-/// What a pattern matches: files, as they are, and the pictures of folders.
+/// The files that a pattern matches, and the pictures of the folders that it matches.
 fn matching(pattern: &str) -> Vec<Item> {
-    // As in a shell: `*` means neither what is hidden nor what is below.
+    // As in a shell: `*` matches neither hidden files nor path separators.
     let options = glob::MatchOptions {
         case_sensitive: true,
         require_literal_separator: true,
@@ -134,7 +143,7 @@ fn matching(pattern: &str) -> Vec<Item> {
     }
 }
 
-/// Whether a link to a folder lies on the way from what is typed without wildcards: it may lead back there.
+/// Whether the path below the typed part without wildcards contains a link to a folder, which may form a cycle.
 fn is_through_link(pattern: &str, path: &Path) -> bool {
     let is_plain =
         |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
@@ -144,57 +153,19 @@ fn is_through_link(pattern: &str, path: &Path) -> bool {
     folders.any(Path::is_symlink)
 }
 
-/// A file that is called as a picture is, or begins as one does; so one that is damaged is told, and others that lie in
-/// the same folder are not.
+/// Whether a file has a picture's extension or starts like a picture. A damaged picture is reported; other files in the same
+/// folder are not.
 fn is_picture(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    let is_called_so = ending.is_some_and(|ending| ENDINGS.contains(&&*ending));
+    let has_ending = ending.is_some_and(|ending| ENDINGS.contains(&&*ending));
     // Pipes and devices are not opened.
-    path.is_file() && (is_called_so || begins_so(path).unwrap_or(false))
+    path.is_file() && (has_ending || starts_like_one(path).unwrap_or(false))
 }
 
-fn begins_so(path: &Path) -> io::Result<bool> {
+fn starts_like_one(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
     fs::File::open(path)?.take(picture::HEAD as u64).read_to_end(&mut head)?;
     Ok(picture::is_picture(&head))
-}
-
-/// Gives `each` the vector of every picture, in order. They are read, decoded and prepared ahead of the model, and go
-/// through it in batches that depend on nothing but their order.
-///
-/// Returns how long the model itself took.
-///
-/// # Errors
-/// The threads that read cannot be started; and what `each` fails with, which ends it.
-pub(super) fn embed(
-    classifier: &mut Classifier,
-    items: &Arc<[Item]>,
-    mut each: impl FnMut(&Classifier, usize, Result<Arc<[f32]>>) -> Result<()>,
-) -> Result<Duration> {
-    let at_once = classifier.model().max_batch();
-    let mut prepared = Ahead::spawn(items, classifier.model().preprocessor(), at_once)?;
-    let (mut number, mut took) = (0, Duration::ZERO);
-    loop {
-        let batch: Vec<_> = prepared.by_ref().take(at_once).collect();
-        if batch.is_empty() {
-            return Ok(took);
-        }
-        let began = Instant::now();
-        let vectors = embed_batch(classifier, batch);
-        took += began.elapsed();
-        for vector in vectors {
-            each(classifier, number, vector)?;
-            number += 1;
-        }
-    }
-}
-
-/// The vectors of the pictures that could be read, and the errors of the others.
-fn embed_batch(classifier: &mut Classifier, batch: Vec<Result<Vec<f32>>>) -> Vec<Result<Arc<[f32]>>> {
-    let together = batch.iter().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat();
-    let mut vectors = classifier.embed_each(&together).into_iter();
-    let mut vector = || Ok(vectors.next().ok_or_else(|| anyhow!("the model gave no answer"))??);
-    batch.into_iter().map(|picture| picture.and_then(|_| vector())).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_name_stands_for() {
+    fn names_are_resolved_to_pictures() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         fs::create_dir_all(folder.path().join("b/c")).unwrap();
@@ -211,7 +182,7 @@ mod tests {
         for (name, content) in [
             ("b/2.JPG", &b""[..]),
             ("b/10.jpg", b""),
-            ("b/c/photo", b"\xFF\xD8\xFF\xE0"), // no ending, but it begins as a JPEG
+            ("b/c/photo", b"\xFF\xD8\xFF\xE0"), // no extension, but it starts like a JPEG
             ("b/notes.txt", b"not one"),
             ("b/.thumb.jpg", b""),
             (".hidden/a.jpg", b""),
@@ -232,7 +203,7 @@ mod tests {
         assert_eq!(names(&at("**/*.jpg")), [at("b/10.jpg"), at("odd[1].jpg")]);
         assert_eq!(names(&at("[a-b]")), below_b, "a folder that a pattern matches");
         assert_eq!(names(&at("odd[1].jpg")), [at("odd[1].jpg")], "a name that looks like a pattern");
-        assert_eq!(names(&at("b/notes.txt")), [at("b/notes.txt")], "what is named is taken");
+        assert_eq!(names(&at("b/notes.txt")), [at("b/notes.txt")], "a named file is taken");
 
         let origin = |typed: &str| find(&[typed.to_owned()]).remove(0).origin;
         assert_eq!(origin("-"), Origin::StandardInput);

@@ -1,8 +1,8 @@
-//! Holds similar lines back when there are too many: a folder of ten thousand broken files must not fill the journal, which
-//! would throw away everybody's lines then.
+//! Suppresses similar log lines when there are too many: a folder of ten thousand broken files must not fill the journal, which
+//! would then discard the lines of all programs.
 //!
-//! Lines are similar if they come from the same place of the program and are about the same source. It refuses to hold back
-//! what the service says of alerts, and what somebody asked for with `RUST_LOG=debug`.
+//! Lines are similar if they come from the same place in the program and name the same source. Lines about alerts, and lines
+//! requested with `RUST_LOG=debug`, are never suppressed.
 
 use std::{
     fmt,
@@ -19,50 +19,50 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-use super::repeats::Repeats;
+use super::allowance::Allowances;
 
-/// What was held back is told so long after the first of it.
-const TOLD_AFTER: Duration = Duration::from_secs(60);
-/// What these say is written whatever happens: what becomes of alerts, of the configuration, and what is told here.
-const NEVER_HELD_BACK: [&str; 3] = ["stakeout::alert", "stakeout::daemon", "stakeout::commands"];
-/// So much of a line is repeated.
+/// The time from the first suppressed line to the report.
+const REPORT_AFTER: Duration = Duration::from_secs(60);
+/// Modules whose lines are never suppressed: those about alerts, about the configuration, and the reports of this module.
+const NEVER_SUPPRESSED: [&str; 3] = ["stakeout::alert", "stakeout::daemon", "stakeout::commands"];
+/// Characters of the first suppressed line in a report.
 const LONGEST: usize = 120;
 
-/// The place in the program, and the source that it is about.
-type Kind = (Identifier, Option<String>);
+/// What similar lines have in common: the place in the program, and the source.
+type LineKind = (Identifier, Option<String>);
 
-/// What was said how often.
+/// How many lines of each kind may still be written. Clones share the numbers.
 #[derive(Clone)]
-pub(super) struct Limit {
+pub(super) struct RateLimit {
     began: Instant,
-    repeats: Arc<Mutex<Repeats<Kind>>>,
+    allowances: Arc<Mutex<Allowances<LineKind>>>,
 }
 
-impl Limit {
+impl RateLimit {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), repeats: Arc::default() }
+        Self { began: Instant::now(), allowances: Arc::default() }
     }
 
-    fn repeats(&self) -> MutexGuard<'_, Repeats<Kind>> {
-        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn allowances(&self) -> MutexGuard<'_, Allowances<LineKind>> {
+        self.allowances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells how many lines were held back since this was done last.
-    pub(super) fn tell(&self) {
-        let mut repeats = self.repeats();
-        let held_back =
-            repeats.held_back().into_iter().map(|((_, source), lines, like)| (source.clone(), lines, like));
-        let held_back = held_back.collect::<Vec<_>>();
-        // The lines below come here, too.
-        drop(repeats);
-        for (source, lines, like) in held_back {
+    /// Logs how many lines were suppressed since the last report.
+    pub(super) fn report(&self) {
+        let mut allowances = self.allowances();
+        let suppressed = allowances.take_suppressed().into_iter();
+        let suppressed = suppressed.map(|((_, source), lines, like)| (source.clone(), lines, like));
+        let suppressed = suppressed.collect::<Vec<_>>();
+        // Logging the lines below locks it again.
+        drop(allowances);
+        for (source, lines, like) in suppressed {
             tracing::warn!(source, lines, like, "more lines like this were left out");
         }
     }
 
-    /// Whether this line is written.
+    /// Whether this line is to be written.
     fn admits(&self, event: &Event<'_>) -> bool {
-        if !may_be_held_back(event.metadata()) {
+        if !may_be_suppressed(event.metadata()) {
             return true;
         }
         let mut source = Source::default();
@@ -72,38 +72,38 @@ impl Limit {
             event.record(&mut message);
             message.0.chars().take(LONGEST).collect()
         };
-        let mut repeats = self.repeats();
-        let silent = !repeats.any_held_back();
-        let admitted = repeats.admit((event.metadata().callsite(), source.0), self.began.elapsed(), like);
-        drop(repeats);
-        if !admitted && silent {
-            self.tell_later();
+        let mut allowances = self.allowances();
+        let is_first = !allowances.any_suppressed();
+        let admitted = allowances.admit((event.metadata().callsite(), source.0), self.began.elapsed(), like);
+        drop(allowances);
+        if !admitted && is_first {
+            self.report_later();
         }
         admitted
     }
 
-    /// Somebody has to tell later, also if no further line comes.
-    fn tell_later(&self) {
+    /// Reports later, also if no further line is logged.
+    fn report_later(&self) {
         let limit = self.clone();
         let later = move || {
-            thread::sleep(TOLD_AFTER);
-            limit.tell();
+            thread::sleep(REPORT_AFTER);
+            limit.report();
         };
-        // Without a thread it is told at the end.
+        // Without a thread the report comes when the process ends.
         drop(thread::Builder::new().name("log".to_owned()).spawn(later));
     }
 }
 
-/// A layer that hears of what is not held back.
+/// A layer that passes on the lines that are not suppressed.
 ///
-/// (No `Filter` of `tracing-subscriber`: one that says no to a single line makes it forget the next one, too, as of 0.3.23.)
+/// Not a `Filter` of `tracing-subscriber`: after a filter rejects one line, the next line is lost too, as of 0.3.23.
 pub(super) struct Limited<L> {
     layer: L,
-    limit: Limit,
+    limit: RateLimit,
 }
 
 impl<L> Limited<L> {
-    pub(super) fn new(layer: L, limit: Limit) -> Self {
+    pub(super) fn new(layer: L, limit: RateLimit) -> Self {
         Self { layer, limit }
     }
 }
@@ -140,15 +140,15 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for Limited<L> {
     }
 }
 
-fn may_be_held_back(metadata: &Metadata<'_>) -> bool {
-    let asked_for = *metadata.level() > Level::INFO;
+fn may_be_suppressed(metadata: &Metadata<'_>) -> bool {
+    let is_requested = *metadata.level() > Level::INFO;
     let module = |name: &str| {
         metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    !asked_for && !NEVER_HELD_BACK.iter().any(|name| module(name))
+    !is_requested && !NEVER_SUPPRESSED.iter().any(|name| module(name))
 }
 
-/// The value of the field `source`.
+/// Reads the field `source` of a line.
 #[derive(Default)]
 struct Source(Option<String>);
 
@@ -166,7 +166,7 @@ impl Visit for Source {
     }
 }
 
-/// The words of a line.
+/// Reads the message of a line.
 #[derive(Default)]
 struct Message(String);
 
@@ -183,9 +183,9 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::commands::logging::repeats::BURST;
+    use crate::commands::logging::allowance::BURST;
 
-    /// Counts the lines that reach it.
+    /// Records the lines that it receives.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<String>>>);
 
@@ -198,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn similar_lines_are_held_back_and_counted_and_alerts_never() {
-        let (written, limit) = (Written::default(), Limit::new());
+    fn similar_lines_are_suppressed_and_counted_but_not_alerts() {
+        let (written, limit) = (Written::default(), RateLimit::new());
         let subscriber = tracing_subscriber::registry().with(Limited::new(written.clone(), limit.clone()));
         const LINES: u64 = 200;
         tracing::subscriber::with_default(subscriber, || {
@@ -207,11 +207,11 @@ mod tests {
                 let source = if number.is_multiple_of(2) { "left" } else { "right" };
                 tracing::warn!(target: "stakeout::source::folder", source, number, "broken");
                 tracing::info!(target: "stakeout::alert::publisher", number, "alert published");
-                tracing::error!(target: "stakeout::daemon::judging", number, "not on disk");
+                tracing::error!(target: "stakeout::daemon::judge_thread", number, "not on disk");
                 tracing::debug!(target: "stakeout::source::folder", source, number, "asked for");
             }
-            limit.tell();
-            limit.tell();
+            limit.report();
+            limit.report();
         });
         let written = written.0.lock().unwrap();
         let count = |words: &str| written.iter().filter(|line| *line == words).count() as u64;

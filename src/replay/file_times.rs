@@ -1,13 +1,13 @@
-//! The time in a file's name, as cameras and recorders write it. Pure.
+//! Reads the time in a file's name, in the forms that cameras and recorders write. Pure.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-/// What may stand between two numbers of a time.
-const BETWEEN: &[u8] = b"-_:.,T ";
+/// Separators between two numbers of a time.
+const SEPARATORS: &[u8] = b"-_:.,T ";
 
 /// The first date with a time of day in `name`: `2026-11-23_08-15-30`, `20261123T081530Z`, `door 20261123081530.500`.
-/// Cameras write the time on the wall, so it is read in `zone` unless a `Z` stands behind it.
-pub(crate) fn in_name(name: &str, zone: &TimeZone) -> Option<Timestamp> {
+/// Cameras write local time, so it is read in `zone` unless a `Z` follows.
+pub(super) fn in_name(name: &str, zone: &TimeZone) -> Option<Timestamp> {
     let bytes = name.as_bytes();
     let begins = |at: usize| bytes[at].is_ascii_digit() && (at == 0 || !bytes[at - 1].is_ascii_digit());
     (0..bytes.len()).filter(|at| begins(*at)).find_map(|at| read(&bytes[at..], zone))
@@ -20,7 +20,7 @@ fn read(bytes: &[u8], zone: &TimeZone) -> Option<Timestamp> {
     let (hour, rest) = number(after(rest), 2)?;
     let (minute, rest) = number(after(rest), 2)?;
     let (second, rest) = number(after(rest), 2)?;
-    // Behind a point stand milliseconds, unless it is where the name's extension begins.
+    // Milliseconds follow a point, unless the point starts the extension.
     let (millisecond, rest) = match rest {
         [b'.', digits @ ..] if number(digits, 3).is_some_and(|(_, rest)| !starts_with_digit(rest)) => {
             number(digits, 3)?
@@ -47,7 +47,7 @@ fn read(bytes: &[u8], zone: &TimeZone) -> Option<Timestamp> {
     zone.to_timestamp(time).ok()
 }
 
-/// A number of so many digits, and what follows it.
+/// A number with this number of digits, and the bytes after it.
 fn number(bytes: &[u8], digits: usize) -> Option<(i16, &[u8])> {
     let (digits, rest) = bytes.split_at_checked(digits)?;
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -56,10 +56,10 @@ fn number(bytes: &[u8], digits: usize) -> Option<(i16, &[u8])> {
     Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
 }
 
-/// What follows one separator, if there is one.
+/// The bytes after a separator, if there is one.
 fn after(bytes: &[u8]) -> &[u8] {
     match bytes {
-        [first, rest @ ..] if BETWEEN.contains(first) => rest,
+        [first, rest @ ..] if SEPARATORS.contains(first) => rest,
         _ => bytes,
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_of_names() {
+    fn times_are_read_from_names() {
         let cases = [
             ("2026-11-23_08-15-30.jpg", Some("2026-11-23T07:15:30Z")),
             ("front_20261123_081530.mp4", Some("2026-11-23T07:15:30Z")),

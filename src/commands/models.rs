@@ -1,4 +1,4 @@
-//! `stakeout models`: what comes from the hub onto this machine, what is here, whether it is whole, and how it goes again.
+//! `stakeout models`: fetches, lists, verifies and removes models of the hub.
 
 mod compare;
 
@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{
-    DONE, FAILED,
-    progress::{Progress, human},
-};
+use super::{DONE, FAILED};
 use crate::{
     config::{Device, Execution, HubModel, ModelRef, Variant, is_plain_path},
     model::{
@@ -20,9 +17,10 @@ use crate::{
         hub::{Found, Hub, Verdict},
     },
     picture::Picture,
+    progress::{Download, human},
 };
 
-/// What is typed after `stakeout models`.
+/// The arguments of `stakeout models`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -38,19 +36,19 @@ enum Command {
         /// A branch, a tag or a commit [default: main]
         #[arg(long, value_parser = revision)]
         revision: Option<String>,
-        /// The repository with the ONNX files, if it is another one and the program does not know it
+        /// The repository with the ONNX files, if they are in another one that the program does not know
         #[arg(long, value_name = "ID")]
         onnx: Option<String>,
-        /// The device that it is to run on, which decides what the variant auto is [default: the best of this machine]
+        /// The device that the model will run on, which decides the variant `auto` [default: the best of this machine]
         #[arg(long, value_parser = Device::parse, default_value = "auto", hide_default_value = true)]
         device: Device,
     },
-    /// List the models in the hub's cache that can be used
+    /// List the usable models in the hub's cache
     List,
-    /// Hold a model's files to the hub's hashes, load it, and let it encode a text and a picture; or, with pictures, compare it
-    /// with full precision on them
+    /// Check a model's files against the hub's hashes, load it, and encode a text and a picture; with pictures, compare it with
+    /// full precision on them
     Verify(compare::Args),
-    /// Remove a model from the hub's cache, which other programs use, too
+    /// Remove a model from the hub's cache, which other programs use too
     Remove {
         /// A model's name on the hub
         id: String,
@@ -67,11 +65,17 @@ struct Named {
 }
 
 fn revision(text: &str) -> Result<String, String> {
-    if is_plain_path(text) { Ok(text.to_owned()) } else { Err("that is no branch, tag or commit".to_owned()) }
+    if is_plain_path(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("that is not a branch, tag or commit".to_owned())
+    }
 }
 
+/// Runs the command.
+///
 /// # Errors
-/// What hinders it, in words for people.
+/// The hub, the model or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     match &args.command {
@@ -93,14 +97,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn pull(out: &mut impl Write, model: &HubModel, device: Device) -> Result<ExitCode> {
     let hub = Hub::for_model(&model.id)?;
     let device = match (device, model.variant) {
-        // Only here does it matter what this machine has. One without ONNX Runtime may fetch models for another one.
+        // The only case that depends on this machine. Without ONNX Runtime it may fetch models for another machine.
         (Device::Auto, Variant::Auto) => {
             Runtime::load(None).ok().and_then(|runtime| runtime.device(device).ok()).unwrap_or(Device::Cpu)
         }
         (device, _) => device,
     };
-    let mut progress = Progress::new();
-    let found = hub.pull(model, device, &mut |event| progress.tell(event))?;
+    let mut download = Download::new();
+    let found = hub.pull(model, device, &mut |event| download.show(event))?;
     writeln!(out, "{}", found.files.place())?;
     Ok(ExitCode::from(DONE))
 }
@@ -108,7 +112,7 @@ fn pull(out: &mut impl Write, model: &HubModel, device: Device) -> Result<ExitCo
 fn list(out: &mut impl Write) -> Result<ExitCode> {
     let models = Hub::for_model("list")?.list();
     if models.is_empty() {
-        eprintln!("no model is here yet: `stakeout models pull openai/clip-vit-base-patch16` fetches one");
+        eprintln!("there are no models yet: `stakeout models pull openai/clip-vit-base-patch16` fetches one");
     }
     for model in models {
         let (size, commit) = (human(model.bytes), &model.commit[..model.commit.len().min(8)]);
@@ -147,17 +151,17 @@ fn verify(
     }
     if !damaged.is_empty() {
         eprintln!(
-            "error: {} is not as the hub has it: remove the model with `stakeout models remove` and pull it again",
+            "error: {} differs from the hub's: remove the model with `stakeout models remove` and pull it again",
             damaged.join(", ")
         );
         return Ok(ExitCode::from(FAILED));
     }
-    writeln!(out, "{}", tried(found, runtime, execution)?)?;
+    writeln!(out, "{}", trial(found, runtime, execution)?)?;
     Ok(ExitCode::from(DONE))
 }
 
-/// Loads the model and lets both towers answer once.
-fn tried(found: &Found, runtime: &Runtime, execution: Execution) -> Result<String> {
+/// Loads the model, runs both towers once, and returns the line to print.
+fn trial(found: &Found, runtime: &Runtime, execution: Execution) -> Result<String> {
     let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
     let text =
         model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
