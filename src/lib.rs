@@ -107,7 +107,7 @@
 //! | `model` | owns the model's sessions and scores batches |
 //! | `judge` | runs the triggers and writes alerts to the outbox |
 //! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them |
-//! | `log` | writes log lines, so that a slow terminal or journal never blocks another thread |
+//! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
 //! | `listen` | answers HTTP requests, only if `listen` is configured |
 //!
 //! Back-pressure exists in two places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
