@@ -22,7 +22,7 @@ use std::{path::Path, process::ExitCode};
 
 use crate::{
     classify::LoadError,
-    config::{self, Device, Execution, HubModel, Loaded, ModelRef, Variant},
+    config::{self, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
     yaml::{
         Places,
         error::{Problem, Problems},
@@ -94,6 +94,10 @@ fn model(typed: &str, variant: Variant) -> ModelRef {
 
 fn variant(word: &str) -> Result<Variant, String> {
     Variant::parse(word).ok_or_else(|| format!("write auto or one of {}", Variant::NAMES.join(", ")))
+}
+
+fn revision(text: &str) -> Result<String, String> {
+    if is_plain_path(text) { Ok(text.to_owned()) } else { Err("write a branch, tag or commit".to_owned()) }
 }
 
 /// Loads the configuration at `path`; on problems, prints them and returns the exit code.

@@ -1,22 +1,20 @@
 //! `stakeout models`: fetches, lists, verifies and removes models of the hub.
 
+mod agreement;
 mod compare;
+mod verify;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{DONE, FAILED};
+use super::DONE;
 use crate::{
-    config::{Device, Execution, HubModel, ModelRef, Variant, is_plain_path},
-    model::{
-        Model, Options, Runtime,
-        hub::{Found, Hub, Verdict},
-    },
-    picture::Picture,
+    config::{Device, HubModel, Variant},
+    model::{Runtime, hub::Hub},
     progress::{Download, human},
 };
 
@@ -34,7 +32,7 @@ enum Command {
         #[command(flatten)]
         model: Named,
         /// A branch, a tag or a commit [default: main]
-        #[arg(long, value_parser = revision)]
+        #[arg(long, value_parser = super::revision)]
         revision: Option<String>,
         /// The repository with the ONNX files, if they are in another one that the program does not know
         #[arg(long, value_name = "ID")]
@@ -47,7 +45,7 @@ enum Command {
     List,
     /// Check a model's files against the hub's hashes, load it, and encode a text and a picture; with pictures, compare it with
     /// full precision on them
-    Verify(compare::Args),
+    Verify(verify::Args),
     /// Remove a model from the hub's cache, which other programs use too
     Remove {
         /// A model's name on the hub
@@ -64,14 +62,6 @@ struct Named {
     variant: Variant,
 }
 
-fn revision(text: &str) -> Result<String, String> {
-    if is_plain_path(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("that is not a branch, tag or commit".to_owned())
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -84,7 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             pull(&mut out, &HubModel { id: id.clone(), onnx, revision, variant: *variant }, *device)
         }
         Command::List => list(&mut out),
-        Command::Verify(args) => compare::run(&mut out, args),
+        Command::Verify(args) => verify::run(&mut out, args),
         Command::Remove { id } => {
             for removed in Hub::for_model(id)?.remove(&HubModel::named(id))? {
                 writeln!(out, "removed {removed}")?;
@@ -125,59 +115,4 @@ fn list(out: &mut impl Write) -> Result<ExitCode> {
         )?;
     }
     Ok(ExitCode::from(DONE))
-}
-
-fn verify(
-    out: &mut impl Write,
-    found: &Found,
-    model: &ModelRef,
-    runtime: &Runtime,
-    execution: Execution,
-) -> Result<ExitCode> {
-    let mut damaged = Vec::new();
-    if let ModelRef::Hub(model) = model {
-        for (file, verdict) in Hub::for_model(&model.id)?.check_files(model)? {
-            let word = match verdict {
-                Verdict::Whole => "whole",
-                Verdict::Damaged => "DAMAGED",
-                Verdict::Missing => "MISSING",
-                Verdict::Unchecked => "not checked",
-            };
-            writeln!(out, "{file}  {word}")?;
-            if matches!(verdict, Verdict::Damaged | Verdict::Missing) {
-                damaged.push(file);
-            }
-        }
-    }
-    if !damaged.is_empty() {
-        eprintln!(
-            "error: {} differs from the hub's: remove the model with `stakeout models remove` and pull it again",
-            damaged.join(", ")
-        );
-        return Ok(ExitCode::from(FAILED));
-    }
-    writeln!(out, "{}", trial(found, runtime, execution)?)?;
-    Ok(ExitCode::from(DONE))
-}
-
-/// Loads the model, runs both towers once, and returns the line to print.
-fn trial(found: &Found, runtime: &Runtime, execution: Execution) -> Result<String> {
-    let mut model = Model::load(runtime, &found.files, &Options { execution, ..found.options() })?;
-    let text =
-        model.text().encode(&["a photo of a cat"])?.pop().context("the model gave no answer to a text")?;
-    let blank = Picture::of_rgb(64, 64, vec![128; 64 * 64 * 3]);
-    let picture = model.embed_pictures(&[&blank])?.pop().context("the model gave no answer to a picture")?;
-    anyhow::ensure!(
-        text.len() == picture.len(),
-        "the vectors of a text and of a picture have different lengths ({} and {}): the graphs are not of one model",
-        text.len(),
-        picture.len()
-    );
-    let (place, logits) = (found.files.place(), model.logits());
-    Ok(format!(
-        "ok: {place} loads and answers with vectors of {}, scale {:.4}, bias {:.4}",
-        text.len(),
-        logits.scale,
-        logits.bias
-    ))
 }
