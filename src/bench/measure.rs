@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    parts::{Part, run_part},
+    parts::{BenchPart, run_part},
     path::pictures_per_second,
     setup::{Setup, watchlist},
     test_image,
@@ -215,11 +215,11 @@ impl Bench<'_> {
     fn starts(&self, batches: &[usize]) -> Result<(f64, f64, Vec<Option<u64>>)> {
         let (mut sessions, mut starts, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..STARTS {
-            sessions.push(run_part(self.setup, Part::Session, 1)?.seconds);
-            starts.push(run_part(self.setup, Part::Service, 1)?.seconds);
+            sessions.push(run_part(self.setup, BenchPart::Session, 1)?.seconds);
+            starts.push(run_part(self.setup, BenchPart::Service, 1)?.seconds);
         }
         for batch in batches {
-            peaks.push(run_part(self.setup, Part::Service, *batch)?.peak);
+            peaks.push(run_part(self.setup, BenchPart::Service, *batch)?.peak);
         }
         Ok((median(sessions), median(starts), peaks))
     }

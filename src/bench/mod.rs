@@ -12,7 +12,7 @@ mod test_image;
 
 pub use self::{
     measure::{Measured, measure},
-    parts::{Part, measure_part},
+    parts::{BenchPart, measure_part},
     report::{json, table},
     setup::Setup,
 };

@@ -21,7 +21,7 @@ use crate::{
 
 /// What a process measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Part {
+pub enum BenchPart {
     /// Loads the vision tower and nothing else
     Session,
     /// Starts like the service, and scores a few pictures
@@ -40,17 +40,17 @@ pub struct PartResult {
 ///
 /// # Errors
 /// The model or the picture cannot be used.
-pub fn measure_part(setup: &Setup, part: Part) -> Result<PartResult> {
+pub fn measure_part(setup: &Setup, part: BenchPart) -> Result<PartResult> {
     let begin = Instant::now();
     let seconds;
     match part {
-        Part::Session => {
+        BenchPart::Session => {
             let runtime = Runtime::load(setup.onnxruntime.as_deref())?;
             let found = setup.find(&runtime)?;
             let _session = Model::load_session(&runtime, &found.files, &setup.options(&found))?;
             seconds = begin.elapsed().as_secs_f64();
         }
-        Part::Service => {
+        BenchPart::Service => {
             let (_, mut model, names, vectors) = setup.load()?;
             let watchlist = watchlist(&names, vectors);
             seconds = begin.elapsed().as_secs_f64();
@@ -63,12 +63,12 @@ pub fn measure_part(setup: &Setup, part: Part) -> Result<PartResult> {
 }
 
 /// Measures in a process of its own, which runs this program with `--part`.
-pub(super) fn run_part(setup: &Setup, part: Part, batch: usize) -> Result<PartResult> {
+pub(super) fn run_part(setup: &Setup, part: BenchPart, batch: usize) -> Result<PartResult> {
     let program = std::env::current_exe().context("the path of this program is unknown")?;
     let mut command = Command::new(program);
     command.args(["bench", "--part"]).arg(match part {
-        Part::Session => "session",
-        Part::Service => "service",
+        BenchPart::Session => "session",
+        BenchPart::Service => "service",
     });
     command.args(["--device", &setup.execution.device.to_string()]);
     command.args(["--batches", &batch.to_string(), "--labels", &setup.labels.to_string()]);

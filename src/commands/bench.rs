@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::DONE;
 use crate::{
-    bench::{self, Part, Setup},
+    bench::{self, BenchPart, Setup},
     config::{Device, Execution, ModelRef, Variant},
     model::Runtime,
     progress,
@@ -54,7 +54,7 @@ pub struct Args {
     format: Format,
     /// What a process started by this program measures
     #[arg(long, value_enum, hide = true)]
-    part: Option<Part>,
+    part: Option<BenchPart>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

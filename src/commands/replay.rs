@@ -54,7 +54,7 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
     let mut timeline = args.plot.as_ref().map(|_| Timeline::new(config, source));
     let played = replay::play(config, source, &args.recordings, args.start, |judged| {
         if let Some(timeline) = &mut timeline {
-            timeline.add_with_alerts(&judged);
+            timeline.add(judged.scored, judged.alerts, judged.judge);
         }
         let Judged { alerts, playback, .. } = judged;
         let mut out = io::stdout().lock();

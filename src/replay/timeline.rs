@@ -1,4 +1,4 @@
-//! The scores of a recording over time, by label, with thumbnails of the frames that stand out. The number of thumbnails is
+//! The scores of a recording over time, by label, with thumbnails of the frames with high scores. The number of thumbnails is
 //! bounded, whatever the length of the recording.
 
 use std::{cell::OnceCell, rc::Rc};
@@ -178,7 +178,7 @@ impl Track {
         }
     }
 
-    /// The frames that stand out, including those of spans, highest score first.
+    /// The frames with high scores, including those of spans, highest score first.
     #[must_use]
     pub fn peaks(&self) -> Vec<&Peak> {
         let spans = self.spans.iter().filter_map(|span| span.peak.as_ref());

@@ -169,7 +169,7 @@ impl Evaluation<'_> {
         thresholds.extend(configured.rises.then_some(configured.threshold));
         thresholds.sort_by(f32::total_cmp);
         thresholds.dedup();
-        let row = |threshold| {
+        let row = |threshold: f32| {
             let suggested = advice.map(|advice| advice.settings).filter(|it| it.threshold == threshold);
             let clear_below = if configured.rises {
                 configured.clear_below / configured.threshold * threshold

@@ -68,7 +68,7 @@ impl RateLimit {
         let mut source = Source::default();
         event.record(&mut source);
         let like = || {
-            let mut message = Message::default();
+            let mut message = MessageText::default();
             event.record(&mut message);
             message.0.chars().take(LONGEST).collect()
         };
@@ -168,9 +168,9 @@ impl Visit for Source {
 
 /// Reads the message of a line.
 #[derive(Default)]
-struct Message(String);
+struct MessageText(String);
 
-impl Visit for Message {
+impl Visit for MessageText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.0 = format!("{value:?}");
@@ -191,7 +191,7 @@ mod tests {
 
     impl<S: Subscriber> Layer<S> for Written {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            let mut message = Message::default();
+            let mut message = MessageText::default();
             event.record(&mut message);
             self.0.lock().unwrap().push(message.0);
         }

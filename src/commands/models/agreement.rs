@@ -4,7 +4,7 @@ use crate::classify::score::Scores;
 
 /// A model's answer for one picture.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct PictureAnswer {
     /// The picture's vector, of length 1.
     pub vector: Vec<f32>,
     /// The scores of each label set.
@@ -44,7 +44,10 @@ impl Difference {
 
 impl Agreement {
     /// Compares two runs over the same pictures in the same order; `None` if both scored none of them.
-    pub(super) fn between(against: &[Option<Answer>], tried: &[Option<Answer>]) -> Option<Self> {
+    pub(super) fn between(
+        against: &[Option<PictureAnswer>],
+        tried: &[Option<PictureAnswer>],
+    ) -> Option<Self> {
         let both = against.iter().zip(tried).enumerate();
         let both: Vec<_> =
             both.filter_map(|(number, (a, b))| Some((number, a.as_ref()?, b.as_ref()?))).collect();
@@ -53,7 +56,7 @@ impl Agreement {
         cosines.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (least_cosine, least_cosine_at) = *cosines.first()?;
         let differences = both.iter().flat_map(|(number, a, b)| differences(*number, a, b));
-        let same = |(_, a, b): &&(usize, &Answer, &Answer)| {
+        let same = |(_, a, b): &&(usize, &PictureAnswer, &PictureAnswer)| {
             a.scores.iter().zip(&b.scores).all(|(a, b)| best(a) == best(b))
         };
         Some(Self {
@@ -75,8 +78,8 @@ impl Agreement {
 
 fn differences<'a>(
     picture: usize,
-    against: &'a Answer,
-    tried: &'a Answer,
+    against: &'a PictureAnswer,
+    tried: &'a PictureAnswer,
 ) -> impl Iterator<Item = Difference> + 'a {
     against.scores.iter().zip(&tried.scores).enumerate().flat_map(move |(set, (a, b))| {
         let labels = a.labels.iter().zip(&b.labels).enumerate();
@@ -105,8 +108,11 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    fn answer(vector: [f32; 2], labels: &[f32], background: Option<f32>) -> Option<Answer> {
-        Some(Answer { vector: vector.to_vec(), scores: vec![Scores { labels: labels.to_vec(), background }] })
+    fn answer(vector: [f32; 2], labels: &[f32], background: Option<f32>) -> Option<PictureAnswer> {
+        Some(PictureAnswer {
+            vector: vector.to_vec(),
+            scores: vec![Scores { labels: labels.to_vec(), background }],
+        })
     }
 
     #[test]

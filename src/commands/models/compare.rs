@@ -6,7 +6,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::agreement::{Agreement, Answer};
+use super::agreement::{Agreement, PictureAnswer};
 use crate::{
     classify::{Classifier, labels::VectorCache},
     commands::{embed::embed, pictures::Item},
@@ -43,7 +43,7 @@ struct Answers {
     variant: String,
     device: Device,
     /// In the order of the pictures; `None` for a picture that could not be scored.
-    pictures: Vec<Option<Answer>>,
+    pictures: Vec<Option<PictureAnswer>>,
     took: Duration,
 }
 
@@ -68,7 +68,7 @@ fn answers(mut model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item
         }
         pictures.push(vector.ok().map(|vector| {
             let scores = (0..sets.len()).map(|set| classifier.scores(set, &vector)).collect();
-            Answer { vector: vector.to_vec(), scores }
+            PictureAnswer { vector: vector.to_vec(), scores }
         }));
         progress.one_more();
         Ok(())

@@ -175,7 +175,7 @@ fn named(args: &Args) -> (Option<&str>, &[String]) {
 }
 
 fn has_pictures(typed: &str) -> bool {
-    let path = std::path::Path::new(typed);
+    let path = Path::new(typed);
     path.exists()
         && !path.join("config.json").exists()
         && pictures::find(&[typed.to_owned()]).iter().any(Item::exists)
