@@ -34,7 +34,7 @@ enum Format {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match args.format {
         Format::Json => format!("{:#}\n", config::schema()),
-        Format::Markdown => config::schema_in_words(),
+        Format::Markdown => config::reference_page(),
     };
     io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")?;
     Ok(ExitCode::from(DONE))

@@ -1,58 +1,57 @@
-//! How alerts are kept until they are told, and who is told besides the broker: the sections `outbox`, `webhook` and
-//! `command`.
+//! The limits of the outbox, and the receivers of alerts besides the broker: the sections `outbox`, `webhook` and `command`.
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    Secret,
-    address::{self, Address},
-};
-use crate::yaml::{
-    reader::{Reader, Section, Setting},
-    value,
-};
+use serde_json::json;
 
-pub(super) const OUTBOX_KEYS: &[&str] = &["max_size", "max_snapshots", "max_age"];
-pub(super) const WEBHOOK_KEYS: &[&str] = &["url", "secret", "token", "timeout"];
-pub(super) const COMMAND_KEYS: &[&str] = &["run", "timeout"];
+use crate::{
+    policy::broker::set,
+    yaml::{
+        address::{self, Address},
+        fields::{Field, Form, Table, specs},
+        mask::Secret,
+        reader::{Reader, Setting},
+        value::{duration_text, size_text},
+    },
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MB: u64 = 1_000_000;
 const TB: u64 = 1_000_000_000_000;
 
-/// How much may wait in the outbox. What is dropped is the oldest.
+/// How much the outbox may hold. When it is full, the oldest alerts are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxLimits {
     /// Bytes of alerts, without their snapshots.
     pub size: u64,
     /// Bytes of snapshots.
     pub snapshots: u64,
-    /// An alert that waits for longer is of no use to anybody.
+    /// The age at which an alert is dropped.
     pub age: Duration,
 }
 
-/// A web server that is told of alerts.
+/// A web server that receives alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Where alerts are posted.
     pub address: Address,
-    /// What they are signed with.
+    /// The key of their signature.
     pub secret: Option<Secret>,
-    /// What is shown as bearer token.
+    /// The bearer token.
     pub token: Option<Secret>,
-    /// How long an answer may take.
+    /// The longest that one request may take.
     pub timeout: Duration,
 }
 
-/// A program that is told of alerts.
+/// A program that receives alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// How long it may take for one alert.
+    /// The longest that it may take for one alert.
     pub timeout: Duration,
 }
 
@@ -62,30 +61,89 @@ impl Default for OutboxLimits {
     }
 }
 
+/// The keys of `outbox`.
+pub(super) const OUTBOX_FIELDS: &[Field<OutboxLimits>] = &[
+    Field::new(
+        "max_size",
+        Form::Size(MB, TB),
+        "The most bytes of alerts; 100MB are about 100,000 alerts. The oldest are dropped, which is counted and published.",
+        |it: &OutboxLimits| Some(json!(size_text(it.size))),
+    )
+    .default("100MB"),
+    Field::new(
+        "max_snapshots",
+        Form::Size(0, TB),
+        "The most bytes of snapshots; an alert whose snapshot was dropped is published without it.",
+        |it: &OutboxLimits| Some(json!(size_text(it.snapshots))),
+    )
+    .default("500MB"),
+    Field::new("max_age", Form::Duration(Duration::from_secs(60), Duration::from_secs(365 * 86_400)), "Older alerts are dropped.", |it: &OutboxLimits| {
+        Some(json!(duration_text(it.age)))
+    })
+    .default("7d"),
+];
+pub(super) const OUTBOX: Table = Table { title: "outbox", fields: || specs(OUTBOX_FIELDS) };
+
+/// The keys of `webhook`.
+pub(super) const WEBHOOK_FIELDS: &[Field<Webhook>] = &[
+    Field::new(
+        "url",
+        Form::Text,
+        "The http:// or https:// address that alerts are posted to. An answer of 200 to 299 confirms an alert.",
+        |it: &Webhook| Some(json!(it.address.to_string())),
+    )
+    .required()
+    .example("https://example.org/alerts"),
+    Field::new(
+        "secret",
+        Form::Text,
+        "The key of the signature: X-Stakeout-Signature-256 is `sha256=` and the HMAC-SHA256 of the body.",
+        |it: &Webhook| Some(set(&it.secret)),
+    )
+    .example("${env:WEBHOOK_SECRET}"),
+    Field::new("token", Form::Text, "Sent as `Authorization: Bearer ...`.", |it: &Webhook| Some(set(&it.token)))
+        .example("${env:WEBHOOK_TOKEN}"),
+    Field::new("timeout", Form::Duration(SECOND, Duration::from_secs(300)), "The longest that one request may take.", |it: &Webhook| {
+        Some(json!(duration_text(it.timeout)))
+    })
+    .default("10s"),
+];
+pub(super) const WEBHOOK: Table = Table { title: "webhook", fields: || specs(WEBHOOK_FIELDS) };
+
+/// The keys of `command`.
+pub(super) const COMMAND_FIELDS: &[Field<Command>] = &[
+    Field::new(
+        "run",
+        Form::List(&Form::Text),
+        "The program and its arguments; there is no shell. It reads the alert from standard input, and exit code 0 confirms it.",
+        |it: &Command| {
+            let program = it.program.display().to_string();
+            Some(json!(std::iter::once(&program).chain(&it.arguments).collect::<Vec<_>>()))
+        },
+    )
+    .required()
+    .example("[/usr/local/bin/on-alert, --loud]"),
+    Field::new("timeout", Form::Duration(SECOND, Duration::from_secs(3600)), "The program is ended after this time.", |it: &Command| {
+        Some(json!(duration_text(it.timeout)))
+    })
+    .default("30s"),
+];
+pub(super) const COMMAND: Table = Table { title: "command", fields: || specs(COMMAND_FIELDS) };
+
 pub(super) fn outbox(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<OutboxLimits> {
-    let section = reader.section(at, OUTBOX_KEYS, "write its limits below it: `max_size: 100MB`")?;
-    let default = OutboxLimits::default();
-    let size = size(reader, &section, "max_size", default.size, MB);
-    let snapshots = self::size(reader, &section, "max_snapshots", default.snapshots, 0);
-    let age = duration(reader, &section, "max_age", default.age, 60 * SECOND, 365 * DAY);
+    let section = reader.section(at, &OUTBOX)?;
+    let size = section.read(reader, "max_size", Reader::size);
+    let snapshots = section.read(reader, "max_snapshots", Reader::size);
+    let age = section.read(reader, "max_age", Reader::duration);
     Some(OutboxLimits { size: size?, snapshots: snapshots?, age: age? })
 }
 
 pub(super) fn webhook(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Webhook> {
-    const EXAMPLE: &str = "say where alerts are posted: `url: https://HOST/PATH`";
-    let section = reader.section(at, WEBHOOK_KEYS, EXAMPLE)?;
-    let address = match section.get("url") {
-        Some(at) => address(reader, &at),
-        None => {
-            if section.lacks("url") {
-                reader.problem(at.key, "`webhook` has no `url`", EXAMPLE);
-            }
-            None
-        }
-    };
-    let secret = secret(reader, &section, "secret");
-    let token = self::secret(reader, &section, "token");
-    let timeout = duration(reader, &section, "timeout", 10 * SECOND, SECOND, 300 * SECOND);
+    let section = reader.section(at, &WEBHOOK)?;
+    let address = section.read(reader, "url", address);
+    let secret = section.optional(reader, "secret", Reader::secret);
+    let token = section.optional(reader, "token", Reader::secret);
+    let timeout = section.read(reader, "timeout", Reader::duration);
     Some(Webhook { address: address?, secret: secret?, token: token?, timeout: timeout? })
 }
 
@@ -94,72 +152,24 @@ fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
     let address = match text.split_once("://") {
         Some(("http" | "https", _)) => address::parse(&text, &["https", "http"]),
         _ => Err((
-            "a webhook is called by HTTP".to_owned(),
+            "a webhook needs an HTTP address".to_owned(),
             "write `https://HOST/PATH` or `http://HOST/PATH`".to_owned(),
         )),
     };
-    // What a reference stood for may be secret: only what was typed is shown, and that by the excerpt.
+    // The text of a reference may be secret: only the excerpt shows the value, as it was typed.
     address.map_err(|(message, remedy)| reader.problem(at.span(), message, remedy)).ok()
 }
 
 pub(super) fn command(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Command> {
-    const EXAMPLE: &str = "name the program and its arguments: `run: [/usr/local/bin/on-alert, --loud]`";
-    let section = reader.section(at, COMMAND_KEYS, EXAMPLE)?;
-    let run = match section.get("run") {
-        Some(at) => reader.texts(&at),
-        None => {
-            if section.lacks("run") {
-                reader.problem(at.key, "`command` has no `run`", EXAMPLE);
-            }
-            None
-        }
-    };
-    let timeout = duration(reader, &section, "timeout", 30 * SECOND, SECOND, 3600 * SECOND);
+    let section = reader.section(at, &COMMAND)?;
+    let run = section.read(reader, "run", Reader::texts);
+    let timeout = section.read(reader, "timeout", Reader::duration);
     let (program, arguments) = run?.split_first().map(|(program, rest)| (program.clone(), rest.to_vec()))?;
-    // A bare name is looked for where programs are.
+    // A name without `/` is searched for in PATH.
     let program = if program.contains('/') {
         reader.resolve_path(&section.get("run")?, &program)?
     } else {
         PathBuf::from(program)
     };
     Some(Command { program, arguments, timeout: timeout? })
-}
-
-fn secret(reader: &mut Reader<'_>, section: &Section<'_>, key: &str) -> Option<Option<Secret>> {
-    match section.get(key) {
-        Some(at) => reader.text(&at).map(|text| Some(Secret::new(text))),
-        None => Some(None),
-    }
-}
-
-fn size(reader: &mut Reader<'_>, section: &Section<'_>, key: &str, default: u64, least: u64) -> Option<u64> {
-    let Some(at) = section.get(key) else { return Some(default) };
-    reader.parsed(&at, "a size", |text| match value::size(text)? {
-        size if size < least => Err(format!("at least {}MB", least / MB)),
-        size if size > TB => Err("at most 1000GB".to_owned()),
-        size => Ok(size),
-    })
-}
-
-fn duration(
-    reader: &mut Reader<'_>,
-    section: &Section<'_>,
-    key: &str,
-    default: Duration,
-    least: Duration,
-    most: Duration,
-) -> Option<Duration> {
-    let Some(at) = section.get(key) else { return Some(default) };
-    reader.parsed(&at, "a duration", |text| match value::duration(text)? {
-        given if (least..=most).contains(&given) => Ok(given),
-        _ => Err(format!("at least {} and at most {}", words(least), words(most))),
-    })
-}
-
-fn words(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds if seconds.is_multiple_of(DAY.as_secs()) => format!("{}d", seconds / DAY.as_secs()),
-        seconds if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
 }

@@ -1,16 +1,14 @@
-//! How the model is run: on which device, with how many threads, how many pictures at once, in how much memory of a GPU.
+//! How the model is run: on which device, with how many threads, how many pictures at once, in how much GPU memory.
 //!
-//! It refuses to know whether this machine has the device: that is found out where the model is loaded.
+//! Whether this machine has the device is checked when the model is loaded.
 
 use std::fmt;
 
-use super::build::number;
-use crate::{
-    yaml::names,
-    yaml::{
-        reader::{Reader, Section},
-        value,
-    },
+use crate::yaml::{
+    fields::{Form, Shape},
+    names,
+    reader::{Reader, Section},
+    value,
 };
 
 /// How the model is run.
@@ -18,19 +16,19 @@ use crate::{
 pub struct Execution {
     /// Where it runs.
     pub device: Device,
-    /// Threads of one run on the processor; `None` is one for each processor.
+    /// Threads of one run on the processor; `None`: one for each processor.
     pub threads: Option<usize>,
-    /// At most so many pictures go through the model in one run.
+    /// The most pictures in one run.
     pub max_batch: usize,
-    /// At most so many bytes of a GPU's memory are taken; `None` is what it takes.
+    /// The most bytes of GPU memory; `None`: no limit.
     pub gpu_memory: Option<u64>,
 }
 
 impl Execution {
-    /// The default of `max_batch`: on a processor more would not be faster, only later.
+    /// The default of `max_batch`: more would not be faster on a processor, but delay the first result.
     pub const MAX_BATCH: usize = 8;
-    const MOST: u64 = 1024;
-    const GPU_MEMORY: (u64, u64) = (64 << 20, 1 << 44);
+    pub(super) const COUNT: Form = Form::Whole(1, 1024);
+    pub(super) const GPU_MEMORY: Form = Form::Size(64 << 20, 1 << 44);
 }
 
 impl Default for Execution {
@@ -42,30 +40,30 @@ impl Default for Execution {
 /// Where the model runs. The number is the GPU's, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The best that is there.
+    /// The best available one.
     Auto,
     /// The processor.
     Cpu,
     /// An NVIDIA GPU.
     Cuda(u32),
-    /// An NVIDIA GPU, by way of TensorRT, which compiles the model for it first.
+    /// An NVIDIA GPU with TensorRT, which first compiles the model for it.
     TensorRt(u32),
-    /// An AMD GPU, by way of the provider that ONNX Runtime had until 1.22.
+    /// An AMD GPU with ONNX Runtime's provider until 1.22.
     Rocm(u32),
-    /// An AMD GPU, by way of the provider of newer versions.
+    /// An AMD GPU with the provider of newer versions.
     MiGraphX(u32),
-    /// What OpenVINO runs on: Intel's processors, GPUs and NPUs.
+    /// A device of OpenVINO: Intel's processors, GPUs and NPUs.
     OpenVino(OpenVino),
-    /// Apple's.
+    /// Apple's Core ML.
     CoreMl,
     /// A GPU under Windows.
     DirectMl(u32),
 }
 
-/// What OpenVINO runs on.
+/// A device of OpenVINO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpenVino {
-    /// What the library takes by itself.
+    /// The library's own choice.
     Default,
     /// The processor.
     Cpu,
@@ -76,11 +74,15 @@ pub enum OpenVino {
 }
 
 impl Device {
-    /// What can be typed, without a number.
+    /// The form in the configuration.
+    pub(super) const FORM: Form =
+        Form::Shaped(Shape { expected: "a device, such as `auto`, `cpu` or `cuda`", name: "", pattern: "" });
+
+    /// The names without a number.
     pub const NAMES: [&str; 9] =
         ["auto", "cpu", "cuda", "tensorrt", "openvino", "migraphx", "rocm", "coreml", "directml"];
 
-    /// The device that is meant by a text such as `cuda:1`.
+    /// Reads a text such as `cuda:1`.
     ///
     /// # Errors
     /// What to write instead.
@@ -90,7 +92,7 @@ impl Device {
             lower.split_once(':').map_or((&*lower, None), |(name, which)| (name, Some(which)));
         let gpu = |device: fn(u32) -> Self| match which.map_or(Some(0), gpu_number) {
             Some(number) => Ok(device(number)),
-            None => Err(format!("behind the colon stands the number of the GPU, from 0: `{name}:1`")),
+            None => Err(format!("write the number of the GPU after the colon, from 0: `{name}:1`")),
         };
         let alone = |device| match which {
             None => Ok(device),
@@ -110,24 +112,24 @@ impl Device {
             "directml" => gpu(Self::DirectMl),
             "gpu" | "nvidia" | "amd" | "intel" | "npu" => Err(
                 "write `cuda` for a GPU of NVIDIA, `migraphx` for AMD, `openvino:gpu` or `openvino:npu` for Intel, or \
-                 `auto` for the best that is there"
+                 `auto` for the best available device"
                     .to_owned(),
             ),
             other => Err(names::nearest(other, Self::NAMES).map_or_else(
-                || format!("known are {}", names::list(&Self::NAMES, "and")),
+                || format!("known: {}", names::list(&Self::NAMES, "and")),
                 |name| format!("did you mean `{name}`?"),
             )),
         }
     }
 
-    /// Whether it is neither the processor nor still to be chosen.
+    /// Whether it is neither the processor nor `auto`.
     #[must_use]
     pub fn is_accelerator(self) -> bool {
         !matches!(self, Self::Auto | Self::Cpu)
     }
 
-    /// Whether its arithmetic is of half precision where a model is: GPUs and what stands beside them. A processor turns such
-    /// numbers into others first. A device that is still to be chosen counts as the processor.
+    /// Whether it computes in half precision if the model does: GPUs and NPUs. A processor converts such numbers first. `auto`
+    /// counts as the processor.
     #[must_use]
     pub fn computes_in_half(self) -> bool {
         match self {
@@ -183,31 +185,13 @@ impl fmt::Display for Device {
     }
 }
 
-/// The keys of the top level that are read here.
+/// Reads the keys of the top level that are about this.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Execution> {
-    let device = section.get("device").map_or(Some(Device::Auto), |at| {
-        reader.parsed(&at, "a device, such as `auto`, `cpu` or `cuda`", Device::parse)
-    });
-    let threads = section.get("threads").map(|at| number(reader, &at, 1, Execution::MOST));
-    let max_batch = section.get("max_batch").map(|at| number(reader, &at, 1, Execution::MOST));
-    let gpu_memory = section.get("gpu_memory").map(|at| {
-        let (least, most) = Execution::GPU_MEMORY;
-        reader.parsed(&at, "an amount of memory from 64MB on", |text| {
-            let bytes = value::size(text)?;
-            if (least..=most).contains(&bytes) {
-                Ok(bytes)
-            } else {
-                Err("it needs a unit, such as `2GB`".to_owned())
-            }
-        })
-    });
-    let small = |number: u64| usize::try_from(number).ok();
-    Some(Execution {
-        device: device?,
-        threads: threads.map_or(Some(None), |typed| Some(small(typed?)))?,
-        max_batch: max_batch.map_or(Some(Execution::MAX_BATCH), |typed| small(typed?))?,
-        gpu_memory: gpu_memory.map_or(Some(None), |typed| typed.map(Some))?,
-    })
+    let device = section.read(reader, "device", |reader, at| reader.parsed(at, Device::parse));
+    let threads = section.optional(reader, "threads", Reader::whole);
+    let max_batch = section.read(reader, "max_batch", Reader::whole);
+    let gpu_memory = section.optional(reader, "gpu_memory", Reader::size);
+    Some(Execution { device: device?, threads: threads?, max_batch: max_batch?, gpu_memory: gpu_memory? })
 }
 
 #[cfg(test)]
@@ -215,7 +199,7 @@ mod tests {
     use super::{Device::*, OpenVino as Ov, *};
 
     #[test]
-    fn what_can_be_typed_for_a_device() {
+    fn devices_are_parsed() {
         let cases = [
             ("auto", Some(Auto)),
             ("CPU", Some(Cpu)),

@@ -1,19 +1,17 @@
-//! The `home_assistant` section: whether Home Assistant is told what there is, where, and under which name; and that of a
-//! label: how it looks there.
+//! How Home Assistant shows the service and its labels: the section `home_assistant`, and that of a label.
 
-use super::{HomeAssistant, broker};
+use serde_json::{Value, json};
+
 use crate::{
-    policy::Look,
-    yaml::names,
+    policy::{Look, broker},
     yaml::{
-        reader::{Reader, Setting},
-        tree::Value,
+        fields::{Field, Form, Shape, Table, explain, specs},
+        names,
+        reader::{Reader, Section, Setting},
     },
 };
 
-pub(super) const KEYS: &[&str] = &["discovery_prefix", "name"];
-pub(super) const LOOK_KEYS: &[&str] = &["name", "icon", "device_class"];
-/// What Home Assistant lets a binary sensor be; a test holds it to Home Assistant's own list.
+/// The device classes of Home Assistant's binary sensors; a test compares them with Home Assistant's own list.
 pub(super) const DEVICE_CLASSES: &[&str] = &[
     "battery",
     "battery_charging",
@@ -44,43 +42,85 @@ pub(super) const DEVICE_CLASSES: &[&str] = &[
     "vibration",
     "window",
 ];
-/// Where Home Assistant looks unless told otherwise.
-const DISCOVERY_PREFIX: &str = "homeassistant";
 
-/// `false`, `true`, or a mapping, which means `true`. The service is called `name` unless another one was typed.
-pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, name: &str) -> Option<Option<HomeAssistant>> {
-    let default = HomeAssistant { discovery_prefix: DISCOVERY_PREFIX.to_owned(), name: name.to_owned() };
-    if !matches!(at.node.value, Value::Mapping(_)) {
-        return reader.word(at, &[("false", None), ("true", Some(default))]);
-    }
-    let section = reader.section(at, KEYS, "")?;
-    let discovery_prefix = match section.get("discovery_prefix") {
-        Some(at) => reader.parsed(&at, "levels of a topic like `homeassistant`", broker::prefix),
-        None => Some(default.discovery_prefix),
-    };
-    let name = section.get("name").map_or(Some(default.name), |at| reader.text(&at));
-    Some(Some(HomeAssistant { discovery_prefix: discovery_prefix?, name: name? }))
+/// How the service is announced to Home Assistant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// The first levels of the discovery topics.
+    pub discovery_prefix: String,
+    /// The name of the service.
+    pub name: String,
 }
 
-/// The `home_assistant` of a label.
+/// The keys of `home_assistant`.
+pub(super) const FIELDS: &[Field<HomeAssistant>] = &[
+    Field::new(
+        "discovery_prefix",
+        broker::TOPIC_LEVELS,
+        "The discovery prefix in Home Assistant's MQTT settings.",
+        |it: &HomeAssistant| Some(json!(it.discovery_prefix)),
+    )
+    .default("homeassistant"),
+    Field::new("name", Form::Text, "The name of the service in Home Assistant.", |it: &HomeAssistant| {
+        Some(json!(it.name))
+    })
+    .default_is("mqtt.prefix")
+    .example("stakeout"),
+];
+pub(super) const TABLE: Table = Table { title: "home_assistant", fields: || specs(FIELDS) };
+
+/// The keys of a label's `home_assistant`.
+pub(super) const LOOK_FIELDS: &[Field<Look>] = &[
+    Field::new("name", Form::Text, "Its name in Home Assistant.", |it: &Look| Some(json!(it.name)))
+        .default_is("the name of the label")
+        .example("Parcel"),
+    Field::new(
+        "icon",
+        Form::Shaped(Shape { expected: "the name of an icon such as `mdi:dog`", name: "", pattern: "" }),
+        "Its icon.",
+        |it: &Look| Some(json!(it.icon)),
+    )
+    .example("mdi:package-variant"),
+    Field::new(
+        "device_class",
+        Form::Words(DEVICE_CLASSES),
+        "The device class of its binary sensor.",
+        |it: &Look| Some(json!(it.device_class)),
+    )
+    .example("occupancy"),
+];
+pub(super) const LOOK: Table =
+    Table { title: "label_sets.NAME.labels.NAME.home_assistant", fields: || specs(LOOK_FIELDS) };
+
+/// How a label called `name` is shown, for `check --explain`.
+pub(super) fn explain_look(look: &Look, name: &str) -> Value {
+    let named = Look { name: Some(look.name.as_deref().unwrap_or(name).to_owned()), ..look.clone() };
+    explain(LOOK_FIELDS, &named).into()
+}
+
+/// Reads `false`, `true`, or a mapping, which means `true`. `name` is the default name of the service.
+pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, name: &str) -> Option<Option<HomeAssistant>> {
+    if !at.is_mapping() && !reader.switch(at)? {
+        return Some(None);
+    }
+    let section = if at.is_mapping() { reader.section(at, &TABLE)? } else { Section::empty(&TABLE) };
+    let discovery_prefix =
+        section.read(reader, "discovery_prefix", |reader, at| reader.parsed(at, broker::prefix));
+    let typed = section.optional(reader, "name", Reader::text);
+    let name = typed?.unwrap_or_else(|| name.to_owned());
+    Some(Some(HomeAssistant { discovery_prefix: discovery_prefix?, name }))
+}
+
+/// Reads the `home_assistant` of a label.
 pub(super) fn look(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Look> {
-    let section = reader.section(
-        at,
-        LOOK_KEYS,
-        "write it like this:\nhome_assistant: { icon: mdi:package-variant }",
-    )?;
-    // Each may be left out: `None` is what was typed and is wrong, which was told.
-    let name = section.get("name").map_or(Some(None), |at| reader.text(&at).map(Some));
-    let icon = section
-        .get("icon")
-        .map_or(Some(None), |at| reader.parsed(&at, "the name of an icon like `mdi:dog`", icon).map(Some));
-    let device_class = section.get("device_class").map_or(Some(None), |at| {
-        reader.parsed(&at, "a device class of Home Assistant's binary sensors", device_class).map(Some)
-    });
+    let section = reader.section(at, &LOOK)?;
+    let name = section.optional(reader, "name", Reader::text);
+    let icon = section.optional(reader, "icon", |reader, at| reader.parsed(at, icon));
+    let device_class = section.optional(reader, "device_class", |reader, at| reader.parsed(at, device_class));
     Some(Look { name: name?, icon: icon?, device_class: device_class? })
 }
 
-/// A collection and a name in it. Home Assistant asks for the `:`.
+/// Reads an icon: a collection and a name in it. Home Assistant requires the `:`.
 fn icon(text: &str) -> Result<String, String> {
     let is_word = |word: &str| {
         !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
@@ -88,7 +128,7 @@ fn icon(text: &str) -> Result<String, String> {
     match text.split_once(':') {
         Some((collection, name)) if is_word(collection) && is_word(name) => Ok(text.to_owned()),
         None if is_word(text) => Err(format!("did you mean `mdi:{text}`?")),
-        _ => Err("a collection, `:` and a name in small letters: `mdi:package-variant`".to_owned()),
+        _ => Err("write a collection, `:` and a name in lower case: `mdi:package-variant`".to_owned()),
     }
 }
 
@@ -105,10 +145,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_device_classes_are_home_assistants() {
+    fn the_device_classes_are_those_of_home_assistant() {
         let schemas = include_str!("../../tests/it/home_assistant/schemas.json");
-        let schemas: serde_json::Value = serde_json::from_str(schemas).unwrap();
-        assert_eq!(serde_json::json!(DEVICE_CLASSES), schemas["device_classes"]["binary_sensor"]);
+        let schemas: Value = serde_json::from_str(schemas).unwrap();
+        assert_eq!(json!(DEVICE_CLASSES), schemas["device_classes"]["binary_sensor"]);
     }
 
     #[test]
@@ -117,8 +157,8 @@ mod tests {
             ("mdi:dog", None),
             ("phu:car-2", None),
             ("dog", Some("did you mean `mdi:dog`?")),
-            ("mdi:", Some("a collection, `:` and a name in small letters: `mdi:package-variant`")),
-            ("Mdi:Dog", Some("a collection, `:` and a name in small letters: `mdi:package-variant`")),
+            ("mdi:", Some("write a collection, `:` and a name in lower case: `mdi:package-variant`")),
+            ("Mdi:Dog", Some("write a collection, `:` and a name in lower case: `mdi:package-variant`")),
         ];
         for (text, remedy) in cases {
             assert_eq!(icon(text).err().as_deref(), remedy, "{text}");

@@ -1,52 +1,69 @@
-//! The `listen` setting: where the service answers who asks how it is doing.
+//! The address of the HTTP endpoint for metrics and health: the section `listen`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Secret;
-use crate::yaml::{
-    reader::{Reader, Setting},
-    tree::Value,
+use serde_json::json;
+
+use crate::{
+    policy::broker::set,
+    yaml::{
+        fields::{Field, Form, Shape, Table, specs},
+        mask::Secret,
+        reader::{Reader, Setting},
+    },
 };
 
-pub(super) const KEYS: &[&str] = &["address", "token"];
 /// A shorter token can be guessed.
 const SHORTEST_TOKEN: usize = 16;
-const EXPECTED: &str = "an address and a port like `127.0.0.1:9464`";
+pub(super) const ADDRESS: Form =
+    Form::Shaped(Shape { expected: "an address and a port such as `127.0.0.1:9464`", name: "", pattern: "" });
 
-/// Where the service answers who asks how it is doing.
+/// The HTTP endpoint for metrics and health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
-    /// What who asks has to show as bearer token; there is one wherever other machines can ask.
+    /// The bearer token that a client must send; there is one if other machines can connect.
     pub token: Option<Secret>,
 }
 
-/// An address, or a mapping.
+/// The keys of `listen`.
+pub(super) const FIELDS: &[Field<Listen>] = &[
+    Field::new(
+        "address",
+        ADDRESS,
+        "Where to listen. Other machines can connect to 0.0.0.0.",
+        |it: &Listen| Some(json!(it.address.to_string())),
+    )
+    .required()
+    .example("0.0.0.0:9464"),
+    Field::new(
+        "token",
+        Form::Shaped(Shape { expected: "a text of letters, digits and signs", name: "", pattern: "" }),
+        "What clients must send as `Authorization: Bearer TOKEN`; required if other machines can connect.",
+        |it: &Listen| Some(set(&it.token)),
+    )
+    .example("${env:STAKEOUT_TOKEN}"),
+];
+pub(super) const TABLE: Table = Table { title: "listen", fields: || specs(FIELDS) };
+
+/// Reads an address, or a mapping.
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Listen> {
-    if !matches!(at.node.value, Value::Mapping(_)) {
-        let address = reader.parsed(at, EXPECTED, address)?;
+    if !at.is_mapping() {
+        let address = reader.parsed(at, address)?;
         return Some(Listen { address: checked(reader, at, address, false)?, token: None });
     }
-    let section = reader.section(at, KEYS, "")?;
-    let token =
-        section.get("token").map(|at| reader.parsed(&at, "a text of letters, digits and signs", token));
-    let Some(place) = section.get("address") else {
-        if section.lacks("address") {
-            reader.problem(at.key, "`listen` has no `address`", "say where: `address: 127.0.0.1:9464`");
-        }
-        return None;
-    };
-    let address = reader.parsed(&place, EXPECTED, address)?;
-    let address = checked(reader, &place, address, token.is_some() || !section.lacks("token"))?;
-    let token = match token {
-        Some(token) => Some(token?),
-        None => None,
-    };
-    Some(Listen { address, token })
+    let section = reader.section(at, &TABLE)?;
+    let token = section.optional(reader, "token", |reader, at| reader.parsed(at, token));
+    let has_token = !section.lacks("token");
+    let address = section.read(reader, "address", |reader, at| {
+        let address = reader.parsed(at, address)?;
+        checked(reader, at, address, has_token)
+    });
+    Some(Listen { address: address?, token: token? })
 }
 
-/// Whoever can reach the machine could read along.
+/// Requires a token if other machines can connect.
 fn checked(
     reader: &mut Reader<'_>,
     at: &Setting<'_>,
@@ -56,9 +73,9 @@ fn checked(
     if address.ip().is_loopback() || has_token {
         return Some(address);
     }
-    let message = format!("other machines can ask at {}, and there is no `token`", at.shown());
+    let message = format!("other machines can connect to {}, and there is no `token`", at.shown());
     let remedy = format!(
-        "write `listen: {{ address: \"{address}\", token: \"${{env:STAKEOUT_TOKEN}}\" }}`, or an address of this machine alone: \
+        "write `listen: {{ address: \"{address}\", token: \"${{env:STAKEOUT_TOKEN}}\" }}`, or an address of this machine only: \
          `127.0.0.1:{}`",
         address.port()
     );
@@ -76,16 +93,18 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
     let address = text.parse::<SocketAddr>();
     address.ok().filter(|address| address.port() > 0).ok_or_else(|| {
-        "an IPv6 address stands in brackets: `[::1]:9464`; the port is a number from 1 to 65535".to_owned()
+        "an IPv6 address needs brackets: `[::1]:9464`; the port is a number from 1 to 65535".to_owned()
     })
 }
 
 fn token(text: &str) -> Result<Secret, String> {
     if text.len() < SHORTEST_TOKEN {
-        return Err(format!("at least {SHORTEST_TOKEN} characters; `openssl rand -hex 16` makes a good one"));
+        return Err(format!(
+            "use at least {SHORTEST_TOKEN} characters; `openssl rand -hex 16` makes a good token"
+        ));
     }
     if !text.chars().all(|letter| letter.is_ascii_graphic()) {
-        return Err("without spaces; `openssl rand -hex 16` makes a good one".to_owned());
+        return Err("use no spaces; `openssl rand -hex 16` makes a good token".to_owned());
     }
     Ok(Secret::new(text.to_owned()))
 }

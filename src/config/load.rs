@@ -1,4 +1,4 @@
-//! Finds the files of a configuration and reads them, or tells everything that is wrong with them.
+//! Finds and reads the files of a configuration; the result is a valid configuration or all problems.
 
 use std::{
     ffi::OsStr,
@@ -7,26 +7,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, broker, build::build, read_label_sets, read_sources};
-use crate::yaml::{
-    Places, Surroundings,
-    error::{Problems, Span},
-    reader::Reader,
-    tree,
+use super::{
+    assemble::{Config, File, assemble},
+    label_sets, sources,
+};
+use crate::{
+    policy::broker,
+    yaml::{
+        Places,
+        error::{Problems, Span},
+        reader::{Reader, Surroundings},
+        tree,
+    },
 };
 
 const RULES: &str = "rules.d";
-/// The longest file that is read: a configuration is typed by hand.
+/// The longest file that is read.
 const LONGEST: u64 = 256 * 1024;
 
-/// A configuration, and where each part of it was typed.
+/// A configuration, and the place of each setting.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// For problems that only show later.
+    /// The places, for problems that are found later.
     pub places: Places,
-    /// Whether a credential of systemd's stands in it that this process may not see; only [`look`] puts up with one.
+    /// Whether it has a systemd credential that this process may not read; only [`look`] accepts one.
     pub unseen: bool,
 }
 
@@ -34,16 +40,16 @@ pub struct Loaded {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, at once.
+/// All problems.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     load_here(path, false)
 }
 
-/// Likewise, by somebody who looks at it from outside of the service, which alone can read its credentials.
+/// Likewise from outside of the service, which alone can read its credentials.
 ///
 /// # Errors
 ///
-/// Everything else that is wrong with it, at once.
+/// All other problems.
 pub fn look(path: &Path) -> Result<Loaded, Problems> {
     load_here(path, true)
 }
@@ -51,7 +57,7 @@ pub fn look(path: &Path) -> Result<Loaded, Problems> {
 fn load_here(path: &Path, unseen: bool) -> Result<Loaded, Problems> {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let hostname = Some(hostname.trim()).filter(|name| !name.is_empty()).unwrap_or("localhost");
-    // The folder of our own process belongs to whom it runs as.
+    // The owner of the process's own folder is the user that it runs as.
     let superuser = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname, superuser, unseen })
 }
@@ -64,7 +70,7 @@ pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Lo
     let main = read_file(&mut reader, path);
     let rules: Vec<_> =
         rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
-    let config = build(&mut reader, main.as_ref(), &rules);
+    let config = assemble(&mut reader, main.as_ref(), &rules);
 
     let Reader { problems, places, unseen, .. } = reader;
     match config {
@@ -73,13 +79,7 @@ pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Lo
     }
 }
 
-/// A file and its tree.
-pub(super) struct File {
-    pub number: usize,
-    pub root: tree::Node,
-}
-
-/// `None`: it cannot be read, and that is said already.
+/// Reads a file; `None` if that fails, which is reported.
 fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
     let (text, failure) = match read_text(path) {
         Ok(text) => (text, None),
@@ -104,7 +104,7 @@ fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
     }
 }
 
-/// What a file holds, as far as it is read: one byte more than a configuration may have shows that it is longer.
+/// The content of a file, at most one byte more than a configuration may have.
 pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
@@ -114,25 +114,25 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 fn read_text(path: &Path) -> Result<String, (String, String)> {
     let bytes = match read_bytes(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let example = [broker::EXAMPLE, read_label_sets::EXAMPLE, read_sources::EXAMPLE].join("\n");
+            let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
             let remedy =
-                format!("name another one with `--config FILE`, or make it; a small one is:\n{example}");
+                format!("name another one with `--config FILE`, or create it; a small one is:\n{example}");
             return Err(("there is no such file".to_owned(), remedy));
         }
         Err(error) => {
-            let remedy = "let the user that the service runs as read it".to_owned();
+            let remedy = "make it readable for the user that the service runs as".to_owned();
             return Err((format!("the file cannot be read: {error}"), remedy));
         }
         Ok(bytes) if bytes.len() as u64 > LONGEST => {
             let message = format!("the file is longer than {} KB", LONGEST / 1024);
-            return Err((message, "is it a configuration?".to_owned()));
+            return Err((message, "name a configuration".to_owned()));
         }
         Ok(bytes) => bytes,
     };
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        (format!("the file is not UTF-8, from line {line} on"), "save it as UTF-8".to_owned())
+        (format!("the file is not UTF-8, starting at line {line}"), "save it as UTF-8".to_owned())
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
@@ -142,7 +142,7 @@ pub(super) fn rules_folder(main: &Path) -> PathBuf {
     main.parent().unwrap_or(Path::new("")).join(RULES)
 }
 
-/// What is meant as a file of rules, in the order of names, also by its name a wrong one. None where there is no folder.
+/// The files of rules in the order of their names, those that end in `.yml` included; empty without the folder.
 pub(super) fn rules(main: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(rules_folder(main)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -159,15 +159,20 @@ pub(super) fn rules(main: &Path) -> io::Result<Vec<PathBuf>> {
 fn rules_files(reader: &mut Reader<'_>, main: &Path) -> Vec<PathBuf> {
     let mut paths = rules(main).unwrap_or_else(|error| {
         let message = format!("the folder cannot be read: {error}");
-        whole_file(reader, &rules_folder(main), message, "let the user that the service runs as read it");
+        whole_file(
+            reader,
+            &rules_folder(main),
+            message,
+            "make it readable for the user that the service runs as",
+        );
         vec![]
     });
     for path in paths.iter().filter(|path| path.extension() == Some(OsStr::new("yml"))) {
         whole_file(
             reader,
             path,
-            "a file of rules whose name does not end in `.yaml`".to_owned(),
-            "rename it, or move it away",
+            "the name of a file of rules does not end in `.yaml`".to_owned(),
+            "rename it, or move it to another folder",
         );
     }
     paths.retain(|path| path.extension() == Some(OsStr::new("yaml")));

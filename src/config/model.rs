@@ -1,22 +1,20 @@
-//! Which model, and in which variant: a word, a folder, a name on the hub, or a mapping that says more of one of these.
+//! The model and its variant: the setting `model`, which is a word, a folder, a name on the hub, or a mapping.
 
 use std::{borrow::Cow, path::PathBuf};
 
-use super::Device;
-use crate::{
-    yaml::names,
-    yaml::{
-        reader::{Reader, Section, Setting},
-        tree::Value,
-    },
+use serde_json::{Value, json};
+
+use super::device::Device;
+use crate::yaml::{
+    fields::{Field, Form, Shape, Table, explain, specs, word_of, words},
+    names,
+    reader::{Reader, Setting},
 };
 
-pub(super) const KEYS: &[&str] = &["id", "onnx", "revision", "variant"];
-
-/// Which model.
+/// A model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {
-    /// The one inside the binary.
+    /// The model inside the binary.
     Bundled,
     /// A folder in the hub's layout.
     Folder(PathBuf, Variant),
@@ -29,33 +27,42 @@ pub enum ModelRef {
 pub struct HubModel {
     /// `organisation/name`.
     pub id: String,
-    /// The repository that holds the ONNX files, where it is another one and the program does not know it.
+    /// The repository with the ONNX files, if it is another one that the program does not know.
     pub onnx: Option<String>,
-    /// A branch, a tag or a commit of the repository that the files come from; `None` is `main`.
+    /// A branch, a tag or a commit of the repository with the files; `None`: `main`.
     pub revision: Option<String>,
-    /// Which of its graphs.
+    /// The precision of its graphs.
     pub variant: Variant,
 }
 
 /// The precision of a model's graphs, as the hub names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Variant {
-    /// The fastest one whose scores can be trusted on the device, else the first that is there: see [`Variant::choices`].
+    /// The fastest one with reliable scores on the device, else the first available one: see [`Variant::choices`].
     #[default]
     Auto,
-    /// The one of this name, of [`Variant::NAMES`].
+    /// One of [`Variant::NAMES`].
     Named(&'static str),
 }
 
 impl Variant {
-    /// The hub's names, in the order in which `auto` looks for them on a processor.
+    /// The hub's names, in the order of preference of `auto` on a processor.
     pub const NAMES: [&str; 8] = ["fp32", "fp16", "int8", "quantized", "uint8", "q4", "q4f16", "bnb4"];
 
-    /// The variant that is meant by a word.
+    /// The words in the configuration.
+    const WORDS: [(&str, Self); 9] = {
+        let (mut words, mut at) = ([("auto", Self::Auto); 9], 0);
+        while at < Self::NAMES.len() {
+            words[at + 1] = (Self::NAMES[at], Self::Named(Self::NAMES[at]));
+            at += 1;
+        }
+        words
+    };
+
+    /// Reads a word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        let named = Self::NAMES.into_iter().find(|name| *name == word).map(Self::Named);
-        named.or_else(|| (word == "auto").then_some(Self::Auto))
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, variant)| variant)
     }
 
     /// The hub's name for it; `None` for `auto`.
@@ -67,11 +74,11 @@ impl Variant {
         }
     }
 
-    /// The hub's names of the variants that will do on a device, the best first.
+    /// The hub's names of the variants that are acceptable on a device, the best first.
     ///
-    /// `auto` is half precision on a device that computes in it, in half the memory and with scores that differ by less than
-    /// 0.01. Everywhere else it is full precision. Weights of 8 bits would be faster on a processor, but how far their
-    /// scores are from the reference's depends on the model and the pictures, so these two go before them.
+    /// `auto` is half precision on a device that computes in it: half the memory, and scores that differ by less than 0.01.
+    /// Otherwise it is full precision. Weights of 8 bits would be faster on a processor, but the error of their scores depends
+    /// on the model and the pictures, so both other variants are preferred.
     #[must_use]
     pub fn choices(self, device: Device) -> Vec<&'static str> {
         match self {
@@ -86,7 +93,7 @@ impl Variant {
         }
     }
 
-    /// What stands behind the names of a variant's graphs: full precision has nothing there.
+    /// The suffix of the names of a variant's graphs: empty for full precision.
     #[must_use]
     pub fn suffix(name: &str) -> String {
         if name == "fp32" { String::new() } else { format!("_{name}") }
@@ -100,7 +107,7 @@ impl Variant {
 }
 
 impl HubModel {
-    /// The newest revision of a model, in the variant that is there.
+    /// The newest revision of a model in the best available variant.
     #[must_use]
     pub fn named(id: &str) -> Self {
         Self { id: id.to_owned(), onnx: None, revision: None, variant: Variant::Auto }
@@ -108,6 +115,13 @@ impl HubModel {
 }
 
 impl ModelRef {
+    fn hub(&self) -> Option<&HubModel> {
+        match self {
+            Self::Hub(model) => Some(model),
+            _ => None,
+        }
+    }
+
     /// How alerts name the model.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
@@ -119,52 +133,73 @@ impl ModelRef {
     }
 }
 
+/// The keys of `model`.
+const FIELDS: &[Field<ModelRef>] = &[
+    Field::new("id", FORM, "A hub id, a folder, or `bundled`.", |it: &ModelRef| Some(json!(it.name())))
+        .required()
+        .example("org/name"),
+    Field::new(
+        "onnx",
+        HUB_ID,
+        "The repository with the ONNX files, if it is another one.",
+        |it: &ModelRef| it.hub().map(|hub| json!(hub.onnx)),
+    )
+    .example("org/name-onnx"),
+    Field::new(
+        "revision",
+        Form::Shaped(Shape { expected: "a branch, a tag or a commit", name: "", pattern: "" }),
+        "A branch, a tag or a commit of the repository with the ONNX files.",
+        |it: &ModelRef| it.hub().map(|hub| json!(hub.revision.as_deref().unwrap_or("main"))),
+    )
+    .default("main"),
+    Field::new(
+        "variant",
+        Form::Words(&words(&Variant::WORDS)),
+        "The precision of the graphs. auto: fp16 on a GPU, otherwise fp32.",
+        |it: &ModelRef| it.hub().map(|hub| json!(word_of(&Variant::WORDS, &hub.variant))),
+    )
+    .default("auto"),
+];
+pub(super) const TABLE: Table = Table { title: "model", fields: || specs(FIELDS) };
+pub(super) const FORM: Form =
+    Form::Shaped(Shape { expected: "`bundled`, a folder or a hub id", name: "", pattern: "" });
+const HUB_ID: Form = Form::Shaped(Shape { expected: "a hub id", name: "", pattern: "" });
+
+/// The model, for `check --explain`.
+pub(super) fn shown(model: &ModelRef) -> Value {
+    match model {
+        ModelRef::Hub(_) => explain(FIELDS, model).into(),
+        other => json!(other.name()),
+    }
+}
+
+/// Reads the short or the long form.
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelRef> {
-    if !matches!(at.node.value, Value::Mapping(_)) {
+    if !at.is_mapping() {
         return short(reader, at);
     }
-    let section = reader.section(at, KEYS, "")?;
-    // Each is looked at before one that is wrong ends it.
-    let onnx = optional(reader, &section, "onnx", hub_id);
-    let revision = optional(reader, &section, "revision", revision);
-    let variant = section.get("variant").map_or(Some(Variant::Auto), |at| variant(reader, &at));
-    if section.lacks("id") {
-        reader.problem(at.key, "`model` has no `id`", "write `id: organisation/name`, or a folder");
-    }
-    let model = section.get("id").and_then(|id| short(reader, &id))?;
-    let (onnx, revision, variant) = (onnx?, revision?, variant?);
-    match model {
-        ModelRef::Hub(model) => Some(ModelRef::Hub(HubModel { onnx, revision, variant, ..model })),
+    let section = reader.section(at, &TABLE)?;
+    let model = section.read(reader, "id", short);
+    let onnx = section.optional(reader, "onnx", |reader, at| reader.parsed(at, hub_id));
+    let typed_revision = section.optional(reader, "revision", |reader, at| reader.parsed(at, revision));
+    let variant = section.read(reader, "variant", |reader, at| reader.word(at, &Variant::WORDS));
+    let (model, onnx, revision, variant) = (model?, onnx?, typed_revision?, variant?);
+    let message = match model {
+        ModelRef::Hub(model) => return Some(ModelRef::Hub(HubModel { onnx, revision, variant, ..model })),
         ModelRef::Folder(path, _) if onnx.is_none() && revision.is_none() => {
-            Some(ModelRef::Folder(path, variant))
+            return Some(ModelRef::Folder(path, variant));
         }
-        ModelRef::Bundled if onnx.is_none() && revision.is_none() && variant == Variant::Auto => Some(model),
-        ModelRef::Folder(..) => {
-            only_for_the_hub(reader, at, "a folder has neither `onnx` nor `revision`");
-            None
+        ModelRef::Bundled if onnx.is_none() && revision.is_none() && variant == Variant::Auto => {
+            return Some(model);
         }
-        ModelRef::Bundled => {
-            only_for_the_hub(reader, at, "the bundled model has no `onnx`, `revision` or `variant`");
-            None
-        }
-    }
+        ModelRef::Folder(..) => "a folder has no `onnx` and no `revision`",
+        ModelRef::Bundled => "the bundled model has no `onnx`, no `revision` and no `variant`",
+    };
+    reader.problem(at.key, message, "remove these keys, or name a model on the hub: `id: organisation/name`");
+    None
 }
 
-/// What was not typed is `Some(None)`; what was typed and is wrong is `None`.
-fn optional(
-    reader: &mut Reader<'_>,
-    section: &Section<'_>,
-    key: &str,
-    read: fn(&mut Reader<'_>, &Setting<'_>) -> Option<String>,
-) -> Option<Option<String>> {
-    section.get(key).map_or(Some(None), |at| read(reader, &at).map(Some))
-}
-
-fn only_for_the_hub(reader: &mut Reader<'_>, at: &Setting<'_>, message: &str) {
-    reader.problem(at.key, message, "leave them out, or name a model of the hub: `id: organisation/name`");
-}
-
-/// `bundled`, a folder or a hub id.
+/// Reads `bundled`, a folder or a hub id.
 fn short(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelRef> {
     let text = reader.text(at)?;
     if text == "bundled" {
@@ -179,20 +214,16 @@ fn short(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ModelRef> {
     }
     let remedy = match names::nearest(&text, ["bundled"]) {
         Some(_) => "did you mean `bundled`?",
-        None => "a folder is written `/models/clip` or `./clip`, a hub id `openai/clip-vit-base-patch16`",
+        None => {
+            "write a folder like `/models/clip` or `./clip`, a hub id like `openai/clip-vit-base-patch16`"
+        }
     };
-    reader.must_be(at, "`bundled`, a folder or a hub id", remedy);
+    reader.must_be(at, &FORM.expected(), remedy);
     None
 }
 
-fn hub_id(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<String> {
-    reader.parsed(at, "a hub id", |text| {
-        if is_hub_id(text) {
-            Ok(text.to_owned())
-        } else {
-            Err("it is written `organisation/name`".to_owned())
-        }
-    })
+fn hub_id(text: &str) -> Result<String, String> {
+    is_hub_id(text).then(|| text.to_owned()).ok_or_else(|| "write `organisation/name`".to_owned())
 }
 
 fn is_hub_id(text: &str) -> bool {
@@ -203,20 +234,14 @@ fn is_hub_id(text: &str) -> bool {
     text.split_once('/').is_some_and(|(organisation, name)| is_word(organisation) && is_word(name))
 }
 
-/// It becomes a part of paths and addresses.
-fn revision(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<String> {
-    reader.parsed(at, "a branch, a tag or a commit", |text| {
-        if is_plain_path(text) {
-            Ok(text.to_owned())
-        } else {
-            Err("it consists of letters, digits, `-`, `_`, `.` and `/`, and no part of it begins with `.`"
-                .to_owned())
-        }
-    })
+/// A revision becomes a part of paths and addresses.
+fn revision(text: &str) -> Result<String, String> {
+    let remedy = "use letters, digits, `-`, `_`, `.` and `/`; no part may start with `.`";
+    is_plain_path(text).then(|| text.to_owned()).ok_or_else(|| remedy.to_owned())
 }
 
-/// Whether a text is a name, or several with `/` between them, that can neither lead out of a folder nor mean anything
-/// special in an address: what branches, commits and the files of a repository may be called.
+/// Whether a text is one or several names with `/` between them, of characters that are plain in paths and addresses, and
+/// without `..`: valid for branches, commits and the files of a repository.
 #[must_use]
 pub fn is_plain_path(text: &str) -> bool {
     let is_part = |part: &str| {
@@ -225,11 +250,4 @@ pub fn is_plain_path(text: &str) -> bool {
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     text.len() <= 200 && text.split('/').all(is_part)
-}
-
-fn variant(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Variant> {
-    let words: Vec<_> = std::iter::once(("auto", Variant::Auto))
-        .chain(Variant::NAMES.map(|name| (name, Variant::Named(name))))
-        .collect();
-    reader.word(at, &words)
 }

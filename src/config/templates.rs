@@ -1,19 +1,25 @@
-//! The sentences around the prompts of a label set: one, several, or groups of them that have a name.
+//! The sentences around the prompts of a label set: one, several, or named groups of sentences.
 
 use crate::{
-    policy::Template,
-    yaml::names,
+    policy::{Template, TemplateError},
     yaml::{
-        reader::{Reader, Section, Setting},
-        tree::Value,
+        fields::{Form, Shape},
+        names,
+        reader::{Reader, Section},
     },
 };
 
-/// Where nothing is typed; what the `zero-shot-image-classification` pipeline takes.
-const DEFAULT: &str = "This is a photo of {}.";
+/// The form of `template`.
+pub(super) const SENTENCE: Form =
+    Form::Shaped(Shape { expected: "a sentence with `{}` for the prompt", name: "", pattern: "" });
+/// The form of an item of `templates`.
+pub(super) const SENTENCE_OR_GROUP: Form = Form::Shaped(Shape {
+    expected: "a sentence with `{}` for the prompt, or the name of a group of sentences",
+    name: "",
+    pattern: "",
+});
 
-/// Sentences that belong together, by the name of their group. An average over them is less about how a picture was
-/// taken, and more about what it shows.
+/// Groups of sentences by name. An average over a group depends less on how a picture was taken, and more on what it shows.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "camera",
@@ -51,39 +57,18 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("plain", &["{}"]),
 ];
 
-/// `template: SENTENCE`, or `templates:` with one or more sentences and names of groups.
+/// Reads `template` or `templates`.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Vec<Template>> {
-    match (section.get("template"), section.get("templates")) {
-        (Some(_), Some(at)) => {
-            let remedy = "put the sentence of `template` into the list of `templates`, and remove `template`";
-            reader.problem(at.key, "`template` and `templates` cannot be here both", remedy);
-            None
-        }
-        (Some(at), None) => {
-            reader.parsed(&at, "a sentence with `{}` for the prompt", sentence).map(|it| vec![it])
-        }
-        (None, Some(at)) => several(reader, &at),
-        (None, None) => Some(vec![DEFAULT.parse().expect("the default is a sentence")]),
-    }
-}
-
-fn several(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Vec<Template>> {
-    const EXPECTED: &str = "a sentence with `{}` for the prompt, or the name of a group of sentences";
-    let read = match &at.node.value {
-        Value::List(items) if items.is_empty() => {
-            reader.problem(at.span(), "`templates` is empty", "list one at least, or leave it out");
-            return None;
-        }
-        Value::List(items) => {
-            let items = reader.items(at, items);
-            // All of them first: one that is wrong must not hide the next.
-            let read: Vec<_> =
-                items.iter().map(|at| reader.parsed(at, EXPECTED, group_or_sentence)).collect();
-            read.into_iter().collect::<Option<Vec<_>>>()?.concat()
-        }
-        _ => reader.parsed(at, EXPECTED, group_or_sentence)?,
+    let Some(at) = section.get("templates") else {
+        return section.read(reader, "template", |reader, at| reader.parsed(at, sentence)).map(|it| vec![it]);
     };
-    // One that is in two groups counts once.
+    if section.get("template").is_some() {
+        let remedy = "move the sentence of `template` into the list of `templates`, and remove `template`";
+        reader.problem(at.key, "`template` and `templates` exclude each other", remedy);
+        return None;
+    }
+    let read = reader.list(&at, |reader, at| reader.parsed(at, group_or_sentence))?.concat();
+    // A sentence of two groups counts once.
     let mut different: Vec<Template> = Vec::with_capacity(read.len());
     for template in read {
         if !different.contains(&template) {
@@ -111,10 +96,10 @@ fn group_or_sentence(text: &str) -> Result<Vec<Template>, String> {
 
 fn sentence(text: &str) -> Result<Template, String> {
     if let Some((name, _)) = group(text) {
-        return Err(format!("a group of sentences is named like this: `templates: {name}`"));
+        return Err(format!("write the name of a group like this: `templates: {name}`"));
     }
-    let template: Template = text.parse().map_err(|error: crate::policy::TemplateError| error.to_string())?;
-    let remedy = "without `{}` all labels would be the same sentence: `a photo of {}`";
+    let template: Template = text.parse().map_err(|error: TemplateError| error.to_string())?;
+    let remedy = "add `{}`, otherwise all labels would be the same sentence: `a photo of {}`";
     template.has_slot().then_some(template).ok_or_else(|| remedy.to_owned())
 }
 
@@ -138,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_by_a_word() {
-        let told = |text: &str| group_or_sentence(text).map(|read| read.len());
-        assert_eq!([told("camera"), told("plain"), told("a {0} by a {0}")], [Ok(15), Ok(1), Ok(1)]);
-        assert_eq!(told("Camera").unwrap_err(), "did you mean `camera`?");
-        assert_eq!(told("photos").unwrap_err(), "did you mean `photo`?");
-        assert!(told("outdoors").unwrap_err().ends_with("the groups are `camera`, `photo` and `plain`"));
-        assert!(told("a {} of {}").unwrap_err().contains("may stand once"));
+    fn a_word_is_a_group_or_a_mistake() {
+        let count = |text: &str| group_or_sentence(text).map(|read| read.len());
+        assert_eq!([count("camera"), count("plain"), count("a {0} by a {0}")], [Ok(15), Ok(1), Ok(1)]);
+        assert_eq!(count("Camera").unwrap_err(), "did you mean `camera`?");
+        assert_eq!(count("photos").unwrap_err(), "did you mean `photo`?");
+        assert!(count("outdoors").unwrap_err().ends_with("the groups are `camera`, `photo` and `plain`"));
+        assert!(count("a {} of {}").unwrap_err().contains("may occur once"));
         assert!(sentence("camera").unwrap_err().contains("`templates: camera`"));
     }
 }

@@ -6,10 +6,14 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{load::load_in, *};
-use crate::yaml::error::Problems;
 use crate::{
-    policy::{Hold, Label, LabelRule, Look, TriggerSettings, Scoring, Severity},
-    yaml::{Places, Surroundings},
+    policy::{Hold, Label, LabelRule, LabelSet, Look, Scoring, Severity, TriggerSettings},
+    yaml::{
+        Places,
+        error::Problems,
+        fields::{Form, Spec, specs},
+        reader::Surroundings,
+    },
 };
 
 const EXAMPLE: &str = include_str!("../../config/stakeout.yaml");
@@ -110,25 +114,32 @@ fn the_example_watches_a_folder_with_the_bundled_model() {
     assert_eq!(source.watch, std::slice::from_ref(&set.name));
 }
 
+/// The key of every field in a form, and of those below it.
+fn keys(form: &Form, found: &mut Vec<&'static str>) {
+    let mut all = |fields: Vec<&'static Spec>| {
+        for spec in fields {
+            found.push(spec.key);
+            keys(&spec.form, found);
+        }
+    };
+    match form {
+        Form::Mapping(table) => all((table.fields)()),
+        Form::Kinds(kinds) => kinds().into_iter().for_each(|kind| all(kind.fields)),
+        Form::List(form) | Form::OneOrMore(form) | Form::Named(form) => keys(form, found),
+        Form::Either(forms) => forms.iter().for_each(|form| keys(form, found)),
+        _ => {}
+    }
+}
+
 #[test]
 fn the_reference_shows_every_key_and_its_default() {
-    let keys = [
-        build::KEYS,
-        broker::KEYS,
-        broker::TLS_KEYS,
-        delivery::OUTBOX_KEYS,
-        delivery::WEBHOOK_KEYS,
-        delivery::COMMAND_KEYS,
-        home_assistant::KEYS,
-        read_label::KEYS,
-        read_label_sets::SET_KEYS,
-        read_rules::KEYS,
-        home_assistant::LOOK_KEYS,
-        listen::KEYS,
-        model::KEYS,
-        read_sources::KEYS,
-    ];
-    for key in keys.concat() {
+    let mut found = vec![];
+    for spec in specs(assemble::FIELDS) {
+        found.push(spec.key);
+        keys(&spec.form, &mut found);
+    }
+    assert!(found.len() > 100, "{}", found.len());
+    for key in found {
         assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");
     }
     let config = load_text(REFERENCE);
@@ -246,7 +257,10 @@ sources:
     };
     let looks = |label: Label| Label { look: look.clone(), ..label };
     assert_eq!(porch.labels[2], looks(label("package", &["a parcel", "a box"], strict)));
-    assert_eq!(porch.labels[3], looks(label("bicycle", &["a bicycle"], TriggerSettings { threshold: 1.0, ..strict })));
+    assert_eq!(
+        porch.labels[3],
+        looks(label("bicycle", &["a bicycle"], TriggerSettings { threshold: 1.0, ..strict }))
+    );
 
     let SourceKind::Folder(inbox) = &config.sources[0].kind else { panic!("a folder") };
     let moved = After::Move("/pictures/../done".into());

@@ -1,11 +1,10 @@
-//! Says when the files of a configuration should be looked at again.
+//! Watches the files of a configuration and reports when their content changes.
 //!
-//! What counts is what the files hold, never what happened to them: the kernel's notices only make the next comparison
-//! come early, and one comes every few seconds anyway, so that nothing is missed on a file system that tells nothing.
-//! Hence a file may be written in place, replaced by a rename or reached through symbolic links that are swapped (as
-//! Kubernetes does with `..data`): every folder on the way, to the file and through the links, is watched.
+//! The content is compared every few seconds, and earlier if the kernel reports an event, so that no change is missed on a file
+//! system without events. A file may be written in place, replaced by a rename, or reached through symbolic links that are
+//! swapped (as Kubernetes does with `..data`): every folder on the path to the file and through the links is watched.
 //!
-//! It refuses to parse, to say what changed, and to decide whether it is any good. Many changes in a row are one word.
+//! The files are not parsed here. Several changes in a row are one report.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -31,56 +30,55 @@ use tokio::sync::mpsc;
 
 use super::load;
 
-/// The files are compared this often, whatever the kernel tells.
-const ANYWAY: Duration = Duration::from_secs(2);
-/// A change counts when the files then stay the same for this long: whoever saves several, or one in several steps, is
-/// given the time...
+/// The longest time between two comparisons.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A change is reported after the files stay the same for this time, because an editor may save several files, or one in steps.
 const QUIET: Duration = Duration::from_millis(100);
-/// ...but not longer than this.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// A folder in which much happens (it may hold other things) is not looked at more often than this.
-const BREATH: Duration = Duration::from_millis(20);
+/// The longest delay of a report.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+/// The shortest time between two comparisons, for folders with many events.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// As many links as the kernel itself follows.
 const MOST_LINKS: usize = 40;
 
-/// Asks for a look although no file may have changed.
+/// Requests a report although no file may have changed.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    asked: Arc<AtomicBool>,
-    stir: SyncSender<()>,
+    requested: Arc<AtomicBool>,
+    wake: SyncSender<()>,
 }
 
 impl Ask {
-    /// Asks; the look comes soon.
+    /// Requests a report.
     pub fn look(&self) {
-        self.asked.store(true, Ordering::Release);
-        // Full: it is awake already, and sees that it was asked.
-        let _ = self.stir.try_send(());
+        self.requested.store(true, Ordering::Release);
+        // Full: the thread wakes up anyway, and sees the request.
+        let _ = self.wake.try_send(());
     }
 }
 
-/// Starts the thread `config-watch`, which sends into `look_again`: once at the start (the files may have changed since
-/// they were read), then whenever they changed. A word that finds the channel full is dropped: the one in it was not
-/// taken yet, so whoever takes it will see this change, too. The thread ends soon after `look_again` is closed.
+/// Starts the thread `config-watch`, which sends reports to `changed`: one at the start (the files may have changed since they
+/// were read), then one after each change. A report is dropped if the channel is full: the receiver of the report in it will see
+/// this change, too. The thread ends soon after `changed` is closed.
 ///
 /// # Errors
-/// The operating system has no thread left.
-pub fn watch(path: &Path, look_again: mpsc::Sender<()>) -> io::Result<Ask> {
-    let (stir, stirred) = sync_channel(1);
-    let ask = Ask { asked: Arc::default(), stir };
+/// The operating system cannot start a thread.
+pub fn watch(path: &Path, changed: mpsc::Sender<()>) -> io::Result<Ask> {
+    let (wake, woken) = sync_channel(1);
+    let ask = Ask { requested: Arc::default(), wake };
     let mut watcher = Watcher {
-        kernel: kernel(ask.stir.clone()),
+        kernel: kernel(ask.wake.clone()),
         path: path.to_owned(),
         folders: BTreeSet::new(),
-        told: None,
+        reported: None,
         ask: ask.clone(),
-        stirred,
-        look_again,
-        anyway: ANYWAY,
+        woken,
+        changed,
+        pause: LONGEST_PAUSE,
     };
     let work = move || {
         while watcher.look().is_some() {
-            watcher.pause();
+            watcher.wait();
         }
     };
     thread::Builder::new().name("config-watch".to_owned()).spawn(work)?;
@@ -90,51 +88,51 @@ pub fn watch(path: &Path, look_again: mpsc::Sender<()>) -> io::Result<Ask> {
 struct Watcher {
     path: PathBuf,
     kernel: Option<RecommendedWatcher>,
-    /// What the kernel was asked to watch.
+    /// The folders that the kernel watches.
     folders: BTreeSet<PathBuf>,
-    /// What the files held when a look was last asked for.
-    told: Option<u64>,
-    /// Also keeps `stirred` open where the kernel tells nothing.
+    /// The content at the last report.
+    reported: Option<u64>,
+    /// Also keeps `woken` open where the kernel does not watch.
     ask: Ask,
-    stirred: Receiver<()>,
-    look_again: mpsc::Sender<()>,
-    anyway: Duration,
+    woken: Receiver<()>,
+    changed: mpsc::Sender<()>,
+    pause: Duration,
 }
 
 impl Watcher {
-    /// Compares the files with what they were; `None` when nobody wants to know any more.
+    /// Compares the files with the last report; `None` if the receiver is gone.
     fn look(&mut self) -> Option<()> {
-        // First, so that the kernel tells what the comparison just misses.
+        // First, so that the kernel reports a change just after the comparison.
         self.follow();
         let now = self.settled();
-        let asked = self.ask.asked.swap(false, Ordering::AcqRel);
-        if self.told.replace(now) != Some(now) || asked {
+        let requested = self.ask.requested.swap(false, Ordering::AcqRel);
+        if self.reported.replace(now) != Some(now) || requested {
             // Full: see above.
-            let _ = self.look_again.try_send(());
+            let _ = self.changed.try_send(());
         }
-        (!self.look_again.is_closed()).then_some(())
+        (!self.changed.is_closed()).then_some(())
     }
 
-    /// Has the kernel watch the folders that matter now. Doing so again for a folder that was made anew is the point.
+    /// Makes the kernel watch the current folders, including those that were deleted and created again.
     fn follow(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
         let folders = folders(&self.path);
         for gone in self.folders.difference(&folders) {
-            // It may be gone altogether, and its watch with it.
+            // The folder may be deleted, and its watch with it.
             let _ = kernel.unwatch(gone);
         }
         for folder in &folders {
             if let Err(error) = kernel.watch(folder, RecursiveMode::NonRecursive) {
-                tracing::debug!(folder = %folder.display(), %error, "not watched; looked at every few seconds");
+                tracing::debug!(folder = %folder.display(), %error, "the kernel does not watch this folder; it is checked every few seconds");
             }
         }
         self.folders = folders;
     }
 
-    /// What the files hold. If that is news, it is waited for until nobody changes them any more.
+    /// The content of the files. After a change, waits until they stay the same.
     fn settled(&self) -> u64 {
         let (began, mut now) = (Instant::now(), contents(&self.path));
-        while self.told.is_some_and(|told| told != now) && began.elapsed() < PATIENCE {
+        while self.reported.is_some_and(|reported| reported != now) && began.elapsed() < LONGEST_DELAY {
             thread::sleep(QUIET);
             let before = std::mem::replace(&mut now, contents(&self.path));
             if now == before {
@@ -144,36 +142,36 @@ impl Watcher {
         now
     }
 
-    /// Until something stirs, or it is time for a look anyway.
-    fn pause(&self) {
-        if self.stirred.recv_timeout(self.anyway).is_ok() {
-            thread::sleep(BREATH);
+    /// Waits for an event, a request or the end of the longest pause.
+    fn wait(&self) {
+        if self.woken.recv_timeout(self.pause).is_ok() {
+            thread::sleep(SHORTEST_PAUSE);
         }
     }
 }
 
-/// The kernel's watcher; without one (too many on this machine, say) the files are only compared every few seconds.
-fn kernel(stir: SyncSender<()>) -> Option<RecommendedWatcher> {
-    let tell = move |event: notify::Result<Event>| {
-        // An error is a queue that ran over: anything may have happened.
+/// The kernel's watcher; without one (for example, if the machine has too many) the files are compared every few seconds.
+fn kernel(wake: SyncSender<()>) -> Option<RecommendedWatcher> {
+    let notify = move |event: notify::Result<Event>| {
+        // An error means that the queue overflowed: any file may have changed.
         if event.map_or(true, |event| matters(event.kind)) {
-            // Full: it wakes up anyway.
-            let _ = stir.try_send(());
+            // Full: the thread wakes up anyway.
+            let _ = wake.try_send(());
         }
     };
-    notify::recommended_watcher(tell)
+    notify::recommended_watcher(notify)
         .inspect_err(|error| {
-            tracing::warn!(%error, "the kernel watches no configuration; it is looked at every few seconds");
+            tracing::warn!(%error, "the kernel does not watch the configuration; it is checked every few seconds");
         })
         .ok()
 }
 
-/// Whether a file may hold something else after this. That files are opened and read is our own doing.
+/// Whether an event can change the content of a file. Files are opened and read by this thread itself.
 fn matters(event: EventKind) -> bool {
     !matches!(event, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
-/// A number for what the files hold; the same number is the same configuration.
+/// A hash of the content of the files.
 fn contents(main: &Path) -> u64 {
     let mut hash = DefaultHasher::new();
     let mut file = |path: &Path| {
@@ -187,7 +185,7 @@ fn contents(main: &Path) -> u64 {
     hash.finish()
 }
 
-/// The folders in which a change can change what the files hold.
+/// The folders in which a change can affect the content of the files.
 fn folders(main: &Path) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
     follow(main, &mut folders);
@@ -197,7 +195,7 @@ fn folders(main: &Path) -> BTreeSet<PathBuf> {
     folders
 }
 
-/// Adds the folder in which `path` ends, and those of all the symbolic links on the way to it.
+/// Adds the folder of `path`, and those of all symbolic links in its path.
 fn follow(path: &Path, folders: &mut BTreeSet<PathBuf>) {
     let Ok(path) = std::path::absolute(path) else { return };
     let names = |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
@@ -210,7 +208,7 @@ fn follow(path: &Path, folders: &mut BTreeSet<PathBuf>) {
                 continue;
             }
             Some(Component::CurDir) | None => continue,
-            // A root takes the place of everything before it.
+            // A root replaces everything before it.
             Some(_) => {}
         }
         match fs::read_link(at.join(&name)) {
@@ -237,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_folder_on_the_way_matters() {
+    fn every_folder_of_the_path_is_watched() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().canonicalize().unwrap();
         for folder in ["etc", "etc/rules.d", "etc/..one", "elsewhere", "real"] {
@@ -260,13 +258,13 @@ mod tests {
             ["elsewhere", "etc", "etc/..one", "etc/rules.d", "real"],
             "also where a folder is a link"
         );
-        assert_eq!(found("nowhere/stakeout.yaml"), ["nowhere", "nowhere/rules.d"], "what may come");
+        assert_eq!(found("nowhere/stakeout.yaml"), ["nowhere", "nowhere/rules.d"], "they may be created");
         symlink("round", home.join("round")).unwrap();
         assert!(!found("round/stakeout.yaml").is_empty(), "a link to itself ends");
     }
 
     #[test]
-    fn only_what_can_change_a_file_wakes_it() {
+    fn only_events_that_can_change_a_file_wake_it() {
         let cases = [
             (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
             (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),
@@ -281,39 +279,39 @@ mod tests {
         }
     }
 
-    /// Looks that were asked for within some pauses, with or without the kernel.
-    fn asks(with_kernel: bool, change: impl FnOnce(&Path)) -> usize {
+    /// The number of reports in some pauses, with or without the kernel.
+    fn reports(with_kernel: bool, change: impl FnOnce(&Path)) -> usize {
         let home = tempfile::tempdir().unwrap();
         let main = home.path().join("stakeout.yaml");
         fs::write(&main, "one").unwrap();
         let (sender, mut asked) = mpsc::channel(1);
-        let (stir, stirred) = sync_channel(1);
+        let (wake, woken) = sync_channel(1);
         let mut watcher = Watcher {
-            kernel: with_kernel.then(|| kernel(stir.clone()).unwrap()),
+            kernel: with_kernel.then(|| kernel(wake.clone()).unwrap()),
             path: main,
             folders: BTreeSet::new(),
-            told: None,
-            ask: Ask { asked: Arc::default(), stir },
-            stirred,
-            look_again: sender,
-            anyway: Duration::from_millis(300),
+            reported: None,
+            ask: Ask { requested: Arc::default(), wake },
+            woken,
+            changed: sender,
+            pause: Duration::from_millis(300),
         };
         watcher.look().unwrap();
-        asked.try_recv().expect("the first look is always asked for");
+        asked.try_recv().expect("the first report is always sent");
         change(home.path());
         let mut count = 0;
         for _ in 0..4 {
-            watcher.pause();
+            watcher.wait();
             watcher.look().unwrap();
             count += usize::from(asked.try_recv().is_ok());
         }
         drop(asked);
-        assert_eq!(watcher.look(), None, "nobody listens");
+        assert_eq!(watcher.look(), None, "the receiver is gone");
         count
     }
 
     #[test]
-    fn a_change_is_told_once_whether_the_kernel_tells_or_not() {
+    fn a_change_is_reported_once_with_and_without_the_kernel() {
         let write = |home: &Path| fs::write(home.join("stakeout.yaml"), "two").unwrap();
         let rules = |home: &Path| {
             fs::create_dir(home.join("rules.d")).unwrap();
@@ -322,10 +320,10 @@ mod tests {
         let touch = |home: &Path| fs::write(home.join("stakeout.yaml"), "one").unwrap();
         let other = |home: &Path| fs::write(home.join("neighbour"), "").unwrap();
         for with_kernel in [true, false] {
-            assert_eq!(asks(with_kernel, write), 1, "{with_kernel}");
-            assert_eq!(asks(with_kernel, rules), 1, "{with_kernel}");
-            assert_eq!(asks(with_kernel, touch), 0, "{with_kernel}: the same again");
-            assert_eq!(asks(with_kernel, other), 0, "{with_kernel}: none of ours");
+            assert_eq!(reports(with_kernel, write), 1, "{with_kernel}");
+            assert_eq!(reports(with_kernel, rules), 1, "{with_kernel}");
+            assert_eq!(reports(with_kernel, touch), 0, "{with_kernel}: the same again");
+            assert_eq!(reports(with_kernel, other), 0, "{with_kernel}: another file");
         }
     }
 }

@@ -156,7 +156,7 @@ impl Members {
 fn leads_to(settings: &MqttSource, member: &Member) -> bool {
     match &settings.name {
         // What its payload said is not known any more.
-        Some(pattern) if pattern.asks_json() => {
+        Some(pattern) if pattern.uses_json() => {
             settings.filters.iter().any(|filter| filter.captures(&member.topic).is_some())
         }
         _ => settings.source_name(&member.topic, None).as_deref() == Some(&*member.name),

@@ -29,7 +29,7 @@ impl Plan {
         // A picture that is too large is refused by the source.
         let all_anew = running.max_pixels != in_force.max_pixels;
         let goes_on = |old: &Source, new: &Source| {
-            let looks_alike = old.regions == new.regions || !new.kind.looks_at_regions();
+            let looks_alike = old.regions == new.regions || !new.kind.compares_regions();
             old.name == new.name && old.kind == new.kind && looks_alike && !all_anew
         };
         let stops = |old: &&Source| !in_force.sources.iter().any(|new| goes_on(old, new));

@@ -133,18 +133,7 @@ fn network() -> NetworkOptions {
 /// The broker as people know it; never the password.
 #[must_use]
 pub fn url(broker: &Mqtt) -> String {
-    let scheme = match (&broker.connection.websocket, broker.tls) {
-        (None, false) => "mqtt",
-        (None, true) => "mqtts",
-        (Some(_), false) => "ws",
-        (Some(_), true) => "wss",
-    };
-    let host = if broker.host.contains(':') && !broker.host.starts_with('[') {
-        format!("[{}]", broker.host)
-    } else {
-        broker.host.clone()
-    };
-    format!("{scheme}://{host}:{}", broker.port)
+    broker.url()
 }
 
 #[cfg(test)]

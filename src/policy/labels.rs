@@ -1,20 +1,23 @@
-//! Label sets, labels and their rules, as they are when everything about them is in order.
+//! Label sets, labels and rules over labels, with the settings of their triggers.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use super::{Schedule, Condition, AlertMessage, Template};
-use crate::yaml::value;
+use super::{condition::Condition, message::AlertMessage, schedule::Schedule, template::Template};
+use crate::yaml::{
+    fields::{Form, Shape, word_of},
+    value::whole,
+};
 
 /// Labels that are scored together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelSet {
-    /// The name as typed.
+    /// The name as it was typed.
     pub name: String,
-    /// The sentences around every prompt, one at least: a prompt is the average of them all.
+    /// The sentences around every prompt, at least one: a prompt's vector is the average over all of them.
     pub templates: Vec<Template>,
-    /// What makes scores of similarities.
+    /// How similarities become scores.
     pub scoring: Scoring,
-    /// Prompts that take part in the scoring and never alert.
+    /// Prompts that are scored and never alert.
     pub background: Vec<String>,
     /// The labels, in the order typed.
     pub labels: Vec<Label>,
@@ -22,111 +25,110 @@ pub struct LabelSet {
     pub rules: Vec<LabelRule>,
 }
 
-/// Alerts under a name of its own while a condition over labels is met.
+/// A rule over labels: alerts of its own while a condition is met.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelRule {
-    /// Its name, and everything else that it has in common with a label. It has no prompts, and is judged by a score that is 1
-    /// while the condition is met and else 0.
+    /// Its name, and everything else that it has in common with a label. It has no prompts; its score is 1 while the condition
+    /// is met, otherwise 0.
     pub settings: Label,
-    /// What it is raised by.
+    /// Its condition.
     pub when: Condition,
 }
 
-/// What makes scores of how alike a picture and the texts of a label set are.
+/// How the similarities of a picture and the prompts of a label set become scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scoring {
     /// As the model was trained.
     #[default]
     Auto,
-    /// The labels and the background share a score of 1 among them.
+    /// The labels and the background share a total score of 1.
     Softmax,
-    /// Each label by itself, with the scale and the bias that the model has learnt for that.
+    /// Each label on its own, with the model's scale and bias.
     Sigmoid,
-    /// Each label by itself: the cosine of the two vectors, 0 where it is negative.
+    /// Each label on its own: the cosine of the two vectors, at least 0.
     Cosine,
 }
 
 /// One thing to watch for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Label {
-    /// The name as typed.
+    /// The name as it was typed.
     pub name: String,
-    /// The texts that are put into the template; the name itself where none was typed.
+    /// The texts that are put into the template; the name if there are none.
     pub prompts: Vec<String>,
     /// What turns its scores into raised and cleared.
     pub trigger: TriggerSettings,
-    /// How grave an alert is, where that was said.
+    /// The severity of its alerts.
     pub severity: Option<Severity>,
-    /// What an alert says to people, where that was said.
+    /// The message of its alerts.
     pub message: Option<AlertMessage>,
-    /// When it may be raised; `None` is always.
+    /// When it may be raised; `None`: always.
     pub active: Option<Schedule>,
-    /// Only these regions count; none is all.
+    /// The regions that count; empty: all.
     pub regions: Vec<String>,
     /// How Home Assistant shows it.
     pub look: Look,
 }
 
-/// How Home Assistant shows a label; what is `None` is left to us (the name) or to it.
+/// How Home Assistant shows a label; `None` is our default (the name) or Home Assistant's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// What it is called there.
+    /// Its name there.
     pub name: Option<String>,
-    /// An icon as Home Assistant names them: `mdi:package-variant`.
+    /// An icon: `mdi:package-variant`.
     pub icon: Option<String>,
-    /// The device class of its binary sensor, one of those that Home Assistant has.
+    /// The device class of its binary sensor.
     pub device_class: Option<&'static str>,
 }
 
-/// How grave an alert is.
+/// The severity of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Good to know.
+    /// For information.
     Info,
-    /// Somebody should look.
+    /// Needs attention.
     Warning,
-    /// Somebody must look now.
+    /// Needs attention at once.
     Critical,
 }
 
-/// The numbers of a trigger.
+/// The settings of a trigger.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TriggerSettings {
-    /// A frame counts for the label from this score on.
+    /// A frame with at least this score counts for the label.
     pub threshold: f32,
-    /// A frame counts against a raised label below this score; never above the threshold.
+    /// A frame below this score counts against a raised label; never above the threshold.
     pub clear_below: f32,
-    /// These two are no scores, but how far above the source's baseline they lie (`rise` and `clear_rise` in the
-    /// configuration).
+    /// Whether the two levels are rises above the source's baseline (`rise` and `clear_rise`) instead of scores.
     pub rises: bool,
-    /// How many frames must agree.
+    /// The frames that must agree.
     pub hold: Hold,
-    /// For how long they must have agreed before it is raised (`for` in the configuration).
+    /// How long they must agree before it is raised (`for` in the configuration).
     pub lasting: Duration,
-    /// How long after one raise the next may come.
+    /// The time after a raise in which it is not raised again.
     pub cooldown: Duration,
 }
 
-/// The scores that frames are held to.
+/// The scores that frames are compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Levels {
-    /// A frame counts for the label from this score on.
+    /// A frame with at least this score counts for the label.
     pub threshold: f32,
-    /// A frame counts against a raised label below this score; never above the threshold.
+    /// A frame below this score counts against a raised label; never above the threshold.
     pub clear_below: f32,
 }
 
-/// `frames of of`: 2 of 3.
+/// How many of the newest frames must agree: `2 of 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
-    /// So many must agree...
+    /// This many must agree ...
     pub frames: u8,
-    /// ...of the newest so many (at most 64).
+    /// ... of this many newest frames (at most 64).
     pub of: u8,
 }
 
 impl LabelSet {
-    /// Labels in one sentence, scored as the model was trained, without background.
+    /// A label set with one template, scored as the model was trained, without background.
     #[must_use]
     pub fn new(name: &str, template: Template, labels: Vec<Label>) -> Self {
         Self {
@@ -146,7 +148,7 @@ impl LabelSet {
         Self::new(name, template.clone(), labels.iter().map(label).collect())
     }
 
-    /// Everything that alerts: the labels, and then the rules over labels.
+    /// Everything that alerts: first the labels, then the rules over labels.
     pub fn alerting(&self) -> impl Iterator<Item = &Label> {
         self.labels.iter().chain(self.rules.iter().map(|rule| &rule.settings))
     }
@@ -154,7 +156,7 @@ impl LabelSet {
 
 impl Scoring {
     /// The words in the configuration.
-    pub(crate) const WORDS: [(&str, Self); 4] = [
+    pub const WORDS: [(&str, Self); 4] = [
         ("auto", Self::Auto),
         ("softmax", Self::Softmax),
         ("sigmoid", Self::Sigmoid),
@@ -164,17 +166,12 @@ impl Scoring {
     /// The word in the configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Softmax => "softmax",
-            Self::Sigmoid => "sigmoid",
-            Self::Cosine => "cosine",
-        }
+        word_of(&Self::WORDS, &self)
     }
 }
 
 impl Label {
-    /// A label with nothing but a rule, whose name is its prompt.
+    /// A label with a trigger, whose name is its prompt.
     #[must_use]
     pub fn new(name: &str, trigger: TriggerSettings) -> Self {
         Self {
@@ -191,7 +188,7 @@ impl Label {
 }
 
 impl TriggerSettings {
-    /// A score that is enough by itself, and nothing else.
+    /// A threshold and nothing else.
     #[must_use]
     pub fn at(threshold: f32) -> Self {
         Self {
@@ -204,13 +201,13 @@ impl TriggerSettings {
         }
     }
 
-    /// Its levels, which are scores unless it [`rises`](Self::rises).
+    /// Its levels, which are scores unless [`rises`](Self::rises) is set.
     #[must_use]
     pub fn levels(&self) -> Levels {
         Levels { threshold: self.threshold, clear_below: self.clear_below }
     }
 
-    /// The clear level of a rule for which none is typed: the threshold itself, or half the rise.
+    /// The default clear level: the threshold itself, or half the rise.
     pub(crate) fn usual_clear_level(threshold: f32, rises: bool) -> f32 {
         if rises { threshold / 2.0 } else { threshold }
     }
@@ -218,7 +215,7 @@ impl TriggerSettings {
 
 impl Severity {
     /// The words in the configuration and in alerts.
-    pub(crate) const WORDS: [(&str, Self); 3] =
+    pub const WORDS: [(&str, Self); 3] =
         [("info", Self::Info), ("warning", Self::Warning), ("critical", Self::Critical)];
 
     /// The severity of this word.
@@ -230,30 +227,33 @@ impl Severity {
     /// The word in the configuration and in alerts.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
+        word_of(&Self::WORDS, &self)
     }
 }
 
 impl Hold {
+    /// The form in the configuration.
+    pub(crate) const FORM: Form = Form::Shaped(Shape {
+        expected: "frames out of frames such as `2 of 3`",
+        name: "`K of N`",
+        pattern: "^ *[0-9]+ +of +[0-9]+ *$",
+    });
+
     /// Reads `2 of 3`; the error is the remedy.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str = "write how many of the newest frames must agree: `2 of 3`";
+        const USAGE: &str = "write how many of the newest frames must agree: `2 of 3`";
         let Some((frames, of)) = text.split_once(" of ") else {
             let meant = match text.split_once('/') {
-                Some((frames, of)) => (value::whole(frames.trim()), value::whole(of.trim())),
-                None => (value::whole(text), value::whole(text)),
+                Some((frames, of)) => (whole(frames.trim()), whole(of.trim())),
+                None => (whole(text), whole(text)),
             };
             return Err(match meant {
                 (Some(frames), Some(of)) => format!("did you mean `{frames} of {of}`?"),
-                _ => FORM.to_owned(),
+                _ => USAGE.to_owned(),
             });
         };
-        let (Some(frames), Some(of)) = (value::whole(frames.trim()), value::whole(of.trim())) else {
-            return Err(FORM.to_owned());
+        let (Some(frames), Some(of)) = (whole(frames.trim()), whole(of.trim())) else {
+            return Err(USAGE.to_owned());
         };
         match (u8::try_from(frames), u8::try_from(of)) {
             (Ok(0), _) => Err("at least 1 frame must agree".to_owned()),
@@ -261,8 +261,15 @@ impl Hold {
                 Err(format!("{frames} of {of} frames can never agree: did you mean `{of} of {frames}`?"))
             }
             (Ok(frames), Ok(of)) if of <= 64 => Ok(Self { frames, of }),
-            _ => Err("at most the newest 64 frames are remembered".to_owned()),
+            _ => Err("at most 64 frames".to_owned()),
         }
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.frames, self.of)
     }
 }
 
@@ -279,8 +286,8 @@ mod tests {
             ("2/3", Err("did you mean `2 of 3`?")),
             ("5 of 3", Err("5 of 3 frames can never agree: did you mean `3 of 5`?")),
             ("0 of 3", Err("at least 1 frame must agree")),
-            ("1 of 65", Err("at most the newest 64 frames are remembered")),
-            ("1 of 300", Err("at most the newest 64 frames are remembered")),
+            ("1 of 65", Err("at most 64 frames")),
+            ("1 of 300", Err("at most 64 frames")),
             ("many", Err("write how many of the newest frames must agree: `2 of 3`")),
             ("two of three", Err("write how many of the newest frames must agree: `2 of 3`")),
         ];

@@ -1,27 +1,24 @@
-//! What an alert says to people: a sentence with places for what is only known then. Pure once it is read.
+//! The message of an alert: a sentence with placeholders that are filled in when the alert is made. Pure once it is parsed.
 
 use std::fmt;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::Severity;
-use crate::yaml::names;
+use super::{
+    labels::Severity,
+    placeholders::{self, TextPart},
+};
+use crate::yaml::{fields::word_of, mask, names};
 
-/// A sentence with places that are filled in when an alert is made.
+/// A sentence with placeholders.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertMessage {
-    parts: Vec<Part>,
-    /// Times are told in it.
+    parts: Vec<TextPart<Place>>,
+    /// The time zone of `{time}`.
     zone: TimeZone,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Place(Place),
-}
-
-/// What a place of a message stands for.
+/// A placeholder of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Label,
@@ -49,7 +46,7 @@ const PLACES: &[(&str, Place)] = &[
     ("severity", Place::Severity),
 ];
 
-/// What is known when an alert is made.
+/// The facts that placeholders are replaced by.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The name of the label.
@@ -58,7 +55,7 @@ pub struct Facts<'a> {
     pub label_set: &'a str,
     /// The name of the source.
     pub source: &'a str,
-    /// The region that the score stands in; `None` is the whole frame.
+    /// The region of the score; `None` is the whole frame.
     pub region: Option<&'a str>,
     /// 0 to 1.
     pub score: f32,
@@ -68,68 +65,39 @@ pub struct Facts<'a> {
     pub state: &'a str,
     /// When the frame was captured.
     pub time: Timestamp,
-    /// How grave it is.
+    /// Its severity, if it has one.
     pub severity: Option<Severity>,
 }
 
-impl Place {
-    fn name(self) -> &'static str {
-        PLACES.iter().find(|(_, place)| *place == self).map_or("", |(name, _)| name)
-    }
-}
-
-/// As it is typed.
+/// As it was typed.
 impl fmt::Display for AlertMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
-            Part::Place(place) => write!(f, "{{{}}}", place.name()),
+            TextPart::Text(text) => f.write_str(&placeholders::escaped(text)),
+            TextPart::Place(place) => write!(f, "{{{}}}", word_of(PLACES, place)),
         })
     }
 }
 
 impl AlertMessage {
-    /// Reads `{label} on {source}`. `{{` and `}}` are braces. The error is the remedy.
+    /// Reads `{label} on {source}`. The error is the remedy.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (mut parts, mut plain, mut rest) = (vec![], String::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            plain.push_str(&rest[..at]);
-            let brace = &rest[at..=at];
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix(brace) {
-                plain.push_str(brace);
-                rest = after;
-                continue;
-            }
-            let end = if brace == "{" { rest.find('}') } else { None };
-            let Some(end) = end else {
-                return Err(format!(
-                    "there is a single `{brace}`: a brace that is meant as such is written twice"
-                ));
-            };
-            let name = rest[..end].trim();
-            let Some((_, place)) = PLACES.iter().find(|(known, _)| *known == name) else {
+        let place = |name: &str| {
+            let name = name.trim();
+            PLACES.iter().find(|(known, _)| *known == name).map(|(_, place)| *place).ok_or_else(|| {
                 let known: Vec<_> = PLACES.iter().map(|(known, _)| *known).collect();
-                let shown = crate::yaml::mask::shown(name);
-                return Err(format!("`{{{shown}}}` is not known here: {}", names::suggest(name, &known)));
-            };
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(Part::Place(*place));
-            rest = &rest[end + 1..];
-        }
-        plain.push_str(rest);
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Self { parts, zone: TimeZone::system() })
+                format!("`{{{}}}` is no placeholder: {}", mask::shown(name), names::suggest(name, &known))
+            })
+        };
+        Ok(Self { parts: placeholders::parse(text, place)?, zone: TimeZone::system() })
     }
 
-    /// The first of its places that tells a number of the label.
+    /// The name of its first placeholder for a number that only a label has.
     pub(crate) fn number(&self) -> Option<&'static str> {
-        let number = |part: &Part| match part {
-            Part::Place(place @ (Place::Score | Place::Percent | Place::Threshold)) => Some(place.name()),
+        let number = |part: &TextPart<Place>| match part {
+            TextPart::Place(place @ (Place::Score | Place::Percent | Place::Threshold)) => {
+                Some(word_of(PLACES, place))
+            }
             _ => None,
         };
         self.parts.iter().find_map(number)
@@ -138,9 +106,9 @@ impl AlertMessage {
     /// The sentence about `facts`.
     #[must_use]
     pub fn fill(&self, facts: &Facts<'_>) -> String {
-        let part = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Place(place) => self.value(*place, facts),
+        let part = |part: &TextPart<Place>| match part {
+            TextPart::Text(text) => text.clone(),
+            TextPart::Place(place) => self.value(*place, facts),
         };
         self.parts.iter().map(part).collect()
     }
@@ -166,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages() {
+    fn messages_are_filled_in() {
         let facts = Facts {
             label: "a dog",
             label_set: "yard",
@@ -186,9 +154,9 @@ mod tests {
                 "{severity}: {label_set} {region} {score}/{threshold} {state} {time}",
                 Ok("warning: yard whole frame 0.88/0.60 raised 2026-11-23 09:15:29"),
             ),
-            ("{lable}", Err("`{lable}` is not known here: did you mean `label`?")),
-            ("50 {", Err("there is a single `{`: a brace that is meant as such is written twice")),
-            ("a } b", Err("there is a single `}`: a brace that is meant as such is written twice")),
+            ("{lable}", Err("`{lable}` is no placeholder: did you mean `label`?")),
+            ("50 {", Err("there is a single `{`: write a plain brace twice")),
+            ("a } b", Err("there is a single `}`: write a plain brace twice")),
         ];
         for (text, expected) in cases {
             let filled = AlertMessage::parse(text).map(|message| {

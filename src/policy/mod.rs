@@ -1,16 +1,21 @@
-//! What a user asks for: label sets, conditions, templates, schedules. Pure types with behaviour.
+//! What a user asks for: label sets with their templates, conditions, messages and schedules, topic filters, and brokers.
+//!
+//! Immutable types with behaviour, each with the parser of its own text. No files, no clock.
 
+pub mod broker;
 pub mod condition;
 pub mod labels;
 pub mod message;
+mod placeholders;
 pub mod schedule;
 pub mod template;
 pub mod topic_filter;
 
 pub use self::{
+    broker::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
     condition::{Condition, LabelName},
-    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, TriggerSettings, Scoring, Severity},
-    message::{Facts, AlertMessage},
+    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Scoring, Severity, TriggerSettings},
+    message::{AlertMessage, Facts},
     schedule::Schedule,
     template::{Template, TemplateError},
     topic_filter::{NamePattern, TopicFilter},

@@ -1,29 +1,29 @@
-//! When a label may be raised: `22:00-06:00`, `mon-fri 08:00-18:00`, `sat,sun`, with a time zone if it is not the
-//! machine's. Pure once it is read: the time is given to it.
+//! Weekly schedules, for the times when a label may be raised: `22:00-06:00`, `mon-fri 08:00-18:00`, `sat,sun`, with a time
+//! zone if it is not the machine's. Pure once it is parsed.
 
 use std::fmt;
 
 use jiff::{Timestamp, ToSpan as _, civil::Time, civil::Weekday, tz::TimeZone};
 
-use crate::yaml::names;
+use crate::yaml::{mask, names};
 
-/// Spans of time that come back every week.
+/// Spans of time that repeat every week.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule(Vec<Span>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Span {
-    /// From Monday on.
+    /// Starting with Monday.
     days: [bool; 7],
-    /// From this time of the day...
+    /// The start, a time of the day.
     from: Time,
-    /// ...up to this one, which it does not hold. Not later than `from` is the next day.
+    /// The end, exclusive; a time not later than `from` is on the next day.
     to: Time,
     zone: TimeZone,
 }
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-const FORM: &str = "write hours, days or both: `22:00-06:00`, `sat,sun`, `mon-fri 08:00-18:00`; a time zone comes last: \
+const FORM: &str = "write hours, days or both: `22:00-06:00`, `sat,sun`, `mon-fri 08:00-18:00`; a time zone is last: \
                     `22:00-06:00 Europe/Berlin`";
 
 impl Schedule {
@@ -32,19 +32,19 @@ impl Schedule {
         span(text).map(|span| Self(vec![span]))
     }
 
-    /// Whenever one of them holds.
-    pub(crate) fn any(all: Vec<Self>) -> Self {
-        Self(all.into_iter().flat_map(|active| active.0).collect())
+    /// The union of several schedules.
+    pub(crate) fn union(all: Vec<Self>) -> Self {
+        Self(all.into_iter().flat_map(|schedule| schedule.0).collect())
     }
 
-    /// Whether `at` is in one of the spans.
+    /// Whether `at` is inside one of the spans.
     #[must_use]
     pub fn holds(&self, at: Timestamp) -> bool {
         self.0.iter().any(|span| span.holds(at))
     }
 }
 
-/// As it could be typed, the time zone with it.
+/// As it could be typed, with the time zone.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, span) in self.0.iter().enumerate() {
@@ -81,7 +81,7 @@ impl Span {
         if self.from < self.to {
             return on(today) && (self.from..self.to).contains(&time);
         }
-        // Past midnight it belongs to the day on which it began.
+        // After midnight a span belongs to the day on which it started.
         let yesterday = local.date().checked_sub(1.day()).map(|date| date.weekday());
         (on(today) && time >= self.from) || (time < self.to && yesterday.is_ok_and(on))
     }
@@ -124,7 +124,7 @@ fn hours_of(word: &str) -> Result<(Time, Time), String> {
     let (from, to) = word.split_once(['-', '–']).ok_or_else(|| FORM.to_owned())?;
     match (time(from), time(to)) {
         (Some(a), Some(b)) if a == b && from != "00:00" && from != "0:00" => {
-            Err("it begins and ends at the same time: leave the hours out for the whole day".to_owned())
+            Err("it starts and ends at the same time: leave the hours out for the whole day".to_owned())
         }
         (Some(from), Some(to)) => Ok((from, to)),
         _ => Err("hours are from `00:00` to `24:00`: `22:00-06:00`".to_owned()),
@@ -138,7 +138,7 @@ fn days_of(word: &str) -> Result<[bool; 7], String> {
         return Ok([true; 7]);
     }
     let day = |text: &str| {
-        // `monday` is as good as `mon`.
+        // `monday` is the same as `mon`.
         let known = |day: &&str| text.len() >= 3 && format!("{}day", long(day)).starts_with(text);
         DAYS.iter().position(known).ok_or_else(|| match names::nearest(text, DAYS) {
             Some(meant) => format!("did you mean `{meant}`?"),
@@ -158,7 +158,7 @@ fn days_of(word: &str) -> Result<[bool; 7], String> {
     if days.contains(&true) { Ok(days) } else { Err(FORM.to_owned()) }
 }
 
-/// What stands before `day`.
+/// The full name without `day`.
 fn long(day: &str) -> &str {
     match day {
         "tue" => "tues",
@@ -171,10 +171,7 @@ fn long(day: &str) -> &str {
 
 fn zone_of(word: &str) -> Result<TimeZone, String> {
     TimeZone::get(word).map_err(|_| {
-        format!(
-            "this machine knows no time zone `{}`: write one such as `Europe/Berlin`",
-            crate::yaml::mask::shown(word)
-        )
+        format!("this machine knows no time zone `{}`: write one such as `Europe/Berlin`", mask::shown(word))
     })
 }
 
@@ -183,12 +180,12 @@ mod tests {
     use super::*;
 
     fn holds(text: &str, local: &str) -> bool {
-        let active = Schedule::parse(text).unwrap();
-        active.holds(local.parse().unwrap())
+        let schedule = Schedule::parse(text).unwrap();
+        schedule.holds(local.parse().unwrap())
     }
 
     #[test]
-    fn spans_of_the_week() {
+    fn weekly_spans() {
         // 2026-11-23 is a Monday.
         let cases = [
             ("22:00-06:00 UTC", "2026-11-23T22:00:00Z", true),
@@ -210,22 +207,22 @@ mod tests {
         ];
         for (text, at, expected) in cases {
             assert_eq!(holds(text, at), expected, "{text} at {at}");
-            let active = Schedule::parse(text).unwrap();
-            assert_eq!(Schedule::parse(&active.to_string()), Ok(active), "{text}");
+            let schedule = Schedule::parse(text).unwrap();
+            assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule), "{text}");
         }
         assert_eq!(Schedule::parse("Monday-Tuesday UTC").unwrap().to_string(), "mon,tue UTC");
     }
 
     #[test]
     fn the_night_when_the_clocks_change() {
-        // Central Europe goes back from 3:00 to 2:00 on 2026-10-25: 2:30 comes twice, and both count.
+        // Central Europe goes back from 3:00 to 2:00 on 2026-10-25: 2:30 occurs twice, and both count.
         for at in ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"] {
             assert!(holds("02:00-03:00 Europe/Berlin", at), "{at}");
         }
     }
 
     #[test]
-    fn what_is_no_span_is_told_with_a_remedy() {
+    fn invalid_spans_have_a_remedy() {
         let cases = [
             ("22-6", "write hours"),
             ("25:00-26:00", "from `00:00` to `24:00`"),
@@ -239,8 +236,8 @@ mod tests {
             ("", "write hours"),
         ];
         for (text, words) in cases {
-            let told = Schedule::parse(text).unwrap_err();
-            assert!(told.contains(words), "{text}: {told}");
+            let remedy = Schedule::parse(text).unwrap_err();
+            assert!(remedy.contains(words), "{text}: {remedy}");
         }
     }
 }

@@ -1,14 +1,15 @@
-//! What an `mqtt` source listens to, and the name that a matched topic gives to a source.
+//! The topic filters of an `mqtt` source, and the source names that come from matched topics.
 //!
-//! Pure text work, by MQTT's rules for filters (MQTT 5, section 4.7). It refuses to know a broker.
+//! Pure, by MQTT's rules for filters (MQTT 5, section 4.7).
 
 use std::fmt;
 
+use super::placeholders::{self, TextPart};
 use crate::topic::topic_level;
 
 /// The longest filter, pattern or name, in bytes.
 const LONGEST: usize = 1000;
-/// The longest name that a topic may give to a source; as for names that are typed.
+/// The longest name that a topic may give to a source, as for names in the configuration.
 const LONGEST_NAME: usize = 200;
 
 /// A topic filter: levels, of which some may be `+` (any one level) and the last `#` (all that follow).
@@ -19,13 +20,13 @@ impl TopicFilter {
     /// Reads a filter; the error is the remedy.
     ///
     /// # Errors
-    /// What MQTT does not allow in a filter, and shared subscriptions, which have a key of their own.
+    /// A filter that MQTT forbids, or a shared subscription, which has a key of its own.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with("$share/") {
-            return Err("name the group in `share: GROUP`, and here only what follows it".to_owned());
+            return Err("write the group into `share: GROUP`, and here only the text after it".to_owned());
         }
         if text.starts_with('$') {
-            return Err("topics with `$` at the start belong to the broker".to_owned());
+            return Err("topics that start with `$` belong to the broker".to_owned());
         }
         if text.chars().any(char::is_control) || text.len() > LONGEST {
             return Err(format!("use at most {LONGEST} bytes, and no control characters"));
@@ -33,28 +34,28 @@ impl TopicFilter {
         let levels = text.split('/').collect::<Vec<_>>();
         for (place, level) in levels.iter().enumerate() {
             if level.contains('#') && (*level != "#" || place + 1 < levels.len()) {
-                return Err("`#` stands alone as the last level: `cameras/#`".to_owned());
+                return Err("`#` must be the whole last level: `cameras/#`".to_owned());
             }
             if level.contains('+') && *level != "+" {
-                return Err("`+` stands for one whole level: `cameras/+/snapshot`".to_owned());
+                return Err("`+` must be a whole level: `cameras/+/snapshot`".to_owned());
             }
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The filter as typed.
+    /// The filter as it was typed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// How many wildcards it has.
+    /// The number of wildcards.
     #[must_use]
     pub fn wildcards(&self) -> usize {
         self.0.split('/').filter(|level| matches!(*level, "+" | "#")).count()
     }
 
-    /// What each wildcard stands for in `topic`, in their order; `None` if the topic does not match.
+    /// The text of each wildcard in `topic`, in order; `None` if the topic does not match.
     #[must_use]
     pub fn captures<'t>(&self, topic: &'t str) -> Option<Vec<&'t str>> {
         if topic.starts_with('$') {
@@ -63,7 +64,7 @@ impl TopicFilter {
         let (mut captured, mut rest) = (Vec::new(), Some(topic));
         for level in self.0.split('/') {
             if level == "#" {
-                // It stands for what is above it, too: `a/#` matches `a`.
+                // It matches the level above, too: `a/#` matches `a`.
                 captured.push(rest.unwrap_or(""));
                 return Some(captured);
             }
@@ -87,16 +88,17 @@ impl fmt::Display for TopicFilter {
     }
 }
 
-/// How a matched topic names its source: text with `{1}`, `{2}` for what the first and second wildcard stand for, and
-/// `{name}` for the name that a JSON payload gives.
+/// The name of the source of a matched topic: text with `{1}`, `{2}` for the texts of the first and second wildcard, and
+/// `{name}` for the name in a JSON payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamePattern(Vec<Part>);
+pub struct NamePattern(Vec<TextPart<Place>>);
 
+/// A placeholder of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    /// From 1.
+enum Place {
+    /// The text of a wildcard, from 1.
     Wildcard(usize),
+    /// The name in the JSON payload.
     Json,
 }
 
@@ -104,63 +106,62 @@ impl NamePattern {
     /// Reads a pattern; the error is the remedy.
     ///
     /// # Errors
-    /// A pattern without a place, with another place than those above, or with an open brace.
+    /// A pattern without a placeholder, with an unknown one, or with a single brace.
     pub fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str =
-            "`{1}` is what the first `+` or `#` stands for, `{name}` what `json: { name: ... }` leads to";
+        const FORM: &str = "`{1}` is the text of the first `+` or `#`, `{name}` the name that `json: { name: ... }` points to";
         if text.chars().any(char::is_control) || text.len() > LONGEST_NAME {
             return Err(format!("use at most {LONGEST_NAME} bytes, and no control characters"));
         }
-        let (mut parts, mut rest) = (Vec::new(), text);
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((place, behind)) = after.split_once('}') else { return Err(FORM.to_owned()) };
-            parts.push(Part::Text(before.to_owned()));
-            parts.push(match (place, place.parse::<usize>()) {
-                ("name", _) => Part::Json,
-                (_, Ok(number)) if number > 0 => Part::Wildcard(number),
-                _ => return Err(FORM.to_owned()),
-            });
-            rest = behind;
-        }
-        if parts.is_empty() {
-            let remedy = "without a place such as `{1}` all would have this name: leave it out for one source of all topics";
+        let parts = placeholders::parse(text, |place| match (place, place.parse::<usize>()) {
+            ("name", _) => Ok(Place::Json),
+            (_, Ok(number)) if number > 0 => Ok(Place::Wildcard(number)),
+            _ => Err(FORM.to_owned()),
+        })?;
+        if !parts.iter().any(|part| matches!(part, TextPart::Place(_))) {
+            let remedy = "without a placeholder such as `{1}` every source would have this name: leave it out for one source \
+                          of all topics";
             return Err(remedy.to_owned());
         }
-        parts.push(Part::Text(rest.to_owned()));
         Ok(Self(parts))
     }
 
-    /// The name that a JSON payload gives, and nothing else.
+    /// The name in a JSON payload, without further text.
     #[must_use]
     pub fn of_json() -> Self {
-        Self(vec![Part::Json])
+        Self(vec![TextPart::Place(Place::Json)])
     }
 
-    /// The highest wildcard that it asks for; 0 for none.
+    /// The highest wildcard that it uses; 0 for none.
     #[must_use]
     pub fn wildcards(&self) -> usize {
-        let number = |part: &Part| if let Part::Wildcard(number) = part { *number } else { 0 };
+        let number = |part: &TextPart<Place>| match part {
+            TextPart::Place(Place::Wildcard(number)) => *number,
+            _ => 0,
+        };
         self.0.iter().map(number).max().unwrap_or(0)
     }
 
-    /// Whether it asks for the name in the payload.
+    /// Whether it uses the name in the payload.
     #[must_use]
-    pub fn asks_json(&self) -> bool {
-        self.0.contains(&Part::Json)
+    pub fn uses_json(&self) -> bool {
+        self.0.contains(&TextPart::Place(Place::Json))
     }
 
-    /// Whether a name that has the topics of `name` can come out of it: its texts are there, in this order, with something
+    /// Whether a name with the same topics as `name` can result: it contains the pattern's texts in this order, with something
     /// between them.
     #[must_use]
     pub fn may_give(&self, name: &str) -> bool {
-        // Levels and not names, because what is typed is looked for by its topic. A text may share its last `_` with what
-        // stands beside it, so these do not count.
+        // Topic levels are compared, because a name is found by its topic. A text may share its last `_` with the text of a
+        // placeholder beside it, so outer `_` are ignored.
         let level = topic_level(name);
-        let texts = self.0.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(topic_level(text).trim_matches('_').to_owned()),
-            Part::Wildcard(_) | Part::Json => None,
-        });
-        let texts: Vec<_> = texts.collect();
+        // The texts before, between and after the placeholders; some are empty.
+        let mut texts = vec![String::new()];
+        for part in &self.0 {
+            match (part, texts.last_mut()) {
+                (TextPart::Text(text), Some(last)) => topic_level(text).trim_matches('_').clone_into(last),
+                _ => texts.push(String::new()),
+            }
+        }
         let [first, between @ .., last] = &*texts else { return true };
         let Some(mut rest) = level.trim_start_matches('_').strip_prefix(&**first) else { return false };
         for text in between {
@@ -171,24 +172,35 @@ impl NamePattern {
         rest.len() > last.len() && rest.ends_with(&**last)
     }
 
-    /// The name; `None` if one of its places stands for nothing, or if what comes out can be no name.
+    /// The name; `None` if the text of a placeholder is empty or missing, or if the result is no valid name.
     #[must_use]
     pub fn name(&self, captured: &[&str], json: Option<&str>) -> Option<String> {
         let mut name = String::new();
         for part in &self.0 {
             let place = match part {
-                Part::Text(text) => {
+                TextPart::Text(text) => {
                     name.push_str(text);
                     continue;
                 }
-                Part::Wildcard(number) => captured.get(number - 1).copied(),
-                Part::Json => json,
+                TextPart::Place(Place::Wildcard(number)) => captured.get(number - 1).copied(),
+                TextPart::Place(Place::Json) => json,
             };
             name.push_str(place.filter(|place| !place.trim().is_empty())?);
         }
         let name = name.trim();
         let usable = name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
         (usable && !name.is_empty()).then(|| name.to_owned())
+    }
+}
+
+/// As it was typed.
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            TextPart::Text(text) => f.write_str(&placeholders::escaped(text)),
+            TextPart::Place(Place::Wildcard(number)) => write!(f, "{{{number}}}"),
+            TextPart::Place(Place::Json) => f.write_str("{name}"),
+        })
     }
 }
 
@@ -201,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matches_and_what_wildcards_stand_for() {
+    fn topics_match_filters_and_wildcards_capture() {
         let cases: &[(&str, &str, Option<&[&str]>)] = &[
             ("a/b", "a/b", Some(&[])),
             ("a/b", "a/b/c", None),
@@ -228,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter() {
+    fn invalid_filters() {
         for text in ["a/#/b", "a#", "a+/b", "$SYS/#", "$share/us/a", "a\0b", &"x".repeat(1001)] {
             assert!(TopicFilter::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn names_of_topics() {
+    fn names_come_from_topics() {
         type Case<'a> = (&'a str, &'a [&'a str], Option<&'a str>, Option<&'a str>);
         let cases: &[Case] = &[
             ("frigate-{1}", &["yard"], None, Some("frigate-yard")),
@@ -250,6 +262,7 @@ mod tests {
         ];
         for (text, captured, json, expected) in cases {
             let pattern = NamePattern::parse(text).unwrap();
+            assert_eq!(pattern.to_string(), *text);
             assert_eq!(pattern.name(captured, *json).as_deref(), *expected, "{text} {captured:?}");
         }
         assert_eq!(NamePattern::parse("{1}").unwrap().name(&[&"x".repeat(201)], None), None);
@@ -257,11 +270,11 @@ mod tests {
             assert!(NamePattern::parse(text).is_err(), "{text}");
         }
         let both = NamePattern::parse("{3}{name}{1}").unwrap();
-        assert_eq!((both.wildcards(), both.asks_json()), (3, true));
+        assert_eq!((both.wildcards(), both.uses_json()), (3, true));
     }
 
     #[test]
-    fn names_that_may_come_out() {
+    fn names_that_can_result() {
         let cases = [
             ("frigate-{1}", "frigate-yard", true),
             ("frigate-{1}", "Frigate-Yard", true),

@@ -1,9 +1,10 @@
-//! What is wrong with a configuration, told so that it can be put right at once: file, line, column, the line itself
-//! with a caret below, and a remedy.
+//! The problems of a configuration, as people see them: file, line, column, the line itself with a caret below, and a remedy;
+//! and the place of each setting, for problems that are found later.
 //!
-//! It refuses to stop at the first problem, and to show a password: an offending line is masked before it is kept.
+//! All problems are shown at once. A line is masked before it is stored, so that no problem can show a password.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     ops::Range,
     path::{Path, PathBuf},
@@ -13,15 +14,40 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::mask;
 
-/// So many are told; nobody reads on.
+/// The most problems that are reported.
 pub(crate) const MOST_PROBLEMS: usize = 200;
 
-/// Everything that is wrong, in the order of files and lines.
+/// All problems, in the order of files and lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
+/// The place of each setting by its path: `mqtt.url`, `label_sets.porch.labels.package`. Two configurations are equal wherever
+/// their lines are, so this is not part of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    pub(crate) files: Files,
+    pub(crate) spans: BTreeMap<String, Span>,
+}
+
+impl Places {
+    /// A problem with the setting at `path`, or with the nearest setting above it that is in the file.
+    #[must_use]
+    pub fn problem(&self, path: &str, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        let mut prefix = path;
+        loop {
+            if let Some(span) = self.spans.get(prefix) {
+                return self.files.problem(Mistake::new(*span, message, remedy));
+            }
+            match prefix.rfind('.') {
+                Some(dot) => prefix = &prefix[..dot],
+                None => return self.files.problem_of_file(0, message.into(), remedy.into()),
+            }
+        }
+    }
+}
+
 impl Problems {
-    /// Puts problems in order; what was found twice at one place (through a YAML alias) is told once.
+    /// Sorts problems; a problem that was found twice at one place (through a YAML alias) is kept once.
     #[must_use]
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.order);
@@ -29,7 +55,7 @@ impl Problems {
         Self(problems)
     }
 
-    /// One at a time, in order.
+    /// The problems in order.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -40,7 +66,7 @@ impl Problems {
         self.0.len()
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -62,21 +88,21 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     message: String,
-    /// How to put it right; may have several lines. Empty where the message says it all.
+    /// How to correct it; may have several lines, or be empty.
     remedy: String,
     file: PathBuf,
-    /// Where in the file; `None` where the file as a whole is meant.
+    /// The place in the file; `None` for the file as a whole.
     excerpt: Option<Excerpt>,
-    /// The number of the file and the place in it.
+    /// The number of the file and the offset in it.
     order: (usize, usize),
 }
 
 impl Problem {
-    /// What is wrong, in one line.
+    /// The problem in one line.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -103,7 +129,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A line as it may be shown.
+/// A line with its secrets masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Excerpt {
     line: usize,
@@ -114,14 +140,14 @@ struct Excerpt {
 }
 
 /// A place in one of the files: bytes `start..end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     pub file: usize,
     pub start: usize,
     pub end: usize,
 }
 
-/// A mistake at a place, not yet tied to the text of the file.
+/// A problem at a place, without the text of the file.
 #[derive(Debug)]
 pub(crate) struct Mistake {
     pub span: Span,
@@ -135,7 +161,7 @@ impl Mistake {
     }
 }
 
-/// The files of a configuration: a [`Span`] says which by number, the main file first.
+/// The files of a configuration; a [`Span`] has the number of one. The main file is the first.
 #[derive(Clone, Default)]
 pub(crate) struct Files(Vec<(PathBuf, String)>);
 
@@ -166,13 +192,13 @@ impl Files {
         }
     }
 
-    /// A problem of a file as a whole: something is missing, or the file cannot be read.
+    /// A problem with a file as a whole: a key is missing, or the file cannot be read.
     pub(crate) fn problem_of_file(&self, file: usize, message: String, remedy: String) -> Problem {
         let path = self.0.get(file).map(|(path, _)| path.clone()).unwrap_or_default();
         Problem { message, remedy, file: path, excerpt: None, order: (file, 0) }
     }
 
-    /// `FILE:LINE`, to point from one mistake to another place.
+    /// `FILE:LINE`, for a message that refers to another place.
     pub(crate) fn name_line(&self, span: Span) -> String {
         let path = self.0.get(span.file).map(|(path, _)| path.display().to_string()).unwrap_or_default();
         format!("{path}:{}", self.line(span))
@@ -188,7 +214,7 @@ pub(crate) fn line_number(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The line around `span`, masked, made harmless and, if it is very long, cut to what is around the caret.
+/// The line around `span`, without secrets and control characters; a very long line is cut to the part around the caret.
 fn excerpt(text: &str, span: Span) -> Excerpt {
     let start = floor(text, span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -197,14 +223,14 @@ fn excerpt(text: &str, span: Span) -> Excerpt {
     let from = (start - line_start).min(line.len());
     let to = floor(line, span.end.saturating_sub(line_start)).max(from);
 
-    // Far from the caret nothing will be shown: a line may be as long as the file.
+    // A line may be as long as the file: only the part around the caret is processed.
     let window = floor(line, from.saturating_sub(1000))..floor(line, from + 1000);
     let hidden = mask::hidden(text, line_start..line_start + line.len()).unwrap_or(0..0);
     let marked = from..to.max(from + 1);
     let (mut shown, mut end, mut mask_start, mut caret) = (String::new(), 0, None, None::<Range<usize>>);
     for (at, letter) in line[window.clone()].char_indices().map(|(at, letter)| (at + window.start, letter)) {
         let start = if hidden.contains(&at) {
-            // However much is hidden, it is one mask, and a mark on any of it stands below all of the mask.
+            // A hidden part of any length becomes one mask, and a caret on any of it marks all of the mask.
             *mask_start.get_or_insert_with(|| {
                 shown.push_str(mask::HIDDEN);
                 end += mask::HIDDEN.len();
@@ -225,7 +251,7 @@ fn excerpt(text: &str, span: Span) -> Excerpt {
     Excerpt { line: line_number(text, start), column, text: shown, caret }
 }
 
-/// Leaves at most `WIDEST` columns around the caret.
+/// Keeps at most `WIDEST` columns around the caret.
 fn cut(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
     const WIDEST: usize = 140;
     if line.width() <= WIDEST {
@@ -247,7 +273,7 @@ fn cut(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
     (kept, start + left..(caret.end - from).min(WIDEST) + left)
 }
 
-/// `at`, or the next smaller place that is not inside a character.
+/// `at`, or the next smaller offset at the start of a character.
 pub(crate) fn floor(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {

@@ -1,26 +1,26 @@
-//! `${env:NAME}`, `${file:PATH}` and `${credential:NAME}` inside a text, so that secrets need not stand in the configuration.
+//! Replaces `${env:NAME}`, `${file:PATH}` and `${credential:NAME}` in a text, so that the configuration needs no secrets.
 //!
-//! It refuses to show what it found: only names and paths appear in its errors.
+//! Errors contain names and paths, never the text that was found.
 
 use std::{ffi::OsString, io::Read, path::Path};
 
 /// The longest file that a text may refer to.
 const LONGEST: u64 = 64 * 1024;
 
-/// What stands for a credential that this process may not see; long enough for what has to be long.
-pub(crate) const UNSEEN: &str = "unseen-credential";
+/// The stand-in for a credential that this process may not read; long enough where a secret must be long.
+pub(super) const UNSEEN: &str = "unseen-credential";
 
-/// What a text may refer to.
-pub(crate) struct References<'a> {
+/// The sources of references.
+pub(super) struct References<'a> {
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// Relative paths begin here.
+    /// Relative paths start here.
     pub folder: &'a Path,
     /// Whether a credential that cannot be read becomes [`UNSEEN`] instead of a mistake.
     pub unseen: bool,
 }
 
-/// Replaces every reference. `Err` holds what is wrong and how to put it right.
-pub(crate) fn interpolate(text: &str, references: &References<'_>) -> Result<String, (String, String)> {
+/// Replaces every reference. The error is a message and a remedy.
+pub(super) fn interpolate(text: &str, references: &References<'_>) -> Result<String, (String, String)> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -53,26 +53,26 @@ fn resolve(reference: &str, references: &References<'_>) -> Result<String, (Stri
             Some(Ok(value)) => Ok(value),
             Some(Err(_)) => Err((
                 format!("the environment variable `{name}` is not UTF-8"),
-                "set it to a text".to_owned(),
+                "set it to UTF-8 text".to_owned(),
             )),
             None => Err((
                 format!("the environment variable `{name}` is not set"),
-                "set it before the start; under systemd with `Environment=` or `EnvironmentFile=`".to_owned(),
+                "set it before the start; for systemd with `Environment=` or `EnvironmentFile=`".to_owned(),
             )),
         },
         Some(("file", path)) if !path.is_empty() => read(&folder.join(path)).map_err(|cause| {
-            let remedy = "put the text into that file, and let the user that the service runs as read it";
+            let remedy = "put the text into that file, and make it readable for the user that the service runs as";
             (format!("the file `{path}` cannot be read: {cause}"), remedy.to_owned())
         }),
         Some(("credential", name)) if !name.is_empty() => credential(name, env, unseen),
         _ => Err((
-            format!("`${{{}}}` is not a reference that is known", super::mask::shown(reference)),
+            format!("`${{{}}}` is no known reference", super::mask::shown(reference)),
             "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, or `$${` for the two characters themselves".to_owned(),
         )),
     }
 }
 
-/// What systemd hands over by `LoadCredential=` lies in a folder that only this service sees.
+/// A credential that systemd provides by `LoadCredential=`, in a folder that only the service can read.
 fn credential(
     name: &str,
     env: &dyn Fn(&str) -> Option<OsString>,
@@ -82,13 +82,13 @@ fn credential(
     let remedy =
         format!("put `LoadCredential={shown}:/path/to/the/file` below [Service] in a drop-in of the unit");
     if name.contains('/') || matches!(name, "." | "..") {
-        let message = format!("the credential `{shown}` has no usable name");
-        return Err((message, "write the name that `LoadCredential=` gives it, without a path".to_owned()));
+        let message = format!("the credential `{shown}` has an invalid name");
+        return Err((message, "write the name from `LoadCredential=`, without a path".to_owned()));
     }
     let found = match env("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()) {
         Some(folder) => read(&Path::new(&folder).join(name))
             .map_err(|cause| format!("the credential `{shown}` cannot be read: {cause}")),
-        None => Err(format!("the credential `{shown}` is not there: systemd gave this process none")),
+        None => Err(format!("the credential `{shown}` is missing: systemd provides none to this process")),
     };
     match found {
         Err(_) if unseen => Ok(UNSEEN.to_owned()),
@@ -123,8 +123,8 @@ mod tests {
             ("$$${env:NAME}", Ok("$${env:NAME}")),
             ("5 $ and {}", Ok("5 $ and {}")),
             ("${env:UNSET}", Err("the environment variable `UNSET` is not set")),
-            ("${env:}", Err("`${env:}` is not a reference that is known")),
-            ("${NAME}", Err("`${NAME}` is not a reference that is known")),
+            ("${env:}", Err("`${env:}` is no known reference")),
+            ("${NAME}", Err("`${NAME}` is no known reference")),
             ("${env:NAME", Err("`${` without its `}`")),
         ];
         for (text, expected) in cases {
@@ -147,8 +147,8 @@ mod tests {
         assert_eq!(told("${credential:mqtt}"), Ok("given".to_owned()));
         for (text, expected) in [
             ("${credential:other}", "the credential `other` cannot be read: No such file"),
-            ("${credential:../mqtt}", "the credential `../mqtt` has no usable name"),
-            ("${credential:..}", "the credential `..` has no usable name"),
+            ("${credential:../mqtt}", "the credential `../mqtt` has an invalid name"),
+            ("${credential:..}", "the credential `..` has an invalid name"),
         ] {
             assert!(told(text).unwrap_err().starts_with(expected), "{text}: {:?}", told(text));
         }
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(by("${credential:mqtt}", true), Ok("given".to_owned()), "what can be seen is");
         assert_eq!(by("${credential:other}", true), Ok(UNSEEN.to_owned()));
         assert!(by("${credential:..}", true).is_err());
-        assert_eq!(message, "the credential `mqtt` is not there: systemd gave this process none");
+        assert_eq!(message, "the credential `mqtt` is missing: systemd provides none to this process");
         assert!(remedy.starts_with("put `LoadCredential=mqtt:"), "{remedy}");
     }
 

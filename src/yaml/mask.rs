@@ -1,14 +1,38 @@
-//! What of a configuration may be shown: passwords are hidden, and nothing that is shown can play with a terminal.
+//! Hides passwords in what is shown of a configuration, and replaces characters that a terminal would act on.
 //!
-//! It works on the text alone, because a file whose YAML is broken is shown, too. In doubt it hides too much.
+//! It works on the text alone, because lines of a file with broken YAML are shown too. In doubt it hides too much.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
-/// What stands where something is hidden.
-pub(crate) const HIDDEN: &str = "***";
+/// The mask.
+pub const HIDDEN: &str = "***";
 
-/// A value or name, fit to be quoted in a message: one line, not long, without a password in an address.
-pub(crate) fn shown(text: &str) -> String {
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that sends it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+/// A value or name as it is quoted in a message: one line, shortened, without the password of an address.
+pub fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
     let text = match credentials(text) {
         Some(hide) => format!("{}{HIDDEN}{}", &text[..hide.start], &text[hide.end..]),
@@ -22,8 +46,8 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// The character itself, or a mark for one that a terminal would act on.
-pub(crate) fn printable(letter: char) -> char {
+/// The character itself, or U+FFFD for one that a terminal would act on.
+pub fn printable(letter: char) -> char {
     match letter {
         '\t' => ' ',
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
@@ -34,8 +58,8 @@ pub(crate) fn printable(letter: char) -> char {
     }
 }
 
-/// Whether the value below a key of this name is to be hidden. Misspelt keys count: their values are passwords just as well.
-pub(crate) fn is_secret(key: &str) -> bool {
+/// Whether the value of a key of this name is hidden. Misspelt keys count: their values are passwords as well.
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     ["password", "passwd", "passphrase", "secret", "token", "pwd"].iter().any(|word| key.contains(word))
         || key == "pass"
@@ -43,8 +67,8 @@ pub(crate) fn is_secret(key: &str) -> bool {
         || ((6..=10).contains(&key.len()) && strsim::damerau_levenshtein(&key, "password") <= 2)
 }
 
-/// The part of the line at `line` (a range of `text`) that must not be shown, relative to the start of the line.
-pub(crate) fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
+/// The part of the line at `line` (a range of `text`) that is hidden, relative to the start of the line.
+pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
     let shown = &text[line.clone()];
     if below_a_secret_key(&text[..line.start], shown) {
         let start = indentation(shown);
@@ -56,14 +80,14 @@ pub(crate) fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
     }
 }
 
-/// `user:password` in `scheme://user:password@host`. A password may itself hold an `@`, so the last one counts.
+/// `user:password` in `scheme://user:password@host`. A password may contain an `@`, so the last one counts.
 fn credentials(line: &str) -> Option<Range<usize>> {
     let start = line.find("://")? + 3;
     let end = start + line[start..].rfind('@')?;
     Some(start..end)
 }
 
-/// What follows the first secret key of a line. A reference such as `${env:NAME}` says nothing, and stays.
+/// The value of the first secret key of a line. A reference such as `${env:NAME}` is no secret.
 fn secret_value(line: &str) -> Option<Range<usize>> {
     for (colon, _) in line.match_indices(':') {
         if !is_secret(last_word(&line[..colon])) {
@@ -82,7 +106,7 @@ fn secret_value(line: &str) -> Option<Range<usize>> {
     None
 }
 
-/// Whether the nearest line before this one that is indented less ends with a secret key: `password: |`.
+/// Whether the nearest line above that is indented less has a secret key: `password: |`.
 fn below_a_secret_key(before: &str, line: &str) -> bool {
     let own = indentation(line);
     let parent = before

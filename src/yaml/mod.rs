@@ -1,13 +1,14 @@
-//! Reads YAML into values: the tree, the reader, and errors that show where.
+//! Reads YAML: the tree, the values in it, field descriptors, and errors with the place of each mistake.
 
+pub(crate) mod address;
 pub mod error;
-pub mod interpolate;
-pub mod mask;
-pub mod names;
-pub mod places;
-pub mod reader;
-pub mod syntax;
-pub mod tree;
-pub mod value;
+pub(crate) mod fields;
+mod interpolate;
+pub(crate) mod mask;
+pub(crate) mod names;
+pub(crate) mod reader;
+mod syntax;
+pub(crate) mod tree;
+pub(crate) mod value;
 
-pub use self::{places::Places, reader::Surroundings};
+pub use self::{address::Address, error::Places, mask::Secret};

@@ -3,9 +3,9 @@
 use super::mask;
 use crate::topic::topic_level;
 
-/// The known name that looks most like `typed`, if one is near enough to be what was meant.
+/// The known name that is most like `typed`, if it is similar enough to be meant.
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Long names cost much to compare, and are no typing mistakes.
+    // Long names are expensive to compare.
     const LONGEST: usize = 64;
     let folded = topic_level(typed);
     known
@@ -17,15 +17,15 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, name)| name)
 }
 
-/// "did you mean `a`?", or else all that is known.
+/// "did you mean `a`?", or else all known names.
 pub(crate) fn suggest(typed: &str, known: &[&str]) -> String {
     match nearest(typed, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known here: {}", list(known, "and")),
+        None => format!("known: {}", list(known, "and")),
     }
 }
 
-/// "`a`, `b` or `c`", of many only the first.
+/// "`a`, `b` or `c`"; of many, the first 20.
 pub(crate) fn list(names: &[&str], last_word: &str) -> String {
     const SHOWN: usize = 20;
     let quoted = |name: &&str| format!("`{}`", mask::shown(name));

@@ -1,98 +1,178 @@
-//! Reads typed values out of the raw tree and keeps every mistake, so that one never hides the next.
+//! Reads typed values from the YAML tree and collects every mistake, so that one does not hide the next.
 //!
-//! A reading that fails returns `None` and has said why; the builders then go on with whatever stands in.
+//! A function that cannot read its value reports why and returns `None`; its caller goes on with the next value, and gives up
+//! only when it has read all of them.
 
 use std::{
     ffi::OsString,
     ops::Range,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
-    error::{MOST_PROBLEMS, Mistake, Problem, Span},
+    error::{MOST_PROBLEMS, Mistake, Places, Problem, Span},
+    fields::{Default, Form, Spec, Table},
     interpolate::{References, UNSEEN, interpolate},
-    mask,
-    places::Places,
+    mask::{self, Secret},
+    names,
     tree::{Entry, Node, Value},
+    value,
 };
-use crate::yaml::names;
 
-/// The longest name: three of them and the prefix must fit into a topic.
+/// The longest name in bytes: three of them and the prefix must fit into a topic.
 const LONGEST_NAME: usize = 200;
 
 /// What a configuration takes from the machine.
 pub struct Surroundings<'a> {
-    /// Reads an environment variable.
+    /// An environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The name of this machine.
+    /// The machine's name.
     pub hostname: &'a str,
     /// Whether the process runs as root.
     pub superuser: bool,
-    /// Whether credentials that cannot be read are put up with.
+    /// Whether a credential that cannot be read is accepted.
     pub unseen: bool,
 }
 
-/// The accumulator: what was found where, and what is wrong.
-pub(crate) struct Reader<'a> {
+/// Collects the problems of a configuration, and the place of each setting.
+pub struct Reader<'a> {
+    /// Where each setting is.
     pub places: Places,
+    /// What is wrong so far.
     pub problems: Vec<Problem>,
+    /// What the machine provides.
     pub surroundings: &'a Surroundings<'a>,
-    /// Relative paths begin here: the folder of the main file.
+    /// Relative paths start here: the folder of the main file.
     pub folder: PathBuf,
-    /// Some credential could not be seen.
+    /// Whether a credential could not be read.
     pub unseen: bool,
 }
 
-/// One `name: value` and its path from the root.
+/// One `name: value`.
 #[derive(Clone)]
-pub(crate) struct Setting<'n> {
+pub struct Setting<'n> {
+    /// Its path from the root: `mqtt.url`.
     pub path: String,
+    /// Its key, or that of the list that it is an item of.
     pub name: &'n str,
+    /// The place of the key; of an item, its own.
     pub key: Span,
+    /// Its value.
     pub node: &'n Node,
-    /// It has no key of its own: it is one of the values of a list of this name.
+    /// Whether it is an item of a list.
     pub in_list: bool,
+    /// What the value should look like.
+    pub form: Form,
 }
 
-/// Where a text stands, and from where on it is there letter by letter.
+/// A mapping with keys of ours.
+pub struct Section<'n> {
+    path: String,
+    entries: &'n [Entry],
+    fields: Vec<&'static Spec>,
+    /// The keys that unknown ones are taken for.
+    meant: Vec<String>,
+}
+
+/// The place of a text, and of its parts if it was typed exactly as it is read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TextPlace {
+pub struct TextPlace {
     span: Span,
-    /// `None` where it was typed in another way than it is read: over several lines, or with references.
+    /// `None` if the text goes over several lines, or has references.
     begins: Option<usize>,
 }
 
 impl TextPlace {
-    /// The place of a part of the text; of the whole where that cannot be told.
+    /// The place of a part of the text, or of all of it if the part cannot be located.
+    #[must_use]
     pub fn part(&self, part: Range<usize>) -> Span {
         let of = |begins| Span { start: begins + part.start, end: begins + part.end, ..self.span };
         self.begins.map_or(self.span, of)
     }
 }
 
-/// A mapping whose keys are ours.
-pub(crate) struct Section<'n> {
-    path: String,
-    entries: &'n [Entry],
-    /// The keys that unknown ones seem to mean.
-    meant: Vec<String>,
-}
-
 impl<'n> Section<'n> {
-    /// The setting of this name, if it was typed.
-    pub fn get(&self, name: &str) -> Option<Setting<'n>> {
-        let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(setting(&self.path, entry))
+    /// A section of this table in which every key is absent.
+    #[must_use]
+    pub fn empty(table: &Table) -> Self {
+        Self { path: table.title.to_owned(), entries: &[], fields: (table.fields)(), meant: vec![] }
     }
 
-    /// Whether this setting was not even attempted: if it was misspelt, that is said already.
-    pub fn lacks(&self, name: &str) -> bool {
-        self.get(name).is_none() && !self.meant.iter().any(|meant| meant == name)
+    /// The setting with this key, if it is there.
+    ///
+    /// # Panics
+    /// The section has no such key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Setting<'n>> {
+        let form = self.spec(key).form;
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(setting(&self.path, entry, form))
+    }
+
+    /// Whether the key is absent, and no unknown key looks like it: that one is reported already.
+    #[must_use]
+    pub fn lacks(&self, key: &str) -> bool {
+        !self.entries.iter().any(|entry| entry.key == key) && !self.meant.iter().any(|meant| meant == key)
+    }
+
+    /// The value of a key, or its default if it is absent.
+    ///
+    /// # Panics
+    /// The field has no default, or one that `read` rejects.
+    pub fn read<'r, T>(
+        &self,
+        reader: &mut Reader<'r>,
+        key: &str,
+        read: impl FnOnce(&mut Reader<'r>, &Setting<'_>) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(at) = self.get(key) {
+            return read(reader, &at);
+        }
+        let spec = self.spec(key);
+        let default = match spec.default {
+            Default::Value(default) => Value::Text(default.to_owned()),
+            // The section reported the missing key.
+            Default::Required => return None,
+            _ => panic!("`{key}` has no default"),
+        };
+        let node = Node { span: Span::default(), value: default };
+        let at = Setting {
+            path: String::new(),
+            name: spec.key,
+            key: node.span,
+            node: &node,
+            in_list: false,
+            form: spec.form,
+        };
+        Some(read(reader, &at).unwrap_or_else(|| panic!("the default of `{key}` is invalid")))
+    }
+
+    /// The value of a key that may be absent: `None` if it is invalid, `Some(None)` if it is absent.
+    pub fn optional<'r, T>(
+        &self,
+        reader: &mut Reader<'r>,
+        key: &str,
+        read: impl FnOnce(&mut Reader<'r>, &Setting<'_>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.get(key).map_or(Some(None), |at| read(reader, &at).map(Some))
+    }
+
+    fn spec(&self, key: &str) -> &'static Spec {
+        let spec = self.fields.iter().find(|spec| spec.key == key);
+        spec.unwrap_or_else(|| panic!("`{key}` is not a key of `{}`", self.path))
     }
 }
 
 impl<'n> Setting<'n> {
+    /// The root of a file.
+    #[must_use]
+    pub fn root(node: &'n Node) -> Self {
+        Self { path: String::new(), name: "", key: node.span, node, in_list: false, form: Form::Nothing }
+    }
+
     /// The value as it may be shown.
+    #[must_use]
     pub fn shown(&self) -> String {
         match &self.node.value {
             Value::Nothing => "nothing".to_owned(),
@@ -103,73 +183,107 @@ impl<'n> Setting<'n> {
         }
     }
 
-    /// What it is called in a message.
-    fn title(&self) -> String {
-        let name = mask::shown(self.name);
-        if self.in_list { format!("one of `{name}`") } else { format!("`{name}`") }
-    }
-
-    /// The value's place, or the key's where there is no value.
+    /// The value's place, or the key's if there is no value.
+    #[must_use]
     pub fn span(&self) -> Span {
         if matches!(self.node.value, Value::Nothing) { self.key } else { self.node.span }
     }
+
+    /// Whether the value is a mapping.
+    #[must_use]
+    pub fn is_mapping(&self) -> bool {
+        matches!(self.node.value, Value::Mapping(_))
+    }
+
+    /// How a message names it.
+    fn title(&self) -> String {
+        let name = mask::shown(self.name);
+        if self.in_list { format!("an item of `{name}`") } else { format!("`{name}`") }
+    }
 }
 
-fn setting<'n>(path: &str, entry: &'n Entry) -> Setting<'n> {
+fn setting<'n>(path: &str, entry: &'n Entry, form: Form) -> Setting<'n> {
     let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-    Setting { path, name: &entry.key, key: entry.key_span, node: &entry.value, in_list: false }
+    Setting { path, name: &entry.key, key: entry.key_span, node: &entry.value, in_list: false, form }
 }
 
 impl Reader<'_> {
+    /// Reports a problem at a place.
     pub fn problem(&mut self, span: Span, message: impl Into<String>, remedy: impl Into<String>) {
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(self.places.files.problem(Mistake::new(span, message, remedy)));
         }
     }
 
-    /// The setting must be something else than it is.
-    pub fn must_be(&mut self, setting: &Setting<'_>, expected: &str, remedy: impl Into<String>) {
-        let message = match setting.node.value {
-            Value::Nothing => format!("{} has no value, and must be {expected}", setting.title()),
-            _ => format!("{} must be {expected}, not {}", setting.title(), setting.shown()),
+    /// Reports a problem with the setting at `path`.
+    pub fn problem_at(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        let problem = self.places.problem(path, message, remedy);
+        self.problems.push(problem);
+    }
+
+    /// Reports that a setting does not have its form.
+    pub fn wrong(&mut self, at: &Setting<'_>, remedy: impl Into<String>) {
+        self.must_be(at, &at.form.expected(), remedy);
+    }
+
+    /// Reports that a setting must be something else.
+    pub fn must_be(&mut self, at: &Setting<'_>, expected: &str, remedy: impl Into<String>) {
+        let message = match at.node.value {
+            Value::Nothing => format!("{} has no value, and must be {expected}", at.title()),
+            _ => format!("{} must be {expected}, not {}", at.title(), at.shown()),
         };
-        self.problem(setting.span(), message, remedy);
+        self.problem(at.span(), message, remedy);
     }
 
-    /// A mapping with keys that are all among `known`.
-    pub fn section<'n>(&mut self, at: &Setting<'n>, known: &[&str], remedy: &str) -> Option<Section<'n>> {
-        self.section_with(at, known, &[], remedy)
+    /// A mapping with the keys of `table`: unknown keys and missing ones are reported.
+    pub fn section<'n>(&mut self, at: &Setting<'n>, table: &Table) -> Option<Section<'n>> {
+        self.section_with(at, "", (table.fields)(), |_| None)
     }
 
-    /// A mapping with keys among `known`, or among `refused`: those the caller knows, and has more to say about.
+    /// Likewise for the fields in `fields`. `noun` says what the mapping is if its key is a name that people chose; `refuse`
+    /// has the message and the remedy for an unknown key about which more can be said.
     pub fn section_with<'n>(
         &mut self,
         at: &Setting<'n>,
-        known: &[&str],
-        refused: &[&str],
-        remedy: &str,
+        noun: &str,
+        fields: Vec<&'static Spec>,
+        refuse: impl Fn(&str) -> Option<(String, String)>,
     ) -> Option<Section<'n>> {
         let Value::Mapping(entries) = &at.node.value else {
-            self.must_be(at, "a mapping", remedy);
+            let remedy =
+                fields.iter().max_by_key(|spec| spec.default == Default::Required).map(|spec| spec.line());
+            self.wrong(at, format!("write its keys below it, such as `{}`", remedy.unwrap_or_default()));
             return None;
         };
         let mut meant = vec![];
+        let known: Vec<_> = fields.iter().map(|spec| spec.key).collect();
         for entry in entries {
-            self.place(&setting(&at.path, entry));
-            if !known.contains(&&*entry.key) && !refused.contains(&&*entry.key) {
-                let message = format!("unknown key `{}`", mask::shown(&entry.key));
-                self.problem(entry.key_span, message, names::suggest(&entry.key, known));
+            self.place(&setting(&at.path, entry, Form::Text));
+            if known.contains(&&*entry.key) {
+                continue;
+            }
+            let (message, remedy) = refuse(&entry.key).unwrap_or_else(|| {
                 meant.extend(names::nearest(&entry.key, known.iter().copied()).map(str::to_owned));
+                (format!("unknown key `{}`", mask::shown(&entry.key)), names::suggest(&entry.key, &known))
+            });
+            self.problem(entry.key_span, message, remedy);
+        }
+        let section = Section { path: at.path.clone(), entries, fields, meant };
+        for spec in section.fields.iter().filter(|spec| spec.default == Default::Required) {
+            if section.lacks(spec.key) {
+                let message = format!("{noun}{} has no `{}`", at.title(), spec.key);
+                self.problem(at.key, message, format!("add `{}`", spec.line()));
             }
         }
-        Some(Section { path: at.path.clone(), entries, meant })
+        Some(section)
     }
 
-    /// A mapping whose keys are names that people choose, of which there must be one at least.
+    /// A mapping whose keys are names that people choose; one at least.
     pub fn named<'n>(&mut self, at: &Setting<'n>, remedy: &str) -> Vec<Setting<'n>> {
+        let form = at.form.named().copied().unwrap_or(Form::Text);
         match &at.node.value {
             Value::Mapping(entries) if !entries.is_empty() => {
-                let settings: Vec<_> = entries.iter().map(|entry| setting(&at.path, entry)).collect();
+                let settings: Vec<_> = entries.iter().map(|entry| setting(&at.path, entry, form)).collect();
                 for setting in &settings {
                     self.check_name(setting.name, setting.key);
                     self.places.spans.insert(setting.path.clone(), setting.key);
@@ -181,32 +295,37 @@ impl Reader<'_> {
                 vec![]
             }
             _ => {
-                self.must_be(at, "a mapping from names", remedy);
+                self.wrong(at, remedy);
                 vec![]
             }
         }
     }
 
+    /// Reports a name that cannot be part of a topic.
     pub fn check_name(&mut self, name: &str, span: Span) {
         if name.trim().is_empty() {
             self.problem(span, "a name is empty", "give it a name: it appears in topics and alerts");
         } else if name.len() > LONGEST_NAME {
             let message = format!("a name has {} bytes", name.len());
-            self.problem(span, message, format!("at most {LONGEST_NAME} bytes; the prompts say the rest"));
+            self.problem(
+                span,
+                message,
+                format!("use at most {LONGEST_NAME} bytes, and prompts for the rest"),
+            );
         } else if name.chars().any(char::is_control) {
-            let message = format!("the name `{}` holds control characters", mask::shown(name));
+            let message = format!("the name `{}` has control characters", mask::shown(name));
             self.problem(span, message, "use letters, digits and spaces");
         }
     }
 
-    /// A text, its references replaced, not empty.
+    /// A text that is not empty, with its references replaced.
     pub fn text(&mut self, at: &Setting<'_>) -> Option<String> {
         let Value::Text(typed) = &at.node.value else {
             let remedy = match at.node.value {
-                Value::Nothing => "give it a text, or leave it out",
+                Value::Nothing => "give it a value, or remove it",
                 _ => "write a text, with quotes around it if it has special characters",
             };
-            self.must_be(at, "a text", remedy);
+            self.wrong(at, remedy);
             return None;
         };
         let Surroundings { env, unseen, .. } = *self.surroundings;
@@ -230,7 +349,13 @@ impl Reader<'_> {
         }
     }
 
+    /// A text that is never shown.
+    pub fn secret(&mut self, at: &Setting<'_>) -> Option<Secret> {
+        self.text(at).map(Secret::new)
+    }
+
     /// The place of a text that was read from `at`.
+    #[must_use]
     pub fn text_place(&self, at: &Setting<'_>, text: &str) -> TextPlace {
         let span = at.node.span;
         let typed = self.places.files.text(span.file).get(span.start..span.end).unwrap_or_default();
@@ -243,26 +368,130 @@ impl Reader<'_> {
         TextPlace { span, begins }
     }
 
-    /// A list of texts, one at least.
-    pub fn texts(&mut self, at: &Setting<'_>) -> Option<Vec<String>> {
-        let example = match &at.node.value {
-            Value::Text(text) if !mask::is_secret(at.name) => {
-                format!("write `{}: [{}]`", at.name, mask::shown(text))
+    /// A text that `parse` turns into a value; its error is the remedy.
+    pub fn parsed<T>(
+        &mut self,
+        at: &Setting<'_>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if !matches!(at.node.value, Value::Text(_)) {
+            self.wrong(at, "give it one value, or leave it out");
+            return None;
+        }
+        let text = self.text(at)?;
+        parse(&text).map_err(|remedy| self.wrong(at, remedy)).ok()
+    }
+
+    /// One of the words of a table.
+    pub fn word<T: Clone>(&mut self, at: &Setting<'_>, words: &[(&str, T)]) -> Option<T> {
+        self.parsed(at, |text| {
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| value.clone()).ok_or_else(|| {
+                names::nearest(text, words.iter().map(|(word, _)| *word)).map_or_else(
+                    || format!("write `{}: {}`", at.name, words[0].0),
+                    |word| format!("did you mean `{word}`?"),
+                )
+            })
+        })
+    }
+
+    /// `true` or `false`.
+    pub fn switch(&mut self, at: &Setting<'_>) -> Option<bool> {
+        self.word(at, &[("true", true), ("false", false)])
+    }
+
+    /// A whole number in the range of its form.
+    pub fn whole<N: TryFrom<u64>>(&mut self, at: &Setting<'_>) -> Option<N> {
+        let Form::Whole(least, most) = at.form else { panic!("`{}` is no whole number", at.name) };
+        let number = self.parsed(at, |text| {
+            value::whole(text).filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+                let million = text.strip_suffix(['M', 'm']).and_then(value::whole);
+                million.map_or_else(
+                    || "write a number in this range, or leave it out".to_owned(),
+                    |number| format!("did you mean `{number}_000_000`?"),
+                )
+            })
+        })?;
+        N::try_from(number).ok()
+    }
+
+    /// A number of bytes in the range of its form.
+    pub fn size<N: TryFrom<u64>>(&mut self, at: &Setting<'_>) -> Option<N> {
+        let Form::Size(least, most) = at.form else { panic!("`{}` is no size", at.name) };
+        let bytes = self.parsed(at, |text| match value::size(text)? {
+            bytes if (least..=most).contains(&bytes) => Ok(bytes),
+            _ => Err(format!("at least {} and at most {}", value::size_text(least), value::size_text(most))),
+        })?;
+        N::try_from(bytes).ok()
+    }
+
+    /// A duration in the range of its form.
+    pub fn duration(&mut self, at: &Setting<'_>) -> Option<Duration> {
+        let Form::Duration(least, most) = at.form else { panic!("`{}` is no duration", at.name) };
+        self.parsed(at, |text| match value::duration(text)? {
+            duration if (least..=most).contains(&duration) => Ok(duration),
+            _ => {
+                let [least, most] = [least, most].map(value::duration_text);
+                Err(format!("at least {least} and at most {most}"))
             }
-            _ => format!("write `{}: [one, another]`", at.name),
+        })
+    }
+
+    /// A path: `~/` is the home folder, and a relative one starts at the folder of the main file.
+    pub fn path(&mut self, at: &Setting<'_>) -> Option<PathBuf> {
+        let text = self.text(at)?;
+        self.resolve_path(at, &text)
+    }
+
+    /// Likewise for a text that was read from `at`.
+    pub fn resolve_path(&mut self, at: &Setting<'_>, text: &str) -> Option<PathBuf> {
+        if text.contains('\0') {
+            self.must_be(at, "a path", "remove the NUL");
+            return None;
+        }
+        let path = match text.strip_prefix("~/").map(|rest| (rest, (self.surroundings.env)("HOME"))) {
+            None => self.folder.join(text),
+            Some((rest, Some(home))) => Path::new(&home).join(rest),
+            Some((_, None)) => {
+                self.problem(at.span(), "`~` has no meaning: HOME is not set", "write the whole path");
+                return None;
+            }
         };
+        Some(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// A list of texts; one at least.
+    pub fn texts(&mut self, at: &Setting<'_>) -> Option<Vec<String>> {
+        self.list(at, Self::text)
+    }
+
+    /// A list of at least one; where the form allows it, also a single value.
+    pub fn list<T>(
+        &mut self,
+        at: &Setting<'_>,
+        mut read: impl FnMut(&mut Self, &Setting<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
         match &at.node.value {
             Value::List(items) if items.is_empty() => {
-                self.problem(at.span(), format!("{} is empty", at.title()), "list one at least");
+                self.problem(
+                    at.span(),
+                    format!("{} is empty", at.title()),
+                    "list at least one, or leave it out",
+                );
                 None
             }
             Value::List(items) => {
-                // All of them first: one that is wrong must not hide the next.
-                let texts: Vec<_> = self.items(at, items).iter().map(|item| self.text(item)).collect();
-                texts.into_iter().collect()
+                // Every item is read before one that is invalid ends it.
+                let values: Vec<_> = self.items(at, items).iter().map(|item| read(self, item)).collect();
+                values.into_iter().collect()
+            }
+            _ if matches!(at.form, Form::OneOrMore(_)) => read(self, at).map(|value| vec![value]),
+            Value::Text(text) if !mask::is_secret(at.name) => {
+                self.wrong(at, format!("write `{}: [{}]`", at.name, mask::shown(text)));
+                None
             }
             _ => {
-                self.must_be(at, "a list", example);
+                self.wrong(at, format!("write `{}: [one, another]`", at.name));
                 None
             }
         }
@@ -270,76 +499,20 @@ impl Reader<'_> {
 
     /// The items of a list as settings of their own, each with its place: `watch.0`, `watch.1`.
     pub fn items<'n>(&mut self, at: &Setting<'n>, items: &'n [Node]) -> Vec<Setting<'n>> {
+        let form = at.form.item().copied().unwrap_or(Form::Text);
         let settings: Vec<_> = items
             .iter()
             .enumerate()
             .map(|(i, node)| {
                 let path = format!("{}.{i}", at.path);
-                Setting { path, name: at.name, key: node.span, node, in_list: true }
+                Setting { path, name: at.name, key: node.span, node, in_list: true, form }
             })
             .collect();
         settings.iter().for_each(|setting| self.place(setting));
         settings
     }
 
-    /// A text that `parse` makes a value of; its `Err` is the remedy.
-    pub fn parsed<T>(
-        &mut self,
-        at: &Setting<'_>,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        if !matches!(at.node.value, Value::Text(_)) {
-            self.must_be(at, expected, "give it one value, or leave it out");
-            return None;
-        }
-        let text = self.text(at)?;
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(remedy) => {
-                self.must_be(at, expected, remedy);
-                None
-            }
-        }
-    }
-
-    /// One of a few words.
-    pub fn word<T: Clone>(&mut self, at: &Setting<'_>, words: &[(&str, T)]) -> Option<T> {
-        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.parsed(at, &names::list(&known, "or"), |text| {
-            let found = words.iter().find(|(word, _)| *word == text);
-            found.map(|(_, value)| value.clone()).ok_or_else(|| {
-                names::nearest(text, known.iter().copied()).map_or_else(
-                    || format!("write `{}: {}`", at.name, known[0]),
-                    |word| format!("did you mean `{word}`?"),
-                )
-            })
-        })
-    }
-
-    /// A path: `~/` is the home folder, and a relative one begins beside the main file.
-    pub fn path(&mut self, at: &Setting<'_>) -> Option<PathBuf> {
-        let text = self.text(at)?;
-        self.resolve_path(at, &text)
-    }
-
-    pub fn resolve_path(&mut self, at: &Setting<'_>, text: &str) -> Option<PathBuf> {
-        if text.contains('\0') {
-            self.must_be(at, "a path", "a path cannot hold a NUL");
-            return None;
-        }
-        let path = match text.strip_prefix("~/").map(|rest| (rest, (self.surroundings.env)("HOME"))) {
-            None => self.folder.join(text),
-            Some((rest, Some(home))) => Path::new(&home).join(rest),
-            Some((_, None)) => {
-                self.problem(at.span(), "`~` has no meaning here: there is no HOME", "write the whole path");
-                return None;
-            }
-        };
-        Some(std::path::absolute(&path).unwrap_or(path))
-    }
-
-    /// Remembers where a setting stands: its value if that is one text, otherwise its key.
+    /// Remembers the place of a setting: its value's if that is a text, otherwise its key's.
     fn place(&mut self, setting: &Setting<'_>) {
         let span = if matches!(setting.node.value, Value::Text(_)) { setting.node.span } else { setting.key };
         self.places.spans.insert(setting.path.clone(), span);

@@ -1,43 +1,40 @@
-//! Broken YAML, told in words that help: what the parser says is right, but seldom what the typist needs to hear, and
-//! it notices late.
+//! Explains broken YAML: the parser's own message is correct, but it often names a late consequence instead of the cause.
 
 use granit_parser::{ErrorKind, ScanError};
 
 use super::error::{Mistake, Span, floor, line_number};
 
-/// The first place where the text stops being YAML. `bracket` is the innermost one that was open there.
-pub(crate) fn explain(file: usize, text: &str, error: &ScanError, bracket: Option<usize>) -> Mistake {
+/// The first place where the text is no YAML. `bracket` is the innermost bracket that is open there.
+pub fn explain(file: usize, text: &str, error: &ScanError, bracket: Option<usize>) -> Mistake {
     let at = floor(text, error.marker().byte_offset().unwrap_or(0));
     let kind = error.kind();
-    let told = |at: usize, message: &str, remedy: &str| {
+    let mistake = |at: usize, message: &str, remedy: &str| {
         let letter = text[at..].chars().next().filter(|letter| *letter != '\n').map_or(0, char::len_utf8);
         Mistake::new(Span { file, start: at, end: at + letter }, message, remedy)
     };
 
     let (line_start, line) = line_around(text, at);
     if let Some(tab) = line[..line.len() - line.trim_start().len()].find('\t') {
-        return told(line_start + tab, "a tab in the indentation", "YAML is indented with spaces only");
+        return mistake(line_start + tab, "a tab in the indentation", "YAML is indented with spaces only");
     }
     if let Some(colon) = colon_without_space(text, line_start) {
-        return told(colon, "no space behind a colon", "write `key: value`");
+        return mistake(colon, "no space after a colon", "write `key: value`");
     }
     match (kind, bracket) {
         (ErrorKind::RecursionLimitExceeded, _) => {
-            told(at, "this is nested too deeply", "a configuration needs a few levels only")
+            mistake(at, "this is nested too deeply", "a configuration needs only a few levels")
         }
-        (ErrorKind::UnknownAnchor, _) => told(
+        (ErrorKind::UnknownAnchor, _) => mistake(
             at,
             "an alias to an anchor that is not defined before it",
             "text that begins with `*` needs quotes",
         ),
         (_, Some(bracket)) if line_number(text, bracket) < line_number(text, at) => {
-            let message = format!(
-                "a bracket is not closed where the YAML breaks off, in line {}",
-                line_number(text, at)
-            );
-            told(bracket, &message, "every `[` needs its `]`, and every `{` its `}`")
+            let message =
+                format!("a bracket is not closed: the YAML breaks off in line {}", line_number(text, at));
+            mistake(bracket, &message, "every `[` needs a `]`, and every `{` a `}`")
         }
-        _ => told(at, &format!("this is not YAML: {kind}"), remedy(kind, line)),
+        _ => mistake(at, &format!("this is not YAML: {kind}"), remedy(kind, line)),
     }
 }
 
@@ -46,7 +43,7 @@ fn remedy(kind: &ErrorKind, line: &str) -> &'static str {
         ErrorKind::UnclosedQuotedScalar => "a quote was opened here and never closed",
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::MismatchedFlowCollectionEnd { .. }
-        | ErrorKind::MisplacedFlowCollectionEnd => "every `[` needs its `]`, and every `{` its `}`",
+        | ErrorKind::MisplacedFlowCollectionEnd => "every `[` needs a `]`, and every `{` a `}`",
         _ if line.contains("${") => "inside `{...}` and `[...]` a value with `${...}` needs quotes",
         ErrorKind::UnexpectedCharacter { .. } => {
             "put quotes around text that begins with a special character"
@@ -57,11 +54,11 @@ fn remedy(kind: &ErrorKind, line: &str) -> &'static str {
         ErrorKind::InvalidTrailingDoubleQuotedScalar | ErrorKind::InvalidTrailingSingleQuotedScalar => {
             "put the quotes around the whole text"
         }
-        _ => "look at the indentation here and in the line above, and at quotes and brackets",
+        _ => "check the indentation here and in the line above, and quotes and brackets",
     }
 }
 
-/// The colon of a `key:value` in the line at `line_start` or the one before it: it made the two lines one text.
+/// The colon of a `key:value` in the line at `line_start` or in the line above: without a space it joins the two lines.
 fn colon_without_space(text: &str, line_start: usize) -> Option<usize> {
     let previous = text[..line_start].trim_end().len();
     [line_start, line_around(text, previous).0].into_iter().find_map(|start| {
@@ -75,7 +72,7 @@ fn colon_without_space(text: &str, line_start: usize) -> Option<usize> {
     })
 }
 
-/// Where the line around `at` begins, and the line.
+/// The start of the line around `at`, and the line.
 fn line_around(text: &str, at: usize) -> (usize, &str) {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);

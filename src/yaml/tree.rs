@@ -1,8 +1,7 @@
-//! The YAML as typed: a tree in which every key and every value knows its place.
+//! Parses YAML into a tree in which every key and every value has its place.
 //!
-//! It refuses to know what a configuration is; it knows only what YAML is, and that hostile YAML exists: what is
-//! nested too deeply, or grows too much through its aliases, is a mistake and not a crash. Values stay text: whether
-//! `1.0` is a number or a name is decided where it is used.
+//! Hostile YAML is reported like any other mistake: too many levels, or aliases that repeat too much. Values stay text: whether
+//! `1.0` is a number or a name is decided by the code that reads the setting.
 
 use std::collections::{HashMap, hash_map::Entry as Slot};
 
@@ -10,26 +9,27 @@ use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::{
     error::{Mistake, Span, line_number},
-    syntax,
+    mask, syntax,
 };
 
-/// All values of one configuration file, those repeated through aliases included.
+/// The most values in one file, those repeated through aliases included.
 const MOST_NODES: usize = 50_000;
-/// A text counts once more for each so many bytes: one long text repeated often is much, too.
+/// A text counts as one more value for each of these, so that repeating a long text is limited as well.
 const BYTES_OF_A_NODE: usize = 64;
+/// The most levels.
 const DEEPEST: usize = 32;
 
 /// A value and its place.
 #[derive(Clone)]
-pub(crate) struct Node {
+pub struct Node {
     pub span: Span,
     pub value: Value,
 }
 
 /// A value.
 #[derive(Clone)]
-pub(crate) enum Value {
-    /// `key:` with nothing behind it, `~`, `null`.
+pub enum Value {
+    /// `key:` without a value, `~`, `null`.
     Nothing,
     Text(String),
     List(Vec<Node>),
@@ -38,14 +38,14 @@ pub(crate) enum Value {
 
 /// One `key: value` of a mapping.
 #[derive(Clone)]
-pub(crate) struct Entry {
+pub struct Entry {
     pub key: String,
     pub key_span: Span,
     pub value: Node,
 }
 
-/// Reads file number `file`. `None` is a file without any value; with `Err` nothing could be read at all.
-pub(crate) fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Mistake>) {
+/// Parses the text of file number `file`. The tree is `None` for a file without values and for one that is no YAML.
+pub fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Mistake>) {
     let mut builder =
         Builder { file, text, open: vec![], anchors: HashMap::new(), nodes: 0, root: None, mistakes: vec![] };
     let options = granit_parser::options! { block_nesting_limit: DEEPEST, flow_nesting_limit: DEEPEST };
@@ -54,7 +54,7 @@ pub(crate) fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Mistake>) {
         Err(error) => Err(syntax::explain(file, text, &error, builder.open_bracket())),
     });
     if let Err(fatal) = result {
-        // Half a tree would only lead to mistakes that nobody made.
+        // Half a tree would lead to further mistakes that are none.
         builder.mistakes.push(fatal);
         builder.root = None;
     }
@@ -65,7 +65,7 @@ struct Builder<'t> {
     file: usize,
     text: &'t str,
     open: Vec<Open>,
-    /// By the parser's number: the finished value and how many nodes it has.
+    /// By the parser's number: the finished value and its count of nodes.
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     root: Option<Node>,
@@ -76,7 +76,7 @@ struct Builder<'t> {
 struct Open {
     span: Span,
     anchor: usize,
-    /// The count of nodes when it began.
+    /// The count of nodes at its start.
     nodes_before: usize,
     inside: Inside,
 }
@@ -87,9 +87,9 @@ enum Inside {
         entries: Vec<Entry>,
         /// The place of each key.
         keys: HashMap<String, Span>,
-        /// The key whose value comes next.
+        /// The key whose value is next.
         key: Option<(String, Span)>,
-        /// What `<<` brings in.
+        /// The entries that `<<` adds.
         merged: Vec<Entry>,
     },
 }
@@ -110,8 +110,8 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let Some((node, nodes)) = self.anchors.get(&anchor).cloned() else {
-                    let remedy = "an alias can only repeat a value that ended before it";
-                    return Err(Mistake::new(span, "an alias to a value that it is a part of", remedy));
+                    let remedy = "an alias can only repeat a value that ends before it";
+                    return Err(Mistake::new(span, "an alias to a value that contains it", remedy));
                 };
                 self.count(nodes, span)?;
                 self.finish(node, 0, nodes);
@@ -165,7 +165,7 @@ impl Builder<'_> {
         self.finish(Node { span, value }, anchor, self.nodes - nodes_before);
     }
 
-    /// Puts a finished node where it belongs.
+    /// Adds a finished node to the list or mapping around it.
     fn finish(&mut self, node: Node, anchor: usize, nodes: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), nodes));
@@ -185,8 +185,8 @@ impl Builder<'_> {
                     }
                     Slot::Occupied(first) => {
                         let line = line_number(self.text, first.get().start);
-                        let message = format!("`{}` is here twice", super::mask::shown(&name));
-                        let remedy = format!("the first one is in line {line}: remove one of them");
+                        let message = format!("`{}` is a duplicate key", mask::shown(&name));
+                        let remedy = format!("remove one of them: the first one is in line {line}");
                         self.mistakes.push(Mistake::new(span, message, remedy));
                     }
                 },
@@ -194,7 +194,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The innermost `[` or `{` that has not ended yet.
+    /// The innermost `[` or `{` that is open.
     fn open_bracket(&self) -> Option<usize> {
         let starts = self.open.iter().rev().map(|open| open.span.start);
         starts.into_iter().find(|start| matches!(self.text.as_bytes().get(*start), Some(b'[' | b'{')))
@@ -207,14 +207,14 @@ impl Builder<'_> {
         }
         let message =
             format!("this file has more than {MOST_NODES} values, those repeated through aliases included");
-        Err(Mistake::new(span, message, "split it, or repeat less"))
+        Err(Mistake::new(span, message, "split the file, or repeat less"))
     }
 
-    /// YAML's own tags (`!!str`) are harmless; others would ask for something that is not done here.
+    /// Reports a tag that is not one of YAML's own (`!!str`).
     fn check_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let Some(tag) = tag.filter(|tag| tag.is_custom()) else { return };
-        let message = format!("the tag `{}` means nothing here", super::mask::shown(&tag.original()));
-        let remedy = "for secrets write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`; more label sets go into files in `rules.d`";
+        let message = format!("the tag `{}` is not supported", mask::shown(&tag.original()));
+        let remedy = "for secrets write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`; put more label sets into files in `rules.d`";
         self.mistakes.push(Mistake::new(span, message, remedy));
     }
 
@@ -224,7 +224,7 @@ impl Builder<'_> {
     }
 }
 
-/// The text of a key. What is no word goes on under the text that was typed, so that its value is looked at, too.
+/// The text of a key. A list or mapping as key is reported; the typed text then serves as key, so that its value is read too.
 fn as_key(node: Node, text: &str, mistakes: &mut Vec<Mistake>) -> (String, Span) {
     let key = match node.value {
         Value::Text(text) => text,
@@ -238,7 +238,7 @@ fn as_key(node: Node, text: &str, mistakes: &mut Vec<Mistake>) -> (String, Span)
     (key, node.span)
 }
 
-/// `<<: *other` or `<<: [*one, *other]`: what comes first wins.
+/// `<<: *other` or `<<: [*one, *other]`: the first of several equal keys wins.
 fn merge(key: Span, node: Node, mut merged: Vec<Entry>, mistakes: &mut Vec<Mistake>) -> Vec<Entry> {
     match node.value {
         Value::Mapping(entries) => merged.extend(entries),
@@ -260,8 +260,8 @@ fn merge(key: Span, node: Node, mut merged: Vec<Entry>, mistakes: &mut Vec<Mista
 mod tests {
     use super::*;
 
-    /// The tree in short, and what is wrong.
-    fn told(text: &str) -> (String, Vec<String>) {
+    /// The tree in a short form, and the messages.
+    fn parsed(text: &str) -> (String, Vec<String>) {
         let (root, mistakes) = parse(0, text);
         (root.as_ref().map(short).unwrap_or_default(), mistakes.into_iter().map(|it| it.message).collect())
     }
@@ -289,7 +289,7 @@ mod tests {
             ("{a: {b: 'it''s'}}", "{a={b=it's}}"),
             ("a: |\n  one\n  two\n", "{a=one\ntwo\n}"),
             ("a: &x {b: 1}\nc: *x\n", "{a={b=1} c={b=1}}"),
-            // Of what is merged the mapping's own keys win, wherever they stand, and then the first.
+            // The mapping's own keys win over merged ones, and the first of several merged keys wins.
             (
                 "a: &x {b: 1, c: 1}\nd: {b: 2, <<: *x}\ne: {<<: *x, b: 3}",
                 "{a={b=1 c=1} d={b=2 c=1} e={b=3 c=1}}",
@@ -298,17 +298,17 @@ mod tests {
             ("yes: no", "{yes=no}"),
         ];
         for (text, expected) in cases {
-            assert_eq!(told(text), (expected.to_owned(), vec![]), "{text}");
+            assert_eq!(parsed(text), (expected.to_owned(), vec![]), "{text}");
         }
     }
 
     #[test]
     fn a_mistake_does_not_hide_the_rest() {
-        let (tree, mistakes) = told("a: 1\na: 2\nb: !secret x\n[c]: 3\n<<: 4\nd: 5\n");
+        let (tree, mistakes) = parsed("a: 1\na: 2\nb: !secret x\n[c]: 3\n<<: 4\nd: 5\n");
         assert_eq!(tree, "{a=1 b=x [c]=3 d=5}");
         let expected = [
-            "`a` is here twice",
-            "the tag `!secret` means nothing here",
+            "`a` is a duplicate key",
+            "the tag `!secret` is not supported",
             "a key must be a word, not a list or a mapping",
             "`<<` merges mappings only",
         ];

@@ -1,23 +1,35 @@
-//! Values out of the text of a scalar: numbers, durations, sizes. Pure; an error is the remedy.
+//! Reads and writes the values that a text can hold: numbers, durations, sizes. Pure; an error is the remedy.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
-/// The longest duration that is accepted: beyond a year somebody mistyped.
+/// Each unit of a duration in milliseconds, the largest first.
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+/// Each unit of a size in bytes.
+const SIZE_UNITS: [(&str, u64); 6] = [
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
+/// The longest duration that is accepted: more than a year is a typing mistake.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A finite number. Rust's own reading is wider than YAML's: no `inf`, no `nan`.
-pub(crate) fn number(text: &str) -> Option<f64> {
+/// A finite number. Rust's own parser also accepts `inf` and `nan`, which YAML does not.
+pub fn number(text: &str) -> Option<f64> {
     let starts = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
     text.replace('_', "").parse::<f64>().ok().filter(|number| starts && number.is_finite())
 }
 
 /// A whole number; `_` may group its digits.
-pub(crate) fn whole(text: &str) -> Option<u64> {
+pub fn whole(text: &str) -> Option<u64> {
     text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.replace('_', "").parse().ok())?
 }
 
-/// What somebody may have meant who typed `text` where a number from 0 to 1 is expected.
-pub(crate) fn fraction_meant(text: &str) -> Option<String> {
+/// The number from 0 to 1 that `text` probably means: `70`, `70 %` and `0,7` are 0.7.
+pub fn fraction_meant(text: &str) -> Option<String> {
     let percent = text.strip_suffix('%').map(str::trim_end);
     let value = number(&percent.unwrap_or(text).replace(',', "."))?;
     let meant = if percent.is_some() || value >= 2.0 { value / 100.0 } else { value };
@@ -25,9 +37,7 @@ pub(crate) fn fraction_meant(text: &str) -> Option<String> {
 }
 
 /// `500ms`, `5s`, `1m30s`, `2h`, `1d`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 5] =
-        [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+pub fn duration(text: &str) -> Result<Duration, String> {
     const FORM: &str = "write a whole number with a unit, ms, s, m, h or d: `500ms`, `5s`, `1m30s`";
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -39,10 +49,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
-        let (_, factor) =
-            *UNITS.iter().find(|(name, _)| *name == &rest[digits..unit]).ok_or_else(|| FORM.to_owned())?;
+        let (_, factor) = *DURATION_UNITS
+            .iter()
+            .find(|(name, _)| *name == &rest[digits..unit])
+            .ok_or_else(|| FORM.to_owned())?;
         if factor >= last_unit {
-            return Err("begin with the largest unit, and name each once: `1h30m`".to_owned());
+            return Err("start with the largest unit, and use each unit once: `1h30m`".to_owned());
         }
         let Ok(count) = rest[..digits].parse::<u64>() else { return Err(FORM.to_owned()) };
         total = total.saturating_add(count.saturating_mul(factor));
@@ -58,23 +70,32 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration as it is typed: `1h30m`, `500ms`, `0s`.
+pub fn duration_text(duration: Duration) -> String {
+    let (mut text, mut rest) = (String::new(), duration.as_millis());
+    for (unit, length) in DURATION_UNITS {
+        let length = u128::from(length);
+        if rest >= length {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{}{unit}", rest / length);
+            rest %= length;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// `512KB`, `100MB`, `1GB`, `64MiB`, or bytes.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 7] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("KB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("", 1),
-    ];
+pub fn size(text: &str) -> Result<u64, String> {
     let number =
         |(unit, factor): &(&str, u64)| whole(text.strip_suffix(unit)?.trim_end())?.checked_mul(*factor);
-    UNITS
-        .iter()
-        .find_map(number)
-        .ok_or_else(|| "write a whole number with a unit, KB, MB or GB: `500MB`".to_owned())
+    let bytes = SIZE_UNITS.iter().chain(&[("", 1)]).find_map(number);
+    bytes.ok_or_else(|| "write a whole number with a unit, KB, MB or GB: `500MB`".to_owned())
+}
+
+/// A size as it is typed, in the largest unit that leaves a whole number: `100MB`, `8MiB`, `1023`.
+pub fn size_text(bytes: u64) -> String {
+    let mut units = SIZE_UNITS.iter().filter(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    units.next().map_or(bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 
 #[cfg(test)]
@@ -106,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant_by_a_fraction() {
+    fn a_fraction_in_another_form_is_recognised() {
         assert_eq!(fraction_meant("70").unwrap(), "did you mean `0.7`?");
         assert_eq!(fraction_meant("70 %").unwrap(), "did you mean `0.7`?");
         assert_eq!(fraction_meant("0,7").unwrap(), "did you mean `0.7`?");
@@ -140,6 +161,11 @@ mod tests {
         for (text, milliseconds) in cases {
             assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
         }
+        for (milliseconds, text) in
+            [(0, "0s"), (500, "500ms"), (5_400_000, "1h30m"), (61_001, "1m1s1ms"), (86_400_000, "1d")]
+        {
+            assert_eq!(duration_text(Duration::from_millis(milliseconds)), text);
+        }
     }
 
     #[test]
@@ -160,6 +186,11 @@ mod tests {
         ];
         for (text, bytes) in cases {
             assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+        for (bytes, text) in
+            [(1_000_000_000, "1GB"), (8 << 20, "8MiB"), (1_500_000, "1500KB"), (1023, "1023"), (0, "0")]
+        {
+            assert_eq!(size_text(bytes), text);
         }
     }
 }

@@ -3,56 +3,18 @@ use std::{fs, path::Path};
 use super::*;
 use crate::yaml::tree::{self, Node};
 
-/// Every object of the schema with its properties.
-fn properties<'s>(schema: &'s Value, found: &mut Vec<(&'s str, &'s Value)>) {
-    match schema {
-        Value::Object(entries) => {
-            if let Some(Value::Object(properties)) = entries.get("properties") {
-                found.extend(properties.iter().map(|(key, value)| (key.as_str(), value)));
-            }
-            entries.values().for_each(|value| properties(value, found));
-        }
-        Value::Array(items) => items.iter().for_each(|item| properties(item, found)),
-        _ => {}
-    }
-}
-
 #[test]
-fn every_key_has_a_form_and_a_text_to_hover() {
-    let schema = schema();
-    let mut found = vec![];
-    properties(&schema, &mut found);
-    assert!(found.len() > 40, "{}", found.len());
-    for (key, value) in found {
-        let forms = value
-            .as_object()
-            .unwrap()
-            .keys()
-            .filter(|key| !["description", "default"].contains(&key.as_str()));
-        assert!(
-            forms.count() > 0,
-            "say in `kind` in src/config/schema/mod.rs what a value of `{key}` looks like"
-        );
-        let sections = ["mqtt", "label_sets", "sources", "labels", "move", "home_assistant"];
-        assert!(
-            value.get("description").is_some() || sections.contains(&key),
-            "a comment behind `{key}:` in config/reference.yaml becomes the text that editors show"
-        );
-    }
-}
-
-#[test]
-fn texts_and_defaults_are_those_of_the_reference() {
+fn texts_and_defaults_are_those_of_the_fields() {
     let schema = schema();
     let prefix = &schema["properties"]["mqtt"]["properties"]["prefix"];
-    assert_eq!(prefix["description"], "the first levels of every topic");
+    assert_eq!(prefix["description"], "The first levels of every topic.");
     assert_eq!(prefix["default"], "stakeout");
-    assert_eq!(schema["properties"]["mqtt"]["properties"]["username"].get("default"), None);
-    assert!(
-        schema["properties"]["state_dir"]["description"].as_str().unwrap().contains("for other users"),
-        "whole"
+    let threads = &schema["properties"]["threads"];
+    assert_eq!(
+        threads["description"],
+        "Threads of one run on the processor. Default: one for each processor."
     );
-    assert_eq!(schema["properties"]["threads"].get("default"), None);
+    assert_eq!((threads.get("default"), schema["properties"]["mqtt"].get("default")), (None, None));
 }
 
 #[test]
@@ -71,8 +33,8 @@ fn the_example_files_are_valid_and_name_the_schema() {
     }
 }
 
-/// Mistakes that show where they are made. What only shows elsewhere (a name that is not defined, two labels of one topic, a
-/// password at the wrong place), and what no YAML is, a schema cannot know.
+/// A schema can find mistakes that are complete in one place. It cannot find names that are not defined, two labels with one
+/// topic, or broken YAML.
 #[test]
 fn a_schema_rejects_the_mistakes_that_it_can() {
     const HIDDEN: &[&str] = &[
@@ -153,7 +115,7 @@ fn a_schema_rejects_the_mistakes_that_it_can() {
     eprintln!("{rejected} mistakes are rejected; of those that might be, not: {missed:?}");
 }
 
-/// What is wrong with a text, if anything; no YAML is wrong, too.
+/// The mistake in a text, if there is one.
 fn fault(text: &str) -> Option<String> {
     let (root, mistakes) = tree::parse(0, text);
     if let Some(mistake) = mistakes.first() {
@@ -163,7 +125,7 @@ fn fault(text: &str) -> Option<String> {
     validate(&schema(), &root, "").err()
 }
 
-/// As an editor reads YAML: what looks like a number is one.
+/// As an editor reads YAML: a text that looks like a number is one.
 fn json(node: &Node) -> Value {
     match &node.value {
         tree::Value::Nothing => Value::Null,
@@ -183,7 +145,7 @@ fn json(node: &Node) -> Value {
     }
 }
 
-/// The part of draft 7 that the schema uses; a word that is not known here fails.
+/// The part of draft 7 that the schema uses; an unknown keyword fails.
 fn validate(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("{path}: {why}"));
     for (word, rule) in schema.as_object().unwrap() {

@@ -1,14 +1,12 @@
-//! What a rule over labels asks for: `person and not (dog or cat)`. Pure.
+//! Conditions over labels: `person and not (dog or cat)`. Pure.
 //!
-//! `not` binds more closely than `and`, and `and` more closely than `or`. A name may have several words; one that holds a bracket,
-//! a quotation mark or one of the three words stands in quotes. It refuses to know which labels there are: [`Typed::resolve`]
-//! is told.
+//! `not` binds more closely than `and`, and `and` more closely than `or`. A name may have several words; a name with a bracket, a
+//! quotation mark or one of the three words needs quotes. Names are resolved to labels by the caller of [`Parsed::resolve`].
 
 mod parse;
 
-#[cfg(test)]
-use self::parse::Name;
-pub(crate) use self::parse::Typed;
+pub(crate) use self::parse::Parsed;
+use self::parse::{Name, Tree};
 
 /// A condition over labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,22 +24,21 @@ pub struct LabelName {
     pub label: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Tree<N> {
-    Name(N),
-    Not(Box<Self>),
-    All(Vec<Self>),
-    Any(Vec<Self>),
+impl Parsed {
+    /// The condition with the label of each name; `None` if a name has none, which `label` has reported.
+    pub(crate) fn resolve(&self, mut label: impl FnMut(&Name) -> Option<LabelName>) -> Option<Condition> {
+        Some(Condition { text: self.text.clone(), tree: self.tree.map(&mut label)? })
+    }
 }
 
 impl Condition {
-    /// Whether it is met. Of each label `is_there` says whether it is there, or that this is not known (yet); the answer is not
-    /// known either where it depends on such a label.
-    pub fn is_met(&self, is_there: impl Fn(&LabelName) -> Option<bool>) -> Option<bool> {
-        self.tree.is_met(&is_there)
+    /// Whether it is met. `is_present` says whether a label is present; `None` is unknown, and so is an answer that depends on
+    /// such a label.
+    pub fn is_met(&self, is_present: impl Fn(&LabelName) -> Option<bool>) -> Option<bool> {
+        self.tree.is_met(&is_present)
     }
 
-    /// The labels, in the order typed, each once.
+    /// The labels in the order of the text, each once.
     #[must_use]
     pub fn labels(&self) -> Vec<&LabelName> {
         let mut names = vec![];
@@ -55,7 +52,7 @@ impl Condition {
         different
     }
 
-    /// As it was typed, on one line.
+    /// The text on one line.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -64,21 +61,21 @@ impl Condition {
 
 #[cfg(test)]
 impl Condition {
-    /// For tests: a name without a set is one of `set`.
+    /// For tests: a name without a set is a label of `set`.
     pub(crate) fn of(set: &str, text: &str) -> Self {
         let label = |name: &Name| {
             let (label_set, label) = name.text.split_once('/').unwrap_or((set, &name.text));
             Some(LabelName { label_set: label_set.to_owned(), label: label.to_owned() })
         };
-        Typed::parse(text).unwrap().resolve(label).unwrap()
+        Parsed::parse(text).unwrap().resolve(label).unwrap()
     }
 }
 
 impl<N> Tree<N> {
-    fn is_met(&self, is_there: &impl Fn(&N) -> Option<bool>) -> Option<bool> {
-        // What decides is enough, whatever else is not known.
+    fn is_met(&self, is_present: &impl Fn(&N) -> Option<bool>) -> Option<bool> {
+        // One decisive part is enough, even if others are unknown.
         let decided = |parts: &[Self], by: bool| {
-            let answers: Vec<_> = parts.iter().map(|part| part.is_met(is_there)).collect();
+            let answers: Vec<_> = parts.iter().map(|part| part.is_met(is_present)).collect();
             match answers.contains(&Some(by)) {
                 true => Some(by),
                 false if answers.contains(&None) => None,
@@ -86,8 +83,8 @@ impl<N> Tree<N> {
             }
         };
         match self {
-            Self::Name(name) => is_there(name),
-            Self::Not(part) => part.is_met(is_there).map(|met| !met),
+            Self::Name(name) => is_present(name),
+            Self::Not(part) => part.is_met(is_present).map(|met| !met),
             Self::All(parts) => decided(parts, false),
             Self::Any(parts) => decided(parts, true),
         }
@@ -101,7 +98,7 @@ impl<N> Tree<N> {
         }
     }
 
-    /// The same with other names. All of them are asked for: one that is wrong must not hide the next.
+    /// The same with other names. All names are mapped, so that one mistake does not hide the next.
     fn map<M>(&self, to: &mut impl FnMut(&N) -> Option<M>) -> Option<Tree<M>> {
         fn all<N, M>(parts: &[Tree<N>], to: &mut impl FnMut(&N) -> Option<M>) -> Option<Vec<Tree<M>>> {
             let mapped: Vec<_> = parts.iter().map(|part| part.map(to)).collect();
@@ -124,12 +121,12 @@ mod tests {
 
     fn condition(text: &str) -> Result<Condition, String> {
         let name = |name: &Name| Some(LabelName { label_set: "s".to_owned(), label: name.text.clone() });
-        Typed::parse(text)
-            .map(|typed| typed.resolve(name).unwrap())
+        Parsed::parse(text)
+            .map(|parsed| parsed.resolve(name).unwrap())
             .map_err(|wrong| format!("{}..{} {}", wrong.at.start, wrong.at.end, wrong.message))
     }
 
-    /// The tree in short, every bracket shown.
+    /// The tree in a short form with all brackets.
     fn short(tree: &Tree<LabelName>) -> String {
         let all = |parts: &[Tree<LabelName>], sign: &str| {
             format!("({})", parts.iter().map(short).collect::<Vec<_>>().join(sign))
@@ -143,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant() {
+    fn conditions_are_parsed() {
         for (text, expected) in [
             ("person", "person"),
             ("person and not dog", "(person&!dog)"),
@@ -163,35 +160,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_and_where() {
+    fn mistakes_have_a_place() {
         for (text, expected) in [
             ("", "0..0 there is no label"),
-            ("person and", "7..10 behind `and` there is no label"),
-            ("or person", "0..2 before `or` there is no label"),
-            ("a and or b", "2..8 between `and` and `or` there is no label"),
-            ("()", "0..2 between `(` and `)` there is no label"),
+            ("person and", "7..10 there is no label after `and`"),
+            ("or person", "0..2 there is no label before `or`"),
+            ("a and or b", "2..8 there is no label between `and` and `or`"),
+            ("()", "0..2 there is no label between `(` and `)`"),
             ("a and (b or c", "6..7 this `(` is not closed"),
             ("a) and b", "1..2 this `)` has no `(`"),
-            ("a not b", "2..5 between `a` and `not` there is neither `and` nor `or`"),
-            ("a (b)", "2..3 between `a` and `(` there is neither `and` nor `or`"),
-            ("(a) b", "4..5 between `)` and `b` there is neither `and` nor `or`"),
+            ("a not b", "2..5 there is no `and` or `or` between `a` and `not`"),
+            ("a (b)", "2..3 there is no `and` or `or` between `a` and `(`"),
+            ("(a) b", "4..5 there is no `and` or `or` between `)` and `b`"),
             ("a and \"b", "6..7 this `\"` is not closed"),
-            ("a AND b", "2..5 `AND` is no word here"),
-            ("a && b", "2..4 `&&` is no word here"),
-            ("!dog", "0..4 `!` is no word here"),
+            ("a AND b", "2..5 `AND` is not an operator"),
+            ("a && b", "2..4 `&&` is not an operator"),
+            ("!dog", "0..4 `!` is not an operator"),
             (&"(".repeat(100_000), "32..33 this is nested too deeply"),
             (&"not ".repeat(100_000), "128..131 this is nested too deeply"),
         ] {
             let shown = text.chars().take(40).collect::<String>();
             assert_eq!(condition(text).map(|read| short(&read.tree)), Err(expected.to_owned()), "{shown}");
         }
-        assert_eq!(Typed::parse("!dog").unwrap_err().remedy, "write `not dog`");
-        assert_eq!(Typed::parse("a Or b").unwrap_err().remedy, "write `or`");
+        assert_eq!(Parsed::parse("!dog").unwrap_err().remedy, "write `not dog`");
+        assert_eq!(Parsed::parse("a Or b").unwrap_err().remedy, "write `or`");
     }
 
     #[test]
-    fn what_is_not_known_counts_only_where_it_matters() {
-        let there = |name: &LabelName| match &*name.label {
+    fn an_unknown_label_matters_only_if_the_answer_depends_on_it() {
+        let present = |name: &LabelName| match &*name.label {
             "yes" => Some(true),
             "no" => Some(false),
             _ => None,
@@ -206,7 +203,7 @@ mod tests {
             ("not who knows", None),
             ("not (no or who knows) and no", Some(false)),
         ] {
-            assert_eq!(condition(text).unwrap().is_met(there), expected, "{text}");
+            assert_eq!(condition(text).unwrap().is_met(present), expected, "{text}");
         }
         let labels = condition("b and (a or not b)").unwrap();
         let labels: Vec<_> = labels.labels().into_iter().map(|name| &*name.label).collect();
@@ -215,11 +212,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_odd(text in r#"([ab/"'()!é ]|and |or |not ){0,20}"#) {
-            match Typed::parse(&text) {
-                Ok(typed) => {
+        fn no_text_panics(text in r#"([ab/"'()!é ]|and |or |not ){0,20}"#) {
+            match Parsed::parse(&text) {
+                Ok(parsed) => {
                     let label = |name: &Name| LabelName { label_set: String::new(), label: name.text.clone() };
-                    let condition = typed.resolve(|name| Some(label(name))).unwrap();
+                    let condition = parsed.resolve(|name| Some(label(name))).unwrap();
                     prop_assert!(!condition.labels().is_empty());
                 }
                 Err(wrong) => prop_assert!(text.get(wrong.at).is_some()),

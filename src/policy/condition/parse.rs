@@ -1,38 +1,45 @@
-//! From the text of a condition to its tree, or to what is wrong with it and where.
+//! Parses the text of a condition into a tree; a mistake has its place in the text.
 
 use std::ops::Range;
 
-use super::{Condition, LabelName, Tree};
 use crate::yaml::mask;
 
-/// Brackets and `not` within each other; more is a mistake, and must not exhaust the stack.
+/// The most levels of brackets and `not`, so that no text exhausts the stack.
 const DEEPEST: usize = 32;
 const WORDS: [&str; 3] = ["and", "or", "not"];
 
-/// A condition whose names nobody has looked at yet.
+/// A condition whose names are not resolved to labels yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Typed {
-    text: String,
-    tree: Tree<Name>,
+pub(crate) struct Parsed {
+    pub(super) text: String,
+    pub(super) tree: Tree<Name>,
 }
 
-/// A name as it was typed, and where in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Tree<N> {
+    Name(N),
+    Not(Box<Self>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+}
+
+/// A name, and its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name {
     pub text: String,
     pub at: Range<usize>,
 }
 
-/// What is wrong, and where in the text.
+/// A mistake, and its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wrong {
+pub(crate) struct Mistake {
     pub at: Range<usize>,
     pub message: String,
     pub remedy: String,
 }
 
-impl Typed {
-    pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
+impl Parsed {
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         let tokens = tokens(text)?;
         let mut parser = Parser { tokens: &tokens, next: 0, depth: 0 };
         let tree = parser.any()?;
@@ -41,21 +48,16 @@ impl Typed {
         }
         Ok(Self { text: text.split_whitespace().collect::<Vec<_>>().join(" "), tree })
     }
-
-    /// The condition, with the label that each name means; `None` if one of them means none, and that was told.
-    pub(crate) fn resolve(&self, mut label: impl FnMut(&Name) -> Option<LabelName>) -> Option<Condition> {
-        Some(Condition { text: self.text.clone(), tree: self.tree.map(&mut label)? })
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
-    kind: Kind,
+    kind: TokenKind,
     at: Range<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum TokenKind {
     Open,
     Close,
     And,
@@ -64,7 +66,7 @@ enum Kind {
     Name(String),
 }
 
-impl Kind {
+impl TokenKind {
     fn shown(&self) -> String {
         match self {
             Self::Open => "`(`".to_owned(),
@@ -77,11 +79,11 @@ impl Kind {
     }
 }
 
-fn wrong<T>(at: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { at, message: message.into(), remedy: remedy.into() })
+fn wrong<T>(at: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Result<T, Mistake> {
+    Err(Mistake { at, message: message.into(), remedy: remedy.into() })
 }
 
-fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
+fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
     let mut tokens: Vec<Token> = vec![];
     let mut at = 0;
     while let Some(letter) = text[at..].chars().next() {
@@ -89,7 +91,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
         match letter {
             letter if letter.is_whitespace() => at += letter.len_utf8(),
             '(' | ')' => {
-                let kind = if letter == '(' { Kind::Open } else { Kind::Close };
+                let kind = if letter == '(' { TokenKind::Open } else { TokenKind::Close };
                 tokens.push(Token { kind, at: at..at + 1 });
                 at += 1;
             }
@@ -98,7 +100,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
                     return wrong(
                         at..at + 1,
                         format!("this `{letter}` is not closed"),
-                        "close it behind the name",
+                        "close it after the name",
                     );
                 };
                 add_name(&mut tokens, &rest[1..=end], at..at + end + 2);
@@ -115,11 +117,11 @@ fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
     Ok(tokens)
 }
 
-fn add_word(tokens: &mut Vec<Token>, word: &str, at: Range<usize>) -> Result<(), Wrong> {
+fn add_word(tokens: &mut Vec<Token>, word: &str, at: Range<usize>) -> Result<(), Mistake> {
     let kind = match word {
-        "and" => Kind::And,
-        "or" => Kind::Or,
-        "not" => Kind::Not,
+        "and" => TokenKind::And,
+        "or" => TokenKind::Or,
+        "not" => TokenKind::Not,
         _ => {
             let meant = match word {
                 "&&" | "&" | "+" => Some("and"),
@@ -134,7 +136,7 @@ fn add_word(tokens: &mut Vec<Token>, word: &str, at: Range<usize>) -> Result<(),
                     (word, "")
                 };
                 let remedy = format!("write `{}`", format!("{meant} {rest}").trim_end());
-                return wrong(at, format!("`{}` is no word here", mask::shown(sign)), remedy);
+                return wrong(at, format!("`{}` is not an operator", mask::shown(sign)), remedy);
             }
             add_name(tokens, word, at);
             return Ok(());
@@ -144,9 +146,9 @@ fn add_word(tokens: &mut Vec<Token>, word: &str, at: Range<usize>) -> Result<(),
     Ok(())
 }
 
-/// Words that stand behind each other are one name; what touches in the text touches in the name, too: `yard/"red car"`.
+/// Consecutive words are one name; parts without a space between them have none in the name either: `yard/"red car"`.
 fn add_name(tokens: &mut Vec<Token>, part: &str, at: Range<usize>) {
-    if let Some(Token { kind: Kind::Name(name), at: before }) = tokens.last_mut() {
+    if let Some(Token { kind: TokenKind::Name(name), at: before }) = tokens.last_mut() {
         if before.end != at.start {
             name.push(' ');
         }
@@ -154,7 +156,7 @@ fn add_name(tokens: &mut Vec<Token>, part: &str, at: Range<usize>) {
         before.end = at.end;
         return;
     }
-    tokens.push(Token { kind: Kind::Name(part.to_owned()), at });
+    tokens.push(Token { kind: TokenKind::Name(part.to_owned()), at });
 }
 
 struct Parser<'t> {
@@ -168,93 +170,93 @@ impl<'t> Parser<'t> {
         self.tokens.get(self.next)
     }
 
-    fn takes(&mut self, kind: &Kind) -> bool {
+    fn takes(&mut self, kind: &TokenKind) -> bool {
         let is_next = self.peek().is_some_and(|token| token.kind == *kind);
         self.next += usize::from(is_next);
         is_next
     }
 
-    fn any(&mut self) -> Result<Tree<Name>, Wrong> {
+    fn any(&mut self) -> Result<Tree<Name>, Mistake> {
         let mut parts = vec![self.all()?];
-        while self.takes(&Kind::Or) {
+        while self.takes(&TokenKind::Or) {
             parts.push(self.all()?);
         }
         Ok(one_or(parts, Tree::Any))
     }
 
-    fn all(&mut self) -> Result<Tree<Name>, Wrong> {
+    fn all(&mut self) -> Result<Tree<Name>, Mistake> {
         let mut parts = vec![self.one()?];
-        while self.takes(&Kind::And) {
+        while self.takes(&TokenKind::And) {
             parts.push(self.one()?);
         }
         Ok(one_or(parts, Tree::All))
     }
 
-    fn one(&mut self) -> Result<Tree<Name>, Wrong> {
+    fn one(&mut self) -> Result<Tree<Name>, Mistake> {
         let Some(token) = self.peek() else { return self.missing() };
         match &token.kind {
-            Kind::Name(name) => {
+            TokenKind::Name(name) => {
                 self.next += 1;
                 Ok(Tree::Name(Name { text: name.clone(), at: token.at.clone() }))
             }
-            Kind::Not | Kind::Open if self.depth == DEEPEST => {
+            TokenKind::Not | TokenKind::Open if self.depth == DEEPEST => {
                 wrong(token.at.clone(), "this is nested too deeply", "split it into several rules")
             }
-            Kind::Not => {
+            TokenKind::Not => {
                 (self.next, self.depth) = (self.next + 1, self.depth + 1);
                 let part = self.one()?;
                 self.depth -= 1;
                 Ok(Tree::Not(Box::new(part)))
             }
-            Kind::Open => {
+            TokenKind::Open => {
                 (self.next, self.depth) = (self.next + 1, self.depth + 1);
                 let part = self.any()?;
                 self.depth -= 1;
                 match self.peek() {
-                    Some(next) if next.kind == Kind::Close => self.next += 1,
+                    Some(next) if next.kind == TokenKind::Close => self.next += 1,
                     Some(next) => return Err(self.left_over(next)),
                     None => return wrong(token.at.clone(), "this `(` is not closed", "close it with `)`"),
                 }
                 Ok(part)
             }
-            Kind::Close | Kind::And | Kind::Or => self.missing(),
+            TokenKind::Close | TokenKind::And | TokenKind::Or => self.missing(),
         }
     }
 
-    /// Where a label should stand, there is something else or nothing.
-    fn missing<T>(&self) -> Result<T, Wrong> {
-        let remedy = "name a label there, such as `person and not dog`";
+    /// There is something else where a label is expected, or nothing.
+    fn missing<T>(&self) -> Result<T, Mistake> {
+        let remedy = "add the name of a label, such as `person and not dog`";
         match (self.next.checked_sub(1).and_then(|before| self.tokens.get(before)), self.peek()) {
             (Some(before), None) => {
-                wrong(before.at.clone(), format!("behind {} there is no label", before.kind.shown()), remedy)
+                wrong(before.at.clone(), format!("there is no label after {}", before.kind.shown()), remedy)
             }
             (Some(before), Some(next)) => {
                 let message =
-                    format!("between {} and {} there is no label", before.kind.shown(), next.kind.shown());
+                    format!("there is no label between {} and {}", before.kind.shown(), next.kind.shown());
                 wrong(before.at.start..next.at.end, message, remedy)
             }
             (None, Some(next)) => {
-                wrong(next.at.clone(), format!("before {} there is no label", next.kind.shown()), remedy)
+                wrong(next.at.clone(), format!("there is no label before {}", next.kind.shown()), remedy)
             }
             (None, None) => wrong(0..0, "there is no label", remedy),
         }
     }
 
-    /// Behind what is whole something else stands than `and`, `or` or the end.
-    fn left_over(&self, token: &Token) -> Wrong {
+    /// A complete condition is followed by something other than `and`, `or` or the end.
+    fn left_over(&self, token: &Token) -> Mistake {
         let at = token.at.clone();
-        if token.kind == Kind::Close {
-            return Wrong {
+        if token.kind == TokenKind::Close {
+            return Mistake {
                 at,
                 message: "this `)` has no `(`".to_owned(),
-                remedy: "remove it, or open it before".to_owned(),
+                remedy: "remove it, or add the `(`".to_owned(),
             };
         }
         let before = self.tokens[..self.next].last().map_or(String::new(), |before| before.kind.shown());
-        Wrong {
+        Mistake {
             at,
-            message: format!("between {before} and {} there is neither `and` nor `or`", token.kind.shown()),
-            remedy: "say how they belong together: `person and not dog`".to_owned(),
+            message: format!("there is no `and` or `or` between {before} and {}", token.kind.shown()),
+            remedy: "connect them: `person and not dog`".to_owned(),
         }
     }
 }

@@ -35,6 +35,7 @@ mod pace;
 mod pending;
 mod scan;
 mod seen;
+pub mod settings;
 mod take;
 #[cfg(test)]
 mod tests;

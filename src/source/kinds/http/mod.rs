@@ -12,6 +12,7 @@
 
 mod fetch;
 mod login;
+pub mod settings;
 
 use std::{
     sync::Arc,

@@ -21,6 +21,7 @@ mod error;
 mod fuzz;
 mod payload;
 mod session;
+pub mod settings;
 mod waiting;
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};

@@ -38,6 +38,7 @@ pub mod packet_loss;
 mod playing;
 mod probe;
 mod recording;
+pub mod settings;
 
 use self::{
     decoder::Decoder,

@@ -1,10 +1,7 @@
-//! Changes settings of labels in the files that somebody typed, and nothing else: comments, order and spacing stay.
+//! Changes settings of labels in the configuration's files, for `tune --write`: comments, order and spacing stay.
 //!
-//! Bytes are replaced at the places where values stand. It refuses to write what it cannot read again with exactly the new
-//! settings in it and everything else as it was.
-
-mod change;
-mod check;
+//! The bytes of values are replaced. Nothing is written unless the new text, read again, has exactly the new settings and no
+//! other change.
 
 use std::{
     fs, io,
@@ -12,28 +9,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{
-    change::{change_label, change_list},
-    check::check,
-};
 use super::load::{read_bytes, rules};
-use crate::yaml::tree::{self, Node, Value};
+use crate::{
+    atomic_file,
+    yaml::tree::{self, Entry, Node, Value},
+};
 
 /// New settings of one label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelEdit {
-    /// The source on which the label has settings of its own, which are these; `None`: they are those of its label set.
+    /// The source whose settings of the label change; `None`: those of its label set change.
     pub source: Option<String>,
     /// The label set's name.
     pub label_set: String,
     /// The label's name.
     pub label: String,
-    /// Keys and their values, as they are typed: plain words and numbers.
+    /// Keys and their values as text: plain words and numbers.
     pub settings: Vec<(&'static str, String)>,
 }
 
 impl LabelEdit {
-    /// Where the label stands, key by key.
+    /// The keys from the root to the label.
     fn path(&self) -> Vec<&str> {
         match &self.source {
             Some(source) => vec!["sources", source, "watch", &self.label_set, &self.label],
@@ -42,7 +38,7 @@ impl LabelEdit {
     }
 }
 
-/// A file with its new text.
+/// A file and its new text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edited {
     /// The file.
@@ -51,10 +47,10 @@ pub struct Edited {
     pub text: String,
 }
 
-/// Why settings are not written; nothing is then.
+/// Why nothing is written.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// The label stands nowhere.
+    /// No file has the label.
     #[error("there is no label `{label}` in the label set `{label_set}`")]
     Missing {
         /// The label set.
@@ -62,14 +58,14 @@ pub enum EditError {
         /// The label.
         label: String,
     },
-    /// It is typed in a way that cannot be changed in place.
-    #[error("{}: the label `{label}` cannot be changed in place ({why}): change it by hand", .file.display())]
+    /// Its form in the file cannot be changed in place.
+    #[error("{}: the label `{label}` cannot be changed in place ({why}): change it with an editor", .file.display())]
     Unusual {
         /// The file.
         file: PathBuf,
         /// The label.
         label: String,
-        /// What is unusual.
+        /// What makes it impossible.
         why: &'static str,
     },
     /// A file cannot be read or written.
@@ -82,10 +78,10 @@ pub enum EditError {
     },
 }
 
-/// The files of the configuration at `path` that change, with their new texts. Nothing is written yet.
+/// The files of the configuration at `path` that change, with their new texts; nothing is written.
 ///
 /// # Errors
-/// A label that is not there or cannot be changed in place.
+/// A label is missing, or cannot be changed in place.
 pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError> {
     let io = |file: &Path| {
         let file = file.to_owned();
@@ -126,23 +122,13 @@ pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError
 }
 
 impl Edited {
-    /// Replaces the file in one step, so that nobody ever reads half of it. A link stays a link; permissions stay.
+    /// Replaces the file in one step. A link stays a link; permissions stay.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self) -> Result<(), EditError> {
-        let replace = || {
-            let target = fs::canonicalize(&self.path)?;
-            let permissions = fs::metadata(&target)?.permissions();
-            let mut name = target.file_name().unwrap_or_default().to_owned();
-            name.push(".new");
-            let beside = target.with_file_name(name);
-            fs::write(&beside, &self.text)?;
-            fs::set_permissions(&beside, permissions)?;
-            fs::File::open(&beside)?.sync_all()?;
-            fs::rename(&beside, &target)
-        };
-        replace().map_err(|error| EditError::Io { file: self.path.clone(), error })
+        let written = fs::canonicalize(&self.path).and_then(|target| atomic_file::write(&target, &self.text));
+        written.map_err(|error| EditError::Io { file: self.path.clone(), error })
     }
 }
 
@@ -159,7 +145,7 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
                 let entry = entries
                     .iter()
                     .find(|entry| entry.key == edit.label)
-                    .ok_or_else(|| refuse("it is gone"))?;
+                    .ok_or_else(|| refuse("it is missing"))?;
                 changes.extend(change_label(text, entry, edit).map_err(refuse)?);
             }
             Some((Value::List(items), node)) if !lists.contains(&&*edit.label_set) => {
@@ -176,7 +162,7 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
     }
     changes.sort_by_key(|(range, _)| (range.start, range.end));
     if changes.windows(2).any(|pair| pair[0].0.end > pair[1].0.start) {
-        return Err((edits[0].label.clone(), "two labels share what would change"));
+        return Err((edits[0].label.clone(), "two labels share the text that would change"));
     }
     let (mut new, mut at) = (String::with_capacity(text.len() + 256), 0);
     for (range, replacement) in changes {
@@ -189,7 +175,7 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
     Ok(new)
 }
 
-/// What the label stands in.
+/// The mapping or list with the label.
 fn labels<'n>(root: &'n Node, edit: &LabelEdit) -> Option<&'n Node> {
     let path = edit.path();
     path[..path.len() - 1].iter().try_fold(root, |node, key| child(node, key))
@@ -209,6 +195,201 @@ fn has(labels: &Node, label: &str) -> bool {
             items.iter().any(|item| matches!(&item.value, Value::Text(name) if name == label))
         }
         _ => false,
+    }
+}
+
+/// The changes for a label in a mapping: its short form becomes the long one; in its long form values are replaced and added.
+fn change_label(
+    text: &str,
+    entry: &Entry,
+    edit: &LabelEdit,
+) -> Result<Vec<(Range<usize>, String)>, &'static str> {
+    let span = entry.value.span;
+    let typed = &text[span.start..span.end];
+    if span.start < entry.key_span.start {
+        return Err("its value is an alias");
+    }
+    match &entry.value.value {
+        Value::Text(_) => Ok(vec![(span.start..span.end, flow(edit))]),
+        Value::Nothing if !typed.trim().is_empty() => Ok(vec![(span.start..span.end, flow(edit))]),
+        Value::Nothing => {
+            let after = &text[entry.key_span.end..];
+            let colon =
+                after.find(|letter: char| !letter.is_whitespace()).filter(|at| after[*at..].starts_with(':'));
+            let (at, colon) =
+                colon.map_or((entry.key_span.end, ":"), |colon| (entry.key_span.end + colon + 1, ""));
+            Ok(vec![(at..at, format!("{colon} {}", flow(edit)))])
+        }
+        Value::List(_) => Err("its value is a list"),
+        Value::Mapping(entries) => change_settings(text, &entry.value, entries, edit),
+    }
+}
+
+fn change_settings(
+    text: &str,
+    node: &Node,
+    entries: &[Entry],
+    edit: &LabelEdit,
+) -> Result<Vec<(Range<usize>, String)>, &'static str> {
+    // The entries of `<<` are in another place.
+    let own = entries.iter().filter(|entry| entry.key_span.start >= node.span.start).collect::<Vec<_>>();
+    let (mut changes, mut new) = (vec![], vec![]);
+    for (key, value) in &edit.settings {
+        match own.iter().find(|entry| entry.key == *key) {
+            Some(entry)
+                if !matches!(entry.value.value, Value::Text(_))
+                    || entry.value.span.start < entry.key_span.start =>
+            {
+                return Err("one of its values is an alias, or not a plain value");
+            }
+            Some(entry) => changes.push((entry.value.span.start..entry.value.span.end, value.clone())),
+            None => new.push(format!("{key}: {value}")),
+        }
+    }
+    if new.is_empty() {
+        return Ok(changes);
+    }
+    if text[node.span.start..].starts_with('{') {
+        let comma = if own.is_empty() { " " } else { "," };
+        changes.push((node.span.start + 1..node.span.start + 1, format!(" {}{comma}", new.join(", "))));
+        return Ok(changes);
+    }
+    let first = own.first().ok_or("it has no settings of its own")?;
+    let line_start = text[..first.key_span.start].rfind('\n').map_or(0, |at| at + 1);
+    let indent = &text[line_start..first.key_span.start];
+    if !indent.chars().all(|letter| letter == ' ') {
+        return Err("its first setting is not on a line of its own");
+    }
+    // Lines are inserted after a value on one line, so that no comment is separated from its setting.
+    let plain = |entry: &&&Entry| {
+        let span = entry.value.span;
+        matches!(entry.value.value, Value::Text(_))
+            && span.start > entry.key_span.end
+            && !text[entry.key_span.start..span.end].contains('\n')
+            && !text[span.start..].starts_with(['|', '>'])
+    };
+    let at = own.iter().rev().find(plain).map_or(first.key_span.start, |entry| {
+        let end = entry.value.span.end;
+        text[end..].find('\n').map_or(text.len(), |line| end + line + 1)
+    });
+    let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let lines = new.join(&format!("{newline}{indent}"));
+    let inserted = if at == first.key_span.start {
+        format!("{lines}{newline}{indent}")
+    } else if text[..at].ends_with('\n') {
+        format!("{indent}{lines}{newline}")
+    } else {
+        format!("{newline}{indent}{lines}{newline}")
+    };
+    changes.push((at..at, inserted));
+    Ok(changes)
+}
+
+/// The changes that turn a list of labels into a mapping.
+fn change_list(
+    text: &str,
+    node: &Node,
+    items: &[Node],
+    edits: &[&LabelEdit],
+) -> Result<Vec<(Range<usize>, String)>, &'static str> {
+    let is_flow = text[node.span.start..].starts_with('[');
+    let mut changes = vec![];
+    if is_flow {
+        changes.push((node.span.start..node.span.start + 1, "{".to_owned()));
+        changes.push((node.span.end - 1..node.span.end, "}".to_owned()));
+    }
+    for item in items {
+        let Value::Text(name) = &item.value else { return Err("the list has more than names") };
+        if item.span.start < node.span.start {
+            return Err("the list has an alias");
+        }
+        if !is_flow {
+            let dash = text[..item.span.start].rfind('-').ok_or("the list is not plain")?;
+            if !text[dash + 1..item.span.start].chars().all(|letter| letter == ' ') {
+                return Err("the list is not plain");
+            }
+            changes.push((dash..dash + 1, " ".to_owned()));
+        }
+        let edit = edits.iter().find(|edit| edit.label == *name);
+        let value = match (edit, is_flow) {
+            (Some(edit), _) => format!(": {}", flow(edit)),
+            (None, true) => ": ~".to_owned(),
+            (None, false) => ":".to_owned(),
+        };
+        changes.push((item.span.end..item.span.end, value));
+    }
+    Ok(changes)
+}
+
+fn flow(edit: &LabelEdit) -> String {
+    let settings = edit.settings.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>();
+    format!("{{ {} }}", settings.join(", "))
+}
+
+/// Checks that the new text has the new settings and no other change.
+fn check(old: &Node, new: &str, edits: &[&LabelEdit]) -> Result<(), Refused> {
+    const WHY: &str = "the result would have another meaning";
+    let refused = |edit: &LabelEdit| (edit.label.clone(), WHY);
+    let (Some(root), mistakes) = tree::parse(0, new) else { return Err(refused(edits[0])) };
+    if !mistakes.is_empty() || plain(old, &mut vec![], edits) != plain(&root, &mut vec![], edits) {
+        return Err(refused(edits[0]));
+    }
+    for edit in edits {
+        let label = labels(&root, edit).and_then(|labels| child(labels, &edit.label));
+        let is_set = |(key, value): &(&str, String)| {
+            let found = label.and_then(|label| child(label, key));
+            found.is_some_and(|node| matches!(&node.value, Value::Text(text) if text == value))
+        };
+        if !edit.settings.iter().all(is_set) {
+            return Err(refused(edit));
+        }
+    }
+    Ok(())
+}
+
+/// The tree without the settings that change and without places. A list of labels counts as a mapping to nothing, and a threshold
+/// alone as a label with that threshold.
+fn plain(node: &Node, path: &mut Vec<String>, edits: &[&LabelEdit]) -> String {
+    let is_here = |edit: &&&LabelEdit| edit.path().into_iter().eq(path.iter().map(String::as_str));
+    let edit = edits.iter().find(is_here);
+    let is_labels = matches!(&path[..], [top, _, labels] if top == "label_sets" && labels == "labels");
+    match &node.value {
+        Value::Mapping(entries) => {
+            let kept = entries.iter().filter(|entry| {
+                edit.is_none_or(|edit| !edit.settings.iter().any(|(key, _)| *key == entry.key))
+            });
+            let mut kept = kept
+                .map(|entry| {
+                    path.push(entry.key.clone());
+                    let value = plain(&entry.value, path, edits);
+                    path.pop();
+                    format!("{:?}: {value}", entry.key)
+                })
+                .collect::<Vec<_>>();
+            // Merged keys are last, and new ones come before them; their order has no meaning.
+            kept.sort();
+            format!("{{{}}}", kept.join(", "))
+        }
+        Value::List(items) if is_labels => {
+            let nothing = |item: &Node| match &item.value {
+                Value::Text(name) => {
+                    let edited = edits.iter().any(|edit| {
+                        edit.source.is_none() && edit.label == *name && edit.label_set == path[1]
+                    });
+                    format!("{name:?}: {}", if edited { "{}" } else { "~" })
+                }
+                _ => "?".to_owned(),
+            };
+            let mut names = items.iter().map(nothing).collect::<Vec<_>>();
+            names.sort();
+            format!("{{{}}}", names.join(", "))
+        }
+        Value::List(items) => {
+            format!("[{}]", items.iter().map(|item| plain(item, path, edits)).collect::<Vec<_>>().join(", "))
+        }
+        Value::Text(_) | Value::Nothing if edit.is_some() => "{}".to_owned(),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Nothing => "~".to_owned(),
     }
 }
 
@@ -276,12 +457,12 @@ mod tests {
         );
         assert!(
             changed(&set("\n    - dog\n    -   cat"), &["dog"]).is_err(),
-            "the names would not stand below each other"
+            "the names would not be aligned"
         );
     }
 
     #[test]
-    fn what_a_label_is_on_a_source_is_changed_there() {
+    fn settings_on_a_source_are_changed_there() {
         let text = |dog: &str| {
             format!(
                 "label_sets:\n  porch:\n    labels: [dog, cat]\nsources:\n  door: {{ folder: a, watch: {{ porch: {{ dog: {dog} }} }} }} # front\n"
@@ -304,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_changed_in_place_is_refused_and_nothing_is_written() {
+    fn an_alias_is_never_changed_and_nothing_is_written() {
         let text =
             "label_sets:\n  porch:\n    labels:\n      cat: &strict { threshold: 0.5 }\n      dog: *strict\n";
         assert!(changed(text, &["dog"]).unwrap_err().contains("its value is an alias"));
@@ -316,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_the_mark_at_the_start_links_and_permissions_stay() {
+    fn line_ends_byte_order_marks_links_and_permissions_stay() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let folder = tempfile::tempdir().unwrap();
         let (real, link) = (folder.path().join("real.yaml"), folder.path().join("stakeout.yaml"));

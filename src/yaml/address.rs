@@ -64,7 +64,7 @@ impl Address {
         format!("{scheme}://{}:{}@{rest}", encoded(username), encoded(password))
     }
 
-    pub(super) fn with_login(self, username: Option<String>, password: Option<Secret>) -> Self {
+    pub(crate) fn with_login(self, username: Option<String>, password: Option<Secret>) -> Self {
         Self { username: username.or(self.username), password: password.or(self.password), ..self }
     }
 }
@@ -94,7 +94,7 @@ impl fmt::Debug for Address {
 }
 
 /// Takes `text` apart; an error is what is wrong and how to put it right, without any part of `text`.
-pub(super) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, String)> {
+pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, String)> {
     let wrong = |message: &str, remedy: String| Err((message.to_owned(), remedy));
     let example = format!("write `{}://HOST/PATH`", schemes[0]);
     let Some((scheme, rest)) = text.split_once("://") else {

@@ -1,0 +1,290 @@
+//! Assembles a configuration from the YAML trees of its files: the keys of the main file, and the checks between sections.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    delivery::{self, Command, OutboxLimits, Webhook},
+    device::{self, Device, Execution},
+    home_assistant::{self, HomeAssistant},
+    label_sets::{self, LabelSets},
+    listen::{self, Listen},
+    model::{self, ModelRef},
+    source_checks,
+    sources::{self, Source},
+};
+use crate::{
+    policy::{
+        LabelSet,
+        broker::{self, Mqtt},
+    },
+    topic,
+    yaml::{
+        fields::{Field, Form, Spec, explain, specs},
+        reader::{Reader, Section, Setting},
+        tree::Node,
+        value::size_text,
+    },
+};
+
+/// A valid configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The model that scores the frames.
+    pub model: ModelRef,
+    /// How the model is run.
+    pub execution: Execution,
+    /// The ONNX Runtime shared library, if it is configured.
+    pub onnxruntime: Option<PathBuf>,
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// A web server that receives alerts, too.
+    pub webhook: Option<Webhook>,
+    /// A program that receives alerts, too.
+    pub command: Option<Command>,
+    /// How much the outbox may hold.
+    pub outbox: OutboxLimits,
+    /// How the service is announced to Home Assistant; `None`: it is not announced.
+    pub home_assistant: Option<HomeAssistant>,
+    /// The HTTP endpoint for metrics and health; `None`: there is none.
+    pub listen: Option<Listen>,
+    /// The folder of the outbox and other state.
+    pub state_dir: PathBuf,
+    /// Pictures with more pixels are rejected.
+    pub max_pixels: u64,
+    /// Label sets in the order of the files (the main file, then `rules.d` by file name).
+    pub label_sets: Vec<LabelSet>,
+    /// Sources in the order of the file.
+    pub sources: Vec<Source>,
+}
+
+impl Config {
+    /// Every label set on every source that watches it.
+    pub fn watches(&self) -> impl Iterator<Item = (&Source, &LabelSet)> {
+        let watched = |name: &String| self.label_sets.iter().find(|label_set| label_set.name == *name);
+        self.sources
+            .iter()
+            .flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
+    }
+
+    /// The settings for `check --explain`, without sources and label sets.
+    #[must_use]
+    pub fn explain(&self) -> Map<String, Value> {
+        explain(FIELDS, self)
+    }
+}
+
+/// The keys of the main file.
+pub(super) const FIELDS: &[Field<Config>] = &[
+    Field::new(
+        "model",
+        Form::Either(&[model::FORM, Form::Mapping(&model::TABLE)]),
+        "The model: `bundled` is the one inside the program; a folder in the layout of the hub (/models/clip, ./clip); or a hub id \
+         (openai/clip-vit-base-patch16), which is downloaded once if it is not in the hub's cache.",
+        |it: &Config| Some(model::shown(&it.model)),
+    )
+    .default("bundled"),
+    Field::new(
+        "device",
+        Device::FORM,
+        "cpu; cuda, cuda:1 or tensorrt (NVIDIA); migraphx or rocm (AMD); openvino, openvino:cpu, openvino:gpu, openvino:gpu.1 or \
+         openvino:npu (Intel); coreml; directml. A device that does not work is an error. auto: the best working device (never \
+         tensorrt), otherwise the processor.",
+        |it: &Config| Some(json!(it.execution.device.to_string())),
+    )
+    .default("auto"),
+    Field::new("threads", Execution::COUNT, "Threads of one run on the processor.", |it: &Config| {
+        Some(it.execution.threads.map_or(json!("one for each processor"), |threads| json!(threads)))
+    })
+    .default_is("one for each processor")
+    .example("4"),
+    Field::new("max_batch", Execution::COUNT, "The most pictures in one run of the model.", |it: &Config| {
+        Some(json!(it.execution.max_batch))
+    })
+    .default("8"),
+    Field::new("gpu_memory", Execution::GPU_MEMORY, "The most memory of an NVIDIA or AMD GPU.", |it: &Config| {
+        Some(json!(it.execution.gpu_memory.map(size_text)))
+    })
+    .example("2GB"),
+    Field::new("onnxruntime", Form::Path, "The ONNX Runtime shared library.", |it: &Config| {
+        let path = it.onnxruntime.as_ref();
+        Some(path.map_or(json!("searched for in the usual places"), |path| json!(path.display().to_string())))
+    })
+    .default_is("searched for in the usual places")
+    .example("/usr/lib/libonnxruntime.so"),
+    Field::new("state_dir", Form::Path, "The folder of the outbox and other state.", |it: &Config| {
+        Some(json!(it.state_dir.display().to_string()))
+    })
+    .default_is("$STATE_DIRECTORY if it is set (systemd does), /var/lib/stakeout for root, ~/.local/state/stakeout for other users")
+    .example("/var/lib/stakeout"),
+    Field::new("max_pixels", Form::Whole(1, 10_000_000_000), "Pictures with more pixels are rejected before they are decoded.", |it: &Config| {
+        Some(json!(it.max_pixels))
+    })
+    .default("100_000_000"),
+    Field::new("mqtt", Form::Mapping(&broker::TABLE), "The broker that alerts are published to.", |it: &Config| {
+        Some(explain(broker::FIELDS, &it.mqtt).into())
+    }),
+    Field::new(
+        "home_assistant",
+        Form::Either(&[Form::Switch, Form::Mapping(&home_assistant::TABLE)]),
+        "true: sources and labels appear in Home Assistant automatically (MQTT discovery).",
+        |it: &Config| {
+            let explained = it.home_assistant.as_ref().map(|it| explain(home_assistant::FIELDS, it));
+            Some(explained.map_or(json!(false), Value::from))
+        },
+    )
+    .default("false"),
+    Field::new("outbox", Form::Mapping(&delivery::OUTBOX), "The limits of the outbox: alerts are kept on disk, in state_dir, until all receivers have them.", |it: &Config| {
+        Some(explain(delivery::OUTBOX_FIELDS, &it.outbox).into())
+    }),
+    Field::new("webhook", Form::Mapping(&delivery::WEBHOOK), "A web server that alerts are posted to as well, as the same JSON.", |it: &Config| {
+        Some(json!(it.webhook.as_ref().map(|it| explain(delivery::WEBHOOK_FIELDS, it))))
+    }),
+    Field::new("command", Form::Mapping(&delivery::COMMAND), "A program that is started for each alert as well.", |it: &Config| {
+        Some(json!(it.command.as_ref().map(|it| explain(delivery::COMMAND_FIELDS, it))))
+    }),
+    Field::new(
+        "listen",
+        Form::Either(&[listen::ADDRESS, Form::Mapping(&listen::TABLE)]),
+        "The HTTP endpoint, which is off by default: /metrics for Prometheus; /healthz, whether every part of the service makes \
+         progress; /readyz, whether it watches.",
+        |it: &Config| Some(json!(it.listen.as_ref().map(|it| explain(listen::FIELDS, it)))),
+    )
+    .example("127.0.0.1:9464"),
+    Field::new("label_sets", label_sets::FORM, "What to watch for: labels that are scored together. Files in rules.d can contain more.", |_: &Config| None),
+    Field::new("sources", sources::FORM, "Where frames come from.", |_: &Config| None),
+];
+
+/// A file and its tree.
+pub(super) struct File {
+    /// Its number in the list of files.
+    pub number: usize,
+    pub root: Node,
+}
+
+/// Reads everything before a mistake ends it. Without a main file only the rules are read, for their mistakes.
+pub(super) fn assemble(
+    reader: &mut Reader<'_>,
+    main: Option<&File>,
+    rules: &[Option<File>],
+) -> Option<Config> {
+    let section = main.and_then(|file| top(reader, file, specs(FIELDS), |_| None));
+    let sets = all_label_sets(reader, section.as_ref(), rules);
+    let (section, main) = (section?, main?);
+    if sets.known.sets.is_empty() {
+        missing(reader, &section, main, "label_sets", label_sets::EXAMPLE);
+    }
+    missing(reader, &section, main, "sources", sources::EXAMPLE);
+    let sources = section.get("sources").map(|at| sources::read(reader, &at, &sets)).unwrap_or_default();
+    sources.iter().for_each(|source| check_topic(reader, source));
+    if reader.problems.is_empty() {
+        source_checks::check_regions(reader, &sources, &sets.sets);
+        source_checks::check_baselines(reader, &sources, &sets.sets);
+        source_checks::check_rules(reader, &sources, &sets.sets);
+    }
+    missing(reader, &section, main, "mqtt", broker::EXAMPLE);
+    let mqtt = section.get("mqtt").and_then(|at| broker::read(reader, &at));
+    for source in &sources {
+        source.kind.check_broker(reader, &source.name, mqtt.as_ref());
+    }
+    let name = mqtt.as_ref().map_or("", |mqtt| &mqtt.prefix);
+    let home_assistant =
+        section.read(reader, "home_assistant", |reader, at| home_assistant::read(reader, at, name));
+    let webhook = section.optional(reader, "webhook", delivery::webhook);
+    let command = section.optional(reader, "command", delivery::command);
+    let outbox = section.optional(reader, "outbox", delivery::outbox);
+    let listen = section.optional(reader, "listen", listen::read);
+    let model = section.read(reader, "model", model::read);
+    let execution = device::read(reader, &section);
+    let max_pixels = section.read(reader, "max_pixels", Reader::whole);
+    let onnxruntime = section.optional(reader, "onnxruntime", Reader::path);
+    let state_dir = section.optional(reader, "state_dir", Reader::path);
+    // Everything is read: now a mistake may end it.
+    Some(Config {
+        model: model?,
+        execution: execution?,
+        onnxruntime: onnxruntime?,
+        mqtt: mqtt?,
+        webhook: webhook?,
+        command: command?,
+        outbox: outbox?.unwrap_or_default(),
+        home_assistant: home_assistant?,
+        listen: listen?,
+        state_dir: state_dir?.or_else(|| default_state_dir(reader))?,
+        max_pixels: max_pixels?,
+        label_sets: sets.sets,
+        sources,
+    })
+}
+
+/// The label sets of all files.
+fn all_label_sets(reader: &mut Reader<'_>, main: Option<&Section<'_>>, rules: &[Option<File>]) -> LabelSets {
+    let mut sets = LabelSets::default();
+    if let Some(at) = main.and_then(|section| section.get("label_sets")) {
+        sets.read(reader, &at);
+    }
+    // A file of `rules.d` has only label sets, so that it cannot change anything else on a machine.
+    let (allowed, others): (Vec<_>, Vec<_>) =
+        specs(FIELDS).into_iter().partition(|spec| spec.key == "label_sets");
+    for file in rules.iter().flatten() {
+        let section = top(reader, file, allowed.clone(), |key| {
+            let remedy = "move it to the main file: files in `rules.d` contain only `label_sets`";
+            let is_known = others.iter().any(|spec| spec.key == key);
+            is_known.then(|| (format!("`{key}` is not allowed in `rules.d`"), remedy.to_owned()))
+        });
+        if let Some(at) = section.and_then(|section| section.get("label_sets")) {
+            sets.read(reader, &at);
+        }
+    }
+    sets.complete(reader);
+    sets
+}
+
+/// The top level of a file.
+fn top<'n>(
+    reader: &mut Reader<'_>,
+    file: &'n File,
+    known: Vec<&'static Spec>,
+    refuse: impl Fn(&str) -> Option<(String, String)>,
+) -> Option<Section<'n>> {
+    let root = Setting::root(&file.root);
+    if !root.is_mapping() {
+        let message =
+            format!("a configuration is a mapping, lines of `key: value`, and this is {}", root.shown());
+        reader.problem(root.span(), message, "write a space after each colon, and no `-` before the keys");
+        return None;
+    }
+    reader.section_with(&root, "", known, refuse)
+}
+
+/// Reports a section that must be in the main file.
+fn missing(reader: &mut Reader<'_>, section: &Section<'_>, file: &File, key: &str, example: &str) {
+    if section.lacks(key) {
+        let (message, remedy) = (format!("there is no `{key}`"), format!("add it:\n{example}"));
+        reader.problems.push(reader.places.files.problem_of_file(file.number, message, remedy));
+    }
+}
+
+/// Reports a source whose status would be published to a topic of the service itself.
+fn check_topic(reader: &mut Reader<'_>, source: &Source) {
+    if let Some((own, what)) = topic::own_topic(&source.name) {
+        let message = format!("a source cannot be called `{}`", source.name);
+        let remedy = format!("choose another name: `{own}/status` {what}");
+        reader.problem_at(&format!("sources.{}", source.name), message, remedy);
+    }
+}
+
+/// The folder that systemd made for the service, or the usual place: the system's, or the user's own.
+fn default_state_dir(reader: &Reader<'_>) -> Option<PathBuf> {
+    let env = |name| (reader.surroundings.env)(name).filter(|value| !value.is_empty());
+    // systemd separates several with colons; the unit names one.
+    if let Some(given) = env("STATE_DIRECTORY") {
+        return Some(given.to_str()?.split(':').next()?.into());
+    }
+    let own = env("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env("HOME")?).join(".local/state")));
+    let own = own.filter(|_| !reader.surroundings.superuser).map(|folder| folder.join("stakeout"));
+    Some(own.unwrap_or_else(|| "/var/lib/stakeout".into()))
+}

@@ -1,0 +1,119 @@
+//! The configuration as JSON Schema, for editors: completion, hover texts, and marks below mistakes.
+//!
+//! It is derived from the field descriptors of each section. A schema cannot express everything (names that must be defined
+//! elsewhere, two labels with one topic): `stakeout check` does.
+
+use serde_json::{Map, Value, json};
+
+use super::assemble::FIELDS;
+use crate::yaml::fields::{Default, Form, Kind, Spec, specs};
+
+/// The meta-schema: editors support draft 7 best.
+const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
+/// A value that is a reference.
+const REFERENCE: &str = r"\$\{(env|file|credential):";
+
+/// The schema of the main file, and of a file in `rules.d`.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = mapping(&specs(FIELDS), &[]);
+    schema["$schema"] = json!(DRAFT);
+    schema["title"] = json!("A configuration of stakeout");
+    // A file of rules has neither.
+    schema["dependencies"] = json!({"mqtt": ["sources"], "sources": ["mqtt"]});
+    schema
+}
+
+/// A mapping with these keys and no others; the keys in `required` are required, too.
+fn mapping(fields: &[&Spec], required: &[&str]) -> Value {
+    let properties: Map<_, _> = fields.iter().map(|spec| (spec.key.to_owned(), value(spec))).collect();
+    let is_required = |spec: &&&Spec| spec.default == Default::Required || required.contains(&spec.key);
+    let required: Vec<_> = fields.iter().filter(is_required).map(|spec| spec.key).collect();
+    let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+fn value(spec: &Spec) -> Value {
+    let mut schema = form(&spec.form);
+    schema["description"] = json!(spec.doc);
+    match spec.default {
+        Default::Value(default) => schema["default"] = json!(default),
+        Default::Described(words) => schema["description"] = json!(format!("{} Default: {words}.", spec.doc)),
+        Default::None | Default::Required => {}
+    }
+    schema
+}
+
+fn form(of: &Form) -> Value {
+    match of {
+        Form::Text | Form::Path | Form::Size(..) => text(),
+        Form::Shaped(shape) if shape.pattern.is_empty() => text(),
+        Form::Shaped(shape) => json!({"type": "string", "pattern": format!("{}|{REFERENCE}", shape.pattern)}),
+        Form::Whole(least, most) => number("integer", json!(least), json!(most), "[0-9][0-9_]*"),
+        Form::Level => {
+            let mut level = number("number", json!(0), json!(1), r"(0?\.[0-9]+|1(\.0*)?)");
+            level["anyOf"][0]["exclusiveMinimum"] = json!(0);
+            level
+        }
+        Form::Duration(..) => json!({"anyOf": [
+            {"const": 0},
+            {
+                "type": "string",
+                "minLength": 1,
+                "pattern": format!("^(0|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$|{REFERENCE}"),
+            },
+        ]}),
+        Form::Words(words) => {
+            json!({"anyOf": [{"enum": typed(words)}, {"type": "string", "pattern": REFERENCE}]})
+        }
+        Form::Switch => json!({"enum": [true, false, "true", "false"]}),
+        Form::Nothing => json!({"type": "null"}),
+        Form::Fractions(count) => {
+            let fraction = json!({"anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^[0-9.]+$"},
+            ]});
+            json!({"type": "array", "minItems": count, "maxItems": count, "items": fraction})
+        }
+        Form::List(item) => json!({"type": "array", "minItems": 1, "items": form(item)}),
+        Form::OneOrMore(item) => json!({"anyOf": [form(item), form(&Form::List(item))]}),
+        Form::Mapping(table) => mapping(&(table.fields)(), &[]),
+        Form::Named(value) => {
+            json!({"type": "object", "minProperties": 1, "additionalProperties": form(value)})
+        }
+        Form::Kinds(kinds) => {
+            let kind = |Kind { key, fields }: Kind| {
+                let mut schema = mapping(&fields, &[key]);
+                schema["title"] = json!(key);
+                schema
+            };
+            json!({"anyOf": kinds().into_iter().map(kind).collect::<Vec<_>>()})
+        }
+        Form::Either(forms) => json!({"anyOf": forms.iter().map(form).collect::<Vec<_>>()}),
+    }
+}
+
+/// A text without quotes may look like a number.
+fn text() -> Value {
+    json!({"type": ["string", "number", "boolean"], "minLength": 1})
+}
+
+/// A number may have quotes and `_` between its digits, or be a reference.
+fn number(kind: &str, least: Value, most: Value, typed: &str) -> Value {
+    json!({"anyOf": [
+        {"type": kind, "minimum": least, "maximum": most},
+        {"type": "string", "pattern": format!("^{typed}$|{REFERENCE}")},
+    ]})
+}
+
+/// Words, and also numbers for words that look like one.
+fn typed(words: &[&str]) -> Vec<Value> {
+    let numbers = words.iter().filter_map(|word| word.parse::<u64>().ok().map(Value::from));
+    numbers.chain(words.iter().map(|word| json!(word))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! Reads the section `sources`: the settings that all kinds of source have in common, and which kind a source is. The settings of
+//! each kind are in its own module.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    label_sets::{LabelSets, Topics},
+    watched::{self, Watched},
+};
+use crate::{
+    policy::Label,
+    source::kinds::{KINDS, Kind, SourceKind},
+    yaml::{
+        fields::{self, Field, Form, Shape, Table, explain, specs},
+        mask, names,
+        reader::{Reader, Section, Setting},
+        tree::{Entry, Node, Value as Typed},
+        value::{self, duration_text},
+    },
+};
+
+/// A source of frames.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The name as it was typed.
+    pub name: String,
+    /// Its kind, with the settings of that kind.
+    pub kind: SourceKind,
+    /// Named parts of the frame that are scored separately; empty: the whole frame.
+    pub regions: Vec<Region>,
+    /// The names of the label sets to score.
+    pub watch: Vec<String>,
+    /// The labels and rules with other settings here: the name of the set, and the label with its settings here.
+    pub adjusted: Vec<(String, Label)>,
+    /// Whether every score is published, also of frames that raise nothing.
+    pub scores: bool,
+    /// The time over which each label's score on quiet frames is estimated; `None`: it is not estimated.
+    pub baseline: Option<Duration>,
+}
+
+impl Source {
+    /// A label of the label set `set`, or the settings of a rule, as they are on this source.
+    #[must_use]
+    pub fn label<'c>(&'c self, set: &str, label: &'c Label) -> &'c Label {
+        let here = self.adjusted.iter().find(|(of, adjusted)| of == set && adjusted.name == label.name);
+        here.map_or(label, |(_, adjusted)| adjusted)
+    }
+
+    /// The source for `check --explain`.
+    #[must_use]
+    pub fn explain(&self) -> Map<String, Value> {
+        let own = KINDS.iter().find_map(|kind| (kind.explain)(&self.kind)).unwrap_or_default();
+        own.into_iter().chain(explain(FIELDS, self)).collect()
+    }
+}
+
+/// A named part of the frame, in fractions of its width and height.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Region {
+    /// The name as it was typed.
+    pub name: String,
+    /// Left edge, 0 to 1.
+    pub x: f64,
+    /// Upper edge, 0 to 1.
+    pub y: f64,
+    /// Width, more than 0; `x + width` is at most 1.
+    pub width: f64,
+    /// Height, more than 0; `y + height` is at most 1.
+    pub height: f64,
+}
+
+/// The keys that all kinds of source have.
+const FIELDS: &[Field<Source>] = &[
+    Field::new("regions", Form::Named(&Form::Fractions(4)), "Parts of the frame that are scored separately.", |it: &Source| {
+        let regions = it.regions.iter();
+        let regions = regions.map(|it| (it.name.clone(), json!([it.x, it.y, it.width, it.height])));
+        Some(if it.regions.is_empty() { json!("the whole frame") } else { regions.collect::<Map<_, _>>().into() })
+    })
+    .default_is("the whole frame")
+    .example("{ step: [0.2, 0.5, 0.6, 0.5] }"),
+    Field::new(
+        "grid",
+        Form::Shaped(Shape { expected: "a grid of columns and rows", name: "", pattern: "" }),
+        "Columns and rows of further regions, named r1c1 (row 1, column 1) to r2c2.",
+        |_: &Source| None,
+    )
+    .example("2x2"),
+    Field::new(
+        "watch",
+        watched::FORM,
+        "The label sets to score. As a mapping it also contains the settings of labels that are different on this source: \
+         `watch: { porch: { person: 0.8, dog: { hold: 2 of 3 } }, street: }`. `prompts` and `home_assistant` cannot be different.",
+        |it: &Source| Some(json!(it.watch)),
+    )
+    .required()
+    .example("[porch]"),
+    Field::new(
+        "scores",
+        Form::Switch,
+        "true: publish every score, at most once a second, also of frames that raise nothing.",
+        |it: &Source| Some(json!(it.scores)),
+    )
+    .default("false"),
+    Field::new(
+        "baseline",
+        Form::Either(&[Form::Switch, Form::Mapping(&BASELINE)]),
+        "true: estimate each label's score on quiet frames, for labels with a `rise`.",
+        |it: &Source| Some(json!(it.baseline.map(|over| json!({ "over": duration_text(over) })))),
+    )
+    .default("false"),
+];
+
+const BASELINE_FIELDS: &[Field<Duration>] = &[Field::new(
+    "over",
+    Form::Duration(Duration::from_secs(10), Duration::from_secs(7 * 86_400)),
+    "Older frames count little. No label rises in the first fifth of this time.",
+    |over: &Duration| Some(json!(duration_text(*over))),
+)
+.default("10m")];
+const BASELINE: Table = Table { title: "sources.NAME.baseline", fields: || specs(BASELINE_FIELDS) };
+
+/// The form of `sources`.
+pub(super) const FORM: Form = Form::Named(&Form::Kinds(kinds));
+
+fn kinds() -> Vec<fields::Kind> {
+    KINDS
+        .iter()
+        .map(|kind| fields::Kind { key: kind.key, fields: [(kind.fields)(), specs(FIELDS)].concat() })
+        .collect()
+}
+
+/// An example for a missing section.
+pub(super) const EXAMPLE: &str =
+    "sources:\n  inbox:\n    folder: /var/lib/stakeout/inbox\n    watch: [porch]";
+
+pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
+    let mut topics = Topics::default();
+    let mut sources = vec![];
+    for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
+        topics.check(reader, "source", source.name, source.key);
+        sources.extend(read_source(reader, &source, sets));
+    }
+    sources
+}
+
+fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
+    let kind = kind_of(reader, at);
+    let own =
+        kind.map_or_else(|| KINDS.iter().flat_map(|kind| (kind.fields)()).collect(), |kind| (kind.fields)());
+    let section = reader
+        .section_with(at, "the source ", [own, specs(FIELDS)].concat(), |key| foreign_key(kind?, key))?;
+    let settings = kind.and_then(|kind| (kind.read)(reader, &section.get(kind.key)?, &section));
+    let mut regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
+    if let Some(at) = section.get("grid") {
+        grid(reader, &at, &mut regions);
+    }
+    let watch = section.read(reader, "watch", |reader, at| Some(watched::read(reader, at, sets)));
+    let scores = section.read(reader, "scores", Reader::switch);
+    let baseline = section.read(reader, "baseline", baseline);
+    let (name, Watched { sets: watch, adjusted }) = (at.name.to_owned(), watch?);
+    Some(Source { name, kind: settings?, regions, watch, adjusted, scores: scores?, baseline: baseline? })
+}
+
+/// The kind of a source: the one whose key it has.
+fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static Kind> {
+    let Typed::Mapping(entries) = &at.node.value else { return None };
+    let has = |kind: &&Kind| entries.iter().any(|entry| entry.key == kind.key);
+    let kinds: Vec<_> = KINDS.iter().filter(has).collect();
+    match kinds[..] {
+        [kind] => Some(kind),
+        [] => {
+            let known: Vec<_> = KINDS.iter().map(|kind| kind.key).collect();
+            // A key that is only misspelt is reported as unknown.
+            let misspelt = |entry: &Entry| names::nearest(&entry.key, known.iter().copied()).is_some();
+            if !entries.iter().any(misspelt) {
+                let message = format!(
+                    "the source `{}` has no key for where its frames come from",
+                    mask::shown(at.name)
+                );
+                let examples: Vec<_> =
+                    KINDS.iter().map(|kind| format!("`{}`", (kind.fields)()[0].line())).collect();
+                reader.problem(at.key, message, format!("add one of these: {}", examples.join(", ")));
+            }
+            None
+        }
+        [first, ..] => {
+            for entry in entries.iter().filter(|entry| kinds[1..].iter().any(|kind| kind.key == entry.key)) {
+                let message =
+                    format!("a source has one kind, and this one has `{}` and `{}`", first.key, entry.key);
+                reader.problem(entry.key_span, message, "make two sources of it");
+            }
+            None
+        }
+    }
+}
+
+/// The message and the remedy for a key of another kind.
+fn foreign_key(kind: &Kind, key: &str) -> Option<(String, String)> {
+    let is_known = KINDS.iter().flat_map(|kind| (kind.fields)()).any(|spec| spec.key == key);
+    is_known.then(|| {
+        let hint = (kind.foreign)(key).map(str::to_owned);
+        let own: Vec<_> = [(kind.fields)(), specs(FIELDS)].concat().iter().map(|spec| spec.key).collect();
+        (
+            format!("`{key}` is not a key of a source of the kind `{}`", kind.key),
+            hint.unwrap_or_else(|| format!("remove it; this kind has {}", names::list(&own[1..], "and"))),
+        )
+    })
+}
+
+/// Reads `true`, `false`, or `{ over: 10m }`.
+fn baseline(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Option<Duration>> {
+    let section = match &at.node.value {
+        Typed::Mapping(_) => reader.section(at, &BASELINE)?,
+        Typed::Text(text) if value::duration(text).is_ok() => {
+            reader.wrong(at, format!("did you mean `baseline: {{ over: {} }}`?", mask::shown(text)));
+            return None;
+        }
+        _ if reader.switch(at)? => Section::empty(&BASELINE),
+        _ => return Some(None),
+    };
+    section.read(reader, "over", Reader::duration).map(Some)
+}
+
+fn regions(reader: &mut Reader<'_>, at: &Setting<'_>) -> Vec<Region> {
+    const EXAMPLE: &str = "name each part of the frame: `regions: { step: [0.2, 0.5, 0.6, 0.5] }`";
+    reader.named(at, EXAMPLE).iter().filter_map(|at| region(reader, at)).collect()
+}
+
+/// Reads `2x2`, columns and rows, and adds regions of the same size, named by row and column.
+fn grid(reader: &mut Reader<'_>, at: &Setting<'_>, regions: &mut Vec<Region>) {
+    const MOST: u32 = 8;
+    let size = reader.parsed(at, |text| {
+        let number = |text: &str| text.parse().ok().filter(|number| (1..=MOST).contains(number));
+        let size = text.split_once('x').and_then(|(columns, rows)| Some((number(columns)?, number(rows)?)));
+        match size {
+            Some((1, 1)) => Err("remove it: 1x1 is the whole frame".to_owned()),
+            Some(size) => Ok(size),
+            None => Err(format!("write for example 3x2, at most {MOST}x{MOST}")),
+        }
+    });
+    let Some((columns, rows)) = size else { return };
+    let (width, height) = (1.0 / f64::from(columns), 1.0 / f64::from(rows));
+    for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+        let name = format!("r{}c{}", row + 1, column + 1);
+        if regions.iter().any(|region| region.name == name) {
+            let message = format!("the grid has a region `{name}`, and there is another one with this name");
+            reader.problem(at.key, message, "rename the other region");
+            return;
+        }
+        let (x, y) = (f64::from(column) * width, f64::from(row) * height);
+        regions.push(Region { name, x, y, width: width.min(1.0 - x), height: height.min(1.0 - y) });
+    }
+}
+
+/// Reads `[x, y, width, height]`, in fractions of the frame.
+fn region(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Region> {
+    /// Decimals are not exact: 0.7 + 0.3 may be a little more than 1.
+    const EPSILON: f64 = 1e-6;
+    let numbers: Option<Vec<f64>> = match &at.node.value {
+        Typed::List(items) => items.iter().map(fraction).collect(),
+        _ => None,
+    };
+    let Some(&[x, y, width, height]) = numbers.as_deref() else {
+        let message =
+            format!("the region `{}` must be a list of x, y, width and height", mask::shown(at.name));
+        let remedy = "write four fractions of the frame's width and height: `[0.2, 0.5, 0.6, 0.5]`";
+        reader.problem(at.span(), message, remedy);
+        return None;
+    };
+    let outside = [x, y, width, height].iter().any(|number| !(0.0..=1.0).contains(number));
+    if outside {
+        let remedy = "write fractions of the frame's width and height, not pixels: `[0.2, 0.5, 0.6, 0.5]`";
+        reader.problem(
+            at.span(),
+            format!("the region `{}` has numbers outside 0 to 1", mask::shown(at.name)),
+            remedy,
+        );
+    } else if width == 0.0 || height == 0.0 {
+        let message = format!("the region `{}` has no size", mask::shown(at.name));
+        reader.problem(at.span(), message, "the third and fourth numbers are its width and height");
+    } else if x + width > 1.0 + EPSILON || y + height > 1.0 + EPSILON {
+        let remedy = "x + width and y + height are at most 1: the third and fourth numbers are sizes, not another corner";
+        reader.problem(
+            at.span(),
+            format!("the region `{}` is partly outside the frame", mask::shown(at.name)),
+            remedy,
+        );
+    } else {
+        let (width, height) = (width.min(1.0 - x), height.min(1.0 - y));
+        return Some(Region { name: at.name.to_owned(), x, y, width, height });
+    }
+    None
+}
+
+fn fraction(node: &Node) -> Option<f64> {
+    match &node.value {
+        Typed::Text(text) => value::number(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,441 @@
+//! The settings of a connection to an MQTT broker: the section `mqtt`, and `broker` of a source.
+
+use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::yaml::{
+    fields::{Field, Form, Shape, Table, explain, specs, word_of, words},
+    mask::Secret,
+    reader::{Reader, Setting},
+    value::duration_text,
+};
+
+/// A broker, and how to connect to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether the connection uses TLS (`mqtts://`, `wss://`).
+    pub tls: bool,
+    /// User name, if the broker requires one.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// The first levels of every topic.
+    pub prefix: String,
+    /// The MQTT client identifier.
+    pub client_id: String,
+    /// How the connection is made.
+    pub connection: MqttConnection,
+}
+
+/// How the connection to the broker is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttConnection {
+    /// The version of MQTT.
+    pub version: MqttVersion,
+    /// The path of MQTT over WebSockets; `None`: plain MQTT.
+    pub websocket: Option<String>,
+    /// A dead connection is noticed after one to two of these.
+    pub keep_alive: Duration,
+    /// The broker discards undelivered alerts and the retained snapshot after this time. Only in MQTT 5.
+    pub message_expiry: Option<Duration>,
+    /// Certificates and protocols of TLS.
+    pub tls: TlsFiles,
+}
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 5.
+    #[default]
+    V5,
+    /// MQTT 3.1.1, for brokers without MQTT 5.
+    V311,
+}
+
+impl MqttVersion {
+    const WORDS: [(&str, Self); 2] = [("5", Self::V5), ("3.1.1", Self::V311)];
+
+    /// The word for it in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, &self)
+    }
+}
+
+/// Certificates and protocols of TLS, where they differ from the system's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// A PEM file with the only certificate authorities to trust.
+    pub ca: Option<PathBuf>,
+    /// PEM files with the client certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The protocols to offer (ALPN), for brokers that share a port with other services.
+    pub alpn: Vec<String>,
+}
+
+impl Default for MqttConnection {
+    fn default() -> Self {
+        Self {
+            version: MqttVersion::default(),
+            websocket: None,
+            keep_alive: Duration::from_secs(15),
+            message_expiry: None,
+            tls: TlsFiles::default(),
+        }
+    }
+}
+
+impl Mqtt {
+    /// The broker's address without user, password and path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = match (&self.connection.websocket, self.tls) {
+            (None, false) => "mqtt",
+            (None, true) => "mqtts",
+            (Some(_), false) => "ws",
+            (Some(_), true) => "wss",
+        };
+        let is_ipv6 = self.host.contains(':') && !self.host.starts_with('[');
+        let host = if is_ipv6 { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{scheme}://{host}:{}", self.port)
+    }
+}
+
+/// The keys of `mqtt`.
+pub(crate) const FIELDS: &[Field<Mqtt>] = &[
+    Field::new(
+        "url",
+        Form::Text,
+        "The broker's address. Ports: 1883 for mqtt://, 8883 for mqtts:// (TLS). ws://HOST:PORT/PATH and wss:// (TLS) are MQTT over WebSockets.",
+        |it: &Mqtt| Some(json!(it.url())),
+    )
+    .required()
+    .example("mqtt://localhost:1883"),
+    Field::new(
+        "version",
+        Form::Words(&words(&MqttVersion::WORDS)),
+        "The version of MQTT: 3.1.1 is for brokers without MQTT 5.",
+        |it: &Mqtt| Some(json!(it.connection.version.word())),
+    )
+    .default("5"),
+    Field::new("username", Form::Text, "The user name, if the broker requires one.", |it: &Mqtt| Some(json!(it.username)))
+        .example("stakeout"),
+    Field::new("password", Form::Text, "The password.", |it: &Mqtt| Some(set(&it.password)))
+        .example("${env:MQTT_PASSWORD}"),
+    Field::new("prefix", TOPIC_LEVELS, "The first levels of every topic.", |it: &Mqtt| Some(json!(it.prefix)))
+        .default("stakeout"),
+    Field::new(
+        "client_id",
+        Form::Shaped(Shape { expected: "a name for this connection", name: "", pattern: "" }),
+        "The client identifier, which must be different for every connection to the broker.",
+        |it: &Mqtt| Some(json!(it.client_id)),
+    )
+    .default_is("the prefix and the host's name: stakeout-HOST")
+    .example("stakeout-example"),
+    Field::new(
+        "keep_alive",
+        Form::Duration(Duration::from_secs(5), Duration::from_secs(3600)),
+        "A dead connection is noticed after one to two of these.",
+        |it: &Mqtt| Some(json!(duration_text(it.connection.keep_alive))),
+    )
+    .default("15s"),
+    Field::new(
+        "message_expiry",
+        Form::Duration(Duration::from_secs(1), Duration::from_secs(365 * 86_400)),
+        "The broker discards undelivered alerts and the retained snapshot after this time. Only in MQTT 5.",
+        |it: &Mqtt| Some(json!(it.connection.message_expiry.map(duration_text))),
+    )
+    .example("1d"),
+    Field::new(
+        "tls",
+        Form::Mapping(&TLS_TABLE),
+        "Certificates and protocols for mqtts:// and wss://.",
+        |it: &Mqtt| Some(if it.tls { explain(TLS_FIELDS, &it.connection.tls).into() } else { Value::Null }),
+    ),
+];
+/// An example for a missing section.
+pub(crate) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
+/// The section `mqtt`.
+pub(crate) const TABLE: Table = Table { title: "mqtt", fields: || specs(FIELDS) };
+
+const TLS_FIELDS: &[Field<TlsFiles>] = &[
+    Field::new(
+        "ca",
+        Form::Path,
+        "A PEM file with the only certificate authorities to trust.",
+        |it: &TlsFiles| {
+            Some(it.ca.as_ref().map_or(json!("the system's certificate authorities"), |path| {
+                json!(path.display().to_string())
+            }))
+        },
+    )
+    .default_is("the system's certificate authorities")
+    .example("/etc/stakeout/ca.pem"),
+    Field::new(
+        "certificate",
+        Form::Path,
+        "A PEM file with our certificate, for a broker that requires one.",
+        |it: &TlsFiles| {
+            Some(json!(it.identity.as_ref().map(|(certificate, _)| certificate.display().to_string())))
+        },
+    )
+    .example("/etc/stakeout/me.pem"),
+    Field::new("key", Form::Path, "A PEM file with the key of that certificate.", |it: &TlsFiles| {
+        Some(json!(it.identity.as_ref().map(|(_, key)| key.display().to_string())))
+    })
+    .example("/etc/stakeout/me.key"),
+    Field::new(
+        "alpn",
+        Form::List(&Form::Text),
+        "The protocols to offer, for a broker that shares a port with other services.",
+        |it: &TlsFiles| Some(json!(it.alpn)),
+    )
+    .example("[mqtt]"),
+];
+const TLS_TABLE: Table = Table { title: "mqtt.tls", fields: || specs(TLS_FIELDS) };
+
+/// The form of the first levels of a topic.
+pub(crate) const TOPIC_LEVELS: Form =
+    Form::Shaped(Shape { expected: "levels of a topic such as `home/stakeout`", name: "", pattern: "" });
+
+/// Whether a secret is set, for `check --explain`.
+#[must_use]
+pub(crate) fn set(secret: &Option<Secret>) -> Value {
+    json!(if secret.is_some() { "set" } else { "none" })
+}
+
+/// Reads a broker.
+pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
+    let section = reader.section(at, &TABLE)?;
+    let address = section.read(reader, "url", address);
+    let prefix = section.read(reader, "prefix", |reader, at| reader.parsed(at, prefix));
+    let username = section.optional(reader, "username", Reader::text);
+    let password = section.optional(reader, "password", Reader::secret);
+    let client_id = section.optional(reader, "client_id", |reader, at| reader.parsed(at, client_id));
+    let keep_alive = section.read(reader, "keep_alive", Reader::duration);
+    let version = section.read(reader, "version", |reader, at| reader.word(at, &MqttVersion::WORDS));
+    let message_expiry = section.optional(reader, "message_expiry", Reader::duration);
+    if let (Some(MqttVersion::V311), Some(at)) = (version, section.get("message_expiry")) {
+        let remedy = "remove it, or write `version: 5` if the broker supports that";
+        reader.problem(at.key, "messages do not expire in MQTT 3.1.1", remedy);
+    }
+    let files = section.optional(reader, "tls", |reader, at| tls(reader, at, address.as_ref()));
+    let (Address { host, port, tls, websocket }, prefix) = (address?, prefix?);
+    let connection = MqttConnection {
+        version: version?,
+        websocket,
+        keep_alive: keep_alive?,
+        message_expiry: message_expiry?,
+        tls: files?.unwrap_or_default(),
+    };
+    // A broker ends the older of two connections with one identifier: two services on a machine differ in their prefix.
+    let derived = || format!("{}-{}", prefix.replace('/', "-"), reader.surroundings.hostname);
+    let client_id = client_id?.unwrap_or_else(derived);
+    Some(Mqtt { host, port, tls, username: username?, password: password?, prefix, client_id, connection })
+}
+
+fn tls(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {
+    let section = reader.section(at, &TLS_TABLE)?;
+    if address.is_some_and(|address| !address.tls) {
+        // A connection that was meant to be encrypted must not be made without TLS.
+        let remedy = "write `mqtts://` or `wss://` in `url`, or remove `tls`";
+        reader.problem(at.key, "there is `tls`, but the broker's address is without TLS", remedy);
+    }
+    let ca = section.optional(reader, "ca", Reader::path);
+    let certificate = section.optional(reader, "certificate", Reader::path);
+    let key = section.optional(reader, "key", Reader::path);
+    let alpn = section.optional(reader, "alpn", Reader::texts);
+    let identity = match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            let remedy = "add the other one: the PEM file of the certificate, and the PEM file of its key";
+            reader.problem(at.key, "`certificate` and `key` must be there together", remedy);
+            return None;
+        }
+    };
+    Some(TlsFiles { ca: ca?, identity, alpn: alpn?.unwrap_or_default() })
+}
+
+#[derive(Debug, PartialEq)]
+struct Address {
+    host: String,
+    port: u16,
+    tls: bool,
+    /// The path of MQTT over WebSockets.
+    websocket: Option<String>,
+}
+
+fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
+    let text = reader.text(at)?;
+    match parse_address(&text) {
+        Ok(address) => Some(address),
+        Err((message, remedy)) => {
+            // The text of a reference may be secret: only the excerpt shows the value, as it was typed.
+            reader.problem(at.span(), message, remedy);
+            None
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let remedy = "write `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS";
+        return Err(("the broker's address has no scheme", remedy.to_owned()));
+    };
+    let (tls, websocket) = match scheme {
+        "mqtt" => (false, false),
+        "mqtts" => (true, false),
+        "ws" => (false, true),
+        "wss" => (true, true),
+        "tcp" => return Err(("the scheme of the broker's address is `tcp`", "write `mqtt://`".to_owned())),
+        "ssl" | "tls" => {
+            return Err(("the scheme of the broker's address is unknown", "write `mqtts://`".to_owned()));
+        }
+        "http" | "https" => {
+            let remedy =
+                "write `ws://` or `wss://` for MQTT over WebSockets, otherwise `mqtt://` or `mqtts://`";
+            return Err(("the broker's address is that of a web server", remedy.to_owned()));
+        }
+        _ => {
+            return Err((
+                "the scheme of the broker's address is unknown",
+                "it is `mqtt://`, `mqtts://`, `ws://` or `wss://`".to_owned(),
+            ));
+        }
+    };
+    if rest.contains('@') {
+        let remedy = "put them into `username:` and `password:` below `mqtt:`, which are never shown";
+        return Err(("the broker's address has a user name or password", remedy.to_owned()));
+    }
+    let (rest, path) = match rest.find(['/', '?', '#']).filter(|_| websocket) {
+        Some(at) => rest.split_at(at),
+        None => (rest.strip_suffix('/').unwrap_or(rest), "/"),
+    };
+    if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(("the path of the broker's address has spaces", "write them as `%20`".to_owned()));
+    }
+    if rest.contains(['/', '?', '#']) {
+        let remedy = "end it after the port; put the first levels of the topics into `prefix:`";
+        return Err(("the broker's address has a path", remedy.to_owned()));
+    }
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_host =
+        if rest.starts_with('[') { host.parse::<Ipv6Addr>().is_ok() } else { host.chars().all(is_name) };
+    if host.is_empty() || !is_host {
+        let remedy = "write a name or an address: `mqtt://broker.lan:1883`, `mqtt://[fd00::1]:1883`";
+        return Err(("the broker's address has no usable host", remedy.to_owned()));
+    }
+    let port = match port.map(str::parse::<u16>) {
+        None => match (websocket, tls) {
+            (false, false) => 1883,
+            (false, true) => 8883,
+            (true, false) => 80,
+            (true, true) => 443,
+        },
+        Some(Ok(port)) if port > 0 => port,
+        _ => {
+            return Err((
+                "the broker's port is not a number from 1 to 65535",
+                "usual are 1883, and 8883 with TLS".to_owned(),
+            ));
+        }
+    };
+    let websocket = websocket.then(|| path.to_owned());
+    Ok(Address { host: host.to_owned(), port, tls, websocket })
+}
+
+/// The first levels of a topic.
+pub(crate) fn prefix(text: &str) -> Result<String, String> {
+    if text.contains(['+', '#']) {
+        return Err("`+` and `#` are only for subscriptions".to_owned());
+    }
+    if text.split('/').any(|level| level.trim().is_empty()) {
+        return Err(
+            "no level may be empty: remove the `/` at the start, at the end, or one of two".to_owned()
+        );
+    }
+    if text.starts_with('$') {
+        return Err("topics that start with `$` belong to the broker".to_owned());
+    }
+    if text.chars().any(char::is_control) || text.len() > 1000 {
+        return Err("use at most 1000 bytes, and no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn client_id(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) || text.len() > 1000 {
+        return Err("use at most 1000 bytes, and no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let good = [
+            ("mqtt://localhost", ("localhost", 1883, false)),
+            ("mqtt://localhost:1884/", ("localhost", 1884, false)),
+            ("mqtts://broker.lan", ("broker.lan", 8883, true)),
+            ("mqtt://10.0.0.2:99", ("10.0.0.2", 99, false)),
+            ("mqtt://[fd00::1]", ("fd00::1", 1883, false)),
+            ("mqtts://[::1]:8884", ("::1", 8884, true)),
+        ];
+        for (text, (host, port, tls)) in good {
+            let expected = Address { host: host.to_owned(), port, tls, websocket: None };
+            assert_eq!(parse_address(text), Ok(expected), "{text}");
+        }
+        let over_web_sockets = [
+            ("ws://localhost", ("localhost", 80, false, "/")),
+            ("ws://localhost:9001/mqtt?a=b", ("localhost", 9001, false, "/mqtt?a=b")),
+            ("wss://[::1]/", ("::1", 443, true, "/")),
+        ];
+        for (text, (host, port, tls, path)) in over_web_sockets {
+            let expected = Address { host: host.to_owned(), port, tls, websocket: Some(path.to_owned()) };
+            assert_eq!(parse_address(text), Ok(expected), "{text}");
+        }
+        let bad = [
+            ("localhost:1883", "the broker's address has no scheme"),
+            ("me:pw@host", "the broker's address has no scheme"),
+            ("tcp://host", "the scheme of the broker's address is `tcp`"),
+            ("mqtt://me:pw@host", "the broker's address has a user name or password"),
+            ("https://host", "the broker's address is that of a web server"),
+            ("mqtt://host/topic", "the broker's address has a path"),
+            ("mqtt://host?x", "the broker's address has a path"),
+            ("mqtt://", "the broker's address has no usable host"),
+            ("mqtt://:1883", "the broker's address has no usable host"),
+            ("mqtt://a b", "the broker's address has no usable host"),
+            ("mqtt://::1", "the broker's address has no usable host"),
+            ("mqtt://[zz]", "the broker's address has no usable host"),
+            ("mqtt://host:0", "the broker's port is not a number from 1 to 65535"),
+            ("mqtt://host:70000", "the broker's port is not a number from 1 to 65535"),
+            ("mqtt://host:", "the broker's port is not a number from 1 to 65535"),
+        ];
+        for (text, message) in bad {
+            assert_eq!(parse_address(text).unwrap_err().0, message, "{text}");
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        for good in ["stakeout", "home/stakeout", "Haus 1"] {
+            assert_eq!(prefix(good).as_deref(), Ok(good));
+        }
+        for bad in ["a/+", "#", "/a", "a/", "a//b", "$SYS/a", "a\0b", " "] {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Settings that cameras and recordings have in common: an address with its login, and what happens to unchanged frames.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::yaml::{
+    Address, address,
+    fields::{Form, words},
+    reader::{Reader, Section, Setting},
+    value::duration_text,
+};
+
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// What happens to a frame that looks like the last scored one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchanged {
+    /// It is scored like any other.
+    Score,
+    /// It has the last scores again.
+    Repeat {
+        /// A frame is scored at least this often.
+        at_least_every: Duration,
+    },
+}
+
+/// The meaning of `username` and `password`.
+pub(super) const USERNAME: &str = "The user name, if the address requires one and does not contain it.";
+pub(super) const PASSWORD: &str = "The password. User and password can also be in the address, percent-encoded: \
+                                   rtsp://viewer:${env:CAM_PASSWORD}@10.0.0.21/stream2";
+
+/// Whether unchanged frames repeat the scores.
+const REPEAT: [(&str, bool); 2] = [("repeat", true), ("score", false)];
+
+/// The forms of `unchanged` and `at_least_every`.
+pub(super) const UNCHANGED: Form = Form::Words(&words(&REPEAT));
+pub(super) const AT_LEAST_EVERY: Form = Form::Duration(Duration::from_secs(1), DAY);
+
+impl Unchanged {
+    /// `unchanged` for `check --explain`.
+    pub(super) fn shown(self) -> Option<Value> {
+        Some(json!(if self == Self::Score { "score" } else { "repeat" }))
+    }
+
+    /// `at_least_every` for `check --explain`.
+    pub(super) fn interval_shown(self) -> Option<Value> {
+        match self {
+            Self::Score => None,
+            Self::Repeat { at_least_every } => Some(json!(duration_text(at_least_every))),
+        }
+    }
+}
+
+/// Reads `unchanged` and `at_least_every`; `repeat` says what holds if `unchanged` is absent.
+pub(super) fn unchanged(reader: &mut Reader<'_>, section: &Section<'_>, repeat: bool) -> Option<Unchanged> {
+    let typed = section.optional(reader, "unchanged", |reader, at| reader.word(at, &REPEAT));
+    let at_least_every = section.read(reader, "at_least_every", Reader::duration);
+    let repeat = typed?.unwrap_or(repeat);
+    if let (false, Some(at)) = (repeat, section.get("at_least_every")) {
+        let remedy = "remove it, or write `unchanged: repeat`";
+        reader.problem(at.key, "`at_least_every` has no effect: every frame is scored", remedy);
+    }
+    let at_least_every = at_least_every?;
+    Some(if repeat { Unchanged::Repeat { at_least_every } } else { Unchanged::Score })
+}
+
+/// Reads an address. User and password are in the address or in keys of their own, but not in both.
+pub(super) fn address(
+    reader: &mut Reader<'_>,
+    at: &Setting<'_>,
+    section: &Section<'_>,
+    schemes: &[&str],
+) -> Option<Address> {
+    let text = reader.text(at);
+    let username = section.optional(reader, "username", Reader::text);
+    let password = section.optional(reader, "password", Reader::secret);
+    let address = match address::parse(&text?, schemes) {
+        Ok(address) => address,
+        Err((message, remedy)) => {
+            // The text of a reference may be secret: only the excerpt shows the value, as it was typed.
+            reader.problem(at.span(), message, remedy);
+            return None;
+        }
+    };
+    let (username_at, password_at) = (section.get("username"), section.get("password"));
+    let twice = match address.login() {
+        Some(_) if username_at.is_some() => Some(("a user", "username")),
+        Some((_, inside)) if !inside.is_empty() && password_at.is_some() => Some(("a password", "password")),
+        _ => None,
+    };
+    if let Some((what, key)) = twice {
+        let remedy = "remove one of them: `username:` and `password:` take every character as it is";
+        reader.problem(at.span(), format!("the address has {what}, and there is `{key}` as well"), remedy);
+        return None;
+    }
+    if let (Some(at), None, None) = (&password_at, &username_at, address.login()) {
+        reader.problem(at.key, "there is a `password` without a `username`", "add `username:`");
+    }
+    Some(address.with_login(username?, password?))
+}

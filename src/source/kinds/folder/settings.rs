@@ -1,0 +1,140 @@
+//! The settings of a `folder` source.
+
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::yaml::{
+    fields::{Field, Form, Table, specs, word_of, words},
+    names,
+    reader::{Reader, Section, Setting},
+    value::duration_text,
+};
+
+/// A folder source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// The folder; its sub-folders are watched too.
+    pub path: PathBuf,
+    /// What happens to files that are there at the start.
+    pub existing: Existing,
+    /// What happens to a file after its frame is scored and its alerts are on disk.
+    pub after: After,
+    /// The interval of checks of the whole folder (for network file systems); `None`: the kernel reports new files.
+    pub poll: Option<Duration>,
+}
+
+/// What happens to files that are there at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// They are ignored.
+    Skip,
+    /// They are processed like new ones.
+    Process,
+}
+
+impl Existing {
+    const WORDS: [(&str, Self); 2] = [("skip", Self::Skip), ("process", Self::Process)];
+}
+
+/// What happens to a file afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// It is kept.
+    Keep,
+    /// It is deleted.
+    Delete,
+    /// It is moved into this folder.
+    Move(PathBuf),
+}
+
+/// Whether the file is deleted.
+const DELETE: [(&str, bool); 2] = [("keep", false), ("delete", true)];
+
+/// The keys of a folder source.
+pub(crate) const FIELDS: &[Field<Folder>] = &[
+    Field::new("folder", Form::Path, "The folder; its sub-folders are watched, too.", |it: &Folder| {
+        Some(json!(it.path.display().to_string()))
+    })
+    .example("/var/lib/stakeout/inbox"),
+    Field::new(
+        "existing",
+        Form::Words(&words(&Existing::WORDS)),
+        "What happens to files that are there at the start: they are skipped, or processed like new ones.",
+        |it: &Folder| Some(json!(word_of(&Existing::WORDS, &it.existing))),
+    )
+    .default("skip"),
+    Field::new(
+        "after",
+        Form::Either(&[Form::Words(&words(&DELETE)), Form::Mapping(&MOVE)]),
+        "What happens to a file after its alerts are on disk.",
+        |it: &Folder| {
+            Some(match &it.after {
+                After::Keep => json!("keep"),
+                After::Delete => json!("delete"),
+                After::Move(to) => json!({"move": to.display().to_string()}),
+            })
+        },
+    )
+    .default("keep"),
+    Field::new(
+        "poll",
+        Form::Duration(Duration::from_millis(100), Duration::from_secs(86_400)),
+        "The interval of checks of the whole folder, for network file systems.",
+        |it: &Folder| {
+            Some(it.poll.map_or(json!("the kernel reports new files"), |poll| json!(duration_text(poll))))
+        },
+    )
+    .default_is("the kernel reports new files")
+    .example("5s"),
+];
+
+const MOVE_FIELDS: &[Field<PathBuf>] =
+    &[Field::new("move", Form::Path, "The folder that files are moved into.", |to: &PathBuf| {
+        Some(json!(to.display().to_string()))
+    })
+    .required()
+    .example("FOLDER")];
+const MOVE: Table = Table { title: "sources.NAME.after", fields: || specs(MOVE_FIELDS) };
+
+pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Folder> {
+    let path = reader.path(at);
+    let existing = section.read(reader, "existing", |reader, at| reader.word(at, &Existing::WORDS));
+    let after = section.read(reader, "after", after);
+    let poll = section.optional(reader, "poll", Reader::duration);
+    if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, section.get("after"))
+        && plain(to) == plain(path)
+    {
+        let remedy = "name another folder, for example one below it: files in it are not scored again";
+        reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
+    }
+    Some(Folder { path: path?, existing: existing?, after: after?, poll: poll? })
+}
+
+/// The path without `..`, as far as that is possible without the disk.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            _ => plain.push(part),
+        }
+        plain
+    })
+}
+
+/// Reads `keep`, `delete`, or `{ move: FOLDER }`.
+fn after(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<After> {
+    if at.is_mapping() {
+        return reader.section(at, &MOVE)?.read(reader, "move", Reader::path).map(After::Move);
+    }
+    reader.parsed(at, |text| match DELETE.iter().find(|(word, _)| *word == text) {
+        Some((_, false)) => Ok(After::Keep),
+        Some((_, true)) => Ok(After::Delete),
+        None if text.starts_with("move") => Err("add the folder: `after: { move: FOLDER }`".to_owned()),
+        None => Err(names::nearest(text, words(&DELETE))
+            .map_or("write `after: keep`".to_owned(), |word| format!("did you mean `{word}`?"))),
+    })
+}

@@ -1,0 +1,73 @@
+//! The settings of an `http` source.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    source::kinds::camera::{self, AT_LEAST_EVERY, DAY, UNCHANGED, Unchanged},
+    yaml::{
+        Address,
+        fields::{Field, Form},
+        reader::{Reader, Section, Setting},
+        value::duration_text,
+    },
+};
+
+/// An `http` source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The address of the picture.
+    pub address: Address,
+    /// The interval of requests.
+    pub every: Duration,
+    /// The longest that one request may take.
+    pub timeout: Duration,
+    /// What happens to a picture that looks like the last scored one. A picture with the same bytes is never scored again.
+    pub unchanged: Unchanged,
+}
+
+/// The keys of an http source.
+pub(crate) const FIELDS: &[Field<Http>] = &[
+    Field::new("http", Form::Text, "The http:// or https:// address of a picture.", |it: &Http| {
+        Some(json!(it.address.to_string()))
+    })
+    .example("http://10.0.0.9/snapshot.jpg"),
+    Field::new(
+        "every",
+        Form::Duration(Duration::from_millis(50), DAY),
+        "The interval of requests. A picture with the same bytes as the last one always repeats its scores.",
+        |it: &Http| Some(json!(duration_text(it.every))),
+    )
+    .default("1s"),
+    Field::new(
+        "timeout",
+        Form::Duration(Duration::from_millis(100), Duration::from_secs(300)),
+        "The longest that one request may take.",
+        |it: &Http| Some(json!(duration_text(it.timeout))),
+    )
+    .default("10s"),
+    Field::new(
+        "unchanged",
+        UNCHANGED,
+        "repeat: a picture that looks like the last scored one repeats its scores. score: every picture is scored.",
+        |it: &Http| it.unchanged.shown(),
+    )
+    .default("repeat"),
+    Field::new("at_least_every", AT_LEAST_EVERY, "With `unchanged: repeat`, a picture is scored at least this often.", |it: &Http| {
+        it.unchanged.interval_shown()
+    })
+    .default("30s"),
+    Field::new("username", Form::Text, camera::USERNAME, |it: &Http| it.address.login().map(|(user, _)| json!(user)))
+        .example("viewer"),
+    Field::new("password", Form::Text, camera::PASSWORD, |it: &Http| it.address.login().map(|_| json!("set")))
+        .example("${env:CAM_PASSWORD}"),
+];
+
+pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Http> {
+    let address = camera::address(reader, at, section, &["http", "https"]);
+    let every = section.read(reader, "every", Reader::duration);
+    let timeout = section.read(reader, "timeout", Reader::duration);
+    let unchanged = camera::unchanged(reader, section, true);
+    Some(Http { address: address?, every: every?, timeout: timeout?, unchanged: unchanged? })
+}
