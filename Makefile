@@ -1,19 +1,22 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make demo` and `make test` install what they need; `make help` lists every target.
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export PREFIX SYSCONFDIR DESTDIR BINARY ONNXRUNTIME
 
-.PHONY: help setup demo test bench package test-package install uninstall long
+.PHONY: help setup demo test check stress bench package test-package install uninstall long
 
 help:
-	@echo 'make demo    see real alerts for pictures dropped into a folder (installs what it needs)'
-	@echo 'make test    the whole test suite (installs what it needs)'
-	@echo 'make bench   time from a closed file to its alert, beside the bare model'
-	@echo 'make setup   only install what is needed to build and run'
-	@echo 'make package a Debian package, in target/debian'
-	@echo 'make test-package  installs, upgrades and purges it in a clean Debian (as root)'
-	@echo 'make install for other systems: below PREFIX=/usr/local; `make uninstall` takes it away again'
-	@echo 'make long    the long forms of the tests: an hour or two, as root'
+	@echo 'make demo          real alerts for pictures that are dropped into a folder'
+	@echo 'make test          the tests, as a normal user and without a network'
+	@echo 'make check         every other check of the gate (.ci/run): lints, documentation, licences, units, installation'
+	@echo 'make stress        the tests five times, while other processes keep the machine busy'
+	@echo 'make long          the long forms of the tests: one or two hours, as root'
+	@echo 'make bench         the time from a closed file to its alert, and of the model alone'
+	@echo 'make setup         installs what is needed to build and run'
+	@echo 'make package       a Debian package, in target/debian'
+	@echo 'make test-package  installs, upgrades and purges the package in a clean Debian (as root)'
+	@echo 'make install       for other systems, below PREFIX=/usr/local'
+	@echo 'make uninstall     removes what `make install` has installed'
 
 setup:
 	@tools/setup.sh demo
@@ -22,24 +25,32 @@ demo: setup
 	@cargo build --profile demo --locked
 	@python3 tools/demo.py
 
+test:
+	@tools/setup.sh test
+	@tools/test.sh
+
+check:
+	@tools/setup.sh gate
+	@tools/test_all.sh
+
+stress:
+	@tools/setup.sh stress
+	@tools/stress.sh
+
+long: setup
+	@tools/long.sh
+
 bench: setup
 	@cargo bench --locked
 
 package:
 	@tools/package.sh
 
+test-package:
+	@tools/test_package.sh
+
 install:
 	@tools/install.sh install
 
 uninstall:
 	@tools/install.sh uninstall
-
-test-package:
-	@tools/test_package.sh
-
-long: setup
-	@tools/long.sh
-
-test:
-	@tools/setup.sh test
-	@tools/test.sh

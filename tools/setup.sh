@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Installs what is missing: `tools/setup.sh demo` for building and the demo, `tools/setup.sh test` for the test suite too,
-# `tools/setup.sh package` for building a package.
+# Installs what is missing:
+#   tools/setup.sh demo     to build, and for the demo
+#   tools/setup.sh test     for the tests, too
+#   tools/setup.sh gate     for every check of .ci/run, too
+#   tools/setup.sh stress   for the tests on a busy machine
+#   tools/setup.sh package  to build a package
 #
-# It says what it will install before it does, uses sudo only where you are not root, and asks nothing.
-# What is no system package goes below your own data folder.
+# It prints what it will install before it does, uses sudo if you are not root, and asks no questions. Files that are no system
+# packages are written to your own data folder.
 set -euo pipefail
 
 rust_minimum=1.92.0
@@ -13,13 +17,15 @@ data_dir=${XDG_DATA_HOME:-$HOME/.local/share}/stakeout
 main() {
   case ${1-} in
     demo) check_rust; install_packages packages; install_onnxruntime ;;
-    test) check_rust; install_packages all_packages; install_onnxruntime; install_cargo_deny ;;
+    test) check_rust; install_packages tests_packages; install_onnxruntime ;;
+    gate) check_rust; install_packages all_packages; install_onnxruntime; install_components; install_cargo_deny ;;
+    stress) check_rust; install_packages busy_packages; install_onnxruntime ;;
     package) check_rust; install_packages build_packages; install_onnxruntime licences ;;
-    *) fail "usage: tools/setup.sh demo|test|package" ;;
+    *) fail "usage: tools/setup.sh demo|test|gate|stress|package" ;;
   esac
 }
 
-# A line is a package, then how to see that what it brings is there already.
+# Each line is a package, and the command that succeeds if its files are installed.
 build_packages() {
   cat <<'END'
 build-essential    command -v cc && command -v c++ && command -v make
@@ -36,7 +42,7 @@ python3-pip        python3 -m pip --version
 END
 }
 
-# What the demo needs beside that.
+# What the demo needs in addition.
 demo_packages() {
   cat <<'END'
 mosquitto          test -x /usr/sbin/mosquitto
@@ -45,12 +51,11 @@ openssl            command -v openssl
 END
 }
 
-# What only the tests need: clips, and cameras to play them.
+# What the tests need in addition: clips, and cameras that play them.
 test_packages() {
   cat <<'END'
 ffmpeg                           command -v ffmpeg
 strace                           command -v strace
-systemd-container                command -v systemd-nspawn
 python3-gi                       /usr/bin/python3 -c 'import gi'
 gir1.2-gst-rtsp-server-1.0       /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'
 gstreamer1.0-plugins-base        ls /usr/lib/*/gstreamer-1.0/libgstapp.so
@@ -59,17 +64,36 @@ gstreamer1.0-plugins-bad         ls /usr/lib/*/gstreamer-1.0/libgstvideoparsersb
 END
 }
 
+# What the other checks of the gate need in addition.
+gate_packages() {
+  cat <<'END'
+systemd            test -x /lib/systemd/systemd && command -v systemd-analyze
+systemd-container  command -v systemd-nspawn
+procps             command -v ps
+END
+}
+
 packages() {
   build_packages
   demo_packages
 }
 
-all_packages() {
+tests_packages() {
   packages
   test_packages
 }
 
-# What of a list (one of the functions above) is missing.
+all_packages() {
+  tests_packages
+  gate_packages
+}
+
+busy_packages() {
+  tests_packages
+  echo 'stress-ng  command -v stress-ng'
+}
+
+# The missing packages of a list, which is one of the functions above.
 missing_packages() {
   "$1" | while read -r package check; do
     bash -c "$check" >/dev/null 2>&1 </dev/null || printf '%s ' "$package"
@@ -80,10 +104,10 @@ install_packages() {
   local missing
   missing=$(missing_packages "$1")
   [ -n "$missing" ] || return 0
-  command -v apt-get >/dev/null || fail "this is neither Debian nor Ubuntu; please install yourself what these packages bring: $missing"
+  command -v apt-get >/dev/null || fail "this is neither Debian nor Ubuntu: install what these packages contain: $missing"
   say "will install from the distribution: $missing"
   as_root apt-get update -qq
-  # shellcheck disable=SC2086  # a list of words on purpose
+  # shellcheck disable=SC2086  # several words
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
   missing=$(missing_packages "$1")
   [ -z "$missing" ] || fail "still missing after the installation: $missing"
@@ -98,15 +122,15 @@ check_rust() {
     fail "Rust $found is too old, stakeout needs $rust_minimum or newer: run 'rustup update'"
 }
 
-# The shared library out of the Python wheel: `pip download` needs no environment, runs no code of the package and is
-# there with the full internet as well as with only a package mirror. Any Python version's wheel holds the same library.
-# With `licences` those are kept beside it, too: who passes the library on passes them on.
+# Takes the shared library from the Python wheel: `pip download` needs no environment, runs no code of the package, and works with
+# the whole internet as well as with only a package mirror. The wheels of all Python versions contain the same library.
+# With `licences` their texts are written, too: they must be passed on with the library.
 install_onnxruntime() {
   local version=1.31.1 sha256 platform
   case $(uname -m) in
     x86_64) sha256=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f platform=manylinux_2_28_x86_64 ;;
     aarch64) sha256=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3 platform=manylinux_2_28_aarch64 ;;
-    *) fail "there is no ONNX Runtime for $(uname -m) here: build libonnxruntime.so yourself and name it in ORT_DYLIB_PATH" ;;
+    *) fail "there is no ONNX Runtime package for $(uname -m): build libonnxruntime.so and set ORT_DYLIB_PATH to its path" ;;
   esac
   local library=$data_dir/lib/libonnxruntime.so.$version licences=$data_dir/share/onnxruntime
   if [ -e "$library" ] && { [ -z "${1-}" ] || [ -e "$licences/LICENSE" ]; }; then return 0; fi
@@ -121,15 +145,24 @@ install_onnxruntime() {
   python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work/wheel"
   mkdir -p "$data_dir/lib" "$licences"
   cp "$work/wheel/onnxruntime/ThirdPartyNotices.txt" "$work/wheel/onnxruntime/LICENSE" "$licences/"
-  # Under its final name only when whole.
+  # The final name only for a complete file.
   cp "$work/wheel/onnxruntime/capi/libonnxruntime.so.$version" "$library.new"
   mv "$library.new" "$library"
 }
 
+# rustfmt and clippy.
+install_components() {
+  if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then return 0; fi
+  command -v rustup >/dev/null || fail 'rustfmt or clippy is missing and there is no rustup: install both'
+  say 'will install rustfmt and clippy'
+  rustup component add rustfmt clippy
+}
+
+# Without optimisation, which would take several times as long to build and saves a second of each check.
 install_cargo_deny() {
   ! cargo deny --version 2>/dev/null | grep -q . || return 0
-  say "will build cargo-deny $cargo_deny (checks advisories and licences; some minutes, once)"
-  cargo install --quiet --locked cargo-deny --version "$cargo_deny"
+  say "will build cargo-deny $cargo_deny, which checks advisories and licences"
+  cargo install --quiet --locked --debug cargo-deny --version "$cargo_deny"
 }
 
 as_root() {

@@ -1,24 +1,20 @@
 #!/usr/bin/env bash
-# Every check there is, in the order in which they fail fastest. Stops at the first that fails.
+# The tests: `make test`, or `tools/test.sh [ARGUMENTS OF CARGO TEST]`. They run as a normal user, without a network. At the end it
+# prints which tests this machine does not allow, and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=tools/skip.sh
+. tools/skip.sh
 
-# Tests load ONNX Runtime without the program's own main function, which forbids this.
+# The tests load ONNX Runtime without the main function of the program, which switches its telemetry off.
 export ORT_DISABLE_TELEMETRY=1
+STAKEOUT_SKIPPED=$(mktemp)
+export STAKEOUT_SKIPPED
+trap 'rm -f "$STAKEOUT_SKIPPED"' EXIT
 
-check() {
-  printf '\n== %s\n' "$*"
-  "$@"
-}
-
-check cargo fmt --check
-check cargo clippy --locked --all-targets -- -D warnings
-# What only the fuzzer sees.
-check cargo rustc --locked --lib --profile check -- --cfg fuzzing -D warnings
-check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
-check cargo test --locked
-check tools/deny.sh
-check tools/verify_unit.sh
-check tools/test_install.sh "${CARGO_TARGET_DIR:-target}/debug/stakeout"
-check tools/test_dockerfile.py --look
-check tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/debug/stakeout"
+code=0
+cargo test --locked "$@" || code=$?
+printf '\n'
+list_skipped
+echo 'not part of `make test`: format, lints, documentation, licences, units, installation and Dockerfile (`make check`)'
+exit "$code"

@@ -93,7 +93,7 @@ class Stage:
         print(f"RUN {' '.join(line.split())[:100]}", flush=True)
         command = self.command(["/bin/sh", "-c", line], extra=extra)
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        hold(done.returncode == 0, f"it ended with {done.returncode}: {line}\n{done.stdout[-3000:]}")
+        hold(done.returncode == 0, f"exit code {done.returncode}: {line}\n{done.stdout[-3000:]}")
 
     def copy(self, rest, others):
         *sources, target = rest.split()
@@ -184,7 +184,7 @@ exit $code
     config.write_text("listen: 127.0.0.1:9464\n" + config.read_text())
     extra = ["--read-only", "--private-network", "--drop-capability=all", "--no-new-privileges=yes", *volumes]
     done = subprocess.run(stage.command(["/bin/bash", "-c", script], last["USER"], extra), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    hold(done.returncode == 0 and f"healthy as {last['USER']}" in done.stdout, f"it ended with {done.returncode}:\n{done.stdout}{done.stderr[-3000:]}")
+    hold(done.returncode == 0 and f"healthy as {last['USER']}" in done.stdout, f"exit code {done.returncode}:\n{done.stdout}{done.stderr[-3000:]}")
     print("image: healthy as its user on a read-only system without capabilities, ends with 0 on SIGTERM")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make install` and `make uninstall` into an empty folder: `tools/test_install.sh BINARY`. Looks at what is there, whether it
-# works from there, and that a configuration of the user survives both.
+# Tests `make install` and `make uninstall` in an empty folder: `tools/test_install.sh BINARY`. It checks the installed files, runs the
+# program there, and checks that both keep the configuration of the user.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=$(realpath "${1:?the program}")
@@ -15,20 +15,20 @@ for file in bin/stakeout lib/systemd/system/stakeout.service lib/systemd/system/
   lib/tmpfiles.d/stakeout.conf share/stakeout/systemd/gpu.conf share/man/man1/stakeout.1.gz share/man/man1/stakeout-run.1.gz \
   share/bash-completion/completions/stakeout share/zsh/site-functions/_stakeout share/fish/vendor_completions.d/stakeout.fish \
   share/doc/stakeout/README.md share/doc/stakeout/LICENSE-MIT share/doc/stakeout/reference.yaml; do
-  [ -s "$here/$file" ] || failed "$file is not there"
+  [ -s "$here/$file" ] || failed "$file is missing"
 done
-[ "$(stat -c %a "$here/bin/stakeout")" = 755 ] || failed 'the program has other rights'
+[ "$(stat -c %a "$here/bin/stakeout")" = 755 ] || failed 'the program has other permissions'
 ! grep -rn '/usr/bin/stakeout' "$here/lib/systemd" "$here/share/stakeout" || failed 'a unit starts another program'
 grep -qx 'ExecStart=/opt/stakeout/bin/stakeout run --config /etc/stakeout/stakeout.yaml' "$here/lib/systemd/system/stakeout.service"
 cmp -s config/stakeout.yaml "$work/root/etc/stakeout/stakeout.yaml" || failed 'the example is not the configuration'
 gzip -t "$here"/share/man/man1/*.gz
-echo "install: $(find "$work/root" -type f | wc -l) files, the units start the program where it was put"
+echo "install: $(find "$work/root" -type f | wc -l) files; the units start the installed program"
 
-# With nothing of this machine in its environment, so that only the library beside it can be found.
+# With an empty environment, so that the program finds only the library that is installed with it.
 scores=$(env -i "$here/bin/stakeout" classify --format json --label 'red car' --label 'an empty scene' models/bundled/samples/red-car.jpg)
-grep -q '"scores":\[{"label":"red car"' <<<"${scores// /}" || grep -q '"label": *"red car"' <<<"$scores" || failed "it says $scores"
+grep -q '"scores":\[{"label":"red car"' <<<"${scores// /}" || grep -q '"label": *"red car"' <<<"$scores" || failed "it prints $scores"
 env -i "$here/bin/stakeout" check --offline --config "$work/root/etc/stakeout/stakeout.yaml" 2>"$work/said" || { cat "$work/said"; failed 'its example'; }
-echo 'installed: it classifies with its own library, and its example is in order'
+echo 'installed: it classifies with its own library, and its example is valid'
 
 echo '# mine' >>"$work/root/etc/stakeout/stakeout.yaml"
 make_it install
@@ -36,4 +36,4 @@ grep -qx '# mine' "$work/root/etc/stakeout/stakeout.yaml" || failed 'the configu
 make_it uninstall
 left=$(cd "$work/root" && find . -type f)
 [ "$left" = ./etc/stakeout/stakeout.yaml ] || failed "left behind: $left"
-echo 'install again, uninstall: the configuration stays, and nothing else does'
+echo 'install again, uninstall: only the configuration is kept'

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# The Debian package in a clean Debian: `tools/test_package.sh [FILE.deb [SUITE]]`, or `make test-package`. Builds it (or takes the
-# file, which may be for another release than this machine's), and then installs, starts, upgrades, removes and purges it in a Debian
-# that debootstrap made, booted with its own systemd. Each line that it prints is something that was seen.
+# Tests the Debian package in a clean Debian: `make test-package`, or `tools/test_package.sh [FILE.deb [SUITE]]`. It builds the package
+# (or uses the file, which may be for another release), and then installs, starts, upgrades, removes and purges it in a Debian made by
+# debootstrap and booted with its own systemd. Each printed line is a result.
 #
-# Needs root, Debian, debootstrap and systemd-nspawn; without them it says so and does nothing.
+# It needs root, Debian, debootstrap and systemd-nspawn; without them it is skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-skip() { echo "skipped: $*"; exit 0; }
+# shellcheck source=tools/skip.sh
+. tools/skip.sh
 failed() { echo "FAILED: $*"; exit 1; }
-[ "$(id -u)" = 0 ] || skip 'a Debian of its own needs root'
+[ "$(id -u)" = 0 ] || skip 'making a Debian needs root'
 for tool in debootstrap systemd-nspawn; do
-  command -v "$tool" >/dev/null || skip "there is no $tool here: apt-get install debootstrap systemd-container"
+  command -v "$tool" >/dev/null || missing "$tool is missing: apt-get install debootstrap systemd-container"
 done
 
 deb=$(realpath "${1:-$(tools/package.sh)}")
@@ -21,8 +22,8 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 
 if command -v lintian >/dev/null; then
-  lintian --fail-on error,warning --tag-display-limit 0 --allow-root "$deb" || failed 'lintian found something'
-  echo "lintian: nothing to say about $(basename "$deb")"
+  lintian --fail-on error,warning --tag-display-limit 0 --allow-root "$deb" || failed 'lintian reports problems'
+  echo "lintian: no problems in $(basename "$deb")"
 else
   echo 'lintian skipped: it is not installed'
 fi
@@ -31,7 +32,7 @@ tools/clean_debian.sh "$root" ${2:+"$2"}
 mkdir -p "$root/packages" "$root/samples"
 cp "$deb" "$root/packages/old.deb"
 cp models/bundled/samples/*.jpg "$root/samples/"
-# The next version: it brings another example, which must not take the place of what a user wrote.
+# The next version, with another example, which must not replace a changed configuration.
 dpkg-deb -R "$deb" "$work/newer"
 sed -i 's/^Version: .*/&+next/' "$work/newer/DEBIAN/control"
 echo '# The next version says more.' >>"$work/newer/etc/stakeout/stakeout.yaml"
@@ -67,4 +68,4 @@ ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.t
 timeout 500 systemd-nspawn -q -D "$root" --register=no --keep-unit --private-network --boot --console=pipe </dev/null >"$work/console" 2>&1 || true
 [ -s "$root/inside.log" ] || { tail -n 40 "$work/console"; failed 'systemd did not come up in the container'; }
 cat "$root/inside.log"
-grep -qx 'all is well' "$root/inside.log"
+grep -qx 'all tests passed' "$root/inside.log"

@@ -123,9 +123,9 @@ fn wrong_arguments_and_a_missing_broker_are_reported() {
         (["--follow", "--count=1"], "cannot be used with"),
     ] {
         let output = alerts(&arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(64), "{said}");
-        assert!(said.contains(arguments[1].trim_end_matches("=1")) && said.contains(word), "{said}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{log}");
+        assert!(log.contains(arguments[1].trim_end_matches("=1")) && log.contains(word), "{log}");
     }
 
     let mut command = stakeout();

@@ -1,7 +1,7 @@
-//! `stakeout check`: the text that people see for each kind of mistake, word by word.
+//! `stakeout check`: the exact text for each kind of mistake.
 //!
-//! `mistakes/NAME.yaml` (or `mistakes/NAME/stakeout.yaml`) is what somebody typed, `mistakes/NAME.txt` what they are told.
-//! With `UPDATE_EXPECTED=1` the texts are written anew: read the difference before you commit it.
+//! `mistakes/NAME.yaml` (or `mistakes/NAME/stakeout.yaml`) is the configuration, `mistakes/NAME.txt` the expected text.
+//! With `UPDATE_EXPECTED=1` the texts are rewritten: read the difference before you commit it.
 
 use std::{
     fs,
@@ -42,21 +42,21 @@ fn cases() -> Vec<(String, PathBuf, String)> {
 }
 
 #[test]
-fn every_mistake_is_told_in_the_expected_words() {
+fn every_mistake_has_the_expected_text() {
     let update = std::env::var_os("UPDATE_EXPECTED").is_some();
     let mut different = String::new();
     for (name, folder, config) in cases() {
         let output = check(&folder, &config);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(78), "{name}: {told}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{name}: {log}");
         assert!(output.stdout.is_empty(), "{name} writes to standard output");
-        assert!(!told.contains("hunter2"), "{name} shows a password: {told}");
+        assert!(!log.contains("hunter2"), "{name} shows a password: {log}");
 
         let expected = mistakes().join(format!("{name}.txt"));
         if update {
-            fs::write(&expected, &told).unwrap();
-        } else if fs::read_to_string(&expected).unwrap_or_default() != told {
-            different += &format!("\n--- {name}: this is told now\n{told}");
+            fs::write(&expected, &log).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != log {
+            different += &format!("\n--- {name}: this is log now\n{log}");
         }
     }
     assert!(
@@ -67,9 +67,9 @@ fn every_mistake_is_told_in_the_expected_words() {
 
 #[test]
 fn one_file_shows_all_its_mistakes_at_once() {
-    let told = String::from_utf8(check(&mistakes(), "many.yaml").stderr).unwrap();
-    assert_eq!(told.matches("error: ").count(), 24, "{told}");
-    assert!(told.ends_with("\n24 problems found\n"), "{told}");
+    let log = String::from_utf8(check(&mistakes(), "many.yaml").stderr).unwrap();
+    assert_eq!(log.matches("error: ").count(), 24, "{log}");
+    assert!(log.ends_with("\n24 problems found\n"), "{log}");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn the_example_and_the_reference_are_valid() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_told() {
+fn unreadable_files_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
     write("latin1.yaml", b"mqtt:\n  prefix: T\xfcr\n");
@@ -103,15 +103,15 @@ fn files_that_cannot_be_read_are_told() {
     ];
     for (config, begin) in cases {
         let output = check(folder.path(), config);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(78), "{told}");
-        assert!(told.starts_with(begin), "{told}");
-        assert!(told.ends_with("1 problem found\n"), "{told}");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{log}");
+        assert!(log.starts_with(begin), "{log}");
+        assert!(log.ends_with("1 problem found\n"), "{log}");
     }
 }
 
 #[test]
-fn a_credential_is_looked_at_by_the_service_alone() {
+fn only_the_service_reads_a_credential() {
     let folder = tempfile::tempdir().unwrap();
     let config = "
         mqtt: { url: mqtt://127.0.0.1, username: watcher, password: \"${credential:mqtt}\" }
@@ -119,19 +119,19 @@ fn a_credential_is_looked_at_by_the_service_alone() {
         sources: { inbox: { folder: ., watch: [porch] } }";
     fs::write(folder.path().join("stakeout.yaml"), config).unwrap();
     let output = check(folder.path(), "stakeout.yaml");
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{told}");
-    assert!(told.starts_with("note: only the service itself can read its credentials"), "{told}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.starts_with("note: only the service itself can read its credentials"), "{log}");
 
     let run =
         stakeout().args(["run", "--config", "stakeout.yaml"]).current_dir(folder.path()).output().unwrap();
-    let told = String::from_utf8(run.stderr).unwrap();
-    assert_eq!(run.status.code(), Some(78), "the service itself needs it: {told}");
-    assert!(told.contains("the credential `mqtt` is not there"), "{told}");
+    let log = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(78), "the service itself needs it: {log}");
+    assert!(log.contains("the credential `mqtt` is not there"), "{log}");
 }
 
 #[test]
-fn what_is_in_force_is_explained_in_words_and_for_programs() {
+fn the_configuration_is_explained_as_text_and_as_json() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let explain = |config: &str, more: &[&str]| {
         let arguments = [&["check", "--offline", "--config", config, "--explain"], more].concat();
@@ -160,7 +160,7 @@ fn what_is_in_force_is_explained_in_words_and_for_programs() {
 }
 
 #[test]
-fn an_explanation_shows_templates_rules_and_what_is_different_on_a_source() {
+fn an_explanation_shows_templates_rules_and_settings_of_a_source() {
     let folder = tempfile::tempdir().unwrap();
     let text = "mqtt: { url: mqtt://h }\nlabel_sets:\n  porch:\n    templates: [plain, 'a photo of {}']\n    scoring: cosine\n    \
                 background: [nothing]\n    labels: { person: { threshold: 0.3, message: '{label}: {score}' }, dog: 0.3 }\n    \
@@ -169,7 +169,7 @@ fn an_explanation_shows_templates_rules_and_what_is_different_on_a_source() {
     fs::write(folder.path().join("stakeout.yaml"), text).unwrap();
     let arguments = ["check", "--offline", "--config", "stakeout.yaml", "--explain"];
     let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
+    let log = String::from_utf8(output.stdout).unwrap();
     for expected in [
         "      porch:\n        templates:\n          - {}\n          - a photo of {}\n        scoring: cosine\n        background:\n          - nothing\n",
         "          person:\n            prompts:\n              - person\n            regions: all\n            threshold: 0.25\n            clear_below: 0.25\n",
@@ -178,7 +178,7 @@ fn an_explanation_shows_templates_rules_and_what_is_different_on_a_source() {
         "            active: mon,tue,wed,thu,fri 22:00-06:00 UTC\n",
         "            alert: stakeout/door/porch/stranger/alert\n",
     ] {
-        assert!(told.contains(expected), "{expected:?} in\n{told}");
+        assert!(log.contains(expected), "{expected:?} in\n{log}");
     }
     assert_eq!(String::from_utf8_lossy(&output.stderr), "ok: 1 source, 1 label set, 2 labels, 1 rule\n");
 }
@@ -192,7 +192,7 @@ fn an_explanation_shows_no_secret() {
     for format in ["text", "json"] {
         let arguments = ["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", format];
         let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert!(told.contains("This is a photo of dog.") && !told.contains("hunter2"), "{told}");
+        let log = String::from_utf8(output.stdout).unwrap();
+        assert!(log.contains("This is a photo of dog.") && !log.contains("hunter2"), "{log}");
     }
 }

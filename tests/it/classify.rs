@@ -1,4 +1,4 @@
-//! `stakeout classify`, as a user sees it.
+//! The output of `stakeout classify`.
 
 use std::{
     fs,
@@ -28,14 +28,14 @@ fn clip_and_images() -> Option<(String, PathBuf)> {
 }
 
 #[test]
-fn json_is_one_line_a_picture_in_the_order_given_and_a_failure_stops_nobody() {
+fn json_has_a_line_for_each_picture_in_order_also_after_a_failure() {
     let Some((model, images)) = clip_and_images() else { return };
     let path = |name: &str| images.join(name).display().to_string();
     let pictures = [
         path("landscape_420.jpg"),
         path("bad_truncated.jpg"),
         path("nowhere.jpg"),
-        "http://127.0.0.1:1/a.jpg".to_owned(), // nobody listens there
+        "http://127.0.0.1:1/a.jpg".to_owned(), // no server
         path("rgba_radial.png"),
     ];
     let mut arguments = vec!["--model", &model, "--format", "json"];
@@ -56,7 +56,7 @@ fn json_is_one_line_a_picture_in_the_order_given_and_a_failure_stops_nobody() {
     }
     let scores = lines[0]["scores"].as_array().unwrap();
     let (label, score) = (scores[0]["label"].as_str().unwrap(), scores[0]["score"].as_f64().unwrap());
-    // From the recorded full precision of the reference.
+    // The recorded score of the reference in full precision.
     assert_eq!((scores.len(), label), (6, "flower"));
     assert!((score - 0.385_304_1).abs() < 1e-4, "{score}");
     let sum: f64 = scores.iter().map(|score| score["score"].as_f64().unwrap()).sum();
@@ -66,7 +66,7 @@ fn json_is_one_line_a_picture_in_the_order_given_and_a_failure_stops_nobody() {
 }
 
 #[test]
-fn the_table_is_for_people_and_failures_go_to_standard_error() {
+fn the_table_is_printed_and_failures_go_to_standard_error() {
     let Some((model, images)) = clip_and_images() else { return };
     let path = |name: &str| images.join(name).display().to_string();
     let (good, bad) = (path("landscape_420.jpg"), path("bad_empty.png"));
@@ -82,7 +82,7 @@ fn the_table_is_for_people_and_failures_go_to_standard_error() {
 }
 
 #[test]
-fn labels_come_from_a_file_too_and_a_template_around_them() {
+fn labels_may_come_from_a_file_and_have_a_template() {
     let Some(folder) = fixtures("mira-clip") else { return };
     let labels = tempfile::NamedTempFile::new().unwrap();
     fs::write(labels.path(), "# what is on offer\n\n  shoes \nwatches\n").unwrap();
@@ -110,21 +110,21 @@ fn labels_come_from_a_file_too_and_a_template_around_them() {
 }
 
 #[test]
-fn a_prompt_that_is_too_long_for_the_model_is_scored_and_told() {
+fn a_prompt_too_long_for_the_model_is_scored_and_reported() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chinese-clip");
     let (cut, long) = ("红".repeat(130), "红".repeat(60));
     let labels = ["--label", &cut, "--label", &long, "--label", "红色的车"];
     let picture = sample("red-car.jpg").display().to_string();
     let output = classify(&[&["--model", model], &labels[..], &[&picture]].concat());
-    let told = text(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
     for part in [
         "this prompt has 138 tokens, and the model sees 128: the end of the prompt is ignored",
         "this prompt has 68 tokens, and the model was trained on at most 52",
     ] {
-        assert!(told.contains(part), "{part:?} is missing in {told}");
+        assert!(log.contains(part), "{part:?} is missing in {log}");
     }
-    assert_eq!(told.matches("this prompt has").count(), 2, "{told}");
+    assert_eq!(log.matches("this prompt has").count(), 2, "{log}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn wrong_usage_exits_with_64_and_help_with_0() {
 }
 
 #[test]
-fn a_model_that_is_not_there_is_one_readable_error() {
+fn a_missing_model_is_one_readable_error() {
     let empty = tempfile::tempdir().unwrap();
     let folder = empty.path().display().to_string();
     let error = |model: &str| {
@@ -187,7 +187,7 @@ fn a_missing_onnx_runtime_is_one_readable_error() {
     assert!(error.contains("(named by ORT_DYLIB_PATH) cannot be used: "), "{error}");
     assert_eq!((named.status.code(), error.lines().count()), (Some(1), 1));
 
-    // Somewhere else than where `make setup` puts it; a system that has it installed cannot show this.
+    // With another data folder than that of `make setup`. A system-wide installation would still be found.
     let home = tempfile::tempdir().unwrap();
     let nowhere = stakeout()
         .env("HOME", home.path())
@@ -208,7 +208,7 @@ fn a_missing_onnx_runtime_is_one_readable_error() {
 }
 
 #[test]
-fn a_library_of_a_version_that_is_too_old_is_one_readable_error() {
+fn a_library_that_is_too_old_is_one_readable_error() {
     const OLD: &str = r#"
         struct base { const void *(*api)(unsigned); const char *(*version)(void); };
         static const void *api(unsigned wanted) { (void)wanted; return 0; }
@@ -226,15 +226,15 @@ fn a_library_of_a_version_that_is_too_old_is_one_readable_error() {
     let arguments = ["classify", "--label", "a car", "--onnxruntime", library.to_str().unwrap(), &picture];
     let output = stakeout().args(arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = text(&output.stderr);
+    let log = text(&output.stderr);
     for part in [library.to_str().unwrap(), "1.10.0", "1.17 is needed", "make setup"] {
-        assert!(told.contains(part), "{part:?} is missing in {told}");
+        assert!(log.contains(part), "{part:?} is missing in {log}");
     }
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(log.lines().count(), 1, "{log}");
 }
 
 #[test]
-fn pictures_come_from_web_addresses_too() {
+fn pictures_may_come_from_web_addresses() {
     let picture = fs::read(sample("red-car.jpg")).unwrap();
     let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = format!("http://{}", server.local_addr().unwrap());
@@ -266,7 +266,7 @@ fn pictures_come_from_web_addresses_too() {
     assert_eq!((&second["image"], &second["scores"][0]["label"]), (&here.into(), &"a red car".into()));
 }
 
-/// The scores of every line, by the line's picture.
+/// The scores of every line with its picture.
 fn scored(output: &Output) -> Vec<(String, Value)> {
     let lines = text(&output.stdout).lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.map(|line| (line["image"].as_str().unwrap().to_owned(), line["scores"].clone())).collect()
@@ -282,7 +282,7 @@ fn assert_alike(a: &Value, b: &Value) {
 }
 
 #[test]
-fn folders_and_patterns_stand_for_their_pictures_and_a_batch_changes_no_score() {
+fn folders_and_patterns_are_expanded_and_a_batch_changes_no_score() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::create_dir_all(folder.path().join("day/night")).unwrap();
@@ -295,7 +295,7 @@ fn folders_and_patterns_stand_for_their_pictures_and_a_batch_changes_no_score() 
         fs::copy(sample(from), folder.path().join(to)).unwrap();
     }
     fs::write(folder.path().join("day/damaged.jpg"), "nothing of the kind").unwrap();
-    fs::write(folder.path().join("day/notes.txt"), "not looked at").unwrap();
+    fs::write(folder.path().join("day/notes.txt"), "no picture").unwrap();
     let run = |more: &[&str]| {
         let labels =
             ["--format", "json", "--label", "a red car", "--label", "a blue umbrella", "--label", "a key"];
@@ -331,7 +331,7 @@ fn folders_and_patterns_stand_for_their_pictures_and_a_batch_changes_no_score() 
 }
 
 #[test]
-fn a_picture_comes_from_standard_input() {
+fn a_picture_may_come_from_standard_input() {
     let mut child = stakeout()
         .args(["classify", "--format", "json", "--label", "a red car", "--label", "a key", "-"])
         .stdin(Stdio::piped())
@@ -345,16 +345,16 @@ fn a_picture_comes_from_standard_input() {
 }
 
 #[test]
-fn a_graph_that_takes_so_many_pictures_at_once_takes_fewer_too() {
+fn a_graph_with_a_fixed_batch_size_accepts_fewer_pictures() {
     let Some((model, images)) = clip_and_images() else { return };
     let fixed = tempfile::tempdir().unwrap();
     fs::create_dir(fixed.path().join("onnx")).unwrap();
     for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "onnx/text_model.onnx"] {
         fs::write(fixed.path().join(name), fs::read(PathBuf::from(&model).join(name)).unwrap()).unwrap();
     }
-    // As the combined graph has it.
+    // As in the combined graph.
     fs::write(fixed.path().join("stakeout.json"), r#"{"logit_scale": 8.0}"#).unwrap();
-    // The free dimension `batch_size` becomes 3, with a denotation of as many bytes as the name leaves.
+    // The free dimension `batch_size` becomes 3; the remaining bytes of the name become a denotation.
     let graph = fs::read(PathBuf::from(&model).join("onnx/vision_model.onnx")).unwrap();
     let (free, three) = (b"\x12\x0abatch_size", b"\x08\x03\x1a\x08ignored_");
     let mut patched = graph.clone();

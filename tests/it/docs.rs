@@ -98,7 +98,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
         panic!("{}", examples.len())
     };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
-    let said = Alert {
+    let built = Alert {
         id: "019340a2-7b1c-7000-8000-000000000001".parse().unwrap(),
         state: State::Raised,
         time: "2026-11-23T08:15:30.125Z".parse().unwrap(),
@@ -123,19 +123,19 @@ fn the_examples_of_payloads_equal_what_is_published() {
         message: None,
         baseline: None,
     };
-    assert_eq!(alert.to_string(), said.to_json());
+    assert_eq!(alert.to_string(), built.to_json());
     let (_, explained) = read("docs/topics.md")
         .split_once("| key | what it says |")
         .map(|(a, b)| (a.len(), b.to_owned()))
         .unwrap();
     let everything =
-        Alert { severity: Severity::of("info"), message: Some(String::new()), baseline: Some(0.4), ..said };
+        Alert { severity: Severity::of("info"), message: Some(String::new()), baseline: Some(0.4), ..built };
     let everything = serde_json::from_str(&everything.to_json()).unwrap();
     assert_eq!(keys(&everything).len(), keys(alert).len() + 3);
     for key in keys(&everything) {
         assert!(explained.contains(&format!("`{key}`")), "{key} is not explained");
     }
-    let said = Scores {
+    let built = Scores {
         time: "2026-11-23T08:15:30.125Z".parse().unwrap(),
         source: "front-door".into(),
         label_set: "porch".into(),
@@ -143,8 +143,8 @@ fn the_examples_of_payloads_equal_what_is_published() {
         scores: labels,
         background: Some(0.15),
     };
-    assert_eq!(scores.to_string(), said.to_json());
-    let said = StreamInfo {
+    assert_eq!(scores.to_string(), built.to_json());
+    let built = StreamInfo {
         codec: "h264".to_owned(),
         size: (1920, 1080),
         rate: Some(25.0),
@@ -152,7 +152,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
         decode: "key_frames",
         hwaccel: "none",
     };
-    assert_eq!(stream.to_string(), said.to_json());
+    assert_eq!(stream.to_string(), built.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
     assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // Unit tests check these payloads.

@@ -98,17 +98,17 @@ fn folders_are_checked_with_the_rights_of_the_service() {
     }
     let own = report_for("no-such-user");
     assert!(own.contains("ok      state folder") && own.contains("ok      source Inbox"), "{own}");
-    let nobody = report_for("nobody");
-    if !nobody.contains("with the rights of nobody") {
+    let report = report_for("nobody");
+    if !report.contains("with the rights of nobody") {
         skip("only root may check folders with the rights of another user");
         return;
     }
-    assert!(nobody.contains("FAILED  state folder") && nobody.contains("FAILED  source Inbox"), "{nobody}");
+    assert!(report.contains("FAILED  state folder") && report.contains("FAILED  source Inbox"), "{report}");
     for name in ["state", "inbox"] {
         allow(name, 0o777);
     }
-    let nobody = report_for("nobody");
-    assert!(nobody.contains("ok      state folder") && nobody.contains("ok      source Inbox"), "{nobody}");
+    let report = report_for("nobody");
+    assert!(report.contains("ok      state folder") && report.contains("ok      source Inbox"), "{report}");
     assert_eq!(fs::read_dir(home.path("state")).unwrap().count(), 0, "no file is left there");
 }
 

@@ -216,30 +216,30 @@ fn refusals_of_the_hub_are_reported_with_a_remedy() {
     };
     hub.add_folder("org/private", &folder, |_| true);
     hub.make_private("org/private");
-    let told = error(&["models", "pull", "org/private"]);
+    let text = error(&["models", "pull", "org/private"]);
     assert!(
-        told.contains("refuses org/private (401)") && told.contains("give a token in HF_TOKEN"),
-        "{told}"
+        text.contains("refuses org/private (401)") && text.contains("give a token in HF_TOKEN"),
+        "{text}"
     );
 
-    let told = error(&["models", "pull", "../name", "--onnx", SISTER]);
-    assert!(told.contains("\"../name\" is not a model's name"), "{told}");
+    let text = error(&["models", "pull", "../name", "--onnx", SISTER]);
+    assert!(text.contains("\"../name\" is not a model's name"), "{text}");
 
-    let told = error(&["models", "pull", SISTER, "--revision", "v2"]);
+    let text = error(&["models", "pull", SISTER, "--revision", "v2"]);
     assert!(
-        told.contains("does not have Xenova/clip-vit-base-patch32: check the name and the revision"),
-        "{told}"
+        text.contains("does not have Xenova/clip-vit-base-patch32: check the name and the revision"),
+        "{text}"
     );
 
     hub.fault(&format!("/api/models/{SISTER}"), Fault::Status(429, Some(3600)), 1);
-    let told = error(&["models", "pull", ORIGINAL]);
-    assert!(told.contains("allows no more requests for now (for 3600 s)"), "{told}");
+    let text = error(&["models", "pull", ORIGINAL]);
+    assert!(text.contains("allows no more requests for now (for 3600 s)"), "{text}");
 
     hub.add_file("org/plain", "config.json", b"{}".to_vec());
-    let told = error(&["models", "pull", "org/plain"]);
-    assert!(told.contains("model: { id: org/plain, onnx: organisation/name }"), "{told}");
-    let told = error(&["models", "pull", ORIGINAL, "--variant", "q4"]);
-    assert!(told.contains("of the variant q4 (there are: fp32, fp16, quantized)"), "{told}");
+    let text = error(&["models", "pull", "org/plain"]);
+    assert!(text.contains("model: { id: org/plain, onnx: organisation/name }"), "{text}");
+    let text = error(&["models", "pull", ORIGINAL, "--variant", "q4"]);
+    assert!(text.contains("of the variant q4 (there are: fp32, fp16, quantized)"), "{text}");
     assert_eq!(hub.run(&["models", "pull", ORIGINAL, "--variant", "q5"]).status.code(), Some(64));
 
     let offline = hub.stakeout(&["models", "pull", ORIGINAL]).env("HF_HUB_OFFLINE", "1").output().unwrap();
@@ -257,11 +257,11 @@ fn temporary_errors_are_retried() {
     let output = hub.run(&["models", "pull", ORIGINAL]);
     assert_eq!(stdout(&output).trim(), snapshot(&hub, SISTER).display().to_string());
     assert!(started.elapsed() >= Duration::from_secs(1));
-    let told = stderr(&output);
+    let text = stderr(&output);
     assert!(
-        told.contains("it answers with the error 503; trying again in 0.")
-            && told.contains("trying again in 1.0 s"),
-        "{told}"
+        text.contains("it answers with the error 503; trying again in 0.")
+            && text.contains("trying again in 1.0 s"),
+        "{text}"
     );
 }
 
@@ -349,10 +349,10 @@ fn auto_is_half_precision_for_a_gpu() {
     let Some((hub, _)) = clip() else { return };
     // This machine needs no such device: the files may be for another machine.
     let output = hub.run(&["models", "pull", ORIGINAL, "--device", "cuda"]);
-    let told = stderr(&output);
+    let text = stderr(&output);
     let asked = hub.asked();
-    assert!(told.contains("`variant: auto` chose this variant") && told.contains("fp16"), "{told}");
-    assert!(told.find("fp16") < told.find("fetched onnx/"), "reported before the first large file: {told}");
+    assert!(text.contains("`variant: auto` chose this variant") && text.contains("fp16"), "{text}");
+    assert!(text.find("fp16") < text.find("fetched onnx/"), "reported before the first large file: {text}");
     let graphs = names(&PathBuf::from(stdout(&output).trim()).join("onnx"));
     assert_eq!(graphs, ["text_model_fp16.onnx", "vision_model_fp16.onnx"]);
     assert_eq!(gets(&asked, "_model.onnx").len(), 0, "{asked:#?}");
@@ -405,14 +405,14 @@ sources: { inbox: { folder: inbox, watch: [porch] } }
         (kept["logit_bias"].as_f64(), &kept["from"]),
         (Some(-12.5), &json!("the weights of org/weights"))
     );
-    let told = stdout(&hub.run(&["models", "verify", "org/towers"]));
-    assert!(told.contains("scale 117.3308, bias -12.5000"), "{told}");
+    let text = stdout(&hub.run(&["models", "verify", "org/towers"]));
+    assert!(text.contains("scale 117.3308, bias -12.5000"), "{text}");
 
     // Without weights the combined graph is used instead of the towers.
     hub.add_folder("org/all", &folder, |_| true);
     hub.asked();
-    let told = stdout(&hub.run(&["models", "pull", "org/all"]));
-    let fetched = names(&PathBuf::from(told.trim()).join("onnx"));
+    let text = stdout(&hub.run(&["models", "pull", "org/all"]));
+    let fetched = names(&PathBuf::from(text.trim()).join("onnx"));
     assert_eq!(fetched, ["model.onnx"]);
 }
 
@@ -435,8 +435,8 @@ fn the_scale_is_fetched_if_another_program_has_fetched_only_the_towers() {
     scores(&hub, "org/large", &[]);
     let asked = hub.asked();
     assert!(asked.iter().filter(|asked| asked.by_cdn).all(|asked| asked.range.is_some()), "{asked:#?}");
-    let told = stdout(&hub.run(&["models", "verify", "org/large"]));
-    assert!(told.contains("scale 7.3891, bias -1.0000"), "{told}");
+    let text = stdout(&hub.run(&["models", "verify", "org/large"]));
+    assert!(text.contains("scale 7.3891, bias -1.0000"), "{text}");
 }
 
 #[test]
@@ -471,8 +471,8 @@ fn run_fetches_a_missing_model_and_check_only_reports_it() {
     let Some((hub, _)) = clip() else { return };
     let home = Home::new(1, &format!("model: {ORIGINAL}\n"));
     let config = home.path("stakeout.yaml").display().to_string();
-    let told = stderr(&hub.run(&["check", "--config", &config]));
-    assert!(told.contains(&format!("note: the model {ORIGINAL} is not on this machine yet")), "{told}");
+    let text = stderr(&hub.run(&["check", "--config", &config]));
+    assert!(text.contains(&format!("note: the model {ORIGINAL} is not on this machine yet")), "{text}");
     assert_eq!(hub.asked(), []);
 
     let environment = hub.environment();

@@ -1,4 +1,4 @@
-//! What a user is told when a model is not as it should be.
+//! Errors for invalid models.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::fixtures;
 
-/// A copy of a small model that can be spoilt.
+/// A copy of a small model that a test may change.
 fn copy(model: &str) -> Option<TempDir> {
     let source = fixtures("hf-parity")?.join("models").join(model);
     let copy = tempfile::tempdir().unwrap();
@@ -26,8 +26,8 @@ fn copy(model: &str) -> Option<TempDir> {
     Some(copy)
 }
 
-/// What loading says; the folder's name is left out.
-fn told(folder: &Path) -> String {
+/// The error of loading, without the name of the folder.
+fn error_of(folder: &Path) -> String {
     let files = ModelFiles::Folder(PathBuf::from(folder));
     match Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()) {
         Ok(model) => format!("loaded, {:?}", model.logits()),
@@ -35,11 +35,11 @@ fn told(folder: &Path) -> String {
     }
 }
 
-/// Spoils a copy and returns what loading it says.
+/// The error of loading a spoilt copy.
 fn spoilt(model: &str, spoil: impl FnOnce(&Path)) -> Option<String> {
     let copy = copy(model)?;
     spoil(copy.path());
-    Some(told(copy.path()))
+    Some(error_of(copy.path()))
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_unknown_type_lists_the_known_ones() {
 }
 
 #[test]
-fn a_graph_of_another_kind_says_what_was_expected_and_found() {
+fn a_graph_of_another_kind_is_reported_as_expected_and_found() {
     let Some(text) = spoilt("tiny-clip", |folder| {
         fs::copy(folder.join("onnx/text_model.onnx"), folder.join("onnx/vision_model.onnx")).unwrap();
     }) else {
@@ -104,7 +104,7 @@ fn a_damaged_graph_or_tokenizer_is_named() {
         let Some(text) = damaged(file) else { return };
         assert!(text.starts_with(&format!("{file} of the model in FOLDER cannot be used: ")), "{text}");
     }
-    // The library that reads it panics for these.
+    // The tokenizer library panics for these.
     let no_json: [&[u8]; 3] = [b"{\"decoder\": {7: 7}}", b"{\"decoder\": 1e999}", b"{\"decoder\": \"\xff\"}"];
     for no_json in no_json {
         let text =

@@ -73,8 +73,8 @@ fn start(write: impl FnOnce(&Home, &str)) -> (Broker, Subscriber, Home, Service)
 fn is_noticed(write: impl FnOnce(&Home, &str), save: impl FnOnce(&Home, &str)) {
     let (broker, subscriber, home, service) = start(write);
     save(&home, &text(&broker, MORE_LABELS, INBOX));
-    let told = subscriber.until("the new label's state", is(NEW_STATE, "OFF"));
-    assert!(!told.iter().any(topic("home/inbox/status")), "the source was not restarted: {told:#?}");
+    let seen = subscriber.until("the new label's state", is(NEW_STATE, "OFF"));
+    assert!(!seen.iter().any(topic("home/inbox/status")), "the source was not restarted: {seen:#?}");
     home.drop_picture("blue-umbrella.jpg", "1.jpg");
     subscriber.until("the alert of the new label", topic("home/inbox/objects/blue_umbrella/alert"));
     service.wait_for_log("the configuration has changed and is in force");
@@ -140,10 +140,10 @@ fn a_folder_replaced_as_by_kubernetes_is_noticed() {
 fn an_invalid_edit_is_reported_changes_nothing_and_can_be_repaired() {
     let (broker, subscriber, home, service) = start(save);
     save(&home, &text(&broker, "red car: { treshold: 0.75 }, Blue Umbrella: 0.75", INBOX));
-    let told = subscriber.until("the status invalid", topic(CONFIG));
-    let told = told.last().unwrap();
-    assert!(told.retain);
-    let json: Value = serde_json::from_slice(&told.payload).unwrap();
+    let seen = subscriber.until("the status invalid", topic(CONFIG));
+    let seen = seen.last().unwrap();
+    assert!(seen.retain);
+    let json: Value = serde_json::from_slice(&seen.payload).unwrap();
     assert_eq!(json["state"], "invalid");
     let problems = json["problems"].as_str().unwrap();
     for words in ["stakeout.yaml:7:", "treshold", "did you mean `threshold`?", "^^^^", "1 problem found"] {
@@ -153,8 +153,8 @@ fn an_invalid_edit_is_reported_changes_nothing_and_can_be_repaired() {
     service.wait_for_log(problems);
 
     home.drop_picture("red-car.jpg", "1.jpg");
-    let told = subscriber.until("an alert by the old rules", topic("home/inbox/objects/red_car/state"));
-    assert!(!told.iter().any(topic(NEW_STATE)), "{told:#?}");
+    let seen = subscriber.until("an alert by the old rules", topic("home/inbox/objects/red_car/state"));
+    assert!(!seen.iter().any(topic(NEW_STATE)), "{seen:#?}");
 
     save(&home, "not a configuration");
     subscriber.until("another problem", topic(CONFIG));
@@ -162,9 +162,9 @@ fn an_invalid_edit_is_reported_changes_nothing_and_can_be_repaired() {
     later.until("what is retained", |message| message.topic == CONFIG && message.text().contains("invalid"));
 
     save(&home, &text(&broker, MORE_LABELS, INBOX));
-    let told = subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
-    assert_eq!(states(&told), Vec::<String>::new(), "the car stays raised");
-    if !told.iter().any(is(NEW_STATE, "OFF")) {
+    let seen = subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
+    assert_eq!(states(&seen), Vec::<String>::new(), "the car stays raised");
+    if !seen.iter().any(is(NEW_STATE, "OFF")) {
         subscriber.until("the new label", is(NEW_STATE, "OFF"));
     }
 }
@@ -175,9 +175,9 @@ fn a_label_set_that_the_model_refuses_is_an_invalid_edit_too() {
     let alone = text(&broker, "red car: 0.75", INBOX)
         .replace("    background: [an empty scene, a plain background, something else]\n", "");
     save(&home, &alone);
-    let told = subscriber.until("the status invalid", topic(CONFIG));
-    let told = told.last().unwrap().text();
-    assert!(told.contains("always be 1.0") && told.contains("stakeout.yaml:4:"), "{told}");
+    let seen = subscriber.until("the status invalid", topic(CONFIG));
+    let seen = seen.last().unwrap().text();
+    assert!(seen.contains("always be 1.0") && seen.contains("stakeout.yaml:4:"), "{seen}");
     save(&home, &text(&broker, LABELS, INBOX));
     subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
     service.wait_for_log("the configuration is in order again");
@@ -202,15 +202,15 @@ fn a_rules_file_is_added_and_removed() {
     // The third change: the file of rules and the watched set were the first two.
     service.wait_for_times(3, "has changed and is in force");
     fs::remove_file(home.path("rules.d/more.yaml")).unwrap();
-    let told = subscriber.until("the report that the label set is missing", topic(CONFIG));
-    assert!(told.last().unwrap().text().contains("more"), "{told:#?}");
+    let seen = subscriber.until("the report that the label set is missing", topic(CONFIG));
+    assert!(seen.last().unwrap().text().contains("more"), "{seen:#?}");
 
     save(&home, &text(&broker, LABELS, INBOX));
-    let mut told = subscriber.until("the state to be deleted", is(STATE, ""));
-    subscriber.also(&mut told, "the status ok", is(CONFIG, r#"{"state":"ok"}"#));
-    subscriber.also(&mut told, "the alert", |message| message.topic.ends_with("/alert"));
-    told.extend(subscriber.so_far(&broker));
-    assert_eq!(states(&told), ["Inbox Blue Umbrella cleared"], "removed while it was raised");
+    let mut seen = subscriber.until("the state to be deleted", is(STATE, ""));
+    subscriber.also(&mut seen, "the status ok", is(CONFIG, r#"{"state":"ok"}"#));
+    subscriber.also(&mut seen, "the alert", |message| message.topic.ends_with("/alert"));
+    seen.extend(subscriber.so_far(&broker));
+    assert_eq!(states(&seen), ["Inbox Blue Umbrella cleared"], "removed while it was raised");
 }
 
 #[test]
@@ -222,13 +222,13 @@ fn a_source_is_added_and_removed_and_the_others_keep_their_state() {
     fs::create_dir(home.path("yard")).unwrap();
     let both = format!("{INBOX}  Yard: {{ folder: yard, watch: [objects] }}\n");
     save(&home, &text(&broker, &LABELS.replace("red car: 0.75", "red car: 0.7"), &both));
-    let mut told = subscriber.until("the new source", is("home/yard/status", "online"));
+    let mut seen = subscriber.until("the new source", is("home/yard/status", "online"));
     home.drop_picture("red-car.jpg", "2.jpg");
     service.wait_for_log("/2.jpg");
     fs::copy(home.path("inbox/1.jpg"), home.path("yard/3.jpg")).unwrap();
-    told.extend(subscriber.until("a car there", is("home/yard/objects/red_car/state", "ON")));
-    assert_eq!(states(&told), ["Yard red car raised"], "the label of the inbox stays raised");
-    assert!(!told.iter().any(topic("home/inbox/status")), "{told:#?}");
+    seen.extend(subscriber.until("a car there", is("home/yard/objects/red_car/state", "ON")));
+    assert_eq!(states(&seen), ["Yard red car raised"], "the label of the inbox stays raised");
+    assert!(!seen.iter().any(topic("home/inbox/status")), "{seen:#?}");
 
     save(&home, &text(&broker, LABELS, INBOX));
     let mut all = subscriber.until("its status to be deleted", is("home/yard/status", ""));
@@ -237,8 +237,8 @@ fn a_source_is_added_and_removed_and_the_others_keep_their_state() {
     all.extend(subscriber.so_far(&broker));
     assert_eq!(states(&all), ["Yard red car cleared"]);
     home.drop_picture("empty-wall.jpg", "4.jpg");
-    let told = subscriber.until("the empty wall", is("home/inbox/objects/red_car/state", "OFF"));
-    assert_eq!(states(&told), ["Inbox red car cleared"]);
+    let seen = subscriber.until("the empty wall", is("home/inbox/objects/red_car/state", "OFF"));
+    assert_eq!(states(&seen), ["Inbox red car cleared"]);
 
     // With other settings the source is stopped and another one started.
     fs::create_dir(home.path("elsewhere")).unwrap();
@@ -246,8 +246,8 @@ fn a_source_is_added_and_removed_and_the_others_keep_their_state() {
     subscriber.until("the old source", is("home/inbox/status", "offline"));
     subscriber.until("the new source", is("home/inbox/status", "online"));
     fs::copy(home.path("inbox/1.jpg"), home.path("elsewhere/5.jpg")).unwrap();
-    let told = subscriber.until("the car there", is("home/inbox/objects/red_car/state", "ON"));
-    assert_eq!(states(&told), ["Inbox red car raised"]);
+    let seen = subscriber.until("the car there", is("home/inbox/objects/red_car/state", "ON"));
+    assert_eq!(states(&seen), ["Inbox red car raised"]);
     service.stop();
 }
 
@@ -300,8 +300,8 @@ fn many_changes_cost_the_other_sources_no_frame() {
     assert_eq!(times, vec![1; pictures], "each picture is scored exactly once");
     let sent = format!("{} seen, {} sent, 0 failed", pictures + 1, pictures + 1);
     assert!(log.contains(&sent), "{sent:?} is missing");
-    let told = subscriber.until("the end", is("home/status", "offline"));
-    assert_eq!(states(&told), Vec::<String>::new(), "raised once, and never again");
+    let seen = subscriber.until("the end", is("home/status", "offline"));
+    assert_eq!(states(&seen), Vec::<String>::new(), "raised once, and never again");
 }
 
 /// Like [`save`], with a temporary name that no other thread uses.
@@ -349,9 +349,9 @@ fn sighup_reads_everything_again_and_reports_what_needs_a_restart() {
     assert!(notified().starts_with("RELOADING=1"));
     assert_eq!(notified(), "READY=1");
     let needs = is(CONFIG, r#"{"state":"ok","after_restart":["mqtt"]}"#);
-    let told = subscriber.until("what needs a restart", needs);
+    let seen = subscriber.until("what needs a restart", needs);
     service.wait_for_log("takes effect after a restart");
-    assert!(!told.iter().any(is("home/status", "offline")), "the connection stays: {told:#?}");
+    assert!(!seen.iter().any(is("home/status", "offline")), "the connection stays: {seen:#?}");
     service.signal("-TERM");
     assert_eq!(notified(), "STOPPING=1");
     assert!(service.wait().success());

@@ -1,4 +1,4 @@
-//! `stakeout replay`, black box: recordings in, alerts out.
+//! `stakeout replay`: recordings in, alerts out.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ fn replay(home: &Home, arguments: &[&Path]) -> Output {
     stakeout().arg("replay").arg("--config").arg(home.path("stakeout.yaml")).args(arguments).output().unwrap()
 }
 
-/// A copy of a sample that was captured so many seconds after nine o'clock.
+/// Copies a sample, captured `second` seconds after nine o'clock.
 fn record(folder: &Path, name: &str, picture: &str, second: u64) {
     let path = folder.join(name);
     fs::copy(sample(picture), &path).unwrap();
@@ -28,17 +28,17 @@ fn record(folder: &Path, name: &str, picture: &str, second: u64) {
     file.set_modified(nine + Duration::from_secs(second)).unwrap();
 }
 
-fn told(output: &Output) -> Vec<String> {
+fn lines(output: &Output) -> Vec<String> {
     let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
-    let told = lines.map(|line| serde_json::from_str::<Value>(line).unwrap()).map(|alert| {
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap()).map(|alert| {
         let word = |key: &str| alert[key].as_str().unwrap().to_owned();
         format!("{} {} {}", word("time"), word("label"), word("state"))
     });
-    told.collect()
+    lines.collect()
 }
 
 #[test]
-fn a_folder_is_played_on_its_own_clock_and_always_tells_the_same() {
+fn a_folder_is_played_by_its_own_times_and_always_with_the_same_result() {
     let home = Home::new(1, "");
     let day = home.path("day");
     fs::create_dir_all(day.join("later")).unwrap();
@@ -55,33 +55,33 @@ fn a_folder_is_played_on_its_own_clock_and_always_tells_the_same() {
         "2026-11-23T09:01:01.000Z green tree raised",
     ];
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(told(&output), expected);
+    assert_eq!(lines(&output), expected);
     assert_eq!(replay(&home, &[&day]).stdout, output.stdout, "to the letter");
 }
 
 #[test]
-fn what_cannot_be_played_is_named_and_the_rest_is_played() {
+fn unplayable_files_are_reported_and_the_others_played() {
     let home = Home::new(1, "");
     record(&home.path(""), "car.jpg", "red-car.jpg", 0);
     fs::write(home.path("words.jpg"), "no picture").unwrap();
     let output = replay(&home, &[&home.path("words.jpg"), &home.path("car.jpg")]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(told(&output), ["2026-11-23T09:00:00.000Z red car raised"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("words.jpg: ") && said.contains("1 played, 1 not"), "{said}");
+    assert_eq!(lines(&output), ["2026-11-23T09:00:00.000Z red car raised"]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("words.jpg: ") && log.contains("1 played, 1 not"), "{log}");
 }
 
 #[test]
-fn a_source_that_is_not_there_is_told_with_those_that_are() {
+fn an_unknown_source_is_reported_with_the_known_ones() {
     let home = Home::new(1, "");
     let folder = home.path("");
     let output = replay(&home, &[Path::new("--source"), Path::new("Garage"), &folder]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said.trim_end(), "error: there is no source Garage; there are: Inbox");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(log.trim_end(), "error: there is no source Garage; there are: Inbox");
 }
 
-/// A minute of nothing, of which seconds 20 to 39 show a red car; one frame a second, a key frame every five.
+/// A minute of an empty wall, with a red car in seconds 20 to 39; one frame a second, every fifth is a key frame.
 fn minute(folder: &Path, name: &str, more: &str) -> PathBuf {
     let show = |picture: &str| format!("-loop 1 -framerate 1 -t 20 -i {}", sample(picture).display());
     let inputs = ["empty-wall.jpg", "red-car.jpg", "empty-wall.jpg"].map(show).join(" ");
@@ -93,13 +93,13 @@ fn minute(folder: &Path, name: &str, more: &str) -> PathBuf {
 }
 
 #[test]
-fn a_video_is_played_on_the_clock_of_its_file_and_its_frames_are_named() {
+fn a_video_is_played_by_the_time_of_its_file_and_its_frames_have_names() {
     let home = Home::new(1, "");
     let video = minute(&home.path(""), "day.mp4", "-metadata creation_time=2026-11-23T09:00:00Z");
     let output = replay(&home, &[&video]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let expected = ["2026-11-23T09:00:20.000Z red car raised", "2026-11-23T09:00:40.000Z red car cleared"];
-    assert_eq!(told(&output), expected);
+    assert_eq!(lines(&output), expected);
     let first: Value =
         serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
     assert_eq!(first["frame"]["origin"], format!("{}#t=20.000", video.display()));
@@ -109,30 +109,30 @@ fn a_video_is_played_on_the_clock_of_its_file_and_its_frames_are_named() {
 }
 
 #[test]
-fn videos_that_say_nothing_of_time_are_called_so_or_told_so_or_follow_each_other() {
+fn the_time_of_a_video_comes_from_its_name_or_an_option_or_the_video_before_it() {
     let home = Home::new(1, "");
     let video = minute(&home.path(""), "a.mp4", "");
     let named = home.path("front_20261123_090000Z.mkv");
     clip(&format!("-i {} -c copy", video.display()), &named);
     let raised = |arguments: &[&Path]| {
         let output = replay(&home, arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        let lines = told(&output)
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        let lines = lines(&output)
             .into_iter()
             .filter_map(|line| Some(line.strip_suffix(" red car raised")?.to_owned()));
-        (lines.collect::<Vec<_>>(), said)
+        (lines.collect::<Vec<_>>(), log)
     };
     assert_eq!(raised(&[&named]).0, ["2026-11-23T09:00:20.000Z"]);
-    let (lines, said) = raised(&[&video, &video]);
+    let (lines, log) = raised(&[&video, &video]);
     assert_eq!(lines, ["1970-01-01T00:00:20.000Z", "1970-01-01T00:01:20.000Z"]);
-    assert_eq!(said.matches("does not say when it was recorded").count(), 1, "{said}");
+    assert_eq!(log.matches("does not say when it was recorded").count(), 1, "{log}");
     let start = Path::new("--start=2026-11-23T10:00:00Z");
     assert_eq!(raised(&[start, &named, &video]).0, ["2026-11-23T10:00:20.000Z", "2026-11-23T10:01:20.000Z"]);
 }
 
 #[test]
-fn a_label_set_that_the_model_refuses_is_a_bad_configuration() {
+fn a_label_set_that_the_model_refuses_is_an_invalid_configuration() {
     let home = Home::new(1, "");
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     let alone =
@@ -140,12 +140,12 @@ fn a_label_set_that_the_model_refuses_is_a_bad_configuration() {
     let alone = alone.replace("background: [an empty scene, a plain background, something else]", "");
     fs::write(home.path("stakeout.yaml"), alone).unwrap();
     let output = replay(&home, &[&sample("red-car.jpg")]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("stakeout.yaml:") && said.contains("one label and no background"), "{said}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{log}");
+    assert!(log.contains("stakeout.yaml:") && log.contains("one label and no background"), "{log}");
 }
 
-/// A minute with a car in its middle, and these label sets.
+/// A home with these label sets, and a minute with a car in the middle.
 fn with_label_sets(label_sets: &str) -> (Home, PathBuf) {
     let home = Home::new(1, "");
     let text = format!(
@@ -160,7 +160,7 @@ const CAR: [&str; 2] =
     ["2026-11-23T09:00:20.000Z red car raised", "2026-11-23T09:00:40.000Z red car cleared"];
 
 #[test]
-fn a_rule_over_labels_alerts_and_is_drawn() {
+fn a_rule_over_labels_alerts_and_is_plotted() {
     let (home, video) = with_label_sets(
         "  objects:\n    template: a photo of {}\n    background: [an empty scene, a plain background]\n    \
          labels: { red car: 0.75, green tree: 0.75 }\n    \
@@ -178,7 +178,7 @@ fn a_rule_over_labels_alerts_and_is_drawn() {
         "2026-11-23T09:00:40.000Z lonely car cleared",
         "2026-11-23T09:00:45.000Z quiet raised",
     ];
-    assert_eq!(told(&output), expected);
+    assert_eq!(lines(&output), expected);
     let lines = output.stdout.split(|byte| *byte == b'\n');
     let alerts: Vec<Value> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
     assert_eq!((&alerts[0]["message"], &alerts[0]["score"]), (&"quiet".into(), &Value::Null));
@@ -206,34 +206,34 @@ fn templates_and_scorings_change_the_scores() {
     ] {
         let output = set(settings, level);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(told(&output), CAR, "{settings}");
+        assert_eq!(lines(&output), CAR, "{settings}");
     }
-    // One label by itself, without background, is something under cosine.
+    // With cosine scores, one label without background is allowed.
     let (home, video) = with_label_sets("  objects: { scoring: cosine, labels: { red car: 0.5 } }");
     let output = replay(&home, &[&video]);
     let first: Value =
         serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
-    assert_eq!(told(&output), CAR, "{first}");
+    assert_eq!(lines(&output), CAR, "{first}");
     assert!((0.5..0.999).contains(&first["score"].as_f64().unwrap()), "{first}");
 
     let refused = set("scoring: sigmoid", "0.5");
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(78), "{said}");
-    assert!(said.contains("stakeout.yaml:5:14") && said.contains("use `scoring: cosine`"), "{said}");
+    let log = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{log}");
+    assert!(log.contains("stakeout.yaml:5:14") && log.contains("use `scoring: cosine`"), "{log}");
 }
 
 #[test]
-fn a_file_that_is_no_video_whatever_it_is_called_is_told() {
+fn a_file_that_is_no_video_is_reported_whatever_its_name() {
     let home = Home::new(1, "");
     fs::write(home.path("words.mp4"), "no video").unwrap();
     let output = replay(&home, &[&home.path("words.mp4"), &sample("red-car.jpg")]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), told(&output).len()), (Some(1), 1), "{said}");
-    assert!(said.contains("words.mp4 cannot be opened") && said.contains("1 played, 1 not"), "{said}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), lines(&output).len()), (Some(1), 1), "{log}");
+    assert!(log.contains("words.mp4 cannot be opened") && log.contains("1 played, 1 not"), "{log}");
 }
 
 #[test]
-fn a_plot_is_written_in_the_form_of_its_name_and_is_always_the_same() {
+fn the_format_of_a_plot_follows_its_name_and_its_content_is_always_the_same() {
     let home = Home::new(1, "");
     let video = minute(&home.path(""), "day.mp4", "-metadata creation_time=2026-11-23T09:00:00Z");
     let plot = |name: &str| {
@@ -241,7 +241,7 @@ fn a_plot_is_written_in_the_form_of_its_name_and_is_always_the_same() {
         let argument = format!("--plot={}", file.display());
         let output = replay(&home, &[Path::new(&argument), &video]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(told(&output).len(), 2);
+        assert_eq!(lines(&output).len(), 2);
         fs::read(file).unwrap()
     };
     let svg = String::from_utf8(plot("plot.svg")).unwrap();

@@ -113,11 +113,11 @@ struct RunningSink {
 }
 
 impl RunningSink {
-    fn start(sink: Sink, teller: impl FnOnce(&Path) -> Teller) -> Self {
+    fn start(sink: Sink, worker: impl FnOnce(&Path) -> Teller) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let outbox = Arc::new(Outbox::with(folder.path(), config::OutboxLimits::default(), &[sink]).unwrap());
-        let (stop, teller) = (CancellationToken::new(), teller(folder.path()));
-        let run = teller.run(Arc::clone(&outbox), stop.clone(), GRACE);
+        let (stop, worker) = (CancellationToken::new(), worker(folder.path()));
+        let run = worker.run(Arc::clone(&outbox), stop.clone(), GRACE);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let thread = thread::spawn(move || runtime.block_on(run));
         Self { folder, outbox, stop, thread: Some(thread) }

@@ -1,7 +1,7 @@
-//! `stakeout tune`, black box: settings that are learnt on one recording are held to another.
+//! `stakeout tune`: settings learnt on one recording are tested on another.
 //!
-//! The recordings are made here, with known truth: pictures of what is watched, of what looks like it and of nothing, with noise
-//! and changing light, one frame a second. `TUNE_MINUTES=120` makes them as long as an evening; the figures are printed.
+//! The test makes the recordings, with known truth: pictures of the label, of similar things and of nothing, with noise and
+//! changing light, one frame a second. `TUNE_MINUTES=120` makes them as long as an evening; the figures are printed.
 
 use std::{fmt::Write, fs, path::PathBuf, process::Output};
 
@@ -20,17 +20,17 @@ fn run(home: &Home, command: &str, arguments: &[&str]) -> Output {
     stakeout().args([command, "--config"]).arg(home.path("stakeout.yaml")).args(arguments).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn log(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What is shown when: a label (or nothing that is watched), from, to, in seconds.
+/// A label (or none) that is visible: from, to, in seconds.
 type Event = (&'static str, u64, u64);
 
-/// A recording of about so many minutes, and what is in it. Another `seed` makes another recording.
+/// A recording of about `minutes` minutes, and its events. Another `seed` makes another recording.
 fn record(home: &Home, name: &str, minutes: u64, mut seed: u64) -> (PathBuf, Vec<Event>) {
     let mut random = |below: u64| {
-        // Knuth's MMIX generator; its upper bits are good enough.
+        // Knuth's MMIX generator. Its upper bits are random enough.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
@@ -76,7 +76,7 @@ fn truth(home: &Home, events: &[Event]) -> String {
     format!("--truth={}", home.path("truth.csv").display())
 }
 
-/// F1 of the alerts that `replay` prints, a frame of tolerance on either side.
+/// F1 of the alerts that `replay` prints, with a tolerance of one frame on both sides.
 fn f1(output: &Output, events: &[Event], label: &str) -> f64 {
     let alerts = std::str::from_utf8(&output.stdout)
         .unwrap()
@@ -100,7 +100,7 @@ fn f1(output: &Output, events: &[Event], label: &str) -> f64 {
     2.0 * f64::from(right) / (raised.len() + events) as f64
 }
 
-/// A home whose thresholds are far too high, in the short and in the long form, with comments.
+/// A home with much too high thresholds, in the short and in the long form, with comments.
 fn badly_tuned() -> Home {
     let home = Home::new(1, "");
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
@@ -125,8 +125,8 @@ fn settings_learnt_on_one_recording_hold_on_another() {
     let report = home.path("report.html");
     let output =
         run(&home, "tune", &[first, &truth(&home, &events), "--write", "--report", report.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", said(&output));
-    eprintln!("{}\n{}", said(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", log(&output));
+    eprintln!("{}\n{}", log(&output), String::from_utf8_lossy(&output.stdout));
     let patch = String::from_utf8(output.stdout).unwrap();
     assert!(
         patch.starts_with("label_sets:\n  objects:\n    labels:\n      # ")
@@ -145,7 +145,7 @@ fn settings_learnt_on_one_recording_hold_on_another() {
     }
     assert_ne!(written, typed);
     let after = run(&home, "replay", &[second]);
-    assert!(after.status.success(), "{}", said(&after));
+    assert!(after.status.success(), "{}", log(&after));
     for label in WATCHED {
         let (before, after) = (f1(&before, &others, label), f1(&after, &others, label));
         eprintln!(
@@ -156,31 +156,31 @@ fn settings_learnt_on_one_recording_hold_on_another() {
 
     let again = run(&home, "tune", &[first, &truth(&home, &events)]);
     assert!(
-        !said(&again).contains("suggested: ")
+        !log(&again).contains("suggested: ")
             && String::from_utf8_lossy(&again.stdout).contains("good as it is"),
         "{}",
-        said(&again)
+        log(&again)
     );
 }
 
 #[test]
-fn without_truth_the_range_where_nothing_changes_is_found() {
+fn without_truth_the_range_without_changes_is_found() {
     let home = badly_tuned();
     let (first, _) = record(&home, "first.mp4", 8, 3);
     let (second, others) = record(&home, "second.mp4", 8, 4);
     let output = run(&home, "tune", &[first.to_str().unwrap(), "--write"]);
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("a day"), "{}", said(&output));
+    assert!(output.status.success(), "{}", log(&output));
+    assert!(log(&output).contains("a day"), "{}", log(&output));
     let after = run(&home, "replay", &[second.to_str().unwrap()]);
     for label in WATCHED {
         let f1 = f1(&after, &others, label);
-        assert!(f1 >= 0.95, "{label}: {f1}\n{}", said(&output));
+        assert!(f1 >= 0.95, "{label}: {f1}\n{}", log(&output));
     }
 }
 
-/// Cosines lie close together, and a label may have settings of its own on the source: both are found, and written there.
+/// Cosine scores are close together, and a label may have its own settings on the source: both are found, and written there.
 #[test]
-fn cosines_and_settings_of_a_source_are_tuned_where_they_stand() {
+fn cosine_thresholds_and_settings_of_a_source_are_tuned_in_place() {
     let home = badly_tuned();
     let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     let text = text.replace(
@@ -192,9 +192,9 @@ fn cosines_and_settings_of_a_source_are_tuned_where_they_stand() {
     let (first, events) = record(&home, "first.mp4", 8, 3);
     let (second, others) = record(&home, "second.mp4", 8, 4);
     let output = run(&home, "tune", &[first.to_str().unwrap(), &truth(&home, &events), "--write"]);
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("`any` is a rule over labels"), "{}", said(&output));
-    assert!(!said(&output).contains("take scores from each other"), "{}", said(&output));
+    assert!(output.status.success(), "{}", log(&output));
+    assert!(log(&output).contains("`any` is a rule over labels"), "{}", log(&output));
+    assert!(!log(&output).contains("take scores from each other"), "{}", log(&output));
     let patch = String::from_utf8(output.stdout).unwrap();
     assert!(patch.contains("sources:\n  Inbox:\n    watch:\n      objects:\n        # "), "{patch}");
     let written = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
@@ -204,7 +204,7 @@ fn cosines_and_settings_of_a_source_are_tuned_where_they_stand() {
     );
     assert!(written.contains("watch: { objects: { red car: { threshold: 0."), "{written}");
     let after = run(&home, "replay", &[second.to_str().unwrap()]);
-    assert!(after.status.success(), "{}", said(&after));
+    assert!(after.status.success(), "{}", log(&after));
     for label in WATCHED {
         let f1 = f1(&after, &others, label);
         eprintln!("{label}: F1 on the other recording {f1:.3} with cosines");
@@ -213,22 +213,22 @@ fn cosines_and_settings_of_a_source_are_tuned_where_they_stand() {
 }
 
 #[test]
-fn where_no_threshold_separates_it_is_said_and_nothing_is_written() {
+fn a_label_that_no_threshold_separates_is_reported_and_not_written() {
     let home = Home::new(1, "");
     let (video, _) = record(&home, "day.mp4", 6, 5);
     let events = (0..6).map(|number| ("red car", number * 60 + 1, number * 60 + 9)).collect::<Vec<_>>();
     let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     let output = run(&home, "tune", &[video.to_str().unwrap(), &truth(&home, &events), "--write"]);
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", log(&output));
     let patch = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(patch.contains("# objects / red car: no threshold separates: at best ("), "{patch}");
     assert!(patch.contains("# objects / green tree: it never occurs here"), "{patch}");
-    assert!(said(&output).contains("nothing to write"), "{}", said(&output));
+    assert!(log(&output).contains("nothing to write"), "{}", log(&output));
     assert_eq!(fs::read_to_string(home.path("stakeout.yaml")).unwrap(), typed);
 }
 
 #[test]
-fn a_truth_that_is_wrong_is_told_line_by_line() {
+fn a_wrong_truth_file_is_reported_line_by_line() {
     let home = Home::new(1, "");
     let picture = sample("red-car.jpg");
     let tune = |csv: &str| {
@@ -236,15 +236,15 @@ fn a_truth_that_is_wrong_is_told_line_by_line() {
         let truth = format!("--truth={}", home.path("truth.csv").display());
         let output = run(&home, "tune", &[picture.to_str().unwrap(), &truth]);
         assert_eq!(output.status.code(), Some(1));
-        said(&output)
+        log(&output)
     };
     assert!(tune("label,start,end\nred car,soon,2\n").contains("line 2: `soon` is not a time"));
     assert!(tune("label,start,end\nred cat,1,2\n").contains("line 2: there is no label `red cat`"));
 }
 
-/// Photographs, and a model that was trained on photographs: a slide show of products, each for a few frames.
+/// Photographs and a model that was trained on photographs: a slide show of products, each for a few frames.
 #[test]
-fn photographs_are_told_apart_and_labels_that_steal_are_named() {
+fn photographs_are_separated_and_confused_labels_are_named() {
     let Some(model) = fixtures("mira-clip") else { return };
     let home = Home::new(1, "");
     let expected: Value = serde_json::from_slice(&fs::read(model.join("expected.json")).unwrap()).unwrap();
@@ -272,19 +272,19 @@ fn photographs_are_told_apart_and_labels_that_steal_are_named() {
     fs::write(home.path("stakeout.yaml"), text).unwrap();
     let truth = format!("--truth={}", home.path("truth.csv").display());
     let output = run(&home, "tune", &[video.to_str().unwrap(), &truth, "--write"]);
-    assert!(output.status.success(), "{}", said(&output));
-    eprintln!("{}\n{}", said(&output), String::from_utf8_lossy(&output.stdout));
-    assert!(said(&output).contains("`topwear` and `bottomwear` differ by 0.0"), "{}", said(&output));
+    assert!(output.status.success(), "{}", log(&output));
+    eprintln!("{}\n{}", log(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(log(&output).contains("`topwear` and `bottomwear` differ by 0.0"), "{}", log(&output));
     let written = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
     assert!(written.contains("bags: { threshold: 0.") && written.contains("labels: {shoes: ~"), "{written}");
     let check =
         stakeout().args(["check", "--offline", "--config"]).arg(home.path("stakeout.yaml")).output().unwrap();
-    assert!(check.status.success(), "{}", said(&check));
+    assert!(check.status.success(), "{}", log(&check));
 }
 
-/// Nothing of a real room is known to the model: then no label may be claimed to be told apart, and nothing fails.
+/// The model does not know real rooms: `tune` must not claim that a label is separated, and must not fail.
 #[test]
-fn real_footage_of_something_else_teaches_nothing_false() {
+fn footage_unknown_to_the_model_gives_no_false_advice() {
     let (Some(model), Some(media)) = (fixtures("mira-clip"), fixtures("media")) else { return };
     let home = Home::new(1, "");
     let text = format!(
@@ -297,12 +297,12 @@ fn real_footage_of_something_else_teaches_nothing_false() {
     let video = media.join("one-by-one-person-detection.mp4");
     let truth = format!("--truth={}", home.path("truth.csv").display());
     let output = run(&home, "tune", &[video.to_str().unwrap(), &truth]);
-    eprintln!("{}\n{}", said(&output), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}", said(&output));
+    eprintln!("{}\n{}", log(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", log(&output));
     assert!(
-        said(&output).contains("140 played") || said(&output).contains("139 played"),
+        log(&output).contains("140 played") || log(&output).contains("139 played"),
         "{}",
-        said(&output)
+        log(&output)
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("# shop / ties: no threshold separates"));
 }

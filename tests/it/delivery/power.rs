@@ -35,12 +35,12 @@ fn acknowledged_alerts_survive_a_loss_of_power() {
     let checkpoints = calls.iter().filter(|call| matches!(call, Call::Sync(name) if name == "outbox.sqlite"));
     assert!(checkpoints.count() > 2, "SQLite has copied its log into the database");
     let every = (calls.len() / times(40, 250) as usize).max(1);
-    let (mut honest, mut lying, mut seed) =
-        (Machine::default(), Machine { lies: true, ..Machine::default() }, 1);
-    let (mut moments, mut lost, mut lost_by_lies) = (0, 0, 0);
+    let (mut honest, mut forgetful, mut seed) =
+        (Machine::default(), Machine { ignores_syncs: true, ..Machine::default() }, 1);
+    let (mut moments, mut lost, mut lost_unsynced) = (0, 0, 0);
     for (number, call) in calls.iter().enumerate() {
         honest.follow(call);
-        lying.follow(call);
+        forgetful.follow(call);
         if !(number.is_multiple_of(every) || number + 1 == calls.len()) {
             continue;
         }
@@ -53,15 +53,15 @@ fn acknowledged_alerts_survive_a_loss_of_power() {
         }
         // A few of these disks are enough to show a loss.
         if number.is_multiple_of(8 * every) {
-            lost_by_lies += lying.lose_power(Left::Nothing, &mut seed).map_or(1, |lost| lost.len());
+            lost_unsynced += forgetful.lose_power(Left::Nothing, &mut seed).map_or(1, |lost| lost.len());
         }
     }
     println!(
         "power lost at {moments} moments: raised {}, of those that waited then lost {lost}; a disk that syncs nothing \
-         loses {lost_by_lies}",
+         loses {lost_unsynced}",
         honest.raised
     );
-    assert!(honest.raised > 100 && lost_by_lies > 0, "the test can fail");
+    assert!(honest.raised > 100 && lost_unsynced > 0, "the test can fail");
 }
 
 /// Writes as the service does: raises alerts, some of them with pictures, and delivers some.
@@ -108,11 +108,11 @@ fn trace() -> Option<Vec<Call>> {
     command.arg(traces.path().join("thread")).arg(std::env::current_exe().unwrap());
     command.args(["--exact", "delivery::power::acknowledged_alerts_survive_a_loss_of_power"]);
     let output = command.env(FOLDER, folder.path()).output().ok()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("ptrace") {
+    let log = String::from_utf8_lossy(&output.stderr);
+    if log.contains("ptrace") {
         return None;
     }
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{log}");
     let folder = folder.path().to_str().unwrap();
     // One file for each thread. One thread writes.
     let traces =
@@ -188,7 +188,7 @@ struct Machine {
     raised: u32,
     delivered: u32,
     /// Its disk reports syncs and does not sync.
-    lies: bool,
+    ignores_syncs: bool,
 }
 
 #[derive(Default)]
@@ -227,7 +227,7 @@ impl Machine {
             }
             Call::Note(what, number) if what == "raised" => self.raised = *number,
             Call::Note(_, number) => self.delivered = *number,
-            Call::Sync(_) | Call::SyncFolder if self.lies => {}
+            Call::Sync(_) | Call::SyncFolder if self.ignores_syncs => {}
             Call::Sync(name) => {
                 if let Some(file) = self.files.get_mut(name) {
                     let unsynced = std::mem::take(&mut file.unsynced);

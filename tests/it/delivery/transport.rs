@@ -32,8 +32,8 @@ fn mqtts_trusts_the_certificates_of_the_system() {
             .env_remove("SSL_CERT_DIR")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains(expected), "{roots}: {said}");
+        let log = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && log.contains(expected), "{roots}: {log}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chinese-CLIP: a tiny model with what the reference says of it, made by `tools/chinese_clip_fixture.py`.
+//! Chinese-CLIP: a tiny model with results of the reference, made by `tools/chinese_clip_fixture.py`.
 
 use std::{fs, path::PathBuf};
 
@@ -26,13 +26,13 @@ fn goldens() -> Value {
 }
 
 fn load(folder: PathBuf, variant: &str) -> Model {
-    // Only for half precision, which has no combined graph here that they follow from.
+    // Only for half precision: here it has no combined graph from which they could be derived.
     let logits = (variant == "_fp16").then_some(Logits { scale: 12.5, bias: 0.0 });
     let options = Options { variant: variant.to_owned(), logits, ..Options::default() };
     Model::load(&Runtime::load(None).unwrap(), &ModelFiles::Folder(folder), &options).unwrap()
 }
 
-/// The model with no other graph than the combined one.
+/// The model with only the combined graph.
 fn combined() -> (Model, tempfile::TempDir) {
     let copy = tempfile::tempdir().unwrap();
     fs::create_dir(copy.path().join("onnx")).unwrap();
@@ -70,7 +70,7 @@ fn farthest(found: &[Vec<f32>], expected: &Value) -> f32 {
 }
 
 #[test]
-fn every_text_has_the_references_tokens() {
+fn every_text_has_the_tokens_of_the_reference() {
     let model = load(folder(), "");
     let goldens = goldens();
     let cases = goldens["tokens"].as_array().unwrap();
@@ -91,7 +91,7 @@ fn every_text_has_the_references_tokens() {
 }
 
 #[test]
-fn every_vector_is_the_references_from_two_towers_and_from_one_graph() {
+fn every_vector_equals_the_reference_with_two_towers_and_with_one_graph() {
     let goldens = goldens();
     let (one, _copy) = combined();
     for (name, mut model, bound) in [
@@ -111,13 +111,13 @@ fn every_vector_is_the_references_from_two_towers_and_from_one_graph() {
 }
 
 #[test]
-fn every_case_scores_as_the_pipeline() {
+fn every_case_has_the_scores_of_the_pipeline() {
     let goldens = goldens();
     let scale = numbers(&goldens["logit_scale_exp"])[0];
     let cases = goldens["cases"].as_array().unwrap();
     let (one, _copy) = combined();
     for (name, mut model) in [("towers", load(folder(), "")), ("one graph", one)] {
-        // They stand in no file, and follow from one run of the combined graph.
+        // They are in no file, and are derived by one run of the combined graph.
         let (logits, activation) = (model.logits(), model.activation());
         assert!((logits.scale - scale).abs() < 1e-3 && logits.bias == 0.0, "{name}: {logits:?}");
         assert_eq!(activation, Activation::Softmax);

@@ -1,4 +1,4 @@
-//! The same numbers as the reference: every case that was recorded from it.
+//! Parity: the same numbers as in every recorded case of the reference.
 
 mod chinese_clip;
 mod preprocess;
@@ -19,7 +19,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Fails with every deviation at once.
+/// Fails with all deviations.
 fn assert_none(deviations: &[String]) {
     assert!(deviations.is_empty(), "{} deviations:\n{}", deviations.len(), deviations.join("\n"));
 }

@@ -18,7 +18,7 @@ fn decoded(name: &str) -> Result<Picture, picture::PictureError> {
     picture::decode(&fs::read(folder.join(name)).unwrap(), MAX_PIXELS)
 }
 
-/// White instead of the transparent colour: what the reference's hash was taken from.
+/// White instead of the transparent colour, as in the hashes of the reference.
 fn rgb(picture: &Picture) -> Vec<u8> {
     let white = |pixel: &[u8; 3]| if Some(*pixel) == picture.transparent { [255; 3] } else { *pixel };
     picture.rgb().as_chunks::<3>().0.iter().flat_map(white).collect()
@@ -47,7 +47,7 @@ fn every_picture_decodes_to_the_reference_pixels() {
 }
 
 #[test]
-fn every_broken_picture_is_an_error_that_says_why() {
+fn every_broken_picture_is_an_error_with_its_cause() {
     let Some(_) = fixtures("hf-parity/images") else { return };
     let cause = |name| decoded(name).unwrap_err().cause();
     assert_eq!(cause("bad_empty.png"), "empty");
@@ -86,7 +86,7 @@ fn check_backend(backend: Backend, name: &str) {
     assert_eq!(cases, 47 * 7);
 }
 
-/// The goldens' configurations leave out what is a default.
+/// The configurations of the reference data leave out defaults.
 fn preprocessor(config: &Value, backend: Backend) -> Preprocessor {
     let text = serde_json::to_vec(config).unwrap();
     Preprocessor::from_json(&text, backend).unwrap()

@@ -1,4 +1,4 @@
-//! Numbers that others published: real CLIP vectors and tokens, and a small trained model with its answers.
+//! Published numbers: real CLIP vectors and tokens, and a small trained model with its results.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -47,8 +47,8 @@ fn npy(bytes: &[u8]) -> Vec<f32> {
     bytes[10 + header..].as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
 }
 
-/// OpenAI's own preprocessing rounds the place of the crop (half to even) where Hugging Face cuts it off. Where that
-/// makes a difference a wider crop is taken, and its first columns are left away.
+/// The preprocessing of OpenAI rounds the position of the crop (half to even), Hugging Face truncates it. If that makes a
+/// difference, this takes a wider crop and removes its first columns.
 fn as_openai(picture: &picture::Picture) -> Vec<f32> {
     let (short, long) = (picture.width.min(picture.height), picture.width.max(picture.height));
     let missing = 224 * long / short - 224;
@@ -58,7 +58,7 @@ fn as_openai(picture: &picture::Picture) -> Vec<f32> {
     let config = format!(
         r#"{{"image_processor_type": "CLIPImageProcessor", "crop_size": {{"height": 224, "width": {width}}}}}"#
     );
-    // Published before torchvision's backend existed: the pictures were resized by Pillow.
+    // Published before the torchvision backend existed: Pillow resized the pictures.
     let preprocessor = Preprocessor::from_json(config.as_bytes(), Backend::Pil).unwrap();
     let mut values = Vec::new();
     preprocessor.append(picture, &mut values);
@@ -66,7 +66,7 @@ fn as_openai(picture: &picture::Picture) -> Vec<f32> {
 }
 
 #[test]
-fn real_pictures_become_the_published_numbers() {
+fn real_pictures_have_the_published_tensors() {
     let Some(folder) = fixtures("clip-vectors") else { return };
     let published = npz(&folder.join("preprocessed.npz"));
     assert_eq!(published.len(), 7);
@@ -122,7 +122,7 @@ fn with_tokenizer(model: &str, tokenizer: &str) -> Option<Model> {
     fs::write(copy.path().join("stakeout.json"), r#"{"logit_scale": 100}"#).unwrap();
     let files = ModelFiles::Folder(copy.path().to_owned());
     let model = Model::load(&Runtime::load(None).unwrap(), &files, &Options::default()).unwrap();
-    // The tokenizer is read when the first text comes, and the folder is gone by then.
+    // The tokenizer is read with the first text, and the folder is removed before that.
     model.text().tokens("").unwrap();
     Some(model)
 }
@@ -178,7 +178,7 @@ fn siglip2s_tokenizer_lower_cases_and_gives_the_published_tokens() {
 }
 
 #[test]
-fn a_small_trained_model_answers_as_published() {
+fn a_small_trained_model_has_the_published_scores() {
     let Some(folder) = fixtures("mira-clip") else { return };
     let expected = json(&folder.join("expected.json"));
     let cases = expected.as_array().unwrap();

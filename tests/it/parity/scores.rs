@@ -1,4 +1,4 @@
-//! The pipeline's scores, token ids and embeddings, for every case and model.
+//! Scores, token ids and embeddings of the pipeline, for every case and model.
 
 use std::{collections::HashMap, fs, path::PathBuf};
 
@@ -38,7 +38,7 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// The error is that of a template.
+/// The error of a template.
 pub(super) fn label_set(template: &str, labels: &[String]) -> Result<LabelSet, String> {
     let rule = TriggerSettings::at(1.0);
     let label = |name: &String| Label::new(name, rule);
@@ -46,23 +46,23 @@ pub(super) fn label_set(template: &str, labels: &[String]) -> Result<LabelSet, S
     Ok(LabelSet::new("case", template, labels.iter().map(label).collect()))
 }
 
-/// A model that answers cases, and remembers what it has seen.
+/// A model that computes cases, with a cache of its vectors.
 struct Pipeline {
     model: Model,
     pictures: HashMap<String, Result<Vec<f32>, String>>,
     sets: HashMap<(String, Vec<String>), Result<LabelVectors, String>>,
 }
 
-/// Scores and logits, in the order of the labels.
-type Answer = (Vec<f32>, Vec<f32>);
+/// Scores and logits in the order of the labels.
+type ScoresAndLogits = (Vec<f32>, Vec<f32>);
 
 impl Pipeline {
     fn new(model: Model) -> Self {
         Self { model, pictures: HashMap::new(), sets: HashMap::new() }
     }
 
-    /// What the pipeline would answer; an error where it would raise one.
-    fn answer(&mut self, image: &str, template: &str, labels: &[String]) -> Result<Answer, String> {
+    /// The result of the pipeline for a case; an error if the pipeline raises one.
+    fn answer(&mut self, image: &str, template: &str, labels: &[String]) -> Result<ScoresAndLogits, String> {
         let vector = self.vector(image)?;
         let vectors = self.vectors(template, labels)?;
         let logits = self.model.logits();
@@ -96,7 +96,7 @@ impl Pipeline {
         self.sets.entry(key).or_insert_with(encode).clone()
     }
 
-    /// Whether a text is longer than the model's context: the reference refuses it for CLIP, we cut it and say so.
+    /// Whether a text is longer than the context of the model: for CLIP the reference refuses it; stakeout truncates it and warns.
     fn over_long(&self, template: &str, labels: &[String]) -> bool {
         labels.iter().any(|label| {
             let tokens = self.model.text().tokens(&template.replace("{}", label)).unwrap();
@@ -143,7 +143,7 @@ fn check_cases(model: &str, file: &str, options: &Options) -> Option<(f32, f32)>
     Some((worst_score, worst_logit))
 }
 
-/// How far the scores are off, and whether the labels come in the reference's order (equal scores apart).
+/// The largest deviation of the scores, and whether the labels have the order of the reference (except for equal scores).
 pub(super) fn score_deviation(labels: &[String], scores: &[f32], result: &Value) -> (f32, bool) {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
@@ -154,7 +154,7 @@ pub(super) fn score_deviation(labels: &[String], scores: &[f32], result: &Value)
         let expected_score = numbers(&expected["score"])[0];
         let deviation = (scores[*position] - expected_score).abs();
         worst = worst.max(deviation);
-        // Labels whose scores differ by less than the rounding of float32 may change places.
+        // Labels whose scores differ by less than the rounding of float32 may be swapped.
         let close =
             result.iter().filter(|other| (numbers(&other["score"])[0] - expected_score).abs() < 1e-6).count()
                 > 1;
@@ -169,7 +169,7 @@ fn farthest(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 #[test]
-fn every_case_scores_as_the_pipeline() {
+fn every_case_has_the_scores_of_the_pipeline() {
     for model in MODELS {
         let Some(worst) = check_cases(model, &format!("{model}.scores.json"), &Options::default()) else {
             return;
@@ -179,7 +179,7 @@ fn every_case_scores_as_the_pipeline() {
 }
 
 #[test]
-fn every_case_scores_as_the_pipeline_with_the_pil_backend() {
+fn every_case_has_the_scores_of_the_pipeline_with_the_pil_backend() {
     let options = Options { backend: Backend::Pil, ..Options::default() };
     for model in MODELS {
         let Some(worst) = check_cases(model, &format!("{model}.scores_pil.json"), &options) else { return };
@@ -202,7 +202,7 @@ fn scale_and_bias_follow_from_the_combined_graph() {
 }
 
 #[test]
-fn every_text_has_the_pipelines_tokens() {
+fn every_text_has_the_tokens_of_the_pipeline() {
     for model in MODELS {
         let Some(golden) = golden(&format!("{model}.tokens.json")) else { return };
         let model_files = load(folder(model).unwrap(), &Options::default());
@@ -235,14 +235,14 @@ fn every_text_has_the_pipelines_tokens() {
 }
 
 #[test]
-fn every_embedding_is_the_references() {
+fn every_embedding_equals_the_reference() {
     for model in MODELS {
         let Some(golden) = golden(&format!("{model}.embeds.json")) else { return };
         let mut model_files = load(folder(model).unwrap(), &Options::default());
         let images: Vec<Picture> =
             strings(&golden["images"]).iter().map(|name| decoded(name).unwrap()).collect();
         let texts = strings(&golden["texts"]);
-        // In one batch, and one by one.
+        // In one batch, and one at a time.
         let together = model_files.embed_pictures(&images.iter().collect::<Vec<_>>()).unwrap();
         let apart: Vec<_> =
             images.iter().map(|image| model_files.embed_pictures(&[image]).unwrap().remove(0)).collect();
@@ -263,7 +263,7 @@ fn every_embedding_is_the_references() {
     }
 }
 
-/// The recorded full precision against other files of the same model.
+/// The largest deviation of other files of a model from the recorded full precision.
 fn check_variant(model: &str, options: &Options, bound: f32) -> Option<f32> {
     let golden = golden(&format!("{model}.variants.json"))?;
     let mut pipeline = Pipeline::new(load(folder(model)?, options));
@@ -281,7 +281,7 @@ fn check_variant(model: &str, options: &Options, bound: f32) -> Option<f32> {
 }
 
 #[test]
-fn smaller_files_stay_near_full_precision() {
+fn smaller_variants_stay_near_full_precision() {
     for model in MODELS {
         for (variant, bound) in [("", 1e-4), ("_fp16", 1e-2), ("_quantized", 0.15)] {
             let options = Options { variant: variant.to_owned(), ..Options::default() };
@@ -292,7 +292,7 @@ fn smaller_files_stay_near_full_precision() {
 }
 
 #[test]
-fn the_combined_graph_alone_answers_as_the_split_ones() {
+fn the_combined_graph_alone_scores_like_the_towers() {
     for model in MODELS {
         let Some(source) = folder(model) else { return };
         let copy = tempfile::tempdir().unwrap();

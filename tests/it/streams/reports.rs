@@ -28,7 +28,7 @@ fn errors_of_cameras_are_logged_once_and_without_passwords() {
     let web = Web::start(|request, _| {
         let path = request.split_whitespace().nth(1).unwrap_or_default();
         match path.split('?').next().unwrap_or_default() {
-            "/denied" | "/nobody" => {
+            "/denied" | "/no-login" => {
                 response("401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", b"")
             }
             "/digest" => {
@@ -53,7 +53,7 @@ fn errors_of_cameras_are_logged_once_and_without_passwords() {
   v2: {{ video: stakeout.yaml, watch: [objects] }}
   v3: {{ video: /dev/video97, watch: [objects] }}
   h1: {{ http: 'http://me:${{env:PASSWORD}}@{web}/denied', timeout: 5m, watch: [objects] }}
-  h2: {{ http: 'http://{web}/nobody', timeout: 5m, watch: [objects] }}
+  h2: {{ http: 'http://{web}/no-login', timeout: 5m, watch: [objects] }}
   h3: {{ http: 'http://me:hunter2@{web}/digest', timeout: 5m, watch: [objects] }}
   h3b: {{ http: 'http://me:hunter2@{web}/ntlm', timeout: 5m, watch: [objects] }}
   h4: {{ http: 'http://{web}/none?password=hunter2', timeout: 5m, watch: [objects] }}
@@ -78,7 +78,7 @@ fn errors_of_cameras_are_logged_once_and_without_passwords() {
         "stakeout.yaml cannot be opened: Invalid data",
         "/dev/video97 cannot be opened: No such file or directory",
         "/denied answers 401: the user or the password is wrong",
-        "/nobody answers 401: give it a `username:`",
+        "/no-login answers 401: give it a `username:`",
         "/digest answers 401: the user or the password is wrong",
         "/ntlm answers 401: it wants neither basic nor digest authentication",
         "/none?*** answers 404",

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Everything that is checked besides the tests: `make check`. The fast checks come first, and the first failure ends it. What is not
+# installed is a failure. What this machine does not allow (root, mounts) is skipped, and printed at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tools/skip.sh
+. tools/skip.sh
+
+export STAKEOUT_REQUIRE_ALL=1 ORT_DISABLE_TELEMETRY=1
+STAKEOUT_SKIPPED=$(mktemp)
+export STAKEOUT_SKIPPED
+trap 'rm -f "$STAKEOUT_SKIPPED"' EXIT
+binary=${CARGO_TARGET_DIR:-target}/debug/stakeout
+
+check() {
+  printf '\n== %s\n' "$*"
+  "$@"
+}
+
+check cargo fmt --check
+check tools/verify_unit.sh
+check tools/test_dockerfile.py --look
+check cargo clippy --locked --all-targets -- -D warnings
+# The code that only the fuzzer compiles.
+check cargo rustc --locked --lib --profile check -- --cfg fuzzing -D warnings
+check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
+check tools/deny.sh
+check cargo build --locked --bin stakeout
+check tools/test_install.sh "$binary"
+check tools/test_systemd.sh "$binary"
+
+printf '\n'
+list_skipped
