@@ -1,96 +1,102 @@
-//! Whether a part of the service still gets on with its work, for who watches over it.
+//! Heartbeats: whether a part of the service makes progress, for the watchdog and `/healthz`.
 //!
-//! A part that waits for work is well however long that takes; one that is at work, or that lets work lie, must show signs of
-//! life. It refuses to decide what becomes of a part that does not.
+//! A part that waits for work is healthy, however long it waits. A part that is working, or has queued work, must beat.
 
 use std::{
     sync::{
         LazyLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-/// What times are counted from.
-static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The start of all times below.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The signs of life of one part, shared between its thread and who watches over it.
+/// The heartbeat of one part, shared between its thread and the watchdog.
 #[derive(Debug, Default)]
-pub struct Pulse {
-    at_work: AtomicBool,
-    /// How many pieces of work lie ready and were not taken yet.
-    waiting: AtomicU64,
-    /// Of the newest sign, in milliseconds.
-    newest: AtomicU64,
+pub struct Heartbeat {
+    working: AtomicBool,
+    /// Pieces of work that are queued for the part.
+    queued: AtomicU64,
+    /// The time of the newest beat, in milliseconds since [`EPOCH`].
+    newest: AtomicI64,
 }
 
-/// While it lives, the part is at work.
+/// The part is working until this is dropped.
 #[derive(Debug)]
-pub struct AtWork<'a>(&'a Pulse);
+pub struct Working<'a>(&'a Heartbeat);
 
-/// What a pulse shows at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// Whether there is something to do.
-    pub at_work: bool,
-    /// How long ago the newest sign was.
-    pub quiet: Duration,
-}
-
-impl Pulse {
-    /// A sign of life.
+impl Heartbeat {
+    /// The part makes progress.
     pub fn beat(&self) {
         self.newest.store(milliseconds(), Ordering::Relaxed);
     }
 
-    /// From now on there is something to do, until the answer is dropped.
+    /// The part works until the result is dropped.
     #[must_use]
-    pub fn work(&self) -> AtWork<'_> {
+    pub fn work(&self) -> Working<'_> {
         self.beat();
-        self.at_work.store(true, Ordering::Relaxed);
-        AtWork(self)
+        self.working.store(true, Ordering::Relaxed);
+        Working(self)
     }
 
-    /// A piece of work is laid ready for the part, by the only one who does that. Said before the part can take it.
-    pub fn lay_ready(&self) {
-        // Until now it had nothing to do, however long ago its newest sign was.
-        if self.waiting.load(Ordering::Relaxed) == 0 {
+    /// The one producer of work calls this before it queues a piece.
+    pub fn queued(&self) {
+        // The part had no work until now, so the age of its newest beat means nothing.
+        if self.queued.load(Ordering::Relaxed) == 0 {
             self.beat();
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queued.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The part took a piece of work that lay ready.
-    pub fn took(&self) {
+    /// The part took a piece of work from its queue.
+    pub fn taken(&self) {
         self.beat();
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.queued.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What it shows now.
+    /// Whether the part has work and has not beaten for longer than `patience`.
     #[must_use]
-    pub fn read(&self) -> Reading {
-        let quiet = milliseconds().saturating_sub(self.newest.load(Ordering::Relaxed));
-        let at_work = self.at_work.load(Ordering::Relaxed) || self.waiting.load(Ordering::Relaxed) > 0;
-        Reading { at_work, quiet: Duration::from_millis(quiet) }
+    pub fn is_stuck(&self, patience: Duration) -> bool {
+        self.read().is_stuck(patience)
+    }
+
+    fn read(&self) -> Reading {
+        let silent = milliseconds().saturating_sub(self.newest.load(Ordering::Relaxed));
+        let has_work = self.working.load(Ordering::Relaxed) || self.queued.load(Ordering::Relaxed) > 0;
+        Reading { has_work, silent: Duration::from_millis(u64::try_from(silent).unwrap_or(0)) }
+    }
+
+    /// Moves the newest beat into the past.
+    #[cfg(test)]
+    pub(crate) fn age(&self, by: Duration) {
+        self.newest.fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
     }
 }
 
-impl Drop for AtWork<'_> {
+impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.at_work.store(false, Ordering::Relaxed);
+        self.0.working.store(false, Ordering::Relaxed);
     }
+}
+
+/// A heartbeat at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    has_work: bool,
+    /// Since the newest beat.
+    silent: Duration,
 }
 
 impl Reading {
-    /// Whether it shows a part that is at work and has given no sign for longer than `patience`.
-    #[must_use]
-    pub fn is_stuck(self, patience: Duration) -> bool {
-        self.at_work && self.quiet > patience
+    fn is_stuck(self, patience: Duration) -> bool {
+        self.has_work && self.silent > patience
     }
 }
 
-fn milliseconds() -> u64 {
-    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX)
+fn milliseconds() -> i64 {
+    i64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -98,42 +104,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_of_cases() {
+    fn only_a_part_with_work_can_be_stuck() {
         let patience = Duration::from_secs(10);
-        for (at_work, quiet, stuck) in
+        for (has_work, silent, stuck) in
             [(false, 0, false), (false, 11, false), (true, 0, false), (true, 10, false), (true, 11, true)]
         {
-            let reading = Reading { at_work, quiet: Duration::from_secs(quiet) };
+            let reading = Reading { has_work, silent: Duration::from_secs(silent) };
             assert_eq!(reading.is_stuck(patience), stuck, "{reading:?}");
         }
     }
 
     #[test]
-    fn who_waits_for_work_is_not_at_work() {
-        let pulse = Pulse::default();
-        assert!(!pulse.read().at_work);
-        let work = pulse.work();
-        assert!(pulse.read().at_work);
-        drop(work);
-        assert!(!pulse.read().at_work);
+    fn a_part_works_until_the_guard_is_dropped() {
+        let heartbeat = Heartbeat::default();
+        assert!(!heartbeat.read().has_work);
+        let working = heartbeat.work();
+        assert!(heartbeat.read().has_work);
+        drop(working);
+        assert!(!heartbeat.read().has_work);
     }
 
     #[test]
-    fn who_lets_work_lie_is_at_work() {
-        let pulse = Pulse::default();
-        std::thread::sleep(Duration::from_millis(30));
-        let before = Instant::now();
-        pulse.lay_ready();
-        let begun = pulse.read();
-        // Milliseconds are rounded down twice.
-        let longest = before.elapsed() + Duration::from_millis(2);
-        assert!(begun.at_work && begun.quiet <= longest, "it had nothing to do: {begun:?}");
-        std::thread::sleep(Duration::from_millis(30));
-        pulse.lay_ready();
-        assert!(pulse.read().quiet >= Duration::from_millis(30), "more work is no sign of life");
-        pulse.took();
-        assert!(pulse.read().at_work);
-        pulse.took();
-        assert!(!pulse.read().at_work);
+    fn queued_work_must_be_taken() {
+        let (heartbeat, hour) = (Heartbeat::default(), Duration::from_secs(3600));
+        let half = hour / 2;
+        heartbeat.age(hour);
+        heartbeat.queued();
+        assert!(heartbeat.read().has_work && !heartbeat.is_stuck(half), "it had no work in that hour");
+        heartbeat.age(hour);
+        heartbeat.queued();
+        assert!(heartbeat.is_stuck(half), "more work is no progress");
+        heartbeat.taken();
+        assert!(heartbeat.read().has_work && !heartbeat.is_stuck(half));
+        heartbeat.age(hour);
+        heartbeat.taken();
+        assert!(!heartbeat.read().has_work);
     }
 }

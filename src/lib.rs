@@ -25,7 +25,7 @@
 //! | row | rooms |
 //! |---|---|
 //! | 0 | `atomic_file`, `backoff`, `heartbeat`, `https`, `picture`, `prefetch`, `topic` |
-//! | 1 | `cache`, `frame`, `metrics`, `yaml` |
+//! | 1 | `cache`, `frame`, `metrics`, `state_file`, `yaml` |
 //! | 2 | `policy` |
 //! | 3 | `source/kinds/*/settings` |
 //! | 4 | `config` |
@@ -67,11 +67,13 @@
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream` |
 //! | `gif`, `image`, `png`, `turbojpeg` | `picture` |
+//! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `http_auth` | `source/kinds/http` |
 //! | `indicatif` | `progress` |
 //! | `notify` | `source/kinds/folder`, `config/watch` |
 //! | `ort` | `engine/onnx` |
+//! | `prometheus_client` | `metrics` |
 //! | `rumqttc` | `mqtt` |
 //! | `rusqlite` | `alert/outbox` |
 //! | `tokenizers` | `model` |
@@ -108,7 +110,7 @@
 //! | `judge` | runs the triggers and writes alerts to the outbox |
 //! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them |
 //! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
-//! | `listen` | answers HTTP requests, only if `listen` is configured |
+//! | `web` | answers HTTP requests, only if `listen` is configured |
 //!
 //! Back-pressure exists in two places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
 //! judged. The outbox has a limit on disk. No channel between them can fill.
@@ -183,6 +185,7 @@ pub mod prefetch;
 pub mod progress;
 pub mod replay;
 pub mod source;
+pub mod state_file;
 pub mod topic;
 pub mod trigger;
 pub mod tune;

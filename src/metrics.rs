@@ -1,132 +1,160 @@
-//! Figures for Prometheus: histograms that threads fill, and the page of text that it reads.
+//! The Prometheus metrics page: durations that threads record, and the text format that Prometheus scrapes.
 //!
-//! The page is the text format 0.0.4 (<https://prometheus.io/docs/instrumenting/exposition_formats/>). It refuses to know
-//! what is counted, and to hold anything that grows: a histogram has a fixed number of buckets.
+//! `prometheus-client` writes OpenMetrics. [`render`] turns that into the text format 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>), in which each metric keeps the name that dashboards and
+//! alerting rules already use. This module does not know what is counted.
 
 use std::{
-    fmt::Write,
-    sync::atomic::{AtomicU64, Ordering},
+    fmt::{self, Debug, Formatter, Write},
     time::Duration,
 };
 
-/// The upper ends of the buckets, in seconds: from a small model on a fast machine to alerts after an outage.
-const ENDS: [f64; 14] =
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder,
+        NoLabelSet, text,
+    },
+    metrics::{MetricType, histogram},
+    registry::Registry,
+};
+
+/// The upper bounds of the buckets, in seconds: from a small model on a fast machine to alerts after an outage.
+const BOUNDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
 
-/// The type of the page, for who asks over HTTP.
+/// The content type of the page.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How long something took, many times.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    /// One for each of [`ENDS`], and one for what took longer.
-    buckets: [AtomicU64; ENDS.len() + 1],
-    nanoseconds: AtomicU64,
-}
+/// The distribution of durations, in seconds.
+#[derive(Debug)]
+pub struct Histogram(histogram::Histogram);
 
 impl Histogram {
-    /// It took this long once more.
-    pub fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = ENDS.iter().position(|end| seconds <= *end).unwrap_or(ENDS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    /// How often something took how long, and how long all of it took, in seconds.
-    fn read(&self) -> ([u64; ENDS.len() + 1], f64) {
-        let nanoseconds = self.nanoseconds.load(Ordering::Relaxed);
-        let buckets = std::array::from_fn(|bucket| self.buckets[bucket].load(Ordering::Relaxed));
-        (buckets, Duration::from_nanos(nanoseconds).as_secs_f64())
+    /// Records one duration.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
     }
 }
 
-/// What a family of figures is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows, until the service is started anew.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// How often something took how long.
-    Histogram,
+impl Default for Histogram {
+    fn default() -> Self {
+        Self(histogram::Histogram::new(BOUNDS))
+    }
 }
 
-/// Labels and their values.
-pub type Labels<'a> = &'a [(&'a str, &'a str)];
+/// The page while it is written: one call for each metric. Counters are named with `_total`, `help` is one line.
+pub struct Page<'p>(DescriptorEncoder<'p>);
 
-/// The page.
-#[derive(Debug, Default)]
-pub struct Page {
-    text: String,
+impl Page<'_> {
+    /// A counter without labels.
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        encode_counter(&mut self.family(name, help, MetricType::Counter)?, value)
+    }
+
+    /// A counter for each set of labels.
+    pub fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Counter)?;
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| encode_counter(&mut family.encode_family(&labels)?, value))
+    }
+
+    /// A gauge without labels.
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    /// A gauge for each set of labels.
+    pub fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
+    }
+
+    /// A histogram without labels.
+    pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        histogram.0.encode(self.family(name, help, MetricType::Histogram)?)
+    }
+
+    /// A histogram for each set of labels.
+    pub fn histograms<'h, L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, &'h Histogram)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Histogram)?;
+        samples.into_iter().try_for_each(|(labels, it)| it.0.encode(family.encode_family(&labels)?))
+    }
+
+    fn family<'f>(
+        &'f mut self,
+        name: &'f str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'f>, fmt::Error> {
+        // OpenMetrics names a counter without its suffix, and adds the suffix to each sample.
+        self.0.encode_descriptor(name.strip_suffix("_total").unwrap_or(name), help, None, kind)
+    }
 }
 
-/// The figures of one name on a [`Page`].
-pub struct Family<'a> {
-    name: &'a str,
-    text: &'a mut String,
+fn encode_counter(encoder: &mut MetricEncoder<'_>, value: impl EncodeCounterValue) -> fmt::Result {
+    encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
 
-impl Page {
-    /// Begins the figures of this name; one name begins once. `help` is one line.
-    pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+/// The page that `fill` writes.
+pub fn render(fill: impl Fn(&mut Page<'_>) -> fmt::Result + Send + Sync + 'static) -> String {
+    struct Fill<F>(F);
+    impl<F> Debug for Fill<F> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            f.write_str("Fill")
+        }
+    }
+    impl<F: Fn(&mut Page<'_>) -> fmt::Result + Send + Sync + 'static> Collector for Fill<F> {
+        fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            (self.0)(&mut Page(encoder))
+        }
+    }
+
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Fill(fill)));
+    let mut open_metrics = String::new();
+    text::encode_registry(&mut open_metrics, &registry).expect("writing to a String cannot fail");
+    to_text_format(&open_metrics)
+}
+
+/// OpenMetrics as the text format 0.0.4: the descriptions of counters name them with `_total`, and whole bucket bounds stay
+/// whole numbers (`le="1"`), as the stored series of earlier versions have them.
+fn to_text_format(open_metrics: &str) -> String {
+    let (mut text, mut help) = (String::with_capacity(open_metrics.len() + 1024), "");
+    for line in open_metrics.lines() {
+        // Writing to a string cannot fail.
+        let _ = if let Some(described) = line.strip_prefix("# HELP ") {
+            help = described.split_once(' ').map_or("", |(_, help)| help);
+            Ok(())
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' ')) {
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            writeln!(text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}")
+        } else if let Some((name, rest)) = line.split_once("_bucket{le=\"") {
+            let (bound, rest) = rest.split_once('"').unwrap_or((rest, ""));
+            writeln!(text, "{name}_bucket{{le=\"{}\"{rest}", bound.strip_suffix(".0").unwrap_or(bound))
+        } else {
+            writeln!(text, "{line}")
         };
-        // Writing to a string cannot fail, here and below.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Family { name, text: &mut self.text }
     }
-
-    /// The text of the page.
-    #[must_use]
-    pub fn into_text(self) -> String {
-        self.text
-    }
-}
-
-impl Family<'_> {
-    /// A whole number.
-    pub fn count(&mut self, labels: Labels<'_>, value: u64) {
-        self.line("", labels, value);
-    }
-
-    /// A number.
-    pub fn value(&mut self, labels: Labels<'_>, value: f64) {
-        self.line("", labels, value);
-    }
-
-    /// A histogram, in seconds.
-    pub fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
-        let (buckets, sum) = histogram.read();
-        let mut so_far = 0;
-        let ends = ENDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        for (count, end) in buckets.into_iter().zip(ends) {
-            so_far += count;
-            let labels: Vec<_> = labels.iter().copied().chain([("le", end.as_str())]).collect();
-            self.line("_bucket", &labels, so_far);
-        }
-        self.line("_sum", labels, sum);
-        self.line("_count", labels, so_far);
-    }
-
-    fn line(&mut self, suffix: &str, labels: Labels<'_>, value: impl std::fmt::Display) {
-        let _ = write!(self.text, "{}{suffix}", self.name);
-        for (place, (label, value)) in labels.iter().enumerate() {
-            let _ = write!(self.text, "{}{label}=\"", if place == 0 { '{' } else { ',' });
-            value.chars().for_each(|letter| match letter {
-                '\\' => self.text.push_str("\\\\"),
-                '"' => self.text.push_str("\\\""),
-                '\n' => self.text.push_str("\\n"),
-                letter => self.text.push(letter),
-            });
-            self.text.push('"');
-        }
-        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
-    }
+    text
 }
 
 #[cfg(test)]
@@ -134,34 +162,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_what_prometheus_reads() {
-        let mut page = Page::default();
-        let mut family = page.family("a_total", Kind::Counter, "So many.");
-        family.count(&[("source", "a \"b\"\\\n"), ("cause", "x")], 3);
-        family.count(&[], 4);
-        page.family("b", Kind::Gauge, "So much.").value(&[("c", "d")], 0.5);
-        let expected = "# HELP a_total So many.\n# TYPE a_total counter\n\
-            a_total{source=\"a \\\"b\\\"\\\\\\n\",cause=\"x\"} 3\na_total 4\n\
-            # HELP b So much.\n# TYPE b gauge\nb{c=\"d\"} 0.5\n";
-        assert_eq!(page.into_text(), expected);
+    fn a_page_is_in_the_text_format_of_prometheus() {
+        let text = render(|page| {
+            let samples = [([("source", "a \"b\"\\\n"), ("cause", "x")], 3)];
+            page.counters("a_total", "Things.", samples)?;
+            page.counter("b_total", "Other a things.", 4)?;
+            page.gauges("c", "A ratio.", [([("d", "e")], 0.5)])?;
+            page.gauge("f", "A number.", 7_u64)
+        });
+        let expected = "# HELP a_total Things.\n# TYPE a_total counter\n\
+            a_total{source=\"a \\\"b\\\"\\\\\\n\",cause=\"x\"} 3\n\
+            # HELP b_total Other a things.\n# TYPE b_total counter\nb_total 4\n\
+            # HELP c A ratio.\n# TYPE c gauge\nc{d=\"e\"} 0.5\n\
+            # HELP f A number.\n# TYPE f gauge\nf 7\n";
+        assert_eq!(text, expected);
     }
 
     #[test]
-    fn a_histogram_counts_up_to_each_end() {
-        let histogram = Histogram::default();
+    fn a_histogram_counts_up_to_each_bound() {
+        let histogram = std::sync::Arc::new(Histogram::default());
         for milliseconds in [1, 2, 700_000] {
             histogram.observe(Duration::from_millis(milliseconds));
         }
-        let mut page = Page::default();
-        page.family("h_seconds", Kind::Histogram, "It.").histogram(&[("stage", "s")], &histogram);
-        let text = page.into_text();
+        let text = render(move |page| {
+            page.histograms("h_seconds", "Durations.", [([("stage", "s.0")], &*histogram)])?;
+            page.histogram("i_seconds", "Durations.", &histogram)
+        });
         for line in [
-            "h_seconds_bucket{stage=\"s\",le=\"0.001\"} 1\n",
-            "h_seconds_bucket{stage=\"s\",le=\"0.0025\"} 2\n",
-            "h_seconds_bucket{stage=\"s\",le=\"600\"} 2\n",
-            "h_seconds_bucket{stage=\"s\",le=\"+Inf\"} 3\n",
-            "h_seconds_sum{stage=\"s\"} 700.003\n",
-            "h_seconds_count{stage=\"s\"} 3\n",
+            "# TYPE h_seconds histogram\n",
+            "h_seconds_bucket{le=\"0.001\",stage=\"s.0\"} 1\n",
+            "h_seconds_bucket{le=\"0.0025\",stage=\"s.0\"} 2\n",
+            "h_seconds_bucket{le=\"1\",stage=\"s.0\"} 2\n",
+            "h_seconds_bucket{le=\"600\",stage=\"s.0\"} 2\n",
+            "h_seconds_bucket{le=\"+Inf\",stage=\"s.0\"} 3\n",
+            "h_seconds_sum{stage=\"s.0\"} 700.003\n",
+            "h_seconds_count{stage=\"s.0\"} 3\n",
+            "i_seconds_bucket{le=\"60\"} 2\n",
+            "i_seconds_count 3\n",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -39,7 +39,7 @@ pub(super) fn spawn(
             let _at_work = progress.prepare.work();
             prepare(&preprocessor, &watchlist, &frame, &mut newest)
         };
-        progress.pulse.lay_ready();
+        progress.pulse.queued();
         Some(PreparedFrame { frame, prepared })
     });
     Prefetch::spawn("prepare", [maker], ready)

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{heartbeat::Pulse, metrics::Histogram};
+use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
 /// What the thread has done when it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,9 +29,9 @@ pub struct Progress {
     /// The time that a batch took in the model's thread.
     pub batch: Histogram,
     /// The heartbeat of the model's thread.
-    pub pulse: Pulse,
+    pub pulse: Heartbeat,
     /// The heartbeat of the thread that prepares pictures.
-    pub prepare: Pulse,
+    pub prepare: Heartbeat,
 }
 
 impl Progress {

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     backoff::{Backoff, jitter},
     frame::Frame,
-    heartbeat::Pulse,
+    heartbeat::Heartbeat,
     model::{Model, ModelError},
     prefetch::Prefetch,
 };
@@ -152,7 +152,7 @@ impl<'a> Worker<'a> {
             let Some(next) = next else { break };
             batch.push(next);
         }
-        batch.iter().for_each(|_| self.progress.pulse.took());
+        batch.iter().for_each(|_| self.progress.pulse.taken());
         Some(batch)
     }
 
@@ -238,7 +238,7 @@ impl<'a> Worker<'a> {
 fn embed_when_available(
     model: &mut Model,
     values: &[f32],
-    pulse: &Pulse,
+    pulse: &Heartbeat,
     scored: &Sender<Scored>,
     sleep: fn(Duration),
 ) -> Result<Vec<Vec<f32>>, ModelError> {
@@ -399,7 +399,7 @@ mod tests {
         let sleep = |_| {
             SLEPT.fetch_add(1, Ordering::Relaxed);
         };
-        let answer = embed_when_available(&mut model, &values, &Pulse::default(), &sender, sleep);
+        let answer = embed_when_available(&mut model, &values, &Heartbeat::default(), &sender, sleep);
         assert_eq!(answer, Err(ModelError::Unavailable("connection refused".to_owned())));
         assert_eq!(SLEPT.load(Ordering::Relaxed), 0);
     }

@@ -1,6 +1,6 @@
-//! Everything that tells of alerts: the outbox, the publisher, and the sinks besides the broker.
+//! The delivery of alerts: the outbox, the publisher, and the sinks besides the broker.
 //!
-//! It refuses to hold up anything: who is told of an alert late is told late, and nobody else notices.
+//! Each runs as a task of its own. A slow one delays neither the others nor the judge.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,18 +22,19 @@ use crate::{
     config::Config,
 };
 
-/// So often the outbox is looked after.
-const TEND: Duration = Duration::from_secs(1);
+/// The time between two runs of the outbox's maintenance.
+const MAINTENANCE: Duration = Duration::from_secs(1);
 
-/// Those who tell of alerts.
+/// The tasks that deliver alerts.
 pub(super) struct Delivery {
     publisher: JoinHandle<Farewell>,
-    tellers: JoinSet<()>,
+    /// The sinks and the maintenance of the outbox.
+    tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
-/// Opens the outbox for everybody who is to be told.
-pub(super) fn open(config: &Config) -> Result<Outbox, outbox::Error> {
+/// Opens the outbox for the sinks of `config`.
+pub(super) fn open_outbox(config: &Config) -> Result<Outbox, outbox::Error> {
     let webhook = config.webhook.is_some().then_some(Sink::Webhook);
     let command = config.command.is_some().then_some(Sink::Command);
     let sinks = [Some(Sink::Mqtt), webhook, command].into_iter().flatten().collect::<Vec<_>>();
@@ -41,7 +42,7 @@ pub(super) fn open(config: &Config) -> Result<Outbox, outbox::Error> {
 }
 
 impl Delivery {
-    /// Starts to tell; each may use `grace` at the end for what is left.
+    /// Starts the tasks. At the stop each has `grace` for what is left.
     pub(super) fn start(
         config: &Config,
         outbox: &Arc<Outbox>,
@@ -50,33 +51,33 @@ impl Delivery {
         grace: Duration,
     ) -> Self {
         let stop = CancellationToken::new();
-        let mut tellers = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let webhook = config.webhook.as_ref().map(Teller::webhook);
         let command = config.command.as_ref().map(Teller::command);
-        for teller in [webhook, command].into_iter().flatten() {
-            tellers.spawn(teller.run(Arc::clone(outbox), stop.clone(), grace));
+        for sink in [webhook, command].into_iter().flatten() {
+            tasks.spawn(sink.run(Arc::clone(outbox), stop.clone(), grace));
         }
         let topic = Topics::new(&config.mqtt.prefix).outbox_status();
-        // Known before the first connection, like everything else on the board.
+        // Like everything else on the board it is there before the first connection.
         board.set(&topic, &outbox.status().borrow().to_json());
-        tellers.spawn(look_after(Arc::clone(outbox), board.clone(), topic, stop.clone()));
+        tasks.spawn(maintain(Arc::clone(outbox), board.clone(), topic, stop.clone()));
         let publisher = tokio::spawn(publisher.run(stop.clone(), grace));
-        Self { publisher, tellers, stop }
+        Self { publisher, tasks, stop }
     }
 
-    /// Which of them ended that should not have.
+    /// Waits until a task ends before the stop, and returns its name.
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.publisher => "the publisher",
-            Some(_) = self.tellers.join_next() => "the webhook, the command or who looks after the outbox",
+            Some(_) = self.tasks.join_next() => "the webhook, the command or the maintenance of the outbox",
         }
     }
 
-    /// What is left is told, as far as that is possible. Nobody may write to the outbox any more.
+    /// Delivers what is left, as far as possible. The outbox must not be appended to any more.
     pub(super) async fn stop(mut self) -> anyhow::Result<Farewell> {
         self.stop.cancel();
         let farewell = self.publisher.await.context("the publisher panicked")?;
-        while let Some(ended) = self.tellers.join_next().await {
+        while let Some(ended) = self.tasks.join_next().await {
             ended.context("a sink panicked")?;
         }
         tracing::info!(waiting = farewell.waiting, said_offline = farewell.said, "stopped");
@@ -84,17 +85,17 @@ impl Delivery {
     }
 }
 
-/// Lets the outbox take up the disk again, and tells how it is doing.
-async fn look_after(outbox: Arc<Outbox>, board: Board, topic: String, stop: CancellationToken) {
+/// Lets the outbox use the disk again after a failure, and publishes its status.
+async fn maintain(outbox: Arc<Outbox>, board: Board, topic: String, stop: CancellationToken) {
     let mut status = outbox.status();
     loop {
-        let news = status.borrow_and_update().to_json();
-        board.set(&topic, &news);
+        let json = status.borrow_and_update().to_json();
+        board.set(&topic, &json);
         tokio::select! {
             _ = status.changed() => {}
-            () = sleep(TEND) => {
+            () = sleep(MAINTENANCE) => {
                 let outbox = Arc::clone(&outbox);
-                // It panics only if the outbox does, which everybody notices.
+                // It panics only if the outbox does, which ends the judge, too.
                 let _ = spawn_blocking(move || outbox.tend()).await;
             }
             () = stop.cancelled() => return,

@@ -1,15 +1,19 @@
-//! The thread `judge`: runs the triggers over the scores, and brings onto the disk and the board what they say.
+//! The thread `judge`: runs the triggers over scored frames, writes their alerts to the outbox, and publishes observations.
 //!
-//! It refuses to decide what is raised; that is [`Judge`].
+//! The alerts of a frame are on disk before its source receives the slot back and before any observer sees the frame.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::baselines::Baselines;
 use crate::{
     alert::{
         Alert, State, Topics,
@@ -18,35 +22,41 @@ use crate::{
     },
     classify::Scored,
     config::Config,
-    judge::Judge,
-    observe::{metrics::Figures, score_publisher::Meter},
+    judge::{Judge, SavedBaseline},
+    observe::{Observation, Observers, ServiceMetrics},
+    state_file::StateFile,
 };
 
-/// So many frames are judged together at most: what they raise reaches the disk at the price of one.
-const AT_ONCE: usize = 32;
+/// The most frames that are judged together: their alerts reach the disk in one transaction.
+const BATCH: usize = 32;
+/// The JPEG quality of snapshots.
+const QUALITY: u8 = 85;
 
-/// A judge, and where what it says is told.
-pub(super) struct Judging {
+/// The judge, and where its alerts go.
+pub(super) struct JudgeThread {
     pub(super) judge: Judge,
-    pub(super) baselines: Baselines,
-    pub(super) meter: Meter,
+    pub(super) baselines: BaselineFile,
     pub(super) topics: Topics,
     pub(super) outbox: Arc<Outbox>,
     pub(super) board: Board,
-    pub(super) figures: Arc<Figures>,
+    pub(super) metrics: Arc<ServiceMetrics>,
+    pub(super) observers: Observers,
 }
 
-impl Judging {
-    /// Starts the thread, which ends when `scored` is closed. From `configs` it takes what is to be watched from then on.
+/// An alert, and its snapshot as JPEG.
+type Pictured = (Alert, Option<Vec<u8>>);
+
+impl JudgeThread {
+    /// Starts the thread, which ends when `scored` closes. It watches what the newest of `configs` says.
     ///
-    /// The answer closes when the thread ends, in whatever way.
+    /// The result closes when the thread ends, by a panic, too.
     pub(super) fn spawn(
         mut self,
         mut scored: mpsc::Receiver<Scored>,
         mut configs: mpsc::Receiver<Arc<Config>>,
     ) -> anyhow::Result<oneshot::Receiver<()>> {
         let (alive, ended) = oneshot::channel();
-        // The thread's own runtime waits for either channel; all else on this thread may block.
+        // A runtime for waiting on either channel; everything else on this thread may block.
         let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
         let work = async move {
             let _alive: oneshot::Sender<()> = alive;
@@ -55,109 +65,119 @@ impl Judging {
                 tokio::select! {
                     biased;
                     Some(config) = configs.recv() => self.reload(&config),
-                    count = scored.recv_many(&mut frames, AT_ONCE) => match count {
+                    count = scored.recv_many(&mut frames, BATCH) => match count {
                         0 => break,
                         _ => self.judge_all(std::mem::take(&mut frames)),
                     }
                 }
-                if self.baselines.is_due() {
-                    self.baselines.keep(self.judge.known());
-                }
+                self.baselines.save_if_due(&self.judge);
             }
-            self.baselines.keep(self.judge.known());
+            self.baselines.save(&self.judge);
         };
         let thread = thread::Builder::new().name("judge".to_owned());
         thread.spawn(move || runtime.block_on(work)).context("cannot start the judge")?;
         Ok(ended)
     }
 
-    /// Goes on where the service was when it ended. Before the first [`Self::reload`].
-    pub(super) fn recall(&mut self) {
-        let marks = self.outbox.marks().into_iter();
-        let known = |(raised, alert): (bool, String)| {
+    /// Restores which labels were raised when the service ended. Called before the first [`Self::reload`].
+    pub(super) fn restore(&mut self) {
+        let parse = |(raised, alert): (bool, String)| {
             let alert = Alert::from_json(&alert);
             if alert.is_none() {
                 tracing::warn!(
-                    "the outbox remembers a label in words that nobody understands: if it is raised, it is raised again"
+                    "the outbox has a label whose last alert is unreadable: if it is raised, it is raised again"
                 );
             }
             Some((raised, alert?))
         };
-        self.judge.recall(marks.filter_map(known));
+        self.judge.restore(self.outbox.marks().into_iter().filter_map(parse));
     }
 
-    /// Goes on with what `config` watches.
-    pub(super) fn reload(&mut self, config: &Config) {
-        self.meter.reload(config);
-        self.figures.watch(config);
-        let told = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);
-        self.tell(told.cleared.into_iter().map(|cleared| (cleared, None)).collect());
-        for topic in &told.forgotten {
-            self.board.set(topic, "");
+    /// Watches what `config` says.
+    pub(super) fn reload(&mut self, config: &Arc<Config>) {
+        self.observers.reload(config);
+        self.metrics.set_labels(config);
+        let reloaded = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);
+        self.commit(reloaded.cleared.into_iter().map(|cleared| (cleared, None)).collect());
+        for (topics, payload) in [
+            (&reloaded.removed, ""),
+            (&reloaded.added, State::Cleared.switch()),
+            (&reloaded.raised, State::Raised.switch()),
+        ] {
+            topics.iter().for_each(|topic| self.board.set(topic, payload));
         }
-        for topic in &told.new {
-            self.board.set(topic, State::Cleared.switch());
-        }
-        for topic in &told.still {
-            self.board.set(topic, State::Raised.switch());
-        }
-        // One may be forgotten under one spelling and new under another; then there is nothing to remember of it either.
-        self.outbox.forget_marks(&told.forgotten);
-        tracing::debug!(new = told.new.len(), forgotten = told.forgotten.len(), "labels");
+        // A topic that is removed and added, because only the spelling of its label changed, has no mark to keep either.
+        self.outbox.forget_marks(&reloaded.removed);
+        tracing::debug!(added = reloaded.added.len(), removed = reloaded.removed.len(), "labels");
     }
 
-    /// What these frames changed: onto the disk first, all at once, then onto the board; then their sources may have
-    /// their slots back.
+    /// Judges these frames. All their alerts are committed in one step; then their sources receive the slots back.
     fn judge_all(&mut self, frames: Vec<Scored>) {
-        let figures = Arc::clone(&self.figures);
-        let (_at_work, began) = (figures.judge.work(), Instant::now());
-        let alerts = frames.iter().flat_map(|scored| self.judge(scored)).collect();
-        self.tell(alerts);
-        figures.judging.observe(began.elapsed());
+        let metrics = Arc::clone(&self.metrics);
+        let (_working, began) = (metrics.judge.work(), Instant::now());
+        let (mut alerts, mut judged) = (Vec::new(), Vec::with_capacity(frames.len()));
         for scored in frames {
-            figures.whole_way.observe(scored.frame.slot.age());
-            figures.frame(&scored.frame.source, scored.frame.captured_at);
-            scored.frame.slot.done();
+            let now = Timestamp::now();
+            let own = self.judge_one(&scored, now);
+            judged.push((scored, now, own.len()));
+            alerts.extend(own);
+        }
+        let mut alerts = self.commit(alerts).into_iter();
+        metrics.judging.observe(began.elapsed());
+        for (scored, judged_at, count) in judged {
+            let Scored { frame, sets, embeddings } = scored;
+            let duration = frame.slot.age();
+            metrics.count_frame(&frame.source, frame.captured_at, duration);
+            frame.slot.done();
+            self.observers.publish(Observation {
+                judged_at,
+                source: frame.source,
+                origin: frame.origin,
+                captured_at: frame.captured_at,
+                duration,
+                picture: frame.picture,
+                sets,
+                embeddings,
+                alerts: alerts.by_ref().take(count).collect(),
+            });
         }
     }
 
-    /// What this frame changed, and its picture where it belongs.
-    fn judge(&mut self, scored: &Scored) -> Vec<(Alert, Option<Vec<u8>>)> {
-        self.meter.tell(scored, Timestamp::now());
-        let alerts = self.judge.judge(scored, Timestamp::now(), Uuid::now_v7);
+    /// The alerts of this frame, with one snapshot at most: all alerts of a source share its topic.
+    fn judge_one(&mut self, scored: &Scored, now: Timestamp) -> Vec<Pictured> {
+        let alerts = self.judge.judge(scored, now, Uuid::now_v7);
         tracing::debug!(
             source = &*scored.frame.source,
             origin = scored.frame.origin,
             alerts = alerts.len(),
             "scored"
         );
-        // One picture a frame is enough: its topic is the source's.
         let mut pictured = false;
-        let with_picture = |mut alert: Alert| {
+        let with_snapshot = |mut alert: Alert| {
             let jpeg = match alert.state {
                 State::Raised if !pictured => snapshot(scored),
                 _ => None,
             };
             pictured |= jpeg.is_some();
             if !pictured {
-                // The topic holds the picture of an older alert.
+                // The topic has the snapshot of an older alert.
                 alert.snapshot = None;
             }
             (alert, jpeg)
         };
-        alerts.into_iter().map(with_picture).collect()
+        alerts.into_iter().map(with_snapshot).collect()
     }
 
-    /// Onto the disk first, then onto the board.
-    fn tell(&self, alerts: Vec<(Alert, Option<Vec<u8>>)>) {
-        let entry = |(alert, jpeg): (Alert, Option<Vec<u8>>)| {
+    /// Writes the alerts to the outbox, and then the states of their labels to the board.
+    fn commit(&self, alerts: Vec<Pictured>) -> Vec<Alert> {
+        let entry = |(alert, jpeg): Pictured| {
             let entry = Entry::new(&alert, &self.topics, jpeg);
             (alert, entry)
         };
         let (alerts, entries): (Vec<_>, Vec<_>) = alerts.into_iter().map(entry).unzip();
         self.outbox.append_all(entries);
-        for alert in alerts {
-            self.figures.alert(&alert);
+        for alert in &alerts {
+            self.metrics.count_alert(alert);
             let topic = self.topics.state(&alert.source, &alert.label_set, &alert.label);
             self.board.set(&topic, alert.state.switch());
             tracing::info!(
@@ -171,14 +191,103 @@ impl Judging {
                 alert.state.word()
             );
         }
+        alerts
     }
 }
 
 fn snapshot(scored: &Scored) -> Option<Vec<u8>> {
-    const QUALITY: u8 = 85;
     let jpeg = scored.frame.picture.to_jpeg(QUALITY);
     jpeg.inspect_err(|error| {
-        tracing::warn!(source = &*scored.frame.source, %error, "an alert goes without its snapshot");
+        tracing::warn!(source = &*scored.frame.source, %error, "an alert has no snapshot");
     })
     .ok()
+}
+
+/// The learnt baselines in the state directory. A kill loses the last minutes of values that change over many.
+pub(super) struct BaselineFile {
+    file: StateFile,
+    saved_at: Instant,
+}
+
+impl BaselineFile {
+    /// The time between two writes.
+    const PAUSE: Duration = Duration::from_secs(600);
+
+    /// Reads the file in `state_dir`.
+    pub(super) fn load(state_dir: &Path) -> (Self, Vec<SavedBaseline>) {
+        let (file, baselines) = StateFile::load(
+            state_dir,
+            "baselines.json",
+            "labels with a `rise` are not raised until their baselines are learnt again",
+        );
+        (Self { file, saved_at: Instant::now() }, baselines)
+    }
+
+    fn save_if_due(&mut self, judge: &Judge) {
+        if self.saved_at.elapsed() >= Self::PAUSE {
+            self.save(judge);
+        }
+    }
+
+    fn save(&mut self, judge: &Judge) {
+        self.file.save(&judge.baselines());
+        self.saved_at = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        classify::{RegionScores, SetScores},
+        frame::{Frame, Slot},
+        picture::Picture,
+        samples,
+    };
+
+    #[tokio::test]
+    async fn observers_receive_a_frame_after_its_alerts_are_in_the_outbox() {
+        let (state, config) = (tempfile::tempdir().unwrap(), Arc::new(samples::config()));
+        let outbox = Arc::new(Outbox::open(state.path()).unwrap());
+        let metrics = Arc::new(ServiceMetrics::new(&config));
+        let mut observers = Observers::new(Arc::clone(&config), Arc::clone(&metrics));
+        let mut subscription = observers.subscribe("test");
+        let mut judge = JudgeThread {
+            judge: Judge::new("home", "bundled"),
+            baselines: BaselineFile::load(state.path()).0,
+            topics: Topics::new("home"),
+            outbox: Arc::clone(&outbox),
+            board: Board::new(),
+            metrics,
+            observers,
+        };
+        judge.reload(&config);
+        let ((scored, to_judge), (_configs, to_watch)) = (mpsc::channel(1), mpsc::channel(1));
+        let ended = judge.spawn(to_judge, to_watch).unwrap();
+
+        let slots = Arc::new(Semaphore::new(1));
+        let frame = Frame {
+            source: "back".into(),
+            origin: "1.jpg".to_owned(),
+            captured_at: Timestamp::UNIX_EPOCH,
+            picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
+            slot: Slot::new(Arc::clone(&slots).try_acquire_owned().unwrap()),
+        };
+        let set = SetScores {
+            label_set: "porch".into(),
+            labels: ["Person".into(), "package".into()].into(),
+            regions: vec![RegionScores { region: None, labels: vec![0.9, 0.1], background: None }],
+        };
+        scored.send(Scored { frame, sets: vec![set], embeddings: vec![[1.0].into()] }).await.unwrap();
+        let observation = subscription.observations.recv().await.unwrap();
+        assert_eq!((outbox.waiting(), slots.available_permits()), (1, 1));
+        let labels: Vec<_> = observation.alerts.iter().map(|alert| &*alert.label).collect();
+        assert_eq!((labels, observation.sets.len(), observation.embeddings.len()), (vec!["Person"], 1, 1));
+
+        drop(scored);
+        assert!(ended.await.is_err(), "the thread has ended");
+        assert!(subscription.observations.recv().await.is_none());
+    }
 }

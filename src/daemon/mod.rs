@@ -1,243 +1,247 @@
-//! The only wiring: builds the parts, connects them, waits for the word to stop, and takes them down in order.
+//! The wiring of the service: builds the parts, connects them, waits for a stop signal, and stops them in order.
 //!
-//! It refuses to decide anything about frames, scores or alerts; that is `judge` and what it calls. What changes while it
-//! runs is made ready by `reader` and carried out by `keeper`, as `plan` says.
+//! Decisions about frames, scores and alerts are in `judge` and below. While the service runs, `config_reader` prepares
+//! changes of the configuration and `config_applier` applies them, as `plan` says.
 
-mod baselines;
-pub mod config_applier;
+mod broker_state;
+mod config_applier;
+mod config_reader;
 mod delivery;
-pub mod dynamic_sources;
-pub mod judge_thread;
+mod dynamic_sources;
+mod judge_thread;
 mod plan;
-mod reader;
 mod signals;
 mod sources;
-pub mod stale_topics;
-pub mod watchdog;
+mod watchdog;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
 use self::{
-    baselines::Baselines,
-    config_applier::Keeper,
+    broker_state::BrokerState,
+    config_applier::ConfigApplier,
+    config_reader::ConfigReader,
     delivery::Delivery,
-    dynamic_sources::Members,
-    judge_thread::Judging,
+    dynamic_sources::DynamicSources,
+    judge_thread::{BaselineFile, JudgeThread},
     plan::Plan,
-    reader::Reader,
     signals::{Reloads, Signals},
     sources::Sources,
-    stale_topics::Leftovers,
 };
-pub use crate::judge::Judge;
 use crate::{
-    alert::{
-        Topics,
-        board::Board,
-        home_assistant::Announcement,
-        publisher::{Announcer, Publisher},
-    },
+    alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     classify::{self, LabelEncoder, LoadError, labels::VectorCache},
     config::{self, Config},
-    observe::{metrics::Figures, score_publisher::Meter},
+    judge::Judge,
+    observe::{Observers, ScorePublisher, ServiceMetrics},
     source, web,
 };
 
-/// How long everything under way may take to reach the disk and the broker after the word to stop.
+/// The time from the stop signal until everything in flight must have reached the disk and the broker.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How much of it the publisher may use.
+/// The part of it that the publisher may use.
 const GRACE: Duration = Duration::from_secs(5);
-/// So many frames may be between two parts: the slots of a thousand sources, however many come while it runs. Room that
-/// is not used costs nothing.
-const UNDER_WAY: usize = 1000 * source::SLOTS;
+/// The frames that fit between two parts: the slots of a thousand sources. An unused place costs nothing.
+const IN_FLIGHT: usize = 1000 * source::SLOTS;
 
-/// Watches as `config` says until told to stop by SIGTERM or SIGINT. The files of `config`, of which `path` is the main
-/// one, may change meanwhile.
+/// Runs the service until SIGTERM or SIGINT. The files of `config`, of which `path` is the main one, may change meanwhile.
 ///
 /// # Errors
-/// What hinders the start, or which part ended without being told to.
+/// What prevents the start, or the part that ended before the stop signal.
 pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let ended = runtime.block_on(watch_until_told(path, config));
-    // What still runs then (after the deadline, say) must not hold up the end.
+    let ended = runtime.block_on(run_until_stopped(path, config));
+    // A task that is still running, after the deadline for example, must not delay the exit.
     runtime.shutdown_background();
     ended
 }
 
-async fn watch_until_told(path: &Path, config: Config) -> anyhow::Result<()> {
-    // First of all, so that a signal during the start is not the end of the process but the end of its work.
-    let mut told = Signals::new()?;
-    let figures = Arc::new(Figures::new(&config));
+async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
+    // First, so that a signal during the start stops the service in order instead of killing the process.
+    let mut signals = Signals::new()?;
+    let metrics = Arc::new(ServiceMetrics::new(&config));
     if let Some(settings) = &config.listen {
-        let figures = Arc::clone(&figures);
-        web::start(settings, Arc::new(move |path| figures.answer(path)))?;
+        web::start(settings, Arc::clone(&metrics))?;
     }
-    signals::tell_systemd_status("loading the model");
-    let (mut house, look_again) = House::build(path, &config, &figures).await?;
-    figures.set_ready(true);
-    signals::tell_systemd_ready();
+    signals::notify_status("loading the model");
+    let (mut service, check_config) = Service::start(path, &config, &metrics).await?;
+    metrics.set_ready(true);
+    signals::notify_ready();
     tracing::info!(
         sources = config.sources.len(),
         label_sets = config.label_sets.len(),
         model = &*config.model.name(),
         "watching"
     );
-    let ask = config::watch::watch(path, look_again).context("cannot watch the configuration")?;
-    told.hang_up_asks(ask, house.keeper.reloads.clone());
+    let ask = config::watch::watch(path, check_config).context("cannot watch the configuration")?;
+    signals.reload_on_hang_up(ask, service.applier.reloads.clone());
     let topics = Topics::new(&config.mqtt.prefix);
-    let vitals = watchdog::tell(Arc::clone(&figures), house.keeper.board.clone(), topics);
+    let watchdog = watchdog::run(Arc::clone(&metrics), service.applier.broker.board.clone(), topics);
 
     tokio::select! {
-        signal = told.stop() => tracing::info!(signal, "stopping"),
-        part = house.ends.next() => bail!("{part} ended without being told to; its last words are above"),
-        error = house.keeper.run() => return Err(error),
-        () = vitals => bail!("nobody tells systemd any more"),
+        signal = signals.stop() => tracing::info!(signal, "stopping"),
+        part = service.parts.next() => bail!("{part} ended without a stop signal; its last message is above"),
+        error = service.applier.run() => return Err(error),
+        () = watchdog => bail!("the watchdog task ended"),
     }
-    figures.set_ready(false);
-    signals::tell_systemd_stopping();
+    metrics.set_ready(false);
+    signals::notify_stopping();
     tokio::select! {
-        done = house.stop() => done,
+        stopped = service.stop() => stopped,
         () = tokio::time::sleep(DEADLINE) => {
             bail!("stopped after {} s with work left; alerts that were raised are in the outbox", DEADLINE.as_secs())
         }
-        signal = told.stop() => bail!("stopped at once by a second signal ({signal})"),
+        signal = signals.stop() => bail!("stopped at once by a second signal ({signal})"),
     }
 }
 
-/// The parts, connected and running.
-struct House {
-    keeper: Keeper,
-    ends: Ends,
+/// The running service.
+struct Service {
+    applier: ConfigApplier,
+    parts: Parts,
 }
 
-/// How each part tells that it ended.
-struct Ends {
+/// The parts whose end ends the service.
+struct Parts {
     model: thread::JoinHandle<Result<classify::Counts, classify::ReceiverGone>>,
-    /// Closes when the judge ends. It ends when the model does, so this speaks for both.
+    /// Closes when the judge ends. The judge ends when the model does, so this reports both.
     judge: oneshot::Receiver<()>,
+    observers: JoinSet<()>,
     delivery: Delivery,
 }
 
-impl House {
-    /// Builds from the end to the beginning, so that nothing flows before it can go the whole way. Each word into the
-    /// sender is a look at the configuration.
-    async fn build(
+impl Service {
+    /// Starts the parts from the last to the first, so that a frame can go all the way as soon as it exists. Each message into the
+    /// returned channel requests a check of the configuration.
+    async fn start(
         path: &Path,
         config: &Config,
-        figures: &Arc<Figures>,
+        metrics: &Arc<ServiceMetrics>,
     ) -> anyhow::Result<(Self, mpsc::Sender<()>)> {
-        let outbox = Arc::new(delivery::open(config)?);
+        let outbox = Arc::new(delivery::open_outbox(config)?);
         let model = classify::load_model(config)?;
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
-        // Sources that topics named before are watched before their next picture.
-        let mut members = Members::recall(&config.state_dir);
-        let watched = members.expand(config);
-        let mut leftovers = Leftovers::recall(&config.state_dir);
+        // Known dynamic sources are watched before their next picture.
+        let mut dynamic_sources = DynamicSources::load(&config.state_dir);
+        let watched = Arc::new(dynamic_sources.expand(config));
         let watchlist = encoder.watchlist(&watched.label_sets, &watched.sources).map_err(LoadError::from)?;
 
-        // What the broker should know before the first frame: no label is raised, no source is there yet.
-        let (topics, board) = (Topics::new(&config.mqtt.prefix), Board::new());
-        board.set(&topics.config_status(), &config_applier::status(&[]));
-        let retained = stale_topics::retained(&watched, config, &topics);
-        for gone in leftovers.gone(&retained) {
-            board.set(&gone, "");
-        }
-        leftovers.add(retained.clone());
-        let mut judge = Judge::new(&config.mqtt.prefix, &config.model.name());
-        let (baselines, known) = Baselines::recall(&config.state_dir);
-        judge.remember(known);
-        let announcer = Announcer::new(Announcement::of(&watched));
-        let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &board)?
-            .announcing(&announcer, &config.state_dir);
-        figures.delivers(config, publisher.counts(), Arc::clone(&outbox));
-        let meter = Meter::new(topics.clone(), publisher.scores());
-        let (topics_of_judge, outbox_of_judge) = (topics.clone(), Arc::clone(&outbox));
-        let mut judging = Judging {
-            judge,
-            baselines,
-            meter,
-            topics: topics_of_judge,
-            outbox: outbox_of_judge,
-            board: board.clone(),
-            figures: Arc::clone(figures),
-        };
-        judging.recall();
-        judging.reload(&watched);
-        let delivery = Delivery::start(config, &outbox, publisher, &board, GRACE);
+        let broker = BrokerState::new(config, &watched);
+        let publisher = Publisher::new(&config.mqtt, Arc::clone(&outbox), &broker.board)?
+            .announcing(&broker.announcer, &config.state_dir);
+        metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
-        let (scored, to_judge) = mpsc::channel(UNDER_WAY);
-        let (frames, to_model) = mpsc::channel(UNDER_WAY);
-        let (configs, to_follow) = mpsc::channel(1);
-        let (watchlist, to_look_for) = watch::channel(Arc::new(watchlist));
-        let judge = judging.spawn(to_judge, to_follow)?;
-        let model = classify::spawn(model, to_look_for, to_model, scored, Arc::clone(&figures.model))?;
+        let (observers, observer_tasks) = start_observers(&watched, metrics, &publisher);
+        let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
+        let (configs, to_watch) = mpsc::channel(1);
+        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics);
+        let delivery = Delivery::start(config, &outbox, publisher, &broker.board, GRACE);
+        let judge = judge.spawn(to_judge, to_watch)?;
+        let (frames, to_model) = mpsc::channel(IN_FLIGHT);
+        let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
+        let model = classify::spawn(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
+        let parts = Parts { model, judge, observers: observer_tasks, delivery };
 
-        let nothing = Config { sources: Vec::new(), ..config.clone() };
         let (appears, appeared) = mpsc::channel(1);
-        let mut sources = Sources::new(frames, appears, topics.clone(), board.clone(), Arc::clone(figures));
-        sources.carry_out(&Plan::between(&nothing, config)).await?;
-        sources.tell_of(config, &members);
+        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics));
+        let nothing = Config { sources: Vec::new(), ..config.clone() };
+        sources.apply(&Plan::between(&nothing, config)).await?;
+        sources.publish(config, &dynamic_sources);
 
-        let (look_again, to_reader) = mpsc::channel(1);
-        let (news, to_keeper) = mpsc::channel(1);
         let reloads = Reloads::default();
-        let reader = Reader {
+        let reader = ConfigReader {
             path: path.to_owned(),
             in_force: config.clone(),
             encoder,
-            figures: Arc::clone(figures),
+            metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
         };
-        reader.spawn(to_reader, news)?;
-        let keeper = Keeper {
-            news: to_keeper,
+        let (check_config, results) = reader.spawn()?;
+        let applier = ConfigApplier {
+            results,
             watchlist,
             judge: configs,
             sources,
-            topics,
-            board,
-            announcer,
+            broker,
             appeared,
-            members,
-            figures: Arc::clone(figures),
-            leftovers,
-            retained,
+            dynamic_sources,
+            metrics: Arc::clone(metrics),
             in_force: config.clone(),
             invalid: false,
             reloads,
         };
-        let ends = Ends { model, judge, delivery };
-        Ok((Self { keeper, ends }, look_again))
+        Ok((Self { applier, parts }, check_config))
     }
 
-    /// Only the sources are told; the rest ends when what it reads from has ended, and the publisher last. A look at the
-    /// configuration that is under way comes to nothing.
+    /// Only the sources receive the stop signal. Each other part ends when its input closes, the publisher last. A check of the
+    /// configuration in flight is dropped.
     async fn stop(self) -> anyhow::Result<()> {
-        let (mut leftovers, retained) = (self.keeper.leftovers, self.keeper.retained);
-        let sources = self.keeper.sources.tell_to_end();
-        // The judge is the last to see a frame: when it has ended, every frame under way went the whole way.
-        let _ = self.ends.judge.await;
+        let mut broker = self.applier.broker;
+        let sources = self.applier.sources.stop();
+        // The judge receives each frame last: when it has ended, no frame is in flight.
+        let _ = self.parts.judge.await;
         sources.join().await?;
-        let counts = self.ends.model.join().map_err(|_| anyhow!("the model panicked"))??;
+        let counts = self.parts.model.join().map_err(|_| anyhow!("the model panicked"))??;
         let classify::Counts { scored, repeated, failed, unwatched } = counts;
-        tracing::info!(scored, repeated, failed, unwatched, "the model is done");
+        tracing::info!(scored, repeated, failed, unwatched, "the model has ended");
 
-        if self.ends.delivery.stop().await?.said {
-            leftovers.settle(retained);
+        if self.parts.delivery.stop().await?.said {
+            broker.settle();
         }
         Ok(())
     }
 }
 
-impl Ends {
-    /// Which part ended that should not have.
+impl Parts {
+    /// Waits until a part ends before the stop signal, and returns its name.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.judge => if self.model.is_finished() { "the model" } else { "the judge" },
+            Some(_) = self.observers.join_next() => "an observer",
             part = self.delivery.next() => part,
         }
     }
+}
+
+/// Every subscriber of observations has a line here.
+fn start_observers(
+    watched: &Arc<Config>,
+    metrics: &Arc<ServiceMetrics>,
+    publisher: &Publisher,
+) -> (Observers, JoinSet<()>) {
+    let mut observers = Observers::new(Arc::clone(watched), Arc::clone(metrics));
+    let mut tasks = JoinSet::new();
+    let topics = Topics::new(&watched.mqtt.prefix);
+    tasks.spawn(ScorePublisher::new(topics, publisher.scores()).run(observers.subscribe("scores")));
+    (observers, tasks)
+}
+
+/// The judge, with the state from before the restart.
+fn prepare_judge(
+    watched: &Arc<Config>,
+    outbox: &Arc<Outbox>,
+    board: &Board,
+    observers: Observers,
+    metrics: &Arc<ServiceMetrics>,
+) -> JudgeThread {
+    let mut judge = Judge::new(&watched.mqtt.prefix, &watched.model.name());
+    let (baselines, saved) = BaselineFile::load(&watched.state_dir);
+    judge.restore_baselines(saved);
+    let mut thread = JudgeThread {
+        judge,
+        baselines,
+        topics: Topics::new(&watched.mqtt.prefix),
+        outbox: Arc::clone(outbox),
+        board: board.clone(),
+        metrics: Arc::clone(metrics),
+        observers,
+    };
+    thread.restore();
+    thread.reload(watched);
+    thread
 }

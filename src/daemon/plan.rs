@@ -1,54 +1,53 @@
-//! What a changed configuration means for what is running.
+//! The plan of a reload: which sources stop and start, and which changes wait for a restart.
 //!
-//! Pure: two configurations go in, a plan comes out. It refuses to carry it out, and to know about triggers: which of
-//! them go on is decided by [`Judge`](crate::judge::Judge), which has them.
+//! Pure: two configurations go in, a plan comes out. Which triggers keep their state is decided by
+//! [`Judge`](crate::judge::Judge).
 
 use crate::config::{Config, Source};
 
-/// The way from what is running to what was typed.
+/// The changes from the running configuration to a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
-    /// The configuration that is running when the plan was carried out: what was typed, but for `after_restart`.
+    /// The configuration after the plan was applied: the new one, except for the keys of `after_restart`.
     pub(super) in_force: Config,
-    /// Whether anything is different then.
+    /// Whether it differs from the running one.
     pub(super) changes: bool,
-    /// The names of sources that end: removed, or with other settings.
+    /// The names of sources that stop: removed, or with other settings.
     pub(super) stop: Vec<String>,
-    /// Sources that start, when those of `stop` have ended: added, or with other settings. Which label sets a source
-    /// watches is no setting of the source itself, and does not disturb it; neither are the regions, but for cameras that
-    /// look in them for changes.
+    /// Sources that start after those of `stop` have ended: added, or with other settings. A change of the label sets that
+    /// a source watches does not restart it. A change of its regions restarts only cameras that compare frames in them.
     pub(super) start: Vec<Source>,
-    /// Keys that were changed and cannot be while the service runs.
+    /// Changed keys that take effect after a restart.
     pub(super) after_restart: Vec<&'static str>,
 }
 
 impl Plan {
-    /// How `running` becomes `typed`.
-    pub(super) fn between(running: &Config, typed: &Config) -> Self {
-        let in_force = in_force(running, typed);
-        // A picture that is too large is refused by the source.
-        let all_anew = running.max_pixels != in_force.max_pixels;
-        let goes_on = |old: &Source, new: &Source| {
-            let looks_alike = old.regions == new.regions || !new.kind.compares_regions();
-            old.name == new.name && old.kind == new.kind && looks_alike && !all_anew
+    /// The plan that turns `running` into `new`.
+    pub(super) fn between(running: &Config, new: &Config) -> Self {
+        let in_force = in_force(running, new);
+        // Sources reject pictures that are too large.
+        let restart_all = running.max_pixels != in_force.max_pixels;
+        let continues = |before: &Source, after: &Source| {
+            let same_regions = before.regions == after.regions || !after.kind.compares_regions();
+            before.name == after.name && before.kind == after.kind && same_regions && !restart_all
         };
-        let stops = |old: &&Source| !in_force.sources.iter().any(|new| goes_on(old, new));
-        let starts = |new: &&Source| !running.sources.iter().any(|old| goes_on(old, new));
+        let stops = |old: &&Source| !in_force.sources.iter().any(|new| continues(old, new));
+        let starts = |new: &&Source| !running.sources.iter().any(|old| continues(old, new));
         Self {
             stop: running.sources.iter().filter(stops).map(|source| source.name.clone()).collect(),
             start: in_force.sources.iter().filter(starts).cloned().collect(),
             changes: in_force != *running,
-            after_restart: after_restart(running, typed),
+            after_restart: after_restart(running, new),
             in_force,
         }
     }
 }
 
-/// What was typed, where it can be changed while the service runs. Every field is named, so that whoever adds one decides.
-fn in_force(running: &Config, typed: &Config) -> Config {
+/// `new`, without the keys that cannot change while the service runs. Every field is named, so that a new one requires a decision.
+fn in_force(running: &Config, new: &Config) -> Config {
     let Config { model, execution, onnxruntime, mqtt, webhook, command, outbox, listen, state_dir, .. } =
         running.clone();
-    let Config { home_assistant, max_pixels, label_sets, sources, .. } = typed.clone();
+    let Config { home_assistant, max_pixels, label_sets, sources, .. } = new.clone();
     Config {
         model,
         execution,
@@ -66,21 +65,21 @@ fn in_force(running: &Config, typed: &Config) -> Config {
     }
 }
 
-fn after_restart(running: &Config, typed: &Config) -> Vec<&'static str> {
-    let (runs, told) = (running.execution, typed.execution);
+fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
+    let (before, after) = (running.execution, new.execution);
     let changed = [
-        ("model", running.model != typed.model),
-        ("device", runs.device != told.device),
-        ("threads", runs.threads != told.threads),
-        ("max_batch", runs.max_batch != told.max_batch),
-        ("gpu_memory", runs.gpu_memory != told.gpu_memory),
-        ("onnxruntime", running.onnxruntime != typed.onnxruntime),
-        ("mqtt", running.mqtt != typed.mqtt),
-        ("webhook", running.webhook != typed.webhook),
-        ("command", running.command != typed.command),
-        ("outbox", running.outbox != typed.outbox),
-        ("listen", running.listen != typed.listen),
-        ("state_dir", running.state_dir != typed.state_dir),
+        ("model", running.model != new.model),
+        ("device", before.device != after.device),
+        ("threads", before.threads != after.threads),
+        ("max_batch", before.max_batch != after.max_batch),
+        ("gpu_memory", before.gpu_memory != after.gpu_memory),
+        ("onnxruntime", running.onnxruntime != new.onnxruntime),
+        ("mqtt", running.mqtt != new.mqtt),
+        ("webhook", running.webhook != new.webhook),
+        ("command", running.command != new.command),
+        ("outbox", running.outbox != new.outbox),
+        ("listen", running.listen != new.listen),
+        ("state_dir", running.state_dir != new.state_dir),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }
@@ -97,99 +96,58 @@ mod tests {
         samples,
     };
 
-    fn names(sources: &[Source]) -> Vec<&str> {
-        sources.iter().map(|source| source.name.as_str()).collect()
+    /// `-` stops, `+` starts, `!` waits for a restart, `=` changes nothing.
+    fn summary(plan: &Plan) -> String {
+        let stop = plan.stop.iter().map(|name| format!("-{name}"));
+        let start = plan.start.iter().map(|source| format!("+{}", source.name));
+        let keys = plan.after_restart.iter().map(|key| format!("!{key}"));
+        let unchanged = (!plan.changes).then(|| "=".to_owned());
+        stop.chain(start).chain(keys).chain(unchanged).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
-    fn a_table_of_cases() {
-        type Edit = fn(&mut Config);
-        // What stops, what starts, what waits for a restart, and whether anything changes.
-        type Case<'a> = (&'a str, Edit, &'a [&'a str], &'a [&'a str], &'a [&'a str], bool);
-        let cases: &[Case] = &[
-            ("nothing", |_| {}, &[], &[], &[], false),
-            ("another order of sources", |c| c.sources.reverse(), &[], &[], &[], true),
-            ("a source added", |c| c.sources.push(samples::source("new", &[])), &[], &["new"], &[], true),
-            ("a source removed", |c| c.sources.truncate(1), &["back"], &[], &[], true),
-            ("a source renamed", |c| c.sources[1].name = "new".into(), &["back"], &["new"], &[], true),
-            (
-                "another folder",
-                |c| c.sources[1].kind = samples::source("elsewhere", &[]).kind,
-                &["back"],
-                &["back"],
-                &[],
-                true,
-            ),
-            (
-                "other label sets on a source",
-                |c| c.sources[1].watch = vec!["yard".into()],
-                &[],
-                &[],
-                &[],
-                true,
-            ),
-            (
-                "a region",
-                |c| {
-                    let name = "step".to_owned();
-                    c.sources[0].regions.push(Region { name, x: 0.0, y: 0.0, width: 0.5, height: 0.5 });
-                },
-                &[],
-                &[],
-                &[],
-                true,
-            ),
-            ("a label", |c| c.label_sets[0].labels.push(samples::label("cat", 0.5)), &[], &[], &[], true),
-            ("a threshold", |c| c.label_sets[0].labels[0].trigger.threshold = 0.9, &[], &[], &[], true),
-            (
-                "what every source is told",
-                |c| c.max_pixels += 1,
-                &["Front Door", "back"],
-                &["Front Door", "back"],
-                &[],
-                true,
-            ),
-            (
-                "what cannot change",
-                |c| {
-                    c.model = ModelRef::Hub(HubModel::named("a/b"));
-                    c.execution.threads = Some(7);
-                    c.mqtt.prefix = "elsewhere".into();
-                    c.state_dir = "elsewhere".into();
-                },
-                &[],
-                &[],
-                &["model", "threads", "mqtt", "state_dir"],
-                false,
-            ),
+    fn each_kind_of_change() {
+        let region = || Region { name: "step".to_owned(), x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
+        let cases: &[(&str, &dyn Fn(&mut Config), &str)] = &[
+            ("nothing", &|_| {}, "="),
+            ("another order of sources", &|c| c.sources.reverse(), ""),
+            ("a source added", &|c| c.sources.push(samples::source("new", &[])), "+new"),
+            ("a source removed", &|c| c.sources.truncate(1), "-back"),
+            ("a source renamed", &|c| c.sources[1].name = "new".into(), "-back +new"),
+            ("a folder", &|c| c.sources[1].kind = samples::source("other", &[]).kind, "-back +back"),
+            ("the label sets of a source", &|c| c.sources[1].watch = vec!["yard".into()], ""),
+            ("a region", &|c| c.sources[0].regions.push(region()), ""),
+            ("a label", &|c| c.label_sets[0].labels.push(samples::label("cat", 0.5)), ""),
+            ("a threshold", &|c| c.label_sets[0].labels[0].trigger.threshold = 0.9, ""),
+            ("a setting of every source", &|c| c.max_pixels += 1, "-Front Door -back +Front Door +back"),
+            ("the model", &|c| c.model = ModelRef::Hub(HubModel::named("a/b")), "!model ="),
+            ("the threads", &|c| c.execution.threads = Some(7), "!threads ="),
+            ("the broker", &|c| c.mqtt.prefix = "elsewhere".into(), "!mqtt ="),
+            ("the state folder", &|c| c.state_dir = "elsewhere".into(), "!state_dir ="),
         ];
-        for (name, edit, stop, start, after_restart, changes) in cases {
+        for (name, edit, expected) in cases {
             let running = samples::config();
-            let mut typed = running.clone();
-            edit(&mut typed);
-            let plan = Plan::between(&running, &typed);
-            assert_eq!(plan.stop, *stop, "{name}");
-            assert_eq!(names(&plan.start), *start, "{name}");
-            assert_eq!(plan.after_restart, *after_restart, "{name}");
-            assert_eq!(plan.changes, *changes, "{name}");
+            let mut new = running.clone();
+            edit(&mut new);
+            assert_eq!(summary(&Plan::between(&running, &new)), *expected, "{name}");
         }
     }
 
     #[test]
-    fn what_cannot_change_stays_as_it_is_and_is_told_until_it_is_put_back() {
+    fn a_key_that_needs_a_restart_is_kept_and_reported_until_it_is_restored() {
         let running = samples::config();
-        let mut typed = running.clone();
-        typed.mqtt.port = 1;
-        typed.label_sets.pop();
-        let plan = Plan::between(&running, &typed);
+        let mut new = running.clone();
+        new.mqtt.port = 1;
+        new.label_sets.pop();
+        let plan = Plan::between(&running, &new);
         assert_eq!((plan.in_force.mqtt.port, plan.in_force.label_sets.len()), (1883, 1));
-        let again = Plan::between(&plan.in_force, &typed);
+        let again = Plan::between(&plan.in_force, &new);
         assert_eq!((again.changes, again.after_restart), (false, vec!["mqtt"]));
-        typed.mqtt.port = 1883;
-        assert_eq!(Plan::between(&plan.in_force, &typed).after_restart, Vec::<&str>::new());
+        new.mqtt.port = 1883;
+        assert_eq!(Plan::between(&plan.in_force, &new).after_restart, Vec::<&str>::new());
     }
 
-    /// What runs, as far as a plan moves it.
+    /// The running sources, as far as a plan changes them.
     type Running = BTreeMap<String, (SourceKind, u64)>;
 
     fn running(config: &Config) -> Running {
@@ -218,15 +176,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_plan_that_was_carried_out_gives_what_was_typed(old in any_config(), new in any_config()) {
+        fn an_applied_plan_gives_the_new_configuration(old in any_config(), new in any_config()) {
             let plan = Plan::between(&old, &new);
             let mut now = running(&old);
             for name in &plan.stop {
-                prop_assert!(now.remove(name).is_some(), "{} ends and was not there", name);
+                prop_assert!(now.remove(name).is_some(), "{} stops and was not running", name);
             }
             for source in &plan.start {
                 let before = now.insert(source.name.clone(), (source.kind.clone(), plan.in_force.max_pixels));
-                prop_assert!(before.is_none(), "{} starts beside itself", source.name);
+                prop_assert!(before.is_none(), "{} is running already", source.name);
             }
             prop_assert_eq!(now, running(&new));
             prop_assert_eq!(&plan.in_force.label_sets, &new.label_sets);

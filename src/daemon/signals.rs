@@ -1,4 +1,4 @@
-//! What the system tells us, and what we tell it: signals one way, systemd's notices the other.
+//! Signals from the system, and notifications to systemd.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::watch::Ask;
 
-/// The words to stop, and the word to look at the configuration again.
+/// The signals that stop the service, and the one that reloads its configuration.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -19,16 +19,17 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Registers for the signals. A signal that arrives later waits until it is awaited.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
+        let register = |kind| signal(kind).context("cannot register for signals");
         Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: Some(listen(SignalKind::hangup())?),
+            terminate: register(SignalKind::terminate())?,
+            interrupt: register(SignalKind::interrupt())?,
+            hang_up: Some(register(SignalKind::hangup())?),
         })
     }
 
-    /// The next word to stop.
+    /// Waits for a stop signal and returns its name.
     pub(super) async fn stop(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -36,12 +37,12 @@ impl Signals {
         }
     }
 
-    /// From now on SIGHUP asks for a look; one that came before has waited.
-    pub(super) fn hang_up_asks(&mut self, ask: Ask, reloads: Reloads) {
+    /// Each SIGHUP requests a check of the configuration, including one that arrived before this call.
+    pub(super) fn reload_on_hang_up(&mut self, ask: Ask, reloads: Reloads) {
         if let Some(mut hang_up) = self.hang_up.take() {
             tokio::spawn(async move {
                 while hang_up.recv().await.is_some() {
-                    reloads.asked();
+                    reloads.requested();
                     ask.look();
                 }
             });
@@ -49,74 +50,74 @@ impl Signals {
     }
 }
 
-/// What systemd is told of looks at the configuration, so that `systemctl reload` returns when what stood in the files is in
-/// force (or refused), and not before.
+/// Reports reloads to systemd, so that `systemctl reload` returns when the configuration is in force or rejected, and not before.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reloads {
-    /// How often somebody asked for one.
-    asked: Arc<AtomicU64>,
+    /// The number of requests.
+    requested: Arc<AtomicU64>,
 }
 
-/// A look that has begun, by how often somebody had asked for one until then.
+/// A check of the configuration that has begun, with the number of requests before it.
 #[derive(Debug)]
-pub(super) struct Look(u64);
+pub(super) struct ConfigCheck(u64);
 
 impl Reloads {
-    /// Told at once, before a look begins: systemd takes a service that is silent for one that has reloaded.
-    fn asked(&self) {
-        self.asked.fetch_add(1, Ordering::AcqRel);
-        tell_systemd_reloading();
+    /// A check was requested. Reported at once: systemd counts a service that reports nothing as reloaded.
+    fn requested(&self) {
+        self.requested.fetch_add(1, Ordering::AcqRel);
+        notify_reloading();
     }
 
-    /// The files are being read again.
-    pub(super) fn begin(&self) -> Look {
-        let look = Look(self.asked.load(Ordering::Acquire));
-        tell_systemd_reloading();
-        look
+    /// The files are read again.
+    pub(super) fn begin(&self) -> ConfigCheck {
+        let check = ConfigCheck(self.requested.load(Ordering::Acquire));
+        notify_reloading();
+        check
     }
 
-    /// What that look showed is in force, or was refused. If somebody has asked since, another look is on its way, and it is
-    /// the one that answers.
-    pub(super) fn done(&self, look: &Look) {
-        if self.answers(look) {
-            tell_systemd_ready();
+    /// The result of `check` is in force, or was rejected. If there was another request since, another check follows and
+    /// answers it.
+    pub(super) fn done(&self, check: &ConfigCheck) {
+        if self.answers(check) {
+            notify_ready();
         }
     }
 
-    fn answers(&self, look: &Look) -> bool {
-        self.asked.load(Ordering::Acquire) == look.0
+    fn answers(&self, check: &ConfigCheck) -> bool {
+        self.requested.load(Ordering::Acquire) == check.0
     }
 }
 
-/// Every source is started, or all that was asked for is done.
-pub(super) fn tell_systemd_ready() {
-    tell_systemd(&[NotifyState::Ready]);
+/// Every source is started, or every requested reload is done.
+pub(super) fn notify_ready() {
+    notify(&[NotifyState::Ready]);
 }
 
-fn tell_systemd_reloading() {
+fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "systemd could not be told"),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "cannot notify systemd"),
     }
 }
 
-/// What the service does, in words; `systemctl status` shows them.
-pub(super) fn tell_systemd_status(words: &str) {
-    tell_systemd(&[NotifyState::Status(words)]);
+/// Sets the line that `systemctl status` shows.
+pub(super) fn notify_status(line: &str) {
+    notify(&[NotifyState::Status(line)]);
 }
 
-/// Everything gets on with its work.
+/// Every part makes progress.
 pub(super) fn feed_watchdog() {
-    tell_systemd(&[NotifyState::Watchdog]);
+    notify(&[NotifyState::Watchdog]);
 }
 
-pub(super) fn tell_systemd_stopping() {
-    tell_systemd(&[NotifyState::Stopping]);
+/// The service is stopping.
+pub(super) fn notify_stopping() {
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell_systemd(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be told");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }
 
@@ -125,17 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_answers_those_who_asked_before_it_began() {
+    fn a_check_answers_the_requests_before_it() {
         let reloads = Reloads::default();
-        let by_itself = reloads.begin();
-        assert!(reloads.answers(&by_itself));
-        reloads.asked();
-        assert!(!reloads.answers(&by_itself), "what it read may be older than what was asked for");
-        let asked_for = reloads.begin();
-        assert!(reloads.answers(&asked_for));
-        reloads.asked();
-        reloads.asked();
-        assert!(!reloads.answers(&asked_for));
-        assert!(reloads.answers(&reloads.begin()), "one look answers several");
+        let unrequested = reloads.begin();
+        assert!(reloads.answers(&unrequested));
+        reloads.requested();
+        assert!(!reloads.answers(&unrequested), "it may have read the files before the request");
+        let requested = reloads.begin();
+        assert!(reloads.answers(&requested));
+        reloads.requested();
+        reloads.requested();
+        assert!(!reloads.answers(&requested));
+        assert!(reloads.answers(&reloads.begin()), "one check answers several requests");
     }
 }

@@ -1,6 +1,6 @@
-//! The sources that run: started, stopped and replaced while the others go on.
+//! The running sources: starts, stops and replaces them while the others continue.
 //!
-//! It refuses to know what a source delivers; that goes to the model without passing here.
+//! Frames do not pass through here: each source sends them to the model.
 
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
@@ -11,33 +11,37 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{dynamic_sources::Members, plan::Plan};
+use super::{
+    broker_state::{BrokerState, SourceTopics},
+    dynamic_sources::DynamicSources,
+    plan::Plan,
+};
 use crate::{
     alert::{Topics, board::Board},
     config::{self, Config, SourceKind},
     frame::Frame,
-    observe::metrics::{self, Figures},
+    observe::metrics::{RunningSource, ServiceMetrics, kind},
     source::{self, Appeared, Counts},
 };
 
-/// So long folders that start are waited for until they are watched; a large one on a slow disk may need longer.
-const BEGIN: Duration = Duration::from_secs(5);
-/// A source that was told to end gets this long before others start without waiting for it.
-const LEAVE: Duration = Duration::from_secs(10);
+/// How long to wait until the folders that start are watched. A large folder on a slow disk may take longer.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for a source to end before others start without it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// All sources, and what a new one is given.
+/// All sources, and what a new one needs.
 pub(super) struct Sources {
     frames: mpsc::Sender<Frame>,
     stop: CancellationToken,
     topics: Topics,
     board: Board,
     appeared: mpsc::Sender<Appeared>,
-    /// Those that topics speak of.
-    told: BTreeSet<Told>,
+    /// The topics that the broker retains for the sources of the configuration.
+    published: BTreeSet<SourceTopics>,
     running: Vec<Running>,
-    /// Told to end, and not seen to have done so.
-    leaving: Vec<Running>,
-    figures: Arc<Figures>,
+    /// Sources that received the stop signal and have not ended.
+    stopping: Vec<Running>,
+    metrics: Arc<ServiceMetrics>,
 }
 
 /// A source on its thread.
@@ -46,58 +50,47 @@ struct Running {
     thread: thread::JoinHandle<()>,
     counts: Arc<Counts>,
     stop: CancellationToken,
-    /// Where its status is told: at its own topic and at those of its members.
-    told_at: watch::Sender<Vec<String>>,
+    /// Where its status is published: its own topic and those of its dynamic sources.
+    status_topics: watch::Sender<Vec<String>>,
     /// Ends with the source, when its last status is on the board.
     ended: JoinHandle<()>,
 }
 
-/// What the broker keeps of a source.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Told {
-    status: String,
-    info: String,
-    stats: String,
-    snapshot: String,
-}
-
-impl Told {
-    fn of(name: &str, topics: &Topics) -> Self {
-        Self {
-            status: topics.source_status(name),
-            info: topics.source_info(name),
-            stats: topics.source_stats(name),
-            snapshot: topics.snapshot(name),
-        }
-    }
-}
-
 impl Sources {
-    /// No source yet. They will send into `frames`, and names that they meet into `appeared`.
+    /// No source yet. Sources will send frames into `frames`, and the names of dynamic sources into `appeared`.
     pub(super) fn new(
         frames: mpsc::Sender<Frame>,
         appeared: mpsc::Sender<Appeared>,
-        topics: Topics,
-        board: Board,
-        figures: Arc<Figures>,
+        broker: &BrokerState,
+        metrics: Arc<ServiceMetrics>,
     ) -> Self {
-        let stop = CancellationToken::new();
-        let (running, leaving) = (Vec::new(), Vec::new());
-        Self { frames, stop, topics, board, appeared, told: BTreeSet::new(), running, leaving, figures }
+        let (topics, board) = (broker.topics.clone(), broker.board.clone());
+        let (published, running, stopping) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Self {
+            frames,
+            stop: CancellationToken::new(),
+            topics,
+            board,
+            appeared,
+            published,
+            running,
+            stopping,
+            metrics,
+        }
     }
 
-    /// Stops and starts what `plan` says; a source that it does not name never notices.
+    /// Stops and starts the sources that `plan` names. Other sources never notice.
     ///
-    /// A folder that it starts is watched when it returns. Dropped half-way it has told sources to end, and started none
-    /// or all; [`Self::tell_to_end`] takes care of all.
-    pub(super) async fn carry_out(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    /// When it returns, each folder that it started is watched. If the future is dropped, sources may have received the stop
+    /// signal, and either none or all of the new ones are started; [`Self::stop`] stops them all.
+    pub(super) async fn apply(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let stops = |running: &mut Running| plan.stop.iter().any(|name| **name == *running.name);
-        for leaving in self.running.extract_if(.., stops) {
-            leaving.stop.cancel();
-            self.figures.source_ends(&leaving.name);
-            self.leaving.push(leaving);
+        for source in self.running.extract_if(.., stops) {
+            source.stop.cancel();
+            self.metrics.remove_source(&source.name);
+            self.stopping.push(source);
         }
-        self.wait_for_leaving().await;
+        self.join_stopping().await;
         let mut folders = Vec::new();
         for source in &plan.start {
             let begun = self.start(source, &plan.in_force)?;
@@ -105,80 +98,79 @@ impl Sources {
                 folders.push(begun);
             }
         }
-        // Whoever sees that this is done may bring a file at once, which must not count as one that was there before. The
-        // others begin when somebody answers them.
+        // A client that sees the reload as done may write a file at once, and that file must count as new. Other kinds of
+        // source begin when a server answers.
         let watched = async {
             for begun in folders {
                 begun.cancelled().await;
             }
         };
-        if tokio::time::timeout(BEGIN, watched).await.is_err() {
+        if tokio::time::timeout(BEGIN_TIMEOUT, watched).await.is_err() {
             tracing::warn!(
-                "it takes long to look at the folders; what comes into them meanwhile may count as there before"
+                "the first scan of the folders takes long; files that arrive meanwhile may count as existing"
             );
         }
         Ok(())
     }
 
-    /// Tells of the sources of `config` and of their members, and takes back what was told of others: their status, their
-    /// figures and their snapshot would stay with the broker for ever.
-    pub(super) fn tell_of(&mut self, config: &Config, members: &Members) {
+    /// Publishes the status of the sources of `config` and of their dynamic sources. Clears the topics of all others, which the
+    /// broker would retain otherwise.
+    pub(super) fn publish(&mut self, config: &Config, dynamic: &DynamicSources) {
         for running in &self.running {
-            let names = std::iter::once(&*running.name).chain(members.of(&running.name));
-            let told_at = names.map(|name| self.topics.source_status(name)).collect();
-            running.told_at.send_if_modified(|old| std::mem::replace(old, told_at) != *old);
+            let names = std::iter::once(&*running.name).chain(dynamic.of(&running.name));
+            let topics = names.map(|name| self.topics.source_status(name)).collect();
+            running.status_topics.send_if_modified(|old| std::mem::replace(old, topics) != *old);
         }
-        let typed = config
+        let names: Vec<_> = config
             .sources
             .iter()
-            .flat_map(|source| std::iter::once(&*source.name).chain(members.of(&source.name)));
-        let typed: Vec<_> = typed.collect();
-        // Before anything is taken back, so that nothing is told again after it.
-        self.figures.follow(typed.iter().copied());
-        let told = typed.into_iter().map(|name| Told::of(name, &self.topics)).collect();
-        let before = std::mem::replace(&mut self.told, told);
-        // A source that is back: its next picture must not be taken back in the next session.
-        for back in self.told.difference(&before) {
-            self.board.leave(&back.snapshot);
-            self.board.leave(&back.stats);
+            .flat_map(|source| std::iter::once(&*source.name).chain(dynamic.of(&source.name)))
+            .collect();
+        // Before topics are cleared, so that none is published again afterwards.
+        self.metrics.report_sources(names.iter().copied());
+        let current = names.into_iter().map(|name| SourceTopics::new(name, &self.topics)).collect();
+        let before = std::mem::replace(&mut self.published, current);
+        // A source that is configured again: the next session must not clear its new snapshot and stats.
+        for added in self.published.difference(&before) {
+            self.board.leave(&added.snapshot);
+            self.board.leave(&added.stats);
         }
-        for gone in before.difference(&self.told) {
-            self.board.set(&gone.status, "");
-            self.board.set(&gone.info, "");
-            self.board.set(&gone.stats, "");
-            self.board.set(&gone.snapshot, "");
+        for removed in before.difference(&self.published) {
+            for topic in removed.clone().all() {
+                self.board.set(&topic, "");
+            }
         }
     }
 
-    /// Tells all of them to end. The way to the model closes when the last one has; [`Leaving::join`] then does not wait.
-    pub(super) fn tell_to_end(self) -> Leaving {
+    /// Sends the stop signal to all sources. The channel to the model closes when the last one has ended;
+    /// [`StoppingSources::join`] does not wait after that.
+    pub(super) fn stop(self) -> StoppingSources {
         self.stop.cancel();
-        Leaving(self.leaving.into_iter().chain(self.running).collect())
+        StoppingSources(self.stopping.into_iter().chain(self.running).collect())
     }
 
-    /// Each is waited for where it stands, so that nothing is lost with a dropped future.
-    async fn wait_for_leaving(&mut self) {
-        while let Some(leaving) = self.leaving.last_mut() {
-            if tokio::time::timeout(LEAVE, &mut leaving.ended).await.is_err() {
-                tracing::error!(source = &*leaving.name, "the source does not end; it is left to itself");
+    /// Waits for each source in its place in the list, so that a dropped future loses none.
+    async fn join_stopping(&mut self) {
+        while let Some(stopping) = self.stopping.last_mut() {
+            if tokio::time::timeout(STOP_TIMEOUT, &mut stopping.ended).await.is_err() {
+                tracing::error!(source = &*stopping.name, "the source does not end; others start without it");
                 return;
             }
-            let ended = self.leaving.pop().map_or(Ok(()), Running::join);
-            if let Err(error) = ended {
+            if let Some(Err(error)) = self.stopping.pop().map(Running::join) {
                 tracing::error!("{error:#}");
             }
         }
     }
 
-    /// Starts a source; what it cancels when it has begun.
+    /// Starts a source. The returned token is cancelled when the source has begun.
     fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<CancellationToken> {
         let name: Arc<str> = source.name.as_str().into();
-        let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::clone(&self.figures.decoding)));
+        let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::clone(&self.metrics.decoding)));
         let (stop, begun) = (self.stop.child_token(), CancellationToken::new());
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
-        let looked_at = metrics::Running {
-            kind: metrics::kind(&source.kind),
+        let reported = RunningSource {
+            kind: kind(&source.kind),
             counts: Arc::clone(&counts),
             status: statuses.clone(),
             slots: Arc::clone(&slots),
@@ -198,26 +190,27 @@ impl Sources {
         self.board.set(&topic, source::Status::Offline.as_str());
         let thread =
             source::spawn(source, context).with_context(|| format!("cannot start the source {name}"))?;
-        self.figures.source_starts(&name, looked_at);
-        let infos = tell_info(counts.stream.subscribe(), self.topics.source_info(&name), self.board.clone());
-        let ends = stop.clone();
-        tokio::spawn(async move { ends.run_until_cancelled(infos).await });
-        let (told_at, places) = watch::channel(vec![topic]);
-        let ended = tokio::spawn(tell_status(statuses, places, self.board.clone()));
-        self.running.push(Running { name, thread, counts, stop, told_at, ended });
+        self.metrics.add_source(&name, reported);
+        let info =
+            publish_info(counts.stream.subscribe(), self.topics.source_info(&name), self.board.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(info).await });
+        let (status_topics, topics) = watch::channel(vec![topic]);
+        let ended = tokio::spawn(publish_status(statuses, topics, self.board.clone()));
+        self.running.push(Running { name, thread, counts, stop, status_topics, ended });
         Ok(begun)
     }
 }
 
-/// Sources that were told to end.
-pub(super) struct Leaving(Vec<Running>);
+/// Sources that received the stop signal.
+pub(super) struct StoppingSources(Vec<Running>);
 
-impl Leaving {
-    /// Waits for each, until its last status is on the board. Its last word is what it counted.
+impl StoppingSources {
+    /// Waits for each source until its last status is on the board, and logs what it counted.
     pub(super) async fn join(self) -> anyhow::Result<()> {
         for mut source in self.0 {
             if (&mut source.ended).await.is_err() {
-                tracing::error!(source = &*source.name, "its last status is not known");
+                tracing::error!(source = &*source.name, "its last status is not published");
             }
             source.join()?;
         }
@@ -232,8 +225,8 @@ impl Running {
     }
 }
 
-/// Puts what a source found of its stream onto the board.
-async fn tell_info(mut infos: watch::Receiver<Option<source::StreamInfo>>, topic: String, board: Board) {
+/// Publishes the properties of the source's stream.
+async fn publish_info(mut infos: watch::Receiver<Option<source::StreamInfo>>, topic: String, board: Board) {
     while infos.changed().await.is_ok() {
         if let Some(info) = &*infos.borrow_and_update() {
             board.set(&topic, &info.to_json());
@@ -241,23 +234,22 @@ async fn tell_info(mut infos: watch::Receiver<Option<source::StreamInfo>>, topic
     }
 }
 
-/// Puts what a source says of itself onto the board, until it has ended; wherever it is to be told.
-async fn tell_status(
+/// Publishes the status of a source at `topics`, until the source has ended.
+async fn publish_status(
     mut statuses: watch::Receiver<source::Status>,
-    mut places: watch::Receiver<Vec<String>>,
+    mut topics: watch::Receiver<Vec<String>>,
     board: Board,
 ) {
-    let tell = |places: &[String], status: source::Status| {
-        places.iter().for_each(|topic| board.set(topic, status.as_str()));
+    let publish = |topics: &[String], status: source::Status| {
+        topics.iter().for_each(|topic| board.set(topic, status.as_str()));
     };
     loop {
         tokio::select! {
             changed = statuses.changed() => if changed.is_err() { break },
-            // The sender goes when the source is joined, which is after its end.
-            Ok(()) = places.changed() => {}
+            // The sender is dropped when the source is joined, which is after its end.
+            Ok(()) = topics.changed() => {}
         }
-        tell(&places.borrow_and_update(), *statuses.borrow_and_update());
+        publish(&topics.borrow_and_update(), *statuses.borrow_and_update());
     }
-    // It has said its last word, which the publisher still tells.
-    tell(&places.borrow_and_update(), source::Status::Offline);
+    publish(&topics.borrow_and_update(), source::Status::Offline);
 }

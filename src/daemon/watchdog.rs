@@ -1,8 +1,8 @@
-//! Tells systemd every few seconds that everything gets on with its work, and what that is; the topics `stats` and
+//! The watchdog: notifies systemd every few seconds while every part makes progress, and publishes the topics `stats` and
 //! `<source>/stats` once a minute.
 //!
-//! Its being called at all shows that the main thread moves. It refuses to end anything by itself: when a part is stuck it
-//! says so and is silent towards systemd, which ends the service and starts it again.
+//! It runs on the main thread, so its notification proves that this thread makes progress, too. When a part is stuck it logs
+//! that and stops notifying systemd, which then restarts the service.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,55 +11,97 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::signals;
 use crate::{
     alert::{Topics, board::Board},
-    observe::metrics::{Figures, Rate},
+    observe::metrics::{ServiceMetrics, Throughput},
 };
 
-/// So often systemd is told.
+/// The time between two notifications.
 const TICK: Duration = Duration::from_secs(5);
-/// So many ticks until the words that `systemctl status` shows change.
-const WORDS: u64 = 2;
-/// So many ticks until the topics are told.
-const STATS: u64 = 12;
+/// The ticks between two status lines of `systemctl status`.
+const STATUS_TICKS: u64 = 2;
+/// The ticks between two publications of the topics.
+const STATS_TICKS: u64 = 12;
 
-/// Goes on for as long as the service watches.
-pub(super) async fn tell(figures: Arc<Figures>, board: Board, topics: Topics) {
+/// Runs until it is dropped.
+pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: Topics) {
     let began = Instant::now();
-    let (mut words, mut stats, mut said) = (Rate::default(), Rate::default(), Vec::new());
+    let (mut status_rate, mut stats_rate, mut reported) =
+        (Throughput::default(), Throughput::default(), Vec::new());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for tick in 0_u64.. {
         ticks.tick().await;
-        let stuck = figures.stuck();
-        if stuck.is_empty() {
-            signals::feed_watchdog();
-        } else if stuck != said {
-            let parts = stuck.join(", ");
-            tracing::error!(
-                parts,
-                "stuck: at work, and not moving; systemd will start the service again if this stays"
-            );
-        }
-        if stuck.is_empty() && !said.is_empty() {
-            tracing::info!("what was stuck moves again");
-        }
-        let summary = figures.summary();
-        if tick.is_multiple_of(WORDS) {
-            let per_second = words.since(began.elapsed(), summary.scored);
-            let words = match &stuck[..] {
-                [] => summary.words(per_second),
+        let stuck = metrics.stuck();
+        report(&stuck, &reported);
+        let (summary, now) = (metrics.summary(), began.elapsed());
+        if tick.is_multiple_of(STATUS_TICKS) {
+            let per_second = status_rate.since_previous(now, summary.scored());
+            signals::notify_status(&match &stuck[..] {
+                [] => summary.status_line(per_second),
                 stuck => format!("stuck: {}", stuck.join(", ")),
-            };
-            signals::tell_systemd_status(&words);
+            });
         }
-        if tick.is_multiple_of(STATS) {
-            board.set(&topics.stats(), &summary.to_json(stats.since(began.elapsed(), summary.scored)));
+        let due = tick.is_multiple_of(STATS_TICKS);
+        for (source, message) in metrics.source_stats(now, due) {
+            board.set(&topics.source_stats(&source), &message);
         }
-        for (source, told) in figures.source_stats(began.elapsed(), tick.is_multiple_of(STATS)) {
-            board.set(&topics.source_stats(&source), &told);
+        if due {
+            let per_second = stats_rate.since_previous(now, summary.scored());
+            board.set(&topics.stats(), &summary.to_json(per_second));
         }
-        said = stuck;
-        let figures = Arc::clone(&figures);
-        // It blocks for the disk, and if it does so for long nobody waits for it but the next look.
-        drop(spawn_blocking(move || figures.look_at_outbox()));
+        reported = stuck;
+        let metrics = Arc::clone(&metrics);
+        // It blocks for the disk. A slow disk delays only the age of the oldest alert on the metrics page.
+        drop(spawn_blocking(move || metrics.check_outbox()));
+    }
+}
+
+/// Notifies systemd unless a part is stuck, and logs what changed since the `reported` parts.
+fn report(stuck: &[String], reported: &[String]) {
+    if stuck.is_empty() {
+        signals::feed_watchdog();
+        if !reported.is_empty() {
+            tracing::info!("every part makes progress again");
+        }
+    } else if stuck != reported {
+        let parts = stuck.join(", ");
+        tracing::error!(
+            parts,
+            "stuck: it has work and makes no progress; systemd restarts the service if this lasts"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use tokio::{sync::watch, time::sleep};
+
+    use super::*;
+    use crate::{alert::board::Values, samples};
+
+    fn value(values: &watch::Receiver<Values>, topic: &str) -> Option<String> {
+        values.borrow().get(topic).map(ToString::to_string)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stats_are_published_once_a_minute_and_a_first_frame_within_seconds() {
+        let (metrics, board) = (Arc::new(ServiceMetrics::new(&samples::config())), Board::new());
+        metrics.report_sources(["back"].into_iter());
+        let values = board.subscribe();
+        tokio::spawn(run(Arc::clone(&metrics), board, Topics::new("home")));
+        sleep(Duration::from_secs(1)).await;
+        assert!(value(&values, "home/stats").is_some(), "at once");
+        assert_eq!(value(&values, "home/back/stats"), None, "no frame yet");
+
+        metrics.count_frame("back", Timestamp::UNIX_EPOCH, Duration::ZERO);
+        sleep(TICK).await;
+        let first = value(&values, "home/back/stats").unwrap();
+        assert!(first.starts_with(r#"{"frames":1,"#), "{first}");
+        metrics.count_frame("back", Timestamp::UNIX_EPOCH, Duration::ZERO);
+        sleep(TICK * 10).await;
+        assert_eq!(value(&values, "home/back/stats"), Some(first), "the minute is not over");
+        sleep(TICK).await;
+        let second = value(&values, "home/back/stats").unwrap();
+        assert!(second.starts_with(r#"{"frames":2,"#), "{second}");
     }
 }

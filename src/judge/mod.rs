@@ -1,6 +1,6 @@
-//! From scores to alerts: the triggers of every label and rule on every source, and what there is to tell when one changes.
+//! The judge: the triggers of every label and rule on every source, and the alerts they cause.
 //!
-//! Pure: the caller brings the time and the identifiers. It refuses to keep or to send anything.
+//! Pure: the caller passes the time and creates the identifiers. The service, `replay` and `tune` use the same judge.
 
 mod rules;
 #[cfg(test)]
@@ -10,16 +10,16 @@ mod watched;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::watched::Known;
 use self::watched::{Evidence, Watched};
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::Scored,
     config::Config,
     policy::Levels,
-    trigger::Transition,
+    trigger::{Baseline, Transition},
 };
 
 /// The triggers of every label and rule on every source.
@@ -28,85 +28,101 @@ pub struct Judge {
     topics: Topics,
     /// By source and label set.
     watched: BTreeMap<(String, String), Vec<Watched>>,
-    /// What was known before a restart, by source, label set and label, until the first reload.
-    remembered: BTreeMap<Place, Known>,
+    /// The baselines from before a restart, until the first reload.
+    saved: Vec<SavedBaseline>,
 }
 
-/// The names of a source, a label set and a label, as typed.
-pub(crate) type Place = (String, String, String);
+/// The baseline of a label on a source, as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedBaseline {
+    source: String,
+    label_set: String,
+    label: String,
+    /// What the scores were computed from. It is compared and nothing else: other prompts give other scores.
+    of: String,
+    #[serde(flatten)]
+    baseline: Baseline,
+}
 
-/// What there is to tell when other labels are watched. First the alerts, then the topics.
+/// What changes when another configuration is in force. The alerts are published first, then the topics.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reloaded {
-    /// Labels that are not watched any more were cleared, where they were raised.
-    pub(crate) cleared: Vec<Alert>,
-    /// The topics of the states of labels that are not watched any more.
-    pub(crate) forgotten: Vec<String>,
-    /// The topics of the states of labels that are watched from now on; one may have been forgotten just before, under
-    /// another spelling of the same name.
-    pub(crate) new: Vec<String>,
-    /// Likewise, of those that are raised since before a restart.
-    pub(crate) still: Vec<String>,
+    /// Alerts that clear the labels which were raised and are no longer watched.
+    pub cleared: Vec<Alert>,
+    /// The state topics of labels that are no longer watched.
+    pub removed: Vec<String>,
+    /// The state topics of labels that are new. A topic may be removed and added, when the spelling of a name changes.
+    pub added: Vec<String>,
+    /// The state topics of labels that have been raised since before a restart.
+    pub raised: Vec<String>,
 }
 
 impl Judge {
-    /// No triggers at all; [`Self::reload`] brings them. `model` is the name that alerts give.
+    /// A judge without triggers; [`Self::reload`] creates them. `model` is the model's name in alerts.
     #[must_use]
     pub fn new(prefix: &str, model: &str) -> Self {
-        Self {
-            model: model.into(),
-            topics: Topics::new(prefix),
-            watched: BTreeMap::new(),
-            remembered: BTreeMap::new(),
-        }
+        Self { model: model.into(), topics: Topics::new(prefix), watched: BTreeMap::new(), saved: Vec::new() }
     }
 
-    /// How it stood with labels before a restart: whether each was raised, and its newest alert that it was. To be said before
-    /// the first [`Self::reload`], which goes on from there.
-    pub fn recall(&mut self, marks: impl IntoIterator<Item = (bool, Alert)>) {
+    /// Restores the state of labels from before a restart: whether each was raised, and its last alert that it was raised. Call
+    /// it before the first [`Self::reload`].
+    pub fn restore(&mut self, marks: impl IntoIterator<Item = (bool, Alert)>) {
         for (raised, alert) in marks {
             let key = (alert.source.to_string(), alert.label_set.to_string());
-            self.watched.entry(key).or_default().push(Watched::recall(raised, alert));
+            self.watched.entry(key).or_default().push(Watched::restore(raised, alert));
         }
     }
 
-    /// What was known of labels before a restart. Likewise to be said before the first [`Self::reload`].
-    pub(crate) fn remember(&mut self, known: impl IntoIterator<Item = (Place, Known)>) {
-        self.remembered.extend(known);
+    /// Restores the baselines from before a restart. Call it before the first [`Self::reload`].
+    pub fn restore_baselines(&mut self, saved: Vec<SavedBaseline>) {
+        self.saved = saved;
     }
 
-    /// What is known of labels while nothing is to be seen, for [`Self::remember`].
-    pub(crate) fn known(&self) -> impl Iterator<Item = (Place, Known)> {
-        let places =
+    /// The baselines of all labels, for [`Self::restore_baselines`].
+    #[must_use]
+    pub fn baselines(&self) -> Vec<SavedBaseline> {
+        let labels =
             self.watched.iter().flat_map(|(key, labels)| labels.iter().map(move |label| (key, label)));
-        places.filter_map(|((source, set), label)| {
-            Some(((source.clone(), set.clone(), label.label.to_string()), label.known()?))
-        })
+        labels
+            .filter_map(|((source, label_set), label)| {
+                let (of, baseline) = label.learnt()?;
+                let (source, label_set) = (source.clone(), label_set.clone());
+                Some(SavedBaseline { source, label_set, label: label.label.to_string(), of, baseline })
+            })
+            .collect()
     }
 
-    /// The levels that the next frame of `source` is held to, of labels whose levels are rises over a known baseline: the names
-    /// of the label set and of the label, and the levels.
+    /// The levels for the next frame of `source`, for labels whose levels are rises over a known baseline: label set, label,
+    /// levels.
     pub fn moving_levels(&self, source: &str) -> impl Iterator<Item = (&str, &str, Levels)> {
-        let sets = self.watched.iter().filter(move |((of, _), _)| of == source);
-        sets.flat_map(|((_, set), labels)| {
+        self.of_source(source).flat_map(|(set, labels)| {
             let rising = labels.iter().filter(|label| label.settings.trigger.rises);
-            rising.filter_map(|label| Some((&**set, &*label.label, label.levels()?)))
+            rising.filter_map(move |label| Some((set, &*label.label, label.levels()?)))
         })
     }
 
-    /// Triggers for what `config` watches. A label that was watched before, in the same label set on the same source,
-    /// keeps what its trigger knows, whatever became of its rule, its prompts and the regions.
+    fn of_source(&self, source: &str) -> impl Iterator<Item = (&str, &[Watched])> {
+        let sets = self.watched.iter().filter(move |((of, _), _)| of == source);
+        sets.map(|((_, set), labels)| (set.as_str(), labels.as_slice()))
+    }
+
+    /// Creates the triggers for what `config` watches. A label that was watched before, in the same label set on the same source,
+    /// keeps the state of its trigger, even if its settings, its prompts or the regions changed.
     pub fn reload(&mut self, config: &Config, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Reloaded {
         let mut before = std::mem::take(&mut self.watched);
-        let mut remembered = std::mem::take(&mut self.remembered);
-        let mut told = Reloaded::default();
+        let mut saved = std::mem::take(&mut self.saved);
+        let mut reloaded = Reloaded::default();
         for (source, set) in config.watches() {
             let key = (source.name.clone(), set.name.clone());
             let mut known = before.remove(&key).unwrap_or_default();
-            let remembered =
-                |label: &str| remembered.remove(&(key.0.clone(), key.1.clone(), label.to_owned()));
-            let labels = watched::of((source, set, &self.model), &mut known, remembered, |label, raised| {
-                let topics = if raised { &mut told.still } else { &mut told.new };
+            let saved = |label: &str| {
+                let is_of =
+                    |it: &SavedBaseline| it.source == key.0 && it.label_set == key.1 && it.label == label;
+                let saved = saved.swap_remove(saved.iter().position(is_of)?);
+                Some((saved.of, saved.baseline))
+            };
+            let labels = watched::of((source, set, &self.model), &mut known, saved, |label, raised| {
+                let topics = if raised { &mut reloaded.raised } else { &mut reloaded.added };
                 topics.push(self.topics.state(&source.name, &set.name, label));
             });
             if !known.is_empty() {
@@ -116,33 +132,33 @@ impl Judge {
         }
         for ((source, set), labels) in before {
             for label in labels {
-                told.forgotten.push(self.topics.state(&source, &set, &label.label));
-                // Nobody looks any more, so the frame and the scores are still those of the raise.
+                reloaded.removed.push(self.topics.state(&source, &set, &label.label));
+                // The label is no longer scored, so the frame and the scores are those of the raise.
                 let Some(raised) = label.raised.as_deref() else { continue };
                 let cleared =
                     Alert { id: id(), state: State::Cleared, time: now, snapshot: None, ..raised.clone() };
-                told.cleared.push(Alert { message: label.message(&cleared), ..cleared });
+                reloaded.cleared.push(Alert { message: label.message(&cleared), ..cleared });
             }
         }
-        told
+        reloaded
     }
 
-    /// What there is to tell after this frame, in the order of the label sets and their labels, then that of their rules.
+    /// The alerts of this frame: labels in the order of their label sets, then rules.
     pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
             let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
-            // A frame that was under way while the configuration changed may have scores of labels that are not watched
-            // any more, and none of those that are new: by their names each finds its own, and the rest is nobody's.
+            // A frame that was in flight while the configuration changed may have scores of removed labels and none of new
+            // ones. Labels are matched by name; the rest is ignored.
             let labels = self.watched.get_mut(&key).map_or(&mut [][..], Vec::as_mut_slice);
             let labels = labels.iter_mut().enumerate().filter(|(_, watched)| watched.rule.is_none());
             for (likely, watched) in labels {
-                let Some(place) = watched.place(scores, likely) else { continue };
-                let Some((score, region)) = scores.best_in(place, &watched.settings.regions) else {
+                let Some(index) = watched.index_in(scores, likely) else { continue };
+                let Some((score, region)) = scores.best_in(index, &watched.settings.regions) else {
                     continue;
                 };
-                // Before it is learnt from.
+                // The levels before this frame is learnt.
                 let (levels, baseline) = (watched.levels(), watched.baseline());
                 watched.presence.update(score, levels, scored.frame.captured_at);
                 let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
@@ -154,7 +170,7 @@ impl Judge {
                     scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
                     background: region.background,
                 };
-                alerts.push(scene.tell(&scores.label_set, watched, transition, evidence, id()));
+                alerts.push(scene.alert(&scores.label_set, watched, transition, evidence, id()));
             }
         }
         self.judge_rules(scored, now, &mut id, &mut alerts);
@@ -171,8 +187,8 @@ struct Scene<'s> {
 }
 
 impl Scene<'_> {
-    /// The alert, which is remembered for as long as what it is about is raised.
-    fn tell(
+    /// The alert of this transition. `watched` keeps it while it is raised.
+    fn alert(
         &self,
         label_set: &Arc<str>,
         watched: &mut Watched,
@@ -181,14 +197,13 @@ impl Scene<'_> {
         id: Uuid,
     ) -> Alert {
         let Evidence { score, threshold, baseline, region, scores, background } = evidence;
+        let raised = transition == Transition::Raised;
+        let frame = &self.scored.frame;
         let mut alert = Alert {
             id,
-            state: match transition {
-                Transition::Raised => State::Raised,
-                Transition::Cleared => State::Cleared,
-            },
+            state: if raised { State::Raised } else { State::Cleared },
             time: self.now,
-            source: Arc::clone(&self.scored.frame.source),
+            source: Arc::clone(&frame.source),
             region,
             label_set: Arc::clone(label_set),
             label: Arc::clone(&watched.label),
@@ -201,22 +216,16 @@ impl Scene<'_> {
             scores,
             background,
             model: Arc::clone(self.model),
-            frame: frame_info(self.scored),
-            snapshot: (transition == Transition::Raised)
-                .then(|| self.topics.snapshot(&self.scored.frame.source)),
+            frame: FrameInfo {
+                origin: frame.origin.clone(),
+                captured_at: frame.captured_at,
+                width: frame.picture.width,
+                height: frame.picture.height,
+            },
+            snapshot: raised.then(|| self.topics.snapshot(&frame.source)),
         };
         alert.message = watched.message(&alert);
-        watched.raised = (transition == Transition::Raised).then(|| Box::new(alert.clone()));
+        watched.raised = raised.then(|| Box::new(alert.clone()));
         alert
-    }
-}
-
-fn frame_info(scored: &Scored) -> FrameInfo {
-    let frame = &scored.frame;
-    FrameInfo {
-        origin: frame.origin.clone(),
-        captured_at: frame.captured_at,
-        width: frame.picture.width,
-        height: frame.picture.height,
     }
 }

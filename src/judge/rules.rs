@@ -1,4 +1,4 @@
-//! Rules over labels: whether their conditions are met, once all labels of a frame were looked at.
+//! Rules over labels: whether their conditions are met, after all labels of a frame were judged.
 
 use std::sync::Arc;
 
@@ -9,17 +9,15 @@ use super::{Evidence, Judge, Scene, Watched};
 use crate::{alert::Alert, classify::Scored, policy::LabelName};
 
 impl Judge {
-    /// The newest answer of every rule on `source` to whether its condition is met, where that is known: label set, rule, answer.
-    pub fn rules<'j>(&'j self, source: &'j str) -> impl Iterator<Item = (&'j str, &'j str, bool)> {
-        let of_source = self.watched.iter().filter(move |((of, _), _)| of == source);
-        of_source.flat_map(|((_, set), all)| {
-            let answer = |watched: &'j Watched| Some((&**set, &*watched.label, watched.rule.as_ref()?.met?));
-            all.iter().filter_map(answer)
+    /// Whether the condition of each rule on `source` was met on the newest frame, where that is known: label set, rule, answer.
+    pub fn rules(&self, source: &str) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.of_source(source).flat_map(|(set, all)| {
+            all.iter().filter_map(move |watched| Some((set, &*watched.label, watched.rule.as_ref()?.met?)))
         })
     }
 
-    /// The rules of every label set that was scored, in their order.
-    pub(crate) fn judge_rules(
+    /// Judges the rules of each label set that was scored, in their order.
+    pub(super) fn judge_rules(
         &mut self,
         scored: &Scored,
         now: Timestamp,
@@ -29,45 +27,45 @@ impl Judge {
         let source = &*scored.frame.source;
         for scores in &scored.sets {
             let key = (source.to_owned(), scores.label_set.to_string());
-            for number in 0..self.watched.get(&key).map_or(0, Vec::len) {
-                let Some(rule) = &self.watched[&key][number].rule else { continue };
-                let met = rule.when.is_met(|name| self.label(source, name)?.presence.is_there());
-                let seen = rule.when.labels().into_iter().filter_map(|name| self.score(scored, &key.1, name));
-                let seen = seen.collect();
+            for index in 0..self.watched.get(&key).map_or(0, Vec::len) {
+                let Some(rule) = &self.watched[&key][index].rule else { continue };
+                let met = rule.when.is_met(|name| self.label(source, name)?.presence.is_present());
+                let labels = rule.when.labels().into_iter();
+                let label_scores = labels.filter_map(|name| self.score(scored, &key.1, name)).collect();
                 let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
-                let Some(watched) = self.watched.get_mut(&key).and_then(|all| all.get_mut(number)) else {
+                let Some(watched) = self.watched.get_mut(&key).and_then(|all| all.get_mut(index)) else {
                     continue;
                 };
                 if let Some(rule) = &mut watched.rule {
                     rule.met = met;
                 }
-                // What is not known agrees with nobody, as a score that is no number.
-                let counts = met.map_or(f32::NAN, |met| f32::from(u8::from(met)));
-                let Some(transition) = watched.update(counts, scored.frame.captured_at) else { continue };
+                // NaN, for an unknown answer, is on neither side of the levels.
+                let score = met.map_or(f32::NAN, |met| f32::from(u8::from(met)));
+                let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
                 let evidence = Evidence {
                     score: f32::NAN,
                     threshold: f32::NAN,
                     baseline: None,
                     region: None,
-                    scores: seen,
+                    scores: label_scores,
                     background: None,
                 };
-                alerts.push(scene.tell(&scores.label_set, watched, transition, evidence, id()));
+                alerts.push(scene.alert(&scores.label_set, watched, transition, evidence, id()));
             }
         }
     }
 
-    /// A label on a source; none is gone since the frame was scored.
+    /// A label on a source; `None` if it was removed after the frame was scored.
     fn label(&self, source: &str, name: &LabelName) -> Option<&Watched> {
         let labels = self.watched.get(&(source.to_owned(), name.label_set.clone()))?;
         labels.iter().find(|watched| *watched.label == *name.label && watched.rule.is_none())
     }
 
-    /// What an alert of a rule in the label set `own` says of one of its labels.
+    /// The name and score of a label, as the alert of a rule in the label set `own` shows them.
     fn score(&self, scored: &Scored, own: &str, name: &LabelName) -> Option<(Arc<str>, f32)> {
         let watched = self.label(&scored.frame.source, name)?;
         let scores = scored.sets.iter().find(|scores| *scores.label_set == *name.label_set)?;
-        let (score, _) = scores.best_in(watched.place(scores, 0)?, &watched.settings.regions)?;
+        let (score, _) = scores.best_in(watched.index_in(scores, 0)?, &watched.settings.regions)?;
         let shown = if name.label_set == own {
             Arc::clone(&watched.label)
         } else {
@@ -89,11 +87,11 @@ mod tests {
         frame::{Frame, Slot},
         judge::Reloaded,
         picture::Picture,
-        policy::{Schedule, Condition, Hold, Label, LabelRule, AlertMessage, TriggerSettings},
+        policy::{AlertMessage, Condition, Hold, Label, LabelRule, Schedule, TriggerSettings},
         samples,
     };
 
-    /// `back` watches `porch` (Person from 0.7, package from 0.6) and `yard` (fox from 0.5), and this rule in `porch`.
+    /// `back` watches `porch` (thresholds: Person 0.7, package 0.6) and `yard` (fox 0.5), and this rule in `porch`.
     fn config(when: &str) -> Config {
         let mut config = samples::config();
         config.sources.remove(0);
@@ -117,8 +115,8 @@ mod tests {
         judge.reload(config, "2026-11-23T09:00:00Z".parse().unwrap(), Uuid::nil)
     }
 
-    /// Scores of Person, package and fox, so many seconds after eight o'clock.
-    fn told(judge: &mut Judge, second: i64, [person, package, fox]: [f32; 3]) -> Vec<Alert> {
+    /// The alerts of a frame with these scores of Person, package and fox, `second` seconds after eight o'clock.
+    fn judged(judge: &mut Judge, second: i64, [person, package, fox]: [f32; 3]) -> Vec<Alert> {
         let eight: Timestamp = "2026-11-23T08:00:00Z".parse().unwrap();
         let captured_at = eight + jiff::SignedDuration::from_secs(second);
         let frame = Frame {
@@ -138,10 +136,10 @@ mod tests {
         judge.judge(&Scored { frame, sets, embeddings: vec![] }, captured_at, Uuid::nil)
     }
 
-    /// What was told of the rule, a character for each frame: `R` raised, `C` cleared, `.` nothing.
-    fn words(judge: &mut Judge, frames: &[[f32; 3]]) -> String {
+    /// The alerts of the rule, one character for each frame: `R` raised, `C` cleared, `.` none.
+    fn states(judge: &mut Judge, frames: &[[f32; 3]]) -> String {
         let mut letter = |(second, scores): (i64, &[f32; 3])| {
-            let alerts = told(judge, second, *scores);
+            let alerts = judged(judge, second, *scores);
             match alerts.iter().find(|alert| *alert.label == *"stranger").map(|alert| alert.state) {
                 Some(State::Raised) => 'R',
                 Some(State::Cleared) => 'C',
@@ -152,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_alerts_under_its_own_name_and_says_why() {
+    fn a_rule_alerts_under_its_own_name_and_gives_the_reason() {
         let mut config = config("Person and not yard/fox");
         rule(&mut config).message = AlertMessage::parse("{label} {state} on {source}").ok();
         let mut judge = judge(&config);
-        assert_eq!(told(&mut judge, 0, [0.1, 0.1, 0.1]), []);
-        let alerts = told(&mut judge, 1, [0.9, 0.1, 0.2]);
+        assert_eq!(judged(&mut judge, 0, [0.1, 0.1, 0.1]), []);
+        let alerts = judged(&mut judge, 1, [0.9, 0.1, 0.2]);
         let [person, stranger] = &alerts[..] else { panic!("{alerts:?}") };
         assert_eq!((&*person.label, person.when.as_deref()), ("Person", None));
         assert_eq!((&*stranger.label, &*stranger.label_set), ("stranger", "porch"));
@@ -167,50 +165,50 @@ mod tests {
         assert_eq!(stranger.message.as_deref(), Some("stranger raised on back"));
         assert_eq!(stranger.snapshot.as_deref(), Some("home/back/snapshot"));
         assert_eq!(judge.rules("back").collect::<Vec<_>>(), [("porch", "stranger", true)]);
-        let alerts = told(&mut judge, 2, [0.9, 0.1, 0.8]);
+        let alerts = judged(&mut judge, 2, [0.9, 0.1, 0.8]);
         assert_eq!(alerts.iter().map(|alert| &*alert.label).collect::<Vec<_>>(), ["fox", "stranger"]);
         assert_eq!((alerts[1].state, &alerts[1].snapshot), (State::Cleared, &None));
     }
 
     #[test]
-    fn a_label_is_there_by_its_own_levels_frames_and_time() {
+    fn a_label_is_present_by_its_own_levels_frames_and_duration() {
         let [none, person, fox, both] = [[0.1, 0.1, 0.1], [0.9, 0.1, 0.1], [0.1, 0.1, 0.9], [0.9, 0.1, 0.9]];
         let near = [0.65, 0.1, 0.1];
         type Edit = fn(&mut Config);
         let cases: &[(&str, Edit, &[[f32; 3]], &str)] = &[
             ("met or not", |_| {}, &[none, person, both, person, fox], ".RCRC"),
             (
-                "from the threshold to the clear level",
+                "between its levels nothing changes",
                 |config| config.label_sets[0].labels[0].trigger.clear_below = 0.5,
                 &[near, person, near, none],
                 ".R.C",
             ),
             (
-                "a label's hold counts",
+                "the frames of a label count",
                 |config| config.label_sets[0].labels[0].trigger.hold = Hold { frames: 2, of: 2 },
                 &[none, person, none, person, person, none, none],
                 "....R.C",
             ),
             (
-                "what a label has not turned out to be is not taken for absent",
+                "an uncertain label is not absent",
                 |config| config.label_sets[1].labels[0].trigger.hold = Hold { frames: 2, of: 3 },
                 &[person, both, both, none],
                 "....",
             ),
             (
-                "a label's cooldown makes no difference",
+                "the cooldown of a label does not count",
                 |config| config.label_sets[0].labels[0].trigger.cooldown = std::time::Duration::from_secs(60),
                 &[person, none, person],
                 "RCR",
             ),
             (
-                "nor do its hours",
+                "its hours do not count",
                 |config| config.label_sets[0].labels[0].active = Schedule::parse("22:00-06:00 UTC").ok(),
                 &[person, none],
                 "RC",
             ),
             (
-                "its own hold",
+                "its own frames",
                 |config| rule(config).trigger.hold = Hold { frames: 2, of: 2 },
                 &[person, person, none, none],
                 ".R.C",
@@ -222,7 +220,7 @@ mod tests {
                 "RC.R",
             ),
             (
-                "its own time",
+                "its own duration",
                 |config| rule(config).trigger.lasting = std::time::Duration::from_secs(2),
                 &[person, person, person, none],
                 "..RC",
@@ -237,7 +235,7 @@ mod tests {
         for (name, edit, frames, expected) in cases {
             let mut config = config("Person and not yard/fox");
             edit(&mut config);
-            assert_eq!(words(&mut judge(&config), frames), *expected, "{name}");
+            assert_eq!(states(&mut judge(&config), frames), *expected, "{name}");
         }
     }
 
@@ -251,54 +249,58 @@ mod tests {
         let strict = Label { trigger: TriggerSettings::at(0.95), ..config.label_sets[0].labels[0].clone() };
         config.sources[0].adjusted = vec![("porch".to_owned(), slow), ("porch".to_owned(), strict)];
         let frames = [0.9, 0.96, 0.96, 0.1, 0.1].map(|person| [person, 0.1, 0.1]);
-        assert_eq!(words(&mut judge(&config), &frames), "..R.C");
+        assert_eq!(states(&mut judge(&config), &frames), "..R.C");
     }
 
     #[test]
     fn a_restart_and_a_change_of_its_labels_do_not_disturb_it() {
         let mut config = config("Person and not yard/fox");
         let mut before = judge(&config);
-        let raised = told(&mut before, 0, [0.9, 0.1, 0.1]);
+        let raised = judged(&mut before, 0, [0.9, 0.1, 0.1]);
         assert_eq!(raised.len(), 2);
         let marks = raised.iter().map(|alert| Alert::from_json(&alert.to_json()).unwrap());
 
         config.label_sets[1].labels[0].trigger.hold = Hold { frames: 2, of: 2 };
         let mut judge = Judge::new("home", "bundled");
-        judge.recall(marks.map(|alert| (true, alert)));
+        judge.restore(marks.map(|alert| (true, alert)));
         let first = reload(&mut judge, &config);
-        assert!(first.still.contains(&"home/back/porch/stranger/state".to_owned()), "{first:?}");
-        assert_eq!(words(&mut judge, &[[0.9, 0.1, 0.9], [0.9, 0.1, 0.1]]), "..", "nobody knows of the fox");
+        assert!(first.raised.contains(&"home/back/porch/stranger/state".to_owned()), "{first:?}");
+        assert_eq!(
+            states(&mut judge, &[[0.9, 0.1, 0.9], [0.9, 0.1, 0.1]]),
+            "..",
+            "whether the fox is present is unknown"
+        );
 
         config.label_sets[0].labels[0].trigger.threshold = 0.8;
         config.label_sets[0].labels[0].prompts.push("somebody".to_owned());
         let after = reload(&mut judge, &config);
-        assert_eq!((after.cleared, after.new), (vec![], vec![]));
-        assert_eq!(words(&mut judge, &[[0.9, 0.1, 0.1], [0.1, 0.1, 0.1]]), ".C");
+        assert_eq!((after.cleared, after.added), (vec![], vec![]));
+        assert_eq!(states(&mut judge, &[[0.9, 0.1, 0.1], [0.1, 0.1, 0.1]]), ".C");
     }
 
     #[test]
-    fn another_condition_counts_from_then_on_and_a_rule_that_is_gone_is_cleared() {
+    fn another_condition_takes_effect_and_a_removed_rule_is_cleared() {
         let mut config = config("Person");
         rule(&mut config).trigger.hold = Hold { frames: 2, of: 2 };
         let mut judge = judge(&config);
-        assert_eq!(words(&mut judge, &[[0.9, 0.9, 0.1]]), ".");
+        assert_eq!(states(&mut judge, &[[0.9, 0.9, 0.1]]), ".");
         config.label_sets[0].rules[0].when = Condition::of("porch", "package");
         reload(&mut judge, &config);
         assert_eq!(
-            words(&mut judge, &[[0.9, 0.9, 0.1]; 2]),
+            states(&mut judge, &[[0.9, 0.9, 0.1]; 2]),
             ".R",
-            "frames of the old condition are forgotten"
+            "frames of the old condition do not count"
         );
-        let gone = config.label_sets[0].rules.pop().unwrap();
+        let removed = config.label_sets[0].rules.pop().unwrap();
         let after = reload(&mut judge, &config);
-        assert_eq!(after.forgotten, ["home/back/porch/stranger/state"]);
+        assert_eq!(after.removed, ["home/back/porch/stranger/state"]);
         assert_eq!(after.cleared.iter().map(|alert| &*alert.label).collect::<Vec<_>>(), ["stranger"]);
-        config.label_sets[0].rules.push(gone);
-        assert_eq!(reload(&mut judge, &config).new, ["home/back/porch/stranger/state"]);
+        config.label_sets[0].rules.push(removed);
+        assert_eq!(reload(&mut judge, &config).added, ["home/back/porch/stranger/state"]);
     }
 
     proptest! {
-        /// With labels of one frame, a rule is raised exactly while its condition holds of the frame.
+        /// When each label needs one frame, a rule is raised exactly while its condition is met.
         #[test]
         fn a_plain_rule_follows_every_frame(frames in prop::collection::vec([0.0f32..1.0, 0.0f32..1.0, 0.0f32..1.0], 1..60)) {
             let config = config("(Person or package) and not yard/fox");
@@ -306,7 +308,7 @@ mod tests {
             let mut raised = false;
             for (second, scores) in (0..).zip(frames) {
                 let met = (scores[0] >= 0.7 || scores[1] >= 0.6) && scores[2] < 0.5;
-                let alerts = told(&mut judge, second, scores);
+                let alerts = judged(&mut judge, second, scores);
                 let of_rule: Vec<_> = alerts.iter().filter(|alert| *alert.label == *"stranger").collect();
                 prop_assert_eq!(of_rule.len(), usize::from(met != raised));
                 prop_assert!(of_rule.iter().all(|alert| (alert.state == State::Raised) == met));

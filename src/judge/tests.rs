@@ -5,7 +5,7 @@ use crate::{
     classify::{RegionScores, SetScores},
     frame::{Frame, Slot},
     picture::Picture,
-    policy::{Schedule, Condition, Label, LabelRule, AlertMessage, TriggerSettings, Severity},
+    policy::{AlertMessage, Condition, Label, LabelRule, Schedule, Severity, TriggerSettings},
     samples::{config, label},
 };
 
@@ -13,7 +13,7 @@ fn region(name: Option<&str>, labels: &[f32], background: f32) -> RegionScores {
     RegionScores { region: name.map(Into::into), labels: labels.to_vec(), background: Some(background) }
 }
 
-/// With the labels that the set has at the start.
+/// With the labels that the set has at first.
 fn scored(source: &str, label_set: &str, regions: Vec<RegionScores>) -> Scored {
     let labels: &[&str] = if label_set == "porch" { &["Person", "package"] } else { &["fox"] };
     scored_as(source, label_set, labels, regions)
@@ -45,15 +45,15 @@ fn reload(judge: &mut Judge, config: &Config) -> Reloaded {
     judge.reload(config, "2026-11-23T09:00:00Z".parse().unwrap(), Uuid::nil)
 }
 
-fn told(judge: &mut Judge, scored: &Scored) -> Vec<Alert> {
+fn judged(judge: &mut Judge, scored: &Scored) -> Vec<Alert> {
     judge.judge(scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil)
 }
 
 #[test]
-fn a_raise_says_why_and_names_the_region_and_the_snapshot() {
+fn a_raised_alert_gives_the_scores_the_region_and_the_snapshot() {
     let mut judge = judge();
     let regions = vec![region(Some("step"), &[0.1, 0.8], 0.1), region(Some("gate"), &[0.3, 0.6], 0.1)];
-    let alerts = told(&mut judge, &scored("Front Door", "porch", regions));
+    let alerts = judged(&mut judge, &scored("Front Door", "porch", regions));
 
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_label_can_have_other_settings_on_a_source() {
     reload(&mut judge, &config);
     let mut then = |source: &str, step: f32, gate: f32| {
         let regions = vec![region(Some("step"), &[0.0, step], 0.0), region(Some("gate"), &[0.0, gate], 0.0)];
-        let alerts = told(&mut judge, &scored(source, "porch", regions));
+        let alerts = judged(&mut judge, &scored(source, "porch", regions));
         alerts
             .first()
             .map(|alert| (alert.threshold, alert.severity, alert.region.as_deref().map(str::to_owned)))
@@ -91,7 +91,7 @@ fn a_label_can_have_other_settings_on_a_source() {
     assert_eq!(
         then("Front Door", 0.0, 0.7),
         Some((0.6, None, Some("gate".to_owned()))),
-        "as it is in the set"
+        "with the settings of the set"
     );
 }
 
@@ -105,7 +105,7 @@ fn outside_its_hours_a_label_is_cleared_and_not_raised() {
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &config);
     let then = |judge: &mut Judge, score: f32| {
-        words(&told(judge, &scored("back", "porch", vec![region(None, &[score, 0.0], 0.0)])))
+        states(&judged(judge, &scored("back", "porch", vec![region(None, &[score, 0.0], 0.0)])))
     };
     assert_eq!(then(&mut judge, 0.9), ["Person raised"]);
     config.label_sets[0].labels[0] = asleep;
@@ -125,7 +125,7 @@ fn a_message_is_about_its_alert() {
     config.label_sets[0].labels[0].message = message;
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &config);
-    let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.0)]));
+    let alerts = judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.0)]));
     assert_eq!(alerts[0].message.as_deref(), Some("Person raised on back: 90 %"));
     config.sources.pop();
     let after = reload(&mut judge, &config);
@@ -138,7 +138,7 @@ fn each_source_and_each_label_set_has_triggers_of_its_own() {
     let both = || vec![region(None, &[0.9, 0.9], 0.0)];
     let neither = || vec![region(None, &[0.1, 0.1], 0.8)];
     let mut states = |source: &str, label_set: &str, regions| {
-        let alerts = told(&mut judge, &scored(source, label_set, regions));
+        let alerts = judged(&mut judge, &scored(source, label_set, regions));
         alerts.iter().map(|alert| format!("{} {}", alert.label, alert.state.word())).collect::<Vec<_>>()
     };
     assert_eq!(states("Front Door", "porch", both()), ["Person raised", "package raised"]);
@@ -151,8 +151,8 @@ fn each_source_and_each_label_set_has_triggers_of_its_own() {
 #[test]
 fn a_cleared_alert_has_no_snapshot() {
     let mut judge = judge();
-    told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
-    let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.0, 0.0], 1.0)]));
+    judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
+    let alerts = judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.0, 0.0], 1.0)]));
     assert_eq!(
         alerts.iter().map(|alert| (alert.state, &alert.snapshot)).collect::<Vec<_>>(),
         [(State::Cleared, &None)]
@@ -160,47 +160,48 @@ fn a_cleared_alert_has_no_snapshot() {
 }
 
 #[test]
-fn after_a_restart_it_goes_on_where_it_was() {
+fn the_state_of_labels_survives_a_restart() {
     let mut before = judge();
-    let raised = told(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+    let raised = judged(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
     let [person, package] = &raised[..] else { panic!("{raised:?}") };
 
     let mut judge = Judge::new("home", "bundled");
-    judge.recall([(true, person.clone()), (false, package.clone())]);
+    judge.restore([(true, person.clone()), (false, package.clone())]);
     let first = reload(&mut judge, &config());
-    assert_eq!((first.still, first.new.len()), (vec!["home/back/porch/person/state".to_owned()], 4));
-    assert_eq!((first.cleared, first.forgotten), (vec![], vec![]));
-    assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "once is enough");
-    let mut then =
-        |scores: &[f32]| words(&told(&mut judge, &scored("back", "porch", vec![region(None, scores, 0.0)])));
+    assert_eq!((first.raised, first.added.len()), (vec!["home/back/porch/person/state".to_owned()], 4));
+    assert_eq!((first.cleared, first.removed), (vec![], vec![]));
+    assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "only the first reload reports them");
+    let mut then = |scores: &[f32]| {
+        states(&judged(&mut judge, &scored("back", "porch", vec![region(None, scores, 0.0)])))
+    };
     assert_eq!(then(&[0.9, 0.9]), ["package raised"]);
     assert_eq!(then(&[0.1, 0.9]), ["Person cleared"]);
 }
 
 #[test]
-fn what_is_not_watched_any_more_after_a_restart_is_cleared() {
+fn a_label_removed_during_a_restart_is_cleared() {
     let mut before = judge();
-    let raised = told(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+    let raised = judged(&mut before, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
     let mut fewer = config();
     fewer.sources.pop();
     let mut judge = Judge::new("home", "bundled");
-    judge.recall([(true, raised[0].clone()), (false, raised[1].clone())]);
+    judge.restore([(true, raised[0].clone()), (false, raised[1].clone())]);
     let first = reload(&mut judge, &fewer);
-    assert_eq!(words(&first.cleared), ["Person cleared"]);
-    assert_eq!(first.forgotten, ["home/back/porch/person/state", "home/back/porch/package/state"]);
+    assert_eq!(states(&first.cleared), ["Person cleared"]);
+    assert_eq!(first.removed, ["home/back/porch/person/state", "home/back/porch/package/state"]);
 }
 
-fn words(alerts: &[Alert]) -> Vec<String> {
+fn states(alerts: &[Alert]) -> Vec<String> {
     alerts.iter().map(|alert| format!("{} {}", alert.label, alert.state.word())).collect()
 }
 
 #[test]
-fn the_first_configuration_tells_every_state() {
+fn the_first_configuration_adds_every_state_topic() {
     let mut judge = Judge::new("home", "bundled");
     let first = reload(&mut judge, &config());
     let topics = |names: &[&str]| names.iter().map(|name| format!("home/{name}/state")).collect::<Vec<_>>();
     assert_eq!(
-        first.new,
+        first.added,
         topics(&[
             "front_door/porch/person",
             "front_door/porch/package",
@@ -209,14 +210,14 @@ fn the_first_configuration_tells_every_state() {
             "back/porch/package"
         ])
     );
-    assert_eq!((first.cleared, first.forgotten), (vec![], vec![]));
+    assert_eq!((first.cleared, first.removed), (vec![], vec![]));
     assert_eq!(reload(&mut judge, &config()), Reloaded::default(), "the same again");
 }
 
 #[test]
-fn what_is_raised_stays_raised_whatever_else_changes() {
+fn a_raised_label_stays_raised_while_other_things_change() {
     let mut judge = judge();
-    told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
+    judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.0], 0.1)]));
     let mut changed = config();
     changed.label_sets[0].labels.insert(0, label("cat", 0.5));
     changed.label_sets[0].labels[1].prompts.push("somebody".to_owned());
@@ -224,26 +225,26 @@ fn what_is_raised_stays_raised_whatever_else_changes() {
     changed.label_sets[0].labels[1].trigger.clear_below = 0.8;
     changed.sources.remove(0);
     let after = reload(&mut judge, &changed);
-    assert_eq!((after.cleared, after.new), (vec![], vec!["home/back/porch/cat/state".to_owned()]));
-    assert_eq!(after.forgotten.len(), 3, "those of the other source: {:?}", after.forgotten);
+    assert_eq!((after.cleared, after.added), (vec![], vec!["home/back/porch/cat/state".to_owned()]));
+    assert_eq!(after.removed.len(), 3, "the topics of the other source: {:?}", after.removed);
 
     let labels = ["cat", "Person", "package"];
     let mut then = |scores: &[f32]| {
         let regions = vec![region(None, scores, 0.0)];
-        words(&told(&mut judge, &scored_as("back", "porch", &labels, regions)))
+        states(&judged(&mut judge, &scored_as("back", "porch", &labels, regions)))
     };
     assert_eq!(then(&[0.9, 0.9, 0.0]), ["cat raised"]);
-    assert_eq!(then(&[0.9, 0.75, 0.0]), ["Person cleared"], "by its new level");
+    assert_eq!(then(&[0.9, 0.75, 0.0]), ["Person cleared"], "at its new level");
 }
 
 #[test]
 fn a_label_that_is_removed_while_it_is_raised_is_cleared() {
     let mut judge = judge();
-    let raised = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
+    let raised = judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.1)]));
     let mut fewer = config();
     fewer.label_sets[0].labels.pop();
     let after = reload(&mut judge, &fewer);
-    assert_eq!(after.forgotten, ["home/front_door/porch/package/state", "home/back/porch/package/state"]);
+    assert_eq!(after.removed, ["home/front_door/porch/package/state", "home/back/porch/package/state"]);
     let [cleared] = &after.cleared[..] else { panic!("{after:?}") };
     assert_eq!((cleared.state, &*cleared.label, &cleared.snapshot), (State::Cleared, "package", &None));
     assert_eq!(cleared.time.to_string(), "2026-11-23T09:00:00Z");
@@ -251,41 +252,45 @@ fn a_label_that_is_removed_while_it_is_raised_is_cleared() {
 
     fewer.sources.pop();
     let after = reload(&mut judge, &fewer);
-    assert_eq!(words(&after.cleared), ["Person cleared"], "its source was removed");
+    assert_eq!(states(&after.cleared), ["Person cleared"], "its source was removed");
     fewer.sources[0].watch.clear();
     assert_eq!(reload(&mut judge, &fewer).cleared, [], "it was not raised");
 }
 
 #[test]
-fn another_spelling_of_a_name_is_forgotten_before_it_is_new() {
+fn another_spelling_of_a_name_is_removed_and_added() {
     let mut judge = judge();
     let mut renamed = config();
     renamed.label_sets[1].labels[0].name = "Fox".to_owned();
     let after = reload(&mut judge, &renamed);
-    assert_eq!(after.forgotten, ["home/front_door/yard/fox/state"]);
-    assert_eq!(after.new, after.forgotten);
+    assert_eq!(after.removed, ["home/front_door/yard/fox/state"]);
+    assert_eq!(after.added, after.removed);
 }
 
 #[test]
-fn scores_of_before_a_change_find_their_labels_by_name() {
+fn scores_from_before_a_change_are_matched_by_name() {
     let mut judge = judge();
     let mut changed = config();
     changed.label_sets[0].labels = vec![label("cat", 0.5), label("package", 0.5)];
     reload(&mut judge, &changed);
-    // `Person` has the place of `cat`, and nobody asks for it any more.
-    let alerts = told(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.0)]));
-    assert_eq!(words(&alerts), ["package raised"]);
-    assert_eq!(alerts[0].scores, [("Person".into(), 0.9), ("package".into(), 0.8)], "what was scored");
+    // `Person` has the index of `cat`, and is no longer watched.
+    let alerts = judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.8], 0.0)]));
+    assert_eq!(states(&alerts), ["package raised"]);
+    assert_eq!(
+        alerts[0].scores,
+        [("Person".into(), 0.9), ("package".into(), 0.8)],
+        "the labels that were scored"
+    );
     let gone = scored_as("elsewhere", "porch", &["cat"], vec![region(None, &[0.9], 0.0)]);
-    assert_eq!(told(&mut judge, &gone), []);
+    assert_eq!(judged(&mut judge, &gone), []);
 }
 
 /// The sources keep baselines, and `package` on them rises.
 fn rising() -> Config {
     let mut config = config();
     config.sources.iter_mut().for_each(|source| source.baseline = Some(Duration::from_secs(600)));
-    let rule = &mut config.label_sets[0].labels[1].trigger;
-    *rule = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
+    config.label_sets[0].labels[1].trigger =
+        TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
     config
 }
 
@@ -293,7 +298,7 @@ fn rising() -> Config {
 fn at(judge: &mut Judge, second: i64, score: f32) -> Vec<Alert> {
     let mut scored = scored("back", "porch", vec![region(None, &[0.0, score], 0.0)]);
     scored.frame.captured_at += jiff::SignedDuration::from_secs(second);
-    told(judge, &scored)
+    judged(judge, &scored)
 }
 
 /// Two minutes of quiet frames with this score.
@@ -302,7 +307,7 @@ fn quiet(judge: &mut Judge, score: f32) {
 }
 
 #[test]
-fn a_rise_says_from_where_to_where() {
+fn an_alert_of_a_rise_gives_the_baseline_and_the_threshold() {
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &rising());
     quiet(&mut judge, 0.5);
@@ -314,7 +319,7 @@ fn a_rise_says_from_where_to_where() {
     let moving: Vec<_> = judge.moving_levels("back").collect();
     assert_eq!((moving.len(), moving[0].0, moving[0].1), (1, "porch", "package"));
     assert_eq!(moving[0].2.threshold, raised.threshold);
-    assert_eq!(judge.moving_levels("Front Door").count(), 0, "nothing is known there");
+    assert_eq!(judge.moving_levels("Front Door").count(), 0, "no baseline is known on it");
     let cleared = at(&mut judge, 123, 0.5);
     assert_eq!((cleared[0].state, cleared[0].baseline), (State::Cleared, raised.baseline));
 }
@@ -327,19 +332,19 @@ fn a_rule_over_a_label_that_rises_is_met_by_the_rise() {
     config.label_sets[0].rules.push(LabelRule { settings, when });
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &config);
-    assert_eq!(at(&mut judge, -200, 0.9), [], "nothing is known of its baseline yet");
+    assert_eq!(at(&mut judge, -200, 0.9), [], "its baseline is not known yet");
     quiet(&mut judge, 0.5);
-    assert_eq!(words(&at(&mut judge, 121, 0.65)), Vec::<String>::new());
-    assert_eq!(words(&at(&mut judge, 122, 0.75)), ["package raised", "delivery raised"]);
-    assert_eq!(words(&at(&mut judge, 123, 0.55)), ["package cleared", "delivery cleared"]);
+    assert_eq!(states(&at(&mut judge, 121, 0.65)), Vec::<String>::new());
+    assert_eq!(states(&at(&mut judge, 122, 0.75)), ["package raised", "delivery raised"]);
+    assert_eq!(states(&at(&mut judge, 123, 0.55)), ["package cleared", "delivery cleared"]);
 }
 
 #[test]
-fn a_changed_rise_keeps_the_baseline_and_other_words_do_not() {
+fn a_changed_rise_keeps_the_baseline_and_other_prompts_do_not() {
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &rising());
     quiet(&mut judge, 0.5);
-    let before: Vec<_> = judge.known().collect();
+    let before = judge.baselines();
     assert_eq!(before.len(), 2, "each label of the frame is learnt, whether it rises or not");
 
     let mut changed = rising();
@@ -347,39 +352,39 @@ fn a_changed_rise_keeps_the_baseline_and_other_words_do_not() {
     changed.label_sets[0].labels.push(label("cat", 0.5));
     changed.sources[1].baseline = Some(Duration::from_secs(900));
     reload(&mut judge, &changed);
-    assert_eq!(judge.known().collect::<Vec<_>>(), before);
+    assert_eq!(judge.baselines(), before);
     changed.label_sets[0].labels[1].prompts = vec!["a parcel".to_owned()];
     reload(&mut judge, &changed);
-    assert_eq!(judge.known().count(), 1, "scores of other words are other scores");
-    assert_eq!(at(&mut judge, 200, 0.9), [], "it learns first");
+    assert_eq!(judge.baselines().len(), 1, "other prompts give other scores");
+    assert_eq!(at(&mut judge, 200, 0.9), [], "the baseline is not known yet");
     changed.sources[1].baseline = None;
     changed.label_sets[0].labels[1].trigger = TriggerSettings::at(0.5);
     reload(&mut judge, &changed);
-    assert_eq!(judge.known().count(), 0, "nobody keeps it any more");
+    assert_eq!(judge.baselines().len(), 0, "none is learnt any more");
 }
 
 #[test]
-fn what_is_known_survives_a_restart() {
+fn baselines_survive_a_restart() {
     let mut judge = Judge::new("home", "bundled");
     reload(&mut judge, &rising());
     quiet(&mut judge, 0.5);
     let raised = at(&mut judge, 121, 0.9);
-    let known: Vec<_> = judge.known().collect();
+    let known = judge.baselines();
 
     let restarted = |raised: Vec<Alert>, known: Vec<_>, model: &str| {
         let mut judge = Judge::new("home", model);
-        judge.recall(raised.into_iter().map(|alert| (true, alert)));
-        judge.remember(known);
+        judge.restore(raised.into_iter().map(|alert| (true, alert)));
+        judge.restore_baselines(known);
         reload(&mut judge, &rising());
         judge
     };
     let mut judge = restarted(raised.clone(), known.clone(), "bundled");
-    assert_eq!(judge.known().collect::<Vec<_>>(), known);
-    assert_eq!(words(&at(&mut judge, 130, 0.65)), Vec::<String>::new(), "between the levels");
-    assert_eq!(words(&at(&mut judge, 131, 0.5)), ["package cleared"]);
+    assert_eq!(judge.baselines(), known);
+    assert_eq!(states(&at(&mut judge, 130, 0.65)), Vec::<String>::new(), "between the levels");
+    assert_eq!(states(&at(&mut judge, 131, 0.5)), ["package cleared"]);
     let mut judge = restarted(vec![], known.clone(), "bundled");
-    assert_eq!(words(&at(&mut judge, 130, 0.75)), ["package raised"], "at once");
+    assert_eq!(states(&at(&mut judge, 130, 0.75)), ["package raised"], "at once");
     let mut judge = restarted(raised, known, "another");
-    assert_eq!(judge.known().count(), 0, "of another model");
-    assert_eq!(words(&at(&mut judge, 130, 0.5)), ["package cleared"], "below where it was raised");
+    assert_eq!(judge.baselines().len(), 0, "of another model");
+    assert_eq!(states(&at(&mut judge, 130, 0.5)), ["package cleared"], "below where it was raised");
 }

@@ -1,6 +1,4 @@
-//! One label of one label set on one source, or one rule over labels: its settings there, its trigger, and what was told of it.
-//!
-//! Pure, as all of the judge. It refuses to know about other labels.
+//! One label of one label set on one source, or one rule over labels: its settings there, its trigger, and its raised alert.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,133 +12,122 @@ use crate::{
     trigger::{Baseline, Presence, Transition, Trigger},
 };
 
-/// What is known of a label while nothing is to be seen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Known {
-    /// What its scores were of when it was learnt, in words that are compared and nothing else: other prompts have other scores.
-    pub(crate) of: String,
-    pub(crate) baseline: Baseline,
-}
-
 /// One label of one label set on one source, or one rule over labels.
-pub(crate) struct Watched {
-    pub(crate) label: Arc<str>,
-    /// As it is on this source.
-    pub(crate) settings: Label,
-    /// What its scores are of, in words that are compared and nothing else.
+pub(super) struct Watched {
+    pub(super) label: Arc<str>,
+    /// The settings on this source.
+    pub(super) settings: Label,
+    /// See [`super::SavedBaseline::of`].
     of: String,
-    /// Whether the label is there, for rules that ask.
-    pub(crate) presence: Presence,
-    /// What makes a rule of it; `None` is a label.
-    pub(crate) rule: Option<Ruled>,
+    /// Whether the label is present, for the conditions of rules.
+    pub(super) presence: Presence,
+    /// Present in a rule; `None` is a label.
+    pub(super) rule: Option<WatchedRule>,
     trigger: Trigger,
-    /// What was told when it was raised, for as long as it is.
-    pub(crate) raised: Option<Box<Alert>>,
-    /// It is known from before a restart, and nobody has told its state since.
-    recalled: bool,
+    /// The alert that raised it, while it is raised.
+    pub(super) raised: Option<Box<Alert>>,
+    /// It comes from before a restart, and its state was not published since.
+    restored: bool,
 }
 
 /// A rule over labels.
-pub(crate) struct Ruled {
-    pub(crate) when: Condition,
-    /// Whether that was so on the newest frame; `None` is not known.
-    pub(crate) met: Option<bool>,
+pub(super) struct WatchedRule {
+    pub(super) when: Condition,
+    /// Whether the condition was met on the newest frame; `None` if that is unknown.
+    pub(super) met: Option<bool>,
 }
 
-/// What a transition was seen by.
-pub(crate) struct Evidence {
-    pub(crate) score: f32,
-    pub(crate) threshold: f32,
-    pub(crate) baseline: Option<f32>,
-    pub(crate) region: Option<Arc<str>>,
-    pub(crate) scores: Vec<(Arc<str>, f32)>,
-    pub(crate) background: Option<f32>,
+/// What caused a transition.
+pub(super) struct Evidence {
+    pub(super) score: f32,
+    pub(super) threshold: f32,
+    pub(super) baseline: Option<f32>,
+    pub(super) region: Option<Arc<str>>,
+    pub(super) scores: Vec<(Arc<str>, f32)>,
+    pub(super) background: Option<f32>,
 }
+
+/// A baseline, with what its scores were computed from.
+pub(super) type Learnt = (String, Baseline);
 
 impl Watched {
-    /// How it stood before a restart: whether it was raised, and its newest alert that it was.
-    pub(crate) fn recall(raised: bool, alert: Alert) -> Self {
-        let rule = TriggerSettings::at(alert.threshold);
+    /// The state from before a restart: whether it was raised, and its last alert that it was raised.
+    pub(super) fn restore(raised: bool, alert: Alert) -> Self {
+        let settings = TriggerSettings::at(alert.threshold);
         Self {
             label: Arc::clone(&alert.label),
-            settings: Label::new(&alert.label, rule),
+            settings: Label::new(&alert.label, settings),
             of: String::new(),
-            presence: Presence::recall(rule, raised),
+            presence: Presence::restore(settings, raised),
             rule: None,
-            trigger: Trigger::recall(rule, raised, alert.frame.captured_at),
+            trigger: Trigger::restore(settings, raised, alert.frame.captured_at),
             raised: raised.then(|| Box::new(alert)),
-            recalled: true,
+            restored: true,
         }
     }
 
-    /// As `scored` says, and raised by `when` if it is a rule, going on where it stood before, if it did. The baseline stays what
-    /// it is as long as the scores mean the same; one of before a restart is `remembered`.
-    fn under(
-        scored: Meant,
-        when: Option<&Condition>,
-        before: Option<Self>,
-        remembered: Option<Known>,
-    ) -> Self {
-        let Meant { settings, of, over } = scored;
-        let rule = settings.trigger;
-        let ruled = when.map(|when| Ruled { when: when.clone(), met: None });
-        let known = before.as_ref().and_then(Self::known).or(remembered).filter(|known| known.of == of);
-        let baseline = known.map(|known| known.baseline);
+    /// With the settings of `scoring` and the condition `when` if it is a rule, and with the state of `before`. The baseline is
+    /// kept while it is computed from the same; one from before a restart is `saved`.
+    fn with(scoring: Scoring, when: Option<&Condition>, before: Option<Self>, saved: Option<Learnt>) -> Self {
+        let Scoring { settings, of, over } = scoring;
+        let trigger_settings = settings.trigger;
+        let watched_rule = when.map(|when| WatchedRule { when: when.clone(), met: None });
+        let learnt = before.as_ref().and_then(Self::learnt).or(saved);
+        let baseline = learnt.filter(|(learnt_of, _)| *learnt_of == of).map(|(_, baseline)| baseline);
         match before {
             Some(before) => {
                 let same = before.rule.as_ref().map(|rule| &rule.when) == when;
-                let trigger = before.trigger.under(rule).keeping(over, baseline);
-                let trigger = if same { trigger } else { trigger.anew() };
-                let presence = before.presence.under(rule);
-                Self { settings, of, presence, rule: ruled, trigger, recalled: false, ..before }
+                let trigger = before.trigger.with_settings(trigger_settings).with_baseline(over, baseline);
+                let trigger = if same { trigger } else { trigger.without_frames() };
+                let presence = before.presence.with_settings(trigger_settings);
+                Self { settings, of, presence, rule: watched_rule, trigger, restored: false, ..before }
             }
             None => Self {
                 label: settings.name.as_str().into(),
                 settings,
                 of,
-                presence: Presence::new(rule),
-                rule: ruled,
-                trigger: Trigger::new(rule).keeping(over, baseline),
+                presence: Presence::new(trigger_settings),
+                rule: watched_rule,
+                trigger: Trigger::new(trigger_settings).with_baseline(over, baseline),
                 raised: None,
-                recalled: false,
+                restored: false,
             },
         }
     }
 
-    /// What is known of it while nothing is to be seen.
-    pub(crate) fn known(&self) -> Option<Known> {
-        let of = || self.of.clone();
-        self.trigger.baseline().map(|baseline| Known { of: of(), baseline })
+    /// The baseline, where one is learnt.
+    pub(super) fn learnt(&self) -> Option<Learnt> {
+        self.trigger.baseline().map(|baseline| (self.of.clone(), baseline))
     }
 
-    /// Likewise, as far as alerts tell it.
-    pub(crate) fn baseline(&self) -> Option<f32> {
+    /// The baseline as alerts show it: only once enough frames were seen.
+    pub(super) fn baseline(&self) -> Option<f32> {
         self.trigger.baseline().and_then(Baseline::level)
     }
 
-    /// The scores that the next frame is held to, where they are known.
-    pub(crate) fn levels(&self) -> Option<Levels> {
+    /// The levels for the next frame, where they are known.
+    pub(super) fn levels(&self) -> Option<Levels> {
         self.trigger.levels()
     }
 
-    /// What changes with the newest score. Outside its hours a label is not raised; one that is raised is cleared as ever.
-    pub(crate) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+    /// The transition that the newest score causes. Outside its hours a label is not raised, and is cleared as usual.
+    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
         match &self.settings.active {
-            Some(active) if !active.holds(at) => self.trigger.update_asleep(score, at),
+            Some(active) if !active.holds(at) => self.trigger.update_inactive(score, at),
             _ => self.trigger.update(score, at),
         }
     }
 
-    /// Where the label stands in the scores: where it stands in its set, unless that has changed since.
-    pub(crate) fn place(&self, scores: &SetScores, likely: usize) -> Option<usize> {
+    /// The index of the label in the scores: its index in its set, unless that has changed since.
+    pub(super) fn index_in(&self, scores: &SetScores, likely: usize) -> Option<usize> {
         if scores.labels.get(likely).is_some_and(|scored| *scored == self.label) {
             return Some(likely);
         }
         scores.labels.iter().position(|scored| *scored == self.label)
     }
 
-    /// What the alert says to people.
-    pub(crate) fn message(&self, alert: &Alert) -> Option<String> {
+    /// The message of the alert for people.
+    pub(super) fn message(&self, alert: &Alert) -> Option<String> {
         let facts = Facts {
             label: &alert.label,
             label_set: &alert.label_set,
@@ -156,52 +143,51 @@ impl Watched {
     }
 }
 
-/// The labels of a set, in its order, and then its rules, as they are on `source`; those that are in `known` are taken from
-/// there, and what is known of their scores from `remembered`. Of those whose state was not told yet `new` is told, with
-/// whether they are raised.
-pub(crate) fn of(
+/// The labels of a set in its order, then its rules, with their settings on `source`. The state of those in `known` is taken from
+/// there, and baselines from `saved`. Calls `added` for each whose state was not published, with whether it is raised.
+pub(super) fn of(
     (source, set, model): (&Source, &LabelSet, &str),
     known: &mut Vec<Watched>,
-    mut remembered: impl FnMut(&str) -> Option<Known>,
-    mut new: impl FnMut(&str, bool),
+    mut saved: impl FnMut(&str) -> Option<Learnt>,
+    mut added: impl FnMut(&str, bool),
 ) -> Vec<Watched> {
     let conditions = set.labels.iter().map(|_| None).chain(set.rules.iter().map(|rule| Some(&rule.when)));
     let mut all = Vec::with_capacity(set.labels.len() + set.rules.len());
     for (label, when) in set.alerting().zip(conditions) {
         let settings = source.label(&set.name, label).clone();
-        let scored = Meant::of(source, set, settings, when, model);
+        let scoring = Scoring::of(source, set, settings, when, model);
         let before = known.iter().position(|known| *known.label == *label.name);
-        let before = before.map(|place| known.remove(place));
-        let told = before.as_ref().is_some_and(|before| !before.recalled);
-        let watched = Watched::under(scored, when, before, remembered(&label.name));
-        if !told {
-            new(&label.name, watched.trigger.is_raised());
+        let before = before.map(|index| known.remove(index));
+        let published = before.as_ref().is_some_and(|before| !before.restored);
+        let watched = Watched::with(scoring, when, before, saved(&label.name));
+        if !published {
+            added(&label.name, watched.trigger.is_raised());
         }
         all.push(watched);
     }
     all
 }
 
-/// A label as it is scored and judged on a source.
-struct Meant {
+/// How a label is scored and judged on a source.
+struct Scoring {
     settings: Label,
-    /// See [`Watched::of`].
+    /// See [`super::SavedBaseline::of`].
     of: String,
-    /// The time over which its baseline is estimated, where one is kept.
+    /// The period of the baseline, where one is learnt.
     over: Option<Duration>,
 }
 
-impl Meant {
+impl Scoring {
     fn of(source: &Source, set: &LabelSet, settings: Label, when: Option<&Condition>, model: &str) -> Self {
         // Whether a condition is met is no score that could drift.
         let over = source.baseline.filter(|_| when.is_none());
-        Self { of: meaning(source, set, &settings, model), settings, over }
+        Self { of: scored_from(source, set, &settings, model), settings, over }
     }
 }
 
-/// What the scores of a label are of. Other labels of the set come and go while it runs; of them a score is not said to be.
-/// Every field of the set is named, so that whoever adds one decides.
-fn meaning(source: &Source, set: &LabelSet, label: &Label, model: &str) -> String {
+/// What the scores of a label are computed from. The other labels of the set are not part of it, because they change while the
+/// service runs. Every field of the set is named, so that a new field requires a decision.
+fn scored_from(source: &Source, set: &LabelSet, label: &Label, model: &str) -> String {
     let LabelSet { name: _, templates, scoring, background, labels: _, rules: _ } = set;
     let templates: Vec<_> = templates.iter().map(ToString::to_string).collect();
     let (prompts, regions, all_regions) = (&label.prompts, &label.regions, &source.regions);

@@ -1,37 +1,60 @@
-//! Every score of a frame, for those who want to see more than alerts: what `<source>/<label_set>/scores` says, and how
-//! often.
+//! The subscriber that publishes the scores of sources with `scores: true` at `<source>/<label_set>/scores`.
 //!
-//! Pure: the caller brings the time. It refuses to keep anything that was not told: the next frame tells something newer.
+//! Scores are published at most once a second for each label set on a source. They are not kept for later: the next frame
+//! has newer ones.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::alert::{instant, with_background};
+use super::{Observation, Subscription};
+use crate::{
+    alert::{Topics, instant, publisher::ScoreSink, with_background},
+    classify::SetScores,
+    config::Config,
+};
 
-/// At most one message of a label set on a source in this time.
+/// The least time between two messages of a label set on a source.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What one label set says of one frame.
+/// The scores of one label set on one frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// When the frame was captured.
     pub time: Timestamp,
-    /// The name of the source, as typed.
+    /// The name of the source, as in the configuration.
     pub source: Arc<str>,
-    /// The name of the label set, as typed.
+    /// The name of the label set, as in the configuration.
     pub label_set: Arc<str>,
-    /// The region that the highest of the scores stands in; `None` is the whole frame.
+    /// The region with the highest of the scores; `None` is the whole frame.
     pub region: Option<Arc<str>>,
-    /// Every label with the score that its trigger sees, the highest of its regions; in the order typed.
+    /// Each label with the score that its trigger receives, the highest of its regions; in the order of the label set.
     pub scores: Vec<(Arc<str>, f32)>,
-    /// What the background prompts got in that region, where the set has any.
+    /// The score of the background prompts in that region, where the set has any.
     pub background: Option<f32>,
 }
 
 impl Scores {
-    /// The published payload: one line of JSON, its keys in this order.
+    fn of(observation: &Observation, set: &SetScores) -> Self {
+        let best: Vec<_> = (0..set.labels.len()).filter_map(|label| set.best(label)).collect();
+        let highest = best.iter().reduce(|highest, it| if it.0 > highest.0 { it } else { highest });
+        let region = highest.map(|(_, region)| *region);
+        Self {
+            time: observation.captured_at,
+            source: Arc::clone(&observation.source),
+            label_set: Arc::clone(&set.label_set),
+            region: region.and_then(|region| region.region.clone()),
+            scores: set.labels.iter().cloned().zip(best.iter().map(|(score, _)| *score)).collect(),
+            background: region.and_then(|region| region.background),
+        }
+    }
+
+    /// The published payload: one line of JSON with its keys in this order.
     #[must_use]
     pub fn to_json(&self) -> String {
         json!({
@@ -45,23 +68,64 @@ impl Scores {
     }
 }
 
-/// Decides whose turn it is.
+/// Publishes scores until the judge ends.
+pub struct ScorePublisher {
+    topics: Topics,
+    sink: ScoreSink,
+    limiter: Limiter,
+}
+
+impl ScorePublisher {
+    /// Hands messages to `sink`, which drops and counts what the broker connection has no room for.
+    #[must_use]
+    pub fn new(topics: Topics, sink: ScoreSink) -> Self {
+        Self { topics, sink, limiter: Limiter::default() }
+    }
+
+    /// Publishes what `subscription` brings.
+    pub async fn run(mut self, mut subscription: Subscription) {
+        let mut sources = with_scores(&subscription.config.borrow_and_update());
+        while let Some(observation) = subscription.observations.recv().await {
+            if subscription.config.has_changed().unwrap_or(false) {
+                sources = with_scores(&subscription.config.borrow_and_update());
+            }
+            if sources.contains(&*observation.source) {
+                self.publish(&observation);
+            }
+        }
+    }
+
+    fn publish(&mut self, observation: &Observation) {
+        for set in &observation.sets {
+            if self.limiter.allows(&observation.source, &set.label_set, observation.judged_at) {
+                let topic = self.topics.scores(&observation.source, &set.label_set);
+                self.sink.tell(topic, Scores::of(observation, set).to_json());
+            }
+        }
+    }
+}
+
+/// The names of the sources whose scores are published.
+fn with_scores(config: &Config) -> HashSet<String> {
+    config.sources.iter().filter(|source| source.scores).map(|source| source.name.clone()).collect()
+}
+
+/// Limits the rate of each label set on each source. Pure: the caller passes the time.
 #[derive(Debug, Default)]
-pub struct Limiter {
-    told: HashMap<(Arc<str>, Arc<str>), Timestamp>,
+struct Limiter {
+    published: HashMap<(Arc<str>, Arc<str>), Timestamp>,
 }
 
 impl Limiter {
-    /// Whether this label set on this source may tell its scores `now`; if so, it is taken as done. A clock that was
-    /// put back silences nobody.
-    pub fn allows(&mut self, source: &Arc<str>, label_set: &Arc<str>, now: Timestamp) -> bool {
+    /// Whether this label set on this source may publish `now`; if so, that is recorded. A clock that was set back does not
+    /// suppress messages.
+    fn allows(&mut self, source: &Arc<str>, label_set: &Arc<str>, now: Timestamp) -> bool {
         let key = (Arc::clone(source), Arc::clone(label_set));
-        let soon = |last: &Timestamp| *last <= now && now.duration_since(*last).unsigned_abs() < PAUSE;
-        // The one place where scores are left out for coming too fast; nobody misses them.
-        if self.told.get(&key).is_some_and(soon) {
+        let recent = |last: &Timestamp| *last <= now && now.duration_since(*last).unsigned_abs() < PAUSE;
+        if self.published.get(&key).is_some_and(recent) {
             return false;
         }
-        self.told.insert(key, now);
+        self.published.insert(key, now);
         true
     }
 }
@@ -69,9 +133,10 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{classify::RegionScores, observe::tests::observation};
 
     #[test]
-    fn scores_to_the_letter() {
+    fn the_exact_payload() {
         let scores = Scores {
             time: "2026-11-23T08:15:30.125Z".parse().unwrap(),
             source: "Front Door".into(),
@@ -96,10 +161,27 @@ mod tests {
             let now = Timestamp::from_millisecond(1_800_000_000_000 + millisecond).unwrap();
             limiter.allows(&source.into(), &label_set.into(), now)
         };
-        let told = [0, 1, 500, 999, 1000, 1999, 2500].map(|at| allows("door", "porch", at));
-        assert_eq!(told, [true, false, false, false, true, false, true]);
-        assert!(allows("door", "yard", 2501) && allows("back", "porch", 2501), "each has its own second");
-        assert!(allows("door", "porch", -60_000), "the clock was put back");
+        let allowed = [0, 1, 500, 999, 1000, 1999, 2500].map(|at| allows("door", "porch", at));
+        assert_eq!(allowed, [true, false, false, false, true, false, true]);
+        assert!(allows("door", "yard", 2501) && allows("back", "porch", 2501), "each has its own limit");
+        assert!(allows("door", "porch", -60_000), "the clock was set back");
         assert!(!allows("door", "porch", -59_500) && allows("door", "porch", -59_000));
+    }
+
+    #[test]
+    fn each_label_has_the_score_that_its_trigger_receives() {
+        let region = |name: &str, labels: [f32; 2], background| RegionScores {
+            region: Some(name.into()),
+            labels: labels.to_vec(),
+            background: Some(background),
+        };
+        let set = SetScores {
+            label_set: "porch".into(),
+            labels: ["person".into(), "package".into()].into(),
+            regions: vec![region("step", [0.1, 0.8], 0.1), region("gate", [0.3, 0.6], 0.2)],
+        };
+        let scores = Scores::of(&observation("1.jpg"), &set);
+        assert_eq!(scores.scores, [("person".into(), 0.3), ("package".into(), 0.8)]);
+        assert_eq!((scores.region.as_deref(), scores.background), (Some("step"), Some(0.1)));
     }
 }

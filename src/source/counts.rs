@@ -19,7 +19,7 @@ use super::{
     cause::{self, Cause, Causes},
     info::StreamInfo,
 };
-use crate::{heartbeat::Pulse, metrics::Histogram};
+use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
 /// The counters of one source, shared between its thread and the readers of metrics.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Counts {
     sent: AtomicU64,
     /// When the newest frame was sent, in milliseconds since 1970; 0 is never.
     last_sent: AtomicU64,
-    pulse: Pulse,
+    pulse: Heartbeat,
     failed: Mutex<ByCause>,
     skipped: Mutex<ByCause>,
     decoding: Arc<Histogram>,
@@ -83,7 +83,7 @@ impl Counts {
 
     /// Shows whether the source makes progress.
     #[must_use]
-    pub fn pulse(&self) -> &Pulse {
+    pub fn pulse(&self) -> &Heartbeat {
         &self.pulse
     }
 

@@ -1,75 +1,80 @@
-//! The score that a label has on a source while nothing is to be seen: a slow running estimate, and the levels above it.
+//! The baseline: the usual score of a label on a source while the label is absent, as a slow running estimate.
 //!
-//! The estimate is a weighted mean of the scores that it was given, in which a score counts less the longer ago it was, by a
-//! factor of e for each `over`. What cameras do to it:
+//! The estimate is a weighted mean of scores on quiet frames. The weight of a score decays by a factor of e for each period
+//! (`over`). These rules cope with what cameras do:
 //!
-//! - At the start it is the mean of all that was seen, and no level is above it before quiet frames stand for a fifth of `over`.
-//! - No frame stands for more than a sixtieth of `over`, however long nothing was seen before it: a single frame that is out of
-//!   line moves an estimate that is known by a thirteenth of the way at most, and falling by four.
-//! - After a gap what was seen before counts less, but not for nothing: the estimate is still known, and follows sooner.
-//! - It falls four times as fast as it rises: what is less than usual is not what is looked for.
-//! - Frames that are repeated because nothing changed are time in which nothing changed, no more: ten of them in ten seconds
-//!   are as one.
-//! - Time that jumps back is no time at all.
+//! - At the start the estimate is the mean of all scores. It counts as known once its frames cover a fifth of the period.
+//! - A frame covers the time since the frame before it, but at most a sixtieth of the period. A single outlier therefore moves
+//!   a known estimate by at most a thirteenth of the difference, or four times that downwards.
+//! - After a gap, earlier scores have less weight, but not none: the estimate is still known, and adapts sooner.
+//! - The estimate falls four times as fast as it rises, because a score below the usual is not what a label looks for.
+//! - Repeated frames add only the time that they cover: ten in ten seconds equal one.
+//! - Time that jumps back counts as no time.
 //!
-//! It refuses to decide which frames are quiet.
+//! Which frames are quiet is decided by the trigger.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::policy::{Levels, TriggerSettings};
 
-/// The part of `over` that one frame stands for at most.
+/// The part of the period that one frame covers at most.
 const FRAME: f64 = 1.0 / 60.0;
-/// The part of `over` that must have been seen before the estimate is one.
+/// The part of the period that must be covered before the estimate is known.
 const KNOWN: f64 = 1.0 / 5.0;
-/// So many times as fast it falls.
+/// The factor by which the estimate falls faster than it rises.
 const FALL: f64 = 4.0;
-/// A rise is never less than this, however little is left up to 1.
+/// The least rise, however little is left up to 1.
 const LEAST_RISE: f32 = 0.005;
 
-/// What is known of a label's score on quiet frames.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The usual score of a label on quiet frames.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Baseline {
     level: f64,
-    /// What was seen, as a part of `over`; at most 1.
+    /// The part of the period that is covered; at most 1.
     weight: f64,
-    /// The newest frame.
+    /// The time of the newest frame.
     at: Timestamp,
 }
 
+/// A baseline as it is stored, not yet checked.
+#[derive(Deserialize)]
+struct Stored {
+    level: f64,
+    weight: f64,
+    at: Timestamp,
+}
+
+impl TryFrom<Stored> for Baseline {
+    type Error = &'static str;
+
+    fn try_from(Stored { level, weight, at }: Stored) -> Result<Self, Self::Error> {
+        let valid = (-1.0..=1.0).contains(&level) && (0.0..=1.0).contains(&weight);
+        valid.then_some(Self { level, weight, at }).ok_or("a baseline is out of range")
+    }
+}
+
 impl Baseline {
-    /// The first quiet frame.
+    /// From the first quiet frame.
     pub(super) fn new(score: f32, at: Timestamp) -> Self {
         Self { level: score.into(), weight: 0.0, at }
     }
 
-    /// As [`Self::parts`] told it; `None` if it never did.
-    #[must_use]
-    pub fn of_parts(level: f64, weight: f64, at: Timestamp) -> Option<Self> {
-        let can_be = (-1.0..=1.0).contains(&level) && (0.0..=1.0).contains(&weight);
-        can_be.then_some(Self { level, weight, at })
-    }
-
-    /// The estimate, how much was seen as a part of the time that it is estimated over, and the time of the newest frame.
-    #[must_use]
-    pub fn parts(self) -> (f64, f64, Timestamp) {
-        (self.level, self.weight, self.at)
-    }
-
-    /// The estimate, once enough was seen.
+    /// The estimate, once it is known.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
     pub fn level(self) -> Option<f32> {
         (self.weight >= KNOWN - 1e-9).then_some(self.level as f32)
     }
 
-    /// With one more quiet frame.
+    /// After one more quiet frame; `over` is the period.
     pub(super) fn with(self, score: f32, at: Timestamp, over: Duration) -> Self {
         let past = at.duration_since(self.at).as_secs_f64() / over.as_secs_f64().max(1e-3);
         let part = past.clamp(0.0, FRAME);
-        // What was seen before the gap, if there was one.
+        // The weight of earlier scores after the gap, if there was one.
         let faded = self.weight * (part - past).min(0.0).exp();
         let weight = (faded.max(self.weight.min(KNOWN)) + part).min(1.0);
         let away = f64::from(score) - self.level;
@@ -79,12 +84,15 @@ impl Baseline {
     }
 }
 
-/// The levels of a rule of rises over this baseline. The threshold is never more than half of what is left up to 1 above it:
-/// a label whose score is high all day can still be raised.
-pub(super) fn above(baseline: f32, rule: &TriggerSettings) -> Levels {
+/// The levels over this baseline, where those of `settings` are rises. The threshold is at most half of what is left up to 1 above
+/// the baseline, so that a label with a high usual score can still be raised.
+pub(super) fn above(baseline: f32, settings: &TriggerSettings) -> Levels {
     let room = ((1.0 - baseline) / 2.0).max(LEAST_RISE);
-    let part = (room / rule.threshold).min(1.0);
-    Levels { threshold: baseline + rule.threshold * part, clear_below: baseline + rule.clear_below * part }
+    let part = (room / settings.threshold).min(1.0);
+    Levels {
+        threshold: baseline + settings.threshold * part,
+        clear_below: baseline + settings.clear_below * part,
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +107,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    /// A frame in each of these seconds, all with the same score.
+    /// The baseline after a frame in each of these seconds, all with the same score.
     fn seen(score: f32, seconds: impl IntoIterator<Item = i64>) -> Baseline {
         let mut seconds = seconds.into_iter();
         let first = Baseline::new(score, at(seconds.next().unwrap()));
@@ -111,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_after_a_fifth_of_its_time_or_twelve_frames() {
+    fn it_is_known_after_a_fifth_of_the_period_or_twelve_frames() {
         assert_eq!(seen(0.2, 0..120).level(), None);
         assert_eq!(seen(0.2, 0..121).level(), Some(0.2));
         let hourly = |frames: i64| seen(0.2, (0..frames).map(|frame| frame * 3600)).level();
@@ -119,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_in_its_time_and_falls_four_times_as_fast() {
+    fn it_adapts_within_the_period_and_falls_four_times_as_fast() {
         let steady = seen(0.2, 0..2000);
         let after = |score: f32, seconds: i64| {
             (2000..2000 + seconds).fold(steady, |it, second| it.with(score, at(second), OVER)).level
@@ -136,46 +144,60 @@ mod tests {
         assert!(near(morning, 0.2 + 0.7 / 13.0), "{morning:?}");
         assert_eq!(evening.with(0.2, at(50_000), OVER).level(), Some(0.2));
         let later = (1..200).fold(morning, |it, second| it.with(0.5, at(50_000 + second), OVER));
-        assert!(later.level > 0.35, "it follows sooner: {later:?}");
+        assert!(later.level > 0.35, "it adapts sooner: {later:?}");
     }
 
     #[test]
-    fn repeated_frames_are_time_and_nothing_else() {
+    fn repeated_frames_count_only_the_time_that_they_cover() {
         let (quiet, change) = (seen(0.2, 0..2000), 0.5);
         let once = quiet.with(change, at(2009), OVER);
         let often = (2000..2010).fold(quiet, |it, second| it.with(change, at(second), OVER));
         assert!((once.level - often.level).abs() < 1e-4, "{once:?} {often:?}");
         let at_once = (0..1000).fold(once, |it, _| it.with(0.9, at(2009), OVER));
-        assert_eq!(at_once, once, "no time, no evidence");
+        assert_eq!(at_once, once, "no time passed");
     }
 
     #[test]
     fn levels_are_above_it_and_within_reach() {
-        let rule = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
-        let told = |baseline| {
-            let Levels { threshold, clear_below } = above(baseline, &rule);
+        let settings = TriggerSettings { rises: true, clear_below: 0.1, ..TriggerSettings::at(0.2) };
+        let levels = |baseline| {
+            let Levels { threshold, clear_below } = above(baseline, &settings);
             (threshold, clear_below)
         };
-        assert_eq!(told(0.0), (0.2, 0.1));
-        assert_eq!(told(0.5), (0.7, 0.6));
-        assert_eq!(told(0.8), (0.9, 0.85), "half of what is left");
-        let (threshold, clear_below) = told(1.0);
-        assert!(threshold > 1.0 && clear_below > 1.0, "nothing is above all");
+        assert_eq!(levels(0.0), (0.2, 0.1));
+        assert_eq!(levels(0.5), (0.7, 0.6));
+        assert_eq!(levels(0.8), (0.9, 0.85), "half of what is left");
+        let (threshold, clear_below) = levels(1.0);
+        assert!(threshold > 1.0 && clear_below > 1.0, "no score is above both");
     }
 
     #[test]
-    fn parts_are_taken_back_and_nonsense_is_not() {
+    fn a_stored_baseline_is_restored_exactly_and_a_damaged_one_is_rejected() {
         let baseline = seen(0.2, 0..100);
-        let (level, weight, time) = baseline.parts();
-        assert_eq!(Baseline::of_parts(level, weight, time), Some(baseline));
-        for (level, weight) in [(f64::NAN, 0.5), (0.5, f64::NAN), (2.0, 0.5), (0.5, -0.1), (0.5, 1.1)] {
-            assert_eq!(Baseline::of_parts(level, weight, time), None);
+        let json = serde_json::to_string(&baseline).unwrap();
+        assert_eq!(serde_json::from_str::<Baseline>(&json).unwrap(), baseline);
+        let stored = |level, weight, at: &str| {
+            serde_json::from_str::<Baseline>(&format!(r#"{{"level":{level},"weight":{weight},"at":"{at}"}}"#))
+        };
+        let time = "2026-11-23T08:00:00.125Z";
+        assert_eq!(
+            serde_json::to_string(&stored("0.25", "0.5", time).unwrap()).unwrap(),
+            format!(r#"{{"level":0.25,"weight":0.5,"at":"{time}"}}"#)
+        );
+        for (level, weight, at) in [
+            ("null", "0.5", time),
+            ("2.0", "0.5", time),
+            ("0.5", "-0.1", time),
+            ("0.5", "1.1", time),
+            ("0.5", "0.5", "x"),
+        ] {
+            assert!(stored(level, weight, at).is_err(), "{level} {weight} {at}");
         }
     }
 
     proptest! {
         #[test]
-        fn it_stays_among_what_it_was_given_and_no_frame_moves_it_far(
+        fn it_stays_between_the_scores_and_no_frame_moves_it_far(
             frames in prop::collection::vec((-100_000i64..100_000, 0.0f32..1.0), 1..200),
             over in 1u64..100_000,
         ) {
@@ -193,12 +215,12 @@ mod tests {
                 let (moved, away) = (baseline.level - before.level, f64::from(score) - before.level);
                 prop_assert!(moved * away >= 0.0, "towards the score");
                 if before.level().is_some() {
-                    prop_assert!(baseline.level().is_some(), "what is known stays known");
+                    prop_assert!(baseline.level().is_some(), "a known estimate stays known");
                     let most = if away < 0.0 { 4.0 / 13.0 } else { 1.0 / 13.0 };
                     prop_assert!(moved.abs() <= away.abs() * most + 1e-9);
                 }
                 if step <= 0 {
-                    prop_assert_eq!(moved, 0.0, "time that jumps back is no time");
+                    prop_assert_eq!(moved, 0.0, "time that jumps back counts as no time");
                 }
             }
         }
@@ -209,8 +231,8 @@ mod tests {
             rise in 0.001f32..=1.0,
             part in 0.0f32..=1.0,
         ) {
-            let rule = TriggerSettings { rises: true, clear_below: rise * part, ..TriggerSettings::at(rise) };
-            let Levels { threshold, clear_below } = above(baseline, &rule);
+            let settings = TriggerSettings { rises: true, clear_below: rise * part, ..TriggerSettings::at(rise) };
+            let Levels { threshold, clear_below } = above(baseline, &settings);
             prop_assert!(threshold >= clear_below && clear_below >= baseline);
             prop_assert!(threshold > baseline);
             prop_assert!(threshold <= baseline + rise);

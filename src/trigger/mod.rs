@@ -1,14 +1,13 @@
-//! What turns the scores of one label on one source into raised and cleared.
+//! The trigger: turns the scores of one label on one source into raised and cleared.
 //!
-//! Pure: a score and a time go in, at most one [`Transition`] comes out. It refuses to look at a clock, to know where
-//! a score came from, or to tell anybody.
+//! Pure: a score and a time go in, at most one [`Transition`] comes out.
 //!
-//! Laws: a raise and a clear always take turns; nothing is raised while fewer frames than asked for agree, they have not
-//! agreed for as long as asked for, or the cooldown runs; a score that is no number agrees with nobody; time that jumps back
-//! delays a raise by one cooldown, or by the time that frames must agree, at most.
+//! The rules: raised and cleared alternate. A label is raised only when enough frames are at or above the threshold, for long
+//! enough, and after the cooldown. NaN is on neither side of any level. Time that jumps back delays a raise by at most one
+//! cooldown, or by the required duration.
 //!
-//! Where levels are rises over a [`Baseline`], that is learnt here, since only here it is known which frames are quiet: those
-//! at which the label is not raised, and that do not agree to raise it. Nothing is raised before the baseline is known.
+//! Where levels are rises over a [`Baseline`], the trigger learns the baseline from quiet frames: those on which the label is
+//! not raised and whose score is below the threshold. Nothing is raised before the baseline is known.
 
 mod baseline;
 mod presence;
@@ -22,122 +21,120 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::{baseline::Baseline, presence::Presence};
 use crate::policy::{Levels, TriggerSettings};
 
-/// What happened to a label on a source.
+/// A change of a label's state on a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
-    /// The label is there now.
+    /// The label is present now.
     Raised,
-    /// The label is no longer there.
+    /// The label is no longer present.
     Cleared,
 }
 
 /// The state of one label on one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
-    rule: TriggerSettings,
+    settings: TriggerSettings,
     raised: bool,
-    /// The newest frames, one bit each, the newest lowest: at or above the threshold.
+    /// The newest frames, one bit each, the newest in the lowest: at or above the threshold.
     high: u64,
     /// Likewise: below the clear level.
     low: u64,
-    /// Since when enough frames are at or above the threshold.
+    /// The time since which enough frames are at or above the threshold.
     agreed_since: Option<Timestamp>,
     last_raised: Option<Timestamp>,
-    /// The threshold that it was raised at last.
+    /// The threshold when it was raised last.
     raised_at: f32,
-    /// The time over which the baseline is estimated, where one is kept.
+    /// The period of the baseline, where one is learnt.
     over: Option<Duration>,
     baseline: Option<Baseline>,
 }
 
 impl Trigger {
-    /// A trigger that has seen nothing yet, and keeps no baseline.
+    /// A trigger without frames and without a baseline.
     #[must_use]
-    pub fn new(rule: TriggerSettings) -> Self {
+    pub fn new(settings: TriggerSettings) -> Self {
         Self {
-            rule,
+            settings,
             raised: false,
             high: 0,
             low: 0,
             agreed_since: None,
             last_raised: None,
-            raised_at: rule.threshold,
+            raised_at: settings.threshold,
             over: None,
             baseline: None,
         }
     }
 
-    /// Goes on after a restart: it was raised last at `last_raised`, and still is or not.
+    /// The state from before a restart: when it was raised last, and whether it still is.
     #[must_use]
-    pub fn recall(rule: TriggerSettings, raised: bool, last_raised: Timestamp) -> Self {
-        Self { raised, last_raised: Some(last_raised), ..Self::new(rule) }
+    pub fn restore(settings: TriggerSettings, raised: bool, last_raised: Timestamp) -> Self {
+        Self { raised, last_raised: Some(last_raised), ..Self::new(settings) }
     }
 
-    /// Keeps a baseline that is estimated over this time, and goes on with `baseline` if that is known; with `None` it keeps
-    /// none.
+    /// Learns a baseline over this period, starting with `baseline` if there is one. `None` learns none.
     #[must_use]
-    pub fn keeping(self, over: Option<Duration>, baseline: Option<Baseline>) -> Self {
+    pub fn with_baseline(self, over: Option<Duration>, baseline: Option<Baseline>) -> Self {
         Self { over, baseline: baseline.filter(|_| over.is_some()), ..self }
     }
 
-    /// Goes on under another rule: whether the label is raised stays, and so do a cooldown that runs and the baseline.
+    /// With other settings. The state stays: whether the label is raised, a running cooldown, and the baseline.
     #[must_use]
-    pub fn under(self, rule: TriggerSettings) -> Self {
-        let levels = |rule: &TriggerSettings| (rule.rises, rule.threshold, rule.clear_below);
-        let same_levels = levels(&rule) == levels(&self.rule);
-        let went_on = Self { rule, ..self };
-        // Which frames agreed was decided by the old levels, and says nothing about new ones.
-        if same_levels { went_on } else { went_on.anew() }
+    pub fn with_settings(self, settings: TriggerSettings) -> Self {
+        let levels = |settings: &TriggerSettings| (settings.rises, settings.threshold, settings.clear_below);
+        let same_levels = levels(&settings) == levels(&self.settings);
+        let changed = Self { settings, ..self };
+        // The frames were compared with the old levels.
+        if same_levels { changed } else { changed.without_frames() }
     }
 
-    /// Goes on, but which frames agreed is forgotten: their scores were of something else.
+    /// Without the frames that were counted: their scores mean something else now.
     #[must_use]
-    pub fn anew(self) -> Self {
+    pub fn without_frames(self) -> Self {
         Self { high: 0, low: 0, agreed_since: None, ..self }
     }
 
-    /// Whether the label is there now.
+    /// Whether the label is raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.raised
     }
 
-    /// What is known of the score while nothing is to be seen, where that is kept.
+    /// The baseline, where one is learnt.
     #[must_use]
     pub fn baseline(&self) -> Option<Baseline> {
         self.baseline
     }
 
-    /// The scores that the next frame is held to; `None` while they are rises over a baseline that is not known yet.
+    /// The levels for the next frame; `None` while they are rises over a baseline that is not known yet.
     #[must_use]
     pub fn levels(&self) -> Option<Levels> {
-        let known = self.baseline.and_then(Baseline::level);
-        match known {
-            _ if !self.rule.rises => Some(self.rule.levels()),
-            Some(baseline) => Some(baseline::above(baseline, &self.rule)),
-            // It was raised under another rule, or the estimate was lost: it is cleared where it would have been then.
+        match self.baseline.and_then(Baseline::level) {
+            _ if !self.settings.rises => Some(self.settings.levels()),
+            Some(baseline) => Some(baseline::above(baseline, &self.settings)),
+            // It was raised with other settings, or the baseline was lost: it is cleared at the level of that time.
             None if self.raised => {
-                Some(baseline::above((self.raised_at - self.rule.threshold).max(0.0), &self.rule))
+                Some(baseline::above((self.raised_at - self.settings.threshold).max(0.0), &self.settings))
             }
             None => None,
         }
     }
 
-    /// Takes the newest score and the time of its frame.
+    /// Counts the newest score and the time of its frame.
     pub fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
         self.take(score, score, at)
     }
 
-    /// Likewise outside the hours of the label: the frame does not help to raise it; one that is raised is cleared as ever.
-    pub fn update_asleep(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
+    /// Like [`Self::update`], outside the hours of the label: it is not raised, and is cleared as usual.
+    pub fn update_inactive(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
         self.take(score, if self.raised { score } else { f32::NAN }, at)
     }
 
-    /// `counts` is the score as far as it may change the trigger.
-    fn take(&mut self, score: f32, counts: f32, at: Timestamp) -> Option<Transition> {
+    /// `counted` is the score as far as it may change the state.
+    fn take(&mut self, score: f32, counted: f32, at: Timestamp) -> Option<Transition> {
         let (levels, raised) = (self.levels(), self.raised);
         let transition =
-            self.decide(counts, levels.unwrap_or(Levels { threshold: f32::NAN, clear_below: f32::NAN }), at);
+            self.decide(counted, levels.unwrap_or(Levels { threshold: f32::NAN, clear_below: f32::NAN }), at);
         let quiet = levels.is_none_or(|levels| score < levels.threshold);
         if quiet && !raised && !self.raised {
             self.learn(score, at);
@@ -162,7 +159,7 @@ impl Trigger {
 
         if self.raised && self.agree(self.low) {
             self.raised = false;
-            // Frames from before the change said nothing about what comes after it.
+            // Frames from before the change do not count for the next one.
             self.high = 0;
             self.agreed_since = None;
             return Some(Transition::Cleared);
@@ -178,17 +175,17 @@ impl Trigger {
     }
 
     fn agree(&self, frames: u64) -> bool {
-        let newest = u64::MAX >> (64 - u32::from(self.rule.hold.of.clamp(1, 64)));
-        (frames & newest).count_ones() >= u32::from(self.rule.hold.frames)
+        let newest = u64::MAX >> (64 - u32::from(self.settings.hold.of.clamp(1, 64)));
+        (frames & newest).count_ones() >= u32::from(self.settings.hold.frames)
     }
 
-    /// Whether enough frames agreed for long enough, up to this one.
+    /// Whether enough frames were at or above the threshold for long enough, up to this one.
     fn lasted(&self, at: Timestamp) -> bool {
-        self.agreed_since.is_some_and(|since| at.duration_since(since) >= signed(self.rule.lasting))
+        self.agreed_since.is_some_and(|since| at.duration_since(since) >= signed(self.settings.lasting))
     }
 
     fn cooled_down(&self, at: Timestamp) -> bool {
-        self.last_raised.is_none_or(|last| at.duration_since(last) >= signed(self.rule.cooldown))
+        self.last_raised.is_none_or(|last| at.duration_since(last) >= signed(self.settings.cooldown))
     }
 }
 

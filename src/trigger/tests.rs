@@ -17,8 +17,8 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// One character a frame: `R` raised, `C` cleared, `.` nothing.
-fn told(rule: TriggerSettings, frames: &[(i64, f32)]) -> String {
-    let mut trigger = Trigger::new(rule);
+fn states(settings: TriggerSettings, frames: &[(i64, f32)]) -> String {
+    let mut trigger = Trigger::new(settings);
     let letter = |(second, score)| match trigger.update(score, at(second)) {
         Some(Transition::Raised) => 'R',
         Some(Transition::Cleared) => 'C',
@@ -39,17 +39,12 @@ fn a_table_of_cases() {
         ("the threshold itself counts", PLAIN, &[0.59, 0.6], ".R"),
         ("raised once while it stays", PLAIN, &[0.7, 0.9, 0.8], "R.."),
         ("between the levels nothing changes", PLAIN, &[0.5, 0.7, 0.5, 0.4, 0.39, 0.5, 0.6], ".R..C.R"),
-        ("no number agrees with nobody", PLAIN, &[f32::NAN, 0.7, f32::NAN, 0.1], ".R.C"),
+        ("NaN is on neither side", PLAIN, &[f32::NAN, 0.7, f32::NAN, 0.1], ".R.C"),
         ("2 of 3: one frame is not enough", hold(2, 3), &[0.9, 0.1, 0.1, 0.9, 0.1], "....."),
         ("2 of 3: two of the newest three", hold(2, 3), &[0.9, 0.1, 0.9, 0.9], "..R."),
+        ("2 of 3: a raise resets the count of low frames", hold(2, 3), &[0.1, 0.9, 0.9, 0.1, 0.1], "..R.C"),
         (
-            "2 of 3: a raise starts the count of low frames anew",
-            hold(2, 3),
-            &[0.1, 0.9, 0.9, 0.1, 0.1],
-            "..R.C",
-        ),
-        (
-            "2 of 3: a clear starts the count of high frames anew",
+            "2 of 3: a clear resets the count of high frames",
             hold(2, 3),
             &[0.9, 0.9, 0.1, 0.1, 0.9, 0.9],
             ".R.C.R",
@@ -57,72 +52,79 @@ fn a_table_of_cases() {
         ("3 of 3", hold(3, 3), &[0.9, 0.9, 0.1, 0.9, 0.9, 0.9], ".....R"),
         ("64 of 64 is the longest memory", hold(64, 64), &[0.9; 65], &format!("{}R.", ".".repeat(63))),
     ];
-    for (name, rule, scores, expected) in cases {
-        assert_eq!(told(*rule, &every_second(scores)), *expected, "{name}");
+    for (name, settings, scores, expected) in cases {
+        assert_eq!(states(*settings, &every_second(scores)), *expected, "{name}");
     }
 }
 
 #[test]
 fn a_cooldown_delays_the_next_raise_but_never_a_clear() {
-    let rule = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
-    assert_eq!(told(rule, &[(0, 0.9), (1, 0.1), (5, 0.9), (9, 0.9), (10, 0.9), (11, 0.1)]), "RC..RC");
+    let settings = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
+    assert_eq!(states(settings, &[(0, 0.9), (1, 0.1), (5, 0.9), (9, 0.9), (10, 0.9), (11, 0.1)]), "RC..RC");
 }
 
 #[test]
-fn frames_must_agree_for_as_long_as_asked_for() {
-    let rule = TriggerSettings { lasting: Duration::from_secs(10), ..PLAIN };
+fn frames_must_agree_for_the_whole_duration() {
+    let settings = TriggerSettings { lasting: Duration::from_secs(10), ..PLAIN };
     let year = -365 * 24 * 3600;
     type Case<'a> = (&'a str, &'a [(i64, f32)], &'a str);
     let cases: &[Case] = &[
-        ("to the second", &[(0, 0.9), (9, 0.9), (10, 0.9)], "..R"),
+        ("exactly the duration", &[(0, 0.9), (9, 0.9), (10, 0.9)], "..R"),
         (
-            "a frame that does not agree begins anew",
+            "a frame below the threshold resets the duration",
             &[(0, 0.9), (5, 0.5), (9, 0.9), (18, 0.9), (19, 0.9)],
             "....R",
         ),
         ("a clear takes no time", &[(0, 0.9), (10, 0.9), (11, 0.1)], ".RC"),
-        ("after a clear anew", &[(0, 0.9), (10, 0.9), (11, 0.1), (12, 0.9), (21, 0.9), (22, 0.9)], ".RC..R"),
+        (
+            "a clear resets the duration",
+            &[(0, 0.9), (10, 0.9), (11, 0.1), (12, 0.9), (21, 0.9), (22, 0.9)],
+            ".RC..R",
+        ),
         ("time that jumps back", &[(0, 0.9), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)], "...R"),
     ];
     for (name, frames, expected) in cases {
-        assert_eq!(told(rule, frames), *expected, "{name}");
+        assert_eq!(states(settings, frames), *expected, "{name}");
     }
 }
 
 #[test]
 fn time_that_jumps_back_delays_by_one_cooldown_at_most() {
-    let rule = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
+    let settings = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
     let year = -365 * 24 * 3600;
-    assert_eq!(told(rule, &[(0, 0.9), (1, 0.1), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)]), "RC..R");
+    assert_eq!(
+        states(settings, &[(0, 0.9), (1, 0.1), (year, 0.9), (year + 9, 0.9), (year + 10, 0.9)]),
+        "RC..R"
+    );
 }
 
 #[test]
 fn a_restart_neither_raises_again_nor_ends_a_cooldown() {
-    let rule = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
-    let mut raised = Trigger::recall(rule, true, at(0));
+    let settings = TriggerSettings { cooldown: Duration::from_secs(10), ..PLAIN };
+    let mut raised = Trigger::restore(settings, true, at(0));
     assert_eq!([raised.update(0.9, at(20)), raised.update(0.1, at(21))], [None, Some(Transition::Cleared)]);
-    let mut cleared = Trigger::recall(rule, false, at(0));
+    let mut cleared = Trigger::restore(settings, false, at(0));
     assert_eq!([cleared.update(0.9, at(9)), cleared.update(0.9, at(10))], [None, Some(Transition::Raised)]);
 }
 
-/// Frames under one rule, then frames under another.
-fn told_under(first: TriggerSettings, frames: &[f32], second: TriggerSettings, more: &[f32]) -> String {
+/// Frames under one settings, then frames under another.
+fn states_with(first: TriggerSettings, frames: &[f32], second: TriggerSettings, more: &[f32]) -> String {
     let mut trigger = Trigger::new(first);
-    let mut told = String::new();
-    for (second_rule, frames) in [(first, frames), (second, more)] {
-        trigger = trigger.under(second_rule);
+    let mut transitions = String::new();
+    for (second_settings, frames) in [(first, frames), (second, more)] {
+        trigger = trigger.with_settings(second_settings);
         for score in frames {
             let before = trigger.is_raised();
-            let transition = trigger.update(*score, at(told.len() as i64));
+            let transition = trigger.update(*score, at(transitions.len() as i64));
             assert_eq!(transition.is_some(), before != trigger.is_raised());
-            told.push(transition.map_or('.', |to| if to == Transition::Raised { 'R' } else { 'C' }));
+            transitions.push(transition.map_or('.', |to| if to == Transition::Raised { 'R' } else { 'C' }));
         }
     }
-    told
+    transitions
 }
 
 #[test]
-fn another_rule_keeps_what_is_raised() {
+fn other_settings_keep_what_is_raised() {
     let hold = |frames, of| TriggerSettings { hold: Hold { frames, of }, ..PLAIN };
     let stricter = TriggerSettings { threshold: 0.8, clear_below: 0.7, ..PLAIN };
     let cooldown = |seconds| TriggerSettings { cooldown: Duration::from_secs(seconds), ..PLAIN };
@@ -132,36 +134,36 @@ fn another_rule_keeps_what_is_raised() {
         ("the new clear level counts", PLAIN, &[0.9], stricter, &[0.6], "RC"),
         ("the new threshold counts", PLAIN, &[0.1], stricter, &[0.7, 0.8], "..R"),
         (
-            "agreement under other levels is forgotten",
+            "frames counted with other levels do not count",
             hold(2, 2),
             &[0.7],
             TriggerSettings { threshold: 0.65, ..hold(2, 2) },
             &[0.7, 0.7],
             "..R",
         ),
-        ("agreement under the same levels is kept", hold(2, 2), &[0.7], hold(2, 3), &[0.7], ".R"),
-        ("a cooldown that runs is kept", cooldown(9), &[0.9, 0.1], cooldown(3), &[0.9, 0.9], "RC.R"),
+        ("frames counted with the same levels count", hold(2, 2), &[0.7], hold(2, 3), &[0.7], ".R"),
+        ("a running cooldown is kept", cooldown(9), &[0.9, 0.1], cooldown(3), &[0.9, 0.9], "RC.R"),
     ];
     for (name, first, frames, second, more, expected) in cases {
-        assert_eq!(told_under(*first, frames, *second, more), *expected, "{name}");
+        assert_eq!(states_with(*first, frames, *second, more), *expected, "{name}");
     }
 }
 
 proptest! {
     #[test]
-    fn raised_and_cleared_take_turns_and_conditions_hold(
+    fn raised_and_cleared_alternate_and_conditions_hold(
         frames in prop::collection::vec((-20i64..20, 0.0f32..1.0), 0..200),
         (of, k) in (1u8..=8).prop_flat_map(|of| (Just(of), 1..=of)),
         cooldown in 0u64..30,
         lasting in 0u64..20,
     ) {
-        let rule = TriggerSettings {
+        let settings = TriggerSettings {
             hold: Hold { frames: k, of },
             lasting: Duration::from_secs(lasting),
             cooldown: Duration::from_secs(cooldown),
             ..PLAIN
         };
-        let mut trigger = Trigger::new(rule);
+        let mut trigger = Trigger::new(settings);
         let (mut now, mut expected, mut raised_at) = (0, Transition::Raised, None);
         let mut times = vec![];
         for (seen, (step, score)) in frames.iter().copied().enumerate() {
@@ -173,8 +175,8 @@ proptest! {
             let agreed = |seen: usize| {
                 let newest = &frames[(seen + 1).saturating_sub(usize::from(of))..=seen];
                 let agreeing = newest.iter().filter(|(_, score)| match transition {
-                    Transition::Raised => *score >= rule.threshold,
-                    Transition::Cleared => *score < rule.clear_below,
+                    Transition::Raised => *score >= settings.threshold,
+                    Transition::Cleared => *score < settings.clear_below,
                 });
                 agreeing.count() >= usize::from(k)
             };
@@ -192,30 +194,30 @@ proptest! {
         }
     }
 
-    /// A restart may come at any frame. Whoever goes on knows only whether the label is raised, and when it was raised last:
-    /// raised and cleared take turns all the same, a cooldown is kept, and nothing is raised sooner than without the restart.
+    /// A restart may come at any frame. Only whether the label is raised, and when it was raised last, is restored:
+    /// raised and cleared still alternate, a cooldown is kept, and nothing is raised sooner than without the restart.
     #[test]
-    fn a_restart_at_any_time_breaks_no_law(
+    fn a_restart_at_any_time_breaks_no_rule(
         frames in prop::collection::vec((0i64..20, 0.0f32..1.0, prop::bool::weighted(0.2)), 0..200),
         (of, k) in (1u8..=4).prop_flat_map(|of| (Just(of), 1..=of)),
         cooldown in 0u64..30,
         lasting in 0u64..20,
     ) {
-        let rule = TriggerSettings {
+        let settings = TriggerSettings {
             hold: Hold { frames: k, of },
             lasting: Duration::from_secs(lasting),
             cooldown: Duration::from_secs(cooldown),
             ..PLAIN
         };
-        let mut trigger = Trigger::new(rule);
+        let mut trigger = Trigger::new(settings);
         let (mut now, mut raised, mut last_raised, mut since_restart) = (0, false, None, vec![]);
         for (step, score, restart) in frames {
             now += step;
             if restart {
                 trigger = match last_raised {
-                    Some(last) => Trigger::recall(rule, raised, at(last)),
-                    // Nothing was told, so nothing is remembered.
-                    None => Trigger::new(rule),
+                    Some(last) => Trigger::restore(settings, raised, at(last)),
+                    // Without an alert nothing is stored.
+                    None => Trigger::new(settings),
                 };
                 since_restart.clear();
             }
@@ -226,14 +228,14 @@ proptest! {
             raised = !raised;
             let newest = since_restart.iter().rev().take(usize::from(of));
             let agreeing = newest.filter(|(_, score)| match transition {
-                Transition::Raised => *score >= rule.threshold,
-                Transition::Cleared => *score < rule.clear_below,
+                Transition::Raised => *score >= settings.threshold,
+                Transition::Cleared => *score < settings.clear_below,
             });
-            prop_assert!(agreeing.count() >= usize::from(k), "frames of before the restart do not count");
+            prop_assert!(agreeing.count() >= usize::from(k), "frames from before the restart do not count");
             if raised {
                 let cooled = |last: i64| now - last >= i64::try_from(cooldown).unwrap();
                 prop_assert!(last_raised.is_none_or(cooled));
-                let first = since_restart.iter().find(|(_, score)| *score >= rule.threshold);
+                let first = since_restart.iter().find(|(_, score)| *score >= settings.threshold);
                 prop_assert!(first.is_some_and(|(since, _)| now - since >= i64::try_from(lasting).unwrap()));
                 last_raised = Some(now);
             }
@@ -246,7 +248,7 @@ const OVER: Duration = Duration::from_secs(600);
 
 /// A trigger that has seen two minutes of quiet frames with this score.
 fn quiet(score: f32) -> Trigger {
-    let mut trigger = Trigger::new(RISES).keeping(Some(OVER), None);
+    let mut trigger = Trigger::new(RISES).with_baseline(Some(OVER), None);
     for second in -120..=0 {
         assert_eq!(trigger.update(score, at(second)), None);
     }
@@ -258,32 +260,36 @@ fn known(trigger: &Trigger) -> f32 {
 }
 
 #[test]
-fn a_rise_counts_from_the_baseline_whatever_that_is() {
+fn a_rise_counts_from_any_baseline() {
     for (baseline, below, above, clear) in [(0.1, 0.25, 0.31, 0.19), (0.5, 0.65, 0.71, 0.59)] {
         let mut trigger = quiet(baseline);
-        let told = [below, above, clear + 0.02, clear].map(|score| trigger.update(score, at(1)));
-        assert_eq!(told, [None, Some(Transition::Raised), None, Some(Transition::Cleared)], "{baseline}");
+        let transitions = [below, above, clear + 0.02, clear].map(|score| trigger.update(score, at(1)));
+        assert_eq!(
+            transitions,
+            [None, Some(Transition::Raised), None, Some(Transition::Cleared)],
+            "{baseline}"
+        );
     }
 }
 
 #[test]
 fn nothing_is_raised_before_the_baseline_is_known() {
-    let mut trigger = Trigger::new(RISES).keeping(Some(OVER), None);
+    let mut trigger = Trigger::new(RISES).with_baseline(Some(OVER), None);
     for second in 0..120 {
         assert_eq!((trigger.levels(), trigger.update(0.9, at(second))), (None, None));
     }
     let mut without = Trigger::new(RISES);
-    assert_eq!((0..500).find_map(|second| without.update(0.9, at(second))), None, "nobody keeps one");
+    assert_eq!((0..500).find_map(|second| without.update(0.9, at(second))), None, "none is learnt");
 }
 
 #[test]
-fn what_is_raised_or_about_to_be_is_not_learnt() {
+fn frames_of_a_raise_are_not_learnt() {
     let mut trigger = quiet(0.1);
-    trigger = trigger.under(TriggerSettings { hold: Hold { frames: 3, of: 3 }, ..RISES });
+    trigger = trigger.with_settings(TriggerSettings { hold: Hold { frames: 3, of: 3 }, ..RISES });
     let before = trigger.baseline();
-    let told: Vec<_> = (1..600).map(|second| trigger.update(0.9, at(second))).collect();
-    assert_eq!(told.iter().flatten().collect::<Vec<_>>(), [&Transition::Raised]);
-    assert_eq!(told[2], Some(Transition::Raised));
+    let transitions: Vec<_> = (1..600).map(|second| trigger.update(0.9, at(second))).collect();
+    assert_eq!(transitions.iter().flatten().collect::<Vec<_>>(), [&Transition::Raised]);
+    assert_eq!(transitions[2], Some(Transition::Raised));
     assert_eq!(trigger.baseline(), before);
     assert_eq!(trigger.update(0.1, at(600)), None, "1 of 3");
     assert_eq!(trigger.baseline(), before, "still raised");
@@ -296,47 +302,49 @@ fn a_slow_drift_is_followed_and_a_fixed_threshold_is_not_needed() {
     for second in 1..7200 {
         let base = 0.05 + 0.6 * second as f32 / 7200.0;
         let score = if second % 600 >= 590 { base + (1.0 - base) * 0.6 } else { base };
-        let told = trigger.update(score, at(second));
+        let transitions = trigger.update(score, at(second));
         let expected = match second % 600 {
             590 => Some(Transition::Raised),
             0 => Some(Transition::Cleared),
             _ => None,
         };
-        assert_eq!(told, expected, "{second}");
+        assert_eq!(transitions, expected, "{second}");
     }
 }
 
 #[test]
-fn a_change_of_the_rule_keeps_the_baseline_and_what_is_raised() {
-    let mut trigger = quiet(0.3).under(TriggerSettings { threshold: 0.4, clear_below: 0.2, ..RISES });
+fn other_settings_keep_the_baseline_and_what_is_raised() {
+    let mut trigger = quiet(0.3).with_settings(TriggerSettings { threshold: 0.4, clear_below: 0.2, ..RISES });
     assert_eq!([0.6, 0.71].map(|score| trigger.update(score, at(1))), [None, Some(Transition::Raised)]);
     let learnt = known(&trigger);
-    let mut fixed = trigger.under(PLAIN);
+    let mut fixed = trigger.with_settings(PLAIN);
     assert_eq!(known(&fixed), learnt);
     assert_eq!([0.41, 0.39].map(|score| fixed.update(score, at(2))), [None, Some(Transition::Cleared)]);
-    assert_eq!(known(&fixed.clone().keeping(Some(OVER * 2), fixed.baseline())), learnt);
-    assert_eq!(fixed.clone().keeping(None, fixed.baseline()).baseline(), None);
+    assert_eq!(known(&fixed.clone().with_baseline(Some(OVER * 2), fixed.baseline())), learnt);
+    assert_eq!(fixed.clone().with_baseline(None, fixed.baseline()).baseline(), None);
 }
 
 #[test]
-fn what_was_raised_without_a_baseline_is_cleared_where_it_was_raised() {
-    let mut raised = Trigger::recall(TriggerSettings::at(0.6), true, at(0)).under(RISES).keeping(Some(OVER), None);
-    let told = [0.9, 0.55, 0.49].map(|score| raised.update(score, at(1)));
-    assert_eq!(told, [None, None, Some(Transition::Cleared)]);
-    assert_eq!(raised.update(0.9, at(2)), None, "it learns first");
+fn a_label_raised_without_a_baseline_is_cleared_near_its_old_threshold() {
+    let mut raised = Trigger::restore(TriggerSettings::at(0.6), true, at(0))
+        .with_settings(RISES)
+        .with_baseline(Some(OVER), None);
+    let transitions = [0.9, 0.55, 0.49].map(|score| raised.update(score, at(1)));
+    assert_eq!(transitions, [None, None, Some(Transition::Cleared)]);
+    assert_eq!(raised.update(0.9, at(2)), None, "the baseline is not known yet");
 }
 
 #[test]
 fn outside_its_hours_a_label_learns_and_is_not_raised() {
-    let mut trigger = Trigger::new(RISES).keeping(Some(OVER), None);
+    let mut trigger = Trigger::new(RISES).with_baseline(Some(OVER), None);
     for second in 0..=120 {
-        assert_eq!(trigger.update_asleep(0.3, at(second)), None);
+        assert_eq!(trigger.update_inactive(0.3, at(second)), None);
     }
     assert_eq!(known(&trigger), 0.3);
-    assert_eq!(trigger.update_asleep(0.9, at(121)), None);
+    assert_eq!(trigger.update_inactive(0.9, at(121)), None);
     assert_eq!(known(&trigger), 0.3);
     assert_eq!(trigger.update(0.9, at(122)), Some(Transition::Raised));
-    assert_eq!(trigger.update_asleep(0.3, at(123)), Some(Transition::Cleared));
+    assert_eq!(trigger.update_inactive(0.3, at(123)), Some(Transition::Cleared));
 }
 
 proptest! {
@@ -346,20 +354,20 @@ proptest! {
         (of, k) in (1u8..=5).prop_flat_map(|of| (Just(of), 1..=of)),
         rises: bool,
     ) {
-        let rule = TriggerSettings { hold: Hold { frames: k, of }, rises, ..RISES };
-        let mut trigger = Trigger::new(rule).keeping(Some(OVER), None);
+        let settings = TriggerSettings { hold: Hold { frames: k, of }, rises, ..RISES };
+        let mut trigger = Trigger::new(settings).with_baseline(Some(OVER), None);
         let (mut now, mut expected) = (0, Transition::Raised);
         for (step, score) in frames {
             now += step;
             let (before, levels, raised) = (trigger.baseline(), trigger.levels(), trigger.is_raised());
-            let told = trigger.update(score, at(now));
+            let transitions = trigger.update(score, at(now));
             let agrees = levels.is_some_and(|levels| score >= levels.threshold);
             if raised || agrees || trigger.is_raised() {
                 prop_assert_eq!(trigger.baseline(), before);
             } else {
                 prop_assert!(trigger.baseline().is_some());
             }
-            if let Some(transition) = told {
+            if let Some(transition) = transitions {
                 prop_assert_eq!(transition, expected);
                 prop_assert!(agrees || transition == Transition::Cleared || k < of);
                 expected = match transition {

@@ -151,7 +151,7 @@ impl Evaluation<'_> {
     }
 
     fn trigger(&self, settings: &TriggerSettings) -> Trigger {
-        Trigger::new(*settings).keeping(self.over, None)
+        Trigger::new(*settings).with_baseline(self.over, None)
     }
 
     /// The number of alerts with these settings, and their grade.

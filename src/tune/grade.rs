@@ -181,7 +181,7 @@ mod tests {
         let mut scores = vec![0.1; 200];
         scores.extend([0.5; 10]);
         let all = points(&scores);
-        let trigger = || Trigger::new(settings).keeping(Some(Duration::from_secs(600)), None);
+        let trigger = || Trigger::new(settings).with_baseline(Some(Duration::from_secs(600)), None);
         assert_eq!(spans(trigger(), &all), [(at(200), at(209))]);
         let shown: Vec<bool> = (0..210).map(|second| second >= 205).collect();
         assert_eq!(frames(trigger(), &all, &shown), Frames { precision: 0.5, recall: 1.0 });

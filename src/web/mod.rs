@@ -1,10 +1,7 @@
-//! The listener: answers who asks how the service is doing, by HTTP, where the configuration asks for one.
+//! The HTTP endpoint: `/metrics`, `/healthz` and `/readyz`, where the configuration has a `listen` line.
 //!
-//! It has a thread of its own, so that it answers while the model is loaded and when another part stands still. A
-//! connection is for one question, has a few seconds and a few kilobytes for it, and there are only so many at a time. It
-//! refuses to know what is answered, to keep connections open, and to take a body.
-
-mod request;
+//! The server has its own thread and runtime. It answers while the model loads and while another part is stuck. Each
+//! connection carries one request and is limited in time and in the size of its header. Request bodies are never read.
 
 use std::{
     io,
@@ -14,199 +11,194 @@ use std::{
     time::Duration,
 };
 
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use sha2::{Digest, Sha256};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncReadExt,
     net::TcpStream,
     sync::Semaphore,
     time::{sleep, timeout},
 };
 
-use self::request::{Head, Request};
-use crate::config::{Listen, Secret};
+use crate::{
+    config::{Listen, Secret},
+    metrics,
+    observe::ServiceMetrics,
+};
 
-/// So many are answered at a time; others wait in the system's queue.
-const AT_ONCE: usize = 16;
-/// One connection has so long, from the first byte to the last.
+/// The number of connections that are served at once. Further connections wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 16;
+/// The time limit of one connection, from its first byte to its last.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// When the system has no connection to give it is asked again after this.
+/// The longest request header, in bytes.
+const MAX_HEADER: usize = 8 * 1024;
+/// The most header fields.
+const MAX_FIELDS: usize = 64;
+/// The pause after the system could not accept a connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What there is to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// `200`, `503` and the like.
-    pub status: u16,
-    /// The type of the body.
-    pub content_type: &'static str,
-    /// The body.
-    pub body: String,
-}
-
-impl Answer {
-    /// A line of text.
-    #[must_use]
-    pub fn text(status: u16, line: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{line}\n") }
-    }
-}
-
-/// Answers a path; `None` where there is nothing.
-pub type Answers = dyn Fn(&str) -> Option<Answer> + Send + Sync;
-
-/// Why nothing can be answered.
+/// Why the endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is not to be had.
+    /// The address is taken or does not belong to this machine.
     #[error(
-        "cannot listen at {address}: choose a free port and an address of this machine for `listen`, or leave it out"
+        "cannot listen at {address}: set `listen` to a free port and an address of this machine, or remove it"
     )]
     Address {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is no thread to answer on.
-    #[error("cannot start the listener")]
+    /// The system refuses a thread or a runtime.
+    #[error("cannot start the HTTP endpoint")]
     Thread(#[source] io::Error),
 }
 
-/// Listens as `settings` says, on a thread of its own, for as long as the process lives.
+/// Serves at the address of `settings` on a separate thread until the process ends.
 ///
 /// # Errors
-/// The address is not to be had.
-pub fn start(settings: &Listen, answers: Arc<Answers>) -> Result<(), Error> {
+/// The address cannot be bound, or the thread cannot start.
+pub fn start(settings: &Listen, metrics: Arc<ServiceMetrics>) -> Result<(), Error> {
     let address = settings.address;
     let refused = |source| Error::Address { address, source };
     let socket = TcpListener::bind(address).map_err(refused)?;
     socket.set_nonblocking(true).map_err(refused)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-    let token = settings.token.clone();
+    let router = router(metrics, settings.token.clone());
     let serve = async move {
         match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => accept(socket, Arc::new(Door { answers, token })).await,
-            Err(error) => tracing::error!(%error, "the listener cannot begin"),
+            Ok(socket) => accept(socket, router).await,
+            Err(error) => tracing::error!(%error, "the HTTP endpoint cannot start"),
         }
     };
-    let thread = thread::Builder::new().name("listen".to_owned());
+    let thread = thread::Builder::new().name("web".to_owned());
     thread.spawn(move || runtime.block_on(serve)).map_err(Error::Thread)?;
     tracing::info!(%address, "listening: /metrics, /healthz, /readyz");
     Ok(())
 }
 
-/// What every connection needs.
-struct Door {
-    answers: Arc<Answers>,
-    token: Option<Secret>,
+/// Every route. [`guard`] runs before each of them.
+fn router(metrics: Arc<ServiceMetrics>, token: Option<Secret>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(async || line(StatusCode::NOT_FOUND, "the paths are /metrics, /healthz and /readyz"))
+        .layer(from_fn_with_state(token, guard))
+        .with_state(metrics)
 }
 
-async fn accept(socket: tokio::net::TcpListener, door: Arc<Door>) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+async fn metrics_page(State(metrics): State<Arc<ServiceMetrics>>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.page()).into_response()
+}
+
+async fn healthz(State(metrics): State<Arc<ServiceMetrics>>) -> Response {
+    match &metrics.stuck()[..] {
+        [] => line(StatusCode::OK, "ok"),
+        stuck => line(StatusCode::SERVICE_UNAVAILABLE, &format!("stuck: {}", stuck.join(", "))),
+    }
+}
+
+async fn readyz(State(metrics): State<Arc<ServiceMetrics>>) -> Response {
+    match metrics.is_ready() {
+        true => line(StatusCode::OK, "ready"),
+        false => line(StatusCode::SERVICE_UNAVAILABLE, "not ready: the service is starting or stopping"),
+    }
+}
+
+fn line(status: StatusCode, text: &str) -> Response {
+    (status, format!("{text}\n")).into_response()
+}
+
+/// Rejects requests without the token and methods other than GET and HEAD, and adds the headers that every response has.
+async fn guard(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let mut response = if !is_authorized(token.as_ref(), authorization) {
+        let text = "the token is missing or wrong: send `Authorization: Bearer TOKEN`";
+        ([(header::WWW_AUTHENTICATE, "Bearer")], line(StatusCode::UNAUTHORIZED, text)).into_response()
+    } else if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let text = "the methods are GET and HEAD";
+        ([(header::ALLOW, "GET, HEAD")], line(StatusCode::METHOD_NOT_ALLOWED, text)).into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn is_authorized(token: Option<&Secret>, authorization: Option<&str>) -> bool {
+    let Some(token) = token else { return true };
+    let Some((scheme, sent)) = authorization.and_then(|value| value.split_once(' ')) else { return false };
+    // The duration of comparing hashes reveals nothing about the token.
+    let same = Sha256::digest(sent.trim()) == Sha256::digest(token.reveal());
+    scheme.eq_ignore_ascii_case("bearer") && same
+}
+
+async fn accept(socket: tokio::net::TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        // Never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match socket.accept().await {
             Ok((stream, peer)) => {
-                let door = Arc::clone(&door);
+                let router = router.clone();
                 tokio::spawn(async move {
-                    // Who is too slow, or goes away, is of no interest to anybody.
-                    match timeout(DEADLINE, door.serve(stream)).await {
+                    match timeout(DEADLINE, serve(stream, router)).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "a question was not answered"),
-                        Err(_) => tracing::debug!(%peer, "a question took too long"),
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "a request was not answered"),
+                        Err(_) => tracing::debug!(%peer, "a request exceeded the time limit"),
                     }
                     drop(place);
                 });
             }
             Err(error) => {
-                tracing::debug!(%error, "no connection to be had");
+                tracing::debug!(%error, "the system cannot accept a connection");
                 sleep(PAUSE).await;
             }
         }
     }
 }
 
-impl Door {
-    async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
-        let head = request::read(&mut stream).await?;
-        let (answer, with_body) = match head {
-            Head::Gone => return Ok(()),
-            Head::TooLarge => (Answer::text(431, "the question is too long"), true),
-            Head::Garbage => (Answer::text(400, "this is no HTTP request"), true),
-            Head::Whole(request) => (self.answer(&request), request.method != "HEAD"),
-        };
-        stream.write_all(&bytes(&answer, with_body)).await?;
-        stream.shutdown().await?;
-        // With something unread the system would cut the connection, and our answer with it.
-        let mut rest = [0; 1024];
-        while stream.read(&mut rest).await? > 0 {}
-        Ok(())
-    }
-
-    fn answer(&self, request: &Request) -> Answer {
-        if !self.lets_in(request.authorization.as_deref()) {
-            return Answer::text(401, "the token is missing or wrong: send `Authorization: Bearer TOKEN`");
-        }
-        if !["GET", "HEAD"].contains(&request.method.as_str()) {
-            return Answer::text(405, "there is only GET and HEAD");
-        }
-        let path = request.path.split('?').next().unwrap_or_default();
-        (self.answers)(path).unwrap_or_else(|| Answer::text(404, "there is /metrics, /healthz and /readyz"))
-    }
-
-    fn lets_in(&self, authorization: Option<&str>) -> bool {
-        let Some(token) = &self.token else { return true };
-        let shown = authorization.and_then(|shown| shown.split_once(' '));
-        let Some((scheme, shown)) = shown else { return false };
-        // Of their hashes nobody can learn the token by measuring how long the comparison takes.
-        let same = Sha256::digest(shown.trim()) == Sha256::digest(token.reveal());
-        scheme.eq_ignore_ascii_case("bearer") && same
-    }
-}
-
-fn bytes(answer: &Answer, with_body: bool) -> Vec<u8> {
-    let reason = match answer.status {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        431 => "Request Header Fields Too Large",
-        _ => "Service Unavailable",
-    };
-    let more = match answer.status {
-        401 => "WWW-Authenticate: Bearer\r\n",
-        405 => "Allow: GET, HEAD\r\n",
-        _ => "",
-    };
-    let Answer { status, content_type, body } = answer;
-    let head = format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{more}\
-         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    let mut bytes = head.into_bytes();
-    if with_body {
-        bytes.extend_from_slice(body.as_bytes());
-    }
-    bytes
+/// Answers the one request of a connection.
+async fn serve(mut stream: TcpStream, router: Router) -> hyper::Result<()> {
+    let answered = http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .max_buf_size(MAX_HEADER)
+        .max_headers(MAX_FIELDS)
+        .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(router))
+        .await;
+    // The kernel resets a connection that is closed with unread bytes, and the client loses the response.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    answered
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::samples;
 
     #[test]
-    fn who_is_let_in() {
-        let door = |token: Option<&str>| Door {
-            answers: Arc::new(|_| None),
-            token: token.map(|token| Secret::new(token.to_owned())),
-        };
-        assert!(door(None).lets_in(None) && door(None).lets_in(Some("Bearer x")));
-        let locked = door(Some("hunter2"));
-        for (shown, lets_in) in [
+    fn the_token_is_required_where_one_is_set() {
+        assert!(is_authorized(None, None) && is_authorized(None, Some("Bearer x")));
+        let token = Secret::new("hunter2".to_owned());
+        for (authorization, expected) in [
             (None, false),
             (Some(""), false),
             (Some("Bearer"), false),
@@ -218,15 +210,54 @@ mod tests {
             (Some("Bearer hunter2"), true),
             (Some("bearer  hunter2 "), true),
         ] {
-            assert_eq!(locked.lets_in(shown), lets_in, "{shown:?}");
+            assert_eq!(is_authorized(Some(&token), authorization), expected, "{authorization:?}");
         }
     }
 
-    #[test]
-    fn an_answer_to_head_has_its_length_and_no_body() {
-        let answer = Answer::text(200, "ok");
-        let text = |with_body| String::from_utf8(bytes(&answer, with_body)).unwrap();
-        assert!(text(true).starts_with("HTTP/1.1 200 OK\r\n") && text(true).ends_with("\r\n\r\nok\n"));
-        assert!(text(false).contains("Content-Length: 3\r\n") && text(false).ends_with("\r\n\r\n"));
+    /// The response to these bytes.
+    async fn response(metrics: &Arc<ServiceMetrics>, request: &[u8]) -> String {
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = socket.accept().await.unwrap();
+        let server = tokio::spawn(serve(stream, router(Arc::clone(metrics), None)));
+        client.write_all(request).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.unwrap();
+        let _ = server.await.unwrap();
+        response
+    }
+
+    #[tokio::test]
+    async fn each_route_and_each_limit() {
+        let metrics = Arc::new(ServiceMetrics::new(&samples::config()));
+        let long = [&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 9000]].concat();
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100));
+        let cases: &[(&[u8], &str)] = &[
+            (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK"),
+            (b"GET /healthz?a=b HTTP/1.0\r\n\r\n", "200 OK"),
+            (b"GET /readyz HTTP/1.1\r\n\r\n", "503 Service Unavailable"),
+            (b"GET /other HTTP/1.1\r\n\r\n", "404 Not Found"),
+            (b"POST /other HTTP/1.1\r\nContent-Length: 9\r\n\r\n", "405 Method Not Allowed"),
+            (b"\x16\x03\x01\x02\x00\x01", "400 Bad Request"),
+            (&long, "431 Request Header Fields Too Large"),
+            (many.as_bytes(), "431 Request Header Fields Too Large"),
+        ];
+        for (request, status) in cases {
+            let response = response(&metrics, request).await;
+            let version = if response.starts_with("HTTP/1.0") { "1.0" } else { "1.1" };
+            assert!(response.starts_with(&format!("HTTP/{version} {status}\r\n")), "{response}");
+        }
+        metrics.set_ready(true);
+        let ready = response(&metrics, b"GET /readyz HTTP/1.1\r\n\r\n").await;
+        assert!(ready.ends_with("\r\n\r\nready\n") && ready.contains("no-store"), "{ready}");
+        assert!(ready.to_lowercase().contains("connection: close"), "{ready}");
+    }
+
+    #[tokio::test]
+    async fn a_response_to_head_has_the_length_and_no_body() {
+        let metrics = Arc::new(ServiceMetrics::new(&samples::config()));
+        let response = response(&metrics, b"HEAD /healthz HTTP/1.1\r\n\r\n").await.to_lowercase();
+        assert!(response.contains("content-length: 3\r\n") && response.ends_with("\r\n\r\n"), "{response}");
     }
 }

@@ -269,7 +269,7 @@ fn baselines_survive_a_restart_and_a_damaged_file_is_reported() {
 
     fs::write(&file, "[{").unwrap();
     let mut service = start();
-    service.wait_for_log("the baselines of earlier are not known");
+    service.wait_for_log("ignored a damaged state file");
     show(&home, "red-car.jpg", 40);
     assert_eq!(stop(&mut service), 0, "the baseline is learnt again");
 }

@@ -149,7 +149,7 @@ fn an_invalid_edit_is_reported_changes_nothing_and_can_be_repaired() {
     for words in ["stakeout.yaml:7:", "treshold", "did you mean `threshold`?", "^^^^", "1 problem found"] {
         assert!(problems.contains(words), "{words:?} is missing in {problems}");
     }
-    service.wait_for_log("what was in force stays in force");
+    service.wait_for_log("the previous one stays in force");
     service.wait_for_log(problems);
 
     home.drop_picture("red-car.jpg", "1.jpg");
@@ -180,7 +180,7 @@ fn a_label_set_that_the_model_refuses_is_an_invalid_edit_too() {
     assert!(seen.contains("always be 1.0") && seen.contains("stakeout.yaml:4:"), "{seen}");
     save(&home, &text(&broker, LABELS, INBOX));
     subscriber.until("the status ok", is(CONFIG, r#"{"state":"ok"}"#));
-    service.wait_for_log("the configuration is in order again");
+    service.wait_for_log("the configuration is valid again");
 }
 
 #[test]

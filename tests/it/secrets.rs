@@ -69,7 +69,7 @@ listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
     // A mistake next to the secrets: the error shows the lines around it.
     let typed = fs::read_to_string(&file).unwrap();
     fs::write(&file, typed.replace("prefix: ", "prefx: ")).unwrap();
-    service.wait_for_log("not in order");
+    service.wait_for_log("the configuration is invalid");
     let problems =
         |message: &Message| message.topic == "home/config/status" && message.text().contains("invalid");
     messages.extend(subscriber.until("the mistake", problems));

@@ -1,12 +1,11 @@
-//! What is known of how the service is doing, gathered in one place for everybody who asks: Prometheus, systemd, the
-//! topic `stats`, and who watches over the parts.
+//! The state of the service, gathered for the metrics page, `/healthz`, systemd, and the topics `stats`.
 //!
-//! Parts count for themselves and are looked at here when somebody asks; only what belongs to no part is counted here.
-//! It refuses to wait for anything: who asks is answered while a part stands still.
+//! Parts count their own work and are read here when a client asks. Only what belongs to no part is counted here. Reading
+//! never waits for a part: a stuck part does not delay the answer.
 
-mod frames;
 mod page;
-mod short;
+mod source_stats;
+mod summary;
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +19,8 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
-use self::frames::Frames;
-pub(crate) use self::short::{Rate, Summary};
+use self::source_stats::SourceStats;
+pub use self::summary::{Summary, Throughput};
 use crate::{
     alert::{
         Alert, State,
@@ -30,39 +29,43 @@ use crate::{
     },
     classify,
     config::{Config, SourceKind},
-    heartbeat::Pulse,
-    metrics::{self, Histogram},
-    source::{self, Counts, Status},
-    web::Answer,
+    heartbeat::Heartbeat,
+    metrics::Histogram,
+    source::{Counts, Status},
 };
 
 /// A batch of a large model on a small machine takes this long, and so does a disk that is about to fail.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A camera or a file on the network may hold its source up, but not for ever.
+/// A camera or a file on the network may block its source for this long.
 const PATIENCE_WITH_SOURCES: Duration = Duration::from_secs(300);
-/// The texts of many new labels take their time.
+/// Encoding the prompts of many new labels takes this long.
 const PATIENCE_WITH_CONFIG: Duration = Duration::from_secs(900);
 
-/// Everything that is known.
-pub(crate) struct Figures {
+/// The state of the service.
+pub struct ServiceMetrics {
     began: Timestamp,
     model_name: String,
     ready: AtomicBool,
-    pub(crate) model: Arc<classify::Progress>,
-    /// How long sources took to decode what they found.
-    pub(crate) decoding: Arc<Histogram>,
-    pub(crate) judge: Pulse,
-    /// How long frames that were judged together took, until their alerts were on disk.
-    pub(crate) judging: Histogram,
-    /// How long frames took the whole way, from the source on.
-    pub(crate) whole_way: Histogram,
-    pub(crate) config: Pulse,
+    /// Written by the model's threads.
+    pub model: Arc<classify::Progress>,
+    /// The time that sources take to decode a picture or a packet.
+    pub decoding: Arc<Histogram>,
+    /// Of the judge thread.
+    pub judge: Heartbeat,
+    /// The time to judge a batch of frames, until their alerts are on disk.
+    pub judging: Histogram,
+    /// The time of a frame from its source until its alerts are on disk.
+    pub whole_way: Histogram,
+    /// Of the thread that reads the configuration.
+    pub config: Heartbeat,
+    /// Checks of the configuration: valid, invalid.
     reloads: [AtomicU64; 2],
     invalid: AtomicBool,
     delivery: OnceLock<Delivery>,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
-    sources: Mutex<BTreeMap<String, Running>>,
-    frames: Mutex<Frames>,
+    sources: Mutex<BTreeMap<String, RunningSource>>,
+    source_stats: Mutex<SourceStats>,
+    lost_observations: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// Source, label set, label.
@@ -71,68 +74,78 @@ type Label = [String; 3];
 struct Delivery {
     publisher: Arc<publisher::Counts>,
     outbox: Arc<Outbox>,
-    sinks: Vec<Told>,
+    sinks: Vec<DeliverySink>,
 }
 
-/// Who is told of alerts.
-struct Told {
+struct DeliverySink {
     sink: Sink,
     name: &'static str,
-    /// When the oldest alert that waits for it was raised, in milliseconds since 1970; 0 where none waits.
+    /// When the oldest alert that waits for this sink was raised, in milliseconds since 1970; 0 if none waits.
     oldest: AtomicI64,
 }
 
-/// A source that runs.
-pub(crate) struct Running {
-    pub(crate) kind: &'static str,
-    pub(crate) counts: Arc<Counts>,
-    pub(crate) status: watch::Receiver<Status>,
-    pub(crate) slots: Arc<Semaphore>,
+/// A running source, as far as its state is reported.
+pub struct RunningSource {
+    /// The kind, as its key in the configuration.
+    pub kind: &'static str,
+    /// What the source counts.
+    pub counts: Arc<Counts>,
+    /// Whether the source delivers.
+    pub status: watch::Receiver<Status>,
+    /// The slots of the source, [`source::SLOTS`] of them.
+    pub slots: Arc<Semaphore>,
 }
 
-impl Figures {
+impl ServiceMetrics {
     /// Nothing has happened yet.
-    pub(crate) fn new(config: &Config) -> Self {
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
         Self {
             began: Timestamp::now(),
             model_name: config.model.name().into_owned(),
             ready: AtomicBool::new(false),
             model: Arc::default(),
             decoding: Arc::default(),
-            judge: Pulse::default(),
+            judge: Heartbeat::default(),
             judging: Histogram::default(),
             whole_way: Histogram::default(),
-            config: Pulse::default(),
+            config: Heartbeat::default(),
             reloads: Default::default(),
             invalid: AtomicBool::new(false),
             delivery: OnceLock::new(),
             alerts: Mutex::default(),
             sources: Mutex::default(),
-            frames: Mutex::default(),
+            source_stats: Mutex::default(),
+            lost_observations: Mutex::default(),
         }
     }
 
-    /// Whether everything is started, and nothing ended yet.
-    pub(crate) fn set_ready(&self, ready: bool) {
+    /// Every part is started, or the service is stopping.
+    pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Those who tell of alerts.
-    pub(crate) fn delivers(&self, config: &Config, publisher: Arc<publisher::Counts>, outbox: Arc<Outbox>) {
+    /// Whether every part is started and the service is not stopping.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// What delivers alerts. Later calls have no effect.
+    pub fn set_delivery(&self, config: &Config, publisher: Arc<publisher::Counts>, outbox: Arc<Outbox>) {
         let sinks = [
             (Sink::Mqtt, "mqtt", true),
             (Sink::Webhook, "webhook", config.webhook.is_some()),
             (Sink::Command, "command", config.command.is_some()),
         ];
-        let sinks = sinks.into_iter().filter(|(.., there)| *there);
-        let sinks = sinks.map(|(sink, name, _)| Told { sink, name, oldest: AtomicI64::new(0) }).collect();
-        // The house is built once.
-        let _ = self.delivery.set(Delivery { publisher, outbox, sinks });
+        let sinks = sinks.into_iter().filter(|(.., configured)| *configured);
+        let sinks = sinks.map(|(sink, name, _)| DeliverySink { sink, name, oldest: AtomicI64::new(0) });
+        let _ = self.delivery.set(Delivery { publisher, outbox, sinks: sinks.collect() });
     }
 
-    /// From now on these labels are watched. One that was watched before keeps its count.
-    pub(crate) fn watch(&self, config: &Config) {
-        let mut alerts = self.alerts();
+    /// Counts the alerts of the labels that `config` watches. A label that was watched before keeps its counts.
+    pub fn set_labels(&self, config: &Config) {
+        let mut alerts = lock(&self.alerts);
         let mut before = std::mem::take(&mut *alerts);
         for (source, set) in config.watches() {
             for label in set.alerting() {
@@ -143,134 +156,122 @@ impl Figures {
         }
     }
 
-    /// One more alert.
-    pub(crate) fn alert(&self, alert: &Alert) {
+    /// An alert is on disk.
+    pub fn count_alert(&self, alert: &Alert) {
         let label = [&alert.source, &alert.label_set, &alert.label].map(ToString::to_string);
-        // The last word of a label that is not watched any more is not counted: its figures are gone.
-        if let Some(count) = self.alerts().get_mut(&label) {
+        // The last `cleared` of a removed label is not counted: its series are gone.
+        if let Some(count) = lock(&self.alerts).get_mut(&label) {
             count[usize::from(alert.state == State::Cleared)] += 1;
         }
     }
 
     /// The configuration was read again.
-    pub(crate) fn reloaded(&self, valid: bool) {
+    pub fn config_checked(&self, valid: bool) {
         self.reloads[usize::from(!valid)].fetch_add(1, Ordering::Relaxed);
         self.invalid.store(!valid, Ordering::Relaxed);
     }
 
-    pub(crate) fn source_starts(&self, name: &str, source: Running) {
-        self.sources().insert(name.to_owned(), source);
+    /// A source starts.
+    pub fn add_source(&self, name: &str, source: RunningSource) {
+        lock(&self.sources).insert(name.to_owned(), source);
     }
 
-    /// It was told to end; who asks is not told of it any more.
-    pub(crate) fn source_ends(&self, name: &str) {
-        self.sources().remove(name);
+    /// A source received the stop signal and is no longer reported.
+    pub fn remove_source(&self, name: &str) {
+        lock(&self.sources).remove(name);
     }
 
-    /// Of the frames of these sources [`Self::source_stats`] tells from now on; members of others are among them.
-    pub(crate) fn follow<'n>(&self, sources: impl Iterator<Item = &'n str>) {
-        self.frames().follow(sources);
+    /// Sets the sources that [`Self::source_stats`] reports, dynamic sources included.
+    pub fn report_sources<'n>(&self, sources: impl Iterator<Item = &'n str>) {
+        lock(&self.source_stats).report(sources);
     }
 
-    /// One more frame of this source went the whole way.
-    pub(crate) fn frame(&self, source: &str, captured_at: Timestamp) {
-        self.frames().scored(source, captured_at);
+    /// A frame was judged, and its alerts are on disk.
+    pub fn count_frame(&self, source: &str, captured_at: Timestamp, duration: Duration) {
+        self.whole_way.observe(duration);
+        lock(&self.source_stats).scored(source, captured_at);
     }
 
-    /// What is to be told of which source: of each when a round is `due`, of one that had its first frame at once.
-    pub(crate) fn source_stats(&self, now: Duration, due: bool) -> Vec<(String, String)> {
-        self.frames().news(now, due)
+    /// A subscriber of observations lost `count` of them; 0 creates its series.
+    pub fn lost_observations(&self, subscriber: &'static str, count: u64) {
+        *lock(&self.lost_observations).entry(subscriber).or_default() += count;
     }
 
-    /// Looks for the oldest alerts that wait; it may block for the disk, so this is no answer to anybody.
-    pub(crate) fn look_at_outbox(&self) {
+    /// The messages for the topics `<source>/stats`, by source: of each source when a round is `due`, and at once of a source
+    /// that had its first frame. `now` counts from any fixed moment.
+    #[must_use]
+    pub fn source_stats(&self, now: Duration, due: bool) -> Vec<(String, String)> {
+        lock(&self.source_stats).messages(now, due)
+    }
+
+    /// Looks up the oldest alerts that wait. Blocks for the disk.
+    pub fn check_outbox(&self) {
         let Some(Delivery { outbox, sinks, .. }) = self.delivery.get() else { return };
-        for Told { sink, oldest, .. } in sinks {
+        for DeliverySink { sink, oldest, .. } in sinks {
             let found = outbox.peek(*sink, 0, 1).unwrap_or_else(|| outbox.read(*sink, 0, 1));
             let raised = found.first().and_then(|(_, entry)| entry.raised());
             oldest.store(raised.map_or(0, Timestamp::as_millisecond), Ordering::Relaxed);
         }
     }
 
-    /// The parts that are at work and have not moved for too long.
-    pub(crate) fn stuck(&self) -> Vec<String> {
+    /// The parts that have work and have made no progress for too long.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<String> {
         let parts = [
-            ("the model", self.model.pulse.read(), PATIENCE),
-            ("who makes pictures ready for the model", self.model.prepare.read(), PATIENCE),
-            ("the judge", self.judge.read(), PATIENCE),
-            ("the reader of the configuration", self.config.read(), PATIENCE_WITH_CONFIG),
+            ("the model", &self.model.pulse, PATIENCE),
+            ("the preparation of pictures for the model", &self.model.prepare, PATIENCE),
+            ("the judge", &self.judge, PATIENCE),
+            ("the reader of the configuration", &self.config, PATIENCE_WITH_CONFIG),
         ];
-        let parts = parts.into_iter().filter(|(_, reading, patience)| reading.is_stuck(*patience));
-        let sources = self.sources();
-        let sources =
-            sources.iter().filter(|(_, source)| source.counts.pulse().read().is_stuck(PATIENCE_WITH_SOURCES));
-        parts
+        let stuck_parts = parts.into_iter().filter(|(_, heartbeat, patience)| heartbeat.is_stuck(*patience));
+        let sources = lock(&self.sources);
+        let stuck_sources =
+            sources.iter().filter(|(_, source)| source.counts.pulse().is_stuck(PATIENCE_WITH_SOURCES));
+        stuck_parts
             .map(|(part, ..)| part.to_owned())
-            .chain(sources.map(|(name, _)| format!("the source {name}")))
+            .chain(stuck_sources.map(|(name, _)| format!("the source {name}")))
             .collect()
     }
 
-    /// The answer to `path`.
-    pub(crate) fn answer(&self, path: &str) -> Option<Answer> {
-        match path {
-            "/metrics" => {
-                Some(Answer { status: 200, content_type: metrics::CONTENT_TYPE, body: page::page(self) })
-            }
-            "/healthz" => Some(match &self.stuck()[..] {
-                [] => Answer::text(200, "ok"),
-                stuck => Answer::text(503, &format!("stuck: {}", stuck.join(", "))),
-            }),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => Some(Answer::text(200, "ready")),
-            "/readyz" => Some(Answer::text(503, "not watching: the service starts or stops")),
-            _ => None,
-        }
+    /// The metrics page.
+    #[must_use]
+    pub fn page(self: &Arc<Self>) -> String {
+        page::page(self)
     }
 
-    /// The same, small.
-    pub(crate) fn summary(&self) -> Summary {
+    /// The totals of the service.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
         let classify::Counts { scored, repeated, failed, .. } = self.model.counts();
-        let mut summary = Summary {
-            up_s: Timestamp::now().duration_since(self.began).as_secs(),
-            scored: scored + repeated,
-            failed,
-            raised: self.alerts().values().map(|count| count[0]).sum(),
-            ..Summary::default()
-        };
-        for source in self.sources().values() {
+        let mut summary = Summary::default();
+        summary.up_s = Timestamp::now().duration_since(self.began).as_secs();
+        summary.frames.scored = scored + repeated;
+        summary.frames.failed = failed;
+        summary.alerts.raised = lock(&self.alerts).values().map(|count| count[0]).sum();
+        for source in lock(&self.sources).values() {
             match *source.status.borrow() {
-                Status::Online => summary.online += 1,
-                Status::Offline => summary.offline += 1,
-                Status::Stalled => summary.stalled += 1,
+                Status::Online => summary.sources.online += 1,
+                Status::Offline => summary.sources.offline += 1,
+                Status::Stalled => summary.sources.stalled += 1,
             }
             let counts = source.counts.snapshot();
-            summary.seen += counts.seen;
-            summary.skipped += counts.skipped.values().sum::<u64>();
-            summary.failed += counts.failed.values().sum::<u64>();
+            summary.frames.seen += counts.seen;
+            summary.frames.skipped += counts.skipped.values().sum::<u64>();
+            summary.frames.failed += counts.failed.values().sum::<u64>();
         }
         if let Some(delivery) = self.delivery.get() {
             summary.connected = delivery.publisher.connected.load(Ordering::Relaxed);
-            summary.published = delivery.publisher.published.load(Ordering::Relaxed);
-            summary.waiting = delivery.outbox.waiting();
-            summary.dropped = delivery.outbox.dropped();
+            summary.alerts.published = delivery.publisher.published.load(Ordering::Relaxed);
+            summary.alerts.waiting = delivery.outbox.waiting();
+            summary.alerts.dropped = delivery.outbox.dropped();
         }
         summary
     }
-
-    fn alerts(&self) -> MutexGuard<'_, BTreeMap<Label, [u64; 2]>> {
-        self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn frames(&self) -> MutexGuard<'_, Frames> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// What kind of source it is, as its key in the configuration.
-pub(crate) fn kind(kind: &SourceKind) -> &'static str {
+/// The kind of a source, as its key in the configuration.
+#[must_use]
+pub fn kind(kind: &SourceKind) -> &'static str {
     match kind {
         SourceKind::Folder(_) => "folder",
         SourceKind::Stream(stream) => match stream.input {
@@ -282,45 +283,43 @@ pub(crate) fn kind(kind: &SourceKind) -> &'static str {
     }
 }
 
-/// A source's slots that are under way.
-fn under_way(slots: &Semaphore) -> u64 {
-    source::SLOTS.saturating_sub(slots.available_permits()) as u64
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples;
+    use crate::{samples, source};
 
-    fn figures() -> Figures {
+    fn metrics() -> Arc<ServiceMetrics> {
         let config = samples::config();
-        let figures = Figures::new(&config);
-        figures.watch(&config);
+        let metrics = Arc::new(ServiceMetrics::new(&config));
+        metrics.set_labels(&config);
         for source in &config.sources {
             let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::default()));
             counts.seen();
-            let running = Running {
+            let running = RunningSource {
                 kind: kind(&source.kind),
                 counts,
                 status: watch::channel(Status::Online).1,
                 slots: Arc::new(Semaphore::new(source::SLOTS - 1)),
             };
-            figures.source_starts(&source.name, running);
+            metrics.add_source(&source.name, running);
         }
-        figures
+        metrics
     }
 
     #[test]
-    fn a_page_has_every_label_from_the_start_and_forgets_what_is_gone() {
-        let figures = figures();
-        let page = |figures: &Figures| figures.answer("/metrics").unwrap().body;
-        let text = page(&figures);
-        let raised = |label: &str, state: &str| {
+    fn a_page_has_every_series_from_the_start_and_none_of_what_is_removed() {
+        let metrics = metrics();
+        let text = metrics.page();
+        let alerts = |label: &str, state: &str| {
             format!("stakeout_alerts_total{{source=\"Front Door\",label_set={label},state=\"{state}\"}} 0\n")
         };
         for line in [
-            &raised("\"porch\",label=\"Person\"", "raised"),
-            &raised("\"yard\",label=\"fox\"", "cleared"),
+            &alerts("\"porch\",label=\"Person\"", "raised"),
+            &alerts("\"yard\",label=\"fox\"", "cleared"),
             "stakeout_source_up{source=\"back\",kind=\"folder\"} 1\n",
             "stakeout_frames_seen_total{source=\"back\"} 1\n",
             "stakeout_frames_under_way{source=\"back\"} 1\n",
@@ -331,22 +330,22 @@ mod tests {
         }
         let mut config = samples::config();
         config.sources.truncate(1);
-        figures.source_ends("back");
-        figures.watch(&config);
-        assert!(!page(&figures).contains("\"back\""));
+        metrics.remove_source("back");
+        metrics.set_labels(&config);
+        assert!(!metrics.page().contains("\"back\""));
     }
 
-    /// Every line is a comment, or a name, labels and a number; every name was described before, once.
+    /// Every line is a comment, or a name, labels and a number. Every name is described once, before its samples.
     #[test]
     fn a_page_is_well_formed() {
-        let text = figures().answer("/metrics").unwrap().body;
+        let text = metrics().page();
         let mut families = Vec::new();
         for line in text.lines() {
-            if let Some(told) = line.strip_prefix("# TYPE ") {
-                let name = told.split(' ').next().unwrap().to_owned();
+            if let Some(described) = line.strip_prefix("# TYPE ") {
+                let name = described.split(' ').next().unwrap().to_owned();
                 assert!(!families.contains(&name), "{name} twice");
-                let counter = told.ends_with(" counter");
-                assert_eq!(counter, name.ends_with("_total"), "{told}");
+                let counter = described.ends_with(" counter");
+                assert_eq!(counter, name.ends_with("_total"), "{described}");
                 families.push(name);
             } else if !line.starts_with('#') {
                 let (series, number) = line.rsplit_once(' ').unwrap();
@@ -360,11 +359,11 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_whether_it_is_well_and_watches() {
-        let figures = figures();
-        let status = |path| figures.answer(path).map(|answer| answer.status);
-        assert_eq!((status("/healthz"), status("/readyz"), status("/")), (Some(200), Some(503), None));
-        figures.set_ready(true);
-        assert_eq!(status("/readyz"), Some(200));
+    fn a_part_with_work_and_without_progress_is_stuck() {
+        let metrics = metrics();
+        assert_eq!(metrics.stuck(), [""; 0]);
+        let _working = metrics.judge.work();
+        metrics.judge.age(PATIENCE * 2);
+        assert_eq!(metrics.stuck(), ["the judge"]);
     }
 }

@@ -1,0 +1,194 @@
+//! What the broker retains of the service: the board, Home Assistant's entities, and the list of retained topics.
+//!
+//! Stale topics are values that the broker retains for sources and labels which were removed while the service was not running.
+//! A file in the state directory lists every topic that may be retained. At the start the topics that the configuration no
+//! longer has are cleared. They stay in the list until the publisher has disconnected in order, because until then the broker
+//! may not have received that. After a kill they are cleared once more, which does no harm.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde::Serialize;
+
+use crate::{
+    alert::{Topics, board::Board, home_assistant::Announcement, publisher::Announcer},
+    config::Config,
+    state_file::StateFile,
+};
+
+/// What the broker retains of the service.
+pub(super) struct BrokerState {
+    pub(super) topics: Topics,
+    pub(super) board: Board,
+    pub(super) announcer: Announcer,
+    stale_topics: StaleTopics,
+}
+
+impl BrokerState {
+    /// The state before the first frame: the configuration is valid, and stale topics are cleared. `watched` is `config` with its
+    /// dynamic sources.
+    pub(super) fn new(config: &Config, watched: &Config) -> Self {
+        let (topics, board) = (Topics::new(&config.mqtt.prefix), Board::new());
+        board.set(&topics.config_status(), &ConfigStatus::ok(&[]).to_json());
+        let mut stale_topics = StaleTopics::load(&config.state_dir);
+        for stale in stale_topics.follow(retained_topics(watched, config, &topics)) {
+            board.set(&stale, "");
+        }
+        Self { topics, board, announcer: Announcer::new(Announcement::of(watched)), stale_topics }
+    }
+
+    /// Announces `watched`, which is `configured` with its dynamic sources. The judge thread clears the topics of removed labels,
+    /// and `sources` those of removed sources.
+    pub(super) fn follow(&mut self, watched: &Config, configured: &Config) {
+        self.announcer.announce(Announcement::of(watched));
+        self.stale_topics.follow(retained_topics(watched, configured, &self.topics));
+    }
+
+    /// The broker has received everything that was published.
+    pub(super) fn settle(&mut self) {
+        self.stale_topics.settle();
+    }
+}
+
+/// The payload of the topic `config/status`.
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub(super) enum ConfigStatus<'a> {
+    /// The configuration is valid. The changed keys in `after_restart` take effect after a restart.
+    Ok {
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        after_restart: &'a [&'a str],
+    },
+    Invalid {
+        problems: &'a str,
+    },
+}
+
+impl<'a> ConfigStatus<'a> {
+    pub(super) fn ok(after_restart: &'a [&'a str]) -> Self {
+        Self::Ok { after_restart }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts are valid JSON")
+    }
+}
+
+/// The topics that may be retained, as the file lists them.
+struct StaleTopics {
+    file: StateFile,
+    /// Every topic that may be retained.
+    retained: BTreeSet<String>,
+    /// The topics of the configuration in force.
+    current: BTreeSet<String>,
+}
+
+impl StaleTopics {
+    /// Reads the file in `state_dir`.
+    fn load(state_dir: &Path) -> Self {
+        let (file, retained) = StateFile::load(
+            state_dir,
+            "topics.json",
+            "topics of removed sources and labels may stay with the broker",
+        );
+        Self { file, retained, current: BTreeSet::new() }
+    }
+
+    /// The topics of `current` are published, too. Returns the topics that may be retained and are not in `current`.
+    fn follow(&mut self, current: BTreeSet<String>) -> Vec<String> {
+        self.retained.extend(current.iter().cloned());
+        self.current = current;
+        self.file.save(&self.retained);
+        self.retained.difference(&self.current).cloned().collect()
+    }
+
+    /// Only the current topics are retained.
+    fn settle(&mut self) {
+        self.retained.clone_from(&self.current);
+        self.file.save(&self.retained);
+    }
+}
+
+/// The topics that the broker retains for one source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SourceTopics {
+    status: String,
+    info: String,
+    pub(super) stats: String,
+    pub(super) snapshot: String,
+}
+
+impl SourceTopics {
+    pub(super) fn new(source: &str, topics: &Topics) -> Self {
+        Self {
+            status: topics.source_status(source),
+            info: topics.source_info(source),
+            stats: topics.source_stats(source),
+            snapshot: topics.snapshot(source),
+        }
+    }
+
+    pub(super) fn all(self) -> [String; 4] {
+        [self.status, self.info, self.stats, self.snapshot]
+    }
+}
+
+/// The retained topics of the sources in `watched` (dynamic ones included) and in `configured`.
+fn retained_topics(watched: &Config, configured: &Config, topics: &Topics) -> BTreeSet<String> {
+    let sources = watched.sources.iter().chain(&configured.sources);
+    let mut retained: BTreeSet<_> =
+        sources.flat_map(|source| SourceTopics::new(&source.name, topics).all()).collect();
+    for (source, label_set) in watched.watches() {
+        let state = |name: &str| topics.state(&source.name, &label_set.name, name);
+        retained.extend(label_set.alerting().map(|label| state(&label.name)));
+    }
+    retained
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    fn set(topics: &[&str]) -> BTreeSet<String> {
+        topics.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_removed_topic_is_stale_until_the_broker_has_received_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = || StaleTopics::load(folder.path());
+        assert_eq!(load().follow(set(&["a", "b"])), [""; 0]);
+        assert_eq!(load().follow(set(&["a", "c"])), ["b"]);
+        let mut after_kill = load();
+        assert_eq!(after_kill.follow(set(&["a", "c"])), ["b"]);
+        after_kill.settle();
+        assert_eq!(load().follow(set(&["a", "c"])), [""; 0]);
+    }
+
+    #[test]
+    fn the_exact_payloads() {
+        assert_eq!(ConfigStatus::ok(&[]).to_json(), r#"{"state":"ok"}"#);
+        let keys = ConfigStatus::ok(&["model", "mqtt"]).to_json();
+        assert_eq!(keys, r#"{"state":"ok","after_restart":["model","mqtt"]}"#);
+        let invalid = ConfigStatus::Invalid { problems: "a \"b\"\nc" }.to_json();
+        assert_eq!(invalid, r#"{"state":"invalid","problems":"a \"b\"\nc"}"#);
+    }
+
+    #[test]
+    fn every_retained_topic_of_a_source() {
+        let config = samples::config();
+        let retained = retained_topics(&config, &config, &Topics::new("p"));
+        let door: BTreeSet<_> =
+            retained.iter().filter_map(|topic| topic.strip_prefix("p/front_door/")).collect();
+        let expected = [
+            "info",
+            "porch/package/state",
+            "porch/person/state",
+            "snapshot",
+            "stats",
+            "status",
+            "yard/fox/state",
+        ];
+        assert_eq!(door, expected.into());
+    }
+}

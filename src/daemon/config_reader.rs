@@ -1,0 +1,87 @@
+//! The thread `config`: reads the configuration again when it is requested, and prepares what a change needs.
+//!
+//! Everything slow happens here, beside the running service: reading, comparing, encoding the prompts of new labels. The
+//! [`config_applier`](super::config_applier) receives the result and changes what runs.
+
+use std::{path::PathBuf, sync::Arc, thread};
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+
+use super::{
+    plan::Plan,
+    signals::{ConfigCheck, Reloads},
+};
+use crate::{
+    classify::{LabelEncoder, LoadError, Watchlist},
+    config::{self, Config},
+    observe::ServiceMetrics,
+    yaml::error::Problems,
+};
+
+/// The result of a check of the files.
+pub(super) enum CheckResult {
+    /// The files are valid.
+    Valid {
+        /// What changes.
+        plan: Box<Plan>,
+        /// The new watchlist, if anything changes.
+        watchlist: Option<Watchlist>,
+    },
+    /// The files are invalid, with the message for people. Nothing changes.
+    Invalid(String),
+}
+
+/// The results of checks, in order.
+pub(super) type Results = mpsc::Receiver<(ConfigCheck, CheckResult)>;
+
+/// The files, and the configuration that is in force.
+pub(super) struct ConfigReader {
+    pub(super) path: PathBuf,
+    pub(super) in_force: Config,
+    pub(super) encoder: LabelEncoder,
+    pub(super) metrics: Arc<ServiceMetrics>,
+    pub(super) reloads: Reloads,
+}
+
+impl ConfigReader {
+    /// Starts the thread. Each message into the first channel requests a check, whose result arrives in the second. The thread
+    /// ends when either channel closes.
+    pub(super) fn spawn(mut self) -> anyhow::Result<(mpsc::Sender<()>, Results)> {
+        let (check_config, mut requests) = mpsc::channel(1);
+        let (results, receive_results) = mpsc::channel(1);
+        let work = move || {
+            while requests.blocking_recv().is_some() {
+                let check = self.reloads.begin();
+                let metrics = Arc::clone(&self.metrics);
+                let working = metrics.config.work();
+                let result =
+                    self.check().unwrap_or_else(|problems| CheckResult::Invalid(problems.to_string()));
+                drop(working);
+                if results.blocking_send((check, result)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("config".to_owned());
+        thread.spawn(work).context("cannot start the reader of the configuration")?;
+        Ok((check_config, receive_results))
+    }
+
+    fn check(&mut self) -> Result<CheckResult, Problems> {
+        let loaded = config::load(&self.path)?;
+        let plan = Plan::between(&self.in_force, &loaded.config);
+        let mut watchlist = None;
+        if plan.changes {
+            let encoded = self.encoder.watchlist(&plan.in_force.label_sets, &plan.in_force.sources);
+            watchlist = Some(encoded.map_err(|error| {
+                // The model's error about a label set, at its place in the files.
+                let error = LoadError::from(error);
+                Problems::new(vec![loaded.places.problem(&error.place(), error.to_string(), "")])
+            })?);
+            // The applier carries out every plan in order and cannot refuse one.
+            self.in_force = plan.in_force.clone();
+        }
+        Ok(CheckResult::Valid { plan: Box::new(plan), watchlist })
+    }
+}
