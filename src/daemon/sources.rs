@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     alert::{Topics, board::Board},
-    config::{self, Config, SourceKind},
+    config::{self, Config},
     frame::Frame,
-    observe::metrics::{RunningSource, ServiceMetrics, kind},
+    observe::metrics::{RunningSource, ServiceMetrics},
     source::{self, Appeared, Counts},
 };
 
@@ -94,12 +94,11 @@ impl Sources {
         let mut folders = Vec::new();
         for source in &plan.start {
             let begun = self.start(source, &plan.in_force)?;
-            if matches!(source.kind, SourceKind::Folder(_)) {
+            if source.kind.begins_at_once() {
                 folders.push(begun);
             }
         }
-        // A client that sees the reload as done may write a file at once, and that file must count as new. Other kinds of
-        // source begin when a server answers.
+        // A client that sees the reload as done may write a file at once, and that file must count as new.
         let watched = async {
             for begun in folders {
                 begun.cancelled().await;
@@ -170,7 +169,7 @@ impl Sources {
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
         let reported = RunningSource {
-            kind: kind(&source.kind),
+            kind: source.kind.key(),
             counts: Arc::clone(&counts),
             status: statuses.clone(),
             slots: Arc::clone(&slots),

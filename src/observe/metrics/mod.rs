@@ -28,7 +28,7 @@ use crate::{
         publisher,
     },
     classify,
-    config::{Config, SourceKind},
+    config::Config,
     heartbeat::Heartbeat,
     metrics::Histogram,
     source::{Counts, Status},
@@ -269,20 +269,6 @@ impl ServiceMetrics {
     }
 }
 
-/// The kind of a source, as its key in the configuration.
-#[must_use]
-pub fn kind(kind: &SourceKind) -> &'static str {
-    match kind {
-        SourceKind::Folder(_) => "folder",
-        SourceKind::Stream(stream) => match stream.input {
-            crate::config::Input::Rtsp(_) => "rtsp",
-            crate::config::Input::Url(_) | crate::config::Input::File(_) => "video",
-        },
-        SourceKind::Http(_) => "http",
-        SourceKind::Mqtt(_) => "mqtt",
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -300,7 +286,7 @@ mod tests {
             let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::default()));
             counts.seen();
             let running = RunningSource {
-                kind: kind(&source.kind),
+                kind: source.kind.key(),
                 counts,
                 status: watch::channel(Status::Online).1,
                 slots: Arc::new(Semaphore::new(source::SLOTS - 1)),

@@ -49,6 +49,18 @@ impl SourceKind {
         }
     }
 
+    /// The key that makes a source one of this kind.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        KINDS.iter().find(|kind| (kind.explain)(self).is_some()).map_or("", |kind| kind.key)
+    }
+
+    /// Whether a reload waits until the source is watched. Other kinds begin when a server answers.
+    #[must_use]
+    pub fn begins_at_once(&self) -> bool {
+        matches!(self, Self::Folder(_))
+    }
+
     /// Whether the source itself needs the regions, to detect what did not change.
     #[must_use]
     pub fn compares_regions(&self) -> bool {
