@@ -202,7 +202,7 @@ def replay(_dark, program):
         plot = folder / "replay.svg"
         subprocess.run([program, "replay", "--config", configuration, "--plot", plot, pictures], check=True,
                        stdout=subprocess.DEVNULL, env=dict(os.environ, RUST_LOG="error"))
-        return plot.read_text()
+        return plot.read_text().replace(f"{folder}/", "")
 
 
 def at_work(dark, program):
