@@ -136,8 +136,7 @@ def frame_path(dark, _program):
 
     drawing.titled(730, 56, 106, 92, "card", "Observers", ["bounded;", "losses counted"])
     drawing.arrow((674, 102), (728, 102), dashed=True)
-    drawing.text(850, 98, "scores on MQTT,", "ink", 13)
-    drawing.text(850, 115, "metrics", "ink", 13)
+    drawing.text(850, 106, "scores on MQTT", "ink", 13)
     drawing.titled(730, 176, 106, 58, "good", "Publisher", [])
     drawing.titled(730, 248, 106, 58, "good", "Sinks", [])
     drawing.arrow((674, 250), (702, 250), (702, 205), (728, 205))
