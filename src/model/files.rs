@@ -54,15 +54,14 @@ impl ModelFiles {
     /// Whether every file is there that graphs with this suffix need.
     #[must_use]
     pub fn is_complete(&self, suffix: &str) -> bool {
-        Graphs::find(self, suffix).is_ok()
+        Graphs::find(self, suffix, false).is_ok()
     }
 
     /// Whether one of the files holds scale and bias.
     #[must_use]
     pub fn holds_logits(&self, suffix: &str) -> bool {
-        let combined =
-            |graphs| matches!(graphs, Graphs::Combined(_) | Graphs::Split { combined: Some(_), .. });
-        self.contains("stakeout.json") || Graphs::find(self, suffix).is_ok_and(combined)
+        self.contains("stakeout.json")
+            || Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some())
     }
 
     /// A hash that changes with the files of these names. In a folder it covers path, size and time of change, since reading
@@ -157,35 +156,38 @@ impl ModelFiles {
 /// The files that every model needs beside its graphs.
 pub(super) const REQUIRED: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
 
-/// The graphs of a model: one for pictures and one for texts, or both in one.
+/// The graphs of a model: one for pictures and one for texts. They are the same file if only the combined graph exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Graphs {
-    Split { vision: String, text: String, combined: Option<String> },
-    Combined(String),
+pub(super) struct Graphs {
+    pub vision: String,
+    pub text: String,
+    /// The graph of both, which also computes logits.
+    pub combined: Option<String>,
 }
 
 impl Graphs {
     /// The graphs with this suffix among files: `has` answers whether a file exists.
     pub(super) fn among(has: impl Fn(&str) -> bool, suffix: &str) -> Option<Self> {
         let find = |name| graph_names(name, suffix).into_iter().find(|name| has(name));
-        match (find("vision_model"), find("text_model"), find("model")) {
-            (Some(vision), Some(text), combined) => Some(Self::Split { vision, text, combined }),
-            (_, _, combined) => combined.map(Self::Combined),
-        }
+        let combined = find("model");
+        let split = find("vision_model").zip(find("text_model"));
+        let (vision, text) = split.or_else(|| Some((combined.clone()?, combined.clone()?)))?;
+        Some(Self { vision, text, combined })
     }
 
-    /// The graphs of a variant ("" for full precision). One error lists every missing file.
-    pub(super) fn find(files: &ModelFiles, suffix: &str) -> Result<Self, ModelError> {
-        let graphs = Self::among(|name| files.contains(name), suffix);
-        let mut missing = missing(files);
+    /// The graphs of a variant ("" for full precision). One error lists every missing file. `elsewhere` means that the engine has
+    /// its own copy of the two graphs.
+    pub(super) fn find(files: &ModelFiles, suffix: &str, elsewhere: bool) -> Result<Self, ModelError> {
+        const SPLIT: [&str; 2] = ["vision_model", "text_model"];
+        let has = |name: &str| files.contains(name) || elsewhere && SPLIT.iter().any(|it| name.contains(it));
+        let graphs = Self::among(has, suffix);
+        let mut missing: Vec<_> =
+            REQUIRED.into_iter().filter(|name| !files.contains(name)).map(str::to_owned).collect();
         if graphs.is_none() {
-            let lacks = |name: &&str| !graph_names(name, suffix).iter().any(|name| files.contains(name));
-            let towers: Vec<_> = ["vision_model", "text_model"]
-                .iter()
-                .filter(|name| lacks(name))
-                .map(|name| format!("onnx/{name}{suffix}.onnx"))
-                .collect();
-            missing.push(format!("{} (or onnx/model{suffix}.onnx)", towers.join(", ")));
+            let lacks = |name: &&str| !graph_names(name, suffix).iter().any(|name| has(name));
+            let file = |name| format!("onnx/{name}{suffix}.onnx");
+            let split: Vec<_> = SPLIT.into_iter().filter(lacks).map(file).collect();
+            missing.push(format!("{} (or onnx/model{suffix}.onnx)", split.join(", ")));
         }
         match graphs {
             Some(graphs) if missing.is_empty() => Ok(graphs),
@@ -193,37 +195,9 @@ impl Graphs {
         }
     }
 
-    /// The graphs of a model whose engine has its own copy of them.
-    pub(super) fn elsewhere(files: &ModelFiles, suffix: &str) -> Result<Self, ModelError> {
-        let missing = missing(files);
-        if !missing.is_empty() {
-            return Err(ModelError::Incomplete { place: files.place(), missing });
-        }
-        let [vision, text] = ["vision_model", "text_model"].map(|name| format!("onnx/{name}{suffix}.onnx"));
-        Ok(Self::Split { vision, text, combined: None })
-    }
-
-    /// The graph that pictures go into.
-    pub(super) fn vision(&self) -> &str {
-        match self {
-            Self::Split { vision: file, .. } | Self::Combined(file) => file,
-        }
-    }
-
-    /// The graph that texts go into.
-    pub(super) fn text(&self) -> &str {
-        match self {
-            Self::Split { text: file, .. } | Self::Combined(file) => file,
-        }
-    }
-
     pub(super) fn is_combined(&self) -> bool {
-        matches!(self, Self::Combined(_))
+        self.vision == self.text
     }
-}
-
-fn missing(files: &ModelFiles) -> Vec<String> {
-    REQUIRED.into_iter().filter(|name| !files.contains(name)).map(str::to_owned).collect()
 }
 
 /// The hub keeps graphs in `onnx/`; an export on the user's machine puts them beside the configuration.

@@ -54,10 +54,7 @@ impl Model {
         options: &Options,
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
-        let graphs = match engines.needs_graph_files() {
-            true => Graphs::find(files, &options.variant)?,
-            false => Graphs::elsewhere(files, &options.variant)?,
-        };
+        let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
         let config = ModelConfig::read(files)?;
         let settings = files.read("preprocessor_config.json")?.unwrap_or_default();
         let preprocessor = Preprocessor::from_json(&settings, options.backend)
@@ -117,15 +114,15 @@ impl Model {
         files: &ModelFiles,
         options: &Options,
     ) -> Result<impl Sized + use<>, ModelError> {
-        let graphs = Graphs::find(files, &options.variant)?;
+        let graphs = Graphs::find(files, &options.variant, false)?;
         let device = runtime.device(options.execution.device)?;
-        graph::Graph::open(&runtime.into(), files, graphs.vision(), &options.execution, device)
+        graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
     }
 
     /// The size of the vision graph's files in bytes, including weights beside it.
     #[must_use]
     pub fn vision_bytes(&self) -> u64 {
-        self.text.0.files.graph_bytes(self.text.0.graphs.vision())
+        self.text.0.files.graph_bytes(&self.text.0.graphs.vision)
     }
 
     /// The part that encodes texts; its clones can be moved to other threads.

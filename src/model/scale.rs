@@ -9,7 +9,6 @@ use super::{
     context::ModelContext,
     error::ModelError,
     family::Logits,
-    files::Graphs,
     files::ModelFiles,
     graph::{Graph, GraphInput},
 };
@@ -34,15 +33,13 @@ pub(super) fn find(context: &ModelContext, vision: &mut Graph) -> Result<Logits,
     if let Some(logits) = written(&context.files)? {
         return Ok(logits);
     }
-    match &context.graphs {
-        Graphs::Combined(file) => kept_or(kept_at(context, file).as_deref(), || measure(vision, context)),
-        Graphs::Split { combined: Some(file), .. } => kept_or(kept_at(context, file).as_deref(), || {
-            measure(&mut context.open(file, Device::Cpu)?, context)
-        }),
-        Graphs::Split { combined: None, .. } => {
-            context.options.logits.ok_or_else(|| ModelError::Scale { place: context.files.place() })
-        }
-    }
+    let Some(file) = &context.graphs.combined else {
+        return context.options.logits.ok_or_else(|| ModelError::Scale { place: context.files.place() });
+    };
+    kept_or(kept_at(context, file).as_deref(), || match context.graphs.is_combined() {
+        true => measure(vision, context),
+        false => measure(&mut context.open(file, Device::Cpu)?, context),
+    })
 }
 
 pub(super) fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> {

@@ -21,7 +21,7 @@ impl TextEncoder {
     /// The text graph cannot be loaded, or it failed.
     pub fn encode(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
         let Self(context) = self;
-        let file = context.graphs.text();
+        let file = &context.graphs.text;
         let combined = context.graphs.is_combined();
         let (needed, outputs): (&[_], &[_]) = match combined {
             false => (&["input_ids"], context.config.family.text_outputs),
@@ -50,10 +50,10 @@ impl TextEncoder {
     /// A hash of everything that a text's vector depends on: the files of the text graph and of the tokenizer.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        let graph = self.0.graphs.text();
+        let graph = &self.0.graphs.text;
         let data = format!("{graph}_data");
         let others = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
-        self.0.files.fingerprint(&[&[graph, &data], &others[..]].concat())
+        self.0.files.fingerprint(&[&[graph.as_str(), &data], &others[..]].concat())
     }
 
     /// The tokens of a text.

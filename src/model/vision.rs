@@ -49,7 +49,7 @@ impl Vision {
     }
 
     fn load(context: &ModelContext, device: Device) -> Result<Self, ModelError> {
-        let file = context.graphs.vision();
+        let file = &context.graphs.vision;
         let combined = context.graphs.is_combined();
         let (needed, outputs): (&[_], &[_]) = match combined {
             false => (&["pixel_values"], context.config.family.image_outputs),

@@ -187,13 +187,13 @@ impl Hub {
         graphs: Graphs,
         report: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<String>, HubError> {
-        let (split, combined) = match graphs {
-            Graphs::Combined(combined) => return Ok(vec![combined]),
-            Graphs::Split { vision, text, combined } => (vec![vision, text], combined),
-        };
+        if graphs.is_combined() {
+            return Ok(vec![graphs.vision]);
+        }
+        let Graphs { vision, text, combined } = graphs;
         let written = listing.files.iter().any(|file| file == "stakeout.json");
         if written || self.learn_logits(client, model, repository, listing, report)? {
-            return Ok(split);
+            return Ok(vec![vision, text]);
         }
         let combined = combined.ok_or_else(|| HubError::NoScale { id: repository.id.clone() })?;
         Ok(vec![combined])
