@@ -17,7 +17,7 @@ use crate::{
     engine::interface::{Engine, EngineError, GraphSource, Input, InputInfo, Metadata, Rows, Values},
 };
 
-pub(in crate::engine) struct OnnxGraph {
+pub(crate) struct OnnxGraph {
     session: Session,
     metadata: Metadata,
 }
@@ -25,7 +25,7 @@ pub(in crate::engine) struct OnnxGraph {
 impl OnnxGraph {
     /// # Errors
     /// [`EngineError::Rejected`], in ONNX Runtime's words.
-    pub(in crate::engine) fn open(
+    pub(crate) fn open(
         runtime: &Runtime,
         source: &GraphSource,
         execution: &Execution,

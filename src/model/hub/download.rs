@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
-    Event, HubError,
     cache::{self, Repository},
     client::{self, Client, FilePath, Meta},
     digest::{self, HashKind},
+    error::HubError,
+    event::Event,
     retry::{AttemptError, retrying},
 };
 

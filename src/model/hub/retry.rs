@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use super::{Event, HubError};
+use super::{error::HubError, event::Event};
 use crate::backoff::{Backoff, jitter};
 
 /// The number of failures in a row, without progress, after which an operation fails.

@@ -5,9 +5,9 @@ use safetensors::{Dtype, tensor::Metadata};
 use serde_json::Value;
 
 use super::{
-    Event,
     client::{Client, FilePath},
     error::HubError,
+    event::Event,
     retry::retrying,
 };
 use crate::model::family::Logits;

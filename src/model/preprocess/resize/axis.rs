@@ -14,7 +14,7 @@ pub enum Backend {
 
 /// The shape of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model::preprocess) enum Filter {
+pub(crate) enum Filter {
     Bilinear,
     Bicubic,
 }
