@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the long form of the delivery tests (tests/it/delivery/proofs.rs and power.rs), and measures how long an alert takes. Prints the
+# Runs the long form of the delivery tests (tests/it/delivery/guarantees.rs and power.rs), and measures how long an alert takes. Prints the
 # figures of docs/measurements/delivery.md. It takes about a quarter of an hour; the test with a full disk needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export ORT_DISABLE_TELEMETRY=1 STAKEOUT_PROVE=long
-cargo test --locked --test it -- delivery::proofs delivery::power --nocapture --test-threads=1
+cargo test --locked --test it -- delivery::guarantees delivery::power --nocapture --test-threads=1
 cargo bench --locked --bench delivery

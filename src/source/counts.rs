@@ -29,6 +29,8 @@ pub struct Counts {
     /// When the newest frame was sent, in milliseconds since 1970; 0 is never.
     last_sent: AtomicU64,
     pulse: Heartbeat,
+    /// Whether the causes of the kind of source are known. By default every cause is counted.
+    has_causes: bool,
     failed: Mutex<ByCause>,
     skipped: Mutex<ByCause>,
     decoding: Arc<Histogram>,
@@ -46,7 +48,7 @@ impl Counts {
         let zeros =
             |causes: &[&[Cause]]| Mutex::new(causes.concat().into_iter().map(|cause| (cause, 0)).collect());
         let (failed, skipped) = (zeros(causes.failed), zeros(&[cause::SKIPPED, causes.skipped]));
-        Self { decoding, failed, skipped, ..Self::default() }
+        Self { decoding, has_causes: true, failed, skipped, ..Self::default() }
     }
 
     /// Runs `work`, which decodes a picture or a packet of a stream, and records how long it takes.
@@ -110,7 +112,7 @@ impl Counts {
         self.pulse.beat();
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
         debug_assert!(
-            counts.is_empty() || counts.contains_key(&cause),
+            !self.has_causes || counts.contains_key(&cause),
             "{cause:?} is not among the causes of this kind of source"
         );
         *counts.entry(cause).or_default() += 1;

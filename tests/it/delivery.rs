@@ -62,8 +62,9 @@ fn a_snapshot_precedes_its_alert_and_the_right_messages_are_retained() {
 
     let jpeg = vec![0xff; 2_000_000];
     setup.append(1, Some(jpeg.clone()));
+    let mut seen = subscriber.until("the alert", |message| message.topic == ALERT);
     setup.board.set(STATE, "ON");
-    let seen = subscriber.until("the state", |message| message.topic == STATE);
+    seen.extend(subscriber.until("the state", |message| message.topic == STATE));
     let expected =
         [(SNAPSHOT, true, jpeg), (ALERT, false, b"{\"id\":1}".to_vec()), (STATE, true, b"ON".to_vec())];
     assert_eq!(

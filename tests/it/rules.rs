@@ -10,6 +10,7 @@ use crate::common::{
 };
 
 const LABELS: &str = "labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }";
+const RULE: &str = "home/inbox/objects/lonely_car";
 const STATE: &str = "home/inbox/objects/lonely_car/state";
 const ALERT: &str = "home/inbox/objects/lonely_car/alert";
 
@@ -42,7 +43,7 @@ fn a_rule_alerts_and_stays_raised_over_a_reload_and_a_restart() {
     subscriber.until("the source to be online", is("home/inbox/status", "online"));
 
     home.drop_picture("red-car.jpg", "1.jpg");
-    let seen = subscriber.until("the rule to be raised", is(STATE, "ON"));
+    let seen = subscriber.until_switched(RULE, "ON");
     let [raised] = &alerts(&seen)[..] else { panic!("{seen:#?}") };
     assert_eq!((&raised["state"], &raised["label"]), (&"raised".into(), &"Lonely car".into()));
     assert_eq!((&raised["score"], &raised["threshold"]), (&Value::Null, &Value::Null));
@@ -66,7 +67,7 @@ fn a_rule_alerts_and_stays_raised_over_a_reload_and_a_restart() {
     assert_eq!(alerts(&seen), [] as [Value; 0], "neither cleared nor raised again");
     home.drop_picture("red-car-far-away.jpg", "2.jpg");
     home.drop_picture("empty-wall.jpg", "3.jpg");
-    let seen = subscriber.until("the rule to be cleared", is(STATE, "OFF"));
+    let seen = subscriber.until_switched(RULE, "OFF");
     let [cleared] = &alerts(&seen)[..] else { panic!("{seen:#?}") };
     assert_eq!(
         (&cleared["state"], &cleared["when"]),
@@ -89,7 +90,7 @@ fn a_label_can_have_a_name_in_any_language() {
     let service = Service::start(&home);
     subscriber.until("the source to be online", is("home/inbox/status", "online"));
     home.drop_picture("red-car.jpg", "1.jpg");
-    let seen = subscriber.until("the car", is("home/inbox/objects/_/state", "ON"));
+    let seen = subscriber.until_switched("home/inbox/objects/_", "ON");
     let alert = seen.iter().find(|message| message.topic == "home/inbox/objects/_/alert").unwrap();
     let alert: Value = serde_json::from_slice(&alert.payload).unwrap();
     assert_eq!(

@@ -299,10 +299,6 @@ fn footage_unknown_to_the_model_gives_no_false_advice() {
     let output = run(&home, "tune", &[video.to_str().unwrap(), &truth]);
     eprintln!("{}\n{}", log(&output), String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", log(&output));
-    assert!(
-        log(&output).contains("140 played") || log(&output).contains("139 played"),
-        "{}",
-        log(&output)
-    );
+    assert!(log(&output).contains("140 played") || log(&output).contains("139 played"), "{}", log(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("# shop / ties: no threshold separates"));
 }

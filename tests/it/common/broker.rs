@@ -343,6 +343,19 @@ impl Subscriber {
         }
     }
 
+    /// All messages up to the alert of a label and its new state (`ON`, `OFF`); `label` is the start of both topics. The service
+    /// publishes alerts and states independently of each other, so either may arrive first.
+    pub fn until_switched(&self, label: &str, state: &str) -> Vec<Message> {
+        let what = format!("{label} {state} and its alert");
+        let is_alert = |message: &Message| message.topic == format!("{label}/alert");
+        let is_state =
+            |message: &Message| message.topic == format!("{label}/state") && message.text() == state;
+        let mut seen = self.until(&what, |message| is_alert(message) || is_state(message));
+        self.also(&mut seen, &what, is_alert);
+        self.also(&mut seen, &what, is_state);
+        seen
+    }
+
     /// Everything that `broker` has accepted before this call and that was not read yet.
     pub fn so_far(&self, broker: &Broker) -> Vec<Message> {
         publish(broker, MARKER, "marker");

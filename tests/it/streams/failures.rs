@@ -23,7 +23,7 @@ fn h265_and_mjpeg_cameras_are_supported() {
 
 /// Prints how long each reconnection takes; a busy machine may need longer than the figures of docs/performance-streams.md.
 #[test]
-fn a_camera_that_is_killed_again_and_again_is_opened_each_time() {
+fn a_camera_that_was_killed_is_opened_each_time() {
     // `STAKEOUT_RECONNECTS=20` takes a minute.
     let times = std::env::var("STAKEOUT_RECONNECTS").map_or(4, |times| times.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
