@@ -1,7 +1,7 @@
-//! An HTTP client: connection options only, for everything that fetches something by HTTP or HTTPS.
+//! Connection options of HTTP clients, for everything that uses HTTP or HTTPS.
 //!
-//! TLS is rustls with ring and the system's root certificates, as for MQTT; proxies are the environment's
-//! (`HTTPS_PROXY`, `NO_PROXY`). It refuses to retry, and to turn a status into an error: what a 404 means is the caller's to say.
+//! TLS is rustls with ring and the system's root certificates, as for MQTT. Proxies are those of the environment (`HTTPS_PROXY`,
+//! `NO_PROXY`). The client does not retry, and a status is no error: the caller knows what a 404 means.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use ureq::{
     typestate::AgentScope,
 };
 
-/// Options of a client that gives up after `timeout`, from the look-up of the name to the last byte.
+/// Options of a client that gives up after `timeout`, measured from the look-up of the name to the last byte.
 #[must_use]
 pub fn options(timeout: Duration) -> ConfigBuilder<AgentScope> {
     let roots = rustls_native_certs::load_native_certs().certs;

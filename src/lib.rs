@@ -83,7 +83,7 @@
 //!
 //! | pure |
 //! |---|
-//! | `alert/home_assistant`, `alert/mod`, `alert/topics` |
+//! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
 //! | `backoff`, `policy`, `topic` |
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |

@@ -1,7 +1,6 @@
-//! The board: what the broker should know right now, apart from alerts.
+//! The board: retained values of which only the newest counts, such as the status of each source and the state of each label.
 //!
-//! Retained values, small, the newest alone counts: how each source is doing, whether each label is there. It refuses
-//! anything that must arrive even when something newer follows; that is the [`outbox`](super::outbox)'s.
+//! What must arrive even when something newer follows belongs in the [`outbox`](super::outbox).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,42 +9,41 @@ use tokio::sync::watch;
 /// Topic to payload.
 pub type Values = BTreeMap<String, Arc<str>>;
 
-/// Where everybody writes what is true now. A clone writes on the same board.
+/// Values to publish, written by any thread. A clone writes to the same board.
 #[derive(Debug, Clone)]
 pub struct Board {
     values: Arc<watch::Sender<Values>>,
 }
 
 impl Board {
-    /// A board with nothing on it.
+    /// An empty board.
     #[must_use]
     pub fn new() -> Self {
         Self { values: Arc::new(watch::Sender::new(Values::new())) }
     }
 
-    /// Puts `payload` on the board. An empty one makes the broker forget the topic.
+    /// Sets the value of `topic`. An empty `payload` makes the broker delete its retained value.
     ///
-    /// Whoever tells of an alert (`ON`, `OFF`) appends it to the outbox first.
+    /// The state of a label (`ON`, `OFF`) is set after its alert was appended to the outbox.
     pub fn set(&self, topic: &str, payload: &str) {
         self.values.send_if_modified(|values| {
-            let news = values.get(topic).is_none_or(|old| **old != *payload);
-            if news {
+            let changed = values.get(topic).is_none_or(|old| **old != *payload);
+            if changed {
                 values.insert(topic.to_owned(), payload.into());
             }
-            news
+            changed
         });
     }
 
-    /// Takes the topic off the board: what the broker has stays there, and is somebody else's from now on.
-    pub fn leave(&self, topic: &str) {
+    /// Takes `topic` off the board. The broker keeps its retained value.
+    pub fn remove(&self, topic: &str) {
         self.values.send_if_modified(|values| values.remove(topic).is_some());
     }
 
-    /// Follows the board, for the publisher.
+    /// Follows the board, for the publisher. Values that are set already count as changed.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Values> {
         let mut values = self.values.subscribe();
-        // What is there already counts as news.
         values.mark_changed();
         values
     }
@@ -57,11 +55,11 @@ impl Default for Board {
     }
 }
 
-/// What is on the board and was not told yet.
-pub(super) fn news(values: &Values, told: &Values) -> Values {
+/// The values that differ from what was published.
+pub(super) fn changed(values: &Values, published: &Values) -> Values {
     values
         .iter()
-        .filter(|(topic, payload)| told.get(*topic) != Some(*payload))
+        .filter(|(topic, payload)| published.get(*topic) != Some(*payload))
         .map(|(topic, payload)| (topic.clone(), Arc::clone(payload)))
         .collect()
 }
@@ -71,21 +69,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_changed_is_news() {
+    fn only_changed_values_are_published_again() {
         let board = Board::new();
         board.set("a/state", "OFF");
         let mut seen = board.subscribe();
-        assert!(seen.has_changed().unwrap(), "what was there before counts as news");
-        let told = seen.borrow_and_update().clone();
+        assert!(seen.has_changed().unwrap(), "what was set before counts as changed");
+        let published = seen.borrow_and_update().clone();
 
         board.set("a/state", "OFF");
-        assert!(!seen.has_changed().unwrap(), "the same again is no news");
+        assert!(!seen.has_changed().unwrap(), "the same value again is no change");
 
         board.set("a/state", "ON");
         board.set("b/state", "OFF");
         board.set("a/state", "OFF");
         assert!(seen.has_changed().unwrap());
         let expected = Values::from([("b/state".to_owned(), "OFF".into())]);
-        assert_eq!(news(&seen.borrow(), &told), expected, "a/state is back at what the broker was told");
+        assert_eq!(changed(&seen.borrow(), &published), expected, "a/state has the published value again");
     }
 }

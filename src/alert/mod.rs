@@ -1,8 +1,7 @@
 //! The alert: the message that a trigger was raised or cleared.
 //!
-//! Pure: the caller brings the identifier and the time. It refuses to decide whether there is anything to tell;
-//! how it survives on disk is [`outbox`], how it reaches the broker is [`publisher`], and how people see it again is
-//! [`listener`].
+//! Pure: the caller passes the identifier and the time. [`outbox`] keeps alerts on disk, [`publisher`] and [`sinks`] deliver
+//! them, and [`subscriber`] receives them again for people who watch.
 
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::policy::Severity;
 
 pub mod board;
 pub mod home_assistant;
+mod outage;
 pub mod outbox;
 pub mod publisher;
 pub mod sinks;
@@ -22,18 +22,18 @@ mod topics;
 
 pub use self::topics::Topics;
 
-/// What `<prefix>/status` says while the service is connected.
+/// The payload of `<prefix>/status` while the service is connected.
 pub const ONLINE: &str = "online";
-/// What `<prefix>/status` says otherwise; the broker says it for us when we are gone without a word.
+/// The payload of `<prefix>/status` otherwise; also the last will, which the broker publishes when the service is killed.
 pub const OFFLINE: &str = "offline";
 
-/// The version of the published JSON; it changes when a receiver would have to.
+/// The version of the published JSON; it changes when receivers must change.
 const VERSION: u32 = 1;
 
-/// That a label was raised or cleared on a source, and why.
+/// A label was raised or cleared on a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
-    /// A `UUIDv7`: a receiver drops a repeat by it.
+    /// A `UUIDv7`, by which a receiver recognizes a repeated alert.
     pub id: Uuid,
     /// Raised or cleared.
     pub state: State,
@@ -41,7 +41,7 @@ pub struct Alert {
     pub time: Timestamp,
     /// The name of the source, as typed.
     pub source: Arc<str>,
-    /// The region that the score stands in; `None` is the whole frame.
+    /// The region with this score; `None` is the whole frame.
     pub region: Option<Arc<str>>,
     /// The name of the label set, as typed.
     pub label_set: Arc<str>,
@@ -49,34 +49,33 @@ pub struct Alert {
     pub label: Arc<str>,
     /// The condition of a rule over labels; `None` is a label.
     pub when: Option<Arc<str>>,
-    /// The label's score; a rule has none, which is no number.
+    /// The label's score; NaN for a rule.
     pub score: f32,
-    /// The label's threshold, as it was in force at that moment; likewise.
+    /// The label's threshold at that time; NaN for a rule.
     pub threshold: f32,
-    /// The label's score on quiet frames, where the source keeps it and it is known.
+    /// The label's score on quiet frames, if it is learnt and known.
     pub baseline: Option<f32>,
-    /// How grave it is, where the configuration says so.
+    /// The severity, if it is configured.
     pub severity: Option<Severity>,
-    /// What it says to people, where the configuration says so.
+    /// The message, if it is configured.
     pub message: Option<String>,
-    /// Every label of the set with its score in that region, in the order typed. Of a rule: the labels of its condition, each with
-    /// its own score; those of other label sets as `set/label`.
+    /// Every label of the set with its score in that region, in the order typed. For a rule: the labels of its condition, each
+    /// with its own score; those of other label sets as `set/label`.
     pub scores: Vec<(Arc<str>, f32)>,
-    /// What the background prompts got, where the set has any.
+    /// The score of the background prompts, if the set has any.
     pub background: Option<f32>,
     /// The model that scored.
     pub model: Arc<str>,
     /// The frame that changed the trigger.
     pub frame: FrameInfo,
-    /// The topic of the picture that goes with this alert. A cleared alert has none: the topic holds
-    /// the frame that raised the newest alert.
+    /// The topic of the snapshot. A cleared alert has none: the topic retains the frame that raised the last alert.
     pub snapshot: Option<String>,
 }
 
-/// What an alert tells of its frame.
+/// The frame of an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameInfo {
-    /// Where the picture came from, in words for people.
+    /// Where the picture came from, as text for people.
     pub origin: String,
     /// When the picture was captured.
     pub captured_at: Timestamp,
@@ -89,9 +88,9 @@ pub struct FrameInfo {
 /// Raised or cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// The label is there now.
+    /// The label is in view.
     Raised,
-    /// The label is no longer there.
+    /// The label is no longer in view.
     Cleared,
 }
 
@@ -124,7 +123,7 @@ impl Alert {
     /// The published payload: one line of JSON, its keys in this order.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut told = json!({
+        let mut alert = json!({
             "version": VERSION,
             "id": self.id.to_string(),
             "state": self.state.word(),
@@ -145,70 +144,68 @@ impl Alert {
             },
             "snapshot": self.snapshot,
         });
-        // Only where somebody asked for them: what receivers know stays as it is.
+        // Only if they are configured: the JSON of existing configurations does not change.
         if let Some(severity) = self.severity {
-            told["severity"] = json!(severity.word());
+            alert["severity"] = json!(severity.word());
         }
         if let Some(message) = &self.message {
-            told["message"] = json!(message);
+            alert["message"] = json!(message);
         }
         if let Some(when) = &self.when {
-            told["when"] = json!(&**when);
+            alert["when"] = json!(&**when);
         }
         if let Some(baseline) = self.baseline {
-            told["baseline"] = number(baseline);
+            alert["baseline"] = number(baseline);
         }
-        told.to_string()
+        alert.to_string()
     }
-}
 
-impl Alert {
-    /// The alert of a payload that [`Self::to_json`] made; `None` if it is none.
+    /// The alert of a payload that [`Self::to_json`] returned; `None` for anything else.
     #[must_use]
     pub fn from_json(payload: &str) -> Option<Self> {
-        let told: Value = serde_json::from_str(payload).ok()?;
+        let json: Value = serde_json::from_str(payload).ok()?;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let shared = |value: &Value| value.as_str().map(Arc::from);
         #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
         let score = |value: &Value| value.as_f64().map_or(f32::NAN, |score| score as f32);
         let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
         let pixels = |value: &Value| u32::try_from(value.as_u64()?).ok();
-        let mut scores: Vec<(Arc<str>, f32)> = told["scores"]
+        let mut scores: Vec<(Arc<str>, f32)> = json["scores"]
             .as_object()?
             .iter()
             .map(|(label, value)| (label.as_str().into(), score(value)))
             .collect();
-        // It stands last, and no label can be called so.
+        // It is the last one, and no label can have this name.
         let background = scores.pop_if(|(name, _)| **name == *"background").map(|(_, score)| score);
         Some(Self {
-            id: told["id"].as_str()?.parse().ok()?,
-            state: State::of(told["state"].as_str()?)?,
-            time: time(&told["time"])?,
-            source: shared(&told["source"])?,
-            region: shared(&told["region"]),
-            label_set: shared(&told["label_set"])?,
-            label: shared(&told["label"])?,
-            when: shared(&told["when"]),
-            score: score(&told["score"]),
-            threshold: score(&told["threshold"]),
-            baseline: told["baseline"].is_number().then(|| score(&told["baseline"])),
-            severity: told["severity"].as_str().and_then(Severity::of),
-            message: text(&told["message"]),
+            id: json["id"].as_str()?.parse().ok()?,
+            state: State::of(json["state"].as_str()?)?,
+            time: time(&json["time"])?,
+            source: shared(&json["source"])?,
+            region: shared(&json["region"]),
+            label_set: shared(&json["label_set"])?,
+            label: shared(&json["label"])?,
+            when: shared(&json["when"]),
+            score: score(&json["score"]),
+            threshold: score(&json["threshold"]),
+            baseline: json["baseline"].is_number().then(|| score(&json["baseline"])),
+            severity: json["severity"].as_str().and_then(Severity::of),
+            message: text(&json["message"]),
             scores,
             background,
-            model: shared(&told["model"])?,
+            model: shared(&json["model"])?,
             frame: FrameInfo {
-                origin: text(&told["frame"]["origin"])?,
-                captured_at: time(&told["frame"]["captured_at"])?,
-                width: pixels(&told["frame"]["width"])?,
-                height: pixels(&told["frame"]["height"])?,
+                origin: text(&json["frame"]["origin"])?,
+                captured_at: time(&json["frame"]["captured_at"])?,
+                width: pixels(&json["frame"]["width"])?,
+                height: pixels(&json["frame"]["height"])?,
             },
-            snapshot: text(&told["snapshot"]),
+            snapshot: text(&json["snapshot"]),
         })
     }
 }
 
-/// No label can be called `background`.
+/// No label can have the name `background`.
 pub(crate) fn with_background(scores: &[(Arc<str>, f32)], background: Option<f32>) -> Map<String, Value> {
     let labels = scores.iter().map(|(label, score)| (label.to_string(), number(*score)));
     let background = background.map(|score| ("background".to_owned(), number(score)));
@@ -221,7 +218,7 @@ pub(crate) fn instant(time: Timestamp) -> String {
 }
 
 /// Six decimals: more is noise of the model, fewer would hide a SigLIP score of 0.0005.
-/// Rounded as `f64`, so that 0.83 is written as `0.83`. What is no number is `null`.
+/// Rounded as `f64`, so that 0.83 is written as `0.83`. NaN is `null`.
 fn number(score: f32) -> Value {
     json!((f64::from(score) * 1e6).round() / 1e6)
 }
@@ -259,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raised_alert_to_the_letter() {
+    fn the_json_of_a_raised_alert() {
         let expected = concat!(
             r#"{"version":1,"id":"019340a2-7b1c-7000-8000-000000000001","state":"raised","#,
             r#""time":"2026-11-23T08:15:30.125Z","source":"front-door","region":null,"#,
@@ -273,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_read_back_from_what_was_told() {
+    fn an_alert_is_read_back_from_its_json() {
         let regional = Alert {
             region: Some("step".into()),
             severity: Some(Severity::Info),
@@ -293,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn severity_message_and_baseline_are_told_where_they_were_asked_for() {
-        let told = Alert {
+    fn severity_message_and_baseline_are_written_if_they_are_configured() {
+        let alert = Alert {
             severity: Some(Severity::Critical),
             message: Some("a \"box\"".to_owned()),
             baseline: Some(0.4),
@@ -304,12 +301,12 @@ mod tests {
             r#"/snapshot"}"#,
             r#"/snapshot","severity":"critical","message":"a \"box\"","baseline":0.4}"#,
         );
-        assert_eq!(told.to_json(), expected);
+        assert_eq!(alert.to_json(), expected);
     }
 
     #[test]
     fn an_alert_of_a_rule_has_a_condition_and_no_score() {
-        let told = Alert {
+        let json = Alert {
             when: Some("package and not person".into()),
             score: f32::NAN,
             threshold: f32::NAN,
@@ -318,13 +315,13 @@ mod tests {
         }
         .to_json();
         assert!(
-            told.contains(r#""score":null,"threshold":null,"scores":{"package":0.83,"person":0.02},"#),
-            "{told}"
+            json.contains(r#""score":null,"threshold":null,"scores":{"package":0.83,"person":0.02},"#),
+            "{json}"
         );
-        assert!(told.ends_with(r#","when":"package and not person"}"#), "{told}");
-        let read = Alert::from_json(&told).unwrap();
+        assert!(json.ends_with(r#","when":"package and not person"}"#), "{json}");
+        let read = Alert::from_json(&json).unwrap();
         assert!(read.score.is_nan() && read.threshold.is_nan());
-        assert_eq!(read.to_json(), told);
+        assert_eq!(read.to_json(), json);
     }
 
     #[test]

@@ -1,36 +1,32 @@
-//! Listens to alerts, for people who want to see them go by.
+//! Receives alerts from the broker, for people who watch.
 //!
-//! It refuses to promise anything: what is told while the connection is away is not heard. Nothing is kept, and nothing
-//! is sent.
+//! Alerts that are published while there is no connection are missed. Nothing is kept, and nothing is published.
 
 use std::ops::ControlFlow;
 
 use tokio::time::{Instant, sleep};
 
-use super::publisher::{
-    FIRST_DELAY, LONGEST_DELAY, jitter,
-    outage::{self, Outage, Word},
-};
+use super::outage::{Connected, Outage};
 use crate::{
-    backoff::Backoff,
+    backoff::{Backoff, LONGEST_DELAY, jitter},
     config::Mqtt,
     mqtt::{
         self, Options,
         connection::{self, Event, Filter},
-        trouble::Broken,
+        failure::{ConnectionFailure, explain},
     },
 };
 
-/// Why there is nothing to hear, now or later.
+/// Why alerts cannot be received. Trying again does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no way to connect.
+    /// The files for TLS cannot be used.
     #[error(transparent)]
     Options(#[from] mqtt::Error),
     /// Its access rules forbid it.
     #[error("the broker does not let us read `{filter}` ({why}): see its access rules for this user")]
     Refused {
-        /// What was to be heard.
+        /// The subscription.
         filter: String,
         /// The broker's reason.
         why: String,
@@ -39,40 +35,48 @@ pub enum Error {
 
 /// Why a session ended.
 enum Ended {
-    Broken(Broken),
+    ConnectionLost(ConnectionFailure),
     Refused(String),
     Enough,
 }
 
-/// Calls `each` with every message whose topic matches `filter` until it has enough. Connects again when the connection
-/// breaks, and says so in the log.
+/// Calls `each` with every message whose topic matches `filter` until it breaks. Connects again when the connection breaks,
+/// and logs that.
 ///
 /// # Errors
-/// What trying again does not help with.
-pub async fn listen(
+/// Trying again does not help.
+pub async fn receive(
     broker: &Mqtt,
     filter: &str,
     mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let (options, url) = (mqtt::listener(broker)?, mqtt::url(broker));
-    let (mut backoff, mut outage) = (Backoff::new(FIRST_DELAY, LONGEST_DELAY), Outage::default());
+    let (options, url) = (mqtt::subscriber(broker)?, mqtt::url(broker));
+    let (mut backoff, mut outage) = (Backoff::default(), Outage::default());
     loop {
         let began = Instant::now();
-        let mut heard = || match outage.over(Instant::now()) {
-            Word::First => tracing::info!(broker = url, filter, "listening; Ctrl-C ends it"),
-            Word::Back(away) => {
-                tracing::info!(broker = url, away_s = away.as_secs(), "the broker is back; listening again");
+        let mut subscribed = || match outage.over(Instant::now().into_std()) {
+            Connected::First => tracing::info!(broker = url, filter, "receiving alerts; Ctrl-C ends it"),
+            Connected::Back(away) => {
+                tracing::info!(
+                    broker = url,
+                    away_s = away.as_secs(),
+                    "the broker is back; receiving alerts again"
+                );
             }
-            Word::Nothing => {}
+            Connected::Silent => {}
         };
-        let error = match session(options.clone(), filter, &mut heard, &mut each).await {
+        let error = match session(options.clone(), filter, &mut subscribed, &mut each).await {
             Ended::Enough => return Ok(()),
             Ended::Refused(why) => return Err(Error::Refused { filter: filter.to_owned(), why }),
-            Ended::Broken(error) => error,
+            Ended::ConnectionLost(error) => error,
         };
-        let trouble = outage::explain(&error, broker.username.as_deref());
-        if outage.failed(Instant::now(), &trouble).is_some() {
-            tracing::warn!(broker = url, why = trouble.text, "not connected; what is told now is not heard");
+        let explanation = explain(&error, broker.username.as_deref());
+        if outage.failed(Instant::now().into_std(), &explanation).is_some() {
+            tracing::warn!(
+                broker = url,
+                why = explanation.text,
+                "not connected; alerts that are published now are missed"
+            );
         }
         if began.elapsed() > LONGEST_DELAY {
             backoff.reset();
@@ -81,25 +85,25 @@ pub async fn listen(
     }
 }
 
-/// One connection. A new client each time: nothing of an old one can get in the way.
+/// One connection. A new client each time: nothing is left over from an old one.
 async fn session(
     options: Options,
     filter: &str,
-    listening: &mut impl FnMut(),
+    subscribed: &mut impl FnMut(),
     each: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Ended {
-    // The subscription is all that is ever sent.
+    // Only the subscription is ever sent.
     let (client, mut connection) = connection::open(options, 1);
     loop {
         match connection.poll().await {
             Ok(Event::Connected { .. }) => {
                 let filter = Filter { path: filter.to_owned(), at_least_once: true, retained: true };
-                // There is room, and the filter is made of levels that names become.
+                // There is room, and the filter is valid: it is built from topic levels.
                 let _ = client.subscribe(&[filter]);
             }
             Ok(Event::Subscribed(refusals)) => match refusals.into_iter().flatten().next() {
                 Some(why) => return Ended::Refused(why),
-                None => listening(),
+                None => subscribed(),
             },
             Ok(Event::Received(message)) => {
                 if each(&message.payload).is_break() {
@@ -107,7 +111,7 @@ async fn session(
                 }
             }
             Ok(_) => {}
-            Err(broken) => return Ended::Broken(broken),
+            Err(broken) => return Ended::ConnectionLost(broken),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Where everything is published. Refuses to know what is.
+//! Builds the topics to which everything is published.
 
 use crate::topic::topic_level;
 
-/// Where everything is published: the prefix and the names as typed go in, a topic comes out.
+/// Builds topics from the prefix and names as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     prefix: String,
@@ -15,43 +15,43 @@ impl Topics {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// Whether the service is connected.
+    /// The service: `online` or `offline`.
     #[must_use]
     pub fn status(&self) -> String {
         format!("{}/status", self.prefix)
     }
 
-    /// Whether the configuration is in order.
+    /// Whether the configuration is valid.
     #[must_use]
     pub fn config_status(&self) -> String {
         format!("{}/config/status", self.prefix)
     }
 
-    /// How the outbox is doing.
+    /// The status of the outbox.
     #[must_use]
     pub fn outbox_status(&self) -> String {
         format!("{}/outbox/status", self.prefix)
     }
 
-    /// The service's figures, in short.
+    /// Figures of the service.
     #[must_use]
     pub fn stats(&self) -> String {
         format!("{}/stats", self.prefix)
     }
 
-    /// How a source is doing.
+    /// The status of a source.
     #[must_use]
     pub fn source_status(&self, source: &str) -> String {
         format!("{}/{}/status", self.prefix, topic_level(source))
     }
 
-    /// What the stream of a source is, and what is decoded of it.
+    /// The format of a source's stream, and what is decoded.
     #[must_use]
     pub fn source_info(&self, source: &str) -> String {
         format!("{}/{}/info", self.prefix, topic_level(source))
     }
 
-    /// A source's figures, in short.
+    /// Figures of a source.
     #[must_use]
     pub fn source_stats(&self, source: &str) -> String {
         format!("{}/{}/stats", self.prefix, topic_level(source))
@@ -63,13 +63,13 @@ impl Topics {
         self.label(source, label_set, label, "alert")
     }
 
-    /// Whether a label is there now.
+    /// The state of a label on a source: `ON` or `OFF`.
     #[must_use]
     pub fn state(&self, source: &str, label_set: &str, label: &str) -> String {
         self.label(source, label_set, label, "state")
     }
 
-    /// For those who listen: the alerts of these names, or of all.
+    /// A filter for the alerts of these names, or of all.
     #[must_use]
     pub fn alerts(&self, source: Option<&str>, label: Option<&str>) -> String {
         let level = |name: Option<&str>| name.map_or("+".to_owned(), topic_level);

@@ -85,7 +85,7 @@ async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        listened = subscriber::listen(&config.mqtt, &filter, print) => listened?,
+        listened = subscriber::receive(&config.mqtt, &filter, print) => listened?,
         stopped = tokio::signal::ctrl_c() => stopped.context("cannot listen for Ctrl-C")?,
     }
     failure.map_or(Ok(()), |error| Err(error).context("cannot print"))

@@ -17,7 +17,7 @@ use crate::{
         board::Board,
         outbox::{self, Outbox, Sink},
         publisher::{Farewell, Publisher},
-        sinks::Teller,
+        sinks::SinkWorker,
     },
     config::Config,
 };
@@ -52,8 +52,8 @@ impl Delivery {
     ) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let webhook = config.webhook.as_ref().map(Teller::webhook);
-        let command = config.command.as_ref().map(Teller::command);
+        let webhook = config.webhook.as_ref().map(SinkWorker::webhook);
+        let command = config.command.as_ref().map(SinkWorker::command);
         for sink in [webhook, command].into_iter().flatten() {
             tasks.spawn(sink.run(Arc::clone(outbox), stop.clone(), grace));
         }

@@ -131,8 +131,8 @@ impl Sources {
         let before = std::mem::replace(&mut self.published, current);
         // A source that is configured again: the next session must not clear its new snapshot and stats.
         for added in self.published.difference(&before) {
-            self.board.leave(&added.snapshot);
-            self.board.leave(&added.stats);
+            self.board.remove(&added.snapshot);
+            self.board.remove(&added.stats);
         }
         for removed in before.difference(&self.published) {
             for topic in removed.clone().all() {

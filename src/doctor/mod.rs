@@ -114,7 +114,7 @@ fn model(config: &Config) -> Finding {
 fn broker(config: &Config) -> Result<Finding> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let what = format!("broker {}", mqtt::url(&config.mqtt));
-    Ok(match runtime.block_on(publisher::visit(&config.mqtt)) {
+    Ok(match runtime.block_on(publisher::check_connection(&config.mqtt)) {
         Ok(()) => Finding::ok(what, "accepts the connection"),
         Err(why) => {
             let remedy = "check that it runs at `mqtt.url`, that this machine can reach it, and `mqtt.username` and `mqtt.password`";

@@ -139,7 +139,7 @@ fn topics(what: String, settings: &MqttSource, config: &Config) -> Finding {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Finding::failed(what, "the system gives no more files or threads", "see `ulimit -n`");
     };
-    match runtime.block_on(publisher::visit(broker)) {
+    match runtime.block_on(publisher::check_connection(broker)) {
         Ok(()) => Finding::ok(what, format!("the broker {shown} takes us in")),
         Err(why) => {
             Finding::failed(what, format!("not connected to {shown}: {why}"), "see `broker` of this source")

@@ -1,8 +1,7 @@
-//! One connection to a broker, in the version of MQTT that the configuration names. Nobody else knows which it is.
+//! One connection to a broker, in the version of MQTT that the configuration names. Other modules do not see the version.
 //!
-//! What MQTT 3.1.1 has no words for is left out there: what a message is and when it expires, why a message was not taken,
-//! and how large one may be. It refuses to connect again, and nothing here but an acknowledgement waits
-//! for room to send.
+//! What MQTT 3.1.1 lacks is left out there: content type and expiry of a message, the reason of a refusal, and the largest
+//! packet. It never reconnects. Only [`Client::acknowledge`] waits for room to send.
 
 use rumqttc::{
     Outgoing,
@@ -12,22 +11,26 @@ use rumqttc::{
     },
 };
 
-use super::{CONNECT_SECONDS, network, trouble::Broken};
+#[cfg(test)]
+use super::fake;
+use super::{CONNECT_SECONDS, failure::ConnectionFailure, network};
 
-/// Why the broker did not take a message. A broker that speaks MQTT 3.1.1 says `Success` to everything that it
-/// acknowledges.
+/// The broker's answer to a message. In MQTT 3.1.1 every acknowledgement is a `Success`.
 pub use rumqttc::v5::mqttbytes::v5::PubAckReason;
 
 /// How to connect.
 #[derive(Debug, Clone)]
 pub enum Options {
-    /// In MQTT 5.
+    /// With MQTT 5.
     V5(Box<v5::MqttOptions>),
-    /// In MQTT 3.1.1.
+    /// With MQTT 3.1.1.
     V311(Box<rumqttc::MqttOptions>),
+    /// To a unit test.
+    #[cfg(test)]
+    Fake(fake::Address),
 }
 
-/// The sending side. What it is given goes out when the connection is polled.
+/// The sending side. Messages are sent when the connection is polled.
 #[derive(Debug, Clone)]
 pub struct Client(Sender);
 
@@ -35,84 +38,89 @@ pub struct Client(Sender);
 enum Sender {
     V5(v5::AsyncClient),
     V311(rumqttc::AsyncClient),
+    #[cfg(test)]
+    Fake(fake::Client),
 }
 
-/// The side that must be polled, and by one alone.
+/// The side that must be polled, by one task.
 pub struct Connection {
     events: Events,
-    taken_in: bool,
+    /// The broker has accepted the connection.
+    accepted: bool,
 }
 
 enum Events {
     V5(Box<v5::EventLoop>),
     V311(Box<rumqttc::EventLoop>),
+    #[cfg(test)]
+    Fake(fake::Events),
 }
 
 /// What happened on a connection.
 #[derive(Debug)]
 pub enum Event {
-    /// The broker has taken us in. It takes packets up to so many bytes, if it says so.
+    /// The broker has accepted the connection.
     Connected {
-        /// Bytes of a packet.
+        /// The largest packet that it accepts, in bytes, if it has a limit.
         max_packet: Option<u32>,
     },
-    /// A message went out under this identifier; 0 if nobody acknowledges it. They go in the order in which they were given.
+    /// A message was sent with this identifier; 0 if it is not acknowledged. Messages are sent in the order of the calls.
     Sent(u16),
-    /// The broker has answered to the message with this identifier.
+    /// The broker has answered the message with this identifier.
     Acknowledged(u16, PubAckReason),
-    /// The broker has answered to a subscription: for each filter why it is refused, if it is.
+    /// The broker has answered a subscription: for each filter the reason of its refusal, if it is refused.
     Subscribed(Vec<Option<String>>),
-    /// A message came.
+    /// A message was received.
     Received(Received),
-    /// Our goodbye went out.
-    Left,
-    /// Nothing that anybody has to know.
+    /// Our disconnect was sent.
+    Disconnected,
+    /// Anything else.
     Other,
 }
 
-/// A message that came.
+/// A message that was received.
 #[derive(Debug)]
 pub struct Received {
-    /// UTF-8, says MQTT; a broker may not look.
+    /// Should be UTF-8; brokers need not check that.
     pub topic: Vec<u8>,
-    /// What it says.
+    /// Its content.
     pub payload: Vec<u8>,
-    /// Whether the broker had kept it.
+    /// Whether it was retained before the subscription.
     pub retain: bool,
-    /// By which it is acknowledged, if the broker waits for that.
+    /// For [`Client::acknowledge`], if the broker waits for it.
     pub id: Option<u16>,
 }
 
 /// A message to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// Where it goes.
+    /// Its topic.
     pub topic: &'a str,
-    /// Whether the broker keeps it for those who come later.
+    /// Whether the broker keeps it for later subscribers.
     pub retain: bool,
     /// Its MIME type.
     pub kind: &'static str,
-    /// After so many seconds the broker gives it to nobody any more.
+    /// Seconds after which the broker discards it.
     pub expiry: Option<u32>,
 }
 
-/// What is to be heard.
+/// A subscription.
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// Topics, perhaps with wildcards.
     pub path: String,
     /// Whether the broker waits for our acknowledgements.
     pub at_least_once: bool,
-    /// Whether what it keeps is of interest. A broker that speaks MQTT 3.1.1 sends it in any case.
+    /// Whether retained messages are wanted. With MQTT 3.1.1 the broker sends them in any case.
     pub retained: bool,
 }
 
-/// It cannot be sent: there is no room, the connection is gone, or its topic is none.
+/// A packet cannot be sent: there is no room, the connection is gone, or its topic is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("it cannot be sent")]
+#[error("the packet cannot be sent")]
 pub struct Unsent;
 
-/// A connection that is not made yet; up to `room` messages wait to be sent.
+/// A connection that is not made yet. Up to `room` packets wait to be sent.
 #[must_use]
 pub fn open(options: Options, room: usize) -> (Client, Connection) {
     let (client, events) = match options {
@@ -127,12 +135,17 @@ pub fn open(options: Options, room: usize) -> (Client, Connection) {
             events.set_network_options(network);
             (Sender::V311(client), Events::V311(Box::new(events)))
         }
+        #[cfg(test)]
+        Options::Fake(address) => {
+            let (client, events) = address.connect(room);
+            (Sender::Fake(client), Events::Fake(events))
+        }
     };
-    (Client(client), Connection { events, taken_in: false })
+    (Client(client), Connection { events, accepted: false })
 }
 
 impl Client {
-    /// Sends a message at least once, which it is when it is acknowledged.
+    /// Sends a message at least once: until it is acknowledged, it may be lost.
     ///
     /// # Errors
     /// It is not sent.
@@ -153,6 +166,8 @@ impl Client {
             Sender::V311(client) => {
                 client.try_publish(topic, rumqttc::QoS::AtLeastOnce, retain, payload).map_err(|_| Unsent)
             }
+            #[cfg(test)]
+            Sender::Fake(client) => client.publish(message, payload),
         }
     }
 
@@ -168,13 +183,15 @@ impl Client {
             Sender::V311(client) => {
                 client.try_publish(topic, rumqttc::QoS::AtMostOnce, false, payload).map_err(|_| Unsent)
             }
+            #[cfg(test)]
+            Sender::Fake(client) => client.request(fake::Request::Offer(topic.to_owned())),
         }
     }
 
-    /// Asks for what is said at these topics.
+    /// Subscribes to these topics.
     ///
     /// # Errors
-    /// It is not asked for.
+    /// The request is not sent.
     pub fn subscribe(&self, filters: &[Filter]) -> Result<(), Unsent> {
         match &self.0 {
             Sender::V5(client) => {
@@ -183,13 +200,15 @@ impl Client {
             Sender::V311(client) => {
                 client.try_subscribe_many(filters.iter().map(three_filter)).map_err(|_| Unsent)
             }
+            #[cfg(test)]
+            Sender::Fake(client) => client.subscribe(filters),
         }
     }
 
-    /// Tells the broker that we are done with a message. Waits for room, so it is not for who polls the connection.
+    /// Acknowledges a received message. Waits for room, so the task that polls the connection must not call it.
     ///
     /// # Errors
-    /// It is not told: the connection is gone.
+    /// It is not sent: the connection is gone.
     pub async fn acknowledge(&self, id: u16) -> Result<(), Unsent> {
         match &self.0 {
             Sender::V5(client) => {
@@ -202,35 +221,41 @@ impl Client {
                 publish.pkid = id;
                 client.ack(&publish).await.map_err(|_| Unsent)
             }
+            #[cfg(test)]
+            Sender::Fake(client) => client.request(fake::Request::Acknowledge(id)),
         }
     }
 
-    /// Tells the broker that we leave by intention, so that it keeps the last will to itself.
+    /// Disconnects, so that the broker does not publish the last will.
     ///
     /// # Errors
-    /// It is not told.
-    pub fn leave(&self) -> Result<(), Unsent> {
+    /// The request is not sent.
+    pub fn disconnect(&self) -> Result<(), Unsent> {
         match &self.0 {
             Sender::V5(client) => client.try_disconnect().map_err(|_| Unsent),
             Sender::V311(client) => client.try_disconnect().map_err(|_| Unsent),
+            #[cfg(test)]
+            Sender::Fake(client) => client.request(fake::Request::Disconnect),
         }
     }
 }
 
 impl Connection {
-    /// The next thing that happens. Not to be dropped half-way while it connects, and not to be called again after an
-    /// error: the library would connect once more, and leave out what the old connection had under way.
+    /// Waits for the next event. Do not drop the future while it connects, and do not call it again after an
+    /// error: the library would connect once more, and drop what the old connection had in flight.
     ///
     /// # Errors
-    /// The connection did not come about, or broke.
-    pub async fn poll(&mut self) -> Result<Event, Broken> {
+    /// The connection could not be made, or broke.
+    pub async fn poll(&mut self) -> Result<Event, ConnectionFailure> {
         let event = match &mut self.events {
             Events::V5(events) => {
-                events.poll().await.map(five_event).map_err(|e| Broken::v5(e, self.taken_in))?
+                events.poll().await.map(five_event).map_err(|e| ConnectionFailure::v5(e, self.accepted))?
             }
-            Events::V311(events) => events.poll().await.map(three_event).map_err(Broken::v311)?,
+            Events::V311(events) => events.poll().await.map(three_event).map_err(ConnectionFailure::v311)?,
+            #[cfg(test)]
+            Events::Fake(events) => events.poll().await?,
         };
-        self.taken_in |= matches!(event, Event::Connected { .. });
+        self.accepted |= matches!(event, Event::Connected { .. });
         Ok(event)
     }
 }
@@ -270,7 +295,7 @@ fn five_event(event: v5::Event) -> Event {
             };
             Event::Subscribed(answer.return_codes.into_iter().map(refusal).collect())
         }
-        // Copies: the library's buffer may be larger than the message, and would stay as long.
+        // Copies: the library's buffer may be larger than the message, and would live as long.
         Packet::Publish(message) => Event::Received(Received {
             topic: message.topic.to_vec(),
             payload: message.payload.to_vec(),
@@ -311,7 +336,7 @@ fn three_event(event: rumqttc::Event) -> Event {
 fn sent(outgoing: &Outgoing) -> Event {
     match outgoing {
         Outgoing::Publish(id) => Event::Sent(*id),
-        Outgoing::Disconnect => Event::Left,
+        Outgoing::Disconnect => Event::Disconnected,
         _ => Event::Other,
     }
 }

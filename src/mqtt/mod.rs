@@ -1,11 +1,12 @@
-//! Connections to brokers: how one is asked for, [`connection`] itself, and what it means when there is none
-//! ([`trouble`]).
+//! Connections to MQTT brokers: options for each purpose, the [`connection`], and explanations of its failures ([`failure`]).
 //!
-//! It refuses to connect again and to keep anything: whoever connects owns that.
+//! Connecting again is up to the caller.
 
 pub mod connection;
+pub mod failure;
+#[cfg(test)]
+pub mod fake;
 mod tls;
-pub mod trouble;
 
 use std::time::Duration;
 
@@ -13,52 +14,75 @@ pub use self::{connection::Options, tls::Error};
 use crate::config::{Mqtt, MqttVersion};
 use rumqttc::{NetworkOptions, Transport, v5};
 
-/// TCP, TLS and the broker's answer together.
+/// Seconds for TCP, TLS and the broker's answer together.
 const CONNECT_SECONDS: u64 = 10;
-/// Larger messages are not taken; the library's own limit of 10 KiB would break the connection at the first picture.
+/// The largest packet that is accepted, in bytes; the library's default of 10 KiB would break the connection at the first picture.
 const MAX_INCOMING: u32 = 8 * 1024 * 1024;
-/// So many unacknowledged messages at a time; the library would otherwise keep a table of 65,536.
+/// How many messages are unacknowledged at a time; by default the library would keep a table of 65,536.
 pub const INFLIGHT: u16 = 16;
-/// The broker keeps so long what it has for a member of a shared subscription that is away.
+/// How long the broker keeps the session of a disconnected member of a shared subscription.
 const SESSION: Duration = Duration::from_secs(3600);
 
-/// How to connect to `broker`. If the connection breaks, the broker itself says `farewell` on `will_topic`.
+/// Options of the publisher. If the connection breaks, the broker publishes `will_payload` to `will_topic`.
 ///
-/// The session starts clean each time: what must not be lost is in the outbox, not in the broker's memory of us.
-pub fn options(broker: &Mqtt, will_topic: &str, farewell: &str) -> Result<Options, Error> {
+/// The session starts clean each time: what must not be lost is in the outbox, not in the broker's session.
+///
+/// # Errors
+/// The files for TLS cannot be used.
+pub fn options(broker: &Mqtt, will_topic: &str, will_payload: &str) -> Result<Options, Error> {
     let mut options = connect(broker, &broker.client_id, MAX_INCOMING)?;
     match &mut options {
         Options::V5(options) => {
             let qos = v5::mqttbytes::QoS::AtLeastOnce;
-            options.set_last_will(v5::mqttbytes::v5::LastWill::new(will_topic, farewell, qos, true, None));
+            options.set_last_will(v5::mqttbytes::v5::LastWill::new(
+                will_topic,
+                will_payload,
+                qos,
+                true,
+                None,
+            ));
         }
         Options::V311(options) => {
             let qos = rumqttc::QoS::AtLeastOnce;
-            options.set_last_will(rumqttc::LastWill::new(will_topic, farewell, qos, true));
+            options.set_last_will(rumqttc::LastWill::new(will_topic, will_payload, qos, true));
         }
+        #[cfg(test)]
+        Options::Fake(_) => {}
     }
     Ok(options)
 }
 
-/// How to look whether `broker` takes us in, beside a service that is connected under our own name: two clients of one
-/// name throw each other out.
-pub fn visit(broker: &Mqtt) -> Result<Options, Error> {
+/// Options to check whether `broker` accepts a connection. The client ID is another one: a running service would be disconnected
+/// by a client with its ID.
+///
+/// # Errors
+/// The files for TLS cannot be used.
+pub fn check(broker: &Mqtt) -> Result<Options, Error> {
     connect(broker, &format!("{}-check", broker.client_id), MAX_INCOMING)
 }
 
-/// How to listen beside a service that is connected under our own name, and beside others who listen.
-pub fn listener(broker: &Mqtt) -> Result<Options, Error> {
+/// Options to receive alerts beside a running service and beside others that receive alerts.
+///
+/// # Errors
+/// The files for TLS cannot be used.
+pub fn subscriber(broker: &Mqtt) -> Result<Options, Error> {
     connect(broker, &format!("{}-alerts-{}", broker.client_id, std::process::id()), MAX_INCOMING)
 }
 
-/// How the source at the topic level `source` listens beside everything else, and takes packets up to `max_packet` bytes.
+/// Options of the source with the topic level `source`, which accepts packets up to `max_packet` bytes.
+///
+/// # Errors
+/// The files for TLS cannot be used.
 pub fn source(broker: &Mqtt, source: &str, max_packet: u32) -> Result<Options, Error> {
     connect(broker, &format!("{}-from-{source}", broker.client_id), max_packet)
 }
 
-/// The same as a member of a shared subscription: the broker keeps its session for an hour, gives it no more than `slots`
-/// messages at a time, and takes each as done when we say so. That is MQTT 5's; in MQTT 3.1.1, where the configuration
-/// allows no sharing, it is [`source`].
+/// Options of a source in a shared subscription: the broker keeps its session for an hour, and sends no more than `slots` messages
+/// that are not acknowledged. This needs MQTT 5; with MQTT 3.1.1, for which the configuration allows no sharing, it equals
+/// [`source`].
+///
+/// # Errors
+/// The files for TLS cannot be used.
 pub fn member(broker: &Mqtt, source: &str, max_packet: u32, slots: u16) -> Result<Options, Error> {
     let mut options = self::source(broker, source, max_packet)?;
     if let Options::V5(options) = &mut options {
@@ -73,9 +97,9 @@ pub fn member(broker: &Mqtt, source: &str, max_packet: u32, slots: u16) -> Resul
 
 fn connect(broker: &Mqtt, client_id: &str, max_packet: u32) -> Result<Options, Error> {
     let host = match &broker.connection.websocket {
-        // For WebSockets the library takes the whole address.
+        // For WebSockets the library needs the whole address.
         Some(path) => format!("{}{path}", url(broker)),
-        // An IPv6 address stands in brackets only in a URL.
+        // An IPv6 address has brackets only in a URL.
         None => broker.host.trim_matches(['[', ']']).to_owned(),
     };
     let (keep_alive, transport) = (broker.connection.keep_alive, transport(broker)?);
@@ -102,7 +126,7 @@ fn connect(broker: &Mqtt, client_id: &str, max_packet: u32) -> Result<Options, E
             options
                 .set_clean_session(true)
                 .set_keep_alive(keep_alive)
-                // How much the broker takes it does not say.
+                // The broker does not report its limit.
                 .set_max_packet_size(max_packet as usize, usize::MAX)
                 .set_inflight(INFLIGHT)
                 .set_transport(transport);
@@ -123,14 +147,14 @@ fn transport(broker: &Mqtt) -> Result<Transport, Error> {
     })
 }
 
-/// Without Nagle's algorithm, which may hold back an alert for the 40 ms that the other side delays its acknowledgement.
+/// Disables Nagle's algorithm, which may delay an alert by the 40 ms for which the other side delays its acknowledgement.
 fn network() -> NetworkOptions {
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network
 }
 
-/// The broker as people know it; never the password.
+/// The address of the broker for people, without user and password.
 #[must_use]
 pub fn url(broker: &Mqtt) -> String {
     broker.url()
@@ -142,7 +166,7 @@ mod tests {
     use crate::config::{MqttConnection, Secret};
 
     #[test]
-    fn what_the_broker_is_asked_for() {
+    fn options_hold_what_is_configured() {
         let broker = Mqtt {
             host: "[::1]".to_owned(),
             port: 1884,
@@ -154,7 +178,7 @@ mod tests {
             connection: MqttConnection::default(),
         };
         let Options::V5(options) = options(&broker, "stakeout/status", "offline").unwrap() else {
-            panic!("MQTT 5 unless told otherwise")
+            panic!("MQTT 5 by default")
         };
         assert_eq!(options.broker_address(), ("::1".to_owned(), 1884));
         assert_eq!((options.client_id().as_str(), options.clean_start()), ("stakeout-1", true));
@@ -168,7 +192,7 @@ mod tests {
         let connection = MqttConnection { version: MqttVersion::V311, ..MqttConnection::default() };
         let broker = Mqtt { connection, ..broker };
         let Options::V311(options) = super::options(&broker, "stakeout/status", "offline").unwrap() else {
-            panic!("MQTT 3.1.1 if told so")
+            panic!("MQTT 3.1.1 if it is configured")
         };
         assert_eq!(options.broker_address(), ("::1".to_owned(), 1884));
         assert_eq!((options.client_id().as_str(), options.clean_session()), ("stakeout-1", true));

@@ -1,6 +1,6 @@
-//! What TLS is set up with: whom we trust, and who we say we are.
+//! Sets up TLS: the trusted certificates, and the client's certificate.
 //!
-//! It refuses to go without: what cannot be read or understood is an error, and nothing is ever sent in plain text instead.
+//! A file that cannot be used is an error: nothing is ever sent in plain text instead.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use rustls::{
 
 use crate::config::{Mqtt, TlsFiles};
 
-/// What a connection with TLS cannot do without.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system has no certificates to check the broker's against.
@@ -27,27 +27,27 @@ pub enum Error {
          install them (Debian: ca-certificates), or name the PEM file of your own in mqtt.tls.ca"
     )]
     NoRoots(String),
-    /// A file that was named does not hold what it should.
+    /// A configured file does not hold what it should.
     #[error("mqtt.tls.{key}: {} holds no PEM {what} that can be read: {source}", path.display())]
     File {
-        /// The key in the configuration.
+        /// The configuration key.
         key: &'static str,
         /// The file.
         path: PathBuf,
         /// What it should hold.
         what: &'static str,
-        /// What is wrong with it.
+        /// The error in the file.
         source: pem::Error,
     },
-    /// The certificate and the key do not belong together.
+    /// The certificate and the key do not match.
     #[error("mqtt.tls.certificate and mqtt.tls.key cannot be used together: {0}")]
     Identity(rustls::Error),
-    /// The TLS library does not take the defaults.
+    /// The TLS library rejects the defaults.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
 }
 
-/// How to speak TLS with `broker`.
+/// The TLS configuration for `broker`.
 pub(super) fn config(broker: &Mqtt) -> Result<ClientConfig, Error> {
     let TlsFiles { ca, identity, alpn } = &broker.connection.tls;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -92,7 +92,7 @@ fn system_roots() -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// One at least.
+/// At least one certificate.
 fn certificates(path: &Path, key: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |source| Error::File { key, path: path.to_owned(), what: "certificate", source };
     let found =

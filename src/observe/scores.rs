@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Observation, Subscription};
 use crate::{
-    alert::{Topics, instant, publisher::ScoreSink, with_background},
+    alert::{Topics, instant, publisher::ScoreSender, with_background},
     classify::SetScores,
     config::Config,
 };
@@ -71,14 +71,14 @@ impl Scores {
 /// Publishes scores until the judge ends.
 pub struct ScorePublisher {
     topics: Topics,
-    sink: ScoreSink,
+    sink: ScoreSender,
     limiter: Limiter,
 }
 
 impl ScorePublisher {
     /// Hands messages to `sink`, which drops and counts what the broker connection has no room for.
     #[must_use]
-    pub fn new(topics: Topics, sink: ScoreSink) -> Self {
+    pub fn new(topics: Topics, sink: ScoreSender) -> Self {
         Self { topics, sink, limiter: Limiter::default() }
     }
 
@@ -99,7 +99,7 @@ impl ScorePublisher {
         for set in &observation.sets {
             if self.limiter.allows(&observation.source, &set.label_set, observation.judged_at) {
                 let topic = self.topics.scores(&observation.source, &set.label_set);
-                self.sink.tell(topic, Scores::of(observation, set).to_json());
+                self.sink.send(topic, Scores::of(observation, set).to_json());
             }
         }
     }

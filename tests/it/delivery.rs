@@ -27,7 +27,7 @@ use stakeout::{
         board::Board,
         home_assistant::Announcement,
         outbox::{Entry, Outbox, Snapshot},
-        publisher::{Announcer, Counts, Farewell, Publisher, ScoreSink},
+        publisher::{Announcer, Counts, Farewell, Publisher, ScoreSender},
     },
     config::{Mqtt, MqttConnection, TlsFiles},
 };
@@ -168,7 +168,7 @@ fn scores_and_home_assistant_do_not_delay_alerts() {
         let done = Arc::clone(&done);
         move || {
             while !done.load(Ordering::Relaxed) {
-                scores.tell("stakeout/door/porch/scores".to_owned(), "{}".to_owned());
+                scores.send("stakeout/door/porch/scores".to_owned(), "{}".to_owned());
                 thread::sleep(Duration::from_micros(20));
             }
         }

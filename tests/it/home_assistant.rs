@@ -188,7 +188,7 @@ fn a_broker_that_forbids_discovery_still_receives_alerts() {
     edit(&home, "prefix: home", "prefix: home, username: eye, password: secret");
     let service = Service::start(&home);
     online(&subscriber);
-    service.wait_for_log("Home Assistant cannot be told");
+    service.wait_for_log("the broker refuses an announcement to Home Assistant");
     home.drop_picture("red-car.jpg", "1.jpg");
     subscriber.until("the alert", topic("home/inbox/objects/red_car/alert"));
     stop(service);

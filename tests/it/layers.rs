@@ -20,7 +20,6 @@ const IMPURE: &[&str] = &[
     "std::fs",
     "std::net",
     "std::thread",
-    "std::time::Instant",
     "std::time::SystemTime",
     "Instant::now",
     "SystemTime::now",

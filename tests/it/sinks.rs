@@ -17,7 +17,7 @@ use std::{
 use stakeout::{
     alert::{
         outbox::{Entry, Outbox, Sink},
-        sinks::Teller,
+        sinks::SinkWorker,
     },
     config::{self, Config},
 };
@@ -113,7 +113,7 @@ struct RunningSink {
 }
 
 impl RunningSink {
-    fn start(sink: Sink, worker: impl FnOnce(&Path) -> Teller) -> Self {
+    fn start(sink: Sink, worker: impl FnOnce(&Path) -> SinkWorker) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let outbox = Arc::new(Outbox::with(folder.path(), config::OutboxLimits::default(), &[sink]).unwrap());
         let (stop, worker) = (CancellationToken::new(), worker(folder.path()));
@@ -133,7 +133,7 @@ impl RunningSink {
 fn webhook(server: &Server, more: &str) -> RunningSink {
     let sinks = format!("webhook: {{ url: 'http://127.0.0.1:{}/hook'{more} }}\n", server.port);
     RunningSink::start(Sink::Webhook, |folder| {
-        Teller::webhook(config(folder, &sinks).webhook.as_ref().unwrap())
+        SinkWorker::webhook(config(folder, &sinks).webhook.as_ref().unwrap())
     })
 }
 
@@ -194,7 +194,7 @@ fn script(folder: &Path, text: &str) -> String {
 fn command(text: &str, more: &str) -> RunningSink {
     RunningSink::start(Sink::Command, |folder| {
         let sinks = format!("command: {{ run: [{}, '$(echo no shell)']{more} }}\n", script(folder, text));
-        Teller::command(config(folder, &sinks).command.as_ref().unwrap())
+        SinkWorker::command(config(folder, &sinks).command.as_ref().unwrap())
     })
 }
 

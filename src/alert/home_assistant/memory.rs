@@ -1,12 +1,12 @@
-//! What Home Assistant was told earlier, perhaps by a service that has ended since, and how it is taken back.
+//! Remembers what was announced to Home Assistant earlier, perhaps by a previous service, and withdraws it.
 //!
-//! Discovery messages are retained: what is no longer watched would be shown for ever if nobody remembered it. An
-//! entity goes by a message in which nothing but its platform is left of it, followed by one without it; a device goes
-//! by an empty message. Pure: keeping it on disk is the publisher's.
+//! Discovery messages are retained: what is no longer watched would be shown for ever if it were not withdrawn. An entity is
+//! withdrawn by a message with nothing but its platform, followed by a message without it; a device by an empty message.
+//! Pure: the publisher keeps the memory on disk.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Announcement, Device};
 
@@ -15,13 +15,13 @@ use super::{Announcement, Device};
 pub struct Memory(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Memory {
-    /// What is known when all of `announcement` was told.
+    /// The memory after all of `announcement` was sent.
     #[must_use]
     pub fn of(announcement: &Announcement) -> Self {
         Self(announcement.devices.iter().map(|device| (device.topic.clone(), device.platforms())).collect())
     }
 
-    /// What may be known when any part of `announcement` was told, too.
+    /// The memory after any part of `announcement` may have been sent, too.
     #[must_use]
     pub fn with(&self, announcement: &Announcement) -> Self {
         let mut both = self.clone();
@@ -31,37 +31,30 @@ impl Memory {
         both
     }
 
-    /// The messages that take back what is known and not part of `announcement`. All of that is to be sent after them.
+    /// The messages that withdraw what is remembered and not part of `announcement`, which is to be sent after them.
     #[must_use]
-    pub fn farewells(&self, announcement: &Announcement) -> Vec<(String, String)> {
-        let farewell = |(topic, known): (&String, &BTreeMap<String, String>)| {
+    pub fn withdrawals(&self, announcement: &Announcement) -> Vec<(String, String)> {
+        let withdrawal = |(topic, known): (&String, &BTreeMap<String, String>)| {
             let payload = match announcement.devices.iter().find(|device| device.topic == *topic) {
                 None => String::new(),
                 Some(device) => device.without(known)?,
             };
             Some((topic.clone(), payload))
         };
-        self.0.iter().filter_map(farewell).collect()
+        self.0.iter().filter_map(withdrawal).collect()
     }
 
-    /// For the disk.
+    /// The content of the file.
     #[must_use]
     pub fn to_json(&self) -> String {
         json!(self.0).to_string()
     }
 
-    /// What [`Memory::to_json`] wrote; `None` if this is something else.
+    /// Reads what [`Memory::to_json`] returned; `None` if this is something else.
     #[must_use]
     pub fn from_json(text: &str) -> Option<Self> {
-        let devices: Map<String, Value> = serde_json::from_str(text).ok()?;
-        let devices = devices.iter().map(|(topic, known)| Some((topic.clone(), platforms(known)?)));
-        devices.collect::<Option<_>>().map(Self)
+        serde_json::from_str(text).ok().map(Self)
     }
-}
-
-fn platforms(known: &Value) -> Option<BTreeMap<String, String>> {
-    let known = known.as_object()?.iter();
-    known.map(|(key, platform)| Some((key.clone(), platform.as_str()?.to_owned()))).collect()
 }
 
 impl Device {
@@ -71,7 +64,8 @@ impl Device {
         components.map(|(key, component)| (key.clone(), platform(component))).collect()
     }
 
-    /// This device, with nothing but the platform left of those `known` that it no longer has. `None` if it has all.
+    /// The message that withdraws the `known` entities that this device no longer has: of them it holds nothing but the platform.
+    /// `None` if the device has all.
     fn without(&self, known: &BTreeMap<String, String>) -> Option<String> {
         let own = self.platforms();
         let mut gone = known.iter().filter(|(key, _)| !own.contains_key(*key)).peekable();

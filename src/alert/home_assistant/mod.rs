@@ -1,12 +1,10 @@
-//! What Home Assistant is told: one device for the service and one for each source, with everything on them that is
-//! published anyway. It shows them by itself then (its MQTT device discovery).
+//! Announces devices to Home Assistant (MQTT device discovery): one for the service and one for each source, with an entity for
+//! each topic that is published.
 //!
-//! Pure: a configuration goes in, messages come out. It refuses to publish anything that others do not publish for its
-//! own sake, and to know when the messages are sent; that is the publisher's, and what must be taken back is [`memory`]'s.
+//! Pure: a configuration becomes messages. The publisher sends them, and [`memory`] knows what must be withdrawn.
 //!
-//! What Home Assistant knows a thing by never changes while the names stay: a device's identifier is made of the prefix
-//! and the source's topic level, and an entity's is the topic that it stands for. Two services whose prefixes differ
-//! only in letters that no topic level has would get in each other's way.
+//! Identifiers do not change while the names stay: a device's identifier consists of the prefix and the source's topic level, and
+//! an entity's identifier is its topic. Two services collide if their prefixes differ only in letters that no topic level can have.
 
 pub mod memory;
 
@@ -19,17 +17,17 @@ use crate::{
     topic::topic_level,
 };
 
-/// Where Home Assistant says that it has started, whatever its discovery prefix.
+/// The topic of Home Assistant's birth message, whatever the discovery prefix.
 pub const BIRTH_TOPIC: &str = "homeassistant/status";
-/// What it says there.
+/// The birth message, published when Home Assistant has started.
 pub const BIRTH: &str = "online";
 
-/// An alert as an event: the same JSON, with the type that an event must have.
+/// Turns an alert into an event: the same JSON, with the type that an event must have.
 const ALERT_TO_EVENT: &str = "{{ dict(value_json, event_type=value_json.state) | to_json }}";
-/// A source that has stalled is as good as gone.
+/// A stalled source is unavailable.
 const SOURCE_TO_AVAILABILITY: &str = "{{ 'online' if value == 'online' else 'offline' }}";
 
-/// Every discovery message of a configuration; none if Home Assistant is to be told nothing.
+/// Every discovery message of a configuration; none if `home_assistant` is not configured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Announcement {
     devices: Vec<Device>,
@@ -43,17 +41,17 @@ struct Device {
 }
 
 impl Announcement {
-    /// What `config` has to tell.
+    /// The announcement of `config`.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let Some(told) = &config.home_assistant else { return Self::default() };
-        let house = House { config, told, topics: Topics::new(&config.mqtt.prefix) };
-        let sources = config.sources.iter().map(|source| house.source(source));
-        // The service first: the others refer to it.
-        Self { devices: std::iter::once(house.service()).chain(sources).collect() }
+        let Some(settings) = &config.home_assistant else { return Self::default() };
+        let builder = Builder { config, settings, topics: Topics::new(&config.mqtt.prefix) };
+        let sources = config.sources.iter().map(|source| builder.source(source));
+        // The service is first: the others refer to it.
+        Self { devices: std::iter::once(builder.service()).chain(sources).collect() }
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether there is nothing to announce.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty()
@@ -65,13 +63,13 @@ impl Announcement {
     }
 }
 
-struct House<'a> {
+struct Builder<'a> {
     config: &'a Config,
-    told: &'a HomeAssistant,
+    settings: &'a HomeAssistant,
     topics: Topics,
 }
 
-impl House<'_> {
+impl Builder<'_> {
     fn service(&self) -> Device {
         let status = json!({
             "p": "binary_sensor",
@@ -86,7 +84,7 @@ impl House<'_> {
         });
         let about = json!({
             "identifiers": [self.device_id(None)],
-            "name": self.told.name,
+            "name": self.settings.name,
             "manufacturer": "stakeout",
             "model": "stakeout service",
             "sw_version": env!("CARGO_PKG_VERSION"),
@@ -114,7 +112,7 @@ impl House<'_> {
         ]);
         for (_, label_set) in self.config.watches().filter(|(watcher, _)| watcher.name == source.name) {
             for label in label_set.alerting() {
-                components.extend(Watched { house: self, source, label_set, label }.components());
+                components.extend(Watched { builder: self, source, label_set, label }.components());
             }
         }
         self.device(Some(&source.name), about, Some(availability), components)
@@ -127,7 +125,7 @@ impl House<'_> {
         availability: Option<Value>,
         components: Map<String, Value>,
     ) -> Device {
-        let topic = format!("{}/device/{}/config", self.told.discovery_prefix, self.device_id(source));
+        let topic = format!("{}/device/{}/config", self.settings.discovery_prefix, self.device_id(source));
         let origin = json!({
             "name": "stakeout",
             "sw_version": env!("CARGO_PKG_VERSION"),
@@ -142,7 +140,7 @@ impl House<'_> {
         Device { topic, payload }
     }
 
-    /// It says why the others are not available, so it is available without its source.
+    /// Shows why the other entities are unavailable, so it is available without its source.
     fn source_status(&self, source: &str) -> Value {
         json!({
             "p": "sensor",
@@ -173,7 +171,7 @@ impl House<'_> {
         })
     }
 
-    /// When it was is of interest above all while there is no source.
+    /// Of interest above all while the source is offline, so it is available without its source.
     fn last_frame(&self, source: &str) -> Value {
         let topic = self.topics.source_stats(source);
         json!({
@@ -200,18 +198,18 @@ impl House<'_> {
         })
     }
 
-    /// Made of letters that Home Assistant takes in a topic. A level never holds two `_` side by side.
+    /// Made of letters that Home Assistant accepts in a topic. A topic level never has two `_` in a row.
     fn device_id(&self, source: Option<&str>) -> String {
         let service = topic_level(&self.config.mqtt.prefix);
         source.map_or(service.clone(), |source| format!("{service}__{}", topic_level(source)))
     }
 
-    /// Only a first proposal: people rename their entities.
+    /// Only a proposal: people rename their entities.
     fn entity_id(&self, platform: &str, names: &[&str]) -> String {
         let prefix = std::iter::once(&*self.config.mqtt.prefix);
         let levels: Vec<_> = prefix.chain(names.iter().copied()).map(topic_level).collect();
         let levels = levels.join("_");
-        // It takes `_` only between letters.
+        // Home Assistant accepts `_` only between letters.
         let words: Vec<_> = levels.split(['_', '-']).filter(|word| !word.is_empty()).collect();
         format!("{platform}.{}", words.join("_"))
     }
@@ -219,14 +217,14 @@ impl House<'_> {
 
 /// A label on a source, or a rule over labels.
 struct Watched<'a> {
-    house: &'a House<'a>,
+    builder: &'a Builder<'a>,
     source: &'a Source,
     label_set: &'a LabelSet,
     label: &'a Label,
 }
 
 impl Watched<'_> {
-    /// By their topics below the source's: no two can have the same.
+    /// Keyed by their topics below the source's, which are unique.
     fn components(&self) -> Vec<(String, Value)> {
         let mut components =
             vec![self.component("state", self.state()), self.component("alert", self.alert())];
@@ -245,7 +243,7 @@ impl Watched<'_> {
     }
 
     fn state(&self) -> Value {
-        let topic = self.house.topics.state(&self.source.name, &self.label_set.name, &self.label.name);
+        let topic = self.builder.topics.state(&self.source.name, &self.label_set.name, &self.label.name);
         let mut state = json!({
             "p": "binary_sensor",
             "name": self.name(),
@@ -262,7 +260,7 @@ impl Watched<'_> {
     }
 
     fn alert(&self) -> Value {
-        let topic = self.house.topics.alert(&self.source.name, &self.label_set.name, &self.label.name);
+        let topic = self.builder.topics.alert(&self.source.name, &self.label_set.name, &self.label.name);
         json!({
             "p": "event",
             "name": format!("{} alert", self.name()),
@@ -275,8 +273,8 @@ impl Watched<'_> {
     }
 
     fn score(&self) -> Value {
-        let topic = self.house.topics.scores(&self.source.name, &self.label_set.name);
-        // One topic for all labels of the set, so that alone would not tell them apart.
+        let topic = self.builder.topics.scores(&self.source.name, &self.label_set.name);
+        // All labels of the set share one topic, which alone would not be unique.
         let unique_id = format!("{topic}/{}", topic_level(&self.label.name));
         json!({
             "p": "sensor",
@@ -287,17 +285,17 @@ impl Watched<'_> {
             "state_class": "measurement",
             "suggested_display_precision": 2,
             "state_topic": topic,
-            // A template's texts are quoted and escaped as JSON's are.
+            // A text in a template is quoted and escaped as in JSON.
             "value_template": format!("{{{{ value_json.scores[{}] }}}}", json!(self.label.name)),
         })
     }
 
-    /// As it was asked for; otherwise the label's, with its label set where the source has another label of this name.
+    /// The configured name; otherwise the label's, with its label set if the source has another label of this name.
     fn name(&self) -> String {
         if let Some(name) = &self.label.look.name {
             return name.clone();
         }
-        let namesakes = self.house.config.watches().filter(|(watcher, label_set)| {
+        let namesakes = self.builder.config.watches().filter(|(watcher, label_set)| {
             watcher.name == self.source.name
                 && label_set.alerting().any(|label| label.name == self.label.name)
         });
@@ -310,7 +308,7 @@ impl Watched<'_> {
     fn entity_id(&self, platform: &str, what: Option<&str>) -> String {
         let names = [&*self.source.name, &*self.label_set.name, &*self.label.name];
         let names: Vec<_> = names.into_iter().chain(what).collect();
-        self.house.entity_id(platform, &names)
+        self.builder.entity_id(platform, &names)
     }
 }
 

@@ -1,59 +1,59 @@
-//! What the outbox keeps: an alert ready to be told, with its picture.
+//! An entry of the outbox: an alert that is ready to be sent, with its snapshot.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::alert::{Alert, State, Topics};
 
-/// The place of an alert in the outbox: later ones have higher numbers, and none is used twice.
+/// The number of an alert in the outbox. Later alerts have higher numbers, and no number is used twice.
 pub type Seq = i64;
 
-/// An alert, ready to be told.
+/// An alert that is ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The alert's identifier.
     pub id: String,
-    /// Where it is published.
+    /// The topic to which it is published.
     pub topic: String,
     /// Its JSON.
     pub payload: String,
-    /// The picture that is published before it.
+    /// The snapshot that is published before it.
     pub snapshot: Option<Snapshot>,
-    /// What is remembered of the label from then on, also when the alert has left.
+    /// The state of its label, which is remembered also after the alert is deleted.
     pub mark: Option<Mark>,
 }
 
-/// How it stands with a label.
+/// The state of a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// The topic of its state.
+    /// The topic of the state.
     pub topic: String,
-    /// Whether it is raised.
+    /// Whether the label is raised.
     pub raised: bool,
 }
 
-/// A picture that goes before its alert.
+/// A picture that is published before its alert.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where it is published.
+    /// The topic to which it is published.
     pub topic: String,
     /// The picture.
     pub jpeg: Vec<u8>,
 }
 
-/// Who is told of alerts; each at its own pace.
+/// Where alerts are sent; each sink has its own pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sink {
     /// The broker.
     Mqtt,
-    /// A web server.
+    /// The webhook.
     Webhook,
-    /// A program.
+    /// The command.
     Command,
 }
 
 impl Entry {
-    /// What is kept of `alert`: where it goes and what it says. The picture goes to the topic that the alert names.
+    /// The entry of `alert`. `jpeg` is published to the topic that the alert names.
     #[must_use]
     pub fn new(alert: &Alert, topics: &Topics, jpeg: Option<Vec<u8>>) -> Self {
         let snapshot = alert.snapshot.clone().zip(jpeg).map(|(topic, jpeg)| Snapshot { topic, jpeg });
@@ -69,20 +69,20 @@ impl Entry {
         }
     }
 
-    /// When the alert came to be, which its identifier says.
+    /// When the alert was raised, from its identifier.
     #[must_use]
     pub fn raised(&self) -> Option<Timestamp> {
         let (seconds, nanoseconds) = Uuid::parse_str(&self.id).ok()?.get_timestamp()?.to_unix();
         Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
     }
 
-    /// What it takes without its snapshot, in bytes; about what SQLite needs beside the texts is counted, too.
+    /// Its size without the snapshot, in bytes, with about what SQLite needs besides the texts.
     pub(super) fn size(&self) -> u64 {
         const BESIDES: usize = 64;
         (self.id.len() + self.topic.len() + self.payload.len() + BESIDES) as u64
     }
 
-    /// What its snapshot takes, in bytes.
+    /// The size of its snapshot, in bytes.
     pub(super) fn snapshot_size(&self) -> u64 {
         self.snapshot.as_ref().map_or(0, |snapshot| snapshot.jpeg.len() as u64)
     }
@@ -95,15 +95,15 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Sink {
-    /// All there are.
+    /// All sinks.
     pub const ALL: [Self; 3] = [Self::Mqtt, Self::Webhook, Self::Command];
 
-    /// Its place in a list of all.
+    /// Its index in [`Self::ALL`].
     pub(super) fn index(self) -> usize {
         self as usize
     }
 
-    /// Its bit in the set of those who have yet to be told.
+    /// Its bit in a set of sinks.
     pub(super) fn bit(self) -> u8 {
         1 << self.index()
     }

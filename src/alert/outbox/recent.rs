@@ -1,7 +1,7 @@
-//! The newest alerts in memory: those that are on disk too, so that who tells them need not wait for the disk, and
-//! those that are not, because the disk does not work.
+//! Keeps the newest alerts in memory: those that are on disk, too, so that readers need not wait for the disk, and those that are
+//! not, because the disk does not work.
 //!
-//! It refuses to grow without bound: what is on disk leaves first, then the snapshots of what is not, then the oldest.
+//! Memory is bounded. What is on disk is dropped first, then the snapshots of what is not, then the oldest alerts.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,20 +10,21 @@ use super::{
     entry::{Entry, Seq, Sink},
 };
 
-/// What is kept of alerts that are on disk, too.
+/// Limits of alerts that are on disk, too.
 const COPIES: usize = 256;
 const COPIED_BYTES: u64 = 4_000_000;
-/// What is kept of alerts that are in memory alone.
-const ALONE: usize = 10_000;
-const ALONE_BYTES: u64 = 32_000_000;
+/// Limits of alerts that are only in memory.
+const ONLY_IN_MEMORY: usize = 10_000;
+const ONLY_IN_MEMORY_BYTES: u64 = 32_000_000;
 
 /// The newest alerts, oldest first, without a gap.
 #[derive(Debug)]
 pub(super) struct Recent {
     kept: VecDeque<Kept>,
     bytes: u64,
+    /// How many are only in memory.
     alone: usize,
-    /// Alerts from this number on are all here, as far as they wait.
+    /// Waiting alerts with this number or a higher one are all here.
     from: Seq,
     most_alone: usize,
 }
@@ -34,7 +35,7 @@ struct Kept {
     on_disk: bool,
 }
 
-/// What there was no room for in memory.
+/// How much was dropped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Dropped {
     pub alerts: u64,
@@ -42,12 +43,12 @@ pub(super) struct Dropped {
 }
 
 impl Recent {
-    /// Nothing yet; the first alert will have the number `next`.
+    /// Empty; the first alert will have the number `next`.
     pub fn new(next: Seq) -> Self {
-        Self { kept: VecDeque::new(), bytes: 0, alone: 0, from: next, most_alone: ALONE }
+        Self { kept: VecDeque::new(), bytes: 0, alone: 0, from: next, most_alone: ONLY_IN_MEMORY }
     }
 
-    /// Takes the newest alerts.
+    /// Adds the newest alerts.
     pub fn push(&mut self, rows: Vec<Row>, on_disk: bool) -> Dropped {
         for row in rows {
             self.bytes += size(&row.entry);
@@ -57,13 +58,13 @@ impl Recent {
         self.trim()
     }
 
-    /// Alerts behind `after` that `sink` has yet to be told; `None` if older ones may be on disk.
+    /// Alerts behind `after` that `sink` does not have yet; `None` if older ones may be on disk.
     pub fn read(&self, sink: Sink, after: Seq, most: usize) -> Option<Vec<(Seq, Arc<Entry>)>> {
         (after + 1 >= self.from).then(|| self.select(sink, after, most, |_| true))
     }
 
-    /// Likewise, those that are here alone.
-    pub fn read_alone(&self, sink: Sink, after: Seq, most: usize) -> Vec<(Seq, Arc<Entry>)> {
+    /// The same, of those that are only in memory.
+    pub fn read_only_in_memory(&self, sink: Sink, after: Seq, most: usize) -> Vec<(Seq, Arc<Entry>)> {
         self.select(sink, after, most, |kept| !kept.on_disk)
     }
 
@@ -80,14 +81,14 @@ impl Recent {
         waiting.map(|kept| (kept.row.seq, Arc::clone(&kept.row.entry))).collect()
     }
 
-    /// The alert of this number, if it is here and `sink` was not told.
+    /// The alert with this number, if it is here and `sink` does not have it yet.
     pub fn get(&self, sink: Sink, seq: Seq) -> Option<Arc<Entry>> {
         let place = self.place(seq)?;
         let row = &self.kept[place].row;
         (row.pending & sink.bit() != 0).then(|| Arc::clone(&row.entry))
     }
 
-    /// `sink` was told; gives back those of `seqs` that the disk knows of.
+    /// `sink` has these alerts. Returns those that are on disk, too.
     pub fn remove(&mut self, sink: Sink, seqs: &[Seq]) -> Vec<Seq> {
         let mut on_disk = Vec::with_capacity(seqs.len());
         for &seq in seqs {
@@ -101,17 +102,17 @@ impl Recent {
                 None => on_disk.push(seq),
             }
         }
-        self.drop_told();
+        self.drop_delivered();
         on_disk
     }
 
-    /// What is in memory alone.
-    pub fn alone(&self) -> Vec<Row> {
+    /// The alerts that are only in memory.
+    pub fn only_in_memory(&self) -> Vec<Row> {
         self.kept.iter().filter(|kept| !kept.on_disk).map(|kept| kept.row.clone()).collect()
     }
 
-    /// How many are in memory alone, for this sink.
-    pub fn waiting_alone(&self, sink: Sink) -> u64 {
+    /// How many alerts that are only in memory wait for `sink`.
+    pub fn waiting_only_in_memory(&self, sink: Sink) -> u64 {
         if self.alone == 0 {
             return 0;
         }
@@ -119,14 +120,14 @@ impl Recent {
         self.kept.iter().filter(waits).count() as u64
     }
 
-    /// Everything is on disk now.
+    /// Everything was written to the disk.
     pub fn all_on_disk(&mut self) {
         self.kept.iter_mut().for_each(|kept| kept.on_disk = true);
         self.alone = 0;
         self.trim();
     }
 
-    /// Nothing of what is on disk can be relied upon to be there.
+    /// The file was replaced: what should be on disk may be missing there.
     pub fn forget_copies(&mut self, next: Seq) {
         while self.kept.front().is_some_and(|kept| kept.on_disk) {
             self.pop();
@@ -138,8 +139,8 @@ impl Recent {
         self.kept.binary_search_by_key(&seq, |kept| kept.row.seq).ok()
     }
 
-    /// Whom everybody was told of leaves, from the oldest on.
-    fn drop_told(&mut self) {
+    /// Drops the oldest alerts that every sink has.
+    fn drop_delivered(&mut self) {
         while self.kept.front().is_some_and(|kept| kept.row.pending == 0) {
             self.pop();
         }
@@ -152,8 +153,8 @@ impl Recent {
         {
             self.pop();
         }
-        // The one place where what is in memory alone is lost by intention: memory is what must not run out.
-        if self.bytes > ALONE_BYTES {
+        // The one place where alerts that are only in memory are dropped: memory must not run out.
+        if self.bytes > ONLY_IN_MEMORY_BYTES {
             for kept in self.kept.iter_mut().filter(|kept| !kept.on_disk) {
                 let size = kept.row.entry.snapshot_size();
                 if size > 0 {
@@ -161,12 +162,12 @@ impl Recent {
                     self.bytes -= size;
                     dropped.snapshots += 1;
                 }
-                if self.bytes <= ALONE_BYTES {
+                if self.bytes <= ONLY_IN_MEMORY_BYTES {
                     break;
                 }
             }
         }
-        while self.alone > self.most_alone || (self.bytes > ALONE_BYTES && self.alone > 1) {
+        while self.alone > self.most_alone || (self.bytes > ONLY_IN_MEMORY_BYTES && self.alone > 1) {
             self.pop();
             dropped.alerts += 1;
         }
@@ -181,7 +182,7 @@ impl Recent {
         }
     }
 
-    /// Room for so many that are not on disk.
+    /// Limits the alerts that are only in memory.
     #[cfg(test)]
     pub fn set_most_alone(&mut self, most: usize) {
         self.most_alone = most;

@@ -1,17 +1,17 @@
-//! How the outbox is doing, for people.
+//! The status of the outbox, as it is published.
 
 use serde_json::json;
 
-/// What is published of the outbox.
+/// The status of the outbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// Why alerts are kept in memory instead of on disk, if they are.
     pub in_memory: Option<String>,
-    /// Alerts that were dropped because too many waited, or for too long; since the start.
+    /// Alerts that were dropped because of the limits, since the start.
     pub dropped: u64,
-    /// Snapshots that were dropped because they took too much room; since the start.
+    /// Snapshots that were dropped because of the limits, since the start.
     pub snapshots_dropped: u64,
-    /// Where the newest damaged file was set aside; since the start.
+    /// The new name of the newest damaged file, since the start.
     pub set_aside: Option<String>,
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_published_of_the_outbox() {
+    fn the_published_status() {
         let fine = Status::default();
         assert_eq!(fine.to_json(), r#"{"state":"ok","dropped":0,"snapshots_dropped":0}"#);
         let bad = Status {

@@ -46,7 +46,7 @@ fn ids(entries: &[Entry]) -> Vec<&str> {
 }
 
 #[test]
-fn what_goes_in_comes_out_in_order_also_after_a_restart() {
+fn alerts_are_read_in_order_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("made/on/the/way");
     let outbox = Outbox::open(&state).unwrap();
@@ -69,7 +69,7 @@ fn what_goes_in_comes_out_in_order_also_after_a_restart() {
 }
 
 #[test]
-fn what_was_appended_is_on_the_disk_and_not_only_in_the_process() {
+fn an_appended_alert_is_on_the_disk_and_not_only_in_the_process() {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let outbox = Outbox::open(folder.path()).unwrap();
     (0..3).for_each(|number| outbox.append(&entry(number)));
@@ -83,7 +83,7 @@ fn what_was_appended_is_on_the_disk_and_not_only_in_the_process() {
 }
 
 #[test]
-fn of_too_many_the_oldest_is_dropped_and_counted() {
+fn above_the_limit_the_oldest_is_dropped_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let one = entry(1).size();
     let outbox = limited(folder.path(), 3 * one, u64::MAX);
@@ -109,7 +109,7 @@ fn snapshots_have_a_limit_of_their_own_and_their_alerts_stay() {
 }
 
 #[test]
-fn what_waits_for_too_long_is_dropped_unless_nobody_knows_for_how_long() {
+fn old_alerts_are_dropped_unless_their_age_is_unknown() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     (0..3).for_each(|number| outbox.append(&entry(number)));
@@ -126,7 +126,7 @@ fn what_waits_for_too_long_is_dropped_unless_nobody_knows_for_how_long() {
 }
 
 #[test]
-fn each_sink_has_its_own_pace_and_one_that_is_gone_is_not_waited_for() {
+fn each_sink_has_its_own_pace_and_a_removed_one_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let all = |sinks: &[Sink]| Outbox::with(folder.path(), OutboxLimits::default(), sinks).unwrap();
     let outbox = all(&[Sink::Mqtt, Sink::Webhook]);
@@ -138,10 +138,10 @@ fn each_sink_has_its_own_pace_and_one_that_is_gone_is_not_waited_for() {
     drop(outbox);
 
     let outbox = all(&[Sink::Mqtt, Sink::Webhook, Sink::Command]);
-    assert_eq!(outbox.waiting_for(Sink::Command), 0, "it was not there when they were raised");
+    assert_eq!(outbox.waiting_for(Sink::Command), 0, "it was not configured when they were raised");
     let left = drain_for(&outbox, Sink::Webhook);
     assert_eq!(ids(&left), ["id-1", "id-2", "id-3"]);
-    assert!(left.iter().all(|entry| entry.snapshot.is_none()), "pictures go with the broker's");
+    assert!(left.iter().all(|entry| entry.snapshot.is_none()), "snapshots are for the broker");
     outbox.append(&entry(4));
     assert_eq!(drain(&outbox), [entry(4)]);
     drop(outbox);
@@ -150,7 +150,7 @@ fn each_sink_has_its_own_pace_and_one_that_is_gone_is_not_waited_for() {
 }
 
 #[test]
-fn a_full_disk_stops_nothing_and_what_was_in_memory_goes_onto_it_later() {
+fn with_a_full_disk_alerts_wait_in_memory_and_are_written_later() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     outbox.append(&entry(0));
@@ -178,7 +178,7 @@ fn a_full_disk_stops_nothing_and_what_was_in_memory_goes_onto_it_later() {
 }
 
 #[test]
-fn memory_is_bounded_and_loses_pictures_before_alerts_and_the_oldest_first() {
+fn memory_is_bounded_and_drops_snapshots_before_alerts_and_the_oldest_first() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     outbox.append(&entry(0));
@@ -189,7 +189,7 @@ fn memory_is_bounded_and_loses_pictures_before_alerts_and_the_oldest_first() {
         Entry { snapshot: Some(snapshot), ..entry(number) }
     };
     (1..=5).for_each(|number| outbox.append(&picture(number)));
-    let kept = outbox.recent().alone();
+    let kept = outbox.recent().only_in_memory();
     let pictures = kept.iter().map(|row| row.entry.snapshot.is_some()).collect::<Vec<_>>();
     assert_eq!(pictures, [false, false, true, true, true]);
     outbox.recent().set_most_alone(3);
@@ -200,7 +200,7 @@ fn memory_is_bounded_and_loses_pictures_before_alerts_and_the_oldest_first() {
 }
 
 #[test]
-fn a_file_that_is_damaged_while_it_is_open_is_replaced_and_what_can_be_read_of_it_stays() {
+fn a_file_that_is_damaged_while_it_is_open_is_replaced_and_readable_alerts_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     (0..3).for_each(|number| outbox.append(&entry(number)));
@@ -217,7 +217,7 @@ fn a_file_that_is_damaged_while_it_is_open_is_replaced_and_what_can_be_read_of_i
 }
 
 #[test]
-fn a_file_of_the_first_format_is_carried_over() {
+fn a_file_of_the_first_format_is_migrated() {
     let folder = tempfile::tempdir().unwrap();
     let connection = Connection::open(folder.path().join(FILE)).unwrap();
     connection
@@ -237,7 +237,7 @@ fn a_file_of_the_first_format_is_carried_over() {
 }
 
 #[test]
-fn a_damaged_file_is_set_aside_and_never_deleted() {
+fn a_damaged_file_is_renamed_and_never_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
     let big = Entry { payload: "x".repeat(100_000), ..entry(1) };
@@ -263,7 +263,7 @@ fn a_damaged_file_is_set_aside_and_never_deleted() {
 }
 
 #[test]
-fn the_disk_is_given_back_when_nothing_waits() {
+fn the_file_is_small_again_when_nothing_waits() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     let snapshot = Snapshot { topic: "t".to_owned(), jpeg: vec![7; 100_000] };
@@ -290,7 +290,7 @@ fn errors_name_the_place_and_the_remedy() {
 }
 
 #[test]
-fn nobody_else_takes_the_same_outbox_and_a_newer_one_is_left_alone() {
+fn a_second_process_cannot_open_the_outbox_and_a_newer_format_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     let error = Outbox::open(folder.path()).unwrap_err();
@@ -305,7 +305,7 @@ fn nobody_else_takes_the_same_outbox_and_a_newer_one_is_left_alone() {
 }
 
 #[test]
-fn how_it_stands_with_a_label_outlives_its_alerts() {
+fn the_state_of_a_label_outlives_its_alerts() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(folder.path()).unwrap();
     let marked = |number: u32, label: &str, raised: bool| Entry {

@@ -1,27 +1,23 @@
-//! The publisher: brings the outbox and the board to the broker, however long that takes.
+//! Publishes the outbox and the board to the broker, however long that takes.
 //!
-//! An alert leaves the outbox when the broker has acknowledged it, and not before; so it may come twice, with the same
-//! `id`, and is never lost. On the board only the newest value counts. It refuses to decide what is published, and to
-//! hold anything in memory that must not be lost.
+//! An alert is deleted from the outbox when the broker has acknowledged it, and not before; so it may be published twice, with
+//! the same `id`, and is never lost. Of a value on the board only the newest counts.
 //!
-//! [`Publisher::run`] tries again; a session is straight-line: connect, say `online`, tell the board, drain the
-//! outbox, and at the end say `offline`.
+//! [`Publisher::run`] connects again after a failure. A session is straight-line code: connect, publish `online`, publish the
+//! board, deliver the outbox, and at the end publish `offline`.
 
+mod counts;
+mod delivery;
 mod discovery;
 mod link;
-pub(super) mod outage;
-mod score_sink;
-mod session;
-mod snapshot;
+mod scores;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -31,160 +27,136 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::{discovery::Announcer, score_sink::ScoreSink};
+pub use self::{counts::Counts, discovery::Announcer, scores::ScoreSender};
 use self::{
+    delivery::{Delivery, Step},
     discovery::Discovery,
-    link::{Refusal, Silence},
-    outage::{Outage, Trouble},
-    score_sink::{ScoreSource, score_way},
-    window::Window,
+    link::{Interrupted, JSON, Link, Message, Refusal, TEXT},
+    scores::ScoreReceiver,
 };
 use super::{
-    OFFLINE, Topics,
-    board::{Board, Values},
-    outbox::Outbox,
+    OFFLINE, ONLINE, Topics,
+    board::{self, Board, Values},
+    outage::{Connected, Outage},
+    outbox::{Outbox, Sink},
 };
-use crate::{backoff::Backoff, config::Mqtt, metrics::Histogram, mqtt};
+use crate::{
+    backoff::{Backoff, LONGEST_DELAY, jitter},
+    config::Mqtt,
+    mqtt::{
+        self,
+        failure::{Explanation, explain},
+    },
+};
 
-/// The delays between two tries to connect.
-pub(super) const FIRST_DELAY: Duration = Duration::from_secs(1);
-pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// So long the board may wait while one alert follows another.
+/// The board waits at most this long while one alert follows another.
 const BOARD_LAG: Duration = Duration::from_secs(1);
-/// So many values of the board are told one by one, more of them all at once.
+/// Up to this number, values of the board are sent one at a time; more of them all at once.
 const FEW: usize = 8;
-/// What is kept of the time at the end for saying goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
-/// What messages are.
-const JSON: &str = "application/json";
-const JPEG: &str = "image/jpeg";
-const TEXT: &str = "text/plain";
+/// The part of the grace period that is kept for `offline` and the disconnect.
+const RESERVE: Duration = Duration::from_secs(1);
 
-/// Brings alerts and the board to one broker.
+/// Publishes alerts and the board to one broker.
 pub struct Publisher {
-    broker: Mqtt,
+    username: Option<String>,
     url: String,
     options: mqtt::Options,
-    topics: Topics,
-    outbox: Arc<Outbox>,
-    news: watch::Receiver<Values>,
-    /// Never written; as long as it is here the news do not end.
+    status: String,
+    delivery: Delivery,
+    values: watch::Receiver<Values>,
+    /// Keeps `values` open.
     _board: Board,
     discovery: Option<Discovery>,
-    scores: ScoreSource,
-    score_sink: ScoreSink,
+    scores: ScoreReceiver,
     counts: Arc<Counts>,
     outage: Outage,
-    window: Window,
 }
 
-/// What was done so far.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Whether the broker is there.
-    pub connected: AtomicBool,
-    /// How long it took from an alert to its acknowledgement.
-    pub delivery: Histogram,
-    /// Alerts that the broker acknowledged.
-    pub published: AtomicU64,
-    /// Alerts that were sent again because no acknowledgement had come.
-    pub repeated: AtomicU64,
-    /// Times the broker refused an alert.
-    pub refused: AtomicU64,
-    /// Pictures that were made smaller because the broker does not take larger ones.
-    pub snapshots_scaled: AtomicU64,
-    /// Pictures that were left out because the broker does not take them in any size.
-    pub snapshots_skipped: AtomicU64,
-    /// Scores that were left out because alerts went first or the broker was away.
-    pub scores_dropped: AtomicU64,
-}
-
-/// How it ended.
+/// How a publisher ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Farewell {
     /// Alerts that wait on disk for the next start.
     pub waiting: u64,
-    /// Whether we said `offline` ourselves; otherwise the broker does when it notices, if it is there.
+    /// Whether we published `offline` ourselves; otherwise the broker publishes the last will when it notices.
     pub said: bool,
-}
-
-/// Why a session ended without a goodbye.
-#[derive(Debug, thiserror::Error)]
-enum Interrupted {
-    #[error(transparent)]
-    Broker(#[from] mqtt::trouble::Broken),
-    #[error(transparent)]
-    Silence(#[from] Silence),
-    #[error("there is no time left")]
-    OutOfTime,
 }
 
 impl Publisher {
     /// A publisher that is not connected yet.
+    ///
+    /// # Errors
+    /// The files for TLS cannot be used.
     pub fn new(broker: &Mqtt, outbox: Arc<Outbox>, board: &Board) -> Result<Self, mqtt::Error> {
-        let topics = Topics::new(&broker.prefix);
+        let status = Topics::new(&broker.prefix).status();
         let counts = Arc::default();
-        let (score_sink, scores) = score_way(&counts);
         Ok(Self {
+            username: broker.username.clone(),
             url: mqtt::url(broker),
-            options: mqtt::options(broker, &topics.status(), OFFLINE)?,
-            broker: broker.clone(),
-            topics,
-            outbox,
-            news: board.subscribe(),
+            options: mqtt::options(broker, &status, OFFLINE)?,
+            status,
+            delivery: Delivery::new(broker, outbox, Arc::clone(&counts)),
+            values: board.subscribe(),
             _board: board.clone(),
             discovery: None,
-            scores,
-            score_sink,
+            scores: ScoreReceiver::new(&counts),
             counts,
             outage: Outage::default(),
-            window: Window::default(),
         })
     }
 
-    /// Home Assistant is told, too; what it was told is remembered in `state_dir`.
+    /// Also announces devices to Home Assistant; what was announced is remembered in `state_dir`.
     #[must_use]
     pub fn announcing(mut self, announcer: &Announcer, state_dir: &Path) -> Self {
         self.discovery = Some(Discovery::new(announcer, state_dir));
         self
     }
 
-    /// Where scores are put.
+    /// Where scores are sent to be published.
     #[must_use]
-    pub fn scores(&self) -> ScoreSink {
-        self.score_sink.clone()
+    pub fn scores(&self) -> ScoreSender {
+        self.scores.sender()
     }
 
-    /// What was done so far, to look at while it runs.
+    /// What was done so far, also while it runs.
     #[must_use]
     pub fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
     }
 
-    /// Publishes until `stop`; then what is left, and goodbye, within `grace`. When `stop` comes nobody may write to the
+    /// Publishes until `stop`; then what is left, and `offline`, within `grace`. After `stop` nothing may write to the
     /// outbox or the board any more.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> Farewell {
         let said = self.publish(&stop, grace).await;
-        self.let_go().await;
-        self.farewell(said)
+        let waiting = self.delivery.outbox.waiting();
+        let scores_dropped = self.counts.scores_dropped.load(Ordering::Relaxed);
+        if scores_dropped > 0 {
+            tracing::info!(
+                scores_dropped,
+                "scores were dropped while alerts went first or the broker was not connected"
+            );
+        }
+        if waiting > 0 {
+            tracing::warn!(broker = self.url, waiting, "alerts wait on disk and are sent at the next start");
+        }
+        Farewell { waiting, said }
     }
 
-    /// Whether it ended with a goodbye.
+    /// Connects again and again. Returns whether the last session ended with `offline`.
     async fn publish(&mut self, stop: &CancellationToken, grace: Duration) -> bool {
-        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        let mut backoff = Backoff::default();
         loop {
             let (began, before) = (Instant::now(), self.counts.published.load(Ordering::Relaxed));
             let ended = self.session(stop, grace).await;
-            self.let_go().await;
+            self.delivery.delete_acknowledged().await;
             match ended {
                 Ok(()) => return true,
                 Err(_) if stop.is_cancelled() => return false,
                 Err(Interrupted::Broker(error)) => {
-                    self.broken(&outage::explain(&error, self.broker.username.as_deref()))
+                    self.disconnected(&explain(&error, self.username.as_deref()))
                 }
-                Err(other) => self.broken(&Trouble { login: false, text: other.to_string() }),
+                Err(other) => self.disconnected(&Explanation { login: false, text: other.to_string() }),
             }
-            // A broker that took alerts is not one that has to be spared.
+            // A broker that accepted alerts need not be spared.
             if began.elapsed() > LONGEST_DELAY || self.counts.published.load(Ordering::Relaxed) > before {
                 backoff.reset();
             }
@@ -195,71 +167,180 @@ impl Publisher {
         }
     }
 
-    fn broken(&mut self, trouble: &Trouble) {
-        self.counts.connected.store(false, Ordering::Relaxed);
-        if let Some(away) = self.outage.failed(Instant::now(), trouble) {
-            let (waiting, away_s) = (self.outbox.waiting(), away.as_secs());
-            tracing::warn!(
-                broker = self.url,
-                why = trouble.text,
-                waiting,
-                away_s,
-                "not connected; alerts wait on disk"
-            );
+    /// One connection, from beginning to end. A new client each time: nothing is left over from an old one.
+    async fn session(&mut self, stop: &CancellationToken, grace: Duration) -> Result<(), Interrupted> {
+        let (link, pump) = link::open(self.options.clone());
+        tokio::select! {
+            ended = pump.run() => Ok(ended?),
+            ended = self.talk(&link, stop, grace) => ended,
+            // The broker publishes the last will.
+            () = async { stop.cancelled().await; sleep(grace).await } => Err(Interrupted::OutOfTime),
         }
     }
 
-    /// After so many seconds the broker gives an alert to nobody any more, and forgets a picture.
-    fn expiry(&self) -> Option<u32> {
-        let expiry = self.broker.connection.message_expiry?;
-        u32::try_from(expiry.as_secs()).ok()
+    async fn talk(
+        &mut self,
+        link: &Link,
+        stop: &CancellationToken,
+        grace: Duration,
+    ) -> Result<(), Interrupted> {
+        tokio::select! {
+            () = link.connected() => {}
+            // The broker has not been connected until now: it is not waited for.
+            () = stop.cancelled(), if self.outage.is_on() => return Err(Interrupted::OutOfTime),
+        }
+        self.publish_status(link, ONLINE).await?;
+        self.connected().await;
+        self.serve(link, stop, grace).await?;
+        self.publish_status(link, OFFLINE).await?;
+        link.disconnect().await;
+        Ok(())
+    }
+
+    async fn publish_status(&self, link: &Link, status: &str) -> Result<(), Interrupted> {
+        let message = Message { topic: &self.status, retain: true, kind: TEXT, expiry: None };
+        if let Err(refusal) = link.deliver(message, status.into()).await? {
+            self.warn_refused(&self.status, &refusal);
+        }
+        Ok(())
+    }
+
+    /// Publishes what is there and what follows: alerts first, then the board, then devices for Home Assistant, then scores.
+    /// Returns after `stop`, when nothing is left or the time is up.
+    async fn serve(
+        &mut self,
+        link: &Link,
+        stop: &CancellationToken,
+        grace: Duration,
+    ) -> Result<(), Interrupted> {
+        let (mut published, mut stop_at) = (Values::new(), None);
+        self.publish_board(link, &mut published).await?;
+        let mut board_published = Instant::now();
+        let mut announcing = false;
+        loop {
+            // Before the steps below: they see everything that was written before `stop`.
+            if stop.is_cancelled() {
+                stop_at.get_or_insert_with(|| Instant::now() + grace.saturating_sub(RESERVE));
+            }
+            let step = self.delivery.step(link).await?;
+            let more = step == Step::More && stop_at.is_none_or(|stop_at| Instant::now() < stop_at);
+            // Alerts first. Of the board only the newest values count, so it waits for a pause, but not for long.
+            if !more || board_published.elapsed() > BOARD_LAG {
+                self.publish_board(link, &mut published).await?;
+                announcing = match &mut self.discovery {
+                    Some(discovery) if stop_at.is_none() => discovery.send_next(link, &self.url).await?,
+                    _ => false,
+                };
+                board_published = Instant::now();
+            }
+            if more || announcing {
+                continue;
+            }
+            if stop_at.is_some() {
+                return self.delivery.finish(link).await;
+            }
+            let Step::Idle(wake_at) = step else { continue };
+            tokio::select! {
+                () = self.delivery.outbox.appended(Sink::Mqtt, wake_at) => {}
+                _ = self.values.changed() => {}
+                () = changed(self.discovery.as_mut()) => {}
+                message = self.scores.next() => self.scores.offer(link, message),
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Makes the broker's retained values equal to the board: everything at first, later what changed.
+    async fn publish_board(&mut self, link: &Link, published: &mut Values) -> Result<(), Interrupted> {
+        let changed = {
+            let values = self.values.borrow_and_update();
+            // What was taken off the board counts as changed if it comes back.
+            published.retain(|topic, _| values.contains_key(topic));
+            board::changed(&values, published).into_iter().collect::<Vec<_>>()
+        };
+        // Of two answers to two messages, a broker with Nagle's algorithm holds back the second until our system
+        // acknowledges the first, which it delays by 40 ms: longer than a few take one at a time.
+        let at_once = if changed.len() <= FEW { 1 } else { changed.len() };
+        let mut refused = None;
+        for values in changed.chunks(at_once) {
+            let mut receipts = Vec::with_capacity(values.len());
+            for (topic, payload) in values {
+                let kind = if payload.starts_with('{') { JSON } else { TEXT };
+                let message = Message { topic, retain: true, kind, expiry: None };
+                receipts.push((topic, link.send(message, payload.as_bytes().to_vec()).await?));
+                published.insert(topic.clone(), Arc::clone(payload));
+            }
+            for (topic, receipt) in receipts {
+                if let Err(refusal) = receipt.answer().await? {
+                    refused.get_or_insert((topic.clone(), refusal));
+                }
+            }
+        }
+        // Sent again when the value changes, and in the next session. One warning is logged for all.
+        if let Some((topic, refusal)) = refused {
+            self.warn_refused(&topic, &refusal);
+        }
+        Ok(())
+    }
+
+    async fn connected(&mut self) {
+        self.counts.connected.store(true, Ordering::Relaxed);
+        self.delivery.start().await;
+        self.scores.clear();
+        if let Some(discovery) = &mut self.discovery {
+            discovery.start_over();
+        }
+        let (broker, waiting) = (&self.url, self.delivery.outbox.waiting());
+        match self.outage.over(Instant::now().into_std()) {
+            Connected::First => tracing::info!(broker, waiting, "connected to the broker"),
+            Connected::Back(away) => {
+                let away_s = away.as_secs();
+                tracing::info!(
+                    broker,
+                    waiting,
+                    away_s,
+                    "the broker is back; the alerts that waited are sent now"
+                );
+            }
+            Connected::Silent => {}
+        }
+    }
+
+    fn disconnected(&mut self, explanation: &Explanation) {
+        self.counts.connected.store(false, Ordering::Relaxed);
+        if let Some(away) = self.outage.failed(Instant::now().into_std(), explanation) {
+            let (waiting, away_s, why) = (self.delivery.outbox.waiting(), away.as_secs(), &explanation.text);
+            tracing::warn!(broker = self.url, why, waiting, away_s, "not connected; alerts wait on disk");
+        }
     }
 
     fn warn_refused(&self, topic: &str, refusal: &Refusal) {
         tracing::warn!(broker = self.url, topic, why = %refusal, "the broker refuses a value");
     }
+}
 
-    fn farewell(&self, said: bool) -> Farewell {
-        let waiting = self.outbox.waiting();
-        let scores_dropped = self.counts.scores_dropped.load(Ordering::Relaxed);
-        if scores_dropped > 0 {
-            tracing::info!(
-                scores_dropped,
-                "scores were left out while alerts went first or the broker was away"
-            );
-        }
-        if waiting > 0 {
-            tracing::warn!(broker = self.url, waiting, "alerts wait on disk and are sent at the next start");
-        }
-        Farewell { waiting, said }
+async fn changed(discovery: Option<&mut Discovery>) {
+    match discovery {
+        Some(discovery) => discovery.changed().await,
+        None => std::future::pending().await,
     }
 }
 
-/// Looks whether the broker takes us in, and leaves again; says in words why it does not.
+/// Connects to the broker and disconnects again.
 ///
 /// # Errors
-/// What [`Publisher::run`] would log, once.
-pub async fn visit(broker: &Mqtt) -> Result<(), String> {
-    let options = mqtt::visit(broker).map_err(|error| error.to_string())?;
+/// Why that failed, in the words that [`Publisher::run`] would log.
+pub async fn check_connection(broker: &Mqtt) -> Result<(), String> {
+    let options = mqtt::check(broker).map_err(|error| error.to_string())?;
     let (link, pump) = link::open(options);
-    let leave = async {
+    let check = async {
         link.connected().await;
         link.disconnect().await;
-        // The pump ends when the goodbye is sent.
+        // The pump ends when the disconnect is sent.
         std::future::pending().await
     };
     tokio::select! {
-        ended = pump.run() => ended.map_err(|error| outage::explain(&error, broker.username.as_deref()).text),
-        () = leave => Ok(()),
+        ended = pump.run() => ended.map_err(|error| explain(&error, broker.username.as_deref()).text),
+        () = check => Ok(()),
     }
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
-}
-
-/// A number from 0 to 1 that differs from machine to machine and from call to call.
-pub(super) fn jitter() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    (random >> 11) as f64 / (1_u64 << 53) as f64
 }

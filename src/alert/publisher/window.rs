@@ -1,63 +1,141 @@
-//! The way of alerts from the outbox to the broker: which come next, which are under way, which the broker refuses.
+//! Decides which alert is sent next: a state machine with events in and actions out.
 //!
-//! They are sent in their order. A few go one by one (two small answers in a row cost the broker's system 40 ms, and so do the
-//! last ones before a snapshot, whose answer is waited for); when many wait several are under way at once. An alert that the broker refuses is held, and with it all that go to the same
-//! topic; the others go past it. It refuses to forget an alert that was not acknowledged: what is under way when a
-//! session ends is still in the outbox, and is read again.
+//! Alerts are sent in order. A few are sent one at a time: two small answers in a row cost 40 ms at a broker with Nagle's
+//! algorithm. When many wait, up to [`MOST_IN_FLIGHT`] are in flight. An alert that the broker refuses is held, and with it all
+//! others to the same topic; other topics are not delayed. A snapshot is sent, and answered, directly before its alert.
+//!
+//! Pure: [`Delivery`](super::delivery) passes the time, carries out the actions and reports what came of them. An alert that
+//! was not acknowledged when a session ends is still in the outbox; [`Window::start`] makes the window read it again.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::time::{Instant, sleep_until};
-
-use super::{
-    FIRST_DELAY, Interrupted, LONGEST_DELAY, Publisher, jitter,
-    link::{Link, Message, Receipt, Refusal},
-};
+use super::link::Refusal;
 use crate::{
-    alert::outbox::{Entry, Outbox, Seq, Sink},
+    alert::outbox::{Entry, Seq},
     backoff::Backoff,
 };
 
-/// So many alerts are read at a time.
-const BATCH: usize = 64;
-/// So many go one by one.
+/// Up to this number, alerts are sent one at a time.
 const FEW: usize = 8;
-/// So many are under way at most; less than the link has room for, so that the board finds some.
-const UNDER_WAY: usize = 12;
-/// So many acknowledged alerts leave the disk at a time, while others follow;
-const LEAVE: usize = 64;
-/// or all of them, so long after the first: each time costs as much as bringing an alert onto the disk. If the service
-/// is killed before, they are sent again.
-const LINGER: Duration = Duration::from_millis(100);
+/// Fewer than the link has room for, so that retained values find some.
+const MOST_IN_FLIGHT: usize = 12;
+/// This many acknowledged alerts are deleted from the outbox at a time, while others follow;
+const DELETE_AT_ONCE: usize = 64;
+/// or all of them, this long after the first was acknowledged: each deletion costs as much as an append. An alert that was
+/// acknowledged and not deleted when the service is killed is sent again.
+const DELETE_WITHIN: Duration = Duration::from_millis(100);
+/// A snapshot is left out after the connection broke this often while it was sent: some brokers hang up on a packet that is
+/// too large for them.
+pub(super) const SNAPSHOT_TRIES: u32 = 4;
+/// Starting at the third try, a snapshot is made smaller by this factor: a connection may break once for any reason.
+const SMALLER: usize = 4;
 
-/// Where delivery stands.
-#[derive(Default)]
-pub(super) struct Window {
-    /// Everything up to here was sent in this session, or is held.
-    cursor: Seq,
-    /// Those that were sent and not answered, also in earlier sessions.
-    unanswered: HashSet<Seq>,
-    next: VecDeque<(Seq, Arc<Entry>)>,
-    under_way: VecDeque<UnderWay>,
-    /// To be removed from the outbox.
-    acknowledged: Vec<Seq>,
-    /// When they leave at the latest.
-    leave: Option<Instant>,
-    held: BTreeMap<String, Held>,
-    pause: Patience,
-    rewound: u64,
-    /// How often a picture was sent and neither taken nor refused.
-    pub(super) snapshot_tries: HashMap<Seq, u32>,
+/// What delivery has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Read the alerts behind `after` from the outbox and pass them to [`Window::found`].
+    Read {
+        /// The last alert that was sent or held.
+        after: Seq,
+    },
+    /// Read this held alert from the outbox and pass it to [`Window::fetched`].
+    Fetch(Seq),
+    /// Publish the snapshot of this alert. Call [`Window::snapshot_sent`], then, with or without an answer of the broker,
+    /// [`Window::snapshot_done`].
+    SendSnapshot {
+        /// The alert.
+        seq: Seq,
+        /// The alert.
+        entry: Arc<Entry>,
+        /// How large the picture may be.
+        size: SnapshotSize,
+    },
+    /// Publish this alert.
+    Send {
+        /// The alert.
+        seq: Seq,
+        /// The alert.
+        entry: Arc<Entry>,
+        /// Whether it was sent before and not answered.
+        repeated: bool,
+    },
+    /// Wait for the answer to the oldest alert in flight and pass it to [`Window::answered`].
+    Wait,
+    /// Delete these alerts from the outbox: the broker has them.
+    Delete(Vec<Seq>),
+    /// Nothing can be sent before something is appended to the outbox or this time is reached.
+    Idle(Option<Instant>),
 }
 
-struct UnderWay {
-    seq: Seq,
-    entry: Arc<Entry>,
-    receipt: Receipt,
+/// How large a snapshot may be so that the broker does not hang up on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SnapshotSize {
+    /// As large as it is.
+    Any,
+    /// At most this many bytes.
+    AtMost(usize),
+    /// It is left out: the connection broke [`SNAPSHOT_TRIES`] times.
+    LeftOut,
+}
+
+/// What an answer of the broker means for its alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The broker has the alert.
+    Delivered {
+        /// Earlier alerts to its topic were refused.
+        resumed: bool,
+    },
+    /// The alert is held. `first`: none to this topic was held before.
+    Refused {
+        /// Whether it is to be logged.
+        first: bool,
+    },
+    /// A refusal that follows one about our quota: the alert is read and sent again after the pause.
+    Ignored,
+}
+
+/// The state of delivery.
+pub(super) struct Window {
+    /// 0 to 1, for each delay.
+    jitter: fn() -> f64,
+    /// Everything up to here was sent in this session, or is held.
+    cursor: Seq,
+    /// Read from the outbox and not sent yet.
+    next: VecDeque<(Seq, Arc<Entry>)>,
+    /// The outbox had no more when it was read last.
+    exhausted: bool,
+    /// The snapshot of the first alert in `next` was published or left out.
+    snapshot_done: bool,
+    in_flight: VecDeque<(Seq, Arc<Entry>)>,
+    /// Sent and not answered, also in earlier sessions.
+    unanswered: HashSet<Seq>,
+    /// To be deleted from the outbox, at this time at the latest.
+    acknowledged: Vec<Seq>,
+    delete_at: Option<Instant>,
+    /// Refused alerts by their topic.
+    held: BTreeMap<String, Held>,
+    retry: Option<Retry>,
+    /// The broker's quota for us is used up: everything waits.
+    pause: Patience,
+    restart: Option<Restart>,
+    rewound: u64,
+    stopping: bool,
+    /// How often each snapshot was sent and neither accepted nor refused.
+    snapshot_tries: HashMap<Seq, u32>,
+}
+
+/// Why everything is read again once nothing is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Restart {
+    /// The outbox has alerts again that could not be read for a while.
+    Rewound,
+    /// The broker's quota for us is used up.
+    Quota,
 }
 
 /// The alerts of one topic that the broker refuses.
@@ -68,267 +146,281 @@ struct Held {
     patience: Patience,
 }
 
+/// The topic whose held alerts are offered again, and the one that was read for it.
+struct Retry {
+    topic: String,
+    fetched: Option<(Seq, Arc<Entry>)>,
+}
+
 /// When to ask again.
-pub(super) struct Patience {
+struct Patience {
     backoff: Backoff,
     until: Option<Instant>,
 }
 
-/// What a step of delivery came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// There may be more to do at once.
-    More,
-    /// Nothing can be sent right now.
-    Idle,
-}
+impl Window {
+    /// A window before the first session.
+    pub fn new(jitter: fn() -> f64) -> Self {
+        Self {
+            jitter,
+            cursor: 0,
+            next: VecDeque::new(),
+            exhausted: false,
+            snapshot_done: false,
+            in_flight: VecDeque::new(),
+            unanswered: HashSet::new(),
+            acknowledged: Vec::new(),
+            delete_at: None,
+            held: BTreeMap::new(),
+            retry: None,
+            pause: Patience::default(),
+            restart: None,
+            rewound: 0,
+            stopping: false,
+            snapshot_tries: HashMap::new(),
+        }
+    }
 
-impl Publisher {
-    /// A new session: what was under way was not acknowledged, and is read again.
-    pub(super) fn rewind(&mut self) {
-        let window = &mut self.window;
-        (window.cursor, window.rewound) = (0, self.outbox.rewound());
-        window.next.clear();
-        window.under_way.clear();
-        window.held.values_mut().for_each(|held| {
+    /// A session starts: what was in flight was not acknowledged, and is read again. Whatever [`Self::take_acknowledged`]
+    /// returned must be deleted before.
+    pub fn start(&mut self) {
+        (self.cursor, self.snapshot_done, self.exhausted) = (0, false, false);
+        (self.restart, self.retry) = (None, None);
+        self.next.clear();
+        self.in_flight.clear();
+        for held in self.held.values_mut() {
             held.seqs.clear();
             held.patience.until = None;
-        });
-    }
-
-    /// Sends what comes next and takes answers in; one of them at least, if there is any to come.
-    pub(super) async fn deliver_some(&mut self, link: &Link) -> Result<Step, Interrupted> {
-        if self.window.rewound != self.outbox.rewound() {
-            self.settle_all().await?;
-            self.let_go().await;
-            self.rewind();
-        }
-        if self.window.pause.is_over() {
-            self.retry_held(link).await?;
-            self.refill().await;
-            self.send_next(link).await?;
-        }
-        let step = if self.window.under_way.is_empty() { Step::Idle } else { Step::More };
-        self.settle_one().await?;
-        if self.window.acknowledged.len() >= LEAVE
-            || self.window.leave.is_some_and(|leave| leave <= Instant::now())
-        {
-            self.let_go().await;
-        }
-        Ok(step)
-    }
-
-    /// What the broker has leaves the disk.
-    pub(super) async fn let_go(&mut self) {
-        let seqs = std::mem::take(&mut self.window.acknowledged);
-        self.window.leave = None;
-        if !seqs.is_empty() {
-            self.on_disk(move |outbox| outbox.remove(Sink::Mqtt, &seqs)).await;
         }
     }
 
-    async fn refill(&mut self) {
-        if !self.window.next.is_empty() {
-            return;
+    /// Sends no more alerts; answers are still waited for.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The outbox may have more by now.
+    pub fn look_again(&mut self) {
+        self.exhausted = false;
+    }
+
+    /// What to do next. `rewound` is the outbox's count of alerts that came back.
+    pub fn next(&mut self, now: Instant, rewound: u64) -> Action {
+        if std::mem::replace(&mut self.rewound, rewound) != rewound {
+            self.restart.get_or_insert(Restart::Rewound);
         }
-        let after = self.window.cursor;
-        let found = match self.outbox.peek(Sink::Mqtt, after, BATCH) {
-            Some(found) => found,
-            None => {
-                // The disk must not give what was acknowledged already.
-                self.let_go().await;
-                self.on_disk(move |outbox| outbox.read(Sink::Mqtt, after, BATCH)).await
+        let due = self.delete_at.is_some_and(|at| at <= now);
+        if due || self.acknowledged.len() >= DELETE_AT_ONCE {
+            return Action::Delete(self.take_acknowledged());
+        }
+        if let Some(reason) = self.restart {
+            if !self.in_flight.is_empty() {
+                return Action::Wait;
             }
-        };
-        self.window.next = found.into();
+            // They would be read again.
+            if !self.acknowledged.is_empty() {
+                return Action::Delete(self.take_acknowledged());
+            }
+            self.start();
+            if reason == Restart::Quota {
+                self.pause.refused(now, self.jitter);
+            }
+        }
+        let sends = !self.stopping && self.pause.is_over(now);
+        match sends.then(|| self.retry_held(now).or_else(|| self.send_next())).flatten() {
+            Some(action) => action,
+            None if self.in_flight.is_empty() => Action::Idle(self.due(now)),
+            None => Action::Wait,
+        }
     }
 
-    async fn send_next(&mut self, link: &Link) -> Result<(), Interrupted> {
-        let alone = self.window.next.iter().take_while(|(_, entry)| entry.snapshot.is_none()).count();
-        let many = alone + self.window.under_way.len() > FEW;
-        let most = if many { UNDER_WAY } else { 1 };
-        while self.window.under_way.len() < most {
-            let Some((seq, entry)) = self.window.next.pop_front() else { return Ok(()) };
-            self.window.cursor = seq;
-            if let Some(held) = self.window.held.get_mut(&entry.topic)
+    /// Alerts that were read from the outbox; none if it has no more.
+    pub fn found(&mut self, alerts: Vec<(Seq, Arc<Entry>)>) {
+        self.exhausted = alerts.is_empty();
+        self.next = alerts.into();
+    }
+
+    /// The held alert that was read from the outbox; `None` if the outbox dropped it.
+    pub fn fetched(&mut self, entry: Option<Arc<Entry>>) {
+        let Some(retry) = &mut self.retry else { return };
+        let seq = self.held.get_mut(&retry.topic).and_then(|held| held.seqs.pop_front());
+        retry.fetched = seq.zip(entry);
+    }
+
+    /// The snapshot of this alert is being sent.
+    pub fn snapshot_sent(&mut self, seq: Seq) {
+        *self.snapshot_tries.entry(seq).or_default() += 1;
+    }
+
+    /// The snapshot of this alert was accepted, refused or left out: its alert is next.
+    pub fn snapshot_done(&mut self, seq: Seq) {
+        self.snapshot_done = true;
+        // One that was left out stays so until its alert is delivered, also if the connection breaks again.
+        if self.snapshot_tries.get(&seq).is_some_and(|tries| *tries < SNAPSHOT_TRIES) {
+            self.snapshot_tries.remove(&seq);
+        }
+    }
+
+    /// The broker's answer to an alert in flight.
+    pub fn answered(&mut self, seq: Seq, refusal: Option<&Refusal>, now: Instant) -> Outcome {
+        self.exhausted = false;
+        self.unanswered.remove(&seq);
+        let Some(at) = self.in_flight.iter().position(|(other, _)| *other == seq) else {
+            return Outcome::Ignored;
+        };
+        let Some((_, entry)) = self.in_flight.remove(at) else { return Outcome::Ignored };
+        match refusal {
+            None => self.delivered(seq, &entry.topic, now),
+            Some(_) if self.restart == Some(Restart::Quota) => Outcome::Ignored,
+            Some(_) if self.retry.is_some() => {
+                self.retry = None;
+                let held = self.held.entry(entry.topic.clone()).or_default();
+                held.seqs.push_front(seq);
+                held.patience.refused(now, self.jitter);
+                Outcome::Refused { first: false }
+            }
+            // It is about us and not about this alert: nothing overtakes it.
+            Some(Refusal::Quota) => {
+                self.restart = Some(Restart::Quota);
+                Outcome::Refused { first: true }
+            }
+            Some(_) => {
+                let first = !self.held.contains_key(&entry.topic);
+                let held = self.held.entry(entry.topic.clone()).or_default();
+                held.seqs.push_back(seq);
+                if held.patience.is_over(now) {
+                    held.patience.refused(now, self.jitter);
+                }
+                Outcome::Refused { first }
+            }
+        }
+    }
+
+    /// Alerts that the broker has and the outbox, too. The caller deletes them.
+    pub fn take_acknowledged(&mut self) -> Vec<Seq> {
+        self.delete_at = None;
+        std::mem::take(&mut self.acknowledged)
+    }
+
+    fn delivered(&mut self, seq: Seq, topic: &str, now: Instant) -> Outcome {
+        self.acknowledged.push(seq);
+        self.delete_at.get_or_insert(now + DELETE_WITHIN);
+        self.snapshot_tries.remove(&seq);
+        self.pause = Patience::default();
+        let resumed = self.held.get(topic).is_some_and(|held| held.seqs.is_empty());
+        if resumed {
+            self.held.remove(topic);
+        }
+        Outcome::Delivered { resumed }
+    }
+
+    /// Offers held alerts again, one topic after the other: first one alert, then, if it is accepted, those behind it.
+    fn retry_held(&mut self, now: Instant) -> Option<Action> {
+        loop {
+            let topic = match &self.retry {
+                Some(retry) => retry.topic.clone(),
+                None => {
+                    let is_due = |held: &Held| !held.seqs.is_empty() && held.patience.is_over(now);
+                    self.held.iter().find(|(_, held)| is_due(held))?.0.clone()
+                }
+            };
+            if !self.in_flight.is_empty() {
+                return Some(Action::Wait);
+            }
+            let retry = self.retry.get_or_insert(Retry { topic, fetched: None });
+            if let Some((seq, entry)) = retry.fetched.take() {
+                return Some(self.send(seq, entry));
+            }
+            if let Some(seq) = self.held.get(&retry.topic).and_then(|held| held.seqs.front()) {
+                return Some(Action::Fetch(*seq));
+            }
+            // All were accepted, or the outbox dropped them.
+            self.held.remove(&retry.topic);
+            self.retry = None;
+        }
+    }
+
+    fn send_next(&mut self) -> Option<Action> {
+        loop {
+            let Some((seq, entry)) = self.next.front() else {
+                return (!self.exhausted).then_some(Action::Read { after: self.cursor });
+            };
+            let (seq, entry) = (*seq, Arc::clone(entry));
+            if let Some(held) = self.held.get_mut(&entry.topic)
                 && held.patience.until.is_some()
             {
                 held.seqs.push_back(seq);
+                self.next.pop_front();
+                self.cursor = seq;
                 continue;
             }
-            if entry.snapshot.is_some() {
-                // Its answer is waited for, so that everybody knows which picture it was that the broker hung up on.
-                self.settle_all().await?;
-                self.deliver_snapshot(link, seq, &entry).await?;
+            if self.in_flight.len() >= self.limit() {
+                return None;
             }
-            self.send(link, seq, entry).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, link: &Link, seq: Seq, entry: Arc<Entry>) -> Result<(), Interrupted> {
-        if !self.window.unanswered.insert(seq) {
-            super::add(&self.counts.repeated);
-        }
-        let message =
-            Message { topic: &entry.topic, retain: false, kind: super::JSON, expiry: self.expiry() };
-        let receipt = link.send(message, entry.payload.as_bytes().to_vec()).await?;
-        self.window.under_way.push_back(UnderWay { seq, entry, receipt });
-        Ok(())
-    }
-
-    pub(super) async fn settle_all(&mut self) -> Result<(), Interrupted> {
-        while !self.window.under_way.is_empty() {
-            self.settle_one().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the oldest answer.
-    async fn settle_one(&mut self) -> Result<(), Interrupted> {
-        let Some(UnderWay { seq, entry, receipt }) = self.window.under_way.pop_front() else { return Ok(()) };
-        match self.answer(seq, receipt).await? {
-            Ok(()) => self.delivered(seq, &entry),
-            Err(Refusal::Quota) => {
-                // It is about us and not about this alert: nothing goes past it.
-                super::add(&self.counts.refused);
-                self.complain(&entry, &Refusal::Quota);
-                while let Some(UnderWay { seq, entry, receipt }) = self.window.under_way.pop_front() {
-                    if self.answer(seq, receipt).await?.is_ok() {
-                        self.delivered(seq, &entry);
-                    }
+            if let Some(snapshot) = &entry.snapshot
+                && !self.snapshot_done
+            {
+                // Nothing else is in flight meanwhile: so it is known on which picture the broker hung up.
+                if !self.in_flight.is_empty() {
+                    return Some(Action::Wait);
                 }
-                self.let_go().await;
-                self.rewind();
-                self.window.pause.refused();
+                let tries = self.snapshot_tries.get(&seq).copied().unwrap_or(0);
+                let size = snapshot_size(snapshot.jpeg.len(), tries);
+                return Some(Action::SendSnapshot { seq, entry, size });
             }
-            Err(refusal) => {
-                super::add(&self.counts.refused);
-                let news = !self.window.held.contains_key(&entry.topic);
-                let held = self.window.held.entry(entry.topic.clone()).or_default();
-                held.seqs.push_back(seq);
-                if held.patience.is_over() {
-                    held.patience.refused();
-                }
-                if news {
-                    self.complain(&entry, &refusal);
-                }
-            }
+            self.next.pop_front();
+            self.cursor = seq;
+            return Some(self.send(seq, entry));
         }
-        Ok(())
     }
 
-    async fn answer(&mut self, seq: Seq, receipt: Receipt) -> Result<Result<(), Refusal>, Interrupted> {
-        let answer = receipt.answer().await?;
-        self.window.unanswered.remove(&seq);
-        Ok(answer)
+    fn send(&mut self, seq: Seq, entry: Arc<Entry>) -> Action {
+        self.snapshot_done = false;
+        self.in_flight.push_back((seq, Arc::clone(&entry)));
+        Action::Send { seq, entry, repeated: !self.unanswered.insert(seq) }
     }
 
-    fn delivered(&mut self, seq: Seq, entry: &Entry) {
-        super::add(&self.counts.published);
-        if let Some(raised) = entry.raised() {
-            let took = jiff::Timestamp::now().duration_since(raised);
-            // A clock that was set back in between says nothing.
-            self.counts.delivery.observe(took.try_into().unwrap_or_default());
-        }
-        self.window.acknowledged.push(seq);
-        self.window.leave.get_or_insert_with(|| Instant::now() + LINGER);
-        self.window.snapshot_tries.remove(&seq);
-        self.window.pause = Patience::default();
-        if self.window.held.get(&entry.topic).is_some_and(|held| held.seqs.is_empty()) {
-            self.window.held.remove(&entry.topic);
-            tracing::info!(broker = self.url, topic = entry.topic, "the broker takes alerts there again");
-        }
-        tracing::info!(id = entry.id, topic = entry.topic, "alert published");
+    /// How many may be in flight. The last ones before a snapshot, whose answers are waited for, count as few, too.
+    fn limit(&self) -> usize {
+        let without_snapshot = self.next.iter().take_while(|(_, entry)| entry.snapshot.is_none()).count();
+        if without_snapshot + self.in_flight.len() > FEW { MOST_IN_FLIGHT } else { 1 }
     }
 
-    /// Asks the broker again for each topic whose time has come: first one alert, then those behind it.
-    async fn retry_held(&mut self, link: &Link) -> Result<(), Interrupted> {
-        let due = |held: &Held| !held.seqs.is_empty() && held.patience.is_over();
-        while let Some(topic) =
-            self.window.held.iter().find(|(_, held)| due(held)).map(|(topic, _)| topic.clone())
-        {
-            self.settle_all().await?;
-            while let Some(seq) = self.window.held.get_mut(&topic).and_then(|held| held.seqs.pop_front()) {
-                let Some(entry) = self.on_disk(move |outbox| outbox.get(Sink::Mqtt, seq)).await else {
-                    continue;
-                };
-                self.send(link, seq, entry).await?;
-                let under_way = self.window.under_way.pop_back();
-                let Some(UnderWay { seq, entry, receipt }) = under_way else { continue };
-                if let Err(refusal) = self.answer(seq, receipt).await? {
-                    tracing::debug!(topic, why = %refusal, "the broker still refuses an alert");
-                    super::add(&self.counts.refused);
-                    if let Some(held) = self.window.held.get_mut(&topic) {
-                        held.seqs.push_front(seq);
-                        held.patience.refused();
-                    }
-                    break;
-                }
-                self.delivered(seq, &entry);
-            }
-            // All of them are gone, also when they were dropped in the outbox.
-            if self.window.held.get(&topic).is_some_and(|held| held.seqs.is_empty()) {
-                self.window.held.remove(&topic);
-            }
-        }
-        Ok(())
-    }
-
-    fn complain(&mut self, entry: &Entry, refusal: &Refusal) {
-        let user = self.broker.username.as_deref().unwrap_or("anonymous");
-        tracing::error!(
-            broker = self.url, user, id = entry.id, topic = entry.topic, why = %refusal,
-            waiting = self.outbox.waiting(), "the broker refuses an alert: {}; it waits on disk and is offered again",
-            refusal.remedy()
-        );
-    }
-
-    /// Reading and syncing block, and the runtime has other things to do.
-    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Outbox) -> T + Send + 'static) -> T {
-        let outbox = Arc::clone(&self.outbox);
-        match tokio::task::spawn_blocking(move || work(&outbox)).await {
-            Ok(done) => done,
-            // Nobody aborts it, so it panicked; whoever may die does not hide it.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+    /// When there is something to send again, or to delete.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let held = self.held.values().filter(|held| !held.seqs.is_empty());
+        let retry = match self.pause.until {
+            _ if self.stopping => None,
+            Some(pause) if pause > now => Some(pause),
+            _ => held.filter_map(|held| held.patience.until).min(),
+        };
+        retry.into_iter().chain(self.delete_at).min()
     }
 }
 
-impl Window {
-    /// Waits until there is something to deliver, or to let go.
-    pub(super) async fn due(&self, outbox: &Outbox) {
-        let held = self.held.values().filter(|held| !held.seqs.is_empty());
-        let due = match self.pause.until {
-            Some(pause) if !self.pause.is_over() => Some(pause),
-            _ => held.filter_map(|held| held.patience.until).min(),
-        };
-        let due = due.into_iter().chain(self.leave).min();
-        let patience = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = outbox.appended(Sink::Mqtt) => {}
-            () = patience => {}
-        }
+fn snapshot_size(bytes: usize, tries: u32) -> SnapshotSize {
+    match tries {
+        0 | 1 => SnapshotSize::Any,
+        SNAPSHOT_TRIES.. => SnapshotSize::LeftOut,
+        tries => SnapshotSize::AtMost(bytes / SMALLER.pow(tries - 1)),
     }
 }
 
 impl Patience {
-    pub(super) fn is_over(&self) -> bool {
-        self.until.is_none_or(|until| until <= Instant::now())
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
     }
 
-    pub(super) fn refused(&mut self) {
-        self.until = Some(Instant::now() + self.backoff.failed(jitter()));
+    fn refused(&mut self, now: Instant, jitter: fn() -> f64) {
+        self.until = Some(now + self.backoff.failed(jitter()));
     }
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY), until: None }
+        Self { backoff: Backoff::default(), until: None }
     }
 }
+
+#[cfg(test)]
+mod tests;

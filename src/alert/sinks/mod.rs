@@ -1,229 +1,197 @@
-//! Sinks besides the broker: a web server and a program, each told of every alert, in order, at its own pace.
+//! Sinks besides the broker: a webhook and a command. Each gets every alert, in order, at its own pace.
 //!
-//! What they have leaves the outbox; what could not be told is told later, however long that takes. One alert that is
-//! refused again and again is held, and the others go past it. It refuses to know what an alert says.
+//! What a sink has accepted is deleted from the outbox for it; what it has not is sent again, however long that takes.
 
 mod command;
+mod schedule;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{command::Program, webhook::Server};
+use self::{
+    command::Program,
+    schedule::{Next, REFUSALS, Retry, Schedule},
+    webhook::Endpoint,
+};
 use super::{
+    outage::Reminder,
     outbox::{Entry, Outbox, Seq, Sink},
-    publisher::{jitter, outage::Reminder},
 };
 use crate::{
-    backoff::Backoff,
+    backoff::jitter,
     config::{Command, Webhook},
 };
 
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// An alert that was refused so often is held, and those behind it go first.
-const REFUSALS: u32 = 5;
-/// A held alert is told again after so long.
-const HELD: Duration = Duration::from_secs(10 * 60);
-/// So many alerts are read at a time.
-const BATCH: usize = 16;
-
-/// Tells one sink.
-pub struct Teller {
+/// Sends alerts to one sink.
+pub struct SinkWorker {
     sink: Sink,
     target: Target,
-    /// Who it is, for people.
+    /// For the log.
     name: String,
-    cursor: Seq,
-    rewound: u64,
-    backoff: Backoff,
-    refusals: u32,
-    held: VecDeque<(Instant, Seq)>,
+    schedule: Schedule,
     reminder: Reminder,
     failing: bool,
 }
 
 enum Target {
-    Server(Server),
-    Program(Program),
+    Webhook(Endpoint),
+    Command(Program),
+    #[cfg(test)]
+    Script(tests::Script),
 }
 
-/// Why an alert was not taken.
-#[derive(Debug, PartialEq, Eq)]
+/// Why a sink does not have an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Failure {
-    /// It could be that nobody was there: the next alert would not be taken either.
-    Away(String),
-    /// This alert was looked at and not taken.
+    /// The sink does not work: it would not accept the next alert either.
+    Unavailable(String),
+    /// The sink works and does not accept this alert.
     Refused(String),
 }
 
-impl Teller {
+impl SinkWorker {
     /// Posts alerts to a web server.
     #[must_use]
     pub fn webhook(settings: &Webhook) -> Self {
         let name = format!("the webhook {}", settings.address);
-        Self::new(Sink::Webhook, Target::Server(Server::new(settings)), name)
+        Self::new(Sink::Webhook, Target::Webhook(Endpoint::new(settings)), name)
     }
 
     /// Starts a program for each alert.
     #[must_use]
     pub fn command(settings: &Command) -> Self {
         let name = format!("the command {}", settings.program.display());
-        Self::new(Sink::Command, Target::Program(Program::new(settings)), name)
+        Self::new(Sink::Command, Target::Command(Program::new(settings)), name)
     }
 
     fn new(sink: Sink, target: Target, name: String) -> Self {
-        Self {
-            sink,
-            target,
-            name,
-            cursor: 0,
-            rewound: 0,
-            backoff: Backoff::new(FIRST_DELAY, LONGEST_DELAY),
-            refusals: 0,
-            held: VecDeque::new(),
-            reminder: Reminder::default(),
-            failing: false,
-        }
+        let schedule = Schedule::new(jitter);
+        Self { sink, target, name, schedule, reminder: Reminder::default(), failing: false }
     }
 
-    /// Tells until `stop`; then what is left, within `grace`, as long as it is taken.
+    /// Sends alerts until `stop`; then what is left, within `grace`, as long as the sink accepts it.
     pub async fn run(mut self, outbox: Arc<Outbox>, stop: CancellationToken, grace: Duration) {
         tokio::select! {
-            () = self.tell_all(&outbox, &stop) => {}
+            () = self.send_all(&outbox, &stop) => {}
             () = async { stop.cancelled().await; sleep(grace).await } => {}
         }
         let waiting = outbox.waiting_for(self.sink);
         if waiting > 0 {
-            tracing::warn!(waiting, "alerts for {} wait on disk and are told at the next start", self.name);
+            tracing::warn!(waiting, "alerts for {} wait on disk and are sent at the next start", self.name);
         }
     }
 
     /// The one loop that tries again.
-    async fn tell_all(&mut self, outbox: &Arc<Outbox>, stop: &CancellationToken) {
+    async fn send_all(&mut self, outbox: &Arc<Outbox>, stop: &CancellationToken) {
         loop {
-            // Asked first: what was there before `stop` is seen below.
-            let leaving = stop.is_cancelled();
-            match self.tell_next(outbox).await {
-                Ok(true) => {}
-                Ok(false) if leaving => return,
-                Ok(false) => {
-                    let held = self.held.front().map(|(due, _)| *due);
-                    tokio::select! {
-                        () = outbox.appended(self.sink) => {}
-                        () = until(held) => {}
-                        () = stop.cancelled() => {}
-                    }
+            // Before the outbox is read: so everything that was appended before `stop` is seen.
+            let stopping = stop.is_cancelled();
+            let pause = match self.send_next(outbox).await {
+                Ok(true) => continue,
+                Ok(false) => None,
+                Err(pause) => Some(pause),
+            };
+            if stopping {
+                return;
+            }
+            let wait = async {
+                match pause {
+                    Some(pause) => sleep(pause).await,
+                    None => outbox.appended(self.sink, self.schedule.due().map(Instant::from_std)).await,
                 }
-                Err(_) if leaving => return,
-                Err(pause) => tokio::select! {
-                    () = sleep(pause) => {}
-                    () = stop.cancelled() => {}
-                },
+            };
+            tokio::select! {
+                () = wait => {}
+                () = stop.cancelled() => {}
             }
         }
     }
 
-    /// Tells the next alert. `Ok(false)`: there is none. `Err`: it was not taken; so long to wait.
-    async fn tell_next(&mut self, outbox: &Arc<Outbox>) -> Result<bool, Duration> {
-        let (sink, rewound) = (self.sink, outbox.rewound());
-        if self.rewound != rewound {
-            (self.rewound, self.cursor) = (rewound, 0);
-            self.held.clear();
-        }
-        let (after, held) = (self.cursor, self.held.front().copied());
-        let held = held.filter(|(due, _)| *due <= Instant::now()).map(|(_, seq)| seq);
-        let found = match (held, outbox.peek(sink, after, BATCH)) {
-            (None, Some(found)) => found.into_iter().next(),
-            _ => {
-                let outbox = Arc::clone(outbox);
-                let read = move || match held {
-                    Some(seq) => outbox.get(sink, seq).map(|entry| (seq, entry)),
-                    None => outbox.read(sink, after, 1).into_iter().next(),
-                };
-                spawn_blocking(read).await.unwrap_or_default()
-            }
+    /// Sends the next alert. `Ok(false)`: there is none. `Err`: the sink does not have it; wait this long.
+    async fn send_next(&mut self, outbox: &Arc<Outbox>) -> Result<bool, Duration> {
+        let next = self.schedule.next(Instant::now().into_std(), outbox.rewound());
+        let Some((seq, entry)) = read(outbox, self.sink, next).await else {
+            // The outbox dropped the one that was held; there may be others.
+            return Ok(matches!(next, Next::Held(_)));
         };
-        if held.is_some() {
-            self.held.pop_front();
+        if let Err(failure) = self.target.send(&entry).await {
+            return Err(self.failed(outbox, next, seq, &entry, &failure));
         }
-        let Some((seq, entry)) = found else { return Ok(held.is_some()) };
-        match self.target.tell(&entry).await {
-            Ok(()) => {
-                tracing::info!(id = entry.id, "{} was told of an alert", self.name);
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(waiting = outbox.waiting_for(sink), "{} takes alerts again", self.name);
-                }
-                self.cursor = self.cursor.max(seq);
-                (self.refusals, self.backoff) = (0, Backoff::new(FIRST_DELAY, LONGEST_DELAY));
-                let outbox = Arc::clone(outbox);
-                let _ = spawn_blocking(move || outbox.remove(sink, &[seq])).await;
-                Ok(true)
-            }
-            Err(failure) => Err(self.failed(outbox, seq, &entry, held.is_some(), &failure)),
+        tracing::info!(id = entry.id, "alert sent to {}", self.name);
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(waiting = outbox.waiting_for(self.sink), "{} accepts alerts again", self.name);
         }
+        self.schedule.accepted(seq);
+        let (outbox, sink) = (Arc::clone(outbox), self.sink);
+        let _ = spawn_blocking(move || outbox.remove(sink, &[seq])).await;
+        Ok(true)
     }
 
     fn failed(
         &mut self,
         outbox: &Outbox,
+        next: Next,
         seq: Seq,
         entry: &Entry,
-        held: bool,
         failure: &Failure,
     ) -> Duration {
-        let (Failure::Away(why) | Failure::Refused(why)) = failure;
+        let (Failure::Unavailable(why) | Failure::Refused(why)) = failure;
+        let now = Instant::now().into_std();
         self.failing = true;
-        if self.reminder.due(Instant::now()) {
+        if self.reminder.due(now) {
             let waiting = outbox.waiting_for(self.sink);
             tracing::warn!(
                 id = entry.id,
                 why,
                 waiting,
-                "{} does not take an alert; it is told again later",
+                "{} does not accept an alert; it is sent again",
                 self.name
             );
         }
         let refused = matches!(failure, Failure::Refused(_));
-        if held {
-            self.held.push_back((Instant::now() + HELD, seq));
-        } else if refused {
-            self.refusals += 1;
-            if self.refusals >= REFUSALS {
-                tracing::error!(
-                    id = entry.id,
-                    why,
-                    "{} refused an alert {REFUSALS} times: others go first",
-                    self.name
-                );
-                self.refusals = 0;
-                self.cursor = seq;
-                self.backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
-                self.held.push_back((Instant::now() + HELD, seq));
-                return Duration::ZERO;
-            }
+        let Retry { pause, holds } = self.schedule.failed(next, seq, refused, now);
+        if holds {
+            tracing::error!(
+                id = entry.id,
+                why,
+                "{} refused an alert {REFUSALS} times: others go first",
+                self.name
+            );
         }
-        self.backoff.failed(jitter())
+        pause
     }
+}
+
+/// The alert that is next; from the disk, which blocks, if it is not in memory.
+async fn read(outbox: &Arc<Outbox>, sink: Sink, next: Next) -> Option<(Seq, Arc<Entry>)> {
+    if let Next::After(seq) = next
+        && let Some(found) = outbox.peek(sink, seq, 1)
+    {
+        return found.into_iter().next();
+    }
+    let outbox = Arc::clone(outbox);
+    let read = move || match next {
+        Next::Held(seq) => outbox.get(sink, seq).map(|entry| (seq, entry)),
+        Next::After(seq) => outbox.read(sink, seq, 1).into_iter().next(),
+    };
+    spawn_blocking(read).await.unwrap_or_default()
 }
 
 impl Target {
-    async fn tell(&self, entry: &Entry) -> Result<(), Failure> {
+    async fn send(&self, entry: &Entry) -> Result<(), Failure> {
         match self {
-            Self::Server(server) => server.post(entry).await,
-            Self::Program(program) => program.start(entry).await,
+            Self::Webhook(endpoint) => endpoint.post(entry).await,
+            Self::Command(program) => program.run(entry).await,
+            #[cfg(test)]
+            Self::Script(script) => script.send(entry),
         }
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

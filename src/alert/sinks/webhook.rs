@@ -1,6 +1,6 @@
-//! A web server that is told of alerts: one POST each, with the JSON of the alert as its body.
+//! Posts alerts to a web server: one request each, with the JSON of the alert as its body.
 //!
-//! It refuses to follow redirects (a body that was meant for one server is not sent to another) and to try again.
+//! Redirects are not followed: a body that is meant for one server is not sent to another.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -16,19 +16,20 @@ use crate::{
     https,
 };
 
-/// Carries the signature, in the form that GitHub made known.
+/// The header with the signature, in the form that GitHub uses.
 const SIGNATURE: &str = "X-Stakeout-Signature-256";
-/// Carries the alert's identifier.
+/// The header with the alert's identifier.
 const ID: &str = "X-Stakeout-Id";
 
-pub(super) struct Server {
+/// Where alerts are posted.
+pub(super) struct Endpoint {
     agent: Agent,
     url: String,
     authorization: Option<Arc<str>>,
     secret: Option<Secret>,
 }
 
-impl Server {
+impl Endpoint {
     pub(super) fn new(settings: &Webhook) -> Self {
         let basic = |(username, password)| {
             format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
@@ -53,39 +54,37 @@ impl Server {
             request = request.header(SIGNATURE, signature(secret.reveal(), entry.payload.as_bytes()));
         }
         let body = entry.payload.clone();
-        // The client blocks, and the runtime has other things to do.
+        // The client blocks, and must not block the runtime.
         match spawn_blocking(move || request.send(body)).await {
-            Ok(Ok(response)) => judge(response.status().as_u16()),
-            Ok(Err(error)) => Err(Failure::Away(error.to_string())),
-            Err(_) => Err(Failure::Away("the request ended in a panic".to_owned())),
+            Ok(Ok(response)) => evaluate(response.status().as_u16()),
+            Ok(Err(error)) => Err(Failure::Unavailable(error.to_string())),
+            Err(_) => Err(Failure::Unavailable("the request ended in a panic".to_owned())),
         }
     }
 }
 
-/// What an answer means.
-fn judge(status: u16) -> Result<(), Failure> {
-    match status {
-        200..=299 => Ok(()),
-        300..=399 => Err(Failure::Away(format!(
-            "it answers {status}: give `webhook.url` the address that it redirects to"
-        ))),
-        // Nobody was let in, or everybody has to wait: the next alert would fare no better.
-        401 | 403 => {
-            Err(Failure::Away(format!("it answers {status}: see `webhook.token` and `webhook.secret`")))
-        }
-        404 | 405 | 408 | 425 | 429 => Err(Failure::Away(format!("it answers {status}"))),
-        400..=499 => Err(Failure::Refused(format!("it answers {status}"))),
-        _ => Err(Failure::Away(format!("it answers {status}"))),
-    }
+/// What the status of an answer means.
+fn evaluate(status: u16) -> Result<(), Failure> {
+    let hint = match status {
+        200..=299 => return Ok(()),
+        300..=399 => ": give `webhook.url` the address that it redirects to",
+        // The next alert would be rejected, too.
+        401 | 403 => ": see `webhook.token` and `webhook.secret`",
+        404 | 405 | 408 | 425 | 429 => "",
+        400..=499 => return Err(Failure::Refused(format!("it answers {status}"))),
+        _ => "",
+    };
+    Err(Failure::Unavailable(format!("it answers {status}{hint}")))
 }
 
 /// `sha256=` and the HMAC-SHA256 (RFC 2104) of the body in hexadecimal.
 fn signature(secret: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length is taken");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC accepts a key of any length");
     mac.update(body);
     let mut text = "sha256=".to_owned();
     for byte in mac.finalize().into_bytes() {
-        // Writing into a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
@@ -97,21 +96,21 @@ mod tests {
 
     /// RFC 4231, test case 2.
     #[test]
-    fn the_signature_is_what_the_standard_says() {
+    fn the_signature_equals_that_of_the_standard() {
         let expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(signature("Jefe", b"what do ya want for nothing?"), expected);
     }
 
     #[test]
-    fn what_answers_mean() {
-        for taken in [200, 201, 204] {
-            assert_eq!(judge(taken), Ok(()), "{taken}");
+    fn a_status_means_accepted_unavailable_or_refused() {
+        for accepted in [200, 201, 204] {
+            assert_eq!(evaluate(accepted), Ok(()), "{accepted}");
         }
-        for away in [301, 401, 403, 404, 408, 429, 500, 502, 503] {
-            assert!(matches!(judge(away), Err(Failure::Away(_))), "{away}");
+        for unavailable in [301, 401, 403, 404, 408, 429, 500, 502, 503] {
+            assert!(matches!(evaluate(unavailable), Err(Failure::Unavailable(_))), "{unavailable}");
         }
         for refused in [400, 410, 413, 422] {
-            assert!(matches!(judge(refused), Err(Failure::Refused(_))), "{refused}");
+            assert!(matches!(evaluate(refused), Err(Failure::Refused(_))), "{refused}");
         }
     }
 }

@@ -94,7 +94,7 @@ pub struct RunningPublisher {
     pub thread: JoinHandle<Option<Farewell>>,
     pub stop: CancellationToken,
     pub kill: oneshot::Sender<()>,
-    pub scores: ScoreSink,
+    pub scores: ScoreSender,
     pub counts: Arc<Counts>,
     pub log: Log,
 }

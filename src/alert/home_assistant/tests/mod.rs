@@ -1,4 +1,4 @@
-//! The messages to the letter, and held to what Home Assistant asks of them.
+//! Checks the messages byte for byte, and against Home Assistant's schemas.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,7 +13,7 @@ label_sets: { porch: { labels: [package, person] } }
 sources: { Front Door: { folder: inbox, watch: [porch], scores: true } }
 ";
 
-/// Names that people do type.
+/// Names that people type.
 const ODD: &str = r#"
 mqtt: { url: mqtt://broker, prefix: Haus/eye 1 }
 home_assistant: { discovery_prefix: ha/all }
@@ -42,11 +42,11 @@ fn messages(announcement: &Announcement) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn a_small_configuration_to_the_letter() {
-    let told: Map<String, Value> = messages(&announcement(SMALL)).into_iter().collect();
-    let told = serde_json::to_string_pretty(&told).unwrap();
+fn the_messages_of_a_small_configuration() {
+    let sent: Map<String, Value> = messages(&announcement(SMALL)).into_iter().collect();
+    let sent = serde_json::to_string_pretty(&sent).unwrap();
     let expected = include_str!("expected.json").replace("VERSION", env!("CARGO_PKG_VERSION"));
-    assert_eq!(told, expected.trim_end(), "\n{told}");
+    assert_eq!(sent, expected.trim_end(), "\n{sent}");
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn a_rule_over_labels_is_shown_as_a_label_without_a_score() {
         "labels: [package, person]",
         "labels: [package, person], rules: { thief: { when: person and not package, home_assistant: { icon: mdi:alert } } }",
     );
-    let told = messages(&announcement(&text));
-    let components = told[1].1["cmps"].as_object().unwrap();
+    let sent = messages(&announcement(&text));
+    let components = sent[1].1["cmps"].as_object().unwrap();
     let of_rule = components.keys().filter(|key| key.starts_with("porch/thief/")).collect::<Vec<_>>();
     assert_eq!(of_rule, ["porch/thief/state", "porch/thief/alert"]);
     assert!(components.contains_key("porch/person/score"), "the labels have one");
@@ -68,13 +68,13 @@ fn a_rule_over_labels_is_shown_as_a_label_without_a_score() {
 }
 
 #[test]
-fn nothing_is_told_unless_asked_for() {
+fn nothing_is_announced_unless_configured() {
     let silent = announcement(&SMALL.replace("{ name: The eyes }", "false"));
     assert!(silent.is_empty() && silent.messages().next().is_none());
 }
 
 #[test]
-fn every_message_is_as_home_assistant_wants_it() {
+fn every_message_matches_home_assistants_rules() {
     let is_id = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     let mut unique = HashSet::new();
     for (topic, payload) in messages(&announcement(SMALL)).into_iter().chain(messages(&announcement(ODD))) {
@@ -98,7 +98,7 @@ fn every_message_is_as_home_assistant_wants_it() {
     }
 }
 
-/// What Home Assistant's schemas do not say.
+/// Checks what Home Assistant's schemas do not express.
 fn check_component(key: &str, component: &Value) {
     let platform = component["p"].as_str().unwrap();
     let (domain, name) = component["default_entity_id"].as_str().unwrap().split_once('.').unwrap();
@@ -114,9 +114,9 @@ fn check_component(key: &str, component: &Value) {
 }
 
 #[test]
-fn a_label_looks_as_it_was_asked_to() {
-    let told = messages(&announcement(ODD));
-    let component = |key: &str| &told[1].1["cmps"][key];
+fn a_label_looks_as_configured() {
+    let sent = messages(&announcement(ODD));
+    let component = |key: &str| &sent[1].1["cmps"][key];
     let state = component("gr_e/_/state");
     assert_eq!(
         (&state["name"], &state["icon"], &state["device_class"]),
@@ -167,8 +167,8 @@ fn collect_topics(value: &Value, topics: &mut BTreeSet<String>) {
 
 #[test]
 fn names_are_as_typed_and_a_template_survives_them() {
-    let told = messages(&announcement(ODD));
-    let door = &told[1].1;
+    let sent = messages(&announcement(ODD));
+    let door = &sent[1].1;
     assert_eq!(
         (&door["dev"]["name"], &door["dev"]["via_device"]),
         (&json!("Door (left)"), &json!("haus_eye_1"))
@@ -181,21 +181,21 @@ fn names_are_as_typed_and_a_template_survives_them() {
         component("porch/it_s_mine/score")["value_template"],
         r#"{{ value_json.scores["it's \\ }} mine"] }}"#
     );
-    assert_eq!(told[2].1["cmps"]["gr_e/person/state"]["name"], "person", "here it is the only one");
+    assert_eq!(sent[2].1["cmps"]["gr_e/person/state"]["name"], "person", "here it is the only one");
 }
 
 #[test]
-fn what_is_gone_is_taken_back_and_what_stays_is_not() {
+fn removed_devices_and_entities_are_withdrawn_and_others_are_not() {
     let old = announcement(ODD);
     let memory = Memory::of(&old);
-    assert_eq!(memory.farewells(&old), [], "nothing changed");
-    assert_eq!(Memory::from_json(&memory.to_json()).as_ref(), Some(&memory), "as it stands on the disk");
+    assert_eq!(memory.withdrawals(&old), [], "nothing changed");
+    assert_eq!(Memory::from_json(&memory.to_json()).as_ref(), Some(&memory), "as it is on the disk");
 
     let less =
         ODD.replace(", 猫, person]", ", person]").replace("  back: { folder: b, watch: [Größe] }\n", "");
     let new = announcement(&less);
-    let farewells = memory.farewells(&new);
-    let [(back, nothing), (door, payload)] = &farewells[..] else { panic!("{farewells:#?}") };
+    let withdrawals = memory.withdrawals(&new);
+    let [(back, nothing), (door, payload)] = &withdrawals[..] else { panic!("{withdrawals:#?}") };
     assert_eq!((&**back, &**nothing), ("ha/all/device/haus_eye_1__back/config", ""));
     assert_eq!(door, "ha/all/device/haus_eye_1__door_left_/config");
     let payload: Value = serde_json::from_str(payload).unwrap();
@@ -206,13 +206,13 @@ fn what_is_gone_is_taken_back_and_what_stays_is_not() {
     assert!(!gone.iter().any(|key| stays.contains(key.as_str())), "the next message is without them");
 
     let both = Memory::of(&new).with(&old);
-    assert_eq!(both, memory, "while it is being told, what was told earlier is not forgotten");
-    let all_gone = memory.farewells(&Announcement::default());
+    assert_eq!(both, memory, "while it is being sent, what was announced earlier is not forgotten");
+    let all_gone = memory.withdrawals(&Announcement::default());
     assert!(all_gone.len() == 3 && all_gone.iter().all(|(_, payload)| payload.is_empty()), "{all_gone:?}");
 }
 
 #[test]
-fn what_is_no_memory_is_none() {
+fn a_file_with_something_else_is_no_memory() {
     for text in ["", "[]", "{", r#"{"topic":1}"#, r#"{"topic":{"key":1}}"#] {
         assert_eq!(Memory::from_json(text), None, "{text}");
     }

@@ -1,7 +1,7 @@
 //! Home Assistant's own schemas of discovery messages, as `tools/home_assistant_schemas.py` reads them out of its source.
 //!
-//! Home Assistant drops what it does not know in an entity without a word, so a key that is misspelt would be noticed by
-//! nobody; and it drops a whole message of which one required key is missing.
+//! Home Assistant silently ignores unknown keys of an entity, so a misspelt key would not be noticed; and it ignores a whole
+//! message that lacks one required key.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -65,7 +65,7 @@ fn table(at: &str, schema: &Value, abbreviations: &Value, object: &Value) -> Val
     );
     for group in schema["one_of"].as_array().unwrap() {
         let given = names(group).intersection(&keys).count();
-        // An image comes from one of two topics; that something is available need not be told.
+        // An image comes from one of two topics; that something is available need not be sent.
         let least = usize::from(names(group).contains("image_topic"));
         assert!((least..=1).contains(&given), "{at}: one of {group}");
     }

@@ -1,42 +1,41 @@
-//! The outbox's file: one SQLite database that nobody else may open meanwhile.
+//! The outbox's file: one SQLite database, locked against other processes.
 //!
-//! What [`Disk::append`] took is on the disk when it returns, and survives the process and the power. Being removed need
-//! not survive the power: what comes back is told once more, with the same `id`. It refuses to decide what becomes of
-//! alerts when the disk does not work.
+//! What [`Disk::append`] wrote is synced when it returns: it survives the process and a power cut. A deletion need not survive a
+//! power cut: what comes back is sent once more, with the same `id`. What to do when the disk does not work is decided by the
+//! [`Outbox`](super::Outbox).
 
 mod open;
-pub mod remove;
-mod write;
+mod remove;
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row as SqlRow};
+use rusqlite::{Connection, Row as SqlRow, named_params};
 
-pub(super) use self::open::{FORMAT, path};
-use self::write::{Begun, insert};
-use super::entry::{Entry, Seq, Sink, Snapshot};
+pub use self::open::Error;
+pub(super) use self::open::{is_damaged, path};
+use super::entry::{Entry, Mark, Seq, Sink, Snapshot};
 use crate::config::OutboxLimits;
 
-/// A clock that says less was never set: nobody knows how old an alert of that time is. 2020-01-01, in milliseconds.
+/// Before this time the clock was not set, and the age of an alert is unknown. 2020-01-01, in milliseconds.
 const CLOCK_WAS_SET: i64 = 1_577_836_800_000;
 
-/// An alert with what the outbox knows of it.
+/// A row of the table of alerts.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub seq: Seq,
-    /// A bit for each sink that has yet to be told.
+    /// A bit for each sink that does not have it yet.
     pub pending: u8,
     /// Milliseconds since 1970.
     pub created: i64,
     pub entry: Arc<Entry>,
 }
 
-/// What is in the file.
+/// Sums over the file, kept up to date.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Stock {
     pub bytes: u64,
     pub snapshot_bytes: u64,
-    /// How many alerts each sink has yet to be told.
+    /// How many alerts each sink does not have yet.
     pub waiting: [u64; Sink::ALL.len()],
 }
 
@@ -45,23 +44,23 @@ pub(super) struct Stock {
 pub(super) struct Disk {
     connection: Connection,
     pub stock: Stock,
-    /// What was asked for last; `None` at first.
+    /// The last setting of `PRAGMA synchronous`; `None` at first.
     synced: Option<bool>,
 }
 
 impl Disk {
-    /// A number beyond all that are in the file. It may have been used before: whoever counts on goes on from it himself.
+    /// A number beyond all in the file. It may have been used before, if the newest alerts were deleted.
     pub fn next(&self) -> rusqlite::Result<Seq> {
         let newest = "SELECT coalesce(max(seq), 0) FROM alerts";
         Ok(self.connection.query_row(newest, [], |row| row.get::<_, Seq>(0))? + 1)
     }
 
-    /// Takes alerts, all or none. They are on the disk when this returns.
+    /// Writes alerts, all or none. They are synced when this returns.
     pub fn append(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
         self.sync(true)?;
-        let begun = Begun::immediate(&self.connection)?;
+        let transaction = Transaction::immediate(&self.connection)?;
         insert(&self.connection, rows)?;
-        begun.commit()?;
+        transaction.commit()?;
         for row in rows {
             self.stock.bytes += row.entry.size();
             self.stock.snapshot_bytes += row.entry.snapshot_size();
@@ -70,7 +69,7 @@ impl Disk {
         Ok(())
     }
 
-    /// How it stands with each label: whether it is raised, and its newest alert that it was.
+    /// The mark of each label: whether it is raised, and its last raised alert as JSON.
     pub fn marks(&self) -> rusqlite::Result<Vec<(bool, String)>> {
         let mut statement =
             self.connection.prepare_cached("SELECT raised, alert FROM marks ORDER BY topic")?;
@@ -78,7 +77,7 @@ impl Disk {
         marks.collect()
     }
 
-    /// Alerts behind `after` that `sink` has yet to be told, oldest first: at most `most`, and not many more than `bytes`.
+    /// Alerts behind `after` that `sink` does not have yet, oldest first: at most `most`, and about `bytes` at most.
     pub fn read(&self, sink: Sink, after: Seq, most: usize, bytes: u64) -> rusqlite::Result<Vec<Row>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT alerts.seq, id, alerts.topic, payload, created, pending, snapshots.topic, jpeg
@@ -97,7 +96,7 @@ impl Disk {
         Ok(rows)
     }
 
-    /// Whether the next changes are on the disk when they return.
+    /// Sets whether the next changes are synced when they return.
     fn sync(&mut self, synced: bool) -> rusqlite::Result<()> {
         if self.synced != Some(synced) {
             let synchronous = if synced { "FULL" } else { "NORMAL" };
@@ -107,7 +106,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The file may not grow beyond so many pages.
+    /// Limits the file to this many pages.
     #[cfg(test)]
     pub fn set_most_pages(&self, pages: u32) {
         self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
@@ -115,7 +114,7 @@ impl Disk {
 }
 
 impl Stock {
-    /// Whether there is more than is allowed.
+    /// Whether a limit is exceeded.
     pub fn is_beyond(&self, limits: &OutboxLimits) -> bool {
         self.bytes > limits.size || self.snapshot_bytes > limits.snapshots
     }
@@ -137,6 +136,42 @@ impl Stock {
     }
 }
 
+fn insert(connection: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
+    for row in rows {
+        let entry = &row.entry;
+        connection
+            .prepare_cached(
+                "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending)
+                 VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending)",
+            )?
+            .execute(named_params! {
+                ":seq": row.seq, ":id": entry.id, ":topic": entry.topic, ":payload": entry.payload,
+                ":bytes": entry.size(), ":created": row.created, ":pending": row.pending,
+            })?;
+        if let Some(snapshot) = &entry.snapshot {
+            connection
+                .prepare_cached("INSERT INTO snapshots (seq, topic, jpeg) VALUES (?1, ?2, ?3)")?
+                .execute((row.seq, &snapshot.topic, &snapshot.jpeg))?;
+        }
+        if let Some(mark) = &entry.mark {
+            write_mark(connection, mark, &entry.payload)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_mark(connection: &Connection, mark: &Mark, payload: &str) -> rusqlite::Result<()> {
+    if mark.raised {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO marks (topic, raised, alert) VALUES (?1, 1, ?2)")?
+            .execute((&mark.topic, payload))?;
+    } else {
+        // The alert stays: a cooldown may run.
+        connection.prepare_cached("UPDATE marks SET raised = 0 WHERE topic = ?1")?.execute([&mark.topic])?;
+    }
+    Ok(())
+}
+
 fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let (topic, jpeg) = (row.get::<_, Option<_>>(6)?, row.get::<_, Option<_>>(7)?);
     let snapshot = topic.zip(jpeg).map(|(topic, jpeg)| Snapshot { topic, jpeg });
@@ -155,4 +190,65 @@ fn take_stock(connection: &Connection) -> rusqlite::Result<Stock> {
         snapshot_bytes: sum("SELECT coalesce(sum(length(jpeg)), 0) FROM snapshots")?,
         waiting: [waiting(Sink::Mqtt)?, waiting(Sink::Webhook)?, waiting(Sink::Command)?],
     })
+}
+
+/// A transaction that is rolled back unless it is committed, also on a panic. Unlike rusqlite's own, it uses prepared statements:
+/// parsing them again would delay each alert.
+struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    fn immediate(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // After some errors SQLite has rolled back already.
+        if !self.0.is_autocommit() {
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// The time of day, in milliseconds since 1970.
+pub(super) fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::Arc,
+    };
+
+    use super::*;
+    use crate::alert::outbox::{Entry, Sink, disk::Disk};
+
+    #[test]
+    fn a_panic_between_begin_and_commit_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Disk::open(&folder.path().join("outbox.sqlite")).ok().unwrap();
+        let row = |seq, id: &str| {
+            let text = || "text".to_owned();
+            let entry =
+                Entry { id: id.to_owned(), topic: text(), payload: text(), snapshot: None, mark: None };
+            Row { seq, pending: Sink::Mqtt.bit(), created: 0, entry: Arc::new(entry) }
+        };
+        let half = catch_unwind(AssertUnwindSafe(|| {
+            let _transaction = Transaction::immediate(&disk.connection).unwrap();
+            insert(&disk.connection, &[row(1, "half")]).unwrap();
+            panic!("between begin and commit");
+        }));
+        assert!(half.is_err());
+        disk.append(&[row(1, "whole")]).unwrap();
+        let ids = disk.read(Sink::Mqtt, 0, 10, 1_000).unwrap();
+        assert_eq!(ids.iter().map(|row| &*row.entry.id).collect::<Vec<_>>(), ["whole"]);
+    }
 }

@@ -1,5 +1,5 @@
-//! How the file is opened, and what becomes of one that is damaged: it is set aside, and what can still be read of it is
-//! carried over into a fresh one. Refuses to delete anything.
+//! Opens, checks and migrates the outbox's file. A damaged file is renamed, never deleted, and what can still be read of it is
+//! copied into a new one.
 
 use std::{
     fs, io,
@@ -9,19 +9,19 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::{CLOCK_WAS_SET, Disk, Row, Stock, read_row, take_stock};
-use crate::alert::outbox::{Error, now};
+use super::{CLOCK_WAS_SET, Disk, Row, Stock, now, read_row, take_stock};
 
 const FILE: &str = "outbox.sqlite";
 /// The file's format, in its `user_version`; 0 is a new file.
-pub(in crate::alert::outbox) const FORMAT: i64 = 2;
-/// How long another process may hold the file at start: the one before us, on its way out.
+const FORMAT: i64 = 2;
+/// How long to wait for another process that has the file open: the previous service may be ending.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So many alerts of a damaged file are carried over at most.
+/// How many alerts of a damaged file are copied at most.
 const SALVAGE: usize = 100_000;
 
-/// `seq` is given by who writes (files of before have AUTOINCREMENT, which does no harm and takes one more page each time). `pending`
-/// has a bit for each sink that was not told yet. Snapshots stand apart: they are large, and go when the broker has theirs.
+/// `seq` is assigned by the writer. (Older files have AUTOINCREMENT; it is harmless and costs one more page for each write.)
+/// `pending` has a bit for each sink that does not have the alert yet. Snapshots have a table of their own: they are large, and
+/// are deleted when the broker has them.
 const SCHEMA: &str = "
     CREATE TABLE alerts (
         seq     INTEGER PRIMARY KEY,
@@ -35,8 +35,8 @@ const SCHEMA: &str = "
     CREATE TABLE snapshots (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, jpeg BLOB NOT NULL) STRICT;
     PRAGMA user_version = 2;";
 
-/// How it stands with each label that was ever raised: its newest alert that it was raised, and whether it still is. Files of
-/// before had none of this, and who does not know it does no harm: it is no format of its own.
+/// For each label that was ever raised its last raised alert, and whether it still is raised. Older versions ignore this table, so
+/// it does not change the format.
 const MARKS: &str = "
     CREATE TABLE IF NOT EXISTS marks (
         topic  TEXT PRIMARY KEY,
@@ -44,7 +44,7 @@ const MARKS: &str = "
         alert  TEXT NOT NULL
     ) STRICT;";
 
-/// Format 1 knew the broker alone, and no age.
+/// Format 1 had only the broker as a sink, and no age.
 const FROM_FORMAT_1: &str = "
     CREATE TABLE snapshots (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, jpeg BLOB NOT NULL) STRICT;
     INSERT INTO snapshots SELECT seq, snapshot_topic, snapshot FROM alerts
@@ -57,35 +57,34 @@ const FROM_FORMAT_1: &str = "
     UPDATE alerts SET bytes = octet_length(id) + octet_length(topic) + octet_length(payload) + 64;
     PRAGMA user_version = 2;";
 
-/// Where the file is.
+/// The path of the file.
 pub(in crate::alert::outbox) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
 impl Disk {
-    /// Opens the file for us alone, checks it from end to end, and makes the tables where there are none.
-    pub fn open(path: &Path) -> Result<Self, Trouble> {
+    /// Opens and locks the file, checks it completely, and makes missing tables.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let mut connection = connect(path)?;
         let stock = prepare(&mut connection)?;
         Ok(Self { connection, stock, synced: None })
     }
 
-    /// Likewise; what can still be read of a damaged file is carried over into a fresh one, and the damaged one is set
-    /// aside. Says so with its new name.
+    /// Opens the file; a damaged one is replaced. Returns the new name of the damaged one.
     pub fn open_or_replace(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
         let (why, rows) = match connect(path) {
             Ok(mut connection) => match prepare(&mut connection) {
                 Ok(stock) => return Ok((Self { connection, stock, synced: None }, None)),
-                Err(Trouble::Damaged(why)) => (why, salvage(&connection)),
-                Err(other) => return Err(other.explain(path)),
+                Err(OpenError::Damaged(why)) => (why, salvage(&connection)),
+                Err(other) => return Err(other.at(path)),
             },
-            Err(Trouble::Damaged(why)) => (why, Vec::new()),
-            Err(other) => return Err(other.explain(path)),
+            Err(OpenError::Damaged(why)) => (why, Vec::new()),
+            Err(other) => return Err(other.at(path)),
         };
         replace(path, &why, &rows).map(|(disk, aside)| (disk, Some(aside)))
     }
 
-    /// What can still be read goes into a fresh file; this one is set aside.
+    /// Renames this file, and copies what can still be read into a new one.
     pub fn replace(self, path: &Path, why: &str) -> Result<(Self, PathBuf), Error> {
         let rows = salvage(&self.connection);
         drop(self);
@@ -93,26 +92,83 @@ impl Disk {
     }
 }
 
+/// Why the outbox cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder cannot be made, or a damaged file cannot be renamed.
+    #[error(
+        "cannot keep alerts in the folder {}: make it writable for the user who runs stakeout, or set state_dir to another",
+        folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file cannot be opened or made.
+    #[error(
+        "cannot open the outbox {}: make it and its folder writable for the user who runs stakeout, \
+         or set state_dir to another folder",
+        path.display()
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's error.
+        source: rusqlite::Error,
+    },
+    /// Another process has it open.
+    #[error(
+        "the outbox {} belongs to another stakeout that is running: stop that one, or give each its own state_dir",
+        path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer stakeout wrote it.
+    #[error(
+        "the outbox {} was written by a newer stakeout (format {found}, this one knows {FORMAT}): \
+         install that version again, or move the file away and lose the alerts in it",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+    /// The new file that replaces a damaged one is damaged, too.
+    #[error("the outbox {} is damaged although it was just made ({why}): check the disk", path.display())]
+    Unreliable {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's error.
+        why: String,
+    },
+}
+
 /// Why the file cannot be used.
-pub(in crate::alert::outbox) enum Trouble {
+pub(super) enum OpenError {
     Damaged(String),
     InUse,
     Newer(i64),
     Other(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ if is_damaged(&error) => Self::Damaged(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
             _ => Self::Other(error),
         }
     }
 }
 
-impl Trouble {
-    pub fn explain(self, path: &Path) -> Error {
+impl OpenError {
+    fn at(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
             Self::Damaged(why) => Error::Unreliable { path, why },
@@ -123,7 +179,12 @@ impl Trouble {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Trouble> {
+/// Whether the content of the file is invalid.
+pub(in crate::alert::outbox) fn is_damaged(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn connect(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -138,26 +199,26 @@ fn connect(path: &Path) -> Result<Connection, Trouble> {
     Ok(connection)
 }
 
-fn prepare(connection: &mut Connection) -> Result<Stock, Trouble> {
+fn prepare(connection: &mut Connection) -> Result<Stock, OpenError> {
     let begin = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     match begin.query_row("PRAGMA user_version", [], |row| row.get(0))? {
         0 => begin.execute_batch(SCHEMA)?,
         1 => begin.execute_batch(FROM_FORMAT_1)?,
         FORMAT => {}
-        found => return Err(Trouble::Newer(found)),
+        found => return Err(OpenError::Newer(found)),
     }
     begin.execute_batch(MARKS)?;
     let check = begin.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))?;
     if check != "ok" {
-        return Err(Trouble::Damaged(check));
+        return Err(OpenError::Damaged(check));
     }
-    // From now on, if the clock is right by now.
+    // Their age counts from now, if the clock is set by now.
     begin.execute("UPDATE alerts SET created = ?1 WHERE created < ?2", (now(), CLOCK_WAS_SET))?;
     begin.commit()?;
     Ok(take_stock(connection)?)
 }
 
-/// What can still be read, from either end; without snapshots, which are large and matter less.
+/// What can still be read, from both ends; without snapshots, which are large and less important.
 fn salvage(connection: &Connection) -> Vec<Row> {
     let mut rows = Vec::new();
     for order in ["ASC", "DESC"] {
@@ -168,7 +229,7 @@ fn salvage(connection: &Connection) -> Vec<Row> {
         let Ok(mut statement) = connection.prepare(&sql) else { continue };
         let Ok(found) = statement.query_map([], read_row) else { continue };
         for row in found {
-            // What lies behind the first page that cannot be read may be anything.
+            // Rows behind the first unreadable page may be wrong.
             let Ok(row) = row else { break };
             if serde_json::from_str::<serde_json::Value>(&row.entry.payload).is_ok() {
                 rows.push(row);
@@ -186,17 +247,17 @@ fn salvage(connection: &Connection) -> Vec<Row> {
 fn replace(path: &Path, why: &str, rows: &[Row]) -> Result<(Disk, PathBuf), Error> {
     let no_folder = |source| Error::Folder { folder: path.parent().unwrap_or(path).to_owned(), source };
     let aside = set_aside(path).map_err(no_folder)?;
-    let mut disk = Disk::open(path).map_err(|trouble| trouble.explain(path))?;
+    let mut disk = Disk::open(path).map_err(|error| error.at(path))?;
     disk.append(rows).map_err(|source| Error::Open { path: path.to_owned(), source })?;
     tracing::error!(
-        file = %path.display(), aside = %aside.display(), why, carried_over = rows.len(),
-        "the outbox is damaged: it was set aside and a fresh one begun; what could still be read was carried over, \
-         other alerts in it were not delivered"
+        file = %path.display(), aside = %aside.display(), why, copied = rows.len(),
+        "the outbox is damaged: it was renamed and replaced by a new one; what could still be read was copied, \
+         other alerts in it are not delivered"
     );
     Ok((disk, aside))
 }
 
-/// Moves the file and what belongs to it to the first free name. Nothing is deleted: somebody may want to repair it.
+/// Renames the file, and the files that belong to it, to the first free name.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let beside = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();

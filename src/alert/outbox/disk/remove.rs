@@ -1,5 +1,4 @@
-//! How alerts leave the file: told, too old or too many. None of it need be on the disk at once. Refuses to decide how much is
-//! too much.
+//! Deletes alerts and snapshots from the file: delivered, too old or too many. None of it need be synced at once.
 
 use std::time::Duration;
 
@@ -9,31 +8,31 @@ use super::{CLOCK_WAS_SET, Disk, take_stock};
 use crate::alert::outbox::entry::{Seq, Sink};
 
 impl Disk {
-    /// Sinks that are not in the set `known` are gone and are not waited for. How many alerts left with them.
-    pub fn forget_others(&mut self, known: u8) -> rusqlite::Result<usize> {
+    /// Stops waiting for sinks that are not in the set `known`. Returns how many alerts were deleted for it.
+    pub fn keep_sinks(&mut self, known: u8) -> rusqlite::Result<usize> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("UPDATE alerts SET pending = pending & ?1 WHERE pending & ~?1", [known])?;
-        let gone = transaction.execute("DELETE FROM alerts WHERE pending = 0", [])?;
+        let deleted = transaction.execute("DELETE FROM alerts WHERE pending = 0", [])?;
         transaction.execute("DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM alerts)", [])?;
         transaction.commit()?;
         self.stock = take_stock(&self.connection)?;
-        Ok(gone)
+        Ok(deleted)
     }
 
-    /// Forgets alerts that `sink` was told. Those that are no longer there are no error.
+    /// Marks alerts as delivered to `sink`, and deletes those that every sink has. A missing alert is no error.
     pub fn remove(&mut self, sink: Sink, seqs: &[Seq]) -> rusqlite::Result<()> {
-        self.lazily(|disk| disk.take_out(sink, seqs))
+        self.lazily(|disk| disk.delete(sink, seqs))
     }
 
-    fn take_out(&mut self, sink: Sink, seqs: &[Seq]) -> rusqlite::Result<()> {
+    fn delete(&mut self, sink: Sink, seqs: &[Seq]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut stock = self.stock;
         for &seq in seqs {
-            let gone = transaction
+            let deleted = transaction
                 .prepare_cached("DELETE FROM alerts WHERE seq = ?1 AND pending = ?2 RETURNING bytes")?
                 .query_row((seq, sink.bit()), |row| row.get::<_, u64>(0))
                 .optional()?;
-            let told = match gone {
+            let waited = match deleted {
                 Some(bytes) => {
                     stock.bytes = stock.bytes.saturating_sub(bytes);
                     true
@@ -47,24 +46,25 @@ impl Disk {
                         > 0
                 }
             };
-            if told {
+            if waited {
                 stock.uncount(sink.bit());
             }
             if sink == Sink::Mqtt {
-                stock.drop_snapshot(forget_snapshot(&transaction, seq)?);
+                stock.drop_snapshot(delete_snapshot(&transaction, seq)?);
             }
         }
         transaction.commit()?;
         self.stock = stock;
-        self.give_back()
+        self.vacuum()
     }
 
-    /// The oldest leave until they are neither too many bytes nor too old; how many did. The newest stays in any case.
+    /// Deletes the oldest until the rest is neither too large nor too old. Returns how many were deleted. The newest is never
+    /// deleted for its size.
     pub fn drop_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
-        self.lazily(|disk| disk.take_out_oldest(size, age, now))
+        self.lazily(|disk| disk.delete_oldest(size, age, now))
     }
 
-    fn take_out_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
+    fn delete_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
         let mut dropped = 0;
         let mut stock = self.stock;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -90,9 +90,9 @@ impl Disk {
             if !too_much && !is_older(created, age, now) {
                 break;
             }
-            // The one place where an alert that is on disk is lost by intention.
+            // The one place where an alert on disk is dropped.
             transaction.prepare_cached("DELETE FROM alerts WHERE seq = ?1")?.execute([seq])?;
-            stock.drop_snapshot(forget_snapshot(&transaction, seq)?);
+            stock.drop_snapshot(delete_snapshot(&transaction, seq)?);
             stock.bytes = stock.bytes.saturating_sub(bytes);
             stock.uncount(pending);
             dropped += 1;
@@ -101,32 +101,32 @@ impl Disk {
         transaction.commit()?;
         self.stock = stock;
         if dropped > 0 {
-            self.give_back()?;
+            self.vacuum()?;
         }
         Ok(dropped)
     }
 
-    /// The oldest snapshots leave until the rest takes no more than `size`; how many did. Their alerts stay.
+    /// Deletes the oldest snapshots until the rest takes no more than `size`. Returns how many were deleted. Their alerts stay.
     pub fn drop_snapshots(&mut self, size: u64) -> rusqlite::Result<u64> {
         if self.stock.snapshot_bytes <= size {
             return Ok(0);
         }
-        self.lazily(|disk| disk.take_out_snapshots(size))
+        self.lazily(|disk| disk.delete_snapshots(size))
     }
 
-    fn take_out_snapshots(&mut self, size: u64) -> rusqlite::Result<u64> {
+    fn delete_snapshots(&mut self, size: u64) -> rusqlite::Result<u64> {
         let mut dropped = 0;
         let mut stock = self.stock;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         while stock.snapshot_bytes > size {
-            // The one place where a snapshot on disk is lost by intention: pictures must not push out alerts.
-            let gone = transaction
+            // The one place where a snapshot on disk is dropped: snapshots must not displace alerts.
+            let deleted = transaction
                 .prepare_cached(
                     "DELETE FROM snapshots WHERE seq = (SELECT min(seq) FROM snapshots) RETURNING length(jpeg)",
                 )?
                 .query_row([], |row| row.get(0))
                 .optional()?;
-            let Some(bytes) = gone else { break };
+            let Some(bytes) = deleted else { break };
             stock.drop_snapshot(Some(bytes));
             dropped += 1;
         }
@@ -135,8 +135,8 @@ impl Disk {
         Ok(dropped)
     }
 
-    /// Forgets how it stands with labels, by the topics of their states.
-    pub fn forget_marks(&mut self, topics: &[String]) -> rusqlite::Result<()> {
+    /// Deletes the marks of labels, by the topics of their states.
+    pub fn delete_marks(&mut self, topics: &[String]) -> rusqlite::Result<()> {
         self.lazily(|disk| {
             let transaction = disk.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for topic in topics {
@@ -146,18 +146,17 @@ impl Disk {
         })
     }
 
-    /// A change that need not be on the disk when it returns: what leaves comes back at worst, and is told or dropped once
-    /// more.
+    /// Makes a change that need not be synced when it returns: at worst a deletion is undone, and made again later.
     fn lazily<T>(&mut self, change: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         self.sync(false)?;
         let done = change(self);
-        // Now, so that the next alert need not wait for it; if this fails, who brings that one tries again.
+        // Now, so that the next append need not wait for it. If this fails, the append sets it again.
         let _ = self.sync(true);
         done
     }
 
-    /// Gives the disk back what an outage took. Only when empty: then there is nothing to move.
-    fn give_back(&self) -> rusqlite::Result<()> {
+    /// Makes the file small again after an outage. Only when it is empty: then there is nothing to move.
+    fn vacuum(&self) -> rusqlite::Result<()> {
         if self.stock.bytes == 0 {
             let mut vacuum = self.connection.prepare_cached("PRAGMA incremental_vacuum")?;
             let mut pages = vacuum.query([])?;
@@ -168,7 +167,7 @@ impl Disk {
     }
 }
 
-fn forget_snapshot(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<u64>> {
+fn delete_snapshot(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<u64>> {
     connection
         .prepare_cached("DELETE FROM snapshots WHERE seq = ?1 RETURNING length(jpeg)")?
         .query_row([seq], |row| row.get(0))

@@ -1,6 +1,6 @@
 //! Why an MQTT source gets nothing, in words for people.
 
-use crate::mqtt::{self, trouble::Trouble};
+use crate::mqtt::{self, failure::Explanation};
 
 /// Why an MQTT source cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum MqttError {
         /// The broker as people know it.
         broker: String,
         /// What happened.
-        trouble: Trouble,
+        trouble: Explanation,
     },
     /// Its access rules forbid it.
     #[error("{broker} does not let us read `{filter}` ({why}): see its access rules for this user")]

@@ -48,7 +48,7 @@ impl Session<'_> {
             }
             let event = connection.poll().await.map_err(|error| MqttError::Broken {
                 broker: self.broker.clone(),
-                trouble: mqtt::trouble::explain(&error, user),
+                trouble: mqtt::failure::explain(&error, user),
             })?;
             match event {
                 // Also where the broker knew us: the filters may have changed since.
@@ -58,7 +58,7 @@ impl Session<'_> {
                 }
                 Event::Subscribed(refusals) => self.subscribed(refusals)?,
                 Event::Received(received) => self.arrived(received),
-                Event::Left => return Ok(()),
+                Event::Disconnected => return Ok(()),
                 Event::Sent(_) | Event::Acknowledged(..) | Event::Other => {}
             }
         }
@@ -147,7 +147,7 @@ impl Session<'_> {
             let _ = timeout(SETTLE, self.context.slots.acquire_many(all)).await;
             let _ = timeout(Duration::from_millis(50), self.acknowledged.notified()).await;
         }
-        if self.client.leave().is_ok() {
+        if self.client.disconnect().is_ok() {
             // The pump ends when it is sent.
             tokio::time::sleep(GOODBYE).await;
         }

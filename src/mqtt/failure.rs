@@ -1,6 +1,4 @@
-//! What the library's errors mean, in words for people: for everybody who is connected to a broker.
-//!
-//! Pure. It refuses to decide when to try again, and when to say it.
+//! Explains the errors of a connection for people, with the remedy if it is known. Pure.
 
 use std::io;
 
@@ -11,27 +9,27 @@ use rumqttc::{
 
 /// MQTT 5's reason code "packet too large".
 const TOO_LARGE: u8 = 0x95;
-/// What MQTT 3.1.1 answers to a version that the broker does not speak.
+/// The return code for a version of MQTT that the broker does not support.
 const OTHER_VERSION: u8 = 1;
-/// For a broker that does not speak MQTT 5.
+/// For a broker without MQTT 5.
 const OLDER: &str = "the broker does not speak MQTT 5: set `version: 3.1.1` below `mqtt:`";
 
-/// Why there is no connection, in words for people.
+/// Why there is no connection, for people.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// Whether it is about who we are: waiting does not help then.
+pub struct Explanation {
+    /// Whether the broker rejects the user: trying again does not help.
     pub login: bool,
-    /// What happened, and what to do if it is known.
+    /// What happened, and the remedy if it is known.
     pub text: String,
 }
 
-/// Why a connection did not come about, or broke.
+/// A connection could not be made, or broke.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct Broken {
+pub struct ConnectionFailure {
     error: Cause,
-    /// Whether the broker had taken us in.
-    taken_in: bool,
+    /// Whether the broker had accepted the connection.
+    accepted: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,32 +40,32 @@ enum Cause {
     V311(Box<rumqttc::ConnectionError>),
 }
 
-impl Broken {
-    pub(super) fn v5(error: rumqttc::v5::ConnectionError, taken_in: bool) -> Self {
-        Self { error: Cause::V5(Box::new(error)), taken_in }
+impl ConnectionFailure {
+    pub(super) fn v5(error: rumqttc::v5::ConnectionError, accepted: bool) -> Self {
+        Self { error: Cause::V5(Box::new(error)), accepted }
     }
 
     pub(super) fn v311(error: rumqttc::ConnectionError) -> Self {
-        Self { error: Cause::V311(Box::new(error)), taken_in: true }
+        Self { error: Cause::V311(Box::new(error)), accepted: true }
     }
 }
 
-/// What `broken` means for somebody who connects as `username`.
-pub fn explain(broken: &Broken, username: Option<&str>) -> Trouble {
-    let text = match &broken.error {
-        Cause::V5(error) => five(error, broken.taken_in),
-        Cause::V311(error) => three(error),
+/// Explains `error` to people. `username` is the configured user.
+pub fn explain(error: &ConnectionFailure, username: Option<&str>) -> Explanation {
+    let text = match &error.error {
+        Cause::V5(cause) => five(cause, error.accepted),
+        Cause::V311(cause) => three(cause),
     };
     match text {
-        Ok(text) => Trouble { login: false, text },
-        Err(NotUs) => Trouble { login: true, text: login(username) },
+        Ok(text) => Explanation { login: false, text },
+        Err(WrongUser) => Explanation { login: true, text: login(username) },
     }
 }
 
-/// The broker does not take us in because of who we are.
-struct NotUs;
+/// The broker rejects the user.
+struct WrongUser;
 
-fn five(error: &rumqttc::v5::ConnectionError, taken_in: bool) -> Result<String, NotUs> {
+fn five(error: &rumqttc::v5::ConnectionError, accepted: bool) -> Result<String, WrongUser> {
     use ConnectReturnCode::{
         BadClientId, BadUserNamePassword, ClientIdentifierNotValid, NotAuthorized, RefusedProtocolVersion,
         UnsupportedProtocolVersion,
@@ -75,7 +73,7 @@ fn five(error: &rumqttc::v5::ConnectionError, taken_in: bool) -> Result<String, 
     use rumqttc::v5::{ConnectionError, StateError, mqttbytes::Error as Packet};
 
     Ok(match error {
-        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => return Err(NotUs),
+        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => return Err(WrongUser),
         ConnectionError::ConnectionRefused(BadClientId | ClientIdentifierNotValid) => client_id(),
         ConnectionError::ConnectionRefused(RefusedProtocolVersion | UnsupportedProtocolVersion)
         | ConnectionError::MqttState(StateError::Deserialization(Packet::InvalidConnectReturnCode(
@@ -83,9 +81,9 @@ fn five(error: &rumqttc::v5::ConnectionError, taken_in: bool) -> Result<String, 
         ))) => OLDER.to_owned(),
         ConnectionError::ConnectionRefused(code) => format!("the broker refuses the connection: {code:?}"),
         ConnectionError::Timeout(_) => silent(),
-        // The library waits for more of an answer in MQTT 3.1.1, and the broker hangs up behind it.
-        ConnectionError::MqttState(StateError::ConnectionAborted) if !taken_in => {
-            format!("the broker closed the connection before it took us in; it may be that {}", OLDER)
+        // The library waits for the rest of an MQTT 5 answer, and the broker closes the connection.
+        ConnectionError::MqttState(StateError::ConnectionAborted) if !accepted => {
+            format!("the broker closed the connection before it accepted it; perhaps {}", OLDER)
         }
         ConnectionError::Io(error)
         | ConnectionError::MqttState(
@@ -109,7 +107,7 @@ fn five(error: &rumqttc::v5::ConnectionError, taken_in: bool) -> Result<String, 
     })
 }
 
-fn three(error: &rumqttc::ConnectionError) -> Result<String, NotUs> {
+fn three(error: &rumqttc::ConnectionError) -> Result<String, WrongUser> {
     use rumqttc::{
         ConnectReturnCode::{BadClientId, BadUserNamePassword, NotAuthorized, RefusedProtocolVersion},
         ConnectionError, StateError,
@@ -117,7 +115,7 @@ fn three(error: &rumqttc::ConnectionError) -> Result<String, NotUs> {
     };
 
     Ok(match error {
-        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => return Err(NotUs),
+        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => return Err(WrongUser),
         ConnectionError::ConnectionRefused(BadClientId) => client_id(),
         ConnectionError::ConnectionRefused(RefusedProtocolVersion) => {
             "the broker does not speak MQTT 3.1.1: set `version: 5` below `mqtt:`".to_owned()
@@ -154,7 +152,7 @@ fn mute() -> String {
     "the broker no longer answers".to_owned()
 }
 
-/// In MQTT 5 the broker knows our limit, and keeps such messages to itself.
+/// With MQTT 5 the broker knows our limit, and does not send such messages.
 fn too_large(size: usize, max: Option<u32>) -> String {
     let limit = max.map_or(String::new(), |max| format!(" ({max})"));
     format!(
@@ -177,7 +175,7 @@ fn input_output(error: &io::Error) -> String {
     let known = [
         (
             "UnknownIssuer",
-            "nobody who is trusted has signed the broker's certificate: name the PEM file of its CA in mqtt.tls.ca, \
+            "the broker's certificate is not signed by a trusted authority: set mqtt.tls.ca to the PEM file of its CA, \
              or add it to the system's certificates",
         ),
         ("NotValidForName", "the broker's certificate is for another name: use that name in mqtt.url"),
@@ -212,18 +210,19 @@ fn disconnected(reason: DisconnectReasonCode) -> String {
 mod tests {
     use super::*;
 
-    fn words(error: rumqttc::v5::ConnectionError, username: Option<&str>) -> Trouble {
-        explain(&Broken::v5(error, true), username)
+    fn words(error: rumqttc::v5::ConnectionError, username: Option<&str>) -> Explanation {
+        explain(&ConnectionFailure::v5(error, true), username)
     }
 
     #[test]
-    fn errors_in_words_for_people() {
+    fn errors_are_explained() {
         use rumqttc::v5::{ConnectionError, StateError, mqttbytes};
 
         let refused = words(ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized), Some("me"));
         assert!(refused.login && refused.text.contains("user `me`"), "{refused:?}");
-        let nobody = words(ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword), None);
-        assert!(nobody.login && nobody.text.contains("set mqtt.username"), "{nobody:?}");
+        let anonymous =
+            words(ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword), None);
+        assert!(anonymous.login && anonymous.text.contains("set mqtt.username"), "{anonymous:?}");
 
         let answer = |code| {
             ConnectionError::MqttState(StateError::Deserialization(
@@ -246,17 +245,17 @@ mod tests {
             ),
         ];
         for (error, expected) in cases {
-            assert_eq!(words(error, None), Trouble { login: false, text: expected.to_owned() });
+            assert_eq!(words(error, None), Explanation { login: false, text: expected.to_owned() });
         }
-        let early = Broken::v5(ConnectionError::MqttState(StateError::ConnectionAborted), false);
+        let early = ConnectionFailure::v5(ConnectionError::MqttState(StateError::ConnectionAborted), false);
         assert!(explain(&early, None).text.ends_with(OLDER));
     }
 
     #[test]
-    fn the_same_in_the_older_version() {
+    fn errors_of_mqtt_3_1_1_are_explained() {
         use rumqttc::{ConnectReturnCode, ConnectionError, StateError, mqttbytes};
 
-        let words = |error| explain(&Broken::v311(error), Some("me"));
+        let words = |error| explain(&ConnectionFailure::v311(error), Some("me"));
         let refused = words(ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword));
         assert!(refused.login && refused.text.contains("user `me`"), "{refused:?}");
         let large = mqttbytes::Error::PayloadSizeLimitExceeded(9);
@@ -274,7 +273,7 @@ mod tests {
             ),
         ];
         for (error, expected) in cases {
-            assert_eq!(words(error), Trouble { login: false, text: expected.to_owned() });
+            assert_eq!(words(error), Explanation { login: false, text: expected.to_owned() });
         }
     }
 }
