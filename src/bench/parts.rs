@@ -1,13 +1,16 @@
 //! Measurements in processes of their own: loading the bare session, and a start of the service with its peak memory.
 
 use std::{
+    ffi::OsString,
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,12 +18,12 @@ use super::{
     setup::{Setup, watchlist},
 };
 use crate::{
-    config::ModelRef,
+    config::{ModelRef, Variant},
     model::{Model, Runtime},
 };
 
 /// What a process measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BenchPart {
     /// Loads the vision tower and nothing else
     Session,
@@ -65,36 +68,31 @@ pub fn measure_part(setup: &Setup, part: BenchPart) -> Result<PartResult> {
 /// Measures in a process of its own, which runs this program with `--part`.
 pub(super) fn run_part(setup: &Setup, part: BenchPart, batch: usize) -> Result<PartResult> {
     let program = std::env::current_exe().context("the path of this program is unknown")?;
-    let mut command = Command::new(program);
-    command.args(["bench", "--part"]).arg(match part {
-        BenchPart::Session => "session",
-        BenchPart::Service => "service",
-    });
-    command.args(["--device", &setup.execution.device.to_string()]);
-    command.args(["--batches", &batch.to_string(), "--labels", &setup.labels.to_string()]);
-    let variant = match &setup.model {
-        ModelRef::Bundled => None,
+    let (model, variant) = match &setup.model {
+        ModelRef::Bundled => (None, Variant::Auto),
+        // The parser of the arguments takes an absolute path for a folder.
         ModelRef::Folder(folder, variant) => {
-            // A path that the argument parser takes for a folder also if it is a plain name.
-            command.arg("--model").arg(folder.canonicalize().unwrap_or_else(|_| folder.clone()));
-            variant.name()
+            (Some(folder.canonicalize().unwrap_or_else(|_| folder.clone())), *variant)
         }
-        ModelRef::Hub(model) => {
-            command.args(["--model", &model.id]);
-            model.variant.name()
-        }
+        ModelRef::Hub(model) => (Some(PathBuf::from(&model.id)), model.variant),
     };
-    if let Some(variant) = variant {
-        command.args(["--variant", variant]);
-    }
-    if let Some(threads) = setup.execution.threads {
-        command.args(["--threads", &threads.to_string()]);
-    }
-    if let Some(picture) = &setup.picture {
-        command.arg("--picture").arg(picture);
-    }
-    if let Some(library) = &setup.onnxruntime {
-        command.arg("--onnxruntime").arg(library);
+    let options: [(&str, Option<OsString>); 9] = [
+        ("--part", part.to_possible_value().map(|name| name.get_name().into())),
+        ("--device", Some(setup.execution.device.to_string().into())),
+        ("--batches", Some(batch.to_string().into())),
+        ("--labels", Some(setup.labels.to_string().into())),
+        ("--model", model.map(Into::into)),
+        ("--variant", variant.name().map(Into::into)),
+        ("--threads", setup.execution.threads.map(|threads| threads.to_string().into())),
+        ("--picture", setup.picture.clone().map(Into::into)),
+        ("--onnxruntime", setup.onnxruntime.clone().map(Into::into)),
+    ];
+    let mut command = Command::new(program);
+    command.arg("bench");
+    for (option, value) in options {
+        if let Some(value) = value {
+            command.arg(option).arg(value);
+        }
     }
     let output = command
         .stdin(Stdio::null())

@@ -49,17 +49,16 @@ pub struct Args {
 /// # Errors
 /// A failure that repeating does not repair, such as credentials that the broker rejects.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = match super::load(&args.config) {
-        Ok(loaded) => loaded.config,
-        Err(exit_code) => return Ok(exit_code),
-    };
-    if let Some(unknown) = unknown_name(args, &config) {
-        eprintln!("error: {unknown}");
-        return Ok(ExitCode::from(WRONG_USAGE));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(follow(args, &config))?;
-    Ok(ExitCode::from(DONE))
+    super::with_config(&args.config, |config| {
+        if let Some(unknown) = unknown_name(args, &config) {
+            eprintln!("error: {unknown}");
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        runtime.block_on(follow(args, &config))?;
+        Ok(ExitCode::from(DONE))
+    })
 }
 
 async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {

@@ -9,10 +9,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::DONE;
+use super::{DONE, Format};
 use crate::{
     bench::{self, BenchPart, Setup},
-    config::{Device, Execution, ModelRef, Variant},
     model::Runtime,
     progress,
 };
@@ -20,19 +19,10 @@ use crate::{
 /// The arguments of `stakeout bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A folder with the model's files, or the model's name on the hub, from which it is fetched if it is missing [default: the
-    /// bundled model]
-    #[arg(long, value_name = "ID|FOLDER")]
-    model: Option<String>,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
-    #[arg(long, value_parser = super::variant, default_value = "auto")]
-    variant: Variant,
-    /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
-    #[arg(long, value_parser = Device::parse, default_value = "auto")]
-    device: Device,
-    /// Threads of the model [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    model: super::ModelArgs,
+    #[command(flatten)]
+    device: super::DeviceArgs,
     /// The number of labels
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=5000))]
     labels: u16,
@@ -46,23 +36,12 @@ pub struct Args {
     /// About how long the rounds take, in addition to start-up, texts and one run of each batch
     #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = seconds)]
     seconds: f64,
-    /// The ONNX Runtime library [default: the first one in the usual places]
-    #[arg(long, value_name = "FILE")]
-    onnxruntime: Option<PathBuf>,
     /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// What a process started by this program measures
     #[arg(long, value_enum, hide = true)]
     part: Option<BenchPart>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs: one JSON object
-    Json,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -86,7 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let jpeg = setup.jpeg()?;
     // A missing model is fetched before anything is measured.
-    let device = Runtime::load(args.onnxruntime.as_deref())?.device(args.device)?;
+    let device = Runtime::load(setup.onnxruntime.as_deref())?.device(setup.execution.device)?;
     progress::find_or_pull(&setup.model, device)?;
     let measured = bench::measure(&setup, &jpeg, Duration::from_secs_f64(args.seconds))?;
     match args.format {
@@ -100,13 +79,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 impl Args {
     fn setup(&self) -> Setup {
         Setup {
-            model: self.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, self.variant)),
-            execution: Execution {
-                device: self.device,
-                threads: self.threads.map(usize::from),
-                ..Execution::default()
-            },
-            onnxruntime: self.onnxruntime.clone(),
+            model: self.model.model(),
+            execution: self.device.execution(),
+            onnxruntime: self.model.onnxruntime.clone(),
             labels: self.labels,
             picture: self.picture.clone(),
             batches: self.batches.clone(),

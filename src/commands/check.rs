@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{BAD_CONFIGURATION, DONE, explain};
+use super::{DONE, explain};
 use crate::{
     alert::publisher,
     classify::Classifier,
@@ -71,10 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             eprintln!("ok: {}", doctor::summary(&loaded.config));
             Ok(ExitCode::from(DONE))
         }
-        Err(problems) => {
-            eprintln!("{problems}");
-            Ok(ExitCode::from(BAD_CONFIGURATION))
-        }
+        Err(problems) => Ok(super::print_problems(&problems)),
     }
 }
 

@@ -12,12 +12,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{
+    Format,
     embed::embed,
     pictures::{self, Item},
 };
 use crate::{
     classify::{Classifier, labels::VectorCache},
-    config::{ModelRef, Variant},
     model::{Model, Options, Runtime},
     policy::{LabelSet, Template},
     progress::{self, Counted},
@@ -35,18 +35,10 @@ pub struct Args {
     /// The sentence around each label
     #[arg(long, default_value = "This is a photo of {}.")]
     template: Template,
-    /// A folder with the model's files, or the model's name on the hub, from which it is fetched if it is missing [default: the
-    /// bundled model]
-    #[arg(long, value_name = "ID|FOLDER")]
-    model: Option<String>,
-    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
-    #[arg(long, value_parser = super::variant, default_value = "auto")]
-    variant: Variant,
+    #[command(flatten)]
+    model: super::ModelArgs,
     #[command(flatten)]
     execution: super::ExecutionArgs,
-    /// The ONNX Runtime library [default: the first one in the usual places]
-    #[arg(long, value_name = "FILE")]
-    onnxruntime: Option<PathBuf>,
     /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -56,26 +48,17 @@ pub struct Args {
     images: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// For people
-    Table,
-    /// For programs: one JSON object per line
-    Json,
-}
-
 /// Scores every picture, in the order given. The exit code is 1 if any of them failed.
 ///
 /// # Errors
 /// The labels, the model or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let labels = labels(&args.labels, args.labels_from.as_deref())?;
-    let model = args.model.as_deref().map_or(ModelRef::Bundled, |typed| super::model(typed, args.variant));
     // First, because a missing library should not be reported after a long download.
-    let runtime = Runtime::load(args.onnxruntime.as_deref())?;
+    let runtime = Runtime::load(args.model.onnxruntime.as_deref())?;
     let execution = args.execution.execution();
     let device = runtime.device(execution.device)?;
-    let found = progress::find_or_pull(&model, device)?;
+    let found = progress::find_or_pull(&args.model.model(), device)?;
     let model = Model::load(&runtime, &found.files, &Options { execution, ..found.options() })?;
     let set = LabelSet::untriggered("the command line", &args.template, &labels);
     let mut classifier = Classifier::as_the_pipeline(model, &[set], &VectorCache::of_user())?;

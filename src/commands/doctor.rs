@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{DEFAULT_CONFIG, DONE, FAILED};
+use super::{DEFAULT_CONFIG, DONE, FAILED, Format};
 use crate::doctor::{self, Finding, State};
 
 /// The arguments of `stakeout doctor`.
@@ -17,18 +17,12 @@ pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
-    /// Lines for people, or one JSON object per line
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    /// The output format
+    #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Check folders with the rights of this user, the service's; works only for root
     #[arg(long, value_name = "NAME", default_value = "stakeout")]
     user: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 /// Prints each finding as soon as it is known. The exit code is 1 if a check failed.

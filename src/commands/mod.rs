@@ -18,11 +18,16 @@ pub mod run;
 pub mod schema;
 pub mod tune;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
 
 use crate::{
     classify::LoadError,
-    config::{self, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
+    config::{self, Config, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
     yaml::{
         Places,
         error::{Problem, Problems},
@@ -41,46 +46,95 @@ pub const BAD_CONFIGURATION: u8 = 78;
 /// The configuration file, unless `--config` names another.
 pub const DEFAULT_CONFIG: &str = "/etc/stakeout/stakeout.yaml";
 
+/// The output format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs: JSON objects
+    Json,
+}
+
+/// The model, for commands that need no configuration.
+#[derive(Debug, clap::Args)]
+struct ModelArgs {
+    /// A folder with the model's files, or the model's name on the hub, from which it is fetched if it is missing [default: the
+    /// bundled model]
+    #[arg(long, value_name = "ID|FOLDER")]
+    model: Option<String>,
+    /// auto, fp32, fp16, int8, quantized, uint8, q4, q4f16 or bnb4
+    #[arg(long, value_parser = variant, default_value = "auto")]
+    variant: Variant,
+    /// The ONNX Runtime library [default: the first one in the usual places]
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    fn model(&self) -> ModelRef {
+        self.model.as_deref().map_or(ModelRef::Bundled, |typed| model(typed, self.variant))
+    }
+}
+
 /// How the model is run, for commands that need no configuration.
 #[derive(Debug, clap::Args)]
 struct ExecutionArgs {
-    /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
-    #[arg(long, value_parser = Device::parse, default_value = "auto")]
-    device: Device,
-    /// Threads of the model on the CPU [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The most pictures in one run of the model
     #[arg(long, value_name = "N", default_value_t = Execution::MAX_BATCH as u16,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_batch: u16,
 }
 
+/// The device, and its threads.
+#[derive(Debug, clap::Args)]
+struct DeviceArgs {
+    /// auto, cpu, cuda, cuda:1, tensorrt, openvino, openvino:gpu, openvino:npu, migraphx, rocm, coreml or directml
+    #[arg(long, value_parser = Device::parse, default_value = "auto")]
+    device: Device,
+    /// Threads of the model on the CPU [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
 impl ExecutionArgs {
     fn execution(&self) -> Execution {
-        Execution {
-            device: self.device,
-            threads: self.threads.map(usize::from),
-            max_batch: usize::from(self.max_batch),
-            gpu_memory: None,
-        }
+        Execution { max_batch: usize::from(self.max_batch), ..self.device.execution() }
     }
+}
+
+impl DeviceArgs {
+    fn execution(&self) -> Execution {
+        let threads = self.threads.map(usize::from);
+        Execution { device: self.device, threads, ..Execution::default() }
+    }
+}
+
+/// Loads the configuration at `path` and calls `run` with it. If the configuration has problems, also ones that only the model
+/// finds, they are printed and the exit code is [`BAD_CONFIGURATION`].
+fn with_config(path: &Path, run: impl FnOnce(Config) -> Result<ExitCode>) -> Result<ExitCode> {
+    let Loaded { config, places, .. } = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => return Ok(print_problems(&problems)),
+    };
+    run(config).or_else(|error| match error.downcast_ref::<LoadError>() {
+        Some(error) if error.is_bad_configuration() => {
+            Ok(print_problems(&Problems::new(vec![problem(&places, error)])))
+        }
+        _ => Err(error),
+    })
+}
+
+/// Prints the problems of the configuration, and returns the exit code for them.
+fn print_problems(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 /// An error of the model as a problem at its place in the configuration.
 fn problem(places: &Places, error: &LoadError) -> Problem {
     places.problem(&error.place(), error.to_string(), "")
-}
-
-/// Prints `error` and returns the exit code if the configuration causes it; otherwise returns the error.
-fn exit_code(places: &Places, error: anyhow::Error) -> anyhow::Result<ExitCode> {
-    match error.downcast_ref::<LoadError>() {
-        Some(error) if error.is_bad_configuration() => {
-            eprintln!("{}", Problems::new(vec![problem(places, error)]));
-            Ok(ExitCode::from(BAD_CONFIGURATION))
-        }
-        _ => Err(error),
-    }
 }
 
 /// The model that was typed: a folder if it is one or looks like a path, otherwise a name on the hub.
@@ -98,12 +152,4 @@ fn variant(word: &str) -> Result<Variant, String> {
 
 fn revision(text: &str) -> Result<String, String> {
     if is_plain_path(text) { Ok(text.to_owned()) } else { Err("write a branch, tag or commit".to_owned()) }
-}
-
-/// Loads the configuration at `path`; on problems, prints them and returns the exit code.
-fn load(path: &Path) -> Result<Loaded, ExitCode> {
-    config::load(path).map_err(|problems| {
-        eprintln!("{problems}");
-        ExitCode::from(BAD_CONFIGURATION)
-    })
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{DEFAULT_CONFIG, DONE, FAILED};
 use crate::{
-    config::{Config, Loaded},
+    config::Config,
     plot,
     replay::{self, Judged, Timeline},
 };
@@ -42,11 +42,7 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let Loaded { config, places, .. } = match super::load(&args.config) {
-        Ok(loaded) => loaded,
-        Err(exit_code) => return Ok(exit_code),
-    };
-    replay(args, &config).or_else(|error| super::exit_code(&places, error))
+    super::with_config(&args.config, |config| replay(args, &config))
 }
 
 fn replay(args: &Args, config: &Config) -> Result<ExitCode> {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::{DEFAULT_CONFIG, DONE, FAILED};
 use crate::{
-    config::{Config, Loaded, edit},
+    config::{Config, edit},
     replay,
     tune::{Truth, Tuning},
 };
@@ -51,11 +51,7 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path or the truth cannot be used, or an output cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let Loaded { config, places, .. } = match super::load(&args.config) {
-        Ok(loaded) => loaded,
-        Err(exit_code) => return Ok(exit_code),
-    };
-    tune(args, &config).or_else(|error| super::exit_code(&places, error))
+    super::with_config(&args.config, |config| tune(args, &config))
 }
 
 fn tune(args: &Args, config: &Config) -> Result<ExitCode> {

@@ -29,11 +29,11 @@ pub enum State {
 }
 
 impl Finding {
-    pub(crate) fn ok(what: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(super) fn ok(what: impl Into<String>, message: impl Into<String>) -> Self {
         Self { what: what.into(), state: State::Ok, message: message.into(), remedy: None }
     }
 
-    pub(crate) fn note(
+    pub(super) fn note(
         what: impl Into<String>,
         message: impl Into<String>,
         remedy: impl Into<String>,
@@ -41,7 +41,7 @@ impl Finding {
         Self { state: State::Note, remedy: Some(remedy.into()), ..Self::ok(what, message) }
     }
 
-    pub(crate) fn failed(
+    pub(super) fn failed(
         what: impl Into<String>,
         message: impl Into<String>,
         remedy: impl Into<String>,

@@ -1,15 +1,13 @@
 //! Lays out a plot: turns a timeline into lines, areas, texts and images with their positions. Pure.
 
-use std::rc::Rc;
-
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::svg::{Anchor, Drawing, WIDTH};
 use crate::{
     policy::Levels,
     replay::{Span, Timeline, Track},
 };
 
-pub(super) const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 48.0;
 const RIGHT: f64 = 16.0;
 const TITLE: f64 = 26.0;
@@ -23,71 +21,17 @@ const THUMBNAIL: (f64, f64) = (88.0, 66.0);
 /// Columns of scores: each shows the range of the scores in it.
 const COLUMNS: usize = 900;
 
-pub(super) const INK: Colour = Colour(0x20, 0x24, 0x2a);
-const FAINT: Colour = Colour(0x8a, 0x93, 0x9e);
-const GRID: Colour = Colour(0xe2, 0xe6, 0xea);
-const LINE: Colour = Colour(0x1f, 0x6f, 0xb4);
-const RAISED: Colour = Colour(0xff, 0xe1, 0xa8);
-const THRESHOLD: Colour = Colour(0xc6, 0x28, 0x28);
-const CLEAR: Colour = Colour(0x2e, 0x7d, 0x32);
-
-/// Red, green, blue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Colour(pub u8, pub u8, pub u8);
-
-/// Something to draw; later marks cover earlier ones.
-#[derive(Debug, Clone)]
-pub(super) enum Mark {
-    Area {
-        x: f64,
-        y: f64,
-        width: f64,
-        height: f64,
-        colour: Colour,
-    },
-    Line {
-        points: Vec<(f64, f64)>,
-        colour: Colour,
-        width: f64,
-        dashed: bool,
-    },
-    /// `y` is the base line.
-    Words {
-        x: f64,
-        y: f64,
-        text: String,
-        colour: Colour,
-        anchor: Anchor,
-        bold: bool,
-    },
-    Image {
-        x: f64,
-        y: f64,
-        width: f64,
-        height: f64,
-        jpeg: Rc<[u8]>,
-        about: String,
-    },
-}
-
-/// Which end of a text is at its position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
-    Start,
-    Middle,
-    End,
-}
-
-/// A drawing of the width [`WIDTH`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Drawing {
-    pub height: f64,
-    pub marks: Vec<Mark>,
-}
+const INK: &str = "#20242a";
+const FAINT: &str = "#8a939e";
+const GRID: &str = "#e2e6ea";
+const LINE: &str = "#1f6fb4";
+const RAISED: &str = "#ffe1a8";
+const THRESHOLD: &str = "#c62828";
+const CLEAR: &str = "#2e7d32";
 
 /// The plots of all labels below each other, with a heading.
 pub(super) fn whole(timeline: &Timeline) -> Drawing {
-    let mut drawing = Drawing { height: HEAD, marks: vec![] };
+    let mut drawing = Drawing::new(HEAD);
     drawing.words(LEFT, 24.0, &heading(timeline), INK, Anchor::Start, true);
     if let Some(range) = timeline.range() {
         for track in &timeline.tracks {
@@ -100,7 +44,7 @@ pub(super) fn whole(timeline: &Timeline) -> Drawing {
 
 /// The plot of one label.
 pub(super) fn of_track(track: &Track, range: (Timestamp, Timestamp)) -> Drawing {
-    let mut drawing = Drawing::default();
+    let mut drawing = Drawing::new(0.0);
     drawing.track(track, range, 0.0);
     drawing
 }
@@ -198,8 +142,7 @@ impl Drawing {
         for span in &track.spans {
             let from = x(span.from, graph.range);
             let to = x(span.to.unwrap_or(graph.range.1), graph.range).max(from + 1.0);
-            let (width, height) = (to - from, GRAPH);
-            self.marks.push(Mark::Area { x: from, y: graph.top, width, height, colour: RAISED });
+            self.area((from, graph.top), (to - from, GRAPH), RAISED);
         }
     }
 
@@ -221,7 +164,7 @@ impl Drawing {
             let both = [(x, graph.y(low.into())), (x, graph.y(high.into()))];
             both.into_iter().take(if low == high { 1 } else { 2 })
         });
-        self.marks.push(Mark::Line { points: points.collect(), colour: LINE, width: 1.4, dashed: false });
+        self.line(&points.collect::<Vec<_>>(), LINE, 1.4, false);
     }
 
     fn levels(&mut self, track: &Track, graph: &Graph) {
@@ -255,23 +198,13 @@ impl Drawing {
                 continue;
             }
             shown.push(left);
-            let (width, height) = THUMBNAIL;
             let about = format!("{:.2} at {}: {}", peak.point.score, moment(peak.point.time), peak.origin);
-            let jpeg = Rc::clone(&peak.thumbnail);
             self.line(&[(middle, top - 6.0), (middle, top)], FAINT, 1.0, false);
-            self.marks.push(Mark::Image { x: left, y: top, width, height, jpeg, about });
+            self.image((left, top), THUMBNAIL, &peak.thumbnail, &about);
         }
         if !shown.is_empty() {
             self.height += STRIP;
         }
-    }
-
-    fn line(&mut self, points: &[(f64, f64)], colour: Colour, width: f64, dashed: bool) {
-        self.marks.push(Mark::Line { points: points.to_vec(), colour, width, dashed });
-    }
-
-    fn words(&mut self, x: f64, y: f64, text: &str, colour: Colour, anchor: Anchor, bold: bool) {
-        self.marks.push(Mark::Words { x, y, text: text.to_owned(), colour, anchor, bold });
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{
-    chart::{self, WIDTH},
-    svg::{self, escaped},
+    chart,
+    svg::{WIDTH, escaped},
 };
 use crate::replay::{Timeline, Track};
 
@@ -54,6 +54,6 @@ pub fn section(timeline: &Timeline, track: &Track) -> String {
     let data = data.to_string().replace('<', "\\u003c");
     format!(
         "<section class=\"track\">\n{}<script type=\"application/json\">{data}</script>\n</section>\n",
-        svg::element(&drawing)
+        drawing.element()
     )
 }

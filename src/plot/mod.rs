@@ -51,7 +51,7 @@ impl File {
     /// The file cannot be written.
     pub fn write(&self, timeline: &Timeline) -> Result<()> {
         let text = match self.format {
-            Format::Svg => svg::file(&chart::whole(timeline)),
+            Format::Svg => chart::whole(timeline).file(),
             Format::Html => html::page(timeline),
         };
         fs::write(&self.path, text).with_context(|| format!("{} cannot be written", self.path.display()))

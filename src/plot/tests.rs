@@ -22,7 +22,7 @@ fn the_extension_selects_the_format() {
 
 #[test]
 fn an_svg_has_a_line_levels_spans_and_thumbnails_for_each_label() {
-    let svg = svg::file(&chart::whole(&timeline()));
+    let svg = chart::whole(&timeline()).file();
     assert!(
         svg.contains(
             "porch / dog &lt;&amp;&gt; &quot;cat&quot;: raised once; threshold 0.6, clear below 0.4"
@@ -63,7 +63,7 @@ fn a_long_day_is_drawn_in_a_limited_number_of_columns() {
 #[test]
 fn a_plot_without_frames_says_so() {
     let nothing = Timeline { source: "door".to_owned(), model: "bundled".to_owned(), tracks: vec![] };
-    assert!(svg::file(&chart::whole(&nothing)).contains("door: no frames"));
+    assert!(chart::whole(&nothing).file().contains("door: no frames"));
     assert!(html::page(&nothing).contains("no frames"));
 }
 
@@ -77,7 +77,7 @@ fn moving_levels_are_drawn_as_curves() {
         .zip([0.5, 0.6, 0.7, 0.7])
         .map(|(point, threshold)| (point.time, Levels { threshold, clear_below: threshold - 0.1 }))
         .collect();
-    let svg = svg::file(&chart::whole(&timeline));
+    let svg = chart::whole(&timeline).file();
     assert!(svg.contains(": raised once; threshold 0.2 above the baseline"), "{svg}");
     let moves = |line: &&str| line.contains("stroke=\"#c62828\"") && line.matches(',').count() == 4;
     assert_eq!(svg.lines().filter(moves).count(), 1, "{svg}");

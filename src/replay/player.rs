@@ -58,7 +58,7 @@ pub(super) fn play(
     let playback = Playback::new(recordings.iter().map(|recording| recording.bytes).sum());
     let player = Player {
         source: source.name.as_str().into(),
-        sampling: Sampling::of(source),
+        sampling: sampling(source),
         max_pixels: config.max_pixels,
         clock: start,
         is_forced: start.is_some(),
@@ -87,23 +87,12 @@ pub(super) fn play(
     Ok(Played { frames: counts.scored, failed: failed + counts.failed })
 }
 
-/// How often a frame of a video is taken, and how it is decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sampling {
-    /// One frame is taken per interval.
-    every: Duration,
-    /// Which frames are decoded.
-    decode: Decode,
-}
-
-impl Sampling {
-    /// The sampling of `source`; a source without a rate takes one frame per second.
-    fn of(source: &Source) -> Self {
-        match &source.kind {
-            SourceKind::Stream(stream) => Self { every: stream.every, decode: stream.decode },
-            SourceKind::Http(http) => Self { every: http.every, decode: Decode::Auto },
-            _ => Self { every: Duration::from_secs(1), decode: Decode::Auto },
-        }
+/// How often `source` takes a frame of a video, and which frames it decodes. A source without a rate takes one per second.
+fn sampling(source: &Source) -> (Duration, Decode) {
+    match &source.kind {
+        SourceKind::Stream(stream) => (stream.every, stream.decode),
+        SourceKind::Http(http) => (http.every, Decode::Auto),
+        _ => (Duration::from_secs(1), Decode::Auto),
     }
 }
 
@@ -112,7 +101,7 @@ struct ModelEnded;
 
 struct Player {
     source: Arc<str>,
-    sampling: Sampling,
+    sampling: (Duration, Decode),
     max_pixels: u64,
     /// The start of the next video that has no time of its own.
     clock: Option<Timestamp>,
@@ -153,7 +142,7 @@ impl Player {
     }
 
     fn video(&mut self, recording: &Recording, done: u64) -> Result<Result<(), ModelEnded>> {
-        let Sampling { every, decode } = self.sampling;
+        let (every, decode) = self.sampling;
         let mut video = source::Recording::open(&recording.path, every, decode, self.max_pixels)?;
         let own = video.began().or(recording.time).filter(|_| !self.is_forced);
         let began = own.or(self.clock).unwrap_or_else(|| {

@@ -34,7 +34,30 @@ impl Side {
     }
 
     fn answers(&self, runtime: &Runtime, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
-        answers(self.load(runtime)?, self.found.variant(), sets, items)
+        let mut model = self.load(runtime)?;
+        let device = model.device();
+        let grey = vec![0.0; model.preprocessor().tensor_len()];
+        // The first run takes longer than the runs after it.
+        model.embed_prepared(&grey)?;
+        let mut classifier = Classifier::as_the_pipeline(model, sets, &VectorCache::of_user())?;
+        let mut progress = Counted::new(items.len(), "pictures");
+        let mut pictures = Vec::with_capacity(items.len());
+        let took = embed(&mut classifier, items, |classifier, number, vector| {
+            if let Err(error) = &vector {
+                progress.aside(|| eprintln!("error: {}: {error:#}", items[number].name));
+            }
+            pictures.push(vector.ok().map(|vector| {
+                let scores = (0..sets.len()).map(|set| classifier.scores(set, &vector)).collect();
+                PictureAnswer { vector: vector.to_vec(), scores }
+            }));
+            progress.one_more();
+            Ok(())
+        })?;
+        progress.end();
+        if pictures.iter().all(Option::is_none) {
+            bail!("none of the pictures could be scored");
+        }
+        Ok(Answers { variant: self.found.variant().to_owned(), device, pictures, took })
     }
 }
 
@@ -52,32 +75,6 @@ impl Answers {
     fn speed(&self) -> f64 {
         self.pictures.iter().flatten().count() as f64 / self.took.as_secs_f64().max(1e-6)
     }
-}
-
-fn answers(mut model: Model, variant: &str, sets: &[LabelSet], items: &Arc<[Item]>) -> Result<Answers> {
-    let device = model.device();
-    let grey = vec![0.0; model.preprocessor().tensor_len()];
-    // The first run takes longer than the runs after it.
-    model.embed_prepared(&grey)?;
-    let mut classifier = Classifier::as_the_pipeline(model, sets, &VectorCache::of_user())?;
-    let mut progress = Counted::new(items.len(), "pictures");
-    let mut pictures = Vec::with_capacity(items.len());
-    let took = embed(&mut classifier, items, |classifier, number, vector| {
-        if let Err(error) = &vector {
-            progress.aside(|| eprintln!("error: {}: {error:#}", items[number].name));
-        }
-        pictures.push(vector.ok().map(|vector| {
-            let scores = (0..sets.len()).map(|set| classifier.scores(set, &vector)).collect();
-            PictureAnswer { vector: vector.to_vec(), scores }
-        }));
-        progress.one_more();
-        Ok(())
-    })?;
-    progress.end();
-    if pictures.iter().all(Option::is_none) {
-        bail!("none of the pictures could be scored");
-    }
-    Ok(Answers { variant: variant.to_owned(), device, pictures, took })
 }
 
 /// The answers of two models for the same pictures.

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 use super::compare::{Comparison, Side};
 use crate::{
     commands::{
-        self, DONE, ExecutionArgs, FAILED,
-        classify::{Format, labels},
+        self, DONE, ExecutionArgs, FAILED, Format,
+        classify::labels,
         pictures::{self, Item},
     },
     config::{Config, Device, Execution, HubModel, ModelRef, Variant},
@@ -96,12 +96,14 @@ fn share(text: &str) -> Result<f32, String> {
 /// # Errors
 /// The model cannot be used, or none of the pictures.
 pub(super) fn run(out: &mut impl Write, args: &Args) -> Result<ExitCode> {
+    match &args.config {
+        Some(path) => commands::with_config(path, |config| verify(out, args, Some(config))),
+        None => verify(out, args, None),
+    }
+}
+
+fn verify(out: &mut impl Write, args: &Args, config: Option<Config>) -> Result<ExitCode> {
     let (model, typed) = named(args);
-    let config = match args.config.as_deref().map(commands::load) {
-        Some(Err(code)) => return Ok(code),
-        Some(Ok(loaded)) => Some(loaded.config),
-        None => None,
-    };
     let model = match (&config, model) {
         (Some(config), _) => config.model.clone(),
         (None, Some(typed)) if typed != "bundled" => commands::model(typed, Variant::Auto),
