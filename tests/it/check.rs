@@ -56,7 +56,7 @@ fn every_mistake_has_the_expected_text() {
         if update {
             fs::write(&expected, &log).unwrap();
         } else if fs::read_to_string(&expected).unwrap_or_default() != log {
-            different += &format!("\n--- {name}: this is log now\n{log}");
+            different += &format!("\n--- {name}: the text is now\n{log}");
         }
     }
     assert!(

@@ -442,7 +442,7 @@ fn the_scale_is_fetched_if_another_program_has_fetched_only_the_towers() {
 #[test]
 fn cached_models_are_listed_verified_and_removed() {
     let Some((hub, _)) = clip() else { return };
-    assert!(stderr(&hub.run(&["models", "list"])).contains("no model is here yet"));
+    assert!(stderr(&hub.run(&["models", "list"])).contains("there are no models yet"));
     stdout(&hub.run(&["models", "pull", ORIGINAL]));
     let list = stdout(&hub.run(&["models", "list"]));
     assert!(list.starts_with(&format!("{SISTER}  fp32  ")) && list.lines().count() == 1, "{list}");

@@ -173,13 +173,13 @@ fn serve(state: Arc<State>, cdn: Option<u16>) -> u16 {
     port
 }
 
-struct Answer {
+struct HttpAnswer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     fn plain(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: b"{}".to_vec() }
     }
@@ -198,7 +198,7 @@ fn answer(state: &State, stream: TcpStream, cdn: Option<u16>) {
     let fault = fault(state, &asked);
     let mut answer = match fault {
         Some(Fault::Status(status, wait)) => {
-            let mut answer = Answer::plain(status);
+            let mut answer = HttpAnswer::plain(status);
             answer.headers.extend(wait.map(|wait| ("Retry-After", wait.to_string())));
             answer
         }
@@ -254,7 +254,7 @@ fn fault(state: &State, asked: &Asked) -> Option<Fault> {
 }
 
 /// The hub itself.
-fn hub(state: &State, asked: &Asked, cdn: u16) -> Answer {
+fn hub(state: &State, asked: &Asked, cdn: u16) -> HttpAnswer {
     let repositories = state.repositories.lock().unwrap();
     let path = asked.path.split('?').next().unwrap().trim_start_matches('/');
     let by_name = |prefix: &str| {
@@ -264,30 +264,30 @@ fn hub(state: &State, asked: &Asked, cdn: u16) -> Answer {
     let refused = |id: &String| state.private.lock().unwrap().contains(id) && asked.authorization.is_none();
     if let Some((id, files, rest)) = by_name("api/models/") {
         if refused(id) {
-            return Answer::plain(401);
+            return HttpAnswer::plain(401);
         }
         if rest != "revision/main" && rest != format!("revision/{COMMIT}") {
-            return Answer::plain(404);
+            return HttpAnswer::plain(404);
         }
         let siblings: Vec<_> = files.keys().map(|name| json!({"rfilename": name})).collect();
         let body = json!({"id": id, "sha": COMMIT, "siblings": siblings}).to_string().into_bytes();
-        return Answer { status: 200, headers: Vec::new(), body };
+        return HttpAnswer { status: 200, headers: Vec::new(), body };
     }
     // Small files are served through a redirect to another address of the hub.
     if let Some((_, files, rest)) = by_name("api/resolve-cache/models/") {
         let body = files[rest.strip_prefix(&format!("{COMMIT}/")).unwrap()].clone();
         let headers =
             vec![("ETag", format!("\"{}\"", git_blob(&body))), ("X-Repo-Commit", COMMIT.to_owned())];
-        return Answer { status: 200, headers, body };
+        return HttpAnswer { status: 200, headers, body };
     }
-    let Some((id, files, rest)) = by_name("") else { return Answer::plain(401) };
+    let Some((id, files, rest)) = by_name("") else { return HttpAnswer::plain(401) };
     if refused(id) {
-        return Answer::plain(401);
+        return HttpAnswer::plain(401);
     }
     let name =
         rest.strip_prefix("resolve/main/").or_else(|| rest.strip_prefix(&format!("resolve/{COMMIT}/")));
     let Some((name, content)) = name.and_then(|name| files.get_key_value(name)) else {
-        return Answer::plain(404);
+        return HttpAnswer::plain(404);
     };
     let commit = ("X-Repo-Commit", COMMIT.to_owned());
     let is_large =
@@ -302,29 +302,29 @@ fn hub(state: &State, asked: &Asked, cdn: u16) -> Answer {
             ("X-Linked-Size", content.len().to_string()),
             ("ETag", "\"of-the-pointer\"".to_owned()),
         ];
-        return Answer { status: 302, headers, body: b"Found".to_vec() };
+        return HttpAnswer { status: 302, headers, body: b"Found".to_vec() };
     }
     let location = format!("/api/resolve-cache/models/{id}/{COMMIT}/{name}?etag=x");
-    Answer { status: 307, headers: vec![commit, ("Location", location)], body: b"Temporary".to_vec() }
+    HttpAnswer { status: 307, headers: vec![commit, ("Location", location)], body: b"Temporary".to_vec() }
 }
 
 /// The server for large files. It knows them only by their hash.
-fn content(state: &State, asked: &Asked, fault: Option<Fault>) -> Answer {
+fn content(state: &State, asked: &Asked, fault: Option<Fault>) -> HttpAnswer {
     let repositories = state.repositories.lock().unwrap();
     let found = repositories.values().flat_map(BTreeMap::values);
     let Some(content) = found.into_iter().find(|content| asked.path.contains(&sha256(content))) else {
-        return Answer::plain(404);
+        return HttpAnswer::plain(404);
     };
     let range = asked.range.as_ref().filter(|_| !matches!(fault, Some(Fault::NoParts)));
     let Some(range) = range.and_then(|range| range.strip_prefix("bytes=")) else {
-        return Answer { status: 200, headers: Vec::new(), body: content.clone() };
+        return HttpAnswer { status: 200, headers: Vec::new(), body: content.clone() };
     };
     let (begin, end) = range.split_once('-').unwrap();
     let begin: usize = begin.parse().unwrap();
     let end = end.parse().map_or(content.len(), |end: usize| (end + 1).min(content.len()));
     if begin >= content.len() {
-        return Answer::plain(416);
+        return HttpAnswer::plain(416);
     }
     let range = format!("bytes {begin}-{}/{}", end - 1, content.len());
-    Answer { status: 206, headers: vec![("Content-Range", range)], body: content[begin..end].to_vec() }
+    HttpAnswer { status: 206, headers: vec![("Content-Range", range)], body: content[begin..end].to_vec() }
 }
