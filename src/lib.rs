@@ -27,19 +27,21 @@
 //! | 0 | `atomic_file`, `backoff`, `heartbeat`, `https`, `picture`, `prefetch`, `topic` |
 //! | 1 | `cache`, `frame`, `metrics`, `state_file`, `yaml` |
 //! | 2 | `policy` |
-//! | 3 | `source/kinds/*/settings` |
-//! | 4 | `config` |
-//! | 5 | `engine`, `mqtt` |
-//! | 6 | `model` |
-//! | 7 | `alert`, `classify`, `source`, `trigger` |
-//! | 8 | `judge`, `progress` |
-//! | 9 | `observe` |
-//! | 10 | `web` |
-//! | 11 | `daemon`, `replay` |
-//! | 12 | `plot` |
-//! | 13 | `bench`, `doctor`, `tune` |
-//! | 14 | `commands` |
-//! | 15 | `lib`, `main` |
+//! | 3 | `source/kinds/camera` |
+//! | 4 | `source/kinds/*/settings` |
+//! | 5 | `source/kinds/settings` |
+//! | 6 | `config` |
+//! | 7 | `engine`, `mqtt` |
+//! | 8 | `model` |
+//! | 9 | `alert`, `classify`, `source`, `trigger` |
+//! | 10 | `judge`, `progress` |
+//! | 11 | `observe` |
+//! | 12 | `web` |
+//! | 13 | `daemon`, `replay` |
+//! | 14 | `plot` |
+//! | 15 | `bench`, `doctor`, `tune` |
+//! | 16 | `commands` |
+//! | 17 | `lib`, `main` |
 //!
 //! | room | content |
 //! |---|---|

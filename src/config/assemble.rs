@@ -8,8 +8,8 @@ use super::{
     delivery::{self, Command, OutboxLimits, Webhook},
     device::{self, Device, Execution},
     home_assistant::{self, HomeAssistant},
+    http_endpoint::{self, Listen},
     label_sets::{self, LabelSets},
-    listen::{self, Listen},
     model::{self, ModelRef},
     source_checks,
     sources::{self, Source},
@@ -24,7 +24,6 @@ use crate::{
         fields::{Field, Form, Spec, explain, specs},
         reader::{Reader, Section, Setting},
         tree::Node,
-        value::size_text,
     },
 };
 
@@ -104,7 +103,7 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     })
     .default("8"),
     Field::new("gpu_memory", Execution::GPU_MEMORY, "The most memory of an NVIDIA or AMD GPU.", |it: &Config| {
-        Some(json!(it.execution.gpu_memory.map(size_text)))
+        Some(json!(it.execution.gpu_memory))
     })
     .example("2GB"),
     Field::new("onnxruntime", Form::Path, "The ONNX Runtime shared library.", |it: &Config| {
@@ -146,13 +145,13 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     }),
     Field::new(
         "listen",
-        Form::Either(&[listen::ADDRESS, Form::Mapping(&listen::TABLE)]),
+        Form::Either(&[http_endpoint::ADDRESS, Form::Mapping(&http_endpoint::TABLE)]),
         "The HTTP endpoint, which is off by default: /metrics for Prometheus; /healthz, whether every part of the service makes \
          progress; /readyz, whether it watches.",
-        |it: &Config| Some(json!(it.listen.as_ref().map(|it| explain(listen::FIELDS, it)))),
+        |it: &Config| Some(json!(it.listen.as_ref().map(|it| explain(http_endpoint::FIELDS, it)))),
     )
     .example("127.0.0.1:9464"),
-    Field::new("label_sets", label_sets::FORM, "What to watch for: labels that are scored together. Files in rules.d can contain more.", |_: &Config| None),
+    Field::new("label_sets", label_sets::FORM, "What to watch for: labels that are scored together. Files in `rules.d` can contain more.", |_: &Config| None),
     Field::new("sources", sources::FORM, "Where frames come from.", |_: &Config| None),
 ];
 
@@ -194,7 +193,7 @@ pub(super) fn assemble(
     let webhook = section.optional(reader, "webhook", delivery::webhook);
     let command = section.optional(reader, "command", delivery::command);
     let outbox = section.optional(reader, "outbox", delivery::outbox);
-    let listen = section.optional(reader, "listen", listen::read);
+    let listen = section.optional(reader, "listen", http_endpoint::read);
     let model = section.read(reader, "model", model::read);
     let execution = device::read(reader, &section);
     let max_pixels = section.read(reader, "max_pixels", Reader::whole);
@@ -261,7 +260,8 @@ fn top<'n>(
 /// Reports a section that must be in the main file.
 fn missing(reader: &mut Reader<'_>, section: &Section<'_>, file: &File, key: &str, example: &str) {
     if section.lacks(key) {
-        let (message, remedy) = (format!("there is no `{key}`"), format!("add it:\n{example}"));
+        let doc = specs(FIELDS).iter().find(|spec| spec.key == key).map_or("", |spec| spec.doc);
+        let (message, remedy) = (format!("there is no `{key}`"), format!("{doc} Add it:\n{example}"));
         reader.problems.push(reader.places.files.problem_of_file(file.number, message, remedy));
     }
 }

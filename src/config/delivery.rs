@@ -11,7 +11,7 @@ use crate::{
         fields::{Field, Form, Table, specs},
         mask::Secret,
         reader::{Reader, Setting},
-        value::{duration_text, size_text},
+        value::duration_text,
     },
 };
 
@@ -67,14 +67,14 @@ pub(super) const OUTBOX_FIELDS: &[Field<OutboxLimits>] = &[
         "max_size",
         Form::Size(MB, TB),
         "The most bytes of alerts; 100MB are about 100,000 alerts. The oldest are dropped, which is counted and published.",
-        |it: &OutboxLimits| Some(json!(size_text(it.size))),
+        |it: &OutboxLimits| Some(json!(it.size)),
     )
     .default("100MB"),
     Field::new(
         "max_snapshots",
         Form::Size(0, TB),
         "The most bytes of snapshots; an alert whose snapshot was dropped is published without it.",
-        |it: &OutboxLimits| Some(json!(size_text(it.snapshots))),
+        |it: &OutboxLimits| Some(json!(it.snapshots)),
     )
     .default("500MB"),
     Field::new("max_age", Form::Duration(Duration::from_secs(60), Duration::from_secs(365 * 86_400)), "Older alerts are dropped.", |it: &OutboxLimits| {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::yaml::{
-    fields::{Form, Shape},
+    fields::Form,
     names,
     reader::{Reader, Section},
     value,
@@ -75,8 +75,7 @@ pub enum OpenVino {
 
 impl Device {
     /// The form in the configuration.
-    pub(super) const FORM: Form =
-        Form::Shaped(Shape { expected: "a device, such as `auto`, `cpu` or `cuda`", name: "", pattern: "" });
+    pub(super) const FORM: Form = Form::like("a device, such as `auto`, `cpu` or `cuda`");
 
     /// The names without a number.
     pub const NAMES: [&str; 9] =

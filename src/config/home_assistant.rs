@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     policy::{Look, broker},
     yaml::{
-        fields::{Field, Form, Shape, Table, explain, specs},
+        fields::{Field, Form, Table, explain, specs},
         names,
         reader::{Reader, Section, Setting},
     },
@@ -74,12 +74,9 @@ pub(super) const LOOK_FIELDS: &[Field<Look>] = &[
     Field::new("name", Form::Text, "Its name in Home Assistant.", |it: &Look| Some(json!(it.name)))
         .default_is("the name of the label")
         .example("Parcel"),
-    Field::new(
-        "icon",
-        Form::Shaped(Shape { expected: "the name of an icon such as `mdi:dog`", name: "", pattern: "" }),
-        "Its icon.",
-        |it: &Look| Some(json!(it.icon)),
-    )
+    Field::new("icon", Form::like("the name of an icon such as `mdi:dog`"), "Its icon.", |it: &Look| {
+        Some(json!(it.icon))
+    })
     .example("mdi:package-variant"),
     Field::new(
         "device_class",

@@ -8,7 +8,7 @@ use super::home_assistant;
 use crate::{
     policy::{AlertMessage, Hold, Label, Schedule, Severity, TriggerSettings},
     yaml::{
-        fields::{self, Field, Form, Shape, Spec, Table, specs, words},
+        fields::{self, Field, Form, Spec, Table, specs, words},
         mask,
         reader::{Reader, Section, Setting},
         tree::Value as Node,
@@ -17,8 +17,7 @@ use crate::{
 };
 
 const ANY: Form = Form::Duration(Duration::ZERO, Duration::from_secs(365 * 86_400));
-const SCHEDULE: Form =
-    Form::Shaped(Shape { expected: "hours, days or both such as `22:00-06:00`", name: "", pattern: "" });
+const SCHEDULE: Form = Form::like("hours, days or both such as `22:00-06:00`");
 
 /// The threshold of a label that has none in the file.
 pub(super) const THRESHOLD: f32 = 0.5;
@@ -84,7 +83,7 @@ pub(super) const COMMON: &[Field<Label>] = &[
     .example("warning"),
     Field::new(
         "message",
-        Form::Shaped(Shape { expected: "a sentence such as `{label} on {source}`", name: "", pattern: "" }),
+        Form::like("a sentence such as `{label} on {source}`"),
         "The message in its alerts. Placeholders: {label} {label_set} {source} {region} {score} {percent} {threshold} {state} {time} \
          {severity}; a rule has no {score}, {percent} and {threshold}. {{ and }} are braces.",
         |it: &Label| Some(json!(it.message.as_ref().map(ToString::to_string))),

@@ -10,9 +10,9 @@ mod delivery;
 mod device;
 pub mod edit;
 mod home_assistant;
+mod http_endpoint;
 mod label_sets;
 mod labels;
-mod listen;
 mod load;
 mod model;
 mod reference_page;
@@ -32,8 +32,8 @@ pub use self::{
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
     home_assistant::HomeAssistant,
+    http_endpoint::Listen,
     label_sets::explain as explain_label_set,
-    listen::Listen,
     load::{Loaded, load, look},
     model::{HubModel, ModelRef, Variant, is_plain_path},
     reference_page::markdown as reference_page,
@@ -43,11 +43,11 @@ pub use self::{
 pub use crate::{
     policy::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
     source::kinds::{
-        SourceKind,
         camera::Unchanged,
         folder::settings::{After, Existing, Folder},
         http::settings::Http,
         mqtt::settings::{JsonPlaces, MqttSource},
+        settings::SourceKind,
         stream::settings::{Decode, Hwaccel, Input, Pace, Stream, Transport},
     },
     yaml::{Address, Secret},

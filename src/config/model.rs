@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::device::Device;
 use crate::yaml::{
-    fields::{Field, Form, Shape, Table, explain, specs, word_of, words},
+    fields::{Field, Form, Table, explain, specs, word_of, words},
     names,
     reader::{Reader, Setting},
 };
@@ -147,7 +147,7 @@ const FIELDS: &[Field<ModelRef>] = &[
     .example("org/name-onnx"),
     Field::new(
         "revision",
-        Form::Shaped(Shape { expected: "a branch, a tag or a commit", name: "", pattern: "" }),
+        Form::like("a branch, a tag or a commit"),
         "A branch, a tag or a commit of the repository with the ONNX files.",
         |it: &ModelRef| it.hub().map(|hub| json!(hub.revision.as_deref().unwrap_or("main"))),
     )
@@ -161,9 +161,8 @@ const FIELDS: &[Field<ModelRef>] = &[
     .default("auto"),
 ];
 pub(super) const TABLE: Table = Table { title: "model", fields: || specs(FIELDS) };
-pub(super) const FORM: Form =
-    Form::Shaped(Shape { expected: "`bundled`, a folder or a hub id", name: "", pattern: "" });
-const HUB_ID: Form = Form::Shaped(Shape { expected: "a hub id", name: "", pattern: "" });
+pub(super) const FORM: Form = Form::like("`bundled`, a folder or a hub id");
+const HUB_ID: Form = Form::like("a hub id");
 
 /// The model, for `check --explain`.
 pub(super) fn shown(model: &ModelRef) -> Value {

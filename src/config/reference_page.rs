@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::assemble::FIELDS;
 use crate::yaml::{
-    fields::{Default, Form, Kind, Spec, specs},
+    fields::{Alternative, Default, Form, Spec, specs},
     value::{duration_text, size_text},
 };
 
@@ -81,7 +81,7 @@ impl Page {
     }
 
     /// A section with the keys that all kinds have, and one for each kind with its own keys.
-    fn kinds(&mut self, kinds: &[Kind]) {
+    fn kinds(&mut self, kinds: &[Alternative]) {
         let Some((first, others)) = kinds.split_first() else { return };
         let is_common = |key: &str| others.iter().all(|kind| kind.fields.iter().any(|spec| spec.key == key));
         let (common, _): (Vec<_>, Vec<_>) = first.fields.iter().partition(|spec| is_common(spec.key));

@@ -6,7 +6,7 @@ use super::{home_assistant, labels};
 use crate::{
     policy::{AlertMessage, Label, LabelName, LabelRule, TriggerSettings, condition::Parsed},
     yaml::{
-        fields::{self, Field, Form, Shape, Spec, Table, specs},
+        fields::{self, Field, Form, Spec, Table, specs},
         mask, names,
         reader::{Reader, Setting, TextPlace},
         tree::Value as Node,
@@ -18,8 +18,7 @@ const THRESHOLD: f32 = 0.5;
 const EXAMPLE: &str = "rules:\n  stranger: person and not dog";
 
 /// The form of a condition.
-pub(super) const CONDITION: Form =
-    Form::Shaped(Shape { expected: "a condition such as `person and not dog`", name: "", pattern: "" });
+pub(super) const CONDITION: Form = Form::like("a condition such as `person and not dog`");
 
 /// The key that only a rule has.
 pub(super) const WHEN: &[Field<LabelRule>] = &[Field::new(

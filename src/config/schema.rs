@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::assemble::FIELDS;
-use crate::yaml::fields::{Default, Form, Kind, Spec, specs};
+use crate::yaml::fields::{Alternative, Default, Form, Spec, specs};
 
 /// The meta-schema: editors support draft 7 best.
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
@@ -85,7 +85,7 @@ fn form(of: &Form) -> Value {
             json!({"type": "object", "minProperties": 1, "additionalProperties": form(value)})
         }
         Form::Kinds(kinds) => {
-            let kind = |Kind { key, fields }: Kind| {
+            let kind = |Alternative { key, fields }: Alternative| {
                 let mut schema = mapping(&fields, &[key]);
                 schema["title"] = json!(key);
                 schema

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     policy::Label,
-    source::kinds::{KINDS, Kind, SourceKind},
+    source::kinds::settings::{KINDS, KindOfSource, SourceKind},
     yaml::{
-        fields::{self, Field, Form, Shape, Table, explain, specs},
+        fields::{self, Field, Form, Table, explain, specs},
         mask, names,
         reader::{Reader, Section, Setting},
         tree::{Entry, Node, Value as Typed},
@@ -82,7 +82,7 @@ const FIELDS: &[Field<Source>] = &[
     .example("{ step: [0.2, 0.5, 0.6, 0.5] }"),
     Field::new(
         "grid",
-        Form::Shaped(Shape { expected: "a grid of columns and rows", name: "", pattern: "" }),
+        Form::like("a grid of columns and rows"),
         "Columns and rows of further regions, named r1c1 (row 1, column 1) to r2c2.",
         |_: &Source| None,
     )
@@ -124,10 +124,10 @@ const BASELINE: Table = Table { title: "sources.NAME.baseline", fields: || specs
 /// The form of `sources`.
 pub(super) const FORM: Form = Form::Named(&Form::Kinds(kinds));
 
-fn kinds() -> Vec<fields::Kind> {
+fn kinds() -> Vec<fields::Alternative> {
     KINDS
         .iter()
-        .map(|kind| fields::Kind { key: kind.key, fields: [(kind.fields)(), specs(FIELDS)].concat() })
+        .map(|kind| fields::Alternative { key: kind.key, fields: [(kind.fields)(), specs(FIELDS)].concat() })
         .collect()
 }
 
@@ -164,9 +164,9 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
 }
 
 /// The kind of a source: the one whose key it has.
-fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static Kind> {
+fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindOfSource> {
     let Typed::Mapping(entries) = &at.node.value else { return None };
-    let has = |kind: &&Kind| entries.iter().any(|entry| entry.key == kind.key);
+    let has = |kind: &&KindOfSource| entries.iter().any(|entry| entry.key == kind.key);
     let kinds: Vec<_> = KINDS.iter().filter(has).collect();
     match kinds[..] {
         [kind] => Some(kind),
@@ -197,7 +197,7 @@ fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static Kind> {
 }
 
 /// The message and the remedy for a key of another kind.
-fn foreign_key(kind: &Kind, key: &str) -> Option<(String, String)> {
+fn foreign_key(kind: &KindOfSource, key: &str) -> Option<(String, String)> {
     let is_known = KINDS.iter().flat_map(|kind| (kind.fields)()).any(|spec| spec.key == key);
     is_known.then(|| {
         let hint = (kind.foreign)(key).map(str::to_owned);

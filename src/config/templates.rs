@@ -3,21 +3,17 @@
 use crate::{
     policy::{Template, TemplateError},
     yaml::{
-        fields::{Form, Shape},
+        fields::Form,
         names,
         reader::{Reader, Section},
     },
 };
 
 /// The form of `template`.
-pub(super) const SENTENCE: Form =
-    Form::Shaped(Shape { expected: "a sentence with `{}` for the prompt", name: "", pattern: "" });
+pub(super) const SENTENCE: Form = Form::like("a sentence with `{}` for the prompt");
 /// The form of an item of `templates`.
-pub(super) const SENTENCE_OR_GROUP: Form = Form::Shaped(Shape {
-    expected: "a sentence with `{}` for the prompt, or the name of a group of sentences",
-    name: "",
-    pattern: "",
-});
+pub(super) const SENTENCE_OR_GROUP: Form =
+    Form::like("a sentence with `{}` for the prompt, or the name of a group of sentences");
 
 /// Groups of sentences by name. An average over a group depends less on how a picture was taken, and more on what it shows.
 const GROUPS: &[(&str, &[&str])] = &[

@@ -1,4 +1,4 @@
-//! What valid files become, and that no text makes the reader panic. The words for mistakes are tested in `tests/it/check.rs`.
+//! The values of valid files, and that no text makes the reader panic. The messages of mistakes are tested in `tests/it/check.rs`.
 
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     yaml::{
         Places,
         error::Problems,
-        fields::{Form, Spec, specs},
+        fields::{Default, Form, Spec, specs},
         reader::Surroundings,
     },
 };
@@ -56,7 +56,7 @@ fn rule(threshold: f32) -> TriggerSettings {
 }
 
 #[test]
-fn what_is_not_typed_has_the_documented_default() {
+fn absent_keys_have_the_documented_defaults() {
     let folder = folder_with(&[("stakeout.yaml", SMALL)]);
     let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();
     let expected = Config {
@@ -114,33 +114,34 @@ fn the_example_watches_a_folder_with_the_bundled_model() {
     assert_eq!(source.watch, std::slice::from_ref(&set.name));
 }
 
-/// The key of every field in a form, and of those below it.
-fn keys(form: &Form, found: &mut Vec<&'static str>) {
+/// The fields below a form.
+fn below(form: &Form, found: &mut Vec<&'static Spec>) {
     let mut all = |fields: Vec<&'static Spec>| {
         for spec in fields {
-            found.push(spec.key);
-            keys(&spec.form, found);
+            found.push(spec);
+            below(&spec.form, found);
         }
     };
     match form {
         Form::Mapping(table) => all((table.fields)()),
         Form::Kinds(kinds) => kinds().into_iter().for_each(|kind| all(kind.fields)),
-        Form::List(form) | Form::OneOrMore(form) | Form::Named(form) => keys(form, found),
-        Form::Either(forms) => forms.iter().for_each(|form| keys(form, found)),
+        Form::List(form) | Form::OneOrMore(form) | Form::Named(form) => below(form, found),
+        Form::Either(forms) => forms.iter().for_each(|form| below(form, found)),
         _ => {}
     }
 }
 
 #[test]
 fn the_reference_shows_every_key_and_its_default() {
-    let mut found = vec![];
-    for spec in specs(assemble::FIELDS) {
-        found.push(spec.key);
-        keys(&spec.form, &mut found);
-    }
+    let mut found = specs(assemble::FIELDS);
+    found.iter().map(|spec| spec.form).collect::<Vec<_>>().iter().for_each(|form| below(form, &mut found));
     assert!(found.len() > 100, "{}", found.len());
-    for key in found {
-        assert!(REFERENCE.contains(&format!("{key}:")), "{key} is missing");
+    for spec in found {
+        let line = match spec.default {
+            Default::Value(value) => format!("{}: {value}", spec.key),
+            _ => format!("{}:", spec.key),
+        };
+        assert!(REFERENCE.contains(&line), "{line} is missing");
     }
     let config = load_text(REFERENCE);
     let porch = &config.label_sets[0];
@@ -161,7 +162,30 @@ fn the_reference_shows_every_key_and_its_default() {
 }
 
 #[test]
-fn everything_that_can_be_typed_is_taken() {
+fn every_default_is_valid() {
+    let text = "
+mqtt: { url: mqtt://broker }
+outbox: {}
+webhook: { url: 'http://h' }
+command: { run: [a] }
+home_assistant: {}
+model: { id: bundled }
+label_sets: { porch: { labels: { person: {} } } }
+sources:
+  a: { folder: a, watch: [porch] }
+  b: { rtsp: 'rtsp://h', watch: [porch] }
+  c: { video: a.mp4, watch: [porch] }
+  d: { http: 'http://h', watch: [porch], baseline: {} }
+  e: { mqtt: a, watch: [porch] }
+";
+    let config = load_text(text);
+    assert_eq!(config.outbox, OutboxLimits::default());
+    assert_eq!(config.sources[3].baseline, Some(Duration::from_secs(600)));
+    assert_eq!(config.label_sets[0].labels[0], label("person", &["person"], rule(0.5)));
+}
+
+#[test]
+fn every_key_is_read() {
     let text = r#"
 model: ./clip
 device: cuda:1
@@ -274,7 +298,7 @@ sources:
     assert_eq!((&trash.path, &trash.after), (&folder.path().join("trash"), &After::Delete));
     cameras(&config, folder.path());
 
-    later_problems_point_to_where_it_was_typed(&places);
+    later_problems_have_the_place_of_their_setting(&places);
 }
 
 fn cameras(config: &Config, folder: &Path) {
@@ -302,7 +326,7 @@ fn cameras(config: &Config, folder: &Path) {
     assert!(!shown.contains("hunter2") && !shown.contains("pass word"), "{shown}");
 }
 
-fn later_problems_point_to_where_it_was_typed(places: &Places) {
+fn later_problems_have_the_place_of_their_setting(places: &Places) {
     let cases = [
         ("model", "stakeout.yaml:2:8"),
         ("mqtt.password", "stakeout.yaml:14:13"),
@@ -315,9 +339,9 @@ fn later_problems_point_to_where_it_was_typed(places: &Places) {
         ("nothing.of.this", "stakeout.yaml\n"),
     ];
     for (path, place) in cases {
-        let told = places.problem(path, "it does not suit", "change it").to_string();
-        assert!(told.starts_with("error: it does not suit\n") && told.contains(place), "{path}: {told}");
-        assert!(told.ends_with("= help: change it"), "{told}");
+        let shown = places.problem(path, "it does not suit", "change it").to_string();
+        assert!(shown.starts_with("error: it does not suit\n") && shown.contains(place), "{path}: {shown}");
+        assert!(shown.ends_with("= help: change it"), "{shown}");
     }
 }
 
@@ -346,7 +370,7 @@ sources:
     let [inbox, door] = &config.sources[..] else { panic!("two sources") };
     assert_eq!((&inbox.watch, inbox.adjusted.len()), (&door.watch, 0));
     assert_eq!(inbox.label("porch", &porch.labels[0]).trigger, rule(0.7));
-    assert_eq!(door.label("porch", &porch.labels[0]).trigger, rule(0.8), "what clears it follows");
+    assert_eq!(door.label("porch", &porch.labels[0]).trigger, rule(0.8), "the clear level follows");
     let (dog, here) = (&porch.labels[1], door.label("porch", &porch.labels[1]));
     assert_eq!(dog.severity, Some(Severity::Info));
     assert!(dog.active.is_some() && dog.message.is_some() && dog.regions.is_empty());
@@ -435,11 +459,11 @@ fn templates_are_sentences_and_groups() {
     assert!(camera.len() > 10 && camera.contains(&"a photo of {} at night".to_owned()), "{camera:?}");
     let mixed = templates("templates: [plain, '{} in our yard', camera, 'a photo of {} at night']");
     assert_eq!(mixed[..2], ["{}", "{} in our yard"]);
-    assert_eq!(mixed[2..], camera, "what is there twice counts once");
+    assert_eq!(mixed[2..], camera, "a sentence of two groups counts once");
 }
 
 #[test]
-fn a_set_says_how_it_is_scored() {
+fn a_label_set_has_a_scoring() {
     let scoring = |typed: &str| {
         load_text(&SMALL.replace("labels: [person]", &format!("{typed}labels: [person]"))).label_sets[0]
             .scoring
@@ -485,7 +509,7 @@ fn a_model_is_a_word_a_folder_or_a_hub_id() {
 }
 
 #[test]
-fn a_model_can_be_said_in_more_words() {
+fn a_model_has_a_long_form() {
     let hub = HubModel::named("org/name");
     let half = Variant::Named("fp16");
     let cases = [
@@ -509,7 +533,7 @@ fn a_model_can_be_said_in_more_words() {
 }
 
 #[test]
-fn which_variant_a_device_takes() {
+fn each_device_has_a_preferred_variant() {
     use Device::{Auto, CoreMl, Cpu, Cuda, DirectMl, MiGraphX, Rocm, TensorRt};
     let openvino = [OpenVino::Default, OpenVino::Cpu, OpenVino::Gpu(0), OpenVino::Npu].map(Device::OpenVino);
     let [default, processor, gpu, npu] = openvino;
@@ -522,7 +546,7 @@ fn which_variant_a_device_takes() {
         let choices = Variant::Auto.choices(device);
         assert_eq!(choices[..3], ["fp16", "fp32", "int8"], "{device}");
         assert_eq!(choices.len(), Variant::NAMES.len(), "{device}");
-        assert_eq!(Variant::Named("int8").choices(device), ["int8"], "what was named is not changed");
+        assert_eq!(Variant::Named("int8").choices(device), ["int8"], "a named variant is not changed");
     }
     for (name, suffix) in [("fp32", ""), ("fp16", "_fp16")] {
         assert_eq!((Variant::suffix(name).as_str(), Variant::of_suffix(suffix)), (suffix, name));
@@ -530,7 +554,7 @@ fn which_variant_a_device_takes() {
 }
 
 #[test]
-fn a_user_keeps_alerts_in_a_folder_of_his_own() {
+fn a_user_has_a_state_folder_of_their_own() {
     let folder = folder_with(&[("stakeout.yaml", SMALL)]);
     let cases: [(&[(&str, &str)], &str); 4] = [
         (&[("HOME", "/home/me")], "/home/me/.local/state/stakeout"),
@@ -548,16 +572,16 @@ fn a_user_keeps_alerts_in_a_folder_of_his_own() {
 }
 
 #[test]
-fn home_assistant_is_told_nothing_unless_asked_for() {
-    let told = |typed: &str| load_text(&format!("home_assistant: {typed}\n{SMALL}")).home_assistant;
+fn home_assistant_is_off_by_default() {
+    let shown = |typed: &str| load_text(&format!("home_assistant: {typed}\n{SMALL}")).home_assistant;
     let expected = |discovery_prefix: &str, name: &str| {
         Some(HomeAssistant { discovery_prefix: discovery_prefix.to_owned(), name: name.to_owned() })
     };
-    assert_eq!(told("false"), None);
-    assert_eq!(told("true"), expected("homeassistant", "stakeout"));
-    assert_eq!(told("{}"), expected("homeassistant", "stakeout"));
-    assert_eq!(told("{ name: The barn }"), expected("homeassistant", "The barn"));
-    assert_eq!(told("{ discovery_prefix: ha/eyes }"), expected("ha/eyes", "stakeout"));
+    assert_eq!(shown("false"), None);
+    assert_eq!(shown("true"), expected("homeassistant", "stakeout"));
+    assert_eq!(shown("{}"), expected("homeassistant", "stakeout"));
+    assert_eq!(shown("{ name: The barn }"), expected("homeassistant", "The barn"));
+    assert_eq!(shown("{ discovery_prefix: ha/eyes }"), expected("ha/eyes", "stakeout"));
 }
 
 #[test]
@@ -584,7 +608,7 @@ fn label_sets_come_from_rules_too_in_the_order_of_file_names() {
 }
 
 #[test]
-fn where_something_stands_is_not_part_of_the_configuration() {
+fn places_are_not_part_of_the_configuration() {
     assert_eq!(
         load_text(REFERENCE),
         load_text(&format!("\u{feff}# moved\r\n\r\n{}", REFERENCE.replace('\n', "\r\n")))
@@ -592,7 +616,7 @@ fn where_something_stands_is_not_part_of_the_configuration() {
 }
 
 #[test]
-fn secrets_are_not_told_wherever_they_stand() {
+fn secrets_are_never_shown() {
     let cases = [
         "mqtt: { url: 'mqtt://me:hunter2@host' }",
         "mqtt: { password: [hunter2] }",
@@ -606,13 +630,13 @@ fn secrets_are_not_told_wherever_they_stand() {
     ];
     for text in cases {
         let folder = folder_with(&[("stakeout.yaml", text)]);
-        let told = load_from(folder.path(), &[("URL", "ws://me:hunter2@host")]).unwrap_err().to_string();
-        assert!(!told.contains("hunter2"), "{text}: {told}");
+        let shown = load_from(folder.path(), &[("URL", "ws://me:hunter2@host")]).unwrap_err().to_string();
+        assert!(!shown.contains("hunter2"), "{text}: {shown}");
     }
 }
 
 #[test]
-fn hostile_files_are_refused_in_reasonable_time() {
+fn hostile_files_are_rejected_in_reasonable_time() {
     let many_keys: String = (0..3_000).map(|i| format!("k{i}: x, ")).collect();
     let long = "x".repeat(100_000);
     let cases = [
@@ -627,8 +651,8 @@ fn hostile_files_are_refused_in_reasonable_time() {
     for (text, expected) in cases {
         let folder = folder_with(&[("stakeout.yaml", &text)]);
         let begin = std::time::Instant::now();
-        let told = load_from(folder.path(), &[]).unwrap_err().to_string();
-        assert!(told.contains(expected), "{expected}: {}", told.chars().take(1000).collect::<String>());
+        let shown = load_from(folder.path(), &[]).unwrap_err().to_string();
+        assert!(shown.contains(expected), "{expected}: {}", shown.chars().take(1000).collect::<String>());
         assert!(begin.elapsed() < Duration::from_secs(120), "{expected} took {:?}", begin.elapsed());
     }
 }
@@ -637,8 +661,8 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(?s).{0,200}") {
         let folder = folder_with(&[("stakeout.yaml", &text)]);
-        let told = load_from(folder.path(), &[]).map(|loaded| loaded.config).map_err(|problems| problems.to_string());
-        prop_assert!(told.is_err());
+        let shown = load_from(folder.path(), &[]).map(|loaded| loaded.config).map_err(|problems| problems.to_string());
+        prop_assert!(shown.is_err());
     }
 
     #[test]
@@ -657,7 +681,7 @@ proptest! {
 }
 
 #[test]
-fn a_label_with_a_rise_is_cleared_at_half_of_it_unless_something_else_is_typed() {
+fn a_label_with_a_rise_is_cleared_at_half_of_it_by_default() {
     let text = "mqtt: { url: mqtt://broker }
 label_sets:
   porch:
@@ -677,14 +701,14 @@ sources:
     let minutes = |minutes: u64| Some(Duration::from_secs(minutes * 60));
     let over: Vec<_> = config.sources.iter().map(|source| source.baseline).collect();
     assert_eq!(over, [minutes(10), minutes(60), None]);
-    let told = |source: usize| {
+    let shown = |source: usize| {
         let rule = |label: &Label| {
             let rule = config.sources[source].label("porch", label).trigger;
             (rule.rises, rule.threshold, rule.clear_below)
         };
         config.label_sets[0].labels.iter().map(rule).collect::<Vec<_>>()
     };
-    assert_eq!(told(0), [(true, 0.2, 0.1), (true, 0.4, 0.3), (false, 0.7, 0.7)]);
-    assert_eq!(told(1), [(true, 0.3, 0.15), (false, 0.6, 0.6), (true, 0.1, 0.05)]);
-    assert_eq!(told(2), [(false, 0.6, 0.6), (false, 0.5, 0.5), (false, 0.7, 0.7)]);
+    assert_eq!(shown(0), [(true, 0.2, 0.1), (true, 0.4, 0.3), (false, 0.7, 0.7)]);
+    assert_eq!(shown(1), [(true, 0.3, 0.15), (false, 0.6, 0.6), (true, 0.1, 0.05)]);
+    assert_eq!(shown(2), [(false, 0.6, 0.6), (false, 0.5, 0.5), (false, 0.7, 0.7)]);
 }

@@ -1,11 +1,12 @@
 //! The settings of a connection to an MQTT broker: the section `mqtt`, and `broker` of a source.
 
-use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
+use url::{Host, ParseError, Position, Url};
 
 use crate::yaml::{
-    fields::{Field, Form, Shape, Table, explain, specs, word_of, words},
+    fields::{Field, Form, Table, explain, specs, word_of, words},
     mask::Secret,
     reader::{Reader, Setting},
     value::duration_text,
@@ -131,7 +132,7 @@ pub(crate) const FIELDS: &[Field<Mqtt>] = &[
         .default("stakeout"),
     Field::new(
         "client_id",
-        Form::Shaped(Shape { expected: "a name for this connection", name: "", pattern: "" }),
+        Form::like("a name for this connection"),
         "The client identifier, which must be different for every connection to the broker.",
         |it: &Mqtt| Some(json!(it.client_id)),
     )
@@ -200,8 +201,7 @@ const TLS_FIELDS: &[Field<TlsFiles>] = &[
 const TLS_TABLE: Table = Table { title: "mqtt.tls", fields: || specs(TLS_FIELDS) };
 
 /// The form of the first levels of a topic.
-pub(crate) const TOPIC_LEVELS: Form =
-    Form::Shaped(Shape { expected: "levels of a topic such as `home/stakeout`", name: "", pattern: "" });
+pub(crate) const TOPIC_LEVELS: Form = Form::like("levels of a topic such as `home/stakeout`");
 
 /// Whether a secret is set, for `check --explain`.
 #[must_use]
@@ -284,74 +284,64 @@ fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
 }
 
 fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
+    let wrong = |message, remedy: &str| Err((message, remedy.to_owned()));
+    const HOST: (&str, &str) = (
+        "the broker's address has no usable host",
+        "write a name or an address: `mqtt://broker.lan:1883`, `mqtt://[fd00::1]:1883`",
+    );
+    const PORT: (&str, &str) =
+        ("the broker's port is not a number from 1 to 65535", "usual ports are 1883, and 8883 with TLS");
     let Some((scheme, rest)) = text.split_once("://") else {
         let remedy = "write `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS";
-        return Err(("the broker's address has no scheme", remedy.to_owned()));
+        return wrong("the broker's address has no scheme", remedy);
     };
-    let (tls, websocket) = match scheme {
-        "mqtt" => (false, false),
-        "mqtts" => (true, false),
-        "ws" => (false, true),
-        "wss" => (true, true),
-        "tcp" => return Err(("the scheme of the broker's address is `tcp`", "write `mqtt://`".to_owned())),
-        "ssl" | "tls" => {
-            return Err(("the scheme of the broker's address is unknown", "write `mqtts://`".to_owned()));
-        }
+    let (tls, websocket, usual_port) = match scheme {
+        "mqtt" => (false, false, 1883),
+        "mqtts" => (true, false, 8883),
+        "ws" => (false, true, 80),
+        "wss" => (true, true, 443),
+        "tcp" => return wrong("the scheme of the broker's address is `tcp`", "write `mqtt://`"),
         "http" | "https" => {
             let remedy =
                 "write `ws://` or `wss://` for MQTT over WebSockets, otherwise `mqtt://` or `mqtts://`";
-            return Err(("the broker's address is that of a web server", remedy.to_owned()));
+            return wrong("the broker's address is that of a web server", remedy);
         }
         _ => {
-            return Err((
-                "the scheme of the broker's address is unknown",
-                "it is `mqtt://`, `mqtts://`, `ws://` or `wss://`".to_owned(),
-            ));
+            let remedy = match scheme {
+                "ssl" | "tls" => "write `mqtts://`",
+                _ => "write `mqtt://`, `mqtts://`, `ws://` or `wss://`",
+            };
+            return wrong("the scheme of the broker's address is unknown", remedy);
         }
     };
     if rest.contains('@') {
         let remedy = "put them into `username:` and `password:` below `mqtt:`, which are never shown";
-        return Err(("the broker's address has a user name or password", remedy.to_owned()));
+        return wrong("the broker's address has a user name or password", remedy);
     }
-    let (rest, path) = match rest.find(['/', '?', '#']).filter(|_| websocket) {
-        Some(at) => rest.split_at(at),
-        None => (rest.strip_suffix('/').unwrap_or(rest), "/"),
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if websocket && rest[authority.len()..].contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return wrong("the path of the broker's address has spaces", "write them as `%20`");
+    }
+    let url = match Url::parse(text) {
+        Ok(url) if authority.ends_with(':') || url.port() == Some(0) => return wrong(PORT.0, PORT.1),
+        Ok(url) => url,
+        Err(ParseError::InvalidPort) => return wrong(PORT.0, PORT.1),
+        Err(_) => return wrong(HOST.0, HOST.1),
     };
-    if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(("the path of the broker's address has spaces", "write them as `%20`".to_owned()));
-    }
-    if rest.contains(['/', '?', '#']) {
+    let path = &url[Position::BeforePath..];
+    if !websocket && !["", "/"].contains(&path) {
         let remedy = "end it after the port; put the first levels of the topics into `prefix:`";
-        return Err(("the broker's address has a path", remedy.to_owned()));
+        return wrong("the broker's address has a path", remedy);
     }
-    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-    };
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let is_host =
-        if rest.starts_with('[') { host.parse::<Ipv6Addr>().is_ok() } else { host.chars().all(is_name) };
-    if host.is_empty() || !is_host {
-        let remedy = "write a name or an address: `mqtt://broker.lan:1883`, `mqtt://[fd00::1]:1883`";
-        return Err(("the broker's address has no usable host", remedy.to_owned()));
-    }
-    let port = match port.map(str::parse::<u16>) {
-        None => match (websocket, tls) {
-            (false, false) => 1883,
-            (false, true) => 8883,
-            (true, false) => 80,
-            (true, true) => 443,
-        },
-        Some(Ok(port)) if port > 0 => port,
-        _ => {
-            return Err((
-                "the broker's port is not a number from 1 to 65535",
-                "usual are 1883, and 8883 with TLS".to_owned(),
-            ));
-        }
+    let host = match url.host() {
+        Some(Host::Ipv6(address)) => address.to_string(),
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Domain(name)) if !name.is_empty() && name.chars().all(is_name) => name.to_owned(),
+        _ => return wrong(HOST.0, HOST.1),
     };
     let websocket = websocket.then(|| path.to_owned());
-    Ok(Address { host: host.to_owned(), port, tls, websocket })
+    Ok(Address { host, port: url.port().unwrap_or(usual_port), tls, websocket })
 }
 
 /// The first levels of a topic.

@@ -2,7 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use super::{condition::Condition, message::AlertMessage, schedule::Schedule, template::Template};
+use super::{
+    condition::Condition,
+    message::{AlertMessage, Severity},
+    schedule::Schedule,
+    template::Template,
+};
 use crate::yaml::{
     fields::{Form, Shape, word_of},
     value::whole,
@@ -79,17 +84,6 @@ pub struct Look {
     pub icon: Option<String>,
     /// The device class of its binary sensor.
     pub device_class: Option<&'static str>,
-}
-
-/// The severity of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// For information.
-    Info,
-    /// Needs attention.
-    Warning,
-    /// Needs attention at once.
-    Critical,
 }
 
 /// The settings of a trigger.
@@ -210,24 +204,6 @@ impl TriggerSettings {
     /// The default clear level: the threshold itself, or half the rise.
     pub(crate) fn usual_clear_level(threshold: f32, rises: bool) -> f32 {
         if rises { threshold / 2.0 } else { threshold }
-    }
-}
-
-impl Severity {
-    /// The words in the configuration and in alerts.
-    pub const WORDS: [(&str, Self); 3] =
-        [("info", Self::Info), ("warning", Self::Warning), ("critical", Self::Critical)];
-
-    /// The severity of this word.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
-        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, severity)| severity)
-    }
-
-    /// The word in the configuration and in alerts.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        word_of(&Self::WORDS, &self)
     }
 }
 

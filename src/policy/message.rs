@@ -1,14 +1,22 @@
-//! The message of an alert: a sentence with placeholders that are filled in when the alert is made. Pure once it is parsed.
+//! The severity of an alert, and its message: a sentence with placeholders that are filled in when the alert is made. Pure once it is parsed.
 
 use std::fmt;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{
-    labels::Severity,
-    placeholders::{self, TextPart},
-};
+use super::placeholders::{self, TextPart};
 use crate::yaml::{fields::word_of, mask, names};
+
+/// The severity of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// For information.
+    Info,
+    /// Needs attention.
+    Warning,
+    /// Needs attention at once.
+    Critical,
+}
 
 /// A sentence with placeholders.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +75,24 @@ pub struct Facts<'a> {
     pub time: Timestamp,
     /// Its severity, if it has one.
     pub severity: Option<Severity>,
+}
+
+impl Severity {
+    /// The words in the configuration and in alerts.
+    pub const WORDS: [(&str, Self); 3] =
+        [("info", Self::Info), ("warning", Self::Warning), ("critical", Self::Critical)];
+
+    /// The severity of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, severity)| severity)
+    }
+
+    /// The word in the configuration and in alerts.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        word_of(&Self::WORDS, &self)
+    }
 }
 
 /// As it was typed.

@@ -14,8 +14,8 @@ pub mod topic_filter;
 pub use self::{
     broker::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
     condition::{Condition, LabelName},
-    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Scoring, Severity, TriggerSettings},
-    message::{AlertMessage, Facts},
+    labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Scoring, TriggerSettings},
+    message::{AlertMessage, Facts, Severity},
     schedule::Schedule,
     template::{Template, TemplateError},
     topic_filter::{NamePattern, TopicFilter},

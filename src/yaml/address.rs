@@ -1,14 +1,15 @@
-//! Where a camera is: a URL whose user and password are kept apart from it and never shown.
+//! Addresses of cameras and web servers: a URL whose user and password are kept apart from it and never shown.
 //!
-//! It refuses to show more than scheme, host and path. Many cameras take the password in the query, some in the path, so
-//! the query is never shown, and neither is a path that speaks of a password.
+//! Only scheme, host and path are shown. Many cameras take the password in the query, some in the path, so the query is hidden,
+//! and so is a path that contains a word for a password.
 
 use std::fmt::{self, Write as _};
 
-use super::Secret;
-use crate::yaml::mask;
+use url::{Host, Url};
 
-/// The address of a camera. `Display` and `Debug` show what people may see of it.
+use super::mask::{self, Secret};
+
+/// The address of a camera or web server. `Display` and `Debug` show it without secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     /// Without user and password.
@@ -18,43 +19,41 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address without user and password, for who connects. The query may hold secrets: it is not for people.
+    /// The address without user and password, for the connection. Its query may contain secrets: do not show it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The host and the port where it listens for TCP; `None` where it does not, or no port is known.
+    /// The host and the port of its TCP connection; `None` without TCP, or without a known port.
     #[must_use]
     pub fn door(&self) -> Option<(String, u16)> {
-        let (scheme, rest) = self.url.split_once("://")?;
-        let usual = match scheme {
-            "rtsp" => 554,
-            "rtsps" => 322,
-            "http" => 80,
-            "https" => 443,
-            "rtmp" => 1935,
-            "rtmps" => 443,
-            "tcp" => 0,
+        let url = Url::parse(&self.url).ok()?;
+        let usual = match url.scheme() {
+            "rtsp" => Some(554),
+            "rtsps" => Some(322),
+            "http" => Some(80),
+            "https" | "rtmps" => Some(443),
+            "rtmp" => Some(1935),
+            "tcp" => None,
             _ => return None,
         };
-        let authority = rest.split(['/', '?', '#']).next()?;
-        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        let host = match url.host()? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
         };
-        let port = port.map_or(Some(usual), |port| port.parse().ok()).filter(|port| *port > 0)?;
-        Some((host.to_owned(), port))
+        Some((host, url.port().or(usual)?))
     }
 
-    /// User and password, where there are any.
+    /// User and password, if there is a user.
     #[must_use]
     pub fn login(&self) -> Option<(&str, &str)> {
         let username = self.username.as_deref()?;
         Some((username, self.password.as_ref().map_or("", Secret::reveal)))
     }
 
-    /// The address with user and password in it, for who can be told only like this.
+    /// The address with user and password in it, for a client that accepts them only there.
     #[must_use]
     pub fn url_with_login(&self) -> String {
         let (Some((username, password)), Some((scheme, rest))) = (self.login(), self.url.split_once("://"))
@@ -74,10 +73,10 @@ impl fmt::Display for Address {
         let (place, query) = self.url.find(['?', '#']).map_or((&*self.url, ""), |at| self.url.split_at(at));
         let host = place.find("://").map_or(0, |at| at + 3);
         let path = place[host..].find('/').map_or(place.len(), |at| host + at);
-        let speaks = place[path..].split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
-        let place = if speaks { &place[..path] } else { place };
+        let is_secret = place[path..].split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
+        let place = if is_secret { &place[..path] } else { place };
         place.chars().try_for_each(|letter| f.write_char(mask::printable(letter)))?;
-        f.write_str(if speaks {
+        f.write_str(if is_secret {
             "/***"
         } else if query.is_empty() {
             ""
@@ -93,7 +92,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Takes `text` apart; an error is what is wrong and how to put it right, without any part of `text`.
+/// Parses `text`; an error is a message and a remedy, without any part of `text`.
 pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, String)> {
     let wrong = |message: &str, remedy: String| Err((message.to_owned(), remedy));
     let example = format!("write `{}://HOST/PATH`", schemes[0]);
@@ -104,24 +103,28 @@ pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, St
         let known = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect::<Vec<_>>().join(" or ");
         return wrong(
             "the scheme of the address does not suit this kind of source",
-            format!("it is {known}"),
+            format!("write {known}"),
         );
     }
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        let remedy = "write spaces as `%20`; a password can stand in `password:` as it is";
-        return wrong("the address holds spaces or control characters", remedy.to_owned());
+        let remedy = "write spaces as `%20`; `password:` takes a password as it is";
+        return wrong("the address has spaces or control characters", remedy.to_owned());
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let (login, host) =
         authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
-    let special =
-        "a user or a password with special characters stands in `username:` and `password:` as it is";
-    // A `/` in a password ends the host too early: what follows must not pass for a path, which is shown.
+    let special = "`username:` and `password:` take special characters as they are";
+    // A `/` in a password ends the host too early: the rest must not be taken for a path, which is shown.
     if path.split('?').next().is_some_and(|path| path.contains('@')) {
-        return wrong("the address has an `@` behind its host", format!("{special}; in a path it is `%40`"));
+        return wrong("the address has an `@` after its host", format!("{special}; in a path write `%40`"));
     }
-    if !is_host(host) {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_host = |url: Url| match url.host() {
+        Some(Host::Domain(name)) => !name.is_empty() && name.chars().all(is_name) && url.port() != Some(0),
+        host => host.is_some() && url.port() != Some(0),
+    };
+    if host.ends_with(':') || !Url::parse(text).is_ok_and(is_host) {
         return wrong("the address has no usable host and port", format!("{example}; {special}"));
     }
     let (username, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
@@ -137,22 +140,6 @@ pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, St
         },
     };
     Ok(Address { url: format!("{scheme}://{host}{path}"), username, password })
-}
-
-/// `name`, `name:554`, `10.0.0.2`, `[fd00::1]:80`
-fn is_host(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or_default())),
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let is_name = if text.starts_with('[') {
-        host.parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
-        !host.is_empty() && host.chars().all(name)
-    };
-    is_name && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -183,7 +170,7 @@ mod tests {
     const RTSP: &[&str] = &["rtsp", "rtsps"];
 
     #[test]
-    fn what_is_connected_to_and_what_is_shown() {
+    fn secrets_are_used_and_not_shown() {
         let cases = [
             ("rtsp://h/s", "rtsp://h/s", "rtsp://h/s", None),
             (
@@ -230,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_without_showing_it() {
+    fn invalid_addresses_are_not_shown() {
         let bad = [
             "hunter2",
             "http://hunter2",

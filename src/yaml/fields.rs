@@ -34,7 +34,7 @@ pub struct Field<T: 'static> {
     show: fn(&T) -> Option<Value>,
 }
 
-/// What is known about a key, without the type of its section.
+/// The description of a key, without the type of its section.
 #[derive(Clone, Copy)]
 pub struct Spec {
     /// The key.
@@ -85,7 +85,7 @@ pub enum Form {
     Switch,
     /// `key:` with nothing behind it.
     Nothing,
-    /// So many fractions of the frame.
+    /// A list of this many fractions of the frame.
     Fractions(u64),
     /// A list of at least one.
     List(&'static Self),
@@ -95,8 +95,8 @@ pub enum Form {
     Mapping(&'static Table),
     /// A mapping whose keys are names that people choose.
     Named(&'static Self),
-    /// One of several mappings with keys of ours: the kind that has the key `title`.
-    Kinds(fn() -> Vec<Kind>),
+    /// One of several mappings with keys of ours, each with a key that names it.
+    Kinds(fn() -> Vec<Alternative>),
     /// One of several forms.
     Either(&'static [Self]),
 }
@@ -121,8 +121,8 @@ pub struct Table {
     pub fields: fn() -> Vec<&'static Spec>,
 }
 
-/// One of several mappings that may be in the same place.
-pub struct Kind {
+/// One of several mappings that are allowed in one place.
+pub struct Alternative {
     /// The key that names it.
     pub key: &'static str,
     /// All of its keys.
@@ -215,6 +215,12 @@ impl Spec {
 }
 
 impl Form {
+    /// Any text that follows rules of its own; `expected` describes it in errors.
+    #[must_use]
+    pub const fn like(expected: &'static str) -> Self {
+        Self::Shaped(Shape { expected, name: "", pattern: "" })
+    }
+
     /// What an error says that the value must be.
     #[must_use]
     pub fn expected(&self) -> String {
@@ -226,6 +232,7 @@ impl Form {
             Self::Level => "a number more than 0 and at most 1".to_owned(),
             Self::Size(..) => "a size such as `500MB`".to_owned(),
             Self::Duration(..) => "a duration such as `30s`".to_owned(),
+            Self::Words(words) if words.len() > 10 => "one of the known words".to_owned(),
             Self::Words(words) => names::list(words, "or"),
             Self::Switch => "`true` or `false`".to_owned(),
             Self::Nothing => "nothing".to_owned(),

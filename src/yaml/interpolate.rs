@@ -143,14 +143,14 @@ mod tests {
             let references = References { env: &given, folder: Path::new("/"), unseen };
             interpolate(text, &references).map_err(|(message, _)| message)
         };
-        let told = |text| by(text, false);
-        assert_eq!(told("${credential:mqtt}"), Ok("given".to_owned()));
+        let resolved = |text| by(text, false);
+        assert_eq!(resolved("${credential:mqtt}"), Ok("given".to_owned()));
         for (text, expected) in [
             ("${credential:other}", "the credential `other` cannot be read: No such file"),
             ("${credential:../mqtt}", "the credential `../mqtt` has an invalid name"),
             ("${credential:..}", "the credential `..` has an invalid name"),
         ] {
-            assert!(told(text).unwrap_err().starts_with(expected), "{text}: {:?}", told(text));
+            assert!(resolved(text).unwrap_err().starts_with(expected), "{text}: {:?}", resolved(text));
         }
         let (message, remedy) = interpolate(
             "${credential:mqtt}",

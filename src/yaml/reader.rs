@@ -420,7 +420,10 @@ impl Reader<'_> {
         let Form::Size(least, most) = at.form else { panic!("`{}` is no size", at.name) };
         let bytes = self.parsed(at, |text| match value::size(text)? {
             bytes if (least..=most).contains(&bytes) => Ok(bytes),
-            _ => Err(format!("at least {} and at most {}", value::size_text(least), value::size_text(most))),
+            _ => {
+                let [least, most] = [least, most].map(value::size_text);
+                Err(format!("write a size with a unit, at least {least} and at most {most}"))
+            }
         })?;
         N::try_from(bytes).ok()
     }
@@ -432,7 +435,7 @@ impl Reader<'_> {
             duration if (least..=most).contains(&duration) => Ok(duration),
             _ => {
                 let [least, most] = [least, most].map(value::duration_text);
-                Err(format!("at least {least} and at most {most}"))
+                Err(format!("use at least {least} and at most {most}"))
             }
         })
     }

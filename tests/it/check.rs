@@ -97,7 +97,7 @@ fn unreadable_files_are_reported() {
             "none.yaml",
             "error: there is no such file\n --> none.yaml\n  = help: name another one with `--config FILE`",
         ),
-        ("latin1.yaml", "error: the file is not UTF-8, from line 2 on\n --> latin1.yaml"),
+        ("latin1.yaml", "error: the file is not UTF-8, starting at line 2\n --> latin1.yaml"),
         ("long.yaml", "error: the file is longer than 256 KB\n --> long.yaml"),
         ("folder.yaml", "error: the file cannot be read: Is a directory"),
     ];
@@ -127,7 +127,7 @@ fn only_the_service_reads_a_credential() {
         stakeout().args(["run", "--config", "stakeout.yaml"]).current_dir(folder.path()).output().unwrap();
     let log = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(78), "the service itself needs it: {log}");
-    assert!(log.contains("the credential `mqtt` is not there"), "{log}");
+    assert!(log.contains("the credential `mqtt` is missing"), "{log}");
 }
 
 #[test]

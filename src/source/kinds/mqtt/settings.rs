@@ -10,10 +10,9 @@ use crate::{
         broker::{self, Mqtt, MqttVersion},
     },
     yaml::{
-        fields::{Field, Form, Shape, Table, explain, specs},
+        fields::{Field, Form, Table, explain, specs},
         mask,
         reader::{Reader, Section, Setting},
-        value::size_text,
     },
 };
 
@@ -59,10 +58,8 @@ impl MqttSource {
     }
 }
 
-const TOPIC: Form =
-    Form::Shaped(Shape { expected: "a topic, with or without `+` and `#`", name: "", pattern: "" });
-const POINTER: Form =
-    Form::Shaped(Shape { expected: "a JSON pointer such as `/image`", name: "", pattern: "" });
+const TOPIC: Form = Form::like("a topic, with or without `+` and `#`");
+const POINTER: Form = Form::like("a JSON pointer such as `/image`");
 
 /// The keys of an mqtt source.
 pub(crate) const FIELDS: &[Field<MqttSource>] = &[
@@ -76,7 +73,7 @@ pub(crate) const FIELDS: &[Field<MqttSource>] = &[
     .example("frigate/+/person/snapshot"),
     Field::new(
         "name",
-        Form::Shaped(Shape { expected: "a name with a placeholder such as `frigate-{1}`", name: "", pattern: "" }),
+        Form::like("a name with a placeholder such as `frigate-{1}`"),
         "Makes each name a source of its own, which appears with its first picture. {1} is the text of the first + or #, {name} the \
          name in the payload (see `json`).",
         |it: &MqttSource| Some(json!(it.name.as_ref().map(ToString::to_string))),
@@ -95,7 +92,7 @@ pub(crate) const FIELDS: &[Field<MqttSource>] = &[
         .default("false"),
     Field::new(
         "share",
-        Form::Shaped(Shape { expected: "the name of a group", name: "", pattern: "" }),
+        Form::like("the name of a group"),
         "Machines with the same group share the pictures: each picture is scored by one of them.",
         |it: &MqttSource| Some(json!(it.share)),
     )
@@ -105,7 +102,7 @@ pub(crate) const FIELDS: &[Field<MqttSource>] = &[
         // MQTT allows no larger packet.
         Form::Size(1024, 268_435_455),
         "The largest packet: the broker does not send larger ones.",
-        |it: &MqttSource| Some(json!(size_text(it.max_packet.into()))),
+        |it: &MqttSource| Some(json!(it.max_packet)),
     )
     .default("8MiB"),
     Field::new("max_sources", Form::Whole(1, 1000), "The most sources from `name`.", |it: &MqttSource| Some(json!(it.max_sources)))

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     policy::broker::set,
     yaml::{
-        fields::{Field, Form, Shape, Table, specs},
+        fields::{Field, Form, Table, specs},
         mask::Secret,
         reader::{Reader, Setting},
     },
@@ -15,8 +15,7 @@ use crate::{
 
 /// A shorter token can be guessed.
 const SHORTEST_TOKEN: usize = 16;
-pub(super) const ADDRESS: Form =
-    Form::Shaped(Shape { expected: "an address and a port such as `127.0.0.1:9464`", name: "", pattern: "" });
+pub(super) const ADDRESS: Form = Form::like("an address and a port such as `127.0.0.1:9464`");
 
 /// The HTTP endpoint for metrics and health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub(super) const FIELDS: &[Field<Listen>] = &[
     .example("0.0.0.0:9464"),
     Field::new(
         "token",
-        Form::Shaped(Shape { expected: "a text of letters, digits and signs", name: "", pattern: "" }),
+        Form::like("a text of letters, digits and signs"),
         "What clients must send as `Authorization: Bearer TOKEN`; required if other machines can connect.",
         |it: &Listen| Some(set(&it.token)),
     )
