@@ -305,7 +305,7 @@ impl Finding {
                 grade.right + grade.missed
             ),
             (None, true) => format!(
-                "from {low} to {high} it makes no difference: there are {} in the recording, about {:.0} a day",
+                "from {low} to {high} it makes no difference: {} in the recording, about {:.0} a day",
                 alerts(advice.alerts),
                 self.a_day(advice.alerts)
             ),

@@ -45,7 +45,7 @@ impl Listener {
         let log = lines_of(process.stderr.take().unwrap());
         let lines = lines_of(process.stdout.take().unwrap());
         let listener = Self { process, lines };
-        while !next(&log).contains("listening") {}
+        while !next(&log).contains("receiving alerts") {}
         listener
     }
 }
