@@ -145,25 +145,13 @@ impl Classifier {
         embed_each(&mut self.model, values, max_batch, Model::embed_prepared)
     }
 
-    /// The scores of a set for a picture, from the picture's vector. `set` is an index into [`Self::sets`].
+    /// The scores of a set for a picture, from the picture's vector. `set` is the index of the label set.
     ///
     /// # Panics
     /// The index is out of range.
     #[must_use]
     pub fn scores(&self, set: usize, picture: &[f32]) -> Scores {
         self.sets[set].scores(picture, self.model.logits(), self.model.activation())
-    }
-
-    /// The label sets, in the order given.
-    #[must_use]
-    pub fn sets(&self) -> &[LabelVectors] {
-        &self.sets
-    }
-
-    /// The index of the set of this name.
-    #[must_use]
-    pub fn set(&self, name: &str) -> Option<usize> {
-        self.sets.iter().position(|set| *set.name == *name)
     }
 
     /// The model.

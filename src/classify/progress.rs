@@ -1,6 +1,6 @@
 //! What the model's thread has done and is doing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
@@ -20,10 +20,7 @@ pub struct Counts {
 /// What the thread is doing, for other threads to read while it runs.
 #[derive(Debug, Default)]
 pub struct Progress {
-    scored: AtomicU64,
-    repeated: AtomicU64,
-    failed: AtomicU64,
-    unwatched: AtomicU64,
+    counts: Mutex<Counts>,
     /// The time from the source to the model, which includes preparing the picture.
     pub queue: Histogram,
     /// The time that a batch took in the model's thread.
@@ -35,21 +32,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub(super) fn set(&self, counts: &Counts) {
-        self.scored.store(counts.scored, Ordering::Relaxed);
-        self.repeated.store(counts.repeated, Ordering::Relaxed);
-        self.failed.store(counts.failed, Ordering::Relaxed);
-        self.unwatched.store(counts.unwatched, Ordering::Relaxed);
+    pub(super) fn set(&self, counts: Counts) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// The counts after the last batch.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts {
-            scored: self.scored.load(Ordering::Relaxed),
-            repeated: self.repeated.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            unwatched: self.unwatched.load(Ordering::Relaxed),
-        }
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

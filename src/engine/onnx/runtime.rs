@@ -102,12 +102,6 @@ impl Runtime {
     pub fn library(&self) -> &str {
         &self.library
     }
-
-    /// The build of the library: version, commit and flags.
-    #[must_use]
-    pub fn build(&self) -> &'static str {
-        ort::info()
-    }
 }
 
 fn named(explicit: Option<&Path>) -> Option<(PathBuf, &'static str)> {
