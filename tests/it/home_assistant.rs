@@ -201,7 +201,7 @@ fn alerts_survive_a_broker_that_disconnects_because_of_discovery() {
     let home = Home::new(broker.port, "home_assistant: true\n");
     let service = Service::start(&home);
     subscriber.until("the small device", topic(SERVICE));
-    service.wait_for_log("Home Assistant is not told of this");
+    service.wait_for_log("a device is not announced to Home Assistant");
     publish(&broker, "homeassistant/status", "online");
     subscriber.until("the device again, on the new connection", topic(SERVICE));
     stop(service);

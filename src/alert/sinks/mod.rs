@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     command::Program,
-    schedule::{Next, REFUSALS, Retry, Schedule},
+    schedule::{Failure, Next, REFUSALS, Retry, Schedule},
     webhook::Endpoint,
 };
 use super::{
@@ -46,15 +46,6 @@ enum Target {
     Command(Program),
     #[cfg(test)]
     Script(tests::Script),
-}
-
-/// Why a sink does not have an alert.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Failure {
-    /// The sink does not work: it would not accept the next alert either.
-    Unavailable(String),
-    /// The sink works and does not accept this alert.
-    Refused(String),
 }
 
 impl SinkWorker {

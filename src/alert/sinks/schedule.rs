@@ -26,6 +26,15 @@ pub(super) struct Schedule {
     held: VecDeque<(Instant, Seq)>,
 }
 
+/// Why a sink does not have an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The sink does not work: it would not accept the next alert either.
+    Unavailable(String),
+    /// The sink works and does not accept this alert.
+    Refused(String),
+}
+
 /// Which alert is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {

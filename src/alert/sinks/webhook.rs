@@ -10,8 +10,9 @@ use sha2::Sha256;
 use tokio::task::spawn_blocking;
 use ureq::Agent;
 
-use super::{Entry, Failure};
+use super::schedule::Failure;
 use crate::{
+    alert::outbox::Entry,
     config::{Secret, Webhook},
     https,
 };

@@ -54,7 +54,7 @@ fn a_broker_with_a_private_ca_that_requires_a_client_certificate() {
     let cases = [
         (
             TlsFiles { ca: Some(file("other.pem")), ..TlsFiles::default() },
-            "name the PEM file of its CA in mqtt.tls.ca",
+            "set mqtt.tls.ca to the PEM file of its CA",
         ),
         (known.clone(), "the broker wants a certificate from us"),
     ];

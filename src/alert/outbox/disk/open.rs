@@ -58,7 +58,7 @@ const FROM_FORMAT_1: &str = "
     PRAGMA user_version = 2;";
 
 /// The path of the file.
-pub(in crate::alert::outbox) fn path(state_dir: &Path) -> PathBuf {
+pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
@@ -180,7 +180,7 @@ impl OpenError {
 }
 
 /// Whether the content of the file is invalid.
-pub(in crate::alert::outbox) fn is_damaged(error: &rusqlite::Error) -> bool {
+pub fn is_damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
