@@ -28,20 +28,21 @@
 //! | 1 | `cache`, `frame`, `metrics`, `state_file`, `yaml` |
 //! | 2 | `policy` |
 //! | 3 | `source/kinds/camera` |
-//! | 4 | `source/kinds/*/settings` |
-//! | 5 | `source/kinds/settings` |
-//! | 6 | `config` |
-//! | 7 | `engine`, `mqtt` |
-//! | 8 | `model` |
-//! | 9 | `alert`, `classify`, `source`, `trigger` |
-//! | 10 | `judge`, `progress` |
-//! | 11 | `observe` |
-//! | 12 | `web` |
-//! | 13 | `daemon`, `replay` |
-//! | 14 | `plot` |
-//! | 15 | `bench`, `doctor`, `tune` |
-//! | 16 | `commands` |
-//! | 17 | `lib`, `main` |
+//! | 4 | `source/kinds/settings` |
+//! | 5 | `source/kinds/*/settings` |
+//! | 6 | `source/kinds/source_kind` |
+//! | 7 | `config` |
+//! | 8 | `engine`, `mqtt` |
+//! | 9 | `model` |
+//! | 10 | `alert`, `classify`, `source`, `trigger` |
+//! | 11 | `judge`, `progress` |
+//! | 12 | `observe` |
+//! | 13 | `web` |
+//! | 14 | `daemon`, `replay` |
+//! | 15 | `plot` |
+//! | 16 | `bench`, `doctor`, `tune` |
+//! | 17 | `commands` |
+//! | 18 | `lib`, `main` |
 //!
 //! | room | content |
 //! |---|---|
@@ -91,11 +92,12 @@
 //! | `daemon/plan` |
 //! | `judge`, `trigger` |
 //! | `observe/scores` |
-//! | `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting`, `source/sampler`, `source/unchanged` |
+//! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
+//! | `source/kinds/stream/schedule`, `source/sampler`, `source/unchanged` |
 //!
 //! # What is deliberately absent
 //!
-//! - Traits of our own, except the engine's.
+//! - Traits of our own, except the engine's and those of a kind of source.
 //! - Unbounded channels.
 //! - More than one retry loop for one kind of failure.
 //! - A clock in a decision.

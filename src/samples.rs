@@ -2,10 +2,10 @@
 
 use crate::{
     config::{
-        After, Config, Device, Execution, Existing, Folder, ModelRef, Mqtt, MqttConnection, MqttSource,
+        After, Config, Device, Execution, Existing, Folder, ModelRef, Mqtt, MqttConnection, MqttSettings,
         OutboxLimits, Source, SourceKind,
     },
-    policy::{Label, LabelSet, NamePattern, TriggerSettings, TopicFilter},
+    policy::{Label, LabelSet, NamePattern, TopicFilter, TriggerSettings},
 };
 
 pub(super) fn label(name: &str, threshold: f32) -> Label {
@@ -26,8 +26,8 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
     }
 }
 
-pub(super) fn topics(filter: &str, name: Option<&str>) -> MqttSource {
-    MqttSource {
+pub(super) fn topics(filter: &str, name: Option<&str>) -> MqttSettings {
+    MqttSettings {
         filters: vec![TopicFilter::parse(filter).unwrap()],
         name: name.map(|name| NamePattern::parse(name).unwrap()),
         json: None,

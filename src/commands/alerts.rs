@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{DEFAULT_CONFIG, DONE, WRONG_USAGE};
 use crate::{
     alert::{Topics, subscriber},
-    config::{Config, SourceKind},
+    config::Config,
     policy::LabelSet,
     topic::topic_level,
 };
@@ -95,10 +95,7 @@ fn unknown_name(args: &Args, config: &Config) -> Option<String> {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
     // Sources that are named by topics are not in the configuration, but the pattern of their names is.
     let named_by_topics = |typed: &str| {
-        let patterns = config.sources.iter().filter_map(|source| match &source.kind {
-            SourceKind::Mqtt(settings) => settings.name.as_ref(),
-            _ => None,
-        });
+        let patterns = config.sources.iter().filter_map(|source| source.kind.settings().name_pattern());
         patterns.into_iter().any(|pattern| pattern.may_give(typed))
     };
     let labels = config.label_sets.iter().flat_map(LabelSet::alerting);

@@ -12,7 +12,6 @@ use anyhow::Context as _;
 
 use super::{DONE, explain};
 use crate::{
-    alert::publisher,
     classify::Classifier,
     config::{self, Config, Loaded},
     doctor,
@@ -99,7 +98,7 @@ fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
     };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let visit = || runtime.block_on(publisher::check_connection(&config.mqtt)).err();
+    let visit = || runtime.block_on(mqtt::check_connection(&config.mqtt)).err();
     let broker = if loaded.unseen { None } else { visit() }.map(|why| {
         let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
         places.problem("mqtt.url", message, "use `--offline` to check neither the model nor the broker")

@@ -185,7 +185,9 @@ pub(super) fn assemble(
     missing(reader, &section, main, "mqtt", broker::EXAMPLE);
     let mqtt = section.get("mqtt").and_then(|at| broker::read(reader, &at));
     for source in &sources {
-        source.kind.check_broker(reader, &source.name, mqtt.as_ref());
+        if let Some((key, message, remedy)) = source.kind.settings().conflict(mqtt.as_ref()) {
+            reader.problem_at(&format!("sources.{}.{key}", source.name), message, remedy);
+        }
     }
     let name = mqtt.as_ref().map_or("", |mqtt| &mqtt.prefix);
     let home_assistant =

@@ -43,12 +43,12 @@ pub use self::{
 pub use crate::{
     policy::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
     source::kinds::{
-        camera::Unchanged,
+        camera::{Decode, Unchanged},
         folder::settings::{After, Existing, Folder},
         http::settings::Http,
-        mqtt::settings::{JsonPlaces, MqttSource},
-        settings::SourceKind,
-        stream::settings::{Decode, Hwaccel, Input, Pace, Stream, Transport},
+        mqtt::settings::{JsonPlaces, MqttSettings},
+        source_kind::SourceKind,
+        stream::settings::{Hwaccel, Input, Pace, Stream, Transport},
     },
     yaml::{Address, Secret},
 };

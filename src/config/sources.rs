@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     policy::Label,
-    source::kinds::settings::{KINDS, KindOfSource, SourceKind},
+    source::kinds::{settings::KindKey, source_kind::SourceKind},
     yaml::{
         fields::{self, Field, Form, Table, explain, specs},
         mask, names,
@@ -51,8 +51,7 @@ impl Source {
     /// The source for `check --explain`.
     #[must_use]
     pub fn explain(&self) -> Map<String, Value> {
-        let own = KINDS.iter().find_map(|kind| (kind.explain)(&self.kind)).unwrap_or_default();
-        own.into_iter().chain(explain(FIELDS, self)).collect()
+        self.kind.settings().explain().into_iter().chain(explain(FIELDS, self)).collect()
     }
 }
 
@@ -125,8 +124,7 @@ const BASELINE: Table = Table { title: "sources.NAME.baseline", fields: || specs
 pub(super) const FORM: Form = Form::Named(&Form::Kinds(kinds));
 
 fn kinds() -> Vec<fields::Alternative> {
-    KINDS
-        .iter()
+    SourceKind::keys()
         .map(|kind| fields::Alternative { key: kind.key, fields: [(kind.fields)(), specs(FIELDS)].concat() })
         .collect()
 }
@@ -147,11 +145,13 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) 
 
 fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Option<Source> {
     let kind = kind_of(reader, at);
-    let own =
-        kind.map_or_else(|| KINDS.iter().flat_map(|kind| (kind.fields)()).collect(), |kind| (kind.fields)());
+    let own = kind.map_or_else(
+        || SourceKind::keys().flat_map(|kind| (kind.fields)()).collect(),
+        |kind| (kind.fields)(),
+    );
     let section = reader
         .section_with(at, "the source ", [own, specs(FIELDS)].concat(), |key| foreign_key(kind?, key))?;
-    let settings = kind.and_then(|kind| (kind.read)(reader, &section.get(kind.key)?, &section));
+    let settings = kind.and_then(|kind| SourceKind::read(reader, &section.get(kind.key)?, &section));
     let mut regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
     if let Some(at) = section.get("grid") {
         grid(reader, &at, &mut regions);
@@ -164,14 +164,14 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
 }
 
 /// The kind of a source: the one whose key it has.
-fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindOfSource> {
+fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindKey> {
     let Typed::Mapping(entries) = &at.node.value else { return None };
-    let has = |kind: &&KindOfSource| entries.iter().any(|entry| entry.key == kind.key);
-    let kinds: Vec<_> = KINDS.iter().filter(has).collect();
+    let has = |kind: &&'static KindKey| entries.iter().any(|entry| entry.key == kind.key);
+    let kinds: Vec<_> = SourceKind::keys().filter(has).collect();
     match kinds[..] {
         [kind] => Some(kind),
         [] => {
-            let known: Vec<_> = KINDS.iter().map(|kind| kind.key).collect();
+            let known: Vec<_> = SourceKind::keys().map(|kind| kind.key).collect();
             // A key that is only misspelt is reported as unknown.
             let misspelt = |entry: &Entry| names::nearest(&entry.key, known.iter().copied()).is_some();
             if !entries.iter().any(misspelt) {
@@ -180,7 +180,7 @@ fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindOfS
                     mask::shown(at.name)
                 );
                 let examples: Vec<_> =
-                    KINDS.iter().map(|kind| format!("`{}`", (kind.fields)()[0].line())).collect();
+                    SourceKind::keys().map(|kind| format!("`{}`", (kind.fields)()[0].line())).collect();
                 reader.problem(at.key, message, format!("add one of these: {}", examples.join(", ")));
             }
             None
@@ -197,8 +197,8 @@ fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindOfS
 }
 
 /// The message and the remedy for a key of another kind.
-fn foreign_key(kind: &KindOfSource, key: &str) -> Option<(String, String)> {
-    let is_known = KINDS.iter().flat_map(|kind| (kind.fields)()).any(|spec| spec.key == key);
+fn foreign_key(kind: &KindKey, key: &str) -> Option<(String, String)> {
+    let is_known = SourceKind::keys().flat_map(|kind| (kind.fields)()).any(|spec| spec.key == key);
     is_known.then(|| {
         let hint = (kind.foreign)(key).map(str::to_owned);
         let own: Vec<_> = [(kind.fields)(), specs(FIELDS)].concat().iter().map(|spec| spec.key).collect();

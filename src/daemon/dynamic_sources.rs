@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Config, MqttSource, Source, SourceKind},
+    config::{Config, MqttSettings, Source, SourceKind},
     source::Appeared,
     state_file::StateFile,
     topic::{is_reserved, topic_level},
@@ -134,7 +134,7 @@ impl DynamicSources {
 }
 
 /// Whether the settings would still give the dynamic source's topic this name.
-fn leads_to(settings: &MqttSource, dynamic: &DynamicSource) -> bool {
+fn leads_to(settings: &MqttSettings, dynamic: &DynamicSource) -> bool {
     match &settings.name {
         // The payload that named it is not kept.
         Some(pattern) if pattern.uses_json() => {
@@ -145,7 +145,7 @@ fn leads_to(settings: &MqttSource, dynamic: &DynamicSource) -> bool {
 }
 
 /// The settings of a source whose topics name dynamic sources.
-fn pattern(source: &Source) -> Option<&MqttSource> {
+fn pattern(source: &Source) -> Option<&MqttSettings> {
     match &source.kind {
         SourceKind::Mqtt(settings) if settings.name.is_some() => Some(settings),
         _ => None,
@@ -166,7 +166,7 @@ mod tests {
         let mut config = samples::config();
         let mut cameras = samples::source("cameras", &["porch"]);
         cameras.kind =
-            SourceKind::Mqtt(MqttSource { max_sources, ..samples::topics("cameras/+", Some("cam {1}")) });
+            SourceKind::Mqtt(MqttSettings { max_sources, ..samples::topics("cameras/+", Some("cam {1}")) });
         config.sources.push(cameras);
         config
     }

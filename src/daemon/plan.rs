@@ -3,7 +3,7 @@
 //! Pure: two configurations go in, a plan comes out. Which triggers keep their state is decided by
 //! [`Judge`](crate::judge::Judge).
 
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, Unchanged};
 
 /// The changes from the running configuration to a new one.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,8 @@ impl Plan {
         // Sources reject pictures that are too large.
         let restart_all = running.max_pixels != in_force.max_pixels;
         let continues = |before: &Source, after: &Source| {
-            let same_regions = before.regions == after.regions || !after.kind.compares_regions();
+            let same_regions =
+                before.regions == after.regions || after.kind.settings().unchanged() == Unchanged::Score;
             before.name == after.name && before.kind == after.kind && same_regions && !restart_all
         };
         let stops = |old: &&Source| !in_force.sources.iter().any(|new| continues(old, new));

@@ -94,7 +94,7 @@ impl Sources {
         let mut folders = Vec::new();
         for source in &plan.start {
             let begun = self.start(source, &plan.in_force)?;
-            if source.kind.begins_at_once() {
+            if source.kind.settings().is_local() {
                 folders.push(begun);
             }
         }
@@ -169,7 +169,7 @@ impl Sources {
         let (status, statuses) = watch::channel(source::Status::Offline);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
         let reported = RunningSource {
-            kind: source.kind.key(),
+            kind: source.kind.settings().key(),
             counts: Arc::clone(&counts),
             status: statuses.clone(),
             slots: Arc::clone(&slots),

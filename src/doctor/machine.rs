@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{finding::Finding, rights::Rights};
+use super::finding::Finding;
+use crate::source::Access;
 
 /// With less free memory the bundled model runs, but hardly a larger one.
 const LITTLE_MEMORY: u64 = 700 << 20;
@@ -10,13 +11,13 @@ const LITTLE_MEMORY: u64 = 700 << 20;
 const FEW_WATCHES: u64 = 8192;
 
 /// The findings that need no configuration.
-pub(super) fn findings(rights: &Rights) -> Vec<Finding> {
+pub(super) fn findings(rights: &Access) -> Vec<Finding> {
     [user(rights), memory(), Some(clock()), inotify()].into_iter().flatten().collect()
 }
 
 /// The user whose rights are checked, who may differ from the service's.
-fn user(rights: &Rights) -> Option<Finding> {
-    if let Rights::Of(user) = rights {
+fn user(rights: &Access) -> Option<Finding> {
+    if let Access::Of(user) = rights {
         return Some(Finding::ok("user", format!("folders are checked with the rights of {user}")));
     }
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -81,7 +82,7 @@ fn inotify() -> Option<Finding> {
 }
 
 /// The state folder, where alerts wait for the broker.
-pub(super) fn state_dir(folder: &Path, rights: &Rights) -> Finding {
+pub(super) fn state_dir(folder: &Path, rights: &Access) -> Finding {
     let what = format!("state folder {}", folder.display());
     match rights.write(folder) {
         Ok(()) => Finding::ok(what, "can be written"),

@@ -7,7 +7,6 @@ mod delivery_checks;
 mod device;
 mod finding;
 mod machine;
-mod rights;
 mod sources;
 
 use std::path::Path;
@@ -15,13 +14,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 pub use self::finding::{Finding, State};
-use self::rights::Rights;
 use crate::{
-    alert::publisher,
     classify::Classifier,
-    config::{self, Config, Loaded, SourceKind},
+    config::{self, Config, Loaded},
     model::hub::{self, HubError},
     mqtt,
+    source::Access,
 };
 
 /// Runs all checks for the configuration at `path`, and calls `report` with each finding as soon as it is known. Folders are
@@ -41,7 +39,7 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
             None
         }
     };
-    let rights = Rights::of(user);
+    let rights = Access::of(user);
     machine::findings(&rights).into_iter().try_for_each(&mut report)?;
     let libraries = device::findings(loaded.as_ref().map(|loaded| &loaded.config));
     let can_load = device::has_runtime(&libraries);
@@ -54,7 +52,7 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
     if unseen {
         report(credentials())?;
         // A camera may lock out a client with a wrong password.
-        config.sources.retain(|source| matches!(source.kind, SourceKind::Folder(_)));
+        config.sources.retain(|source| source.kind.settings().is_local());
     } else {
         report(broker(&config)?)?;
     }
@@ -114,7 +112,7 @@ fn model(config: &Config) -> Finding {
 fn broker(config: &Config) -> Result<Finding> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let what = format!("broker {}", mqtt::url(&config.mqtt));
-    Ok(match runtime.block_on(publisher::check_connection(&config.mqtt)) {
+    Ok(match runtime.block_on(mqtt::check_connection(&config.mqtt)) {
         Ok(()) => Finding::ok(what, "accepts the connection"),
         Err(why) => {
             let remedy = "check that it runs at `mqtt.url`, that this machine can reach it, and `mqtt.username` and `mqtt.password`";

@@ -10,6 +10,7 @@ mod tls;
 
 use std::time::Duration;
 
+use self::connection::Event;
 pub use self::{connection::Options, tls::Error};
 use crate::config::{Mqtt, MqttVersion};
 use rumqttc::{NetworkOptions, Transport, v5};
@@ -59,6 +60,23 @@ pub fn options(broker: &Mqtt, will_topic: &str, will_payload: &str) -> Result<Op
 /// The files for TLS cannot be used.
 pub fn check(broker: &Mqtt) -> Result<Options, Error> {
     connect(broker, &format!("{}-check", broker.client_id), MAX_INCOMING)
+}
+
+/// Connects to `broker` and disconnects again.
+///
+/// # Errors
+/// Why the broker does not accept the connection, for people.
+pub async fn check_connection(broker: &Mqtt) -> Result<(), String> {
+    let (client, mut connection) = connection::open(check(broker).map_err(|error| error.to_string())?, 1);
+    loop {
+        let event = connection.poll().await;
+        match event.map_err(|error| failure::explain(&error, broker.username.as_deref()).text)? {
+            // The queue has room for this one packet.
+            Event::Connected { .. } => drop(client.disconnect()),
+            Event::Disconnected => return Ok(()),
+            _ => {}
+        }
+    }
 }
 
 /// Options to receive alerts beside a running service and beside others that receive alerts.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::recordings::{Recording, RecordingKind, find};
 use crate::{
     classify::{self, LabelEncoder, LoadError, Scored, labels::VectorCache},
-    config::{Config, Decode, Source, SourceKind},
+    config::{Config, Decode, Source},
     frame::{Frame, Slot},
     picture::{self, Picture},
     progress::{self, Playback},
@@ -89,11 +89,7 @@ pub(super) fn play(
 
 /// How often `source` takes a frame of a video, and which frames it decodes. A source without a rate takes one per second.
 fn sampling(source: &Source) -> (Duration, Decode) {
-    match &source.kind {
-        SourceKind::Stream(stream) => (stream.every, stream.decode),
-        SourceKind::Http(http) => (http.every, Decode::Auto),
-        _ => (Duration::from_secs(1), Decode::Auto),
-    }
+    source.kind.settings().sampling()
 }
 
 /// The model takes no more frames: it has ended and reports why itself.

@@ -100,10 +100,10 @@ pub struct Causes {
 }
 
 /// Why a source of any kind skips frames.
-pub(super) const SKIPPED: &[Cause] = &[Cause::NoFreeSlot, Cause::Unchanged];
+pub(crate) const SKIPPED: &[Cause] = &[Cause::NoFreeSlot, Cause::Unchanged];
 
 /// Why a picture cannot be decoded.
-pub(super) const PICTURE: &[Cause] = &[
+pub(crate) const PICTURE: &[Cause] = &[
     Cause::Corrupt,
     Cause::Empty,
     Cause::NotAPicture,
@@ -131,7 +131,7 @@ impl From<&PictureError> for Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::kinds::{folder, http, mqtt, stream};
+    use crate::source::kinds::ALL_CAUSES;
 
     #[test]
     fn every_cause_is_explained_in_the_documentation() {
@@ -139,10 +139,9 @@ mod tests {
         for cause in Cause::ALL {
             assert!(page.contains(&format!("`{}`", cause.as_str())), "{cause:?}");
         }
-        let kinds = [folder::CAUSES, stream::CAUSES, http::CAUSES, mqtt::CAUSES];
         let reported = |cause: &&Cause| {
             SKIPPED.contains(cause)
-                || kinds
+                || ALL_CAUSES
                     .iter()
                     .any(|kind| kind.skipped.contains(cause) || kind.failed.concat().contains(cause))
         };

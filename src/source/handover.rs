@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc::error::TrySendError};
 
-use super::{Cause, Context};
+use super::{cause::Cause, context::Context};
 use crate::{
     frame::{Frame, Slot},
     picture::Picture,

@@ -239,14 +239,11 @@ fn a_flood_of_broken_files_is_logged_in_a_few_lines() {
     service.stop();
 
     let log = service.log();
-    let written = log.matches("passed over a file that is no usable picture").count();
+    let written = log.matches("skipped a file that is no usable picture").count();
     let left_out = log.lines().filter(|line| line.contains("more lines like this were left out"));
     let left_out: usize = left_out
         .map(|line| {
-            assert!(
-                line.contains("source=\"Inbox\"") && line.contains("like=\"passed over a file"),
-                "{line}"
-            );
+            assert!(line.contains("source=\"Inbox\"") && line.contains("like=\"skipped a file"), "{line}");
             let lines = line.split("lines=").nth(1).unwrap();
             lines.split(' ').next().unwrap().parse::<usize>().unwrap()
         })

@@ -57,7 +57,7 @@ listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
     for source in ["camera", "gate", "other", "topics"] {
         wait_until(&format!("{source} fails"), || {
             let log = service.log();
-            log.lines().any(|line| line.contains("cannot go on") && line.contains(source))
+            log.lines().any(|line| line.contains("the source failed") && line.contains(source))
         });
     }
     home.drop_picture("red-car.jpg", "1.jpg");

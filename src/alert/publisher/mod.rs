@@ -325,22 +325,3 @@ async fn changed(discovery: Option<&mut Discovery>) {
         None => std::future::pending().await,
     }
 }
-
-/// Connects to the broker and disconnects again.
-///
-/// # Errors
-/// Why that failed, in the words that [`Publisher::run`] would log.
-pub async fn check_connection(broker: &Mqtt) -> Result<(), String> {
-    let options = mqtt::check(broker).map_err(|error| error.to_string())?;
-    let (link, pump) = link::open(options);
-    let check = async {
-        link.connected().await;
-        link.disconnect().await;
-        // The pump ends when the disconnect is sent.
-        std::future::pending().await
-    };
-    tokio::select! {
-        ended = pump.run() => ended.map_err(|error| explain(&error, broker.username.as_deref()).text),
-        () = check => Ok(()),
-    }
-}

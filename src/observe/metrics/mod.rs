@@ -286,7 +286,7 @@ mod tests {
             let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::default()));
             counts.seen();
             let running = RunningSource {
-                kind: source.kind.key(),
+                kind: source.kind.settings().key(),
                 counts,
                 status: watch::channel(Status::Online).1,
                 slots: Arc::new(Semaphore::new(source::SLOTS - 1)),

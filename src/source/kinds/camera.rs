@@ -25,6 +25,22 @@ pub enum Unchanged {
     },
 }
 
+/// Which frames of a stream are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decode {
+    /// Only the key frames if they are frequent enough, otherwise all.
+    Auto,
+    /// Only the key frames.
+    KeyFrames,
+    /// All.
+    All,
+}
+
+impl Decode {
+    pub(super) const WORDS: [(&str, Self); 3] =
+        [("auto", Self::Auto), ("key_frames", Self::KeyFrames), ("all", Self::All)];
+}
+
 /// The meaning of `username` and `password`.
 pub(super) const USERNAME: &str = "The user name, if the address requires one and does not contain it.";
 pub(super) const PASSWORD: &str = "The password. User and password can also be in the address, percent-encoded: \

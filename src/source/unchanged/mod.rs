@@ -1,15 +1,14 @@
-//! Whether a frame still shows what the last scored one showed: a pure decision on small grey pictures.
+//! Decides whether a frame shows the same as the last scored one, by comparing small grey pictures. Pure.
 //!
 //! Each part of the frame that is scored (its regions, or the whole) is made [`Grey`]: 128 by 72 means of brightness.
-//! [`Grey::differs`] takes out what is no news: a change of exposure is a straight line from old to new brightness, fitted
-//! without the cells that do not follow it; noise is measured by the median of what remains; and along edges, where
-//! compression rings and pumps at a key frame, more is allowed. What remains after that is a change when
-//! [`CHANGED`] cells of it lie together: about a sixth of a percent of the part, so a person who covers half a percent is
-//! seen and the running digits of a clock usually are not.
+//! [`Grey::differs`] ignores some differences: a change of exposure is a straight line from old to new brightness, fitted
+//! without the cells that deviate from it; noise is measured by the median of the remaining differences; and along edges,
+//! where compression artefacts vary at a key frame, a larger difference is allowed. The rest is a change if [`CHANGED`]
+//! of its cells are adjacent: about a sixth of a percent of the part, so a person who covers half a percent is noticed and
+//! the running digits of a clock usually are not.
 //!
-//! It compares with the last *scored* frame and not with the one before, so what creeps is seen when it has crept far
-//! enough. It refuses to see colour without brightness, to look at a clock, and to decide for longer than
-//! `at_least_every`.
+//! Frames are compared with the last *scored* frame and not with the previous one, so a slow change is noticed when it is
+//! large enough. A change of colour without a change of brightness is not noticed before `at_least_every`.
 
 use std::time::Duration;
 
@@ -20,38 +19,38 @@ use crate::{
 
 const WIDTH: usize = 128;
 const HEIGHT: usize = 72;
-/// So many cells that changed, each beside others, are a change.
+/// The number of adjacent changed cells that are a change.
 const CHANGED: usize = 16;
-/// A cell beside so many others that changed counts.
+/// A changed cell counts if more than this number of its neighbours changed, itself included.
 const NEIGHBOURS: usize = 2;
-/// A smaller difference of brightness (of 255) is none...
+/// A smaller difference of brightness (of 255) is ignored...
 const LEAST: f32 = 6.0;
-/// ...and neither is one of so many standard deviations of the noise...
+/// ...and so is one of fewer standard deviations of the noise...
 const DEVIATIONS: f32 = 4.0;
-/// ...which is believed up to here: where more than half of a picture moves, it is no noise.
+/// ...of which this is the largest that is believed: if more than half of a picture moves, it is no noise.
 const MOST_NOISE: f32 = 3.0;
-/// The fit is made so often, each time without what did not follow the one before.
+/// The number of fits, each without the cells that deviate from the previous fit.
 const ROUNDS: usize = 6;
-/// So much of the contrast around a cell is allowed on top.
+/// The share of the contrast around a cell that is allowed in addition.
 const EDGES: f32 = 0.25;
-/// From the median of what is on both sides of zero to the standard deviation of normal noise.
+/// From the median of absolute values to the standard deviation of normal noise.
 const MEDIAN_TO_DEVIATION: f32 = 1.4826;
 
-/// A part of a frame, in a few levels of brightness.
+/// A part of a frame, as a small picture of its brightness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grey(Vec<u8>);
 
-/// What of a frame is looked at: the size of the frame in pixels, and the regions that are scored.
+/// The size of a frame in pixels, and its regions that are scored and compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Looked<'a> {
+pub struct FrameLayout<'a> {
     /// Width and height.
     pub size: (usize, usize),
-    /// None at all is the whole frame.
+    /// Empty for the whole frame.
     pub regions: &'a [Region],
 }
 
-impl Looked<'_> {
-    /// Of a plane of brightness, one byte a pixel, in rows of `stride` bytes. `None` if the plane is too short.
+impl FrameLayout<'_> {
+    /// The parts of a plane of brightness, one byte a pixel, in rows of `stride` bytes. `None` if the plane is too short.
     #[must_use]
     pub fn luma(&self, plane: &[u8], stride: usize) -> Option<Vec<Grey>> {
         if stride < self.size.0 || plane.len() < stride * (self.size.1.checked_sub(1)?) + self.size.0 {
@@ -63,7 +62,7 @@ impl Looked<'_> {
         Some(self.each(sum))
     }
 
-    /// Of an RGB picture of this size.
+    /// The parts of a picture of this size.
     #[must_use]
     pub fn picture(&self, picture: &Picture) -> Vec<Grey> {
         let rgb = picture.rgb();
@@ -76,7 +75,7 @@ impl Looked<'_> {
         })
     }
 
-    /// `sum` adds up the brightness of a row, between two columns.
+    /// The parts, if `sum` returns the sum of the brightness of a row between two columns.
     fn each(&self, sum: impl Fn(usize, usize, usize) -> u32) -> Vec<Grey> {
         let (width, height) = self.size;
         if self.regions.is_empty() {
@@ -97,7 +96,7 @@ impl Looked<'_> {
 }
 
 fn grey(columns: (usize, usize), rows: (usize, usize), sum: &impl Fn(usize, usize, usize) -> u32) -> Grey {
-    // Of a part with fewer pixels than cells some stand in several.
+    // In a part with fewer pixels than cells, one pixel belongs to several cells.
     let cell = |(start, end): (usize, usize), number: usize, cells: usize| {
         let from = start + number * (end - start) / cells;
         (from, (start + (number + 1) * (end - start) / cells).max(from + 1))
@@ -105,7 +104,7 @@ fn grey(columns: (usize, usize), rows: (usize, usize), sum: &impl Fn(usize, usiz
     let mut levels = Vec::with_capacity(WIDTH * HEIGHT);
     for row in 0..HEIGHT {
         let (top, bottom) = cell(rows, row, HEIGHT);
-        // Every other row of a large picture tells as much.
+        // Every other row of a large picture is enough.
         let step = if bottom - top >= 8 { 2 } else { 1 };
         let mut sums = [0; WIDTH];
         for y in (top..bottom).step_by(step) {
@@ -125,14 +124,14 @@ fn grey(columns: (usize, usize), rows: (usize, usize), sum: &impl Fn(usize, usiz
 }
 
 impl Grey {
-    /// Whether `new` shows something else than `self`.
+    /// Whether `new` shows something different.
     #[must_use]
     pub fn differs(&self, new: &Self) -> bool {
         let remains = without_exposure(&self.0, &new.0);
         let noise = (deviation(&remains) * DEVIATIONS).min(MOST_NOISE * DEVIATIONS);
         let allowed = noise.max(LEAST);
         let changed = |x: usize, y: usize| {
-            // The cheap question first: most cells did not change.
+            // The cheap comparison first: most cells did not change.
             let remains = remains[y * WIDTH + x].abs();
             remains > allowed && remains > allowed + EDGES * contrast(&self.0, x, y)
         };
@@ -144,7 +143,7 @@ impl Grey {
     }
 }
 
-/// What of the new brightness a change of exposure does not explain.
+/// The differences that a change of exposure does not explain.
 fn without_exposure(old: &[u8], new: &[u8]) -> Vec<f32> {
     let pairs: Vec<(f32, f32)> =
         old.iter().zip(new).map(|(old, new)| ((*old).into(), (*new).into())).collect();
@@ -164,13 +163,13 @@ fn without_exposure(old: &[u8], new: &[u8]) -> Vec<f32> {
         let Some(line) = straight_line(kept.map(|(pair, _)| *pair)) else { break };
         (gain, offset) = line;
     }
-    // Where there is little contrast a line fits noise: then a step of brightness explains more.
+    // With little contrast a line fits noise: then a constant difference of brightness explains more.
     let (line, step) = (remains(gain, offset), remains(1.0, shift));
     let much = |remains: &[f32]| remains.iter().map(|level| level.abs()).sum::<f32>();
     if much(&line) < much(&step) { line } else { step }
 }
 
-/// The line of least squares, as gain and offset; `None` where the points lie too close together to tell.
+/// The line of least squares, as gain and offset; `None` if the points are too close together.
 fn straight_line(points: impl Iterator<Item = (f32, f32)>) -> Option<(f32, f32)> {
     let (mut count, mut x, mut y, mut xx, mut xy) = (0.0_f64, 0.0, 0.0, 0.0, 0.0);
     for (old, new) in points.map(|(old, new)| (f64::from(old), f64::from(new))) {
@@ -185,21 +184,21 @@ fn straight_line(points: impl Iterator<Item = (f32, f32)>) -> Option<(f32, f32)>
     Some((gain as f32, ((y - gain * x) / count) as f32))
 }
 
-/// How far it is from the darkest to the brightest cell around this one.
+/// The difference between the darkest and the brightest cell around this one.
 fn contrast(levels: &[u8], x: usize, y: usize) -> f32 {
     let around = around(x, y).map(|at| levels[at]);
     let (least, most) = around.fold((u8::MAX, 0), |(least, most), level| (level.min(least), level.max(most)));
     f32::from(most.saturating_sub(least))
 }
 
-/// A cell and those that touch it.
+/// A cell and its neighbours.
 fn around(x: usize, y: usize) -> impl Iterator<Item = usize> {
     let rows = y.saturating_sub(1)..(y + 2).min(HEIGHT);
     let columns = x.saturating_sub(1)..(x + 2).min(WIDTH);
     rows.flat_map(move |y| columns.clone().map(move |x| y * WIDTH + x))
 }
 
-/// The standard deviation of noise around zero, whatever a few others do.
+/// The standard deviation of noise around zero, robust against outliers.
 fn deviation(values: &[f32]) -> f32 {
     median(values.iter().map(|value| value.abs()).collect()) * MEDIAN_TO_DEVIATION
 }
@@ -209,7 +208,7 @@ fn median(mut values: Vec<f32>) -> f32 {
     if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }
 }
 
-/// What was scored last, and of when it is.
+/// The last scored frame and its time.
 #[derive(Debug)]
 pub struct LastScored {
     setting: Unchanged,
@@ -217,19 +216,19 @@ pub struct LastScored {
 }
 
 impl LastScored {
-    /// Nothing was scored yet.
+    /// No frame was scored yet.
     #[must_use]
     pub fn new(setting: Unchanged) -> Self {
         Self { setting, last: None }
     }
 
-    /// Whether anybody has to ask at all.
+    /// Whether frames are compared at all.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
+    pub fn is_compared(&self) -> bool {
         self.setting != Unchanged::Score
     }
 
-    /// Whether a frame of `size` pixels, of this time, shows the same.
+    /// Whether a frame of `size` pixels at this time shows the same.
     #[must_use]
     pub fn is_repeated(&self, size: (usize, usize), parts: &[Grey], now: Duration) -> bool {
         let (Unchanged::Repeat { at_least_every }, Some((last, last_size, at))) = (self.setting, &self.last)
@@ -242,7 +241,7 @@ impl LastScored {
             && !last.iter().zip(parts).any(|(last, new)| last.differs(new))
     }
 
-    /// A frame is scored.
+    /// Records a frame that is scored.
     pub fn scored(&mut self, size: (usize, usize), parts: Vec<Grey>, now: Duration) {
         self.last = Some((parts, size, now));
     }

@@ -1,10 +1,10 @@
-//! A table of cases: scenes that changed and scenes that did not, made of numbers.
+//! A table of cases: scenes that changed and scenes that did not, computed.
 
 use super::*;
 
 const SIZE: (usize, usize) = (640, 360);
 
-/// Numbers that look like chance and are the same each time.
+/// Pseudo-random numbers, the same in each run.
 struct Chance(u64);
 
 impl Chance {
@@ -47,14 +47,14 @@ fn noisy(pixels: &[f32], deviation: f32, seed: u64) -> Vec<f32> {
     pixels.iter().map(|level| level + deviation * chance.normal()).collect()
 }
 
-/// Something of this brightness at this place.
+/// An object of this brightness at this place.
 fn object(pixels: &[f32], x: usize, y: usize, width: usize, height: usize, level: f32) -> Vec<f32> {
     each(pixels, |at_x, at_y, before| {
         if (x..x + width).contains(&at_x) && (y..y + height).contains(&at_y) { level } else { before }
     })
 }
 
-/// As a coarse quantiser leaves it: flat blocks instead of texture, and edges as they were.
+/// The result of coarse quantisation: flat blocks instead of texture, and unchanged edges.
 fn pumped(pixels: &[f32]) -> Vec<f32> {
     each(pixels, |x, y, level| {
         let (left, top) = (x / 8 * 8, y / 8 * 8);
@@ -67,7 +67,7 @@ fn pumped(pixels: &[f32]) -> Vec<f32> {
 
 fn greys(pixels: &[f32], regions: &[Region]) -> Vec<Grey> {
     let bytes: Vec<u8> = pixels.iter().map(|level| level.round().clamp(0.0, 255.0) as u8).collect();
-    Looked { size: SIZE, regions }.luma(&bytes, SIZE.0).unwrap()
+    FrameLayout { size: SIZE, regions }.luma(&bytes, SIZE.0).unwrap()
 }
 
 fn differs(old: &[f32], new: &[f32]) -> bool {
@@ -95,13 +95,13 @@ fn a_table_of_scenes() {
             each(&scene, |x, y, _| scene[y * SIZE.0 + x.saturating_sub(1)]),
             false,
         ),
-        ("somebody far away, in dark clothes", with(200, 200, 24, 48, 60.0), true),
-        ("somebody far away, in bright clothes", with(200, 200, 24, 48, 190.0), true),
-        ("somebody before a wall of nearly his brightness", with(200, 200, 24, 48, 97.0), true),
-        ("somebody before the dark door", with(420, 220, 24, 48, 75.0), true),
-        ("somebody far away and noise", noisy(&with(200, 200, 24, 48, 70.0), 6.0, 4), true),
+        ("a person far away, in dark clothes", with(200, 200, 24, 48, 60.0), true),
+        ("a person far away, in bright clothes", with(200, 200, 24, 48, 190.0), true),
+        ("a person before a wall of nearly the same brightness", with(200, 200, 24, 48, 97.0), true),
+        ("a person before the dark door", with(420, 220, 24, 48, 75.0), true),
+        ("a person far away and noise", noisy(&with(200, 200, 24, 48, 70.0), 6.0, 4), true),
         (
-            "somebody and another exposure",
+            "a person and another exposure",
             each(&with(200, 200, 24, 48, 60.0), |_, _, level| level * 1.2),
             true,
         ),
@@ -119,11 +119,11 @@ fn a_table_of_scenes() {
         assert_eq!(differs(&new, &scene), expected, "{name}, the other way round");
     }
     let here = with(200, 200, 24, 48, 60.0);
-    assert!(differs(&here, &with(230, 200, 24, 48, 60.0)), "somebody took a step aside");
+    assert!(differs(&here, &with(230, 200, 24, 48, 60.0)), "a person took a step aside");
 }
 
 #[test]
-fn what_is_outside_of_the_regions_is_nobodys_business_and_inside_one_less_is_enough() {
+fn changes_outside_the_regions_are_ignored_and_smaller_ones_inside_are_noticed() {
     let scene = scene();
     let region = |x, y, width, height| Region { name: String::new(), x, y, width, height };
     let regions = [region(0.25, 0.5, 0.25, 0.25), region(0.999, 0.999, 0.001, 0.001)];
@@ -134,12 +134,12 @@ fn what_is_outside_of_the_regions_is_nobodys_business_and_inside_one_less_is_eno
     assert!(repeated(&object(&scene, 500, 20, 80, 80, 20.0)), "outside");
     // A sixteenth of half a percent, in a region of a sixteenth.
     let small = object(&scene, 220, 220, 7, 12, 20.0);
-    assert!(!differs(&scene, &small), "of the whole it is nothing");
+    assert!(!differs(&scene, &small), "in the whole frame it is ignored");
     assert!(!repeated(&small));
 }
 
 #[test]
-fn at_least_so_often_one_is_scored_and_another_size_always() {
+fn one_frame_in_each_interval_is_scored_and_so_is_another_size() {
     let (parts, second) = (greys(&scene(), &[]), Duration::from_secs);
     let mut last = LastScored::new(Unchanged::Repeat { at_least_every: second(30) });
     assert!(!last.is_repeated(SIZE, &parts, second(0)), "the first");
@@ -150,18 +150,18 @@ fn at_least_so_often_one_is_scored_and_another_size_always() {
     }
     let mut always = LastScored::new(Unchanged::Score);
     always.scored(SIZE, parts.clone(), second(5));
-    assert!(!always.is_asked() && !always.is_repeated(SIZE, &parts, second(5)));
+    assert!(!always.is_compared() && !always.is_repeated(SIZE, &parts, second(5)));
 }
 
 #[test]
-fn a_picture_and_its_plane_look_alike_and_any_size_will_do() {
+fn a_picture_and_its_plane_are_equal_in_any_size() {
     for (width, height) in [(1, 1), (3, 200), (130, 5), (1920, 1080)] {
         let levels: Vec<u8> = (0..width * height).map(|at| (at * 7 % 251) as u8).collect();
         let rgb = levels.iter().flat_map(|level| [*level; 3]).collect();
         let picture = Picture::of_rgb(width as u32, height as u32, rgb);
-        let looked = Looked { size: (width, height), regions: &[] };
-        let (plane, picture) = (looked.luma(&levels, width).unwrap(), looked.picture(&picture));
+        let layout = FrameLayout { size: (width, height), regions: &[] };
+        let (plane, picture) = (layout.luma(&levels, width).unwrap(), layout.picture(&picture));
         assert!(!plane[0].differs(&picture[0]), "{width} x {height}");
-        assert!(looked.luma(&levels[1..], width).is_none());
+        assert!(layout.luma(&levels[1..], width).is_none());
     }
 }

@@ -71,23 +71,23 @@ fn errors_of_cameras_are_logged_once_and_without_passwords() {
     let broker = Broker::start();
     let (_home, mut service) = serve(&broker, &sources);
     for text in [
-        "/stream does not let us in: the user or the password is wrong",
-        "/stream does not let us in: give it a `username:`",
-        "/nothing?*** is not there",
+        "/stream denies access: the user or the password is wrong",
+        "/stream denies access: set `username:`",
+        "/nothing?*** does not exist",
         "/nowhere/day.mp4 cannot be opened: No such file or directory",
         "stakeout.yaml cannot be opened: Invalid data",
         "/dev/video97 cannot be opened: No such file or directory",
         "/denied answers 401: the user or the password is wrong",
-        "/no-login answers 401: give it a `username:`",
+        "/no-login answers 401: set `username:`",
         "/digest answers 401: the user or the password is wrong",
-        "/ntlm answers 401: it wants neither basic nor digest authentication",
+        "/ntlm answers 401: it supports neither basic nor digest authentication",
         "/none?*** answers 404",
         "/broken answers 500",
-        "/circle cannot be reached: it leads on and on",
-        "/page sends is of no use: it is not a picture",
-        "/mjpeg sends pictures without end: use `video:`",
+        "/circle cannot be reached: too many redirects",
+        "/page sends no usable picture: it is not a picture",
+        "/mjpeg sends an endless series of pictures: use `video:`",
         "/large sends more than 32 MiB",
-        "cannot be reached: no answer in time",
+        "cannot be reached: no response in time",
     ] {
         service.wait_for_log(text);
     }

@@ -1,7 +1,7 @@
-//! What happens to a file once its frame was scored and its alerts are on disk.
+//! Deletes or moves a file after its frame was scored and its alerts are on disk.
 //!
-//! It refuses to overwrite anything, and to touch a file that is no longer the version that was taken. A file that failed
-//! stays where it is, whatever is asked for: people will want to look at it.
+//! Nothing is overwritten, and a file that is no longer the version that was taken is not touched. A file that failed
+//! stays in its place, whatever `after` says: people will want to inspect it.
 
 use std::{
     ffi::OsString,
@@ -11,8 +11,9 @@ use std::{
     time::SystemTime,
 };
 
+use super::settings::After;
 use super::{seen::Version, take};
-use crate::{config::After, picture};
+use crate::picture;
 
 /// A file that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +21,11 @@ pub(crate) struct Taken {
     pub(crate) path: PathBuf,
     pub(crate) version: Version,
     pub(crate) content: u64,
-    /// When the file was made, where its file system knows: an inode may be used again.
+    /// When the file was created, if its file system records that: an inode may be reused.
     pub(crate) created: Option<SystemTime>,
 }
 
-/// Does `after` to the file at `path`, if it is still what was taken; says whether the file is gone from there.
+/// Applies `after` to the file at `path` if it is still the file that was taken. Whether the file is gone from there.
 pub(crate) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bool> {
     if !is_still(path, taken) {
         return Ok(false);
@@ -35,16 +36,16 @@ pub(crate) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bo
 fn carry_out(after: &After, path: &Path) -> io::Result<bool> {
     let done = match after {
         After::Keep => return Ok(false),
-        // Of a link only the link goes.
+        // Only the link is deleted, not its target.
         After::Delete => fs::remove_file(path),
         After::Move(folder) => {
-            let told =
+            let with_target =
                 |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-            move_into(path, folder).map_err(told)
+            move_into(path, folder).map_err(with_target)
         }
     };
     match done {
-        // Somebody else has taken it away in the meantime.
+        // Another program removed it in the meantime.
         Err(_) if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) => {
             Ok(true)
         }
@@ -52,8 +53,8 @@ fn carry_out(after: &After, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Copying tools set the time of a file after they closed it: then its content decides. Another file of the same name
-/// and content is still another file.
+/// Whether the file at `path` is still the file that was taken. Copying tools set the time of a file after they closed it:
+/// then its content decides. Another file of the same name and content is a different file.
 fn is_still(path: &Path, taken: &Taken) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return false };
     let now = Version::of(&metadata);
@@ -69,11 +70,11 @@ fn is_still(path: &Path, taken: &Taken) -> bool {
 /// Moves the file at `path` into `folder`, under its name or the first free one of `name-1`, `name-2`...
 fn move_into(path: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // An empty file holds the name, so that the rename overwrites nothing but that.
+    // An empty file reserves the name, so that the rename overwrites nothing else.
     let target = reserve(path, folder)?;
     let moved = fs::symlink_metadata(path).and_then(|metadata| {
         if metadata.is_symlink() {
-            // A link may lead nowhere from there: its picture is what is kept.
+            // A relative link may be broken in the other folder: its picture is moved instead.
             return copy(path, &target).and_then(|()| fs::remove_file(path));
         }
         match fs::rename(path, &target) {
@@ -101,7 +102,7 @@ fn reserve(path: &Path, folder: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The name of `path`, with a number before its extension from 1 on.
+/// The name of `path`, with `number` before its extension if it is not 0.
 fn numbered(path: &Path, number: u64) -> OsString {
     if number == 0 {
         return path.file_name().unwrap_or_default().to_owned();
@@ -115,7 +116,7 @@ fn numbered(path: &Path, number: u64) -> OsString {
     name
 }
 
-/// Copies over a file system's border: whole and on disk, or not at all.
+/// Copies to another file system: complete and on disk, or not at all.
 fn copy(path: &Path, target: &Path) -> io::Result<()> {
     let mut hidden = OsString::from(".");
     hidden.push(target.file_name().unwrap_or_default());
@@ -154,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_took_away_in_the_meantime_is_gone_and_no_failure() {
+    fn a_file_that_another_program_removed_is_no_failure() {
         let from = tempfile::tempdir().unwrap();
         let (gone, to) = (from.path().join("gone.png"), from.path().join("done"));
         for after in [After::Delete, After::Move(to.clone())] {
             assert!(carry_out(&after, &gone).unwrap(), "{after:?}");
         }
-        assert_eq!(names(&to), Vec::<String>::new(), "no place is held for it");
+        assert_eq!(names(&to), Vec::<String>::new(), "its name is not reserved");
     }
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_left_alone() {
+    fn another_version_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         fs::write(&path, "old").unwrap();
@@ -194,11 +195,11 @@ mod tests {
         assert!(!finish(&After::Keep, &path, &taken(&path)).unwrap());
         assert_eq!(names(folder.path()), ["a.png"]);
         assert!(finish(&After::Delete, &path, &taken(&path)).unwrap());
-        assert!(!finish(&After::Delete, &path, &old).unwrap(), "gone is no failure");
+        assert!(!finish(&After::Delete, &path, &old).unwrap(), "a missing file is no failure");
     }
 
     #[test]
-    fn a_time_that_is_set_later_makes_no_other_version_but_other_content_does() {
+    fn a_time_that_is_set_later_makes_no_new_version_but_new_content_does() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         fs::write(&path, "same size").unwrap();
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_crosses_the_border_of_a_file_system_whole() {
+    fn a_file_is_moved_to_another_file_system_completely() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
         let path = here.path().join("a.png");
         fs::write(&path, "picture").unwrap();
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_move_leaves_everything_as_it_was() {
+    fn a_failed_move_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (path, no_folder) = (folder.path().join("a.png"), folder.path().join("file"));
         fs::write(&path, "picture").unwrap();

@@ -1,27 +1,25 @@
-//! From a file that is complete to its frame, and back when the frame went the whole way.
-//!
-//! It refuses to decide which file is next.
+//! Sends the frame of a complete file, and finishes the file when its frame is scored.
 
 use std::{path::Path, time::SystemTime};
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    FolderSource,
     after::{self, Taken},
     pending::{Candidate, Evidence},
     seen::{Fate, Verdict},
+    settings::After,
+    source::FolderSource,
     take::{self, Unusable},
 };
 use crate::{
-    config::After,
     frame::{Frame, Slot},
     picture::{self, Picture},
-    source::{Cause, Context, Counts},
+    source::{cause::Cause, context::Context, counts::Counts},
 };
 
 impl FolderSource {
-    /// Takes the next file and hands its frame on; `None` if nobody takes frames any more.
+    /// Takes the next file and sends its frame; `None` if the receiver is gone.
     pub(crate) async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
         let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
         let (picture, taken) = match self.picture(&path, candidate, context) {
@@ -41,13 +39,13 @@ impl FolderSource {
             slot: self.slot(permit, &taken, context),
         };
         tokio::select! {
-            () = context.stop.cancelled() => return None, // the file is taken again at the next start
+            () = context.stop.cancelled() => return None, // the file is taken at the next start
             sent = context.frames.send(frame) => sent.ok()?,
         }
         context.counts.sent();
         self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(taken.content));
         if self.after != After::Keep {
-            self.under_way.insert(taken.path.clone(), taken.path);
+            self.in_flight.insert(taken.path.clone(), taken.path);
         }
         Some(())
     }
@@ -62,13 +60,13 @@ impl FolderSource {
         let (bytes, created) = take::read(path, candidate.version)?;
         let content = picture::hash(&bytes);
         let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
-        // Nobody closed it or moved it in, so only its time was set: copying tools do that after they closed it.
+        // It was not closed or moved in, so only its time was set: copying tools do that after they closed it.
         if candidate.evidence != Evidence::Complete
             && !self.polls
             && self.inventory.seen.judge(path, candidate.version) == Verdict::Changed(Fate::Sent(content))
         {
             self.inventory.seen.insert(path, candidate.version, Fate::Sent(content));
-            if !self.under_way.contains_key(path) {
+            if !self.in_flight.contains_key(path) {
                 self.finish(taken, context);
             }
             return Ok(None);
@@ -76,7 +74,7 @@ impl FolderSource {
         Ok(Some((context.counts.decoding(|| picture::decode(&bytes, context.max_pixels))?, taken)))
     }
 
-    /// Reports a file that is no picture, unless it may yet become one.
+    /// Reports a file that is no picture, unless it may still become one.
     fn failed(&mut self, path: &Path, candidate: Candidate, error: &Unusable, context: &Context) {
         let now = Instant::now();
         match error {
@@ -94,7 +92,7 @@ impl FolderSource {
                 }
                 tracing::warn!(
                     source = &*context.name, path = %path.display(), cause = %error, remedy = error.remedy(),
-                    "passed over a file that is no usable picture"
+                    "skipped a file that is no usable picture"
                 );
                 let unreadable = matches!(error, Unusable::Unreadable(_));
                 let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
@@ -103,7 +101,7 @@ impl FolderSource {
         }
     }
 
-    /// The slot of a frame, which tells when `after` is due.
+    /// The slot of a frame. When the frame is scored, the slot requests `after`.
     fn slot(&self, permit: OwnedSemaphorePermit, taken: &Taken, context: &Context) -> Slot {
         let slot = Slot::new(permit);
         if self.after == After::Keep {
@@ -112,19 +110,18 @@ impl FolderSource {
         let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
         slot.on_done(move || {
-            // At shutdown the source ends before its frames: then, or if it is far behind, the file is finished from here.
-            if let Err(told) = done.try_send(taken) {
-                let taken = told.into_inner();
+            // At shutdown the source ends before its frames: then, or if it is late, the file is finished from here.
+            if let Err(unsent) = done.try_send(taken) {
+                let taken = unsent.into_inner();
                 finish(&after, &taken.path, &taken, &name, &counts);
             }
         })
     }
 
-    /// Does what is to be done afterwards.
+    /// Applies `after` to a file whose frame is scored.
     pub(crate) fn finish(&mut self, taken: Taken, context: &Context) {
-        let path = self.under_way.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
-        // A newer version that waits will have its own frame and its own afterwards; `picture` sees to it if it turns
-        // out to be this one.
+        let path = self.in_flight.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
+        // A newer version that waits will have its own frame. If its content turns out to be the same, `picture` finishes it.
         if !self.inventory.pending.contains(&path)
             && finish(&self.after, &path, &taken, &context.name, &context.counts)
         {
@@ -133,12 +130,12 @@ impl FolderSource {
     }
 }
 
-/// Does `after` to a file, tells and counts if that fails; says whether the file is gone from there.
+/// Applies `after` to a file, and logs and counts a failure. Whether the file is gone from there.
 fn finish(after: &After, path: &Path, taken: &Taken, source: &str, counts: &Counts) -> bool {
     after::finish(after, path, taken).unwrap_or_else(|error| {
         counts.failed(Cause::After);
         let path = path.display();
-        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays where it is");
+        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays in its place");
         false
     })
 }

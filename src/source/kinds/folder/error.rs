@@ -1,17 +1,19 @@
-//! Why a folder cannot be watched, in words that name the folder and the way out.
+//! Why a folder cannot be watched, with the folder and the remedy.
 
 use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
+use crate::source::kind::Failure;
+
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It is something else.
+    /// The path is not a folder.
     #[error("{0} is not a folder: name the folder that holds the pictures")]
     NotAFolder(PathBuf),
-    /// The system does not let us.
+    /// The folder cannot be read.
     #[error("cannot read the folder {path}: {cause}{}", remedy(path, cause))]
     Unreadable {
         /// The folder.
@@ -19,28 +21,28 @@ pub enum FolderError {
         /// What the system said.
         cause: io::Error,
     },
-    /// Files would be moved to where they are.
+    /// Files would be moved into the watched folder itself.
     #[error("{0} is watched, so its files cannot be moved into it: name another folder in `after`")]
     MovesIntoItself(PathBuf),
-    /// The kernel's limit for watched folders.
+    /// The kernel's limit of watched folders.
     #[error(
-        "the kernel watches no more folders than now, {0} is one too many: raise the limit with \
-         `sysctl fs.inotify.max_user_watches=1048576`, or let the source look by itself with `poll: 10s`"
+        "the kernel's limit of watched folders is reached at {0}: raise it with \
+         `sysctl fs.inotify.max_user_watches=1048576`, or scan the folder at an interval with `poll: 10s`"
     )]
     TooManyFolders(PathBuf),
-    /// The kernel's limit for programs that watch.
+    /// The kernel's limit of programs that watch folders.
     #[error(
-        "the kernel lets no more programs of this user watch folders: raise the limit with \
-         `sysctl fs.inotify.max_user_instances=1024`, or let the source look by itself with `poll: 10s`"
+        "the kernel's limit of programs of this user that watch folders is reached: raise it with \
+         `sysctl fs.inotify.max_user_instances=1024`, or scan the folder at an interval with `poll: 10s`"
     )]
     TooManyWatchers,
     /// Anything else that the kernel refused.
-    #[error("cannot watch the folder {0}: {1}: if its file system tells no changes, use `poll: 10s`")]
+    #[error("cannot watch the folder {0}: {1}: if its file system reports no changes, use `poll: 10s`")]
     Watch(PathBuf, String),
 }
 
 impl FolderError {
-    /// What a refused watch on `path` means; `None` if only the folder is gone again.
+    /// The meaning of a refused watch on `path`; `None` if the folder was just removed.
     pub(crate) fn of_watch(path: &Path, error: notify::Error) -> Option<Self> {
         match error.kind {
             notify::ErrorKind::PathNotFound => None,
@@ -56,7 +58,13 @@ impl FolderError {
     }
 }
 
-/// What to do about a folder that cannot be read, where that is known.
+impl From<FolderError> for Failure {
+    fn from(error: FolderError) -> Self {
+        Self::offline(error)
+    }
+}
+
+/// What to do about a folder that cannot be read, if that is known.
 fn remedy(path: &Path, cause: &io::Error) -> String {
     if cause.kind() != ErrorKind::PermissionDenied {
         return String::new();
@@ -72,33 +80,33 @@ fn remedy(path: &Path, cause: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn told(kind: notify::ErrorKind) -> String {
+    fn message(kind: notify::ErrorKind) -> String {
         let error = FolderError::of_watch(Path::new("/in/box"), notify::Error::new(kind));
-        error.map_or_else(|| "nothing".to_owned(), |error| error.to_string())
+        error.map_or_else(|| "no error".to_owned(), |error| error.to_string())
     }
 
     #[test]
-    fn a_refused_watch_says_what_to_do() {
+    fn a_refused_watch_has_a_remedy() {
         let io = |code| notify::ErrorKind::Io(io::Error::from_raw_os_error(code));
         let cases = [
             (notify::ErrorKind::MaxFilesWatch, "fs.inotify.max_user_watches"),
-            (notify::ErrorKind::MaxFilesWatch, "/in/box is one too many"),
+            (notify::ErrorKind::MaxFilesWatch, "is reached at /in/box"),
             (notify::ErrorKind::MaxFilesWatch, "`poll: 10s`"),
             (io(libc::EMFILE), "fs.inotify.max_user_instances"),
             (io(libc::EACCES), "cannot read the folder /in/box: Permission denied"),
             (io(libc::EACCES), "`chmod o+rx /in/box`"),
             (io(libc::ENOSYS), "cannot watch the folder /in/box"),
-            (io(libc::ENOENT), "nothing"),
-            (notify::ErrorKind::PathNotFound, "nothing"),
+            (io(libc::ENOENT), "no error"),
+            (notify::ErrorKind::PathNotFound, "no error"),
         ];
         for (kind, expected) in cases {
-            let told = told(kind);
-            assert!(told.contains(expected), "{told}");
+            let message = message(kind);
+            assert!(message.contains(expected), "{message}");
         }
     }
 
     #[test]
-    fn permission_is_the_remedy_for_nothing_else() {
+    fn only_a_lack_of_permission_has_the_remedy_permission() {
         let cause = io::Error::from_raw_os_error(libc::ESTALE);
         let error = FolderError::Unreadable { path: PathBuf::from("/in/box"), cause };
         assert_eq!(error.to_string(), "cannot read the folder /in/box: Stale file handle (os error 116)");

@@ -1,7 +1,7 @@
-//! What is known of the folder: which folders there are, which files were dealt with, which wait.
+//! The state of a watched folder: its subfolders, the files that were handled, and the files that wait.
 //!
-//! Looks and notices meet here. Both are only hints where to look: the file's version decides, so it does not matter in
-//! which order they come or how often. It refuses to read files.
+//! Scans and notices are both only hints: the version of the file decides, so their order and number do not matter. Files
+//! are not read here.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -12,33 +12,33 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    FolderError,
+    error::FolderError,
     pending::{Evidence, Pending},
     scan::{Folders, Scan, Unseen, is_wanted},
     seen::{Entry, Fate, Modified, Seen, Verdict, Version},
     watch::{self, Notice, Watch},
 };
-use crate::source::{Cause, Context};
+use crate::source::{cause::Cause, context::Context};
 
 /// The state of one folder source.
 pub(crate) struct Inventory {
     pub(crate) seen: Seen,
     pub(crate) pending: Pending,
-    /// Something was passed over: look at everything again soon.
-    pub(crate) look_again: bool,
-    /// The watched folder itself was deleted or moved away.
+    /// Something was missed: scan everything again soon.
+    pub(crate) scan_again: bool,
+    /// The watched folder itself was deleted or moved.
     pub(crate) root_lost: bool,
     root: PathBuf,
-    /// Never looked at: where the files are moved to.
+    /// The folder into which files are moved; never scanned.
     except: Option<PathBuf>,
     folders: Folders,
-    /// So many files wait at most; for more there is the next look.
+    /// The largest number of files that wait; a later scan finds the others.
     most: usize,
-    /// More were found than may wait.
+    /// More files were found than may wait.
     overfull: bool,
-    /// The newest files that went away: they may appear again under another name.
-    left: VecDeque<(PathBuf, Entry)>,
-    /// Folders that cannot be read, so that each is told once.
+    /// The files that disappeared last: they may appear again under another name.
+    gone: VecDeque<(PathBuf, Entry)>,
+    /// Folders that cannot be read, so that each is reported once.
     unreadable: HashSet<PathBuf>,
 }
 
@@ -53,36 +53,40 @@ impl Inventory {
         Self {
             seen,
             pending,
-            look_again: false,
+            scan_again: false,
             root_lost: false,
             root,
             except,
             folders: Folders::default(),
             most,
             overfull: false,
-            left: VecDeque::new(),
+            gone: VecDeque::new(),
             unreadable: HashSet::new(),
         }
     }
 
-    /// Everything that is there now was there before us.
+    /// Marks every file that exists now as handled.
     pub(crate) fn skip_existing(&mut self, context: &Context) -> Result<(), FolderError> {
         self.folders.clear();
         let Self { seen, folders, root, except, .. } = self;
         let mut scan = Scan { folders, except: except.as_deref(), stop: &context.stop };
         let skip = |path: PathBuf, version| seen.insert(&path, version, Fate::Skipped);
         let unseen = scan.run(root, |_| Ok::<_, FolderError>(()), skip)?;
-        self.tell_unreadable(unseen.folders, context)
+        self.report_unreadable(unseen.folders, context)
     }
 
-    /// Looks at everything: watches every folder, and notices every file that was not dealt with.
-    pub(crate) fn look(&mut self, watch: Option<&mut Watch>, context: &Context) -> Result<(), FolderError> {
-        (self.look_again, self.root_lost, self.overfull) = (false, false, false);
+    /// Scans everything: watches every folder, and notices every file that was not handled.
+    pub(crate) fn scan_all(
+        &mut self,
+        watch: Option<&mut Watch>,
+        context: &Context,
+    ) -> Result<(), FolderError> {
+        (self.scan_again, self.root_lost, self.overfull) = (false, false, false);
         self.folders.clear();
-        self.seen.begin_look();
+        self.seen.begin_scan();
         let (found, unseen) = self.scan(self.root.clone(), watch, context)?;
-        // Only a look that saw everything can tell that something is gone.
-        let mut gone = if unseen.nothing() { self.seen.end_look() } else { Default::default() };
+        // Only a complete scan proves that a file is gone.
+        let mut gone = if unseen.is_empty() { self.seen.end_scan() } else { Default::default() };
         self.unreadable.retain(|path| unseen.folders.iter().any(|(folder, _)| folder == path));
         for (path, version) in found {
             if gone.remove(&version).is_some_and(|entry| self.seen.renamed(entry, &path, version)) {
@@ -91,15 +95,15 @@ impl Inventory {
                 self.wait(&path, version, Evidence::Found);
             }
         }
-        self.tell_unreadable(unseen.folders, context)
+        self.report_unreadable(unseen.folders, context)
     }
 
-    /// Whether there is room again for files that were passed over.
+    /// Whether there is room again for files that found none.
     pub(crate) fn has_room_again(&self) -> bool {
         self.overfull && self.pending.len() <= self.most / 2
     }
 
-    /// Takes one notice of the kernel.
+    /// Handles one notice of the kernel.
     pub(crate) fn notice(
         &mut self,
         notice: Notice,
@@ -107,50 +111,50 @@ impl Inventory {
         context: &Context,
     ) -> Result<(), FolderError> {
         match notice {
-            Notice::Complete(path) => self.look_at(&path, Evidence::Complete, watch, context),
-            Notice::Created(path) => self.look_at(&path, Evidence::Found, watch, context),
+            Notice::Complete(path) => self.check(&path, Evidence::Complete, watch, context),
+            Notice::Created(path) => self.check(&path, Evidence::Found, watch, context),
             Notice::Writing(path) if self.pending.contains(&path) => {
                 self.pending.writing(&path, Instant::now());
                 Ok(())
             }
-            Notice::Writing(path) => self.look_at(&path, Evidence::Writing, watch, context),
+            Notice::Writing(path) => self.check(&path, Evidence::Writing, watch, context),
             Notice::Attributes(path) => {
                 let Some(entry) = self.seen.forget(&path) else { return Ok(()) };
                 if entry.fate != Fate::Unreadable {
                     self.seen.put_back(&path, entry);
                     return Ok(());
                 }
-                self.look_at(&path, Evidence::Found, watch, context)
+                self.check(&path, Evidence::Found, watch, context)
             }
             Notice::Gone(path) => {
                 self.pending.remove(&path);
                 self.root_lost |= path == self.root;
                 self.folders.forget(&path);
                 if let Some(entry) = self.seen.forget(&path) {
-                    self.left.push_front((path, entry));
-                    self.left.truncate(watch::MOVES);
+                    self.gone.push_front((path, entry));
+                    self.gone.truncate(watch::MOVES);
                 }
                 Ok(())
             }
             Notice::Renamed(from, to) => {
-                let Ok(metadata) = fs::metadata(&to) else { return Ok(()) }; // gone again
+                let Ok(metadata) = fs::metadata(&to) else { return Ok(()) }; // just removed
                 if metadata.is_dir() {
-                    // Its files are known under their old paths: only a look at everything tells which are new.
-                    self.look_again = true;
+                    // Its files have their state under the old paths: only a scan finds which are new.
+                    self.scan_again = true;
                     return Ok(());
                 }
-                let left = self.left.iter().position(|(path, _)| *path == from);
-                let left = left.and_then(|place| self.left.remove(place));
-                if left.is_some_and(|(_, entry)| self.seen.renamed(entry, &to, Version::of(&metadata))) {
+                let gone = self.gone.iter().position(|(path, _)| *path == from);
+                let gone = gone.and_then(|place| self.gone.remove(place));
+                if gone.is_some_and(|(_, entry)| self.seen.renamed(entry, &to, Version::of(&metadata))) {
                     return Ok(());
                 }
-                self.look_at(&to, Evidence::Complete, watch, context)
+                self.check(&to, Evidence::Complete, watch, context)
             }
         }
     }
 
-    /// Something is at `path`: a file that may be new, or a folder that is.
-    fn look_at(
+    /// Checks `path`: a file that may be new, or a new folder.
+    fn check(
         &mut self,
         path: &Path,
         evidence: Evidence,
@@ -160,9 +164,9 @@ impl Inventory {
         if !is_wanted(path) {
             return Ok(());
         }
-        let Ok(metadata) = fs::metadata(path) else { return Ok(()) }; // gone again, or a link that leads nowhere
+        let Ok(metadata) = fs::metadata(path) else { return Ok(()) }; // just removed, or a broken link
         if metadata.is_dir() {
-            return self.look_below(path, watch, context);
+            return self.scan_below(path, watch, context);
         }
         let version = Version::of(&metadata);
         if metadata.is_file() && !matches!(self.seen.judge(path, version), Verdict::Known(_)) {
@@ -171,16 +175,16 @@ impl Inventory {
         Ok(())
     }
 
-    /// Looks at a folder that is new: files may have come into it before it was watched.
-    fn look_below(&mut self, folder: &Path, watch: &mut Watch, context: &Context) -> Result<(), FolderError> {
+    /// Scans a new folder: files may have been created in it before it was watched.
+    fn scan_below(&mut self, folder: &Path, watch: &mut Watch, context: &Context) -> Result<(), FolderError> {
         let (found, unseen) = self.scan(folder.to_path_buf(), Some(watch), context)?;
         for (path, version) in found {
             self.wait(&path, version, Evidence::Found);
         }
-        self.tell_unreadable(unseen.folders, context)
+        self.report_unreadable(unseen.folders, context)
     }
 
-    /// The files at and below `start` that were not dealt with, the oldest ones if they are too many.
+    /// The files below `start` that were not handled: the oldest ones if they are too many.
     fn scan(
         &mut self,
         start: PathBuf,
@@ -196,7 +200,7 @@ impl Inventory {
             |folder| match watch.as_mut().map_or(Ok(()), |watch| watch.folder(folder)) {
                 Ok(()) => Ok(()),
                 Err(error) => match FolderError::of_watch(folder, error) {
-                    None => Ok(()), // gone again
+                    None => Ok(()), // just removed
                     Some(FolderError::Unreadable { path, cause }) => {
                         refused.push((path, cause));
                         Ok(())
@@ -220,17 +224,17 @@ impl Inventory {
         Ok((found, unseen))
     }
 
-    /// Puts a file among those that wait, if there is room.
+    /// Lets a file wait, if there is room.
     fn wait(&mut self, path: &Path, version: Version, evidence: Evidence) {
         if self.pending.len() >= self.most && !self.pending.contains(path) {
-            self.overfull = true; // dropped here, and found again by the look that follows when there is room
+            self.overfull = true; // dropped here; a scan finds it when there is room
             return;
         }
         self.pending.notice(path, version, evidence, Instant::now());
     }
 
-    /// An unreadable folder below is told and counted once; the watched folder itself ends the run.
-    fn tell_unreadable(
+    /// Reports and counts an unreadable folder once; if it is the watched folder itself, the run ends.
+    fn report_unreadable(
         &mut self,
         folders: Vec<(PathBuf, io::Error)>,
         context: &Context,
@@ -249,7 +253,7 @@ impl Inventory {
     }
 }
 
-/// Collects files and keeps the oldest `most`.
+/// Collects files and keeps the `most` oldest ones.
 struct Oldest {
     files: Vec<(Modified, PathBuf, Version)>,
     most: usize,
@@ -276,9 +280,133 @@ impl Oldest {
         }
     }
 
-    /// The oldest, and whether there were more.
+    /// The oldest files, and whether there were more.
     fn into_files(mut self) -> (Vec<(PathBuf, Version)>, bool) {
         self.cut();
         (self.files.into_iter().map(|(_, path, version)| (path, version)).collect(), self.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::{super::pace::Pace, *};
+
+    struct Folder {
+        folder: TempDir,
+        inventory: Inventory,
+        watch: Watch,
+        context: Context,
+    }
+
+    impl Folder {
+        /// A folder with these files, of which at most `most` may wait.
+        fn with(files: &[&str], most: usize) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let pending = Pending::new(Pace::of(None).patience);
+            let root = folder.path().to_path_buf();
+            let inventory = Inventory::new(root, None, Seen::new(true), pending, most);
+            let (watch, context) = (Watch::new(16).unwrap(), Context::detached("inbox", 1));
+            let folder = Self { folder, inventory, watch, context };
+            files.iter().for_each(|name| fs::write(folder.path(name), name).unwrap());
+            folder
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn scan(&mut self) {
+            self.inventory.scan_all(None, &self.context).unwrap();
+        }
+
+        fn notice(&mut self, notice: Notice) {
+            self.inventory.notice(notice, &mut self.watch, &self.context).unwrap();
+        }
+
+        /// Takes every file that waits, as if its frame was sent. Their names.
+        fn take(&mut self) -> Vec<String> {
+            self.inventory.pending.wake(Instant::now() + Pace::of(None).patience.long);
+            let mut names = Vec::new();
+            while let Some((path, candidate)) = self.inventory.pending.pop() {
+                self.inventory.seen.insert(&path, candidate.version, Fate::Sent(0));
+                names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+            }
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn a_scan_finds_new_files_once_and_renamed_ones_not_at_all() {
+        let mut folder = Folder::with(&["a", "b", ".hidden", "c.tmp"], 10);
+        folder.scan();
+        folder.scan();
+        assert_eq!(folder.take(), ["a", "b"]);
+        fs::rename(folder.path("a"), folder.path("renamed")).unwrap();
+        fs::write(folder.path("b"), "rewritten").unwrap();
+        fs::create_dir(folder.path("below")).unwrap();
+        fs::write(folder.path("below/d"), "d").unwrap();
+        folder.scan();
+        assert_eq!(folder.take(), ["b", "d"]);
+    }
+
+    #[test]
+    fn files_that_exist_at_start_are_skipped() {
+        let mut folder = Folder::with(&["old"], 10);
+        folder.inventory.skip_existing(&folder.context).unwrap();
+        fs::write(folder.path("new"), "new").unwrap();
+        folder.scan();
+        assert_eq!(folder.take(), ["new"]);
+    }
+
+    #[test]
+    fn files_without_room_are_found_when_there_is_room_again() {
+        let mut folder = Folder::with(&["a", "b", "c", "d", "e"], 2);
+        let mut taken = Vec::new();
+        for left in [3, 1, 0] {
+            folder.scan();
+            assert_eq!(folder.inventory.has_room_again(), false, "the queue is full, or holds all files");
+            taken.extend(folder.take());
+            assert_eq!(folder.inventory.has_room_again(), left > 0, "{left} files are left");
+        }
+        taken.sort();
+        assert_eq!(taken, ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn a_file_that_is_moved_keeps_its_state() {
+        let mut folder = Folder::with(&["a", "b"], 10);
+        folder.scan();
+        folder.take();
+        for (from, to) in [("a", "moved"), ("b", "moved and rewritten")] {
+            fs::rename(folder.path(from), folder.path(to)).unwrap();
+            folder.notice(Notice::Gone(folder.path(from)));
+        }
+        fs::write(folder.path("moved and rewritten"), "new content").unwrap();
+        folder.notice(Notice::Renamed(folder.path("a"), folder.path("moved")));
+        folder.notice(Notice::Renamed(folder.path("b"), folder.path("moved and rewritten")));
+        assert_eq!(folder.take(), ["moved and rewritten"]);
+    }
+
+    #[test]
+    fn notices_decide_nothing_alone() {
+        let mut folder = Folder::with(&["a"], 10);
+        folder.notice(Notice::Complete(folder.path("a")));
+        assert_eq!(folder.take(), ["a"]);
+        folder.notice(Notice::Complete(folder.path("a")));
+        folder.notice(Notice::Complete(folder.path("missing")));
+        folder.notice(Notice::Attributes(folder.path("a")));
+        assert_eq!(folder.take(), [""; 0], "the version is the same");
+        folder.inventory.seen.insert(
+            &folder.path("a"),
+            Version::of(&fs::metadata(folder.path("a")).unwrap()),
+            Fate::Unreadable,
+        );
+        folder.notice(Notice::Attributes(folder.path("a")));
+        assert_eq!(folder.take(), ["a"], "its permissions may have changed");
+        folder.notice(Notice::Gone(folder.folder.path().to_path_buf()));
+        assert!(folder.inventory.root_lost);
     }
 }

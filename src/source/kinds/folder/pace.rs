@@ -1,22 +1,23 @@
-//! How fast a folder source goes. The numbers are told in the description of the folder source.
+//! The intervals and limits of a folder source, which its documentation describes.
 
 use std::time::Duration;
 
 use super::pending::Patience;
 
-/// How fast things go, and how much may wait.
+/// The intervals and limits of a folder source.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) patience: Patience,
-    /// Between two looks at everything, at least.
-    pub(crate) look: Duration,
-    /// Between something lost and the look that finds it, at least: during a flood one look would follow another.
-    pub(crate) look_again: Duration,
-    /// Between two looks whether the folder is still the same one.
+    /// The shortest time between two scans of the whole folder.
+    pub(crate) scan: Duration,
+    /// The shortest time between a lost notice and the scan that finds the file: otherwise scans would follow each other
+    /// during a flood of files.
+    pub(crate) scan_again: Duration,
+    /// Between two checks whether the folder is still the same.
     pub(crate) check: Duration,
-    /// Notices of the kernel that may wait: as many as the kernel itself holds.
+    /// The number of notices that may wait: as many as the kernel itself holds.
     pub(crate) notices: usize,
-    /// Files that may wait; some 300 bytes each.
+    /// The number of files that may wait; some 300 bytes each.
     pub(crate) files: usize,
 }
 
@@ -30,7 +31,7 @@ impl Pace {
                 Patience { settle: poll, short: long, long }
             }
         };
-        let look = poll.unwrap_or(second * 60);
-        Self { patience, look, look_again: second / 2, check: second, notices: 16_384, files: 10_000 }
+        let scan = poll.unwrap_or(second * 60);
+        Self { patience, scan, scan_again: second / 2, check: second, notices: 16_384, files: 10_000 }
     }
 }

@@ -1,14 +1,13 @@
-//! The files that were noticed and not yet taken: which of them is complete, and which is next.
+//! The files that were noticed and not yet taken: decides which of them is complete, and which is next. Pure.
 //!
-//! | how a file was noticed        | when it is tried                                              |
-//! |-------------------------------|---------------------------------------------------------------|
-//! | closed after writing, moved in| at once                                                       |
-//! | found by a look, or linked    | when it did not change for [`Patience::settle`]               |
-//! | being written                 | when it is closed; [`Patience::long`] after its last sign of life |
-//! | tried in vain                 | when it changes or is closed; once more after a patience, and then reported |
+//! | how a file was noticed         | when it is tried                                                             |
+//! |--------------------------------|------------------------------------------------------------------------------|
+//! | closed after writing, moved in | at once                                                                      |
+//! | found by a scan, or linked     | when it did not change for [`Patience::settle`]                              |
+//! | being written                  | when it is closed; [`Patience::long`] after its last notice                  |
+//! | tried without success          | when it changes or is closed; once more after a pause, and then reported     |
 //!
-//! Whoever is ready is taken in the order of modification, then of name. Pure decisions; it refuses to touch the disk and
-//! the clock.
+//! Files that are ready are taken in the order of modification, then of name.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,25 +20,25 @@ use tokio::time::Instant;
 
 use super::seen::{Modified, Version};
 
-/// How long to wait for whom.
+/// How long to wait for a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// A file that was found is complete when it did not change for this long.
+    /// A file that was found is complete when it did not change for this time.
     pub(crate) settle: Duration,
-    /// A file that was closed and is no picture is tried again after this long: its writer may open it once more.
+    /// A file that was closed and is no picture is tried again after this time: its writer may open it once more.
     pub(crate) short: Duration,
-    /// Likewise for a file that nobody closed while we watched: its writer may only pause.
+    /// Likewise for a file that was not seen to be closed: its writer may only pause.
     pub(crate) long: Duration,
 }
 
 /// How a file was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// Somebody closed it after writing, or moved it in.
+    /// It was closed after writing, or moved in.
     Complete,
-    /// It was found in a look, or linked.
+    /// It was found by a scan, or linked.
     Found,
-    /// Somebody writes to it; a [`Evidence::Complete`] will follow.
+    /// It is being written to; [`Evidence::Complete`] will follow.
     Writing,
 }
 
@@ -48,12 +47,12 @@ pub(crate) enum Evidence {
 pub(crate) struct Candidate {
     pub(crate) version: Version,
     pub(crate) evidence: Evidence,
-    /// Whether this version was tried in vain.
+    /// Whether this version was tried without success.
     pub(crate) failed: bool,
     place: Place,
 }
 
-/// Where a candidate stands.
+/// The queue that a candidate is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Waiting(Instant),
@@ -81,35 +80,35 @@ impl Pending {
         self.files.contains_key(path)
     }
 
-    /// `path` was noticed in this version.
+    /// Records that `path` was noticed in this version.
     pub(crate) fn notice(&mut self, path: &Path, version: Version, evidence: Evidence, now: Instant) {
         let known = self.files.get(path).copied();
         let unchanged = known.is_some_and(|candidate| candidate.version.looks_like(version));
         if unchanged && evidence == Evidence::Found {
-            return; // its clock runs, or its writer is waited for
+            return; // its time runs already, or its writer will close it
         }
         let evidence = match known.map(|candidate| candidate.evidence) {
             Some(Evidence::Writing) if evidence == Evidence::Found => Evidence::Writing,
             _ => evidence,
         };
-        // Closing it once more in the same version is no news about a file that was tried in vain.
+        // Another close of the same version says nothing new about a file that was tried without success.
         let failed = unchanged && known.is_some_and(|candidate| candidate.failed);
         self.put(path, version, evidence, failed, now);
     }
 
-    /// Somebody writes to `path`. A file that nobody waits for will be noticed when it is closed.
+    /// Records a write to `path`. A file that does not wait here will be noticed when it is closed.
     pub(crate) fn writing(&mut self, path: &Path, now: Instant) {
         if let Some(Candidate { version, .. }) = self.files.get(path).copied() {
             self.put(path, version, Evidence::Writing, false, now);
         }
     }
 
-    /// `candidate`, just taken out, was tried in vain for the first time.
+    /// Puts back `candidate`, which was tried without success for the first time.
     pub(crate) fn failed(&mut self, path: &Path, candidate: Candidate, now: Instant) {
         self.put(path, candidate.version, candidate.evidence, true, now);
     }
 
-    /// `path` is gone.
+    /// Removes `path`, which is gone.
     pub(crate) fn remove(&mut self, path: &Path) -> Option<Candidate> {
         let (path, candidate) = self.files.remove_entry(path)?;
         match candidate.place {
@@ -124,7 +123,7 @@ impl Pending {
         self.waiting.first().map(|(due, _)| *due)
     }
 
-    /// Those whose time has come are ready.
+    /// Makes the files ready that are due.
     pub(crate) fn wake(&mut self, now: Instant) {
         while self.next_due().is_some_and(|due| due <= now) {
             let Some((_, path)) = self.waiting.pop_first() else { return };
@@ -139,7 +138,7 @@ impl Pending {
         !self.ready.is_empty()
     }
 
-    /// Takes the oldest of those that are ready.
+    /// Takes the oldest of the files that are ready.
     pub(crate) fn pop(&mut self) -> Option<(PathBuf, Candidate)> {
         let (_, path) = self.ready.pop_first()?;
         let candidate = self.files.remove(&path)?;
@@ -188,10 +187,10 @@ mod tests {
     enum Step {
         /// Noticed with this size.
         Notice(Evidence, u64),
-        /// The hint that somebody writes.
+        /// The hint that the file is written to.
         Hint,
         /// Taken if ready, and no picture.
-        TryInVain,
+        Fail,
         /// Deleted.
         Remove,
     }
@@ -210,7 +209,7 @@ mod tests {
                 Step::Notice(evidence, size) => pending.notice(path, version(size), evidence, now),
                 Step::Hint => pending.writing(path, now),
                 Step::Remove => drop(pending.remove(path)),
-                Step::TryInVain => {
+                Step::Fail => {
                     let (_, candidate) = pending.pop().expect("the file is ready");
                     pending.failed(path, candidate, now);
                 }
@@ -225,15 +224,15 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_cases() {
-        use Step::{Hint, Notice, Remove, TryInVain};
+    fn when_a_file_is_ready() {
+        use Step::{Fail, Hint, Notice, Remove};
         let cases: &[Case] = &[
             ("nothing", &[], None),
             ("closed", &[(0, Notice(Complete, 1))], Some(0)),
             ("found", &[(0, Notice(Found, 1))], Some(500)),
-            ("found again: the clock runs on", &[(0, Notice(Found, 1)), (300, Notice(Found, 1))], Some(500)),
+            ("found again: the time runs on", &[(0, Notice(Found, 1)), (300, Notice(Found, 1))], Some(500)),
             (
-                "found changed: the clock starts anew",
+                "found changed: the time starts again",
                 &[(0, Notice(Found, 1)), (300, Notice(Found, 2))],
                 Some(800),
             ),
@@ -247,32 +246,32 @@ mod tests {
             ("written to", &[(0, Notice(Found, 1)), (300, Hint)], Some(10_300)),
             ("written to after it was ready", &[(0, Notice(Complete, 0)), (300, Hint)], Some(10_300)),
             (
-                "a look does not hurry a writer",
+                "a scan does not make a file that is written to ready",
                 &[(0, Notice(Writing, 1)), (300, Notice(Found, 1)), (400, Notice(Found, 2))],
                 Some(10_400),
             ),
             ("a writer that closes", &[(0, Notice(Writing, 1)), (300, Notice(Complete, 2))], Some(300)),
-            ("a hint about a file that nobody waits for", &[(0, Hint)], None),
-            ("closed and no picture", &[(0, Notice(Complete, 1)), (1, TryInVain)], Some(2001)),
-            ("found and no picture", &[(0, Notice(Found, 1)), (500, TryInVain)], Some(10_500)),
+            ("a hint about a file that does not wait", &[(0, Hint)], None),
+            ("closed and no picture", &[(0, Notice(Complete, 1)), (1, Fail)], Some(2001)),
+            ("found and no picture", &[(0, Notice(Found, 1)), (500, Fail)], Some(10_500)),
             (
                 "no picture, and found again",
-                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Found, 1))],
+                &[(0, Notice(Found, 1)), (500, Fail), (600, Notice(Found, 1))],
                 Some(10_500),
             ),
             (
-                "no picture, then closed unchanged: nearly given up",
-                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Complete, 1))],
+                "no picture, then closed unchanged: tried once more",
+                &[(0, Notice(Found, 1)), (500, Fail), (600, Notice(Complete, 1))],
                 Some(2600),
             ),
             (
                 "no picture, then closed changed",
-                &[(0, Notice(Found, 1)), (500, TryInVain), (600, Notice(Complete, 2))],
+                &[(0, Notice(Found, 1)), (500, Fail), (600, Notice(Complete, 2))],
                 Some(600),
             ),
             (
                 "no picture, then written to and closed",
-                &[(0, Notice(Complete, 0)), (1, TryInVain), (2, Hint), (3, Notice(Complete, 0))],
+                &[(0, Notice(Complete, 0)), (1, Fail), (2, Hint), (3, Notice(Complete, 0))],
                 Some(3),
             ),
             ("gone while waiting", &[(0, Notice(Found, 1)), (1, Remove)], None),
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_comes_first_and_then_the_name_decides() {
+    fn older_files_are_first_and_then_the_name_decides() {
         let mut pending = Pending::new(PATIENCE);
         let now = Instant::now();
         for (path, seconds) in [("new", 300), ("b", 200), ("a", 200), ("old", 100)] {

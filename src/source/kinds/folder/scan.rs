@@ -1,11 +1,10 @@
-//! A look at a folder and everything below it.
+//! Scans a folder and everything below it.
 //!
 //! Links to folders are followed, and every folder is visited once, by its device and inode: cycles end, and a folder
-//! that is reached by two ways is known by one path, a real one before a linked one. It refuses to open files and to decide
-//! about them.
+//! that is reached by two paths is known by one of them, a real one before a linked one. Files are not opened here.
 //!
-//! Names that say "not yet" are passed over: those that start with a dot (`rsync`, hidden folders) and those that end like
-//! the temporary names of browsers, editors and copying tools. Their file is taken when it gets its final name.
+//! Temporary names are skipped: those that start with a dot (`rsync`, hidden folders) and those that end like the temporary
+//! names of browsers, editors and copying tools. Their file is taken when it gets its final name.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::seen::Version;
 
-/// What a folder is, whatever its path.
+/// The identity of a folder, whatever its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FolderId {
     device: u64,
@@ -32,7 +31,7 @@ impl FolderId {
     }
 }
 
-/// Whether a file or folder of this name is looked at.
+/// Whether a file or folder of this name is scanned.
 pub(crate) fn is_wanted(path: &Path) -> bool {
     const TEMPORARY: [&str; 7] = [".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", "~"];
     let Some(name) = path.file_name() else { return true };
@@ -40,25 +39,23 @@ pub(crate) fn is_wanted(path: &Path) -> bool {
     !name.starts_with('.') && !TEMPORARY.iter().any(|ending| name.ends_with(ending))
 }
 
-/// The folders that are looked at, by what they are.
+/// The folders that are scanned, by their identity.
 #[derive(Debug, Default)]
 pub(crate) struct Folders {
     paths: HashMap<FolderId, PathBuf>,
 }
 
 impl Folders {
-    /// Whether `path` is a folder that is looked at; it and those below it are gone.
-    pub(crate) fn forget(&mut self, path: &Path) -> bool {
-        let before = self.paths.len();
+    /// Removes `path` and the folders below it.
+    pub(crate) fn forget(&mut self, path: &Path) {
         self.paths.retain(|_, known| !known.starts_with(path));
-        self.paths.len() < before
     }
 
     pub(crate) fn clear(&mut self) {
         self.paths.clear();
     }
 
-    /// Notes a folder; `false` if it is already looked at under another path that still leads there.
+    /// Records a folder; `false` if it is already scanned under another path that is still valid.
     fn enter(&mut self, id: FolderId, path: &Path) -> bool {
         if let Some(known) = self.paths.get(&id)
             && known != path
@@ -71,35 +68,35 @@ impl Folders {
     }
 }
 
-/// One look.
+/// One scan.
 pub(crate) struct Scan<'a> {
     pub(crate) folders: &'a mut Folders,
-    /// A folder that is never looked at.
+    /// A folder that is never scanned.
     pub(crate) except: Option<&'a Path>,
     pub(crate) stop: &'a CancellationToken,
 }
 
-/// What a look could not see.
+/// What a scan could not read.
 #[derive(Debug, Default)]
 pub(crate) struct Unseen {
     /// Folders that could not be read, and why.
     pub(crate) folders: Vec<(PathBuf, io::Error)>,
-    /// It was told to stop in the middle.
+    /// The stop signal ended the scan early.
     pub(crate) stopped: bool,
 }
 
 impl Unseen {
-    /// Whether the look saw everything.
-    pub(crate) fn nothing(&self) -> bool {
+    /// Whether the scan was complete.
+    pub(crate) fn is_empty(&self) -> bool {
         self.folders.is_empty() && !self.stopped
     }
 }
 
 impl Scan<'_> {
-    /// Calls `on_folder` for `start` and every folder below, before it is read, and `on_file` for every file.
+    /// Calls `on_folder` for `start` and every folder below, before the folder is read, and `on_file` for every file.
     ///
     /// # Errors
-    /// Only those of `on_folder`, which end the look.
+    /// Only those of `on_folder`, which end the scan.
     pub(crate) fn run<E>(
         &mut self,
         start: &Path,
@@ -112,7 +109,7 @@ impl Scan<'_> {
         // Links come last, so that a folder is known by its real path if it has one in here.
         let (mut real, mut linked) = (VecDeque::from([start.to_path_buf()]), VecDeque::new());
         while let Some(folder) = real.pop_front().or_else(|| linked.pop_front()) {
-            let Ok(metadata) = fs::metadata(&folder) else { continue }; // gone again
+            let Ok(metadata) = fs::metadata(&folder) else { continue }; // just removed
             let id = FolderId::of(&metadata);
             if except == Some(id) || self.except == Some(&*folder) || !self.folders.enter(id, &folder) {
                 continue;
@@ -138,7 +135,7 @@ impl Scan<'_> {
         Ok(unseen)
     }
 
-    /// Calls `found` with the path and the metadata of everything wanted in `folder`, and whether it is a link.
+    /// Calls `found` with the path and the metadata of each entry of `folder`, and whether it is a link.
     fn read(&self, folder: &Path, mut found: impl FnMut(PathBuf, &Metadata, bool)) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             if self.stop.is_cancelled() {
@@ -149,18 +146,18 @@ impl Scan<'_> {
             if !is_wanted(&path) {
                 continue;
             }
-            match look(&entry, &path) {
+            match metadata(&entry, &path) {
                 Ok((metadata, link)) => found(path, &metadata, link),
-                // Gone again, or a link that leads nowhere: it may do so later, and a later look finds it.
-                Err(error) => tracing::debug!(path = %path.display(), %error, "passed over"),
+                // Just removed, or a broken link: a later scan finds its target.
+                Err(error) => tracing::debug!(path = %path.display(), %error, "skipped"),
             }
         }
         Ok(())
     }
 }
 
-/// The metadata of what `entry` is or leads to, and whether it is a link.
-fn look(entry: &DirEntry, path: &Path) -> io::Result<(Metadata, bool)> {
+/// The metadata of `entry` or of its target, and whether it is a link.
+fn metadata(entry: &DirEntry, path: &Path) -> io::Result<(Metadata, bool)> {
     if entry.file_type()?.is_symlink() {
         Ok((fs::metadata(path)?, true))
     } else {
@@ -173,10 +170,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_say_not_yet_are_passed_over() {
-        let passed =
+    fn temporary_names_are_skipped() {
+        let temporary =
             [".a.jpg.Xy12", ".git", "a.jpg.tmp", "A.PART", "a.partial", "a.filepart", "a.crdownload", "a~"];
-        for name in passed {
+        for name in temporary {
             assert!(!is_wanted(Path::new("/inbox").join(name).as_path()), "{name}");
         }
         for name in ["a.jpg", "tmp", "part.jpg", "a", "a.jpg.1"] {
@@ -185,25 +182,25 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_read_is_told_and_the_others_are_looked_at() {
+    fn a_folder_that_cannot_be_read_is_reported_and_the_others_are_scanned() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("sub")).unwrap();
         fs::write(folder.path().join("sub/a"), "").unwrap();
         let stop = CancellationToken::new();
         let mut files = Vec::new();
-        let mut look = |start: &Path, except: Option<&Path>| {
+        let mut scan = |start: &Path, except: Option<&Path>| {
             files.clear();
             let mut folders = Folders::default();
-            let mut scan = Scan { folders: &mut folders, except, stop: &stop };
-            let unseen = scan.run(start, |_| Ok::<_, ()>(()), |path, _| files.push(path)).unwrap();
-            (files.len(), unseen.nothing())
+            let mut run = Scan { folders: &mut folders, except, stop: &stop };
+            let unseen = run.run(start, |_| Ok::<_, ()>(()), |path, _| files.push(path)).unwrap();
+            (files.len(), unseen.is_empty())
         };
-        assert_eq!(look(folder.path(), None), (1, true));
-        assert_eq!(look(folder.path(), Some(&folder.path().join("sub"))), (0, true));
-        assert_eq!(look(&folder.path().join("gone"), None), (0, true));
-        // Whoever runs this may read every folder; a file is one that nobody can read as a folder.
-        assert_eq!(look(&folder.path().join("sub/a"), None), (0, false));
+        assert_eq!(scan(folder.path(), None), (1, true));
+        assert_eq!(scan(folder.path(), Some(&folder.path().join("sub"))), (0, true));
+        assert_eq!(scan(&folder.path().join("gone"), None), (0, true));
+        // The user of this test may read every folder, but no user can read a file as a folder.
+        assert_eq!(scan(&folder.path().join("sub/a"), None), (0, false));
         stop.cancel();
-        assert_eq!(look(folder.path(), None), (0, false), "told to stop");
+        assert_eq!(scan(folder.path(), None), (0, false), "the stop signal");
     }
 }

@@ -1,8 +1,8 @@
-//! Which files were dealt with, so that nothing is taken twice.
+//! Remembers the files that were handled, so that nothing is taken twice. Pure.
 //!
-//! A file is known by its path and its [`Version`]: rewritten under the same name it is new, and renamed inside the
-//! folder it is not. Pure decisions; it refuses to touch the disk. An entry is some 80 bytes however long the path (a
-//! keyed 64-bit hash stands for it), and goes when its file does.
+//! A file is identified by its path and its [`Version`]: a file that is rewritten under the same name is new, and a file
+//! that is renamed inside the folder is not. An entry has some 80 bytes however long the path (it is keyed by a 64-bit
+//! hash of the path), and is removed with its file.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use std::{
 
 use jiff::Timestamp;
 
-/// What changes whenever the content of a file does. Without the change time of the inode, which permissions change too.
+/// Changes whenever the content of a file does. Excludes the change time of the inode, which permissions change too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
     pub(crate) inode: u64,
@@ -36,14 +36,14 @@ impl Version {
         Self { inode: metadata.ino(), size: metadata.len(), modified }
     }
 
-    /// The same size and time. Two looks at one path mean the same file then, even where inodes are made up.
+    /// Whether size and time are the same. Then two scans saw the same file, even where inodes are invented.
     pub(crate) fn looks_like(self, other: Self) -> bool {
         (self.size, self.modified) == (other.size, other.modified)
     }
 }
 
 impl Modified {
-    /// The time for people; a file "from the future" is from `now`.
+    /// The time of capture; at most `now`.
     pub(crate) fn captured_at(self, now: SystemTime) -> Timestamp {
         let now = Timestamp::try_from(now).unwrap_or(Timestamp::MAX);
         let nanoseconds = i32::try_from(self.nanoseconds).unwrap_or(0);
@@ -51,20 +51,20 @@ impl Modified {
     }
 }
 
-/// What became of a version.
+/// The result for a version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Left alone, because it was there at start.
+    /// Ignored, because it existed at start.
     Skipped,
-    /// Sent; a hash of its content.
+    /// Sent; with a hash of its content.
     Sent(u64),
-    /// It was reported as no usable picture.
+    /// Reported as no usable picture.
     Failed,
-    /// It could not be read; a change of its permissions may help.
+    /// Not readable; a change of its permissions may help.
     Unreadable,
 }
 
-/// What is remembered of one file.
+/// The state of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     version: Version,
@@ -72,22 +72,22 @@ pub(crate) struct Entry {
     round: u32,
 }
 
-/// What to think of a version.
+/// Whether a version is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Never seen.
     New,
-    /// Dealt with.
+    /// Handled.
     Known(Fate),
-    /// The file was dealt with, in another version.
+    /// The file was handled in another version.
     Changed(Fate),
 }
 
-/// Every file that was dealt with and is still there.
+/// Every file that was handled and still exists.
 pub(crate) struct Seen {
     entries: HashMap<u64, Entry>,
     paths: RandomState,
-    /// Whether another inode makes another version. Not where a network file system may make them up.
+    /// Whether another inode makes another version; not where a network file system may invent inodes.
     inodes_count: bool,
     round: u32,
 }
@@ -102,7 +102,7 @@ impl Seen {
         self.entries.len()
     }
 
-    /// Judges the file at `path`, and notes that it is still there.
+    /// Judges the file at `path`, and records that it still exists.
     pub(crate) fn judge(&mut self, path: &Path, version: Version) -> Verdict {
         let key = self.paths.hash_one(path);
         let Some(entry) = self.entries.get_mut(&key) else { return Verdict::New };
@@ -120,17 +120,17 @@ impl Seen {
         self.entries.insert(self.paths.hash_one(path), entry);
     }
 
-    /// The file is gone, or is to be judged anew.
+    /// Removes a file that is gone, or that is to be judged again.
     pub(crate) fn forget(&mut self, path: &Path) -> Option<Entry> {
         self.entries.remove(&self.paths.hash_one(path))
     }
 
-    /// What [`Seen::forget`] gave holds after all.
+    /// Restores what [`Seen::forget`] returned.
     pub(crate) fn put_back(&mut self, path: &Path, entry: Entry) {
         self.insert(path, entry.version, entry.fate);
     }
 
-    /// What was remembered under another path holds for `path`, if that is the same file.
+    /// Moves the state of a file to its new `path`, if that is the same version.
     pub(crate) fn renamed(&mut self, entry: Entry, path: &Path, version: Version) -> bool {
         let same = entry.version == version;
         if same {
@@ -139,14 +139,14 @@ impl Seen {
         same
     }
 
-    /// Begins a look at the whole folder: [`Seen::judge`] will be called for every file.
-    pub(crate) fn begin_look(&mut self) {
+    /// Starts a scan of the whole folder: [`Seen::judge`] will be called for every file.
+    pub(crate) fn begin_scan(&mut self) {
         self.round = self.round.wrapping_add(1);
     }
 
-    /// Ends a look that missed nothing: forgets the files that are gone and tells them by version, because a file that
-    /// was renamed unobserved is one that is gone and one that is new.
-    pub(crate) fn end_look(&mut self) -> HashMap<Version, Entry> {
+    /// Ends a scan that missed nothing: removes the files that are gone and returns them by version, because a file that was
+    /// renamed without a notice appears as one that is gone and one that is new.
+    pub(crate) fn end_scan(&mut self) -> HashMap<Version, Entry> {
         let gone = self.entries.extract_if(|_, entry| entry.round != self.round);
         gone.map(|(_, entry)| (entry.version, entry)).collect()
     }
@@ -173,21 +173,17 @@ pub(crate) mod tests {
             ("older", "a", version(1, 10, 99), Verdict::Changed(sent), Verdict::Changed(sent)),
             ("replaced", "a", version(2, 10, 100), Verdict::Changed(sent), Verdict::Known(sent)),
         ];
-        for (name, path, looked_at, by_inode, without) in cases {
+        for (name, path, found, by_inode, without) in cases {
             for (inodes_count, expected) in [(true, by_inode), (false, without)] {
                 let mut seen = Seen::new(inodes_count);
                 seen.insert(Path::new("a"), version(1, 10, 100), sent);
-                assert_eq!(
-                    seen.judge(Path::new(path), looked_at),
-                    expected,
-                    "{name}, inodes: {inodes_count}"
-                );
+                assert_eq!(seen.judge(Path::new(path), found), expected, "{name}, inodes: {inodes_count}");
             }
         }
     }
 
     #[test]
-    fn only_a_rename_of_the_same_version_is_known() {
+    fn only_a_rename_of_the_same_version_keeps_its_state() {
         let mut seen = Seen::new(true);
         seen.insert(Path::new("a"), version(1, 10, 100), Fate::Skipped);
         let left = seen.forget(Path::new("a")).unwrap();
@@ -199,21 +195,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_look_forgets_what_is_gone_and_nothing_else() {
+    fn a_scan_removes_the_files_that_are_gone_and_no_others() {
         let mut seen = Seen::new(true);
         for (path, inode) in [("stays", 1), ("goes", 2)] {
             seen.insert(Path::new(path), version(inode, 10, 100), Fate::Failed);
         }
-        seen.begin_look();
+        seen.begin_scan();
         seen.judge(Path::new("stays"), version(1, 10, 100));
         seen.insert(Path::new("came"), version(3, 10, 100), Fate::Failed);
-        let gone = seen.end_look();
+        let gone = seen.end_scan();
         assert_eq!(gone.into_keys().collect::<Vec<_>>(), [version(2, 10, 100)]);
         assert_eq!(seen.entries.len(), 2);
     }
 
     #[test]
-    fn a_picture_is_never_from_the_future() {
+    fn a_picture_is_never_captured_in_the_future() {
         let now = UNIX_EPOCH + Duration::from_secs(1000);
         let captured = |seconds| version(1, 1, seconds).modified.captured_at(now).as_second();
         assert_eq!(

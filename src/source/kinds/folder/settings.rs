@@ -5,13 +5,16 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::yaml::{
-    fields::{Field, Form, Table, specs, word_of, words},
-    names,
-    reader::{Reader, Section, Setting},
-    value::duration_text,
+use crate::{
+    source::kinds::settings::{KindKey, Settings},
+    yaml::{
+        fields::{Field, Form, Table, explain, specs, word_of, words},
+        names,
+        reader::{Reader, Section, Setting},
+        value::duration_text,
+    },
 };
 
 /// A folder source.
@@ -99,6 +102,30 @@ const MOVE_FIELDS: &[Field<PathBuf>] =
     .required()
     .example("FOLDER")];
 const MOVE: Table = Table { title: "sources.NAME.after", fields: || specs(MOVE_FIELDS) };
+
+/// The key that names this kind.
+pub(crate) const KEYS: &[KindKey] = &[KindKey {
+    key: "folder",
+    fields: || specs(FIELDS),
+    foreign: |key| {
+        let remedy = "remove it, because every picture in a folder is scored; `poll:` checks the folder at an interval";
+        (key == "every").then_some(remedy)
+    },
+}];
+
+impl Settings for Folder {
+    fn key(&self) -> &'static str {
+        "folder"
+    }
+
+    fn explain(&self) -> Map<String, Value> {
+        explain(FIELDS, self)
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
 
 pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Folder> {
     let path = reader.path(at);

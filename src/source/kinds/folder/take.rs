@@ -1,8 +1,7 @@
-//! Reads one file and decodes it, or says why not.
+//! Reads one file, or says why not.
 //!
-//! It refuses to follow what the file is not: anything but a regular file is never opened, a file of more than
-//! [`MAX_BYTES`] is never read, and one that changes while it is read is not taken. A decoder that panics on a hostile
-//! file fails that file only.
+//! Anything but a regular file is never opened, a file of more than [`MAX_BYTES`] is never read, and a file that changes
+//! while it is read is not taken.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -13,27 +12,27 @@ use std::{
 };
 
 use super::seen::Version;
-use crate::{picture::PictureError, source::Cause};
+use crate::{picture::PictureError, source::cause::Cause};
 
-/// Files of more bytes are refused unread.
+/// Files with more bytes are rejected without reading them.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a file did not become a frame.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
-    /// It is gone, or no regular file: nothing to report.
+    /// The file was removed, or is not a regular file: nothing to report.
     #[error("gone")]
     Gone,
-    /// It is not the version that was noticed, or changed while it was read.
+    /// The file is not the version that was noticed, or changed while it was read.
     #[error("still changing")]
     Changing(Version),
-    /// It could not be read.
+    /// The file could not be read.
     #[error("{0}")]
     Unreadable(io::Error),
-    /// It has more than [`MAX_BYTES`].
-    #[error("{0} bytes are more than the {MAX_BYTES} that are read")]
+    /// The file has more than [`MAX_BYTES`].
+    #[error("{0} bytes are more than the limit of {MAX_BYTES}")]
     TooManyBytes(u64),
-    /// It is no usable picture.
+    /// The file is no usable picture.
     #[error("{0}")]
     Picture(#[from] PictureError),
 }
@@ -49,7 +48,7 @@ impl Unusable {
         }
     }
 
-    /// What to do about it, where that is known.
+    /// What to do about it, if that is known.
     pub(crate) fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -66,11 +65,12 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// The bytes of the file at `path`, if it is `version` before and after, and when the file was made, where that is known.
+/// The bytes of the file at `path`, if it is `version` before and after reading, and when the file was created, if its
+/// file system records that.
 pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
-    // Before it is opened, because opening a pipe or a device may do something.
+    // Before opening it, because opening a pipe or a device may have an effect.
     regular(&std::fs::metadata(path)?)?;
-    // Without blocking, in case it became a pipe in between.
+    // Without blocking, in case it was replaced by a pipe.
     let mut file =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     unchanged(&file, version)?;
@@ -117,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_file_is_refused_unread() {
+    fn a_huge_file_is_rejected_without_reading_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("huge");
         File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         let error = read(&path, Version::of(&fs::metadata(&path).unwrap())).unwrap_err();
         assert_eq!(error.cause(), Some(Cause::TooManyBytes));
-        assert_eq!(error.to_string(), "268435457 bytes are more than the 268435456 that are read");
+        assert_eq!(error.to_string(), "268435457 bytes are more than the limit of 268435456");
     }
 }

@@ -1,20 +1,31 @@
-//! The folder source at another pace: what takes minutes, or more files than a test should make.
+//! The folder source with other intervals and limits: for what takes minutes, or needs very many files.
 
 use std::{
     collections::BTreeSet,
     fs::{self, File, FileTimes},
     os::unix::fs::symlink,
+    path::Path,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, watch as status};
+use tokio::sync::{Semaphore, mpsc, watch as status};
 use tokio_util::sync::CancellationToken;
 
-use super::*;
-use crate::{frame::Frame, picture::Picture, source::Counts};
+use super::{
+    error::FolderError,
+    pace::Pace,
+    pending,
+    settings::{After, Existing, Folder},
+    source::FolderSource,
+};
+use crate::{
+    frame::Frame,
+    picture::Picture,
+    source::{Context, Counts, SLOTS, Status},
+};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -23,10 +34,10 @@ fn jpeg(width: u32) -> Vec<u8> {
     Picture::of_rgb(width, 1, rgb).to_jpeg(90).unwrap()
 }
 
-/// Looks at everything ten times a second.
+/// Scans everything ten times a second.
 fn hurried() -> Pace {
-    let look = Duration::from_millis(100);
-    Pace { look, look_again: look, ..Pace::of(None) }
+    let scan = Duration::from_millis(100);
+    Pace { scan, scan_again: scan, ..Pace::of(None) }
 }
 
 struct Running {
@@ -42,15 +53,12 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
     let (status, mut online) = status::channel(Status::Offline);
     let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::default()));
     let context = Context {
-        begun: CancellationToken::new(),
-        name: "inbox".into(),
         frames: sender,
         slots: Arc::new(Semaphore::new(SLOTS)),
         stop: stop.clone(),
         status,
         counts: Arc::clone(&counts),
-        max_pixels: 1_000_000,
-        topics: None,
+        ..Context::detached("inbox", 1_000_000)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let thread = thread::spawn(move || {
@@ -77,7 +85,7 @@ impl Running {
         }
     }
 
-    /// The name of the next frame's file; the frame goes the whole way.
+    /// The name of the next frame's file; the frame counts as scored.
     fn name(&mut self) -> String {
         let frame = self.next();
         let name = Path::new(&frame.origin).file_name().unwrap().to_str().unwrap().to_owned();
@@ -85,8 +93,8 @@ impl Running {
         name
     }
 
-    /// Everything that comes until a marker that is linked now; a few looks later.
-    /// Its name is the last among files of the same age.
+    /// The names of all files until a marker that is linked now and taken a few scans later.
+    /// Its name sorts behind files of the same age.
     fn names_until_marker(&mut self, folder: &TempDir) -> Vec<String> {
         let outside = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
         fs::write(outside.path().join("made"), jpeg(1)).unwrap();
@@ -99,7 +107,7 @@ impl Running {
                 name => names.push(name),
             }
         }
-        let _ = fs::remove_file(marker); // the source may do it, too
+        let _ = fs::remove_file(marker); // the source may delete it first
         names
     }
 
@@ -110,11 +118,11 @@ impl Running {
 }
 
 #[test]
-fn notices_that_found_no_room_are_found_by_a_look_and_nothing_comes_twice() {
+fn files_of_dropped_notices_are_found_by_a_scan_and_none_is_sent_twice() {
     let folder = tempfile::tempdir().unwrap();
-    // Only what was lost may bring a look.
+    // Only a lost notice may cause a scan.
     let patience = pending::Patience { long: Duration::from_secs(2), ..hurried().patience };
-    let pace = Pace { notices: 1, look_again: Duration::from_millis(100), patience, ..Pace::of(None) };
+    let pace = Pace { notices: 1, scan_again: Duration::from_millis(100), patience, ..Pace::of(None) };
     let mut running = start(&folder, Existing::Skip, After::Keep, pace);
     let bytes = jpeg(8);
     let mut expected = BTreeSet::new();
@@ -131,7 +139,7 @@ fn notices_that_found_no_room_are_found_by_a_look_and_nothing_comes_twice() {
 }
 
 #[test]
-fn more_files_than_may_wait_come_all_the_same_and_oldest_first() {
+fn more_files_than_may_wait_are_all_sent_and_the_oldest_first() {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..50 {
         let path = folder.path().join(format!("{number:02}"));
@@ -144,7 +152,7 @@ fn more_files_than_may_wait_come_all_the_same_and_oldest_first() {
         &folder,
         Existing::Process,
         After::Keep,
-        Pace { files: 8, look: DEADLINE, patience, ..hurried() },
+        Pace { files: 8, scan: DEADLINE, patience, ..hurried() },
     );
     let names = (0..50).map(|_| running.name()).collect::<Vec<_>>();
     assert_eq!(names.first().map(String::as_str), Some("49"));
@@ -160,8 +168,8 @@ fn a_time_that_is_set_after_closing_makes_no_new_version() {
     let patience = pending::Patience { long: Duration::from_secs(1), ..hurried().patience };
     let pace = Pace { patience, ..hurried() };
     let mut running = start(&folder, Existing::Skip, After::Move(target.clone()), pace);
-    // The frame is done before the new time was found, while it is looked into, and after that. The kernel tells the
-    // time of modification alone like a write that is never closed.
+    // The frame is done before the new time is found, while the file is read, and after that. The kernel reports a change
+    // of the time of modification alone like a write that is never closed.
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     let modified = FileTimes::new().set_modified(time);
     for (markers, times) in
@@ -188,7 +196,7 @@ fn a_time_that_is_set_after_closing_makes_no_new_version() {
 }
 
 #[test]
-fn what_a_link_leads_to_is_looked_at() {
+fn the_target_of_a_link_is_checked() {
     let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let target = outside.path().join("later");
     symlink(&target, folder.path().join("link")).unwrap();
@@ -203,7 +211,7 @@ fn what_a_link_leads_to_is_looked_at() {
 }
 
 #[test]
-fn what_is_gone_is_forgotten() {
+fn the_state_of_removed_files_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("sub")).unwrap();
     fs::write(folder.path().join("old"), jpeg(8)).unwrap();
@@ -218,7 +226,7 @@ fn what_is_gone_is_forgotten() {
     fs::remove_file(folder.path().join("broken")).unwrap();
     assert_eq!(running.names_until_marker(&folder), [""; 0]);
     let source = running.stop();
-    assert!(source.under_way.is_empty(), "{:?}", source.under_way);
+    assert!(source.in_flight.is_empty(), "{:?}", source.in_flight);
     assert!(source.inventory.seen.len() <= 1, "the marker at most");
 }
 
@@ -231,18 +239,7 @@ fn files_are_not_moved_onto_themselves() {
         after: After::Move(folder.path().join(".")),
         poll: None,
     };
-    let (frames, _received) = mpsc::channel(1);
-    let context = Context {
-        begun: CancellationToken::new(),
-        name: "inbox".into(),
-        frames,
-        slots: Arc::new(Semaphore::new(1)),
-        stop: CancellationToken::new(),
-        status: status::channel(Status::Offline).0,
-        counts: Arc::default(),
-        max_pixels: 1,
-        topics: None,
-    };
+    let context = Context::detached("inbox", 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let error = runtime.block_on(FolderSource::new(&settings).run_once(&context)).unwrap_err();
     assert!(matches!(error, FolderError::MovesIntoItself(_)), "{error}");

@@ -1,9 +1,9 @@
-//! What the kernel tells about the watched folders, in our words.
+//! Translates the kernel's events about the watched folders into notices.
 //!
-//! Every folder is watched by itself, by our own look, so that the watch is in place before the folder is read: what the
-//! look does not find, the kernel tells. It refuses to decide, and never blocks the kernel's reader: notices go into a
-//! bounded channel, and one that finds it full is dropped and a rescan asked for instead. The same is asked for when the
-//! kernel's own queue overflows.
+//! Every folder is watched separately, by the scan, so that the watch is in place before the folder is read: what the scan
+//! does not find, the kernel reports. The reader of the kernel's events never blocks: notices go into a bounded channel, and
+//! if the channel is full, the notice is dropped and a scan requested instead. A scan is also requested when the kernel's
+//! own queue overflows.
 
 use std::{
     collections::VecDeque,
@@ -20,19 +20,19 @@ use notify::{
 };
 use tokio::sync::mpsc;
 
-/// So many moves may be between the two events of one move: usually none is.
+/// The number of moves that may be between the two events of one move: usually 0.
 pub(crate) const MOVES: usize = 16;
 
-/// Something happened below a watched folder.
+/// An event below a watched folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A file was closed after writing, or a file or folder was moved in.
     Complete(PathBuf),
     /// A folder, a link, or a file that may still be written to.
     Created(PathBuf),
-    /// A file is being written to. Only a hint.
+    /// A file is written to. Only a hint.
     Writing(PathBuf),
-    /// Its permissions or times were set.
+    /// The permissions or times of a file were set.
     Attributes(PathBuf),
     /// Deleted or moved away.
     Gone(PathBuf),
@@ -45,20 +45,20 @@ pub(crate) enum Notice {
 pub(crate) struct Watch {
     watcher: RecommendedWatcher,
     notices: mpsc::Receiver<Notice>,
-    rescan: Arc<AtomicBool>,
+    lost: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Watches nothing yet, and holds `capacity` notices.
+    /// Watches no folder yet, and holds `capacity` notices.
     pub(crate) fn new(capacity: usize) -> notify::Result<Self> {
         let (sender, notices) = mpsc::channel(capacity);
-        let rescan = Arc::new(AtomicBool::new(false));
-        let mut teller = Teller { translator: Translator::default(), sender, lost: Arc::clone(&rescan) };
-        let watcher = notify::recommended_watcher(move |told| teller.tell(told))?;
-        Ok(Self { watcher, notices, rescan })
+        let lost = Arc::new(AtomicBool::new(false));
+        let mut forwarder = Forwarder { translator: Translator::default(), sender, lost: Arc::clone(&lost) };
+        let watcher = notify::recommended_watcher(move |event| forwarder.forward(event))?;
+        Ok(Self { watcher, notices, lost })
     }
 
-    /// Watches one folder, without those below it. Doing so again does no harm.
+    /// Watches one folder without those below it. A second call for the same folder has no effect.
     pub(crate) fn folder(&mut self, path: &Path) -> notify::Result<()> {
         self.watcher.watch(path, RecursiveMode::NonRecursive)
     }
@@ -68,32 +68,32 @@ impl Watch {
         self.notices.recv().await
     }
 
-    /// Whether something was lost since the last call.
+    /// Whether an event was lost since the last call.
     pub(crate) fn lost_something(&self) -> bool {
-        self.rescan.swap(false, Ordering::AcqRel)
+        self.lost.swap(false, Ordering::AcqRel)
     }
 }
 
-/// The other end of a [`Watch`], on the thread of `notify`.
-struct Teller {
+/// The sending side of a [`Watch`], on the thread of `notify`.
+struct Forwarder {
     translator: Translator,
     sender: mpsc::Sender<Notice>,
     lost: Arc<AtomicBool>,
 }
 
-impl Teller {
-    fn tell(&mut self, told: notify::Result<Event>) {
-        let Ok(event) = told else {
+impl Forwarder {
+    fn forward(&mut self, event: notify::Result<Event>) {
+        let Ok(event) = event else {
             return self.lost.store(true, Ordering::Release);
         };
-        // The kernel's queue ran over: such an event tells nothing else.
+        // The kernel's queue overflowed: such an event contains nothing else.
         if event.need_rescan() {
-            tracing::debug!("the kernel's queue ran over; looking at the whole folder");
+            tracing::debug!("the kernel's queue overflowed; scanning the whole folder");
             self.lost.store(true, Ordering::Release);
         }
         if let Some(notice) = self.translator.translate(event)
             && let Err(full) = self.sender.try_send(notice)
-            // Dropped here. A hint costs nothing, anything else a look at everything.
+            // Dropped here. A lost hint has no effect, any other lost notice costs a scan.
             && !matches!(full.into_inner(), Notice::Writing(_))
         {
             self.lost.store(true, Ordering::Release);
@@ -104,9 +104,9 @@ impl Teller {
 /// Turns the events of `notify` into notices.
 #[derive(Debug, Default)]
 struct Translator {
-    /// Where the files that were moved last came from.
-    left: VecDeque<(usize, PathBuf)>,
-    /// The file that was written to last: a thousand writes in a row are one notice.
+    /// The old paths of the files that were moved last.
+    moved: VecDeque<(usize, PathBuf)>,
+    /// The file that was written to last: a series of writes is one notice.
     written: Option<PathBuf>,
 }
 
@@ -132,19 +132,19 @@ impl Translator {
             EventKind::Remove(_) => Some(Notice::Gone(path)),
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
                 if let Some(tracker) = tracker {
-                    self.left.push_front((tracker, path.clone()));
-                    self.left.truncate(MOVES);
+                    self.moved.push_front((tracker, path.clone()));
+                    self.moved.truncate(MOVES);
                 }
                 Some(Notice::Gone(path))
             }
             EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                let left = self.left.iter().position(|(left, _)| Some(*left) == tracker);
-                match left.and_then(|place| self.left.remove(place)) {
+                let old = self.moved.iter().position(|(moved, _)| Some(*moved) == tracker);
+                match old.and_then(|place| self.moved.remove(place)) {
                     Some((_, from)) => Some(Notice::Renamed(from, path)),
                     None => Some(Notice::Complete(path)),
                 }
             }
-            // `Both` repeats what `From` and `To` said.
+            // `Both` repeats `From` and `To`.
             _ => None,
         }
     }
@@ -165,32 +165,32 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_is_told_with_where_it_came_from() {
+    fn a_rename_is_reported_with_both_paths() {
         let name = |mode| EventKind::Modify(ModifyKind::Name(mode));
         let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let close = EventKind::Access(AccessKind::Close(AccessMode::Write));
         let mut translator = Translator::default();
-        let mut told = |kind, path, tracker| translator.translate(event(kind, path, tracker));
+        let mut notice = |kind, path, tracker| translator.translate(event(kind, path, tracker));
         let path = PathBuf::from;
 
-        assert_eq!(told(data, "a", None), Some(Notice::Writing(path("a"))));
-        assert_eq!(told(data, "a", None), None, "a second write in a row");
-        assert_eq!(told(close, "a", None), Some(Notice::Complete(path("a"))));
-        assert_eq!(told(data, "a", None), Some(Notice::Writing(path("a"))), "opened once more");
-        assert_eq!(told(name(RenameMode::From), "a", Some(1)), Some(Notice::Gone(path("a"))));
-        assert_eq!(told(name(RenameMode::To), "b", Some(1)), Some(Notice::Renamed(path("a"), path("b"))));
-        assert_eq!(told(name(RenameMode::Both), "b", Some(1)), None);
-        assert_eq!(told(name(RenameMode::From), "b", Some(2)), Some(Notice::Gone(path("b"))));
-        assert_eq!(told(name(RenameMode::To), "c", Some(3)), Some(Notice::Complete(path("c"))), "moved in");
+        assert_eq!(notice(data, "a", None), Some(Notice::Writing(path("a"))));
+        assert_eq!(notice(data, "a", None), None, "a second write in a row");
+        assert_eq!(notice(close, "a", None), Some(Notice::Complete(path("a"))));
+        assert_eq!(notice(data, "a", None), Some(Notice::Writing(path("a"))), "opened once more");
+        assert_eq!(notice(name(RenameMode::From), "a", Some(1)), Some(Notice::Gone(path("a"))));
+        assert_eq!(notice(name(RenameMode::To), "b", Some(1)), Some(Notice::Renamed(path("a"), path("b"))));
+        assert_eq!(notice(name(RenameMode::Both), "b", Some(1)), None);
+        assert_eq!(notice(name(RenameMode::From), "b", Some(2)), Some(Notice::Gone(path("b"))));
+        assert_eq!(notice(name(RenameMode::To), "c", Some(3)), Some(Notice::Complete(path("c"))), "moved in");
         assert_eq!(
-            told(name(RenameMode::To), "d", Some(2)),
+            notice(name(RenameMode::To), "d", Some(2)),
             Some(Notice::Renamed(path("b"), path("d"))),
             "late"
         );
     }
 
     #[test]
-    fn whatever_is_lost_asks_for_a_look() {
+    fn a_lost_event_requests_a_scan() {
         let data = || event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "a", None);
         let close = || event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "a", None);
         let overflow = || Event::new(EventKind::Other).set_flag(Flag::Rescan);
@@ -199,16 +199,17 @@ mod tests {
             ("there is room", 2, vec![Ok(data()), Ok(close())], false, 2),
             ("no room", 1, vec![Ok(data()), Ok(close())], true, 1),
             ("no room for a hint", 1, vec![Ok(close()), Ok(data())], false, 1),
-            ("the kernel's queue ran over", 2, vec![Ok(overflow())], true, 0),
+            ("the kernel's queue overflowed", 2, vec![Ok(overflow())], true, 0),
             ("the events could not be read", 2, vec![Err(failed())], true, 0),
         ];
-        for (name, room, events, lost, told) in cases {
+        for (name, room, events, expected, count) in cases {
             let (sender, mut notices) = mpsc::channel(room);
-            let rescan = Arc::new(AtomicBool::new(false));
-            let mut teller = Teller { translator: Translator::default(), sender, lost: Arc::clone(&rescan) };
-            events.into_iter().for_each(|event| teller.tell(event));
-            assert_eq!(rescan.load(Ordering::Acquire), lost, "{name}");
-            assert_eq!(std::iter::from_fn(|| notices.try_recv().ok()).count(), told, "{name}");
+            let lost = Arc::new(AtomicBool::new(false));
+            let mut forwarder =
+                Forwarder { translator: Translator::default(), sender, lost: Arc::clone(&lost) };
+            events.into_iter().for_each(|event| forwarder.forward(event));
+            assert_eq!(lost.load(Ordering::Acquire), expected, "{name}");
+            assert_eq!(std::iter::from_fn(|| notices.try_recv().ok()).count(), count, "{name}");
         }
     }
 }

@@ -1,17 +1,15 @@
-//! One request to a camera, and what its answer means.
-//!
-//! It refuses to name anything of an address but what may be shown.
+//! Sends one request to a camera and interprets the response. Addresses are shown without user and password.
 
 use std::sync::{Mutex, PoisonError};
 
 use ureq::{
     Agent, Body,
     config::RedirectAuthHeaders,
-    http::{HeaderMap, HeaderName, Response, StatusCode, header},
+    http::{self, HeaderMap, HeaderName, StatusCode, header},
 };
 
-use super::login::Login;
-use crate::{config::Http, https, picture::PictureError};
+use super::{login::Login, settings::Http};
+use crate::{https, picture::PictureError, source::kind::Failure};
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 const MOST_REDIRECTS: u32 = 4;
@@ -19,15 +17,15 @@ const MOST_REDIRECTS: u32 = 4;
 /// Why a camera gives no picture. The address in it is the one that may be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No connection, no answer, or none that is HTTP.
+    /// No connection, no response, or none that is HTTP.
     #[error("{address} cannot be reached: {cause}")]
     Unreachable {
         /// The camera.
         address: String,
-        /// In words.
+        /// The cause, for people.
         cause: String,
     },
-    /// The camera wants to know who asks, and does not like the answer.
+    /// The camera requires other credentials.
     #[error("{address} answers {status}: {remedy}")]
     Denied {
         /// The camera.
@@ -40,45 +38,45 @@ pub enum HttpError {
     /// There is nothing at this address.
     #[error("{0} answers {1}: there is no picture at this address")]
     Missing(String, u16),
-    /// Any other answer that brings no picture.
-    #[error("{0} answers {1} and no picture")]
+    /// Any other response without a picture.
+    #[error("{0} answers {1} without a picture")]
     Status(String, u16),
     /// The picture is too large to be one.
-    #[error("{0} sends more than 32 MiB, which is no single picture: give it the address of a snapshot")]
+    #[error("{0} sends more than 32 MiB, which is no single picture: use the address of a snapshot")]
     TooLarge(String),
-    /// It never ends.
-    #[error("{0} sends pictures without end: use `video:` instead of `http:`")]
+    /// The response never ends.
+    #[error("{0} sends an endless series of pictures: use `video:` instead of `http:`")]
     Endless(String),
-    /// What it sends, again and again, is no picture that can be used.
-    #[error("what {0} sends is of no use: {1}")]
+    /// Several responses in a row are no usable picture.
+    #[error("{0} sends no usable picture: {1}")]
     NoPicture(String, PictureError),
-    /// The request itself failed in a way that must not happen.
+    /// The request failed because of a bug.
     #[error("the request ended in a panic")]
     Broken,
 }
 
-impl HttpError {
-    /// Whether somebody has to put something right before it can work.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Denied { .. } | Self::Missing(..) | Self::Endless(_))
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        let refused =
+            matches!(error, HttpError::Denied { .. } | HttpError::Missing(..) | HttpError::Endless(_));
+        Self { refused, ..Self::offline(error) }
     }
 }
 
-/// What a camera said about a picture, to ask later whether it changed.
+/// Identifies the version of a picture, for conditional requests.
 #[derive(Clone, Default)]
-pub(crate) struct Stamp {
+pub(crate) struct Validators {
     etag: Option<String>,
     modified: Option<String>,
 }
 
-/// What a camera answered.
-pub(crate) enum Answer {
+/// The response of a camera.
+pub(crate) enum Response {
     Unchanged,
-    Picture { bytes: Vec<u8>, stamp: Stamp },
+    Picture { bytes: Vec<u8>, validators: Validators },
 }
 
-/// Who is asked, and how.
+/// A camera, and how it is requested.
 pub(crate) struct Camera {
     agent: Agent,
     url: String,
@@ -101,29 +99,29 @@ impl Camera {
         Self { agent, url, login, shown: settings.address.to_string() }
     }
 
-    /// Blocks until there is an answer or the time is up.
-    pub(crate) fn ask(&self, stamp: &Stamp) -> Result<Answer, HttpError> {
-        let mut response = self.request(stamp)?;
-        let asked = |login: &Mutex<Login>| {
-            login.lock().unwrap_or_else(PoisonError::into_inner).hears(response.headers())
+    /// Requests a picture. Blocks until there is a response or the time-out.
+    pub(crate) fn request(&self, validators: &Validators) -> Result<Response, HttpError> {
+        let mut response = self.send(validators)?;
+        let can_answer = |login: &Mutex<Login>| {
+            login.lock().unwrap_or_else(PoisonError::into_inner).accept_challenge(response.headers())
         };
-        // The first time, and when what it gave us for the digest is too old for it: once, then the password is wrong.
-        if response.status() == StatusCode::UNAUTHORIZED && self.login.as_ref().is_some_and(asked) {
-            response = self.request(stamp)?;
+        // At first, and when the nonce of the digest has expired: once, then the password is wrong.
+        if response.status() == StatusCode::UNAUTHORIZED && self.login.as_ref().is_some_and(can_answer) {
+            response = self.send(validators)?;
         }
         match response.status() {
             StatusCode::OK => self.picture(response),
-            StatusCode::NOT_MODIFIED => Ok(Answer::Unchanged),
+            StatusCode::NOT_MODIFIED => Ok(Response::Unchanged),
             status => Err(self.refused(status, response.headers())),
         }
     }
 
-    fn request(&self, stamp: &Stamp) -> Result<Response<Body>, HttpError> {
+    fn send(&self, validators: &Validators) -> Result<http::Response<Body>, HttpError> {
         let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
         let headers = [
             (header::AUTHORIZATION, &login.and_then(|mut login| login.authorization())),
-            (header::IF_NONE_MATCH, &stamp.etag),
-            (header::IF_MODIFIED_SINCE, &stamp.modified),
+            (header::IF_NONE_MATCH, &validators.etag),
+            (header::IF_MODIFIED_SINCE, &validators.modified),
         ];
         let mut request = self.agent.get(&self.url);
         for (name, value) in headers {
@@ -134,17 +132,17 @@ impl Camera {
         request.call().map_err(|error| self.unreachable(&error))
     }
 
-    fn picture(&self, mut response: Response<Body>) -> Result<Answer, HttpError> {
-        // An MJPEG stream, which many cameras have beside their snapshots.
+    fn picture(&self, mut response: http::Response<Body>) -> Result<Response, HttpError> {
+        // An MJPEG stream, which many cameras offer beside their snapshots.
         if text(response.headers(), header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/")) {
             return Err(HttpError::Endless(self.shown.clone()));
         }
-        let stamp = Stamp {
+        let validators = Validators {
             etag: text(response.headers(), header::ETAG),
             modified: text(response.headers(), header::LAST_MODIFIED),
         };
         match response.body_mut().with_config().limit(LARGEST).read_to_vec() {
-            Ok(bytes) => Ok(Answer::Picture { bytes, stamp }),
+            Ok(bytes) => Ok(Response::Picture { bytes, validators }),
             Err(ureq::Error::BodyExceedsLimit(_)) => Err(HttpError::TooLarge(self.shown.clone())),
             Err(error) => Err(self.unreachable(&error)),
         }
@@ -152,16 +150,16 @@ impl Camera {
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap) -> HttpError {
         let address = self.shown.clone();
-        let asks = headers.contains_key(header::WWW_AUTHENTICATE);
-        let answered = || {
+        let has_challenge = headers.contains_key(header::WWW_AUTHENTICATE);
+        let can_answer = || {
             let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
             login.and_then(|mut login| login.authorization()).is_some()
         };
         let remedy = match status {
-            StatusCode::UNAUTHORIZED if self.login.is_none() => "give it a `username:` and a `password:`",
-            StatusCode::UNAUTHORIZED if !asks => "it does not say how it wants to hear user and password",
-            StatusCode::UNAUTHORIZED if !answered() => {
-                "it wants neither basic nor digest authentication; set the camera to one of them"
+            StatusCode::UNAUTHORIZED if self.login.is_none() => "set `username:` and `password:`",
+            StatusCode::UNAUTHORIZED if !has_challenge => "it does not name a method of authentication",
+            StatusCode::UNAUTHORIZED if !can_answer() => {
+                "it supports neither basic nor digest authentication; set the camera to one of them"
             }
             StatusCode::UNAUTHORIZED => "the user or the password is wrong",
             StatusCode::FORBIDDEN => "this user may not see the picture",
@@ -171,15 +169,15 @@ impl Camera {
         HttpError::Denied { address, status: status.as_u16(), remedy }
     }
 
-    /// The library's own words may hold an address, so they are only passed on where they cannot.
+    /// The library's texts may hold an address; they are used only where they cannot.
     fn unreachable(&self, error: &ureq::Error) -> HttpError {
         let cause = match error {
             ureq::Error::Io(error) => error.to_string(),
-            ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+            ureq::Error::Timeout(_) => "no response in time".to_owned(),
             ureq::Error::HostNotFound => "there is no host of this name".to_owned(),
-            ureq::Error::TooManyRedirects => "it leads on and on to other addresses".to_owned(),
+            ureq::Error::TooManyRedirects => "too many redirects".to_owned(),
             ureq::Error::Rustls(error) => format!("TLS: {error}"),
-            ureq::Error::Protocol(_) | ureq::Error::Http(_) => "what it says is not HTTP".to_owned(),
+            ureq::Error::Protocol(_) | ureq::Error::Http(_) => "the response is not HTTP".to_owned(),
             _ => "the request failed".to_owned(),
         };
         HttpError::Unreachable { address: self.shown.clone(), cause }

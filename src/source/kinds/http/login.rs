@@ -1,20 +1,18 @@
-//! Who asks a camera for its picture: HTTP's basic and digest authentication (RFC 7617, RFC 7616).
+//! HTTP's basic and digest authentication at a camera (RFC 7617, RFC 7616).
 //!
-//! Nothing is told before the camera asks for it, so a camera that takes digests never sees the password. What it asked for
-//! is remembered, so that the question is answered before it is put again.
-//!
-//! It refuses to look at the answer of the camera beyond the question that is in it.
+//! Nothing is sent before the camera's challenge, so a camera with digest authentication never receives the password. The
+//! challenge is kept for the following requests.
 
 use http_auth::{PasswordClient, PasswordParams};
 use ureq::http::{HeaderMap, Uri, header};
 
-/// A user, a password, and how the camera wants to hear of them.
+/// A user, a password, and the challenge of the camera.
 pub(crate) struct Login {
     username: String,
     password: String,
-    /// What is asked for: path and query.
+    /// Path and query of the request.
     path: String,
-    asked: Option<PasswordClient>,
+    challenge: Option<PasswordClient>,
 }
 
 impl Login {
@@ -24,24 +22,24 @@ impl Login {
             username: username.to_owned(),
             password: password.to_owned(),
             path: path.unwrap_or_else(|| "/".to_owned()),
-            asked: None,
+            challenge: None,
         }
     }
 
-    /// The value of `Authorization` for the next request; `None` as long as nobody asked.
+    /// The value of `Authorization` for the next request; `None` before the first challenge.
     pub(crate) fn authorization(&mut self) -> Option<String> {
-        let Self { username, password, path, asked } = self;
-        let told = PasswordParams { username, password, uri: path, method: "GET", body: Some(&[]) };
-        asked.as_mut()?.respond(&told).ok()
+        let Self { username, password, path, challenge } = self;
+        let parameters = PasswordParams { username, password, uri: path, method: "GET", body: Some(&[]) };
+        challenge.as_mut()?.respond(&parameters).ok()
     }
 
-    /// Takes in what a 401 asks for; false if that is nothing we can answer. Of several the first digest is taken.
-    pub(crate) fn hears(&mut self, headers: &HeaderMap) -> bool {
-        let questions =
+    /// Keeps the challenge of a 401 response; false if none is supported. The first digest is preferred.
+    pub(crate) fn accept_challenge(&mut self, headers: &HeaderMap) -> bool {
+        let challenges =
             headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        self.asked =
-            questions.fold(PasswordClient::builder(), |all, value| all.challenges(value)).build().ok();
-        self.asked.is_some()
+        self.challenge =
+            challenges.fold(PasswordClient::builder(), |all, value| all.challenges(value)).build().ok();
+        self.challenge.is_some()
     }
 }
 
@@ -52,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_question_that_can_be_answered_is_answered() {
+    fn the_best_supported_challenge_is_answered() {
         let digest = "Digest realm=\"cam\", qop=\"auth\", algorithm=MD5, nonce=\"abc\"";
         let newer = "Digest realm=\"cam\", qop=\"auth\", algorithm=SHA-256, nonce=\"abc\"";
         let unknown = "Digest realm=\"cam\", qop=\"auth\", algorithm=SHA-1024, nonce=\"abc\"";
@@ -67,19 +65,19 @@ mod tests {
             (&["NTLM"], None),
             (&[], None),
         ];
-        for (questions, expected) in cases {
+        for (challenges, expected) in cases {
             let mut login = Login::new("me", "hunter2", "http://h/a.jpg?b=c");
-            assert_eq!(login.authorization(), None, "nobody asked yet");
+            assert_eq!(login.authorization(), None, "no challenge yet");
             let mut headers = HeaderMap::new();
-            for question in questions {
-                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_str(question).unwrap());
+            for challenge in challenges {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_str(challenge).unwrap());
             }
-            assert_eq!(login.hears(&headers), expected.is_some(), "{questions:?}");
-            let said = login.authorization().unwrap_or_default();
-            assert!(said.starts_with(expected.unwrap_or_default()), "{questions:?}: {said}");
-            assert!(!said.contains("hunter2"));
-            if said.starts_with("Digest") {
-                assert!(said.contains("uri=\"/a.jpg?b=c\"") && said.contains("nc=00000001"), "{said}");
+            assert_eq!(login.accept_challenge(&headers), expected.is_some(), "{challenges:?}");
+            let answer = login.authorization().unwrap_or_default();
+            assert!(answer.starts_with(expected.unwrap_or_default()), "{challenges:?}: {answer}");
+            assert!(!answer.contains("hunter2"));
+            if answer.starts_with("Digest") {
+                assert!(answer.contains("uri=\"/a.jpg?b=c\"") && answer.contains("nc=00000001"), "{answer}");
                 assert!(login.authorization().unwrap().contains("nc=00000002"), "each time another one");
             }
         }

@@ -1,14 +1,15 @@
-//! The HTTP source: a picture that a camera gives to whoever asks, asked for again and again.
+//! The HTTP source: requests a picture from a camera again and again.
 //!
-//! A picture that did not change is not scored again: the camera says so itself (ETag, Last-Modified), its bytes are those
-//! of the last one, or it looks the same (`unchanged: repeat`). Then the last one is handed on once more. While no slot is free the camera is not even asked. `captured_at` is when the answer was complete:
-//! cameras take the picture when they are asked, and the clock inside one is not to be trusted.
+//! An unchanged picture is not scored again: the camera reports it as unchanged (ETag, Last-Modified), its bytes are those
+//! of the last one, or it looks the same (`unchanged: repeat`). Then the last one is sent once more. While no slot is free,
+//! no request is made. `captured_at` is when the response was complete: cameras take the picture when they receive the
+//! request, and their clocks are not reliable.
 //!
-//! A single picture that is damaged or cut off is counted and passed over; several in a row mean that the address does
-//! not lead to a picture. It refuses to go on then, like after any answer that is no picture; `source` tries again.
+//! A single damaged or truncated picture is counted and skipped; several in a row mean that the address gives no picture.
+//! That is a failure, like any response without a picture; the caller tries again.
 //!
-//! It refuses proxies (cameras are near), more than a few redirects, to send its password to another host, and pictures
-//! of more than 32 MiB.
+//! Proxies are not used (cameras are near), at most a few redirects are followed, the password is never sent to another
+//! host, and pictures of more than 32 MiB are rejected.
 
 mod fetch;
 mod login;
@@ -22,24 +23,26 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub use self::fetch::HttpError;
-use self::fetch::{Answer, Camera, Stamp};
+use self::{
+    fetch::{Camera, HttpError, Response, Validators},
+    settings::Http,
+};
 use crate::{
-    config::{Http, Region},
+    config::Region,
     picture::{self, Picture, PictureError},
     source::{
-        Cause, Causes, Context, Status, cause,
+        cause::{self, Cause, Causes},
+        context::{Context, Status},
         handover::Content,
-        unchanged::{LastScored, Looked},
+        kind::{CAMERA_REMEDY, Failure, Kind, Probe, Surroundings},
+        unchanged::{FrameLayout, LastScored},
     },
 };
 
-pub(crate) const CAUSES: Causes = Causes { skipped: &[], failed: &[cause::PICTURE] };
-
-/// So many unusable pictures in a row are more than bad luck.
+/// The number of unusable pictures in a row that is a failure.
 const UNUSABLE_IN_A_ROW: u32 = 3;
 
-/// An HTTP source, with what it remembers over its failures.
+/// An HTTP source, with the state that it keeps over its failures.
 pub struct HttpSource {
     settings: Http,
     regions: Vec<Region>,
@@ -49,33 +52,45 @@ pub struct HttpSource {
     began: Instant,
 }
 
-/// The last picture that was taken.
+/// The last picture that was received.
 struct Last {
-    content: u64,
-    stamp: Stamp,
-    /// The one that was handed on to be scored: this one, or one that looked like it.
-    shown: Arc<Picture>,
+    hash: u64,
+    validators: Validators,
+    /// The picture that was sent to be scored: this one, or one that looks like it.
+    sent: Arc<Picture>,
 }
 
-impl HttpSource {
-    /// A source that did not ask yet.
-    #[must_use]
-    pub fn new(http: &Http, regions: &[Region]) -> Self {
+impl Kind for HttpSource {
+    type Settings = Http;
+
+    const CAUSES: Causes = Causes { skipped: &[], failed: &[cause::PICTURE] };
+
+    fn new(settings: &Http, regions: &[Region]) -> Self {
         Self {
-            origin: http.address.to_string(),
+            origin: settings.address.to_string(),
             regions: regions.to_vec(),
             last: None,
-            last_scored: LastScored::new(http.unchanged),
-            settings: http.clone(),
+            last_scored: LastScored::new(settings.unchanged),
+            settings: settings.clone(),
             began: Instant::now(),
         }
     }
 
-    /// Delivers frames until it is told to stop.
-    ///
-    /// # Errors
-    /// When the camera gives no picture, and why.
-    pub async fn run_once(&mut self, context: &Context) -> Result<(), HttpError> {
+    async fn run_once(&mut self, context: &Context) -> Result<(), Failure> {
+        Ok(self.poll(context).await?)
+    }
+
+    fn probe(settings: &Http, surroundings: &Surroundings<'_>) -> Probe {
+        match size(settings, surroundings.max_pixels) {
+            Ok((width, height)) => Probe::good(format!("delivers pictures of {width}x{height}")),
+            Err(error) => Probe::failed(error.to_string(), CAMERA_REMEDY),
+        }
+    }
+}
+
+impl HttpSource {
+    /// Requests pictures until the stop signal.
+    async fn poll(&mut self, context: &Context) -> Result<(), HttpError> {
         let camera = Arc::new(Camera::new(&self.settings));
         let mut due = interval(self.settings.every.max(Duration::from_millis(1)));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,71 +101,75 @@ impl HttpSource {
                 _ = due.tick() => {}
             }
             let Some(slot) = context.free_slot() else { continue };
-            let answer = self.ask(&camera, context).await?;
+            let received = self.request(&camera, context).await?;
             if context.stop.is_cancelled() {
                 return Ok(());
             }
             let captured_at = Timestamp::now();
-            let Some((bytes, stamp)) = answer else {
-                let Some(last) = &self.last else { continue };
-                let same = Arc::clone(&last.shown);
-                if context.send(Content::Repeated, same, &self.origin, captured_at, slot).is_break() {
-                    return Ok(());
-                }
-                continue;
-            };
-            context.counts.seen();
-            match context.counts.decoding(|| picture::decode(&bytes, context.max_pixels)) {
-                Ok(picture) => {
-                    unusable = 0;
-                    context.report(Status::Online);
-                    let (content, shown) = self.compare(picture);
-                    self.last =
-                        Some(Last { content: picture::hash(&bytes), stamp, shown: Arc::clone(&shown) });
-                    if context.send(content, shown, &self.origin, captured_at, slot).is_break() {
-                        return Ok(());
+            let (content, picture) = match received {
+                None => match &self.last {
+                    Some(last) => (Content::Repeated, Arc::clone(&last.sent)),
+                    None => continue,
+                },
+                Some((bytes, validators)) => {
+                    context.counts.seen();
+                    match context.counts.decoding(|| picture::decode(&bytes, context.max_pixels)) {
+                        Ok(picture) => {
+                            unusable = 0;
+                            context.report(Status::Online);
+                            let (content, sent) = self.compare(picture);
+                            let hash = picture::hash(&bytes);
+                            self.last = Some(Last { hash, validators, sent: Arc::clone(&sent) });
+                            (content, sent)
+                        }
+                        Err(error) => {
+                            unusable += 1;
+                            self.unusable(error, unusable, context)?;
+                            continue;
+                        }
                     }
                 }
-                Err(error) => {
-                    unusable += 1;
-                    self.unusable(error, unusable, context)?;
-                }
+            };
+            if context.send(content, picture, &self.origin, captured_at, slot).is_break() {
+                return Ok(());
             }
         }
     }
 
-    /// Another picture; `None` if it is still the last one, or if it was told to stop.
-    async fn ask(
+    /// A new picture; `None` if it is unchanged, or after the stop signal.
+    async fn request(
         &self,
         camera: &Arc<Camera>,
         context: &Context,
-    ) -> Result<Option<(Vec<u8>, Stamp)>, HttpError> {
-        let (asked, stamp) = (Arc::clone(camera), self.last.as_ref().map(|last| last.stamp.clone()));
-        // Blocking, and beside this thread only so that a camera that hangs does not hold up the end.
-        let answer = tokio::task::spawn_blocking(move || asked.ask(&stamp.unwrap_or_default()));
-        let answer = tokio::select! {
+    ) -> Result<Option<(Vec<u8>, Validators)>, HttpError> {
+        let (camera, last) = (Arc::clone(camera), self.last.as_ref());
+        let validators = last.map(|last| last.validators.clone()).unwrap_or_default();
+        // The request blocks. It runs on another thread, so that a camera that hangs does not delay the end.
+        let response = tokio::task::spawn_blocking(move || camera.request(&validators));
+        let response = tokio::select! {
             () = context.stop.cancelled() => return Ok(None),
-            answer = answer => answer.map_err(|_| HttpError::Broken)?,
+            response = response => response.map_err(|_| HttpError::Broken)?,
         };
-        let unchanged =
-            |bytes: &[u8]| self.last.as_ref().is_some_and(|last| last.content == picture::hash(bytes));
-        match answer? {
-            Answer::Picture { bytes, stamp } if !unchanged(&bytes) => return Ok(Some((bytes, stamp))),
-            Answer::Picture { .. } | Answer::Unchanged => {}
+        let is_last = |bytes: &[u8]| last.is_some_and(|last| last.hash == picture::hash(bytes));
+        match response? {
+            Response::Picture { bytes, validators } if !is_last(&bytes) => {
+                return Ok(Some((bytes, validators)));
+            }
+            Response::Picture { .. } | Response::Unchanged => {}
         }
         context.report(Status::Online);
         Ok(None)
     }
 
-    /// The picture to send: if this one looks like the last scored one, that is sent again.
+    /// The picture to send: the last scored one again if this one looks like it.
     fn compare(&mut self, picture: Picture) -> (Content, Arc<Picture>) {
-        if self.last_scored.is_asked() {
+        if self.last_scored.is_compared() {
             let (size, now) = ((picture.width as usize, picture.height as usize), self.began.elapsed());
-            let parts = Looked { size, regions: &self.regions }.picture(&picture);
+            let parts = FrameLayout { size, regions: &self.regions }.picture(&picture);
             if let Some(last) = &self.last
                 && self.last_scored.is_repeated(size, &parts, now)
             {
-                return (Content::Repeated, Arc::clone(&last.shown));
+                return (Content::Repeated, Arc::clone(&last.sent));
             }
             self.last_scored.scored(size, parts, now);
         }
@@ -162,23 +181,20 @@ impl HttpSource {
         if in_a_row >= UNUSABLE_IN_A_ROW {
             return Err(HttpError::NoPicture(self.origin.clone(), error));
         }
-        tracing::debug!(source = &*context.name, cause = %error, "passed over an answer that is no usable picture");
+        tracing::debug!(source = &*context.name, cause = %error, "skipped a response that is no usable picture");
         Ok(())
     }
 }
 
-/// Asks for one picture, and says how many pixels it has from left to right and from top to bottom.
-///
-/// # Errors
-/// There is none, and why. It blocks for as long as the settings allow.
-pub fn probe(settings: &Http, max_pixels: u64) -> Result<(u32, u32), HttpError> {
+/// Requests one picture. Its width and height.
+fn size(settings: &Http, max_pixels: u64) -> Result<(u32, u32), HttpError> {
     let no_picture = |cause| HttpError::NoPicture(settings.address.to_string(), cause);
-    match Camera::new(settings).ask(&Stamp::default())? {
-        Answer::Picture { bytes, .. } => {
+    match Camera::new(settings).request(&Validators::default())? {
+        Response::Picture { bytes, .. } => {
             let picture = picture::decode(&bytes, max_pixels).map_err(no_picture)?;
             Ok((picture.width, picture.height))
         }
-        // Nobody asked whether it changed.
-        Answer::Unchanged => Err(HttpError::Status(settings.address.to_string(), 304)),
+        // The request had no validators.
+        Response::Unchanged => Err(HttpError::Status(settings.address.to_string(), 304)),
     }
 }

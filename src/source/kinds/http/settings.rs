@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
-    source::kinds::camera::{self, AT_LEAST_EVERY, DAY, UNCHANGED, Unchanged},
+    source::kinds::{
+        camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
+        settings::{KindKey, Settings},
+    },
     yaml::{
         Address,
-        fields::{Field, Form},
+        fields::{Field, Form, explain, specs},
         reader::{Reader, Section, Setting},
         value::duration_text,
     },
@@ -63,6 +66,31 @@ pub(crate) const FIELDS: &[Field<Http>] = &[
     Field::new("password", Form::Text, camera::PASSWORD, |it: &Http| it.address.login().map(|_| json!("set")))
         .example("${env:CAM_PASSWORD}"),
 ];
+
+/// The key that names this kind.
+pub(crate) const KEYS: &[KindKey] = &[KindKey { key: "http", fields: || specs(FIELDS), foreign: |_| None }];
+
+impl Settings for Http {
+    fn key(&self) -> &'static str {
+        "http"
+    }
+
+    fn explain(&self) -> Map<String, Value> {
+        explain(FIELDS, self)
+    }
+
+    fn tcp_address(&self) -> Option<(String, u16)> {
+        self.address.door()
+    }
+
+    fn unchanged(&self) -> Unchanged {
+        self.unchanged
+    }
+
+    fn sampling(&self) -> (Duration, Decode) {
+        (self.every, Decode::Auto)
+    }
+}
 
 pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Http> {
     let address = camera::address(reader, at, section, &["http", "https"]);

@@ -1,15 +1,14 @@
-//! Acknowledgements of a shared subscription: each message is acknowledged when nobody needs it any more, in the order in
-//! which they came.
+//! Acknowledges the messages of a shared subscription in the order in which they arrived, each after it was handled.
 //!
-//! What is not acknowledged when the connection breaks is given again, to us or to another of the group: so a picture
-//! counts as taken only when it was scored and its alerts are on disk, or when it is known to be of no use.
+//! If the connection breaks, the broker delivers unacknowledged messages again, to this machine or another of the group. So
+//! a picture is acknowledged only after it was scored and its alerts are on disk, or if it cannot be used.
 
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-/// Stands for one message. When it is dropped, wherever that is, the message is acknowledged; unless its connection is
-/// gone, with which its number has lost its meaning.
+/// Represents one message. When the receipt is dropped, the message is acknowledged, unless its connection is closed: then
+/// its identifier is no longer valid.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     id: u16,
@@ -18,7 +17,8 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
-    /// The message is not acknowledged, and is given again: to another, or to us after a new connection.
+    /// The message is not acknowledged: the broker delivers it again, to another machine, or to this one after a new
+    /// connection.
     pub(crate) fn withhold(mut self) {
         self.withheld = true;
     }
@@ -27,13 +27,13 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if !self.withheld {
-            // There is a place for every message that may be under way.
+            // The channel has room for every message in flight.
             let _ = self.done.try_send(self.id);
         }
     }
 }
 
-/// Which messages of one connection are not acknowledged yet.
+/// The messages of one connection that are not acknowledged yet.
 #[derive(Debug)]
 pub(crate) struct Acks {
     sender: mpsc::Sender<u16>,
@@ -41,19 +41,19 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// None yet; no more than `most` may be under way. Receipts that are dropped come out at the other end.
+    /// No messages, and at most `most` in flight. The identifiers of dropped receipts arrive at the receiver.
     pub(crate) fn new(most: usize) -> (Self, mpsc::Receiver<u16>) {
         let (sender, done) = mpsc::channel(most);
         (Self { sender, outstanding: VecDeque::new() }, done)
     }
 
-    /// A message has come.
+    /// Records a message that arrived.
     pub(crate) fn receipt(&mut self, id: u16) -> Receipt {
         self.outstanding.push_back((id, false));
         Receipt { id, done: self.sender.clone(), withheld: false }
     }
 
-    /// Nobody needs this message any more. What may be acknowledged now, in order: MQTT asks for that.
+    /// Records that this message was handled. The messages to acknowledge now, in the order that MQTT requires.
     pub(crate) fn done(&mut self, id: u16) -> Vec<u16> {
         if let Some(message) = self.outstanding.iter_mut().find(|message| message.0 == id && !message.1) {
             message.1 = true;
@@ -72,7 +72,7 @@ mod tests {
         let (mut acks, mut done) = Acks::new(4);
         let [one, two, three] = [7, 8, 9].map(|id| acks.receipt(id));
         drop(two);
-        assert_eq!(acks.done(done.try_recv().unwrap()), [0; 0], "the first is still needed");
+        assert_eq!(acks.done(done.try_recv().unwrap()), [0; 0], "the first is not handled");
         drop(one);
         assert_eq!(acks.done(done.try_recv().unwrap()), [7, 8]);
         drop(three);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_of_an_old_connection_means_nothing() {
+    fn a_receipt_of_an_old_connection_has_no_effect() {
         let (mut acks, done) = Acks::new(1);
         let receipt = acks.receipt(1);
         drop(done);

@@ -1,43 +1,45 @@
-//! Why an MQTT source gets nothing, in words for people.
+//! Why an MQTT source receives nothing, for people.
 
-use crate::mqtt::{self, failure::Explanation};
+use crate::{
+    mqtt::{self, failure::Explanation},
+    source::kind::Failure,
+};
 
-/// Why an MQTT source cannot go on.
+/// Why an MQTT source cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
-    /// Nobody said which.
-    #[error("there is no broker to listen to")]
+    /// No broker is configured.
+    #[error("no broker is configured")]
     NoBroker,
-    /// There is no way to connect.
+    /// The settings of the connection are invalid.
     #[error(transparent)]
     Options(#[from] mqtt::Error),
-    /// The connection did not come about, or broke.
+    /// The connection failed.
     #[error("no pictures from {broker}: {}", trouble.text)]
     Broken {
-        /// The broker as people know it.
+        /// The address of the broker.
         broker: String,
-        /// What happened.
+        /// The cause.
         trouble: Explanation,
     },
-    /// Its access rules forbid it.
-    #[error("{broker} does not let us read `{filter}` ({why}): see its access rules for this user")]
+    /// The broker's access rules forbid the subscription.
+    #[error("{broker} refuses the subscription to `{filter}` ({why}): check its access rules for this user")]
     Refused {
-        /// The broker as people know it.
+        /// The address of the broker.
         broker: String,
-        /// What was to be read.
+        /// The topic filter.
         filter: String,
         /// The broker's reason.
         why: String,
     },
 }
 
-impl MqttError {
-    /// Whether somebody has to put something right before it can work.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        match self {
-            Self::NoBroker | Self::Options(_) | Self::Refused { .. } => true,
-            Self::Broken { trouble, .. } => trouble.login,
-        }
+impl From<MqttError> for Failure {
+    fn from(error: MqttError) -> Self {
+        let refused = match &error {
+            MqttError::NoBroker | MqttError::Options(_) | MqttError::Refused { .. } => true,
+            MqttError::Broken { trouble, .. } => trouble.login,
+        };
+        Self { refused, ..Self::offline(error) }
     }
 }

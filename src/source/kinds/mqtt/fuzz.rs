@@ -1,10 +1,12 @@
-//! The way into this source for the fuzzer: what strangers could publish.
+//! The entry point for the fuzzer: messages that any client could publish.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::payload::{self, Found};
+use super::{
+    payload::{self, Found},
+    settings::{JsonPlaces, MqttSettings},
+};
 use crate::{
-    config::{JsonPlaces, MqttSource},
     policy::{NamePattern, TopicFilter},
     topic::topic_level,
 };
@@ -20,7 +22,7 @@ pub fn fuzz(data: &[u8]) {
         name: Some("/name".to_owned()),
     };
     for json in [None, Some(places("/image")), Some(places("/a/0/b~1c"))] {
-        let settings = MqttSource {
+        let settings = MqttSettings {
             filters: ["frigate/+/snapshot", "#"]
                 .iter()
                 .filter_map(|text| TopicFilter::parse(text).ok())
@@ -34,11 +36,11 @@ pub fn fuzz(data: &[u8]) {
             broker: None,
         };
         let Ok(Found { picture, time, name }) = payload::read(payload, json.as_ref()) else { continue };
-        assert!(picture.len() <= payload.len(), "nothing that is published unpacks to more than it is");
+        assert!(picture.len() <= payload.len(), "a picture is never larger than its payload");
         let arrived = Timestamp::UNIX_EPOCH;
         assert!(payload::captured_at(time, arrived).duration_since(arrived) <= SignedDuration::from_mins(1));
         if let Some(name) = settings.source_name(&topic, name.as_deref()) {
-            assert!(!topic_level(&name).contains(['/', '+', '#', '\0']), "a name stays below its own topic");
+            assert!(!topic_level(&name).contains(['/', '+', '#', '\0']), "a name is one level of a topic");
         }
     }
 }

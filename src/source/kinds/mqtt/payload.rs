@@ -1,8 +1,7 @@
-//! What a message holds: a picture as it is, as base64, as a data URL, or one of these inside JSON, with the time and the
-//! name that stand beside it.
+//! Extracts the picture from a message: plain, as base64, as a data URL, or one of these inside JSON, with the time and the
+//! name beside it. Pure.
 //!
-//! Pure. Whoever may publish may send anything: nothing here builds more of a payload than what is looked for, however
-//! deep or wide its JSON is, and what is no text is never taken for one.
+//! Any client may publish anything: only the requested parts of a payload are built, however deep or wide its JSON is.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,38 +12,39 @@ use base64::{
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::{config::JsonPlaces, source::Cause};
+use super::settings::JsonPlaces;
+use crate::source::cause::Cause;
 
 /// Padding is often left out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// A clock that is ahead by more is wrong.
-const AHEAD: SignedDuration = SignedDuration::from_secs(60);
+/// A time that is further in the future is wrong.
+const MOST_AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
-/// What a message holds.
+/// The content of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Found<'p> {
     /// The bytes of the picture, not decoded.
     pub(crate) picture: Cow<'p, [u8]>,
-    /// When it was captured, if the message says so in a way that is understood.
+    /// When it was captured, if the message has a valid time.
     pub(crate) time: Option<Timestamp>,
-    /// What its source is called, if the message says so.
+    /// The name of its source, if the message has one.
     pub(crate) name: Option<String>,
 }
 
 /// Why a message holds no picture.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PayloadError {
-    /// Not what was configured.
+    /// The payload is not JSON.
     #[error("it is not JSON ({0})")]
     NotJson(String),
-    /// The pointer leads nowhere, or to no text.
+    /// There is no text at the pointer.
     #[error("its JSON has no text at `{0}`")]
     NoPicture(String),
-    /// Text that is no base64.
-    #[error("what should be a picture is text, and no base64")]
+    /// The payload is text and not base64.
+    #[error("the picture is text, and not base64")]
     NotBase64,
 }
 
@@ -59,7 +59,7 @@ impl PayloadError {
     }
 }
 
-/// Looks into a message.
+/// Reads a message.
 pub(crate) fn read<'p>(payload: &'p [u8], places: Option<&JsonPlaces>) -> Result<Found<'p>, PayloadError> {
     let Some(places) = places else {
         let picture = if is_text(payload) { Cow::Owned(unpack(payload)?) } else { Cow::Borrowed(payload) };
@@ -77,21 +77,21 @@ pub(crate) fn read<'p>(payload: &'p [u8], places: Option<&JsonPlaces>) -> Result
     })
 }
 
-/// When a picture was captured that says so (or does not) and `arrived` then: a picture cannot be of the future.
-pub(crate) fn captured_at(said: Option<Timestamp>, arrived: Timestamp) -> Timestamp {
-    said.filter(|said| said.duration_since(arrived) <= AHEAD).unwrap_or(arrived)
+/// When a picture was captured: the `given` time, unless that is later than `arrived`.
+pub(crate) fn captured_at(given: Option<Timestamp>, arrived: Timestamp) -> Timestamp {
+    given.filter(|given| given.duration_since(arrived) <= MOST_AHEAD).unwrap_or(arrived)
 }
 
-/// Every picture has a byte that no text has.
+/// Whether a payload is text: every picture has a byte that no text has.
 fn is_text(payload: &[u8]) -> bool {
     !payload.is_empty() && payload.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
-/// Base64, perhaps with line breaks, perhaps of the kind for addresses, perhaps as a data URL.
+/// Decodes base64, optionally with line breaks, in the variant for URLs, or as a data URL.
 fn unpack(text: &[u8]) -> Result<Vec<u8>, PayloadError> {
     let text = text.trim_ascii();
     let text = match text.strip_prefix(b"data:") {
-        // What stands before it says of what kind it is, which the picture says better itself.
+        // The media type before the comma is ignored: the picture itself has its format.
         Some(url) => url.iter().position(|byte| *byte == b',').map_or(text, |comma| &url[comma + 1..]),
         None => text,
     };
@@ -103,7 +103,7 @@ fn unpack(text: &[u8]) -> Result<Vec<u8>, PayloadError> {
     BASE64.decode(letters.collect::<Vec<u8>>()).map_err(|_| PayloadError::NotBase64)
 }
 
-/// A single value of JSON.
+/// A text or a number in JSON.
 #[derive(Debug, PartialEq)]
 enum Leaf<'p> {
     Text(Cow<'p, str>),
@@ -111,7 +111,7 @@ enum Leaf<'p> {
 }
 
 impl Leaf<'_> {
-    /// RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size.
+    /// RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since 1970, distinguished by their size.
     fn as_time(&self) -> Option<Timestamp> {
         const UNITS: [(f64, f64); 3] = [(1e17, 1e9), (1e14, 1e6), (1e11, 1e3)];
         let number = match self {
@@ -136,7 +136,7 @@ impl fmt::Display for Leaf<'_> {
     }
 }
 
-/// The single value that `pointer` (RFC 6901) leads to; `None` if it leads nowhere, or to a list or an object.
+/// The text or number at `pointer` (RFC 6901); `None` if there is nothing, or a list or an object.
 fn at<'p>(payload: &'p [u8], pointer: &str) -> Result<Option<Leaf<'p>>, PayloadError> {
     let steps = pointer.split('/').skip(1);
     let steps = steps.map(|step| step.replace("~1", "/").replace("~0", "~")).collect::<Vec<_>>();
@@ -147,7 +147,7 @@ fn at<'p>(payload: &'p [u8], pointer: &str) -> Result<Option<Leaf<'p>>, PayloadE
     Ok(leaf)
 }
 
-/// Goes the steps of a pointer through the JSON as it is read, and ignores the rest.
+/// Follows the steps of a pointer while the JSON is read, and ignores the rest.
 struct Seek<'s>(&'s [String]);
 
 impl<'p> DeserializeSeed<'p> for Seek<'_> {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_may_come_as_it_is_or_as_text() {
+    fn a_picture_is_plain_or_text() {
         let jpeg = [0xFF, 0xD8, 0xFF, 0xE0, 0, 0x10, b'J', b'F'];
         let forms: [&[u8]; 7] = [
             &jpeg,
@@ -278,7 +278,7 @@ mod tests {
         for text in [&b"no picture!"[..], b"data:image/png", b"{\"a\": 1}", b"a=b"] {
             assert_eq!(read(text, None), Err(PayloadError::NotBase64), "{}", String::from_utf8_lossy(text));
         }
-        assert_eq!(&*read(b"", None).unwrap().picture, b"", "which is no picture, as the decoder will say");
+        assert_eq!(&*read(b"", None).unwrap().picture, b"", "the decoder rejects it");
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_breadth_cost_nothing() {
+    fn deep_and_wide_json_is_read_quickly() {
         for open in ["[", "{\"x\":"] {
             let deep = format!("{{\"d\": {}", open.repeat(1_000_000));
             assert_eq!(read(deep.as_bytes(), Some(&places("/a"))).unwrap_err().cause(), Cause::NotJson);
@@ -331,8 +331,8 @@ mod tests {
         }
         let at = |second: i64| Timestamp::from_second(1_795_421_730 + second).unwrap();
         let captured =
-            [None, Some(at(-3600)), Some(at(59)), Some(at(61))].map(|said| captured_at(said, at(0)));
-        assert_eq!(captured, [at(0), at(-3600), at(59), at(0)], "the future is not believed");
+            [None, Some(at(-3600)), Some(at(59)), Some(at(61))].map(|given| captured_at(given, at(0)));
+        assert_eq!(captured, [at(0), at(-3600), at(59), at(0)], "a time in the future is ignored");
     }
 
     proptest! {

@@ -1,6 +1,4 @@
-//! One connection of an MQTT source: what arrives waits, is opened, and is handed on under its source's name.
-//!
-//! It refuses to connect again, and to read what a payload means: that is [`payload`](super::payload)'s.
+//! One connection of an MQTT source: received messages wait, are decoded, and are sent under the name of their source.
 
 use std::{cell::RefCell, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -11,24 +9,35 @@ use tokio::{
 };
 
 use super::{
-    GOODBYE, MqttError, MqttSource, REFUSED, SETTLE,
     acks::Acks,
+    error::MqttError,
+    names::Names,
     payload::{self, Found},
-    waiting::{Message, Put, Waiting},
+    settings::MqttSettings,
+    waiting::{PictureMessage, Put, Waiting},
 };
 use crate::{
     frame::{Frame, Slot},
     mqtt::{
-        self,
-        connection::{Client, Connection, Event, Received},
+        connection::{Client, Connection, Event, Filter, Received},
+        failure,
     },
     picture::{self, Picture},
-    source::{Admission, Appeared, Cause, Context, SLOTS, Status},
+    policy::TopicFilter,
+    source::{
+        cause::Cause,
+        context::{Admission, Appeared, Context, SLOTS, Status},
+    },
 };
+
+/// At the end: the limit for frames in flight to be scored, and for the disconnect packet to be sent.
+const SETTLE: Duration = Duration::from_secs(3);
+const DISCONNECT: Duration = Duration::from_secs(1);
 
 /// One connection.
 pub(crate) struct Session<'a> {
-    pub(crate) source: &'a MqttSource,
+    pub(crate) settings: &'a MqttSettings,
+    pub(crate) names: &'a RefCell<Names>,
     pub(crate) context: &'a Context,
     pub(crate) client: Client,
     pub(crate) broker: String,
@@ -40,21 +49,21 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Connects and keeps the packets flowing, until the connection breaks or our goodbye is sent.
+    /// Connects and handles packets, until the connection breaks or the disconnect packet is sent.
     pub(crate) async fn pump(&self, mut connection: Connection, user: Option<&str>) -> Result<(), MqttError> {
         loop {
-            if self.source.is_shared() {
+            if self.settings.is_shared() {
                 self.room().await;
             }
             let event = connection.poll().await.map_err(|error| MqttError::Broken {
                 broker: self.broker.clone(),
-                trouble: mqtt::failure::explain(&error, user),
+                trouble: failure::explain(&error, user),
             })?;
             match event {
-                // Also where the broker knew us: the filters may have changed since.
+                // Also in a resumed session: the filters may have changed since.
                 Event::Connected { .. } => {
-                    // There is room, and the filters are valid.
-                    let _ = self.client.subscribe(&self.source.subscriptions());
+                    // The queue has room, and the filters are valid.
+                    let _ = self.client.subscribe(&self.subscriptions());
                 }
                 Event::Subscribed(refusals) => self.subscribed(refusals)?,
                 Event::Received(received) => self.arrived(received),
@@ -64,10 +73,10 @@ impl Session<'_> {
         }
     }
 
-    /// Returns when one more message has room, or when nobody takes any out any more. Nobody needs the connection for taking
-    /// one out, so this does not last; and what is not read waits at the broker, of which nothing may be dropped.
+    /// Returns when one more message has room, or after the stop signal. Taking a message out does not need the connection,
+    /// so this ends soon; meanwhile messages wait at the broker, because none of a shared source may be dropped.
     async fn room(&self) {
-        let most = self.source.settings.max_packet as usize;
+        let most = self.settings.max_packet as usize;
         while !self.waiting.borrow().has_room(most) {
             tokio::select! {
                 () = self.taken.notified() => {}
@@ -76,8 +85,20 @@ impl Session<'_> {
         }
     }
 
+    fn subscriptions(&self) -> Vec<Filter> {
+        let filter = |filter: &TopicFilter| {
+            let path = match &self.settings.share {
+                Some(group) => format!("$share/{group}/{filter}"),
+                None => filter.to_string(),
+            };
+            // A lost live picture is soon replaced by a newer one; but every shared picture counts.
+            Filter { path, at_least_once: self.settings.is_shared(), retained: self.settings.retained }
+        };
+        self.settings.filters.iter().map(filter).collect()
+    }
+
     fn subscribed(&self, refusals: Vec<Option<String>>) -> Result<(), MqttError> {
-        for (why, filter) in refusals.into_iter().zip(self.source.subscriptions()) {
+        for (why, filter) in refusals.into_iter().zip(self.subscriptions()) {
             if let Some(why) = why {
                 return Err(MqttError::Refused { broker: self.broker.clone(), filter: filter.path, why });
             }
@@ -86,17 +107,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Takes a message in. Never waits: the connection lives by its pump.
+    /// Adds a message to the queue. Never waits: the connection needs its pump.
     fn arrived(&self, received: Received) {
         let counts = &self.context.counts;
         let Received { topic, payload, retain, id } = received;
-        let id = id.filter(|_| self.source.is_shared());
+        let id = id.filter(|_| self.settings.is_shared());
         let receipt = id.map(|id| self.acks.borrow_mut().receipt(id));
-        if retain && !self.source.settings.retained {
+        if retain && !self.settings.retained {
             counts.skipped(Cause::Retained);
             return;
         }
-        // MQTT wants topics to be UTF-8, and a broker may not look.
+        // MQTT requires topics in UTF-8, but a broker may not check that.
         let Ok(topic) = String::from_utf8(topic) else {
             counts.failed(Cause::NotUtf8);
             return;
@@ -105,28 +126,28 @@ impl Session<'_> {
         if self.context.stop.is_cancelled()
             && let Some(receipt) = receipt
         {
-            // Nobody takes it out any more.
+            // No one takes it out after the stop signal.
             receipt.withhold();
             return;
         }
-        let message = Message { topic, payload, arrived: Timestamp::now(), receipt };
+        let message = PictureMessage { topic, payload, arrived: Timestamp::now(), receipt };
         match self.waiting.borrow_mut().put(message) {
             Put::Waits => {}
-            // The two places where a picture is dropped for want of time; each is missed by nobody for long.
+            // A picture is dropped here if others are newer, or if too many wait.
             Put::Replaced => counts.skipped(Cause::NewerCame),
             Put::NoRoom => counts.skipped(Cause::NoRoom),
         }
         self.arrived.notify_one();
     }
 
-    /// Passes on what nobody needs any more.
+    /// Sends the acknowledgements of messages that were handled.
     pub(crate) async fn acknowledge(&self, mut done: mpsc::Receiver<u16>) {
-        // It ends with us, who hold a sender, or with the connection.
+        // `self` holds a sender, so this ends with the session or with the connection.
         while let Some(id) = done.recv().await {
-            // Not while this waits: what arrives adds to it.
+            // Not borrowed over the wait below: arriving messages are added.
             let ready = self.acks.borrow_mut().done(id);
             for id in ready {
-                // One that is lost would count as under way for ever, so it waits for room, which the pump makes.
+                // A lost acknowledgement would use a place in flight for ever, so this waits for room, which the pump makes.
                 if self.client.acknowledge(id).await.is_err() {
                     return;
                 }
@@ -135,25 +156,25 @@ impl Session<'_> {
         }
     }
 
-    /// Takes messages until it is told to stop; then waits for what is under way, and says goodbye.
+    /// Takes messages until the stop signal; then waits for the frames in flight, and disconnects.
     pub(crate) async fn work(&self) {
         tokio::select! {
             () = self.context.stop.cancelled() => {}
             () = self.take_all() => {}
         }
-        if self.source.is_shared() {
-            // What waits is given again, to another or to us; what is under way is ours.
+        if self.settings.is_shared() {
+            // The broker delivers waiting messages again; frames in flight are finished here.
             let all = u32::try_from(SLOTS).unwrap_or(u32::MAX);
             let _ = timeout(SETTLE, self.context.slots.acquire_many(all)).await;
             let _ = timeout(Duration::from_millis(50), self.acknowledged.notified()).await;
         }
         if self.client.disconnect().is_ok() {
-            // The pump ends when it is sent.
-            tokio::time::sleep(GOODBYE).await;
+            // The pump ends when the packet is sent.
+            tokio::time::sleep(DISCONNECT).await;
         }
     }
 
-    /// Returns when nobody takes frames any more.
+    /// Returns when the receiver of the frames is gone.
     async fn take_all(&self) {
         loop {
             let Ok(slot) = self.context.slots.clone().acquire_owned().await else { return };
@@ -164,7 +185,7 @@ impl Session<'_> {
         }
     }
 
-    async fn next(&self) -> Message {
+    async fn next(&self) -> PictureMessage {
         loop {
             if let Some(message) = self.waiting.borrow_mut().next() {
                 self.taken.notify_one();
@@ -174,18 +195,18 @@ impl Session<'_> {
         }
     }
 
-    /// From a message to its frame.
-    async fn take(&self, message: Message, slot: OwnedSemaphorePermit) -> ControlFlow<()> {
+    /// Decodes a message and sends its frame.
+    async fn take(&self, message: PictureMessage, slot: OwnedSemaphorePermit) -> ControlFlow<()> {
         let counts = &self.context.counts;
-        let Message { topic, payload, arrived, receipt } = message;
+        let PictureMessage { topic, payload, arrived, receipt } = message;
         let unusable = |cause: Cause, why: &dyn std::fmt::Display| {
             counts.failed(cause);
-            tracing::debug!(source = &*self.context.name, topic, cause = %why, "passed over a message");
+            tracing::debug!(source = &*self.context.name, topic, cause = %why, "skipped a message");
             ControlFlow::Continue(())
         };
-        let (places, max_pixels) = (self.source.settings.json.clone(), self.context.max_pixels);
+        let (places, max_pixels) = (self.settings.json.clone(), self.context.max_pixels);
         let timer = Arc::clone(counts);
-        // Beside this thread, so that a large picture does not hold up the connection.
+        // On another thread, so that a large picture does not delay the connection.
         let read = tokio::task::spawn_blocking(move || {
             let Found { picture, time, name } = payload::read(&payload, places.as_ref())
                 .map_err(|error| (error.cause(), error.to_string()))?;
@@ -193,17 +214,19 @@ impl Session<'_> {
             let picture = picture.map_err(|error| (Cause::from(&error), error.to_string()))?;
             Ok::<_, (Cause, String)>((picture, payload::captured_at(time, arrived), name))
         });
-        let (picture, captured_at, said) = match read.await {
+        let (picture, captured_at, given) = match read.await {
             Ok(Ok(read)) => read,
             Ok(Err((cause, why))) => return unusable(cause, &why),
-            Err(_) => return unusable(Cause::DecoderPanic, &"the decoder failed"),
+            Err(_) => return unusable(Cause::DecoderPanic, &"the reader failed"),
         };
-        let Some(source) = self.name(&topic, said.as_deref()).await else { return ControlFlow::Continue(()) };
+        let Some(source) = self.name(&topic, given.as_deref()).await else {
+            return ControlFlow::Continue(());
+        };
         let slot = Slot::new(slot).on_done(move || drop(receipt));
-        self.hand_on(source, topic, captured_at, picture, slot).await
+        self.send(source, topic, captured_at, picture, slot).await
     }
 
-    async fn hand_on(
+    async fn send(
         &self,
         source: Arc<str>,
         origin: String,
@@ -212,7 +235,7 @@ impl Session<'_> {
         slot: Slot,
     ) -> ControlFlow<()> {
         let frame = Frame { source, origin, captured_at, picture: Arc::new(picture), slot };
-        // The channel has a place for every slot of every source.
+        // The channel has room for every slot of every source.
         match self.context.frames.send(frame).await {
             Ok(()) => self.context.counts.sent(),
             Err(_) => return ControlFlow::Break(()),
@@ -220,20 +243,20 @@ impl Session<'_> {
         ControlFlow::Continue(())
     }
 
-    /// The source that a message belongs to; `None`, counted, if it has none.
-    async fn name(&self, topic: &str, said: Option<&str>) -> Option<Arc<str>> {
+    /// The source that a message belongs to; `None`, counted, if there is none.
+    async fn name(&self, topic: &str, given: Option<&str>) -> Option<Arc<str>> {
         let counts = &self.context.counts;
-        let Some(name) = self.source.settings.source_name(topic, said) else {
-            if self.source.settings.name.is_none() {
+        let Some(name) = self.settings.source_name(topic, given) else {
+            if self.settings.name.is_none() {
                 return Some(Arc::clone(&self.context.name));
             }
             counts.failed(Cause::NoName);
             return None;
         };
-        let known = self.source.names.borrow().get(&name).cloned();
+        let known = self.names.borrow().get(&name);
         let answer = match known {
             Some(answer) => answer,
-            None => self.ask(name, topic).await,
+            None => self.request(name, topic).await,
         };
         if answer.is_none() {
             counts.skipped(Cause::NotAdmitted);
@@ -241,8 +264,8 @@ impl Session<'_> {
         answer
     }
 
-    /// Asks whether there may be a source of this name.
-    async fn ask(&self, name: String, topic: &str) -> Option<Arc<str>> {
+    /// Requests to send frames under a new name.
+    async fn request(&self, name: String, topic: &str) -> Option<Arc<str>> {
         let (answer, answered) = oneshot::channel();
         let (source, topic) = (Arc::clone(&self.context.name), topic.to_owned());
         let appeared = Appeared { source, name: name.clone(), topic: topic.clone(), answer };
@@ -256,16 +279,12 @@ impl Session<'_> {
                     topic,
                     name,
                     why,
-                    "pictures of this topic are passed over"
+                    "pictures of this topic are skipped"
                 );
                 None
             }
         };
-        let mut names = self.source.names.borrow_mut();
-        if names.len() >= REFUSED + self.source.settings.max_sources {
-            names.retain(|_, answer| answer.is_some());
-        }
-        names.insert(name, answer.clone());
+        self.names.borrow_mut().insert(name, answer.clone());
         answer
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Whether the broker can be reached, and whether anything is published to the topics, is not checked.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
     policy::{
         NamePattern, TopicFilter,
         broker::{self, Mqtt, MqttVersion},
     },
+    source::kinds::settings::{KindKey, Settings},
     yaml::{
         fields::{Field, Form, Table, explain, specs},
         mask,
@@ -18,7 +19,7 @@ use crate::{
 
 /// An `mqtt` source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MqttSource {
+pub struct MqttSettings {
     /// The topics to subscribe to.
     pub filters: Vec<TopicFilter>,
     /// The names of the sources that the topics become; `None`: one source of all topics.
@@ -48,7 +49,13 @@ pub struct JsonPlaces {
     pub name: Option<String>,
 }
 
-impl MqttSource {
+impl MqttSettings {
+    /// Whether several machines share the pictures.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.share.is_some()
+    }
+
     /// The name of the source of a picture at `topic`; `payload_name` is the name in its payload. `None` if topics do not name
     /// sources, or this one has no valid name.
     #[must_use]
@@ -62,13 +69,13 @@ const TOPIC: Form = Form::like("a topic, with or without `+` and `#`");
 const POINTER: Form = Form::like("a JSON pointer such as `/image`");
 
 /// The keys of an mqtt source.
-pub(crate) const FIELDS: &[Field<MqttSource>] = &[
+pub(crate) const FIELDS: &[Field<MqttSettings>] = &[
     Field::new(
         "mqtt",
         Form::OneOrMore(&TOPIC),
         "A topic, with or without + and #, or a list of them. The payload is a picture (JPEG, PNG, WebP, ...), its base64, or JSON \
          (see `json`).",
-        |it: &MqttSource| Some(json!(it.filters.iter().map(ToString::to_string).collect::<Vec<_>>())),
+        |it: &MqttSettings| Some(json!(it.filters.iter().map(ToString::to_string).collect::<Vec<_>>())),
     )
     .example("frigate/+/person/snapshot"),
     Field::new(
@@ -76,7 +83,7 @@ pub(crate) const FIELDS: &[Field<MqttSource>] = &[
         Form::like("a name with a placeholder such as `frigate-{1}`"),
         "Makes each name a source of its own, which appears with its first picture. {1} is the text of the first + or #, {name} the \
          name in the payload (see `json`).",
-        |it: &MqttSource| Some(json!(it.name.as_ref().map(ToString::to_string))),
+        |it: &MqttSettings| Some(json!(it.name.as_ref().map(ToString::to_string))),
     )
     .default_is("one source of all topics")
     .example("frigate-{1}"),
@@ -84,17 +91,17 @@ pub(crate) const FIELDS: &[Field<MqttSource>] = &[
         "json",
         Form::Either(&[POINTER, Form::Mapping(&JSON)]),
         "The place of the picture in a JSON payload (RFC 6901), or several places.",
-        |it: &MqttSource| Some(json!(it.json.as_ref().map(|json| explain(JSON_FIELDS, json)))),
+        |it: &MqttSettings| Some(json!(it.json.as_ref().map(|json| explain(JSON_FIELDS, json)))),
     )
     .default_is("the payload is the picture")
     .example("/image"),
-    Field::new("retained", Form::Switch, "true: retained pictures count, too.", |it: &MqttSource| Some(json!(it.retained)))
+    Field::new("retained", Form::Switch, "true: retained pictures count, too.", |it: &MqttSettings| Some(json!(it.retained)))
         .default("false"),
     Field::new(
         "share",
         Form::like("the name of a group"),
         "Machines with the same group share the pictures: each picture is scored by one of them.",
-        |it: &MqttSource| Some(json!(it.share)),
+        |it: &MqttSettings| Some(json!(it.share)),
     )
     .example("farm"),
     Field::new(
@@ -102,12 +109,12 @@ pub(crate) const FIELDS: &[Field<MqttSource>] = &[
         // MQTT allows no larger packet.
         Form::Size(1024, 268_435_455),
         "The largest packet: the broker does not send larger ones.",
-        |it: &MqttSource| Some(json!(it.max_packet)),
+        |it: &MqttSettings| Some(json!(it.max_packet)),
     )
     .default("8MiB"),
-    Field::new("max_sources", Form::Whole(1, 1000), "The most sources from `name`.", |it: &MqttSource| Some(json!(it.max_sources)))
+    Field::new("max_sources", Form::Whole(1, 1000), "The most sources from `name`.", |it: &MqttSettings| Some(json!(it.max_sources)))
         .default("64"),
-    Field::new("broker", Form::Mapping(&broker::TABLE), "The broker, with the keys of `mqtt`.", |it: &MqttSource| {
+    Field::new("broker", Form::Mapping(&broker::TABLE), "The broker, with the keys of `mqtt`.", |it: &MqttSettings| {
         Some(json!(it.broker.as_ref().map(|broker| explain(broker::FIELDS, broker))))
     })
     .default_is("the broker of the alerts")
@@ -138,7 +145,33 @@ const JSON_FIELDS: &[Field<JsonPlaces>] = &[
 ];
 const JSON: Table = Table { title: "sources.NAME.json", fields: || specs(JSON_FIELDS) };
 
-pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<MqttSource> {
+/// The key that names this kind.
+pub(crate) const KEYS: &[KindKey] = &[KindKey { key: "mqtt", fields: || specs(FIELDS), foreign: |_| None }];
+
+impl Settings for MqttSettings {
+    fn key(&self) -> &'static str {
+        "mqtt"
+    }
+
+    fn explain(&self) -> Map<String, Value> {
+        explain(FIELDS, self)
+    }
+
+    fn name_pattern(&self) -> Option<&NamePattern> {
+        self.name.as_ref()
+    }
+
+    fn conflict(&self, usual: Option<&Mqtt>) -> Option<(&'static str, &'static str, &'static str)> {
+        let broker = self.broker.as_ref().or(usual)?;
+        (self.is_shared() && broker.connection.version == MqttVersion::V311).then_some((
+            "share",
+            "MQTT 3.1.1 has no `share`",
+            "remove it, or write `version: 5` for its broker if the broker supports that",
+        ))
+    }
+}
+
+pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<MqttSettings> {
     let filters = reader.list(at, |reader, at| reader.parsed(at, TopicFilter::parse));
     let json = section.optional(reader, "json", json);
     let name = section.optional(reader, "name", |reader, at| {
@@ -156,7 +189,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
     let broker = section.optional(reader, "broker", broker::read);
     let json = json?;
     let by_json = || json.as_ref()?.name.as_ref().map(|_| NamePattern::of_json());
-    Some(MqttSource {
+    Some(MqttSettings {
         filters: filters?,
         name: name?.or_else(by_json),
         json,
@@ -166,21 +199,6 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
         max_sources: max_sources?,
         broker: broker?,
     })
-}
-
-/// Reports `share` with a broker that does not support it; `usual` is the broker of the alerts.
-pub(crate) fn check_share(
-    reader: &mut Reader<'_>,
-    source: &str,
-    settings: &MqttSource,
-    usual: Option<&Mqtt>,
-) {
-    let broker = settings.broker.as_ref().or(usual);
-    if settings.share.is_some() && broker.is_some_and(|broker| broker.connection.version == MqttVersion::V311)
-    {
-        let remedy = "remove it, or write `version: 5` for its broker if the broker supports that";
-        reader.problem_at(&format!("sources.{source}.share"), "MQTT 3.1.1 has no `share`", remedy);
-    }
 }
 
 /// Whether every placeholder of the pattern has a text.

@@ -1,8 +1,7 @@
-//! The messages that wait for their turn: bounded in number and in bytes, and fair between topics.
+//! The queue of messages: bounded in number and in bytes, and fair between topics. Pure.
 //!
-//! Pure. A live source keeps the newest message of each topic, and each topic has its turn: who publishes a hundred
-//! pictures a second is seen no more often than who publishes one. A shared one keeps every message in order. It refuses
-//! to grow: what finds no room is told, so that it can be counted.
+//! A live source keeps the newest message of each topic, and the topics take turns: a topic with a hundred pictures a second
+//! is served as often as a topic with one. A shared source keeps every message in order.
 
 use std::collections::VecDeque;
 
@@ -10,36 +9,36 @@ use jiff::Timestamp;
 
 use super::acks::Receipt;
 
-/// So many messages wait at most.
+/// The largest number of messages.
 const MOST: usize = 256;
 
-/// A message that arrived.
+/// A message with a picture.
 #[derive(Debug)]
-pub(crate) struct Message {
+pub(crate) struct PictureMessage {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) arrived: Timestamp,
-    /// Acknowledges it when it is dropped.
+    /// Acknowledges the message when it is dropped.
     pub(crate) receipt: Option<Receipt>,
 }
 
-/// What is kept of a topic.
+/// Which messages of a topic are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Only the newest.
+    /// The newest.
     Newest,
-    /// Every one.
+    /// Every message.
     All,
 }
 
-/// What became of a message.
+/// The result of adding a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
     /// It waits.
     Waits,
-    /// It waits in the place of an older one of its topic, which is gone.
+    /// It replaced an older message of its topic.
     Replaced,
-    /// It is gone.
+    /// It was dropped.
     NoRoom,
 }
 
@@ -47,27 +46,28 @@ pub(crate) enum Put {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     keep: Keep,
-    messages: VecDeque<Message>,
+    messages: VecDeque<PictureMessage>,
     bytes: usize,
     most_bytes: usize,
 }
 
 impl Waiting {
-    /// Nothing yet, and never more than `most_bytes` of payloads (one message always has room).
+    /// An empty queue for at most `most_bytes` of payloads (one message always has room).
     pub(crate) fn new(keep: Keep, most_bytes: usize) -> Self {
         Self { keep, messages: VecDeque::new(), bytes: 0, most_bytes }
     }
 
-    /// Takes a message in, if there is room for it.
-    pub(crate) fn put(&mut self, message: Message) -> Put {
-        let same = |waiting: &&mut Message| self.keep == Keep::Newest && waiting.topic == message.topic;
+    /// Adds a message if there is room.
+    pub(crate) fn put(&mut self, message: PictureMessage) -> Put {
+        let same =
+            |waiting: &&mut PictureMessage| self.keep == Keep::Newest && waiting.topic == message.topic;
         let size = message.payload.len();
         if let Some(older) = self.messages.iter_mut().find(same) {
             let without = self.bytes - older.payload.len();
             if without > 0 && without + size > self.most_bytes {
                 return Put::NoRoom;
             }
-            // In its place, so that a topic does not lose its turn to its own newer pictures.
+            // At the same position, so that a topic keeps its turn.
             *older = message;
             self.bytes = without + size;
             return Put::Replaced;
@@ -80,13 +80,13 @@ impl Waiting {
         Put::Waits
     }
 
-    /// Whether a message of at most so many bytes would wait.
+    /// Whether a message of `size` bytes has room.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         self.messages.is_empty() || self.messages.len() < MOST && self.bytes + size <= self.most_bytes
     }
 
-    /// The message whose turn it is.
-    pub(crate) fn next(&mut self) -> Option<Message> {
+    /// Takes the next message.
+    pub(crate) fn next(&mut self) -> Option<PictureMessage> {
         let message = self.messages.pop_front()?;
         self.bytes -= message.payload.len();
         Some(message)
@@ -97,29 +97,29 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    fn message(topic: &str, text: &str) -> Message {
+    fn message(topic: &str, text: &str) -> PictureMessage {
         let (topic, payload) = (topic.to_owned(), text.as_bytes().to_vec());
-        Message { topic, payload, arrived: Timestamp::UNIX_EPOCH, receipt: None }
+        PictureMessage { topic, payload, arrived: Timestamp::UNIX_EPOCH, receipt: None }
     }
 
     fn all(waiting: &mut Waiting) -> Vec<String> {
-        let text = |message: Message| String::from_utf8(message.payload).unwrap();
+        let text = |message: PictureMessage| String::from_utf8(message.payload).unwrap();
         std::iter::from_fn(|| waiting.next()).map(text).collect()
     }
 
     #[test]
-    fn each_topic_has_its_turn_with_its_newest() {
+    fn topics_take_turns_with_their_newest_message() {
         let mut waiting = Waiting::new(Keep::Newest, 100);
         let put = [("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")];
         let put = put.map(|(topic, text)| waiting.put(message(topic, text)));
         assert_eq!(put, [Put::Waits, Put::Replaced, Put::Waits, Put::Replaced]);
         assert_eq!(waiting.next().unwrap().payload, b"a3");
         waiting.put(message("a", "a4"));
-        assert_eq!(all(&mut waiting), ["b1", "a4"], "who had his turn is last again");
+        assert_eq!(all(&mut waiting), ["b1", "a4"], "after its turn a topic is last again");
     }
 
     #[test]
-    fn a_flood_on_one_topic_takes_nothing_from_another() {
+    fn a_flood_on_one_topic_does_not_delay_another() {
         let mut waiting = Waiting::new(Keep::Newest, 1000);
         let (mut flood, mut quiet) = (0, 0);
         for round in 0..100 {
@@ -134,11 +134,11 @@ mod tests {
                 _ => quiet += 1,
             }
         }
-        assert_eq!((flood, quiet), (50, 50), "one frame in two rounds, and each of them is seen");
+        assert_eq!((flood, quiet), (50, 50), "one message in two rounds, and each is taken");
     }
 
     #[test]
-    fn it_never_grows_beyond_its_bounds() {
+    fn the_queue_keeps_its_bounds() {
         let mut waiting = Waiting::new(Keep::Newest, 10);
         let put =
             [("a", "1234"), ("b", "1234"), ("c", "1234"), ("a", "123456"), ("a", "1234567"), ("c", "12")];
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!((waiting.bytes, waiting.has_room(0), waiting.has_room(1)), (10, true, false));
         assert_eq!(all(&mut waiting), ["123456", "1234"]);
         assert!(waiting.has_room(11));
-        assert_eq!(waiting.put(message("a", "12345678901")), Put::Waits, "one always has room");
+        assert_eq!(waiting.put(message("a", "12345678901")), Put::Waits, "one message always has room");
         assert_eq!(waiting.put(message("a", "123456789012")), Put::Replaced);
         assert_eq!((all(&mut waiting).len(), waiting.bytes), (1, 0));
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_one_keeps_every_message_in_order() {
+    fn a_shared_source_keeps_every_message_in_order() {
         let mut waiting = Waiting::new(Keep::All, 100);
         ["1", "2", "3"].into_iter().for_each(|text| assert_eq!(waiting.put(message("a", text)), Put::Waits));
         assert_eq!(all(&mut waiting), ["1", "2", "3"]);

@@ -1,8 +1,8 @@
-//! From a decoder's frame to a picture, with the colours that the stream means.
+//! Converts a decoder's frame to a picture, with the colours that the stream declares.
 //!
-//! Brightness is full range where the stream says so (MJPEG does), and the matrix is the stream's own; where it says
-//! nothing it is what everybody assumes: BT.709 for high definition, BT.601 below. The planes of nearly all cameras are
-//! taken as they are; what is made otherwise (10 bits, RGB) becomes RGB here. It refuses to change the size.
+//! Brightness has full range if the stream declares it (MJPEG does), and the matrix is that of the stream. By default the
+//! matrix is BT.709 for high definition and BT.601 below. The planes of nearly all cameras are used as they are; other
+//! formats (10 bits, RGB) are converted to RGB here. The size does not change.
 
 use ffmpeg_next::{
     color::{Range, Space},
@@ -14,18 +14,18 @@ use ffmpeg_next::{
 
 use crate::picture::{Colour, Matrix, Meaning, Picture, PictureError, Pixels, Planes};
 
-/// Chroma at full resolution and exact rounding: a frame a second may cost a little.
+/// Chroma at full resolution and exact rounding: a frame a second may take some time.
 const QUALITY: Flags =
     Flags::BILINEAR.union(Flags::FULL_CHR_H_INT).union(Flags::FULL_CHR_H_INP).union(Flags::ACCURATE_RND);
 
-/// Made for one kind of frame, and made anew when the stream changes.
+/// Converts frames. Its context fits one format, and is recreated when the stream changes.
 #[derive(Default)]
 pub(crate) struct Converter {
-    made: Option<(Kind, scaling::Context)>,
+    context: Option<(FrameFormat, scaling::Context)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Kind {
+struct FrameFormat {
     format: Pixel,
     width: u32,
     height: u32,
@@ -46,17 +46,17 @@ impl Converter {
         self.rgb(frame)
     }
 
-    /// Through FFmpeg, which knows every format.
+    /// Converts with FFmpeg, which supports every format.
     fn rgb(&mut self, frame: &frame::Video) -> Result<Picture, PictureError> {
         let (width, height) = (frame.width(), frame.height());
         let unsupported = |what: &str| PictureError::Unsupported {
             format: "video",
             reason: format!("{what} ({:?}, {width} x {height})", frame.format()),
         };
-        let kind = Kind::of(frame);
-        let context = match &mut self.made {
-            Some((made, context)) if *made == kind => context,
-            made => &mut made.insert((kind, kind.context().ok_or_else(|| unsupported("colours"))?)).1,
+        let format = FrameFormat::of(frame);
+        let context = match &mut self.context {
+            Some((made_for, context)) if *made_for == format => context,
+            made => &mut made.insert((format, format.context().ok_or_else(|| unsupported("colours"))?)).1,
         };
         let mut rgb = frame::Video::empty();
         context.run(frame, &mut rgb).map_err(|_| unsupported("conversion"))?;
@@ -65,7 +65,7 @@ impl Converter {
     }
 }
 
-/// The planes of a frame, if it has such as a picture can have.
+/// The planes of a frame, if a picture can hold them.
 fn planes(frame: &frame::Video) -> Option<Planes> {
     let layout = Layout::of(frame)?;
     let (width, height) = (frame.width(), frame.height());
@@ -87,10 +87,10 @@ fn planes(frame: &frame::Video) -> Option<Planes> {
             Some(Colour { blue, red, halved })
         }
     };
-    Planes::new((width, height), brightness, colour, Kind::of(frame).meaning())
+    Planes::new((width, height), brightness, colour, FrameFormat::of(frame).meaning())
 }
 
-/// The bytes of a plane. Its rows are padded to what the processor likes.
+/// The bytes of a plane, without the padding of its rows.
 fn without_padding(frame: &frame::Video, plane: usize, (width, height): (usize, usize)) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(width * height);
     let rows = frame.data(plane).chunks(frame.stride(plane)).take(height);
@@ -98,13 +98,13 @@ fn without_padding(frame: &frame::Video, plane: usize, (width, height): (usize, 
     bytes
 }
 
-/// How the planes of 8 bits lie.
+/// How planes of 8 bits are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Grey,
-    /// Brightness, towards blue, towards red; whether the latter two are half as wide and half as high.
+    /// Brightness, blue, red; whether blue and red have half the width and half the height.
     Planar((bool, bool)),
-    /// Brightness, then both colours in turn, half as wide and high.
+    /// Brightness, then both colours interleaved, with half the width and height.
     Interleaved {
         blue_first: bool,
     },
@@ -125,25 +125,24 @@ impl Layout {
             NV21 => Self::Interleaved { blue_first: false },
             _ => return None,
         };
-        // Pictures that stand on their head have rows of a negative length: FFmpeg converts those.
+        // Pictures that are upside down have rows of a negative length: FFmpeg converts those.
         let upright = (0..frame.planes()).all(|plane| i32::try_from(frame.stride(plane)).is_ok());
-        // In this standard the planes do not hold brightness and colours.
+        // In these colour spaces the planes do not hold brightness and colours.
         let mixed = matches!(frame.color_space(), Space::RGB | Space::YCGCO | Space::ICTCP);
         (upright && !mixed).then_some(layout)
     }
 }
 
-/// The plane of brightness, one byte a pixel, and how many bytes a row of it takes; `None` where the format has no such
-/// plane.
+/// The plane of brightness, one byte a pixel, and the number of bytes of a row; `None` if the format has no such plane.
 pub(crate) fn luma(frame: &frame::Video) -> Option<(&[u8], usize)> {
     Layout::of(frame).map(|_| (frame.data(0), frame.stride(0)))
 }
 
-impl Kind {
+impl FrameFormat {
     fn of(frame: &frame::Video) -> Self {
         let (width, height) = (frame.width(), frame.height());
         use Pixel::{GRAY8, YUVJ420P, YUVJ422P, YUVJ440P, YUVJ444P};
-        // Of grey FFmpeg always believes it.
+        // FFmpeg always assumes full range for grey.
         let j = matches!(frame.format(), GRAY8 | YUVJ420P | YUVJ422P | YUVJ444P | YUVJ440P);
         let matrix = match frame.color_space() {
             Space::BT709 => Matrix::Bt709,
@@ -175,8 +174,8 @@ impl Kind {
         // Brightness, contrast and saturation in 16.16 fixed point, unchanged.
         let (brightness, unchanged) = (0, 1 << 16);
         let (from, to) = (i32::from(full_range), 1);
-        // SAFETY: the context was just made and is not null; the tables are constants of the library.
-        // A format that has no such details (RGB, grey) says so, and needs none.
+        // SAFETY: the context was just created and is not null; the tables are constants of the library.
+        // A format without such details (RGB, grey) returns an error, and needs none.
         #[allow(unsafe_code)]
         unsafe {
             let table = ffi::sws_getCoefficients(i32::try_from(matrix.unsigned_abs()).ok()?);
@@ -199,7 +198,7 @@ impl Kind {
 mod tests {
     use super::*;
 
-    /// A frame with levels that change slowly, in each plane in another way, as real colours do.
+    /// A frame with levels that change slowly and differently in each plane, as real colours do.
     fn frame(format: Pixel, width: u32, height: u32, space: Space) -> frame::Video {
         let mut frame = frame::Video::new(format, width, height);
         frame.set_color_space(space);
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn planes_as_rgb_are_what_ffmpeg_makes_of_them() {
+    fn planes_convert_to_the_same_rgb_as_with_ffmpeg() {
         use Pixel::{GRAY8, NV12, NV21, YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ444P};
         for format in [YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ444P, NV12, NV21, GRAY8] {
             for space in [Space::Unspecified, Space::BT709, Space::BT2020NCL] {
@@ -228,7 +227,7 @@ mod tests {
                     let (found, expected) = (picture.rgb(), expected.rgb());
                     let off = found.iter().zip(&*expected).map(|(a, b)| u32::from(a.abs_diff(*b)));
                     let (most, mean) = (off.clone().max(), off.sum::<u32>() as f64 / found.len() as f64);
-                    // FFmpeg takes colour half a row higher where it is halved in height.
+                    // FFmpeg samples colour half a row higher if its height is halved.
                     assert!(
                         most <= Some(4) && mean < 1.0,
                         "{format:?} {space:?} {width} x {height}: {most:?}, {mean}"

@@ -1,37 +1,23 @@
-//! From packets to frames that are whole.
+//! Decodes packets into intact frames.
 //!
-//! It refuses every frame that may show something that never was: before a key frame, mended by the decoder, or built on
-//! such a frame. After any damage only a whole key frame makes it trust the stream again.
+//! A frame is dropped if it may show something that the camera never saw: before a key frame, concealed by the decoder, or
+//! dependent on such a frame. After damage frames are dropped until the next intact key frame.
 
 use ffmpeg_next::{Discard, Packet, codec, decoder, frame};
 
-use super::{error::StreamError, hardware, input::Opened};
-use crate::{
-    config::Hwaccel,
-    source::{Cause, Counts},
-};
+use super::{error::StreamError, hardware, input::Opened, schedule::Need, settings::Hwaccel};
+use crate::source::{cause::Cause, counts::Counts};
 
-/// What a packet is decoded for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// Its frame is wanted, and none that belongs to it follows.
-    Alone,
-    /// Its frame is wanted.
-    Frame,
-    /// Others may build on it.
-    Others,
-}
-
-/// A decoder, and how far its frames are to be trusted.
+/// A decoder, and whether its frames are intact.
 pub(crate) struct Decoder {
     video: decoder::Video,
-    /// The newest whole frame.
+    /// The newest intact frame.
     newest: frame::Video,
-    /// It has been given a key frame, and all packets since.
+    /// It has received a key frame, and all packets since.
     fed: bool,
-    /// A whole key frame came out, and nothing but whole frames since.
+    /// It has returned an intact key frame, and only intact frames since.
     trusted: bool,
-    /// What was asked for.
+    /// The setting.
     hwaccel: Hwaccel,
     hardware: Result<Option<Hwaccel>, String>,
 }
@@ -48,29 +34,29 @@ impl Decoder {
         Ok(Self { video, newest: frame::Video::empty(), fed: false, trusted: false, hwaccel, hardware })
     }
 
-    /// Another one for the same stream: this one keeps the memory of all frames that it ever held at once.
-    pub(crate) fn afresh(&self, opened: &Opened, origin: &str) -> Result<Self, StreamError> {
+    /// A new decoder for the same stream: this one keeps the memory of the most frames that it ever held at once.
+    pub(crate) fn recreate(&self, opened: &Opened, origin: &str) -> Result<Self, StreamError> {
         Self::new(opened, self.hwaccel, origin)
     }
 
-    /// The hardware that decodes, or why the processor does although it was asked for otherwise.
+    /// The hardware that decodes, or why the processor decodes although hardware was requested.
     pub(crate) fn hardware(&self) -> Result<Option<Hwaccel>, &str> {
         match &self.hardware {
-            // FFmpeg decides with the first frame.
-            Ok(Some(_)) if self.trusted && !hardware::is_there(&self.newest) => Ok(None),
+            // FFmpeg decides at the first frame.
+            Ok(Some(_)) if self.trusted && !hardware::is_remote(&self.newest) => Ok(None),
             Ok(kind) => Ok(*kind),
             Err(why) => Err(why),
         }
     }
 
-    /// The newest whole frame.
+    /// The newest intact frame.
     pub(crate) fn frame(&self) -> &frame::Video {
         &self.newest
     }
 
-    /// Fetches the newest whole frame to where it can be looked at; false if that cannot be done.
+    /// Copies the newest intact frame into ordinary memory; false if that fails.
     pub(crate) fn fetch(&mut self, counts: &Counts) -> bool {
-        if !hardware::is_there(&self.newest) {
+        if !hardware::is_remote(&self.newest) {
             return true;
         }
         let fetched = hardware::fetch(&self.newest);
@@ -78,13 +64,13 @@ impl Decoder {
             Ok(frame) => self.newest = frame,
             Err(_) => counts.failed(Cause::NotFetched),
         }
-        !hardware::is_there(&self.newest)
+        !hardware::is_remote(&self.newest)
     }
 
-    /// Decodes a packet. Whether there is a new whole frame.
+    /// Decodes a packet. Whether there is a new intact frame.
     pub(crate) fn feed(&mut self, packet: &Packet, need: Need, counts: &Counts) -> bool {
         if packet.is_corrupt() {
-            self.start_over(Cause::DamagedPacket, counts);
+            self.discard(Cause::DamagedPacket, counts);
             return false;
         }
         if !self.fed && !packet.is_key() {
@@ -92,26 +78,26 @@ impl Decoder {
             return false;
         }
         self.fed = true;
-        // What no other frame builds on is left out where it is not wanted itself.
+        // A frame that no other depends on is not decoded unless it is needed itself.
         self.video.skip_frame(if need == Need::Others { Discard::NonReference } else { Discard::Default });
         if self.video.send_packet(packet).is_err() {
-            self.start_over(Cause::NotDecoded, counts);
+            self.discard(Cause::NotDecoded, counts);
             return false;
         }
-        // Decoders hold frames back until they know the next ones, which do not come here.
+        // Decoders delay frames until they have the next ones, which they never get here.
         if need == Need::Alone { self.drain(counts) } else { self.receive(counts) }
     }
 
-    /// What the decoder still holds; it begins anew afterwards.
+    /// Takes the frames that the decoder still holds, and resets it. Whether there is a new intact frame.
     pub(crate) fn drain(&mut self, counts: &Counts) -> bool {
-        let whole = self.video.send_eof().is_ok() && self.receive(counts);
+        let intact = self.video.send_eof().is_ok() && self.receive(counts);
         self.video.flush();
         (self.fed, self.trusted) = (false, false);
-        whole
+        intact
     }
 
     fn receive(&mut self, counts: &Counts) -> bool {
-        let (mut whole, mut frame) = (false, frame::Video::empty());
+        let (mut intact, mut frame) = (false, frame::Video::empty());
         while self.video.receive_frame(&mut frame).is_ok() {
             if frame.is_corrupt() || frame.has_decode_errors() {
                 counts.failed(Cause::DamagedFrame);
@@ -121,23 +107,23 @@ impl Decoder {
             self.trusted |= frame.is_key();
             if self.trusted {
                 std::mem::swap(&mut self.newest, &mut frame);
-                whole = true;
+                intact = true;
             } else {
                 counts.skipped(Cause::BeforeKeyFrame);
             }
         }
-        whole
+        intact
     }
 
-    /// The packets since the last one are left out: the next key frame is a beginning.
-    pub(crate) fn begin_anew(&mut self) {
+    /// Resets the decoder before a key frame, after packets were skipped.
+    pub(crate) fn reset(&mut self) {
         self.video.flush();
         (self.fed, self.trusted) = (false, false);
     }
 
-    /// What the decoder holds builds on something that is missing.
-    pub(crate) fn start_over(&mut self, cause: Cause, counts: &Counts) {
+    /// Resets the decoder after damage: the frames that it holds depend on missing data.
+    pub(crate) fn discard(&mut self, cause: Cause, counts: &Counts) {
         counts.failed(cause);
-        self.begin_anew();
+        self.reset();
     }
 }

@@ -1,22 +1,21 @@
-//! Packets that nobody needs if the next key frame comes when it is expected: they are kept undecoded until it is there.
+//! Keeps packets undecoded that are not needed if the next key frame arrives when it is expected.
 //!
-//! Where a frame a second is wanted and a key frame comes every four, a quarter of all frames is never decoded. If the key frame
-//! does not come, what was kept is decoded after all, and nothing is lost but a moment. It refuses to keep more than a
-//! few megabytes.
+//! With one frame a second and a key frame every four seconds, a quarter of all frames is never decoded. If the key frame is
+//! late, the kept packets are decoded after all. At most a few megabytes are kept.
 
 use ffmpeg_next::Packet;
 
 /// A second of the largest streams that cameras send.
 const MOST: usize = 4 << 20;
 
-/// What is kept.
+/// The kept packets.
 #[derive(Default)]
-pub(crate) struct Rest {
+pub(crate) struct DeferredPackets {
     packets: Vec<Packet>,
     bytes: usize,
 }
 
-impl Rest {
+impl DeferredPackets {
     /// Whether there is room for one more packet.
     pub(crate) fn has_room(&self, packet: &Packet) -> bool {
         self.bytes + packet.size() <= MOST
@@ -27,7 +26,7 @@ impl Rest {
         self.packets.push(packet);
     }
 
-    /// What was kept, in order; nothing any more from now on.
+    /// Takes the kept packets out, in order.
     pub(crate) fn take(&mut self) -> Vec<Packet> {
         self.bytes = 0;
         std::mem::take(&mut self.packets)

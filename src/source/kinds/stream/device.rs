@@ -1,20 +1,20 @@
-//! Cameras at the machine itself: `/dev/video0`, by Video4Linux.
+//! Local cameras: `/dev/video0`, by Video4Linux.
 //!
-//! FFmpeg's part for devices brings dozens of libraries for screens and sound with it, so it is loaded only where a camera of
-//! this kind is asked for. It refuses every other kind of device.
+//! FFmpeg's library for devices depends on dozens of libraries for screens and sound, so it is loaded only if a local camera
+//! is configured. Other kinds of devices are not supported.
 
 use std::{ffi::CString, fs, path::Path, sync::OnceLock};
 
 use ffmpeg_next::format;
 
-/// Whether a path means a camera; one of the names below `/dev/v4l/by-id` does, too, while it leads to one.
-pub(crate) fn is_meant(path: &Path) -> bool {
-    let is_camera = |path: &Path| path.as_os_str().as_encoded_bytes().starts_with(b"/dev/video");
-    is_camera(path) || fs::canonicalize(path).is_ok_and(|path| is_camera(&path))
+/// Whether a path is a local camera. A name below `/dev/v4l/by-id` is one while it links to a camera.
+pub(crate) fn is_camera(path: &Path) -> bool {
+    let is_video = |path: &Path| path.as_os_str().as_encoded_bytes().starts_with(b"/dev/video");
+    is_video(path) || fs::canonicalize(path).is_ok_and(|path| is_video(&path))
 }
 
-/// Makes cameras known to FFmpeg; an error says what is missing.
-pub(crate) fn prepare() -> Result<(), String> {
+/// Registers local cameras with FFmpeg; an error names what is missing.
+pub(crate) fn register() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(load).clone()
 }
@@ -23,11 +23,10 @@ fn load() -> Result<(), String> {
     // The libraries of one FFmpeg have the same number since its release 5.
     let number = format::version() >> 16;
     let name = format!("libavdevice.so.{number}");
-    let missing =
-        || format!("cameras at the machine itself need FFmpeg's {name}: `apt install libavdevice{number}`");
+    let missing = || format!("local cameras need FFmpeg's {name}: `apt install libavdevice{number}`");
     let name = CString::new(name.as_str()).map_err(|_| missing())?;
-    // SAFETY: the name ends with zero. The library belongs to the FFmpeg that is loaded already, which its number says, and is
-    // never unloaded; the function takes nothing, gives nothing back, and may be called at any time.
+    // SAFETY: the name ends with zero. The library belongs to the FFmpeg that is loaded already, as its number shows, and is
+    // never unloaded; the function has no arguments and no result, and may be called at any time.
     #[allow(unsafe_code)]
     unsafe {
         let library = libc::dlopen(name.as_ptr(), libc::RTLD_NOW);
@@ -49,15 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_a_camera() {
+    fn which_paths_are_cameras() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("usb-Camera-index0");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
         let cases =
             [("/dev/video0", true), ("/dev/video12", true), ("/dev/null", false), ("/var/video0", false)];
         for (path, expected) in cases {
-            assert_eq!(is_meant(Path::new(path)), expected, "{path}");
+            assert_eq!(is_camera(Path::new(path)), expected, "{path}");
         }
-        assert!(!is_meant(&link));
+        assert!(!is_camera(&link));
     }
 }

@@ -1,8 +1,11 @@
-//! What can be wrong with a stream, in words for people. The address in it is the one that may be shown.
+//! Why a stream cannot continue, for people. Addresses are shown without user and password.
 
-use crate::{picture::PictureError, source::Status};
+use crate::{
+    picture::PictureError,
+    source::{context::Status, kind::Failure},
+};
 
-/// Why a stream cannot go on.
+/// Why a stream cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// It cannot be opened.
@@ -10,19 +13,19 @@ pub enum StreamError {
     NotOpened {
         /// The stream.
         address: String,
-        /// In words.
+        /// The cause, for people.
         cause: String,
     },
     /// It did not answer.
-    #[error("{address} did not begin within {seconds} s")]
+    #[error("{address} did not answer within {seconds} s")]
     NoAnswer {
         /// The stream.
         address: String,
-        /// How long it was waited for.
+        /// The limit.
         seconds: u64,
     },
-    /// The camera wants to know who asks, and does not like the answer.
-    #[error("{address} does not let us in: {remedy}")]
+    /// The camera requires other credentials.
+    #[error("{address} denies access: {remedy}")]
     Denied {
         /// The stream.
         address: String,
@@ -30,32 +33,32 @@ pub enum StreamError {
         remedy: &'static str,
     },
     /// There is nothing at this address.
-    #[error("{0} is not there: the camera knows no stream of this name")]
+    #[error("{0} does not exist: the camera has no stream of this name")]
     Missing(String),
-    /// It has no pictures, or none that can be decoded.
-    #[error("{0} brings no video that can be decoded")]
+    /// It has no video, or none that can be decoded.
+    #[error("{0} has no video that can be decoded")]
     NoVideo(String),
     /// It ended or broke.
     #[error("{address} was lost: {cause}")]
     Lost {
         /// The stream.
         address: String,
-        /// In words.
+        /// The cause, for people.
         cause: String,
     },
-    /// It is connected, and nothing comes.
-    #[error("{address} stands still: nothing came for {seconds} s")]
+    /// It is connected, and no packet arrives.
+    #[error("{address} stalled: nothing arrived for {seconds} s")]
     Stalled {
         /// The stream.
         address: String,
-        /// How long it was waited for.
+        /// The limit.
         seconds: f64,
     },
-    /// Something comes, and no frame can be made of it.
-    #[error("{0} brings no whole frame")]
-    NoWholeFrame(String),
-    /// Frames come in a form that is of no use.
-    #[error("the frames of {address} are of no use: {cause}")]
+    /// Packets arrive, and no intact frame.
+    #[error("{0} delivers no intact frame")]
+    NoIntactFrame(String),
+    /// The frames cannot be converted to pictures.
+    #[error("the frames of {address} cannot be used: {cause}")]
     NotConverted {
         /// The stream.
         address: String,
@@ -64,19 +67,13 @@ pub enum StreamError {
     },
 }
 
-impl StreamError {
-    /// Whether somebody has to put something right before it can work.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Denied { .. } | Self::Missing(_) | Self::NoVideo(_) | Self::NotConverted { .. })
-    }
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        use StreamError::{Denied, Missing, NoIntactFrame, NoVideo, NotConverted, Stalled};
 
-    /// What the source is until it is tried again.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        match self {
-            Self::Stalled { .. } | Self::NoWholeFrame(_) => Status::Stalled,
-            _ => Status::Offline,
-        }
+        let refused = matches!(error, Denied { .. } | Missing(_) | NoVideo(_) | NotConverted { .. });
+        let stalled = matches!(error, Stalled { .. } | NoIntactFrame(_));
+        let status = if stalled { Status::Stalled } else { Status::Offline };
+        Self { cause: error.into(), status, refused }
     }
 }

@@ -1,39 +1,38 @@
-//! Decoding by the machine's video hardware, where it is asked for and there.
+//! Decodes on the machine's video hardware, if it is configured and works.
 //!
-//! FFmpeg goes back to the processor by itself where the hardware does not know a stream. Frames are fetched into ordinary
-//! memory before anybody looks at them. It refuses to let a stream wait for hardware: where there is none, it says why, once,
-//! and frames flow all the same.
+//! FFmpeg falls back to the processor automatically if the hardware does not support a stream. Frames are copied into
+//! ordinary memory before they are used. Without hardware the source says why, once, and the processor decodes.
 
 use std::{ffi::CStr, ptr};
 
 use ffmpeg_next::{Codec, Error, codec, ffi, frame};
 
-use crate::config::Hwaccel;
+use super::settings::Hwaccel;
 
-/// The kinds, the one first that is tried first.
+/// The kinds of hardware, in the order in which they are tried.
 const KINDS: [Hwaccel; 5] = [Hwaccel::Cuda, Hwaccel::Vaapi, Hwaccel::Drm, Hwaccel::Vdpau, Hwaccel::Vulkan];
 
-/// Which kinds are tried, in this order, by a decoder that knows some.
-fn tried(wish: Hwaccel, known: &[Hwaccel]) -> Vec<Hwaccel> {
-    let wished = |kind: &Hwaccel| wish == Hwaccel::Auto || *kind == wish;
-    KINDS.into_iter().filter(|kind| wished(kind) && known.contains(kind)).collect()
+/// Which kinds are tried, in this order, for a decoder that supports some.
+fn tried(setting: Hwaccel, supported: &[Hwaccel]) -> Vec<Hwaccel> {
+    let wanted = |kind: &Hwaccel| setting == Hwaccel::Auto || *kind == setting;
+    KINDS.into_iter().filter(|kind| wanted(kind) && supported.contains(kind)).collect()
 }
 
-/// Gives a decoder that is not open yet its hardware: which it got, or why none.
+/// Assigns hardware to a decoder that is not open yet. Which hardware, or why none.
 pub(crate) fn attach(
-    wish: Hwaccel,
+    setting: Hwaccel,
     context: &mut codec::Context,
     codec: Codec,
 ) -> Result<Option<Hwaccel>, String> {
-    if wish == Hwaccel::None {
+    if setting == Hwaccel::None {
         return Ok(None);
     }
-    let mut why = format!("FFmpeg decodes no {} with it", codec.name());
-    for kind in tried(wish, &known(codec)) {
+    let mut why = format!("FFmpeg supports no {} on it", codec.name());
+    for kind in tried(setting, &supported(codec)) {
         match open(kind) {
             Ok(device) => {
-                // SAFETY: the context is ours alone and not open yet; the reference that is given to it is its own from now
-                // on, and it frees it.
+                // SAFETY: this function has the only reference to the context, which is not open yet. The context takes over
+                // the reference to the device and frees it.
                 #[allow(unsafe_code)]
                 unsafe {
                     (*context.as_mut_ptr()).hw_device_ctx = device;
@@ -46,35 +45,34 @@ pub(crate) fn attach(
     Err(why)
 }
 
-/// The kinds that a decoder can work with.
-fn known(codec: Codec) -> Vec<Hwaccel> {
-    let mut known = vec![];
+/// The kinds that a decoder supports.
+fn supported(codec: Codec) -> Vec<Hwaccel> {
+    let mut supported = vec![];
     for index in 0.. {
-        // SAFETY: the codec is one of FFmpeg's own, which are there for ever, and so is what is said of them; null is the end
-        // of it. The name of a kind is a constant, or null for a kind without one.
+        // SAFETY: FFmpeg's codecs and their hardware configurations are constants; null ends the list. The name of a kind is
+        // a constant, or null for a kind without a name.
         #[allow(unsafe_code)]
         let kind = unsafe {
-            let Some(said) = ffi::avcodec_get_hw_config(codec.as_ptr(), index).as_ref() else { break };
-            if said.methods & ffi::AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX as i32 == 0 {
+            let Some(config) = ffi::avcodec_get_hw_config(codec.as_ptr(), index).as_ref() else { break };
+            if config.methods & ffi::AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX as i32 == 0 {
                 continue;
             }
-            let name = ffi::av_hwdevice_get_type_name(said.device_type);
+            let name = ffi::av_hwdevice_get_type_name(config.device_type);
             if name.is_null() {
                 continue;
             }
             CStr::from_ptr(name)
         };
-        known.extend(KINDS.into_iter().find(|known| kind.to_str() == Ok(known.as_str())));
+        supported.extend(KINDS.into_iter().find(|known| kind.to_str() == Ok(known.as_str())));
     }
-    known
+    supported
 }
 
 /// A reference to the first device of a kind.
 fn open(kind: Hwaccel) -> Result<*mut ffi::AVBufferRef, Error> {
     let name = std::ffi::CString::new(kind.as_str()).map_err(|_| Error::Bug)?;
     let mut device = ptr::null_mut();
-    // SAFETY: the name is a text that ends with zero; the device is written to a pointer of ours, which is only used if the
-    // call went well.
+    // SAFETY: the name ends with zero; the device is written to a local pointer, which is only used if the call succeeded.
     #[allow(unsafe_code)]
     let result = unsafe {
         let kind = ffi::av_hwdevice_find_type_by_name(name.as_ptr());
@@ -83,36 +81,36 @@ fn open(kind: Hwaccel) -> Result<*mut ffi::AVBufferRef, Error> {
     if result < 0 || device.is_null() { Err(Error::from(result)) } else { Ok(device) }
 }
 
-/// Whether a frame lies in the hardware's own memory.
-pub(crate) fn is_there(frame: &frame::Video) -> bool {
-    // SAFETY: a frame always points to a structure of FFmpeg's, of which this field is read.
+/// Whether a frame is in the memory of the hardware.
+pub(crate) fn is_remote(frame: &frame::Video) -> bool {
+    // SAFETY: a frame always points to a valid structure of FFmpeg, of which this field is read.
     #[allow(unsafe_code)]
     unsafe {
         !(*frame.as_ptr()).hw_frames_ctx.is_null()
     }
 }
 
-/// Fetches a frame from the hardware's memory into ours.
+/// Copies a frame from the memory of the hardware.
 pub(crate) fn fetch(frame: &frame::Video) -> Result<frame::Video, Error> {
-    let mut here = frame::Video::empty();
-    // SAFETY: both are frames of FFmpeg's; the new one has no buffers yet, and is given some that fit.
+    let mut copy = frame::Video::empty();
+    // SAFETY: both are valid frames; the new one has no buffers yet, and FFmpeg allocates some that fit.
     #[allow(unsafe_code)]
     let result = unsafe {
-        match ffi::av_hwframe_transfer_data(here.as_mut_ptr(), frame.as_ptr(), 0) {
+        match ffi::av_hwframe_transfer_data(copy.as_mut_ptr(), frame.as_ptr(), 0) {
             result if result < 0 => result,
-            _ => ffi::av_frame_copy_props(here.as_mut_ptr(), frame.as_ptr()),
+            _ => ffi::av_frame_copy_props(copy.as_mut_ptr(), frame.as_ptr()),
         }
     };
-    if result < 0 { Err(Error::from(result)) } else { Ok(here) }
+    if result < 0 { Err(Error::from(result)) } else { Ok(copy) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Hwaccel::{Auto, Cuda, None, Vaapi, Vdpau};
+    use crate::source::kinds::stream::settings::Hwaccel::{Auto, Cuda, None, Vaapi, Vdpau};
 
     #[test]
-    fn what_is_tried() {
+    fn which_hardware_is_tried() {
         let cases = [
             (None, vec![Cuda, Vaapi], vec![]),
             (Auto, vec![Vdpau, Vaapi, Cuda], vec![Cuda, Vaapi, Vdpau]),
@@ -120,8 +118,8 @@ mod tests {
             (Vaapi, vec![Cuda, Vaapi], vec![Vaapi]),
             (Vaapi, vec![Cuda], vec![]),
         ];
-        for (wish, known, expected) in cases {
-            assert_eq!(tried(wish, &known), expected, "{wish:?} of {known:?}");
+        for (setting, supported, expected) in cases {
+            assert_eq!(tried(setting, &supported), expected, "{setting:?} of {supported:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! What FFmpeg opens, and the deadline of each of its calls.
+//! Opens and reads an input with FFmpeg, with a deadline for each call.
 //!
-//! An error's own code is not believed: a call that was cut off fails in many ways, so it is asked first who cut it off.
+//! FFmpeg's error codes are not reliable for a call that was interrupted, so the stop signal and the deadline are checked
+//! first.
 
 use std::{
     sync::{
@@ -19,13 +20,15 @@ use ffmpeg_next::{
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{device, error::StreamError, packet_loss};
-use crate::{
-    config::{Input, Stream, Transport},
-    source::{Context, sampler::Played},
+use super::{
+    device,
+    error::StreamError,
+    packet_loss,
+    settings::{Input, Stream, Transport},
 };
+use crate::source::{context::Context, sampler::Played};
 
-/// To connect and to learn what the stream consists of.
+/// The limit to connect and to read the properties of the stream.
 const OPEN: Duration = Duration::from_secs(10);
 
 /// An open stream.
@@ -40,26 +43,18 @@ pub(crate) struct Opened {
     stall_after: Duration,
 }
 
-/// What reading brought.
+/// The result of reading.
 pub(crate) enum Next {
-    /// A packet of the video, and whether something of it may have been lost on its way.
+    /// A packet of the video, and whether a part of it may be lost.
     Packet(Packet, bool),
     /// The recording is over.
     End,
-    /// It was told to stop.
+    /// The stop signal.
     Stopped,
 }
 
-/// How the input is called in front of people.
-pub(crate) fn shown(input: &Input) -> String {
-    match input {
-        Input::Rtsp(address) | Input::Url(address) => address.to_string(),
-        Input::File(path) => path.display().to_string(),
-    }
-}
-
 impl Opened {
-    /// Opens the stream; `None` when it was told to stop.
+    /// Opens the stream; `None` after the stop signal.
     pub(crate) fn open(
         settings: &Stream,
         origin: &str,
@@ -71,9 +66,9 @@ impl Opened {
                 (address.url_with_login(), address.login().is_some())
             }
             Input::File(path) => {
-                if device::is_meant(path) {
+                if device::is_camera(path) {
                     let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
-                    device::prepare().map_err(not_opened)?;
+                    device::register().map_err(not_opened)?;
                 }
                 (path.to_string_lossy().into_owned(), false)
             }
@@ -84,7 +79,7 @@ impl Opened {
         let (watched, stop, counts) =
             (Arc::clone(&deadline), context.stop.clone(), Arc::clone(&context.counts));
         let interrupt = move || {
-            // FFmpeg waits for long, and asks this often meanwhile.
+            // FFmpeg calls this often while it waits.
             counts.pulse().beat();
             stop.is_cancelled() || watched.passed()
         };
@@ -113,38 +108,38 @@ impl Opened {
         self.played == Played::Recorded
     }
 
-    /// What lies between two frames, as far as the stream says.
+    /// The time between two frames, as far as the stream declares it.
     pub(crate) fn frame_time(&self) -> Duration {
         const USUAL: f64 = 25.0;
         Duration::from_secs_f64(1.0 / self.rate().unwrap_or(USUAL))
     }
 
-    /// Pictures in a second, if the stream says so.
+    /// Frames a second, if the stream declares it.
     pub(crate) fn rate(&self) -> Option<f64> {
         let rate = f64::from(self.input.stream(self.video)?.avg_frame_rate());
         (0.1..=1000.0).contains(&rate).then_some(rate)
     }
 
-    /// When it was recorded, if it says so. Devices that do not know the time write the first second of their calendar.
+    /// When it was recorded, if the file says so. Devices without the time write the first second of their calendar.
     pub(crate) fn began(&self) -> Option<Timestamp> {
         const PLAUSIBLE: i16 = 1990;
         let metadata = self.input.metadata();
-        let told = ["com.apple.quicktime.creationdate", "creation_time", "date"];
-        let began = told.iter().find_map(|key| metadata.get(key)?.parse::<Timestamp>().ok())?;
+        let keys = ["com.apple.quicktime.creationdate", "creation_time", "date"];
+        let began = keys.iter().find_map(|key| metadata.get(key)?.parse::<Timestamp>().ok())?;
         (TimeZone::UTC.to_datetime(began).year() >= PLAUSIBLE).then_some(began)
     }
 
-    /// How long it is, if it says so.
+    /// Its duration, if the file says so.
     pub(crate) fn length(&self) -> Option<Duration> {
         u64::try_from(self.input.duration()).ok().filter(|length| *length > 0).map(Duration::from_micros)
     }
 
-    /// How the video is encoded, in FFmpeg's word.
+    /// FFmpeg's name of the video's encoding.
     pub(crate) fn codec(&self) -> String {
         self.parameters().map_or("unknown", |parameters| parameters.id().name()).to_owned()
     }
 
-    /// What a decoder needs to know.
+    /// The parameters for a decoder.
     pub(crate) fn parameters(&self) -> Option<codec::Parameters> {
         Some(self.input.stream(self.video)?.parameters())
     }
@@ -152,7 +147,7 @@ impl Opened {
     /// The next packet of the video.
     pub(crate) fn next(&mut self, origin: &str, context: &Context) -> Result<Next, StreamError> {
         if self.is_recording() {
-            // Between two packets of a recording others may have taken their time.
+            // Between two packets of a recording the source may have waited for a slot.
             self.deadline.set(self.stall_after);
         }
         loop {
@@ -162,11 +157,11 @@ impl Opened {
                 return Ok(Next::Stopped);
             }
             match read {
-                // Sound is no sign of life.
+                // Audio does not count as progress.
                 Ok(()) if packet.stream() != self.video || packet.size() == 0 => {}
-                // No decoder can follow that; whoever opens it again finds what it is now.
-                Ok(()) if self.is_another() => {
-                    return self.lost("it is encoded in another way now", context, origin);
+                // No decoder can follow a change of the encoding; the stream is opened again.
+                Ok(()) if self.has_changed() => {
+                    return self.lost("its encoding changed", context, origin);
                 }
                 Ok(()) => {
                     self.deadline.set(self.stall_after);
@@ -192,24 +187,20 @@ impl Opened {
         }
     }
 
-    /// Whether the video is encoded in another way than it was when it was opened.
-    fn is_another(&self) -> bool {
+    /// Whether the encoding differs from the one when the stream was opened.
+    fn has_changed(&self) -> bool {
         self.input.stream(self.video).is_some_and(|stream| stream.parameters().id() != self.codec)
     }
 
     fn lost(&self, cause: &str, context: &Context, origin: &str) -> Result<Next, StreamError> {
         if self.is_recording() {
-            tracing::warn!(
-                source = &*context.name,
-                cause,
-                "the recording is damaged: what follows is left out"
-            );
+            tracing::warn!(source = &*context.name, cause, "the recording is damaged: the rest is skipped");
             return Ok(Next::End);
         }
         Err(StreamError::Lost { address: origin.to_owned(), cause: cause.to_owned() })
     }
 
-    /// When a packet says it is of, in microseconds: in the order of decoding, which is that of the packets.
+    /// The time stamp of a packet in microseconds, in the order of decoding, which is that of the packets.
     pub(crate) fn stamp(&self, packet: &Packet) -> Option<i64> {
         let stamp = packet.dts().or_else(|| packet.pts())?;
         Some(stamp.rescale(self.time_base, rescale::TIME_BASE))
@@ -218,8 +209,8 @@ impl Opened {
 
 fn options(settings: &Stream) -> Dictionary<'static> {
     let mut options = Dictionary::new();
-    if matches!(&settings.input, Input::File(path) if device::is_meant(path)) {
-        // AVFMT_FLAG_NONBLOCK, which has no name among the options. Otherwise nothing could call it back from a camera that hangs.
+    if matches!(&settings.input, Input::File(path) if device::is_camera(path)) {
+        // AVFMT_FLAG_NONBLOCK, which has no name as an option. Otherwise a camera that hangs could not be interrupted.
         options.set("fflags", "+4");
     }
     if let Input::Rtsp(_) = settings.input {
@@ -229,7 +220,7 @@ fn options(settings: &Stream) -> Dictionary<'static> {
         };
         options.set("rtsp_transport", transport);
         options.set("allowed_media_types", "video");
-        // A camera says what it sends before it begins; measuring its rate would cost the first seconds.
+        // A camera declares its stream before it starts; measuring the rate would take the first seconds.
         options.set("analyzeduration", "1000000");
         options.set("fpsprobesize", "0");
     }
@@ -248,18 +239,18 @@ fn not_opened(error: ffmpeg::Error, origin: &str, has_login: bool) -> StreamErro
     StreamError::Denied { address, remedy }
 }
 
-/// FFmpeg's tables of errors, its network, and its silence: what it prints may hold a password.
+/// Initialises FFmpeg's error texts and network, and silences its log, which may hold a password.
 fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
         packet_loss::install();
         format::network::init();
-        // It registers texts and devices, and cannot fail.
+        // This registers texts and devices, and cannot fail.
         let _ = ffmpeg::init();
     });
 }
 
-/// When the call that runs is to be cut off. FFmpeg asks thousands of times a minute.
+/// When the current call is interrupted. FFmpeg checks it thousands of times a minute.
 struct Deadline {
     epoch: Instant,
     at: AtomicU64,

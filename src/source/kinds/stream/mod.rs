@@ -1,120 +1,104 @@
 //! The stream source: RTSP cameras, and recordings and addresses that FFmpeg opens.
 //!
-//! **Which frames.** One in each `every` of the stream's own time. Where key frames come often enough for that (it is
-//! measured, again and again), nothing else is decoded, and of the key frames only those that are due; otherwise all are
-//! decoded that are due or that others build on, and only those that are due converted; what stands before a key frame that
-//! comes as soon as a frame is due is not ([`rest`]). Nothing is scored that comes before the first key frame, that the
-//! decoder mended, that lost a packet on its way ([`packet_loss`]), or that builds on such a frame: after any damage it waits for
-//! the next whole key frame.
+//! **Which frames.** One in each `every` of the stream's own time. If key frames are frequent enough for that (this is
+//! measured continuously), only the key frames that are due are decoded. Otherwise every frame is decoded that is due or
+//! that others depend on, and only frames that are due are converted; frames before a key frame that arrives as soon as a
+//! frame is due are not decoded ([`deferred_packets`]). Frames before the first key frame, damaged frames, frames with lost
+//! packets ([`packet_loss`]) and frames that depend on them are never scored: after damage the source waits for the next
+//! intact key frame.
 //!
-//! **Time.** `captured_at` is when the frame's packet arrived, by our own clock: what cameras say of the time is not to be
-//! trusted, and how long a frame was under way is not known.
+//! **Time.** `captured_at` is when the frame's packet arrived, by the clock of this machine: the clocks of cameras are not
+//! reliable, and the delay of the network is not known.
 //!
-//! **What did not change** since the last scored frame is not scored again (`unchanged: repeat`, see [`unchanged`]): the same
-//! picture is handed on once more, which whoever scores knows by that.
+//! **Unchanged frames** are not scored again (`unchanged: repeat`, see [`unchanged`]): the last scored picture is sent once
+//! more, by which the model's thread recognises it.
 //!
 //! [`unchanged`]: crate::source::unchanged
 //!
-//! **Never stuck.** Every call of FFmpeg ends when the word to stop comes or a deadline passes: 10 s to open, then
-//! `stall_after` for the next packet. Only looking up a host's name waits as long as the system does. A stream that
-//! brings packets and no whole frame is left, too: `stall_after` beyond the distance of its key frames, or after a minute
-//! where that is not known yet.
+//! **Time-outs.** Every call of FFmpeg ends with the stop signal or at a deadline: 10 s to open, then `stall_after` for the
+//! next packet. Only the lookup of a host name takes as long as the system allows. A stream with packets and no intact frame
+//! is closed, too: after the interval of its key frames plus `stall_after`, or after a minute if the interval is not known.
 //!
-//! **Its end.** The end of a camera is a loss. A recording that was played to its end is done: its source is offline, and
-//! nothing is played again. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without
-//! skipping one. It is a recording if it is a file or says how long it is; one that stands still on its way begins anew.
+//! **The end of a stream.** The end of a camera's stream is a failure. A recording is played once to its end, then its
+//! source is offline. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without skipping
+//! any. An input is a recording if it is a file or declares a duration. A recording that stalls is played again from its
+//! start.
 //!
-//! It refuses sound, and to tell what FFmpeg prints: that may hold a password. `rtsps` encrypts and does not check
-//! the certificate: those of cameras are their own.
+//! Audio is ignored. FFmpeg's log is never printed: it may hold a password. `rtsps` encrypts and does not check the
+//! certificate: cameras use self-signed ones.
 
 mod convert;
 mod decoder;
 pub mod deferred_packets;
 mod device;
-mod error;
+pub mod error;
 mod hardware;
 mod input;
 pub mod packet_loss;
 mod playing;
-mod probe;
-mod recording;
+pub mod probe;
+pub mod recording;
+mod schedule;
 pub mod settings;
 
 use self::{
     decoder::Decoder,
+    error::StreamError,
     input::Opened,
     playing::{Ended, Playing},
-};
-pub use self::{
-    error::StreamError,
-    probe::{Ffmpeg, StreamProbe, ffmpeg, probe},
-    recording::Recording,
+    settings::{Hwaccel, Stream},
 };
 use crate::{
-    config::{Hwaccel, Region, Stream},
-    source::{Cause, Causes, Context, Status},
+    config::Region,
+    source::{
+        cause::{Cause, Causes},
+        context::{Context, Status},
+        kind::{Failure, Kind, Probe, Surroundings},
+    },
 };
 
-pub(crate) const CAUSES: Causes = Causes {
-    skipped: &[Cause::BeforeKeyFrame, Cause::NotDecoded],
-    failed: &[&[
-        Cause::DamagedFrame,
-        Cause::DamagedPacket,
-        Cause::LostPacket,
-        Cause::NotDecoded,
-        Cause::NotFetched,
-    ]],
-};
-
-/// A stream source, with what it remembers over its failures.
+/// A stream source, with the state that it keeps over its failures.
 pub struct StreamSource {
     settings: Stream,
-    /// What is looked at for changes.
+    /// The parts of the frame that are compared.
     regions: Vec<Region>,
     origin: String,
     /// A recording was played to its end.
     done: bool,
-    /// What stood in the way of the hardware that was asked for, as it was told.
-    told: Option<String>,
-    /// The hardware brought no whole frame: it is not asked again.
+    /// Why the requested hardware does not decode, as it was logged.
+    logged: Option<String>,
+    /// The hardware delivered no intact frame: it is not used again.
     without_hardware: bool,
 }
 
-impl StreamSource {
-    /// A source that did not open anything yet.
-    #[must_use]
-    pub fn new(settings: &Stream, regions: &[Region]) -> Self {
-        let origin = input::shown(&settings.input);
+impl Kind for StreamSource {
+    type Settings = Stream;
+
+    const CAUSES: Causes = Causes {
+        skipped: &[Cause::BeforeKeyFrame, Cause::NotDecoded],
+        failed: &[&[
+            Cause::DamagedFrame,
+            Cause::DamagedPacket,
+            Cause::LostPacket,
+            Cause::NotDecoded,
+            Cause::NotFetched,
+        ]],
+    };
+
+    fn new(settings: &Stream, regions: &[Region]) -> Self {
         Self {
-            origin,
+            origin: settings.input.shown(),
             settings: settings.clone(),
             regions: regions.to_vec(),
             done: false,
-            told: None,
+            logged: None,
             without_hardware: false,
         }
     }
 
-    /// Delivers frames until it is told to stop.
-    ///
-    /// # Errors
-    /// When the stream cannot be opened, ends, or stands still.
-    pub async fn run_once(&mut self, context: &Context) -> Result<(), StreamError> {
+    async fn run_once(&mut self, context: &Context) -> Result<(), Failure> {
         if !self.done {
-            let Some(opened) = Opened::open(&self.settings, &self.origin, context)? else { return Ok(()) };
-            let decoder = Decoder::new(&opened, self.hwaccel(), &self.origin)?;
-            self.tell_without(&decoder, context);
-            let mut playing = Playing::new(self, opened, decoder, context);
-            let ended = playing.play().await;
-            let on_hardware = matches!(playing.decoder.hardware(), Ok(Some(_)));
-            if on_hardware && matches!(ended, Err(StreamError::NoWholeFrame(_))) {
-                tracing::warn!(
-                    source = &*context.name,
-                    "the hardware decodes nothing whole: the processor does from now on"
-                );
-                self.without_hardware = true;
-            }
-            match ended? {
+            match self.play(context).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Done => self.done = true,
             }
@@ -125,14 +109,38 @@ impl StreamSource {
         Ok(())
     }
 
-    fn hwaccel(&self) -> Hwaccel {
-        if self.without_hardware { Hwaccel::None } else { self.settings.hwaccel }
+    fn probe(settings: &Stream, surroundings: &Surroundings<'_>) -> Probe {
+        probe::probe(settings, surroundings.max_pixels)
+    }
+}
+
+impl StreamSource {
+    /// Opens the stream and plays it to its end.
+    async fn play(&mut self, context: &Context) -> Result<Ended, StreamError> {
+        let Some(opened) = Opened::open(&self.settings, &self.origin, context)? else {
+            return Ok(Ended::Stopped);
+        };
+        let hwaccel = if self.without_hardware { Hwaccel::None } else { self.settings.hwaccel };
+        let decoder = Decoder::new(&opened, hwaccel, &self.origin)?;
+        self.log_missing_hardware(&decoder, context);
+        let mut playing =
+            Playing::new((&self.settings, &self.regions), &self.origin, opened, decoder, context);
+        let ended = playing.play().await;
+        let on_hardware = matches!(playing.decoder.hardware(), Ok(Some(_)));
+        if on_hardware && matches!(ended, Err(StreamError::NoIntactFrame(_))) {
+            tracing::warn!(
+                source = &*context.name,
+                "the hardware decodes no intact frame: the processor decodes instead"
+            );
+            self.without_hardware = true;
+        }
+        ended
     }
 
-    /// Says once why the processor decodes although it was asked for otherwise.
-    fn tell_without(&mut self, decoder: &Decoder, context: &Context) {
+    /// Logs once why the processor decodes although hardware was requested.
+    fn log_missing_hardware(&mut self, decoder: &Decoder, context: &Context) {
         if let Err(why) = decoder.hardware()
-            && self.told.as_deref() != Some(why)
+            && self.logged.as_deref() != Some(why)
         {
             tracing::warn!(
                 source = &*context.name,
@@ -140,7 +148,7 @@ impl StreamSource {
                 "no `hwaccel: {}` here: the processor decodes",
                 self.settings.hwaccel.as_str()
             );
-            self.told = Some(why.to_owned());
+            self.logged = Some(why.to_owned());
         }
     }
 }

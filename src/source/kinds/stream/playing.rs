@@ -1,6 +1,6 @@
-//! An open stream: from its packets to the frames that are handed on.
+//! Plays an open stream: from its packets to the frames that are sent.
 //!
-//! It refuses to open anything, and to decide what follows when it ends.
+//! What happens to a packet is decided in [`super::schedule`].
 
 use std::{
     sync::Arc,
@@ -12,25 +12,28 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    StreamSource,
     convert::{self, Converter},
-    decoder::{Decoder, Need},
-    deferred_packets::Rest,
+    decoder::Decoder,
+    deferred_packets::DeferredPackets,
     error::StreamError,
     input::{Next, Opened},
+    schedule::{Need, PacketState, Schedule, Step},
+    settings::{Hwaccel, Pace, Stream},
 };
 use crate::{
-    config::{Decode, Hwaccel, Pace, Region, Stream},
+    config::Region,
     picture::Picture,
     source::{
-        Cause, Context, Status, StreamInfo,
+        cause::Cause,
+        context::{Context, Status},
         handover::Content,
-        sampler::{Clock, Decoded, KeyFrames, Sampler, choose},
-        unchanged::{Grey, LastScored, Looked},
+        info::StreamInfo,
+        sampler::{Clock, Decoded},
+        unchanged::{FrameLayout, Grey, LastScored},
     },
 };
 
-/// What goes on while a stream is open.
+/// The state of an open stream.
 pub(crate) struct Playing<'a> {
     settings: &'a Stream,
     regions: &'a [Region],
@@ -38,21 +41,19 @@ pub(crate) struct Playing<'a> {
     context: &'a Context,
     opened: Opened,
     pub(crate) decoder: Decoder,
-    rest: Rest,
+    deferred: DeferredPackets,
     converter: Converter,
     clock: Clock,
-    sampler: Sampler,
-    key_frames: KeyFrames,
-    decoded: Decoded,
+    schedule: Schedule,
     last_scored: LastScored,
-    /// The picture that was handed on last.
-    shown: Option<Arc<Picture>>,
+    /// The picture that was sent last.
+    last_sent: Option<Arc<Picture>>,
     began: Instant,
-    last_whole: Instant,
 }
 
-/// Why playing ended without an error.
+/// Why playing ended without a failure.
 pub(crate) enum Ended {
+    /// By the stop signal.
     Stopped,
     /// The recording is over.
     Done,
@@ -60,34 +61,30 @@ pub(crate) enum Ended {
 
 impl<'a> Playing<'a> {
     pub(crate) fn new(
-        source: &'a StreamSource,
+        (settings, regions): (&'a Stream, &'a [Region]),
+        origin: &'a str,
         opened: Opened,
         decoder: Decoder,
         context: &'a Context,
     ) -> Self {
-        let now = Instant::now();
-        let StreamSource { settings, regions, origin, .. } = source;
         Self {
             settings,
             regions,
             origin,
             context,
             last_scored: LastScored::new(settings.unchanged),
-            shown: None,
+            last_sent: None,
             decoder,
-            rest: Rest::default(),
+            deferred: DeferredPackets::default(),
             converter: Converter::default(),
             clock: Clock::new(opened.played, opened.frame_time()),
-            sampler: Sampler::new(settings.every),
-            key_frames: KeyFrames::default(),
-            decoded: choose(settings.decode, None, settings.every),
-            began: now,
-            last_whole: now,
+            schedule: Schedule::new(settings, opened.is_recording()),
+            began: Instant::now(),
             opened,
         }
     }
 
-    /// The loop: a packet, and perhaps a frame of it.
+    /// The loop: a packet, and perhaps its frame.
     pub(crate) async fn play(&mut self) -> Result<Ended, StreamError> {
         loop {
             let (packet, is_damaged) = match self.opened.next(self.origin, self.context)? {
@@ -95,127 +92,100 @@ impl<'a> Playing<'a> {
                 Next::Stopped => return Ok(Ended::Stopped),
                 Next::End => return self.finish().await,
             };
-            let arrived = Timestamp::now();
-            let now = self.clock.advance(self.opened.stamp(&packet), self.began.elapsed());
-            if packet.is_key() {
-                self.key_frames.record(now);
+            let (arrived, elapsed) = (Timestamp::now(), self.began.elapsed());
+            let now = self.clock.advance(self.opened.stamp(&packet), elapsed);
+            let can_be_deferred = self.deferred.has_room(&packet);
+            let state = PacketState { is_key: packet.is_key(), is_damaged, can_be_deferred };
+            let decoded = self.schedule.decoded();
+            let step = self.schedule.packet(state, now, elapsed);
+            if self.schedule.decoded() != decoded {
+                self.switch(now)?;
             }
-            self.follow(now)?;
             if self.opened.is_recording() && self.settings.pace == Pace::Real && !self.wait_for(now).await {
                 return Ok(Ended::Stopped);
             }
-
-            // In a recording nobody waits for a frame, so nothing can be late.
-            if !self.opened.is_recording()
-                && self.last_whole.elapsed() > self.key_frames.limit(self.settings.stall_after)
-            {
-                return Err(StreamError::NoWholeFrame(self.origin.to_owned()));
-            }
-            if is_damaged {
-                self.rest.take();
-                self.decoder.start_over(Cause::LostPacket, &self.context.counts);
-                continue;
-            }
-            let only_key_frames = self.decoded == Decoded::KeyFrames;
-            if only_key_frames && !(packet.is_key() && self.sampler.is_due(now)) {
-                self.context.counts.skipped(Cause::NotDecoded);
-                if packet.is_key() {
-                    self.last_whole = Instant::now();
+            match step {
+                Step::Close => return Err(StreamError::NoIntactFrame(self.origin.to_owned())),
+                Step::Discard => {
+                    self.deferred.take();
+                    self.decoder.discard(Cause::LostPacket, &self.context.counts);
                 }
-                continue;
-            }
-            if !only_key_frames && self.is_needless(&packet, now) {
-                self.rest.keep(packet);
-                self.last_whole = Instant::now();
-                continue;
-            }
-            let counts = Arc::clone(&self.context.counts);
-            let whole = counts.decoding(|| self.decode(&packet, now));
-            if !self.frame(whole, now, arrived).await? {
-                return Ok(Ended::Stopped);
+                Step::Skip => self.context.counts.skipped(Cause::NotDecoded),
+                Step::Defer => self.deferred.keep(packet),
+                Step::Decode(need) => {
+                    let counts = Arc::clone(&self.context.counts);
+                    let intact = counts.decoding(|| self.decode(&packet, need));
+                    if !self.frame(intact, now, arrived).await? {
+                        return Ok(Ended::Stopped);
+                    }
+                }
             }
         }
     }
 
-    /// Whether nobody needs the packet if the next key frame comes when it is expected.
-    fn is_needless(&self, packet: &Packet, now: Duration) -> bool {
-        let expected = self.key_frames.expected().filter(|_| self.settings.decode == Decode::Auto);
-        !packet.is_key()
-            && self.rest.has_room(packet)
-            && expected.is_some_and(|expected| self.sampler.can_wait_for(expected, now))
-    }
-
-    /// Decodes a packet, and before it what turned out to be needed. Whether there is a new whole frame.
-    fn decode(&mut self, packet: &Packet, now: Duration) -> bool {
-        let (counts, kept, mut whole) = (&self.context.counts, self.rest.take(), false);
+    /// Decodes a packet, and before it the deferred packets if they are needed. Whether there is a new intact frame.
+    fn decode(&mut self, packet: &Packet, need: Need) -> bool {
+        let (counts, deferred, mut intact) = (&self.context.counts, self.deferred.take(), false);
         if packet.is_key() {
-            kept.iter().for_each(|_| counts.skipped(Cause::NotDecoded));
-            if !kept.is_empty() {
-                self.decoder.begin_anew();
+            deferred.iter().for_each(|_| counts.skipped(Cause::NotDecoded));
+            if !deferred.is_empty() {
+                self.decoder.reset();
             }
         } else {
-            for kept in &kept {
-                whole |= self.decoder.feed(kept, Need::Others, counts);
+            for deferred in &deferred {
+                intact |= self.decoder.feed(deferred, Need::Others, counts);
             }
         }
-        let need = match self.decoded {
-            Decoded::KeyFrames => Need::Alone,
-            Decoded::All if self.sampler.is_due(now) => Need::Frame,
-            Decoded::All => Need::Others,
-        };
-        self.decoder.feed(packet, need, counts) || whole
+        self.decoder.feed(packet, need, counts) || intact
     }
 
-    /// The last frames of a recording, which the decoder still holds.
+    /// Sends the last frames of a recording, which the decoder still holds.
     async fn finish(&mut self) -> Result<Ended, StreamError> {
-        let whole = self.decoder.drain(&self.context.counts);
+        let intact = self.decoder.drain(&self.context.counts);
         let now = self.clock.advance(None, self.began.elapsed());
-        self.frame(whole, now, Timestamp::now()).await?;
+        self.frame(intact, now, Timestamp::now()).await?;
         Ok(Ended::Done)
     }
 
-    /// Follows the stream in what is decoded.
-    fn follow(&mut self, now: Duration) -> Result<(), StreamError> {
-        let interval = self.key_frames.interval(now);
-        let decoded = choose(self.settings.decode, interval, self.settings.every);
-        if decoded != self.decoded {
-            self.decoded = decoded;
-            if decoded == Decoded::KeyFrames {
-                // Of those it holds one at a time.
-                self.decoder = self.decoder.afresh(&self.opened, self.origin)?;
-            }
-            let what = if decoded == Decoded::All { "every frame" } else { "key frames only" };
-            let interval = interval.map_or(f64::NAN, |interval| interval.as_secs_f64());
-            tracing::info!(
-                source = &*self.context.name,
-                "decoding {what}: there is a key frame every {interval:.1} s"
-            );
+    /// Follows a change of which frames are decoded.
+    fn switch(&mut self, now: Duration) -> Result<(), StreamError> {
+        let all = self.schedule.decoded() == Decoded::All;
+        if !all {
+            // For key frames the decoder holds one frame at a time.
+            self.decoder = self.decoder.recreate(&self.opened, self.origin)?;
         }
+        let what = if all { "every frame" } else { "key frames only" };
+        let interval =
+            self.schedule.key_frame_interval(now).map_or(f64::NAN, |interval| interval.as_secs_f64());
+        tracing::info!(
+            source = &*self.context.name,
+            "decoding {what}: there is a key frame every {interval:.1} s"
+        );
         Ok(())
     }
 
-    /// Says what the stream is and what is decoded of it, where that is news.
-    fn tell(&self, now: Duration) {
+    /// Publishes the properties of the stream if they changed.
+    fn publish_info(&self, now: Duration) {
         let frame = self.decoder.frame();
         let hwaccel = self.decoder.hardware().ok().flatten().unwrap_or(Hwaccel::None);
         let info = StreamInfo {
             codec: self.opened.codec(),
             size: (frame.width(), frame.height()),
             rate: self.opened.rate(),
-            key_frames: self.key_frames.interval(now),
-            decode: if self.decoded == Decoded::All { "all" } else { "key_frames" },
+            key_frames: self.schedule.key_frame_interval(now),
+            decode: if self.schedule.decoded() == Decoded::All { "all" } else { "key_frames" },
             hwaccel: hwaccel.as_str(),
         };
-        self.context.counts.stream.send_if_modified(|told| {
-            let is_news = told.as_ref().is_none_or(|told| info.is_news(told));
+        self.context.counts.stream.send_if_modified(|published| {
+            let is_news = published.as_ref().is_none_or(|published| info.is_news(published));
             if is_news {
-                *told = Some(info);
+                *published = Some(info);
             }
             is_news
         });
     }
 
-    /// Waits until a recording is at this time; false when it was told to stop.
+    /// Waits until a recording reaches this time; false after the stop signal.
     async fn wait_for(&self, now: Duration) -> bool {
         let wait = (self.began + now).saturating_duration_since(Instant::now());
         if wait.is_zero() {
@@ -227,19 +197,17 @@ impl<'a> Playing<'a> {
         }
     }
 
-    /// Takes the decoder's newest frame if it is `whole` and due; false when it was told to stop.
-    async fn frame(&mut self, whole: bool, now: Duration, arrived: Timestamp) -> Result<bool, StreamError> {
-        if !whole {
+    /// Sends the decoder's newest frame if it is `intact` and due; false if the source is to end.
+    async fn frame(&mut self, intact: bool, now: Duration, arrived: Timestamp) -> Result<bool, StreamError> {
+        if !intact {
             return Ok(true);
         }
-        self.last_whole = Instant::now();
         self.context.report(Status::Online);
-        if !self.sampler.is_due(now) {
+        if !self.schedule.intact_frame(now, self.began.elapsed()) {
             return Ok(true);
         }
-        self.sampler.take(now);
         self.context.counts.seen();
-        self.tell(now);
+        self.publish_info(now);
         let slot = match self.slot().await {
             Some(Ok(slot)) => slot,
             Some(Err(Skipped)) => return Ok(true),
@@ -248,47 +216,45 @@ impl<'a> Playing<'a> {
         if !self.decoder.fetch(&self.context.counts) {
             return Ok(true);
         }
-        let (content, picture) = match self.repeated(now) {
-            (Some(same), _) => (Content::Repeated, same),
-            (None, parts) => {
-                let picture = self.picture()?;
-                if self.last_scored.is_asked() {
-                    let size = (picture.width as usize, picture.height as usize);
-                    let parts = parts.unwrap_or_else(|| self.looked().picture(&picture));
-                    self.last_scored.scored(size, parts, now);
-                    self.shown = Some(Arc::clone(&picture));
-                }
-                (Content::New, picture)
-            }
-        };
+        let (content, picture) = self.content(now)?;
         Ok(self.context.send(content, picture, self.origin, arrived, slot).is_continue())
     }
 
-    /// The picture that was handed on last, if the decoder's newest frame still shows it; and what was looked at.
+    /// The picture to send: the last one again if the decoder's newest frame looks like it.
     ///
-    /// A frame without a plane of brightness is made a picture first, which costs more.
-    fn repeated(&self, now: Duration) -> (Option<Arc<Picture>>, Option<Vec<Grey>>) {
-        let looked = self.looked();
-        let luma = convert::luma(self.decoder.frame()).filter(|_| self.last_scored.is_asked());
-        let Some(parts) = luma.and_then(|(plane, stride)| looked.luma(plane, stride)) else {
-            return (None, None);
-        };
-        let same = self.shown.as_ref().filter(|_| self.last_scored.is_repeated(looked.size, &parts, now));
-        (same.map(Arc::clone), Some(parts))
-    }
-
-    fn looked(&self) -> Looked<'_> {
-        let frame = self.decoder.frame();
-        Looked { size: (frame.width() as usize, frame.height() as usize), regions: self.regions }
-    }
-
-    fn picture(&mut self) -> Result<Arc<Picture>, StreamError> {
+    /// A frame without a plane of brightness is converted first, which takes longer.
+    fn content(&mut self, now: Duration) -> Result<(Content, Arc<Picture>), StreamError> {
+        let parts = self.luma_parts();
+        if let (Some(parts), Some(last)) = (&parts, &self.last_sent)
+            && self.last_scored.is_repeated(self.layout().size, parts, now)
+        {
+            return Ok((Content::Repeated, Arc::clone(last)));
+        }
         let picture = self.converter.picture(self.decoder.frame(), self.context.max_pixels);
         let not_converted = |cause| StreamError::NotConverted { address: self.origin.to_owned(), cause };
-        picture.map(Arc::new).map_err(not_converted)
+        let picture = Arc::new(picture.map_err(not_converted)?);
+        if self.last_scored.is_compared() {
+            let size = (picture.width as usize, picture.height as usize);
+            let parts = parts.unwrap_or_else(|| self.layout().picture(&picture));
+            self.last_scored.scored(size, parts, now);
+            self.last_sent = Some(Arc::clone(&picture));
+        }
+        Ok((Content::New, picture))
     }
 
-    /// A slot, waited for only where no time passes; `None` when it was told to stop.
+    /// The parts of the decoder's newest frame that are compared, if it has a plane of brightness.
+    fn luma_parts(&self) -> Option<Vec<Grey>> {
+        let (plane, stride) =
+            convert::luma(self.decoder.frame()).filter(|_| self.last_scored.is_compared())?;
+        self.layout().luma(plane, stride)
+    }
+
+    fn layout(&self) -> FrameLayout<'_> {
+        let frame = self.decoder.frame();
+        FrameLayout { size: (frame.width() as usize, frame.height() as usize), regions: self.regions }
+    }
+
+    /// A slot. A recording that is played as fast as possible waits for one; `None` after the stop signal.
     async fn slot(&self) -> Option<Result<OwnedSemaphorePermit, Skipped>> {
         if !(self.opened.is_recording() && self.settings.pace == Pace::Full) {
             return Some(self.context.free_slot().ok_or(Skipped));

@@ -1,40 +1,43 @@
-//! A short look at a stream: what it sends, and what would be decoded of it.
-//!
-//! It refuses to go on for longer than it is told to: two intervals between key frames are enough to know.
+//! Checks a stream: what it sends, and which of its frames would be decoded.
 
 use std::time::{Duration, Instant};
 
 use ffmpeg_next::codec;
 
 use super::{
-    decoder::{Decoder, Need},
+    decoder::Decoder,
     error::StreamError,
-    input::{self, Next, Opened},
-    recording::alone,
+    input::{Next, Opened},
+    schedule::Need,
+    settings::{Hwaccel, Stream},
 };
-use crate::{
-    config::{Decode, Hwaccel, Stream},
-    source::sampler::{Clock, Decoded, KeyFrames, choose},
+use crate::source::{
+    context::Context,
+    kind::Probe,
+    kinds::camera::Decode,
+    sampler::{Clock, Decoded, KeyFrames, choose},
 };
 
-/// Of a recording, which is read as fast as the disk allows, so many packets are enough.
+/// The longest time that a stream is read.
+const PROBE_TIME: Duration = Duration::from_secs(15);
+/// A recording is read as fast as the disk allows; this number of packets is enough.
 const PACKETS: u32 = 2_000;
 
 /// What a stream sends.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StreamProbe {
+struct Findings {
     /// How it is encoded: `h264`, `hevc`.
-    pub codec: String,
-    /// Pixels from left to right and from top to bottom, of the first whole frame; `None`: there was none.
-    pub size: Option<(u32, u32)>,
-    /// Pictures in a second.
-    pub rate: f64,
-    /// The longest time between two key frames; `None`: they do not come often enough to tell.
-    pub key_frames: Option<Duration>,
-    /// Whether only key frames would be decoded.
-    pub only_key_frames: bool,
-    /// Whether every frame would be decoded although only key frames were asked for where they suffice.
-    pub all_for_want_of_key_frames: bool,
+    codec: String,
+    /// Width and height in pixels of the first intact frame; `None`: there was none.
+    size: Option<(u32, u32)>,
+    /// Frames a second.
+    rate: f64,
+    /// The longest time between two key frames; `None`: there were too few.
+    key_frames: Option<Duration>,
+    /// Only key frames would be decoded.
+    only_key_frames: bool,
+    /// Every frame would be decoded, only because key frames are too rare.
+    lacks_key_frames: bool,
 }
 
 /// The FFmpeg that is used.
@@ -44,11 +47,11 @@ pub struct Ffmpeg {
     pub codec: String,
     /// The version of libavformat.
     pub format: String,
-    /// What cameras send and this build cannot decode.
+    /// The formats of cameras that this build cannot decode.
     pub lacks: Vec<&'static str>,
 }
 
-/// Looks at the libraries that are linked.
+/// Checks the libraries that are linked.
 #[must_use]
 pub fn ffmpeg() -> Ffmpeg {
     let version = |number: u32| format!("{}.{}.{}", number >> 16, (number >> 8) & 0xff, number & 0xff);
@@ -61,21 +64,25 @@ pub fn ffmpeg() -> Ffmpeg {
     }
 }
 
-/// Looks at the stream of `settings` for at most `longest`.
-///
-/// # Errors
-/// It cannot be opened, ends, or holds no video that can be decoded.
-pub fn probe(settings: &Stream, max_pixels: u64, longest: Duration) -> Result<StreamProbe, StreamError> {
-    let origin = input::shown(&settings.input);
-    let context = alone(&origin, max_pixels);
+pub(super) fn probe(settings: &Stream, max_pixels: u64) -> Probe {
+    match read(settings, max_pixels) {
+        Ok(found) => describe(settings, &found, max_pixels),
+        Err(error) => Probe::failed(error.to_string(), crate::source::kind::CAMERA_REMEDY),
+    }
+}
+
+/// Reads the stream until it has two intervals between key frames, or for [`PROBE_TIME`].
+fn read(settings: &Stream, max_pixels: u64) -> Result<Findings, StreamError> {
+    let origin = settings.input.shown();
+    let context = Context::detached(&origin, max_pixels);
     let mut opened = Opened::open(settings, &origin, &context)?
-        .expect("nobody else has the token by which it is told to stop");
+        .expect("only this function has the token of the stop signal");
     let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin)?;
     let codec = opened.codec();
     let mut clock = Clock::new(opened.played, opened.frame_time());
     let (mut key_frames, mut size, mut packets, began) = (KeyFrames::default(), None, 0, Instant::now());
     let (mut first, mut now) = (None, Duration::ZERO);
-    while began.elapsed() < longest && packets < PACKETS && key_frames.interval(now).is_none() {
+    while began.elapsed() < PROBE_TIME && packets < PACKETS && key_frames.interval(now).is_none() {
         let Next::Packet(packet, _) = opened.next(&origin, &context)? else { break };
         now = clock.advance(opened.stamp(&packet), began.elapsed());
         first.get_or_insert(now);
@@ -90,12 +97,88 @@ pub fn probe(settings: &Stream, max_pixels: u64, longest: Duration) -> Result<St
     let seconds = now.saturating_sub(first.unwrap_or_default()).as_secs_f64();
     let interval = key_frames.interval(now);
     let only_key_frames = choose(settings.decode, interval, settings.every) == Decoded::KeyFrames;
-    Ok(StreamProbe {
+    Ok(Findings {
         codec,
         size,
         rate: if seconds > 0.0 { f64::from(packets - 1) / seconds } else { 0.0 },
         key_frames: interval,
         only_key_frames,
-        all_for_want_of_key_frames: settings.decode == Decode::Auto && !only_key_frames,
+        lacks_key_frames: settings.decode == Decode::Auto && !only_key_frames,
     })
+}
+
+/// What was found in a stream, for people.
+fn describe(settings: &Stream, found: &Findings, max_pixels: u64) -> Probe {
+    let Some((width, height)) = found.size else {
+        let message =
+            format!("it sends {}, and no intact frame within {} s", found.codec, PROBE_TIME.as_secs());
+        return Probe::failed(
+            message,
+            "use `transport: tcp` if it is `udp`, or a shorter key-frame interval in the camera",
+        );
+    };
+    let key_frames = match found.key_frames {
+        Some(interval) => format!("a key frame every {:.1} s", interval.as_secs_f64()),
+        None => "few key frames".to_owned(),
+    };
+    let decoded =
+        if found.only_key_frames { "only key frames are decoded" } else { "every frame is decoded" };
+    let message =
+        format!("{} {width}x{height}, {:.0} frames/s, {key_frames}: {decoded}", found.codec, found.rate);
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Probe::failed(
+            message,
+            "its frames have more than `max_pixels`: raise it, or use another stream of the camera",
+        );
+    }
+    if found.lacks_key_frames {
+        let every = settings.every.as_secs_f64();
+        let remedy =
+            format!("a key-frame interval of {every} s or less in the camera would save most of the work");
+        return Probe::note(message, remedy);
+    }
+    Probe::good(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{
+        kind::Outcome,
+        kinds::{
+            camera::Unchanged,
+            stream::settings::{Input, Pace, Transport},
+        },
+    };
+
+    #[test]
+    fn what_is_reported_about_a_camera() {
+        let settings = Stream {
+            input: Input::File("x".into()),
+            every: Duration::from_secs(1),
+            decode: Decode::Auto,
+            hwaccel: Hwaccel::None,
+            transport: Transport::Tcp,
+            pace: Pace::Real,
+            stall_after: Duration::from_secs(20),
+            unchanged: Unchanged::Score,
+        };
+        let good = Findings {
+            codec: "h264".to_owned(),
+            size: Some((1920, 1080)),
+            rate: 24.9,
+            key_frames: Some(Duration::from_secs(1)),
+            only_key_frames: true,
+            lacks_key_frames: false,
+        };
+        let report = |found: &Findings, max_pixels| describe(&settings, found, max_pixels);
+        let probe = report(&good, 100_000_000);
+        let expected = "h264 1920x1080, 25 frames/s, a key frame every 1.0 s: only key frames are decoded";
+        assert_eq!((probe.outcome, &*probe.message), (Outcome::Good, expected));
+        assert_eq!(report(&good, 1_000).outcome, Outcome::Failed);
+        let slow = Findings { only_key_frames: false, lacks_key_frames: true, ..good.clone() };
+        assert_eq!(report(&slow, 100_000_000).outcome, Outcome::Note);
+        let blind = Findings { size: None, ..good };
+        assert_eq!(report(&blind, 100_000_000).outcome, Outcome::Failed);
+    }
 }

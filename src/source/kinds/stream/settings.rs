@@ -7,7 +7,10 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    source::kinds::camera::{self, AT_LEAST_EVERY, DAY, UNCHANGED, Unchanged},
+    source::kinds::{
+        camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
+        settings::{KindKey, Settings},
+    },
     yaml::{
         Address,
         fields::{Field, Form, Spec, explain, specs, word_of, words},
@@ -48,17 +51,6 @@ pub enum Input {
     File(PathBuf),
 }
 
-/// Which frames of a stream are decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decode {
-    /// Only the key frames if they are frequent enough, otherwise all.
-    Auto,
-    /// Only the key frames.
-    KeyFrames,
-    /// All.
-    All,
-}
-
 /// The hardware that decodes a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hwaccel {
@@ -96,11 +88,6 @@ pub enum Pace {
     Full,
 }
 
-impl Decode {
-    const WORDS: [(&str, Self); 3] =
-        [("auto", Self::Auto), ("key_frames", Self::KeyFrames), ("all", Self::All)];
-}
-
 impl Hwaccel {
     const WORDS: [(&str, Self); 7] = [
         ("none", Self::None),
@@ -127,20 +114,51 @@ impl Pace {
     const WORDS: [(&str, Self); 2] = [("real", Self::Real), ("full", Self::Full)];
 }
 
-impl Stream {
-    /// The settings for `check --explain`.
-    pub(crate) fn explain(&self) -> Map<String, Value> {
+impl Input {
+    /// The input as it may be shown, without user and password.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Rtsp(address) | Self::Url(address) => address.to_string(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// The keys that name this kind.
+pub(crate) const KEYS: &[KindKey] = &[
+    KindKey { key: "rtsp", fields: rtsp_fields, foreign: |_| None },
+    KindKey { key: "video", fields: video_fields, foreign: |_| None },
+];
+
+impl Settings for Stream {
+    fn key(&self) -> &'static str {
+        if matches!(self.input, Input::Rtsp(_)) { "rtsp" } else { "video" }
+    }
+
+    fn explain(&self) -> Map<String, Value> {
         let is_rtsp = matches!(self.input, Input::Rtsp(_));
         let tables =
             if is_rtsp { [RTSP, COMMON, RTSP_ONLY, LAST] } else { [VIDEO, COMMON, VIDEO_ONLY, LAST] };
         tables.into_iter().flat_map(|table| explain(table, self)).collect()
     }
 
+    fn tcp_address(&self) -> Option<(String, u16)> {
+        self.address()?.door()
+    }
+
+    fn unchanged(&self) -> Unchanged {
+        self.unchanged
+    }
+
+    fn sampling(&self) -> (Duration, Decode) {
+        (self.every, self.decode)
+    }
+}
+
+impl Stream {
     fn input(&self) -> Option<Value> {
-        Some(json!(match &self.input {
-            Input::Rtsp(address) | Input::Url(address) => address.to_string(),
-            Input::File(path) => path.display().to_string(),
-        }))
+        Some(json!(self.input.shown()))
     }
 
     fn address(&self) -> Option<&Address> {
@@ -237,23 +255,28 @@ const LAST: &[Field<Stream>] = &[
 ];
 
 /// The keys of an `rtsp` source.
-pub(crate) fn rtsp_fields() -> Vec<&'static Spec> {
+fn rtsp_fields() -> Vec<&'static Spec> {
     [RTSP, COMMON, RTSP_ONLY, LAST].map(specs).concat()
 }
 
 /// The keys of a `video` source.
-pub(crate) fn video_fields() -> Vec<&'static Spec> {
+fn video_fields() -> Vec<&'static Spec> {
     [VIDEO, COMMON, VIDEO_ONLY, LAST].map(specs).concat()
 }
 
-pub(crate) fn rtsp(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Stream> {
+/// Reads the settings of the kind that `at` names.
+pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Stream> {
+    if at.name == "rtsp" { rtsp(reader, at, section) } else { video(reader, at, section) }
+}
+
+fn rtsp(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Stream> {
     let address = camera::address(reader, at, section, &["rtsp", "rtsps"]);
     let transport = section.read(reader, "transport", |reader, at| reader.word(at, &Transport::WORDS));
     stream(reader, section, address.map(Input::Rtsp), transport, Some(Pace::Real))
 }
 
 /// Reads a path, or an address that FFmpeg supports.
-pub(crate) fn video(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Stream> {
+fn video(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Stream> {
     const SCHEMES: &[&str] =
         &["http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "tcp", "udp", "rtp", "srt", "mmsh"];
     let text = reader.text(at);

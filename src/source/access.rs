@@ -11,16 +11,16 @@ use std::{
 
 /// The rights to check with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Rights {
+pub enum Access {
     /// Those of this process.
     Own,
     /// Those of this user.
     Of(String),
 }
 
-impl Rights {
+impl Access {
     /// The rights of `user` if root runs this; other users can only check with their own.
-    pub(super) fn of(user: &str) -> Self {
+    pub fn of(user: &str) -> Self {
         let other = Self::Of(user.to_owned());
         match other.run(&["true"]) {
             Ok(()) => other,
@@ -29,7 +29,7 @@ impl Rights {
     }
 
     /// Whether a file or folder can be read.
-    pub(super) fn read(&self, path: &Path) -> io::Result<()> {
+    pub fn read(&self, path: &Path) -> io::Result<()> {
         match self {
             Self::Own if path.is_dir() => fs::read_dir(path).map(drop),
             Self::Own => fs::File::open(path).map(drop),
@@ -41,7 +41,7 @@ impl Rights {
     }
 
     /// The number of files and folders in a folder that cannot be read.
-    pub(super) fn unreadable(&self, folder: &Path) -> io::Result<usize> {
+    pub fn unreadable(&self, folder: &Path) -> io::Result<usize> {
         match self {
             Self::Own => {
                 let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
@@ -59,7 +59,7 @@ impl Rights {
     }
 
     /// Whether a file can be created in a folder. With the own rights, a file is created and removed.
-    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
         match self {
             Self::Own => {
                 let file = folder.join(format!(".stakeout-doctor-{}", std::process::id()));
@@ -122,13 +122,13 @@ mod tests {
         }
         allow(folder.path(), 0o755);
         allow(&open.join("1.jpg"), 0o600);
-        let own = Rights::Own;
+        let own = Access::Own;
         assert!(own.read(&open).is_ok() && own.write(&open).is_ok() && own.read(&open.join("1.jpg")).is_ok());
         assert_eq!(own.unreadable(&open).unwrap(), 0);
         assert_eq!(own.write(&folder.path().join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
 
-        let other = Rights::of("daemon");
-        if other == Rights::Own {
+        let other = Access::of("daemon");
+        if other == Access::Own {
             eprintln!("skipped: only root can check with another user's rights");
             return;
         }
@@ -139,6 +139,6 @@ mod tests {
             assert_eq!(denied.unwrap_err().kind(), ErrorKind::PermissionDenied);
         }
         assert_eq!(other.write(&folder.path().join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(Rights::of("no-such-user"), Rights::Own);
+        assert_eq!(Access::of("no-such-user"), Access::Own);
     }
 }

@@ -1,0 +1,112 @@
+//! What a source works with: where its frames go, its slots, its stop signal, and where it reports its status.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::counts::Counts;
+use crate::{frame::Frame, policy::Mqtt};
+
+/// The number of frames of one source that may be in flight.
+pub const SLOTS: usize = 4;
+
+/// Whether a source delivers frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The source delivers frames, or is ready to.
+    Online,
+    /// The source cannot deliver frames and keeps trying. Every source starts with this status.
+    Offline,
+    /// The source is connected and receives nothing.
+    Stalled,
+}
+
+impl Status {
+    /// The word that is published.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// What a source works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The name of the source, as typed.
+    pub name: Arc<str>,
+    /// Receives the frames.
+    pub frames: mpsc::Sender<Frame>,
+    /// The slots of this source: [`SLOTS`] permits that no other source uses.
+    pub slots: Arc<Semaphore>,
+    /// The stop signal.
+    pub stop: CancellationToken,
+    /// Cancelled by the source with its first status: then a folder is watched, or does not exist yet.
+    pub begun: CancellationToken,
+    /// Receives the status.
+    pub status: watch::Sender<Status>,
+    /// The counters of the source.
+    pub counts: Arc<Counts>,
+    /// Pictures with more pixels are rejected.
+    pub max_pixels: u64,
+    /// What only sources of MQTT topics need; `None` where there are none.
+    pub topics: Option<ForTopics>,
+}
+
+impl Context {
+    /// A context without a service: frames and status are sent to no one.
+    pub(crate) fn detached(name: &str, max_pixels: u64) -> Self {
+        Self {
+            name: name.into(),
+            frames: mpsc::channel(1).0,
+            slots: Arc::new(Semaphore::new(0)),
+            stop: CancellationToken::new(),
+            begun: CancellationToken::new(),
+            status: watch::channel(Status::Offline).0,
+            counts: Arc::default(),
+            max_pixels,
+            topics: None,
+        }
+    }
+
+    /// Publishes the status if it changed. The first call also ends the start of the source.
+    pub(crate) fn report(&self, status: Status) {
+        self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
+        self.begun.cancel();
+    }
+}
+
+/// What sources of MQTT topics need besides.
+#[derive(Debug)]
+pub struct ForTopics {
+    /// The broker of sources without a broker of their own.
+    pub broker: Mqtt,
+    /// Receives the names that pictures give for the first time.
+    pub appeared: mpsc::Sender<Appeared>,
+}
+
+/// The request of a source with a name pattern to send frames under a new name.
+#[derive(Debug)]
+pub struct Appeared {
+    /// The name of the source with the pattern.
+    pub source: Arc<str>,
+    /// The new name.
+    pub name: String,
+    /// The topic that gave the name.
+    pub topic: String,
+    /// Receives the answer, after everything is ready for the first frame of this name.
+    pub answer: oneshot::Sender<Admission>,
+}
+
+/// The answer to [`Appeared`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Frames are sent under this name, which may be an earlier spelling of the same name.
+    Admitted(Arc<str>),
+    /// The name is rejected, with the reason.
+    Refused(String),
+}

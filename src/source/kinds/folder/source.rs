@@ -1,0 +1,259 @@
+//! The folder source at work: waits for the folder, watches it, and takes its files.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    after::Taken,
+    error::FolderError,
+    inventory::Inventory,
+    pace::Pace,
+    pending::Pending,
+    scan::FolderId,
+    seen::Seen,
+    settings::{After, Existing, Folder},
+    watch::{Notice, Watch},
+};
+use crate::source::context::{Context, SLOTS, Status};
+
+/// The identity of a folder: path and inode may both be reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RootId(FolderId, Option<SystemTime>);
+
+/// Why the work on a folder ended without a failure.
+enum Ended {
+    /// By the stop signal.
+    Stopped,
+    /// The folder was removed or replaced.
+    FolderLost,
+}
+
+/// A folder source, with the state that it keeps over its failures.
+pub struct FolderSource {
+    pub(super) root: PathBuf,
+    pub(super) existing: Existing,
+    pub(super) after: After,
+    pub(super) polls: bool,
+    pub(super) pace: Pace,
+    pub(super) inventory: Inventory,
+    pub(super) watch: Option<Watch>,
+    /// The first scan is done: every file that appears later is new.
+    pub(super) began: bool,
+    pub(super) next_scan: Instant,
+    /// The earliest time of the next scan, even after lost notices.
+    pub(super) earliest_scan: Instant,
+    pub(super) next_check: Instant,
+    /// Files whose frames are in flight: the path when the file was taken, and its path now.
+    pub(super) in_flight: HashMap<PathBuf, PathBuf>,
+    /// Files whose frames are scored. If the channel is full, the sender finishes the file.
+    pub(super) done_sender: mpsc::Sender<Taken>,
+    pub(super) done: mpsc::Receiver<Taken>,
+}
+
+impl FolderSource {
+    /// A source that has not started.
+    #[must_use]
+    pub fn new(folder: &Folder) -> Self {
+        Self::with_pace(folder, Pace::of(folder.poll))
+    }
+
+    pub(super) fn with_pace(folder: &Folder, pace: Pace) -> Self {
+        // Without a current folder, the path is used as typed.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let root = absolute(&folder.path);
+        let after = match &folder.after {
+            After::Move(target) => After::Move(absolute(target)),
+            other => other.clone(),
+        };
+        let except = if let After::Move(target) = &after { Some(target.clone()) } else { None };
+        let polls = folder.poll.is_some();
+        let (seen, pending) = (Seen::new(!polls), Pending::new(pace.patience));
+        let now = Instant::now();
+        let (done_sender, done) = mpsc::channel(2 * SLOTS);
+        Self {
+            inventory: Inventory::new(root.clone(), except, seen, pending, pace.files),
+            root,
+            existing: folder.existing,
+            after,
+            polls,
+            pace,
+            watch: None,
+            began: false,
+            next_scan: now,
+            earliest_scan: now,
+            next_check: now,
+            in_flight: HashMap::new(),
+            done_sender,
+            done,
+        }
+    }
+
+    /// Delivers frames until the stop signal.
+    ///
+    /// # Errors
+    /// The folder cannot be watched. A missing folder is no error: the source waits for it.
+    pub async fn run_once(&mut self, context: &Context) -> Result<(), FolderError> {
+        while let Some(root) = self.folder_appears(context).await? {
+            self.begin(context)?;
+            context.report(Status::Online);
+            if matches!(self.work(root, context).await?, Ended::Stopped) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes the files whose frames are scored. The file of a frame in flight is finished where the frame ends.
+    pub fn end(&mut self, context: &Context) {
+        self.done.close();
+        while let Ok(taken) = self.done.try_recv() {
+            self.finish(taken, context);
+        }
+    }
+
+    /// Waits for the folder; `None` after the stop signal.
+    async fn folder_appears(&mut self, context: &Context) -> Result<Option<RootId>, FolderError> {
+        let mut logged = false;
+        loop {
+            if let Some(root) = self.find_folder()? {
+                return Ok(Some(root));
+            }
+            self.began = true; // no file existed before the start
+            context.report(Status::Offline);
+            if !std::mem::replace(&mut logged, true) {
+                tracing::warn!(source = &*context.name, path = %self.root.display(), "waiting for the folder to appear");
+            }
+            tokio::select! {
+                () = context.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(self.pace.check) => {}
+            }
+        }
+    }
+
+    fn find_folder(&self) -> Result<Option<RootId>, FolderError> {
+        let path = self.root.clone();
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                Ok(Some(RootId(FolderId::of(&metadata), metadata.created().ok())))
+            }
+            Ok(_) => Err(FolderError::NotAFolder(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(FolderError::NotAFolder(path)),
+            Err(cause) => Err(FolderError::Unreadable { path, cause }),
+        }
+    }
+
+    /// Sets the watches and scans for the first time.
+    fn begin(&mut self, context: &Context) -> Result<(), FolderError> {
+        if let After::Move(target) = &self.after
+            && let (Ok(target), Ok(root)) = (fs::metadata(target), fs::metadata(&self.root))
+            && FolderId::of(&target) == FolderId::of(&root)
+        {
+            return Err(FolderError::MovesIntoItself(self.root.clone()));
+        }
+        if !self.began && self.existing == Existing::Skip {
+            self.inventory.skip_existing(context)?;
+        }
+        self.began = true;
+        self.watch = None; // frees the old watches before it takes new ones
+        if !self.polls {
+            let watch = Watch::new(self.pace.notices);
+            let refused = |error| {
+                FolderError::of_watch(&self.root, error)
+                    .unwrap_or_else(|| FolderError::Watch(self.root.clone(), "it was removed".to_owned()))
+            };
+            self.watch = Some(watch.map_err(refused)?);
+        }
+        self.scan(context)?;
+        tracing::info!(source = &*context.name, path = %self.root.display(), "watching the folder");
+        Ok(())
+    }
+
+    fn scan(&mut self, context: &Context) -> Result<(), FolderError> {
+        let started = Instant::now();
+        self.inventory.scan_all(self.watch.as_mut(), context)?;
+        let ended = Instant::now();
+        // A folder that takes long to scan is scanned less often: at most a fifth of the time.
+        let rest = (ended - started) * 4;
+        self.next_scan = ended + self.pace.scan.max(rest);
+        self.earliest_scan = ended + self.pace.scan_again.max(rest);
+        Ok(())
+    }
+
+    /// The loop: handles whatever happens first, and takes the oldest complete file when a slot is free.
+    async fn work(&mut self, root: RootId, context: &Context) -> Result<Ended, FolderError> {
+        self.next_check = Instant::now() + self.pace.check;
+        loop {
+            if context.stop.is_cancelled() {
+                return Ok(Ended::Stopped);
+            }
+            while let Ok(taken) = self.done.try_recv() {
+                self.finish(taken, context);
+            }
+            let now = Instant::now();
+            if self.inventory.root_lost || now >= self.next_check {
+                self.next_check = now + self.pace.check;
+                if self.inventory.root_lost || self.find_folder()? != Some(root) {
+                    self.inventory.root_lost = false;
+                    return Ok(Ended::FolderLost);
+                }
+            }
+            if self.watch.as_ref().is_some_and(Watch::lost_something) || self.inventory.has_room_again() {
+                self.inventory.scan_again = true;
+            }
+            if self.inventory.scan_again {
+                self.next_scan = self.next_scan.min(self.earliest_scan);
+            }
+            if now >= self.next_scan {
+                self.scan(context)?;
+            }
+            self.inventory.pending.wake(now);
+
+            let wake = self.next_check.min(self.next_scan);
+            let wake = self.inventory.pending.next_due().map_or(wake, |due| due.min(wake));
+            tokio::select! {
+                () = context.stop.cancelled() => return Ok(Ended::Stopped),
+                () = sleep_until(wake) => {}
+                Some(taken) = self.done.recv() => self.finish(taken, context),
+                notice = next_notice(self.watch.as_mut()) => self.notice(notice, context)?,
+                permit = context.slots.clone().acquire_owned(), if self.inventory.pending.has_ready() => {
+                    // A closed semaphore or channel: the service ends.
+                    let Ok(permit) = permit else { return Ok(Ended::Stopped) };
+                    if self.take(permit, context).await.is_none() {
+                        return Ok(Ended::Stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Option<Notice>, context: &Context) -> Result<(), FolderError> {
+        let (Some(notice), Some(watch)) = (notice, self.watch.as_mut()) else {
+            return Err(FolderError::Watch(self.root.clone(), "the watcher ended".to_owned()));
+        };
+        if let Notice::Renamed(from, to) = &notice
+            && let Some(path) = self.in_flight.values_mut().find(|path| *path == from)
+        {
+            path.clone_from(to);
+        }
+        self.inventory.notice(notice, watch, context)
+    }
+}
+
+/// The next notice; never, if the folder is polled.
+async fn next_notice(watch: Option<&mut Watch>) -> Option<Notice> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
