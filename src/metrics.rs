@@ -5,6 +5,7 @@
 //! alerting rules already use. This module does not know what is counted.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Debug, Formatter, Write},
     time::Duration,
 };
@@ -12,8 +13,8 @@ use std::{
 use prometheus_client::{
     collector::Collector,
     encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, MetricEncoder,
-        NoLabelSet, text,
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabel, EncodeLabelSet, EncodeMetric,
+        LabelSetEncoder, MetricEncoder, NoLabelSet, text,
     },
     metrics::{MetricType, histogram},
     registry::Registry,
@@ -43,6 +44,25 @@ impl Default for Histogram {
     }
 }
 
+/// Names and values of labels.
+pub type Labels<'l, const N: usize> = [(&'l str, &'l str); N];
+
+/// Labels whose values are escaped, which `prometheus-client` does not do.
+struct Escaped<'l, const N: usize>(Labels<'l, N>);
+
+impl<const N: usize> EncodeLabelSet for Escaped<'_, N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| (*name, escape(value)).encode(encoder.encode_label()))
+    }
+}
+
+fn escape(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return value.into();
+    }
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n").into()
+}
+
 /// The page while it is written: one call for each metric. Counters are named with `_total`, `help` is one line.
 pub struct Page<'p>(DescriptorEncoder<'p>);
 
@@ -53,16 +73,16 @@ impl Page<'_> {
     }
 
     /// A counter for each set of labels.
-    pub fn counters<L: EncodeLabelSet>(
+    pub fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (L, u64)>,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Counter)?;
-        samples
-            .into_iter()
-            .try_for_each(|(labels, value)| encode_counter(&mut family.encode_family(&labels)?, value))
+        samples.into_iter().try_for_each(|(labels, value)| {
+            encode_counter(&mut family.encode_family(&Escaped(labels))?, value)
+        })
     }
 
     /// A gauge without labels.
@@ -71,16 +91,16 @@ impl Page<'_> {
     }
 
     /// A gauge for each set of labels.
-    pub fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+    pub fn gauges<'l, const N: usize, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (L, V)>,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, V)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Gauge)?;
         samples
             .into_iter()
-            .try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
+            .try_for_each(|(labels, value)| family.encode_family(&Escaped(labels))?.encode_gauge(&value))
     }
 
     /// A histogram without labels.
@@ -89,14 +109,14 @@ impl Page<'_> {
     }
 
     /// A histogram for each set of labels.
-    pub fn histograms<'h, L: EncodeLabelSet>(
+    pub fn histograms<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (L, &'h Histogram)>,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, &'l Histogram)>,
     ) -> fmt::Result {
         let mut family = self.family(name, help, MetricType::Histogram)?;
-        samples.into_iter().try_for_each(|(labels, it)| it.0.encode(family.encode_family(&labels)?))
+        samples.into_iter().try_for_each(|(labels, it)| it.0.encode(family.encode_family(&Escaped(labels))?))
     }
 
     fn family<'f>(
