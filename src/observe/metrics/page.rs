@@ -16,7 +16,7 @@ use super::{Delivery, DeliverySink, RunningSource, ServiceMetrics, lock};
 use crate::{
     alert::publisher,
     classify,
-    metrics::{self, Page},
+    metrics::{self, Labels, Page},
     source::{self, Snapshot, Status},
 };
 
@@ -122,8 +122,8 @@ fn sources(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
 /// One sample for each cause.
 fn by_cause<'n>(
     source: &'n str,
-    counted: &BTreeMap<&'static str, u64>,
-) -> impl Iterator<Item = ([(&'static str, &'n str); 2], u64)> {
+    counted: &'n BTreeMap<&'static str, u64>,
+) -> impl Iterator<Item = (Labels<'n, 2>, u64)> {
     counted.iter().map(move |(cause, count)| ([("source", source), ("cause", *cause)], *count))
 }
 
