@@ -11,9 +11,12 @@ use rumqttc::{
     },
 };
 
+use super::failure::ConnectionFailure;
 #[cfg(test)]
 use super::fake;
-use super::{CONNECT_SECONDS, failure::ConnectionFailure, network};
+
+/// Seconds for TCP, TLS and the broker's answer together.
+pub(super) const CONNECT_SECONDS: u64 = 10;
 
 /// The broker's answer to a message. In MQTT 3.1.1 every acknowledgement is a `Success`.
 pub use rumqttc::v5::mqttbytes::v5::PubAckReason;
@@ -339,4 +342,11 @@ fn sent(outgoing: &Outgoing) -> Event {
         Outgoing::Disconnect => Event::Disconnected,
         _ => Event::Other,
     }
+}
+
+/// Disables Nagle's algorithm, which may delay an alert by the 40 ms for which the other side delays its acknowledgement.
+pub(super) fn network() -> rumqttc::NetworkOptions {
+    let mut network = rumqttc::NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network
 }

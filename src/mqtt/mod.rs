@@ -10,13 +10,11 @@ mod tls;
 
 use std::time::Duration;
 
-use self::connection::Event;
+use self::connection::{CONNECT_SECONDS, Event, network};
 pub use self::{connection::Options, tls::Error};
 use crate::config::{Mqtt, MqttVersion};
-use rumqttc::{NetworkOptions, Transport, v5};
+use rumqttc::{Transport, v5};
 
-/// Seconds for TCP, TLS and the broker's answer together.
-const CONNECT_SECONDS: u64 = 10;
 /// The largest packet that is accepted, in bytes; the library's default of 10 KiB would break the connection at the first picture.
 const MAX_INCOMING: u32 = 8 * 1024 * 1024;
 /// How many messages are unacknowledged at a time; by default the library would keep a table of 65,536.
@@ -163,13 +161,6 @@ fn transport(broker: &Mqtt) -> Result<Transport, Error> {
         (Some(_), false) => Transport::ws(),
         (Some(_), true) => Transport::wss_with_config(tls::config(broker)?.into()),
     })
-}
-
-/// Disables Nagle's algorithm, which may delay an alert by the 40 ms for which the other side delays its acknowledgement.
-fn network() -> NetworkOptions {
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    network
 }
 
 /// The address of the broker for people, without user and password.

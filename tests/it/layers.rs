@@ -89,7 +89,7 @@ static SOURCE: LazyLock<Source> = LazyLock::new(Source::read);
 
 /// The structure as the page of `src/lib.rs` describes it.
 struct Plan {
-    /// The rooms of each row, from low to high. A longer name wins over a shorter one; `*` stands for one folder.
+    /// The rooms of each row, from low to high. A longer name wins over a shorter one; `*` is any one folder.
     layers: Vec<Vec<String>>,
     /// A heavy crate, and the only places that may use it.
     homes: Vec<(String, Vec<String>)>,
