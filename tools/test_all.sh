@@ -18,6 +18,7 @@ check() {
 }
 
 check cargo fmt --check
+check tools/voice.py --limit 0
 check tools/verify_unit.sh
 check tools/test_dockerfile.py --look
 check cargo clippy --locked --all-targets -- -D warnings

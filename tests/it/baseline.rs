@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber},
+    broker::{Broker, ReceivedMessage, Subscriber},
     camera::clip,
     service::{Home, Service, sample},
     stakeout, wait_until,
@@ -259,7 +259,7 @@ fn baselines_survive_a_restart_and_a_damaged_file_is_reported() {
 
     let mut service = start();
     show(&home, "red-car.jpg", 20);
-    let is_alert = |message: &Message| message.topic == "home/inbox/objects/red_car/alert";
+    let is_alert = |message: &ReceivedMessage| message.topic == "home/inbox/objects/red_car/alert";
     let alert: Value =
         serde_json::from_str(subscriber.until("an alert", is_alert).pop().unwrap().text()).unwrap();
     let (baseline, threshold) = (alert["baseline"].as_f64().unwrap(), alert["threshold"].as_f64().unwrap());

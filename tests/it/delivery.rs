@@ -39,7 +39,8 @@ use self::setup::*;
 use crate::common::{
     accept,
     broker::{
-        Broker, Message, Subscriber, connection, free_port, login, mqtt, publish, publish_bytes, set_password,
+        Broker, ReceivedMessage, Subscriber, connection, free_port, login, mqtt, publish, publish_bytes,
+        set_password,
     },
     join,
     proxy::Proxy,
@@ -69,7 +70,12 @@ fn a_snapshot_precedes_its_alert_and_the_right_messages_are_retained() {
         [(SNAPSHOT, true, jpeg), (ALERT, false, b"{\"id\":1}".to_vec()), (STATE, true, b"ON".to_vec())];
     assert_eq!(
         seen,
-        expected.map(|(topic, retain, payload)| Message { topic: topic.to_owned(), payload, qos: 1, retain })
+        expected.map(|(topic, retain, payload)| ReceivedMessage {
+            topic: topic.to_owned(),
+            payload,
+            qos: 1,
+            retain
+        })
     );
     wait_until("the outbox is empty", || setup.outbox.waiting() == 0);
     assert_eq!(publisher.counts.published.load(Ordering::Relaxed), 1);

@@ -98,8 +98,8 @@ fn folders_are_checked_with_the_rights_of_the_service() {
     }
     let own = report_for("no-such-user");
     assert!(own.contains("ok      state folder") && own.contains("ok      source Inbox"), "{own}");
-    let report = report_for("nobody");
-    if !report.contains("with the rights of nobody") {
+    let report = report_for("daemon");
+    if !report.contains("with the rights of daemon") {
         skip("only root may check folders with the rights of another user");
         return;
     }
@@ -107,7 +107,7 @@ fn folders_are_checked_with_the_rights_of_the_service() {
     for name in ["state", "inbox"] {
         allow(name, 0o777);
     }
-    let report = report_for("nobody");
+    let report = report_for("daemon");
     assert!(report.contains("ok      state folder") && report.contains("ok      source Inbox"), "{report}");
     assert_eq!(fs::read_dir(home.path("state")).unwrap().count(), 0, "no file is left there");
 }

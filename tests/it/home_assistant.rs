@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use serde_json::Value;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber, publish, retained, set_password},
+    broker::{Broker, ReceivedMessage, Subscriber, publish, retained, set_password},
     service::{Home, Service, sample},
     wait_until,
 };
@@ -13,11 +13,11 @@ use crate::common::{
 const SERVICE: &str = "homeassistant/device/home/config";
 const INBOX: &str = "homeassistant/device/home__inbox/config";
 
-fn topic(topic: &'static str) -> impl Fn(&Message) -> bool {
+fn topic(topic: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == topic
 }
 
-fn payload(message: &Message) -> Value {
+fn payload(message: &ReceivedMessage) -> Value {
     serde_json::from_slice(&message.payload).unwrap_or_else(|_| panic!("JSON in {}", message.line()))
 }
 
@@ -28,7 +28,7 @@ fn edit(home: &Home, from: &str, to: &str) {
     fs::write(home.path("stakeout.yaml"), text.replace(from, to)).unwrap();
 }
 
-fn online(subscriber: &Subscriber) -> Vec<Message> {
+fn online(subscriber: &Subscriber) -> Vec<ReceivedMessage> {
     subscriber.until("the source to be online", |message| message.line() == "r home/inbox/status online")
 }
 
@@ -121,7 +121,7 @@ fn devices_removed_while_the_service_was_stopped_are_deleted() {
     let mut seen = subscriber.until("the first device", topic("homeassistant/device/home__yard/config"));
     seen.extend(subscriber.until("the last device", topic(INBOX)));
     wait_until("the announced devices are saved", || home.path("state/home_assistant.json").exists());
-    let online = |message: &Message| message.line() == "r home/yard/status online";
+    let online = |message: &ReceivedMessage| message.line() == "r home/yard/status online";
     subscriber.also(&mut seen, "the source to be online", online);
     fs::copy(sample("red-car.jpg"), home.path("upload")).unwrap();
     fs::rename(home.path("upload"), home.path("yard/1.jpg")).unwrap();
@@ -132,7 +132,7 @@ fn devices_removed_while_the_service_was_stopped_are_deleted() {
     assert!(stats["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{stats}");
     assert!(stats["last_frame"].as_str().is_some_and(|time| time.ends_with('Z')), "{stats}");
     stop(service);
-    let of_yard = |message: &&Message| message.topic.starts_with("home/yard/");
+    let of_yard = |message: &&ReceivedMessage| message.topic.starts_with("home/yard/");
     assert_eq!(
         retained(&broker).iter().filter(of_yard).count(),
         6,
@@ -168,7 +168,7 @@ fn devices_removed_while_the_service_was_stopped_are_deleted() {
     edit(&home, "home_assistant: true", "home_assistant: false");
     let subscriber = Subscriber::start(&broker);
     let service = Service::start(&home);
-    let gone = |message: &Message| message.topic == INBOX && message.payload.is_empty();
+    let gone = |message: &ReceivedMessage| message.topic == INBOX && message.payload.is_empty();
     subscriber.until("the deletion of the device", gone);
     wait_until("the file is empty", || memory() == "{}");
     drop(subscriber);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::{
     PATIENCE,
-    broker::{Broker, Message, Subscriber, free_port},
+    broker::{Broker, ReceivedMessage, Subscriber, free_port},
     service::{Home, Service},
     wait_until,
 };
@@ -94,7 +94,7 @@ fn metrics_follow_a_frame_and_its_alert() {
     check_dashboard(&get(port, "/metrics", "").1);
     check_page(&get(port, "/metrics", "").1);
 
-    let stats = |message: &Message| message.topic == "home/stats";
+    let stats = |message: &ReceivedMessage| message.topic == "home/stats";
     let published = subscriber.until("the summary", stats);
     let published: Value = serde_json::from_slice(&published.last().unwrap().payload).unwrap();
     assert!(published["frames"]["scored"].is_u64() && published["alerts"]["waiting"].is_u64(), "{published}");

@@ -12,7 +12,7 @@ use stakeout::picture::{self, Picture};
 mod hostile;
 
 use crate::common::{
-    broker::{Broker, Message, Publisher, Subscriber, publish_bytes, retained, set_password},
+    broker::{Broker, Publisher, ReceivedMessage, Subscriber, publish_bytes, retained, set_password},
     service::{Home, Service, sample},
     wait_until,
 };
@@ -44,7 +44,7 @@ fn webp(name: &str) -> Vec<u8> {
 
 /// The next raised alert.
 fn raised(subscriber: &Subscriber) -> Value {
-    let is_raise = |message: &Message| {
+    let is_raise = |message: &ReceivedMessage| {
         message.topic.ends_with("/alert") && message.text().contains(r#""state":"raised""#)
     };
     let seen = subscriber.until("a raised alert", is_raise);

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::common::{
     PATIENCE,
-    broker::{Broker, Message, Subscriber},
+    broker::{Broker, ReceivedMessage, Subscriber},
     service::{Home, Service, mqtt},
 };
 
@@ -40,16 +40,16 @@ fn save(home: &Home, text: &str) {
     fs::rename(home.path("new"), home.path("stakeout.yaml")).unwrap();
 }
 
-fn is(topic: &'static str, text: &'static str) -> impl Fn(&Message) -> bool {
+fn is(topic: &'static str, text: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == topic && message.text() == text
 }
 
-fn topic(topic: &'static str) -> impl Fn(&Message) -> bool {
+fn topic(topic: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == topic
 }
 
 /// Source, label and state of each alert.
-fn states(messages: &[Message]) -> Vec<String> {
+fn states(messages: &[ReceivedMessage]) -> Vec<String> {
     let alerts = messages.iter().filter(|message| message.topic.ends_with("/alert"));
     let alerts = alerts.map(|alert| serde_json::from_slice::<Value>(&alert.payload).unwrap());
     let word = |value: &Value| value.as_str().unwrap().to_owned();

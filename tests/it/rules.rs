@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber},
+    broker::{Broker, ReceivedMessage, Subscriber},
     service::{Home, Service},
 };
 
@@ -14,7 +14,7 @@ const RULE: &str = "home/inbox/objects/lonely_car";
 const STATE: &str = "home/inbox/objects/lonely_car/state";
 const ALERT: &str = "home/inbox/objects/lonely_car/alert";
 
-fn is(topic: &'static str, text: &'static str) -> impl Fn(&Message) -> bool {
+fn is(topic: &'static str, text: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == topic && message.text() == text
 }
 
@@ -25,7 +25,7 @@ fn save(home: &Home, original: &str, labels: &str) {
     fs::rename(home.path("new"), home.path("stakeout.yaml")).unwrap();
 }
 
-fn alerts(messages: &[Message]) -> Vec<Value> {
+fn alerts(messages: &[ReceivedMessage]) -> Vec<Value> {
     let alerts = messages.iter().filter(|message| message.topic == ALERT);
     alerts.map(|alert| serde_json::from_slice(&alert.payload).unwrap()).collect()
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber, free_port, set_password},
+    broker::{Broker, ReceivedMessage, Subscriber, free_port, set_password},
     service::{Home, Service},
     wait_until,
 };
@@ -70,8 +70,9 @@ listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
     let typed = fs::read_to_string(&file).unwrap();
     fs::write(&file, typed.replace("prefix: ", "prefx: ")).unwrap();
     service.wait_for_log("the configuration is invalid");
-    let problems =
-        |message: &Message| message.topic == "home/config/status" && message.text().contains("invalid");
+    let problems = |message: &ReceivedMessage| {
+        message.topic == "home/config/status" && message.text().contains("invalid")
+    };
     messages.extend(subscriber.until("the mistake", problems));
     service.signal("-TERM");
     messages.extend(

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber},
+    broker::{Broker, ReceivedMessage, Subscriber},
     proxy::Proxy,
     service::{Home, Service, sample, signal_process},
     stakeout,
@@ -13,15 +13,15 @@ use crate::common::{
 
 const ALERT: &str = "home/inbox/objects/red_car/alert";
 
-fn is(topic: &'static str, text: &'static str) -> impl Fn(&Message) -> bool {
+fn is(topic: &'static str, text: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == topic && message.text() == text
 }
 
-fn topic(topic: &'static str) -> impl Fn(&Message) -> bool {
+fn topic(topic: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == topic
 }
 
-fn online(subscriber: &Subscriber) -> Vec<Message> {
+fn online(subscriber: &Subscriber) -> Vec<ReceivedMessage> {
     subscriber.until("the source to be online", is("home/inbox/status", "online"))
 }
 
@@ -32,7 +32,7 @@ fn a_picture_in_the_folder_raises_an_alert_and_the_next_one_clears_it() {
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
 
-    let start = online(&subscriber).iter().map(Message::line).collect::<Vec<_>>();
+    let start = online(&subscriber).iter().map(ReceivedMessage::line).collect::<Vec<_>>();
     assert_eq!(start[0], "r home/status online", "{start:#?}");
     assert!(start.contains(&"r home/inbox/objects/blue_umbrella/state OFF".to_owned()), "{start:#?}");
 
@@ -142,7 +142,7 @@ fn a_raised_label_stays_raised_over_a_restart() {
     let subscriber = Subscriber::start(&broker);
     let _again = Service::start(&home);
     let seen = online(&subscriber);
-    let states = seen.iter().filter(|message| message.topic == STATE).map(Message::text);
+    let states = seen.iter().filter(|message| message.topic == STATE).map(ReceivedMessage::text);
     assert!(states.clone().count() > 0 && states.clone().all(|state| state == "ON"), "{seen:#?}");
     home.drop_picture("red-car.jpg", "2.jpg");
     home.drop_picture("empty-wall.jpg", "3.jpg");

@@ -250,14 +250,14 @@ impl Publisher {
 
 /// A message as a subscriber received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct ReceivedMessage {
     pub topic: String,
     pub payload: Vec<u8>,
     pub qos: u8,
     pub retain: bool,
 }
 
-impl Message {
+impl ReceivedMessage {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).unwrap_or("(bytes)")
     }
@@ -276,7 +276,7 @@ const MARKER: &str = "test/marker";
 /// A client that is subscribed to everything.
 pub struct Subscriber {
     process: Child,
-    messages: Receiver<Message>,
+    messages: Receiver<ReceivedMessage>,
 }
 
 impl Subscriber {
@@ -314,19 +314,19 @@ impl Subscriber {
     }
 
     /// The next message.
-    pub fn next(&self) -> Message {
+    pub fn next(&self) -> ReceivedMessage {
         self.messages.recv_timeout(PATIENCE).expect("one more message arrives")
     }
 
     /// All messages up to the first that is `wanted`, which is the last of them.
-    pub fn until(&self, what: &str, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+    pub fn until(&self, what: &str, wanted: impl Fn(&ReceivedMessage) -> bool) -> Vec<ReceivedMessage> {
         let end = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
             match self.messages.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(message) => seen.push(message),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    let lines = seen.iter().map(Message::line).collect::<Vec<_>>();
+                    let lines = seen.iter().map(ReceivedMessage::line).collect::<Vec<_>>();
                     panic!("timed out waiting for {what}; received {lines:#?}");
                 }
             }
@@ -337,7 +337,12 @@ impl Subscriber {
     }
 
     /// Extends `seen` up to the first message that is `wanted`, unless `seen` contains one already.
-    pub fn also(&self, seen: &mut Vec<Message>, what: &str, wanted: impl Fn(&Message) -> bool) {
+    pub fn also(
+        &self,
+        seen: &mut Vec<ReceivedMessage>,
+        what: &str,
+        wanted: impl Fn(&ReceivedMessage) -> bool,
+    ) {
         if !seen.iter().any(&wanted) {
             seen.extend(self.until(what, wanted));
         }
@@ -345,11 +350,11 @@ impl Subscriber {
 
     /// All messages up to the alert of a label and its new state (`ON`, `OFF`); `label` is the start of both topics. The service
     /// publishes alerts and states independently of each other, so either may arrive first.
-    pub fn until_switched(&self, label: &str, state: &str) -> Vec<Message> {
+    pub fn until_switched(&self, label: &str, state: &str) -> Vec<ReceivedMessage> {
         let what = format!("{label} {state} and its alert");
-        let is_alert = |message: &Message| message.topic == format!("{label}/alert");
+        let is_alert = |message: &ReceivedMessage| message.topic == format!("{label}/alert");
         let is_state =
-            |message: &Message| message.topic == format!("{label}/state") && message.text() == state;
+            |message: &ReceivedMessage| message.topic == format!("{label}/state") && message.text() == state;
         let mut seen = self.until(&what, |message| is_alert(message) || is_state(message));
         self.also(&mut seen, &what, is_alert);
         self.also(&mut seen, &what, is_state);
@@ -357,7 +362,7 @@ impl Subscriber {
     }
 
     /// Everything that `broker` has accepted before this call and that was not read yet.
-    pub fn so_far(&self, broker: &Broker) -> Vec<Message> {
+    pub fn so_far(&self, broker: &Broker) -> Vec<ReceivedMessage> {
         publish(broker, MARKER, "marker");
         let mut seen = self.until("the marker", |message| message.topic == MARKER);
         seen.pop();
@@ -366,7 +371,7 @@ impl Subscriber {
 }
 
 /// What `broker` has retained: a new subscriber receives it first.
-pub fn retained(broker: &Broker) -> Vec<Message> {
+pub fn retained(broker: &Broker) -> Vec<ReceivedMessage> {
     Subscriber::start(broker).so_far(broker)
 }
 
@@ -377,12 +382,12 @@ impl Drop for Subscriber {
     }
 }
 
-fn parse(line: &str) -> Message {
+fn parse(line: &str) -> ReceivedMessage {
     let mut fields = line.splitn(4, ' ');
     let mut field = || fields.next().unwrap();
     let (retain, qos, hex, topic) = (field() == "1", field().parse().unwrap(), field(), field().to_owned());
     let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
-    Message { topic, payload: bytes.collect(), qos, retain }
+    ReceivedMessage { topic, payload: bytes.collect(), qos, retain }
 }
 
 /// Debian installs daemons outside the `PATH` of normal users.

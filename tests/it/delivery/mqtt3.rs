@@ -20,7 +20,7 @@ fn an_mqtt3_broker_receives_what_an_mqtt5_broker_receives() {
     let subscriber = Subscriber::start(&broker);
     setup.board.set(STATE, "OFF");
     let publisher = setup.publish_with(&mqtt3(broker.mqtt()), announcement(), GRACE);
-    let device = |message: &Message| message.topic.contains("stakeout__door");
+    let device = |message: &ReceivedMessage| message.topic.contains("stakeout__door");
     let mut seen = subscriber.until("the last device", device);
     seen.retain(|message| !message.topic.starts_with("homeassistant"));
     assert_eq!(lines(&seen), ["r stakeout/status online", &format!("r {STATE} OFF")]);

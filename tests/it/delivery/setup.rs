@@ -129,13 +129,13 @@ impl Write for Log {
     }
 }
 
-pub fn lines(messages: &[Message]) -> Vec<String> {
-    messages.iter().map(Message::line).collect()
+pub fn lines(messages: &[ReceivedMessage]) -> Vec<String> {
+    messages.iter().map(ReceivedMessage::line).collect()
 }
 
 /// The numbers of the alerts, in the order of arrival.
-pub fn alerts(messages: &[Message]) -> Vec<u32> {
-    let number = |message: &Message| {
+pub fn alerts(messages: &[ReceivedMessage]) -> Vec<u32> {
+    let number = |message: &ReceivedMessage| {
         assert!(!message.retain && message.qos == 1, "{message:?}");
         message.text().trim_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap()
     };

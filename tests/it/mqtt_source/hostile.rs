@@ -117,7 +117,7 @@ impl Messages {
         }
     }
 
-    /// Message `number`, always the same.
+    /// ReceivedMessage `number`, always the same.
     fn message(&self, number: u64) -> (&'static str, Vec<u8>) {
         let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let whole = &self.whole[random.below(self.whole.len())];

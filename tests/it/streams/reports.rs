@@ -3,12 +3,12 @@
 use std::{cell::RefCell, fs};
 
 use crate::common::{
-    broker::{Broker, Message, Subscriber},
+    broker::{Broker, ReceivedMessage, Subscriber},
     camera::{Rtsp, Silent, Web, clip, h264, response},
     service::{Home, LABEL_SETS, Service, mqtt, sample},
 };
 
-fn status(source: &'static str, word: &'static str) -> impl Fn(&Message) -> bool {
+fn status(source: &'static str, word: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
     move |message| message.topic == format!("home/{source}/status") && message.text() == word
 }
 
