@@ -195,7 +195,7 @@ fn files_are_found_exactly_once_after_the_notification_queue_has_overflowed() {
     }
     service.signal("-CONT");
 
-    service.wait_for_log("the kernel's queue ran over");
+    service.wait_for_log("the kernel's queue overflowed");
     for number in 0..PICTURES {
         service.wait_for_log(&format!("/{number}.jpg"));
     }

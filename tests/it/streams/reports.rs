@@ -72,7 +72,7 @@ fn errors_of_cameras_are_logged_once_and_without_passwords() {
     let (_home, mut service) = serve(&broker, &sources);
     for text in [
         "/stream denies access: the user or the password is wrong",
-        "/stream denies access: set `username:`",
+        "/stream denies access: give it a `username:`",
         "/nothing?*** does not exist",
         "/nowhere/day.mp4 cannot be opened: No such file or directory",
         "stakeout.yaml cannot be opened: Invalid data",

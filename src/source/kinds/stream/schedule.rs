@@ -193,7 +193,7 @@ mod tests {
                 1.0,
                 Decode::Auto,
                 12,
-                "FoooFoooFoooFoooFoooFoooFoooFoooFoooF...F...F...",
+                "FoooFoooFoooFoooFoooFoooFoooFoooFoooFoooFoooF...",
             ),
             ("only key frames", 1.0, Decode::KeyFrames, 8, "A-------A-------A"),
             ("only key frames that are due", 4.0, Decode::KeyFrames, 4, "A---------------A---"),
