@@ -60,7 +60,7 @@
 //! | [`web`] | the HTTP endpoint: routes only |
 //! | [`daemon`] | wiring only: build, connect, reload, stop |
 //! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
-//! | [`doctor`], [`bench`] | check a machine and a configuration; measure speed |
+//! | [`doctor`], [`bench`](mod@bench) | check a machine and a configuration; measure speed |
 //! | [`progress`] | shows the progress of long work on a terminal or in the log |
 //! | [`commands`] | arguments, one call into the library, printing |
 //!

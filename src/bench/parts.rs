@@ -39,7 +39,7 @@ pub struct PartResult {
     pub(super) peak: Option<u64>,
 }
 
-/// Measures in this process; the result is meant for [`run_part`].
+/// Measures in this process; the result is meant for `run_part`.
 ///
 /// # Errors
 /// The model or the picture cannot be used.

@@ -95,7 +95,8 @@ pub fn explain(
     let rules = set.rules.iter().map(|rule| {
         let settings = here(&rule.settings);
         let explained = rules::explain(rule, &settings).into_iter().chain(more(&settings));
-        (settings.name.clone(), explained.collect::<Map<_, _>>().into())
+        let explained = explained.collect::<Map<_, _>>().into();
+        (settings.name, explained)
     });
     if !set.rules.is_empty() {
         explained.insert("rules".to_owned(), rules.collect::<Map<_, _>>().into());

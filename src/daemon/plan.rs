@@ -106,10 +106,13 @@ mod tests {
         stop.chain(start).chain(keys).chain(unchanged).collect::<Vec<_>>().join(" ")
     }
 
+    /// What a case changes, how, and the plan for it.
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Config), &'a str);
+
     #[test]
     fn each_kind_of_change() {
         let region = || Region { name: "step".to_owned(), x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
-        let cases: &[(&str, &dyn Fn(&mut Config), &str)] = &[
+        let cases: &[Case<'_>] = &[
             ("nothing", &|_| {}, "="),
             ("another order of sources", &|c| c.sources.reverse(), ""),
             ("a source added", &|c| c.sources.push(samples::source("new", &[])), "+new"),

@@ -93,7 +93,7 @@ causes! {
 /// appears with its first event hides that event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Causes {
-    /// Why the source skips frames on purpose, besides [`SKIPPED`].
+    /// Why the source skips frames on purpose, besides `SKIPPED`.
     pub skipped: &'static [Cause],
     /// Why the source fails on frames.
     pub failed: &'static [&'static [Cause]],

@@ -214,7 +214,8 @@ fn tune_keeps_a_rise_and_shows_alternatives() {
         .unwrap();
     let (log, patch) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{log}");
-    let reason = "its threshold is a rise of 0.4 over the baseline, which is kept: 1 alert, 0 wrong, 0 events missed";
+    let reason =
+        "its threshold is a rise of 0.4 over the baseline, which is kept: 1 alert, 0 wrong, 0 events missed";
     assert!(patch.contains(&format!("# objects / red car: {reason}")), "{patch}");
     assert!(
         log.contains("  rise        alerts    a day") && log.contains("  now: rise 0.4, 1 alert in"),

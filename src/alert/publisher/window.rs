@@ -153,6 +153,7 @@ struct Retry {
 }
 
 /// When to ask again.
+#[derive(Default)]
 struct Patience {
     backoff: Backoff,
     until: Option<Instant>,
@@ -413,12 +414,6 @@ impl Patience {
 
     fn refused(&mut self, now: Instant, jitter: fn() -> f64) {
         self.until = Some(now + self.backoff.failed(jitter()));
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { backoff: Backoff::default(), until: None }
     }
 }
 

@@ -92,7 +92,7 @@ pub struct RunningSource {
     pub counts: Arc<Counts>,
     /// Whether the source delivers.
     pub status: watch::Receiver<Status>,
-    /// The slots of the source, [`source::SLOTS`] of them.
+    /// The slots of the source, [`SLOTS`](crate::source::SLOTS) of them.
     pub slots: Arc<Semaphore>,
 }
 
@@ -243,8 +243,8 @@ impl ServiceMetrics {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let classify::Counts { scored, repeated, failed, .. } = self.model.counts();
-        let mut summary = Summary::default();
-        summary.up_s = Timestamp::now().duration_since(self.began).as_secs();
+        let up_s = Timestamp::now().duration_since(self.began).as_secs();
+        let mut summary = Summary { up_s, ..Summary::default() };
         summary.frames.scored = scored + repeated;
         summary.frames.failed = failed;
         summary.alerts.raised = lock(&self.alerts).values().map(|count| count[0]).sum();

@@ -1,7 +1,7 @@
 //! Conditions over labels: `person and not (dog or cat)`. Pure.
 //!
 //! `not` binds more closely than `and`, and `and` more closely than `or`. A name may have several words; a name with a bracket, a
-//! quotation mark or one of the three words needs quotes. Names are resolved to labels by the caller of [`Parsed::resolve`].
+//! quotation mark or one of the three words needs quotes. Names are resolved to labels by the caller of `Parsed::resolve`.
 
 mod parse;
 

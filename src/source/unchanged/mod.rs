@@ -3,7 +3,7 @@
 //! Each part of the frame that is scored (its regions, or the whole) is made [`Grey`]: 128 by 72 means of brightness.
 //! [`Grey::differs`] ignores some differences: a change of exposure is a straight line from old to new brightness, fitted
 //! without the cells that deviate from it; noise is measured by the median of the remaining differences; and along edges,
-//! where compression artefacts vary at a key frame, a larger difference is allowed. The rest is a change if [`CHANGED`]
+//! where compression artefacts vary at a key frame, a larger difference is allowed. The rest is a change if `CHANGED`
 //! of its cells are adjacent: about a sixth of a percent of the part, so a person who covers half a percent is noticed and
 //! the running digits of a clock usually are not.
 //!

@@ -367,7 +367,7 @@ mod tests {
         let mut taken = Vec::new();
         for left in [3, 1, 0] {
             folder.scan();
-            assert_eq!(folder.inventory.has_room_again(), false, "the queue is full, or holds all files");
+            assert!(!folder.inventory.has_room_again(), "the queue is full, or holds all files");
             taken.extend(folder.take());
             assert_eq!(folder.inventory.has_room_again(), left > 0, "{left} files are left");
         }
