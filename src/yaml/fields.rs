@@ -5,7 +5,7 @@
 //!
 //! A section in a file of its own looks like this; a kind of source does the same in its `settings.rs`:
 //!
-//! ```ignore
+//! ```text
 //! pub const FIELDS: &[Field<Webhook>] = &[
 //!     Field::new("url", Form::Text, "The address that alerts are posted to.", |it| Some(json!(it.address.to_string())))
 //!         .required().example("https://example.org/alerts"),
