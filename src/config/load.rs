@@ -45,7 +45,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     load_here(path, false)
 }
 
-/// Likewise from outside of the service, which alone can read its credentials.
+/// Reads a configuration as [`load`] does, outside of the service. Credentials that only the service can read stay hidden.
 ///
 /// # Errors
 ///

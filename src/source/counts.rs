@@ -130,7 +130,7 @@ pub struct Snapshot {
     pub last_sent: Option<Timestamp>,
     /// Failures by the word of their [`Cause`]; 0 for those that the kind of source may still report.
     pub failed: BTreeMap<&'static str, u64>,
-    /// Likewise, frames skipped on purpose.
+    /// Frames skipped on purpose, by the word of their [`Cause`].
     pub skipped: BTreeMap<&'static str, u64>,
 }
 

@@ -2,14 +2,11 @@
 //!
 //! Pure: the caller brings the time and sleeps.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jitter};
 
 /// A run of this length counts as a recovery: the failure after it starts a new series.
 const GOOD_RUN: Duration = Duration::from_secs(60);
@@ -32,7 +29,7 @@ pub(super) struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)), logged: None }
+        Self { backoff: Backoff::default(), logged: None }
     }
 }
 
@@ -67,11 +64,6 @@ impl Retry {
         }
         news
     }
-}
-
-/// 0 to 1, different for every call: the standard library's only random numbers, and enough to spread retries.
-fn jitter() -> f64 {
-    f64::from(u16::try_from(RandomState::new().hash_one(0) >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub struct Trigger {
     raised: bool,
     /// The newest frames, one bit each, the newest in the lowest: at or above the threshold.
     high: u64,
-    /// Likewise: below the clear level.
+    /// The newest frames, one bit each, the newest in the lowest: below the clear level.
     low: u64,
     /// The time since which enough frames are at or above the threshold.
     agreed_since: Option<Timestamp>,

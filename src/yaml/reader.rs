@@ -240,7 +240,7 @@ impl Reader<'_> {
         self.section_with(at, "", (table.fields)(), |_| None)
     }
 
-    /// Likewise for the fields in `fields`. `noun` says what the mapping is if its key is a name that people chose; `refuse`
+    /// A mapping with the keys of `fields`. `noun` says what the mapping is if its key is a name that people chose; `refuse`
     /// has the message and the remedy for an unknown key about which more can be said.
     pub fn section_with<'n>(
         &mut self,
@@ -446,7 +446,7 @@ impl Reader<'_> {
         self.resolve_path(at, &text)
     }
 
-    /// Likewise for a text that was read from `at`.
+    /// The path in `text`, which was read from `at`; resolved as [`Reader::path`] does.
     pub fn resolve_path(&mut self, at: &Setting<'_>, text: &str) -> Option<PathBuf> {
         if text.contains('\0') {
             self.must_be(at, "a path", "remove the NUL");

@@ -27,7 +27,7 @@ pub(crate) struct Patience {
     pub(crate) settle: Duration,
     /// A file that was closed and is no picture is tried again after this time: its writer may open it once more.
     pub(crate) short: Duration,
-    /// Likewise for a file that was not seen to be closed: its writer may only pause.
+    /// A file that was not seen to be closed and is no picture is tried again after this time: its writer may only pause.
     pub(crate) long: Duration,
 }
 
