@@ -22,15 +22,10 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 const LOG_REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The failures of one source.
+#[derive(Default)]
 pub(super) struct Retry {
     backoff: Backoff,
     logged: Option<(String, Instant)>,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { backoff: Backoff::default(), logged: None }
-    }
 }
 
 impl Retry {
