@@ -26,7 +26,8 @@ check cargo clippy --locked --all-targets -- -D warnings
 check cargo rustc --locked --lib --profile check -- --cfg fuzzing -D warnings
 check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 check tools/deny.sh
-check cargo build --locked --bin stakeout
+# The program that the tests use: `cargo build` would build it once more, because the crates for tests change features of others.
+check cargo test --locked --no-run --quiet
 check tools/test_install.sh "$binary"
 check tools/test_systemd.sh "$binary"
 
