@@ -45,20 +45,35 @@ pub(crate) fn touch(path: &Path) {
     }
 }
 
+/// Marks a folder as used, and keeps only the newest `most` folders beside it.
+pub(crate) fn keep_newest_folders(used: &Path, most: usize) {
+    // Without the mark the folder is as old as its newest file.
+    let _ = fs::File::open(used).and_then(|folder| folder.set_modified(SystemTime::now()));
+    let all = used.parent().unwrap_or(Path::new("."));
+    for path in newest_first(all).into_iter().filter(|path| path.is_dir()).skip(most) {
+        // Another process may use it or may have deleted it.
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
 /// Bytes as lower-case hexadecimal digits, for names of files.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn prune(folder: &Path, most: usize) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let changed = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();
-    let mut files: Vec<_> = entries.filter_map(|entry| Some((changed(&entry)?, entry.path()))).collect();
-    files.sort_by_key(|(changed, _)| Reverse(*changed));
-    for (_, path) in files.into_iter().skip(most) {
+    for path in newest_first(folder).into_iter().skip(most) {
         // Another process may have deleted it.
         let _ = fs::remove_file(path);
     }
+}
+
+fn newest_first(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let changed = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();
+    let mut found: Vec<_> = entries.filter_map(|entry| Some((changed(&entry)?, entry.path()))).collect();
+    found.sort_by_key(|(changed, _)| Reverse(*changed));
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 #[cfg(test)]
@@ -85,5 +100,19 @@ mod tests {
         assert_eq!(fs::read(at("d")).unwrap(), b"more");
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 3, "no temporary file is left");
         touch(&at("gone"));
+    }
+
+    #[test]
+    fn the_folders_used_last_are_kept() {
+        let all = tempfile::tempdir().unwrap();
+        let at = |name: &str| all.path().join(name);
+        for (name, days) in [("a", 3), ("b", 2), ("c", 1)] {
+            fs::create_dir(at(name)).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+            fs::File::open(at(name)).unwrap().set_modified(time).unwrap();
+        }
+        fs::write(at("file"), "x").unwrap();
+        keep_newest_folders(&at("a"), 2);
+        assert_eq!(["a", "b", "c", "file"].map(|name| at(name).exists()), [true, false, true, true]);
     }
 }

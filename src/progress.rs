@@ -96,6 +96,10 @@ impl Download {
             Event::Begins { file, have, size } => self.begin(file, have, size),
             Event::At(bytes) => self.at(bytes),
             Event::Ends { file } => self.end(file),
+            Event::Damaged { file } => {
+                self.bar.remove();
+                warn!(file, "{file} in the cache is damaged: it is fetched again");
+            }
             Event::OtherProcess { file } => info!(file, "another process fetches this file: waiting for it"),
             Event::Again { why, wait } => {
                 self.bar.remove();

@@ -87,10 +87,12 @@ fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
 fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
     let (config, places) = (&loaded.config, &loaded.places);
     let model = match hub::find(&config.model, config.execution.device) {
-        Err(HubError::NotCached { id, .. }) => {
+        Err(HubError::NotCached { id, missing, .. }) => {
+            let state = if missing.is_empty() { "yet" } else { "completely" };
             eprintln!(
-                "note: the model {id} is not on this machine yet, so it was not checked: `stakeout run` fetches it when it \
-                 starts, `stakeout models pull {id}` now"
+                "note: the model {id} is not on this machine {state}, so it was not checked: `stakeout run` fetches it when it \
+                 starts, `{}` now",
+                config.model.pull_command(config.execution.device)
             );
             None
         }

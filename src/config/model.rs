@@ -112,6 +112,26 @@ impl HubModel {
     pub fn named(id: &str) -> Self {
         Self { id: id.to_owned(), onnx: None, revision: None, variant: Variant::Auto }
     }
+
+    /// The command that fetches this model for a device, as it was asked for: with its variant, revision and repository.
+    #[must_use]
+    pub fn pull_command(&self, device: Device) -> String {
+        let mut command = format!("stakeout models pull {}", self.id);
+        let mut option = |name: &str, value: &str| command += &format!(" --{name} {value}");
+        match self.variant {
+            Variant::Named(variant) => option("variant", variant),
+            // The device decides the variant.
+            Variant::Auto if device != Device::Auto => option("device", &device.to_string()),
+            Variant::Auto => {}
+        }
+        if let Some(revision) = &self.revision {
+            option("revision", revision);
+        }
+        if let Some(onnx) = &self.onnx {
+            option("onnx", onnx);
+        }
+        command
+    }
 }
 
 impl ModelRef {
@@ -120,6 +140,12 @@ impl ModelRef {
             Self::Hub(model) => Some(model),
             _ => None,
         }
+    }
+
+    /// The command that fetches the model for a device; empty for a model that is no hub's.
+    #[must_use]
+    pub fn pull_command(&self, device: Device) -> String {
+        self.hub().map_or(String::new(), |model| model.pull_command(device))
     }
 
     /// How alerts name the model.
@@ -249,4 +275,22 @@ pub fn is_plain_path(text: &str) -> bool {
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     text.len() <= 200 && text.split('/').all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_fetches_the_model_that_was_asked_for() {
+        let plain = HubModel::named("a/b");
+        assert_eq!(plain.pull_command(Device::Auto), "stakeout models pull a/b");
+        assert_eq!(plain.pull_command(Device::Cpu), "stakeout models pull a/b --device cpu");
+        let (onnx, revision) = (Some("c/d".to_owned()), Some("refs/pr/3".to_owned()));
+        let whole = HubModel { onnx, revision, variant: Variant::Named("int8"), ..plain };
+        assert_eq!(
+            whole.pull_command(Device::Cuda(0)),
+            "stakeout models pull a/b --variant int8 --revision refs/pr/3 --onnx c/d"
+        );
+    }
 }

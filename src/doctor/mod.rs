@@ -94,11 +94,15 @@ fn credentials() -> Finding {
 fn model(config: &Config) -> Finding {
     let what = format!("model {}", config.model.name());
     match hub::find(&config.model, config.execution.device) {
-        Err(HubError::NotCached { id, .. }) => Finding::note(
-            what,
-            "not on this machine yet",
-            format!("`stakeout run` fetches it when it starts, `stakeout models pull {id}` now"),
-        ),
+        Err(HubError::NotCached { missing, .. }) => {
+            let state = if missing.is_empty() { "yet" } else { "completely" };
+            let pull = config.model.pull_command(config.execution.device);
+            Finding::note(
+                what,
+                format!("not on this machine {state}"),
+                format!("`stakeout run` fetches it when it starts, `{pull}` now"),
+            )
+        }
         _ => match Classifier::load(config) {
             Ok(_) => Finding::ok(what, "it loads, and suits the label sets"),
             Err(error) => {

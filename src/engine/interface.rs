@@ -93,9 +93,18 @@ pub struct Rows {
     pub columns: usize,
 }
 
+/// A graph to open.
+#[derive(Debug, Clone)]
+pub struct GraphSource {
+    /// Where its content is.
+    pub content: GraphContent,
+    /// A name that changes with the graph and its weights, for what an engine keeps on disk.
+    pub key: String,
+}
+
 /// Where the content of a graph is.
 #[derive(Debug, Clone)]
-pub enum GraphSource {
+pub enum GraphContent {
     /// In a file. Weights may be kept in files beside it.
     File(PathBuf),
     /// In memory.

@@ -7,7 +7,9 @@
 mod interface;
 pub mod onnx;
 
-pub use interface::{Engine, EngineError, GraphSource, Input, InputInfo, Metadata, Rows, Values};
+pub use interface::{
+    Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, Rows, Values,
+};
 
 use self::onnx::{DeviceError, OnnxGraph, Runtime, RuntimeError};
 use crate::config::{Config, Device, Execution};
@@ -55,6 +57,15 @@ impl Engines {
             Self::Onnx(runtime) => Ok(Box::new(OnnxGraph::open(runtime, source, execution, device)?)),
             #[cfg(test)]
             Self::Fake(engine) => Ok(Box::new(engine.clone())),
+        }
+    }
+
+    /// A text that changes with what computes: results that are kept on disk depend on it.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Self::Onnx(runtime) => format!("{} {}", runtime.library(), runtime.build()),
+            #[cfg(test)]
+            Self::Fake(_) => "fake".to_owned(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     error::ModelError,
     family::Logits,
@@ -14,6 +16,9 @@ use crate::{
     config::{Device, Execution},
     engine::Engines,
 };
+
+/// Raise it with each change of how texts are tokenized and padded, so that results of the old way are not used.
+const PREPARATION: u32 = 2;
 
 /// How a model is run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +45,8 @@ pub(super) struct ModelContext {
     pub(super) tokenizer: OnceLock<TextTokenizer>,
     /// Width and height of the model's pictures.
     pub(super) size: (u32, u32),
+    /// The file that says how pictures are prepared.
+    pub(super) preprocessing: &'static str,
 }
 
 impl ModelContext {
@@ -54,6 +61,16 @@ impl ModelContext {
         // Two threads may both read it; the first to finish wins.
         let tokenizer = TextTokenizer::load(&self.files, self.config)?;
         Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+
+    /// A hash of everything that the results of a graph for given texts depend on: the graph with its weights, the settings of
+    /// the model, the program and the engine.
+    pub(super) fn fingerprint(&self, graph: &str) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        // Another version may prepare texts in another way.
+        hash.update(format!("{} {}\n{}\n", env!("CARGO_PKG_VERSION"), PREPARATION, self.engines.identity()));
+        hash.update(self.files.fingerprint(&[graph]));
+        hash.finalize().into()
     }
 
     /// How many numbers one prepared picture has.
@@ -73,9 +90,10 @@ impl ModelContext {
         Err(self.files.unusable(
             file,
             format!(
-                "it takes pictures of {} x {}, and preprocessor_config.json makes them {width} x {height}",
+                "it takes pictures of {} x {}, and {} makes them {width} x {height}",
                 fixed(3).unwrap_or(0),
-                fixed(2).unwrap_or(0)
+                fixed(2).unwrap_or(0),
+                self.preprocessing
             ),
         ))
     }

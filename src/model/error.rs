@@ -28,7 +28,7 @@ pub enum ModelError {
         missing: Vec<String>,
     },
     /// A file of the model cannot be read or used.
-    #[error("{file} of the model in {place} cannot be used: {reason}")]
+    #[error("{file} of the model in {place} cannot be used: {reason}{remedy}")]
     File {
         /// The folder.
         place: String,
@@ -36,14 +36,20 @@ pub enum ModelError {
         file: String,
         /// Why.
         reason: String,
+        /// What to do if the file is damaged; empty if it is not, or not known to be.
+        remedy: String,
     },
-    /// `preprocessor_config.json` asks for something that is not supported.
-    #[error("preprocessor_config.json of the model in {place}: {error}")]
+    /// The settings for pictures ask for something that is not supported.
+    #[error("{file} of the model in {place}: {error}{remedy}")]
     Setting {
         /// The folder.
         place: String,
+        /// `preprocessor_config.json` or `processor_config.json`.
+        file: &'static str,
         /// Which key, and why.
         error: SettingError,
+        /// What to do if the file is damaged; empty if it is not, or not known to be.
+        remedy: String,
     },
     /// A model of no supported family.
     #[error("the model in {place} is of the type {found}, which is not supported; supported are {supported}")]

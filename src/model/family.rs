@@ -17,17 +17,17 @@ pub(super) struct Family {
     pub default_context: usize,
     /// The longest text in tokens that the model was trained on, where that is less than its context.
     pub trained_on: usize,
-    /// Whether texts are padded to the whole context.
-    pub pads_to_context: bool,
+    /// Texts are padded to this number of tokens, and cut there. A model with fewer positions gets as many as it has.
+    pub padded_to: Option<usize>,
     /// Whether the model was trained on lower case, so that a tokenizer that distinguishes case deserves a warning.
     pub lower_case: bool,
     /// How logits become scores.
     pub activation: Activation,
     /// Whether the model learnt a bias.
     pub has_bias: bool,
-    /// How the names of its image processors start, in `preprocessor_config.json`.
-    pub image_processors: &'static [&'static str],
-    /// What these processors do where `preprocessor_config.json` says nothing.
+    /// The class of its image processor, in `preprocessor_config.json`.
+    pub image_processor: &'static str,
+    /// What this class does where `preprocessor_config.json` says nothing.
     pub preprocessing: Preprocessing,
 }
 
@@ -59,11 +59,11 @@ const CLIP: Family = Family {
     default_context: 77,
     trained_on: usize::MAX,
     // The padding does not change CLIP's answer. A tokenizer that pads to a length of its own is followed.
-    pads_to_context: false,
+    padded_to: None,
     lower_case: false,
     activation: Activation::Softmax,
     has_bias: false,
-    image_processors: &["CLIP"],
+    image_processor: "CLIPImageProcessor",
     preprocessing: CLIP_PREPROCESSING,
 };
 
@@ -73,7 +73,7 @@ const CHINESE_CLIP: Family = Family {
     default_context: 512,
     // Its authors cut texts at 52 tokens. The reference has no such limit, and the graph takes as many as a BERT.
     trained_on: 52,
-    image_processors: &["ChineseCLIP"],
+    image_processor: "ChineseCLIPImageProcessor",
     ..CLIP
 };
 
@@ -85,12 +85,12 @@ const SIGLIP: Family = Family {
     text_outputs: &["pooler_output", "text_embeds"],
     default_context: 64,
     trained_on: usize::MAX,
-    // The padding changes SigLIP's answer: the model was trained on texts of full length.
-    pads_to_context: true,
+    // The padding changes SigLIP's answer. The reference pads to 64, also for a model with more positions.
+    padded_to: Some(64),
     lower_case: true,
     activation: Activation::Sigmoid,
     has_bias: true,
-    image_processors: &["Siglip"],
+    image_processor: "SiglipImageProcessor",
     preprocessing: PLAIN_PREPROCESSING,
 };
 
@@ -101,9 +101,17 @@ pub(super) fn of_model_type(found: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types.contains(&found))
 }
 
-/// The family of an image processor, by its name.
+/// The family of an image processor, by the name of its class. Older files name a feature extractor, and some classes exist for
+/// several image libraries.
 pub(super) fn of_image_processor(name: &str) -> Option<&'static Family> {
-    FAMILIES.iter().find(|family| family.image_processors.iter().any(|start| name.starts_with(start)))
+    let class = name.replace("FeatureExtractor", "ImageProcessor");
+    let class = ["Fast", "Pil"].iter().find_map(|end| class.strip_suffix(end)).unwrap_or(&class);
+    FAMILIES.iter().find(|family| family.image_processor == class)
+}
+
+/// Every supported image processor, for messages.
+pub(super) fn image_processors() -> String {
+    FAMILIES.iter().map(|family| family.image_processor).collect::<Vec<_>>().join(", ")
 }
 
 /// Every supported model type, for messages.
@@ -165,7 +173,12 @@ mod tests {
             ("CLIPImageProcessor", Some(&CLIP)),
             ("ChineseCLIPFeatureExtractor", Some(&CHINESE_CLIP)),
             ("SiglipImageProcessorFast", Some(&SIGLIP)),
+            ("SiglipImageProcessorPil", Some(&SIGLIP)),
+            // Pictures of free resolution.
+            ("Siglip2ImageProcessor", None),
+            ("CLIPSegImageProcessor", None),
             ("ViTImageProcessor", None),
+            ("", None),
         ] {
             assert_eq!(of_image_processor(name), expected, "{name}");
         }

@@ -1,21 +1,40 @@
 //! The files of a model, in a folder or inside the binary, and what its `config.json` says.
 
-use std::{borrow::Cow, fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    borrow::Cow,
+    fs::{self, File},
+    io::BufReader,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    digest::{self, Verdict},
     error::ModelError,
+    external_data::{self, Locations},
     family::{self, Family},
+    preprocess::{Backend, Preprocessor, SettingError},
 };
-use crate::engine::GraphSource;
+use crate::{
+    cache,
+    engine::{GraphContent, GraphSource},
+};
 
 /// The files of a model in the hub's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelFiles {
     /// In a folder.
     Folder(PathBuf),
+    /// In the hub's cache on this machine.
+    Cached {
+        /// The folder of a commit.
+        folder: PathBuf,
+        /// The command that fetches the model, and repairs it.
+        pull: String,
+    },
     /// Inside the binary: names relative to the folder, and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
@@ -46,8 +65,16 @@ impl ModelFiles {
     #[must_use]
     pub fn place(&self) -> String {
         match self {
-            Self::Folder(path) => path.display().to_string(),
+            Self::Folder(path) | Self::Cached { folder: path, .. } => path.display().to_string(),
             Self::Embedded(_) => "the binary itself".to_owned(),
+        }
+    }
+
+    /// The folder; `None` for the model inside the binary.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(path) | Self::Cached { folder: path, .. } => Some(path),
+            Self::Embedded(_) => None,
         }
     }
 
@@ -64,23 +91,31 @@ impl ModelFiles {
             || Graphs::find(self, suffix, false).is_ok_and(|graphs| graphs.combined.is_some())
     }
 
-    /// A hash that changes with the files of these names. In a folder it covers path, size and time of change, since reading
-    /// gigabytes would take longer than the caller saves (in the hub's cache the path contains the content's hash). In
-    /// the binary it covers the contents.
-    pub(super) fn fingerprint(&self, names: &[&str]) -> [u8; 32] {
+    /// A hash that changes with these graphs, their weights in other files, and every file that says how pictures and texts are
+    /// prepared for them.
+    ///
+    /// In a folder it covers path, size, time of change and time of the last change of the file's metadata, since reading
+    /// gigabytes would take longer than the caller saves. A copy may keep the size and the first time, but not the second. (In
+    /// the hub's cache the path contains the content's hash.) In the binary it covers the contents.
+    pub(super) fn fingerprint(&self, graphs: &[&str]) -> [u8; 32] {
+        // A graph that cannot be read has no known weights, and is rejected when it is opened.
+        let weights = graphs.iter().flat_map(|graph| self.weights(graph).unwrap_or_default());
+        let names = graphs.iter().map(|graph| (*graph).to_owned()).chain(weights.map(|file| file.name));
         let mut hash = Sha256::new();
-        for name in names {
-            hash.update(name);
+        for name in names.chain(SETTINGS.map(str::to_owned)) {
+            hash.update(format!("{name}\n"));
             match self {
-                Self::Folder(folder) => {
-                    let path = folder.join(name);
+                Self::Folder(folder) | Self::Cached { folder, .. } => {
+                    let path = folder.join(&name);
                     let path = path.canonicalize().unwrap_or(path);
-                    let changed = |metadata: &fs::Metadata| (metadata.mtime(), metadata.mtime_nsec());
-                    let metadata = fs::metadata(&path).map(|metadata| (metadata.len(), changed(&metadata)));
+                    let times = |file: &fs::Metadata| {
+                        (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec())
+                    };
+                    let metadata = fs::metadata(&path).map(|metadata| (metadata.len(), times(&metadata)));
                     hash.update(format!("{path:?} {:?}\n", metadata.ok()));
                 }
                 Self::Embedded(files) => {
-                    let content = files.iter().find(|(file, _)| file == name).map(|(_, bytes)| *bytes);
+                    let content = files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes);
                     hash.update(Sha256::digest(content.unwrap_or_default()));
                 }
             }
@@ -88,22 +123,14 @@ impl ModelFiles {
         hash.finalize().into()
     }
 
-    /// The size of a graph in bytes, including weight files beside it (`vision_model.onnx_data`, `..._data_1`).
+    /// The size of a graph in bytes, including its weights in other files.
     pub(super) fn graph_bytes(&self, graph: &str) -> u64 {
         match self {
-            Self::Folder(folder) => {
-                let path = folder.join(graph);
-                let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return 0 };
-                let name = name.to_string_lossy();
-                let is_part = |file: &fs::DirEntry| {
-                    let file = file.file_name();
-                    file.to_string_lossy()
-                        .strip_prefix(&*name)
-                        .is_some_and(|rest| rest.is_empty() || rest.contains("data"))
-                };
-                let entries = fs::read_dir(parent).into_iter().flatten().flatten().filter(is_part);
+            Self::Folder(folder) | Self::Cached { folder, .. } => {
+                let weights = self.weights(graph).unwrap_or_default().into_iter().map(|file| file.name);
+                let names = std::iter::once(graph.to_owned()).chain(weights);
                 // In the hub's cache the entries are links.
-                entries.filter_map(|file| fs::metadata(file.path()).ok()).map(|data| data.len()).sum()
+                names.filter_map(|name| fs::metadata(folder.join(name)).ok()).map(|data| data.len()).sum()
             }
             Self::Embedded(files) => {
                 files.iter().filter(|(file, _)| *file == graph).map(|(_, bytes)| bytes.len() as u64).sum()
@@ -111,9 +138,83 @@ impl ModelFiles {
         }
     }
 
+    /// The files beside a graph that hold its weights, as the graph names them. None if the graph does not exist or cannot be
+    /// read: the engine reports why.
+    ///
+    /// # Errors
+    /// The graph names a file outside of its folder.
+    pub(super) fn weights(&self, graph: &str) -> Result<Vec<WeightFile>, ModelError> {
+        let weight_file = |(location, needed): (String, u64)| match external_data::is_inside(&location) {
+            true => Ok(WeightFile { name: external_data::beside(graph, &location), needed }),
+            false => Err(self.unusable(
+                graph,
+                format!("it keeps weights in {location:?}, which is outside of its folder"),
+            )),
+        };
+        self.locations(graph).into_iter().map(weight_file).collect()
+    }
+
+    fn locations(&self, graph: &str) -> Locations {
+        let Some(folder) = self.folder() else { return Locations::new() };
+        let opened = File::open(folder.join(graph)).map(BufReader::new);
+        opened.and_then(external_data::locations).unwrap_or_default()
+    }
+
+    /// The weights of a graph that are missing or shorter than the graph says, for a message.
+    fn missing_weights(&self, graph: &str) -> Result<Vec<String>, ModelError> {
+        let Some(folder) = self.folder() else { return Ok(Vec::new()) };
+        let lacks = |WeightFile { name, needed }| match fs::metadata(folder.join(&name)) {
+            Ok(file) if file.is_file() && file.len() >= needed => None,
+            Ok(file) if file.is_file() => {
+                Some(format!("the end of {name} ({graph} needs {needed} bytes of it, it has {})", file.len()))
+            }
+            _ => Some(format!("{name} (weights of {graph})")),
+        };
+        Ok(self.weights(graph)?.into_iter().filter_map(lacks).collect())
+    }
+
+    /// The name of the file that says how pictures are prepared, and its settings: those for pictures inside of
+    /// `processor_config.json`, which newer versions of the reference write, else `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no JSON.
+    fn preprocessing(&self) -> Result<(&'static str, Value), ModelError> {
+        let nested = self.json(PROCESSOR)?.get_mut("image_processor").map(Value::take);
+        match nested.filter(|settings| !settings.is_null()) {
+            Some(settings) => Ok((PROCESSOR, settings)),
+            None => Ok((PREPROCESSOR, self.json(PREPROCESSOR)?)),
+        }
+    }
+
+    /// What the model's files say about its family, and how pictures are prepared for it, with the name of the file that says so.
+    ///
+    /// # Errors
+    /// The model is of a type that is not supported, or a setting is.
+    pub(super) fn settings(
+        &self,
+        backend: Backend,
+    ) -> Result<(ModelConfig, &'static str, Preprocessor), ModelError> {
+        let config = ModelConfig::read(self)?;
+        let (file, settings) = self.preprocessing()?;
+        let preprocessor = Preprocessor::of_model(settings, config.family, backend);
+        Ok((config, file, preprocessor.map_err(|error| self.wrong_setting(file, error))?))
+    }
+
+    /// Whether a file says how pictures are prepared.
+    fn has_preprocessing(&self) -> bool {
+        self.contains(PREPROCESSOR) || self.preprocessing().is_ok_and(|(file, _)| file == PROCESSOR)
+    }
+
+    /// The files that every model needs and that are missing.
+    fn missing(&self) -> Vec<String> {
+        let there =
+            |name: &str| if name == PREPROCESSOR { self.has_preprocessing() } else { self.contains(name) };
+        REQUIRED.into_iter().filter(|name| !there(name)).map(str::to_owned).collect()
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         match self {
-            Self::Folder(path) => path.join(name).is_file(),
+            Self::Folder(path) | Self::Cached { folder: path, .. } => path.join(name).is_file(),
             Self::Embedded(files) => files.iter().any(|(file, _)| *file == name),
         }
     }
@@ -121,7 +222,7 @@ impl ModelFiles {
     /// The contents of a file; `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
         match self {
-            Self::Folder(path) => match fs::read(path.join(name)) {
+            Self::Folder(path) | Self::Cached { folder: path, .. } => match fs::read(path.join(name)) {
                 Ok(bytes) => Ok(Some(bytes.into())),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(self.unusable(name, error)),
@@ -142,19 +243,64 @@ impl ModelFiles {
 
     /// A graph, as an engine opens it.
     pub(super) fn graph(&self, name: &str) -> Result<GraphSource, ModelError> {
-        match self {
-            Self::Folder(folder) => Ok(GraphSource::File(folder.join(name))),
-            Self::Embedded(_) => Ok(GraphSource::Bytes(self.read(name)?.unwrap_or_default())),
-        }
+        let content = match self {
+            Self::Folder(folder) | Self::Cached { folder, .. } => GraphContent::File(folder.join(name)),
+            Self::Embedded(_) => GraphContent::Bytes(self.read(name)?.unwrap_or_default()),
+        };
+        Ok(GraphSource { content, key: cache::hex(&self.fingerprint(&[name])[..16]) })
     }
 
     pub(super) fn unusable(&self, file: &str, reason: impl std::fmt::Display) -> ModelError {
-        ModelError::File { place: self.place(), file: file.to_owned(), reason: reason.to_string() }
+        let remedy = self.remedy(file);
+        ModelError::File { place: self.place(), file: file.to_owned(), reason: reason.to_string(), remedy }
+    }
+
+    fn wrong_setting(&self, file: &'static str, error: SettingError) -> ModelError {
+        ModelError::Setting { place: self.place(), file, error, remedy: self.remedy(file) }
+    }
+
+    /// What to do if a file in the hub's cache is damaged: its content, or that of the graph's weights, has another hash than
+    /// the hub gave. Empty otherwise.
+    fn remedy(&self, file: &str) -> String {
+        let Self::Cached { folder, pull } = self else { return String::new() };
+        let weights = self.locations(file).into_keys().filter(|location| external_data::is_inside(location));
+        let names = std::iter::once(file.to_owned())
+            .chain(weights.map(|location| external_data::beside(file, &location)));
+        let differs = |name: &String| {
+            let verdict = digest::verdict(&folder.join(name));
+            matches!(verdict, Ok(Verdict::Damaged | Verdict::Missing) | Err(_))
+        };
+        match &names.filter(differs).collect::<Vec<_>>()[..] {
+            [] => String::new(),
+            damaged => format!(". Damaged on this disk: {}. Repair it with `{pull}`", damaged.join(", ")),
+        }
     }
 }
 
-/// The files that every model needs beside its graphs.
-pub(super) const REQUIRED: [&str; 3] = ["config.json", "preprocessor_config.json", "tokenizer.json"];
+/// A file beside a graph that holds weights of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WeightFile {
+    /// Its name, relative to the model's folder.
+    pub name: String,
+    /// The number of bytes that the graph needs; 0 if the graph does not say it.
+    pub needed: u64,
+}
+
+pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
+pub(super) const PROCESSOR: &str = "processor_config.json";
+
+/// The files that say how pictures and texts are prepared.
+const SETTINGS: [&str; 6] = [
+    "config.json",
+    PREPROCESSOR,
+    PROCESSOR,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+/// The files that every model needs beside its graphs. `processor_config.json` may replace the second one.
+pub(super) const REQUIRED: [&str; 3] = ["config.json", PREPROCESSOR, "tokenizer.json"];
 
 /// The graphs of a model: one for pictures and one for texts. They are the same file if only the combined graph exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,14 +326,26 @@ impl Graphs {
     pub(super) fn find(files: &ModelFiles, suffix: &str, elsewhere: bool) -> Result<Self, ModelError> {
         const SPLIT: [&str; 2] = ["vision_model", "text_model"];
         let has = |name: &str| files.contains(name) || elsewhere && SPLIT.iter().any(|it| name.contains(it));
-        let graphs = Self::among(has, suffix);
-        let mut missing: Vec<_> =
-            REQUIRED.into_iter().filter(|name| !files.contains(name)).map(str::to_owned).collect();
-        if graphs.is_none() {
-            let lacks = |name: &&str| !graph_names(name, suffix).iter().any(|name| has(name));
-            let file = |name| format!("onnx/{name}{suffix}.onnx");
-            let split: Vec<_> = SPLIT.into_iter().filter(lacks).map(file).collect();
-            missing.push(format!("{} (or onnx/model{suffix}.onnx)", split.join(", ")));
+        let mut graphs = Self::among(has, suffix);
+        let mut missing = files.missing();
+        match &mut graphs {
+            Some(_) if elsewhere => {}
+            Some(graphs) => {
+                missing.extend(files.missing_weights(&graphs.vision)?);
+                if !graphs.is_combined() {
+                    missing.extend(files.missing_weights(&graphs.text)?);
+                    // It is a source of the scale only.
+                    let is_whole =
+                        |graph: &String| files.missing_weights(graph).is_ok_and(|it| it.is_empty());
+                    graphs.combined = graphs.combined.take().filter(is_whole);
+                }
+            }
+            None => {
+                let lacks = |name: &&str| !graph_names(name, suffix).iter().any(|name| has(name));
+                let file = |name| format!("onnx/{name}{suffix}.onnx");
+                let split: Vec<_> = SPLIT.into_iter().filter(lacks).map(file).collect();
+                missing.push(format!("{} (or onnx/model{suffix}.onnx)", split.join(", ")));
+            }
         }
         match graphs {
             Some(graphs) if missing.is_empty() => Ok(graphs),
@@ -211,6 +369,10 @@ pub(super) struct ModelConfig {
     pub family: &'static Family,
     /// The longest text in tokens.
     pub context: usize,
+    /// Texts are padded to this number of tokens.
+    pub padded_to: Option<usize>,
+    /// Whether texts become lower case, whatever the tokenizer's files say.
+    pub lower_cases: bool,
     /// The longest text in tokens that the model was trained on.
     pub trained_on: usize,
     /// The token that fills a text up, where no tokenizer file names one.
@@ -226,7 +388,7 @@ impl ModelConfig {
             ModelError::Type { place: files.place(), found, supported: family::supported() }
         })?;
         let text = &config["text_config"];
-        let context = match &text["max_position_embeddings"] {
+        let positions = match &text["max_position_embeddings"] {
             Value::Null => family.default_context,
             value => value
                 .as_u64()
@@ -236,7 +398,88 @@ impl ModelConfig {
                     files.unusable("config.json", format!("text_config.max_position_embeddings is {value}"))
                 })?,
         };
-        let trained_on = context.min(family.trained_on);
-        Ok(Self { family, context, trained_on, pad_id: text["pad_token_id"].as_i64() })
+        // The reference pads to a length of its own, and fails if the model has fewer positions.
+        let padded_to = family.padded_to.map(|padded_to| positions.min(padded_to));
+        let context = padded_to.unwrap_or(positions);
+        Ok(Self {
+            family,
+            context,
+            padded_to,
+            // The reference uses the class Siglip2Tokenizer for this type, whatever class the files name.
+            lower_cases: model_type == Some("siglip2"),
+            trained_on: context.min(family.trained_on),
+            pad_id: text["pad_token_id"].as_i64(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_changes_with_each_file_that_decides_the_results() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("onnx")).unwrap();
+        let files = ModelFiles::Folder(folder.path().to_owned());
+        let graph = "onnx/text_model.onnx";
+        // One tensor in `a.bin`, as ONNX writes it.
+        let entry = b"\x6a\x11\x0a\x08location\x12\x05a.bin";
+        let tensor = [&entry[..], b"\x70\x01"].concat();
+        let initializer = [&[0x2a, tensor.len() as u8], &tensor[..]].concat();
+        let model = [&[0x3a, initializer.len() as u8], &initializer[..]].concat();
+        let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+        write(graph, &model);
+        write("onnx/a.bin", b"1234");
+        let weights = files.weights(graph).unwrap();
+        assert_eq!(weights, [WeightFile { name: "onnx/a.bin".to_owned(), needed: 0 }]);
+        assert_eq!(files.graph_bytes(graph), model.len() as u64 + 4);
+
+        let mut known = vec![files.fingerprint(&[graph])];
+        assert_eq!(files.fingerprint(&[graph]), known[0]);
+        write("onnx/other.bin", b"1234");
+        write("README.md", b"1234");
+        assert_eq!(files.fingerprint(&[graph]), known[0], "other files do not matter");
+        for name in SETTINGS.into_iter().chain(["onnx/a.bin", graph]) {
+            // With a time of its own, as a copy may keep it.
+            write(name, if name == graph { &model } else { b"5678" });
+            let changed = File::options().append(true).open(folder.path().join(name)).unwrap();
+            changed.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            let fingerprint = files.fingerprint(&[graph]);
+            assert!(!known.contains(&fingerprint), "{name}");
+            known.push(fingerprint);
+        }
+        fs::remove_file(folder.path().join("onnx/a.bin")).unwrap();
+        assert!(!known.contains(&files.fingerprint(&[graph])));
+    }
+
+    #[test]
+    fn texts_are_as_long_as_the_family_and_the_model_allow() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ModelFiles::Folder(folder.path().to_owned());
+        let read = |model_type: &str, positions: Value| {
+            let config = serde_json::json!({
+                "model_type": model_type, "text_config": {"max_position_embeddings": positions}
+            });
+            fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+            ModelConfig::read(&files).map(|config| (config.context, config.padded_to, config.lower_cases))
+        };
+        for (model_type, positions, expected) in [
+            ("siglip", Value::Null, (64, Some(64), false)),
+            ("siglip", 96.into(), (64, Some(64), false)),
+            ("siglip", 16.into(), (16, Some(16), false)),
+            ("siglip2", 64.into(), (64, Some(64), true)),
+            ("clip", Value::Null, (77, None, false)),
+            ("clip", 248.into(), (248, None, false)),
+            ("chinese_clip", 512.into(), (512, None, false)),
+        ] {
+            assert_eq!(read(model_type, positions.clone()), Ok(expected), "{model_type}, {positions}");
+        }
+        for positions in [1.into(), (-1).into(), "64".into()] {
+            let error = read("clip", positions).unwrap_err().to_string();
+            assert!(error.contains("max_position_embeddings is"), "{error}");
+        }
     }
 }

@@ -4,7 +4,9 @@
 //! the configuration and pictures arrive all day.
 
 mod context;
+mod digest;
 mod error;
+mod external_data;
 mod family;
 mod files;
 mod graph;
@@ -25,12 +27,7 @@ pub use preprocess::Backend;
 pub use text::TextEncoder;
 pub use tokenizer::Tokens;
 
-use self::{
-    context::ModelContext,
-    files::{Graphs, ModelConfig},
-    preprocess::Preprocessor,
-    vision::Vision,
-};
+use self::{context::ModelContext, files::Graphs, preprocess::Preprocessor, vision::Vision};
 pub use crate::engine::onnx::{DeviceError, Runtime, RuntimeError};
 use crate::{config::Device, engine::Engines, picture::Picture};
 
@@ -55,13 +52,11 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let engines = engines.into();
         let graphs = Graphs::find(files, &options.variant, !engines.needs_graph_files())?;
-        let config = ModelConfig::read(files)?;
-        let settings = files.read("preprocessor_config.json")?.unwrap_or_default();
-        let preprocessor = Preprocessor::from_json(&settings, options.backend)
-            .map_err(|error| ModelError::Setting { place: files.place(), error })?;
+        let (config, preprocessing, preprocessor) = files.settings(options.backend)?;
         let (tokenizer, size) = (OnceLock::new(), preprocessor.size());
         let (files, options) = (files.clone(), options.clone());
-        let context = ModelContext { engines, files, graphs, options, config, tokenizer, size };
+        let context =
+            ModelContext { engines, files, graphs, options, config, tokenizer, size, preprocessing };
         let (mut vision, device) = Vision::on_best_device(&context)?;
         let logits = scale::find(&context, &mut vision.graph)?;
         Ok(Self { vision, text: TextEncoder(Arc::new(context)), preprocessor, logits, device })
@@ -119,7 +114,7 @@ impl Model {
         graph::Graph::open(&runtime.into(), files, &graphs.vision, &options.execution, device)
     }
 
-    /// The size of the vision graph's files in bytes, including weights beside it.
+    /// The size of the vision graph's files in bytes, including its weights in other files.
     #[must_use]
     pub fn vision_bytes(&self) -> u64 {
         self.text.0.files.graph_bytes(&self.text.0.graphs.vision)
@@ -155,7 +150,7 @@ impl Model {
 pub fn fuzz(folder: &std::path::Path) {
     let files = ModelFiles::Folder(folder.to_owned());
     let _ = scale::written(&files);
-    if let Ok(config) = ModelConfig::read(&files)
+    if let Ok(config) = files::ModelConfig::read(&files)
         && let Ok(tokenizer) = tokenizer::TextTokenizer::load(&files, config)
     {
         let _ = tokenizer.batch(&["a photo of a cat", "", "\u{1F408} 猫"], None);

@@ -60,9 +60,7 @@ pub(super) fn written(files: &ModelFiles) -> Result<Option<Logits>, ModelError> 
 
 /// The file in which the scale of this graph is kept; `None` if it is not kept.
 fn kept_at(context: &ModelContext, graph: &str) -> Option<PathBuf> {
-    let data = format!("{graph}_data");
-    let names = [graph, &data, "config.json", "preprocessor_config.json", "tokenizer.json"];
-    let hash = context.files.fingerprint(&names);
+    let hash = context.fingerprint(graph);
     let folder = cache::folder().filter(|_| context.options.remember)?;
     Some(folder.join("scales").join(cache::hex(&hash[..16])).with_extension("json"))
 }

@@ -47,13 +47,10 @@ impl TextEncoder {
         Ok(vectors)
     }
 
-    /// A hash of everything that a text's vector depends on: the files of the text graph and of the tokenizer.
+    /// A hash of everything that a text's vector depends on, except for the text itself.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        let graph = &self.0.graphs.text;
-        let data = format!("{graph}_data");
-        let others = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
-        self.0.files.fingerprint(&[&[graph.as_str(), &data], &others[..]].concat())
+        self.0.fingerprint(&self.0.graphs.text)
     }
 
     /// The tokens of a text.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokenizers::PaddingStrategy;
+use tokenizers::{PaddingDirection, PaddingParams, PaddingStrategy};
 use tracing::warn;
 
 use super::{
@@ -22,6 +22,8 @@ pub(super) struct TextTokenizer {
     pad_id: i64,
     /// Texts are padded to this length.
     padded_to: Option<usize>,
+    /// Whether the padding is before the text.
+    pads_left: bool,
     lowercase: bool,
 }
 
@@ -32,6 +34,14 @@ pub struct Tokens {
     pub ids: Vec<i64>,
     /// How many tokens the whole text has. More than `ids` holds means that the model does not see the end of the text.
     pub uncut: usize,
+}
+
+impl Tokens {
+    /// Whether the model does not see the end of the text.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.uncut > self.ids.len()
+    }
 }
 
 impl TextTokenizer {
@@ -59,14 +69,16 @@ impl TextTokenizer {
             .or_else(|| own_padding.as_ref().map(|padding| i64::from(padding.pad_id)))
             .or(config.pad_id)
             .unwrap_or(0);
+        let pads_left = pads_left(&declared, own_padding.as_ref(), config.lower_cases);
         let padded_to = match own_padding.map(|padding| padding.strategy) {
-            _ if config.family.pads_to_context => Some(config.context),
+            _ if config.padded_to.is_some() => config.padded_to,
             Some(PaddingStrategy::Fixed(length)) => Some(length.min(config.context)),
             Some(PaddingStrategy::BatchLongest) | None => None,
         };
         // This class lower-cases in its code, even if its tokenizer.json does not.
-        let lowercase = declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer");
-        let this = Self { tokenizer: Arc::new(tokenizer), config, pad_id, padded_to, lowercase };
+        let lowercase =
+            config.lower_cases || declared["tokenizer_class"].as_str() == Some("Siglip2Tokenizer");
+        let this = Self { tokenizer: Arc::new(tokenizer), config, pad_id, padded_to, pads_left, lowercase };
         if config.family.lower_case && this.distinguishes_case() {
             warn!(
                 model = files.place(),
@@ -79,43 +91,41 @@ impl TextTokenizer {
 
     /// The tokens of a text. A text that is longer than the model's context is cut, but keeps its end token.
     pub(super) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
+        self.tokens_within(text, self.config.context)
+    }
+
+    fn tokens_within(&self, text: &str, context: usize) -> Result<Tokens, ModelError> {
         let lower = self.lowercase.then(|| text.to_lowercase());
         let encoding = caught(|| self.tokenizer.encode(lower.as_deref().unwrap_or(text), true))
             .map_err(|error| ModelError::Run(format!("the text {text:?} cannot be tokenized: {error}")))?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
         let uncut = ids.len();
-        if let Some(end) = ids.last().copied().filter(|_| uncut > self.config.context) {
-            ids.truncate(self.config.context - 1);
+        if let Some(end) = ids.last().copied().filter(|_| uncut > context) {
+            ids.truncate(context - 1);
             ids.push(end);
         }
         Ok(Tokens { ids, uncut })
     }
 
-    /// The texts padded to one length, as a graph takes them; `at_least` is the length that the graph fixes.
-    pub(super) fn batch(&self, texts: &[&str], at_least: Option<usize>) -> Result<TokenBatch, ModelError> {
-        let tokens = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>, _>>()?;
-        for (text, Tokens { ids, uncut }) in texts.iter().zip(&tokens) {
-            let (seen, trained_on) = (ids.len(), self.config.trained_on);
-            if *uncut > seen {
-                warn!(
-                    text,
-                    "this prompt has {uncut} tokens, and the model sees {seen}: the end of the prompt is ignored"
-                );
-            } else if seen > trained_on {
-                warn!(
-                    text,
-                    "this prompt has {uncut} tokens, and the model was trained on at most {trained_on}: write a shorter one"
-                );
-            }
+    /// The texts padded to one length, as a graph takes them; `fixed` is the length that the graph fixes.
+    pub(super) fn batch(&self, texts: &[&str], fixed: Option<usize>) -> Result<TokenBatch, ModelError> {
+        let fixed = fixed.filter(|fixed| *fixed > 0);
+        let context = self.config.context.min(fixed.unwrap_or(usize::MAX));
+        let tokens =
+            texts.iter().map(|text| self.tokens_within(text, context)).collect::<Result<Vec<_>, _>>()?;
+        for (text, tokens) in texts.iter().zip(&tokens) {
+            warn_of_length(text, tokens, self.config.trained_on);
         }
         let longest = tokens.iter().map(|tokens| tokens.ids.len()).max().unwrap_or(0);
         // A text without any token is still one column.
-        let columns = longest.max(self.padded_to.unwrap_or(1)).max(at_least.unwrap_or(1));
+        let columns = fixed.unwrap_or_else(|| longest.max(self.padded_to.unwrap_or(1)));
         let mut batch = TokenBatch { rows: texts.len(), columns, ids: Vec::new(), mask: Vec::new() };
         for Tokens { ids, .. } in tokens {
             let padding = columns - ids.len();
-            batch.mask.extend(std::iter::repeat_n(1, ids.len()).chain(std::iter::repeat_n(0, padding)));
-            batch.ids.extend(ids.into_iter().chain(std::iter::repeat_n(self.pad_id, padding)));
+            let (before, after) = if self.pads_left { (padding, 0) } else { (0, padding) };
+            let fill = |value: i64, times| std::iter::repeat_n(value, times);
+            batch.mask.extend(fill(0, before).chain(fill(1, ids.len())).chain(fill(0, after)));
+            batch.ids.extend(fill(self.pad_id, before).chain(ids).chain(fill(self.pad_id, after)));
         }
         Ok(batch)
     }
@@ -123,6 +133,33 @@ impl TextTokenizer {
     fn distinguishes_case(&self) -> bool {
         let ids = |text| self.tokens(text).map(|tokens| tokens.ids);
         ids("A Photo") != ids("a photo")
+    }
+}
+
+/// Whether the padding is before the text: as `tokenizer_config.json` says, else `tokenizer.json`, else the class of the tokenizer.
+fn pads_left(declared: &Value, own: Option<&PaddingParams>, siglip2: bool) -> bool {
+    let class = declared["tokenizer_class"].as_str().unwrap_or_default();
+    let class = class.strip_suffix("Fast").unwrap_or(class);
+    match (declared["padding_side"].as_str(), own) {
+        (Some(side), _) => side == "left",
+        (None, Some(own)) => matches!(own.direction, PaddingDirection::Left),
+        (None, None) => siglip2 || ["GemmaTokenizer", "Siglip2Tokenizer"].contains(&class),
+    }
+}
+
+/// Logs a prompt that the model does not see completely, or that is longer than those that it was trained on.
+fn warn_of_length(text: &str, tokens: &Tokens, trained_on: usize) {
+    let (uncut, seen) = (tokens.uncut, tokens.ids.len());
+    if tokens.is_cut() {
+        warn!(
+            text,
+            "this prompt has {uncut} tokens, and the model sees {seen}: the end of the prompt is ignored. Write a shorter one"
+        );
+    } else if seen > trained_on {
+        warn!(
+            text,
+            "this prompt has {uncut} tokens, and the model was trained on at most {trained_on}: write a shorter one"
+        );
     }
 }
 
@@ -145,4 +182,65 @@ pub(super) struct TokenBatch {
 fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err("it contradicts itself, or is not JSON (see the panic above)".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::family;
+
+    fn tokenizer(padded_to: Option<usize>, pads_left: bool) -> TextTokenizer {
+        let family = family::of_model_type("siglip").unwrap();
+        let context = padded_to.unwrap_or(77);
+        let (lower_cases, trained_on) = (false, context);
+        let config = ModelConfig { family, context, padded_to, lower_cases, trained_on, pad_id: Some(0) };
+        let loaded = TextTokenizer::load(&ModelFiles::bundled(), config).unwrap();
+        TextTokenizer { pads_left, pad_id: -1, ..loaded }
+    }
+
+    #[test]
+    fn texts_are_padded_and_cut_to_one_length() {
+        let long = "a red car ".repeat(50);
+        let texts = ["a red car", &long];
+        let row = |tokenizer: &TextTokenizer, fixed, row: usize| {
+            let TokenBatch { columns, ids, mask, .. } = tokenizer.batch(&texts, fixed).unwrap();
+            let range = row * columns..(row + 1) * columns;
+            (ids[range.clone()].to_vec(), mask[range].to_vec())
+        };
+        let own = tokenizer(Some(16), false).tokens(texts[0]).unwrap().ids;
+        let padding = 16 - own.len();
+        let expected = [&own[..], &vec![-1; padding]].concat();
+        let (ids, mask) = row(&tokenizer(Some(16), false), None, 0);
+        assert_eq!((ids, mask.iter().sum::<i64>()), (expected.clone(), own.len() as i64));
+        // A graph may fix the length.
+        assert_eq!(row(&tokenizer(Some(64), false), Some(16), 0).0, expected);
+        let (long_ids, _) = row(&tokenizer(Some(64), false), Some(16), 1);
+        assert_eq!((long_ids.len(), long_ids.last()), (16, own.last()), "the end token stays");
+        assert_eq!(row(&tokenizer(Some(16), false), Some(20), 0).0.len(), 20);
+
+        let (ids, mask) = row(&tokenizer(Some(16), true), None, 0);
+        assert_eq!(ids, [&vec![-1; padding][..], &own].concat());
+        assert_eq!((mask[0], mask[15]), (0, 1));
+    }
+
+    #[test]
+    fn the_side_of_the_padding_is_that_of_the_reference() {
+        let own = |direction| PaddingParams { direction, ..PaddingParams::default() };
+        let (left, right) = (own(PaddingDirection::Left), own(PaddingDirection::Right));
+        for (declared, own, siglip2, expected) in [
+            (json!({"padding_side": "right", "tokenizer_class": "GemmaTokenizer"}), None, false, false),
+            (json!({"padding_side": "left"}), Some(&right), false, true),
+            (json!({}), Some(&left), false, true),
+            (json!({"tokenizer_class": "GemmaTokenizerFast"}), None, false, true),
+            (json!({"tokenizer_class": "GemmaTokenizer"}), Some(&right), false, false),
+            (json!({"tokenizer_class": "SiglipTokenizer"}), None, false, false),
+            (json!({"tokenizer_class": "CLIPTokenizer"}), None, false, false),
+            (json!({}), None, true, true),
+            (json!({}), None, false, false),
+        ] {
+            assert_eq!(pads_left(&declared, own, siglip2), expected, "{declared} {own:?} {siglip2}");
+        }
+    }
 }

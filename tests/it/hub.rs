@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::common::{
     finish, fixtures,
     hub::{Asked, COMMIT, Fault, Hub},
+    onnx::with_external_weights,
     service::{Home, Service},
     wait_until,
 };
@@ -399,7 +400,7 @@ sources: { inbox: { folder: inbox, watch: [porch] } }
     fs::write(&config, text).unwrap();
     let pull = ["models", "pull", "org/weights", "--onnx", "org/towers"];
     stdout(&hub.run(&pull));
-    let kept = repository(&hub, "org/towers").join(format!("stakeout/{COMMIT}.json"));
+    let kept = repository(&hub, "org/towers").join(format!("stakeout/{COMMIT}.org--weights.json"));
     let kept: Value = serde_json::from_slice(&fs::read(kept).unwrap()).unwrap();
     assert_eq!(
         (kept["logit_bias"].as_f64(), &kept["from"]),
@@ -498,19 +499,278 @@ fn a_start_with_cached_label_vectors_does_not_load_the_text_tower() {
     }
     fs::write(folder.join("stakeout.json"), r#"{"logit_scale": 50}"#).unwrap();
     let model = folder.to_str().unwrap();
-    let first = scores(&hub, model, &[]);
+    scores(&hub, model, &[]);
 
-    // The same size and time, so only loading it shows that it has changed.
+    // Every text is in the cache, so the tower is not loaded.
+    let mut again = hub.stakeout(&["classify", "--model", model, "--label", "cat", "--label", "rocket"]);
+    let picture = fixtures("hf-parity").unwrap().join("images/landscape_420.jpg");
+    let again = again.arg(picture).env("RUST_LOG", "stakeout=debug").output().unwrap();
+    assert!(stderr(&again).contains("missing=0"), "{}", stderr(&again));
+
+    // Another file with the same size and time, as a copy may have them. The cached vectors are not used.
     let text = folder.join("onnx/text_model.onnx");
     let before = fs::metadata(&text).unwrap();
     fs::write(&text, vec![0; usize::try_from(before.len()).unwrap()]).unwrap();
     fs::File::options().write(true).open(&text).unwrap().set_modified(before.modified().unwrap()).unwrap();
-    assert_eq!(scores(&hub, model, &[]), first);
-    let other = hub.run(&["classify", "--model", model, "--label", "something new", "a.jpg"]);
-    assert!(stderr(&other).contains("onnx/text_model.onnx of the model in"), "{}", stderr(&other));
-
-    // With another time it is another file, and the cached vectors are not used.
-    fs::File::options().write(true).open(&text).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
     let changed = hub.run(&["classify", "--model", model, "--label", "cat", "a.jpg"]);
     assert!(stderr(&changed).contains("onnx/text_model.onnx of the model in"), "{}", stderr(&changed));
+}
+
+/// A folder with a small CLIP model whose text weights are in files beside the graph, named by `location`.
+fn with_text_weights(hub: &Hub, name: &str, location: impl Fn(&str) -> String) -> Option<PathBuf> {
+    let source = models("tiny-clip")?;
+    let folder = hub.home.path().join(name);
+    fs::create_dir_all(folder.join("onnx")).unwrap();
+    for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "onnx/vision_model.onnx"] {
+        fs::write(folder.join(name), fs::read(source.join(name)).unwrap()).unwrap();
+    }
+    fs::write(folder.join("stakeout.json"), r#"{"logit_scale": 50}"#).unwrap();
+    let (graph, files) =
+        with_external_weights(&fs::read(source.join("onnx/text_model.onnx")).unwrap(), location);
+    fs::write(folder.join("onnx/text_model.onnx"), graph).unwrap();
+    for (name, content) in files {
+        let path = folder.join("onnx").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    Some(folder)
+}
+
+#[test]
+fn replaced_weights_beside_the_text_graph_give_new_scores() {
+    let hub = Hub::start();
+    let locations: [(&str, fn(&str) -> String); 3] = [
+        ("dot", |_| "text_model.onnx.data".to_owned()),
+        ("second", |name| format!("text_model.onnx_data{}", if name.len() % 2 == 0 { "" } else { "_1" })),
+        ("far", |_| "weights/of the text.bin".to_owned()),
+    ];
+    for (name, location) in locations {
+        let Some(folder) = with_text_weights(&hub, name, location) else { return };
+        let model = folder.to_str().unwrap();
+        let first = scores(&hub, model, &[]);
+        assert_eq!(scores(&hub, model, &[]), first);
+        for entry in
+            [folder.join("onnx"), folder.join("onnx/weights")].iter().flat_map(fs::read_dir).flatten()
+        {
+            let path = entry.unwrap().path();
+            if path.is_dir() || path.extension().is_some_and(|end| end == "onnx") {
+                continue;
+            }
+            // Other numbers in a file of the same size and time.
+            let before = fs::metadata(&path).unwrap();
+            let content = fs::read(&path).unwrap();
+            let half = content
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .flat_map(|value| (f32::from_le_bytes(*value) * 0.5).to_le_bytes());
+            fs::write(&path, half.collect::<Vec<u8>>()).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(before.modified().unwrap())
+                .unwrap();
+        }
+        let copy = hub.home.path().join(format!("{name}-copy"));
+        fs::rename(&folder, &copy).unwrap();
+        let fresh = scores(&hub, copy.to_str().unwrap(), &[]);
+        fs::rename(&copy, &folder).unwrap();
+        assert_ne!(fresh, first, "{name}: the weights matter");
+        assert_eq!(scores(&hub, model, &[]), fresh, "{name}");
+    }
+}
+
+#[test]
+fn weights_are_fetched_by_the_locations_in_the_graph() {
+    let Some(source) = models("tiny-clip") else { return };
+    let hub = Hub::start();
+    let expected = {
+        let Some(folder) = with_text_weights(&hub, "plain", |_| "w".to_owned()) else { return };
+        scores(&hub, folder.to_str().unwrap(), &[])
+    };
+    let locations: [(&str, fn(&str) -> String); 5] = [
+        ("org/underscore", |_| "text_model.onnx_data".to_owned()),
+        ("org/dot", |_| "text_model.onnx.data".to_owned()),
+        ("org/uuid", |_| "160ea76f-918f-11f1-8428-cc15316249d1".to_owned()),
+        ("org/below", |_| "./weights/text.bin".to_owned()),
+        // A file for each tensor.
+        ("org/many", |name| name.replace(['/', ':'], "_")),
+    ];
+    for (id, location) in locations {
+        let (graph, files) =
+            with_external_weights(&fs::read(source.join("onnx/text_model.onnx")).unwrap(), location);
+        hub.add_folder(id, &source, |name| name != "onnx/model.onnx" && name != "onnx/text_model.onnx");
+        hub.add_file(id, "stakeout.json", br#"{"logit_scale": 50}"#.to_vec());
+        hub.add_file(id, "onnx/text_model.onnx", graph);
+        let names: Vec<_> =
+            files.keys().map(|name| format!("onnx/{}", name.trim_start_matches("./"))).collect();
+        for (name, content) in names.iter().zip(files.into_values()) {
+            hub.add_file(id, name, content);
+        }
+        assert_alike(&scores(&hub, id, &[]), &expected);
+        assert!(names.iter().all(|name| snapshot(&hub, id).join(name).is_file()), "{id}: {names:?}");
+
+        // A file that is missing is an error, in the cache and on the hub.
+        fs::remove_file(snapshot(&hub, id).join(&names[0])).unwrap();
+        let mut offline = hub.stakeout(&["models", "verify", id]);
+        let error = stderr(&offline.env("TRANSFORMERS_OFFLINE", "1").output().unwrap());
+        assert!(error.contains(&names[0]) && error.contains("TRANSFORMERS_OFFLINE forbids"), "{error}");
+        hub.remove_file(id, &names[0]);
+        let output = hub.run(&["models", "pull", id]);
+        assert_eq!(output.status.code(), Some(1));
+        let error = stderr(&output);
+        assert!(error.contains(&format!("{id} on the hub lacks {}", names[0])), "{error}");
+    }
+
+    let (graph, _) = with_external_weights(&fs::read(source.join("onnx/text_model.onnx")).unwrap(), |_| {
+        "../../../etc/passwd".to_owned()
+    });
+    hub.add_folder("org/outside", &source, |name| name != "onnx/model.onnx");
+    hub.add_file("org/outside", "stakeout.json", br#"{"logit_scale": 50}"#.to_vec());
+    hub.add_file("org/outside", "onnx/text_model.onnx", graph);
+    let error = stderr(&hub.run(&["models", "pull", "org/outside"]));
+    assert!(error.contains("\"../../../etc/passwd\", which is outside of its folder"), "{error}");
+}
+
+#[test]
+fn a_model_of_another_type_is_refused_before_anything_large_is_fetched() {
+    let Some(folder) = models("tiny-clip") else { return };
+    let hub = Hub::start();
+    let naflex = br#"{"image_processor_type": "Siglip2ImageProcessor", "patch_size": 16}"#;
+    let cases: [(&str, &str, &[u8], &str); 3] = [
+        ("org/jina", "config.json", br#"{"model_type": "jina_clip"}"#, "of the type jina_clip, which is not"),
+        ("org/naflex", "preprocessor_config.json", naflex, "\"Siglip2ImageProcessor\" is not supported"),
+        (
+            "org/vit",
+            "processor_config.json",
+            br#"{"image_processor": {"image_processor_type": "ViTImageProcessor"}}"#,
+            "processor_config.json of the model in",
+        ),
+    ];
+    for (id, file, content, expected) in cases {
+        hub.add_folder(id, &folder, |_| true);
+        hub.add_file(id, file, content.to_vec());
+        hub.asked();
+        let output = hub.run(&["models", "pull", id]);
+        assert_eq!(output.status.code(), Some(1));
+        let error = stderr(&output);
+        assert!(error.contains(expected) && error.contains(&format!("{id} on the hub cannot")), "{error}");
+        let asked = hub.asked();
+        assert!(asked.iter().all(|asked| !asked.by_cdn), "{asked:#?}");
+    }
+}
+
+#[test]
+fn settings_inside_of_processor_config_are_used() {
+    let Some(folder) = models("tiny-clip") else { return };
+    let hub = Hub::start();
+    let settings: Value =
+        serde_json::from_slice(&fs::read(folder.join("preprocessor_config.json")).unwrap()).unwrap();
+    let nested = json!({"image_processor": settings, "processor_class": "CLIPProcessor"}).to_string();
+    let expected = scores(&hub, folder.to_str().unwrap(), &[]);
+    hub.add_folder("org/v5", &folder, |name| !["preprocessor_config.json"].contains(&name));
+    hub.add_file("org/v5", "processor_config.json", nested.clone().into_bytes());
+    assert_alike(&scores(&hub, "org/v5", &[]), &expected);
+
+    // They come before those in the older file.
+    hub.add_folder("org/both", &folder, |_| true);
+    hub.add_file("org/both", "processor_config.json", nested.into_bytes());
+    hub.add_file("org/both", "preprocessor_config.json", br#"{"size": 7, "crop_size": 7}"#.to_vec());
+    assert_alike(&scores(&hub, "org/both", &[]), &expected);
+
+    // An older `processor_config.json` says nothing about pictures.
+    hub.add_folder("org/v4", &folder, |_| true);
+    hub.add_file("org/v4", "processor_config.json", br#"{"processor_class": "CLIPProcessor"}"#.to_vec());
+    assert_alike(&scores(&hub, "org/v4", &[]), &expected);
+}
+
+#[test]
+fn pull_repairs_a_damaged_file_and_the_load_error_names_the_command() {
+    let Some((hub, _)) = clip() else { return };
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    let expected = scores(&hub, ORIGINAL, &[]);
+    let vision = hub.sha256(SISTER, "onnx/vision_model.onnx");
+    let blob = repository(&hub, SISTER).join("blobs").join(&vision);
+    let whole = fs::read(&blob).unwrap();
+    let mut damaged = whole.clone();
+    damaged[..64].fill(0xff);
+    fs::write(&blob, &damaged).unwrap();
+    let error = stderr(&hub.run(&["models", "verify", ORIGINAL]));
+    assert!(error.contains(&format!("`stakeout models pull {ORIGINAL}` fetches it again")), "{error}");
+    let error = stderr(&hub.run(&["classify", "--model", ORIGINAL, "--label", "cat", "a.jpg"]));
+    let remedy = format!(
+        "Damaged on this disk: onnx/vision_model.onnx. Repair it with `stakeout models pull {ORIGINAL}`"
+    );
+    assert!(error.contains(&remedy), "{error}");
+
+    let output = hub.run(&["models", "pull", ORIGINAL]);
+    stdout(&output);
+    assert!(
+        stderr(&output).contains("onnx/vision_model.onnx in the cache is damaged"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(fs::read(&blob).unwrap(), whole);
+    assert_eq!(scores(&hub, ORIGINAL, &[]), expected);
+
+    // A file that ends too early, and one that an undamaged model has.
+    fs::write(&blob, &whole[..1000]).unwrap();
+    hub.asked();
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    assert_eq!(fs::read(&blob).unwrap(), whole);
+    let asked = hub.asked();
+    assert_eq!(
+        (gets(&asked, &vision).len(), gets(&asked, &hub.sha256(SISTER, "tokenizer.json")).len()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn the_models_own_repository_comes_before_that_of_an_export() {
+    let Some((hub, folder)) = clip() else { return };
+    hub.add_folder(ORIGINAL, &folder, |_| true);
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    assert!(snapshot(&hub, ORIGINAL).join("onnx/vision_model.onnx").exists());
+    assert!(!hub.asked().iter().any(|asked| asked.path.contains(SISTER)));
+
+    // Neither has it.
+    let error = stderr(&hub.run(&["models", "pull", "google/siglip-so400m-patch14-224"]));
+    assert!(error.contains("refuses google/siglip-so400m-patch14-224 (401)"), "{error}");
+    hub.add_file("google/siglip-so400m-patch14-224", "config.json", b"{}".to_vec());
+    let error = stderr(&hub.run(&["models", "pull", "google/siglip-so400m-patch14-224"]));
+    assert!(
+        error.contains("searched as well: onnx-community/siglip-so400m-patch14-224-ONNX, Xenova/"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_suggested_command_is_for_the_model_that_was_asked_for() {
+    let hub = Hub::start();
+    let model = "model: { id: org/name, onnx: org/graphs, revision: v2, variant: int8 }\n";
+    let home = Home::new(1, model);
+    let config = home.path("stakeout.yaml").display().to_string();
+    let command = "`stakeout models pull org/name --variant int8 --revision v2 --onnx org/graphs`";
+    for arguments in [&["check", "--config", &config][..], &["models", "verify", "--config", &config]] {
+        let mut run = hub.stakeout(arguments);
+        let text = stderr(&run.env("HF_HUB_OFFLINE", "0").output().unwrap());
+        assert!(text.contains(command), "{arguments:?}: {text}");
+    }
+    assert_eq!(hub.asked(), []);
+}
+
+#[test]
+fn the_cache_is_where_the_hubs_own_tools_have_it() {
+    let Some((hub, _)) = clip() else { return };
+    let moved = |variables: &[(&str, &str)]| {
+        let mut pull = hub.stakeout(&["models", "pull", ORIGINAL]);
+        pull.env("HOME", hub.home.path()).envs(variables.iter().copied());
+        PathBuf::from(stdout(&pull.output().unwrap()).trim())
+    };
+    let home = hub.home.path();
+    assert!(moved(&[("HUGGINGFACE_HUB_CACHE", "~/former")]).starts_with(home.join("former")));
+    assert!(moved(&[("HF_HOME", "~/hf")]).starts_with(home.join("hf/hub")));
+    let both = [("HUGGINGFACE_HUB_CACHE", "~/former"), ("HF_HUB_CACHE", "$HOME/newer")];
+    assert!(moved(&both).starts_with(home.join("newer")));
 }

@@ -8,7 +8,7 @@ use std::{
 use stakeout::model::{Model, ModelFiles, Options, Runtime};
 use tempfile::TempDir;
 
-use crate::common::fixtures;
+use crate::common::{fixtures, onnx::with_external_weights};
 
 /// A copy of a small model that a test may change.
 fn copy(model: &str) -> Option<TempDir> {
@@ -121,6 +121,49 @@ fn a_damaged_graph_or_tokenizer_is_named() {
         "preprocessor_config.json of the model in FOLDER: resample: 0 is not supported; it must be 2 (bilinear) or 3 \
          (bicubic)"
     );
+}
+
+#[test]
+fn an_unknown_image_processor_is_refused() {
+    let settings = |text: &'static str| {
+        spoilt("tiny-clip", move |folder| fs::write(folder.join("preprocessor_config.json"), text).unwrap())
+    };
+    let Some(text) =
+        settings(r#"{"image_processor_type": "BitImageProcessor", "size": 32, "crop_size": 32}"#)
+    else {
+        return;
+    };
+    assert_eq!(
+        text,
+        "preprocessor_config.json of the model in FOLDER: image_processor_type: \"BitImageProcessor\" is not supported; it \
+         must be one of CLIPImageProcessor, ChineseCLIPImageProcessor, SiglipImageProcessor"
+    );
+    let text = settings(r#"{"image_processor_type": "CLIPImageProcessorFast", "size": 32, "crop_size": 32}"#);
+    assert!(text.unwrap().starts_with("loaded, "));
+}
+
+#[test]
+fn missing_weights_beside_a_graph_are_named() {
+    let moved = |location: &'static str, kept: Option<usize>| {
+        spoilt("tiny-clip", move |folder| {
+            let path = folder.join("onnx/text_model.onnx");
+            let (graph, files) = with_external_weights(&fs::read(&path).unwrap(), |_| location.to_owned());
+            fs::write(path, graph).unwrap();
+            for content in files.values().filter(|_| kept.is_some()) {
+                let kept = kept.unwrap_or_default().min(content.len());
+                fs::write(folder.join("onnx").join(location), &content[..kept]).unwrap();
+            }
+        })
+    };
+    let Some(text) = moved("text.bin", Some(usize::MAX)) else { return };
+    assert!(text.starts_with("loaded, "), "{text}");
+    let text = moved("text.bin", None).unwrap();
+    assert!(text.contains("missing: onnx/text.bin (weights of onnx/text_model.onnx)."), "{text}");
+    let text = moved("text.bin", Some(5000)).unwrap();
+    assert!(text.contains("the end of onnx/text.bin (onnx/text_model.onnx needs"), "{text}");
+    assert!(text.contains("it has 5000)"), "{text}");
+    let text = moved("../text.bin", Some(usize::MAX)).unwrap();
+    assert!(text.contains("it keeps weights in \"../text.bin\", which is outside of its folder"), "{text}");
 }
 
 #[test]

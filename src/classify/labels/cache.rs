@@ -1,6 +1,6 @@
 //! Keeps label vectors on disk, so that a start need not load the text graph again.
 //!
-//! There is one file for each model, named by a fingerprint of the files that the vectors depend on: a header, then a hash
+//! There is one file for each model, named by a fingerprint of everything that the vectors depend on: a header, then a hash
 //! of each text with its vector, then a hash of all of it. A damaged file is ignored, and a folder that cannot be written
 //! only costs time.
 
@@ -19,7 +19,7 @@ use crate::{
     model::{ModelError, TextEncoder},
 };
 
-const MAGIC: &[u8] = b"stakeout label vectors 1\n";
+const MAGIC: &[u8] = b"stakeout label vectors 2\n";
 /// The most texts in a file; those that are not in use are deleted first.
 const MOST_TEXTS: usize = 10_000;
 /// The most files; those that were not used for the longest time are deleted first.
@@ -60,7 +60,8 @@ impl VectorCache {
         let Some(folder) = &self.folder else { return encoder.encode(texts) };
         let model = encoder.fingerprint();
         let path = folder.join(format!("{}.vectors", cache::hex(&model[..16])));
-        through(&path, &model, texts, |missing| encoder.encode(missing))
+        let is_kept = |text: &str| !encoder.tokens(text).is_ok_and(|tokens| tokens.is_cut());
+        through(&path, &model, texts, |missing| encoder.encode(missing), is_kept)
     }
 }
 
@@ -69,6 +70,7 @@ fn through(
     model: &Hash,
     texts: &[&str],
     encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
+    is_kept: impl Fn(&str) -> bool,
 ) -> Result<Vec<Vec<f32>>, ModelError> {
     let mut kept = fs::read(path).ok().and_then(|bytes| parse(&bytes, model)).unwrap_or_default();
     let keys: Vec<Hash> = texts.iter().map(|text| Sha256::digest(text).into()).collect();
@@ -81,7 +83,10 @@ fn through(
         for (text, vector) in missing.iter().zip(encode(&missing)?) {
             kept.insert(Sha256::digest(text).into(), vector);
         }
-        if let Err(error) = cache::write(path, &bytes(model, &kept, &keys), MOST_MODELS) {
+        // Encoding warns of a text that the model does not see completely. It is encoded at each start, so that each start warns.
+        let cut: Vec<Hash> =
+            missing.iter().filter(|text| !is_kept(text)).map(|text| Sha256::digest(text).into()).collect();
+        if let Err(error) = cache::write(path, &bytes(model, &kept, &keys, &cut), MOST_MODELS) {
             static LOGGED: Once = Once::new();
             LOGGED.call_once(|| {
                 warn!(path = %path.display(), %error, "label vectors cannot be kept, so each start encodes them again");
@@ -109,13 +114,13 @@ fn parse(bytes: &[u8], model: &Hash) -> Option<HashMap<Hash, Vec<f32>>> {
 }
 
 /// The file's content, with the texts in use first. Vectors of another length cannot be this model's, and are omitted.
-fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash]) -> Vec<u8> {
+fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash], cut: &[Hash]) -> Vec<u8> {
     let columns = used.first().map_or(0, |key| kept[key].len());
     let mut bytes = [MAGIC, model, &u32::try_from(columns).unwrap_or(0).to_le_bytes()].concat();
     let others = kept.keys().filter(|key| !used.contains(key));
     for key in used.iter().chain(others).take(MOST_TEXTS.max(used.len())) {
         let vector = &kept[key];
-        if vector.len() == columns {
+        if vector.len() == columns && !cut.contains(key) {
             bytes.extend_from_slice(key);
             bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
         }
@@ -132,10 +137,16 @@ mod tests {
     /// Returns the vectors of texts, and the texts that were encoded for it.
     fn ask(path: &Path, model: Hash, texts: &[&str]) -> (Vec<Vec<f32>>, Vec<String>) {
         let mut encoded = Vec::new();
-        let vectors = through(path, &model, texts, |missing| {
-            encoded = missing.iter().map(ToString::to_string).collect();
-            Ok(missing.iter().map(|text| vec![text.len() as f32, 0.1]).collect())
-        });
+        let vectors = through(
+            path,
+            &model,
+            texts,
+            |missing| {
+                encoded = missing.iter().map(ToString::to_string).collect();
+                Ok(missing.iter().map(|text| vec![text.len() as f32, 0.1]).collect())
+            },
+            |text| text != "a text that is cut",
+        );
         (vectors.unwrap(), encoded)
     }
 
@@ -152,6 +163,17 @@ mod tests {
         assert_eq!(ask(&path, [1; 32], &["a cat", "a fish"]).1, ["a fish"]);
         assert_eq!(ask(&path, [1; 32], &["a dog!"]).1, [""; 0], "older texts are still in the cache");
         assert_eq!(ask(&path, [2; 32], &["a cat"]).1, ["a cat"], "another model under the same name");
+    }
+
+    #[test]
+    fn a_text_that_the_model_does_not_see_completely_is_encoded_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.vectors");
+        for _ in 0..2 {
+            let (vectors, _) = ask(&path, [1; 32], &["a cat", "a text that is cut"]);
+            assert_eq!(vectors[1], [18.0, 0.1]);
+        }
+        assert_eq!(ask(&path, [1; 32], &["a cat", "a text that is cut"]).1, ["a text that is cut"]);
     }
 
     #[test]

@@ -242,8 +242,9 @@ fn check(
     }
     if !damaged.is_empty() {
         eprintln!(
-            "error: {} differs from the hub's: remove the model with `stakeout models remove` and pull it again",
-            damaged.join(", ")
+            "error: {} differs from the hub's: `{}` fetches it again",
+            damaged.join(", "),
+            model.pull_command(Device::Auto)
         );
         return Ok(ExitCode::from(FAILED));
     }

@@ -3,7 +3,7 @@
 //! A device works if ONNX Runtime can run a graph of one node on it. There is no fallback from a device that is named: a
 //! user who names a GPU wants to know that it is not used.
 
-use std::{collections::hash_map::Entry, sync::PoisonError};
+use std::{collections::hash_map::Entry, fs, path::Path, sync::PoisonError};
 
 use ort::{
     ep::{self, ArenaExtendStrategy, ExecutionProvider as _, ExecutionProviderDispatch},
@@ -19,6 +19,9 @@ use crate::{
     cache,
     config::{Device, OpenVino},
 };
+
+/// The number of graphs whose compiled engines are kept; each may have a gigabyte.
+const MOST_COMPILED: usize = 8;
 
 /// The devices that `auto` tries before the processor, the best first. TensorRT compiles a model for minutes, so it is used
 /// only if it is named.
@@ -74,7 +77,7 @@ impl Runtime {
         }
         let built =
             Session::builder(&self.environment).map_err(|error| error.to_string()).and_then(|builder| {
-                let mut builder = on(builder, device, None)?;
+                let mut builder = on(builder, device, None, "probe")?;
                 let mut session = builder.commit_from_memory(PROBE).map_err(|error| error.to_string())?;
                 let one = ort::value::Tensor::from_array(([1_usize], vec![1.0_f32]))
                     .map_err(|error| error.to_string())?;
@@ -87,7 +90,8 @@ impl Runtime {
     }
 }
 
-/// A session on `device`. An error, not a silent fallback to the processor, if the device cannot be used.
+/// A session on `device`. An error, not a silent fallback to the processor, if the device cannot be used. `key` changes with the
+/// graph and its weights.
 ///
 /// # Errors
 /// ONNX Runtime's own words.
@@ -95,8 +99,9 @@ pub(super) fn on(
     builder: SessionBuilder,
     device: Device,
     memory: Option<u64>,
+    key: &str,
 ) -> Result<SessionBuilder, String> {
-    let providers = providers(device, memory.and_then(|bytes| usize::try_from(bytes).ok()));
+    let providers = providers(device, memory.and_then(|bytes| usize::try_from(bytes).ok()), key);
     // ONNX Runtime's default is the processor.
     if providers.is_empty() {
         return Ok(builder);
@@ -109,7 +114,7 @@ pub(super) fn on(
     builder.with_execution_providers(providers).map_err(|error| error.to_string())
 }
 
-fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDispatch> {
+fn providers(device: Device, memory: Option<usize>, key: &str) -> Vec<ExecutionProviderDispatch> {
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let cuda = |gpu| {
         // TF32 rounds to 10 bits: it is faster, and its scores differ from the reference's. The exhaustive search for the
@@ -130,7 +135,7 @@ fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDisp
         Device::Auto | Device::Cpu => vec![],
         Device::Cuda(gpu) => vec![cuda(gpu).build()],
         // CUDA runs the nodes that TensorRT does not support.
-        Device::TensorRt(gpu) => vec![tensorrt(number(gpu), memory).build(), cuda(gpu).build()],
+        Device::TensorRt(gpu) => vec![tensorrt(number(gpu), memory, key).build(), cuda(gpu).build()],
         Device::Rocm(gpu) => {
             let rocm = ep::ROCm::default().with_device_id(number(gpu));
             vec![memory.map_or(rocm.clone(), |bytes| rocm.with_mem_limit(bytes)).build()]
@@ -149,22 +154,37 @@ fn providers(device: Device, memory: Option<usize>) -> Vec<ExecutionProviderDisp
     all.into_iter().map(ExecutionProviderDispatch::error_on_failure).collect()
 }
 
-/// Its compiled engines are kept on disk for the next start.
-fn tensorrt(gpu: i32, memory: Option<usize>) -> ep::TensorRT {
+/// Its compiled engines are kept on disk for the next start. TensorRT names them by the structure of a graph, so each `key` has a
+/// folder: with other weights, an engine would give the answers of the old ones. The timings do not depend on weights.
+fn tensorrt(gpu: i32, memory: Option<usize>, key: &str) -> ep::TensorRT {
     let tensorrt = ep::TensorRT::default().with_device_id(gpu);
     let tensorrt = match memory {
         None => tensorrt,
         Some(bytes) => tensorrt.with_max_workspace_size(bytes),
     };
-    let folder = cache::folder().map(|cache| cache.join("tensorrt"));
-    let folder = folder.filter(|folder| std::fs::create_dir_all(folder).is_ok());
-    match folder.as_ref().and_then(|folder| folder.to_str()) {
-        None => tensorrt,
-        Some(folder) => tensorrt
-            .with_engine_cache(true)
-            .with_engine_cache_path(folder)
-            .with_timing_cache(true)
-            .with_timing_cache_path(folder),
+    let all = cache::folder().map(|cache| cache.join("tensorrt"));
+    let own = all.as_ref().map(|all| all.join(key)).filter(|own| fs::create_dir_all(own).is_ok());
+    match (all.as_ref().and_then(|all| all.to_str()), own.as_ref().and_then(|own| own.to_str())) {
+        (Some(all), Some(own)) => {
+            remove_shared_engines(Path::new(all));
+            cache::keep_newest_folders(Path::new(own), MOST_COMPILED);
+            tensorrt
+                .with_engine_cache(true)
+                .with_engine_cache_path(own)
+                .with_timing_cache(true)
+                .with_timing_cache_path(all)
+        }
+        _ => tensorrt,
+    }
+}
+
+/// Removes engines that graphs of one structure shared; nothing uses them any more.
+fn remove_shared_engines(folder: &Path) {
+    let is_engine = |path: &Path| path.extension().is_some_and(|end| end == "engine" || end == "profile");
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in files.filter(|path| is_engine(path)) {
+        // A file that stays only takes space.
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -204,6 +224,20 @@ const PROBE: &[u8] = b"\x08\x08\x42\x02\x10\x0d\x3a\x33\
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_that_do_not_belong_to_one_graph_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.engine", "a.profile", "a.timing"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let own = folder.path().join("0123");
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("b.engine"), "x").unwrap();
+        remove_shared_engines(folder.path());
+        assert!(own.join("b.engine").exists() && folder.path().join("a.timing").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn auto_never_tries_tensorrt_and_every_device_has_a_remedy() {

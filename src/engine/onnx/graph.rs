@@ -14,7 +14,9 @@ use ort::{
 use super::{device, runtime::Runtime};
 use crate::{
     config::{Device, Execution},
-    engine::interface::{Engine, EngineError, GraphSource, Input, InputInfo, Metadata, Rows, Values},
+    engine::interface::{
+        Engine, EngineError, GraphContent, GraphSource, Input, InputInfo, Metadata, Rows, Values,
+    },
 };
 
 pub(crate) struct OnnxGraph {
@@ -110,12 +112,12 @@ fn session(
         .map_err(recovered)?
         .with_intra_threads(threads)
         .map_err(recovered)?;
-    let mut builder = device::on(builder, device, execution.gpu_memory)?;
+    let mut builder = device::on(builder, device, execution.gpu_memory, &source.key)?;
     let _large_blocks = heap::ReturnLargeBlocks::new();
-    match source {
+    match &source.content {
         // By its path, so that weights in a file beside the graph are found.
-        GraphSource::File(path) => builder.commit_from_file(path),
-        GraphSource::Bytes(bytes) => builder.commit_from_memory(bytes),
+        GraphContent::File(path) => builder.commit_from_file(path),
+        GraphContent::Bytes(bytes) => builder.commit_from_memory(bytes),
     }
     .map_err(text)
 }

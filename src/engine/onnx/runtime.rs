@@ -102,6 +102,13 @@ impl Runtime {
     pub fn library(&self) -> &str {
         &self.library
     }
+
+    /// The version of the library, as the library itself describes it.
+    #[must_use]
+    pub fn build(&self) -> &'static str {
+        // A `Runtime` exists, so the library is loaded.
+        ort::info()
+    }
 }
 
 fn named(explicit: Option<&Path>) -> Option<(PathBuf, &'static str)> {

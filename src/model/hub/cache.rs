@@ -4,7 +4,7 @@
 //! models--org--name/blobs/HASH                    the contents, by the hash that the hub names
 //! models--org--name/snapshots/COMMIT/onnx/...     links to them, by the names in the repository
 //! models--org--name/refs/main                     the commit of a branch or tag when it was downloaded
-//! models--org--name/stakeout/COMMIT.json          ours: scale and bias, where no file of the model holds them
+//! models--org--name/stakeout/COMMIT.ORG--NAME.json  ours: scale and bias, which no file of the model holds, from that repository
 //! ```
 
 use std::{
@@ -12,18 +12,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use super::{environment::Environment, error::HubError};
 use crate::{
     atomic_file,
     config::{Device, Variant, is_plain_path},
-    model::{family::Logits, files::ModelFiles},
+    model::{
+        error::ModelError,
+        family::Logits,
+        files::{Graphs, ModelFiles},
+    },
 };
 
 /// The folder of the cache that Hugging Face's own tools use, or the service's own cache folder.
 pub(super) fn folder(environment: &Environment) -> Option<PathBuf> {
     let set = |name| environment.path(name);
     set("HF_HUB_CACHE")
-        .or_else(|| set("HF_HOME").map(|home| home.join("hub")))
+        // Its former name.
+        .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
+        .or_else(|| environment.home().map(|home| home.join("hub")))
         .or_else(|| set("CACHE_DIRECTORY").map(|cache| cache.join("huggingface/hub")))
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
@@ -72,19 +80,26 @@ impl Repository {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// The commit and files of a revision and the suffix of its graphs, if a variant is complete. Of several, the best for a
-    /// device.
+    /// The commit of a revision and the suffix of its graphs, if a variant is complete. Of several, the best for a device.
+    /// Otherwise the files that are missing for the best one; empty if nothing of the revision is there.
     pub fn complete(
         &self,
         revision: &str,
         variant: Variant,
         device: Device,
-    ) -> Option<(String, ModelFiles, String)> {
-        let commit = self.commit(revision)?;
+    ) -> Result<(String, String), String> {
+        let commit = self.commit(revision).filter(|commit| self.snapshot(commit).is_dir());
+        let commit = commit.ok_or_else(String::new)?;
         let files = ModelFiles::Folder(self.snapshot(&commit));
-        let mut suffixes = variant.choices(device).into_iter().map(Variant::suffix);
-        let suffix = suffixes.find(|suffix| files.is_complete(suffix))?;
-        Some((commit, files, suffix))
+        let mut first = String::new();
+        for suffix in variant.choices(device).into_iter().map(Variant::suffix) {
+            match Graphs::find(&files, &suffix, false) {
+                Ok(_) => return Ok((commit, suffix)),
+                Err(ModelError::Incomplete { missing, .. }) if first.is_empty() => first = missing.join(", "),
+                Err(_) => {}
+            }
+        }
+        Err(first)
     }
 
     /// Gives a blob its name in a snapshot: by a link, or by renaming it on a file system without links.
@@ -119,21 +134,46 @@ impl Repository {
         write(&self.folder.join("refs").join(revision), commit)
     }
 
-    /// Scale and bias that were read from the network.
-    pub fn logits(&self, commit: &str) -> Option<Logits> {
-        Logits::from_json(&fs::read(self.logits_file(commit)).ok()?)
+    /// Scale and bias that were read from the weights of one of these repositories. Several models may have their graphs in this
+    /// repository, so another model's numbers are not used, unless the model has no other repository than this one.
+    pub fn logits(&self, commit: &str, sources: &[String]) -> Option<Logits> {
+        let read = |path: PathBuf| {
+            let json = fs::read(path).ok()?;
+            let from: Value = serde_json::from_slice(&json).ok()?;
+            Some((from["from"].as_str().unwrap_or_default().to_owned(), Logits::from_json(&json)?))
+        };
+        // Version 0.1 had one file for all sources.
+        let shared = self.folder.join("stakeout").join(format!("{commit}.json"));
+        let (own, of_all) = (sources.iter().map(|source| self.logits_file(commit, source)), [shared]);
+        let known: Vec<_> = own.chain(of_all).filter_map(read).collect();
+        let is_own = |(from, _): &&(String, Logits)| sources.iter().any(|id| *from == weights_of(id));
+        let found = known.iter().find(is_own).map(|(_, logits)| *logits);
+        found.or_else(|| if sources == [self.id.clone()] { self.only_logits(commit) } else { None })
     }
 
+    /// Scale and bias of this commit's graphs if all models that use them have the same.
+    fn only_logits(&self, commit: &str) -> Option<Logits> {
+        let entries = fs::read_dir(self.folder.join("stakeout")).ok()?.flatten();
+        let is_commits = |name: &str| name.starts_with(&format!("{commit}."));
+        let files = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_commits));
+        let known: Vec<_> =
+            files.filter_map(|entry| Logits::from_json(&fs::read(entry.path()).ok()?)).collect();
+        known.first().copied().filter(|first| known.iter().all(|other| other == first))
+    }
+
+    /// Keeps scale and bias that were read from the weights of `source`.
+    ///
     /// # Errors
     /// The cache cannot be written.
-    pub fn keep_logits(&self, commit: &str, logits: Logits, from: &str) -> Result<(), HubError> {
+    pub fn keep_logits(&self, commit: &str, logits: Logits, source: &str) -> Result<(), HubError> {
         let mut json = logits.to_json();
-        json["from"] = from.into();
-        write(&self.logits_file(commit), &json.to_string())
+        json["from"] = weights_of(source).into();
+        write(&self.logits_file(commit, source), &json.to_string())
     }
 
-    fn logits_file(&self, commit: &str) -> PathBuf {
-        self.folder.join("stakeout").join(format!("{commit}.json"))
+    fn logits_file(&self, commit: &str, source: &str) -> PathBuf {
+        let source = source.replace('/', "--");
+        self.folder.join("stakeout").join(format!("{commit}.{source}.json"))
     }
 
     /// # Errors
@@ -147,6 +187,10 @@ impl Repository {
             _ => Ok(()),
         }
     }
+}
+
+fn weights_of(id: &str) -> String {
+    format!("the weights of {id}")
 }
 
 /// Every repository of the cache, sorted by name.
@@ -208,6 +252,10 @@ mod tests {
         );
         assert_eq!(found(&[home, ("HF_HOME", "/hf")]), Some("/hf/hub".into()));
         assert_eq!(found(&[home, ("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/hub")]), Some("/hub".into()));
+        assert_eq!(found(&[home, ("HF_HOME", "~/hf")]), Some("/home/me/hf/hub".into()));
+        let former = ("HUGGINGFACE_HUB_CACHE", "~/former");
+        assert_eq!(found(&[home, former, ("HF_HOME", "/hf")]), Some("/home/me/former".into()));
+        assert_eq!(found(&[home, former, ("HF_HUB_CACHE", "$HOME/hub")]), Some("/home/me/hub".into()));
         assert_eq!(found(&[("HF_HOME", "")]), None);
     }
 
@@ -230,6 +278,30 @@ mod tests {
         assert_eq!(repository.commit(commit).as_deref(), Some(commit));
         fs::write(repository.folder.join("refs/main"), "../../etc").unwrap();
         assert_eq!(repository.commit("main"), None, "it would lead out of the cache");
+    }
+
+    #[test]
+    fn models_that_share_graphs_have_their_own_scale() {
+        let cache = tempfile::tempdir().unwrap();
+        let repository = Repository::new(cache.path(), "org/towers").unwrap();
+        let logits = |scale| Logits { scale, bias: 0.0 };
+        let of = |ids: &[&str]| {
+            let sources: Vec<_> = ids.iter().map(ToString::to_string).collect();
+            repository.logits("c0", &sources)
+        };
+        assert_eq!(of(&["a/one", "org/towers"]), None);
+        repository.keep_logits("c0", logits(10.0), "a/one").unwrap();
+        assert_eq!(of(&["org/towers"]), Some(logits(10.0)), "the only one");
+        assert_eq!(of(&["b/two", "org/towers"]), None, "it is that of another model");
+        repository.keep_logits("c0", logits(20.0), "b/two").unwrap();
+        assert_eq!((of(&["a/one"]), of(&["b/two"])), (Some(logits(10.0)), Some(logits(20.0))));
+        assert_eq!(of(&["org/towers"]), None, "nothing says which");
+
+        // As version 0.1 wrote it.
+        let old = r#"{"logit_scale": 30.0, "logit_bias": 0.0, "from": "the weights of c/three"}"#;
+        write(&repository.folder.join("stakeout/c1.json"), old).unwrap();
+        let found = |id: &str| repository.logits("c1", &[id.to_owned(), "org/towers".to_owned()]);
+        assert_eq!((found("c/three"), found("a/one")), (Some(logits(30.0)), None));
     }
 
     #[test]

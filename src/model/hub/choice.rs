@@ -2,11 +2,24 @@
 
 use super::error::HubError;
 use crate::{
-    config::{Device, Variant, is_plain_path},
-    model::files::{Graphs, REQUIRED},
+    config::{Device, Variant},
+    model::{
+        external_data,
+        files::{Graphs, PREPROCESSOR, PROCESSOR, REQUIRED, WeightFile},
+    },
 };
 
-const OPTIONAL: [&str; 3] = ["special_tokens_map.json", "tokenizer_config.json", "stakeout.json"];
+/// Small files that say whether the model is supported.
+const SETTINGS: [&str; 6] = [
+    "config.json",
+    PREPROCESSOR,
+    PROCESSOR,
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "stakeout.json",
+];
+/// The number of names in a message.
+const MOST_NAMES: usize = 8;
 
 /// The best variant in the repository for a device, by its name, and its graphs.
 pub(super) fn graphs(
@@ -27,24 +40,64 @@ pub(super) fn graphs(
             Variant::Named(name) if !there.is_empty() => name.to_owned(),
             _ => String::new(),
         };
-        HubError::NoGraphs { id: id.to_owned(), variant, there }
+        HubError::NoGraphs {
+            id: id.to_owned(),
+            variant,
+            there,
+            others: other_graphs(files),
+            searched: vec![],
+        }
     })
 }
 
-/// Every file that these graphs need. The graphs are the last: a snapshot that has them is complete.
-pub(super) fn files(id: &str, files: &[String], graphs: &[String]) -> Result<Vec<String>, HubError> {
+/// ONNX files whose names are not those of the layout, for a message.
+fn other_graphs(files: &[String]) -> Vec<String> {
+    let mut others: Vec<_> = files.iter().filter(|file| file.ends_with(".onnx")).cloned().collect();
+    if others.len() > MOST_NAMES {
+        others.truncate(MOST_NAMES);
+        others.push("...".to_owned());
+    }
+    others
+}
+
+/// The files that say whether the model is supported, and how pictures and texts are prepared. They are small.
+///
+/// # Errors
+/// The repository lacks files that every model needs.
+pub(super) fn settings(id: &str, files: &[String]) -> Result<Vec<&'static str>, HubError> {
     let has = |name: &str| files.iter().any(|file| file == name);
-    let missing: Vec<_> = REQUIRED.into_iter().filter(|name| !has(name)).collect();
+    let there = |name: &str| has(name) || name == PREPROCESSOR && has(PROCESSOR);
+    let missing: Vec<_> = REQUIRED.into_iter().filter(|name| !there(name)).collect();
     if !missing.is_empty() {
         return Err(HubError::Lacks { id: id.to_owned(), missing: missing.join(", ") });
     }
-    let small = REQUIRED.into_iter().chain(OPTIONAL).filter(|name| has(name)).map(str::to_owned);
-    // The names of weight files beside a graph start with the graph's name: `model.onnx_data`, `model.onnx_data_1`.
-    let is_data = |file: &&String| {
-        let rest = graphs.iter().find_map(|graph| file.strip_prefix(graph.as_str()));
-        rest.is_some_and(|rest| rest.contains("data") && is_plain_path(file))
-    };
-    Ok(small.chain(files.iter().filter(is_data).cloned()).chain(graphs.iter().cloned()).collect())
+    Ok(SETTINGS.into_iter().filter(|name| has(name)).collect())
+}
+
+/// The names of a graph's weights, of those that the repository has.
+///
+/// # Errors
+/// The repository lacks some of them, or the graph names a file outside of its folder.
+pub(super) fn weights(
+    id: &str,
+    files: &[String],
+    graph: &str,
+    locations: external_data::Locations,
+) -> Result<Vec<WeightFile>, HubError> {
+    if let Some(location) = locations.keys().find(|location| !external_data::is_inside(location)) {
+        let (id, graph, location) = (id.to_owned(), graph.to_owned(), location.clone());
+        return Err(HubError::Outside { id, graph, location });
+    }
+    let needed: Vec<_> = locations
+        .into_iter()
+        .map(|(location, needed)| WeightFile { name: external_data::beside(graph, &location), needed })
+        .collect();
+    let missing: Vec<_> =
+        needed.iter().filter(|file| !files.contains(&file.name)).map(|file| file.name.as_str()).collect();
+    if missing.is_empty() {
+        return Ok(needed);
+    }
+    Err(HubError::Lacks { id: id.to_owned(), missing: missing.join(", ") })
 }
 
 #[cfg(test)]
@@ -74,19 +127,8 @@ mod tests {
         let (name, found) = graphs("o/n", &all, Variant::Auto, Device::Cpu).unwrap();
         assert_eq!(name, "fp32");
         assert!(found.is_combined() && found.vision == "onnx/model.onnx", "{found:?}");
-        let needed = files("o/n", &all, &["onnx/model.onnx".to_owned()]).unwrap();
-        assert_eq!(
-            needed,
-            [
-                "config.json",
-                "preprocessor_config.json",
-                "tokenizer.json",
-                "tokenizer_config.json",
-                "onnx/model.onnx_data",
-                "onnx/model.onnx_data_1",
-                "onnx/model.onnx"
-            ]
-        );
+        let small = settings("o/n", &all).unwrap();
+        assert_eq!(small, ["config.json", "preprocessor_config.json", "tokenizer_config.json"]);
         for (variant, device) in [(Variant::Named("fp16"), Device::Cpu), (Variant::Auto, Device::Cuda(0))] {
             let (name, half) = graphs("o/n", &all, variant, device).unwrap();
             assert_eq!((name, &*half.vision), ("fp16", "onnx/vision_model_fp16.onnx"));
@@ -103,7 +145,32 @@ mod tests {
         let error =
             graphs("o/n", &listing(&["config.json"]), Variant::Auto, Device::Cpu).unwrap_err().to_string();
         assert!(error.starts_with("o/n on the hub has no ONNX files. Name the repository"), "{error}");
-        let error = files("o/n", &listing(&["config.json"]), &[]).unwrap_err().to_string();
+        let error = settings("o/n", &listing(&["config.json"])).unwrap_err().to_string();
         assert!(error.contains("lacks preprocessor_config.json, tokenizer.json"), "{error}");
+        let newer = listing(&["config.json", "processor_config.json", "tokenizer.json"]);
+        assert_eq!(settings("o/n", &newer).unwrap(), ["config.json", "processor_config.json"]);
+    }
+
+    #[test]
+    fn graphs_with_other_names_are_listed() {
+        let mixed = listing(&["config.json", "onnx/text_model_quantized.onnx", "onnx/vision_model.onnx"]);
+        let error = graphs("o/n", &mixed, Variant::Auto, Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("it has onnx/text_model_quantized.onnx, onnx/vision_model.onnx"), "{error}");
+        let many: Vec<_> = (0..20).map(|number| format!("{number}.onnx")).collect();
+        let error = graphs("o/n", &many, Variant::Auto, Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("it has 0.onnx, ") && error.contains("7.onnx, ..."), "{error}");
+    }
+
+    #[test]
+    fn weights_are_the_files_that_the_graph_names() {
+        let files = listing(&["onnx/model.onnx", "onnx/weights.bin", "weights.bin"]);
+        let of = |location: &str| {
+            let locations = [(location.to_owned(), 4)].into();
+            weights("o/n", &files, "onnx/model.onnx", locations).map_err(|error| error.to_string())
+        };
+        let found = WeightFile { name: "onnx/weights.bin".to_owned(), needed: 4 };
+        assert_eq!(of("weights.bin"), Ok(vec![found]));
+        assert!(of("other.bin").unwrap_err().contains("o/n on the hub lacks onnx/other.bin"));
+        assert!(of("../weights.bin").unwrap_err().contains("outside of its folder"));
     }
 }

@@ -166,7 +166,8 @@ impl Client {
     }
 
     fn url(&self, path: FilePath<'_>) -> String {
-        format!("{}/{}/resolve/{}/{}", self.endpoint, path.id, quoted(path.revision), path.file)
+        let file = path.file.split('/').map(quoted).collect::<Vec<_>>().join("/");
+        format!("{}/{}/resolve/{}/{file}", self.endpoint, path.id, quoted(path.revision))
     }
 
     fn read(&self, reader: impl Read) -> Result<Vec<u8>, AttemptError> {
@@ -277,9 +278,11 @@ fn begin(range: &str) -> Option<u64> {
     range.trim().strip_prefix("bytes")?.trim().split('-').next()?.parse().ok()
 }
 
-/// A branch is one segment of an address, even if its name contains a slash.
-fn quoted(revision: &str) -> String {
-    revision.replace('/', "%2F")
+/// A text as one segment of an address: a branch, even if its name contains a slash, or a part of a file's path.
+fn quoted(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
 }
 
 /// Scheme, host and port, for messages.
@@ -327,6 +330,14 @@ mod tests {
         ] {
             assert_eq!(client.is_own(&Url::parse(url).unwrap()), own, "{url}");
         }
+    }
+
+    #[test]
+    fn names_are_quoted_in_addresses() {
+        let client = Client::new(&Environment::of(&[("HF_ENDPOINT", "https://hub.example")]));
+        let path = FilePath { id: "o/n", revision: "refs/pr/1", file: "onnx/a b#1?%\u{e9}.data" };
+        let expected = "https://hub.example/o/n/resolve/refs%2Fpr%2F1/onnx/a%20b%231%3F%25%C3%A9.data";
+        assert_eq!(client.url(path), expected);
     }
 
     #[test]

@@ -4,19 +4,19 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
     cache::{self, Repository},
     client::{self, Client, FilePath, Meta},
-    digest::{self, HashKind},
     error::HubError,
     event::Event,
     retry::{AttemptError, retrying},
 };
+use crate::model::digest::{self, HashKind};
 
-/// Downloads a file of a repository unless the cache has it, and gives it its name in the snapshot of `commit`.
+/// Downloads a file of a repository unless the cache has it undamaged, and gives it its name in the snapshot of `commit`.
 pub(super) fn fetch(
     client: &Client,
     repository: &Repository,
@@ -24,18 +24,68 @@ pub(super) fn fetch(
     file: &str,
     report: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), HubError> {
-    let path = FilePath { id: &repository.id, revision: commit, file };
-    let meta = retrying(report, |_| client.meta(path))?;
-    let blob = repository.blob(&meta.hash);
-    cache::make_parent(&blob)?;
-    if !blob.is_file() {
-        let _lock = lock(&repository.lock(&meta.hash), file, report)?;
-        // While this process waited for the lock, another one may have downloaded the file.
-        if !blob.is_file() {
-            Download { client, path, meta: &meta }.run(&blob, report)?;
+    Fetched::get(client, repository, commit, file, report)?.link(repository)
+}
+
+/// A file whose content is in the cache, and that may have no name yet.
+pub(super) struct Fetched {
+    commit: String,
+    file: String,
+    hash: String,
+    /// Where its content is.
+    pub path: PathBuf,
+}
+
+impl Fetched {
+    /// Downloads a file of a repository unless the cache has it undamaged.
+    pub(super) fn get(
+        client: &Client,
+        repository: &Repository,
+        commit: &str,
+        file: &str,
+        report: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, HubError> {
+        let path = FilePath { id: &repository.id, revision: commit, file };
+        let meta = retrying(report, |_| client.meta(path))?;
+        let (blob, pointer) = (repository.blob(&meta.hash), repository.snapshot(commit).join(file));
+        let fetched = |path| Self { commit: commit.into(), file: file.into(), hash: meta.hash.clone(), path };
+        // On a file system without links, and if the hub's own tools are configured to make none, the file has no blob.
+        let is_no_link = fs::symlink_metadata(&pointer).is_ok_and(|file| file.is_file());
+        if is_no_link && is_whole(&pointer, &meta) {
+            return Ok(fetched(pointer));
         }
+        cache::make_parent(&blob)?;
+        if !is_whole(&blob, &meta) {
+            let _lock = lock(&repository.lock(&meta.hash), file, report)?;
+            // While this process waited for the lock, another one may have downloaded the file.
+            if !is_whole(&blob, &meta) {
+                if is_no_link || blob.is_file() {
+                    report(Event::Damaged { file });
+                }
+                Download { client, path, meta: &meta }.run(&blob, report)?;
+            }
+        }
+        Ok(fetched(blob))
     }
-    repository.link(commit, file, &meta.hash)
+
+    /// Gives the file its name in the snapshot.
+    pub(super) fn link(&self, repository: &Repository) -> Result<(), HubError> {
+        if self.path == repository.snapshot(&self.commit).join(&self.file) {
+            return Ok(());
+        }
+        repository.link(&self.commit, &self.file, &self.hash)
+    }
+}
+
+/// Whether a file is there with the content that the hub describes. Reading it takes a second for each gigabyte, and a disk may
+/// have damaged it since it was downloaded.
+fn is_whole(path: &Path, meta: &Meta) -> bool {
+    let Ok(file) = fs::metadata(path) else { return false };
+    if !file.is_file() || meta.size.is_some_and(|size| size != file.len()) {
+        return false;
+    }
+    let hash = |kind| digest::of_file(path, kind);
+    HashKind::of(&meta.hash).is_none_or(|kind| hash(kind).is_ok_and(|found| found == meta.hash))
 }
 
 /// Keeps other processes away until it is dropped, including Hugging Face's own tools.
@@ -176,6 +226,22 @@ fn ends_early(have: u64, size: Option<u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_whole_if_it_has_the_hubs_size_and_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hello");
+        let meta = |hash: &str, size| Meta { hash: hash.to_owned(), size };
+        let hello = "ce013625030ba8dba906f756967f9e9ca394464a";
+        assert!(!is_whole(&path, &meta(hello, Some(6))), "it does not exist");
+        fs::write(&path, "hello\n").unwrap();
+        assert!(is_whole(&path, &meta(hello, Some(6))) && is_whole(&path, &meta(hello, None)));
+        assert!(!is_whole(&path, &meta(hello, Some(7))));
+        assert!(is_whole(&path, &meta("no-hash", Some(6))), "another server's ETag says nothing");
+        fs::write(&path, "hullo\n").unwrap();
+        assert!(!is_whole(&path, &meta(hello, Some(6))));
+        assert!(!is_whole(folder.path(), &meta("no-hash", None)), "a folder");
+    }
 
     #[test]
     fn a_download_resumes_after_the_bytes_on_the_disk() {

@@ -18,8 +18,48 @@ impl Environment {
         Self(set.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect())
     }
 
+    /// A folder or file. In the variables of the hub's tools, `~` and `$NAME` are replaced as these tools replace them.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.0.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+        let value = self.0.get(name).filter(|value| !value.is_empty())?;
+        let expands = name.starts_with("HF_") || name.starts_with("HUGGINGFACE_");
+        match value.to_str().filter(|_| expands) {
+            Some(text) => Some(self.expanded(text).into()),
+            None => Some(value.into()),
+        }
+    }
+
+    /// `~` at the start is the home folder; `$NAME` and `${NAME}` are the variable, if it is set.
+    fn expanded(&self, text: &str) -> String {
+        let value = |name: &str| self.0.get(name).and_then(|value| value.to_str());
+        let at_home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let mut rest = match (at_home, value("HOME")) {
+            (Some(rest), Some(home)) => format!("{}{rest}", home.trim_end_matches('/')),
+            _ => text.to_owned(),
+        };
+        let mut expanded = String::new();
+        while let Some((before, after)) = rest.split_once('$') {
+            expanded += before;
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+            let plain = || after.split_at(after.find(|c| !is_word(c)).unwrap_or(after.len()));
+            let (name, left) = braced.unwrap_or_else(plain);
+            match value(name).filter(|_| !name.is_empty()) {
+                Some(value) => {
+                    expanded += value;
+                    rest = left.to_owned();
+                }
+                None => {
+                    expanded.push('$');
+                    rest = after.to_owned();
+                }
+            }
+        }
+        expanded + &rest
+    }
+
+    /// The folder of the hub's tools, if it is set.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.path("HF_HOME")
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -36,7 +76,7 @@ impl Environment {
     pub fn token(&self) -> Option<Secret> {
         let file = || {
             let named = self.path("HF_TOKEN_PATH");
-            let home = self.path("HF_HOME").or_else(|| {
+            let home = self.home().or_else(|| {
                 let cache =
                     self.path("XDG_CACHE_HOME").or_else(|| self.path("HOME").map(|home| home.join(".cache")));
                 cache.map(|cache| cache.join("huggingface"))
@@ -44,13 +84,15 @@ impl Environment {
             let text = fs::read_to_string(named.or_else(|| home.map(|home| home.join("token")))?).ok()?;
             Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         };
-        self.text("HF_TOKEN").or_else(file).map(Secret::new)
+        let variable = || self.text("HUGGING_FACE_HUB_TOKEN");
+        self.text("HF_TOKEN").or_else(variable).or_else(file).map(Secret::new)
     }
 
-    /// Whether the network must not be used.
-    pub fn is_offline(&self) -> bool {
-        let word = self.text("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
-        ["1", "TRUE", "YES", "ON"].contains(&word.as_str())
+    /// The variable that forbids to use the network. `HF_HUB_OFFLINE` decides if it is set.
+    pub fn offline(&self) -> Option<&'static str> {
+        let names = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
+        let (name, word) = names.into_iter().find_map(|name| Some((name, self.text(name)?)))?;
+        ["1", "TRUE", "YES", "ON"].contains(&word.to_uppercase().as_str()).then_some(name)
     }
 }
 
@@ -71,7 +113,45 @@ mod tests {
 
         assert_eq!(Environment::of(&[]).endpoint(), "https://huggingface.co");
         assert_eq!(Environment::of(&[("HF_ENDPOINT", "http://mirror/hf/")]).endpoint(), "http://mirror/hf");
-        let offline = |word| Environment::of(&[("HF_HUB_OFFLINE", word)]).is_offline();
-        assert_eq!([offline("1"), offline("true"), offline("0"), offline("")], [true, true, false, false]);
+        assert_eq!(token(&[("HUGGING_FACE_HUB_TOKEN", "hf_old")]).as_deref(), Some("hf_old"));
+        let offline = |set: &[(&str, &str)]| Environment::of(set).offline();
+        let (hub, old) = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE");
+        let cases: [(&[(&str, &str)], Option<&str>); 8] = [
+            (&[(hub, "1")], Some(hub)),
+            (&[(hub, "true")], Some(hub)),
+            (&[(hub, "0")], None),
+            (&[(hub, "")], None),
+            (&[(old, "1")], Some(old)),
+            (&[(old, "yes"), (hub, "")], Some(old)),
+            // The first variable that is set decides, also with "no".
+            (&[(hub, "0"), (old, "1")], None),
+            (&[(old, "0")], None),
+        ];
+        for (set, expected) in cases {
+            assert_eq!(offline(set), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_expanded_as_by_the_hubs_own_tools() {
+        let environment = |value| {
+            let set =
+                [("HF_HOME", value), ("HOME", "/home/me"), ("DISK", "/mnt/a"), ("XDG_CACHE_HOME", "~/c")];
+            Environment::of(&set).home().unwrap().to_str().unwrap().to_owned()
+        };
+        for (value, expected) in [
+            ("~", "/home/me"),
+            ("~/hf", "/home/me/hf"),
+            ("~other/hf", "~other/hf"),
+            ("/a/~/b", "/a/~/b"),
+            ("$DISK/hf", "/mnt/a/hf"),
+            ("${DISK}hf", "/mnt/ahf"),
+            ("$UNSET/hf$", "$UNSET/hf$"),
+            ("${DISK", "${DISK"),
+        ] {
+            assert_eq!(environment(value), expected);
+        }
+        let plain = Environment::of(&[("XDG_CACHE_HOME", "~/c"), ("HOME", "/h")]);
+        assert_eq!(plain.path("XDG_CACHE_HOME").unwrap(), PathBuf::from("~/c"));
     }
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::config::{Device, HubModel};
+
 /// Why a model is not on this machine, or could not be downloaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
@@ -13,10 +15,11 @@ pub enum HubError {
         "{0:?} is not a model's name; it is written as `organisation/name`, or as a folder that starts with `./` or `/`"
     )]
     Name(String),
-    /// The model is not in the cache.
+    /// The model is not in the cache, or only a part of it is.
     #[error(
-        "the model {id} is not on this machine (searched {}). Fetch it with `stakeout models pull {id}`, or name a \
-         folder that contains its files",
+        "the model {id} is not on this machine{} (searched {}). Fetch it with `{pull}`, or name a folder that contains its \
+         files",
+        lacking(.missing),
         .cache.display()
     )]
     NotCached {
@@ -24,11 +27,16 @@ pub enum HubError {
         id: String,
         /// The cache.
         cache: PathBuf,
+        /// The files that are missing, if others are there.
+        missing: String,
+        /// The command that fetches the model as it was asked for.
+        pull: String,
     },
     /// The environment forbids to use the network.
     #[error(
-        "the model {id} is not on this machine (searched {}), and HF_HUB_OFFLINE forbids to fetch it. Unset it, or name \
-         a folder that contains its files",
+        "the model {id} is not on this machine{} (searched {}), and {variable} forbids to fetch it. Unset it and run \
+         `{pull}`, or name a folder that contains its files",
+        lacking(.missing),
         .cache.display()
     )]
     Offline {
@@ -36,6 +44,12 @@ pub enum HubError {
         id: String,
         /// The cache.
         cache: PathBuf,
+        /// The files that are missing, if others are there.
+        missing: String,
+        /// The environment variable that says so.
+        variable: &'static str,
+        /// The command that fetches the model as it was asked for.
+        pull: String,
     },
     /// The environment names no folder for a cache.
     #[error(
@@ -103,7 +117,7 @@ pub enum HubError {
     #[error(
         "{id} on the hub has no ONNX files{}. Name the repository that has them: `model: {{ id: {id}, onnx: \
          organisation/name }}`; many are named Xenova/... or onnx-community/...",
-        if .variant.is_empty() { String::new() } else { format!(" of the variant {} (there are: {})", .variant, .there) }
+        no_graphs(.variant, .there, .others, .searched)
     )]
     NoGraphs {
         /// The repository.
@@ -112,6 +126,31 @@ pub enum HubError {
         variant: String,
         /// The variants that the repository has.
         there: String,
+        /// ONNX files of the repository with other names.
+        others: Vec<String>,
+        /// Other repositories that were searched.
+        searched: Vec<String>,
+    },
+    /// The type of the model, or the way it prepares pictures, is not supported. Nothing large was fetched.
+    #[error("{id} on the hub cannot be used: {reason}")]
+    Unsupported {
+        /// The repository.
+        id: String,
+        /// What is not supported, and what is.
+        reason: String,
+    },
+    /// A graph names a file outside of its folder.
+    #[error(
+        "{graph} of {id} keeps weights in {location:?}, which is outside of its folder, so it is not used: name another \
+         repository with `onnx:`"
+    )]
+    Outside {
+        /// The repository.
+        id: String,
+        /// The graph.
+        graph: String,
+        /// The file, as the graph names it.
+        location: String,
     },
     /// The repository has graphs, and lacks other files that they need.
     #[error(
@@ -163,6 +202,23 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// The model is not in the cache.
+    pub(super) fn not_cached(model: &HubModel, cache: &Path, missing: String) -> Self {
+        let (id, cache) = (model.id.clone(), cache.to_owned());
+        Self::NotCached { id, cache, missing, pull: model.pull_command(Device::Auto) }
+    }
+
+    /// The model is not in the cache, and this variable forbids to use the network.
+    pub(super) fn offline(model: &HubModel, cache: &Path, missing: String, variable: &'static str) -> Self {
+        let (id, cache) = (model.id.clone(), cache.to_owned());
+        Self::Offline { id, cache, missing, variable, pull: model.pull_command(Device::Auto) }
+    }
+
+    /// Whether another repository may have what this one does not have.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::NoGraphs { .. } | Self::Unknown { .. } | Self::Refused { .. })
+    }
+
     /// The error without its remedy, for a failure that is retried.
     pub(super) fn in_short(&self) -> String {
         match self {
@@ -193,4 +249,25 @@ impl HubError {
         };
         Self::Disk { path, action, reason: error.to_string(), remedy }
     }
+}
+
+fn lacking(missing: &str) -> String {
+    if missing.is_empty() { String::new() } else { format!(", or not completely: it lacks {missing}") }
+}
+
+/// What a repository without usable graphs has instead.
+fn no_graphs(variant: &str, there: &str, others: &[String], searched: &[String]) -> String {
+    let mut text = String::new();
+    if !variant.is_empty() {
+        text += &format!(" of the variant {variant} (there are: {there})");
+    } else if !others.is_empty() {
+        text += &format!(
+            " that fit together as `model.onnx`, or as `vision_model.onnx` and `text_model.onnx` of one variant (it has {})",
+            others.join(", ")
+        );
+    }
+    if !searched.is_empty() {
+        text += &format!(" (searched as well: {})", searched.join(", "));
+    }
+    text
 }

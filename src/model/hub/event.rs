@@ -30,6 +30,11 @@ pub enum Event<'a> {
         /// Its name in the repository.
         file: &'a str,
     },
+    /// A file in the cache has another hash than the hub says, and is fetched again.
+    Damaged {
+        /// Its name in the repository.
+        file: &'a str,
+    },
     /// Another process downloads the same file; this one waits for it.
     OtherProcess {
         /// The file's name in the repository.

@@ -6,12 +6,14 @@ use super::{
     Hub,
     cache::{self, Repository},
     candidates,
-    digest::{self, HashKind},
     error::HubError,
 };
 use crate::{
     config::{Device, HubModel, Variant},
-    model::files::ModelFiles,
+    model::{
+        digest::{self, Verdict},
+        files::ModelFiles,
+    },
 };
 
 /// A model in the cache.
@@ -29,19 +31,6 @@ pub struct Held {
     pub folder: PathBuf,
 }
 
-/// The result of comparing a file of the cache with the hub's hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The hashes are equal.
-    Whole,
-    /// The hashes differ.
-    Damaged,
-    /// The file does not exist.
-    Missing,
-    /// The hub gave no hash of the content.
-    Unchecked,
-}
-
 impl Hub {
     /// Every model in the cache that has ONNX files. The cache may contain other repositories.
     #[must_use]
@@ -55,21 +44,14 @@ impl Hub {
     /// The model is not in the cache, or a file cannot be read.
     pub fn check_files(&self, model: &HubModel) -> Result<Vec<(String, Verdict)>, HubError> {
         // All variants are in one folder, so the device does not matter.
-        let ModelFiles::Folder(folder) = self.find(model, Device::Auto)?.files else { return Ok(Vec::new()) };
+        let found = self.find(model, Device::Auto)?;
+        let Some(folder) = found.files.folder() else { return Ok(Vec::new()) };
         let check = |file: String| {
             let path = folder.join(&file);
-            let Ok(blob) = fs::canonicalize(&path) else { return Ok((file, Verdict::Missing)) };
-            let hash = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let verdict = match HashKind::of(hash) {
-                None => Verdict::Unchecked,
-                Some(kind) if digest::of_file(&blob, kind).map_err(HubError::reading(&blob))? == hash => {
-                    Verdict::Whole
-                }
-                Some(_) => Verdict::Damaged,
-            };
+            let verdict = digest::verdict(&path).map_err(HubError::reading(&path))?;
             Ok((file, verdict))
         };
-        cache::files_below(&folder).into_iter().map(check).collect()
+        cache::files_below(folder).into_iter().map(check).collect()
     }
 
     /// Removes a model and the repository with its ONNX files from the cache, and returns the names of both.
@@ -86,7 +68,7 @@ impl Hub {
             }
         }
         if removed.is_empty() {
-            return Err(HubError::NotCached { id: model.id.clone(), cache: self.cache.clone() });
+            return Err(HubError::not_cached(model, &self.cache, String::new()));
         }
         Ok(removed)
     }

@@ -3,7 +3,12 @@
 use crate::model::family::Logits;
 
 /// OpenAI's own repositories have no ONNX files.
-const CLIP: [&str; 3] = ["clip-vit-base-patch32", "clip-vit-base-patch16", "clip-vit-large-patch14"];
+const CLIP: [&str; 4] = [
+    "clip-vit-base-patch32",
+    "clip-vit-base-patch16",
+    "clip-vit-large-patch14",
+    "clip-vit-large-patch14-336",
+];
 
 /// Google's repositories of the first SigLIP have none either...
 const SIGLIP: [&str; 7] = [
@@ -17,19 +22,27 @@ const SIGLIP: [&str; 7] = [
 ];
 
 /// ...and these models were exported with `-ONNX` after the name.
-const EXPORTED: [&str; 11] = [
+const EXPORTED: [&str; 16] = [
     "siglip-so400m-patch14-384",
     "siglip2-base-patch16-224",
     "siglip2-base-patch16-256",
     "siglip2-base-patch16-384",
     "siglip2-base-patch16-512",
+    "siglip2-base-patch32-256",
+    "siglip2-giant-opt-patch16-256",
+    "siglip2-giant-opt-patch16-384",
     "siglip2-large-patch16-256",
     "siglip2-large-patch16-384",
     "siglip2-large-patch16-512",
+    "siglip2-so400m-patch14-224",
     "siglip2-so400m-patch14-384",
     "siglip2-so400m-patch16-256",
     "siglip2-so400m-patch16-384",
+    "siglip2-so400m-patch16-512",
 ];
+
+/// Models of which no export is known for sure: both names are tried.
+const EITHER: [&str; 2] = ["siglip-so400m-patch14-224", "siglip-so400m-patch16-256-i18n"];
 
 /// Chinese-CLIP was exported as one combined graph.
 const CHINESE: [&str; 3] = [
@@ -38,23 +51,29 @@ const CHINESE: [&str; 3] = [
     "chinese-clip-vit-large-patch14-336px",
 ];
 
-/// The repository with the ONNX files of a model whose own repository has none.
-pub(super) fn export(id: &str) -> Option<String> {
-    match id.split_once('/')? {
-        ("openai", name) if CLIP.contains(&name) => Some(format!("Xenova/{name}")),
-        ("google", name) if SIGLIP.contains(&name) => Some(format!("Xenova/{name}")),
-        ("OFA-Sys", name) if CHINESE.contains(&name) => Some(format!("Xenova/{name}")),
-        ("google", name) if EXPORTED.contains(&name) => Some(format!("onnx-community/{name}-ONNX")),
-        _ => None,
+/// The repositories that may have the ONNX files of a model whose own repository has none, the best first.
+pub(super) fn exports(id: &str) -> Vec<String> {
+    let (xenova, community) =
+        (|name| format!("Xenova/{name}"), |name: &str| format!("onnx-community/{name}-ONNX"));
+    match id.split_once('/') {
+        Some(("openai", name)) if CLIP.contains(&name) => vec![xenova(name)],
+        Some(("google", name)) if SIGLIP.contains(&name) => vec![xenova(name)],
+        Some(("OFA-Sys", name)) if CHINESE.contains(&name) => vec![xenova(name)],
+        Some(("google", name)) if EXPORTED.contains(&name) => vec![community(name)],
+        Some(("google", name)) if EITHER.contains(&name) => vec![community(name), xenova(name)],
+        _ => vec![],
     }
 }
 
 /// The model that an export was made from.
 pub(super) fn original(id: &str) -> Option<String> {
     let clip = CLIP.map(|name| format!("openai/{name}"));
-    let google = SIGLIP.iter().chain(&EXPORTED).map(|name| format!("google/{name}"));
+    let google = SIGLIP.iter().chain(&EXPORTED).chain(&EITHER).map(|name| format!("google/{name}"));
     let chinese = CHINESE.map(|name| format!("OFA-Sys/{name}"));
-    clip.into_iter().chain(google).chain(chinese).find(|original| export(original).as_deref() == Some(id))
+    clip.into_iter()
+        .chain(google)
+        .chain(chinese)
+        .find(|original| exports(original).iter().any(|export| export == id))
 }
 
 /// Scale and bias. OpenAI limited the multiplier of its models to 100 in training, and all of them reached it.
@@ -72,18 +91,21 @@ mod tests {
     fn an_export_leads_back_to_its_original() {
         let known = [
             ("openai/clip-vit-base-patch16", "Xenova/clip-vit-base-patch16"),
+            ("openai/clip-vit-large-patch14-336", "Xenova/clip-vit-large-patch14-336"),
             ("google/siglip-base-patch16-224", "Xenova/siglip-base-patch16-224"),
+            ("google/siglip-so400m-patch14-224", "onnx-community/siglip-so400m-patch14-224-ONNX"),
             ("google/siglip-so400m-patch14-384", "onnx-community/siglip-so400m-patch14-384-ONNX"),
             ("google/siglip2-base-patch16-224", "onnx-community/siglip2-base-patch16-224-ONNX"),
+            ("google/siglip2-base-patch32-256", "onnx-community/siglip2-base-patch32-256-ONNX"),
             ("OFA-Sys/chinese-clip-vit-base-patch16", "Xenova/chinese-clip-vit-base-patch16"),
         ];
         for (id, expected) in known {
-            assert_eq!(export(id).as_deref(), Some(expected));
+            assert_eq!(exports(id).first().map(String::as_str), Some(expected));
             assert_eq!(original(expected).as_deref(), Some(id));
         }
         assert_eq!(
-            (export("org/name"), original("org/name"), logits("google/siglip-base-patch16-224")),
-            (None, None, None)
+            (exports("org/name"), original("org/name"), logits("google/siglip-base-patch16-224")),
+            (vec![], None, None)
         );
         assert_eq!(logits("openai/clip-vit-base-patch32"), Some(Logits { scale: 100.0, bias: 0.0 }));
     }

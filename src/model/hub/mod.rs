@@ -7,7 +7,6 @@
 mod cache;
 mod choice;
 mod client;
-mod digest;
 mod download;
 mod environment;
 mod error;
@@ -17,24 +16,31 @@ mod known_models;
 mod retry;
 mod weights;
 
-use std::path::PathBuf;
+use std::{fs::File, io::BufReader, path::PathBuf};
 
 pub use error::HubError;
 pub use event::Event;
-pub use inventory::{Held, Verdict};
+pub use inventory::Held;
+
+pub use super::digest::Verdict;
 
 use self::{
     cache::Repository,
     client::{Client, Listing},
+    download::Fetched,
     environment::Environment,
     retry::retrying,
 };
 use super::{
     context::Options,
+    external_data,
     family::Logits,
     files::{Graphs, ModelFiles},
+    preprocess::Backend,
 };
 use crate::config::{Device, HubModel, ModelRef, Variant};
+
+const TOKENIZER: &str = "tokenizer.json";
 
 /// A model that is on this machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +97,7 @@ pub fn find_or_pull(
     match model {
         ModelRef::Hub(model) if incomplete => {
             let hub = Hub::for_model(&model.id)?;
-            if hub.environment.is_offline() { found } else { hub.pull(model, device, report) }
+            if hub.environment.offline().is_some() { found } else { hub.pull(model, device, report) }
         }
         _ => found,
     }
@@ -123,27 +129,31 @@ impl Hub {
     /// A model in the cache. If several variants are allowed, the best one for `device`.
     ///
     /// # Errors
-    /// The model is not in the cache.
+    /// The model is not in the cache, or a file of it is missing.
     pub fn find(&self, model: &HubModel, device: Device) -> Result<Found, HubError> {
+        let mut lacks = String::new();
         for id in candidates(model) {
             let repository = Repository::new(&self.cache, &id)?;
-            if let Some((commit, files, suffix)) = repository.complete(revision(model), model.variant, device)
-            {
-                let kept = repository.logits(&commit);
-                let logits =
-                    kept.or_else(|| [&model.id, &id].into_iter().find_map(|id| known_models::logits(id)));
-                return Ok(Found { files, suffix, logits });
+            match repository.complete(revision(model), model.variant, device) {
+                Ok((commit, suffix)) => {
+                    let logits = repository.logits(&commit, &scale_sources(model, &repository));
+                    let known = || [&model.id, &id].into_iter().find_map(|id| known_models::logits(id));
+                    let folder = repository.snapshot(&commit);
+                    let files = ModelFiles::Cached { folder, pull: model.pull_command(Device::Auto) };
+                    return Ok(Found { files, suffix, logits: logits.or_else(known) });
+                }
+                Err(missing) if lacks.is_empty() => lacks = missing,
+                Err(_) => {}
             }
         }
-        let (id, cache) = (model.id.clone(), self.cache.clone());
-        Err(if self.environment.is_offline() {
-            HubError::Offline { id, cache }
-        } else {
-            HubError::NotCached { id, cache }
+        Err(match self.environment.offline() {
+            Some(variable) => HubError::offline(model, &self.cache, lacks, variable),
+            None => HubError::not_cached(model, &self.cache, lacks),
         })
     }
 
-    /// Downloads the newest files of a model's revision. `auto` is the best variant that the repository has, for `device`.
+    /// Downloads the newest files of a model's revision, and replaces damaged ones. `auto` is the best variant that the
+    /// repository has, for `device`.
     ///
     /// # Errors
     /// One message with a remedy. Bytes that have arrived are kept, and the next pull continues after them.
@@ -153,27 +163,66 @@ impl Hub {
         device: Device,
         report: &mut dyn FnMut(Event<'_>),
     ) -> Result<Found, HubError> {
-        if self.environment.is_offline() {
-            return Err(HubError::Offline { id: model.id.clone(), cache: self.cache.clone() });
+        if let Some(variable) = self.environment.offline() {
+            return Err(HubError::offline(model, &self.cache, String::new(), variable));
         }
         // The name becomes a part of addresses, even if the files are in another repository.
         Repository::new(&self.cache, &model.id)?;
         let client = Client::new(&self.environment);
-        // A known model has its files in the repository of its ONNX export only.
-        let id = candidates(model).pop().unwrap_or_else(|| model.id.clone());
-        let repository = Repository::new(&self.cache, &id)?;
-        let listing = retrying(report, |_| client.listing(&id, revision(model)))?;
-        let (variant, graphs) = choice::graphs(&id, &listing.files, model.variant, device)?;
+        let (repository, listing, variant, graphs) = self.locate(&client, model, device, report)?;
         if model.variant == Variant::Auto {
             report(Event::Chosen { variant, device });
         }
+        let commit = &listing.commit;
+        for file in choice::settings(&repository.id, &listing.files)? {
+            download::fetch(&client, &repository, commit, file, report)?;
+        }
+        // Before anything large.
+        ModelFiles::Folder(repository.snapshot(commit)).settings(Backend::default()).map_err(|error| {
+            HubError::Unsupported { id: repository.id.clone(), reason: error.to_string() }
+        })?;
         let graphs = self.graph_files(&client, model, &repository, &listing, graphs, report)?;
-        for file in choice::files(&id, &listing.files, &graphs)? {
-            download::fetch(&client, &repository, &listing.commit, &file, report)?;
+        download::fetch(&client, &repository, commit, TOKENIZER, report)?;
+        for graph in graphs {
+            fetch_graph(&client, &repository, &listing, &graph, report)?;
         }
         // Last, so that an interrupted pull leaves the revision at the commit that is complete.
-        repository.remember(revision(model), &listing.commit)?;
+        repository.remember(revision(model), commit)?;
         self.find(model, device)
+    }
+
+    /// The first repository that has graphs of the variant, its files, and the graphs.
+    fn locate(
+        &self,
+        client: &Client,
+        model: &HubModel,
+        device: Device,
+        report: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(Repository, Listing, &'static str, Graphs), HubError> {
+        let mut errors = Vec::new();
+        let candidates = candidates(model);
+        for id in &candidates {
+            let repository = Repository::new(&self.cache, id)?;
+            let listing = retrying(report, |_| client.listing(id, revision(model)));
+            let found = listing.and_then(|listing| {
+                let (variant, graphs) = choice::graphs(id, &listing.files, model.variant, device)?;
+                Ok((repository, listing, variant, graphs))
+            });
+            match found {
+                Err(error) if error.is_absence() => errors.push(error),
+                found => return found,
+            }
+        }
+        // A repository with other variants is nearer to what was asked for than one without graphs.
+        let nearest =
+            |error: &HubError| matches!(error, HubError::NoGraphs { there, .. } if !there.is_empty());
+        let at = errors.iter().position(nearest).unwrap_or(0);
+        let mut error = errors.swap_remove(at);
+        if let HubError::NoGraphs { searched, .. } = &mut error {
+            *searched =
+                candidates.into_iter().enumerate().filter(|(it, _)| *it != at).map(|(_, id)| id).collect();
+        }
+        Err(error)
     }
 
     /// The two split graphs if scale and bias are available, which these graphs do not hold; else the combined graph, which
@@ -210,16 +259,14 @@ impl Hub {
         report: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool, HubError> {
         let commit = &listing.commit;
-        if repository.logits(commit).is_some() {
+        let sources = scale_sources(model, repository);
+        if repository.logits(commit, &sources).is_some() {
             return Ok(true);
         }
-        let mut sources = vec![model.id.clone()];
-        sources.extend(known_models::original(&model.id).into_iter().chain([repository.id.clone()]));
-        sources.dedup();
         for source in &sources {
             let revision = if *source == repository.id { commit } else { "main" };
             if let Some(logits) = weights::logits(client, source, revision, report)? {
-                repository.keep_logits(commit, logits, &format!("the weights of {source}"))?;
+                repository.keep_logits(commit, logits, source)?;
                 return Ok(true);
             }
         }
@@ -227,11 +274,41 @@ impl Hub {
     }
 }
 
-/// The repositories that may hold the files: the one that is named, or the model's own and that of its ONNX export.
+/// Fetches a graph and its weights. The graph gets its name last: a snapshot that has it is complete.
+fn fetch_graph(
+    client: &Client,
+    repository: &Repository,
+    listing: &Listing,
+    graph: &str,
+    report: &mut dyn FnMut(Event<'_>),
+) -> Result<(), HubError> {
+    let Listing { commit, files } = listing;
+    let fetched = Fetched::get(client, repository, commit, graph, report)?;
+    let opened = File::open(&fetched.path).map_err(HubError::reading(&fetched.path))?;
+    // What is no ONNX graph names no files; the engine reports it.
+    let locations = external_data::locations(BufReader::new(opened)).unwrap_or_default();
+    for weights in choice::weights(&repository.id, files, graph, locations)? {
+        download::fetch(client, repository, commit, &weights.name, report)?;
+    }
+    fetched.link(repository)
+}
+
+/// The repositories whose weights may hold the scale of a model with its graphs in `repository`, the most specific first.
+fn scale_sources(model: &HubModel, repository: &Repository) -> Vec<String> {
+    let mut sources = vec![model.id.clone()];
+    for source in known_models::original(&model.id).into_iter().chain([repository.id.clone()]) {
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    sources
+}
+
+/// The repositories that may hold the files: the one that is named, or the model's own and those of known exports.
 fn candidates(model: &HubModel) -> Vec<String> {
     match &model.onnx {
         Some(onnx) => vec![onnx.clone()],
-        None => std::iter::once(model.id.clone()).chain(known_models::export(&model.id)).collect(),
+        None => std::iter::once(model.id.clone()).chain(known_models::exports(&model.id)).collect(),
     }
 }
 
@@ -249,4 +326,5 @@ pub fn fuzz(data: &[u8]) {
         Ok(data[begin..].iter().take(usize::try_from(length).unwrap_or(usize::MAX)).copied().collect())
     });
     client::fuzz(&String::from_utf8_lossy(data));
+    let _ = super::external_data::locations(std::io::Cursor::new(data));
 }

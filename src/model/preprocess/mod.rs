@@ -11,15 +11,17 @@ mod settings;
 use std::borrow::Cow;
 
 pub use resize::Backend;
+use serde_json::Value;
 pub use settings::SettingError;
 
 use self::{
     resize::Filter,
     settings::{Resize, Settings},
 };
+use super::family::Family;
 use crate::picture::{Picture, Pixels};
 
-/// Prepares pictures as a model's `preprocessor_config.json` says.
+/// Prepares pictures as the settings of a model's image processor say.
 #[derive(Debug, Clone)]
 pub struct Preprocessor {
     resize: Option<Resize>,
@@ -40,7 +42,18 @@ impl Preprocessor {
     /// # Errors
     /// A key is missing, malformed or has a value that is not supported; the error names it.
     pub fn from_json(text: &[u8], backend: Backend) -> Result<Self, SettingError> {
-        let settings = Settings::from_json(text)?;
+        Self::of_settings(&Settings::from_json(text)?, backend)
+    }
+
+    /// From the settings of a model of this family, in any of their forms.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub(super) fn of_model(value: Value, family: &Family, backend: Backend) -> Result<Self, SettingError> {
+        Self::of_settings(&Settings::read(value, Some(family))?, backend)
+    }
+
+    fn of_settings(settings: &Settings, backend: Backend) -> Result<Self, SettingError> {
         let (width, height) = settings.output()?;
         Ok(Self {
             resize: settings.resize,

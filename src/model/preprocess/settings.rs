@@ -1,11 +1,12 @@
-//! Reads `preprocessor_config.json` in all forms that are found on the hub.
+//! Reads the settings of an image processor, as `preprocessor_config.json` and `processor_config.json` hold them, in all forms
+//! that are found on the hub.
 
 use serde_json::{Map, Value};
 
 use super::resize::{Backend, Filter};
-use crate::model::family::{self, CLIP_PREPROCESSING, PLAIN_PREPROCESSING, Preprocessing};
+use crate::model::family::{self, CLIP_PREPROCESSING, Family, PLAIN_PREPROCESSING, Preprocessing};
 
-/// What is wrong with a `preprocessor_config.json`.
+/// What is wrong with the settings of an image processor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     /// The file contains no JSON object.
@@ -45,13 +46,22 @@ const RESCALE: f64 = 1.0 / 255.0;
 
 impl Settings {
     pub fn from_json(text: &[u8]) -> Result<Self, SettingError> {
-        let value: Value =
-            serde_json::from_slice(text).map_err(|error| SettingError::Json(error.to_string()))?;
+        let value = serde_json::from_slice(text).map_err(|error| SettingError::Json(error.to_string()))?;
+        Self::read(value, None)
+    }
+
+    /// `family` is the family of the model, whose image processor is used if the settings name none.
+    pub fn read(value: Value, family: Option<&Family>) -> Result<Self, SettingError> {
         let Value::Object(keys) = value else {
             return Err(SettingError::Json("it contains something else".to_owned()));
         };
         let keys = Keys(keys);
-        let Preprocessing { crops, mean, std } = keys.defaults();
+        let Preprocessing { crops, mean, std } = keys.defaults(family)?;
+        for key in ["do_pad", "use_square_size"] {
+            if keys.flag(key, false)? {
+                return Err(wrong(key, "false", &Value::Bool(true)));
+            }
+        }
         let cropped = keys.flag("do_center_crop", crops)?;
         Ok(Self {
             resize: if keys.flag("do_resize", true)? { Some(keys.size(crops)?) } else { None },
@@ -128,16 +138,24 @@ impl Keys {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    /// What the image processor that the file names does where the file says nothing.
-    fn defaults(&self) -> Preprocessing {
-        let named = |key| self.get(key).and_then(Value::as_str);
-        match named("image_processor_type").or_else(|| named("feature_extractor_type")) {
-            Some(name) => {
-                family::of_image_processor(name).map_or(PLAIN_PREPROCESSING, |family| family.preprocessing)
-            }
+    /// What the image processor that the file names does where the file says nothing. Another image processor than the supported
+    /// ones prepares pictures in another way, and so does code of the model's repository.
+    fn defaults(&self, family: Option<&Family>) -> Result<Preprocessing, SettingError> {
+        let types = ["image_processor_type", "feature_extractor_type"];
+        if let Some((key, value)) = types.into_iter().find_map(|key| Some((key, self.get(key)?))) {
+            let named = value.as_str().and_then(family::of_image_processor);
+            let unknown = || wrong(key, &format!("one of {}", family::image_processors()), value);
+            return Ok(named.ok_or_else(unknown)?.preprocessing);
+        }
+        let code = ["AutoImageProcessor", "AutoFeatureExtractor"];
+        if let Some(map) = self.get("auto_map").filter(|map| code.iter().any(|class| !map[class].is_null())) {
+            return Err(wrong("auto_map", "absent: the program runs no code of a model's repository", map));
+        }
+        Ok(match family {
+            Some(family) => family.preprocessing,
             None if self.get("crop_size").is_some() => CLIP_PREPROCESSING,
             None => PLAIN_PREPROCESSING,
-        }
+        })
     }
 
     fn flag(&self, key: &'static str, default: bool) -> Result<bool, SettingError> {

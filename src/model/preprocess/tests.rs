@@ -60,12 +60,40 @@ fn a_setting_that_is_not_supported_is_named() {
         (r#"{"size": {"height": 7, "width": 9}, "do_normalize": "yes"}"#, "do_normalize: "),
         (r#"{"size": 8, "do_center_crop": false}"#, "do_center_crop: "),
         (r#"{"do_resize": false}"#, "do_resize: "),
+        (r#"{"size": {"height": 7, "width": 9}, "do_pad": true}"#, "do_pad: "),
+        (
+            r#"{"image_processor_type": "ViTImageProcessor"}"#,
+            "image_processor_type: \"ViTImageProcessor\" is not",
+        ),
+        (
+            r#"{"image_processor_type": "Siglip2ImageProcessor"}"#,
+            "image_processor_type: \"Siglip2ImageProcessor\"",
+        ),
+        (r#"{"image_processor_type": 7}"#, "image_processor_type: 7"),
+        (r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#, "feature_extractor_type: "),
+        (r#"{"auto_map": {"AutoImageProcessor": "a.B"}, "size": 8, "crop_size": 8}"#, "auto_map: "),
         ("[]", "it is not a JSON object"),
         ("{", "it is not a JSON object"),
     ] {
         let error = Preprocessor::from_json(json.as_bytes(), Backend::Torchvision).unwrap_err().to_string();
         assert!(error.starts_with(key), "{json}: {error}");
     }
+}
+
+#[test]
+fn settings_without_a_class_are_those_of_the_models_family() {
+    let of = |model_type, json| {
+        let family = crate::model::family::of_model_type(model_type).unwrap();
+        let value = serde_json::from_str(json).unwrap();
+        let found = Preprocessor::of_model(value, family, Backend::Torchvision).unwrap();
+        (found.size(), found.resize)
+    };
+    let square = r#"{"size": {"height": 8, "width": 8}, "crop_size": {"height": 4, "width": 4}}"#;
+    assert_eq!(of("siglip", square), ((8, 8), Some(Resize::Exact(8, 8))));
+    assert_eq!(of("clip", square), ((4, 4), Some(Resize::Exact(8, 8))));
+    assert_eq!(of("clip", "{}"), ((224, 224), Some(Resize::ShortestEdge(224))));
+    let named = r#"{"image_processor_type": "SiglipImageProcessor", "crop_size": 4}"#;
+    assert_eq!(of("clip", named), ((224, 224), Some(Resize::Exact(224, 224))));
 }
 
 #[test]

@@ -93,6 +93,15 @@ impl Hub {
         repositories.entry(id.to_owned()).or_default().insert(name.to_owned(), content);
     }
 
+    /// Changes a file of a repository.
+    pub fn change_file(&self, id: &str, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        change(self.state.repositories.lock().unwrap().get_mut(id).unwrap().get_mut(name).unwrap());
+    }
+
+    pub fn remove_file(&self, id: &str, name: &str) {
+        self.state.repositories.lock().unwrap().get_mut(id).unwrap().remove(name).unwrap();
+    }
+
     /// Answers requests for this repository only with a token.
     pub fn make_private(&self, id: &str) {
         self.state.private.lock().unwrap().push(id.to_owned());
@@ -123,9 +132,17 @@ impl Hub {
     pub fn stakeout(&self, arguments: &[&str]) -> Command {
         let mut command = super::stakeout();
         command.args(arguments).envs(self.environment());
-        for variable in
-            ["HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "ALL_PROXY", "all_proxy"]
-        {
+        for variable in [
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN_PATH",
+            "HF_HUB_OFFLINE",
+            "TRANSFORMERS_OFFLINE",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
             command.env_remove(variable);
         }
         for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod camera;
 pub mod hub;
+pub mod onnx;
 pub mod proxy;
 
 pub mod service;

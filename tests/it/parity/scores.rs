@@ -320,3 +320,27 @@ fn the_combined_graph_alone_scores_like_the_towers() {
         assert_eq!(cases, 12);
     }
 }
+
+/// The reference pads to 64, also for a model with more positions.
+#[test]
+fn siglip_prompts_are_padded_to_64_tokens() {
+    let Some(source) = folder("tiny-siglip") else { return };
+    let texts = ["a photo of a cat", "x", &"a red car ".repeat(60)];
+    let encoded = |positions: Value| {
+        let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(copy.path().join("onnx")).unwrap();
+        for file in ["preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.onnx"]
+        {
+            fs::copy(source.join(file), copy.path().join(file)).unwrap();
+        }
+        let mut config = json(&source.join("config.json"));
+        config["text_config"]["max_position_embeddings"] = positions;
+        fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+        load(copy.path().to_owned(), &Options::default()).text().encode(&texts).unwrap()
+    };
+    let expected = encoded(64.into());
+    assert_eq!(encoded(96.into()), expected);
+    assert_eq!(encoded(Value::Null), expected);
+    // The reference fails for a model with fewer positions. The model gets as many tokens as it has positions.
+    assert_ne!(encoded(16.into()), expected);
+}

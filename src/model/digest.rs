@@ -1,7 +1,8 @@
-//! Computes the hashes that the hub names contents by: sha256 of large files, git's own sha1 of small ones.
+//! Computes the hashes that the hub names contents by: sha256 of large files, git's own sha1 of small ones. The name of a file
+//! in the hub's cache is the hash of its content, so a damaged file can be found without the network.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::Path,
 };
@@ -29,6 +30,33 @@ impl HashKind {
             _ => None,
         }
     }
+}
+
+/// The result of comparing a file of the cache with the hub's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The hashes are equal.
+    Whole,
+    /// The hashes differ.
+    Damaged,
+    /// The file does not exist.
+    Missing,
+    /// The hub gave no hash of the content.
+    Unchecked,
+}
+
+/// Compares a file of the hub's cache with its hash, which is the name of the file that the link `path` points to.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn verdict(path: &Path) -> io::Result<Verdict> {
+    let Ok(blob) = fs::canonicalize(path) else { return Ok(Verdict::Missing) };
+    let hash = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Ok(match HashKind::of(hash) {
+        None => Verdict::Unchecked,
+        Some(kind) if of_file(&blob, kind)? == hash => Verdict::Whole,
+        Some(_) => Verdict::Damaged,
+    })
 }
 
 /// The hash of a file on the disk.
@@ -62,13 +90,21 @@ mod tests {
     fn hashes_are_those_of_sha256sum_and_git() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hello");
-        std::fs::write(&path, "hello\n").unwrap();
+        fs::write(&path, "hello\n").unwrap();
         let found = |kind| of_file(&path, kind).unwrap();
         assert_eq!(found(HashKind::GitBlob), "ce013625030ba8dba906f756967f9e9ca394464a");
         assert_eq!(
             found(HashKind::Sha256),
             "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
         );
+        let blob = folder.path().join(found(HashKind::GitBlob));
+        assert_eq!(verdict(&path).unwrap(), Verdict::Unchecked, "its name is no hash");
+        assert_eq!(verdict(&blob).unwrap(), Verdict::Missing);
+        fs::rename(&path, &blob).unwrap();
+        std::os::unix::fs::symlink(&blob, &path).unwrap();
+        assert_eq!(verdict(&path).unwrap(), Verdict::Whole);
+        fs::write(&blob, "hullo\n").unwrap();
+        assert_eq!(verdict(&path).unwrap(), Verdict::Damaged);
         assert_eq!(HashKind::of(&"a".repeat(40)), Some(HashKind::GitBlob));
         assert_eq!((HashKind::of("abc"), HashKind::of(&"x".repeat(64))), (None, None));
     }
