@@ -24,8 +24,8 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `atomic_file`, `backoff`, `heartbeat`, `https`, `picture`, `prefetch`, `topic` |
-//! | 1 | `cache`, `frame`, `metrics`, `state_file`, `yaml` |
+//! | 0 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `tls`, `topic` |
+//! | 1 | `cache`, `frame`, `https`, `metrics`, `state_file`, `yaml` |
 //! | 2 | `policy` |
 //! | 3 | `source/kinds/camera` |
 //! | 4 | `source/kinds/settings` |
@@ -50,6 +50,7 @@
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
+//! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
 //! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process |
 //! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
@@ -72,14 +73,16 @@
 //! | `gif`, `image`, `png`, `turbojpeg` | `picture` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
-//! | `http_auth` | `source/kinds/http` |
+//! | `md5` | `source/kinds/http` |
 //! | `indicatif` | `progress` |
 //! | `notify` | `source/kinds/folder`, `config/watch` |
 //! | `ort` | `engine/onnx` |
 //! | `prometheus_client` | `metrics` |
 //! | `rumqttc` | `mqtt` |
 //! | `rusqlite` | `alert/outbox` |
+//! | `rustls` | `tls`, `https` |
 //! | `tokenizers` | `model` |
+//! | `tokio_rustls` | `source/kinds/stream/tunnel` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
 //!
 //! Pure modules use no tokio, no clock, no disk, no network and no log. Everything they need is an argument, the time included:
@@ -93,7 +96,8 @@
 //! | `judge`, `trigger` |
 //! | `observe/scores` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
-//! | `source/kinds/stream/schedule`, `source/sampler`, `source/unchanged` |
+//! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
+//! | `source/kinds/stream/schedule`, `source/patience`, `source/sampler`, `source/unchanged` |
 //!
 //! # What is deliberately absent
 //!
@@ -190,6 +194,7 @@ pub mod progress;
 pub mod replay;
 pub mod source;
 pub mod state_file;
+pub mod tls;
 pub mod topic;
 pub mod trigger;
 pub mod tune;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{DONE, explain};
+use super::{DONE, FAILED, explain};
 use crate::{
     classify::Classifier,
     config::{self, Config, Loaded},
@@ -46,18 +46,27 @@ pub enum Format {
     Json,
 }
 
+/// The result of the checks.
+enum Checked {
+    Valid(Loaded),
+    /// The configuration must be corrected.
+    Invalid(Problems),
+    /// The configuration may be valid: the broker cannot be reached.
+    Unreachable(Problems),
+}
+
 /// Checks the files and, unless offline, the model, the label sets against the model, and the broker.
 ///
 /// # Errors
 /// The checks cannot run, or standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = match config::look(&args.config) {
-        Ok(loaded) if args.offline => Ok(loaded),
+        Ok(loaded) if args.offline => Checked::Valid(loaded),
         Ok(loaded) => examine(loaded)?,
-        Err(problems) => Err(problems),
+        Err(problems) => Checked::Invalid(problems),
     };
     match found {
-        Ok(loaded) => {
+        Checked::Valid(loaded) => {
             if loaded.unseen {
                 eprintln!(
                     "note: only the service itself can read its credentials, so their values were not checked{}",
@@ -70,7 +79,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             eprintln!("ok: {}", doctor::summary(&loaded.config));
             Ok(ExitCode::from(DONE))
         }
-        Err(problems) => Ok(super::print_problems(&problems)),
+        Checked::Invalid(problems) => Ok(super::print_problems(&problems)),
+        Checked::Unreachable(problems) => {
+            eprintln!("{problems}");
+            Ok(ExitCode::from(FAILED))
+        }
     }
 }
 
@@ -84,7 +97,7 @@ fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
 }
 
 /// Checks what the configuration names: the model and the broker.
-fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
+fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     let (config, places) = (&loaded.config, &loaded.places);
     let model = match hub::find(&config.model, config.execution.device) {
         Err(HubError::NotCached { id, missing, .. }) => {
@@ -101,10 +114,16 @@ fn examine(loaded: Loaded) -> anyhow::Result<Result<Loaded, Problems>> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let visit = || runtime.block_on(mqtt::check_connection(&config.mqtt)).err();
-    let broker = if loaded.unseen { None } else { visit() }.map(|why| {
+    let broker = if loaded.unseen { None } else { visit() };
+    let is_only_unreachable = model.is_none() && broker.as_ref().is_some_and(|why| !why.is_configuration);
+    let broker = broker.map(|why| {
         let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
         places.problem("mqtt.url", message, "use `--offline` to check neither the model nor the broker")
     });
     let problems = model.into_iter().chain(broker).collect::<Vec<_>>();
-    Ok(if problems.is_empty() { Ok(loaded) } else { Err(Problems::new(problems)) })
+    Ok(match (problems.is_empty(), is_only_unreachable) {
+        (true, _) => Checked::Valid(loaded),
+        (false, true) => Checked::Unreachable(Problems::new(problems)),
+        (false, false) => Checked::Invalid(Problems::new(problems)),
+    })
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ureq::Agent;
 
-use crate::https;
+use crate::{https, tls::Trust};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The size limit of files in watched folders; it also ends the response of a server that sends endlessly.
@@ -25,8 +24,8 @@ pub(super) fn get(address: &str) -> Result<Vec<u8>> {
 }
 
 fn get_within(address: &str, timeout: Duration, most: u64) -> Result<Vec<u8>> {
-    let agent: Agent = https::options(timeout).build().into();
-    let mut response = agent.get(address).call().context("it cannot be fetched")?;
+    let client = https::Client::new(https::options(timeout).build(), &Trust::System);
+    let mut response = client.agent().get(address).call().context("it cannot be fetched")?;
     let status = response.status();
     ensure!(status.is_success(), "it cannot be fetched: the server responds with {status}");
     let body = response.body_mut().with_config().limit(most);

@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 
 use crate::{
-    policy::broker::set,
+    policy::{broker::set, tls},
+    tls::Trust,
     yaml::{
         address::{self, Address},
         fields::{Field, Form, Table, specs},
@@ -40,6 +41,8 @@ pub struct Webhook {
     pub secret: Option<Secret>,
     /// The bearer token.
     pub token: Option<Secret>,
+    /// How the certificate of the server is checked.
+    pub tls: Trust,
     /// The longest that one request may take.
     pub timeout: Duration,
 }
@@ -107,6 +110,9 @@ pub(super) const WEBHOOK_FIELDS: &[Field<Webhook>] = &[
         Some(json!(duration_text(it.timeout)))
     })
     .default("10s"),
+    Field::new("tls", Form::Mapping(&tls::WEBHOOK), tls::DOC, |it: &Webhook| {
+        it.address.is_tls().then(|| tls::shown(&it.tls).into())
+    }),
 ];
 pub(super) const WEBHOOK: Table = Table { title: "webhook", fields: || specs(WEBHOOK_FIELDS) };
 
@@ -144,7 +150,9 @@ pub(super) fn webhook(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Webho
     let secret = section.optional(reader, "secret", Reader::secret);
     let token = section.optional(reader, "token", Reader::secret);
     let timeout = section.read(reader, "timeout", Reader::duration);
-    Some(Webhook { address: address?, secret: secret?, token: token?, timeout: timeout? })
+    let is_tls = address.as_ref().map(Address::is_tls);
+    let tls = tls::read(reader, &section, &tls::WEBHOOK, is_tls, "https");
+    Some(Webhook { address: address?, secret: secret?, token: token?, tls: tls?, timeout: timeout? })
 }
 
 fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {

@@ -50,5 +50,6 @@ pub use crate::{
         source_kind::SourceKind,
         stream::settings::{Hwaccel, Input, Pace, Stream, Transport},
     },
+    tls::{Fingerprint, Trust},
     yaml::{Address, Secret},
 };

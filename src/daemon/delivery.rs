@@ -20,6 +20,7 @@ use crate::{
         sinks::SinkWorker,
     },
     config::Config,
+    tls::Trust,
 };
 
 /// The time between two runs of the outbox's maintenance.
@@ -50,6 +51,7 @@ impl Delivery {
         board: &Board,
         grace: Duration,
     ) -> Self {
+        warn_unverified(config);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let webhook = config.webhook.as_ref().map(SinkWorker::webhook);
@@ -83,6 +85,25 @@ impl Delivery {
         tracing::info!(waiting = farewell.waiting, said_offline = farewell.said, "stopped");
         Ok(farewell)
     }
+}
+
+/// Warns if alerts are sent to servers that may be anyone.
+fn warn_unverified(config: &Config) {
+    let (broker, webhook) = (&config.mqtt, config.webhook.as_ref());
+    if broker.tls && broker.connection.tls.trust == Trust::Unverified {
+        tracing::warn!("{}", unverified(&format!("the broker {}", broker.url())));
+    }
+    if webhook.is_some_and(|webhook| webhook.address.is_tls() && webhook.tls == Trust::Unverified) {
+        tracing::warn!("{}", unverified("the webhook"));
+    }
+}
+
+/// The warning about a server whose certificate is not checked.
+pub(super) fn unverified(what: &str) -> String {
+    format!(
+        "the certificate of {what} is not checked (`tls: {{ verify: false }}`), so that anyone on the network can pretend to be \
+         it: `stakeout doctor` prints the fingerprint to pin instead"
+    )
 }
 
 /// Lets the outbox use the disk again after a failure, and publishes its status.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     broker_state::{BrokerState, SourceTopics},
+    delivery::unverified,
     dynamic_sources::DynamicSources,
     plan::Plan,
 };
@@ -22,6 +23,7 @@ use crate::{
     frame::Frame,
     observe::metrics::{RunningSource, ServiceMetrics},
     source::{self, Appeared, Counts},
+    tls::Trust,
 };
 
 /// How long to wait until the folders that start are watched. A large folder on a slow disk may take longer.
@@ -164,6 +166,9 @@ impl Sources {
     /// Starts a source. The returned token is cancelled when the source has begun.
     fn start(&mut self, source: &config::Source, config: &Config) -> anyhow::Result<CancellationToken> {
         let name: Arc<str> = source.name.as_str().into();
+        if let Some((host, port, Trust::Unverified)) = source.kind.settings().tls() {
+            tracing::warn!(source = &*name, "{}", unverified(&format!("the source {name} at {host}:{port}")));
+        }
         let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::clone(&self.metrics.decoding)));
         let (stop, begun) = (self.stop.child_token(), CancellationToken::new());
         let (status, statuses) = watch::channel(source::Status::Offline);

@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::finding::Finding;
-use crate::config::{Command, Config, Listen, Webhook};
+use super::{certificates, finding::Finding};
+use crate::{
+    config::{Command, Config, Listen, Webhook},
+    tls,
+};
 
 /// The time limit for a connection to the webhook.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,7 +44,7 @@ fn webhook(settings: &Webhook) -> Finding {
     let mut refused = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(_) => return Finding::ok(what, "the server accepts connections (no alert was posted)"),
+            Ok(_) => return reachable(what, settings, &host, port),
             Err(error) => refused = Some(error),
         }
     }
@@ -51,6 +54,25 @@ fn webhook(settings: &Webhook) -> Finding {
         format!("cannot be reached: {why}"),
         "check that the server runs, and `webhook.url`",
     )
+}
+
+/// The server accepts connections; whether it can be trusted is checked here.
+fn reachable(what: String, settings: &Webhook, host: &str, port: u16) -> Finding {
+    let server = settings.address.is_tls().then_some((host, port, &settings.tls));
+    let trusted = match server {
+        Some((host, port, trust)) => tls::check(host, port, trust, TIMEOUT),
+        None => Ok(()),
+    };
+    match trusted {
+        Ok(()) => {
+            let certificate = certificates::of(server);
+            let message = format!("the server accepts connections (no alert was posted){certificate}");
+            Finding::ok(what, message)
+        }
+        Err(why) => {
+            Finding::failed(what, why, "check the address and the port in `webhook.url`, and `webhook.tls`")
+        }
+    }
 }
 
 fn command(settings: &Command) -> Finding {

@@ -3,6 +3,7 @@
 //! Nothing changes, except that one file is written into the state folder and removed again. A failed check does not hide the
 //! next one.
 
+mod certificates;
 mod delivery_checks;
 mod device;
 mod finding;
@@ -116,11 +117,18 @@ fn model(config: &Config) -> Finding {
 fn broker(config: &Config) -> Result<Finding> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let what = format!("broker {}", mqtt::url(&config.mqtt));
+    let broker = &config.mqtt;
+    let certificate =
+        certificates::of(broker.tls.then_some((&*broker.host, broker.port, &broker.connection.tls.trust)));
     Ok(match runtime.block_on(mqtt::check_connection(&config.mqtt)) {
-        Ok(()) => Finding::ok(what, "accepts the connection"),
+        Ok(None) => Finding::ok(what, format!("accepts the connection{certificate}")),
+        Ok(Some(lacks)) => {
+            let remedy = "see docs/topics.md: alerts need QoS 1 and retained messages";
+            Finding::failed(what, format!("{lacks}{certificate}"), remedy)
+        }
         Err(why) => {
             let remedy = "check that it runs at `mqtt.url`, that this machine can reach it, and `mqtt.username` and `mqtt.password`";
-            Finding::failed(what, why, remedy)
+            Finding::failed(what, why.text, remedy)
         }
     })
 }

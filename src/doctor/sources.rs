@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::finding::Finding;
+use super::{certificates, finding::Finding};
 use crate::{
     config::{self, Config},
     source::{self, Access, Outcome, Probe, Surroundings},
@@ -17,7 +17,15 @@ pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
     let mut findings = Vec::new();
     for sources in config.sources.chunks(AT_ONCE) {
         thread::scope(|scope| {
-            let probe = |source: &config::Source| source::probe(&source.kind, &surroundings);
+            let probe = |source: &config::Source| {
+                let probe = source::probe(&source.kind, &surroundings);
+                // A failure that is about the certificate has the fingerprint already.
+                let has_fingerprint = probe.message.contains("fingerprint:");
+                let server = source.kind.settings().tls().filter(|_| !has_fingerprint);
+                let server = server.as_ref().map(|(host, port, trust)| (&**host, *port, *trust));
+                let message = probe.message.clone() + &certificates::of(server);
+                Probe { message, ..probe }
+            };
             let probes: Vec<_> = sources.iter().map(|source| scope.spawn(move || probe(source))).collect();
             findings.extend(probes.into_iter().zip(sources).map(|(probe, source)| {
                 let what = format!("source {}", source.name);

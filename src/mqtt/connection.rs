@@ -50,6 +50,7 @@ pub struct Connection {
     events: Events,
     /// The broker has accepted the connection.
     accepted: bool,
+    lacks: Option<&'static str>,
 }
 
 enum Events {
@@ -144,7 +145,7 @@ pub fn open(options: Options, room: usize) -> (Client, Connection) {
             (Sender::Fake(client), Events::Fake(events))
         }
     };
-    (Client(client), Connection { events, accepted: false })
+    (Client(client), Connection { events, accepted: false, lacks: None })
 }
 
 impl Client {
@@ -244,6 +245,13 @@ impl Client {
 }
 
 impl Connection {
+    /// What the broker, which has accepted the connection, does not support although alerts need it; for people. With MQTT 3.1.1
+    /// a broker does not say what it supports.
+    #[must_use]
+    pub fn lacks(&self) -> Option<&'static str> {
+        self.lacks
+    }
+
     /// Waits for the next event. Do not drop the future while it connects, and do not call it again after an
     /// error: the library would connect once more, and drop what the old connection had in flight.
     ///
@@ -252,7 +260,12 @@ impl Connection {
     pub async fn poll(&mut self) -> Result<Event, ConnectionFailure> {
         let event = match &mut self.events {
             Events::V5(events) => {
-                events.poll().await.map(five_event).map_err(|e| ConnectionFailure::v5(e, self.accepted))?
+                let event = events.poll().await.map_err(|e| ConnectionFailure::v5(e, self.accepted))?;
+                if let v5::Event::Incoming(five::Packet::ConnAck(answer)) = &event {
+                    self.lacks =
+                        answer.properties.as_ref().and_then(|it| missing(it.max_qos, it.retain_available));
+                }
+                five_event(event)
             }
             Events::V311(events) => events.poll().await.map(three_event).map_err(ConnectionFailure::v311)?,
             #[cfg(test)]
@@ -261,6 +274,19 @@ impl Connection {
         self.accepted |= matches!(event, Event::Connected { .. });
         Ok(event)
     }
+}
+
+/// What the broker does not support although alerts need it, and the remedy. Pure.
+fn missing(max_qos: Option<u8>, retain_available: Option<u8>) -> Option<&'static str> {
+    if max_qos == Some(0) {
+        return Some(
+            "the broker supports only QoS 0, and may lose alerts without notice: allow QoS 1 in the broker, or use another one",
+        );
+    }
+    (retain_available == Some(0)).then_some(
+        "the broker keeps no retained messages, which status topics, snapshots and Home Assistant need: allow them in the \
+         broker, or use another one",
+    )
 }
 
 fn five_filter(filter: &Filter) -> five::Filter {
@@ -349,4 +375,25 @@ pub(super) fn network() -> rumqttc::NetworkOptions {
     let mut network = rumqttc::NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_broker_must_support() {
+        let cases = [
+            ("nothing is said", None, None, None),
+            ("everything", Some(2), Some(1), None),
+            ("QoS 1", Some(1), None, None),
+            ("QoS 0", Some(0), Some(1), Some("QoS 1")),
+            ("no retained messages", None, Some(0), Some("retained messages")),
+        ];
+        for (name, max_qos, retain_available, expected) in cases {
+            let lacks = missing(max_qos, retain_available);
+            assert_eq!(lacks.is_some(), expected.is_some(), "{name}");
+            assert!(lacks.unwrap_or_default().contains(expected.unwrap_or_default()), "{name}");
+        }
+    }
 }

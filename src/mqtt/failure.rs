@@ -1,11 +1,11 @@
 //! Explains the errors of a connection for people, with the remedy if it is known. Pure.
 
-use std::io;
-
 use rumqttc::{
     TlsError,
     v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode},
 };
+
+use crate::tls;
 
 /// MQTT 5's reason code "packet too large".
 const TOO_LARGE: u8 = 0x95;
@@ -13,6 +13,9 @@ const TOO_LARGE: u8 = 0x95;
 const OTHER_VERSION: u8 = 1;
 /// For a broker without MQTT 5.
 const OLDER: &str = "the broker does not speak MQTT 5: set `version: 3.1.1` below `mqtt:`";
+
+/// The other side, in explanations of TLS.
+const BROKER: &str = "broker";
 
 /// Why there is no connection, for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +55,14 @@ impl ConnectionFailure {
 
 /// Explains `error` to people. `username` is the configured user.
 pub fn explain(error: &ConnectionFailure, username: Option<&str>) -> Explanation {
-    let text = match &error.error {
-        Cause::V5(cause) => five(cause, error.accepted),
-        Cause::V311(cause) => three(cause),
+    let tls = match &error.error {
+        Cause::V5(cause) => tls::explain(&**cause, BROKER),
+        Cause::V311(cause) => tls::explain(&**cause, BROKER),
+    };
+    let text = match (tls, &error.error) {
+        (Some(text), _) => Ok(text),
+        (None, Cause::V5(cause)) => five(cause, error.accepted),
+        (None, Cause::V311(cause)) => three(cause),
     };
     match text {
         Ok(text) => Explanation { login: false, text },
@@ -80,6 +88,10 @@ fn five(error: &rumqttc::v5::ConnectionError, accepted: bool) -> Result<String, 
             OTHER_VERSION,
         ))) => OLDER.to_owned(),
         ConnectionError::ConnectionRefused(code) => format!("the broker refuses the connection: {code:?}"),
+        // A broker without MQTT 5 may ignore our first packet.
+        ConnectionError::Timeout(_) if !accepted => {
+            format!("{}; if other MQTT clients reach the broker, perhaps {OLDER}", silent())
+        }
         ConnectionError::Timeout(_) => silent(),
         // The library waits for the rest of an MQTT 5 answer, and the broker closes the connection.
         ConnectionError::MqttState(StateError::ConnectionAborted) if !accepted => {
@@ -89,7 +101,7 @@ fn five(error: &rumqttc::v5::ConnectionError, accepted: bool) -> Result<String, 
         | ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(Packet::Io(error)),
         )
-        | ConnectionError::Tls(TlsError::Io(error)) => input_output(error),
+        | ConnectionError::Tls(TlsError::Io(error)) => error.to_string(),
         ConnectionError::MqttState(StateError::ConnectionAborted) => closed(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => mute(),
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
@@ -126,7 +138,7 @@ fn three(error: &rumqttc::ConnectionError) -> Result<String, WrongUser> {
         | ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(Packet::Io(error)),
         )
-        | ConnectionError::Tls(TlsError::Io(error)) => input_output(error),
+        | ConnectionError::Tls(TlsError::Io(error)) => error.to_string(),
         ConnectionError::MqttState(StateError::ConnectionAborted) => closed(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => mute(),
         ConnectionError::MqttState(StateError::Deserialization(Packet::PayloadSizeLimitExceeded(size))) => {
@@ -170,44 +182,26 @@ fn login(username: Option<&str>) -> String {
     }
 }
 
-fn input_output(error: &io::Error) -> String {
-    let text = error.to_string();
-    let known = [
-        (
-            "UnknownIssuer",
-            "the broker's certificate is not signed by a trusted authority: set mqtt.tls.ca to the PEM file of its CA, \
-             or add it to the system's certificates",
-        ),
-        ("NotValidForName", "the broker's certificate is for another name: use that name in mqtt.url"),
-        ("Expired", "the broker's certificate, or the clock of this machine, is out of date"),
-        (
-            "CertificateRequired",
-            "the broker wants a certificate from us: set mqtt.tls.certificate and mqtt.tls.key",
-        ),
-        ("UnknownCA", "the broker does not know who signed our certificate: see mqtt.tls.certificate"),
-        (
-            "InvalidContentType",
-            "the broker does not speak TLS at this port: see the scheme and the port of mqtt.url",
-        ),
-    ];
-    if let Some((_, words)) = known.iter().find(|(sign, _)| text.contains(sign)) {
-        return (*words).to_owned();
-    }
-    text
-}
-
 fn disconnected(reason: DisconnectReasonCode) -> String {
     match reason {
         DisconnectReasonCode::SessionTakenOver => {
             "another client has connected under our name: give each its own mqtt.client_id".to_owned()
         }
         DisconnectReasonCode::ServerShuttingDown => "the broker is shutting down".to_owned(),
+        DisconnectReasonCode::RetainNotSupported => {
+            "the broker keeps no retained messages, which alerts need: allow them in the broker, or use another one".to_owned()
+        }
+        DisconnectReasonCode::QoSNotSupported => {
+            "the broker supports only QoS 0, and alerts need QoS 1: allow it in the broker, or use another one".to_owned()
+        }
         reason => format!("the broker ended the connection: {reason:?}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     fn words(error: rumqttc::v5::ConnectionError, username: Option<&str>) -> Explanation {
@@ -249,6 +243,15 @@ mod tests {
         }
         let early = ConnectionFailure::v5(ConnectionError::MqttState(StateError::ConnectionAborted), false);
         assert!(explain(&early, None).text.ends_with(OLDER));
+    }
+
+    /// Such as amqtt, which ignores our first packet.
+    #[tokio::test]
+    async fn a_broker_that_never_answers_may_not_speak_mqtt_5() {
+        let silence = tokio::time::timeout(std::time::Duration::ZERO, std::future::pending::<()>());
+        let error = rumqttc::v5::ConnectionError::Timeout(silence.await.unwrap_err());
+        let text = explain(&ConnectionFailure::v5(error, false), None).text;
+        assert!(text.starts_with("there is no answer") && text.ends_with(OLDER), "{text}");
     }
 
     #[test]

@@ -6,13 +6,19 @@ pub mod connection;
 pub mod failure;
 #[cfg(test)]
 pub mod fake;
-mod tls;
 
 use std::time::Duration;
 
-use self::connection::{CONNECT_SECONDS, Event, network};
-pub use self::{connection::Options, tls::Error};
-use crate::config::{Mqtt, MqttVersion};
+pub use self::connection::Options;
+use self::{
+    connection::{CONNECT_SECONDS, Event, network},
+    failure::Explanation,
+};
+pub use crate::tls::Error;
+use crate::{
+    config::{Mqtt, MqttVersion, TlsFiles},
+    tls,
+};
 use rumqttc::{Transport, v5};
 
 /// The largest packet that is accepted, in bytes; the library's default of 10 KiB would break the connection at the first picture.
@@ -60,18 +66,33 @@ pub fn check(broker: &Mqtt) -> Result<Options, Error> {
     connect(broker, &format!("{}-check", broker.client_id), MAX_INCOMING)
 }
 
-/// Connects to `broker` and disconnects again.
+/// Why a broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct NotUsable {
+    /// What is wrong, and the remedy if it is known; for people.
+    pub text: String,
+    /// The configuration must be corrected. Otherwise the broker may only be unreachable at the moment.
+    pub is_configuration: bool,
+}
+
+/// Connects to `broker` and disconnects again. The result is what the broker does not support although alerts need it, for people.
 ///
 /// # Errors
-/// Why the broker does not accept the connection, for people.
-pub async fn check_connection(broker: &Mqtt) -> Result<(), String> {
-    let (client, mut connection) = connection::open(check(broker).map_err(|error| error.to_string())?, 1);
+/// The broker does not accept the connection.
+pub async fn check_connection(broker: &Mqtt) -> Result<Option<&'static str>, NotUsable> {
+    let options =
+        check(broker).map_err(|error| NotUsable { text: error.to_string(), is_configuration: true })?;
+    let (client, mut connection) = connection::open(options, 1);
     loop {
-        let event = connection.poll().await;
-        match event.map_err(|error| failure::explain(&error, broker.username.as_deref()).text)? {
+        let event = connection.poll().await.map_err(|error| {
+            let Explanation { login, text } = failure::explain(&error, broker.username.as_deref());
+            NotUsable { text, is_configuration: login }
+        })?;
+        match event {
             // The queue has room for this one packet.
             Event::Connected { .. } => drop(client.disconnect()),
-            Event::Disconnected => return Ok(()),
+            Event::Disconnected => return Ok(connection.lacks()),
             _ => {}
         }
     }
@@ -155,11 +176,14 @@ fn connect(broker: &Mqtt, client_id: &str, max_packet: u32) -> Result<Options, E
 }
 
 fn transport(broker: &Mqtt) -> Result<Transport, Error> {
+    let TlsFiles { trust, identity, alpn } = &broker.connection.tls;
+    let identity = identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+    let tls = || tls::client_config(trust, identity, alpn).map(Into::into);
     Ok(match (&broker.connection.websocket, broker.tls) {
         (None, false) => Transport::tcp(),
-        (None, true) => Transport::tls_with_config(tls::config(broker)?.into()),
+        (None, true) => Transport::tls_with_config(tls()?),
         (Some(_), false) => Transport::ws(),
-        (Some(_), true) => Transport::wss_with_config(tls::config(broker)?.into()),
+        (Some(_), true) => Transport::wss_with_config(tls()?),
     })
 }
 

@@ -5,11 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::{Value, json};
 use url::{Host, ParseError, Position, Url};
 
-use crate::yaml::{
-    fields::{Field, Form, Table, explain, specs, word_of, words},
-    mask::Secret,
-    reader::{Reader, Setting},
-    value::duration_text,
+use super::tls;
+use crate::{
+    tls::Trust,
+    yaml::{
+        fields::{Field, Form, Table, explain, specs, word_of, words},
+        mask::Secret,
+        reader::{Reader, Setting},
+        value::duration_text,
+    },
 };
 
 /// A broker, and how to connect to it.
@@ -71,8 +75,8 @@ impl MqttVersion {
 /// Certificates and protocols of TLS, where they differ from the system's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// A PEM file with the only certificate authorities to trust.
-    pub ca: Option<PathBuf>,
+    /// How the certificate of the broker is checked.
+    pub trust: Trust,
     /// PEM files with the client certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// The protocols to offer (ALPN), for brokers that share a port with other services.
@@ -155,7 +159,7 @@ pub(crate) const FIELDS: &[Field<Mqtt>] = &[
     Field::new(
         "tls",
         Form::Mapping(&TLS_TABLE),
-        "Certificates and protocols for mqtts:// and wss://.",
+        "Certificates and protocols for mqtts:// and wss://. One of `ca`, `fingerprint` and `verify` says how the certificate of the broker is checked.",
         |it: &Mqtt| Some(if it.tls { explain(TLS_FIELDS, &it.connection.tls).into() } else { Value::Null }),
     ),
 ];
@@ -165,18 +169,15 @@ pub(crate) const EXAMPLE: &str = "mqtt:\n  url: mqtt://localhost:1883";
 pub(crate) const TABLE: Table = Table { title: "mqtt", fields: || specs(FIELDS) };
 
 const TLS_FIELDS: &[Field<TlsFiles>] = &[
-    Field::new(
-        "ca",
-        Form::Path,
-        "A PEM file with the only certificate authorities to trust.",
-        |it: &TlsFiles| {
-            Some(it.ca.as_ref().map_or(json!("the system's certificate authorities"), |path| {
-                json!(path.display().to_string())
-            }))
-        },
-    )
-    .default_is("the system's certificate authorities")
-    .example("/etc/stakeout/ca.pem"),
+    Field::new("ca", Form::Path, tls::CA, |it: &TlsFiles| tls::ca_shown(&it.trust))
+        .default_is(tls::CA_DEFAULT)
+        .example(tls::CA_EXAMPLE),
+    Field::new("fingerprint", tls::FINGERPRINT_FORM, tls::FINGERPRINT, |it: &TlsFiles| {
+        tls::fingerprint_shown(&it.trust)
+    })
+    .example(tls::FINGERPRINT_EXAMPLE),
+    Field::new("verify", Form::Switch, tls::VERIFY, |it: &TlsFiles| tls::verify_shown(&it.trust))
+        .default("true"),
     Field::new(
         "certificate",
         Form::Path,
@@ -224,7 +225,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
         let remedy = "remove it, or write `version: 5` if the broker supports that";
         reader.problem(at.key, "messages do not expire in MQTT 3.1.1", remedy);
     }
-    let files = section.optional(reader, "tls", |reader, at| tls(reader, at, address.as_ref()));
+    let files = section.optional(reader, "tls", |reader, at| tls_files(reader, at, address.as_ref()));
     let (Address { host, port, tls, websocket }, prefix) = (address?, prefix?);
     let connection = MqttConnection {
         version: version?,
@@ -239,14 +240,14 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     Some(Mqtt { host, port, tls, username: username?, password: password?, prefix, client_id, connection })
 }
 
-fn tls(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {
+fn tls_files(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {
     let section = reader.section(at, &TLS_TABLE)?;
     if address.is_some_and(|address| !address.tls) {
         // A connection that was meant to be encrypted must not be made without TLS.
         let remedy = "write `mqtts://` or `wss://` in `url`, or remove `tls`";
         reader.problem(at.key, "there is `tls`, but the broker's address is without TLS", remedy);
     }
-    let ca = section.optional(reader, "ca", Reader::path);
+    let trust = tls::trust(reader, at, &section);
     let certificate = section.optional(reader, "certificate", Reader::path);
     let key = section.optional(reader, "key", Reader::path);
     let alpn = section.optional(reader, "alpn", Reader::texts);
@@ -259,7 +260,7 @@ fn tls(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> 
             return None;
         }
     };
-    Some(TlsFiles { ca: ca?, identity, alpn: alpn?.unwrap_or_default() })
+    Some(TlsFiles { trust: trust?, identity, alpn: alpn?.unwrap_or_default() })
 }
 
 #[derive(Debug, PartialEq)]

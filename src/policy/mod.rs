@@ -9,6 +9,7 @@ pub mod message;
 mod placeholders;
 pub mod schedule;
 pub mod template;
+pub(crate) mod tls;
 pub mod topic_filter;
 
 pub use self::{

@@ -46,6 +46,21 @@ impl Address {
         Some((host, url.port().or(usual)?))
     }
 
+    /// Whether the connection uses TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.url.split_once("://").is_some_and(|(scheme, _)| ["https", "rtsps", "rtmps"].contains(&scheme))
+    }
+
+    /// The address with user and password in it, without TLS and at another host and port.
+    #[must_use]
+    pub fn plain_url_at(&self, host: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
+        let url = format!("{}://{host}{path}", scheme.strip_suffix('s').unwrap_or(scheme));
+        Self { url, ..self.clone() }.url_with_login()
+    }
+
     /// User and password, if there is a user.
     #[must_use]
     pub fn login(&self) -> Option<(&str, &str)> {
@@ -214,6 +229,21 @@ mod tests {
             let address = parse(text, &["rtsp", "rtsps", "https", "tcp", "udp"]).unwrap();
             assert_eq!(address.door(), door.map(|(host, port)| (host.to_owned(), port)), "{text}");
         }
+    }
+
+    #[test]
+    fn the_same_address_elsewhere_without_tls() {
+        let cases = [
+            ("rtsps://me:x@h:322/a/b?c=d", "rtsp://me:x@127.0.0.1:5/a/b?c=d"),
+            ("https://[fd00::1]?x=/", "http://127.0.0.1:5?x=/"),
+            ("https://h", "http://127.0.0.1:5"),
+        ];
+        for (text, plain) in cases {
+            let address = parse(text, &["rtsps", "https"]).unwrap();
+            assert!(address.is_tls());
+            assert_eq!(address.plain_url_at("127.0.0.1:5"), plain, "{text}");
+        }
+        assert!(!parse("rtsp://h", RTSP).unwrap().is_tls());
     }
 
     #[test]

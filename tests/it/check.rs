@@ -9,7 +9,7 @@ use std::{
     process::Output,
 };
 
-use crate::common::stakeout;
+use crate::common::{broker::free_port, service::Home, stakeout};
 
 fn check(folder: &Path, config: &str) -> Output {
     stakeout()
@@ -108,6 +108,23 @@ fn unreadable_files_are_reported() {
         assert!(log.starts_with(begin), "{log}");
         assert!(log.ends_with("1 problem found\n"), "{log}");
     }
+}
+
+/// The configuration may be right: a script must not take a broker that restarts for a mistake.
+#[test]
+fn an_unreachable_broker_is_no_invalid_configuration() {
+    let home = Home::new(free_port(), "");
+    let check = |arguments: &[&str]| {
+        let config = home.path("stakeout.yaml");
+        let output = stakeout().args(["check", "--config"]).arg(config).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, log) = check(&[]);
+    assert!(code == Some(1) && log.contains("not connected to mqtt://"), "{code:?} {log}");
+    assert_eq!(check(&["--offline"]).0, Some(0));
+    let config = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    fs::write(home.path("stakeout.yaml"), config + "treshold: 1\n").unwrap();
+    assert_eq!(check(&[]).0, Some(78));
 }
 
 #[test]

@@ -29,7 +29,7 @@ use stakeout::{
         outbox::{Entry, Outbox, Snapshot},
         publisher::{Announcer, Counts, Farewell, Publisher, ScoreSender},
     },
-    config::{Mqtt, MqttConnection, TlsFiles},
+    config::{Mqtt, MqttConnection, TlsFiles, Trust},
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::common::{
     broker::{Broker, free_port},
-    service::Home,
+    service::{Home, LABEL_SETS},
     skip, stakeout,
+    tls::Tls,
 };
 
 fn doctor(home: &Home, arguments: &[&str]) -> Output {
@@ -134,6 +135,43 @@ fn webhook_command_and_http_endpoint_are_checked() {
     let extra = format!("webhook: {{ url: \"{url}\" }}\ncommand: {{ run: [/bin/cat] }}\n");
     let report = String::from_utf8(doctor(&Home::new(broker.port, &extra), &[]).stdout).unwrap();
     assert!(report.contains("ok      webhook") && report.contains("ok      command /bin/cat"), "{report}");
+}
+
+#[test]
+fn certificates_are_checked_and_their_fingerprints_are_printed_for_pinning() {
+    let broker = Broker::start();
+    let web = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (mqtts, https) = (Tls::home_made(broker.port), Tls::version_1(web.local_addr().unwrap().port()));
+    let home = Home::new(broker.port, "");
+    let report = |mqtt_tls: &str, webhook_tls: &str| {
+        let text = format!(
+            "mqtt: {{ url: 'mqtts://localhost:{}', tls: {mqtt_tls} }}\nstate_dir: state\n\
+             webhook: {{ url: 'https://localhost:{}/a', tls: {webhook_tls} }}\n{LABEL_SETS}\
+             sources: {{ inbox: {{ folder: inbox, watch: [objects] }} }}\n",
+            mqtts.port, https.port
+        );
+        fs::write(home.path("stakeout.yaml"), text).unwrap();
+        String::from_utf8(doctor(&home, &[]).stdout).unwrap()
+    };
+    let pins = [&mqtts, &https].map(|server| format!("{{ fingerprint: {} }}", server.fingerprint));
+    let unknown = report("{ verify: true }", "{ verify: true }");
+    for text in
+        ["FAILED  broker mqtts", "FAILED  webhook", "home-made", "X.509 version 1", &pins[0], &pins[1]]
+    {
+        assert!(unknown.contains(text), "{text:?} is missing in\n{unknown}");
+    }
+    let pinned = report(&pins[0], &pins[1]);
+    for text in
+        ["ok      broker mqtts", "ok      webhook", "the certificate is pinned: `tls: { fingerprint: "]
+    {
+        assert!(pinned.contains(text), "{text:?} is missing in\n{pinned}");
+    }
+    let unchecked = report("{ verify: false }", "{ verify: false }");
+    for text in
+        ["ok      broker mqtts", "ok      webhook", "the certificate is not checked", &pins[0], &pins[1]]
+    {
+        assert!(unchecked.contains(text), "{text:?} is missing in\n{unchecked}");
+    }
 }
 
 /// `doctor` cannot read the credentials of the service, and a camera may lock out a client with a wrong password.

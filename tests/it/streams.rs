@@ -6,6 +6,7 @@ mod failures;
 mod http;
 mod reports;
 mod rtsp;
+mod tls;
 mod unchanged;
 mod video;
 

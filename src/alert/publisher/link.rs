@@ -273,6 +273,9 @@ impl Pump {
         loop {
             match self.connection.poll().await? {
                 Event::Connected { max_packet } => {
+                    if let Some(lacks) = self.connection.lacks() {
+                        tracing::error!("{lacks}");
+                    }
                     self.broker.send_replace(Some(Broker { max_packet }));
                 }
                 Event::Sent(UNACKNOWLEDGED) => self.best_effort.add_permits(1),

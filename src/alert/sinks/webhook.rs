@@ -8,13 +8,13 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tokio::task::spawn_blocking;
-use ureq::Agent;
 
 use super::schedule::Failure;
 use crate::{
     alert::outbox::Entry,
     config::{Secret, Webhook},
-    https,
+    https::{self, Client},
+    tls,
 };
 
 /// The header with the signature, in the form that GitHub uses.
@@ -24,7 +24,7 @@ const ID: &str = "X-Stakeout-Id";
 
 /// Where alerts are posted.
 pub(super) struct Endpoint {
-    agent: Agent,
+    client: Client,
     url: String,
     authorization: Option<Arc<str>>,
     secret: Option<Secret>,
@@ -38,7 +38,7 @@ impl Endpoint {
         let bearer = settings.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
         let authorization = bearer.or_else(|| settings.address.login().map(basic));
         Self {
-            agent: https::options(settings.timeout).max_redirects(0).build().into(),
+            client: Client::new(https::options(settings.timeout).max_redirects(0).build(), &settings.tls),
             url: settings.address.url().to_owned(),
             authorization: authorization.map(Arc::from),
             secret: settings.secret.clone(),
@@ -46,19 +46,26 @@ impl Endpoint {
     }
 
     pub(super) async fn post(&self, entry: &Entry) -> Result<(), Failure> {
-        let mut request =
-            self.agent.post(&self.url).header("Content-Type", "application/json").header(ID, &entry.id);
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", &**authorization);
-        }
-        if let Some(secret) = &self.secret {
-            request = request.header(SIGNATURE, signature(secret.reveal(), entry.payload.as_bytes()));
-        }
-        let body = entry.payload.clone();
+        let signature =
+            self.secret.as_ref().map(|secret| signature(secret.reveal(), entry.payload.as_bytes()));
+        let mut headers = vec![("Content-Type", "application/json".to_owned()), (ID, entry.id.clone())];
+        headers.extend(self.authorization.as_ref().map(|value| ("Authorization", value.to_string())));
+        headers.extend(signature.map(|value| (SIGNATURE, value)));
+        let (client, url, body) = (self.client.clone(), self.url.clone(), entry.payload.clone());
         // The client blocks, and must not block the runtime.
-        match spawn_blocking(move || request.send(body)).await {
+        let send = move || {
+            client.send(|agent| {
+                let request = headers
+                    .iter()
+                    .fold(agent.post(&url), |request, (name, value)| request.header(*name, value));
+                request.send(&body)
+            })
+        };
+        match spawn_blocking(send).await {
             Ok(Ok(response)) => evaluate(response.status().as_u16()),
-            Ok(Err(error)) => Err(Failure::Unavailable(error.to_string())),
+            Ok(Err(error)) => {
+                Err(Failure::Unavailable(tls::explain(&error, "server").unwrap_or_else(|| error.to_string())))
+            }
             Err(_) => Err(Failure::Unavailable("the request ended in a panic".to_owned())),
         }
     }

@@ -15,6 +15,7 @@ use super::{environment::Environment, error::HubError, retry::AttemptError};
 use crate::{
     config::{Secret, is_plain_path},
     https,
+    tls::Trust,
 };
 
 /// The limit for opening a connection.
@@ -95,7 +96,12 @@ impl Client {
             .build();
         let endpoint = environment.endpoint();
         let origin = Url::parse(&endpoint).ok().map(|url| url.origin());
-        Self { agent: agent.into(), endpoint, origin, token: environment.token() }
+        Self {
+            agent: https::Client::new(agent, &Trust::System).agent().clone(),
+            endpoint,
+            origin,
+            token: environment.token(),
+        }
     }
 
     /// The hub's address, for messages.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::camera::{Decode, Unchanged};
 use crate::{
     policy::{Mqtt, NamePattern},
+    tls::Trust,
     yaml::fields::Spec,
 };
 
@@ -30,6 +31,11 @@ pub trait Settings {
 
     /// Host and port that the source connects to over TCP, if it does.
     fn tcp_address(&self) -> Option<(String, u16)> {
+        None
+    }
+
+    /// Host and port that the source connects to with TLS, if it does, and how the certificate is checked.
+    fn tls(&self) -> Option<(String, u16, &Trust)> {
         None
     }
 

@@ -7,6 +7,7 @@ pub mod onnx;
 pub mod proxy;
 
 pub mod service;
+pub mod tls;
 
 use std::{
     env, fs,

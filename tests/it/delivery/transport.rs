@@ -50,11 +50,11 @@ fn a_broker_with_a_private_ca_that_requires_a_client_certificate() {
     };
     let setup = Setup::new();
     setup.append(1, None);
-    let known = TlsFiles { ca: Some(file("ca.pem")), ..TlsFiles::default() };
+    let known = TlsFiles { trust: Trust::Ca(file("ca.pem")), ..TlsFiles::default() };
     let cases = [
         (
-            TlsFiles { ca: Some(file("other.pem")), ..TlsFiles::default() },
-            "set mqtt.tls.ca to the PEM file of its CA",
+            TlsFiles { trust: Trust::Ca(file("other.pem")), ..TlsFiles::default() },
+            "name the PEM file of its authority with `tls: { ca: FILE }`",
         ),
         (known.clone(), "the broker wants a certificate from us"),
     ];
@@ -89,7 +89,7 @@ fn the_protocol_is_sent_by_alpn_to_a_port_shared_with_other_services() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut server = command.spawn().expect("the tests need openssl");
     let tls = TlsFiles {
-        ca: Some(folder.path().join("ca.pem")),
+        trust: Trust::Ca(folder.path().join("ca.pem")),
         alpn: vec!["mqtt".to_owned()],
         ..TlsFiles::default()
     };
@@ -115,7 +115,7 @@ fn tls_never_falls_back_to_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let tls = TlsFiles { ca: Some(folder.path().join("ca.pem")), ..TlsFiles::default() };
+    let tls = TlsFiles { trust: Trust::Ca(folder.path().join("ca.pem")), ..TlsFiles::default() };
     let connection = MqttConnection { tls, ..connection() };
     let setup = Setup::new();
     setup.append(1, None);

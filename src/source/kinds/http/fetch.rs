@@ -3,13 +3,18 @@
 use std::sync::{Mutex, PoisonError};
 
 use ureq::{
-    Agent, Body,
+    Body,
     config::RedirectAuthHeaders,
-    http::{self, HeaderMap, HeaderName, StatusCode, header},
+    http::{self, HeaderMap, HeaderName, HeaderValue, StatusCode, header},
 };
 
 use super::{login::Login, settings::Http};
-use crate::{https, picture::PictureError, source::kind::Failure};
+use crate::{
+    https::{self, Client},
+    picture::PictureError,
+    source::kind::Failure,
+    tls,
+};
 
 const LARGEST: u64 = 32 * 1024 * 1024;
 const MOST_REDIRECTS: u32 = 4;
@@ -47,7 +52,7 @@ pub enum HttpError {
     /// The response never ends.
     #[error("{0} sends an endless series of pictures: use `video:` instead of `http:`")]
     Endless(String),
-    /// Several responses in a row are no usable picture.
+    /// The response is no usable picture.
     #[error("{0} sends no usable picture: {1}")]
     NoPicture(String, PictureError),
     /// The request failed because of a bug.
@@ -78,7 +83,7 @@ pub(crate) enum Response {
 
 /// A camera, and how it is requested.
 pub(crate) struct Camera {
-    agent: Agent,
+    client: Client,
     url: String,
     /// One request at a time uses it.
     login: Option<Mutex<Login>>,
@@ -88,15 +93,15 @@ pub(crate) struct Camera {
 impl Camera {
     pub(crate) fn new(settings: &Http) -> Self {
         let url = settings.address.url().to_owned();
-        let agent = https::options(settings.timeout)
+        let options = https::options(settings.timeout)
             .max_redirects(MOST_REDIRECTS)
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .proxy(None)
-            .build()
-            .new_agent();
+            .build();
+        let client = Client::new(options, &settings.tls);
         let login = settings.address.login();
         let login = login.map(|(username, password)| Mutex::new(Login::new(username, password, &url)));
-        Self { agent, url, login, shown: settings.address.to_string() }
+        Self { client, url, login, shown: settings.address.to_string() }
     }
 
     /// Requests a picture. Blocks until there is a response or the time-out.
@@ -117,19 +122,18 @@ impl Camera {
     }
 
     fn send(&self, validators: &Validators) -> Result<http::Response<Body>, HttpError> {
-        let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
-        let headers = [
-            (header::AUTHORIZATION, &login.and_then(|mut login| login.authorization())),
-            (header::IF_NONE_MATCH, &validators.etag),
-            (header::IF_MODIFIED_SINCE, &validators.modified),
-        ];
-        let mut request = self.agent.get(&self.url);
-        for (name, value) in headers {
-            if let Some(value) = value {
-                request = request.header(name, value);
-            }
-        }
-        request.call().map_err(|error| self.unreachable(&error))
+        let response = self.client.send(|agent| {
+            let header = |text: &Option<String>| HeaderValue::from_str(text.as_ref()?).ok();
+            let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
+            let headers = [
+                (header::AUTHORIZATION, login.and_then(|mut login| login.authorization())),
+                (header::IF_NONE_MATCH, header(&validators.etag)),
+                (header::IF_MODIFIED_SINCE, header(&validators.modified)),
+            ];
+            let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            headers.fold(agent.get(&self.url), |request, (name, value)| request.header(name, value)).call()
+        });
+        response.map_err(|error| self.unreachable(&error))
     }
 
     fn picture(&self, mut response: http::Response<Body>) -> Result<Response, HttpError> {
@@ -153,7 +157,7 @@ impl Camera {
         let has_challenge = headers.contains_key(header::WWW_AUTHENTICATE);
         let can_answer = || {
             let login = self.login.as_ref().map(|login| login.lock().unwrap_or_else(PoisonError::into_inner));
-            login.and_then(|mut login| login.authorization()).is_some()
+            login.is_some_and(|login| login.has_challenge())
         };
         let remedy = match status {
             StatusCode::UNAUTHORIZED if self.login.is_none() => "set `username:` and `password:`",
@@ -172,11 +176,13 @@ impl Camera {
     /// The library's texts may hold an address; they are used only where they cannot.
     fn unreachable(&self, error: &ureq::Error) -> HttpError {
         let cause = match error {
-            ureq::Error::Io(error) => error.to_string(),
+            ureq::Error::Io(error) => tls::explain_io(error, "camera").unwrap_or_else(|| error.to_string()),
             ureq::Error::Timeout(_) => "no response in time".to_owned(),
             ureq::Error::HostNotFound => "there is no host of this name".to_owned(),
             ureq::Error::TooManyRedirects => "too many redirects".to_owned(),
-            ureq::Error::Rustls(error) => format!("TLS: {error}"),
+            ureq::Error::Rustls(error) => tls::explain(error, "camera").unwrap_or_else(|| error.to_string()),
+            // From our own connector: the files for TLS, or a name that no certificate can have.
+            ureq::Error::Other(error) => error.to_string(),
             ureq::Error::Protocol(_) | ureq::Error::Http(_) => "the response is not HTTP".to_owned(),
             _ => "the request failed".to_owned(),
         };

@@ -3,8 +3,14 @@
 //! Nothing is sent before the camera's challenge, so a camera with digest authentication never receives the password. The
 //! challenge is kept for the following requests.
 
-use http_auth::{PasswordClient, PasswordParams};
-use ureq::http::{HeaderMap, Uri, header};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use ureq::http::{HeaderMap, HeaderValue, Uri, header};
+use uuid::Uuid;
+
+use super::{
+    challenge::{self, Challenge},
+    digest::{Digest, Request},
+};
 
 /// A user, a password, and the challenge of the camera.
 pub(crate) struct Login {
@@ -12,7 +18,14 @@ pub(crate) struct Login {
     password: String,
     /// Path and query of the request.
     path: String,
-    challenge: Option<PasswordClient>,
+    challenge: Option<Method>,
+}
+
+/// How the camera wants to be answered.
+enum Method {
+    Basic,
+    /// With the number of answers so far.
+    Digest(Digest, u32),
 }
 
 impl Login {
@@ -27,26 +40,42 @@ impl Login {
     }
 
     /// The value of `Authorization` for the next request; `None` before the first challenge.
-    pub(crate) fn authorization(&mut self) -> Option<String> {
-        let Self { username, password, path, challenge } = self;
-        let parameters = PasswordParams { username, password, uri: path, method: "GET", body: Some(&[]) };
-        challenge.as_mut()?.respond(&parameters).ok()
+    pub(crate) fn authorization(&mut self) -> Option<HeaderValue> {
+        let Self { username, password, path: uri, challenge } = self;
+        let answer = match challenge.as_mut()? {
+            Method::Basic => {
+                let login = BASE64_STANDARD.encode(format!("{username}:{password}"));
+                format!("Basic {login}").into_bytes()
+            }
+            Method::Digest(digest, count) => {
+                *count = count.saturating_add(1);
+                let cnonce = Uuid::now_v7().simple().to_string();
+                digest.answer(Request { username, password, uri, cnonce: &cnonce, count: *count })
+            }
+        };
+        HeaderValue::from_bytes(&answer).ok()
+    }
+
+    /// Whether there is a challenge to answer.
+    pub(crate) fn has_challenge(&self) -> bool {
+        self.challenge.is_some()
     }
 
     /// Keeps the challenge of a 401 response; false if none is supported. The first digest is preferred.
     pub(crate) fn accept_challenge(&mut self, headers: &HeaderMap) -> bool {
-        let challenges =
-            headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        self.challenge =
-            challenges.fold(PasswordClient::builder(), |all, value| all.challenges(value)).build().ok();
+        let values = headers.get_all(header::WWW_AUTHENTICATE).iter();
+        let challenges: Vec<Challenge> =
+            values.flat_map(|value| challenge::parse(value.as_bytes())).collect();
+        let digest = challenges.iter().find_map(Digest::of).map(|digest| Method::Digest(digest, 0));
+        let basic =
+            || challenges.iter().any(|challenge| challenge.scheme == "basic").then_some(Method::Basic);
+        self.challenge = digest.or_else(basic);
         self.challenge.is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ureq::http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -55,13 +84,19 @@ mod tests {
         let newer = "Digest realm=\"cam\", qop=\"auth\", algorithm=SHA-256, nonce=\"abc\"";
         let unknown = "Digest realm=\"cam\", qop=\"auth\", algorithm=SHA-1024, nonce=\"abc\"";
         let both = format!("Basic realm=\"cam\", {digest}");
-        let cases: [(&[&str], Option<&str>); 8] = [
-            (&["Basic realm=\"cam\""], Some("Basic bWU6aHVudGVyMg==")),
-            (&[digest], Some("Digest username=\"me\"")),
-            (&["Basic realm=\"cam\"", digest], Some("Digest username=\"me\"")),
-            (&[&both], Some("Digest username=\"me\"")),
-            (&[unknown, newer], Some("Digest username=\"me\"")),
+        let (basic, digests) = (Some("Basic bWU6aHVudGVyMg=="), Some("Digest username=\"me\""));
+        let cases: [(&[&str], Option<&str>); 13] = [
+            (&["Basic realm=\"cam\""], basic),
+            (&["Basic"], basic),
+            (&["Basic realm=My Camera"], basic),
+            (&["basic, realm="], basic),
+            (&[digest], digests),
+            (&["Basic realm=\"cam\"", digest], digests),
+            (&[&both], digests),
+            (&[unknown, newer], digests),
+            (&["Digest realm=\"cam\" nonce=\"abc\" qop=\"auth,auth-int\""], digests),
             (&[unknown], None),
+            (&["Digest realm=\"cam\""], None),
             (&["NTLM"], None),
             (&[], None),
         ];
@@ -73,13 +108,27 @@ mod tests {
                 headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_str(challenge).unwrap());
             }
             assert_eq!(login.accept_challenge(&headers), expected.is_some(), "{challenges:?}");
-            let answer = login.authorization().unwrap_or_default();
-            assert!(answer.starts_with(expected.unwrap_or_default()), "{challenges:?}: {answer}");
-            assert!(!answer.contains("hunter2"));
-            if answer.starts_with("Digest") {
-                assert!(answer.contains("uri=\"/a.jpg?b=c\"") && answer.contains("nc=00000001"), "{answer}");
-                assert!(login.authorization().unwrap().contains("nc=00000002"), "each time another one");
+            let mut answer =
+                || login.authorization().map_or(String::new(), |answer| answer.to_str().unwrap().to_owned());
+            let first = answer();
+            assert!(first.starts_with(expected.unwrap_or_default()), "{challenges:?}: {first}");
+            assert!(!first.contains("hunter2"));
+            if first.starts_with("Digest") {
+                assert!(first.contains("uri=\"/a.jpg?b=c\"") && first.contains("nc=00000001"), "{first}");
+                assert!(!first.contains("auth-int"), "cameras offer it and do not implement it: {first}");
+                assert!(answer().contains("nc=00000002"), "each time another one");
             }
         }
+    }
+
+    #[test]
+    fn a_realm_in_any_encoding_is_returned_as_it_is() {
+        let mut headers = HeaderMap::new();
+        let challenge = HeaderValue::from_bytes(b"Digest realm=\"Cam\xE9ra\", nonce=\"1\"").unwrap();
+        headers.append(header::WWW_AUTHENTICATE, challenge);
+        let mut login = Login::new("me", "hunter2", "http://h/");
+        assert!(login.accept_challenge(&headers));
+        let answer = login.authorization().unwrap();
+        assert!(answer.as_bytes().windows(15).any(|part| part == b"realm=\"Cam\xE9ra\"".as_slice()));
     }
 }

@@ -5,12 +5,14 @@
 //! no request is made. `captured_at` is when the response was complete: cameras take the picture when they receive the
 //! request, and their clocks are not reliable.
 //!
-//! A single damaged or truncated picture is counted and skipped; several in a row mean that the address gives no picture.
-//! That is a failure, like any response without a picture; the caller tries again.
+//! A damaged picture is counted, and is a failure like any response without a picture. The caller tries again, and decides whether
+//! the failure changes the status of the source.
 //!
 //! Proxies are not used (cameras are near), at most a few redirects are followed, the password is never sent to another
 //! host, and pictures of more than 32 MiB are rejected.
 
+mod challenge;
+mod digest;
 mod fetch;
 mod login;
 pub mod settings;
@@ -29,7 +31,7 @@ use self::{
 };
 use crate::{
     config::Region,
-    picture::{self, Picture, PictureError},
+    picture::{self, Picture},
     source::{
         cause::{self, Cause, Causes},
         context::{Context, Status},
@@ -39,14 +41,13 @@ use crate::{
     },
 };
 
-/// The number of unusable pictures in a row that is a failure.
-const UNUSABLE_IN_A_ROW: u32 = 3;
-
 /// An HTTP source, with the state that it keeps over its failures.
 pub struct HttpSource {
     settings: Http,
     regions: Vec<Region>,
     origin: String,
+    /// Keeps its connection and its login over failures.
+    camera: Arc<Camera>,
     last: Option<Last>,
     last_scored: LastScored,
     began: Instant,
@@ -71,13 +72,19 @@ impl Kind for HttpSource {
             regions: regions.to_vec(),
             last: None,
             last_scored: LastScored::new(settings.unchanged),
+            camera: Arc::new(Camera::new(settings)),
             settings: settings.clone(),
             began: Instant::now(),
         }
     }
 
     async fn run_once(&mut self, context: &Context) -> Result<(), Failure> {
-        Ok(self.poll(context).await?)
+        let ended = self.poll(context).await;
+        if matches!(ended, Err(HttpError::Unreachable { .. })) {
+            // Files with certificates are read again.
+            self.camera = Arc::new(Camera::new(&self.settings));
+        }
+        Ok(ended?)
     }
 
     fn probe(settings: &Http, surroundings: &Surroundings<'_>) -> Probe {
@@ -91,17 +98,15 @@ impl Kind for HttpSource {
 impl HttpSource {
     /// Requests pictures until the stop signal.
     async fn poll(&mut self, context: &Context) -> Result<(), HttpError> {
-        let camera = Arc::new(Camera::new(&self.settings));
         let mut due = interval(self.settings.every.max(Duration::from_millis(1)));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unusable = 0;
         loop {
             tokio::select! {
                 () = context.stop.cancelled() => return Ok(()),
                 _ = due.tick() => {}
             }
             let Some(slot) = context.free_slot() else { continue };
-            let received = self.request(&camera, context).await?;
+            let received = self.request(context).await?;
             if context.stop.is_cancelled() {
                 return Ok(());
             }
@@ -115,7 +120,6 @@ impl HttpSource {
                     context.counts.seen();
                     match context.counts.decoding(|| picture::decode(&bytes, context.max_pixels)) {
                         Ok(picture) => {
-                            unusable = 0;
                             context.report(Status::Online);
                             let (content, sent) = self.compare(picture);
                             let hash = picture::hash(&bytes);
@@ -123,9 +127,8 @@ impl HttpSource {
                             (content, sent)
                         }
                         Err(error) => {
-                            unusable += 1;
-                            self.unusable(error, unusable, context)?;
-                            continue;
+                            context.counts.failed(Cause::from(&error));
+                            return Err(HttpError::NoPicture(self.origin.clone(), error));
                         }
                     }
                 }
@@ -137,12 +140,8 @@ impl HttpSource {
     }
 
     /// A new picture; `None` if it is unchanged, or after the stop signal.
-    async fn request(
-        &self,
-        camera: &Arc<Camera>,
-        context: &Context,
-    ) -> Result<Option<(Vec<u8>, Validators)>, HttpError> {
-        let (camera, last) = (Arc::clone(camera), self.last.as_ref());
+    async fn request(&self, context: &Context) -> Result<Option<(Vec<u8>, Validators)>, HttpError> {
+        let (camera, last) = (Arc::clone(&self.camera), self.last.as_ref());
         let validators = last.map(|last| last.validators.clone()).unwrap_or_default();
         // The request blocks. It runs on another thread, so that a camera that hangs does not delay the end.
         let response = tokio::task::spawn_blocking(move || camera.request(&validators));
@@ -174,15 +173,6 @@ impl HttpSource {
             self.last_scored.scored(size, parts, now);
         }
         (Content::New, Arc::new(picture))
-    }
-
-    fn unusable(&self, error: PictureError, in_a_row: u32, context: &Context) -> Result<(), HttpError> {
-        context.counts.failed(Cause::from(&error));
-        if in_a_row >= UNUSABLE_IN_A_ROW {
-            return Err(HttpError::NoPicture(self.origin.clone(), error));
-        }
-        tracing::debug!(source = &*context.name, cause = %error, "skipped a response that is no usable picture");
-        Ok(())
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    policy::tls,
     source::kinds::{
         camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
         settings::{KindKey, Settings},
     },
+    tls::Trust,
     yaml::{
         Address,
         fields::{Field, Form, explain, specs},
@@ -26,6 +28,8 @@ pub struct Http {
     pub every: Duration,
     /// The longest that one request may take.
     pub timeout: Duration,
+    /// How the certificate of the camera is checked.
+    pub tls: Trust,
     /// What happens to a picture that looks like the last scored one. A picture with the same bytes is never scored again.
     pub unchanged: Unchanged,
 }
@@ -65,6 +69,9 @@ pub(crate) const FIELDS: &[Field<Http>] = &[
         .example("viewer"),
     Field::new("password", Form::Text, camera::PASSWORD, |it: &Http| it.address.login().map(|_| json!("set")))
         .example("${env:CAM_PASSWORD}"),
+    Field::new("tls", Form::Mapping(&tls::SOURCE), tls::DOC, |it: &Http| {
+        it.address.is_tls().then(|| tls::shown(&it.tls).into())
+    }),
 ];
 
 /// The key that names this kind.
@@ -83,6 +90,11 @@ impl Settings for Http {
         self.address.door()
     }
 
+    fn tls(&self) -> Option<(String, u16, &Trust)> {
+        let (host, port) = self.address.door().filter(|_| self.address.is_tls())?;
+        Some((host, port, &self.tls))
+    }
+
     fn unchanged(&self) -> Unchanged {
         self.unchanged
     }
@@ -96,6 +108,8 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
     let address = camera::address(reader, at, section, &["http", "https"]);
     let every = section.read(reader, "every", Reader::duration);
     let timeout = section.read(reader, "timeout", Reader::duration);
+    let is_tls = address.as_ref().map(Address::is_tls);
+    let tls = tls::read(reader, section, &tls::SOURCE, is_tls, "https");
     let unchanged = camera::unchanged(reader, section, true);
-    Some(Http { address: address?, every: every?, timeout: timeout?, unchanged: unchanged? })
+    Some(Http { address: address?, every: every?, timeout: timeout?, tls: tls?, unchanged: unchanged? })
 }

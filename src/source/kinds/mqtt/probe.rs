@@ -10,7 +10,8 @@ pub(super) fn probe(settings: &MqttSettings, broker: &Mqtt) -> Probe {
         return Probe::failed("the system provides no more files or threads", "check `ulimit -n`");
     };
     match runtime.block_on(mqtt::check_connection(broker)) {
-        Ok(()) => Probe::good(format!("the broker {shown} accepts the connection")),
+        // A source needs neither retained messages nor acknowledgements.
+        Ok(_) => Probe::good(format!("the broker {shown} accepts the connection")),
         Err(why) => {
             Probe::failed(format!("not connected to {shown}: {why}"), "check `broker` of this source")
         }

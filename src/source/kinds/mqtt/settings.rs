@@ -10,6 +10,7 @@ use crate::{
         broker::{self, Mqtt, MqttVersion},
     },
     source::kinds::settings::{KindKey, Settings},
+    tls::Trust,
     yaml::{
         fields::{Field, Form, Table, explain, specs},
         mask,
@@ -155,6 +156,11 @@ impl Settings for MqttSettings {
 
     fn explain(&self) -> Map<String, Value> {
         explain(FIELDS, self)
+    }
+
+    fn tls(&self) -> Option<(String, u16, &Trust)> {
+        let broker = self.broker.as_ref().filter(|broker| broker.tls)?;
+        Some((broker.host.clone(), broker.port, &broker.connection.tls.trust))
     }
 
     fn name_pattern(&self) -> Option<&NamePattern> {

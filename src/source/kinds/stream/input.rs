@@ -25,8 +25,12 @@ use super::{
     error::StreamError,
     packet_loss,
     settings::{Input, Stream, Transport},
+    tunnel::{Camera, Tunnel, TunnelError},
 };
-use crate::source::{context::Context, sampler::Played};
+use crate::{
+    source::{context::Context, sampler::Played},
+    tls::Trust,
+};
 
 /// The limit to connect and to read the properties of the stream.
 const OPEN: Duration = Duration::from_secs(10);
@@ -41,6 +45,8 @@ pub(crate) struct Opened {
     has_login: bool,
     deadline: Arc<Deadline>,
     stall_after: Duration,
+    /// The last field: it outlives the input that reads from it.
+    tunnel: Option<Tunnel>,
 }
 
 /// The result of reading.
@@ -61,11 +67,24 @@ impl Opened {
         context: &Context,
     ) -> Result<Option<Self>, StreamError> {
         prepare();
-        let (url, has_login) = match &settings.input {
-            Input::Rtsp(address) | Input::Url(address) => {
+        let tunnel = match tunnel(settings, context) {
+            Ok(tunnel) => tunnel,
+            Err(TunnelError::Stopped) => return Ok(None),
+            Err(TunnelError::NoAnswer) => {
+                return Err(StreamError::NoAnswer { address: origin.to_owned(), seconds: OPEN.as_secs() });
+            }
+            Err(TunnelError::Failed(cause)) => {
+                return Err(StreamError::NotOpened { address: origin.to_owned(), cause });
+            }
+        };
+        let (url, has_login) = match (&settings.input, &tunnel) {
+            (Input::Rtsp(address) | Input::Url(address), Some(tunnel)) => {
+                (address.plain_url_at(&tunnel.host()), address.login().is_some())
+            }
+            (Input::Rtsp(address) | Input::Url(address), None) => {
                 (address.url_with_login(), address.login().is_some())
             }
-            Input::File(path) => {
+            (Input::File(path), _) => {
                 if device::is_camera(path) {
                     let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
                     device::register().map_err(not_opened)?;
@@ -83,14 +102,20 @@ impl Opened {
             counts.pulse().beat();
             stop.is_cancelled() || watched.passed()
         };
-        let opened = format::input_with_interrupt_and_dictionary(&url, interrupt, options(settings));
+        let opened =
+            format::input_with_interrupt_and_dictionary(&url, interrupt, options(settings, tunnel.is_some()));
         let input = match opened {
             Ok(input) => input,
             Err(_) if context.stop.is_cancelled() => return Ok(None),
             Err(_) if deadline.passed() => {
                 return Err(StreamError::NoAnswer { address: origin.to_owned(), seconds: OPEN.as_secs() });
             }
-            Err(error) => return Err(not_opened(error, origin, has_login)),
+            Err(error) => {
+                return Err(match tunnel.as_ref().and_then(Tunnel::failure) {
+                    Some(cause) => StreamError::NotOpened { address: origin.to_owned(), cause },
+                    None => not_opened(error, origin, has_login),
+                });
+            }
         };
         let video =
             input.streams().best(media::Type::Video).map(|stream| (stream.index(), stream.time_base()));
@@ -101,7 +126,7 @@ impl Opened {
         let stall_after = settings.stall_after;
         deadline.set(stall_after);
         let codec = input.stream(video).map_or(codec::Id::None, |stream| stream.parameters().id());
-        Ok(Some(Self { input, video, codec, time_base, played, has_login, deadline, stall_after }))
+        Ok(Some(Self { input, video, codec, time_base, played, has_login, deadline, stall_after, tunnel }))
     }
 
     pub(crate) fn is_recording(&self) -> bool {
@@ -197,7 +222,8 @@ impl Opened {
             tracing::warn!(source = &*context.name, cause, "the recording is damaged: the rest is skipped");
             return Ok(Next::End);
         }
-        Err(StreamError::Lost { address: origin.to_owned(), cause: cause.to_owned() })
+        let cause = self.tunnel.as_ref().and_then(Tunnel::failure).unwrap_or_else(|| cause.to_owned());
+        Err(StreamError::Lost { address: origin.to_owned(), cause })
     }
 
     /// The time stamp of a packet in microseconds, in the order of decoding, which is that of the packets.
@@ -207,8 +233,34 @@ impl Opened {
     }
 }
 
-fn options(settings: &Stream) -> Dictionary<'static> {
+/// The way to an address with TLS; `None` for any other input.
+fn tunnel(settings: &Stream, context: &Context) -> Result<Option<Tunnel>, TunnelError> {
+    let (Input::Rtsp(address) | Input::Url(address)) = &settings.input else { return Ok(None) };
+    let Some((host, port)) = address.door().filter(|_| address.is_tls()) else { return Ok(None) };
+    let camera = Camera { host, port, is_http: address.url().starts_with("http") };
+    let is_stopped = || {
+        context.counts.pulse().beat();
+        context.stop.is_cancelled()
+    };
+    Tunnel::open(&camera, &settings.tls, OPEN, is_stopped).map(Some)
+}
+
+/// Options of FFmpeg's own TLS, for redirects to other servers. It cannot check a fingerprint.
+fn own_tls(options: &mut Dictionary<'static>, trust: &Trust) {
+    options.set("tls_verify", if *trust == Trust::Unverified { "0" } else { "1" });
+    if let Trust::Ca(file) = trust {
+        options.set("ca_file", &file.to_string_lossy());
+    }
+}
+
+fn options(settings: &Stream, has_tunnel: bool) -> Dictionary<'static> {
     let mut options = Dictionary::new();
+    if let Input::Url(address) = &settings.input {
+        own_tls(&mut options, &settings.tls);
+        if let Some(path) = address.url().strip_prefix("rtmps://").and_then(|url| url.rsplit_once('/')) {
+            options.set("rtmp_tcurl", &format!("rtmps://{}", path.0));
+        }
+    }
     if matches!(&settings.input, Input::File(path) if device::is_camera(path)) {
         // AVFMT_FLAG_NONBLOCK, which has no name as an option. Otherwise a camera that hangs could not be interrupted.
         options.set("fflags", "+4");
@@ -223,6 +275,10 @@ fn options(settings: &Stream) -> Dictionary<'static> {
         // A camera declares its stream before it starts; measuring the rate would take the first seconds.
         options.set("analyzeduration", "1000000");
         options.set("fpsprobesize", "0");
+    }
+    if has_tunnel && settings.input.shown().starts_with("rtsps") {
+        // The only connection that leads through the tunnel.
+        options.set("rtsp_transport", "tcp");
     }
     options
 }

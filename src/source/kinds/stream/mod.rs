@@ -24,8 +24,7 @@
 //! any. An input is a recording if it is a file or declares a duration. A recording that stalls is played again from its
 //! start.
 //!
-//! Audio is ignored. FFmpeg's log is never printed: it may hold a password. `rtsps` encrypts and does not check the
-//! certificate: cameras use self-signed ones.
+//! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see [`tunnel`].
 
 mod convert;
 mod decoder;
@@ -40,6 +39,7 @@ pub mod probe;
 pub mod recording;
 mod schedule;
 pub mod settings;
+mod tunnel;
 
 use self::{
     decoder::Decoder,

@@ -159,6 +159,7 @@ mod tests {
             decode: Decode::Auto,
             hwaccel: Hwaccel::None,
             transport: Transport::Tcp,
+            tls: crate::tls::Trust::System,
             pace: Pace::Real,
             stall_after: Duration::from_secs(20),
             unchanged: Unchanged::Score,

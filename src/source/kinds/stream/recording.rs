@@ -23,6 +23,7 @@ use crate::{
         kinds::camera::{Decode, Unchanged},
         sampler::Clock,
     },
+    tls::Trust,
 };
 
 /// A file that cannot be read for this time is on a disk that does not answer.
@@ -52,6 +53,7 @@ impl Recording {
             decode,
             hwaccel: Hwaccel::None,
             transport: Transport::Tcp,
+            tls: Trust::System,
             pace: Pace::Full,
             stall_after: STALL_AFTER,
             unchanged: Unchanged::Score,

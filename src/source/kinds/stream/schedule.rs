@@ -149,6 +149,7 @@ mod tests {
             decode,
             hwaccel: Hwaccel::None,
             transport: Transport::Tcp,
+            tls: crate::tls::Trust::System,
             pace: Pace::Real,
             stall_after: seconds(20.0),
             unchanged: Unchanged::Score,

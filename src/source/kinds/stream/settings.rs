@@ -7,10 +7,12 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    policy::tls,
     source::kinds::{
         camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
         settings::{KindKey, Settings},
     },
+    tls::Trust,
     yaml::{
         Address,
         fields::{Field, Form, Spec, explain, specs, word_of, words},
@@ -32,6 +34,8 @@ pub struct Stream {
     pub hwaccel: Hwaccel,
     /// The transport of RTSP.
     pub transport: Transport,
+    /// How the certificate of the camera is checked.
+    pub tls: Trust,
     /// The speed of a recording.
     pub pace: Pace,
     /// A stream without data for this time is closed and opened again.
@@ -115,6 +119,12 @@ impl Pace {
 }
 
 impl Input {
+    /// Whether it is an address with TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Rtsp(address) | Self::Url(address) if address.is_tls())
+    }
+
     /// The input as it may be shown, without user and password.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -147,6 +157,11 @@ impl Settings for Stream {
         self.address()?.door()
     }
 
+    fn tls(&self) -> Option<(String, u16, &Trust)> {
+        let (host, port) = self.address().filter(|address| address.is_tls())?.door()?;
+        Some((host, port, &self.tls))
+    }
+
     fn unchanged(&self) -> Unchanged {
         self.unchanged
     }
@@ -172,7 +187,7 @@ impl Stream {
 const RTSP: &[Field<Stream>] = &[Field::new(
     "rtsp",
     Form::Text,
-    "The rtsp:// or rtsps:// address of a camera (rtsps:// is encrypted; the camera's certificate is not checked).",
+    "The rtsp:// or rtsps:// address of a camera. rtsps:// is encrypted, and the camera's certificate is checked (see `tls`).",
     Stream::input,
 )
 .example("rtsp://10.0.0.21/stream2")];
@@ -252,6 +267,9 @@ const LAST: &[Field<Stream>] = &[
         it.address()?.login().map(|_| json!("set"))
     })
     .example("${env:CAM_PASSWORD}"),
+    Field::new("tls", Form::Mapping(&tls::SOURCE), tls::DOC, |it: &Stream| {
+        it.address().filter(|address| address.is_tls()).map(|_| tls::shown(&it.tls).into())
+    }),
 ];
 
 /// The keys of an `rtsp` source.
@@ -308,12 +326,16 @@ fn stream(
     // Every frame of a recording is scored: it is not played to save time.
     let is_recording = matches!(&input, Some(Input::File(path)) if !path.starts_with("/dev"));
     let unchanged = camera::unchanged(reader, section, !is_recording);
+    let is_tls = input.as_ref().map(Input::is_tls);
+    let with_tls = if matches!(input, Some(Input::Rtsp(_))) { "rtsps" } else { "https" };
+    let tls = tls::read(reader, section, &tls::SOURCE, is_tls, with_tls);
     Some(Stream {
         input: input?,
         every: every?,
         decode: decode?,
         hwaccel: hwaccel?,
         transport: transport?,
+        tls: tls?,
         pace: pace?,
         stall_after: stall_after?,
         unchanged: unchanged?,

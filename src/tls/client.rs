@@ -1,6 +1,4 @@
-//! Sets up TLS: the trusted certificates, and the client's certificate.
-//!
-//! A file that cannot be used is an error: nothing is ever sent in plain text instead.
+//! Turns the policy of the user into the settings of rustls.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,19 +14,36 @@ use rustls::{
     },
 };
 
-use crate::config::{Mqtt, TlsFiles};
+use super::{fingerprint::Fingerprint, verifier::Verifier};
+
+/// How the certificate of a server is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// It is signed by an authority that this system trusts.
+    #[default]
+    System,
+    /// It is signed by an authority in this PEM file, or is in the file itself.
+    Ca(PathBuf),
+    /// It has this fingerprint. Nothing else about it matters: neither its name, its dates nor its issuer.
+    Pinned(Fingerprint),
+    /// It is not checked.
+    Unverified,
+}
+
+/// The certificate of a client and its key: two PEM files.
+pub type Identity<'a> = (&'a Path, &'a Path);
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system has no certificates to check the broker's against.
+    /// The system has no certificates to check a server's against.
     #[error(
         "TLS needs the system's root certificates and there are none{0}: \
-         install them (Debian: ca-certificates), or name the PEM file of your own in mqtt.tls.ca"
+         install them (Debian: ca-certificates), or name the PEM file of your own in `tls: {{ ca: FILE }}`"
     )]
     NoRoots(String),
     /// A configured file does not hold what it should.
-    #[error("mqtt.tls.{key}: {} holds no PEM {what} that can be read: {source}", path.display())]
+    #[error("`{key}` of `tls`: {} holds no PEM {what} that can be read: {source}", path.display())]
     File {
         /// The configuration key.
         key: &'static str,
@@ -39,29 +54,45 @@ pub enum Error {
         /// The error in the file.
         source: pem::Error,
     },
-    /// The certificate and the key do not match.
-    #[error("mqtt.tls.certificate and mqtt.tls.key cannot be used together: {0}")]
+    /// The client's certificate and key do not match.
+    #[error("`certificate` and `key` of `tls` cannot be used together: {0}")]
     Identity(rustls::Error),
-    /// The TLS library rejects the defaults.
-    #[error("TLS cannot be set up")]
+    /// The TLS library rejects the settings.
+    #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// The TLS configuration for `broker`.
-pub(super) fn config(broker: &Mqtt) -> Result<ClientConfig, Error> {
-    let TlsFiles { ca, identity, alpn } = &broker.connection.tls;
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// The settings of rustls for a client that checks servers by `trust`. `alpn` are the protocols that it offers.
+///
+/// # Errors
+/// A file cannot be used, or the system has no root certificates.
+pub fn client_config(
+    trust: &Trust,
+    identity: Option<Identity<'_>>,
+    alpn: &[String],
+) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = match trust {
+        Trust::System => Verifier::authorities(system_roots()?, Vec::new(), &provider),
+        Trust::Ca(file) => {
+            let found = certificates(file, "ca")?;
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(found.iter().cloned());
+            Verifier::authorities(roots, found, &provider)
+        }
+        Trust::Pinned(fingerprint) => Verifier::pinned(*fingerprint, &provider),
+        Trust::Unverified => Verifier::nothing(&provider),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(match ca {
-            Some(ca) => own_roots(ca)?,
-            None => system_roots()?,
-        });
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match identity {
         Some((certificate, key)) => {
             let chain = certificates(certificate, "certificate")?;
             let key = PrivateKeyDer::from_pem_file(key).map_err(|source| Error::File {
                 key: "key",
-                path: key.clone(),
+                path: key.to_owned(),
                 what: "key",
                 source,
             })?;
@@ -71,14 +102,6 @@ pub(super) fn config(broker: &Mqtt) -> Result<ClientConfig, Error> {
     };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(config)
-}
-
-fn own_roots(ca: &Path) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca, "ca")? {
-        roots.add(certificate)?;
-    }
-    Ok(roots)
 }
 
 fn system_roots() -> Result<RootCertStore, Error> {
@@ -110,8 +133,11 @@ mod tests {
         let file = folder.path().join("ca.pem");
         std::fs::write(&file, "no certificate").unwrap();
         for path in [&file, &folder.path().join("none.pem")] {
-            let error = own_roots(path).unwrap_err().to_string();
-            assert!(error.starts_with("mqtt.tls.ca: ") && error.contains(path.to_str().unwrap()), "{error}");
+            let error = client_config(&Trust::Ca(path.clone()), None, &[]).unwrap_err().to_string();
+            assert!(
+                error.starts_with("`ca` of `tls`: ") && error.contains(path.to_str().unwrap()),
+                "{error}"
+            );
         }
     }
 }
