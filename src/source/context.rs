@@ -75,6 +75,9 @@ impl Context {
 
     /// Publishes the status if it changed. The first call also ends the start of the source.
     pub(crate) fn report(&self, status: Status) {
+        if status == Status::Online {
+            self.counts.good();
+        }
         self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
         self.begun.cancel();
     }

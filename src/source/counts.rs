@@ -9,11 +9,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     cause::{self, Cause, Causes},
@@ -29,6 +28,8 @@ pub struct Counts {
     /// When the newest frame was sent, in milliseconds since 1970; 0 is never.
     last_sent: AtomicU64,
     pulse: Heartbeat,
+    /// When the source last succeeded in what it does.
+    last_good: Mutex<Option<Instant>>,
     /// Whether the causes of the kind of source are known. By default every cause is counted.
     has_causes: bool,
     failed: Mutex<ByCause>,
@@ -71,6 +72,16 @@ impl Counts {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
         self.last_sent.store(now, Ordering::Relaxed);
+    }
+
+    /// Records that the source works: it has received something usable, or there is nothing to receive.
+    pub(crate) fn good(&self) {
+        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When the source last worked.
+    pub(crate) fn last_good(&self) -> Option<Instant> {
+        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a failure.

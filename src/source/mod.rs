@@ -12,10 +12,12 @@ pub mod handover;
 pub mod info;
 pub mod kind;
 pub mod kinds;
+mod patience;
 pub mod reachability;
 mod retry;
 pub mod sampler;
 pub mod unchanged;
+mod unusable;
 
 use std::{
     future::poll_fn,
@@ -90,6 +92,7 @@ async fn beat(context: &Context) {
 async fn keep_alive(settings: &config::Source, context: &Context) {
     let (mut source, mut retry) = (Running::new(settings), Retry::default());
     let mut host = Reachability::of(settings.kind.settings().tcp_address());
+    let mut failures = 0;
     loop {
         let started = Instant::now();
         let ended = match caught(source.run_once(context)).await {
@@ -102,18 +105,35 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
                 )))
             }
         };
-        let online = *context.status.borrow() == Status::Online;
-        if online {
+        let Err(Failure { cause, status, refused }) = ended else {
+            context.report(Status::Offline);
+            break;
+        };
+        let (now, online) = (Instant::now(), *context.status.borrow() == Status::Online);
+        let good = context.counts.last_good();
+        if good.is_some_and(|good| good >= started) {
+            failures = 0;
             host.reset();
         }
-        context.report(ended.as_ref().err().map_or(Status::Offline, |failure| failure.status));
-        let Err(Failure { cause, refused, .. }) = ended else { break };
-
-        let now = Instant::now();
+        failures += 1;
+        let since_good = good.filter(|_| online).map(|good| now.saturating_duration_since(good));
+        let is_transient = patience::is_transient(failures, since_good, status);
+        if !is_transient {
+            context.report(status);
+        }
+        let refused = refused && !is_transient;
         let delay = retry.failed(now - started, refused, online);
         let cause = format!("{cause:#}");
         if retry.is_news(&cause, refused, now) {
-            tracing::error!(source = &*context.name, cause, "the source failed; it will try again");
+            if is_transient {
+                tracing::warn!(
+                    source = &*context.name,
+                    cause,
+                    "{cause}; the source tries again and stays online"
+                );
+            } else {
+                tracing::error!(source = &*context.name, cause, "the source failed; it will try again");
+            }
         }
         tokio::select! {
             () = context.stop.cancelled() => break,

@@ -156,6 +156,80 @@ fn a_source_continues_after_damaged_pictures() {
     source.stop();
 }
 
+#[test]
+fn single_failures_of_any_cause_do_not_change_the_status() {
+    let whole = [jpeg("red-car.jpg"), jpeg("green-tree.jpg")];
+    let camera = Web::start(move |_, number| match number % 10 {
+        2 => response("503 Service Unavailable", "", b"busy"),
+        4 => response("200 OK", "", &whole[0][..1000]),
+        6 => Vec::new(),
+        8 => response("200 OK", "", b"<html>please log in</html>"),
+        number => response("200 OK", "", &whole[number / 2 % 2]),
+    });
+    let mut source =
+        start(&format!("http: 'http://{}/', every: 50ms, timeout: 5m, unchanged: score", camera.address));
+    drop(source.next());
+    source.wait_for(Status::Online);
+    source.status.mark_unchanged();
+    for _ in 0..20 {
+        camera.request();
+        source.discard_frames();
+    }
+    assert!(!source.status.has_changed().unwrap(), "{}", source.counts.snapshot());
+    source.stop();
+}
+
+#[test]
+fn failures_in_a_row_change_the_status_whatever_their_cause() {
+    for failure in
+        [response("503 Service Unavailable", "", b"busy"), response("200 OK", "", b"no picture"), Vec::new()]
+    {
+        let whole = jpeg("red-car.jpg");
+        let camera = Web::start(move |_, number| match number {
+            0 | 4 => response("200 OK", "", &whole),
+            _ => failure.clone(),
+        });
+        let mut source = start(&format!("http: 'http://{}/', every: 50ms, timeout: 5m", camera.address));
+        drop(source.next());
+        source.wait_for(Status::Offline);
+        // The fourth failure follows.
+        assert!((0..4).all(|_| !camera.request().is_empty()), "the third failure in a row");
+        source.wait_for(Status::Online);
+        source.stop();
+    }
+}
+
+/// The challenges of real cameras, which curl answers, too.
+#[test]
+fn unusual_challenges_are_answered() {
+    let picture = jpeg("red-car.jpg");
+    let camera = Web::start(move |request, _| {
+        let path = request.split_whitespace().nth(1).unwrap_or_default();
+        let asks = match path {
+            "/basic" => "Basic",
+            "/unquoted" => "Basic realm=My Camera",
+            "/comma" => "basic, realm=",
+            "/both" => "Digest realm=\"cam\", qop=\"auth,auth-int\", nonce=\"first\", opaque=\"528e\"",
+            "/blanks" => "Digest realm=\"cam\" qop=\"auth\" nonce=\"first\"",
+            _ => "DIGEST  REALM=cam; QOP=auth; NONCE=first",
+        };
+        let header = request.lines().find(|line| line.to_ascii_lowercase().starts_with("authorization:"));
+        let is_right = header.is_some_and(|header| match asks.to_ascii_lowercase().starts_with("basic") {
+            // `printf me:hunter2 | base64`
+            true => header.ends_with("Basic bWU6aHVudGVyMg=="),
+            false => part(header, "response") == digest(header, "first"),
+        });
+        let asks = format!("WWW-Authenticate: {asks}\r\n");
+        if is_right { response("200 OK", "", &picture) } else { response("401 Unauthorized", &asks, b"") }
+    });
+    for path in ["basic", "unquoted", "comma", "both", "blanks", "semicolons"] {
+        let address = format!("http://{}/{path}", camera.address);
+        let mut source = start(&format!("http: '{address}', username: me, password: hunter2, timeout: 5m"));
+        assert_eq!(source.next().origin, address);
+        source.stop();
+    }
+}
+
 /// `http:` refuses such a camera and recommends `video:`.
 #[test]
 fn an_endless_sequence_of_pictures_is_a_video() {

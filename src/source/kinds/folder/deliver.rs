@@ -88,12 +88,8 @@ impl FolderSource {
             _ => {
                 context.counts.seen();
                 if let Some(cause) = error.cause() {
-                    context.counts.failed(cause);
+                    context.unusable(("file", &path.display()), cause, error, error.remedy());
                 }
-                tracing::warn!(
-                    source = &*context.name, path = %path.display(), cause = %error, remedy = error.remedy(),
-                    "skipped a file that is no usable picture"
-                );
                 let unreadable = matches!(error, Unusable::Unreadable(_));
                 let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
                 self.inventory.seen.insert(path, candidate.version, fate);

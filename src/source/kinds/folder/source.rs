@@ -24,7 +24,10 @@ use super::{
     settings::{After, Existing, Folder},
     watch::{Notice, Watch},
 };
-use crate::source::context::{Context, SLOTS, Status};
+use crate::source::{
+    context::{Context, SLOTS, Status},
+    patience,
+};
 
 /// The identity of a folder: path and inode may both be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,13 +126,17 @@ impl FolderSource {
 
     /// Waits for the folder; `None` after the stop signal.
     async fn folder_appears(&mut self, context: &Context) -> Result<Option<RootId>, FolderError> {
-        let mut logged = false;
+        let (mut logged, mut failures) = (false, 0);
         loop {
             if let Some(root) = self.find_folder()? {
                 return Ok(Some(root));
             }
             self.began = true; // no file existed before the start
-            context.report(Status::Offline);
+            failures += 1;
+            let good = context.counts.last_good().map(|good| good.elapsed());
+            if !patience::is_transient(failures, good, Status::Offline) {
+                context.report(Status::Offline);
+            }
             if !std::mem::replace(&mut logged, true) {
                 tracing::warn!(source = &*context.name, path = %self.root.display(), "waiting for the folder to appear");
             }
@@ -207,6 +214,7 @@ impl FolderSource {
                     self.inventory.root_lost = false;
                     return Ok(Ended::FolderLost);
                 }
+                context.report(Status::Online);
             }
             if self.watch.as_ref().is_some_and(Watch::lost_something) || self.inventory.has_room_again() {
                 self.inventory.scan_again = true;

@@ -38,7 +38,9 @@ pub fn fuzz(data: &[u8]) {
         let Ok(Found { picture, time, name }) = payload::read(payload, json.as_ref()) else { continue };
         assert!(picture.len() <= payload.len(), "a picture is never larger than its payload");
         let arrived = Timestamp::UNIX_EPOCH;
-        assert!(payload::captured_at(time, arrived).duration_since(arrived) <= SignedDuration::from_mins(1));
+        assert!(
+            payload::captured_at(time, arrived).0.duration_since(arrived) <= SignedDuration::from_mins(1)
+        );
         if let Some(name) = settings.source_name(&topic, name.as_deref()) {
             assert!(!topic_level(&name).contains(['/', '+', '#', '\0']), "a name is one level of a topic");
         }

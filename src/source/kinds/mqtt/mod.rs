@@ -10,7 +10,7 @@
 //!
 //! **Time.** `captured_at` is when the message arrived, or the time in its JSON unless that is in the future.
 //!
-//! A message without a picture is counted and skipped: any client may publish anything, and one bad message says nothing
+//! A message without a picture is counted, logged and skipped: any client may publish anything, and one bad message says nothing
 //! about the next. Retained pictures are skipped by default, and the broker does not deliver packets beyond the limit. A new
 //! name is requested from the service before the first frame is sent under it.
 
@@ -23,6 +23,8 @@ pub mod payload;
 mod probe;
 mod session;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 pub mod waiting;
 
 use std::cell::RefCell;
@@ -95,12 +97,23 @@ impl Kind for MqttSource {
 }
 
 impl MqttSource {
-    /// Connects, and sends frames until the stop signal.
+    /// Sends the frames of the configured broker until the stop signal.
     async fn listen(&self, context: &Context) -> Result<(), MqttError> {
         let usual = context.topics.as_ref().map(|topics| &topics.broker);
         let broker = self.settings.broker.as_ref().or(usual).ok_or(MqttError::NoBroker)?;
-        let url = mqtt::url(broker);
-        let (client, connection) = connection::open(self.options(broker, &context.name)?, 4 * SLOTS);
+        let options = self.options(broker, &context.name)?;
+        self.work(context, options, mqtt::url(broker), broker.username.as_deref()).await
+    }
+
+    /// Connects by `options` to the broker at `url`, and sends frames until the stop signal.
+    async fn work(
+        &self,
+        context: &Context,
+        options: Options,
+        url: String,
+        user: Option<&str>,
+    ) -> Result<(), MqttError> {
+        let (client, connection) = connection::open(options, 4 * SLOTS);
         let (acks, done) = Acks::new(IN_FLIGHT);
         let keep = if self.settings.is_shared() { Keep::All } else { Keep::Newest };
         let most_bytes = PACKETS * self.settings.max_packet as usize;
@@ -116,7 +129,6 @@ impl MqttSource {
             acks: RefCell::new(acks),
             acknowledged: Notify::new(),
         };
-        let user = broker.username.as_deref();
         tokio::select! {
             ended = session.pump(connection, user) => ended,
             () = session.acknowledge(done) => Ok(()),

@@ -9,7 +9,7 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::DateTime};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::settings::JsonPlaces;
@@ -22,16 +22,41 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 /// A time that is further in the future is wrong.
 const MOST_AHEAD: SignedDuration = SignedDuration::from_secs(60);
+/// Characters of a wrong time in an error.
+const LONGEST_EXCERPT: usize = 40;
 
 /// The content of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Found<'p> {
     /// The bytes of the picture, not decoded.
     pub(crate) picture: Cow<'p, [u8]>,
-    /// When it was captured, if the message has a valid time.
-    pub(crate) time: Option<Timestamp>,
+    /// When it was captured, if a place of the time is configured.
+    pub(crate) time: Option<Result<Timestamp, TimeError>>,
     /// The name of its source, if the message has one.
     pub(crate) name: Option<String>,
+}
+
+/// Why the time of a message cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TimeError {
+    /// There is nothing at the pointer.
+    #[error("its JSON has no time at `{0}`: the time of arrival is used")]
+    Missing(String),
+    /// It has no time zone.
+    #[error(
+        "its time `{0}` has no time zone, so the time of arrival is used: add `Z` or an offset such as `+01:00`"
+    )]
+    NoZone(String),
+    /// It is nothing that is known.
+    #[error(
+        "its time `{0}` is neither RFC 3339 nor seconds or milliseconds since 1970, so the time of arrival is used"
+    )]
+    Unknown(String),
+    /// It is in the future.
+    #[error(
+        "its time {0} is in the future, so the time of arrival is used: compare the clocks of the sender and of this machine"
+    )]
+    Future(Timestamp),
 }
 
 /// Why a message holds no picture.
@@ -68,18 +93,34 @@ pub(crate) fn read<'p>(payload: &'p [u8], places: Option<&JsonPlaces>) -> Result
     let Some(Leaf::Text(picture)) = at(payload, &places.picture)? else {
         return Err(PayloadError::NoPicture(places.picture.clone()));
     };
-    let time = places.time.as_ref().map(|place| at(payload, place)).transpose()?.flatten();
+    let time = match &places.time {
+        None => None,
+        Some(place) => {
+            let found = at(payload, place)?.ok_or_else(|| TimeError::Missing(place.clone()));
+            Some(found.and_then(|leaf| leaf.as_time()))
+        }
+    };
     let name = places.name.as_ref().map(|place| at(payload, place)).transpose()?.flatten();
     Ok(Found {
         picture: Cow::Owned(unpack(picture.as_bytes())?),
-        time: time.and_then(|time| time.as_time()),
+        time,
         name: name.map(|name| name.to_string()),
     })
 }
 
-/// When a picture was captured: the `given` time, unless that is later than `arrived`.
-pub(crate) fn captured_at(given: Option<Timestamp>, arrived: Timestamp) -> Timestamp {
-    given.filter(|given| given.duration_since(arrived) <= MOST_AHEAD).unwrap_or(arrived)
+/// When a picture was captured: the `given` time if it can be used and is not later than `arrived`; and why it is not used.
+pub(crate) fn captured_at(
+    given: Option<Result<Timestamp, TimeError>>,
+    arrived: Timestamp,
+) -> (Timestamp, Option<TimeError>) {
+    match given {
+        None => (arrived, None),
+        Some(Err(error)) => (arrived, Some(error)),
+        Some(Ok(given)) if given.duration_since(arrived) > MOST_AHEAD => {
+            (arrived, Some(TimeError::Future(given)))
+        }
+        Some(Ok(given)) => (given, None),
+    }
 }
 
 /// Whether a payload is text: every picture has a byte that no text has.
@@ -112,18 +153,27 @@ enum Leaf<'p> {
 
 impl Leaf<'_> {
     /// RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since 1970, distinguished by their size.
-    fn as_time(&self) -> Option<Timestamp> {
+    fn as_time(&self) -> Result<Timestamp, TimeError> {
         const UNITS: [(f64, f64); 3] = [(1e17, 1e9), (1e14, 1e6), (1e11, 1e3)];
+        let unknown = || TimeError::Unknown(self.excerpt());
         let number = match self {
-            Self::Text(text) => match text.parse::<Timestamp>() {
-                Ok(time) => return Some(time),
-                Err(_) => text.trim().parse().ok()?,
+            Self::Text(text) => match text.trim().parse::<Timestamp>() {
+                Ok(time) => return Ok(time),
+                Err(_) if text.trim().parse::<DateTime>().is_ok() => {
+                    return Err(TimeError::NoZone(self.excerpt()));
+                }
+                Err(_) => text.trim().parse().map_err(|_| unknown())?,
             },
             Self::Number(number) => *number,
         };
         let unit = UNITS.iter().find(|(from, _)| number.abs() >= *from).map_or(1.0, |(_, unit)| *unit);
-        let since = SignedDuration::try_from_secs_f64(number / unit).ok()?;
-        Timestamp::from_duration(since).ok()
+        let since = SignedDuration::try_from_secs_f64(number / unit).map_err(|_| unknown())?;
+        Timestamp::from_duration(since).map_err(|_| unknown())
+    }
+
+    /// The first characters, for an error.
+    fn excerpt(&self) -> String {
+        self.to_string().chars().filter(|letter| !letter.is_control()).take(LONGEST_EXCERPT).collect()
     }
 }
 
@@ -286,7 +336,7 @@ mod tests {
         let json = br#"{"a": {"b/c": [0, {"~": "aGk="}]}, "t": "2026-11-23T08:15:30Z", "n": "Yard"}"#;
         let found = read(json, Some(&places("/a/b~1c/1/~0"))).unwrap();
         assert_eq!((&*found.picture, found.name.as_deref()), (&b"hi"[..], Some("Yard")));
-        assert_eq!(found.time.unwrap().to_string(), "2026-11-23T08:15:30Z");
+        assert_eq!(found.time.unwrap().unwrap().to_string(), "2026-11-23T08:15:30Z");
 
         for place in ["/x", "/a", "/a/b~1c/2", "/a/b~1c/0", "/t/0", "/a/b~1c/x"] {
             let error = read(json, Some(&places(place))).unwrap_err();
@@ -299,7 +349,8 @@ mod tests {
         }
         assert_eq!(read(br#"{"a": "!"}"#, Some(&places("/a"))).unwrap_err().cause(), Cause::NotBase64);
         let number = read(br#"{"a": "aGk=", "n": 7}"#, Some(&places("/a"))).unwrap();
-        assert_eq!((number.name.as_deref(), number.time), (Some("7"), None));
+        let missing = Some(Err(TimeError::Missing("/t".to_owned())));
+        assert_eq!((number.name.as_deref(), number.time), (Some("7"), missing));
     }
 
     #[test]
@@ -321,18 +372,36 @@ mod tests {
             (Leaf::Number(1_795_421_730_500_000.0), Some("2026-11-23T08:15:30.5Z")),
             (Leaf::Text("1795421730".into()), Some("2026-11-23T08:15:30Z")),
             (Leaf::Text("2026-11-23T09:15:30+01:00".into()), Some("2026-11-23T08:15:30Z")),
+            (Leaf::Text(" 2026-11-23 08:15:30Z ".into()), Some("2026-11-23T08:15:30Z")),
             (Leaf::Text("yesterday".into()), None),
             (Leaf::Text("nan".into()), None),
+            (Leaf::Text("".into()), None),
             (Leaf::Number(f64::INFINITY), None),
             (Leaf::Number(1e300), None),
         ];
         for (leaf, expected) in cases {
-            assert_eq!(leaf.as_time().map(|time| time.to_string()).as_deref(), expected, "{leaf:?}");
+            let time = leaf.as_time();
+            assert_eq!(time.as_ref().ok().map(ToString::to_string).as_deref(), expected, "{leaf:?}");
+            assert!(matches!(time, Ok(_) | Err(TimeError::Unknown(_))), "{leaf:?}");
         }
+        for zoneless in ["2026-11-23T08:15:30", "2026-11-23 08:15:30.5", "2026-11-23"] {
+            let error = Leaf::Text(zoneless.into()).as_time();
+            assert_eq!(error, Err(TimeError::NoZone(zoneless.to_owned())), "local time of whom?");
+        }
+        let long = Leaf::Text("x\n".repeat(1000).into()).as_time();
+        assert_eq!(long, Err(TimeError::Unknown("x".repeat(LONGEST_EXCERPT))));
         let at = |second: i64| Timestamp::from_second(1_795_421_730 + second).unwrap();
-        let captured =
-            [None, Some(at(-3600)), Some(at(59)), Some(at(61))].map(|given| captured_at(given, at(0)));
-        assert_eq!(captured, [at(0), at(-3600), at(59), at(0)], "a time in the future is ignored");
+        let unknown = || TimeError::Unknown(String::new());
+        let cases = [
+            (None, at(0), None),
+            (Some(Ok(at(-3600))), at(-3600), None),
+            (Some(Ok(at(59))), at(59), None),
+            (Some(Ok(at(61))), at(0), Some(TimeError::Future(at(61)))),
+            (Some(Err(unknown())), at(0), Some(unknown())),
+        ];
+        for (given, expected, defect) in cases {
+            assert_eq!(captured_at(given, at(0)), (expected, defect));
+        }
     }
 
     proptest! {

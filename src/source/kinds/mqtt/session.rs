@@ -118,9 +118,17 @@ impl Session<'_> {
             return;
         }
         // MQTT requires topics in UTF-8, but a broker may not check that.
-        let Ok(topic) = String::from_utf8(topic) else {
-            counts.failed(Cause::NotUtf8);
-            return;
+        let topic = match String::from_utf8(topic) {
+            Ok(topic) => topic,
+            Err(error) => {
+                let shown = String::from_utf8_lossy(error.as_bytes());
+                return self.context.unusable(
+                    ("message", &shown),
+                    Cause::NotUtf8,
+                    &"its topic is not UTF-8",
+                    None,
+                );
+            }
         };
         counts.seen();
         if self.context.stop.is_cancelled()
@@ -200,8 +208,7 @@ impl Session<'_> {
         let counts = &self.context.counts;
         let PictureMessage { topic, payload, arrived, receipt } = message;
         let unusable = |cause: Cause, why: &dyn std::fmt::Display| {
-            counts.failed(cause);
-            tracing::debug!(source = &*self.context.name, topic, cause = %why, "skipped a message");
+            self.context.unusable(("message", &topic), cause, why, None);
             ControlFlow::Continue(())
         };
         let (places, max_pixels) = (self.settings.json.clone(), self.context.max_pixels);
@@ -214,11 +221,14 @@ impl Session<'_> {
             let picture = picture.map_err(|error| (Cause::from(&error), error.to_string()))?;
             Ok::<_, (Cause, String)>((picture, payload::captured_at(time, arrived), name))
         });
-        let (picture, captured_at, given) = match read.await {
+        let (picture, (captured_at, defect), given) = match read.await {
             Ok(Ok(read)) => read,
             Ok(Err((cause, why))) => return unusable(cause, &why),
-            Err(_) => return unusable(Cause::DecoderPanic, &"the reader failed"),
+            Err(_) => return unusable(Cause::DecoderPanic, &"a bug in the program; please report it"),
         };
+        if let Some(defect) = defect {
+            self.context.defective(("message", &topic), &defect);
+        }
         let Some(source) = self.name(&topic, given.as_deref()).await else {
             return ControlFlow::Continue(());
         };
@@ -250,7 +260,8 @@ impl Session<'_> {
             if self.settings.name.is_none() {
                 return Some(Arc::clone(&self.context.name));
             }
-            counts.failed(Cause::NoName);
+            let why = self.nameless(given);
+            self.context.unusable(("message", &topic), Cause::NoName, &why, None);
             return None;
         };
         let known = self.names.borrow().get(&name);
@@ -262,6 +273,19 @@ impl Session<'_> {
             counts.skipped(Cause::NotAdmitted);
         }
         answer
+    }
+
+    /// Why a message gives no name, for people.
+    fn nameless(&self, given: Option<&str>) -> String {
+        let place = self.settings.json.as_ref().and_then(|json| json.name.as_deref());
+        match (given, place) {
+            (Some(given), Some(place)) if given.trim().is_empty() => {
+                format!("its name at `{place}` is empty")
+            }
+            (None, Some(place)) => format!("its JSON has no name at `{place}`"),
+            _ => "it gives no valid name of a source: a name has 1 to 200 bytes, and no control characters"
+                .to_owned(),
+        }
     }
 
     /// Requests to send frames under a new name.

@@ -1,0 +1,186 @@
+//! A source against a broker in memory, with paused time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    frame::Frame,
+    mqtt::{
+        connection::{Event, Received},
+        fake::{self, Peer, Request},
+    },
+    samples,
+    source::{context::Status, counts::Counts},
+};
+
+const PICTURE: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/bundled/samples/red-car.jpg"));
+/// Only a source that hangs reaches it; time is paused.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// A source that is connected, and the broker's end of the connection.
+struct Running {
+    frames: mpsc::Receiver<Frame>,
+    status: watch::Receiver<Status>,
+    counts: Arc<Counts>,
+    stop: CancellationToken,
+    peer: Peer,
+    ended: tokio::task::JoinHandle<Result<(), MqttError>>,
+}
+
+impl Running {
+    async fn start(settings: MqttSettings) -> Self {
+        let (sender, frames) = mpsc::channel(SLOTS);
+        let (status, seen) = watch::channel(Status::Offline);
+        let (stop, counts) =
+            (CancellationToken::new(), Arc::new(Counts::new(MqttSource::CAUSES, Arc::default())));
+        let context = Context {
+            frames: sender,
+            slots: Arc::new(Semaphore::new(SLOTS)),
+            stop: stop.clone(),
+            status,
+            counts: Arc::clone(&counts),
+            ..Context::detached("door", 10_000_000)
+        };
+        let (options, mut broker) = fake::broker();
+        let ended = tokio::task::spawn_local(async move {
+            let source = MqttSource::new(&settings, &[]);
+            source.work(&context, options, "mqtt://h".to_owned(), None).await
+        });
+        let peer = broker.accept().await;
+        peer.send(Event::Connected { max_packet: None }).await;
+        Self { frames, status: seen, counts, stop, peer, ended }
+    }
+
+    /// The next request of the source.
+    async fn request(&mut self) -> Option<Request> {
+        timeout(LIMIT, self.peer.next()).await.expect("a request")
+    }
+
+    async fn frame(&mut self) -> Frame {
+        timeout(LIMIT, self.frames.recv()).await.expect("a frame").unwrap()
+    }
+
+    /// Publishes a message that waits for an acknowledgement if it has an `id`.
+    async fn publish(&self, topic: &str, payload: &[u8], id: Option<u16>) {
+        let (topic, payload) = (topic.as_bytes().to_vec(), payload.to_vec());
+        self.peer.send(Event::Received(Received { topic, payload, retain: false, id })).await;
+    }
+
+    async fn subscribed(&mut self, expected: &str) {
+        assert_eq!(self.request().await, Some(Request::Subscribe(expected.to_owned())));
+        self.peer.send(Event::Subscribed(vec![None])).await;
+        timeout(LIMIT, self.status.wait_for(|status| *status == Status::Online)).await.unwrap().unwrap();
+    }
+}
+
+/// Runs a test on one thread: a source is not `Send`.
+async fn locally(test: impl Future<Output = ()>) {
+    tokio::task::LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_source_skips_bad_messages_and_acknowledges_nothing() {
+    locally(async {
+        let mut source = Running::start(samples::topics("yard/+", None)).await;
+        source.subscribed("yard/+").await;
+        source.publish("yard/left", b"no picture", Some(7)).await;
+        source.publish("yard/right", PICTURE, None).await;
+        let frame = source.frame().await;
+        assert_eq!((&*frame.source, &*frame.origin, frame.picture.width), ("door", "yard/right", 400));
+        assert_eq!(source.counts.snapshot().failed["not_base64"], 1);
+        source.stop.cancel();
+        assert_eq!(source.request().await, Some(Request::Disconnect), "nothing was acknowledged");
+        timeout(LIMIT, source.ended).await.unwrap().unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_subscription_and_a_broken_connection_end_the_session() {
+    locally(async {
+        let mut source = Running::start(samples::topics("yard/+", None)).await;
+        source.request().await;
+        source.peer.send(Event::Subscribed(vec![Some("NotAuthorized".to_owned())])).await;
+        let ended = timeout(LIMIT, source.ended).await.unwrap().unwrap();
+        assert!(matches!(ended, Err(MqttError::Refused { filter, .. }) if filter == "yard/+"));
+        assert_eq!(*source.status.borrow(), Status::Offline);
+
+        let mut source = Running::start(samples::topics("yard/+", None)).await;
+        source.subscribed("yard/+").await;
+        drop(source.peer);
+        let ended = timeout(LIMIT, source.ended).await.unwrap().unwrap();
+        assert!(matches!(ended, Err(MqttError::Broken { .. })));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_source_acknowledges_in_order_what_is_scored() {
+    locally(async {
+        let settings = MqttSettings { share: Some("farm".to_owned()), ..samples::topics("yard/#", None) };
+        let mut source = Running::start(settings).await;
+        source.subscribed("$share/farm/yard/#").await;
+        for id in 1..=3 {
+            source.publish("yard/a", PICTURE, Some(id)).await;
+        }
+        source.publish("yard/a", b"no picture", Some(4)).await;
+        let (first, second, third) = (source.frame().await, source.frame().await, source.frame().await);
+        drop((third, second));
+        drop(first);
+        for id in 1..=4 {
+            assert_eq!(source.request().await, Some(Request::Acknowledge(id)), "in the order of arrival");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_source_that_stops_waits_for_its_frames_and_leaves_the_rest_to_others() {
+    locally(async {
+        let settings = MqttSettings { share: Some("farm".to_owned()), ..samples::topics("yard/#", None) };
+        let mut source = Running::start(settings).await;
+        source.subscribed("$share/farm/yard/#").await;
+        for id in 1..=6 {
+            source.publish("yard/a", PICTURE, Some(id)).await;
+        }
+        let mut held = Vec::new();
+        while held.len() < SLOTS {
+            held.push(source.frame().await);
+        }
+        source.stop.cancel();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(held);
+        for id in 1..=4 {
+            assert_eq!(source.request().await, Some(Request::Acknowledge(id)));
+        }
+        assert_eq!(source.request().await, Some(Request::Disconnect), "two messages were never taken");
+        timeout(LIMIT, source.ended).await.unwrap().unwrap().unwrap();
+    })
+    .await;
+}
+
+/// A frame that is never scored must not hold up the end of the service.
+#[tokio::test(start_paused = true)]
+async fn a_frame_in_flight_delays_the_end_for_some_seconds_only() {
+    locally(async {
+        let settings = MqttSettings { share: Some("farm".to_owned()), ..samples::topics("yard/#", None) };
+        let mut source = Running::start(settings).await;
+        source.subscribed("$share/farm/yard/#").await;
+        source.publish("yard/a", PICTURE, Some(1)).await;
+        let frame = source.frame().await;
+        let stopped = tokio::time::Instant::now();
+        source.stop.cancel();
+        assert_eq!(source.request().await, Some(Request::Disconnect));
+        let waited = stopped.elapsed();
+        assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
+        drop(frame);
+    })
+    .await;
+}
