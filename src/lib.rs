@@ -69,8 +69,8 @@
 //!
 //! | crate | home |
 //! |---|---|
-//! | `ffmpeg_next` | `source/kinds/stream` |
-//! | `gif`, `image`, `png`, `turbojpeg` | `picture` |
+//! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
+//! | `flate2`, `gif`, `image`, `png`, `turbojpeg` | `picture` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `md5` | `source/kinds/http` |

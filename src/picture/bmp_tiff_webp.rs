@@ -7,9 +7,10 @@ use image::{
 };
 
 use super::{
+    containers,
     error::PictureError,
-    exif,
     limits::{TimedReader, check_size},
+    metadata::{Metadata, upright},
     pixels::Picture,
 };
 
@@ -23,26 +24,23 @@ pub(super) fn webp(bytes: &[u8], reader: TimedReader<'_>, max_pixels: u64) -> Re
     if u64::from(length) + 8 > bytes.len() as u64 {
         return Err(PictureError::Truncated { format: FORMAT });
     }
-    let orientation = exif::orientation(exif::of_webp(bytes));
-    read(FORMAT, WebPDecoder::new(reader), max_pixels, |_| orientation)
+    let orientation = containers::webp(bytes).orientation();
+    read(FORMAT, WebPDecoder::new(reader), max_pixels, orientation)
 }
 
 pub(super) fn bmp(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
-    read("BMP", BmpDecoder::new(reader), max_pixels, |_| Orientation::NoTransforms)
+    read("BMP", BmpDecoder::new(reader), max_pixels, Orientation::NoTransforms)
 }
 
-pub(super) fn tiff(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
-    // An unreadable orientation is ignored: the pixels may be intact.
-    read("TIFF", TiffDecoder::new(reader), max_pixels, |decoder| {
-        decoder.orientation().unwrap_or(Orientation::NoTransforms)
-    })
+pub(super) fn tiff(bytes: &[u8], reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+    read("TIFF", TiffDecoder::new(reader), max_pixels, Metadata::of_tiff(bytes).orientation())
 }
 
 fn read<D: ImageDecoder>(
     format: &'static str,
     decoder: Result<D, ImageError>,
     max_pixels: u64,
-    orientation: impl FnOnce(&mut D) -> Orientation,
+    orientation: Orientation,
 ) -> Result<Picture, PictureError> {
     let broken = |error| broken(format, error);
     let mut decoder = decoder.map_err(broken)?;
@@ -53,7 +51,6 @@ fn read<D: ImageDecoder>(
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(total.saturating_mul(4).saturating_add(DECODER_BYTES));
     decoder.set_limits(limits).map_err(broken)?;
-    let orientation = orientation(&mut decoder);
     let colours = decoder.color_type();
     let size = usize::try_from(total).map_err(|_| PictureError::TooLarge {
         width: width.into(),
@@ -65,7 +62,7 @@ fn read<D: ImageDecoder>(
 
     let rgb = rgb(raw, colours)
         .ok_or_else(|| PictureError::Unsupported { format, reason: format!("its pixels are {colours:?}") })?;
-    Ok(exif::upright(Picture::of_rgb(width, height, rgb), orientation))
+    Ok(upright(Picture::of_rgb(width, height, rgb), orientation))
 }
 
 /// RGB as the reference converts it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.

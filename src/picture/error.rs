@@ -9,7 +9,7 @@ pub enum PictureError {
     #[error("it is empty")]
     Empty,
     /// The bytes are of no supported format.
-    #[error("it is not a picture (of JPEG, PNG, WebP, GIF, BMP or TIFF)")]
+    #[error("it is not a picture (of JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG 2000)")]
     NotAPicture,
     /// The bytes end before the picture does.
     #[error("the {format} is cut off before its end")]

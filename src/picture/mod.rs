@@ -5,11 +5,16 @@
 //! reference drops alpha).
 
 mod bmp_tiff_webp;
+mod coded;
+mod containers;
 mod error;
-mod exif;
 mod gif;
+mod heif;
+mod ifd;
+mod jp2;
 mod jpeg;
 mod limits;
+mod metadata;
 mod pixels;
 mod planes;
 mod png;
@@ -20,7 +25,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::limits::TimedReader;
+use jiff::{Timestamp, tz::TimeZone};
+
 pub use self::{
     error::PictureError,
     jpeg::shrink as shrink_jpeg,
@@ -28,10 +34,12 @@ pub use self::{
     pixels::{Picture, Pixels},
     planes::{Colour, Colours, Matrix, Meaning, Plane, Planes},
 };
+use self::{limits::TimedReader, metadata::Metadata};
 
 /// Decodes a picture. The format is detected from the content, never from a name.
 ///
-/// Formats: JPEG, PNG, WebP, GIF, BMP and TIFF; of an animation, the first frame. The EXIF orientation is applied.
+/// Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and JPEG 2000; of an animation, the first frame. The orientation that
+/// EXIF, XMP or the container declares is applied.
 ///
 /// # Errors
 /// The error describes the bytes without naming a file: the caller knows where they came from. The size is read from the
@@ -47,11 +55,13 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
     let reader = || TimedReader::new(bytes, longest);
     let decode = || match format {
         Format::Jpeg => jpeg::decode(bytes, max_pixels),
-        Format::Png => png::decode(bytes, reader(), max_pixels),
+        Format::Png => png::decode(bytes, longest, max_pixels),
         Format::Gif => gif::decode(reader(), max_pixels),
         Format::WebP => bmp_tiff_webp::webp(bytes, reader(), max_pixels),
         Format::Bmp => bmp_tiff_webp::bmp(reader(), max_pixels),
-        Format::Tiff => bmp_tiff_webp::tiff(reader(), max_pixels),
+        Format::Tiff => bmp_tiff_webp::tiff(bytes, reader(), max_pixels),
+        Format::Heif(name) => heif::decode(bytes, name, max_pixels),
+        Format::Jpeg2000 => jp2::decode(bytes, max_pixels),
     };
     // The bytes may be hostile, and a decoder may panic on them: one bad picture must not end the service.
     let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
@@ -61,6 +71,21 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
     let late = began.elapsed() >= longest;
     decoded
         .map_err(|error| if late { PictureError::TooSlow { format: format.name(), longest } } else { error })
+}
+
+/// When a picture was captured: EXIF `DateTimeOriginal` with its fraction and offset. Without an offset it is local time in
+/// `zone`. `None` if the picture does not say so. The bytes may be the first ones of a file.
+#[must_use]
+pub fn captured_at(bytes: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+    let metadata = match Format::of(bytes).ok()? {
+        Format::Jpeg => containers::jpeg(bytes),
+        Format::Png => containers::png(bytes),
+        Format::WebP => containers::webp(bytes),
+        Format::Tiff => Metadata::of_tiff(bytes),
+        Format::Heif(_) => heif::metadata(bytes),
+        Format::Gif | Format::Bmp | Format::Jpeg2000 => return None,
+    };
+    metadata.captured_at(zone)
 }
 
 /// A hash of the bytes of a picture, to notice that they changed. It protects against accident, not against intention.
@@ -89,6 +114,9 @@ enum Format {
     WebP,
     Bmp,
     Tiff,
+    /// AVIF or HEIC.
+    Heif(&'static str),
+    Jpeg2000,
 }
 
 impl Format {
@@ -101,7 +129,10 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
             [b'B', b'M', ..] if bytes.len() >= 26 => Ok(Self::Bmp),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
-            _ => Err(PictureError::NotAPicture),
+            _ if bytes.starts_with(&jp2::SIGNATURE) || bytes.starts_with(&jp2::CODESTREAM) => {
+                Ok(Self::Jpeg2000)
+            }
+            _ => heif::format(bytes).map(Self::Heif).ok_or(PictureError::NotAPicture),
         }
     }
 
@@ -113,6 +144,8 @@ impl Format {
             Self::WebP => "WebP",
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
+            Self::Heif(name) => name,
+            Self::Jpeg2000 => "JPEG 2000",
         }
     }
 }

@@ -61,6 +61,19 @@ pub enum Matrix {
     Smpte240,
 }
 
+impl Matrix {
+    /// The weights of red and blue in brightness.
+    pub(super) fn weights(self) -> (f64, f64) {
+        match self {
+            Self::Bt601 => (0.299, 0.114),
+            Self::Bt709 => (0.2126, 0.0722),
+            Self::Bt2020 => (0.2627, 0.0593),
+            Self::Fcc => (0.3, 0.11),
+            Self::Smpte240 => (0.212, 0.087),
+        }
+    }
+}
+
 /// One plane of the whole picture, and where a part of it starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
@@ -217,13 +230,7 @@ struct Factors {
 
 impl Factors {
     fn of(Meaning { matrix, full_range }: Meaning) -> Self {
-        let (red, blue) = match matrix {
-            Matrix::Bt601 => (0.299, 0.114),
-            Matrix::Bt709 => (0.2126, 0.0722),
-            Matrix::Bt2020 => (0.2627, 0.0593),
-            Matrix::Fcc => (0.3, 0.11),
-            Matrix::Smpte240 => (0.212, 0.087),
-        };
+        let (red, blue) = matrix.weights();
         let green = 1.0 - red - blue;
         let (black, brightness, colour) =
             if full_range { (0.0, 1.0, 1.0) } else { (16.0, 255.0 / 219.0, 255.0 / 224.0) };

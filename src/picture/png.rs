@@ -1,12 +1,18 @@
 //! PNG: converts raw samples, because the reference keeps what a general decoder drops (colours under alpha, and the colour
 //! that is declared transparent).
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Limits, Transformations};
+use std::time::Duration;
+
+use flate2::Crc;
+use png::{
+    BitDepth, ColorType, Decoder, DecodingError, Info, InterlaceInfo, Limits, Reader, Transformations,
+};
 
 use super::{
+    containers,
     error::PictureError,
-    exif,
     limits::{TimedReader, check_size},
+    metadata::upright,
     pixels::Picture,
 };
 
@@ -15,15 +21,23 @@ const FORMAT: &str = "PNG";
 /// Memory for a row of the widest picture and for small chunks, in addition to the pixels.
 const BESIDE_PIXELS: usize = 4 << 20;
 
-pub(super) fn decode(
-    bytes: &[u8],
-    reader: TimedReader<'_>,
-    max_pixels: u64,
-) -> Result<Picture, PictureError> {
+pub(super) fn decode(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result<Picture, PictureError> {
+    let picture = match decode_chunks(bytes, longest, max_pixels) {
+        // The decoder needs the end of a chunk to give its last rows. They may be there without it.
+        Err(truncated @ PictureError::Truncated { .. }) => {
+            decode_chunks(&closed(bytes), longest, max_pixels).map_err(|_| truncated)
+        }
+        decoded => decoded,
+    }?;
+    Ok(upright(picture, containers::png(bytes).orientation()))
+}
+
+/// The first picture, if all of its rows are there. What follows them is not read.
+fn decode_chunks(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result<Picture, PictureError> {
     let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
-    let mut decoder = Decoder::new_with_limits(reader, limits);
+    let mut decoder = Decoder::new_with_limits(TimedReader::new(bytes, longest), limits);
     decoder.set_transformations(Transformations::IDENTITY);
-    // Text and colour profiles are not used, and may unpack to any size.
+    // Text and colour profiles are not used here, and may unpack to any size.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(broken)?.size();
@@ -36,12 +50,60 @@ pub(super) fn decode(
         max_pixels,
     })?;
     let mut raw = vec![0; size];
-    reader.next_frame(&mut raw).map_err(broken)?;
+    read_rows(&mut reader, &mut raw).map_err(broken)?;
 
     let info = reader.info();
-    let picture =
-        Picture { transparent: transparent(info), ..Picture::of_rgb(width, height, rgb(&raw, info)) };
-    Ok(exif::upright(picture, exif::orientation(info.exif_metadata.as_deref())))
+    Ok(Picture { transparent: transparent(info), ..Picture::of_rgb(width, height, rgb(&raw, info)) })
+}
+
+/// Reads every row into `raw`.
+fn read_rows(reader: &mut Reader<TimedReader<'_>>, raw: &mut [u8]) -> Result<(), DecodingError> {
+    let (width, height) = reader.info().size();
+    let Some(line) = reader.output_line_size(width) else { return Err(DecodingError::LimitsExceeded) };
+    if !reader.info().interlaced {
+        return raw.chunks_exact_mut(line).try_for_each(|row| reader.read_row(row).map(drop));
+    }
+    let bits = reader.info().bits_per_pixel() as u8;
+    for _ in 0..rows_of_passes(width, height) {
+        let Some(row) = reader.next_interlaced_row()? else { break };
+        if let InterlaceInfo::Adam7(place) = row.interlace() {
+            png::expand_interlaced_row(raw, line, row.data(), place, bits);
+        }
+    }
+    Ok(())
+}
+
+/// The rows of the seven passes of an interlaced picture.
+fn rows_of_passes(width: u32, height: u32) -> u32 {
+    // The first column and row of a pass, and the distance to the next ones.
+    const PASSES: [[u32; 4]; 7] =
+        [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
+    let passes = PASSES.iter().filter(|[column, ..]| *column < width);
+    passes.map(|[_, row, _, step]| height.saturating_sub(*row).div_ceil(*step)).sum()
+}
+
+/// The bytes with an end: a last chunk that is cut off is as long as its data are, and has their checksum.
+fn closed(bytes: &[u8]) -> Vec<u8> {
+    let (mut whole, mut cut) = (8, None);
+    for (kind, data) in containers::png_chunks(bytes) {
+        let end = whole + 12 + data.len();
+        if end > bytes.len() {
+            cut = Some((kind, data));
+            break;
+        }
+        whole = end;
+    }
+    let mut closed = bytes[..whole.min(bytes.len())].to_vec();
+    for (kind, data) in cut.into_iter().chain([(b"IEND", &[][..])]) {
+        let mut checksum = Crc::new();
+        checksum.update(kind);
+        checksum.update(data);
+        closed.extend(u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes());
+        closed.extend_from_slice(kind);
+        closed.extend_from_slice(data);
+        closed.extend(checksum.sum().to_be_bytes());
+    }
+    closed
 }
 
 /// Every pixel as Pillow's `convert("RGB")` makes it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.
