@@ -24,31 +24,34 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `tls`, `topic` |
-//! | 1 | `cache`, `frame`, `https`, `metrics`, `state_file`, `yaml` |
-//! | 2 | `policy` |
-//! | 3 | `source/kinds/camera` |
-//! | 4 | `source/kinds/settings` |
-//! | 5 | `source/kinds/*/settings` |
-//! | 6 | `source/kinds/source_kind` |
-//! | 7 | `config` |
-//! | 8 | `engine`, `mqtt` |
-//! | 9 | `model` |
-//! | 10 | `alert`, `classify`, `source`, `trigger` |
-//! | 11 | `judge`, `progress` |
-//! | 12 | `observe` |
-//! | 13 | `web` |
-//! | 14 | `daemon`, `replay` |
-//! | 15 | `plot` |
-//! | 16 | `bench`, `doctor`, `tune` |
-//! | 17 | `commands` |
-//! | 18 | `lib`, `main` |
+//! | 0 | `local_time`, `terminal`, `text_file`, `topic` |
+//! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `tls` |
+//! | 2 | `cache`, `frame`, `https`, `metrics`, `state_file`, `yaml` |
+//! | 3 | `policy` |
+//! | 4 | `source/kinds/camera` |
+//! | 5 | `source/kinds/settings` |
+//! | 6 | `source/kinds/*/settings` |
+//! | 7 | `source/kinds/source_kind` |
+//! | 8 | `config` |
+//! | 9 | `engine`, `mqtt` |
+//! | 10 | `model` |
+//! | 11 | `alert`, `classify`, `source`, `trigger` |
+//! | 12 | `judge`, `progress` |
+//! | 13 | `observe` |
+//! | 14 | `web` |
+//! | 15 | `daemon`, `replay` |
+//! | 16 | `plot` |
+//! | 17 | `bench`, `doctor`, `tune` |
+//! | 18 | `commands` |
+//! | 19 | `lib`, `main` |
 //!
 //! | room | content |
 //! |---|---|
 //! | [`yaml`] | the YAML tree, the reader, values such as durations, and errors with line, column and remedy |
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
+//! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
+//! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
@@ -182,6 +185,7 @@ pub mod frame;
 pub mod heartbeat;
 pub mod https;
 pub mod judge;
+pub mod local_time;
 pub mod metrics;
 pub mod model;
 pub mod mqtt;
@@ -194,6 +198,8 @@ pub mod progress;
 pub mod replay;
 pub mod source;
 pub mod state_file;
+pub mod terminal;
+pub mod text_file;
 pub mod tls;
 pub mod topic;
 pub mod trigger;

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use stakeout::commands::{self, DONE, FAILED, WRONG_USAGE};
+use stakeout::{
+    commands::{self, DONE, FAILED, WRONG_USAGE},
+    terminal,
+};
 
 /// Watches folders and cameras for the things you describe in words, and publishes MQTT alerts.
 #[derive(Debug, Parser)]
@@ -48,7 +51,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let _logging = commands::logging::start();
+    let _logging = match arguments.command {
+        // Its findings say what is wrong; lines of the log between them would repeat that.
+        Command::Doctor(_) => commands::logging::start("off"),
+        _ => commands::logging::start(commands::logging::DEFAULT_FILTER),
+    };
     let exit_code = match arguments.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
@@ -64,7 +71,10 @@ fn main() -> ExitCode {
         Command::Schema(args) => commands::schema::run(&args),
     };
     exit_code.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        if terminal::is_closed_output(&error) {
+            return ExitCode::from(DONE);
+        }
+        terminal::say(format_args!("error: {error:#}"));
         ExitCode::from(FAILED)
     })
 }

@@ -1,5 +1,7 @@
 //! A configuration for the tests of decisions.
 
+use std::sync::Arc;
+
 use crate::{
     config::{
         After, Config, Device, Execution, Existing, Folder, ModelRef, Mqtt, MqttConnection, MqttSettings,
@@ -70,5 +72,6 @@ pub(super) fn config() -> Config {
             label_set("yard", vec![label("fox", 0.5)]),
         ],
         sources: vec![source("Front Door", &["porch", "yard"]), source("back", &["porch"])],
+        names: Arc::default(),
     }
 }

@@ -88,7 +88,11 @@ what_next() {
   [ -z "$root" ] || return 0
   say "next, as root, on a system with systemd:
   systemd-sysusers $prefix/lib/sysusers.d/stakeout.conf && systemd-tmpfiles --create $prefix/lib/tmpfiles.d/stakeout.conf
-  systemctl daemon-reload, edit $etc/stakeout/stakeout.yaml, stakeout check, systemctl enable --now stakeout"
+  systemctl daemon-reload
+  editor $etc/stakeout/stakeout.yaml
+  stakeout check --config $etc/stakeout/stakeout.yaml
+  systemctl enable --now stakeout
+  usermod -aG stakeout ${SUDO_USER:-YOUR-USER}    # may then put pictures into /var/lib/stakeout/inbox, after the next login"
 }
 
 say() { printf 'install: %s\n' "$*" >&2; }

@@ -1,18 +1,63 @@
 //! Builds the topics to which everything is published.
 
-use crate::topic::topic_level;
+use std::sync::Arc;
+
+use crate::{
+    config::Config,
+    topic::names::{Level, Names},
+};
 
 /// Builds topics from the prefix and names as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     prefix: String,
+    names: Arc<Names>,
+    /// Whether they are identifiers of Home Assistant.
+    identifiers: bool,
 }
 
 impl Topics {
-    /// Topics under `prefix`.
+    /// Topics under `prefix`, for the topics of the service and for names that are alone.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), names: Arc::default(), identifiers: false }
+    }
+
+    /// The topics of a configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self { names: Arc::clone(&config.names), ..Self::new(&config.mqtt.prefix) }
+    }
+
+    /// The topics of a configuration as identifiers of Home Assistant: each name is transliterated.
+    #[must_use]
+    pub fn identifiers(config: &Config) -> Self {
+        Self::of(config).as_identifiers()
+    }
+
+    /// These topics as identifiers of Home Assistant.
+    #[must_use]
+    pub fn as_identifiers(self) -> Self {
+        Self { identifiers: true, ..self }
+    }
+
+    /// The level of a source.
+    #[must_use]
+    pub fn source(&self, source: &str) -> String {
+        self.part(self.names.source(source))
+    }
+
+    /// The level of a label, or of a rule over labels.
+    #[must_use]
+    pub fn label_level(&self, label_set: &str, label: &str) -> String {
+        self.part(self.names.label(label_set, label))
+    }
+
+    /// The levels of a label set and of one of its labels.
+    #[must_use]
+    pub fn label_of_set(&self, label_set: &str, label: &str) -> String {
+        let set = self.part(self.names.label_set(label_set));
+        format!("{set}/{}", self.label_level(label_set, label))
     }
 
     /// The service: `online` or `offline`.
@@ -42,19 +87,19 @@ impl Topics {
     /// The status of a source.
     #[must_use]
     pub fn source_status(&self, source: &str) -> String {
-        format!("{}/{}/status", self.prefix, topic_level(source))
+        format!("{}/{}/status", self.prefix, self.source(source))
     }
 
     /// The format of a source's stream, and what is decoded.
     #[must_use]
     pub fn source_info(&self, source: &str) -> String {
-        format!("{}/{}/info", self.prefix, topic_level(source))
+        format!("{}/{}/info", self.prefix, self.source(source))
     }
 
     /// Figures of a source.
     #[must_use]
     pub fn source_stats(&self, source: &str) -> String {
-        format!("{}/{}/stats", self.prefix, topic_level(source))
+        format!("{}/{}/stats", self.prefix, self.source(source))
     }
 
     /// The alerts of a label on a source.
@@ -69,28 +114,31 @@ impl Topics {
         self.label(source, label_set, label, "state")
     }
 
-    /// A filter for the alerts of these names, or of all.
+    /// A filter for all alerts.
     #[must_use]
-    pub fn alerts(&self, source: Option<&str>, label: Option<&str>) -> String {
-        let level = |name: Option<&str>| name.map_or("+".to_owned(), topic_level);
-        format!("{}/{}/+/{}/alert", self.prefix, level(source), level(label))
+    pub fn all_alerts(&self) -> String {
+        format!("{}/+/+/+/alert", self.prefix)
     }
 
     /// Every score of a label set on a source.
     #[must_use]
     pub fn scores(&self, source: &str, label_set: &str) -> String {
-        format!("{}/{}/{}/scores", self.prefix, topic_level(source), topic_level(label_set))
+        let label_set = self.part(self.names.label_set(label_set));
+        format!("{}/{}/{label_set}/scores", self.prefix, self.source(source))
     }
 
     /// The frame that raised the newest alert of a source.
     #[must_use]
     pub fn snapshot(&self, source: &str) -> String {
-        format!("{}/{}/snapshot", self.prefix, topic_level(source))
+        format!("{}/{}/snapshot", self.prefix, self.source(source))
+    }
+
+    fn part(&self, level: Level) -> String {
+        if self.identifiers { level.id } else { level.topic }
     }
 
     fn label(&self, source: &str, label_set: &str, label: &str, what: &str) -> String {
-        let (source, label_set, label) = (topic_level(source), topic_level(label_set), topic_level(label));
-        format!("{}/{source}/{label_set}/{label}/{what}", self.prefix)
+        format!("{}/{}/{}/{what}", self.prefix, self.source(source), self.label_of_set(label_set, label))
     }
 }
 
@@ -111,8 +159,7 @@ mod tests {
         );
         assert_eq!(topics.state("front-door", "porch", "+/#"), "home/stakeout/front-door/porch/_/state");
         assert_eq!(topics.scores("front-door", "Porch"), "home/stakeout/front-door/porch/scores");
-        assert_eq!(topics.alerts(None, None), "home/stakeout/+/+/+/alert");
-        assert_eq!(topics.alerts(Some("Door 1"), Some("a dog")), "home/stakeout/door_1/+/a_dog/alert");
+        assert_eq!(topics.all_alerts(), "home/stakeout/+/+/+/alert");
         assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");
     }
 }

@@ -68,8 +68,13 @@ pub(super) struct Rate {
     pub(super) session: f64,
     /// From JPEG bytes to scores.
     pub(super) whole: f64,
-    /// `whole / session`: the median of the rounds, each of which measured both.
-    pub(super) share: f64,
+}
+
+impl Rate {
+    /// The share of the bare session's rate that is left: `whole / session`.
+    pub(super) fn share(&self) -> f64 {
+        self.whole / self.session
+    }
 }
 
 /// Measures everything for the picture `jpeg`; the rounds take about `time`.
@@ -117,7 +122,6 @@ impl Bench<'_> {
             batch: *batch,
             session: median(rounds.iter().map(|(session, _)| *session).collect()),
             whole: median(rounds.iter().map(|(_, whole)| *whole).collect()),
-            share: median(rounds.iter().map(|(session, whole)| whole / session).collect()),
         };
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Measured {

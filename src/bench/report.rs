@@ -15,7 +15,7 @@ pub fn json(measured: &Measured) -> Value {
             "batch": rate.batch,
             "session_pictures_per_second": rate.session,
             "whole_pictures_per_second": rate.whole,
-            "whole_of_session": rate.share,
+            "whole_of_session": rate.share(),
             "peak_memory_bytes": peak,
         })
     };
@@ -67,7 +67,7 @@ pub fn table(measured: &Measured) -> String {
             batch => format!("{what}, {batch} at once"),
         };
         line(&at("bare model"), per_second(rate.session));
-        let share = format!("{} ({:.0} % of the bare model)", per_second(rate.whole), rate.share * 100.0);
+        let share = format!("{} ({:.0} % of the bare model)", per_second(rate.whole), rate.share() * 100.0);
         line(&at("from JPEG to scores"), share);
         if let Some(peak) = peak {
             line(
@@ -147,7 +147,6 @@ mod tests {
             batch: 1 + number * 7,
             session: whole / 0.95,
             whole: *whole,
-            share: 0.95,
         };
         Measured {
             model: "a/model".to_owned(),

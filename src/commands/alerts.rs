@@ -2,31 +2,28 @@
 //!
 //! It shows no earlier alerts: the broker does not keep them.
 
-use std::{
-    io::{self, Write},
-    ops::ControlFlow,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write as _, ops::ControlFlow, process::ExitCode};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
-use super::{DEFAULT_CONFIG, DONE, WRONG_USAGE};
+use super::{ConfigArgs, DONE, WRONG_USAGE};
 use crate::{
     alert::{Topics, subscriber},
     config::Config,
+    local_time,
     policy::LabelSet,
+    terminal,
     topic::topic_level,
+    yaml::names,
 };
 
 /// The arguments of `stakeout alerts`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file, which names the broker
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Only alerts of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -49,9 +46,9 @@ pub struct Args {
 /// # Errors
 /// A failure that repeating does not repair, such as credentials that the broker rejects.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    super::with_config(&args.config, |config| {
+    super::with_config(&args.config.path(), |config| {
         if let Some(unknown) = unknown_name(args, &config) {
-            eprintln!("error: {unknown}");
+            terminal::say(format_args!("error: {unknown}"));
             return Ok(ExitCode::from(WRONG_USAGE));
         }
         let runtime =
@@ -62,23 +59,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn follow(args: &Args, config: &Config) -> anyhow::Result<()> {
-    let topics = Topics::new(&config.mqtt.prefix);
-    let filter = topics.alerts(args.source.as_deref(), args.label.as_deref());
+    // Names are compared as typed, and only the payload has them so.
+    let filter = Topics::new(&config.mqtt.prefix).all_alerts();
+    let wanted = Wanted::of(args, config);
     let columns = Columns::of(config);
     let (mut failure, mut left) = (None, args.count.filter(|_| !args.follow));
     let print = |payload: &[u8]| {
+        if !wanted.is(payload) {
+            return ControlFlow::Continue(());
+        }
         let Some(line) = line(payload, args.json, &columns) else {
             tracing::warn!(bytes = payload.len(), "ignored a message that is not an alert");
             return ControlFlow::Continue(());
         };
-        match writeln!(io::stdout().lock(), "{line}") {
+        match writeln!(terminal::output(), "{line}") {
             Ok(()) => {
                 left = left.map(|left| left - 1);
                 if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
             Err(error) => {
-                // `stakeout alerts | head` closes the pipe: not a failure.
-                failure = (error.kind() != io::ErrorKind::BrokenPipe).then_some(error);
+                failure = Some(error);
                 ControlFlow::Break(())
             }
         }
@@ -102,13 +102,54 @@ fn unknown_name(args: &Args, config: &Config) -> Option<String> {
     let labels: Vec<_> = labels.map(|label| &*label.name).collect();
     let unknown = |what, typed: &Option<String>, known: &[&str]| {
         let typed = typed.as_deref()?;
-        let same = |name: &&str| topic_level(name) == topic_level(typed);
-        (!known.iter().any(same))
-            .then(|| format!("there is no {what} `{typed}`; there is {}", known.join(", ")))
+        (!known.iter().any(|name| is_spelt(name, typed)))
+            .then(|| format!("there is no {what} `{typed}`; {}", names::suggest(typed, known)))
     };
     let source = unknown("source", &args.source, &sources);
     let source = source.filter(|_| !args.source.as_deref().is_some_and(named_by_topics));
     source.or_else(|| unknown("label", &args.label, &labels))
+}
+
+/// Whether two names are the same but for spelling: `Front Door` and `front-door` are not, `front door` is.
+fn is_spelt(name: &str, typed: &str) -> bool {
+    topic_level(name) == topic_level(typed)
+}
+
+/// The alerts to print.
+struct Wanted<'a> {
+    source: Option<NameFilter<'a>>,
+    label: Option<NameFilter<'a>>,
+}
+
+/// A name as it was typed, or every name that is spelt alike if no name is exactly this one.
+struct NameFilter<'a> {
+    typed: &'a str,
+    exact: bool,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(args: &'a Args, config: &Config) -> Self {
+        let filter = |typed: &'a Option<String>, known: Vec<&String>| {
+            let typed = typed.as_deref()?;
+            Some(NameFilter { typed, exact: known.iter().any(|name| *name == typed) })
+        };
+        let labels = config.label_sets.iter().flat_map(LabelSet::alerting).map(|label| &label.name);
+        Self {
+            source: filter(&args.source, config.sources.iter().map(|source| &source.name).collect()),
+            label: filter(&args.label, labels.collect()),
+        }
+    }
+
+    /// Whether an alert is to be printed. What is not an alert is not decided here.
+    fn is(&self, payload: &[u8]) -> bool {
+        let Ok(alert) = serde_json::from_slice::<Value>(payload) else { return true };
+        let fits = |filter: &Option<NameFilter<'_>>, key: &str| match (filter, alert[key].as_str()) {
+            (Some(filter), Some(name)) if filter.exact => name == filter.typed,
+            (Some(filter), Some(name)) => is_spelt(name, filter.typed),
+            _ => true,
+        };
+        fits(&self.source, "source") && fits(&self.label, "label")
+    }
 }
 
 /// The widths of the columns.
@@ -141,7 +182,7 @@ fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
         // Serialized again: on one line, whatever its layout was.
         return Some(alert.to_string());
     }
-    let time = time.to_zoned_datetime(columns.time_zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
+    let time = local_time::in_zone(time, &columns.time_zone);
     let score = alert["score"].as_f64().map_or("-".to_owned(), |score| format!("{score:.2}"));
     let region = text("region").map_or(String::new(), |region| format!("  in {region}"));
     let (source, label) = (padded(&source, columns.source), padded(&label, columns.label));
@@ -177,12 +218,30 @@ mod tests {
             alert.replace("raised", "cleared").replace("front-door", "猫").replace("null", "\"step\"");
         let lines = [alert, &cleared].map(|alert| line(alert.as_bytes(), false, &columns()).unwrap());
         let expected = [
-            "2026-11-23 08:15:30  front-door  package  raised   0.83",
-            "2026-11-23 08:15:30  猫          package  cleared  0.83  in step",
+            "2026-11-23 08:15:30 +00:00  front-door  package  raised   0.83",
+            "2026-11-23 08:15:30 +00:00  猫          package  cleared  0.83  in step",
         ];
         assert_eq!(lines, expected);
         let json = line(alert.as_bytes(), true, &columns()).unwrap();
         assert!(json.starts_with(r#"{"version":1,"id":"x","#) && !json.contains('\n'), "{json}");
+    }
+
+    #[test]
+    fn names_are_compared_as_typed_and_by_spelling_only_without_an_equal_name() {
+        let wanted =
+            |typed: &'static str, exact| Wanted { source: Some(NameFilter { typed, exact }), label: None };
+        let alert = |source: &str| format!(r#"{{"source":"{source}","label":"cat"}}"#).into_bytes();
+        let cases = [
+            ("前门", true, "前门", true),
+            ("前门", true, "后门", false),
+            ("Front Door", true, "front door", false),
+            ("front door", false, "Front Door", true),
+            ("front door", false, "back", false),
+        ];
+        for (typed, exact, source, expected) in cases {
+            assert_eq!(wanted(typed, exact).is(&alert(source)), expected, "{typed} {source}");
+        }
+        assert!(wanted("a", true).is(b"ON"), "that it is no alert is reported");
     }
 
     #[test]

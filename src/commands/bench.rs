@@ -1,11 +1,6 @@
 //! `stakeout bench`: measures how many cameras this machine can watch with a model.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -13,7 +8,7 @@ use super::{DONE, Format};
 use crate::{
     bench::{self, BenchPart, Setup},
     model::Runtime,
-    progress,
+    progress, terminal,
 };
 
 /// The arguments of `stakeout bench`.
@@ -56,7 +51,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// # Errors
 /// The model or the picture cannot be used, or standard output cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::output();
     let setup = args.setup();
     if let Some(part) = args.part {
         let result = serde_json::to_string(&bench::measure_part(&setup, part)?)?;

@@ -2,11 +2,7 @@
 //!
 //! With `--explain` it prints the effective settings to standard output.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 
@@ -16,16 +12,15 @@ use crate::{
     config::{self, Config, Loaded},
     doctor,
     model::hub::{self, HubError},
-    mqtt,
+    mqtt, terminal,
     yaml::error::Problems,
 };
 
 /// The arguments of `stakeout check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
-    pub config: PathBuf,
+    #[command(flatten)]
+    config: super::ConfigArgs,
     /// Check only the files, not the model and the broker
     #[arg(long)]
     pub offline: bool,
@@ -60,7 +55,7 @@ enum Checked {
 /// # Errors
 /// The checks cannot run, or standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let found = match config::look(&args.config) {
+    let found = match config::look(&args.config.path()) {
         Ok(loaded) if args.offline => Checked::Valid(loaded),
         Ok(loaded) => examine(loaded)?,
         Err(problems) => Checked::Invalid(problems),
@@ -68,20 +63,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match found {
         Checked::Valid(loaded) => {
             if loaded.unseen {
-                eprintln!(
+                terminal::say(format_args!(
                     "note: only the service itself can read its credentials, so their values were not checked{}",
                     if args.offline { "" } else { ", nor was the broker" }
-                );
+                ));
             }
             if args.explain {
                 print_explanation(&loaded.config, args.format)?;
             }
-            eprintln!("ok: {}", doctor::summary(&loaded.config));
+            terminal::say(format_args!("ok: {}", doctor::summary(&loaded.config)));
             Ok(ExitCode::from(DONE))
         }
         Checked::Invalid(problems) => Ok(super::print_problems(&problems)),
         Checked::Unreachable(problems) => {
-            eprintln!("{problems}");
+            terminal::say(problems);
             Ok(ExitCode::from(FAILED))
         }
     }
@@ -93,7 +88,7 @@ fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
         Format::Text => explain::in_lines(&described),
         Format::Json => format!("{described:#}\n"),
     };
-    io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")
+    terminal::output().write_all(text.as_bytes()).context("standard output cannot be written")
 }
 
 /// Checks what the configuration names: the model and the broker.
@@ -102,11 +97,11 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     let model = match hub::find(&config.model, config.execution.device) {
         Err(HubError::NotCached { id, missing, .. }) => {
             let state = if missing.is_empty() { "yet" } else { "completely" };
-            eprintln!(
+            terminal::say(format_args!(
                 "note: the model {id} is not on this machine {state}, so it was not checked: `stakeout run` fetches it when it \
                  starts, `{}` now",
                 config.model.pull_command(config.execution.device)
-            );
+            ));
             None
         }
         _ => Classifier::load(config).err().map(|error| super::problem(places, &error)),

@@ -1,14 +1,13 @@
 //! `stakeout classify`: scores pictures against labels, as the `zero-shot-image-classification` pipeline does.
 
 use std::{
-    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 
 use super::{
@@ -21,7 +20,11 @@ use crate::{
     model::{Model, Options, Runtime},
     policy::{LabelSet, Template},
     progress::{self, Counted},
+    terminal, text_file,
 };
+
+/// The longest file of labels.
+const LONGEST: u64 = 1024 * 1024;
 
 /// The arguments of `stakeout classify`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +32,8 @@ pub struct Args {
     /// A label; repeat the option for several
     #[arg(long = "label", value_name = "LABEL", required_unless_present = "labels_from")]
     labels: Vec<String>,
-    /// A file with one label a line; blank lines and lines that start with # are skipped
+    /// A file with one label a line; blank lines and lines that start with # are skipped, and another # belongs to its
+    /// label
     #[arg(long, value_name = "FILE")]
     labels_from: Option<PathBuf>,
     /// The sentence around each label
@@ -66,7 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let items: Arc<[Item]> = pictures::find(&args.images).into();
     let mut progress = Counted::new(items.len(), "pictures");
     let mut failed = false;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::output();
     embed(&mut classifier, &items, |classifier, number, vector| {
         let scores = vector.map(|vector| ordered(&labels, &classifier.scores(0, &vector).labels));
         failed |= scores.is_err();
@@ -88,7 +92,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 pub(super) fn labels(typed: &[String], file: Option<&Path>) -> Result<Vec<String>> {
     let mut labels = typed.to_vec();
     if let Some(file) = file {
-        let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let text = text_file::read(file, LONGEST).map_err(|error| anyhow!(error.about(file)))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         labels.extend(lines.map(str::to_owned));
         ensure!(!labels.is_empty(), "{} holds no labels", file.display());
@@ -121,7 +125,7 @@ fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32
         Ok(scores) => scores,
         Err(error) => {
             // Standard output holds only results.
-            eprintln!("error: {image}: {error:#}");
+            terminal::say(format_args!("error: {image}: {error:#}"));
             return Ok(());
         }
     };

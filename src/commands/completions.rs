@@ -1,13 +1,14 @@
 //! `stakeout completions` and `stakeout man`: shell completions and man pages for packages, generated from the same
 //! declarations as `--help`.
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Command;
 use clap_complete::Shell;
 
 use super::DONE;
+use crate::terminal;
 
 /// `stakeout completions`.
 #[derive(Debug, clap::Args)]
@@ -32,10 +33,8 @@ pub fn completions(args: &CompletionsArgs, mut command: Command) -> anyhow::Resu
     let mut text = vec![];
     let name = command.get_name().to_owned();
     clap_complete::generate(args.shell, &mut command, name, &mut text);
-    match io::Write::write_all(&mut io::stdout(), &text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
-        _ => Ok(ExitCode::from(DONE)),
-    }
+    terminal::output().write_all(&text).context("standard output cannot be written")?;
+    Ok(ExitCode::from(DONE))
 }
 
 /// Writes `stakeout.1` and a page for each command (`stakeout-run.1`) into a folder, which is created if it is missing.

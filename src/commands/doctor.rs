@@ -1,22 +1,20 @@
 //! `stakeout doctor`: checks everything that can be wrong, and prints what to do.
 
-use std::{
-    io::{Write as _, stdout},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::{DEFAULT_CONFIG, DONE, FAILED, Format};
-use crate::doctor::{self, Finding, State};
+use super::{ConfigArgs, DONE, FAILED, Format};
+use crate::{
+    doctor::{self, Finding, State},
+    terminal::{self, Style},
+};
 
 /// The arguments of `stakeout doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -30,18 +28,18 @@ pub struct Args {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut failed, mut notes) = (0, 0);
-    doctor::run(&args.config, &args.user, |finding: Finding| {
+    let (mut failed, mut notes, style) = (0, 0, Style::of_stdout());
+    doctor::run(&args.config.path(), &args.user, |finding: Finding| {
         failed += u32::from(finding.state == State::Failed);
         notes += u32::from(finding.state == State::Note);
         let text = match args.format {
-            Format::Table => finding.lines(),
+            Format::Table => finding.lines(style),
             Format::Json => serde_json::to_string(&finding)? + "\n",
         };
-        stdout().write_all(text.as_bytes()).context("standard output")
+        terminal::output().write_all(text.as_bytes()).context("standard output cannot be written")
     })?;
     if args.format == Format::Table {
-        eprintln!("{failed} failed, {notes} to know");
+        terminal::say(format_args!("{failed} failed, {notes} to know"));
     }
     Ok(ExitCode::from(if failed > 0 { FAILED } else { DONE }))
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// All settings in force, as JSON.
 pub(super) fn describe(config: &Config) -> Value {
-    let topics = Topics::new(&config.mqtt.prefix);
+    let topics = Topics::of(config);
     let sources = config.sources.iter().map(|source| {
         let mut explained = source.explain();
         let own =

@@ -11,12 +11,18 @@ use std::{
     os::unix::fs::MetadataExt,
 };
 
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use self::rate_limit::{Limited, RateLimit};
+use crate::{local_time, terminal::wants_colours};
 
-/// `ort` logs every allocation at `info`.
-const DEFAULT_FILTER: &str = "info,ort=warn";
+/// What is logged unless `RUST_LOG` says otherwise. `ort` logs every allocation at `info`.
+pub const DEFAULT_FILTER: &str = "info,ort=warn";
 
 /// The running logging. Dropping it logs how many lines are still suppressed.
 pub struct Logging(RateLimit);
@@ -27,13 +33,14 @@ impl Drop for Logging {
     }
 }
 
-/// Starts logging for the whole process. Call it once, before anything logs.
+/// Starts logging for the whole process, with `default` as the filter unless `RUST_LOG` is set. Call it once, before anything
+/// logs.
 #[must_use]
-pub fn start() -> Logging {
+pub fn start(default: &str) -> Logging {
     let filter = EnvFilter::builder().parse(std::env::var("RUST_LOG").unwrap_or_default());
     let (filter, wrong) = match filter {
         Ok(filter) if std::env::var_os("RUST_LOG").is_some() => (filter, None),
-        Ok(_) => (EnvFilter::new(DEFAULT_FILTER), None),
+        Ok(_) => (EnvFilter::new(default), None),
         Err(error) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
     };
     let output = match tracing_journald::layer() {
@@ -53,8 +60,23 @@ fn terminal<S>() -> impl Layer<S>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
-    let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(colours).with_target(false)
+    let colours = stderr().is_terminal() && wants_colours();
+    tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .with_timer(LocalTime)
+        // They would be written to standard error, which is what cannot be written.
+        .log_internal_errors(false)
+}
+
+/// The time of a line, in the machine's zone as everywhere for people.
+struct LocalTime;
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        writer.write_str(&local_time::of_log(jiff::Timestamp::now()))
+    }
 }
 
 /// Whether standard error is still the stream that systemd connected to the journal. systemd sets `JOURNAL_STREAM` to device and

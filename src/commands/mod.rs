@@ -28,6 +28,7 @@ use anyhow::Result;
 use crate::{
     classify::LoadError,
     config::{self, Config, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
+    terminal,
     yaml::{
         Places,
         error::{Problem, Problems},
@@ -43,8 +44,31 @@ pub const WRONG_USAGE: u8 = 64;
 /// Exit code: bad configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 78;
 
-/// The configuration file, unless `--config` names another.
-pub const DEFAULT_CONFIG: &str = "/etc/stakeout/stakeout.yaml";
+/// The configuration, for commands that need one.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file [default: ./stakeout.yaml if it exists, else /etc/stakeout/stakeout.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The file that was named, or the first of the usual places that has one. That it hides another one is printed.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        if let Some(named) = &self.config {
+            return named.clone();
+        }
+        let [here, machine] = config::USUAL_PLACES.map(Path::new);
+        // A link to nothing counts: the error names it.
+        let exists = |path: &Path| path.symlink_metadata().is_ok();
+        if exists(here) && exists(machine) {
+            let (here, machine) = (here.display(), machine.display());
+            terminal::say(format_args!("note: {here} is used, and not {machine}; `--config FILE` names one"));
+        }
+        if exists(here) { here.to_owned() } else { machine.to_owned() }
+    }
+}
 
 /// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -128,7 +152,7 @@ fn with_config(path: &Path, run: impl FnOnce(Config) -> Result<ExitCode>) -> Res
 
 /// Prints the problems of the configuration, and returns the exit code for them.
 fn print_problems(problems: &Problems) -> ExitCode {
-    eprintln!("{problems}");
+    terminal::say(format_args!("{problems}"));
     ExitCode::from(BAD_CONFIGURATION)
 }
 

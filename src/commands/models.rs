@@ -4,10 +4,7 @@ mod agreement;
 mod compare;
 mod verify;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
 
@@ -16,6 +13,7 @@ use crate::{
     config::{Device, HubModel, Variant},
     model::{Runtime, hub::Hub},
     progress::{Download, human},
+    terminal,
 };
 
 /// The arguments of `stakeout models`.
@@ -67,7 +65,7 @@ struct Named {
 /// # Errors
 /// The hub, the model or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::output();
     match &args.command {
         Command::Pull { model: Named { id, variant }, revision, onnx, device } => {
             let (onnx, revision) = (onnx.clone(), revision.clone());
@@ -102,7 +100,9 @@ fn pull(out: &mut impl Write, model: &HubModel, device: Device) -> Result<ExitCo
 fn list(out: &mut impl Write) -> Result<ExitCode> {
     let models = Hub::for_model("list")?.list();
     if models.is_empty() {
-        eprintln!("there are no models yet: `stakeout models pull openai/clip-vit-base-patch16` fetches one");
+        terminal::say(format_args!(
+            "there are no models yet: `stakeout models pull openai/clip-vit-base-patch16` fetches one"
+        ));
     }
     for model in models {
         let (size, commit) = (human(model.bytes), &model.commit[..model.commit.len().min(8)]);

@@ -1,27 +1,23 @@
 //! `stakeout replay`: prints the alerts that recordings would have raised, and draws the scores.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::{DEFAULT_CONFIG, DONE, FAILED};
+use super::{ConfigArgs, DONE, FAILED};
 use crate::{
     config::Config,
     plot,
     replay::{self, Judged, Timeline},
+    terminal,
 };
 
 /// The arguments of `stakeout replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The source whose rules apply [default: the only one that is configured]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -42,7 +38,7 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    super::with_config(&args.config, |config| replay(args, &config))
+    super::with_config(&args.config.path(), |config| replay(args, &config))
 }
 
 fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
@@ -53,7 +49,7 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
             timeline.add(judged.scored, judged.alerts, judged.judge);
         }
         let Judged { alerts, playback, .. } = judged;
-        let mut out = io::stdout().lock();
+        let mut out = terminal::output();
         let mut print = || alerts.iter().try_for_each(|alert| writeln!(out, "{}", alert.to_json()));
         if alerts.is_empty() { Ok(()) } else { playback.aside(&mut print) }
             .context("standard output cannot be written")
@@ -61,6 +57,6 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
     if let Some((plot, timeline)) = args.plot.as_ref().zip(timeline) {
         plot.write(&timeline)?;
     }
-    eprintln!("{} played, {} not", played.frames, played.failed);
+    terminal::say(format_args!("{} played, {} not", played.frames, played.failed));
     Ok(ExitCode::from(if played.failed == 0 { DONE } else { FAILED }))
 }

@@ -1,14 +1,11 @@
 //! `stakeout schema`: the configuration as JSON Schema for editors, or as a page for people (`docs/configuration.md`).
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context;
 
 use super::DONE;
-use crate::config;
+use crate::{config, terminal};
 
 /// The arguments of `stakeout schema`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +33,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Json => format!("{:#}\n", config::schema()),
         Format::Markdown => config::reference_page(),
     };
-    io::stdout().lock().write_all(text.as_bytes()).context("standard output cannot be written")?;
+    terminal::output().write_all(text.as_bytes()).context("standard output cannot be written")?;
     Ok(ExitCode::from(DONE))
 }

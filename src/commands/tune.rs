@@ -5,27 +5,26 @@
 
 use std::{
     fs,
-    io::{self, Write},
-    path::PathBuf,
+    io::Write as _,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::{DEFAULT_CONFIG, DONE, FAILED};
+use super::{ConfigArgs, DONE, FAILED};
 use crate::{
     config::{Config, edit},
-    replay,
+    replay, terminal,
     tune::{Truth, Tuning},
 };
 
 /// The arguments of `stakeout tune`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The source whose rules apply [default: the only one that is configured]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -51,39 +50,43 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path or the truth cannot be used, or an output cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    super::with_config(&args.config, |config| tune(args, &config))
+    let path = args.config.path();
+    super::with_config(&path, |config| tune(args, &path, &config))
 }
 
-fn tune(args: &Args, config: &Config) -> Result<ExitCode> {
+fn tune(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
     let source = replay::source(config, args.source.as_deref())?;
     // Before the recordings, which may take hours.
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
     let mut tuning = Tuning::new(config, source, &args.recordings, args.start, truth.as_ref())?;
-    eprint!("{}", tuning.text());
+    terminal::say(tuning.text().strip_suffix('\n').unwrap_or_default());
     let rules = config.watches().filter(|(watching, _)| watching.name == source.name);
     for rule in rules.flat_map(|(_, set)| &set.rules) {
-        eprintln!("`{}` is a rule over labels: it follows the settings of its labels", rule.settings.name);
+        terminal::say(format_args!(
+            "`{}` is a rule over labels: it follows the settings of its labels",
+            rule.settings.name
+        ));
     }
     let played = tuning.played();
-    eprintln!("{} played, {} not", played.frames, played.failed);
+    terminal::say(format_args!("{} played, {} not", played.frames, played.failed));
     if let Some(path) = &args.report {
         fs::write(path, tuning.page()).with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    io::stdout().lock().write_all(tuning.patch().as_bytes()).context("standard output cannot be written")?;
+    terminal::output().write_all(tuning.patch().as_bytes()).context("standard output cannot be written")?;
     if args.write {
-        write(args, &tuning.edits())?;
+        write(path, &tuning.edits())?;
     }
     Ok(ExitCode::from(if played.failed == 0 { DONE } else { FAILED }))
 }
 
-fn write(args: &Args, edits: &[edit::LabelEdit]) -> Result<()> {
+fn write(path: &Path, edits: &[edit::LabelEdit]) -> Result<()> {
     if edits.is_empty() {
-        eprintln!("nothing to write");
+        terminal::say(format_args!("nothing to write"));
         return Ok(());
     }
-    for file in edit::edited(&args.config, edits).context("nothing was written")? {
+    for file in edit::edited(path, edits).context("nothing was written")? {
         file.write()?;
-        eprintln!("written: {}", file.path.display());
+        terminal::say(format_args!("written: {}", file.path.display()));
     }
     Ok(())
 }

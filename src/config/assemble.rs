@@ -1,6 +1,6 @@
 //! Assembles a configuration from the YAML trees of its files: the keys of the main file, and the checks between sections.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ use crate::{
         LabelSet,
         broker::{self, Mqtt},
     },
-    topic,
+    topic::{self, Names},
     yaml::{
         fields::{Field, Form, Spec, explain, specs},
         reader::{Reader, Section, Setting},
@@ -56,6 +56,8 @@ pub struct Config {
     pub label_sets: Vec<LabelSet>,
     /// Sources in the order of the file.
     pub sources: Vec<Source>,
+    /// The topic levels of the names of sources, label sets and labels.
+    pub names: Arc<Names>,
 }
 
 impl Config {
@@ -65,6 +67,14 @@ impl Config {
         self.sources
             .iter()
             .flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
+    }
+
+    /// The topic levels of its names and of the names of `more` sources. Names keep the levels that they have in `before`.
+    #[must_use]
+    pub fn names_with<'n>(&'n self, more: impl IntoIterator<Item = &'n str>, before: &Names) -> Names {
+        let sources = self.sources.iter().map(|source| &*source.name).chain(more);
+        let sets = self.label_sets.iter();
+        Names::of(sources, sets.map(|set| (&*set.name, set.alerting().map(|label| &*label.name))), before)
     }
 
     /// The settings for `check --explain`, without sources and label sets.
@@ -202,7 +212,7 @@ pub(super) fn assemble(
     let onnxruntime = section.optional(reader, "onnxruntime", Reader::path);
     let state_dir = section.optional(reader, "state_dir", Reader::path);
     // Everything is read: now a mistake may end it.
-    Some(Config {
+    let config = Config {
         model: model?,
         execution: execution?,
         onnxruntime: onnxruntime?,
@@ -216,7 +226,10 @@ pub(super) fn assemble(
         max_pixels: max_pixels?,
         label_sets: sets.sets,
         sources,
-    })
+        names: Arc::default(),
+    };
+    let names = config.names_with([], &Names::default());
+    Some(Config { names: names.into(), ..config })
 }
 
 /// The label sets of all files.

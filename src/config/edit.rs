@@ -12,6 +12,7 @@ use std::{
 use super::load::{read_bytes, rules};
 use crate::{
     atomic_file,
+    text_file::{self, TextFileError},
     yaml::tree::{self, Entry, Node, Value},
 };
 
@@ -83,17 +84,21 @@ pub enum EditError {
 /// # Errors
 /// A label is missing, or cannot be changed in place.
 pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError> {
-    let io = |file: &Path| {
+    let failed = |file: &Path| {
         let file = file.to_owned();
         move |error| EditError::Io { file, error }
     };
     let mut files = vec![path.to_owned()];
-    files.extend(rules(path).map_err(io(path))?);
+    files.extend(rules(path).map_err(failed(path))?);
     let (mut changed, mut done) = (vec![], vec![false; edits.len()]);
     for file in files {
-        let bytes = read_bytes(&file).map_err(io(&file))?;
+        let bytes = read_bytes(&file).map_err(|error| match error {
+            TextFileError::Io(error) => failed(&file)(error),
+            other => failed(&file)(io::Error::other(other.to_string())),
+        })?;
+        // Files that are not valid are reported by whoever loads the configuration.
         let Ok(text) = String::from_utf8(bytes) else { continue };
-        let body = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let Ok(body) = std::str::from_utf8(text_file::without_mark(text.as_bytes())) else { continue };
         let (Some(root), _) = tree::parse(0, body) else { continue };
         let here = (0..edits.len()).filter(|edit| {
             labels(&root, &edits[*edit]).is_some_and(|labels| has(labels, &edits[*edit].label))

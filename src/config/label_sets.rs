@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     policy::{Label, LabelSet, Scoring, TriggerSettings},
-    topic::topic_level,
     yaml::{
         error::Span,
         fields::{self, Field, Form, Table, specs, words},
@@ -116,7 +115,7 @@ pub(super) struct LabelSets {
     pub known: KnownLabels,
     /// Rules whose labels may be in a file that is not read yet.
     pending: Vec<Pending>,
-    topics: Topics,
+    seen: Seen,
 }
 
 impl LabelSets {
@@ -124,13 +123,13 @@ impl LabelSets {
     pub fn read(&mut self, reader: &mut Reader<'_>, at: &Setting<'_>) {
         for set in reader.named(at, &format!("describe what to watch for:\n{EXAMPLE}")) {
             // A duplicate in one file is a duplicate key of the YAML; this is about two files.
-            self.topics.check(reader, "label set", set.name, set.key);
+            self.seen.check(reader, "label set", set.name, set.key);
             self.known.sets.push(set.name.to_owned());
             let names = |key| typed(&set, key).map(|name| (set.name.to_owned(), name.to_owned()));
             self.known.labels.extend(names("labels"));
             self.known.rules.extend(names("rules"));
-            let mut topics = Topics::default();
-            self.sets.extend(label_set(reader, &set, &mut topics, &mut self.pending));
+            let mut seen = Seen::default();
+            self.sets.extend(label_set(reader, &set, &mut seen, &mut self.pending));
         }
     }
 
@@ -145,53 +144,38 @@ impl LabelSets {
     }
 }
 
-/// The names that become topic levels, by their level.
+/// The names so far.
 #[derive(Default)]
-pub(super) struct Topics(HashMap<String, (String, Span)>);
+pub(super) struct Seen(HashMap<String, Span>);
 
-impl Topics {
-    /// Reports `name` if an earlier name has the same topic level.
+impl Seen {
+    /// Reports `name` if there was an equal one. Names that differ only in spelling have topics of their own.
     pub fn check(&mut self, reader: &mut Reader<'_>, what: &str, name: &str, span: Span) {
-        let topic = topic_level(name);
-        let Some((first, first_span)) = self.0.get(&topic) else {
-            self.0.insert(topic, (name.to_owned(), span));
+        let Some(first) = self.0.get(name) else {
+            self.0.insert(name.to_owned(), span);
             return;
         };
-        let shown = mask::shown;
-        let place = reader.places.files.name_line(*first_span);
-        let (message, remedy) = if first == name {
-            let message = format!("the {what} `{}` is defined twice", shown(name));
-            (message, format!("rename or remove one of them: the first one is at {place}"))
-        } else {
-            let message = format!(
-                "the {what}s `{}` and `{}` have the same topic level `{topic}`",
-                shown(first),
-                shown(name)
-            );
-            let rule = "in a topic a name is in lower case, and all characters but a-z, 0-9 and - become `_`";
-            let foreign = !name.contains(|letter: char| letter.is_ascii_alphanumeric());
-            let other = if foreign { ": its prompts can be in any language" } else { "" };
-            (message, format!("rename one of them{other}; the first one is at {place}\n{rule}"))
-        };
-        reader.problem(span, message, remedy);
+        let place = reader.places.files.name_line(*first);
+        let message = format!("the {what} `{}` is defined twice", mask::shown(name));
+        reader.problem(span, message, format!("rename or remove one of them: the first one is at {place}"));
     }
 }
 
 fn label_set(
     reader: &mut Reader<'_>,
     at: &Setting<'_>,
-    topics: &mut Topics,
+    seen: &mut Seen,
     pending: &mut Vec<Pending>,
 ) -> Option<LabelSet> {
     let section = reader.section_with(at, "the label set ", specs(FIELDS), |_| None)?;
     let templates = templates::read(reader, &section);
     let scoring = section.read(reader, "scoring", |reader, at| reader.word(at, &Scoring::WORDS));
     let background = section.optional(reader, "background", Reader::texts);
-    let labels = section.read(reader, "labels", |reader, at| Some(labels_of(reader, at, topics)));
+    let labels = section.read(reader, "labels", |reader, at| Some(labels_of(reader, at, seen)));
     if let Some(rules) = section.get("rules") {
         // The names of rules share the topics with those of the labels.
         for rule in reader.named(&rules, "write what to alert of, and when: `stranger: person and not dog`") {
-            check_name(reader, topics, "rule", &rule);
+            check_name(reader, seen, "rule", &rule);
             pending.extend(rules::read(reader, at.name, &rule));
         }
     }
@@ -223,7 +207,7 @@ fn typed<'n>(set: &Setting<'n>, key: &str) -> impl Iterator<Item = &'n str> {
     listed.chain(named.iter().map(|entry| &*entry.key))
 }
 
-fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, topics: &mut Topics) -> Vec<Label> {
+fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, seen: &mut Seen) -> Vec<Label> {
     let mut found = vec![];
     if let Node::List(items) = &at.node.value
         && !items.is_empty()
@@ -238,7 +222,7 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, topics: &mut Topics) -> 
             reader.check_name(name, item.node.span);
             let named = Setting { path: format!("{}.{name}", at.path), name, in_list: false, ..item };
             reader.places.spans.insert(named.path.clone(), named.key);
-            check_name(reader, topics, "label", &named);
+            check_name(reader, seen, "label", &named);
             found.push(Label::new(name, TriggerSettings::at(labels::THRESHOLD)));
         }
         return found;
@@ -246,16 +230,16 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, topics: &mut Topics) -> 
     for label in
         reader.named(at, &format!("name what to watch for, and the threshold of its score:\n{LABELS}"))
     {
-        check_name(reader, topics, "label", &label);
+        check_name(reader, seen, "label", &label);
         found.extend(labels::read(reader, &label));
     }
     found
 }
 
-fn check_name(reader: &mut Reader<'_>, topics: &mut Topics, what: &str, at: &Setting<'_>) {
+fn check_name(reader: &mut Reader<'_>, seen: &mut Seen, what: &str, at: &Setting<'_>) {
     if at.name == "background" {
         let remedy = "choose another name: in an alert this is the score of the background prompts";
         reader.problem(at.key, format!("a {what} cannot be called `background`"), remedy);
     }
-    topics.check(reader, if what == "label" { what } else { "name" }, at.name, at.key);
+    seen.check(reader, if what == "label" { what } else { "name" }, at.name, at.key);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     policy::broker,
+    text_file::{self, TextFileError},
     yaml::{
         Places,
         error::{Problems, Span},
@@ -21,6 +22,8 @@ use crate::{
     },
 };
 
+/// The configuration of the working folder, and of the machine. The first one that exists is used, unless one is named.
+pub const USUAL_PLACES: [&str; 2] = ["./stakeout.yaml", "/etc/stakeout/stakeout.yaml"];
 const RULES: &str = "rules.d";
 /// The longest file that is read.
 const LONGEST: u64 = 256 * 1024;
@@ -104,37 +107,29 @@ fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
     }
 }
 
-/// The content of a file, at most one byte more than a configuration may have.
-pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The content of a configuration file, as it is.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, TextFileError> {
+    text_file::read_bytes(path, LONGEST)
 }
 
 fn read_text(path: &Path) -> Result<String, (String, String)> {
-    let bytes = match read_bytes(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
-            let remedy =
-                format!("name another one with `--config FILE`, or create it; a small one is:\n{example}");
-            return Err(("there is no such file".to_owned(), remedy));
-        }
-        Err(error) => {
-            let remedy = "make it readable for the user that the service runs as".to_owned();
-            return Err((format!("the file cannot be read: {error}"), remedy));
-        }
-        Ok(bytes) if bytes.len() as u64 > LONGEST => {
-            let message = format!("the file is longer than {} KB", LONGEST / 1024);
-            return Err((message, "name a configuration".to_owned()));
-        }
-        Ok(bytes) => bytes,
-    };
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line =
-            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        (format!("the file is not UTF-8, starting at line {line}"), "save it as UTF-8".to_owned())
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    read_bytes(path).and_then(text_file::text).map_err(|error| {
+        let remedy = match &error {
+            TextFileError::Io(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
+                let [here, machine] = USUAL_PLACES;
+                let remedy = format!(
+                    "name another one with `--config FILE`, or create it; without this option `{here}` is used if it exists, else \
+                     `{machine}`. A small one is:\n{example}"
+                );
+                return ("there is no such file".to_owned(), remedy);
+            }
+            TextFileError::Io(_) => "make it readable for the user that the service runs as",
+            TextFileError::TooLong { .. } => "name a configuration",
+            TextFileError::Encoding(_) | TextFileError::NotUtf8 { .. } => error.remedy(),
+        };
+        (format!("the file {error}"), remedy.to_owned())
+    })
 }
 
 /// The folder of rules beside the main file.

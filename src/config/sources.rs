@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    label_sets::{LabelSets, Topics},
+    label_sets::{LabelSets, Seen},
     watched::{self, Watched},
 };
 use crate::{
@@ -134,10 +134,10 @@ pub(super) const EXAMPLE: &str =
     "sources:\n  inbox:\n    folder: /var/lib/stakeout/inbox\n    watch: [porch]";
 
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
-    let mut topics = Topics::default();
+    let mut seen = Seen::default();
     let mut sources = vec![];
     for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
-        topics.check(reader, "source", source.name, source.key);
+        seen.check(reader, "source", source.name, source.key);
         sources.extend(read_source(reader, &source, sets));
     }
     sources

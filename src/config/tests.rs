@@ -99,6 +99,7 @@ fn absent_keys_have_the_documented_defaults() {
             scores: false,
             baseline: None,
         }],
+        names: std::sync::Arc::clone(&config.names),
     };
     assert_eq!(config, expected);
 }

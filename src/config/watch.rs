@@ -70,6 +70,7 @@ pub fn watch(path: &Path, changed: mpsc::Sender<()>) -> io::Result<Ask> {
         kernel: kernel(ask.wake.clone()),
         path: path.to_owned(),
         folders: BTreeSet::new(),
+        unwatched: BTreeSet::new(),
         reported: None,
         ask: ask.clone(),
         woken,
@@ -90,6 +91,8 @@ struct Watcher {
     kernel: Option<RecommendedWatcher>,
     /// The folders that the kernel watches.
     folders: BTreeSet<PathBuf>,
+    /// The folders that it does not watch, such as a `rules.d` that does not exist; each is logged once.
+    unwatched: BTreeSet<PathBuf>,
     /// The content at the last report.
     reported: Option<u64>,
     /// Also keeps `woken` open where the kernel does not watch.
@@ -121,9 +124,15 @@ impl Watcher {
             // The folder may be deleted, and its watch with it.
             let _ = kernel.unwatch(gone);
         }
+        self.unwatched.retain(|folder| folders.contains(folder));
         for folder in &folders {
-            if let Err(error) = kernel.watch(folder, RecursiveMode::NonRecursive) {
-                tracing::debug!(folder = %folder.display(), %error, "the kernel does not watch this folder; it is checked every few seconds");
+            match kernel.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.unwatched.remove(folder)),
+                // Once: a log that is written into a watched folder would otherwise cause the next line itself.
+                Err(error) if self.unwatched.insert(folder.clone()) => {
+                    tracing::debug!(folder = %folder.display(), %error, "the kernel does not watch this folder; it is checked every few seconds");
+                }
+                Err(_) => {}
             }
         }
         self.folders = folders;
@@ -176,7 +185,7 @@ fn contents(main: &Path) -> u64 {
     let mut hash = DefaultHasher::new();
     let mut file = |path: &Path| {
         path.hash(&mut hash);
-        load::read_bytes(path).map_err(|error| error.kind()).hash(&mut hash);
+        load::read_bytes(path).map_err(|error| error.to_string()).hash(&mut hash);
     };
     file(main);
     if let Ok(rules) = load::rules(main) {
@@ -290,6 +299,7 @@ mod tests {
             kernel: with_kernel.then(|| kernel(wake.clone()).unwrap()),
             path: main,
             folders: BTreeSet::new(),
+            unwatched: BTreeSet::new(),
             reported: None,
             ask: Ask { requested: Arc::default(), wake },
             woken,

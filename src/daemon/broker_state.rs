@@ -27,7 +27,7 @@ impl BrokerState {
     /// The state before the first frame: the configuration is valid, and stale topics are cleared. `watched` is `config` with its
     /// dynamic sources.
     pub(super) fn new(config: &Config, watched: &Config) -> Self {
-        let (topics, board) = (Topics::new(&config.mqtt.prefix), Board::new());
+        let (topics, board) = (Topics::of(watched), Board::new());
         board.set(&topics.config_status(), &ConfigStatus::ok(&[]).to_json());
         let mut stale_topics = StaleTopics::load(&config.state_dir);
         for stale in stale_topics.follow(retained_topics(watched, config, &topics)) {
@@ -39,6 +39,7 @@ impl BrokerState {
     /// Announces `watched`, which is `configured` with its dynamic sources. The judge thread clears the topics of removed labels,
     /// and `sources` those of removed sources.
     pub(super) fn follow(&mut self, watched: &Config, configured: &Config) {
+        self.topics = Topics::of(watched);
         self.announcer.announce(Announcement::of(watched));
         self.stale_topics.follow(retained_topics(watched, configured, &self.topics));
     }

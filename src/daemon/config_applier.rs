@@ -91,8 +91,9 @@ impl ConfigApplier {
         };
         self.in_force = plan.in_force.clone();
         let watched = self.dynamic_sources.expand(&self.in_force);
-        self.watch(watchlist.on(&watched.sources), watched).await;
+        // Before anything is published under a new name.
         self.dynamic_sources.save();
+        self.watch(watchlist.on(&watched.sources), watched).await;
         self.sources.apply(plan).await?;
         self.sources.publish(&self.in_force, &self.dynamic_sources);
         tracing::info!(
@@ -111,8 +112,8 @@ impl ConfigApplier {
             Decision::Known(name) => Admission::Admitted(name),
             Decision::Refused(why) => Admission::Refused(why),
             Decision::New(name) => {
-                self.dynamic_sources.save();
                 let watched = self.dynamic_sources.expand(&self.in_force);
+                self.dynamic_sources.save();
                 let watchlist = self.watchlist.borrow().on(&watched.sources);
                 self.watch(watchlist, watched).await;
                 self.sources.publish(&self.in_force, &self.dynamic_sources);
@@ -131,6 +132,7 @@ impl ConfigApplier {
         // with new scores, or new triggers with old scores; labels are matched by name.
         self.watchlist.send_replace(Arc::new(watchlist));
         self.broker.follow(&watched, &self.in_force);
+        self.sources.topics = self.broker.topics.clone();
         // The channel closes only when the judge ends, which ends the service.
         let _ = self.judge.send(Arc::new(watched)).await;
     }

@@ -4,9 +4,12 @@
 //! device in Home Assistant, but no thread, because its pictures arrive through the connection of its source. Dynamic sources
 //! are kept in the state directory, so that they exist after a restart before their next picture, while the configuration
 //! still leads to them. When `max_sources` is reached, a new one replaces one without a picture since the start.
+//!
+//! A second file has the topic levels of all names, so that a name keeps its topics when another one with the same spelling
+//! appears.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -17,13 +20,15 @@ use crate::{
     config::{Config, MqttSettings, Source, SourceKind},
     source::Appeared,
     state_file::StateFile,
-    topic::{is_reserved, topic_level},
+    topic::Names,
 };
 
 /// The dynamic sources of every source, by its name.
 pub(super) struct DynamicSources {
     file: StateFile,
     by_source: BTreeMap<String, Vec<DynamicSource>>,
+    names_file: StateFile,
+    names: Arc<Names>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +43,7 @@ struct DynamicSource {
 /// The decision about a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// A dynamic source has this name already, perhaps in another spelling.
+    /// A dynamic source has this name already.
     Known(Arc<str>),
     /// A new dynamic source has this name.
     New(Arc<str>),
@@ -47,22 +52,29 @@ pub(super) enum Decision {
 }
 
 impl DynamicSources {
-    /// Reads the file in `state_dir`.
+    /// Reads the files in `state_dir`.
     pub(super) fn load(state_dir: &Path) -> Self {
         let (file, by_source) = StateFile::load(
             state_dir,
             "sources.json",
             "sources that MQTT topics name appear with their next picture",
         );
-        Self { file, by_source }
+        let (names_file, names) = StateFile::load::<Names>(
+            state_dir,
+            "names.json",
+            "names that topics would spell alike get other topics when such names are added",
+        );
+        Self { file, by_source, names_file, names: Arc::new(names) }
     }
 
-    /// Writes the file.
+    /// Writes the files.
     pub(super) fn save(&mut self) {
         self.file.save(&self.by_source);
+        self.names_file.save(&*self.names);
     }
 
-    /// `config` with the dynamic sources instead of the source that they come from. Those that it no longer leads to are removed.
+    /// `config` with the dynamic sources instead of the source that they come from, and with the topic levels of all names. Dynamic
+    /// sources that it no longer leads to are removed.
     pub(super) fn expand(&mut self, config: &Config) -> Config {
         self.remove_unreachable(config);
         let expanded = |source: &Source| -> Vec<Source> {
@@ -74,7 +86,10 @@ impl DynamicSources {
                 None => vec![source.clone()],
             }
         };
-        Config { sources: config.sources.iter().flat_map(expanded).collect(), ..config.clone() }
+        let sources: Vec<_> = config.sources.iter().flat_map(expanded).collect();
+        let dynamic = self.by_source.values().flatten().map(|it| it.name.as_str());
+        self.names = config.names_with(dynamic, &self.names).into();
+        Config { sources, names: Arc::clone(&self.names), ..config.clone() }
     }
 
     /// The names of the dynamic sources of `source`.
@@ -84,26 +99,22 @@ impl DynamicSources {
 
     /// Decides about a name. `config` is the configuration without dynamic sources.
     pub(super) fn admit(&mut self, config: &Config, appeared: &Appeared) -> Decision {
-        let level = topic_level(&appeared.name);
         let Some(settings) =
             config.sources.iter().find(|source| *source.name == *appeared.source).and_then(pattern)
         else {
             return Decision::Refused("its source was removed".to_owned());
         };
         let own = self.by_source.get_mut(&*appeared.source);
-        if let Some(known) = own.into_iter().flatten().find(|it| topic_level(&it.name) == level) {
+        if let Some(known) = own.into_iter().flatten().find(|it| it.name == appeared.name) {
             known.seen = true;
             return Decision::Known(known.name.as_str().into());
         }
-        if is_reserved(&appeared.name) {
-            return Decision::Refused("the service itself uses the topics of this name".to_owned());
-        }
         let configured = config.sources.iter().map(|source| source.name.as_str());
         let mut taken = configured.chain(self.by_source.values().flatten().map(|it| it.name.as_str()));
-        if let Some(other) = taken.find(|name| topic_level(name) == level) {
-            return Decision::Refused(format!(
-                "the source {other} has the same topics: give one of them another name"
-            ));
+        if taken.any(|name| name == appeared.name) {
+            return Decision::Refused(
+                "another source has this name: give one of them another name".to_owned(),
+            );
         }
         let own = self.by_source.entry(appeared.source.to_string()).or_default();
         if own.len() >= settings.max_sources {
@@ -121,12 +132,11 @@ impl DynamicSources {
 
     /// Removes what `config` does not lead to.
     fn remove_unreachable(&mut self, config: &Config) {
-        let mut taken: BTreeSet<String> =
-            config.sources.iter().map(|source| topic_level(&source.name)).collect();
+        let mut taken: HashSet<String> = config.sources.iter().map(|source| source.name.clone()).collect();
         self.by_source.retain(|name, own| {
             let source = config.sources.iter().find(|source| source.name == *name);
             let Some(settings) = source.and_then(pattern) else { return false };
-            own.retain(|it| leads_to(settings, it) && taken.insert(topic_level(&it.name)));
+            own.retain(|it| leads_to(settings, it) && taken.insert(it.name.clone()));
             own.truncate(settings.max_sources);
             true
         });
@@ -174,8 +184,7 @@ mod tests {
     fn admit(sources: &mut DynamicSources, config: &Config, level: &str) -> String {
         let (answer, _) = oneshot::channel();
         let name = match level {
-            "door" => "Front door".to_owned(),
-            "config" => "Config".to_owned(),
+            "door" => "Front Door".to_owned(),
             level => format!("cam {level}"),
         };
         let topic = format!("cameras/{level}");
@@ -195,21 +204,44 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (config, mut sources) = (config(2), DynamicSources::load(folder.path()));
         assert_eq!(names(&mut sources, &config), ["Front Door", "back"]);
-        let decisions =
-            ["a", "a", "A", "b", "c", "door", "config"].map(|level| admit(&mut sources, &config, level));
+        let decisions = ["a", "a", "A", "b", "door"].map(|level| admit(&mut sources, &config, level));
         let expected = [
             "new cam a",
             "known cam a",
-            "known cam a",
-            "new cam b",
+            "new cam A",
             "there are 2 sources of this kind already: raise max_sources",
-            "the source Front Door has the same topics: give one of them another name",
-            "the service itself uses the topics of this name",
+            "another source has this name: give one of them another name",
         ];
         assert_eq!(decisions, expected);
-        assert_eq!(names(&mut sources, &config), ["Front Door", "back", "cam a", "cam b"]);
+        assert_eq!(names(&mut sources, &config), ["Front Door", "back", "cam a", "cam A"]);
         assert_eq!(sources.expand(&config).sources[2].watch, ["porch"]);
-        assert_eq!(sources.of("cameras").collect::<Vec<_>>(), ["cam a", "cam b"]);
+        assert_eq!(sources.of("cameras").collect::<Vec<_>>(), ["cam a", "cam A"]);
+    }
+
+    #[test]
+    fn each_name_is_a_source_of_its_own_and_keeps_its_topics() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, mut sources) = (config(8), DynamicSources::load(folder.path()));
+        let level = |sources: &mut DynamicSources, name: &str| sources.expand(&config).names.source(name);
+        assert_eq!(
+            ["前门", "后门", "a"].map(|name| admit(&mut sources, &config, name)),
+            ["new cam 前门", "new cam 后门", "new cam a"]
+        );
+        assert_eq!(
+            ["cam 前门", "cam 后门"].map(|name| level(&mut sources, name).topic),
+            ["cam_前门", "cam_后门"]
+        );
+        assert_eq!(level(&mut sources, "cam 前门").id, "cam_qian_men");
+        assert_eq!(level(&mut sources, "cam a").topic, "cam_a");
+
+        assert_eq!(admit(&mut sources, &config, "A"), "new cam A");
+        let later = level(&mut sources, "cam A");
+        assert!(later.topic.starts_with("cam_a_"), "{later:?}");
+        assert_eq!(level(&mut sources, "cam a").topic, "cam_a", "the first one keeps its topics");
+        sources.save();
+        let mut sources = DynamicSources::load(folder.path());
+        assert_eq!(level(&mut sources, "cam A"), later, "also after a restart");
+        assert_eq!(level(&mut sources, "cam a").topic, "cam_a");
     }
 
     #[test]
@@ -230,8 +262,8 @@ mod tests {
         assert_eq!(admit(&mut sources, &config, "c"), "new cam c", "cam a has no picture since the start");
         assert_eq!(names(&mut sources, &config)[2..], ["cam b", "cam c"]);
 
-        config.sources.push(samples::source("Cam B", &[]));
-        assert_eq!(names(&mut sources, &config)[2..], ["cam c", "Cam B"], "configured names come first");
+        config.sources.push(samples::source("cam b", &[]));
+        assert_eq!(names(&mut sources, &config)[2..], ["cam c", "cam b"], "configured names come first");
         config.sources.truncate(2);
         assert_eq!(names(&mut sources, &config).len(), 2);
         sources.save();

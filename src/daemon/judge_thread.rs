@@ -79,22 +79,32 @@ impl JudgeThread {
         Ok(ended)
     }
 
-    /// Restores which labels were raised when the service ended. Called before the first [`Self::reload`].
+    /// Restores which labels were raised when the service ended. Called before the first [`Self::reload`], with the topics of that
+    /// configuration.
     pub(super) fn restore(&mut self) {
-        let parse = |(raised, alert): (bool, String)| {
-            let alert = Alert::from_json(&alert);
-            if alert.is_none() {
+        let mut moved = Vec::new();
+        let parse = |(topic, raised, alert): (String, bool, String)| {
+            let Some(alert) = Alert::from_json(&alert) else {
                 tracing::warn!(
                     "the outbox has a label whose last alert is unreadable: if it is raised, it is raised again"
                 );
+                return None;
+            };
+            // An earlier release may have spelt the names in another way.
+            let now = self.topics.state(&alert.source, &alert.label_set, &alert.label);
+            if now != topic {
+                moved.push((topic, now));
             }
-            Some((raised, alert?))
+            Some((raised, alert))
         };
-        self.judge.restore(self.outbox.marks().into_iter().filter_map(parse));
+        let marks: Vec<_> = self.outbox.marks().into_iter().filter_map(parse).collect();
+        self.outbox.move_marks(&moved);
+        self.judge.restore(marks);
     }
 
     /// Watches what `config` says.
     pub(super) fn reload(&mut self, config: &Arc<Config>) {
+        self.topics = Topics::of(config);
         self.observers.reload(config);
         self.metrics.set_labels(config);
         let reloaded = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);

@@ -129,6 +129,7 @@ impl Service {
         // Known dynamic sources are watched before their next picture.
         let mut dynamic_sources = DynamicSources::load(&config.state_dir);
         let watched = Arc::new(dynamic_sources.expand(config));
+        dynamic_sources.save();
         let watchlist = encoder.watchlist(&watched.label_sets, &watched.sources).map_err(LoadError::from)?;
 
         let broker = BrokerState::new(config, &watched);
@@ -216,8 +217,7 @@ fn start_observers(
 ) -> (Observers, JoinSet<()>) {
     let mut observers = Observers::new(Arc::clone(watched), Arc::clone(metrics));
     let mut tasks = JoinSet::new();
-    let topics = Topics::new(&watched.mqtt.prefix);
-    tasks.spawn(ScorePublisher::new(topics, publisher.scores()).run(observers.subscribe("scores")));
+    tasks.spawn(ScorePublisher::new(watched, publisher.scores()).run(observers.subscribe("scores")));
     (observers, tasks)
 }
 
@@ -235,7 +235,7 @@ fn prepare_judge(
     let mut thread = JudgeThread {
         judge,
         baselines,
-        topics: Topics::new(&watched.mqtt.prefix),
+        topics: Topics::of(watched),
         outbox: Arc::clone(outbox),
         board: board.clone(),
         metrics: Arc::clone(metrics),

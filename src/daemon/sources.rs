@@ -35,7 +35,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Sources {
     frames: mpsc::Sender<Frame>,
     stop: CancellationToken,
-    topics: Topics,
+    /// The topics of the configuration in force, dynamic sources included.
+    pub(super) topics: Topics,
     board: Board,
     appeared: mpsc::Sender<Appeared>,
     /// The topics that the broker retains for the sources of the configuration.
@@ -188,7 +189,11 @@ impl Sources {
             status,
             counts: Arc::clone(&counts),
             max_pixels: config.max_pixels,
-            topics: Some(source::ForTopics { broker: config.mqtt.clone(), appeared: self.appeared.clone() }),
+            topics: Some(source::ForTopics {
+                broker: config.mqtt.clone(),
+                id: self.topics.clone().as_identifiers().source(&name),
+                appeared: self.appeared.clone(),
+            }),
         };
         let topic = self.topics.source_status(&name);
         self.board.set(&topic, source::Status::Offline.as_str());

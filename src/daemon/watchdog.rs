@@ -28,17 +28,21 @@ pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: Topi
         (Throughput::default(), Throughput::default(), Vec::new());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut scored_per_second = 0.0;
     for tick in 0_u64.. {
-        ticks.tick().await;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => break,
+                // At once: `systemctl status` just after a connect must not say that the broker is away.
+                () = metrics.state_changed() => notify_status(&metrics, &reported, scored_per_second),
+            }
+        }
         let stuck = metrics.stuck();
         report(&stuck, &reported);
         let (summary, now) = (metrics.summary(), began.elapsed());
         if tick.is_multiple_of(STATUS_TICKS) {
-            let per_second = status_rate.since_previous(now, summary.scored());
-            signals::notify_status(&match &stuck[..] {
-                [] => summary.status_line(per_second),
-                stuck => format!("stuck: {}", stuck.join(", ")),
-            });
+            scored_per_second = status_rate.since_previous(now, summary.scored());
+            notify_status(&metrics, &stuck, scored_per_second);
         }
         let due = tick.is_multiple_of(STATS_TICKS);
         for (source, message) in metrics.source_stats(now, due) {
@@ -53,6 +57,14 @@ pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: Topi
         // It blocks for the disk. A slow disk delays only the age of the oldest alert on the metrics page.
         drop(spawn_blocking(move || metrics.check_outbox()));
     }
+}
+
+/// Sets the line of `systemctl status`.
+fn notify_status(metrics: &ServiceMetrics, stuck: &[String], per_second: f64) {
+    signals::notify_status(&match stuck {
+        [] => metrics.summary().status_line(per_second),
+        stuck => format!("stuck: {}", stuck.join(", ")),
+    });
 }
 
 /// Notifies systemd unless a part is stuck, and logs what changed since the `reported` parts.

@@ -49,9 +49,9 @@ fn webhook(settings: &Webhook) -> Finding {
         }
     }
     let why = refused.map_or_else(|| "it has no address".to_owned(), |error| error.to_string());
-    Finding::failed(
+    Finding::of_error(
         what,
-        format!("cannot be reached: {why}"),
+        &format!("cannot be reached: {why}"),
         "check that the server runs, and `webhook.url`",
     )
 }
@@ -79,9 +79,17 @@ fn command(settings: &Command) -> Finding {
     let what = format!("command {}", settings.program.display());
     match executable(&settings.program, &env::var_os("PATH").unwrap_or_default()) {
         Some(path) => Finding::ok(what, format!("{} can be started", path.display())),
+        None if settings.program.is_file() => {
+            Finding::failed(what, "the file is not executable", "make it executable: `chmod +x`")
+        }
+        None if settings.program.components().count() > 1 => Finding::failed(
+            what,
+            "there is no such file",
+            "correct the path in `command.run`, or install the program",
+        ),
         None => {
-            let remedy = "write its whole path into `command.run`, and make the file executable (`chmod +x`)";
-            Finding::failed(what, "there is no such program, or it must not be started", remedy)
+            let remedy = "install it, or write its whole path into `command.run`";
+            Finding::failed(what, "there is no such program in the folders of PATH", remedy)
         }
     }
 }
@@ -106,11 +114,16 @@ fn listen(settings: &Listen) -> Finding {
             "is in use, as expected while the service runs",
             "if the service does not run: choose another port for `listen`",
         ),
-        Err(error) => Finding::failed(
-            what,
-            format!("cannot be used: {error}"),
-            "choose a free port above 1023 and an address of this machine",
-        ),
+        Err(error) => {
+            let remedy = match error.kind() {
+                ErrorKind::PermissionDenied => "choose a port above 1023 for `listen`",
+                ErrorKind::AddrNotAvailable => {
+                    "write an address of this machine into `listen`, or 0.0.0.0 for all of them (`ip address` lists them)"
+                }
+                _ => "choose another address and port for `listen`",
+            };
+            Finding::failed(what, format!("cannot be used: {error}"), remedy)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use super::finding::{Finding, State};
 use crate::{
     config::{Config, Device},
-    model::Runtime,
+    model::{Runtime, RuntimeError},
     source,
 };
 
@@ -27,8 +27,18 @@ pub(super) fn findings(config: Option<&Config>) -> Vec<Finding> {
             findings.push(device);
             findings.extend(gpu(&graphics(Path::new("/dev")), used));
         }
-        // The error says what to do.
-        Err(error) => findings.push(Finding::failed("ONNX Runtime", error.to_string(), "see above")),
+        Err(error) => {
+            let remedy = match error {
+                RuntimeError::Named { .. } => {
+                    "correct `onnxruntime:` or ORT_DYLIB_PATH, or remove it and run `make setup`; the package has a library of its own"
+                }
+                RuntimeError::NotFound { .. } => {
+                    "run `make setup`, or install the package, which has a library of its own; or name one with `onnxruntime:`"
+                }
+                RuntimeError::Start(_) => "use another version of the library: name it with `onnxruntime:`",
+            };
+            findings.push(Finding::failed("ONNX Runtime", error.to_string(), remedy));
+        }
     }
     findings
 }
@@ -51,8 +61,8 @@ fn device(runtime: &Runtime, wanted: Device) -> (Finding, Option<Device>) {
         Ok(Device::Cpu) => (Finding::ok(what, "the model runs on the processor"), Some(Device::Cpu)),
         Ok(device) => (Finding::ok(what, format!("works: the model runs on {device}")), Some(device)),
         Err(error) => {
-            let remedy = "as it says; `device: auto` takes the best that works";
-            (Finding::failed(what, error.to_string(), remedy), None)
+            let otherwise = "set `device: auto`, which takes the best device that works";
+            (Finding::of_error(what, &error.to_string(), otherwise), None)
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::terminal::{Colour, Style};
+
 /// One check: what was checked, its state, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -49,22 +51,85 @@ impl Finding {
         Self { state: State::Failed, remedy: Some(remedy.into()), ..Self::ok(what, message) }
     }
 
+    /// A failure whose text may end with its own remedy, as most errors do. Otherwise the remedy is for the cause that the text
+    /// names, or else `otherwise`.
+    pub(super) fn of_error(what: impl Into<String>, text: &str, otherwise: &str) -> Self {
+        if let Some((message, remedy)) = split_remedy(text) {
+            return Self::failed(what, message, remedy);
+        }
+        Self::failed(what, text, cause_remedy(text).unwrap_or(otherwise))
+    }
+
     /// The lines for people.
     #[must_use]
-    pub fn lines(&self) -> String {
-        let state = match self.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Failed => "FAILED",
+    pub fn lines(&self, style: Style) -> String {
+        const INDENT: usize = 8;
+        let (state, colour) = match self.state {
+            State::Ok => ("ok", Colour::Green),
+            State::Note => ("note", Colour::Yellow),
+            State::Failed => ("FAILED", Colour::Red),
         };
-        let mut message = self.message.lines();
-        let mut lines = format!("{state:<7} {}: {}\n", self.what, message.next().unwrap_or_default());
-        message.for_each(|line| lines.push_str(&format!("        {line}\n")));
+        let padding = " ".repeat(INDENT - state.len());
+        let heading = format!("{}{padding}", style.coloured(state, colour));
+        let text = format!("{}: {}", self.what, self.message);
+        let mut lines = match text.contains('\n') {
+            // Its lines belong together, such as a line of a file and the caret below it.
+            true => text.lines().collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(INDENT))),
+            false => style.wrapped(&text, INDENT, INDENT),
+        };
         if let Some(remedy) = &self.remedy {
-            lines.push_str(&format!("        -> {remedy}\n"));
+            lines.push_str(&format!("\n{}-> ", " ".repeat(INDENT)));
+            lines.push_str(&style.wrapped(remedy, INDENT + 3, INDENT + 3));
         }
-        lines
+        format!("{heading}{lines}\n")
     }
+}
+
+/// The words with which a remedy begins.
+const IMPERATIVES: [&str; 21] = [
+    "add", "change", "check", "choose", "correct", "export", "give", "install", "make", "name", "pull",
+    "put", "remove", "run", "save", "see", "set", "start", "update", "use", "write",
+];
+
+/// What is wrong and what to do, of an error in the form "what is wrong: what to do".
+fn split_remedy(text: &str) -> Option<(&str, &str)> {
+    let ends = text
+        .match_indices(": ")
+        .chain(text.match_indices(". "))
+        .map(|(at, end)| (&text[..at], &text[at + end.len()..]));
+    let is_remedy = |rest: &str| {
+        let word = rest.split([' ', ',']).next().unwrap_or_default().to_lowercase();
+        IMPERATIVES.contains(&&*word)
+    };
+    // The first such place: a remedy may have several sentences.
+    ends.filter(|(_, rest)| is_remedy(rest) && !rest.contains('\n')).min_by_key(|(message, _)| message.len())
+}
+
+/// What to do about a cause in the words of the system.
+pub(super) fn cause_remedy(text: &str) -> Option<&'static str> {
+    let text = text.to_lowercase();
+    let causes: [(&[&str], &str); 7] = [
+        (&["refused"], "start the program that should answer there, or correct the port of the address"),
+        (
+            &["lookup address", "name or service not known", "not resolve", "resolution", "no such host"],
+            "correct the host of the address, or check that this machine resolves names: `getent hosts NAME`",
+        ),
+        (
+            &["timed out", "time-out", "no answer", "not answer"],
+            "check that the device is on, and the network and the firewalls on the way to it",
+        ),
+        (&["unreachable", "no route"], "check the network of this machine: it has no way to this address"),
+        (
+            &["certificate", "tls", "handshake"],
+            "check the scheme and the port of the address, and the certificate",
+        ),
+        (&["denies access", "unauthorized", "401", "403"], "correct `username` and `password`"),
+        (&["permission denied"], "give the user who runs stakeout the right to do this"),
+    ];
+    causes
+        .into_iter()
+        .find(|(words, _)| words.iter().any(|word| text.contains(word)))
+        .map(|(_, remedy)| remedy)
 }
 
 #[cfg(test)]
@@ -73,14 +138,68 @@ mod tests {
 
     #[test]
     fn a_finding_is_a_few_lines_or_an_object() {
+        let plain = Style::default();
         let failed = Finding::failed("broker", "away\nsince noon", "start it");
-        assert_eq!(failed.lines(), "FAILED  broker: away\n        since noon\n        -> start it\n");
+        assert_eq!(failed.lines(plain), "FAILED  broker: away\n        since noon\n        -> start it\n");
         let json = |finding: &Finding| serde_json::to_string(finding).unwrap();
         let expected =
             r#"{"check":"broker","state":"failed","message":"away\nsince noon","remedy":"start it"}"#;
         assert_eq!(json(&failed), expected);
         let right = Finding::ok("clock", "right");
-        assert_eq!(right.lines(), "ok      clock: right\n");
+        assert_eq!(right.lines(plain), "ok      clock: right\n");
         assert_eq!(json(&right), r#"{"check":"clock","state":"ok","message":"right","remedy":null}"#);
+    }
+
+    #[test]
+    fn lines_fit_a_terminal_and_have_its_colours() {
+        let style = Style { width: Some(40), colours: true };
+        let note =
+            Finding::note("memory", "12 MB are free for use", "stop other programs, or use a smaller model");
+        let expected = "\u{1b}[33mnote\u{1b}[0m    memory: 12 MB are free for use\n        \
+                        -> stop other programs, or use a\n           smaller model\n";
+        assert_eq!(note.lines(style), expected);
+        let long = Finding::ok("device auto", "works: the model runs on the processor of this machine");
+        let wrapped = long.lines(Style { colours: false, ..style });
+        assert_eq!(
+            wrapped,
+            "ok      device auto: works: the model\n        runs on the processor of this\n        machine\n"
+        );
+        let caret = Finding::failed(
+            "configuration",
+            "error: unknown key `a`\n  |\n1 | a: a line that is longer than the terminal",
+            "x",
+        );
+        assert!(caret.lines(style).contains("        1 | a: a line that is longer than the terminal\n"));
+    }
+
+    #[test]
+    fn remedies_fit_the_causes() {
+        let cases = [
+            (
+                "the broker does not accept the user `me` with this password: check mqtt.username and mqtt.password",
+                "the broker does not accept the user `me` with this password",
+                "check mqtt.username and mqtt.password",
+            ),
+            (
+                "x cannot be used: no such file. Name another one, or none",
+                "x cannot be used: no such file",
+                "Name another one, or none",
+            ),
+            (
+                "Connection refused (os error 111)",
+                "Connection refused (os error 111)",
+                "start the program that should answer there, or correct the port of the address",
+            ),
+            (
+                "there is no answer",
+                "there is no answer",
+                "check that the device is on, and the network and the firewalls on the way to it",
+            ),
+            ("something else", "something else", "otherwise"),
+        ];
+        for (text, message, remedy) in cases {
+            let finding = Finding::of_error("a", text, "otherwise");
+            assert_eq!((&*finding.message, finding.remedy.as_deref()), (message, Some(remedy)));
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Checks the machine: the user, memory, the clock, kernel limits and the state folder.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io::ErrorKind, path::Path, process::Command};
 
 use super::finding::Finding;
-use crate::source::Access;
+use crate::{local_time, source::Access};
 
 /// With less free memory the bundled model runs, but hardly a larger one.
 const LITTLE_MEMORY: u64 = 700 << 20;
@@ -25,9 +25,8 @@ fn user(rights: &Access) -> Option<Finding> {
     Some(match user {
         0 => Finding::note(
             "user",
-            "folders are checked with root's rights, which the service does not have",
-            "check with the service's rights: `systemd-run --pipe --wait -p User=stakeout -p StateDirectory=stakeout \
-             -p CacheDirectory=stakeout -p ProtectHome=read-only stakeout doctor`",
+            "folders are checked with root's rights: there is no user `stakeout` to check them for",
+            "run `stakeout doctor` as the user who runs `stakeout run`, or name that user with `--user`",
         ),
         user => Finding::ok("user", format!("folders are checked with the rights of the user {user}")),
     })
@@ -49,7 +48,7 @@ fn memory() -> Option<Finding> {
 fn clock() -> Finding {
     let answer = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
     let answer = answer.ok().filter(|answer| answer.status.success());
-    let now = jiff::Timestamp::now().strftime("%F %T UTC").to_string();
+    let now = local_time::local(jiff::Timestamp::now());
     match answer.map(|answer| String::from_utf8_lossy(&answer.stdout).trim() == "yes") {
         Some(true) => Finding::ok("clock", format!("{now}, synchronized over the network")),
         Some(false) => Finding::note(
@@ -86,7 +85,7 @@ pub(super) fn state_dir(folder: &Path, rights: &Access) -> Finding {
     let what = format!("state folder {}", folder.display());
     match rights.write(folder) {
         Ok(()) => Finding::ok(what, "can be written"),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             let (message, remedy) = (
                 "does not exist yet",
                 "`stakeout run` creates it if it may; systemd creates it for the service",
@@ -94,7 +93,15 @@ pub(super) fn state_dir(folder: &Path, rights: &Access) -> Finding {
             Finding::note(what, message, remedy)
         }
         Err(error) => {
-            let remedy = "make it writable for the user who runs stakeout, or set `state_dir` to another";
+            let remedy = match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    "give it to the user who runs stakeout (`chown`), or set `state_dir` to a folder of that user"
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space on this disk",
+                ErrorKind::ReadOnlyFilesystem => "set `state_dir` to a folder on a disk that can be written",
+                ErrorKind::NotADirectory => "it is a file: remove it, or set `state_dir` to a folder",
+                _ => "check the disk, or set `state_dir` to another folder",
+            };
             Finding::failed(what, format!("cannot be written: {error}"), remedy)
         }
     }

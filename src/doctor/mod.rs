@@ -16,8 +16,8 @@ use anyhow::{Context as _, Result};
 
 pub use self::finding::{Finding, State};
 use crate::{
-    classify::Classifier,
-    config::{self, Config, Loaded},
+    classify::{Classifier, LoadError},
+    config::{self, Config, Loaded, ModelRef},
     model::hub::{self, HubError},
     mqtt,
     source::Access,
@@ -107,8 +107,16 @@ fn model(config: &Config) -> Finding {
         _ => match Classifier::load(config) {
             Ok(_) => Finding::ok(what, "it loads, and suits the label sets"),
             Err(error) => {
-                let remedy = "`stakeout models verify` checks its files; `stakeout check` shows the line of the configuration";
-                Finding::failed(what, error.to_string(), remedy)
+                let otherwise = match (&error, &config.model) {
+                    (LoadError::Labels(_), _) => "`stakeout check` shows the line of the configuration",
+                    (LoadError::Runtime(_), _) => "correct what is reported for ONNX Runtime first",
+                    (_, ModelRef::Bundled) => "install the program again: its own model is damaged",
+                    (_, ModelRef::Folder(..)) => "copy the files of the model again, or name another folder",
+                    (_, ModelRef::Hub(_)) => {
+                        "`stakeout models verify` checks its files, and `stakeout models pull` fetches them again"
+                    }
+                };
+                Finding::of_error(what, &error.to_string(), otherwise)
             }
         },
     }
@@ -127,8 +135,8 @@ fn broker(config: &Config) -> Result<Finding> {
             Finding::failed(what, format!("{lacks}{certificate}"), remedy)
         }
         Err(why) => {
-            let remedy = "check that it runs at `mqtt.url`, that this machine can reach it, and `mqtt.username` and `mqtt.password`";
-            Finding::failed(what, why.text, remedy)
+            let otherwise = "check that it runs, and that `mqtt.url` is its address";
+            Finding::of_error(what, &why.text, otherwise)
         }
     })
 }

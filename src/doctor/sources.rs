@@ -5,7 +5,7 @@ use std::thread;
 use super::{certificates, finding::Finding};
 use crate::{
     config::{self, Config},
-    source::{self, Access, Outcome, Probe, Surroundings},
+    source::{self, Access, GENERAL_REMEDIES, Outcome, Probe, Surroundings},
 };
 
 /// The number of sources that are checked at the same time.
@@ -35,7 +35,12 @@ pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
                         Finding::note(what, message, remedy)
                     }
                     Ok(Probe { outcome: Outcome::Failed, message, remedy }) => {
-                        Finding::failed(what, message, remedy)
+                        // A probe that knows the cause has a remedy of its own.
+                        if GENERAL_REMEDIES.contains(&&*remedy) {
+                            Finding::of_error(what, &message, &remedy)
+                        } else {
+                            Finding::failed(what, message, remedy)
+                        }
                     }
                     Err(_) => Finding::failed(
                         what,

@@ -109,6 +109,7 @@ impl Judge {
     /// Creates the triggers for what `config` watches. A label that was watched before, in the same label set on the same source,
     /// keeps the state of its trigger, even if its settings, its prompts or the regions changed.
     pub fn reload(&mut self, config: &Config, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Reloaded {
+        self.topics = Topics::of(config);
         let mut before = std::mem::take(&mut self.watched);
         let mut saved = std::mem::take(&mut self.saved);
         let mut reloaded = Reloaded::default();

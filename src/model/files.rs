@@ -21,6 +21,7 @@ use super::{
 use crate::{
     cache,
     engine::{GraphContent, GraphSource},
+    text_file,
 };
 
 /// The files of a model in the hub's layout.
@@ -237,7 +238,8 @@ impl ModelFiles {
     pub(super) fn json(&self, name: &str) -> Result<Value, ModelError> {
         match self.read(name)? {
             None => Ok(Value::Object(serde_json::Map::new())),
-            Some(text) => serde_json::from_slice(&text).map_err(|error| self.unusable(name, error)),
+            Some(text) => serde_json::from_slice(text_file::without_mark(&text))
+                .map_err(|error| self.unusable(name, error)),
         }
     }
 

@@ -106,7 +106,7 @@ pub fn subscriber(broker: &Mqtt) -> Result<Options, Error> {
     connect(broker, &format!("{}-alerts-{}", broker.client_id, std::process::id()), MAX_INCOMING)
 }
 
-/// Options of the source with the topic level `source`, which accepts packets up to `max_packet` bytes.
+/// Options of the source with the identifier `source`, which accepts packets up to `max_packet` bytes.
 ///
 /// # Errors
 /// The files for TLS cannot be used.

@@ -78,8 +78,8 @@ pub struct ScorePublisher {
 impl ScorePublisher {
     /// Hands messages to `sink`, which drops and counts what the broker connection has no room for.
     #[must_use]
-    pub fn new(topics: Topics, sink: ScoreSender) -> Self {
-        Self { topics, sink, limiter: Limiter::default() }
+    pub fn new(config: &Config, sink: ScoreSender) -> Self {
+        Self { topics: Topics::of(config), sink, limiter: Limiter::default() }
     }
 
     /// Publishes what `subscription` brings.
@@ -87,7 +87,8 @@ impl ScorePublisher {
         let mut sources = with_scores(&subscription.config.borrow_and_update());
         while let Some(observation) = subscription.observations.recv().await {
             if subscription.config.has_changed().unwrap_or(false) {
-                sources = with_scores(&subscription.config.borrow_and_update());
+                let config = subscription.config.borrow_and_update();
+                (self.topics, sources) = (Topics::of(&config), with_scores(&config));
             }
             if sources.contains(&*observation.source) {
                 self.publish(&observation);

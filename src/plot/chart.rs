@@ -1,6 +1,6 @@
 //! Lays out a plot: turns a timeline into lines, areas, texts and images with their positions. Pure.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 
 use super::svg::{Anchor, Drawing, WIDTH};
 use crate::{
@@ -53,15 +53,27 @@ pub(super) fn of_track(track: &Track, range: (Timestamp, Timestamp)) -> Drawing 
 pub(super) fn heading(timeline: &Timeline) -> String {
     let Timeline { source, model, .. } = timeline;
     match timeline.range() {
-        Some((from, to)) => format!("{source}: {} to {} UTC, {model}", moment(from), moment(to)),
+        Some((from, to)) => format!("{source}: {} to {}{}, {model}", moment(from), moment(to), offset(to)),
         None => format!("{source}: no frames, {model}"),
     }
 }
 
-/// A date and a time; only a time if the recording has no date (it starts in 1970).
+/// A date and a time in the local zone; only a time if the recording has no date (it starts in 1970).
 pub(super) fn moment(time: Timestamp) -> String {
-    let known = time.as_second() > 365 * 86_400;
-    TimeZone::UTC.to_datetime(time).strftime(if known { "%Y-%m-%d %H:%M:%S" } else { "%H:%M:%S" }).to_string()
+    zoned(time).strftime(if has_date(time) { "%Y-%m-%d %H:%M:%S" } else { "%H:%M:%S" }).to_string()
+}
+
+/// The zone of a moment: ` +01:00`; nothing without a date.
+fn offset(time: Timestamp) -> String {
+    if has_date(time) { zoned(time).strftime(" %:z").to_string() } else { String::new() }
+}
+
+fn has_date(time: Timestamp) -> bool {
+    time.as_second() > 365 * 86_400
+}
+
+fn zoned(time: Timestamp) -> ZonedDateTime {
+    time.to_zoned_datetime(if has_date(time) { TimeZone::system() } else { TimeZone::UTC })
 }
 
 /// The horizontal position of a time.
@@ -232,7 +244,9 @@ fn ticks((from, to): (Timestamp, Timestamp)) -> Vec<(f64, String)> {
         [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400];
     let length = to.as_second() - from.as_second();
     let step = STEPS.into_iter().find(|step| length / step <= 10).unwrap_or(length / 10);
-    let first = from.as_second().div_euclid(step) * step;
+    // Round in local time: a zone may be half an hour away from UTC.
+    let zone = i64::from(zoned(from).offset().seconds());
+    let first = (from.as_second() + zone).div_euclid(step) * step - zone;
     (0..=11)
         .filter_map(|number| Timestamp::from_second(first + number * step).ok())
         .filter(|time| *time >= from && *time <= to)
@@ -244,7 +258,7 @@ fn ticks((from, to): (Timestamp, Timestamp)) -> Vec<(f64, String)> {
             } else {
                 "%H:%M:%S"
             };
-            (x(time, (from, to)), TimeZone::UTC.to_datetime(time).strftime(format).to_string())
+            (x(time, (from, to)), zoned(time).strftime(format).to_string())
         })
         .collect()
 }

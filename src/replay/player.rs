@@ -16,7 +16,7 @@ use crate::{
     frame::{Frame, Slot},
     picture::{self, Picture},
     progress::{self, Playback},
-    source,
+    source, terminal,
 };
 
 /// Decoded frames that may wait for the model.
@@ -120,7 +120,9 @@ impl Player {
                 Ok(Ok(())) => {}
                 Ok(Err(ModelEnded)) => break,
                 Err(error) => {
-                    self.playback.aside(|| eprintln!("error: {}: {error:#}", recording.path.display()));
+                    self.playback.aside(|| {
+                        terminal::say(format_args!("error: {}: {error:#}", recording.path.display()))
+                    });
                     failed += 1;
                 }
             }
@@ -143,11 +145,11 @@ impl Player {
         let own = video.began().or(recording.time).filter(|_| !self.is_forced);
         let began = own.or(self.clock).unwrap_or_else(|| {
             self.playback.aside(|| {
-                eprintln!(
+                terminal::say(format_args!(
                     "note: {} does not say when it was recorded, so its clock begins at {}; `--start TIME` sets it",
                     recording.path.display(),
                     Timestamp::UNIX_EPOCH
-                );
+                ));
             });
             Timestamp::UNIX_EPOCH
         });

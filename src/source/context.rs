@@ -88,6 +88,8 @@ impl Context {
 pub struct ForTopics {
     /// The broker of sources without a broker of their own.
     pub broker: Mqtt,
+    /// Tells the connections of sources apart at the broker: different for each source, and ASCII.
+    pub id: String,
     /// Receives the names that pictures give for the first time.
     pub appeared: mpsc::Sender<Appeared>,
 }
@@ -108,7 +110,7 @@ pub struct Appeared {
 /// The answer to [`Appeared`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// Frames are sent under this name, which may be an earlier spelling of the same name.
+    /// Frames are sent under this name.
     Admitted(Arc<str>),
     /// The name is rejected, with the reason.
     Refused(String),

@@ -31,6 +31,7 @@ use std::{
 
 use tokio::time::Instant;
 
+pub(crate) use self::kind::GENERAL_REMEDIES;
 #[cfg(fuzzing)]
 pub use self::kinds::mqtt::fuzz as fuzz_mqtt;
 pub use self::{

@@ -15,6 +15,7 @@ use rustls::{
 };
 
 use super::{fingerprint::Fingerprint, verifier::Verifier};
+use crate::text_file::{self, TextFileError};
 
 /// How the certificate of a server is checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,12 +91,8 @@ pub fn client_config(
     let mut config = match identity {
         Some((certificate, key)) => {
             let chain = certificates(certificate, "certificate")?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|source| Error::File {
-                key: "key",
-                path: key.to_owned(),
-                what: "key",
-                source,
-            })?;
+            let wrong = |source| Error::File { key: "key", path: key.to_owned(), what: "key", source };
+            let key = pem(key).and_then(|pem| PrivateKeyDer::from_pem_slice(&pem)).map_err(wrong)?;
             builder.with_client_auth_cert(chain, key).map_err(Error::Identity)?
         }
         None => builder.with_no_client_auth(),
@@ -118,9 +115,18 @@ fn system_roots() -> Result<RootCertStore, Error> {
 /// At least one certificate.
 fn certificates(path: &Path, key: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |source| Error::File { key, path: path.to_owned(), what: "certificate", source };
-    let found =
-        CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let pem = pem(path).map_err(wrong)?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     if found.is_empty() { Err(wrong(pem::Error::NoItemsFound)) } else { Ok(found) }
+}
+
+/// The content of a PEM file.
+fn pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
+    const LONGEST: u64 = 4 * 1024 * 1024;
+    text_file::read_ascii(path, LONGEST).map_err(|error| match error {
+        TextFileError::Io(error) => pem::Error::Io(error),
+        other => pem::Error::Io(std::io::Error::other(format!("the file {other}"))),
+    })
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::{
 pub(super) const BINS: usize = 20;
 /// The most near misses.
 const NEAR: usize = 6;
+/// A near miss has at least this part of the threshold.
+const NEAR_PART: f32 = 0.75;
 
 /// The evaluation of one label.
 #[derive(Debug)]
@@ -193,7 +195,7 @@ impl Evaluation<'_> {
                 time.duration_since(*from) >= -slack && to.duration_since(time) >= -slack
             })
         };
-        let is_near = |peak: &&Peak| peak.point.score < threshold && peak.point.score > threshold / 4.0;
+        let is_near = |peak: &&Peak| peak.point.score < threshold && peak.point.score > threshold * NEAR_PART;
         let peaks = self.track.peaks().into_iter().filter(is_near);
         peaks.filter(|peak| !is_expected(peak)).take(NEAR).cloned().collect()
     }

@@ -1,13 +1,15 @@
 //! What really happened in a recording: a CSV file with the columns `label`, `start` and `end`, and optionally `source` and
 //! `label_set`. Times are seconds from the first frame (`75`, `75.5`, `1:15`, `0:01:15`) or dates with times (RFC 3339).
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
+
+use crate::text_file;
+
+/// The longest file: hundreds of thousands of rows.
+const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// The times at which labels were visible, in the order of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +44,7 @@ impl Truth {
     /// # Errors
     /// The file cannot be read, or lists all problems with their lines.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let text = text_file::read(path, LONGEST).map_err(|error| anyhow!(error.about(path)))?;
         match Self::parse(&text) {
             Ok(rows) => Ok(Self { path: path.to_owned(), rows }),
             Err(problems) => bail!("{}:{}", path.display(), list(&problems)),
@@ -62,7 +64,6 @@ impl Truth {
     }
 
     fn parse(text: &str) -> Result<Vec<Row>, Vec<String>> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
             .flexible(true)

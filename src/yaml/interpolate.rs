@@ -2,7 +2,9 @@
 //!
 //! Errors contain names and paths, never the text that was found.
 
-use std::{ffi::OsString, io::Read, path::Path};
+use std::{ffi::OsString, path::Path};
+
+use crate::text_file::{self, TextFileError};
 
 /// The longest file that a text may refer to.
 const LONGEST: u64 = 64 * 1024;
@@ -97,13 +99,10 @@ fn credential(
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("it is longer than {} KB", LONGEST / 1024));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = text_file::read(path, LONGEST).map_err(|error| match error {
+        TextFileError::Io(error) => error.to_string(),
+        other => format!("it {other}"),
+    })?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
@@ -114,7 +113,7 @@ mod tests {
     #[test]
     fn references_are_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("secret"), "from file\r\n").unwrap();
+        std::fs::write(folder.path().join("secret"), "\u{feff}from file\r\n").unwrap();
         let env = |name: &str| (name == "NAME").then(|| OsString::from("${env:NOT}again"));
         let cases = [
             ("plain", Ok("plain")),

@@ -7,12 +7,16 @@ use crate::topic::topic_level;
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Long names are expensive to compare.
     const LONGEST: usize = 64;
+    const MOST: usize = 3;
     let folded = topic_level(typed);
     known
         .into_iter()
         .filter(|name| folded.len().max(name.len()) <= LONGEST)
         .map(|name| (strsim::damerau_levenshtein(&folded, &topic_level(name)), name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count().min(typed.chars().count()) / 4)
+        // One mistake in three letters: of names with two letters every other one would be similar.
+        .filter(|(distance, name)| {
+            *distance <= (name.chars().count().min(typed.chars().count()) / 3).min(MOST)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -60,6 +64,9 @@ mod tests {
             ("hodl", Some("hold")),
             ("colour", None),
             ("x", None),
+            ("fold", Some("hold")),
+            ("told you", None),
+            ("pompous", None),
             ("", None),
         ];
         for (typed, meant) in cases {

@@ -72,8 +72,11 @@ fn alerts_are_printed_when_they_arrive() {
     home.drop_picture("green-tree.jpg", "2.jpg");
     let both = [next(&people.lines), next(&people.lines)];
 
-    let (time, rest) = raised.split_at("2026-11-23 08:15:30".len());
-    assert!(time.chars().all(|c| c.is_ascii_digit() || "-: ".contains(c)), "{raised}");
+    let (time, rest) = raised.split_at("2026-11-23 08:15:30 +00:00".len());
+    assert!(
+        time.ends_with(" +00:00") && time.chars().all(|c| c.is_ascii_digit() || "+-: ".contains(c)),
+        "{raised}"
+    );
     assert!(
         rest.starts_with("  Inbox  red car        raised   0.")
             || rest.starts_with("  Inbox  red car        raised   1."),

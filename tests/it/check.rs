@@ -90,6 +90,7 @@ fn unreadable_files_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
     write("latin1.yaml", b"mqtt:\n  prefix: T\xfcr\n");
+    write("utf16.yaml", b"\xff\xfem\0q\0t\0t\0:\0\n\0");
     write("long.yaml", &b"# nothing\n".repeat(1_000_000));
     fs::create_dir(folder.path().join("folder.yaml")).unwrap();
     let cases = [
@@ -97,7 +98,8 @@ fn unreadable_files_are_reported() {
             "none.yaml",
             "error: there is no such file\n --> none.yaml\n  = help: name another one with `--config FILE`",
         ),
-        ("latin1.yaml", "error: the file is not UTF-8, starting at line 2\n --> latin1.yaml"),
+        ("latin1.yaml", "error: the file is not UTF-8, starting at line 2 (byte 18)\n --> latin1.yaml"),
+        ("utf16.yaml", "error: the file is UTF-16, not UTF-8\n --> utf16.yaml"),
         ("long.yaml", "error: the file is longer than 256 KB\n --> long.yaml"),
         ("folder.yaml", "error: the file cannot be read: Is a directory"),
     ];

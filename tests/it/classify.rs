@@ -85,7 +85,7 @@ fn the_table_is_printed_and_failures_go_to_standard_error() {
 fn labels_may_come_from_a_file_and_have_a_template() {
     let Some(folder) = fixtures("mira-clip") else { return };
     let labels = tempfile::NamedTempFile::new().unwrap();
-    fs::write(labels.path(), "# what is on offer\n\n  shoes \nwatches\n").unwrap();
+    fs::write(labels.path(), "\u{feff}# what is on offer\n\n  shoes \nwatches\n").unwrap();
     let picture = folder.join("samples/7724.png").display().to_string();
     let (model, labels) = (folder.display().to_string(), labels.path().display().to_string());
     let arguments = [
@@ -107,6 +107,32 @@ fn labels_may_come_from_a_file_and_have_a_template() {
     let found: Vec<&str> =
         line["scores"].as_array().unwrap().iter().map(|score| score["label"].as_str().unwrap()).collect();
     assert_eq!(found, ["shoes", "watches", "bags"]);
+}
+
+#[test]
+fn a_file_of_labels_is_read_as_every_text_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = folder.path().join("labels.txt");
+    let picture = sample("red-car.jpg").display().to_string();
+    let classified = |content: &[u8]| {
+        fs::write(&labels, content).unwrap();
+        classify(&["--format", "json", "--labels-from", labels.to_str().unwrap(), &picture])
+    };
+    let scored = |content: &[u8]| {
+        let output = classified(content);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    assert_eq!(scored(b"\xef\xbb\xbfred car\r\ngreen tree\r\n"), scored(b"red car\ngreen tree\n"));
+    for (content, expected) in [
+        (&b"\xff\xfec\0a\0t\0"[..], "labels.txt is UTF-16, not UTF-8: save it as UTF-8"),
+        (b"cat\nK\xfcche\n", "labels.txt is not UTF-8, starting at line 2 (byte 5): save it as UTF-8"),
+        (b"\xef\xbb\xbf# only this\n", "labels.txt holds no labels"),
+    ] {
+        let output = classified(content);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
 }
 
 #[test]

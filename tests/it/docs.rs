@@ -78,7 +78,7 @@ fn the_table_of_topics_has_every_topic() {
     let published = document.split("\n### ").next().unwrap();
     let written = table(published, "## What is published");
     assert_eq!(written, topics.values().map(String::as_str).collect());
-    assert!(document.contains(&Topics::new("<prefix>").alerts(None, None)));
+    assert!(document.contains(&Topics::new("<prefix>").all_alerts()));
 }
 
 /// The blocks of JSON in a document.
@@ -196,7 +196,7 @@ fn the_flow_for_node_red_is_consistent() {
         .collect();
     let topics = Topics::new("stakeout");
     let snapshots = topics.snapshot("SOURCE").replace("source", "+");
-    assert_eq!(listened, BTreeSet::from([&*topics.alerts(None, None), &*snapshots]));
+    assert_eq!(listened, BTreeSet::from([&*topics.all_alerts(), &*snapshots]));
 
     // The configuration that the page shows for the flow's camera reads the topic that the flow publishes.
     let page = read("docs/node-red.md");

@@ -23,6 +23,8 @@ mod metrics;
 mod model_errors;
 mod model_thread;
 mod mqtt_source;
+mod names;
+mod output;
 mod parity;
 mod reload;
 mod replay;

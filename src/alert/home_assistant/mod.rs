@@ -4,7 +4,8 @@
 //! Pure: a configuration becomes messages. The publisher sends them, and [`memory`] knows what must be withdrawn.
 //!
 //! Identifiers do not change while the names stay: a device's identifier consists of the prefix and the source's topic level, and
-//! an entity's identifier is its topic. Two services collide if their prefixes differ only in letters that no topic level can have.
+//! an entity's identifier is its topic. Names that are not ASCII are transliterated in identifiers, as Home Assistant does it. Two
+//! services collide if their prefixes differ only in letters that no topic level can have.
 
 pub mod memory;
 
@@ -14,7 +15,7 @@ use super::{OFFLINE, ONLINE, State, Topics};
 use crate::{
     config::{Config, HomeAssistant, Source},
     policy::{Label, LabelSet},
-    topic::topic_level,
+    topic::names::Level,
 };
 
 /// The topic of Home Assistant's birth message, whatever the discovery prefix.
@@ -45,7 +46,8 @@ impl Announcement {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let Some(settings) = &config.home_assistant else { return Self::default() };
-        let builder = Builder { config, settings, topics: Topics::new(&config.mqtt.prefix) };
+        let (topics, ids) = (Topics::of(config), Topics::identifiers(config));
+        let builder = Builder { config, settings, topics, ids };
         let sources = config.sources.iter().map(|source| builder.source(source));
         // The service is first: the others refer to it.
         Self { devices: std::iter::once(builder.service()).chain(sources).collect() }
@@ -67,6 +69,8 @@ struct Builder<'a> {
     config: &'a Config,
     settings: &'a HomeAssistant,
     topics: Topics,
+    /// The topics as identifiers.
+    ids: Topics,
 }
 
 impl Builder<'_> {
@@ -74,8 +78,8 @@ impl Builder<'_> {
         let status = json!({
             "p": "binary_sensor",
             "name": "Connection",
-            "unique_id": self.topics.status(),
-            "default_entity_id": self.entity_id("binary_sensor", &["connection"]),
+            "unique_id": self.ids.status(),
+            "default_entity_id": self.entity_id("binary_sensor", "connection"),
             "device_class": "connectivity",
             "entity_category": "diagnostic",
             "state_topic": self.topics.status(),
@@ -145,8 +149,8 @@ impl Builder<'_> {
         json!({
             "p": "sensor",
             "name": "Status",
-            "unique_id": self.topics.source_status(source),
-            "default_entity_id": self.entity_id("sensor", &[source, "status"]),
+            "unique_id": self.ids.source_status(source),
+            "default_entity_id": self.source_entity_id("sensor", source, "status"),
             "device_class": "enum",
             "options": [ONLINE, OFFLINE, "stalled"],
             "entity_category": "diagnostic",
@@ -160,8 +164,8 @@ impl Builder<'_> {
         json!({
             "p": "sensor",
             "name": "Frame rate",
-            "unique_id": format!("{topic}/per_second"),
-            "default_entity_id": self.entity_id("sensor", &[source, "frame_rate"]),
+            "unique_id": format!("{}/per_second", self.ids.source_stats(source)),
+            "default_entity_id": self.source_entity_id("sensor", source, "frame_rate"),
             "unit_of_measurement": "fps",
             "state_class": "measurement",
             "suggested_display_precision": 1,
@@ -177,8 +181,8 @@ impl Builder<'_> {
         json!({
             "p": "sensor",
             "name": "Last frame",
-            "unique_id": format!("{topic}/last_frame"),
-            "default_entity_id": self.entity_id("sensor", &[source, "last_frame"]),
+            "unique_id": format!("{}/last_frame", self.ids.source_stats(source)),
+            "default_entity_id": self.source_entity_id("sensor", source, "last_frame"),
             "device_class": "timestamp",
             "entity_category": "diagnostic",
             "state_topic": topic,
@@ -191,8 +195,8 @@ impl Builder<'_> {
         json!({
             "p": "image",
             "name": "Snapshot",
-            "unique_id": self.topics.snapshot(source),
-            "default_entity_id": self.entity_id("image", &[source, "snapshot"]),
+            "unique_id": self.ids.snapshot(source),
+            "default_entity_id": self.source_entity_id("image", source, "snapshot"),
             "image_topic": self.topics.snapshot(source),
             "content_type": "image/jpeg",
         })
@@ -200,18 +204,20 @@ impl Builder<'_> {
 
     /// Made of letters that Home Assistant accepts in a topic. A topic level never has two `_` in a row.
     fn device_id(&self, source: Option<&str>) -> String {
-        let service = topic_level(&self.config.mqtt.prefix);
-        source.map_or(service.clone(), |source| format!("{service}__{}", topic_level(source)))
+        let service = Level::alone(&self.config.mqtt.prefix).id;
+        source.map_or(service.clone(), |source| format!("{service}__{}", self.ids.source(source)))
     }
 
     /// Only a proposal: people rename their entities.
-    fn entity_id(&self, platform: &str, names: &[&str]) -> String {
-        let prefix = std::iter::once(&*self.config.mqtt.prefix);
-        let levels: Vec<_> = prefix.chain(names.iter().copied()).map(topic_level).collect();
-        let levels = levels.join("_");
+    fn entity_id(&self, platform: &str, levels: &str) -> String {
+        let levels = format!("{}/{levels}", Level::alone(&self.config.mqtt.prefix).id);
         // Home Assistant accepts `_` only between letters.
-        let words: Vec<_> = levels.split(['_', '-']).filter(|word| !word.is_empty()).collect();
+        let words: Vec<_> = levels.split(['_', '-', '/']).filter(|word| !word.is_empty()).collect();
         format!("{platform}.{}", words.join("_"))
+    }
+
+    fn source_entity_id(&self, platform: &str, source: &str, what: &str) -> String {
+        self.entity_id(platform, &format!("{}/{what}", self.ids.source(source)))
     }
 }
 
@@ -239,17 +245,18 @@ impl Watched<'_> {
         if let Some(icon) = &self.label.look.icon {
             component["icon"] = json!(icon);
         }
-        (format!("{}/{}/{what}", topic_level(&self.label_set.name), topic_level(&self.label.name)), component)
+        let levels = self.builder.ids.label_of_set(&self.label_set.name, &self.label.name);
+        (format!("{levels}/{what}"), component)
     }
 
     fn state(&self) -> Value {
-        let topic = self.builder.topics.state(&self.source.name, &self.label_set.name, &self.label.name);
+        let of = |topics: &Topics| topics.state(&self.source.name, &self.label_set.name, &self.label.name);
         let mut state = json!({
             "p": "binary_sensor",
             "name": self.name(),
-            "unique_id": topic,
+            "unique_id": of(&self.builder.ids),
             "default_entity_id": self.entity_id("binary_sensor", None),
-            "state_topic": topic,
+            "state_topic": of(&self.builder.topics),
             "payload_on": State::Raised.switch(),
             "payload_off": State::Cleared.switch(),
         });
@@ -260,22 +267,23 @@ impl Watched<'_> {
     }
 
     fn alert(&self) -> Value {
-        let topic = self.builder.topics.alert(&self.source.name, &self.label_set.name, &self.label.name);
+        let of = |topics: &Topics| topics.alert(&self.source.name, &self.label_set.name, &self.label.name);
         json!({
             "p": "event",
             "name": format!("{} alert", self.name()),
-            "unique_id": topic,
+            "unique_id": of(&self.builder.ids),
             "default_entity_id": self.entity_id("event", Some("alert")),
-            "state_topic": topic,
+            "state_topic": of(&self.builder.topics),
             "event_types": [State::Raised.word(), State::Cleared.word()],
             "value_template": ALERT_TO_EVENT,
         })
     }
 
     fn score(&self) -> Value {
-        let topic = self.builder.topics.scores(&self.source.name, &self.label_set.name);
+        let of = |topics: &Topics| topics.scores(&self.source.name, &self.label_set.name);
         // All labels of the set share one topic, which alone would not be unique.
-        let unique_id = format!("{topic}/{}", topic_level(&self.label.name));
+        let ids = &self.builder.ids;
+        let unique_id = format!("{}/{}", of(ids), ids.label_level(&self.label_set.name, &self.label.name));
         json!({
             "p": "sensor",
             "name": format!("{} score", self.name()),
@@ -284,7 +292,7 @@ impl Watched<'_> {
             "entity_category": "diagnostic",
             "state_class": "measurement",
             "suggested_display_precision": 2,
-            "state_topic": topic,
+            "state_topic": of(&self.builder.topics),
             // A text in a template is quoted and escaped as in JSON.
             "value_template": format!("{{{{ value_json.scores[{}] }}}}", json!(self.label.name)),
         })
@@ -306,9 +314,10 @@ impl Watched<'_> {
     }
 
     fn entity_id(&self, platform: &str, what: Option<&str>) -> String {
-        let names = [&*self.source.name, &*self.label_set.name, &*self.label.name];
-        let names: Vec<_> = names.into_iter().chain(what).collect();
-        self.builder.entity_id(platform, &names)
+        let ids = &self.builder.ids;
+        let label = ids.label_of_set(&self.label_set.name, &self.label.name);
+        let levels = format!("{}/{label}/{}", ids.source(&self.source.name), what.unwrap_or_default());
+        self.builder.entity_id(platform, &levels)
     }
 }
 

@@ -171,10 +171,10 @@ impl Outbox {
         self.wake();
     }
 
-    /// State of the labels as it was written last: for each whether it is raised, and its last raised alert as JSON. Empty if the
-    /// disk does not work.
+    /// State of the labels as it was written last: for each the topic of its state, whether it is raised, and its last raised alert
+    /// as JSON. Empty if the disk does not work.
     #[must_use]
-    pub fn marks(&self) -> Vec<(bool, String)> {
+    pub fn marks(&self) -> Vec<(String, bool, String)> {
         let mut file = self.file();
         match file.disk.as_ref().map(Disk::marks) {
             Some(Ok(marks)) => marks,
@@ -195,6 +195,19 @@ impl Outbox {
         let done = file.disk.as_mut().map(|disk| disk.delete_marks(topics));
         if let Some(Err(error)) = done {
             // They are back at the next start, which deletes them again.
+            self.fail(&mut file, &error);
+        }
+    }
+
+    /// Moves the marks of labels whose topic is another one now: from, to.
+    pub fn move_marks(&self, moves: &[(String, String)]) {
+        if moves.is_empty() {
+            return;
+        }
+        let mut file = self.file();
+        let done = file.disk.as_mut().map(|disk| disk.move_marks(moves));
+        if let Some(Err(error)) = done {
+            // They are moved at the next start.
             self.fail(&mut file, &error);
         }
     }

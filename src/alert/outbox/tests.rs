@@ -319,9 +319,14 @@ fn the_state_of_a_label_outlives_its_alerts() {
     drop(outbox);
 
     let outbox = Outbox::open(folder.path()).unwrap();
-    let mark = |raised, number| (raised, entry(number).payload);
-    assert_eq!(outbox.marks(), [mark(false, 1), mark(true, 2), mark(true, 4)]);
+    let mark = |label: &str, raised, number| (format!("{label}/state"), raised, entry(number).payload);
+    assert_eq!(outbox.marks(), [mark("a", false, 1), mark("b", true, 2), mark("c", true, 4)]);
     outbox.forget_marks(&["b/state".to_owned()]);
     outbox.append(&marked(5, "a", true));
-    assert_eq!(outbox.marks(), [mark(true, 5), mark(true, 4)]);
+    assert_eq!(outbox.marks(), [mark("a", true, 5), mark("c", true, 4)]);
+
+    outbox.move_marks(&[("c/state".to_owned(), "d/state".to_owned())]);
+    assert_eq!(outbox.marks(), [mark("a", true, 5), mark("d", true, 4)]);
+    outbox.move_marks(&[("a/state".to_owned(), "d/state".to_owned())]);
+    assert_eq!(outbox.marks(), [mark("d", true, 4)], "what is there already is newer");
 }

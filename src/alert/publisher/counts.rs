@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 use crate::metrics::Histogram;
 
 /// What was done since the start.
@@ -9,6 +11,8 @@ use crate::metrics::Histogram;
 pub struct Counts {
     /// Whether the broker is connected.
     pub connected: AtomicBool,
+    /// Notified when that changes.
+    pub connection_changed: Notify,
     /// The time from raising an alert to its acknowledgement.
     pub delivery: Histogram,
     /// Alerts that the broker acknowledged.

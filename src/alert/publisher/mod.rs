@@ -284,7 +284,7 @@ impl Publisher {
     }
 
     async fn connected(&mut self) {
-        self.counts.connected.store(true, Ordering::Relaxed);
+        self.set_connected(true);
         self.delivery.start().await;
         self.scores.clear();
         if let Some(discovery) = &mut self.discovery {
@@ -307,10 +307,16 @@ impl Publisher {
     }
 
     fn disconnected(&mut self, explanation: &Explanation) {
-        self.counts.connected.store(false, Ordering::Relaxed);
+        self.set_connected(false);
         if let Some(away) = self.outage.failed(Instant::now().into_std(), explanation) {
             let (waiting, away_s, why) = (self.delivery.outbox.waiting(), away.as_secs(), &explanation.text);
             tracing::warn!(broker = self.url, why, waiting, away_s, "not connected; alerts wait on disk");
+        }
+    }
+
+    fn set_connected(&self, connected: bool) {
+        if self.counts.connected.swap(connected, Ordering::Relaxed) != connected {
+            self.counts.connection_changed.notify_one();
         }
     }
 

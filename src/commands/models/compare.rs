@@ -14,6 +14,7 @@ use crate::{
     model::{Model, ModelError, Options, Runtime, hub::Found},
     policy::LabelSet,
     progress::Counted,
+    terminal,
 };
 
 /// A model and how it runs.
@@ -44,7 +45,7 @@ impl Side {
         let mut pictures = Vec::with_capacity(items.len());
         let took = embed(&mut classifier, items, |classifier, number, vector| {
             if let Err(error) = &vector {
-                progress.aside(|| eprintln!("error: {}: {error:#}", items[number].name));
+                progress.aside(|| terminal::say(format_args!("error: {}: {error:#}", items[number].name)));
             }
             pictures.push(vector.ok().map(|vector| {
                 let scores = (0..sets.len()).map(|set| classifier.scores(set, &vector)).collect();

@@ -22,7 +22,7 @@ use crate::{
     },
     picture::Picture,
     policy::{LabelSet, Template},
-    progress,
+    progress, terminal,
 };
 
 /// The default labels: things that cameras see.
@@ -241,11 +241,11 @@ fn check(
         }
     }
     if !damaged.is_empty() {
-        eprintln!(
+        terminal::say(format_args!(
             "error: {} differs from the hub's: `{}` fetches it again",
             damaged.join(", "),
             model.pull_command(Device::Auto)
-        );
+        ));
         return Ok(ExitCode::from(FAILED));
     }
     writeln!(out, "{}", trial(found, runtime, execution)?)?;

@@ -1,8 +1,11 @@
 //! The environment variables of the hub, with the names and meanings of Hugging Face's own tools.
 
-use std::{collections::HashMap, env, ffi::OsString, fs, path::PathBuf};
+use std::{collections::HashMap, env, ffi::OsString, path::PathBuf};
 
-use crate::config::Secret;
+use crate::{config::Secret, text_file};
+
+/// The longest file with a token.
+const LONGEST_TOKEN: u64 = 64 * 1024;
 
 /// The variables, read once.
 #[derive(Debug, Clone)]
@@ -81,7 +84,9 @@ impl Environment {
                     self.path("XDG_CACHE_HOME").or_else(|| self.path("HOME").map(|home| home.join(".cache")));
                 cache.map(|cache| cache.join("huggingface"))
             });
-            let text = fs::read_to_string(named.or_else(|| home.map(|home| home.join("token")))?).ok()?;
+            let text =
+                text_file::read(&named.or_else(|| home.map(|home| home.join("token")))?, LONGEST_TOKEN)
+                    .ok()?;
             Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         };
         let variable = || self.text("HUGGING_FACE_HUB_TOKEN");
@@ -98,12 +103,14 @@ impl Environment {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn the_variables_mean_what_they_mean_to_the_hubs_own_tools() {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("token"), "hf_file\n").unwrap();
+        fs::write(home.path().join("token"), "\u{feff}hf_file\n").unwrap();
         let hf_home = ("HF_HOME", home.path().to_str().unwrap());
         let token =
             |set: &[(&str, &str)]| Environment::of(set).token().map(|token| token.reveal().to_owned());

@@ -17,7 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use self::source_stats::SourceStats;
 pub use self::summary::{Summary, Throughput};
@@ -61,6 +61,7 @@ pub struct ServiceMetrics {
     /// Checks of the configuration: valid, invalid.
     reloads: [AtomicU64; 2],
     invalid: AtomicBool,
+    config_changed: Notify,
     delivery: OnceLock<Delivery>,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
     sources: Mutex<BTreeMap<String, RunningSource>>,
@@ -112,6 +113,7 @@ impl ServiceMetrics {
             config: Heartbeat::default(),
             reloads: Default::default(),
             invalid: AtomicBool::new(false),
+            config_changed: Notify::new(),
             delivery: OnceLock::new(),
             alerts: Mutex::default(),
             sources: Mutex::default(),
@@ -168,7 +170,23 @@ impl ServiceMetrics {
     /// The configuration was read again.
     pub fn config_checked(&self, valid: bool) {
         self.reloads[usize::from(!valid)].fetch_add(1, Ordering::Relaxed);
-        self.invalid.store(!valid, Ordering::Relaxed);
+        if self.invalid.swap(!valid, Ordering::Relaxed) == valid {
+            self.config_changed.notify_one();
+        }
+    }
+
+    /// Waits until the broker is connected or away, or the configuration valid or invalid, other than before. For one caller.
+    pub async fn state_changed(&self) {
+        let connection = async {
+            match self.delivery.get() {
+                Some(delivery) => delivery.publisher.connection_changed.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = connection => {}
+            () = self.config_changed.notified() => {}
+        }
     }
 
     /// A source starts.
@@ -244,7 +262,8 @@ impl ServiceMetrics {
     pub fn summary(&self) -> Summary {
         let classify::Counts { scored, repeated, failed, .. } = self.model.counts();
         let up_s = Timestamp::now().duration_since(self.began).as_secs();
-        let mut summary = Summary { up_s, ..Summary::default() };
+        let invalid = self.invalid.load(Ordering::Relaxed);
+        let mut summary = Summary { up_s, invalid, ..Summary::default() };
         summary.frames.scored = scored + repeated;
         summary.frames.failed = failed;
         summary.alerts.raised = lock(&self.alerts).values().map(|count| count[0]).sum();

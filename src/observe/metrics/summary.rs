@@ -13,6 +13,8 @@ pub struct Summary {
     pub(super) alerts: Alerts,
     #[serde(skip)]
     pub(super) connected: bool,
+    #[serde(skip)]
+    pub(super) invalid: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -63,7 +65,11 @@ impl Summary {
         let waiting = self.alerts.waiting;
         let alerts = if waiting == 1 { "alert waits" } else { "alerts wait" };
         let broker = if self.connected { "" } else { "; the broker is away" };
-        format!("{sources}; {per_second:.1} frames/s; {waiting} {alerts}{broker}")
+        let config = match self.invalid {
+            true => "; the configuration is invalid and the previous one is in force: see `stakeout check`",
+            false => "",
+        };
+        format!("{sources}; {per_second:.1} frames/s; {waiting} {alerts}{broker}{config}")
     }
 
     /// The payload of the topic `stats`.
@@ -106,10 +112,11 @@ mod tests {
         let trouble = Summary {
             sources: Sources { online: 1, offline: 2, stalled: 1 },
             alerts: Alerts { waiting: 1, ..Alerts::default() },
+            invalid: true,
             ..Summary::default()
         };
-        let expected =
-            "1 source online, 2 offline, 1 stalled; 0.0 frames/s; 1 alert waits; the broker is away";
+        let expected = "1 source online, 2 offline, 1 stalled; 0.0 frames/s; 1 alert waits; the broker is away; \
+                        the configuration is invalid and the previous one is in force: see `stakeout check`";
         assert_eq!(trouble.status_line(0.0), expected);
     }
 
@@ -120,7 +127,7 @@ mod tests {
             sources: Sources { online: 1, ..Sources::default() },
             frames: Frames { seen: 7, scored: 5, ..Frames::default() },
             alerts: Alerts { raised: 2, ..Alerts::default() },
-            connected: false,
+            ..Summary::default()
         };
         let expected = r#"{"up_s":60,"sources":{"online":1,"offline":0,"stalled":0},"frames":{"seen":7,"skipped":0,"failed":0,"scored":5,"per_second":0.1},"alerts":{"raised":2,"published":0,"waiting":0,"dropped":0}}"#;
         assert_eq!(summary.to_json(0.083), expected);

@@ -117,20 +117,20 @@ fn check_component(key: &str, component: &Value) {
 fn a_label_looks_as_configured() {
     let sent = messages(&announcement(ODD));
     let component = |key: &str| &sent[1].1["cmps"][key];
-    let state = component("gr_e/_/state");
+    let state = component("grosse/_/state");
     assert_eq!(
         (&state["name"], &state["icon"], &state["device_class"]),
         (&json!("Parcel"), &json!("mdi:package"), &json!("occupancy"))
     );
-    let alert = component("gr_e/_/alert");
+    let alert = component("grosse/_/alert");
     assert_eq!((&alert["name"], &alert["icon"]), (&json!("Parcel alert"), &json!("mdi:package")));
-    assert_eq!((&alert["device_class"], &component("porch/_/state")["icon"]), (&Value::Null, &Value::Null));
+    assert_eq!((&alert["device_class"], &component("porch/mao/state")["icon"]), (&Value::Null, &Value::Null));
 }
 
 #[test]
 fn every_topic_is_one_that_is_published() {
     let config = config(ODD);
-    let topics = Topics::new(&config.mqtt.prefix);
+    let topics = Topics::of(&config);
     let mut published = BTreeSet::from([topics.status()]);
     for source in &config.sources {
         let name = &source.name;
@@ -174,14 +174,14 @@ fn names_are_as_typed_and_a_template_survives_them() {
         (&json!("Door (left)"), &json!("haus_eye_1"))
     );
     let component = |key: &str| &door["cmps"][key];
-    assert_eq!(component("porch/_/state")["name"], "猫");
+    assert_eq!(component("porch/mao/state")["name"], "猫");
     assert_eq!(component("porch/person/state")["name"], "porch person", "another label set has one, too");
     assert_eq!(component("porch/a_dog_/score")["value_template"], r#"{{ value_json.scores["a \"dog\""] }}"#);
     assert_eq!(
         component("porch/it_s_mine/score")["value_template"],
         r#"{{ value_json.scores["it's \\ }} mine"] }}"#
     );
-    assert_eq!(sent[2].1["cmps"]["gr_e/person/state"]["name"], "person", "here it is the only one");
+    assert_eq!(sent[2].1["cmps"]["grosse/person/state"]["name"], "person", "here it is the only one");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn removed_devices_and_entities_are_withdrawn_and_others_are_not() {
     assert_eq!((&**back, &**nothing), ("ha/all/device/haus_eye_1__back/config", ""));
     assert_eq!(door, "ha/all/device/haus_eye_1__door_left_/config");
     let payload: Value = serde_json::from_str(payload).unwrap();
-    let gone: Vec<_> = ["state", "alert", "score"].map(|what| format!("porch/_/{what}")).into();
+    let gone: Vec<_> = ["state", "alert", "score"].map(|what| format!("porch/mao/{what}")).into();
     let left: Vec<_> = gone.iter().map(|key| payload["cmps"][key].to_string()).collect();
     assert_eq!(left, [r#"{"p":"binary_sensor"}"#, r#"{"p":"event"}"#, r#"{"p":"sensor"}"#]);
     let stays = new.messages().find(|(topic, _)| topic == door).unwrap().1;

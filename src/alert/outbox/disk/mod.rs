@@ -69,11 +69,11 @@ impl Disk {
         Ok(())
     }
 
-    /// The mark of each label: whether it is raised, and its last raised alert as JSON.
-    pub fn marks(&self) -> rusqlite::Result<Vec<(bool, String)>> {
+    /// The mark of each label: the topic of its state, whether it is raised, and its last raised alert as JSON.
+    pub fn marks(&self) -> rusqlite::Result<Vec<(String, bool, String)>> {
         let mut statement =
-            self.connection.prepare_cached("SELECT raised, alert FROM marks ORDER BY topic")?;
-        let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.connection.prepare_cached("SELECT topic, raised, alert FROM marks ORDER BY topic")?;
+        let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         marks.collect()
     }
 

@@ -146,6 +146,20 @@ impl Disk {
         })
     }
 
+    /// Moves the marks of labels whose topic is another one now: from, to. A mark that is there already is the newer one.
+    pub fn move_marks(&mut self, moves: &[(String, String)]) -> rusqlite::Result<()> {
+        self.lazily(|disk| {
+            let transaction = disk.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (from, to) in moves {
+                transaction
+                    .prepare_cached("UPDATE OR IGNORE marks SET topic = ?2 WHERE topic = ?1")?
+                    .execute([from, to])?;
+                transaction.prepare_cached("DELETE FROM marks WHERE topic = ?1")?.execute([from])?;
+            }
+            transaction.commit()
+        })
+    }
+
     /// Makes a change that need not be synced when it returns: at worst a deletion is undone, and made again later.
     fn lazily<T>(&mut self, change: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         self.sync(false)?;

@@ -1,5 +1,7 @@
 //! Checks whether a folder can be watched and its files can be deleted or moved.
 
+use std::io::ErrorKind;
+
 use super::settings::{After, Folder};
 use crate::source::{access::Access, kind::Probe};
 
@@ -8,8 +10,15 @@ pub(super) fn probe(settings: &Folder, access: &Access) -> Probe {
     let unreadable = match access.read(&settings.path).and_then(|()| access.unreadable(&settings.path)) {
         Ok(unreadable) => unreadable,
         Err(error) => {
-            let remedy = "create the folder, and make it readable for the user who runs the service; under systemd also \
-                          check `ProtectHome=`";
+            let remedy = match error.kind() {
+                ErrorKind::NotFound => "create the folder, or correct `folder`",
+                ErrorKind::NotADirectory => "name the folder that the file is in",
+                ErrorKind::PermissionDenied => {
+                    "make it readable for the user who runs the service; in a home folder systemd also needs \
+                     `ProtectHome=read-only` in a drop-in"
+                }
+                _ => "check the disk or the network share that the folder is on",
+            };
             return Probe::failed(format!("{shown} cannot be read: {error}"), remedy);
         }
     };

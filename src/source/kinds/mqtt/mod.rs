@@ -50,7 +50,6 @@ use crate::{
         context::{Context, SLOTS},
         kind::{Failure, Kind, Probe, Surroundings},
     },
-    topic::topic_level,
 };
 
 /// The number of packets of the largest size that may wait.
@@ -101,7 +100,8 @@ impl MqttSource {
     async fn listen(&self, context: &Context) -> Result<(), MqttError> {
         let usual = context.topics.as_ref().map(|topics| &topics.broker);
         let broker = self.settings.broker.as_ref().or(usual).ok_or(MqttError::NoBroker)?;
-        let options = self.options(broker, &context.name)?;
+        let id = context.topics.as_ref().map_or("", |topics| &*topics.id);
+        let options = self.options(broker, id)?;
         self.work(context, options, mqtt::url(broker), broker.username.as_deref()).await
     }
 
@@ -136,12 +136,12 @@ impl MqttSource {
         }
     }
 
-    fn options(&self, broker: &Mqtt, name: &str) -> Result<Options, mqtt::Error> {
-        let (level, max_packet) = (topic_level(name), self.settings.max_packet);
+    fn options(&self, broker: &Mqtt, id: &str) -> Result<Options, mqtt::Error> {
+        let max_packet = self.settings.max_packet;
         if self.settings.is_shared() {
-            mqtt::member(broker, &level, max_packet, u16::try_from(SLOTS).unwrap_or(u16::MAX))
+            mqtt::member(broker, id, max_packet, u16::try_from(SLOTS).unwrap_or(u16::MAX))
         } else {
-            mqtt::source(broker, &level, max_packet)
+            mqtt::source(broker, id, max_packet)
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Checks whether the broker of an MQTT source accepts a connection.
 
 use super::settings::MqttSettings;
-use crate::{mqtt, policy::Mqtt, source::kind::Probe};
+use crate::{
+    mqtt,
+    policy::Mqtt,
+    source::kind::{BROKER_REMEDY, Probe},
+};
 
 pub(super) fn probe(settings: &MqttSettings, broker: &Mqtt) -> Probe {
     let broker = settings.broker.as_ref().unwrap_or(broker);
@@ -12,8 +16,6 @@ pub(super) fn probe(settings: &MqttSettings, broker: &Mqtt) -> Probe {
     match runtime.block_on(mqtt::check_connection(broker)) {
         // A source needs neither retained messages nor acknowledgements.
         Ok(_) => Probe::good(format!("the broker {shown} accepts the connection")),
-        Err(why) => {
-            Probe::failed(format!("not connected to {shown}: {why}"), "check `broker` of this source")
-        }
+        Err(why) => Probe::failed(format!("not connected to {shown}: {why}"), BROKER_REMEDY),
     }
 }
