@@ -96,7 +96,7 @@ pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError
             TextFileError::Io(error) => failed(&file)(error),
             other => failed(&file)(io::Error::other(other.to_string())),
         })?;
-        // Files that are not valid are reported by whoever loads the configuration.
+        // A file that is not UTF-8 is reported when the configuration is loaded.
         let Ok(text) = String::from_utf8(bytes) else { continue };
         let Ok(body) = std::str::from_utf8(text_file::without_mark(text.as_bytes())) else { continue };
         let (Some(root), _) = tree::parse(0, body) else { continue };

@@ -116,7 +116,7 @@ pub(super) fn cause_remedy(text: &str) -> Option<&'static str> {
         ),
         (
             &["timed out", "time-out", "no answer", "not answer"],
-            "check that the device is on, and the network and the firewalls on the way to it",
+            "check that the device is on, and the network and the firewalls between",
         ),
         (&["unreachable", "no route"], "check the network of this machine: it has no way to this address"),
         (
@@ -193,7 +193,7 @@ mod tests {
             (
                 "there is no answer",
                 "there is no answer",
-                "check that the device is on, and the network and the firewalls on the way to it",
+                "check that the device is on, and the network and the firewalls between",
             ),
             ("something else", "something else", "otherwise"),
         ];

@@ -88,7 +88,7 @@ impl Context {
 pub struct ForTopics {
     /// The broker of sources without a broker of their own.
     pub broker: Mqtt,
-    /// Tells the connections of sources apart at the broker: different for each source, and ASCII.
+    /// Distinguishes the connections of sources at the broker: different for each source, and ASCII.
     pub id: String,
     /// Receives the names that pictures give for the first time.
     pub appeared: mpsc::Sender<Appeared>,

@@ -65,7 +65,7 @@ mod tests {
             ("colour", None),
             ("x", None),
             ("fold", Some("hold")),
-            ("told you", None),
+            ("tall tree", None),
             ("pompous", None),
             ("", None),
         ];
