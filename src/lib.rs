@@ -100,7 +100,8 @@
 //! | `observe/scores` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
-//! | `source/kinds/stream/schedule`, `source/patience`, `source/sampler`, `source/unchanged` |
+//! | `source/kinds/stream/access_units`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |
+//! | `source/patience`, `source/sampler`, `source/unchanged` |
 //!
 //! # What is deliberately absent
 //!
@@ -116,6 +117,7 @@
 //! |---|---|
 //! | main | drives the publisher, applies configuration changes, waits for signals |
 //! | `source-NAME` | reads and decodes one source |
+//! | `read-NAME` | reads the packets of one RTSP camera |
 //! | `prepare` | prepares pictures for the model while the model runs |
 //! | `model` | owns the model's sessions and scores batches |
 //! | `judge` | runs the triggers and writes alerts to the outbox |

@@ -182,7 +182,7 @@ mod tests {
                 "after",
                 "| `after` | `keep` or `delete`; or `{ move: FOLDER }` | `keep` |",
             ),
-            ("sources.NAME with rtsp", "transport", "| `transport` | `tcp` or `udp` | `tcp` |"),
+            ("sources.NAME with rtsp", "transport", "| `transport` | `auto`, `tcp` or `udp` | `auto` |"),
             (
                 "sources.NAME with mqtt",
                 "broker",

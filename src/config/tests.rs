@@ -309,7 +309,7 @@ fn cameras(config: &Config, folder: &Path) {
     let Input::Rtsp(address) = &door.input else { panic!("a camera") };
     assert_eq!((address.login(), &*address.to_string()), (Some(("me", "hunter2")), "rtsp://h/s"));
     assert_eq!((door.every, door.stall_after), (second / 2, 5 * second));
-    assert_eq!((door.decode, door.transport), (Decode::KeyFrames, Transport::Udp));
+    assert_eq!((door.decode, door.transport), (Decode::KeyFrames, Some(Transport::Udp)));
     let SourceKind::Stream(day) = &day.kind else { panic!("a stream") };
     assert_eq!((&day.input, day.pace), (&Input::File(folder.join("day.mp4")), Pace::Full));
     let SourceKind::Stream(news) = &news.kind else { panic!("a stream") };

@@ -18,6 +18,7 @@ mod metadata;
 mod pixels;
 mod planes;
 mod png;
+mod turn;
 
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -33,6 +34,7 @@ pub use self::{
     limits::{LONGEST, MAX_PIXELS},
     pixels::{Picture, Pixels},
     planes::{Colour, Colours, Matrix, Meaning, Plane, Planes},
+    turn::Turn,
 };
 use self::{limits::TimedReader, metadata::Metadata};
 

@@ -1,7 +1,7 @@
 //! Decides which frames of a stream are taken, from time stamps that the caller reads. Pure.
 //!
 //! [`Clock`] derives a reliable time from the stamps of a stream, [`Sampler`] takes one frame in each interval of that
-//! time, and [`KeyFrames`] measures the interval between key frames, from which [`choose`] decides what is decoded.
+//! time, and [`KeyFrames`] measures the interval between key frames, from which [`Choice`] decides what is decoded.
 
 use std::time::Duration;
 
@@ -178,6 +178,76 @@ pub fn choose(wish: Decode, interval: Option<Duration>, every: Duration) -> Deco
     }
 }
 
+/// The choice of [`choose`] over time. Many cameras have uneven key frames: the choice does not follow each of them.
+#[derive(Debug)]
+pub struct Choice {
+    wish: Decode,
+    every: Duration,
+    decoded: Decoded,
+    /// Since when the key frames suffice while every frame is decoded.
+    suffice_since: Option<Duration>,
+    /// When only key frames were decoded first.
+    since: Duration,
+    /// How long the key frames must suffice before only they are decoded.
+    patience: Duration,
+}
+
+impl Choice {
+    /// Key frames must suffice for this time after they did not; twice as long each time.
+    const FIRST_PATIENCE: Duration = Duration::from_secs(60);
+    const MOST_PATIENCE: Duration = Duration::from_secs(3600);
+    /// After this time with key frames only, the next failure is like the first.
+    const SETTLED: Duration = Duration::from_secs(1800);
+
+    /// The choice for a stream that was just opened.
+    #[must_use]
+    pub fn new(wish: Decode, every: Duration) -> Self {
+        let decoded = choose(wish, None, every);
+        let (since, patience) = (Duration::ZERO, Duration::ZERO);
+        Self { wish, every, decoded, suffice_since: None, since, patience }
+    }
+
+    /// What is decoded at the moment.
+    #[must_use]
+    pub fn decoded(&self) -> Decoded {
+        self.decoded
+    }
+
+    /// Follows the `interval` between key frames at `now`, if it is known.
+    ///
+    /// The key frames suffice if they come often enough. While only they are decoded, they may be a little late as well.
+    pub fn update(&mut self, interval: Option<Duration>, now: Duration) {
+        if self.wish != Decode::Auto {
+            return;
+        }
+        let is_within = |most: Duration| interval.is_some_and(|interval| interval <= most);
+        match self.decoded {
+            Decoded::KeyFrames if !is_within(self.every + self.every * 2 / 5) => self.give_up(now),
+            Decoded::KeyFrames => {}
+            Decoded::All if choose(self.wish, interval, self.every) == Decoded::All => {
+                self.suffice_since = None
+            }
+            Decoded::All => {
+                let since = *self.suffice_since.get_or_insert(now);
+                if now.saturating_sub(since) >= self.patience {
+                    (self.decoded, self.since) = (Decoded::KeyFrames, now);
+                }
+            }
+        }
+    }
+
+    /// Decodes every frame from `now` on, because key frames alone give none.
+    pub fn give_up(&mut self, now: Duration) {
+        if self.wish != Decode::Auto || self.decoded == Decoded::All {
+            return;
+        }
+        let has_settled = now.saturating_sub(self.since) >= Self::SETTLED;
+        let longer = if has_settled { Self::FIRST_PATIENCE } else { self.patience * 2 };
+        self.patience = longer.clamp(Self::FIRST_PATIENCE, Self::MOST_PATIENCE);
+        (self.decoded, self.suffice_since) = (Decoded::All, None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -272,6 +342,62 @@ mod tests {
         for (wish, interval, every, expected) in cases {
             assert_eq!(choose(wish, interval, seconds(every)), expected, "{wish:?} {interval:?} {every}");
         }
+    }
+
+    /// The seconds at which the choice changes, for a camera with a key frame at each of these intervals, again and again.
+    fn changes(intervals: &[f64], until: f64) -> Vec<f64> {
+        let (mut frames, mut choice) = (KeyFrames::default(), Choice::new(Decode::Auto, seconds(1.0)));
+        let (mut next, mut number, mut changes) = (0.0, 0, vec![]);
+        for tick in 0..(until * 10.0) as u32 {
+            let now = f64::from(tick) / 10.0;
+            if now >= next {
+                frames.record(seconds(now));
+                next += intervals[number % intervals.len()];
+                number += 1;
+            }
+            let before = choice.decoded();
+            choice.update(frames.interval(seconds(now)), seconds(now));
+            if choice.decoded() != before {
+                changes.push(now);
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn the_choice_does_not_follow_each_key_frame() {
+        let cases: [(&str, &[f64], usize); 6] = [
+            ("even", &[1.0], 1),
+            ("around the limit", &[1.0, 1.2, 1.1, 1.0, 1.0], 1),
+            ("at the limit", &[1.1, 1.1, 1.1, 1.2, 1.2, 1.2], 1),
+            ("too rare", &[2.0], 0),
+            ("one in ten is missing", &[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0], 2),
+            ("one in a hundred is missing", &[vec![1.0; 99], vec![2.0]].concat(), 8),
+        ];
+        for (name, intervals, most) in cases {
+            let changes = changes(intervals, 3600.0);
+            assert!(changes.len() <= most, "{name}: {changes:?}");
+            assert_eq!(changes.is_empty(), most == 0, "{name}: {changes:?}");
+        }
+    }
+
+    #[test]
+    fn key_frames_that_give_no_frames_are_given_up_for_longer_each_time() {
+        let mut choice = Choice::new(Decode::Auto, seconds(1.0));
+        let mut now = 0.0;
+        for expected in [0.0, 60.0, 120.0, 240.0] {
+            let began = now;
+            while choice.decoded() == Decoded::All {
+                choice.update(Some(seconds(1.0)), seconds(now));
+                now += 1.0;
+            }
+            assert_eq!(now - began - 1.0, expected);
+            choice.give_up(seconds(now));
+        }
+        let mut wished = Choice::new(Decode::KeyFrames, seconds(1.0));
+        wished.give_up(seconds(1.0));
+        wished.update(Some(seconds(9.0)), seconds(9.0));
+        assert_eq!(wished.decoded(), Decoded::KeyFrames);
     }
 
     #[test]

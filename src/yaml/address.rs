@@ -75,7 +75,14 @@ impl Address {
         else {
             return self.url.clone();
         };
-        format!("{scheme}://{}:{}@{rest}", encoded(username), encoded(password))
+        format!("{scheme}://{}:{}@{rest}", encoded(username, ":"), encoded(password, ""))
+    }
+
+    /// The length of user and password in [`Self::url_with_login`], with the colon between them; 0 without a user.
+    #[must_use]
+    pub fn encoded_login_length(&self) -> usize {
+        self.login()
+            .map_or(0, |(username, password)| encoded(username, ":").len() + 1 + encoded(password, "").len())
     }
 
     pub(crate) fn with_login(self, username: Option<String>, password: Option<Secret>) -> Self {
@@ -166,16 +173,20 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            _ => drop(write!(encoded, "%{byte:02X}")),
+/// Percent-encodes what would end the text in an address, blanks, and the letters of `also`. Nothing else, because FFmpeg's RTSP
+/// client takes few bytes; it takes the last `@` for the end of the password.
+fn encoded(text: &str, also: &str) -> String {
+    let ends =
+        |byte: u8| b"%/?#".contains(&byte) || byte <= b' ' || byte == 0x7f || also.as_bytes().contains(&byte);
+    let encoded = text.bytes().fold(Vec::new(), |mut encoded, byte| {
+        if ends(byte) {
+            encoded.extend(format!("%{byte:02X}").into_bytes());
+        } else {
+            encoded.push(byte);
         }
         encoded
-    })
+    });
+    String::from_utf8(encoded).expect("only ASCII bytes of valid UTF-8 were replaced")
 }
 
 #[cfg(test)]
@@ -195,8 +206,8 @@ mod tests {
                 Some(("me", "hunter2")),
             ),
             ("rtsp://me@h/s", "rtsp://me:@h/s", "rtsp://h/s", Some(("me", ""))),
-            ("rtsp://a%40b:hunter2%2F@h", "rtsp://a%40b:hunter2%2F@h", "rtsp://h", Some(("a@b", "hunter2/"))),
-            ("rtsp://me:hun@ter2@h/s", "rtsp://me:hun%40ter2@h/s", "rtsp://h/s", Some(("me", "hun@ter2"))),
+            ("rtsp://a%40b:hunter2%2F@h", "rtsp://a@b:hunter2%2F@h", "rtsp://h", Some(("a@b", "hunter2/"))),
+            ("rtsp://me:hun@ter2@h/s", "rtsp://me:hun@ter2@h/s", "rtsp://h/s", Some(("me", "hun@ter2"))),
             ("rtsp://[::1]:8554/s", "rtsp://[::1]:8554/s", "rtsp://[::1]:8554/s", None),
             ("rtsp://h/s?pwd=hunter2", "rtsp://h/s?pwd=hunter2", "rtsp://h/s?***", None),
             (
@@ -274,7 +285,8 @@ mod tests {
     fn a_password_of_its_own_is_taken_as_it_is() {
         let address = parse("rtsp://h/s", RTSP).unwrap();
         let address = address.with_login(Some("me".to_owned()), Some(Secret::new("p@ss/w%rd".to_owned())));
-        assert_eq!(address.url_with_login(), "rtsp://me:p%40ss%2Fw%25rd@h/s");
+        assert_eq!(address.url_with_login(), "rtsp://me:p@ss%2Fw%25rd@h/s");
+        assert_eq!(address.encoded_login_length(), "me:p@ss%2Fw%25rd".len());
         let address =
             parse("rtsp://me@h/s", RTSP).unwrap().with_login(None, Some(Secret::new("hush".to_owned())));
         assert_eq!(address.login(), Some(("me", "hush")));

@@ -175,7 +175,7 @@ fn the_configuration_is_explained_as_text_and_as_json() {
     let person = &json["sources"]["inbox"]["label_sets"]["porch"]["labels"]["person"];
     assert_eq!(person["threshold"], 0.7);
     assert_eq!(person["state"], "stakeout/inbox/porch/person/state");
-    assert_eq!(json["sources"]["front-door"]["transport"], "tcp");
+    assert_eq!(json["sources"]["front-door"]["transport"], "auto");
 }
 
 #[test]

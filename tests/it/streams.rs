@@ -4,10 +4,12 @@
 
 mod failures;
 mod http;
+mod odd;
 mod reports;
 mod rtsp;
 mod tls;
 mod unchanged;
+mod upright;
 mod video;
 
 use std::{

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver},
@@ -159,6 +159,47 @@ impl Rtsp {
 impl Drop for Rtsp {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// An RTSP camera that is slow or has oddities, which `odd_rtsp.py` lists.
+pub struct OddRtsp {
+    pub port: u16,
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl OddRtsp {
+    /// Starts a camera that plays `clip`, with these `KEY=VALUE` words.
+    pub fn start(clip: &Path, words: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/common/odd_rtsp.py");
+        let port = free_port();
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(script).arg(port.to_string()).arg(clip).args(words);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self { port, process, lines }
+    }
+
+    /// When the next frame is sent, in seconds since 1970. Waits for it.
+    pub fn sent(&mut self) -> f64 {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim().strip_prefix("sent ").unwrap().parse().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/stream", self.port)
+    }
+}
+
+impl Drop for OddRtsp {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -1,8 +1,9 @@
-//! Converts a decoder's frame to a picture, with the colours that the stream declares.
+//! Converts a decoder's frame to a picture, upright and with the colours that the stream declares. Streams, recordings and
+//! `replay` all convert here.
 //!
 //! Brightness has full range if the stream declares it (MJPEG does), and the matrix is that of the stream. By default the
 //! matrix is BT.709 for high definition and BT.601 below. The planes of nearly all cameras are used as they are; other
-//! formats (10 bits, RGB) are converted to RGB here. The size does not change.
+//! formats (10 bits, RGB) are converted to RGB here. The size only changes for pixels that are not square ([`super::upright`]).
 
 use ffmpeg_next::{
     color::{Range, Space},
@@ -12,16 +13,26 @@ use ffmpeg_next::{
     software::scaling::{self, Flags},
 };
 
+use super::upright::View;
 use crate::picture::{Colour, Matrix, Meaning, Picture, PictureError, Pixels, Planes};
 
 /// Chroma at full resolution and exact rounding: a frame a second may take some time.
 const QUALITY: Flags =
     Flags::BILINEAR.union(Flags::FULL_CHR_H_INT).union(Flags::FULL_CHR_H_INP).union(Flags::ACCURATE_RND);
 
-/// Converts frames. Its context fits one format, and is recreated when the stream changes.
+/// Converts the frames of one stream.
 #[derive(Default)]
 pub(crate) struct Converter {
-    context: Option<(FrameFormat, scaling::Context)>,
+    view: View,
+    /// Fits one format and size, and is recreated when they change.
+    context: Option<(Conversion, scaling::Context)>,
+}
+
+/// What a context converts: from this format, to RGB of this size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Conversion {
+    format: FrameFormat,
+    size: (u32, u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,32 +45,62 @@ struct FrameFormat {
 }
 
 impl Converter {
-    pub(crate) fn picture(&mut self, frame: &frame::Video, max_pixels: u64) -> Result<Picture, PictureError> {
-        let (width, height) = (frame.width(), frame.height());
-        if u64::from(width) * u64::from(height) > max_pixels {
-            let (width, height) = (width.into(), height.into());
-            return Err(PictureError::TooLarge { width, height, max_pixels });
-        }
-        if let Some(planes) = planes(frame) {
-            return Ok(Picture { width, height, pixels: Pixels::Planes(planes), transparent: None });
-        }
-        self.rgb(frame)
+    /// A converter for a stream whose frames are shown like this.
+    pub(crate) fn new(view: View) -> Self {
+        Self { view, context: None }
     }
 
-    /// Converts with FFmpeg, which supports every format.
-    fn rgb(&mut self, frame: &frame::Video) -> Result<Picture, PictureError> {
-        let (width, height) = (frame.width(), frame.height());
+    /// The size of a frame as it is shown.
+    pub(crate) fn shown_size(&self, frame: &frame::Video) -> (u32, u32) {
+        self.view.of_frame(frame).shown((frame.width(), frame.height()))
+    }
+
+    /// The plane of brightness, one byte a pixel, and the number of bytes of a row; `None` if the format has no such plane, or the
+    /// frame is not shown as it is stored.
+    pub(crate) fn luma<'a>(&self, frame: &'a frame::Video) -> Option<(&'a [u8], usize)> {
+        let is_plain = self.view.of_frame(frame).is_plain((frame.width(), frame.height()));
+        Layout::of(frame).filter(|_| is_plain).map(|_| (frame.data(0), frame.stride(0)))
+    }
+
+    /// The frame as an upright picture with square pixels.
+    pub(crate) fn picture(&mut self, frame: &frame::Video, max_pixels: u64) -> Result<Picture, PictureError> {
+        let stored = (frame.width(), frame.height());
+        let view = self.view.of_frame(frame);
+        let size = view.stretched(stored);
+        for (width, height) in [stored, size] {
+            let (width, height) = (u64::from(width), u64::from(height));
+            if width * height > max_pixels {
+                return Err(PictureError::TooLarge { width, height, max_pixels });
+            }
+        }
+        let planes = planes(frame).filter(|_| size == stored);
+        let picture = match planes {
+            Some(planes) => {
+                let (width, height) = size;
+                Picture { width, height, pixels: Pixels::Planes(planes), transparent: None }
+            }
+            None => self.rgb(frame, size)?,
+        };
+        Ok(picture.turned(view.turn()))
+    }
+
+    /// Converts with FFmpeg, which supports every format and size.
+    fn rgb(&mut self, frame: &frame::Video, size: (u32, u32)) -> Result<Picture, PictureError> {
         let unsupported = |what: &str| PictureError::Unsupported {
             format: "video",
-            reason: format!("{what} ({:?}, {width} x {height})", frame.format()),
+            reason: format!("{what} ({:?}, {} x {})", frame.format(), frame.width(), frame.height()),
         };
-        let format = FrameFormat::of(frame);
+        let conversion = Conversion { format: FrameFormat::of(frame), size };
         let context = match &mut self.context {
-            Some((made_for, context)) if *made_for == format => context,
-            made => &mut made.insert((format, format.context().ok_or_else(|| unsupported("colours"))?)).1,
+            Some((made_for, context)) if *made_for == conversion => context,
+            made => {
+                let context = conversion.context().ok_or_else(|| unsupported("colours"))?;
+                &mut made.insert((conversion, context)).1
+            }
         };
         let mut rgb = frame::Video::empty();
         context.run(frame, &mut rgb).map_err(|_| unsupported("conversion"))?;
+        let (width, height) = size;
         let pixels = without_padding(&rgb, 0, (width as usize * 3, height as usize));
         Ok(Picture::of_rgb(width, height, pixels))
     }
@@ -133,11 +174,6 @@ impl Layout {
     }
 }
 
-/// The plane of brightness, one byte a pixel, and the number of bytes of a row; `None` if the format has no such plane.
-pub(crate) fn luma(frame: &frame::Video) -> Option<(&[u8], usize)> {
-    Layout::of(frame).map(|_| (frame.data(0), frame.stride(0)))
-}
-
 impl FrameFormat {
     fn of(frame: &frame::Video) -> Self {
         let (width, height) = (frame.width(), frame.height());
@@ -159,11 +195,13 @@ impl FrameFormat {
     fn meaning(self) -> Meaning {
         Meaning { matrix: self.matrix, full_range: self.full_range }
     }
+}
 
+impl Conversion {
     fn context(self) -> Option<scaling::Context> {
-        let Self { format, width, height, full_range, matrix } = self;
+        let Self { format: FrameFormat { format, width, height, full_range, matrix }, size } = self;
         let mut context =
-            scaling::Context::get(format, width, height, Pixel::RGB24, width, height, QUALITY).ok()?;
+            scaling::Context::get(format, width, height, Pixel::RGB24, size.0, size.1, QUALITY).ok()?;
         let matrix = match matrix {
             Matrix::Bt601 => ffi::SWS_CS_ITU601,
             Matrix::Bt709 => ffi::SWS_CS_ITU709,
@@ -223,7 +261,7 @@ mod tests {
                     let frame = frame(format, width, height, space);
                     let picture = Converter::default().picture(&frame, u64::MAX).unwrap();
                     assert!(matches!(picture.pixels, Pixels::Planes(_)), "{format:?}");
-                    let expected = Converter::default().rgb(&frame).unwrap();
+                    let expected = Converter::default().rgb(&frame, (width, height)).unwrap();
                     let (found, expected) = (picture.rgb(), expected.rgb());
                     let off = found.iter().zip(&*expected).map(|(a, b)| u32::from(a.abs_diff(*b)));
                     let (most, mean) = (off.clone().max(), off.sum::<u32>() as f64 / found.len() as f64);

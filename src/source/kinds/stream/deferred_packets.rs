@@ -5,13 +5,15 @@
 
 use ffmpeg_next::Packet;
 
+use super::input::Arrived;
+
 /// A second of the largest streams that cameras send.
 const MOST: usize = 4 << 20;
 
 /// The kept packets.
 #[derive(Default)]
 pub(crate) struct DeferredPackets {
-    packets: Vec<Packet>,
+    packets: Vec<Arrived>,
     bytes: usize,
 }
 
@@ -21,13 +23,13 @@ impl DeferredPackets {
         self.bytes + packet.size() <= MOST
     }
 
-    pub(crate) fn keep(&mut self, packet: Packet) {
-        self.bytes += packet.size();
+    pub(crate) fn keep(&mut self, packet: Arrived) {
+        self.bytes += packet.packet.size();
         self.packets.push(packet);
     }
 
     /// Takes the kept packets out, in order.
-    pub(crate) fn take(&mut self) -> Vec<Packet> {
+    pub(crate) fn take(&mut self) -> Vec<Arrived> {
         self.bytes = 0;
         std::mem::take(&mut self.packets)
     }

@@ -1,5 +1,8 @@
 //! Why a stream cannot continue, for people. Addresses are shown without user and password.
 
+use ffmpeg_next as ffmpeg;
+
+use super::transport::Outcome;
 use crate::{
     picture::PictureError,
     source::{context::Status, kind::Failure},
@@ -16,13 +19,37 @@ pub enum StreamError {
         /// The cause, for people.
         cause: String,
     },
+    /// Its host cannot be reached.
+    #[error("{address} cannot be opened: {cause}")]
+    Unreachable {
+        /// The stream.
+        address: String,
+        /// The cause, for people.
+        cause: String,
+    },
+    /// The camera does not support the transport.
+    #[error("{0} does not support this transport: remove `transport:`, so that TCP and UDP are tried")]
+    Transport(String),
     /// It did not answer.
-    #[error("{address} did not answer within {seconds} s")]
+    #[error("{address} did not answer within {seconds} s: check the camera, or raise `open_timeout`")]
     NoAnswer {
         /// The stream.
         address: String,
         /// The limit.
-        seconds: u64,
+        seconds: f64,
+    },
+    /// FFmpeg would cut off user and password.
+    #[error(
+        "{address} cannot be opened: user and password have {bytes} bytes, and FFmpeg's RTSP client takes {most}: set a shorter \
+         password in the camera"
+    )]
+    LongLogin {
+        /// The stream.
+        address: String,
+        /// The length of both, with a colon between them.
+        bytes: usize,
+        /// The limit.
+        most: usize,
     },
     /// The camera requires other credentials.
     #[error("{address} denies access: {remedy}")]
@@ -67,11 +94,53 @@ pub enum StreamError {
     },
 }
 
+impl StreamError {
+    /// The meaning of an error while the stream was opened or read.
+    pub(crate) fn of_opening(error: ffmpeg::Error, origin: &str, has_login: bool) -> Self {
+        let address = origin.to_owned();
+        let remedy = match error {
+            ffmpeg::Error::HttpUnauthorized if has_login => "the user or the password is wrong",
+            ffmpeg::Error::HttpUnauthorized => "give it a `username:` and a `password:`",
+            ffmpeg::Error::HttpForbidden => "this user may not see the stream",
+            ffmpeg::Error::HttpNotFound => return Self::Missing(address),
+            ffmpeg::Error::Other { errno: libc::EPROTONOSUPPORT } => return Self::Transport(address),
+            other if is_of_the_network(other) => {
+                return Self::Unreachable { address, cause: other.to_string() };
+            }
+            other => return Self::NotOpened { address, cause: other.to_string() },
+        };
+        Self::Denied { address, remedy }
+    }
+
+    /// Whether another transport may help.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Transport(_) | Self::NotOpened { .. } => Outcome::Refused,
+            _ => Outcome::Unrelated,
+        }
+    }
+}
+
+/// Whether the camera could not be reached at all.
+fn is_of_the_network(error: ffmpeg::Error) -> bool {
+    let errors = [
+        libc::ECONNREFUSED,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::ENETDOWN,
+        libc::EHOSTDOWN,
+        libc::ETIMEDOUT,
+        libc::EADDRNOTAVAIL,
+    ];
+    matches!(error, ffmpeg::Error::Other { errno } if errors.contains(&errno))
+}
+
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
-        use StreamError::{Denied, Missing, NoIntactFrame, NoVideo, NotConverted, Stalled};
+        use StreamError::{Denied, LongLogin, Missing, NoIntactFrame, NoVideo, NotConverted, Stalled};
 
-        let refused = matches!(error, Denied { .. } | Missing(_) | NoVideo(_) | NotConverted { .. });
+        let refused =
+            matches!(error, Denied { .. } | LongLogin { .. } | Missing(_) | NoVideo(_) | NotConverted { .. });
         let stalled = matches!(error, Stalled { .. } | NoIntactFrame(_));
         let status = if stalled { Status::Stalled } else { Status::Offline };
         Self { cause: error.into(), status, refused }

@@ -5,17 +5,19 @@
 //! that others depend on, and only frames that are due are converted; frames before a key frame that arrives as soon as a
 //! frame is due are not decoded ([`deferred_packets`]). Frames before the first key frame, damaged frames, frames with lost
 //! packets ([`packet_loss`]) and frames that depend on them are never scored: after damage the source waits for the next
-//! intact key frame.
+//! intact key frame. A camera that refreshes its picture in parts has no key frames: then every frame is decoded, and the first
+//! one is scored when FFmpeg's decoder says that a refresh is complete ([`decoder`]).
 //!
-//! **Time.** `captured_at` is when the frame's packet arrived, by the clock of this machine: the clocks of cameras are not
-//! reliable, and the delay of the network is not known.
+//! **Time.** `captured_at` is when the last packet of the frame arrived, by the clock of this machine: the clocks of cameras are
+//! not reliable, and the delay of the network is not known. A frame of an RTSP camera is decoded as soon as it is complete,
+//! and not when the next one begins ([`access_units`]).
 //!
 //! **Unchanged frames** are not scored again (`unchanged: repeat`, see [`unchanged`]): the last scored picture is sent once
 //! more, by which the model's thread recognises it.
 //!
 //! [`unchanged`]: crate::source::unchanged
 //!
-//! **Time-outs.** Every call of FFmpeg ends with the stop signal or at a deadline: 10 s to open, then `stall_after` for the
+//! **Time-outs.** Every call of FFmpeg ends with the stop signal or at a deadline: `open_timeout`, then `stall_after` for the
 //! next packet. Only the lookup of a host name takes as long as the system allows. A stream with packets and no intact frame
 //! is closed, too: after the interval of its key frames plus `stall_after`, or after a minute if the interval is not known.
 //!
@@ -26,20 +28,26 @@
 //!
 //! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see [`tunnel`].
 
+mod access_units;
 mod convert;
+mod deadline;
 mod decoder;
 pub mod deferred_packets;
 mod device;
 pub mod error;
 mod hardware;
 mod input;
+mod open;
 pub mod packet_loss;
 mod playing;
 pub mod probe;
+mod reader;
 pub mod recording;
 mod schedule;
 pub mod settings;
+mod transport;
 mod tunnel;
+mod upright;
 
 use self::{
     decoder::Decoder,
@@ -47,6 +55,7 @@ use self::{
     input::Opened,
     playing::{Ended, Playing},
     settings::{Hwaccel, Stream},
+    transport::{Outcome, Transports},
 };
 use crate::{
     config::Region,
@@ -69,6 +78,7 @@ pub struct StreamSource {
     logged: Option<String>,
     /// The hardware delivered no intact frame: it is not used again.
     without_hardware: bool,
+    transports: Transports,
 }
 
 impl Kind for StreamSource {
@@ -93,6 +103,7 @@ impl Kind for StreamSource {
             done: false,
             logged: None,
             without_hardware: false,
+            transports: Transports::new(settings.transport),
         }
     }
 
@@ -117,7 +128,8 @@ impl Kind for StreamSource {
 impl StreamSource {
     /// Opens the stream and plays it to its end.
     async fn play(&mut self, context: &Context) -> Result<Ended, StreamError> {
-        let Some(opened) = Opened::open(&self.settings, &self.origin, context)? else {
+        let opened = Opened::open(&self.settings, &self.origin, context, &mut self.transports)?;
+        let Some(opened) = opened else {
             return Ok(Ended::Stopped);
         };
         let hwaccel = if self.without_hardware { Hwaccel::None } else { self.settings.hwaccel };
@@ -126,6 +138,8 @@ impl StreamSource {
         let mut playing =
             Playing::new((&self.settings, &self.regions), &self.origin, opened, decoder, context);
         let ended = playing.play().await;
+        let silent = matches!(ended, Err(StreamError::Stalled { .. })) && !playing.opened.has_delivered();
+        let outcome = if silent { Outcome::Silent } else { Outcome::Delivered };
         let on_hardware = matches!(playing.decoder.hardware(), Ok(Some(_)));
         if on_hardware && matches!(ended, Err(StreamError::NoIntactFrame(_))) {
             tracing::warn!(
@@ -134,6 +148,7 @@ impl StreamSource {
             );
             self.without_hardware = true;
         }
+        self.transports.record(outcome);
         ended
     }
 

@@ -37,6 +37,11 @@ pub(crate) fn is_damaged() -> bool {
     left > 0
 }
 
+/// Whether packets were lost before the one that was read last, without a parser in between.
+pub(crate) fn take_gap() -> bool {
+    DAMAGED_LEFT.replace(0) > 0
+}
+
 /// Resets the state of this thread before it reads another stream.
 pub(crate) fn reset() {
     DAMAGED_LEFT.set(0);
@@ -71,6 +76,8 @@ mod tests {
         assert!(!is_damaged());
         log(c"RTP: missed %d packets\n", 3);
         assert_eq!([is_damaged(), is_damaged(), is_damaged()], [true, true, false]);
+        log(c"RTP: missed %d packets\n", 3);
+        assert_eq!([take_gap(), take_gap()], [true, false]);
         log(c"RTP: missed %d packets\n", 3);
         reset();
         assert!(!is_damaged());

@@ -7,16 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ffmpeg_next::Packet;
-use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    convert::{self, Converter},
+    convert::Converter,
     decoder::Decoder,
     deferred_packets::DeferredPackets,
     error::StreamError,
-    input::{Next, Opened},
+    input::{Arrived, Next, Opened},
     schedule::{Need, PacketState, Schedule, Step},
     settings::{Hwaccel, Pace, Stream},
 };
@@ -39,7 +37,7 @@ pub(crate) struct Playing<'a> {
     regions: &'a [Region],
     origin: &'a str,
     context: &'a Context,
-    opened: Opened,
+    pub(crate) opened: Opened,
     pub(crate) decoder: Decoder,
     deferred: DeferredPackets,
     converter: Converter,
@@ -76,7 +74,7 @@ impl<'a> Playing<'a> {
             last_sent: None,
             decoder,
             deferred: DeferredPackets::default(),
-            converter: Converter::default(),
+            converter: Converter::new(opened.view()),
             clock: Clock::new(opened.played, opened.frame_time()),
             schedule: Schedule::new(settings, opened.is_recording()),
             began: Instant::now(),
@@ -87,20 +85,20 @@ impl<'a> Playing<'a> {
     /// The loop: a packet, and perhaps its frame.
     pub(crate) async fn play(&mut self) -> Result<Ended, StreamError> {
         loop {
-            let (packet, is_damaged) = match self.opened.next(self.origin, self.context)? {
-                Next::Packet(packet, is_damaged) => (packet, is_damaged),
+            let arrived = match self.opened.next(self.origin, self.context)? {
+                Next::Packet(arrived) => arrived,
                 Next::Stopped => return Ok(Ended::Stopped),
-                Next::End => return self.finish().await,
+                Next::End(_) => return self.finish().await,
             };
-            let (arrived, elapsed) = (Timestamp::now(), self.began.elapsed());
-            let now = self.clock.advance(self.opened.stamp(&packet), elapsed);
-            let can_be_deferred = self.deferred.has_room(&packet);
-            let state = PacketState { is_key: packet.is_key(), is_damaged, can_be_deferred };
+            let elapsed = self.began.elapsed();
+            let packet = &arrived.packet;
+            let now = self.clock.advance(self.opened.stamp(packet), elapsed);
+            let can_be_deferred = self.deferred.has_room(packet);
+            let state =
+                PacketState { is_key: packet.is_key(), is_damaged: arrived.is_damaged, can_be_deferred };
             let decoded = self.schedule.decoded();
             let step = self.schedule.packet(state, now, elapsed);
-            if self.schedule.decoded() != decoded {
-                self.switch(now)?;
-            }
+            self.switch(decoded, now)?;
             if self.opened.is_recording() && self.settings.pace == Pace::Real && !self.wait_for(now).await {
                 return Ok(Ended::Stopped);
             }
@@ -111,56 +109,67 @@ impl<'a> Playing<'a> {
                     self.decoder.discard(Cause::LostPacket, &self.context.counts);
                 }
                 Step::Skip => self.context.counts.skipped(Cause::NotDecoded),
-                Step::Defer => self.deferred.keep(packet),
+                Step::Defer => self.deferred.keep(arrived),
                 Step::Decode(need) => {
                     let counts = Arc::clone(&self.context.counts);
-                    let intact = counts.decoding(|| self.decode(&packet, need));
-                    if !self.frame(intact, now, arrived).await? {
+                    let intact = counts.decoding(|| self.decode(arrived, need));
+                    let decoded = self.schedule.decoded();
+                    self.schedule.decoded_packet(need, intact, self.decoder.has_partial_keys(), now);
+                    if !self.frame(intact, now).await? {
                         return Ok(Ended::Stopped);
                     }
+                    self.switch(decoded, now)?;
                 }
             }
         }
     }
 
     /// Decodes a packet, and before it the deferred packets if they are needed. Whether there is a new intact frame.
-    fn decode(&mut self, packet: &Packet, need: Need) -> bool {
+    fn decode(&mut self, mut arrived: Arrived, need: Need) -> bool {
         let (counts, deferred, mut intact) = (&self.context.counts, self.deferred.take(), false);
-        if packet.is_key() {
+        if arrived.packet.is_key() {
             deferred.iter().for_each(|_| counts.skipped(Cause::NotDecoded));
             if !deferred.is_empty() {
                 self.decoder.reset();
             }
         } else {
-            for deferred in &deferred {
-                intact |= self.decoder.feed(deferred, Need::Others, counts);
+            for mut deferred in deferred {
+                intact |= self.decoder.feed(&mut deferred.packet, deferred.at, Need::Others, counts);
             }
         }
-        self.decoder.feed(packet, need, counts) || intact
+        self.decoder.feed(&mut arrived.packet, arrived.at, need, counts) || intact
     }
 
     /// Sends the last frames of a recording, which the decoder still holds.
     async fn finish(&mut self) -> Result<Ended, StreamError> {
         let intact = self.decoder.drain(&self.context.counts);
         let now = self.clock.advance(None, self.began.elapsed());
-        self.frame(intact, now, Timestamp::now()).await?;
+        self.frame(intact, now).await?;
         Ok(Ended::Done)
     }
 
     /// Follows a change of which frames are decoded.
-    fn switch(&mut self, now: Duration) -> Result<(), StreamError> {
+    fn switch(&mut self, before: Decoded, now: Duration) -> Result<(), StreamError> {
+        if self.schedule.decoded() == before {
+            return Ok(());
+        }
         let all = self.schedule.decoded() == Decoded::All;
         if !all {
             // For key frames the decoder holds one frame at a time.
             self.decoder = self.decoder.recreate(&self.opened, self.origin)?;
         }
+        let source = &*self.context.name;
+        if all && self.schedule.has_partial_keys() {
+            tracing::info!(
+                source,
+                "decoding every frame: the camera refreshes its picture in parts, without whole key frames"
+            );
+            return Ok(());
+        }
         let what = if all { "every frame" } else { "key frames only" };
         let interval =
             self.schedule.key_frame_interval(now).map_or(f64::NAN, |interval| interval.as_secs_f64());
-        tracing::info!(
-            source = &*self.context.name,
-            "decoding {what}: there is a key frame every {interval:.1} s"
-        );
+        tracing::info!(source, "decoding {what}: there is a key frame every {interval:.1} s");
         Ok(())
     }
 
@@ -170,8 +179,8 @@ impl<'a> Playing<'a> {
         let hwaccel = self.decoder.hardware().ok().flatten().unwrap_or(Hwaccel::None);
         let info = StreamInfo {
             codec: self.opened.codec(),
-            size: (frame.width(), frame.height()),
-            rate: self.opened.rate(),
+            size: self.converter.shown_size(frame),
+            rate: self.opened.rate().or(self.decoder.rate()),
             key_frames: self.schedule.key_frame_interval(now),
             decode: if self.schedule.decoded() == Decoded::All { "all" } else { "key_frames" },
             hwaccel: hwaccel.as_str(),
@@ -198,7 +207,7 @@ impl<'a> Playing<'a> {
     }
 
     /// Sends the decoder's newest frame if it is `intact` and due; false if the source is to end.
-    async fn frame(&mut self, intact: bool, now: Duration, arrived: Timestamp) -> Result<bool, StreamError> {
+    async fn frame(&mut self, intact: bool, now: Duration) -> Result<bool, StreamError> {
         if !intact {
             return Ok(true);
         }
@@ -217,41 +226,54 @@ impl<'a> Playing<'a> {
             return Ok(true);
         }
         let (content, picture) = self.content(now)?;
+        let arrived = self.decoder.arrived();
         Ok(self.context.send(content, picture, self.origin, arrived, slot).is_continue())
     }
 
     /// The picture to send: the last one again if the decoder's newest frame looks like it.
     ///
-    /// A frame without a plane of brightness is converted first, which takes longer.
+    /// A frame without a plane of brightness, or which is turned, is converted first, which takes longer.
     fn content(&mut self, now: Duration) -> Result<(Content, Arc<Picture>), StreamError> {
-        let parts = self.luma_parts();
-        if let (Some(parts), Some(last)) = (&parts, &self.last_sent)
-            && self.last_scored.is_repeated(self.layout().size, parts, now)
+        let stored = self.luma_parts();
+        if let Some((size, parts)) = &stored
+            && let Some(last) = self.repeated(*size, parts, now)
         {
-            return Ok((Content::Repeated, Arc::clone(last)));
+            return Ok((Content::Repeated, last));
         }
         let picture = self.converter.picture(self.decoder.frame(), self.context.max_pixels);
         let not_converted = |cause| StreamError::NotConverted { address: self.origin.to_owned(), cause };
         let picture = Arc::new(picture.map_err(not_converted)?);
-        if self.last_scored.is_compared() {
-            let size = (picture.width as usize, picture.height as usize);
-            let parts = parts.unwrap_or_else(|| self.layout().picture(&picture));
-            self.last_scored.scored(size, parts, now);
-            self.last_sent = Some(Arc::clone(&picture));
+        if !self.last_scored.is_compared() {
+            return Ok((Content::New, picture));
         }
+        let (size, parts) = match stored {
+            Some(stored) => stored,
+            None => {
+                let size = (picture.width as usize, picture.height as usize);
+                let parts = FrameLayout { size, regions: self.regions }.picture(&picture);
+                if let Some(last) = self.repeated(size, &parts, now) {
+                    return Ok((Content::Repeated, last));
+                }
+                (size, parts)
+            }
+        };
+        self.last_scored.scored(size, parts, now);
+        self.last_sent = Some(Arc::clone(&picture));
         Ok((Content::New, picture))
     }
 
-    /// The parts of the decoder's newest frame that are compared, if it has a plane of brightness.
-    fn luma_parts(&self) -> Option<Vec<Grey>> {
-        let (plane, stride) =
-            convert::luma(self.decoder.frame()).filter(|_| self.last_scored.is_compared())?;
-        self.layout().luma(plane, stride)
+    /// The last picture, if a frame with these parts looks like it.
+    fn repeated(&self, size: (usize, usize), parts: &[Grey], now: Duration) -> Option<Arc<Picture>> {
+        let last = self.last_sent.as_ref()?;
+        self.last_scored.is_repeated(size, parts, now).then(|| Arc::clone(last))
     }
 
-    fn layout(&self) -> FrameLayout<'_> {
+    /// The size and the parts of the decoder's newest frame that are compared, if they can be without a conversion.
+    fn luma_parts(&self) -> Option<((usize, usize), Vec<Grey>)> {
         let frame = self.decoder.frame();
-        FrameLayout { size: (frame.width() as usize, frame.height() as usize), regions: self.regions }
+        let (plane, stride) = self.converter.luma(frame).filter(|_| self.last_scored.is_compared())?;
+        let size = (frame.width() as usize, frame.height() as usize);
+        Some((size, FrameLayout { size, regions: self.regions }.luma(plane, stride)?))
     }
 
     /// A slot. A recording that is played as fast as possible waits for one; `None` after the stop signal.

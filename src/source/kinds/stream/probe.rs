@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use ffmpeg_next::codec;
 
 use super::{
+    convert::Converter,
     decoder::Decoder,
     error::StreamError,
-    input::{Next, Opened},
+    input::{Arrived, Next, Opened},
     schedule::Need,
     settings::{Hwaccel, Stream},
+    transport::Transports,
 };
 use crate::source::{
     context::Context,
@@ -75,28 +77,30 @@ pub(super) fn probe(settings: &Stream, max_pixels: u64) -> Probe {
 fn read(settings: &Stream, max_pixels: u64) -> Result<Findings, StreamError> {
     let origin = settings.input.shown();
     let context = Context::detached(&origin, max_pixels);
-    let mut opened = Opened::open(settings, &origin, &context)?
+    let mut opened = Opened::open(settings, &origin, &context, &mut Transports::new(settings.transport))?
         .expect("only this function has the token of the stop signal");
     let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin)?;
-    let codec = opened.codec();
+    let (codec, converter) = (opened.codec(), Converter::new(opened.view()));
     let mut clock = Clock::new(opened.played, opened.frame_time());
     let (mut key_frames, mut size, mut packets, began) = (KeyFrames::default(), None, 0, Instant::now());
     let (mut first, mut now) = (None, Duration::ZERO);
     while began.elapsed() < PROBE_TIME && packets < PACKETS && key_frames.interval(now).is_none() {
-        let Next::Packet(packet, _) = opened.next(&origin, &context)? else { break };
+        let Next::Packet(Arrived { mut packet, at, .. }) = opened.next(&origin, &context)? else { break };
         now = clock.advance(opened.stamp(&packet), began.elapsed());
         first.get_or_insert(now);
         packets += 1;
         if packet.is_key() {
             key_frames.record(now);
         }
-        if size.is_none() && decoder.feed(&packet, Need::Frame, &context.counts) {
-            size = Some((decoder.frame().width(), decoder.frame().height()));
+        // Keys without a whole picture show themselves at the second key.
+        if decoder.feed(&mut packet, at, Need::Frame, &context.counts) && size.is_none() {
+            size = Some(converter.shown_size(decoder.frame()));
         }
     }
     let seconds = now.saturating_sub(first.unwrap_or_default()).as_secs_f64();
     let interval = key_frames.interval(now);
-    let only_key_frames = choose(settings.decode, interval, settings.every) == Decoded::KeyFrames;
+    let suffice = choose(settings.decode, interval, settings.every) == Decoded::KeyFrames;
+    let only_key_frames = suffice && !decoder.has_partial_keys();
     Ok(Findings {
         codec,
         size,
@@ -112,10 +116,7 @@ fn describe(settings: &Stream, found: &Findings, max_pixels: u64) -> Probe {
     let Some((width, height)) = found.size else {
         let message =
             format!("it sends {}, and no intact frame within {} s", found.codec, PROBE_TIME.as_secs());
-        return Probe::failed(
-            message,
-            "use `transport: tcp` if it is `udp`, or a shorter key-frame interval in the camera",
-        );
+        return Probe::failed(message, "use `transport: tcp`, or a shorter key-frame interval in the camera");
     };
     let key_frames = match found.key_frames {
         Some(interval) => format!("a key frame every {:.1} s", interval.as_secs_f64()),
@@ -147,7 +148,7 @@ mod tests {
         kind::Outcome,
         kinds::{
             camera::Unchanged,
-            stream::settings::{Input, Pace, Transport},
+            stream::settings::{Input, Pace},
         },
     };
 
@@ -158,9 +159,10 @@ mod tests {
             every: Duration::from_secs(1),
             decode: Decode::Auto,
             hwaccel: Hwaccel::None,
-            transport: Transport::Tcp,
+            transport: None,
             tls: crate::tls::Trust::System,
             pace: Pace::Real,
+            open_timeout: Duration::from_secs(30),
             stall_after: Duration::from_secs(20),
             unchanged: Unchanged::Score,
         };

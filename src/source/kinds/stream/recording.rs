@@ -10,9 +10,10 @@ use super::{
     convert::Converter,
     decoder::Decoder,
     error::StreamError,
-    input::{Next, Opened},
+    input::{Arrived, Next, Opened},
     schedule::{PacketState, Schedule, Step},
-    settings::{Hwaccel, Input, Pace, Stream, Transport},
+    settings::{Hwaccel, Input, Pace, Stream},
+    transport::Transports,
 };
 use crate::{
     picture::Picture,
@@ -52,19 +53,20 @@ impl Recording {
             every,
             decode,
             hwaccel: Hwaccel::None,
-            transport: Transport::Tcp,
+            transport: None,
             tls: Trust::System,
             pace: Pace::Full,
+            open_timeout: STALL_AFTER,
             stall_after: STALL_AFTER,
             unchanged: Unchanged::Score,
         };
         let origin = settings.input.shown();
         let context = Context::detached(&origin, max_pixels);
-        let opened = Opened::open(&settings, &origin, &context)?
+        let opened = Opened::open(&settings, &origin, &context, &mut Transports::new(None))?
             .expect("only this function has the token of the stop signal");
         Ok(Self {
             decoder: Decoder::new(&opened, Hwaccel::None, &origin)?,
-            converter: Converter::default(),
+            converter: Converter::new(opened.view()),
             clock: Clock::new(opened.played, opened.frame_time()),
             schedule: Schedule::new(&settings, true),
             context,
@@ -99,7 +101,7 @@ impl Recording {
     pub fn next_frame(&mut self) -> Result<Option<(Duration, Picture)>, StreamError> {
         while !self.over {
             let (intact, now) = match self.opened.next(&self.origin, &self.context)? {
-                Next::Packet(packet, _) => {
+                Next::Packet(Arrived { mut packet, at, .. }) => {
                     let now = self.clock.advance(self.opened.stamp(&packet), Duration::ZERO);
                     let is_key = packet.is_key();
                     let state = PacketState { is_key, is_damaged: false, can_be_deferred: false };
@@ -107,9 +109,12 @@ impl Recording {
                         self.context.counts.skipped(Cause::NotDecoded);
                         continue;
                     };
-                    (self.decoder.feed(&packet, need, &self.context.counts), now)
+                    let intact = self.decoder.feed(&mut packet, at, need, &self.context.counts);
+                    let has_partial_keys = self.decoder.has_partial_keys();
+                    self.schedule.decoded_packet(need, intact, has_partial_keys, now);
+                    (intact, now)
                 }
-                Next::End | Next::Stopped => {
+                Next::End(_) | Next::Stopped => {
                     self.over = true;
                     let intact = self.decoder.drain(&self.context.counts);
                     (intact, self.clock.advance(None, Duration::ZERO))

@@ -5,18 +5,21 @@ use std::time::Duration;
 use super::settings::Stream;
 use crate::source::{
     kinds::camera::Decode,
-    sampler::{Decoded, KeyFrames, Sampler, choose},
+    sampler::{Choice, Decoded, KeyFrames, Sampler},
 };
 
 /// What the decisions depend on, and what they record.
 pub(crate) struct Schedule {
-    every: Duration,
     decode: Decode,
     /// A live stream without an intact frame for this time beyond the interval of its key frames is closed.
     stall_after: Option<Duration>,
     sampler: Sampler,
     key_frames: KeyFrames,
-    decoded: Decoded,
+    choice: Choice,
+    /// The keys of the stream contain no whole picture.
+    has_partial_keys: bool,
+    /// The keys in a row that gave no intact frame when only they were decoded.
+    fruitless_keys: u32,
     /// When the last intact frame was decoded or known to be unnecessary, since the stream was opened.
     last_intact: Duration,
 }
@@ -61,20 +64,26 @@ impl Schedule {
     /// The decisions for a stream that was just opened.
     pub(crate) fn new(settings: &Stream, is_recording: bool) -> Self {
         Self {
-            every: settings.every,
             decode: settings.decode,
             // No one waits for the frames of a recording, so none is late.
             stall_after: (!is_recording).then_some(settings.stall_after),
             sampler: Sampler::new(settings.every),
             key_frames: KeyFrames::default(),
-            decoded: choose(settings.decode, None, settings.every),
+            choice: Choice::new(settings.decode, settings.every),
+            has_partial_keys: false,
+            fruitless_keys: 0,
             last_intact: Duration::ZERO,
         }
     }
 
     /// Which frames are decoded at the moment.
     pub(crate) fn decoded(&self) -> Decoded {
-        self.decoded
+        if self.has_partial_keys { Decoded::All } else { self.choice.decoded() }
+    }
+
+    /// Whether every frame is decoded because the keys of the stream contain no whole picture.
+    pub(crate) fn has_partial_keys(&self) -> bool {
+        self.has_partial_keys
     }
 
     /// The interval between key frames at `now`, if it is known.
@@ -88,7 +97,7 @@ impl Schedule {
         if packet.is_key {
             self.key_frames.record(now);
         }
-        self.decoded = choose(self.decode, self.key_frames.interval(now), self.every);
+        self.choice.update(self.key_frames.interval(now), now);
         let without = elapsed.saturating_sub(self.last_intact);
         if self.stall_after.is_some_and(|stall_after| without > self.key_frames.limit(stall_after)) {
             return Step::Close;
@@ -97,7 +106,7 @@ impl Schedule {
             return Step::Discard;
         }
         let is_due = self.sampler.is_due(now);
-        match self.decoded {
+        match self.decoded() {
             Decoded::KeyFrames if packet.is_key && is_due => Step::Decode(Need::Alone),
             Decoded::KeyFrames => {
                 if packet.is_key {
@@ -123,9 +132,25 @@ impl Schedule {
         is_due
     }
 
+    /// Records what the decoder made of a packet: whether there is an `intact` frame, and whether it met a key without a whole
+    /// picture.
+    pub(crate) fn decoded_packet(&mut self, need: Need, intact: bool, has_partial_keys: bool, now: Duration) {
+        const MOST_FRUITLESS: u32 = 2;
+        self.has_partial_keys |= has_partial_keys;
+        if need == Need::Alone {
+            self.fruitless_keys = if intact { 0 } else { self.fruitless_keys + 1 };
+        }
+        if self.fruitless_keys >= MOST_FRUITLESS {
+            self.fruitless_keys = 0;
+            self.choice.give_up(now);
+        }
+    }
+
     /// Whether the packet is not needed if the next key frame arrives when it is expected.
     fn is_unnecessary(&self, packet: PacketState, now: Duration) -> bool {
-        let expected = self.key_frames.expected().filter(|_| self.decode == Decode::Auto);
+        // The decoder starts again at the next key frame, so that must be a whole picture.
+        let can_wait = self.decode == Decode::Auto && !self.has_partial_keys;
+        let expected = self.key_frames.expected().filter(|_| can_wait);
         !packet.is_key && expected.is_some_and(|expected| self.sampler.can_wait_for(expected, now))
     }
 }
@@ -135,7 +160,7 @@ mod tests {
     use super::*;
     use crate::source::kinds::{
         camera::Unchanged,
-        stream::settings::{Hwaccel, Input, Pace, Transport},
+        stream::settings::{Hwaccel, Input, Pace},
     };
 
     fn seconds(seconds: f64) -> Duration {
@@ -148,9 +173,10 @@ mod tests {
             every: seconds(every),
             decode,
             hwaccel: Hwaccel::None,
-            transport: Transport::Tcp,
+            transport: None,
             tls: crate::tls::Trust::System,
             pace: Pace::Real,
+            open_timeout: seconds(30.0),
             stall_after: seconds(20.0),
             unchanged: Unchanged::Score,
         };
@@ -222,6 +248,41 @@ mod tests {
         for (packet, expected) in cases {
             assert_eq!(schedule.packet(packet, now, now), expected, "{packet:?}");
         }
+    }
+
+    /// A stream with a key every second, of which none or only the first gives a frame alone.
+    #[test]
+    fn every_frame_is_decoded_where_keys_give_no_frames() {
+        for (decode, are_partial, expected) in [
+            (Decode::Auto, false, Decoded::All),
+            (Decode::Auto, true, Decoded::All),
+            (Decode::KeyFrames, true, Decoded::All),
+            (Decode::KeyFrames, false, Decoded::KeyFrames),
+        ] {
+            let mut schedule = schedule(1.0, decode, false);
+            let now = |second: u32| seconds(f64::from(second));
+            for second in 0..3 {
+                schedule.packet(KEY, now(second), now(second));
+                schedule.intact_frame(now(second), now(second));
+            }
+            assert_eq!(schedule.decoded(), Decoded::KeyFrames);
+            for second in 3..5 {
+                assert_eq!(schedule.packet(KEY, now(second), now(second)), Step::Decode(Need::Alone));
+                schedule.decoded_packet(Need::Alone, false, false, now(second));
+            }
+            schedule.decoded_packet(Need::Alone, false, are_partial, now(5));
+            assert_eq!(schedule.decoded(), expected, "{decode:?} {are_partial}");
+        }
+    }
+
+    #[test]
+    fn no_packet_is_deferred_where_keys_are_partial() {
+        let mut schedule = schedule(1.0, Decode::Auto, false);
+        steps(&mut schedule, 12, 45);
+        let now = seconds(11.25);
+        assert_eq!(schedule.packet(OTHER, now, now), Step::Defer);
+        schedule.decoded_packet(Need::Others, true, true, now);
+        assert_eq!(schedule.packet(OTHER, now, now), Step::Decode(Need::Others));
     }
 
     #[test]

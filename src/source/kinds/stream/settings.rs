@@ -32,12 +32,14 @@ pub struct Stream {
     pub decode: Decode,
     /// What decodes them.
     pub hwaccel: Hwaccel,
-    /// The transport of RTSP.
-    pub transport: Transport,
+    /// The transport of RTSP; `None`: whichever the camera supports.
+    pub transport: Option<Transport>,
     /// How the certificate of the camera is checked.
     pub tls: Trust,
     /// The speed of a recording.
     pub pace: Pace,
+    /// The limit to connect and to read the properties of the stream.
+    pub open_timeout: Duration,
     /// A stream without data for this time is closed and opened again.
     pub stall_after: Duration,
     /// What happens to a frame that looks like the last scored one.
@@ -111,7 +113,20 @@ impl Hwaccel {
 }
 
 impl Transport {
-    const WORDS: [(&str, Self); 2] = [("tcp", Self::Tcp), ("udp", Self::Udp)];
+    const WORDS: [(&str, Option<Self>); 3] =
+        [("auto", None), ("tcp", Some(Self::Tcp)), ("udp", Some(Self::Udp))];
+
+    /// The word in the configuration, which is FFmpeg's, too.
+    pub(crate) fn as_str(self) -> &'static str {
+        word_of(&Self::WORDS, &Some(self))
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Tcp => Self::Udp,
+            Self::Udp => Self::Tcp,
+        }
+    }
 }
 
 impl Pace {
@@ -224,6 +239,13 @@ const COMMON: &[Field<Stream>] = &[
     )
     .default("none"),
     Field::new(
+        "open_timeout",
+        Form::Duration(Duration::from_secs(1), DAY),
+        "The longest time to connect and to receive a description of the stream.",
+        |it: &Stream| Some(json!(duration_text(it.open_timeout))),
+    )
+    .default("30s"),
+    Field::new(
         "stall_after",
         Form::Duration(Duration::from_secs(1), DAY),
         "A stream without data for this time is closed and opened again.",
@@ -247,10 +269,11 @@ const COMMON: &[Field<Stream>] = &[
 const RTSP_ONLY: &[Field<Stream>] = &[Field::new(
     "transport",
     Form::Words(&words(&Transport::WORDS)),
-    "The transport of the stream. With udp, a frame that lost a packet is not scored.",
+    "The transport of the stream. auto: tcp, or udp if the camera refuses tcp or sends nothing over it. A frame that lost a packet is \
+     not scored.",
     |it: &Stream| Some(json!(word_of(&Transport::WORDS, &it.transport))),
 )
-.default("tcp")];
+.default("auto")];
 
 const VIDEO_ONLY: &[Field<Stream>] = &[Field::new(
     "pace",
@@ -309,19 +332,20 @@ fn video(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Op
         reader.resolve_path(at, &text).map(Input::File)
     });
     let pace = section.read(reader, "pace", |reader, at| reader.word(at, &Pace::WORDS));
-    stream(reader, section, input, Some(Transport::Tcp), pace)
+    stream(reader, section, input, Some(None), pace)
 }
 
 fn stream(
     reader: &mut Reader<'_>,
     section: &Section<'_>,
     input: Option<Input>,
-    transport: Option<Transport>,
+    transport: Option<Option<Transport>>,
     pace: Option<Pace>,
 ) -> Option<Stream> {
     let every = section.read(reader, "every", Reader::duration);
     let decode = section.read(reader, "decode", |reader, at| reader.word(at, &Decode::WORDS));
     let hwaccel = section.read(reader, "hwaccel", |reader, at| reader.word(at, &Hwaccel::WORDS));
+    let open_timeout = section.read(reader, "open_timeout", Reader::duration);
     let stall_after = section.read(reader, "stall_after", Reader::duration);
     // Every frame of a recording is scored: it is not played to save time.
     let is_recording = matches!(&input, Some(Input::File(path)) if !path.starts_with("/dev"));
@@ -337,6 +361,7 @@ fn stream(
         transport: transport?,
         tls: tls?,
         pace: pace?,
+        open_timeout: open_timeout?,
         stall_after: stall_after?,
         unchanged: unchanged?,
     })

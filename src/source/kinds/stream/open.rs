@@ -1,0 +1,325 @@
+//! Opens an input with FFmpeg.
+
+use std::{
+    ffi::CString,
+    ptr,
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use ffmpeg_next::{
+    self as ffmpeg, Dictionary, Rational, codec, ffi,
+    format::{self, context},
+    media,
+    util::interrupt,
+};
+
+use super::{
+    access_units::Assembler,
+    deadline::Deadline,
+    device,
+    error::StreamError,
+    input::{Opened, Packets, assembled},
+    packet_loss,
+    reader::Reader,
+    settings::{Input, Stream, Transport},
+    transport::Transports,
+    tunnel::{Camera, Tunnel, TunnelError},
+    upright::View,
+};
+use crate::{
+    source::{context::Context, sampler::Played},
+    tls::Trust,
+};
+
+impl Opened {
+    /// Opens the stream, over another transport if the camera refuses the first; `None` after the stop signal.
+    pub(crate) fn open(
+        settings: &Stream,
+        origin: &str,
+        context: &Context,
+        transports: &mut Transports,
+    ) -> Result<Option<Self>, StreamError> {
+        prepare();
+        if settings.input.is_tls() {
+            // The only transport that leads through the tunnel.
+            return open_over(settings, origin, context, Transport::Tcp);
+        }
+        let refused = match open_over(settings, origin, context, transports.next()) {
+            Err(error) if matches!(settings.input, Input::Rtsp(_)) => error,
+            opened => return opened,
+        };
+        let (first, outcome) = (transports.next(), refused.outcome());
+        if !transports.record(outcome) {
+            return Err(refused);
+        }
+        match open_over(settings, origin, context, transports.next()) {
+            Ok(opened) => {
+                tracing::info!(
+                    source = &*context.name,
+                    "{origin} refuses {}, so {} is used: {refused}",
+                    first.as_str(),
+                    transports.next().as_str()
+                );
+                Ok(opened)
+            }
+            // The cause of the usual transport is the one to correct.
+            Err(error) => {
+                transports.record(error.outcome());
+                Err(refused)
+            }
+        }
+    }
+}
+
+fn open_over(
+    settings: &Stream,
+    origin: &str,
+    context: &Context,
+    transport: Transport,
+) -> Result<Option<Opened>, StreamError> {
+    let no_answer =
+        || StreamError::NoAnswer { address: origin.to_owned(), seconds: settings.open_timeout.as_secs_f64() };
+    let tunnel = match tunnel(settings, context) {
+        Ok(tunnel) => tunnel,
+        Err(TunnelError::Stopped) => return Ok(None),
+        Err(TunnelError::NoAnswer) => return Err(no_answer()),
+        Err(TunnelError::Failed(cause)) => {
+            return Err(StreamError::NotOpened { address: origin.to_owned(), cause });
+        }
+    };
+    let (url, has_login) = url(settings, origin, tunnel.as_ref())?;
+    packet_loss::reset();
+    let (deadline, close) = (Deadline::new(settings.open_timeout), Arc::new(AtomicBool::new(false)));
+    let interrupt = {
+        let (deadline, close, stop) = (deadline.clone(), Arc::clone(&close), context.stop.clone());
+        let counts = Arc::clone(&context.counts);
+        move || {
+            // FFmpeg calls this often while it waits.
+            counts.pulse().beat();
+            stop.is_cancelled() || close.load(Ordering::Relaxed) || deadline.interrupts()
+        }
+    };
+    let opened = connect(&url, interrupt, options(settings, transport)).and_then(|mut input| {
+        if !declares_its_video(settings, &input) {
+            find_properties(&mut input)?;
+        }
+        Ok(input)
+    });
+    let input = match opened {
+        _ if context.stop.is_cancelled() => return Ok(None),
+        // FFmpeg returns success for an interrupted search for properties, and then delivers nothing.
+        _ if deadline.has_interrupted() => return Err(no_answer()),
+        Ok(input) => input,
+        Err(error) => {
+            return Err(match tunnel.as_ref().and_then(Tunnel::failure) {
+                Some(cause) => StreamError::NotOpened { address: origin.to_owned(), cause },
+                None => StreamError::of_opening(error, origin, has_login),
+            });
+        }
+    };
+    let opened = opened_stream(settings, origin, context, (input, deadline, close), has_login)?;
+    Ok(Some(Opened { tunnel, ..opened }))
+}
+
+/// The address for FFmpeg, and whether it contains a user.
+fn url(settings: &Stream, origin: &str, tunnel: Option<&Tunnel>) -> Result<(String, bool), StreamError> {
+    let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
+    match &settings.input {
+        Input::Rtsp(address) | Input::Url(address) => {
+            let has_login = address.login().is_some();
+            if let Some((username, password)) = address.login()
+                && matches!(settings.input, Input::Rtsp(_))
+                && address.encoded_login_length() > LONGEST_LOGIN
+            {
+                return Err(StreamError::LongLogin {
+                    address: origin.to_owned(),
+                    bytes: username.len() + 1 + password.len(),
+                    most: LONGEST_LOGIN,
+                });
+            }
+            let url = tunnel
+                .map_or_else(|| address.url_with_login(), |tunnel| address.plain_url_at(&tunnel.host()));
+            Ok((url, has_login))
+        }
+        Input::File(path) => {
+            if device::is_camera(path) {
+                device::register().map_err(not_opened)?;
+            }
+            Ok((path.to_string_lossy().into_owned(), false))
+        }
+    }
+}
+
+/// FFmpeg's RTSP client keeps user and password, percent-encoded, in 128 bytes, and cuts off the rest without an error.
+const LONGEST_LOGIN: usize = 127;
+
+/// Whether the stream is described well enough to decode it: RTSP cameras do so before they start. The search for properties
+/// reads some frames, which takes a slow camera minutes.
+fn declares_its_video(settings: &Stream, input: &context::Input) -> bool {
+    let is_rtsp = matches!(settings.input, Input::Rtsp(_));
+    let video = || input.streams().best(media::Type::Video);
+    is_rtsp && video().is_some_and(|stream| stream.parameters().id() != codec::Id::None)
+}
+
+/// What is known of a connected input, and how it is read.
+fn opened_stream(
+    settings: &Stream,
+    origin: &str,
+    context: &Context,
+    (mut input, deadline, close): (context::Input, Deadline, Arc<AtomicBool>),
+    has_login: bool,
+) -> Result<Opened, StreamError> {
+    let stream = input.streams().best(media::Type::Video);
+    let stream = stream.ok_or_else(|| StreamError::NoVideo(origin.to_owned()))?;
+    let (video, time_base, parameters) = (stream.index(), stream.time_base(), stream.parameters().clone());
+    let (codec, rate, view) =
+        (parameters.id(), declared_rate(stream.avg_frame_rate()), View::of_stream(&stream));
+    let is_file = matches!(&settings.input, Input::File(path) if path.is_file());
+    let is_rtsp = matches!(settings.input, Input::Rtsp(_));
+    let played = if is_file || !is_rtsp && input.duration() > 0 { Played::Recorded } else { Played::Live };
+    let packets = match assembled(codec).filter(|_| is_rtsp) {
+        Some(encoding) => {
+            // The thread that reads is only interrupted to end it.
+            deadline.clear();
+            without_parser(&mut input);
+            let reader = Reader::start(input, video, close, &context.name);
+            let not_started = |cause: std::io::Error| StreamError::NotOpened {
+                address: origin.to_owned(),
+                cause: format!("no thread can be started: {cause}"),
+            };
+            let (reader, assembler) = (reader.map_err(not_started)?, Assembler::new(encoding));
+            Packets::Payloads { reader, assembler, newest: Instant::now() }
+        }
+        None => {
+            deadline.set(settings.stall_after);
+            Packets::Whole { input, video, deadline }
+        }
+    };
+    let stall_after = settings.stall_after;
+    Ok(Opened {
+        packets,
+        codec,
+        parameters,
+        time_base,
+        rate,
+        view,
+        played,
+        has_login,
+        stall_after,
+        has_delivered: false,
+        tunnel: None,
+    })
+}
+
+/// A plausible number of frames a second.
+fn declared_rate(rate: Rational) -> Option<f64> {
+    let rate = f64::from(rate);
+    (0.01..=1000.0).contains(&rate).then_some(rate)
+}
+
+/// The way to an address with TLS; `None` for any other input.
+fn tunnel(settings: &Stream, context: &Context) -> Result<Option<Tunnel>, TunnelError> {
+    let (Input::Rtsp(address) | Input::Url(address)) = &settings.input else { return Ok(None) };
+    let Some((host, port)) = address.door().filter(|_| address.is_tls()) else { return Ok(None) };
+    let camera = Camera { host, port, is_http: address.url().starts_with("http") };
+    let is_stopped = || {
+        context.counts.pulse().beat();
+        context.stop.is_cancelled()
+    };
+    Tunnel::open(&camera, &settings.tls, settings.open_timeout, is_stopped).map(Some)
+}
+
+/// Options of FFmpeg's own TLS, for redirects to other servers. It cannot check a fingerprint.
+fn own_tls(options: &mut Dictionary<'static>, trust: &Trust) {
+    options.set("tls_verify", if *trust == Trust::Unverified { "0" } else { "1" });
+    if let Trust::Ca(file) = trust {
+        options.set("ca_file", &file.to_string_lossy());
+    }
+}
+
+fn options(settings: &Stream, transport: Transport) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    match &settings.input {
+        // AVFMT_FLAG_NONBLOCK, which has no name as an option. Otherwise a camera that hangs could not be interrupted.
+        Input::File(path) if device::is_camera(path) => options.set("fflags", "+4"),
+        Input::File(_) => {}
+        Input::Url(address) => {
+            own_tls(&mut options, &settings.tls);
+            if let Some(path) = address.url().strip_prefix("rtmps://").and_then(|url| url.rsplit_once('/')) {
+                options.set("rtmp_tcurl", &format!("rtmps://{}", path.0));
+            }
+            if settings.input.is_tls() && address.url().starts_with("rtsps") {
+                options.set("rtsp_transport", transport.as_str());
+            }
+            // Measuring the rate takes the first frames, which are minutes with a slow camera.
+            options.set("fpsprobesize", "0");
+        }
+        Input::Rtsp(_) => {
+            options.set("rtsp_transport", transport.as_str());
+            options.set("allowed_media_types", "video");
+            options.set("analyzeduration", "1000000");
+            options.set("fpsprobesize", "0");
+        }
+    }
+    options
+}
+
+/// Connects to `url`, without reading any frame. `interrupt` is called while FFmpeg waits, and ends the call if it is true.
+fn connect(
+    url: &str,
+    interrupt: impl FnMut() -> bool + Send + 'static,
+    options: Dictionary<'_>,
+) -> Result<context::Input, ffmpeg::Error> {
+    let url = CString::new(url).map_err(|_| ffmpeg::Error::InvalidData)?;
+    let interrupt = interrupt::new(Box::new(interrupt));
+    // SAFETY: the context is new and not null. `avformat_open_input` frees it if it fails. Otherwise the input takes it over
+    // together with the callback, which so lives as long as FFmpeg may call it. The options are freed once, below.
+    #[allow(unsafe_code)]
+    unsafe {
+        let mut context = ffi::avformat_alloc_context();
+        if context.is_null() {
+            return Err(ffmpeg::Error::Other { errno: libc::ENOMEM });
+        }
+        (*context).interrupt_callback = interrupt.interrupt;
+        let mut options = options.disown();
+        let result =
+            ffi::avformat_open_input(&raw mut context, url.as_ptr(), ptr::null_mut(), &raw mut options);
+        drop(Dictionary::own(options));
+        if result < 0 {
+            return Err(ffmpeg::Error::from(result));
+        }
+        Ok(context::Input::wrap_with_interrupt(context, interrupt.guard))
+    }
+}
+
+/// Reads as much of the input as FFmpeg needs to know its properties. What it reads is delivered afterwards.
+fn find_properties(input: &mut context::Input) -> Result<(), ffmpeg::Error> {
+    // SAFETY: the input holds a valid context, which this function has for itself.
+    #[allow(unsafe_code)]
+    let result = unsafe { ffi::avformat_find_stream_info(input.as_mut_ptr(), ptr::null_mut()) };
+    if result < 0 { Err(ffmpeg::Error::from(result)) } else { Ok(()) }
+}
+
+/// Makes FFmpeg return the payload of each RTP packet as it is.
+fn without_parser(input: &mut context::Input) {
+    // SAFETY: the input holds a valid context, of which no packet was read yet. The flags may be changed until then.
+    #[allow(unsafe_code)]
+    unsafe {
+        (*input.as_mut_ptr()).flags |= (ffi::AVFMT_FLAG_NOPARSE | ffi::AVFMT_FLAG_NOFILLIN) as libc::c_int;
+    }
+}
+
+/// Initialises FFmpeg's error texts and network, and silences its log, which may hold a password.
+fn prepare() {
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(|| {
+        packet_loss::install();
+        format::network::init();
+        // This registers texts and devices, and cannot fail.
+        let _ = ffmpeg::init();
+    });
+}
