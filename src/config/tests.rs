@@ -92,6 +92,8 @@ fn absent_keys_have_the_documented_defaults() {
                 existing: Existing::Skip,
                 after: After::Keep,
                 poll: None,
+                clips: Clips::Play,
+                every: Duration::from_secs(1),
             }),
             regions: vec![],
             watch: vec!["porch".to_owned()],
@@ -290,7 +292,14 @@ sources:
     let SourceKind::Folder(inbox) = &config.sources[0].kind else { panic!("a folder") };
     let moved = After::Move("/pictures/../done".into());
     let poll = Some(Duration::from_secs(5));
-    let expected = Folder { path: "/pictures".into(), existing: Existing::Process, after: moved, poll };
+    let expected = Folder {
+        path: "/pictures".into(),
+        existing: Existing::Process,
+        after: moved,
+        poll,
+        clips: Clips::Play,
+        every: Duration::from_secs(1),
+    };
     assert_eq!(inbox, &expected);
     let [region] = &config.sources[0].regions[..] else { panic!("one region") };
     assert!(region.x + region.width <= 1.0 && (region.width - 0.3).abs() < 1e-9);

@@ -3,7 +3,6 @@
 //!
 //! Nothing is published or kept, and identical input gives identical output, including the alerts' identifiers.
 
-mod file_times;
 mod player;
 mod recordings;
 mod timeline;

@@ -2,8 +2,7 @@
 //! record it.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -11,13 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::file_times;
-
-/// The extensions of video files.
-const VIDEOS: &[&str] = &[
-    "264", "265", "3gp", "asf", "avi", "dav", "flv", "h264", "h265", "hevc", "m2ts", "m4v", "mjpeg", "mjpg",
-    "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv",
-];
+use crate::source::{clips::is_video, file_times};
 
 /// A file that can be played.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,20 +79,4 @@ fn recording(path: &Path, zone: &TimeZone) -> io::Result<Recording> {
         })
     });
     Ok(Recording { time, path: path.to_owned(), kind, bytes: metadata.len() })
-}
-
-/// Detects a video by its extension, otherwise by its first bytes.
-fn is_video(path: &Path) -> io::Result<bool> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    if extension.is_some_and(|extension| VIDEOS.contains(&&*extension)) {
-        return Ok(true);
-    }
-    let mut head = Vec::new();
-    fs::File::open(path)?.take(12).read_to_end(&mut head)?;
-    Ok(matches!(
-        head.as_slice(),
-        [_, _, _, _, b'f', b't', b'y', b'p', ..]
-            | [0x1A, 0x45, 0xDF, 0xA3, ..]
-            | [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', b' ']
-    ))
 }

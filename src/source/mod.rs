@@ -6,8 +6,10 @@
 
 pub mod access;
 pub mod cause;
+pub mod clips;
 pub mod context;
 pub mod counts;
+pub mod file_times;
 pub mod handover;
 pub mod info;
 pub mod kind;

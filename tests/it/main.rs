@@ -16,6 +16,7 @@ mod devices;
 mod docs;
 mod doctor;
 mod folder;
+mod folder_clips;
 mod home_assistant;
 mod hub;
 mod layers;

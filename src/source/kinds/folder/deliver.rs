@@ -2,7 +2,10 @@
 
 use std::{path::Path, time::SystemTime};
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 
 use super::{
     after::{self, Taken},
@@ -22,6 +25,9 @@ impl FolderSource {
     /// Takes the next file and sends its frame; `None` if the receiver is gone.
     pub(crate) async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
         let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
+        if self.takes_as_clip(&path, candidate, context) {
+            return Some(());
+        }
         let (picture, taken) = match self.picture(&path, candidate, context) {
             Ok(Some(both)) => both,
             Ok(None) => return Some(()),
@@ -75,7 +81,7 @@ impl FolderSource {
     }
 
     /// Reports a file that is no picture, unless it may still become one.
-    fn failed(&mut self, path: &Path, candidate: Candidate, error: &Unusable, context: &Context) {
+    pub(super) fn failed(&mut self, path: &Path, candidate: Candidate, error: &Unusable, context: &Context) {
         let now = Instant::now();
         match error {
             Unusable::Gone => {}
@@ -87,14 +93,25 @@ impl FolderSource {
             _ if !candidate.failed => self.inventory.pending.failed(path, candidate, now),
             _ => {
                 context.counts.seen();
-                if let Some(cause) = error.cause() {
-                    context.unusable(("file", &path.display()), cause, error, error.remedy());
-                }
-                let unreadable = matches!(error, Unusable::Unreadable(_));
-                let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
-                self.inventory.seen.insert(path, candidate.version, fate);
+                self.report_unusable(path, candidate, error, context);
             }
         }
+    }
+
+    /// Reports and counts a file that stays unusable.
+    pub(super) fn report_unusable(
+        &mut self,
+        path: &Path,
+        candidate: Candidate,
+        error: &Unusable,
+        context: &Context,
+    ) {
+        if let Some(cause) = error.cause() {
+            context.unusable(("file", &path.display()), cause, error, error.remedy());
+        }
+        let unreadable = matches!(error, Unusable::Unreadable(_));
+        let fate = if unreadable { Fate::Unreadable } else { Fate::Failed };
+        self.inventory.seen.insert(path, candidate.version, fate);
     }
 
     /// The slot of a frame. When the frame is scored, the slot requests `after`.
@@ -105,13 +122,7 @@ impl FolderSource {
         }
         let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
-        slot.on_done(move || {
-            // At shutdown the source ends before its frames: then, or if it is late, the file is finished from here.
-            if let Err(unsent) = done.try_send(taken) {
-                let taken = unsent.into_inner();
-                finish(&after, &taken.path, &taken, &name, &counts);
-            }
-        })
+        slot.on_done(move || request(&done, &after, taken, &name, &counts))
     }
 
     /// Applies `after` to a file whose frame is scored.
@@ -123,6 +134,21 @@ impl FolderSource {
         {
             self.inventory.seen.forget(&path);
         }
+    }
+}
+
+/// Requests `after` for a file whose frame is scored.
+pub(super) fn request(
+    done: &mpsc::Sender<Taken>,
+    after: &After,
+    taken: Taken,
+    source: &str,
+    counts: &Counts,
+) {
+    // At shutdown the source ends before its frames: then, or if it is late, the file is finished from here.
+    if let Err(unsent) = done.try_send(taken) {
+        let taken = unsent.into_inner();
+        finish(after, &taken.path, &taken, source, counts);
     }
 }
 

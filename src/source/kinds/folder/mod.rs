@@ -23,11 +23,15 @@
 //! still the file that was taken. Nothing is ever overwritten: `a.jpg` becomes `a-1.jpg`. A file that failed stays in its
 //! place, and so does a file that could not be moved, which is logged and counted.
 //!
+//! **Clips.** A video file is played ([`clip`]) unless `clips: ignore` is set. It is no picture by its content, and a video by its
+//! extension or its content.
+//!
 //! **Never taken:** hidden names, names that end like a temporary one (`.tmp`, `.temp`, `.part`, `.partial`, `.filepart`,
-//! `.crdownload`, `~`), anything but regular files, files of more than 256 MiB, and files in the folder into which `after`
+//! `.crdownload`, `~`), anything but regular files, pictures of more than 256 MiB, and files in the folder into which `after`
 //! moves.
 
 mod after;
+mod clip;
 mod deliver;
 mod error;
 mod inventory;

@@ -58,6 +58,8 @@ pub(crate) enum Fate {
     Skipped,
     /// Sent; with a hash of its content.
     Sent(u64),
+    /// A clip that is played: only part of it was sent.
+    Playing,
     /// Reported as no usable picture.
     Failed,
     /// Not readable; a change of its permissions may help.

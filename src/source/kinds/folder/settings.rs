@@ -8,7 +8,10 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    source::kinds::settings::{KindKey, Settings},
+    source::kinds::{
+        camera::{DAY, Decode},
+        settings::{KindKey, Settings},
+    },
     yaml::{
         fields::{Field, Form, Table, explain, specs, word_of, words},
         names,
@@ -28,6 +31,23 @@ pub struct Folder {
     pub after: After,
     /// The interval of checks of the whole folder (for network file systems); `None`: the kernel reports new files.
     pub poll: Option<Duration>,
+    /// What happens to video files.
+    pub clips: Clips,
+    /// One frame of a clip is scored in each such interval of its own time.
+    pub every: Duration,
+}
+
+/// What happens to video files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clips {
+    /// They are played.
+    Play,
+    /// They are ignored.
+    Ignore,
+}
+
+impl Clips {
+    const WORDS: [(&str, Self); 2] = [("play", Self::Play), ("ignore", Self::Ignore)];
 }
 
 /// What happens to files that are there at the start.
@@ -93,6 +113,20 @@ pub(crate) const FIELDS: &[Field<Folder>] = &[
     )
     .default_is("the kernel reports new files")
     .example("5s"),
+    Field::new(
+        "clips",
+        Form::Words(&words(&Clips::WORDS)),
+        "What happens to video files: they are played, or ignored.",
+        |it: &Folder| Some(json!(word_of(&Clips::WORDS, &it.clips))),
+    )
+    .default("play"),
+    Field::new(
+        "every",
+        Form::Duration(Duration::from_millis(20), DAY),
+        "One frame of a video file is scored in each such interval of its own time. Every picture is scored.",
+        |it: &Folder| Some(json!(duration_text(it.every))),
+    )
+    .default("1s"),
 ];
 
 const MOVE_FIELDS: &[Field<PathBuf>] =
@@ -104,14 +138,7 @@ const MOVE_FIELDS: &[Field<PathBuf>] =
 const MOVE: Table = Table { title: "sources.NAME.after", fields: || specs(MOVE_FIELDS) };
 
 /// The key that names this kind.
-pub(crate) const KEYS: &[KindKey] = &[KindKey {
-    key: "folder",
-    fields: || specs(FIELDS),
-    foreign: |key| {
-        let remedy = "remove it, because every picture in a folder is scored; `poll:` checks the folder at an interval";
-        (key == "every").then_some(remedy)
-    },
-}];
+pub(crate) const KEYS: &[KindKey] = &[KindKey { key: "folder", fields: || specs(FIELDS), foreign: |_| None }];
 
 impl Settings for Folder {
     fn key(&self) -> &'static str {
@@ -120,6 +147,10 @@ impl Settings for Folder {
 
     fn explain(&self) -> Map<String, Value> {
         explain(FIELDS, self)
+    }
+
+    fn sampling(&self) -> (Duration, Decode) {
+        (self.every, Decode::Auto)
     }
 
     fn is_local(&self) -> bool {
@@ -132,13 +163,22 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
     let existing = section.read(reader, "existing", |reader, at| reader.word(at, &Existing::WORDS));
     let after = section.read(reader, "after", after);
     let poll = section.optional(reader, "poll", Reader::duration);
+    let clips = section.read(reader, "clips", |reader, at| reader.word(at, &Clips::WORDS));
+    let every = section.read(reader, "every", Reader::duration);
     if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, section.get("after"))
         && plain(to) == plain(path)
     {
         let remedy = "name another folder, for example one below it: files in it are not scored again";
         reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
     }
-    Some(Folder { path: path?, existing: existing?, after: after?, poll: poll? })
+    Some(Folder {
+        path: path?,
+        existing: existing?,
+        after: after?,
+        poll: poll?,
+        clips: clips?,
+        every: every?,
+    })
 }
 
 /// The path without `..`, as far as that is possible without the disk.

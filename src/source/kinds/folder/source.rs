@@ -5,23 +5,24 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, sleep_until},
 };
 
 use super::{
     after::Taken,
+    clip::{Clip, WaitingClips},
     error::FolderError,
     inventory::Inventory,
     pace::Pace,
     pending::Pending,
     scan::FolderId,
     seen::Seen,
-    settings::{After, Existing, Folder},
+    settings::{After, Clips, Existing, Folder},
     watch::{Notice, Watch},
 };
 use crate::source::{
@@ -47,6 +48,9 @@ pub struct FolderSource {
     pub(super) existing: Existing,
     pub(super) after: After,
     pub(super) polls: bool,
+    pub(super) clips: Clips,
+    /// One frame of a clip is scored in each such interval.
+    pub(super) every: Duration,
     pub(super) pace: Pace,
     pub(super) inventory: Inventory,
     pub(super) watch: Option<Watch>,
@@ -56,6 +60,11 @@ pub struct FolderSource {
     /// The earliest time of the next scan, even after lost notices.
     pub(super) earliest_scan: Instant,
     pub(super) next_check: Instant,
+    /// The clip that is played.
+    pub(super) playing: Option<Clip>,
+    pub(super) waiting_clips: WaitingClips,
+    /// The next frame is that of a picture, if one is ready.
+    pub(super) picture_is_next: bool,
     /// Files whose frames are in flight: the path when the file was taken, and its path now.
     pub(super) in_flight: HashMap<PathBuf, PathBuf>,
     /// Files whose frames are scored. If the channel is full, the sender finishes the file.
@@ -89,12 +98,17 @@ impl FolderSource {
             existing: folder.existing,
             after,
             polls,
+            clips: folder.clips,
+            every: folder.every,
             pace,
             watch: None,
             began: false,
             next_scan: now,
             earliest_scan: now,
             next_check: now,
+            playing: None,
+            waiting_clips: WaitingClips::new(),
+            picture_is_next: true,
             in_flight: HashMap::new(),
             done_sender,
             done,
@@ -234,15 +248,27 @@ impl FolderSource {
                 () = sleep_until(wake) => {}
                 Some(taken) = self.done.recv() => self.finish(taken, context),
                 notice = next_notice(self.watch.as_mut()) => self.notice(notice, context)?,
-                permit = context.slots.clone().acquire_owned(), if self.inventory.pending.has_ready() => {
+                permit = context.slots.clone().acquire_owned(), if self.has_frame() => {
                     // A closed semaphore or channel: the service ends.
                     let Ok(permit) = permit else { return Ok(Ended::Stopped) };
-                    if self.take(permit, context).await.is_none() {
+                    if self.next_frame(permit, context).await.is_none() {
                         return Ok(Ended::Stopped);
                     }
                 }
             }
         }
+    }
+
+    fn has_frame(&self) -> bool {
+        self.playing.is_some() || self.inventory.pending.has_ready()
+    }
+
+    /// Sends a frame: of pictures and of a clip in turn, so that a long clip delays no picture.
+    async fn next_frame(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
+        let is_picture =
+            self.inventory.pending.has_ready() && (self.picture_is_next || self.playing.is_none());
+        self.picture_is_next = !is_picture;
+        if is_picture { self.take(permit, context).await } else { self.play_on(permit, context).await }
     }
 
     fn notice(&mut self, notice: Option<Notice>, context: &Context) -> Result<(), FolderError> {

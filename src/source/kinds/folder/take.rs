@@ -5,14 +5,17 @@
 
 use std::{
     fs::{File, Metadata, OpenOptions},
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     time::SystemTime,
 };
 
 use super::seen::Version;
-use crate::{picture::PictureError, source::cause::Cause};
+use crate::{
+    picture::{self, PictureError},
+    source::{cause::Cause, kinds::stream::error::StreamError},
+};
 
 /// Files with more bytes are rejected without reading them.
 const MAX_BYTES: u64 = 256 << 20;
@@ -35,6 +38,9 @@ pub(crate) enum Unusable {
     /// The file is no usable picture.
     #[error("{0}")]
     Picture(#[from] PictureError),
+    /// The file is a damaged clip.
+    #[error("{0}")]
+    Clip(String),
 }
 
 impl Unusable {
@@ -45,6 +51,7 @@ impl Unusable {
             Self::Unreadable(_) => Some(Cause::Unreadable),
             Self::TooManyBytes(_) => Some(Cause::TooManyBytes),
             Self::Picture(error) => Some(error.into()),
+            Self::Clip(_) => Some(Cause::Corrupt),
         }
     }
 
@@ -55,6 +62,15 @@ impl Unusable {
                 Some("let the user that runs stakeout read the file, for example with `chmod o+r`")
             }
             _ => None,
+        }
+    }
+}
+
+impl From<StreamError> for Unusable {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::NotConverted { cause, .. } => Self::Picture(cause),
+            error => Self::Clip(error.to_string()),
         }
     }
 }
@@ -80,6 +96,21 @@ pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<Sys
     let mut bytes = Vec::with_capacity(usize::try_from(version.size).unwrap_or(0));
     file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok((bytes, unchanged(&file, version)?.created().ok()))
+}
+
+/// A hash that stands for the bytes of a file that is too large to be read, and when the file was created: of its size, its
+/// beginning and its end.
+pub(crate) fn fingerprint(path: &Path, version: Version) -> Result<(u64, Option<SystemTime>), Unusable> {
+    const PART: u64 = 64 << 10;
+    regular(&std::fs::metadata(path)?)?;
+    let mut file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let metadata = unchanged(&file, version)?;
+    let mut bytes = version.size.to_be_bytes().to_vec();
+    file.by_ref().take(PART).read_to_end(&mut bytes)?;
+    file.seek(SeekFrom::Start(version.size.saturating_sub(PART)))?;
+    file.take(PART).read_to_end(&mut bytes)?;
+    Ok((picture::hash(&bytes), metadata.created().ok()))
 }
 
 fn regular(metadata: &Metadata) -> Result<(), Unusable> {

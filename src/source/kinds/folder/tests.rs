@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::FolderError,
+    inventory::Inventory,
     pace::Pace,
     pending,
-    settings::{After, Existing, Folder},
+    settings::{After, Clips, Existing, Folder},
     source::FolderSource,
 };
 use crate::{
@@ -44,11 +45,18 @@ struct Running {
     frames: mpsc::Receiver<Frame>,
     stop: CancellationToken,
     counts: Arc<Counts>,
-    thread: thread::JoinHandle<FolderSource>,
+    thread: thread::JoinHandle<Inventory>,
 }
 
 fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Running {
-    let settings = Folder { path: folder.path().to_path_buf(), existing, after, poll: None };
+    let settings = Folder {
+        path: folder.path().to_path_buf(),
+        existing,
+        after,
+        poll: None,
+        clips: Clips::Play,
+        every: Duration::from_secs(1),
+    };
     let (sender, frames) = mpsc::channel(SLOTS);
     let (status, mut online) = status::channel(Status::Offline);
     let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::default()));
@@ -65,7 +73,7 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
         let mut source = FolderSource::with_pace(&settings, pace);
         runtime.block_on(source.run_once(&context)).unwrap();
         source.end(&context);
-        source
+        source.inventory
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let began = online.wait_for(|status| *status == Status::Online);
@@ -111,7 +119,7 @@ impl Running {
         names
     }
 
-    fn stop(self) -> FolderSource {
+    fn stop(self) -> Inventory {
         self.stop.cancel();
         self.thread.join().unwrap()
     }
@@ -225,9 +233,9 @@ fn the_state_of_removed_files_is_removed() {
     assert_eq!(running.names_until_marker(&folder), [""; 0]);
     fs::remove_file(folder.path().join("broken")).unwrap();
     assert_eq!(running.names_until_marker(&folder), [""; 0]);
-    let source = running.stop();
+    let inventory = running.stop();
     assert!(source.in_flight.is_empty(), "{:?}", source.in_flight);
-    assert!(source.inventory.seen.len() <= 1, "the marker at most");
+    assert!(inventory.seen.len() <= 1, "the marker at most");
 }
 
 #[test]
@@ -238,6 +246,8 @@ fn files_are_not_moved_onto_themselves() {
         existing: Existing::Skip,
         after: After::Move(folder.path().join(".")),
         poll: None,
+        clips: Clips::Play,
+        every: Duration::from_secs(1),
     };
     let context = Context::detached("inbox", 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! The frames are those of a `video` source with `pace: full`. Time is the position in the recording.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ use crate::{
     source::{
         cause::Cause,
         context::Context,
-        counts::Snapshot,
+        counts::{Counts, Snapshot},
         kinds::camera::{Decode, Unchanged},
         sampler::Clock,
     },
@@ -40,6 +40,12 @@ pub struct Recording {
     clock: Clock,
     schedule: Schedule,
     over: bool,
+    /// Why it ended before its end.
+    damage: Option<String>,
+    /// The newest position.
+    reached: Duration,
+    /// The counters of the source that plays it: they show that it makes progress.
+    watched: Option<Arc<Counts>>,
 }
 
 impl Recording {
@@ -48,6 +54,35 @@ impl Recording {
     /// # Errors
     /// It is no recording, or has no video that can be decoded.
     pub fn open(path: &Path, every: Duration, decode: Decode, max_pixels: u64) -> Result<Self, StreamError> {
+        let context = Context::detached(&path.display().to_string(), max_pixels);
+        let opened = Self::open_in(path, every, decode, context)?;
+        Ok(opened.expect("only this function has the token of the stop signal"))
+    }
+
+    /// Like [`Self::open`], for a source: its stop signal ends every call as if the recording were over.
+    ///
+    /// # Errors
+    /// It is no recording, or has no video that can be decoded, or the stop signal was given.
+    pub(crate) fn open_for(source: &Context, path: &Path, every: Duration) -> Result<Self, StreamError> {
+        let context = Context {
+            stop: source.stop.clone(),
+            ..Context::detached(&path.display().to_string(), source.max_pixels)
+        };
+        let opened = Self::open_in(path, every, Decode::Auto, context)?;
+        let stopped = || StreamError::NotOpened {
+            address: path.display().to_string(),
+            cause: "the source was stopped".to_owned(),
+        };
+        Ok(Self { watched: Some(Arc::clone(&source.counts)), ..opened.ok_or_else(stopped)? })
+    }
+
+    /// `None` after the stop signal.
+    fn open_in(
+        path: &Path,
+        every: Duration,
+        decode: Decode,
+        context: Context,
+    ) -> Result<Option<Self>, StreamError> {
         let settings = Stream {
             input: Input::File(path.to_owned()),
             every,
@@ -61,10 +96,9 @@ impl Recording {
             unchanged: Unchanged::Score,
         };
         let origin = settings.input.shown();
-        let context = Context::detached(&origin, max_pixels);
-        let opened = Opened::open(&settings, &origin, &context, &mut Transports::new(None))?
-            .expect("only this function has the token of the stop signal");
-        Ok(Self {
+        let opened = Opened::open(&settings, &origin, &context, &mut Transports::new(None))?;
+        let Some(opened) = opened else { return Ok(None) };
+        Ok(Some(Self {
             decoder: Decoder::new(&opened, Hwaccel::None, &origin)?,
             converter: Converter::new(opened.view()),
             clock: Clock::new(opened.played, opened.frame_time()),
@@ -73,7 +107,22 @@ impl Recording {
             opened,
             origin,
             over: false,
-        })
+            damage: None,
+            reached: Duration::ZERO,
+            watched: None,
+        }))
+    }
+
+    /// After its end: why a part of it is missing, if that is so.
+    pub(crate) fn damage(&self) -> Option<String> {
+        const TOLERANCE: Duration = Duration::from_secs(2);
+        if let Some(damage) = &self.damage {
+            return Some(damage.clone());
+        }
+        let length = self.length()?;
+        let is_short = self.reached + TOLERANCE + length / 10 < length;
+        let (reached, length) = (self.reached.as_secs_f64(), length.as_secs_f64());
+        is_short.then(|| format!("it ends after {reached:.1} s of {length:.1} s"))
     }
 
     /// When it was recorded, if the file says so.
@@ -100,9 +149,13 @@ impl Recording {
     /// The file cannot be read any further, or its frames cannot be converted to pictures.
     pub fn next_frame(&mut self) -> Result<Option<(Duration, Picture)>, StreamError> {
         while !self.over {
+            if let Some(watched) = &self.watched {
+                watched.pulse().beat();
+            }
             let (intact, now) = match self.opened.next(&self.origin, &self.context)? {
                 Next::Packet(Arrived { mut packet, at, .. }) => {
                     let now = self.clock.advance(self.opened.stamp(&packet), Duration::ZERO);
+                    self.reached = now;
                     let is_key = packet.is_key();
                     let state = PacketState { is_key, is_damaged: false, can_be_deferred: false };
                     let Step::Decode(need) = self.schedule.packet(state, now, Duration::ZERO) else {
@@ -114,8 +167,11 @@ impl Recording {
                     self.schedule.decoded_packet(need, intact, has_partial_keys, now);
                     (intact, now)
                 }
-                Next::End(_) | Next::Stopped => {
+                end @ (Next::End(_) | Next::Stopped) => {
                     self.over = true;
+                    if matches!(end, Next::End(true)) {
+                        self.damage = Some("its rest cannot be read".to_owned());
+                    }
                     let intact = self.decoder.drain(&self.context.counts);
                     (intact, self.clock.advance(None, Duration::ZERO))
                 }

@@ -7,7 +7,8 @@ const SEPARATORS: &[u8] = b"-_:.,T ";
 
 /// The first date with a time of day in `name`: `2026-11-23_08-15-30`, `20261123T081530Z`, `door 20261123081530.500`.
 /// Cameras write local time, so it is read in `zone` unless a `Z` follows.
-pub(super) fn in_name(name: &str, zone: &TimeZone) -> Option<Timestamp> {
+#[must_use]
+pub fn in_name(name: &str, zone: &TimeZone) -> Option<Timestamp> {
     let bytes = name.as_bytes();
     let begins = |at: usize| bytes[at].is_ascii_digit() && (at == 0 || !bytes[at - 1].is_ascii_digit());
     (0..bytes.len()).filter(|at| begins(*at)).find_map(|at| read(&bytes[at..], zone))
