@@ -236,7 +236,7 @@ impl Choice {
         }
     }
 
-    /// Decodes every frame from `now` on, because key frames alone give none.
+    /// Decodes every frame since `now`, because key frames alone give none.
     pub fn give_up(&mut self, now: Duration) {
         if self.wish != Decode::Auto || self.decoded == Decoded::All {
             return;

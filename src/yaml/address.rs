@@ -85,6 +85,12 @@ impl Address {
             .map_or(0, |(username, password)| encoded(username, ":").len() + 1 + encoded(password, "").len())
     }
 
+    /// The address without user and password.
+    #[must_use]
+    pub fn without_login(&self) -> Self {
+        Self { url: self.url.clone(), username: None, password: None }
+    }
+
     pub(crate) fn with_login(self, username: Option<String>, password: Option<Secret>) -> Self {
         Self { username: username.or(self.username), password: password.or(self.password), ..self }
     }

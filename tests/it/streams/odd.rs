@@ -101,6 +101,21 @@ fn a_password_may_be_as_long_as_the_client_can_take() {
     source.stop();
 }
 
+/// FFmpeg's client can do neither.
+#[test]
+fn basic_authentication_works_without_parameters_and_with_long_passwords() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = h264(folder.path(), "320x240", 5);
+    let long = "0123456789".repeat(20);
+    for (challenge, password) in [("Basic", "hunter2"), ("Basic realm=x", &*long), ("basic", &*long)] {
+        let words = [format!("challenge={challenge}"), "user=me".to_owned(), format!("password={password}")];
+        let camera = OddRtsp::start(&clip, &words.each_ref().map(|word| &**word));
+        let mut source = start(&format!("rtsp: '{}', username: me, password: '{password}'", camera.url()));
+        drop(source.next());
+        source.stop();
+    }
+}
+
 /// A stream with one key frame, whose picture is refreshed by a column that moves across it within ten frames.
 fn refreshed(folder: &Path) -> PathBuf {
     let words = "-f lavfi -i testsrc2=size=320x240:rate=10 -t 6 -c:v libx264 -preset fast -bf 0 -refs 1 -g 10 -pix_fmt yuv420p \

@@ -98,7 +98,7 @@ pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<Sys
     Ok((bytes, unchanged(&file, version)?.created().ok()))
 }
 
-/// A hash that stands for the bytes of a file that is too large to be read, and when the file was created: of its size, its
+/// A hash instead of one of all bytes, for a file that is too large to be read, and when the file was created: of its size, its
 /// beginning and its end.
 pub(crate) fn fingerprint(path: &Path, version: Version) -> Result<(u64, Option<SystemTime>), Unusable> {
     const PART: u64 = 64 << 10;

@@ -26,7 +26,7 @@ pub(crate) enum Encoding {
     H265,
 }
 
-/// What is known of the payload of an RTP packet besides its bytes.
+/// The properties of the payload of an RTP packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     /// Its time stamp in the time base of the stream.
@@ -167,20 +167,20 @@ impl Parts {
         let mut parts = Self::default();
         for (number, unit) in units(bytes).enumerate() {
             let kind = match encoding {
-                Encoding::H264 => Kind::of_h264(unit),
-                Encoding::H265 => Kind::of_h265(unit),
+                Encoding::H264 => UnitKind::of_h264(unit),
+                Encoding::H265 => UnitKind::of_h265(unit),
             };
             let begins = match kind {
-                Kind::Slice { is_first, is_key } => {
+                UnitKind::Slice { is_first, is_key } => {
                     parts.slices += 1;
                     parts.is_key |= is_key;
                     is_first
                 }
-                Kind::Leading { is_recovery_point } => {
+                UnitKind::Leading { is_recovery_point } => {
                     parts.is_key |= is_recovery_point;
                     true
                 }
-                Kind::Other => false,
+                UnitKind::Other => false,
             };
             parts.begins_frame |= number == 0 && begins;
             parts.lacks_beginning |= parts.slices == 1 && !begins && !parts.begins_frame;
@@ -199,7 +199,7 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The kind of a unit (NAL), as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum UnitKind {
     /// A part of the picture.
     Slice {
         is_first: bool,
@@ -212,7 +212,7 @@ enum Kind {
     Other,
 }
 
-impl Kind {
+impl UnitKind {
     /// Source: ITU-T H.264, 7.3.1 and 7.4.1.2.3.
     fn of_h264(unit: &[u8]) -> Self {
         let Some(header) = unit.first() else { return Self::Other };

@@ -40,8 +40,8 @@ pub enum StreamError {
     },
     /// FFmpeg would cut off user and password.
     #[error(
-        "{address} cannot be opened: user and password have {bytes} bytes, and FFmpeg's RTSP client takes {most}: set a shorter \
-         password in the camera"
+        "{address} cannot be opened: user and password have {bytes} bytes, and FFmpeg's digest authentication takes {most}: set a \
+         shorter password in the camera"
     )]
     LongLogin {
         /// The stream.

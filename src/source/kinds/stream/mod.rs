@@ -29,6 +29,7 @@
 //! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see [`tunnel`].
 
 mod access_units;
+mod challenge;
 mod convert;
 mod deadline;
 mod decoder;

@@ -19,6 +19,7 @@ use ffmpeg_next::{
 
 use super::{
     access_units::Assembler,
+    challenge,
     deadline::Deadline,
     device,
     error::StreamError,
@@ -33,6 +34,7 @@ use super::{
 use crate::{
     source::{context::Context, sampler::Played},
     tls::Trust,
+    yaml::Address,
 };
 
 impl Opened {
@@ -91,24 +93,35 @@ fn open_over(
             return Err(StreamError::NotOpened { address: origin.to_owned(), cause });
         }
     };
-    let (url, has_login) = url(settings, origin, tunnel.as_ref())?;
+    let url = url(settings, origin, tunnel.as_ref())?;
     packet_loss::reset();
     let (deadline, close) = (Deadline::new(settings.open_timeout), Arc::new(AtomicBool::new(false)));
     let interrupt = {
-        let (deadline, close, stop) = (deadline.clone(), Arc::clone(&close), context.stop.clone());
-        let counts = Arc::clone(&context.counts);
+        let (deadline, close) = (deadline.clone(), Arc::clone(&close));
         move || {
-            // FFmpeg calls this often while it waits.
-            counts.pulse().beat();
-            stop.is_cancelled() || close.load(Ordering::Relaxed) || deadline.interrupts()
+            let (deadline, close, stop) = (deadline.clone(), Arc::clone(&close), context.stop.clone());
+            let counts = Arc::clone(&context.counts);
+            move || {
+                // FFmpeg calls this often while it waits.
+                counts.pulse().beat();
+                stop.is_cancelled() || close.load(Ordering::Relaxed) || deadline.interrupts()
+            }
         }
     };
-    let opened = connect(&url, interrupt, options(settings, transport)).and_then(|mut input| {
+    let mut opened = connect(&url.text, interrupt(), options(settings, transport));
+    if matches!(opened, Err(ffmpeg::Error::HttpUnauthorized)) && needs_basic(settings, &url, tunnel.as_ref())
+    {
+        opened = connect(&url.plain, interrupt(), with_basic(settings, options(settings, transport)));
+    } else if url.is_cut_off && opened.is_err() {
+        return Err(long_login(settings, origin));
+    }
+    let opened = opened.and_then(|mut input| {
         if !declares_its_video(settings, &input) {
             find_properties(&mut input)?;
         }
         Ok(input)
     });
+    let has_login = url.has_login;
     let input = match opened {
         _ if context.stop.is_cancelled() => return Ok(None),
         // FFmpeg returns success for an interrupted search for properties, and then delivers nothing.
@@ -125,37 +138,77 @@ fn open_over(
     Ok(Some(Opened { tunnel, ..opened }))
 }
 
-/// The address for FFmpeg, and whether it contains a user.
-fn url(settings: &Stream, origin: &str, tunnel: Option<&Tunnel>) -> Result<(String, bool), StreamError> {
-    let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
+/// What FFmpeg opens.
+struct Url {
+    /// With user and password, unless FFmpeg would cut them off.
+    text: String,
+    /// Without user and password.
+    plain: String,
+    /// There are a user and a password.
+    has_login: bool,
+    /// User and password are too long for FFmpeg.
+    is_cut_off: bool,
+}
+
+/// FFmpeg's RTSP client keeps user and password in 128 bytes, and cuts off the rest without an error.
+const LONGEST_LOGIN: usize = 127;
+
+fn url(settings: &Stream, origin: &str, tunnel: Option<&Tunnel>) -> Result<Url, StreamError> {
     match &settings.input {
         Input::Rtsp(address) | Input::Url(address) => {
-            let has_login = address.login().is_some();
-            if let Some((username, password)) = address.login()
-                && matches!(settings.input, Input::Rtsp(_))
-                && address.encoded_login_length() > LONGEST_LOGIN
-            {
-                return Err(StreamError::LongLogin {
-                    address: origin.to_owned(),
-                    bytes: username.len() + 1 + password.len(),
-                    most: LONGEST_LOGIN,
-                });
-            }
-            let url = tunnel
-                .map_or_else(|| address.url_with_login(), |tunnel| address.plain_url_at(&tunnel.host()));
-            Ok((url, has_login))
+            let at = |address: &Address| {
+                tunnel.map_or_else(|| address.url_with_login(), |tunnel| address.plain_url_at(&tunnel.host()))
+            };
+            let is_rtsp = matches!(settings.input, Input::Rtsp(_));
+            let is_cut_off = is_rtsp && address.encoded_login_length() > LONGEST_LOGIN;
+            let plain = at(&address.without_login());
+            let text = if is_cut_off { plain.clone() } else { at(address) };
+            Ok(Url { text, plain, has_login: address.login().is_some(), is_cut_off })
         }
         Input::File(path) => {
             if device::is_camera(path) {
+                let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
                 device::register().map_err(not_opened)?;
             }
-            Ok((path.to_string_lossy().into_owned(), false))
+            let text = path.to_string_lossy().into_owned();
+            Ok(Url { plain: text.clone(), text, has_login: false, is_cut_off: false })
         }
     }
 }
 
-/// FFmpeg's RTSP client keeps user and password, percent-encoded, in 128 bytes, and cuts off the rest without an error.
-const LONGEST_LOGIN: usize = 127;
+/// Whether the camera accepts basic authentication, which FFmpeg did not use.
+fn needs_basic(settings: &Stream, url: &Url, tunnel: Option<&Tunnel>) -> bool {
+    let Input::Rtsp(address) = &settings.input else { return false };
+    let door = match tunnel {
+        Some(tunnel) => tunnel
+            .host()
+            .rsplit_once(':')
+            .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?))),
+        None => address.door(),
+    };
+    let Some((host, port)) = door.filter(|_| url.has_login) else { return false };
+    // An error says less than the refusal that FFmpeg received.
+    challenge::offered((&host, port), &url.plain)
+        .is_ok_and(|challenges| challenge::needs_basic(&challenges, !url.is_cut_off))
+}
+
+/// Adds user and password to every request. FFmpeg has no option for a header, so another one is continued on the next line.
+fn with_basic(settings: &Stream, mut options: Dictionary<'static>) -> Dictionary<'static> {
+    if let Input::Rtsp(address) = &settings.input
+        && let Some(login) = address.login()
+    {
+        options.set("user_agent", &format!("stakeout\r\nAuthorization: {}", challenge::basic(login)));
+    }
+    options
+}
+
+fn long_login(settings: &Stream, origin: &str) -> StreamError {
+    let length = match &settings.input {
+        Input::Rtsp(address) => address.encoded_login_length(),
+        _ => 0,
+    };
+    StreamError::LongLogin { address: origin.to_owned(), bytes: length, most: LONGEST_LOGIN }
+}
 
 /// Whether the stream is described well enough to decode it: RTSP cameras do so before they start. The search for properties
 /// reads some frames, which takes a slow camera minutes.
@@ -165,7 +218,7 @@ fn declares_its_video(settings: &Stream, input: &context::Input) -> bool {
     is_rtsp && video().is_some_and(|stream| stream.parameters().id() != codec::Id::None)
 }
 
-/// What is known of a connected input, and how it is read.
+/// The properties of a connected input, and how it is read.
 fn opened_stream(
     settings: &Stream,
     origin: &str,
