@@ -112,7 +112,7 @@ fn open_over(
     if matches!(opened, Err(ffmpeg::Error::HttpUnauthorized)) && needs_basic(settings, &url, tunnel.as_ref())
     {
         opened = connect(&url.plain, interrupt(), with_basic(settings, options(settings, transport)));
-    } else if url.is_cut_off && opened.is_err() {
+    } else if url.is_cut_off && matches!(opened, Err(ffmpeg::Error::HttpUnauthorized)) {
         return Err(long_login(settings, origin));
     }
     let opened = opened.and_then(|mut input| {
@@ -213,9 +213,17 @@ fn long_login(settings: &Stream, origin: &str) -> StreamError {
 /// Whether the stream is described well enough to decode it: RTSP cameras do so before they start. The search for properties
 /// reads some frames, which takes a slow camera minutes.
 fn declares_its_video(settings: &Stream, input: &context::Input) -> bool {
-    let is_rtsp = matches!(settings.input, Input::Rtsp(_));
     let video = || input.streams().best(media::Type::Video);
-    is_rtsp && video().is_some_and(|stream| stream.parameters().id() != codec::Id::None)
+    is_live_rtsp(settings, input) && video().is_some_and(|stream| stream.parameters().id() != codec::Id::None)
+}
+
+/// Whether it is an RTSP camera. A recording that is played over RTSP declares its duration.
+fn is_live_rtsp(settings: &Stream, input: &context::Input) -> bool {
+    match &settings.input {
+        Input::Rtsp(_) => true,
+        Input::Url(address) => address.url().starts_with("rtsp") && input.duration() <= 0,
+        Input::File(_) => false,
+    }
 }
 
 /// The properties of a connected input, and how it is read.
@@ -234,7 +242,7 @@ fn opened_stream(
     let is_file = matches!(&settings.input, Input::File(path) if path.is_file());
     let is_rtsp = matches!(settings.input, Input::Rtsp(_));
     let played = if is_file || !is_rtsp && input.duration() > 0 { Played::Recorded } else { Played::Live };
-    let packets = match assembled(codec).filter(|_| is_rtsp) {
+    let packets = match assembled(codec).filter(|_| is_live_rtsp(settings, &input)) {
         Some(encoding) => {
             // The thread that reads is only interrupted to end it.
             deadline.clear();
