@@ -11,9 +11,14 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::sync::mpsc;
+
 use super::settings::After;
 use super::{seen::Version, take};
-use crate::picture;
+use crate::{
+    picture,
+    source::{cause::Cause, counts::Counts},
+};
 
 /// A file that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,37 @@ pub(crate) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bo
         return Ok(false);
     }
     carry_out(after, path)
+}
+
+/// Requests `after` for a file whose frame is scored.
+pub(crate) fn request(
+    done: &mpsc::Sender<Taken>,
+    after: &After,
+    taken: Taken,
+    source: &str,
+    counts: &Counts,
+) {
+    // At shutdown the source ends before its frames: then, or if it is late, the file is finished from here.
+    if let Err(unsent) = done.try_send(taken) {
+        let taken = unsent.into_inner();
+        finish_or_log(after, &taken.path, &taken, source, counts);
+    }
+}
+
+/// Applies `after` to a file, and logs and counts a failure. Whether the file is gone from there.
+pub(crate) fn finish_or_log(
+    after: &After,
+    path: &Path,
+    taken: &Taken,
+    source: &str,
+    counts: &Counts,
+) -> bool {
+    finish(after, path, taken).unwrap_or_else(|error| {
+        counts.failed(Cause::After);
+        let path = path.display();
+        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays in its place");
+        false
+    })
 }
 
 fn carry_out(after: &After, path: &Path) -> io::Result<bool> {

@@ -1,8 +1,7 @@
-//! Plays the clips that cameras upload: one frame in each `every` of the clip's own time, as fast as the frames are scored.
+//! A clip that is played, and the rule when it is finished.
 //!
-//! A folder plays one clip at a time, and takes the pictures that arrive meanwhile between two of its frames. A clip is handled
-//! like a picture with many frames: it is deleted or moved when it was played to its end and all of its frames are scored,
-//! and one that is damaged is reported and stays.
+//! A clip is handled like a picture with many frames: it is deleted or moved when it was played to its end and all of its frames
+//! are scored.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,30 +13,27 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
-    after::Taken,
-    deliver,
+    after::{self, Taken},
     pending::Candidate,
-    seen::Fate,
-    settings::{After, Clips},
-    source::FolderSource,
-    take::{self, Unusable},
+    settings::After,
 };
 use crate::{
-    frame::{Frame, Slot},
-    source::{clips::is_video, context::Context, file_times, kinds::stream::recording::Recording},
+    frame::Slot,
+    source::{context::Context, file_times, kinds::stream::recording::Recording},
 };
 
 /// A clip that is played.
 pub(crate) struct Clip {
-    candidate: Candidate,
-    taken: Taken,
-    recording: Recording,
+    pub(super) candidate: Candidate,
+    pub(super) taken: Taken,
+    pub(super) recording: Recording,
     /// When its first frame was captured.
     began: Timestamp,
-    frames: u64,
+    /// The frames that were sent.
+    pub(super) frames: u64,
     unscored: Arc<Unscored>,
 }
 
@@ -55,140 +51,33 @@ impl Unscored {
     }
 }
 
-impl FolderSource {
-    /// Whether the file is a clip. It is then played, or ignored.
-    pub(crate) fn takes_as_clip(&mut self, path: &Path, candidate: Candidate, context: &Context) -> bool {
-        if !is_video(path).unwrap_or(false) {
-            return false;
-        }
-        if self.clips == Clips::Ignore {
-            self.inventory.seen.insert(path, candidate.version, Fate::Skipped);
-            return true;
-        }
-        // It may be renamed while it waits.
-        self.in_flight.insert(path.to_path_buf(), path.to_path_buf());
-        self.inventory.seen.insert(path, candidate.version, Fate::Playing);
-        self.waiting_clips.push_back((path.to_path_buf(), candidate));
-        if self.playing.is_none() {
-            self.begin_clip(context);
-        }
-        true
-    }
-
-    /// Opens the next clip that can be played.
-    fn begin_clip(&mut self, context: &Context) {
-        while let Some((taken, candidate)) = self.waiting_clips.pop_front() {
-            let path = self.in_flight.get(&taken).unwrap_or(&taken).clone();
-            match self.open_clip(&path, &taken, candidate, context) {
-                Ok(clip) => {
-                    let path = path.display();
-                    tracing::info!(source = &*context.name, %path, "playing the clip {path}");
-                    self.playing = Some(clip);
-                    return;
-                }
-                Err(_) if context.stop.is_cancelled() => return,
-                Err(error) => {
-                    self.in_flight.remove(&taken);
-                    self.inventory.seen.forget(&path);
-                    self.failed(&path, candidate, &error, context);
-                }
-            }
-        }
-    }
-
-    /// Opens the clip that was taken as `taken` and is now at `path`.
-    fn open_clip(
-        &self,
-        path: &Path,
-        taken: &Path,
-        candidate: Candidate,
-        context: &Context,
-    ) -> Result<Clip, Unusable> {
-        let (content, created) = take::fingerprint(path, candidate.version)?;
-        let recording = Recording::open_for(context, path, self.every)?;
-        let began = began(&recording, path, candidate, SystemTime::now());
-        let taken = Taken { path: taken.to_path_buf(), version: candidate.version, content, created };
-        let unscored = Arc::new(Unscored(AtomicU64::new(1)));
-        Ok(Clip { candidate, taken, recording, began, frames: 0, unscored })
-    }
-
-    /// Sends the next frame of the clip that is played; `None` if the receiver is gone.
-    pub(crate) async fn play_on(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
-        let Some(clip) = &mut self.playing else { return Some(()) };
-        let next = context.counts.decoding(|| clip.recording.next_frame());
-        if context.stop.is_cancelled() {
-            return None; // the clip is played at the next start
-        }
-        let (into, picture) = match next {
-            Ok(Some(next)) => next,
-            Ok(None) => {
-                self.end_clip(None, context);
-                return Some(());
-            }
-            Err(error) => {
-                self.end_clip(Some(error.into()), context);
-                return Some(());
-            }
-        };
-        context.counts.seen();
-        clip.frames += 1;
-        let frame = Frame {
-            source: context.name.clone(),
-            origin: format!("{}#t={:.3}", clip.taken.path.display(), into.as_secs_f64()),
-            captured_at: shifted(clip.began, into, false),
-            picture: picture.into(),
-            slot: clip.slot(permit, self.after.clone(), self.done_sender.clone(), context),
-        };
-        tokio::select! {
-            () = context.stop.cancelled() => return None,
-            sent = context.frames.send(frame) => sent.ok()?,
-        }
-        context.counts.sent();
-        Some(())
-    }
-
-    /// Ends the clip that is played, and opens the next one.
-    fn end_clip(&mut self, error: Option<Unusable>, context: &Context) {
-        let Some(clip) = self.playing.take() else { return };
-        let error = error.or_else(|| clip.recording.damage().map(Unusable::Clip)).or_else(|| {
-            let counts = || Unusable::Clip(format!("no whole frame in it: {}", clip.recording.counts()));
-            (clip.frames == 0).then(counts)
-        });
-        let path = self.in_flight.get(&clip.taken.path).unwrap_or(&clip.taken.path).clone();
-        match error {
-            Some(error) => {
-                self.in_flight.remove(&clip.taken.path);
-                // It was tried to its end: another try would raise the same alerts again.
-                self.report_unusable(&path, clip.candidate, &error, context);
-            }
-            None => {
-                self.inventory.seen.insert(&path, clip.taken.version, Fate::Sent(clip.taken.content));
-                tracing::info!(
-                    source = &*context.name, path = %path.display(), frames = clip.frames,
-                    "played the clip {} to its end: {} frames", path.display(), clip.frames
-                );
-                if self.after == After::Keep {
-                    self.in_flight.remove(&clip.taken.path);
-                } else if clip.unscored.is_last() {
-                    self.finish(clip.taken, context);
-                }
-            }
-        }
-        self.begin_clip(context);
-    }
-}
-
 impl Clip {
+    pub(super) fn new(candidate: Candidate, taken: Taken, recording: Recording, path: &Path) -> Self {
+        let began = began(&recording, path, candidate, SystemTime::now());
+        let unscored = Arc::new(Unscored(AtomicU64::new(1)));
+        Self { candidate, taken, recording, began, frames: 0, unscored }
+    }
+
+    /// When the frame at this position was captured.
+    pub(super) fn captured_at(&self, position: Duration) -> Timestamp {
+        shifted(self.began, position, false)
+    }
+
+    /// Records that the clip was played to its end. Whether all of its frames are scored already.
+    pub(super) fn is_finished(&self) -> bool {
+        self.unscored.is_last()
+    }
+
     /// The slot of a frame. The last frame of a clip that was played to its end requests `after`.
-    fn slot(
+    pub(super) fn slot(
         &self,
         permit: OwnedSemaphorePermit,
-        after: After,
-        done: tokio::sync::mpsc::Sender<Taken>,
+        then: After,
+        done: mpsc::Sender<Taken>,
         context: &Context,
     ) -> Slot {
         let slot = Slot::new(permit);
-        if after == After::Keep {
+        if then == After::Keep {
             return slot;
         }
         self.unscored.add();
@@ -196,7 +85,7 @@ impl Clip {
         let (name, counts) = (context.name.clone(), context.counts.clone());
         slot.on_done(move || {
             if unscored.is_last() {
-                deliver::request(&done, &after, taken, &name, &counts);
+                after::request(&done, &then, taken, &name, &counts);
             }
         })
     }

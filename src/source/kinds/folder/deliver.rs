@@ -2,10 +2,7 @@
 
 use std::{path::Path, time::SystemTime};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::Instant,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     after::{self, Taken},
@@ -18,7 +15,7 @@ use super::{
 use crate::{
     frame::{Frame, Slot},
     picture::{self, Picture},
-    source::{cause::Cause, context::Context, counts::Counts},
+    source::context::Context,
 };
 
 impl FolderSource {
@@ -120,9 +117,9 @@ impl FolderSource {
         if self.after == After::Keep {
             return slot;
         }
-        let (done, taken, after) = (self.done_sender.clone(), taken.clone(), self.after.clone());
+        let (done, taken, then) = (self.done_sender.clone(), taken.clone(), self.after.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
-        slot.on_done(move || request(&done, &after, taken, &name, &counts))
+        slot.on_done(move || after::request(&done, &then, taken, &name, &counts))
     }
 
     /// Applies `after` to a file whose frame is scored.
@@ -130,34 +127,9 @@ impl FolderSource {
         let path = self.in_flight.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
         // A newer version that waits will have its own frame. If its content turns out to be the same, `picture` finishes it.
         if !self.inventory.pending.contains(&path)
-            && finish(&self.after, &path, &taken, &context.name, &context.counts)
+            && after::finish_or_log(&self.after, &path, &taken, &context.name, &context.counts)
         {
             self.inventory.seen.forget(&path);
         }
     }
-}
-
-/// Requests `after` for a file whose frame is scored.
-pub(super) fn request(
-    done: &mpsc::Sender<Taken>,
-    after: &After,
-    taken: Taken,
-    source: &str,
-    counts: &Counts,
-) {
-    // At shutdown the source ends before its frames: then, or if it is late, the file is finished from here.
-    if let Err(unsent) = done.try_send(taken) {
-        let taken = unsent.into_inner();
-        finish(after, &taken.path, &taken, source, counts);
-    }
-}
-
-/// Applies `after` to a file, and logs and counts a failure. Whether the file is gone from there.
-fn finish(after: &After, path: &Path, taken: &Taken, source: &str, counts: &Counts) -> bool {
-    after::finish(after, path, taken).unwrap_or_else(|error| {
-        counts.failed(Cause::After);
-        let path = path.display();
-        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays in its place");
-        false
-    })
 }
