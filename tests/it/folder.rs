@@ -16,7 +16,7 @@ use std::{
 };
 
 use stakeout::{
-    config::{After, Existing, Folder, Source, SourceKind},
+    config::{After, Clips, Existing, Folder, Source, SourceKind},
     frame::Frame,
     source::{Context, Counts, SLOTS, Status, kinds::folder::FolderSource, spawn},
 };
@@ -56,7 +56,14 @@ fn place() -> Place {
 }
 
 fn settings(path: &Path) -> Folder {
-    Folder { path: path.to_path_buf(), existing: Existing::Skip, after: After::Keep, poll: None }
+    Folder {
+        path: path.to_path_buf(),
+        existing: Existing::Skip,
+        after: After::Keep,
+        poll: None,
+        clips: Clips::Play,
+        every: Duration::from_secs(1),
+    }
 }
 
 fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {

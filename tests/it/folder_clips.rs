@@ -26,7 +26,7 @@ fn serve(broker: &Broker, settings: &str) -> (Home, Service) {
     let text = format!("{}\nstate_dir: state\n{LABEL_SETS}", mqtt(broker.port));
     let source = format!("sources:\n  inbox: {{ folder: inbox, watch: [objects]{settings} }}\n");
     fs::write(home.path("stakeout.yaml"), text + &source).unwrap();
-    let mut service = Service::with(&home, &[("RUST_LOG", "debug")]);
+    let service = Service::with(&home, &[("RUST_LOG", "debug")]);
     service.wait_for_log("watching the folder");
     (home, service)
 }

@@ -1,10 +1,10 @@
 //! The thread that owns the model.
 
-use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle};
+use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use stakeout::{
     classify::{Counts, LabelEncoder, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn},
-    config::{After, Existing, Folder, Region, Source, SourceKind},
+    config::{After, Clips, Existing, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
     picture::{self, Picture},
@@ -24,8 +24,14 @@ fn label_set(name: &str, labels: &[&str], background: &[&str]) -> LabelSet {
 }
 
 fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
-    let folder =
-        Folder { path: PathBuf::from("/inbox"), existing: Existing::Skip, after: After::Keep, poll: None };
+    let folder = Folder {
+        path: PathBuf::from("/inbox"),
+        existing: Existing::Skip,
+        after: After::Keep,
+        poll: None,
+        clips: Clips::Play,
+        every: Duration::from_secs(1),
+    };
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, FileTimes},
     os::unix::fs::symlink,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -45,7 +45,7 @@ struct Running {
     frames: mpsc::Receiver<Frame>,
     stop: CancellationToken,
     counts: Arc<Counts>,
-    thread: thread::JoinHandle<Inventory>,
+    thread: thread::JoinHandle<(Inventory, Vec<PathBuf>)>,
 }
 
 fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Running {
@@ -73,7 +73,7 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
         let mut source = FolderSource::with_pace(&settings, pace);
         runtime.block_on(source.run_once(&context)).unwrap();
         source.end(&context);
-        source.inventory
+        (source.inventory, source.in_flight.into_keys().collect())
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let began = online.wait_for(|status| *status == Status::Online);
@@ -119,7 +119,7 @@ impl Running {
         names
     }
 
-    fn stop(self) -> Inventory {
+    fn stop(self) -> (Inventory, Vec<PathBuf>) {
         self.stop.cancel();
         self.thread.join().unwrap()
     }
@@ -233,8 +233,8 @@ fn the_state_of_removed_files_is_removed() {
     assert_eq!(running.names_until_marker(&folder), [""; 0]);
     fs::remove_file(folder.path().join("broken")).unwrap();
     assert_eq!(running.names_until_marker(&folder), [""; 0]);
-    let inventory = running.stop();
-    assert!(source.in_flight.is_empty(), "{:?}", source.in_flight);
+    let (inventory, in_flight) = running.stop();
+    assert!(in_flight.is_empty(), "{in_flight:?}");
     assert!(inventory.seen.len() <= 1, "the marker at most");
 }
 
