@@ -7,12 +7,13 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use jiff::Timestamp;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{
     cause::{self, Cause, Causes},
@@ -28,8 +29,8 @@ pub struct Counts {
     /// When the newest frame was sent, in milliseconds since 1970; 0 is never.
     last_sent: AtomicU64,
     pulse: Heartbeat,
-    /// When the source last succeeded in what it does.
-    last_good: Mutex<Option<Instant>>,
+    /// Whether the source has worked since this was last asked for.
+    good: AtomicBool,
     /// Whether the causes of the kind of source are known. By default every cause is counted.
     has_causes: bool,
     failed: Mutex<ByCause>,
@@ -76,12 +77,12 @@ impl Counts {
 
     /// Records that the source works: it has received something usable, or there is nothing to receive.
     pub(crate) fn good(&self) {
-        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.good.store(true, Ordering::Relaxed);
     }
 
-    /// When the source last worked.
-    pub(crate) fn last_good(&self) -> Option<Instant> {
-        *self.last_good.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the source has worked since the last call.
+    pub(crate) fn take_good(&self) -> bool {
+        self.good.swap(false, Ordering::Relaxed)
     }
 
     /// Counts a failure.

@@ -51,7 +51,7 @@ pub use self::{
         },
     },
 };
-use self::{kind::Failure, kinds::Running, reachability::Reachability, retry::Retry};
+use self::{kind::Failure, kinds::Running, patience::Patience, reachability::Reachability, retry::Retry};
 use crate::config;
 
 /// How often an idle source signals that its thread is not blocked.
@@ -95,7 +95,8 @@ async fn beat(context: &Context) {
 async fn keep_alive(settings: &config::Source, context: &Context) {
     let (mut source, mut retry) = (Running::new(settings), Retry::default());
     let mut host = Reachability::of(settings.kind.settings().tcp_address());
-    let mut failures = 0;
+    // Single failures have a log limit of their own.
+    let (mut patience, mut single) = (Patience::default(), Retry::default());
     loop {
         let started = Instant::now();
         let ended = match caught(source.run_once(context)).await {
@@ -113,30 +114,21 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
             break;
         };
         let (now, online) = (Instant::now(), *context.status.borrow() == Status::Online);
-        let good = context.counts.last_good();
-        if good.is_some_and(|good| good >= started) {
-            failures = 0;
+        let has_worked = context.counts.take_good();
+        if has_worked {
             host.reset();
         }
-        failures += 1;
-        let since_good = good.filter(|_| online).map(|good| now.saturating_duration_since(good));
-        let is_transient = patience::is_transient(failures, since_good, status);
+        let is_transient = patience.failed(has_worked, status, now.into_std()) && online;
         if !is_transient {
             context.report(status);
         }
         let refused = refused && !is_transient;
         let delay = retry.failed(now - started, refused, online);
-        let cause = format!("{cause:#}");
-        if retry.is_news(&cause, refused, now) {
-            if is_transient {
-                tracing::warn!(
-                    source = &*context.name,
-                    cause,
-                    "{cause}; the source tries again and stays online"
-                );
-            } else {
-                tracing::error!(source = &*context.name, cause, "the source failed; it will try again");
-            }
+        let (name, cause) = (&*context.name, format!("{cause:#}"));
+        if is_transient && single.is_news(&cause, false, now) {
+            tracing::warn!(source = name, cause, "{cause}; the source tries again and stays online");
+        } else if !is_transient && retry.is_news(&cause, refused, now) {
+            tracing::error!(source = name, cause, "the source failed; it will try again");
         }
         tokio::select! {
             () = context.stop.cancelled() => break,

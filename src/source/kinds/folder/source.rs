@@ -27,7 +27,7 @@ use super::{
 };
 use crate::source::{
     context::{Context, SLOTS, Status},
-    patience,
+    patience::Patience,
 };
 
 /// The identity of a folder: path and inode may both be reused.
@@ -140,15 +140,14 @@ impl FolderSource {
 
     /// Waits for the folder; `None` after the stop signal.
     async fn folder_appears(&mut self, context: &Context) -> Result<Option<RootId>, FolderError> {
-        let (mut logged, mut failures) = (false, 0);
+        let (mut logged, mut patience) = (false, Patience::default());
         loop {
             if let Some(root) = self.find_folder()? {
                 return Ok(Some(root));
             }
             self.began = true; // no file existed before the start
-            failures += 1;
-            let good = context.counts.last_good().map(|good| good.elapsed());
-            if !patience::is_transient(failures, good, Status::Offline) {
+            let was_online = *context.status.borrow() == Status::Online;
+            if !(patience.failed(false, Status::Offline, Instant::now().into_std()) && was_online) {
                 context.report(Status::Offline);
             }
             if !std::mem::replace(&mut logged, true) {
@@ -228,7 +227,6 @@ impl FolderSource {
                     self.inventory.root_lost = false;
                     return Ok(Ended::FolderLost);
                 }
-                context.report(Status::Online);
             }
             if self.watch.as_ref().is_some_and(Watch::lost_something) || self.inventory.has_room_again() {
                 self.inventory.scan_again = true;
