@@ -11,7 +11,7 @@ use rumqttc::{
     },
 };
 
-use super::failure::ConnectionFailure;
+use super::failure::{self, ConnectionFailure};
 #[cfg(test)]
 use super::fake;
 
@@ -279,14 +279,9 @@ impl Connection {
 /// What the broker does not support although alerts need it, and the remedy. Pure.
 fn missing(max_qos: Option<u8>, retain_available: Option<u8>) -> Option<&'static str> {
     if max_qos == Some(0) {
-        return Some(
-            "the broker supports only QoS 0, and may lose alerts without notice: allow QoS 1 in the broker, or use another one",
-        );
+        return Some(failure::NO_QOS);
     }
-    (retain_available == Some(0)).then_some(
-        "the broker keeps no retained messages, which status topics, snapshots and Home Assistant need: allow them in the \
-         broker, or use another one",
-    )
+    (retain_available == Some(0)).then_some(failure::NO_RETAIN)
 }
 
 fn five_filter(filter: &Filter) -> five::Filter {

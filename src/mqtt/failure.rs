@@ -14,6 +14,11 @@ const OTHER_VERSION: u8 = 1;
 /// For a broker without MQTT 5.
 const OLDER: &str = "the broker does not speak MQTT 5: set `version: 3.1.1` below `mqtt:`";
 
+/// For a broker without retained messages, and for one without QoS 1.
+pub(super) const NO_RETAIN: &str = "the broker keeps no retained messages, which status topics, snapshots and Home Assistant need: \
+                                    allow them in the broker, or use another one";
+pub(super) const NO_QOS: &str = "the broker supports only QoS 0, and may lose alerts without notice: allow QoS 1 in the broker, or use \
+                                 another one";
 /// The other side, in explanations of TLS.
 const BROKER: &str = "broker";
 
@@ -75,8 +80,8 @@ struct WrongUser;
 
 fn five(error: &rumqttc::v5::ConnectionError, accepted: bool) -> Result<String, WrongUser> {
     use ConnectReturnCode::{
-        BadClientId, BadUserNamePassword, ClientIdentifierNotValid, NotAuthorized, RefusedProtocolVersion,
-        UnsupportedProtocolVersion,
+        BadClientId, BadUserNamePassword, ClientIdentifierNotValid, NotAuthorized, QoSNotSupported,
+        RefusedProtocolVersion, RetainNotSupported, UnsupportedProtocolVersion,
     };
     use rumqttc::v5::{ConnectionError, StateError, mqttbytes::Error as Packet};
 
@@ -87,6 +92,8 @@ fn five(error: &rumqttc::v5::ConnectionError, accepted: bool) -> Result<String, 
         | ConnectionError::MqttState(StateError::Deserialization(Packet::InvalidConnectReturnCode(
             OTHER_VERSION,
         ))) => OLDER.to_owned(),
+        ConnectionError::ConnectionRefused(RetainNotSupported) => NO_RETAIN.to_owned(),
+        ConnectionError::ConnectionRefused(QoSNotSupported) => NO_QOS.to_owned(),
         ConnectionError::ConnectionRefused(code) => format!("the broker refuses the connection: {code:?}"),
         // A broker without MQTT 5 may ignore our first packet.
         ConnectionError::Timeout(_) if !accepted => {
@@ -188,12 +195,8 @@ fn disconnected(reason: DisconnectReasonCode) -> String {
             "another client has connected under our name: give each its own mqtt.client_id".to_owned()
         }
         DisconnectReasonCode::ServerShuttingDown => "the broker is shutting down".to_owned(),
-        DisconnectReasonCode::RetainNotSupported => {
-            "the broker keeps no retained messages, which alerts need: allow them in the broker, or use another one".to_owned()
-        }
-        DisconnectReasonCode::QoSNotSupported => {
-            "the broker supports only QoS 0, and alerts need QoS 1: allow it in the broker, or use another one".to_owned()
-        }
+        DisconnectReasonCode::RetainNotSupported => NO_RETAIN.to_owned(),
+        DisconnectReasonCode::QoSNotSupported => NO_QOS.to_owned(),
         reason => format!("the broker ended the connection: {reason:?}"),
     }
 }

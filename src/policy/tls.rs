@@ -92,7 +92,10 @@ pub(crate) fn trust(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section
         (None, None, Some(false)) => Some(Trust::Unverified),
         (_, _, verify) => {
             let (message, remedy) = if verify == Some(false) {
-                ("`verify: false` has no check to go with", "remove it, or remove `ca` and `fingerprint`")
+                (
+                    "`verify: false` excludes `ca` and `fingerprint`",
+                    "remove it, or remove `ca` and `fingerprint`",
+                )
             } else {
                 (
                     "`ca` and `fingerprint` exclude each other",

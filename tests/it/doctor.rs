@@ -138,6 +138,18 @@ fn webhook_command_and_http_endpoint_are_checked() {
 }
 
 #[test]
+fn a_broker_that_cannot_keep_alerts_is_reported() {
+    for (settings, expected) in
+        [("retain_available false", "keeps no retained messages"), ("max_qos 0", "supports only QoS 0")]
+    {
+        let broker = Broker::with(&format!("allow_anonymous true\n{settings}"));
+        let output = doctor(&Home::new(broker.port, ""), &[]);
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(report.contains("FAILED  broker") && report.contains(expected), "{settings}: {report}");
+    }
+}
+
+#[test]
 fn certificates_are_checked_and_their_fingerprints_are_printed_for_pinning() {
     let broker = Broker::start();
     let web = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
