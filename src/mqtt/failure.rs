@@ -1,5 +1,7 @@
 //! Explains the errors of a connection for people, with the remedy if it is known. Pure.
 
+use std::io;
+
 use rumqttc::{
     TlsError,
     v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode},
@@ -108,7 +110,7 @@ fn five(error: &rumqttc::v5::ConnectionError, accepted: bool) -> Result<String, 
         | ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(Packet::Io(error)),
         )
-        | ConnectionError::Tls(TlsError::Io(error)) => error.to_string(),
+        | ConnectionError::Tls(TlsError::Io(error)) => input_output(error),
         ConnectionError::MqttState(StateError::ConnectionAborted) => closed(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => mute(),
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
@@ -145,7 +147,7 @@ fn three(error: &rumqttc::ConnectionError) -> Result<String, WrongUser> {
         | ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(Packet::Io(error)),
         )
-        | ConnectionError::Tls(TlsError::Io(error)) => error.to_string(),
+        | ConnectionError::Tls(TlsError::Io(error)) => input_output(error),
         ConnectionError::MqttState(StateError::ConnectionAborted) => closed(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => mute(),
         ConnectionError::MqttState(StateError::Deserialization(Packet::PayloadSizeLimitExceeded(size))) => {
@@ -189,6 +191,11 @@ fn login(username: Option<&str>) -> String {
     }
 }
 
+/// The library hides some of these from [`tls::explain`].
+fn input_output(error: &io::Error) -> String {
+    tls::explain_io(error, BROKER).unwrap_or_else(|| error.to_string())
+}
+
 fn disconnected(reason: DisconnectReasonCode) -> String {
     match reason {
         DisconnectReasonCode::SessionTakenOver => {
@@ -203,8 +210,6 @@ fn disconnected(reason: DisconnectReasonCode) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     fn words(error: rumqttc::v5::ConnectionError, username: Option<&str>) -> Explanation {

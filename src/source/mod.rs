@@ -133,7 +133,8 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
         tokio::select! {
             () = context.stop.cancelled() => break,
             () = tokio::time::sleep(delay) => {}
-            () = host.restored(), if !refused => retry.reachable_again(),
+            // The pause after a single failure is short anyway.
+            () = host.restored(), if !refused && !is_transient => retry.reachable_again(),
         }
     }
     source.end(context);

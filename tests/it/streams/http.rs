@@ -181,19 +181,17 @@ fn single_failures_of_any_cause_do_not_change_the_status() {
 
 #[test]
 fn failures_in_a_row_change_the_status_whatever_their_cause() {
-    for failure in
-        [response("503 Service Unavailable", "", b"busy"), response("200 OK", "", b"no picture"), Vec::new()]
-    {
+    let failures =
+        [response("503 Service Unavailable", "", b"busy"), response("200 OK", "", b"no picture"), Vec::new()];
+    for failure in failures {
         let whole = jpeg("red-car.jpg");
         let camera = Web::start(move |_, number| match number {
-            0 | 4 => response("200 OK", "", &whole),
-            _ => failure.clone(),
+            1..=3 => failure.clone(),
+            _ => response("200 OK", "", &whole),
         });
         let mut source = start(&format!("http: 'http://{}/', every: 50ms, timeout: 5m", camera.address));
         drop(source.next());
         source.wait_for(Status::Offline);
-        // The fourth failure follows.
-        assert!((0..4).all(|_| !camera.request().is_empty()), "the third failure in a row");
         source.wait_for(Status::Online);
         source.stop();
     }
