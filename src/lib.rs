@@ -118,6 +118,7 @@
 //! | main | drives the publisher, applies configuration changes, waits for signals |
 //! | `source-NAME` | reads and decodes one source |
 //! | `read-NAME` | reads the packets of one RTSP camera |
+//! | `tls` | forwards a stream with TLS between FFmpeg and its camera; one for each such stream |
 //! | `prepare` | prepares pictures for the model while the model runs |
 //! | `model` | owns the model's sessions and scores batches |
 //! | `judge` | runs the triggers and writes alerts to the outbox |

@@ -100,6 +100,15 @@ fn errors_of_cameras_are_logged_once_and_without_passwords() {
 }
 
 #[test]
+fn a_camera_whose_certificate_is_not_checked_is_warned_about_at_the_start() {
+    let broker = Broker::start();
+    let sources = "  gate: { http: 'https://127.0.0.1:1/a.jpg', tls: { verify: false }, watch: [objects] }\n";
+    let (_home, mut service) = serve(&broker, sources);
+    service.wait_for_log("the certificate of the source gate at 127.0.0.1:1 is not checked");
+    service.stop();
+}
+
+#[test]
 fn the_status_of_a_camera_is_published_and_its_picture_raises_an_alert() {
     let folder = tempfile::tempdir().unwrap();
     let car = sample("red-car.jpg");

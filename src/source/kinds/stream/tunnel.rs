@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -172,9 +172,13 @@ async fn serve(far_end: FarEnd, limit: Duration, ready: SyncSender<Ready>) {
     let far_end = Arc::new(far_end);
     loop {
         tokio::select! {
-            Ok((near, _)) = listener.accept(), if connections.len() < MOST_CONNECTIONS => {
-                connections.spawn(forward(near, first.take(), Arc::clone(&far_end), limit, address));
-            }
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+                Ok((near, _)) => {
+                    connections.spawn(forward(near, first.take(), Arc::clone(&far_end), limit, address));
+                }
+                // The process has too many open files.
+                Err(_) => sleep(CHECK).await,
+            },
             Some(_) = connections.join_next() => {}
         }
     }
