@@ -23,13 +23,13 @@ import onnxruntime
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from export import stand_in, towers  # noqa: E402
+from export import siglip_tokenizer, stand_in, towers  # noqa: E402
 
 TOLERANCE = 1e-4
 # Bytes. The weights of larger graphs are in a file of their own, which is mapped instead of read: a start then needs a third less
 # memory and time. (One ONNX file has 2 GB at most.)
 LARGEST = 20_000_000
-TEXTS = ["a photo of a cat", "a red car in front of a house, seen at night", "x"]
+TEXTS = ["a photo of a cat", "A red car, in front of a house: seen at night!", "x"]
 KINDS = ("clip", "siglip", "chinese_clip")
 
 
@@ -81,6 +81,8 @@ def write_settings(model, folder, args):
         from transformers import AutoImageProcessor
 
         AutoImageProcessor.from_pretrained(args.id).save_pretrained(folder)
+    if not args.tokenizer and not args.random and has_only_tokenizer_json(Path(args.id)):
+        args.tokenizer = Path(args.id)
     if args.tokenizer:
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
             if (args.tokenizer / name).exists():
@@ -88,11 +90,35 @@ def write_settings(model, folder, args):
     elif args.random:
         stand_in.tokenizer(config).save(str(folder / "tokenizer.json"))
     else:
-        from transformers import AutoTokenizer
-
-        AutoTokenizer.from_pretrained(args.id).save_pretrained(folder)
+        write_tokenizer(folder, args.id)
     if not (folder / "tokenizer_config.json").exists():
         write_tokenizer_config(folder, config)
+
+
+def has_only_tokenizer_json(checkpoint):
+    """Whether a folder lacks the SentencePiece file that transformers reads for the first SigLIP."""
+    config = checkpoint / "tokenizer_config.json"
+    is_siglip = config.exists() and json.loads(config.read_text()).get("tokenizer_class") == "SiglipTokenizer"
+    return is_siglip and (checkpoint / "tokenizer.json").exists() and not (checkpoint / "spiece.model").exists()
+
+
+def write_tokenizer(folder, name):
+    """transformers saves the tokenizer of the first SigLIP without a tokenizer.json: it is made here, and compared."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    reference = AutoTokenizer.from_pretrained(name)
+    reference.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    if (folder / "spiece.model").exists():
+        siglip_tokenizer.convert(folder / "spiece.model").save(str(path))
+    if not path.exists():
+        raise SystemExit(f"the tokenizer of {name} ({type(reference).__name__}) has no tokenizer.json: give one with --tokenizer FOLDER")
+    made = Tokenizer.from_file(str(path))
+    for text in TEXTS:
+        expected, found = reference(text)["input_ids"], made.encode(text).ids
+        if found != expected:
+            raise SystemExit(f"{path} gives other tokens than {type(reference).__name__} for {text!r}: {found} instead of {expected}")
 
 
 def write_tokenizer_config(folder, config):
@@ -118,8 +144,10 @@ def tokens(folder, config):
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     text = config.text_config
     pad = text.pad_token_id if text.pad_token_id is not None else text.eos_token_id
-    tokenizer.enable_truncation(text.max_position_embeddings)
-    tokenizer.enable_padding(pad_id=pad, length=text.max_position_embeddings if config.model_type == "siglip" else None)
+    # The reference pads the prompts of SigLIP to 64 tokens, also for a model with more positions.
+    padded_to = min(64, text.max_position_embeddings) if config.model_type == "siglip" else None
+    tokenizer.enable_truncation(padded_to or text.max_position_embeddings)
+    tokenizer.enable_padding(pad_id=pad, length=padded_to)
     encoded = tokenizer.encode_batch(TEXTS)
     feed = {"input_ids": np.array([encoding.ids for encoding in encoded], np.int64)}
     if config.model_type == "chinese_clip":
