@@ -25,7 +25,7 @@ pub(super) fn locations(mut graph: impl BufRead + Seek) -> io::Result<Locations>
     let length = graph.seek(SeekFrom::End(0))?;
     graph.seek(SeekFrom::Start(0))?;
     let mut found = Locations::new();
-    visit(&mut Fields { bytes: graph, at: 0 }, Part::Model, length, 0, &mut found)?;
+    visit(&mut Fields { bytes: graph, at: 0 }, OnnxMessage::Model, length, 0, &mut found)?;
     Ok(found)
 }
 
@@ -49,7 +49,7 @@ pub(super) fn beside(graph: &str, location: &str) -> String {
 
 /// The messages of `onnx.proto` that may contain tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum OnnxMessage {
     Model,
     Graph,
     Node,
@@ -59,7 +59,7 @@ enum Part {
     Function,
 }
 
-impl Part {
+impl OnnxMessage {
     /// What a field of this message contains; `None` for fields without tensors.
     fn field(self, number: u64) -> Option<Self> {
         Some(match (self, number) {
@@ -77,7 +77,7 @@ impl Part {
 /// Visits the tensors of a message that ends at `end`.
 fn visit(
     fields: &mut Fields<impl BufRead + Seek>,
-    part: Part,
+    message: OnnxMessage,
     end: u64,
     depth: usize,
     found: &mut Locations,
@@ -85,12 +85,12 @@ fn visit(
     if depth > DEEPEST {
         return Err(invalid("its parts are nested too deeply"));
     }
-    if part == Part::Tensor {
+    if message == OnnxMessage::Tensor {
         return tensor(fields, end, found);
     }
     while fields.at < end {
         match fields.next(end)? {
-            Field::Content(number, after) => match part.field(number) {
+            Field::Content(number, after) => match message.field(number) {
                 Some(inner) => visit(fields, inner, after, depth + 1, found)?,
                 None => fields.skip_to(after)?,
             },

@@ -33,16 +33,19 @@ impl TextEncoder {
         graph.check_inputs(needed)?;
         let output = graph.output(outputs)?;
         let (width, height) = context.size;
+        // A graph may fix the number of texts and pictures.
+        let fixed = |input| graph.fixed(input, 0).filter(|rows| *rows > 0).unwrap_or(1);
+        let (copies, pictures) = (fixed("input_ids"), fixed("pixel_values"));
         // A combined graph needs a picture, too.
-        let blank = vec![0.0; if combined { context.tensor_len() } else { 0 }];
+        let blank = vec![0.0; if combined { context.tensor_len() * pictures } else { 0 }];
         let picture = combined.then_some(GraphInput::Pictures { values: &blank, width, height });
         let mut vectors = Vec::with_capacity(texts.len());
         // One text per run: a text's vector then cannot depend on other texts, whatever the graph's precision.
         for text in texts {
-            let batch = context.tokenizer()?.batch(&[text], graph.fixed("input_ids", 1))?;
+            let batch = context.tokenizer()?.batch(&[text], graph.fixed("input_ids", 1))?.repeated(copies);
             let inputs: Vec<_> = picture.into_iter().chain([GraphInput::Texts(&batch)]).collect();
             let [rows] = graph.run(&inputs, [output])?;
-            vectors.extend(unit_rows(&rows)?);
+            vectors.extend(unit_rows(&rows)?.into_iter().take(1));
         }
         Ok(vectors)
     }

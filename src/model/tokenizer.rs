@@ -178,6 +178,17 @@ pub(super) struct TokenBatch {
     pub mask: Vec<i64>,
 }
 
+impl TokenBatch {
+    /// The rows `times` times.
+    pub(super) fn repeated(self, times: usize) -> Self {
+        if times == 1 {
+            return self;
+        }
+        let (ids, mask) = (self.ids.repeat(times), self.mask.repeat(times));
+        Self { rows: self.rows * times, ids, mask, ..self }
+    }
+}
+
 /// Turns a panic into an error: the library panics for some files that are not JSON or contradict themselves.
 fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     catch_unwind(AssertUnwindSafe(work))

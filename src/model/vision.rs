@@ -61,7 +61,10 @@ impl Vision {
         context.check_picture_size(&graph, file)?;
         let filler = match combined {
             false => None,
-            true => Some(context.tokenizer()?.batch(&["a"], graph.fixed("input_ids", 1))?),
+            true => {
+                let texts = graph.fixed("input_ids", 0).filter(|texts| *texts > 0).unwrap_or(1);
+                Some(context.tokenizer()?.batch(&["a"], graph.fixed("input_ids", 1))?.repeated(texts))
+            }
         };
         let batch = graph.fixed("pixel_values", 0).filter(|batch| *batch > 0);
         Ok(Self { graph, output, filler, batch, size: context.size })

@@ -371,26 +371,28 @@ fn a_picture_may_come_from_standard_input() {
 }
 
 #[test]
-fn a_graph_with_a_fixed_batch_size_accepts_fewer_pictures() {
+fn a_graph_with_a_fixed_batch_size_accepts_fewer_pictures_and_texts() {
     let Some((model, images)) = clip_and_images() else { return };
     let fixed = tempfile::tempdir().unwrap();
     fs::create_dir(fixed.path().join("onnx")).unwrap();
-    for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "onnx/text_model.onnx"] {
+    for name in ["config.json", "preprocessor_config.json", "tokenizer.json"] {
         fs::write(fixed.path().join(name), fs::read(PathBuf::from(&model).join(name)).unwrap()).unwrap();
     }
     // As in the combined graph.
     fs::write(fixed.path().join("stakeout.json"), r#"{"logit_scale": 8.0}"#).unwrap();
     // The free dimension `batch_size` becomes 3; the remaining bytes of the name become a denotation.
-    let graph = fs::read(PathBuf::from(&model).join("onnx/vision_model.onnx")).unwrap();
     let (free, three) = (b"\x12\x0abatch_size", b"\x08\x03\x1a\x08ignored_");
-    let mut patched = graph.clone();
-    for at in 0..graph.len() - free.len() {
-        if graph[at..].starts_with(free) {
-            patched[at..at + free.len()].copy_from_slice(three);
+    for name in ["onnx/vision_model.onnx", "onnx/text_model.onnx"] {
+        let graph = fs::read(PathBuf::from(&model).join(name)).unwrap();
+        let mut patched = graph.clone();
+        for at in 0..graph.len() - free.len() {
+            if graph[at..].starts_with(free) {
+                patched[at..at + free.len()].copy_from_slice(three);
+            }
         }
+        assert!(patched != graph, "{name}");
+        fs::write(fixed.path().join(name), &patched).unwrap();
     }
-    assert!(patched != graph);
-    fs::write(fixed.path().join("onnx/vision_model.onnx"), &patched).unwrap();
 
     let names = ["landscape_420.jpg", "portrait_444.jpg", "rgba_radial.png", "exact_224.png"];
     let pictures = names.map(|name| images.join(name).display().to_string());
