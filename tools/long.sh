@@ -13,8 +13,8 @@ step() {
   results+=("$([ "$code" = 0 ] && echo passed || echo FAILED)  $((SECONDS - began)) s  $*")
 }
 
-command -v debootstrap >/dev/null && command -v lintian >/dev/null || { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
-  apt-get install -y -qq --no-install-recommends debootstrap lintian systemd-container >/dev/null; }
+command -v debootstrap >/dev/null && command -v lintian >/dev/null && command -v npm >/dev/null || { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+  apt-get install -y -qq --no-install-recommends debootstrap lintian systemd-container nodejs npm >/dev/null; }
 
 step cargo build --release --locked
 deb=$(tools/package.sh) || results+=('FAILED  the package was not built')
@@ -25,6 +25,7 @@ fi
 step tools/test_debian.sh trixie
 step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
+step tools/test_node_red.py
 step tools/fuzz.sh "${FUZZ_SECONDS:-300}"
 step tools/prove_input.sh
 step tools/prove_delivery.sh
