@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws docs/grafana.png: the dashboard grafana/stakeout.json with the data of a real service, without Grafana.
 
-A real Prometheus scrapes a real `stakeout run` with the bundled model while pictures arrive, a camera is offline, files are
-broken, and the broker pauses. Then the script runs every query of the dashboard, and draws the results in the places of the panels. Grafana
+A real Prometheus scrapes a real `stakeout run` with the bundled model while pictures arrive, a camera is offline, another never appears,
+files are broken, and the broker pauses. A second machine does not answer. Then the script runs every query of the dashboard, and draws the results in the places of the panels. Grafana
 draws the same panels in its own style.
 
 Needs Debian's `prometheus` and `mosquitto`, and matplotlib: tools/dashboard_preview.py [--minutes 14] [--stakeout FILE]
@@ -132,6 +132,7 @@ sources:
   inbox: {{ folder: inbox, watch: [objects] }}
   gate: {{ http: "http://127.0.0.1:{camera}/gate.jpg", every: 1s, watch: [objects] }}
   garage: {{ http: "http://127.0.0.1:{camera}/garage.jpg", every: 2s, watch: [objects] }}
+  shed: {{ http: "http://127.0.0.1:9/shed.jpg", every: 2s, watch: [objects] }}
 """
     )
     spawn(stack, [program, "run", "--config", "stakeout.yaml"], folder, "stakeout.log")
@@ -145,8 +146,9 @@ def start_prometheus(stack, folder, listen):
 global: {{ scrape_interval: 2s }}
 scrape_configs:
   - job_name: stakeout
-    static_configs: [{{ targets: ["127.0.0.1:{listen}"] }}]
-    metric_relabel_configs: [{{ target_label: instance, replacement: "farm:9464" }}]
+    static_configs:
+      - {{ targets: ["127.0.0.1:{listen}"], labels: {{ instance: "farm:9464" }} }}
+      - {{ targets: ["127.0.0.1:9"], labels: {{ instance: "barn:9464" }} }}
 """
     )
     command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"]
@@ -214,11 +216,14 @@ def draw(dashboard, series, out):
         answers = [
             (target.get("legendFormat", ""), answer)
             for target in panel["targets"]
-            for answer in series(target["expr"].replace("$instance", ".*"))
+            for answer in series(filled(target["expr"]))
         ]
         settings = panel["fieldConfig"]["defaults"]
+        if panel["type"] == "table":
+            table(figure, panel, [list(series(filled(target["expr"]))) for target in panel["targets"]], (left, bottom, width, height), rows)
+            continue
         if panel["type"] == "stat":
-            value = answers[0][1][2][-1] if answers else float("nan")
+            value = next(newest(answers), (None, float("nan")))[1]
             words, colour = stat(value, settings)
             figure.text(left + width / 2, bottom + height * 0.4, words, size=17, color=colour, ha="center", va="center")
             continue
@@ -230,17 +235,56 @@ def draw(dashboard, series, out):
     print(f"{out}: {pathlib.Path(out).stat().st_size / 1000:.0f} kB")
 
 
+def filled(query):
+    """The query with the values that Grafana's variables have by default."""
+    return query.replace("$instance", ".*").replace("$source", ".*").replace("$__range", "1h")
+
+
+def newest(answers):
+    """Labels and value of each series that has not ended: an instant query does not return others."""
+    last = max((times[-1] for _, (_, times, _) in answers), default=None)
+    for _, (labels, times, values) in answers:
+        if (last - times[-1]).total_seconds() < 30:
+            yield labels, values[-1]
+
+
+def table(figure, panel, queries, place, rows):
+    """The rows of a table: one for each machine and source, with a column for each query."""
+    left, bottom, width, height = place
+    names = panel["transformations"][1]["options"]["renameByName"]
+    columns = [names["instance"], names["source"]] + [names[f"Value #{target['refId']}"] for target in panel["targets"]]
+    found = {}
+    for column, answers in enumerate(queries):
+        for labels, value in newest([("", answer) for answer in answers]):
+            found.setdefault((labels["instance"], labels["source"]), {})[column] = value
+    x = [left + 0.01 + width * at / len(columns) for at in range(len(columns))]
+    for at, column in enumerate(columns):
+        figure.text(x[at], bottom + height - 1.9 / rows, column, va="center", color="#6e9fff")
+    for row, (key, values) in enumerate(sorted(found.items()), 1):
+        y = bottom + height - (1.9 + row) / rows
+        for at, words in enumerate(key):
+            figure.text(x[at], y, words, va="center")
+        for at, column in enumerate(columns[2:]):
+            if at not in values:
+                continue
+            own = [rule["properties"] for rule in panel["fieldConfig"]["overrides"] if rule["matcher"]["options"] == column]
+            settings = {rule["id"]: rule["value"] for rule in (own[0] if own else [])}
+            words, colour = stat(values[at], {"thresholds": panel["fieldConfig"]["defaults"]["thresholds"]} | settings)
+            figure.text(x[at + 2], y, words, va="center", color=colour if "custom.cellOptions" in settings else WORDS)
+
+
 def stat(value, settings):
-    for mapping in settings.get("mappings") or []:
-        if shown_as := mapping["options"].get(f"{value:g}"):
-            words = shown_as["text"]
-            break
-    else:
-        words = shown(value, settings.get("unit"))
-    colour = "green"
+    words, colour = shown(value, settings.get("unit")), "green"
     for step in settings["thresholds"]["steps"]:
         if step["value"] is None or value >= step["value"]:
             colour = step["color"]
+    for mapping in settings.get("mappings") or []:
+        options = mapping["options"]
+        if mapping["type"] == "special" and value != value:
+            options = {f"{value:g}": options["result"]}
+        if shown_as := options.get(f"{value:g}"):
+            words, colour = shown_as["text"], shown_as.get("color", colour)
+            break
     return words, COLOURS[colour]
 
 

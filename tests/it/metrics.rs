@@ -5,6 +5,8 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    path::Path,
+    process::Command,
     time::Instant,
 };
 
@@ -14,7 +16,7 @@ use crate::common::{
     PATIENCE,
     broker::{Broker, ReceivedMessage, Subscriber, free_port},
     service::{Home, Service},
-    wait_until,
+    skip, wait_until,
 };
 
 /// Sends these bytes; the answer up to the end of the connection.
@@ -163,6 +165,62 @@ fn check_dashboard(page: &str) {
         }
     }
     assert!(names > 20, "only {names} names were found");
+}
+
+/// Every rule and panel about a machine also notices that the machine does not answer: all of its own series end then.
+#[test]
+fn a_machine_that_does_not_answer_is_no_healthy_machine() {
+    let dashboard: Value = serde_json::from_str(include_str!("../../grafana/stakeout.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let queries = |panel: &Value| -> Vec<String> {
+        let targets = panel["targets"].as_array().unwrap().iter();
+        targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
+    };
+    let panel = |title: &str| {
+        panels.iter().find(|panel| panel["title"] == title).unwrap_or_else(|| panic!("{title}"))
+    };
+    for title in ["Machines that do not answer", "Ready", "Broker", "Sources"] {
+        let dead = r#"up{job=~".*stakeout.*",instance=~"$instance"} == 0"#;
+        assert!(queries(panel(title)).concat().contains(dead), "{title}");
+    }
+    assert!(queries(panel("Stuck parts"))[0].contains("stakeout_stuck_parts"));
+    for panel in panels {
+        let title = &panel["title"];
+        if panel["type"] == "stat" {
+            // The last value of a series that has ended is no answer.
+            assert!(panel["targets"][0]["instant"] == true, "{title}");
+            assert_eq!(panel["fieldConfig"]["defaults"]["noValue"], "no data", "{title}");
+        }
+        for query in queries(panel) {
+            let of_source =
+                ["stakeout_source_", "stakeout_frames_s", "stakeout_frames_failed", "stakeout_alerts_total"];
+            let filtered =
+                !of_source.iter().any(|name| query.contains(name)) || query.contains(r#"source=~"$source""#);
+            assert!(filtered, "{title} has no filter for sources: {query}");
+        }
+    }
+    let never = &queries(panel("Sources"))[1];
+    assert!(never.contains("== 0) - 1"), "a source without a frame has a row: {never}");
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana");
+    let rules = fs::read_to_string(folder.join("alerts.yaml")).unwrap();
+    for part in [
+        "up{job=\"stakeout\"} == 0",
+        "absent(",
+        "stakeout_stuck_parts > 0",
+        "last_frame_timestamp_seconds == 0",
+    ] {
+        assert!(rules.contains(part), "{part}");
+    }
+    let page = include_str!("../../docs/monitoring.md");
+    let (_, shown) = page.split_once("    rules:\n").unwrap();
+    for rule in shown.lines().take_while(|line| line.starts_with("      - ")) {
+        assert!(rules.contains(rule), "grafana/alerts.yaml has no {rule}");
+    }
+    match Command::new("promtool").args(["test", "rules", "alerts_test.yaml"]).current_dir(&folder).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => skip("promtool is not installed: the alerting rules were not run"),
+    }
 }
 
 #[test]
