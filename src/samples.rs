@@ -32,6 +32,7 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
         adjusted: Vec::new(),
         scores: false,
         baseline: None,
+        look: crate::config::DeviceLook::default(),
     }
 }
 

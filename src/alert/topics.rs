@@ -90,6 +90,12 @@ impl Topics {
         format!("{}/{}/status", self.prefix, self.source(source))
     }
 
+    /// Why a source delivers no frames.
+    #[must_use]
+    pub fn source_problem(&self, source: &str) -> String {
+        format!("{}/{}/problem", self.prefix, self.source(source))
+    }
+
     /// The format of a source's stream, and what is decoded.
     #[must_use]
     pub fn source_info(&self, source: &str) -> String {

@@ -1,10 +1,11 @@
-//! How Home Assistant shows the service and its labels: the section `home_assistant`, and that of a label.
+//! How Home Assistant shows the service, its sources and labels: the section `home_assistant`, and that of a source and of a label.
 
 use serde_json::{Value, json};
 
 use crate::{
     policy::{Look, broker},
     yaml::{
+        Address, address,
         fields::{Field, Form, Table, explain, specs},
         names,
         reader::{Reader, Section, Setting},
@@ -50,7 +51,27 @@ pub struct HomeAssistant {
     pub discovery_prefix: String,
     /// The name of the service.
     pub name: String,
+    /// The area that Home Assistant proposes for the service.
+    pub suggested_area: Option<String>,
+    /// Where the service's device links to.
+    pub configuration_url: Option<Address>,
 }
+
+/// How Home Assistant shows the device of a source; `None` is our default (the name), or nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceLook {
+    /// Its name there.
+    pub name: Option<String>,
+    /// The area that Home Assistant proposes for it.
+    pub suggested_area: Option<String>,
+    /// Where it links to.
+    pub configuration_url: Option<Address>,
+}
+
+/// The device class of a label's binary sensor, if none is configured: "Detected" and "Clear".
+pub const DEVICE_CLASS: &str = "occupancy";
+const AREA: &str = "The area that Home Assistant proposes when it sees the device for the first time.";
+const LINK: Form = Form::like("an address such as `http://10.0.0.21/`");
 
 /// The keys of `home_assistant`.
 pub(super) const FIELDS: &[Field<HomeAssistant>] = &[
@@ -66,8 +87,37 @@ pub(super) const FIELDS: &[Field<HomeAssistant>] = &[
     })
     .default_is("mqtt.prefix")
     .example("stakeout"),
+    Field::new("suggested_area", Form::Text, AREA, |it: &HomeAssistant| Some(json!(it.suggested_area)))
+        .example("Hall"),
+    Field::new(
+        "configuration_url",
+        LINK,
+        "The page that the service's device in Home Assistant links to.",
+        |it: &HomeAssistant| Some(json!(it.configuration_url.as_ref().map(ToString::to_string))),
+    )
+    .example("http://porch.lan:9464/"),
 ];
 pub(super) const TABLE: Table = Table { title: "home_assistant", fields: || specs(FIELDS) };
+
+/// The keys of a source's `home_assistant`.
+const DEVICE_FIELDS: &[Field<DeviceLook>] = &[
+    Field::new("name", Form::Text, "The name of its device in Home Assistant.", |it: &DeviceLook| {
+        Some(json!(it.name))
+    })
+    .default_is("the name of the source")
+    .example("Front door"),
+    Field::new("suggested_area", Form::Text, AREA, |it: &DeviceLook| Some(json!(it.suggested_area)))
+        .example("Porch"),
+    Field::new(
+        "configuration_url",
+        LINK,
+        "The page that its device in Home Assistant links to, for example the camera's own.",
+        |it: &DeviceLook| Some(json!(it.configuration_url.as_ref().map(ToString::to_string))),
+    )
+    .example("http://10.0.0.21/"),
+];
+pub(super) const DEVICE: Table =
+    Table { title: "sources.NAME.home_assistant", fields: || specs(DEVICE_FIELDS) };
 
 /// The keys of a label's `home_assistant`.
 pub(super) const LOOK_FIELDS: &[Field<Look>] = &[
@@ -81,10 +131,11 @@ pub(super) const LOOK_FIELDS: &[Field<Look>] = &[
     Field::new(
         "device_class",
         Form::Words(DEVICE_CLASSES),
-        "The device class of its binary sensor.",
-        |it: &Look| Some(json!(it.device_class)),
+        "The device class of its binary sensor, and with it the words that Home Assistant shows.",
+        |it: &Look| Some(json!(it.device_class.unwrap_or(DEVICE_CLASS))),
     )
-    .example("occupancy"),
+    .default_is("occupancy: \"Detected\" and \"Clear\"")
+    .example("motion"),
 ];
 pub(super) const LOOK: Table =
     Table { title: "label_sets.NAME.labels.NAME.home_assistant", fields: || specs(LOOK_FIELDS) };
@@ -93,6 +144,12 @@ pub(super) const LOOK: Table =
 pub(super) fn explain_look(look: &Look, name: &str) -> Value {
     let named = Look { name: Some(look.name.as_deref().unwrap_or(name).to_owned()), ..look.clone() };
     explain(LOOK_FIELDS, &named).into()
+}
+
+/// How the device of a source called `name` is shown, for `check --explain`.
+pub(super) fn explain_device(look: &DeviceLook, name: &str) -> Value {
+    let named = DeviceLook { name: Some(look.name.as_deref().unwrap_or(name).to_owned()), ..look.clone() };
+    explain(DEVICE_FIELDS, &named).into()
 }
 
 /// Reads `false`, `true`, or a mapping, which means `true`. `name` is the default name of the service.
@@ -104,8 +161,43 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, name: &str) -> Opt
     let discovery_prefix =
         section.read(reader, "discovery_prefix", |reader, at| reader.parsed(at, broker::prefix));
     let typed = section.optional(reader, "name", Reader::text);
+    let suggested_area = section.optional(reader, "suggested_area", Reader::text);
+    let configuration_url = section.optional(reader, "configuration_url", link);
     let name = typed?.unwrap_or_else(|| name.to_owned());
-    Some(Some(HomeAssistant { discovery_prefix: discovery_prefix?, name }))
+    Some(Some(HomeAssistant {
+        discovery_prefix: discovery_prefix?,
+        name,
+        suggested_area: suggested_area?,
+        configuration_url: configuration_url?,
+    }))
+}
+
+/// Reads the `home_assistant` of a source.
+pub(super) fn device(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<DeviceLook> {
+    let section = reader.section(at, &DEVICE)?;
+    let name = section.optional(reader, "name", Reader::text);
+    let suggested_area = section.optional(reader, "suggested_area", Reader::text);
+    let configuration_url = section.optional(reader, "configuration_url", link);
+    Some(DeviceLook { name: name?, suggested_area: suggested_area?, configuration_url: configuration_url? })
+}
+
+/// Reads an address for people. Home Assistant ignores the whole device if it is invalid.
+fn link(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
+    reader.parsed(at, |text| {
+        // Home Assistant finds no host in `http:///page`; the parser would take the path for one.
+        if text.contains(":///") {
+            return Err("write a host after `://`: `http://10.0.0.21/`".to_owned());
+        }
+        let address =
+            address::parse(text, &["http", "https", "homeassistant"]).map_err(|(_, remedy)| remedy)?;
+        match address.login() {
+            None => Ok(address),
+            Some(_) => {
+                Err("remove user and password: everyone who reads the broker's messages could see them"
+                    .to_owned())
+            }
+        }
+    })
 }
 
 /// Reads the `home_assistant` of a label.
@@ -146,6 +238,11 @@ mod tests {
         let schemas = include_str!("../../tests/it/home_assistant/schemas.json");
         let schemas: Value = serde_json::from_str(schemas).unwrap();
         assert_eq!(json!(DEVICE_CLASSES), schemas["device_classes"]["binary_sensor"]);
+    }
+
+    #[test]
+    fn the_default_device_class_is_one() {
+        assert!(DEVICE_CLASSES.contains(&DEVICE_CLASS));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use self::{
     assemble::Config,
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
-    home_assistant::HomeAssistant,
+    home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
     http_endpoint::Listen,
     label_sets::explain as explain_label_set,
     load::{Loaded, USUAL_PLACES, load, look},

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
+    home_assistant::{self, DeviceLook},
     label_sets::{LabelSets, Seen},
     watched::{self, Watched},
 };
@@ -38,6 +39,8 @@ pub struct Source {
     pub scores: bool,
     /// The time over which each label's score on quiet frames is estimated; `None`: it is not estimated.
     pub baseline: Option<Duration>,
+    /// How Home Assistant shows its device.
+    pub look: DeviceLook,
 }
 
 impl Source {
@@ -109,6 +112,12 @@ const FIELDS: &[Field<Source>] = &[
         |it: &Source| Some(json!(it.baseline.map(|over| json!({ "over": duration_text(over) })))),
     )
     .default("false"),
+    Field::new(
+        "home_assistant",
+        Form::Mapping(&home_assistant::DEVICE),
+        "How Home Assistant shows its device.",
+        |it: &Source| Some(home_assistant::explain_device(&it.look, &it.name)),
+    ),
 ];
 
 const BASELINE_FIELDS: &[Field<Duration>] = &[Field::new(
@@ -159,8 +168,17 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
     let watch = section.read(reader, "watch", |reader, at| Some(watched::read(reader, at, sets)));
     let scores = section.read(reader, "scores", Reader::switch);
     let baseline = section.read(reader, "baseline", baseline);
+    let look = section.optional(reader, "home_assistant", home_assistant::device);
+    let (settings, look) = (settings?, look?.unwrap_or_default());
+    if let (Some(_), Some(_), Some(at)) =
+        (&look.name, settings.settings().name_pattern(), section.get("home_assistant"))
+    {
+        let message = "all sources that `name` makes would have the same name in Home Assistant";
+        reader.problem(at.key, message, "remove `name` from `home_assistant`");
+    }
     let (name, Watched { sets: watch, adjusted }) = (at.name.to_owned(), watch?);
-    Some(Source { name, kind: settings?, regions, watch, adjusted, scores: scores?, baseline: baseline? })
+    let (scores, baseline) = (scores?, baseline?);
+    Some(Source { name, kind: settings, regions, watch, adjusted, scores, baseline, look })
 }
 
 /// The kind of a source: the one whose key it has.

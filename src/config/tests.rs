@@ -100,6 +100,7 @@ fn absent_keys_have_the_documented_defaults() {
             adjusted: vec![],
             scores: false,
             baseline: None,
+            look: DeviceLook::default(),
         }],
         names: std::sync::Arc::clone(&config.names),
     };
@@ -585,13 +586,50 @@ fn a_user_has_a_state_folder_of_their_own() {
 fn home_assistant_is_off_by_default() {
     let shown = |typed: &str| load_text(&format!("home_assistant: {typed}\n{SMALL}")).home_assistant;
     let expected = |discovery_prefix: &str, name: &str| {
-        Some(HomeAssistant { discovery_prefix: discovery_prefix.to_owned(), name: name.to_owned() })
+        Some(HomeAssistant {
+            discovery_prefix: discovery_prefix.to_owned(),
+            name: name.to_owned(),
+            suggested_area: None,
+            configuration_url: None,
+        })
     };
     assert_eq!(shown("false"), None);
     assert_eq!(shown("true"), expected("homeassistant", "stakeout"));
     assert_eq!(shown("{}"), expected("homeassistant", "stakeout"));
     assert_eq!(shown("{ name: The barn }"), expected("homeassistant", "The barn"));
     assert_eq!(shown("{ discovery_prefix: ha/eyes }"), expected("ha/eyes", "stakeout"));
+    let placed = shown("{ suggested_area: Hall, configuration_url: 'https://eyes.lan:9464/a?b' }").unwrap();
+    assert_eq!(placed.suggested_area.as_deref(), Some("Hall"));
+    assert_eq!(placed.configuration_url.as_ref().map(Address::url), Some("https://eyes.lan:9464/a?b"));
+}
+
+#[test]
+fn a_link_in_home_assistant_is_an_address_without_password() {
+    for (typed, remedy) in [
+        ("camera.lan", "write `http://HOST/PATH`"),
+        ("rtsp://camera.lan/", "write `http://` or `https://` or `homeassistant://`"),
+        ("http:///x", "write a host after `://`"),
+        ("http://me:secret@camera.lan/", "remove user and password"),
+    ] {
+        let folder = folder_with(&[(
+            "stakeout.yaml",
+            &format!("home_assistant: {{ configuration_url: '{typed}' }}\n{SMALL}"),
+        )]);
+        let problems = load_from(folder.path(), &[]).unwrap_err().to_string();
+        assert!(problems.contains(remedy) && !problems.contains("secret"), "{problems}");
+    }
+}
+
+#[test]
+fn a_source_has_a_look_in_home_assistant() {
+    let text = SMALL.replace(
+        "watch: [porch]",
+        "watch: [porch], home_assistant: { name: Inbox, suggested_area: Porch, configuration_url: 'http://10.0.0.21/' }",
+    );
+    assert_ne!(text, SMALL);
+    let look = &load_text(&text).sources[0].look;
+    assert_eq!((look.name.as_deref(), look.suggested_area.as_deref()), (Some("Inbox"), Some("Porch")));
+    assert_eq!(look.configuration_url.as_ref().map(Address::url), Some("http://10.0.0.21/"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     alert::{Topics, board::Board, home_assistant::Announcement, publisher::Announcer},
     config::Config,
+    source,
     state_file::StateFile,
 };
 
@@ -29,6 +30,10 @@ impl BrokerState {
     pub(super) fn new(config: &Config, watched: &Config) -> Self {
         let (topics, board) = (Topics::of(watched), Board::new());
         board.set(&topics.config_status(), &ConfigStatus::ok(&[]).to_json());
+        // Before the service is `online`: after a kill the broker still has the status of each source from before.
+        for source in watched.sources.iter().chain(&config.sources) {
+            board.set(&topics.source_status(&source.name), source::Status::Offline.as_str());
+        }
         let mut stale_topics = StaleTopics::load(&config.state_dir);
         for stale in stale_topics.follow(retained_topics(watched, config, &topics)) {
             board.set(&stale, "");
@@ -112,7 +117,8 @@ impl StaleTopics {
 /// The topics that the broker retains for one source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SourceTopics {
-    status: String,
+    pub(super) status: String,
+    pub(super) problem: String,
     info: String,
     pub(super) stats: String,
     pub(super) snapshot: String,
@@ -122,14 +128,15 @@ impl SourceTopics {
     pub(super) fn new(source: &str, topics: &Topics) -> Self {
         Self {
             status: topics.source_status(source),
+            problem: topics.source_problem(source),
             info: topics.source_info(source),
             stats: topics.source_stats(source),
             snapshot: topics.snapshot(source),
         }
     }
 
-    pub(super) fn all(self) -> [String; 4] {
-        [self.status, self.info, self.stats, self.snapshot]
+    pub(super) fn all(self) -> [String; 5] {
+        [self.status, self.problem, self.info, self.stats, self.snapshot]
     }
 }
 
@@ -185,6 +192,7 @@ mod tests {
             "info",
             "porch/package/state",
             "porch/person/state",
+            "problem",
             "snapshot",
             "stats",
             "status",

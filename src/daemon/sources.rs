@@ -53,8 +53,8 @@ struct Running {
     thread: thread::JoinHandle<()>,
     counts: Arc<Counts>,
     stop: CancellationToken,
-    /// Where its status is published: its own topic and those of its dynamic sources.
-    status_topics: watch::Sender<Vec<String>>,
+    /// Where its status is published: its own topics and those of its dynamic sources.
+    status_topics: watch::Sender<Vec<SourceTopics>>,
     /// Ends with the source, when its last status is on the board.
     ended: JoinHandle<()>,
 }
@@ -120,7 +120,7 @@ impl Sources {
     pub(super) fn publish(&mut self, config: &Config, dynamic: &DynamicSources) {
         for running in &self.running {
             let names = std::iter::once(&*running.name).chain(dynamic.of(&running.name));
-            let topics = names.map(|name| self.topics.source_status(name)).collect();
+            let topics = names.map(|name| SourceTopics::new(name, &self.topics)).collect();
             running.status_topics.send_if_modified(|old| std::mem::replace(old, topics) != *old);
         }
         let names: Vec<_> = config
@@ -173,6 +173,7 @@ impl Sources {
         let counts = Arc::new(Counts::new(source::causes(&source.kind), Arc::clone(&self.metrics.decoding)));
         let (stop, begun) = (self.stop.child_token(), CancellationToken::new());
         let (status, statuses) = watch::channel(source::Status::Offline);
+        let (problem, problems) = watch::channel(None);
         let slots = Arc::new(Semaphore::new(source::SLOTS));
         let reported = RunningSource {
             kind: source.kind.settings().key(),
@@ -187,6 +188,8 @@ impl Sources {
             slots,
             stop: stop.clone(),
             status,
+            problem,
+            remedy: source.kind.settings().remedy(),
             counts: Arc::clone(&counts),
             max_pixels: config.max_pixels,
             topics: Some(source::ForTopics {
@@ -195,8 +198,10 @@ impl Sources {
                 appeared: self.appeared.clone(),
             }),
         };
-        let topic = self.topics.source_status(&name);
-        self.board.set(&topic, source::Status::Offline.as_str());
+        let topics = SourceTopics::new(&name, &self.topics);
+        self.board.set(&topics.status, source::Status::Offline.as_str());
+        // That of an earlier run may still be retained.
+        self.board.set(&topics.problem, "");
         let thread =
             source::spawn(source, context).with_context(|| format!("cannot start the source {name}"))?;
         self.metrics.add_source(&name, reported);
@@ -204,8 +209,8 @@ impl Sources {
             publish_info(counts.stream.subscribe(), self.topics.source_info(&name), self.board.clone());
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(info).await });
-        let (status_topics, topics) = watch::channel(vec![topic]);
-        let ended = tokio::spawn(publish_status(statuses, topics, self.board.clone()));
+        let (status_topics, topics) = watch::channel(vec![topics]);
+        let ended = tokio::spawn(publish_status(statuses, problems, topics, self.board.clone()));
         self.running.push(Running { name, thread, counts, stop, status_topics, ended });
         Ok(begun)
     }
@@ -243,22 +248,30 @@ async fn publish_info(mut infos: watch::Receiver<Option<source::StreamInfo>>, to
     }
 }
 
-/// Publishes the status of a source at `topics`, until the source has ended.
+/// Publishes the status of a source and its problem at `topics`, until the source has ended.
 async fn publish_status(
     mut statuses: watch::Receiver<source::Status>,
-    mut topics: watch::Receiver<Vec<String>>,
+    mut problems: watch::Receiver<Option<source::Problem>>,
+    mut topics: watch::Receiver<Vec<SourceTopics>>,
     board: Board,
 ) {
-    let publish = |topics: &[String], status: source::Status| {
-        topics.iter().for_each(|topic| board.set(topic, status.as_str()));
+    let publish = |topics: &[SourceTopics], status: source::Status, problem: Option<&source::Problem>| {
+        let problem = problem.map_or(String::new(), source::Problem::to_json);
+        for topic in topics {
+            board.set(&topic.problem, &problem);
+            board.set(&topic.status, status.as_str());
+        }
     };
     loop {
         tokio::select! {
             changed = statuses.changed() => if changed.is_err() { break },
+            Ok(()) = problems.changed() => {}
             // The sender is dropped when the source is joined, which is after its end.
             Ok(()) = topics.changed() => {}
         }
-        publish(&topics.borrow_and_update(), *statuses.borrow_and_update());
+        let problem = problems.borrow_and_update().clone();
+        publish(&topics.borrow_and_update(), *statuses.borrow_and_update(), problem.as_ref());
     }
-    publish(&topics.borrow_and_update(), source::Status::Offline);
+    // A source that has ended has no problem.
+    publish(&topics.borrow_and_update(), source::Status::Offline, None);
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::counts::Counts;
+use super::{counts::Counts, problem::Problem};
 use crate::{frame::Frame, policy::Mqtt};
 
 /// The number of frames of one source that may be in flight.
@@ -49,6 +50,10 @@ pub struct Context {
     pub begun: CancellationToken,
     /// Receives the status.
     pub status: watch::Sender<Status>,
+    /// Receives why the source delivers no frames; `None`: it is well.
+    pub problem: watch::Sender<Option<Problem>>,
+    /// What to do when it fails.
+    pub remedy: &'static str,
     /// The counters of the source.
     pub counts: Arc<Counts>,
     /// Pictures with more pixels are rejected.
@@ -67,19 +72,30 @@ impl Context {
             stop: CancellationToken::new(),
             begun: CancellationToken::new(),
             status: watch::channel(Status::Offline).0,
+            problem: watch::channel(None).0,
+            remedy: "",
             counts: Arc::default(),
             max_pixels,
             topics: None,
         }
     }
 
-    /// Publishes the status if it changed. The first call also ends the start of the source.
+    /// Publishes the status if it changed. The first call also ends the start of the source. A source that is online is well.
     pub(crate) fn report(&self, status: Status) {
         if status == Status::Online {
             self.counts.good();
+            self.problem.send_if_modified(|problem| problem.take().is_some());
         }
         self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
         self.begun.cancel();
+    }
+
+    /// Publishes why the source delivers no frames.
+    pub(crate) fn fail(&self, cause: &str) {
+        self.problem.send_if_modified(|problem| {
+            let new = Problem::after(problem.as_ref(), cause, self.remedy, Timestamp::now());
+            problem.replace(new.clone()) != Some(new)
+        });
     }
 }
 

@@ -56,13 +56,12 @@ pub struct Surroundings<'a> {
     pub access: &'a Access,
 }
 
+pub(crate) use super::kinds::settings::CAMERA_REMEDY;
+
 /// The remedies of probes that do not know the cause.
 pub(crate) const GENERAL_REMEDIES: [&str; 2] = [CAMERA_REMEDY, BROKER_REMEDY];
 /// What to do about a broker that does not answer.
 pub(crate) const BROKER_REMEDY: &str = "check `broker` of this source";
-/// What to do about a camera that does not answer.
-pub(crate) const CAMERA_REMEDY: &str =
-    "check that the camera is on, that this machine reaches it, and its address, user and password";
 
 /// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ pub mod info;
 pub mod kind;
 pub mod kinds;
 mod patience;
+pub mod problem;
 pub mod reachability;
 mod retry;
 pub mod sampler;
@@ -50,6 +51,7 @@ pub use self::{
             recording::Recording,
         },
     },
+    problem::Problem,
 };
 use self::{kind::Failure, kinds::Running, patience::Patience, reachability::Reachability, retry::Retry};
 use crate::config;
@@ -125,6 +127,9 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
         let refused = refused && !is_transient;
         let delay = retry.failed(now - started, refused, online);
         let (name, cause) = (&*context.name, format!("{cause:#}"));
+        if !is_transient {
+            context.fail(&cause);
+        }
         if is_transient && single.is_news(&cause, false, now) {
             tracing::warn!(source = name, cause, "{cause}; the source tries again and stays online");
         } else if !is_transient && retry.is_news(&cause, refused, now) {

@@ -19,7 +19,7 @@ use stakeout::{
     alert::{Alert, FrameInfo, State, Topics, outbox},
     observe::scores::Scores,
     policy::Severity,
-    source::StreamInfo,
+    source::{Problem, StreamInfo},
 };
 
 use crate::common::broker::Broker;
@@ -38,6 +38,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("outbox_status", topics.outbox_status()),
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),
+        ("source_problem", topics.source_problem(source)),
         ("source_info", topics.source_info(source)),
         ("source_stats", topics.source_stats(source)),
         ("snapshot", topics.snapshot(source)),
@@ -94,7 +95,7 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_equal_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, stats, scores, stream, restart, invalid, outbox] = &examples[..] else {
+    let [alert, stats, scores, stream, problem, restart, invalid, outbox] = &examples[..] else {
         panic!("{}", examples.len())
     };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
@@ -154,41 +155,103 @@ fn the_examples_of_payloads_equal_what_is_published() {
     };
     assert_eq!(stream.to_string(), built.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
+    let built = Problem {
+        cause: "rtsp://10.0.0.21/stream2 did not answer within 10 s".to_owned(),
+        since: "2026-11-23T08:15:30Z".parse().unwrap(),
+        remedy: "check that the camera is on, that this machine reaches it, and its address, user and password",
+    };
+    assert_eq!(problem.to_string(), built.to_json());
     assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // Unit tests check these payloads.
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }
 
-#[test]
-fn the_flow_for_node_red_is_consistent() {
-    let flow: Value = serde_json::from_str(&read("docs/node-red/flow.json")).unwrap();
-    let nodes = flow.as_array().unwrap();
-    let ids: BTreeSet<_> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), nodes.len(), "each node has an id of its own");
-    let of_node_red = [
-        "tab",
-        "mqtt-broker",
-        "mqtt in",
-        "mqtt out",
-        "function",
-        "switch",
-        "template",
-        "debug",
-        "inject",
-        "http request",
-    ];
-    for node in nodes {
-        assert!(
-            of_node_red.contains(&node["type"].as_str().unwrap()),
-            "not a node of Node-RED itself: {node}"
-        );
-        let wires = node["wires"].as_array().into_iter().flatten().flat_map(|wire| wire.as_array().unwrap());
-        let named =
-            wires.chain([&node["z"], &node["broker"]].into_iter().filter(|_| node["type"] != "mqtt-broker"));
-        for id in named.filter_map(Value::as_str) {
-            assert!(ids.contains(id), "there is no node {id}: {node}");
+/// The types of nodes that come with Node-RED, as far as the flow uses them.
+const NODE_RED: [&str; 10] = [
+    "tab",
+    "mqtt-broker",
+    "mqtt in",
+    "mqtt out",
+    "function",
+    "switch",
+    "template",
+    "debug",
+    "inject",
+    "http request",
+];
+
+/// What prevents Node-RED from running a flow, or from showing its texts as they are.
+fn flow_faults(flow: &str) -> Vec<String> {
+    let mut faults = vec![];
+    for entity in ["&lt;", "&gt;", "&amp;", "&quot;", "&#", "\\u003c"] {
+        if flow.contains(entity) {
+            faults.push(format!("escaped for HTML: {entity}"));
         }
     }
+    let flow: Value = serde_json::from_str(flow).unwrap();
+    let nodes = flow.as_array().unwrap();
+    let ids: BTreeSet<_> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
+    if ids.len() < nodes.len() {
+        faults.push("two nodes have the same id".to_owned());
+    }
+    for node in nodes {
+        let name = format!("{} {}", node["type"], node["name"]);
+        if !NODE_RED.contains(&node["type"].as_str().unwrap()) {
+            faults.push(format!("{name} is not a node of Node-RED itself"));
+        }
+        let wires = node["wires"].as_array().into_iter().flatten().flat_map(|wire| wire.as_array().unwrap());
+        let broker = (node["type"] != "mqtt-broker").then_some(&node["broker"]);
+        for id in wires.chain([&node["z"]]).chain(broker).filter_map(Value::as_str) {
+            if !ids.contains(id) {
+                faults.push(format!("{name}: there is no node {id}"));
+            }
+            if id == node["id"] {
+                faults.push(format!("{name} refers to itself"));
+            }
+        }
+        // Node-RED takes every property that equals an id for a reference to that node.
+        for (key, value) in node.as_object().unwrap() {
+            let refers = key == "id" || key == "z" || (key == "broker" && node["type"] != "mqtt-broker");
+            if !refers && value.as_str().is_some_and(|value| ids.contains(value)) {
+                faults.push(format!("{name}: `{key}` equals the id of a node"));
+            }
+        }
+        // Two braces escape for HTML, three do not.
+        let template = node["template"].as_str().unwrap_or_default();
+        if template.replace("{{{", "").contains("{{") || template.contains("{{{{") {
+            faults.push(format!("{name} escapes its text for HTML"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn faults_of_a_flow_are_found() {
+    let node = |more: &str| format!(r#"[{{"id": "a1", "type": "mqtt-broker"{more}}}]"#);
+    let cases = [
+        (node(""), ""),
+        (node(r#", "name": "a1""#), "`name` equals the id of a node"),
+        (node(r#", "broker": "a1""#), "`broker` equals the id of a node"),
+        (node(r#", "z": "a1""#), "refers to itself"),
+        (node(r#", "wires": [["b2"]]"#), "there is no node b2"),
+        (node(r#"}, {"id": "a1", "type": "tab""#), "two nodes have the same id"),
+        (node(r#"}, {"id": "b2", "type": "dashboard""#), "is not a node of Node-RED itself"),
+        (node(r#"}, {"id": "b2", "type": "template", "template": "{{payload}}""#), "escapes its text"),
+        (node(r#"}, {"id": "b2", "type": "template", "template": "{{{payload}}}""#), ""),
+        (node(r#", "name": "a &amp; b""#), "escaped for HTML"),
+    ];
+    for (flow, expected) in cases {
+        let faults = flow_faults(&flow).join(", ");
+        assert!(faults.contains(expected) && faults.is_empty() == expected.is_empty(), "{flow}: {faults}");
+    }
+}
+
+#[test]
+fn the_flow_for_node_red_is_consistent() {
+    let text = read("docs/node-red/flow.json");
+    assert_eq!(flow_faults(&text), [""; 0]);
+    let flow: Value = serde_json::from_str(&text).unwrap();
+    let nodes = flow.as_array().unwrap();
     let listened: BTreeSet<_> = nodes
         .iter()
         .filter(|node| node["type"] == "mqtt in")

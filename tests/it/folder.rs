@@ -16,7 +16,7 @@ use std::{
 };
 
 use stakeout::{
-    config::{After, Clips, Existing, Folder, Source, SourceKind},
+    config::{After, Clips, DeviceLook, Existing, Folder, Source, SourceKind},
     frame::Frame,
     source::{Context, Counts, SLOTS, Status, kinds::folder::FolderSource, spawn},
 };
@@ -76,6 +76,8 @@ fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
         slots: Arc::new(Semaphore::new(SLOTS)),
         stop: CancellationToken::new(),
         status,
+        problem: watch::channel(None).0,
+        remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 1_000_000,
         topics: None,
@@ -105,6 +107,7 @@ fn launch(folder: Folder) -> Running {
         adjusted: Vec::new(),
         scores: false,
         baseline: None,
+        look: DeviceLook::default(),
     };
     let thread = Some(spawn(&source, context).unwrap());
     Running { frames, status, stop, begun, counts, thread }

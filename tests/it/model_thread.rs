@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use stakeout::{
     classify::{Counts, LabelEncoder, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn},
-    config::{After, Clips, Existing, Folder, Region, Source, SourceKind},
+    config::{After, Clips, DeviceLook, Existing, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
     picture::{self, Picture},
@@ -40,6 +40,7 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
         adjusted: Vec::new(),
         scores: false,
         baseline: None,
+        look: DeviceLook::default(),
     }
 }
 

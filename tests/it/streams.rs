@@ -56,6 +56,8 @@ fn start(settings: &str) -> Running {
         slots: Arc::new(Semaphore::new(SLOTS)),
         stop: CancellationToken::new(),
         status,
+        problem: watch::channel(None).0,
+        remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 10_000_000,
         topics: None,

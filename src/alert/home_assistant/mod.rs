@@ -13,18 +13,33 @@ use serde_json::{Map, Value, json};
 
 use super::{OFFLINE, ONLINE, State, Topics};
 use crate::{
-    config::{Config, HomeAssistant, Source},
+    config::{Address, Config, DEVICE_CLASS, HomeAssistant, Source},
     policy::{Label, LabelSet},
     topic::names::Level,
 };
 
 /// The topic of Home Assistant's birth message, whatever the discovery prefix.
 pub const BIRTH_TOPIC: &str = "homeassistant/status";
-/// The birth message, published when Home Assistant has started.
+/// The birth message, published when Home Assistant has started or has connected again.
 pub const BIRTH: &str = "online";
+/// Home Assistant's last will, on the same topic.
+pub const LAST_WILL: &str = "offline";
 
 /// Turns an alert into an event: the same JSON, with the type that an event must have.
 const ALERT_TO_EVENT: &str = "{{ dict(value_json, event_type=value_json.state) | to_json }}";
+/// Alerts whose texts have fewer bytes are events as they are. Home Assistant stores no attributes of more than 16,384 bytes.
+const SMALL_ALERT: usize = 6_000;
+/// An event has the highest scores of a large alert, as many as fit in this number of bytes ...
+const SCORES_OF_EVENT: usize = 6_000;
+/// ... besides this many characters of every other text.
+const TEXT_OF_EVENT: usize = 500;
+/// The bytes of a score besides its label's name.
+const SCORE: usize = 16;
+/// The `problems` of an invalid configuration, cut for the same reason: a character may have four bytes.
+const CONFIG_ATTRIBUTES: &str = "{{ {'problems': (value_json.problems | default(''))[:3500], \
+    'after_restart': value_json.after_restart | default([])} | to_json }}";
+/// An empty message, which is published when the source is well again, has no attributes.
+const PROBLEM_ATTRIBUTES: &str = "{{ value if value else '{}' }}";
 /// A stalled source is unavailable.
 const SOURCE_TO_AVAILABILITY: &str = "{{ 'online' if value == 'online' else 'offline' }}";
 
@@ -59,9 +74,28 @@ impl Announcement {
         self.devices.is_empty()
     }
 
+    /// The topics of all alerts that Home Assistant receives.
+    pub fn alert_topics(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().flat_map(Device::alert_topics)
+    }
+
+    /// The topics of the alerts of one device, by the topic of its discovery message.
+    pub fn alert_topics_of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a str> {
+        self.devices.iter().filter(move |device| device.topic == topic).flat_map(Device::alert_topics)
+    }
+
     /// Topics and payloads, in the order in which they are to be sent.
     pub fn messages(&self) -> impl Iterator<Item = (String, String)> {
         self.devices.iter().map(|device| (device.topic.clone(), json!(device.payload).to_string()))
+    }
+}
+
+impl Device {
+    fn alert_topics(&self) -> impl Iterator<Item = &str> {
+        let components = self.payload["cmps"].as_object().into_iter().flat_map(Map::values);
+        components
+            .filter(|component| component["p"] == "event")
+            .filter_map(|event| event["state_topic"].as_str())
     }
 }
 
@@ -75,7 +109,26 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn service(&self) -> Device {
-        let status = json!({
+        let mut about = json!({
+            "identifiers": [self.device_id(None)],
+            "name": self.settings.name,
+            "manufacturer": "stakeout",
+            "model": "stakeout service",
+            "sw_version": env!("CARGO_PKG_VERSION"),
+        });
+        place(&mut about, self.settings.suggested_area.as_deref(), self.settings.configuration_url.as_ref());
+        let (stats, outbox) = (self.topics.stats(), self.topics.outbox_status());
+        let components = Map::from_iter([
+            ("status".to_owned(), self.connection()),
+            ("config".to_owned(), self.configuration()),
+            ("waiting".to_owned(), self.count(&stats, "alerts.waiting", "Waiting alerts", "measurement")),
+            ("dropped".to_owned(), self.count(&outbox, "dropped", "Dropped alerts", "total_increasing")),
+        ]);
+        self.device(None, about, None, components)
+    }
+
+    fn connection(&self) -> Value {
+        json!({
             "p": "binary_sensor",
             "name": "Connection",
             "unique_id": self.ids.status(),
@@ -85,25 +138,57 @@ impl Builder<'_> {
             "state_topic": self.topics.status(),
             "payload_on": ONLINE,
             "payload_off": OFFLINE,
-        });
-        let about = json!({
-            "identifiers": [self.device_id(None)],
-            "name": self.settings.name,
-            "manufacturer": "stakeout",
-            "model": "stakeout service",
-            "sw_version": env!("CARGO_PKG_VERSION"),
-        });
-        self.device(None, about, None, Map::from_iter([("status".to_owned(), status)]))
+        })
+    }
+
+    /// A problem while the configuration on disk is invalid.
+    fn configuration(&self) -> Value {
+        let topic = self.topics.config_status();
+        json!({
+            "p": "binary_sensor",
+            "name": "Configuration",
+            "unique_id": topic,
+            "default_entity_id": self.entity_id("binary_sensor", "configuration"),
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": "{{ 'ON' if value_json.state == 'invalid' else 'OFF' }}",
+            "json_attributes_topic": topic,
+            "json_attributes_template": CONFIG_ATTRIBUTES,
+            "availability": self.of_service(),
+        })
+    }
+
+    /// A number of alerts: the value at `path` in the JSON of `topic`.
+    fn count(&self, topic: &str, path: &str, name: &str, state_class: &str) -> Value {
+        json!({
+            "p": "sensor",
+            "name": name,
+            "unique_id": format!("{topic}/{}", path.replace('.', "/")),
+            "default_entity_id": self.entity_id("sensor", &name.to_lowercase().replace(' ', "_")),
+            "unit_of_measurement": "alerts",
+            "state_class": state_class,
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": format!("{{{{ value_json.{path} }}}}"),
+            "availability": self.of_service(),
+        })
+    }
+
+    /// The availability of entities that do not depend on their source.
+    fn of_service(&self) -> Value {
+        json!([{ "topic": self.topics.status() }])
     }
 
     fn source(&self, source: &Source) -> Device {
-        let about = json!({
+        let mut about = json!({
             "identifiers": [self.device_id(Some(&source.name))],
-            "name": source.name,
+            "name": source.look.name.as_deref().unwrap_or(&source.name),
             "manufacturer": "stakeout",
             "model": "stakeout source",
             "via_device": self.device_id(None),
         });
+        place(&mut about, source.look.suggested_area.as_deref(), source.look.configuration_url.as_ref());
         let availability = json!([
             { "topic": self.topics.status() },
             { "topic": self.topics.source_status(&source.name), "value_template": SOURCE_TO_AVAILABILITY },
@@ -140,11 +225,13 @@ impl Builder<'_> {
             payload.insert("availability".to_owned(), availability);
             payload.insert("availability_mode".to_owned(), json!("all"));
         }
+        // Of every subscription: an alert must not be lost on its last way.
+        payload.insert("qos".to_owned(), json!(1));
         payload.insert("cmps".to_owned(), Value::Object(components));
         Device { topic, payload }
     }
 
-    /// Shows why the other entities are unavailable, so it is available without its source.
+    /// Shows that the source is unavailable, and why, so it is available without its source.
     fn source_status(&self, source: &str) -> Value {
         json!({
             "p": "sensor",
@@ -155,7 +242,9 @@ impl Builder<'_> {
             "options": [ONLINE, OFFLINE, "stalled"],
             "entity_category": "diagnostic",
             "state_topic": self.topics.source_status(source),
-            "availability": [{ "topic": self.topics.status() }],
+            "json_attributes_topic": self.topics.source_problem(source),
+            "json_attributes_template": PROBLEM_ATTRIBUTES,
+            "availability": self.of_service(),
         })
     }
 
@@ -187,10 +276,11 @@ impl Builder<'_> {
             "entity_category": "diagnostic",
             "state_topic": topic,
             "value_template": "{{ value_json.last_frame }}",
-            "availability": [{ "topic": self.topics.status() }],
+            "availability": self.of_service(),
         })
     }
 
+    /// The last picture stays while its source is offline.
     fn snapshot(&self, source: &str) -> Value {
         json!({
             "p": "image",
@@ -199,6 +289,7 @@ impl Builder<'_> {
             "default_entity_id": self.source_entity_id("image", source, "snapshot"),
             "image_topic": self.topics.snapshot(source),
             "content_type": "image/jpeg",
+            "availability": self.of_service(),
         })
     }
 
@@ -218,6 +309,16 @@ impl Builder<'_> {
 
     fn source_entity_id(&self, platform: &str, source: &str, what: &str) -> String {
         self.entity_id(platform, &format!("{}/{what}", self.ids.source(source)))
+    }
+}
+
+/// Adds where the device is and what it links to.
+fn place(device: &mut Value, area: Option<&str>, link: Option<&Address>) {
+    if let Some(area) = area {
+        device["suggested_area"] = json!(area);
+    }
+    if let Some(link) = link {
+        device["configuration_url"] = json!(link.url());
     }
 }
 
@@ -251,7 +352,7 @@ impl Watched<'_> {
 
     fn state(&self) -> Value {
         let of = |topics: &Topics| topics.state(&self.source.name, &self.label_set.name, &self.label.name);
-        let mut state = json!({
+        json!({
             "p": "binary_sensor",
             "name": self.name(),
             "unique_id": of(&self.builder.ids),
@@ -259,13 +360,11 @@ impl Watched<'_> {
             "state_topic": of(&self.builder.topics),
             "payload_on": State::Raised.switch(),
             "payload_off": State::Cleared.switch(),
-        });
-        if let Some(class) = self.label.look.device_class {
-            state["device_class"] = json!(class);
-        }
-        state
+            "device_class": self.label.look.device_class.unwrap_or(DEVICE_CLASS),
+        })
     }
 
+    /// An alert may be delivered while its source is offline, so the event does not depend on it.
     fn alert(&self) -> Value {
         let of = |topics: &Topics| topics.alert(&self.source.name, &self.label_set.name, &self.label.name);
         json!({
@@ -275,8 +374,34 @@ impl Watched<'_> {
             "default_entity_id": self.entity_id("event", Some("alert")),
             "state_topic": of(&self.builder.topics),
             "event_types": [State::Raised.word(), State::Cleared.word()],
-            "value_template": ALERT_TO_EVENT,
+            "value_template": self.event_template(),
+            "availability": self.builder.of_service(),
         })
+    }
+
+    /// The template that turns an alert into an event. Large alerts are cut, see [`SMALL_ALERT`].
+    fn event_template(&self) -> String {
+        let rule = self.label_set.rules.iter().find(|rule| rule.settings.name == self.label.name);
+        let when = rule.map(|rule| rule.when.text().to_owned());
+        let message = self.label.message.as_ref().map(ToString::to_string);
+        let sets = self.builder.config.label_sets.iter();
+        // A rule may name labels of other sets: `set/label`.
+        let names = sets.flat_map(|set| set.labels.iter().map(|label| set.name.len() + label.name.len()));
+        let longest = names.clone().max().unwrap_or(0) + SCORE;
+        let scores = longest * self.label_set.labels.len();
+        let texts = [&when, &message].into_iter().flatten().map(String::len).sum::<usize>();
+        if scores + texts <= SMALL_ALERT {
+            return ALERT_TO_EVENT.to_owned();
+        }
+        let cut = |key: &str| format!(", {key}=value_json.{key}[:{TEXT_OF_EVENT}]");
+        format!(
+            "{{{{ dict(value_json, event_type=value_json.state, scores=dict((value_json.scores.items() \
+             | selectattr('1', 'number') | sort(attribute='1', reverse=true) | list)[:{}]), \
+             frame=dict(value_json.frame, origin=value_json.frame.origin[:{TEXT_OF_EVENT}]){}{}) | to_json }}}}",
+            SCORES_OF_EVENT / longest,
+            when.map_or(String::new(), |_| cut("when")),
+            message.map_or(String::new(), |_| cut("message")),
+        )
     }
 
     fn score(&self) -> Value {

@@ -10,7 +10,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     counts::{Counts, add},
     link::{Interrupted, JPEG, JSON, Link, Message, Receipt, Refusal},
-    window::{Action, Outcome, SNAPSHOT_TRIES, SnapshotSize, Window},
+    window::{Action, Outcome, SNAPSHOT_TRIES, SnapshotSize, Window, readiness::Readiness},
 };
 use crate::{
     alert::outbox::{Entry, Outbox, Seq, Sink, Snapshot},
@@ -69,6 +69,11 @@ impl Delivery {
         self.delete_acknowledged().await;
         self.in_flight.clear();
         self.window.start();
+    }
+
+    /// The state of Home Assistant, for which alerts wait.
+    pub fn readiness(&mut self) -> &mut Readiness {
+        self.window.readiness()
     }
 
     /// Sends what comes next and waits for one answer, if there is any to come.

@@ -4,8 +4,8 @@
 //! session; so a broken connection ends the session, and what was not acknowledged is still in the outbox.
 //!
 //! Two loops run side by side: the [`Pump`] polls the connection and never waits for room to send (with no room that would be a
-//! deadlock); the [`Link`] sends. Of incoming messages only Home Assistant's birth message is of interest: it is counted, not
-//! kept, so it cannot block anything.
+//! deadlock); the [`Link`] sends. Of incoming messages only Home Assistant's birth message and last will are of interest: of
+//! them only the newest state is kept, so they cannot block anything.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,7 +20,7 @@ use tokio::{
 
 pub(super) use crate::mqtt::connection::Message;
 use crate::{
-    alert::home_assistant::BIRTH,
+    alert::home_assistant::{BIRTH, LAST_WILL},
     mqtt::{
         INFLIGHT, Options,
         connection::{self, Client, Connection, Event, Filter, PubAckReason, Received},
@@ -48,7 +48,7 @@ pub(super) struct Link {
     /// For messages that are not acknowledged: one at a time.
     best_effort: Arc<Semaphore>,
     broker: watch::Receiver<Option<Broker>>,
-    births: watch::Receiver<u64>,
+    home_assistant: watch::Receiver<HomeAssistantStatus>,
 }
 
 /// The side that owns the connection; it must run as long as the link is used.
@@ -58,7 +58,16 @@ pub(super) struct Pump {
     unacknowledged: HashMap<u16, Waiter>,
     best_effort: Arc<Semaphore>,
     broker: watch::Sender<Option<Broker>>,
-    births: watch::Sender<u64>,
+    home_assistant: watch::Sender<HomeAssistantStatus>,
+}
+
+/// The status that Home Assistant published in this session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct HomeAssistantStatus {
+    /// How often it published its birth message.
+    pub births: u64,
+    /// Its last will was published, and no birth message since.
+    pub gone: bool,
 }
 
 /// Messages that have no packet identifier yet, in the order in which they were sent.
@@ -143,14 +152,14 @@ pub(super) fn open(options: Options) -> (Link, Pump) {
     let (accepted, broker) = watch::channel(None);
     let room = Arc::new(Semaphore::new(usize::from(INFLIGHT)));
     let best_effort = Arc::new(Semaphore::new(1));
-    let (birth, births) = watch::channel(0);
+    let (publishes, home_assistant) = watch::channel(HomeAssistantStatus::default());
     let link = Link {
         client,
         waiters: Arc::clone(&waiters),
         room,
         best_effort: Arc::clone(&best_effort),
         broker,
-        births,
+        home_assistant,
     };
     let pump = Pump {
         connection,
@@ -158,7 +167,7 @@ pub(super) fn open(options: Options) -> (Link, Pump) {
         unacknowledged: HashMap::new(),
         best_effort,
         broker: accepted,
-        births: birth,
+        home_assistant: publishes,
     };
     (link, pump)
 }
@@ -216,15 +225,15 @@ impl Link {
         sent
     }
 
-    /// Subscribes to `topic` and counts each `online` there. Call it once a session, and only while no message is
-    /// unacknowledged: the library takes packet identifiers from one small range, and one that is used for
+    /// Subscribes to `topic` and follows what Home Assistant publishes there. Call it once a session, and only while no message
+    /// is unacknowledged: the library takes packet identifiers from one small range, and one that is used for
     /// something else lets the newest message collide with the oldest.
-    pub fn births(&self, topic: &str) -> watch::Receiver<u64> {
+    pub fn home_assistant(&self, topic: &str) -> watch::Receiver<HomeAssistantStatus> {
         // A retained message is of no use: everything is announced at the start of a session anyway.
         let filter = Filter { path: topic.to_owned(), at_least_once: false, retained: false };
         // Fails only if the pump has ended.
         let _ = self.client.subscribe(&[filter]);
-        self.births.clone()
+        self.home_assistant.clone()
     }
 
     /// Disconnects, so that the broker does not publish the last will. The pump ends then.
@@ -306,8 +315,15 @@ impl Pump {
 
     fn received(&self, message: &Received) {
         // A retained message is an old one; a broker with MQTT 3.1.1 sends it all the same.
-        if !message.retain && message.payload == BIRTH.as_bytes() {
-            self.births.send_modify(|births| *births += 1);
+        if message.retain {
+            return;
+        }
+        if message.payload == BIRTH.as_bytes() {
+            self.home_assistant.send_modify(|status| {
+                *status = HomeAssistantStatus { births: status.births + 1, gone: false };
+            });
+        } else if message.payload == LAST_WILL.as_bytes() {
+            self.home_assistant.send_modify(|status| status.gone = true);
         }
     }
 }
@@ -316,8 +332,8 @@ fn subscribed(refusals: &[Option<String>]) {
     if let Some(why) = refusals.iter().flatten().next() {
         tracing::warn!(
             why,
-            "the broker refuses the subscription to Home Assistant's birth message; after a restart Home Assistant reads \
-             the retained messages"
+            "the broker refuses the subscription to Home Assistant's birth message: let this user read it in the broker's access \
+             rules, or alerts wait for 15 s after each connect, and those of a restart of Home Assistant do not reach it"
         );
     }
 }
@@ -421,7 +437,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn births_are_counted_unless_they_are_retained_or_something_else() {
         let (link, mut peer) = connected(None).await;
-        let mut births = link.births("homeassistant/status");
+        let mut status_of = link.home_assistant("homeassistant/status");
         assert!(
             matches!(peer.next().await, Some(Request::Subscribe(topic)) if topic == "homeassistant/status")
         );
@@ -429,11 +445,15 @@ mod tests {
             let (topic, payload) = (b"homeassistant/status".to_vec(), payload.into());
             Event::Received(Received { topic, payload, retain, id: None })
         };
-        for (payload, retain) in [("online", true), ("offline", false), ("online", false)] {
+        for (payload, retain) in [("online", true), ("offline", false), ("online", false), ("other", false)] {
             peer.send(status(payload, retain)).await;
         }
-        births.changed().await.unwrap();
-        assert_eq!(*births.borrow(), 1);
+        let born = |status: &HomeAssistantStatus| *status == HomeAssistantStatus { births: 1, gone: false };
+        status_of.wait_for(born).await.unwrap();
+        peer.send(status("offline", true)).await;
+        peer.send(status("offline", false)).await;
+        status_of.changed().await.unwrap();
+        assert_eq!(*status_of.borrow(), HomeAssistantStatus { births: 1, gone: true });
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,8 +3,9 @@
 //! An alert is deleted from the outbox when the broker has acknowledged it, and not before; so it may be published twice, with
 //! the same `id`, and is never lost. Of a value on the board only the newest counts.
 //!
-//! [`Publisher::run`] connects again after a failure. A session is straight-line code: connect, publish `online`, publish the
-//! board, deliver the outbox, and at the end publish `offline`.
+//! [`Publisher::run`] connects again after a failure. A session is straight-line code: connect, publish the board, publish
+//! `online`, deliver the outbox, and at the end publish `offline`. The board is first: who sees `online` must not find the
+//! status that a source had before the service was killed.
 
 mod counts;
 mod delivery;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{counts::Counts, discovery::Announcer, scores::ScoreSender};
 use self::{
     delivery::{Delivery, Step},
-    discovery::Discovery,
+    discovery::{Clears, Discovery},
     link::{Interrupted, JSON, Link, Message, Refusal, TEXT},
     scores::ScoreReceiver,
 };
@@ -70,6 +71,24 @@ pub struct Publisher {
     scores: ScoreReceiver,
     counts: Arc<Counts>,
     outage: Outage,
+}
+
+/// Which values of the board are published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BoardPart {
+    /// Those that are not empty.
+    Values,
+    /// All of them. An empty one makes the broker delete its retained value.
+    All,
+}
+
+/// What there is to publish besides alerts.
+#[derive(Default)]
+struct Rest {
+    /// There is more to publish at once.
+    more: bool,
+    /// There is more to publish at this time.
+    wake_at: Option<Instant>,
 }
 
 /// How a publisher ended.
@@ -189,9 +208,15 @@ impl Publisher {
             // The broker has not been connected until now: it is not waited for.
             () = stop.cancelled(), if self.outage.is_on() => return Err(Interrupted::OutOfTime),
         }
+        match &mut self.discovery {
+            Some(discovery) => discovery.start_over(link, self.delivery.readiness()),
+            None => self.delivery.readiness().connected(false, Instant::now().into_std()),
+        }
+        let mut published = Values::new();
+        self.publish_board(link, &mut published, BoardPart::Values).await?;
         self.publish_status(link, ONLINE).await?;
         self.connected().await;
-        self.serve(link, stop, grace).await?;
+        self.serve(link, published, stop, grace).await?;
         self.publish_status(link, OFFLINE).await?;
         link.disconnect().await;
         Ok(())
@@ -210,36 +235,34 @@ impl Publisher {
     async fn serve(
         &mut self,
         link: &Link,
+        mut published: Values,
         stop: &CancellationToken,
         grace: Duration,
     ) -> Result<(), Interrupted> {
-        let (mut published, mut stop_at) = (Values::new(), None);
-        self.publish_board(link, &mut published).await?;
-        let mut board_published = Instant::now();
-        let mut announcing = false;
+        let (mut stop_at, mut board_published, mut rest) = (None, Instant::now(), Rest::default());
         loop {
             // Before the steps below: they see everything that was written before `stop`.
             if stop.is_cancelled() {
                 stop_at.get_or_insert_with(|| Instant::now() + grace.saturating_sub(RESERVE));
+                self.delivery.readiness().release();
+            } else if let Some(discovery) = &mut self.discovery {
+                discovery.follow(self.delivery.readiness());
             }
             let step = self.delivery.step(link).await?;
             let more = step == Step::More && stop_at.is_none_or(|stop_at| Instant::now() < stop_at);
             // Alerts first. Of the board only the newest values count, so it waits for a pause, but not for long.
             if !more || board_published.elapsed() > BOARD_LAG {
-                self.publish_board(link, &mut published).await?;
-                announcing = match &mut self.discovery {
-                    Some(discovery) if stop_at.is_none() => discovery.send_next(link, &self.url).await?,
-                    _ => false,
-                };
+                rest = self.publish_rest(link, &mut published, stop_at.is_some()).await?;
                 board_published = Instant::now();
             }
-            if more || announcing {
+            if more || rest.more {
                 continue;
             }
             if stop_at.is_some() {
                 return self.delivery.finish(link).await;
             }
             let Step::Idle(wake_at) = step else { continue };
+            let wake_at = wake_at.into_iter().chain(rest.wake_at).min();
             tokio::select! {
                 () = self.delivery.outbox.appended(Sink::Mqtt, wake_at) => {}
                 _ = self.values.changed() => {}
@@ -250,13 +273,40 @@ impl Publisher {
         }
     }
 
-    /// Makes the broker's retained values equal to the board: everything at first, later what changed.
-    async fn publish_board(&mut self, link: &Link, published: &mut Values) -> Result<(), Interrupted> {
+    /// Publishes what changed on the board, and the next device for Home Assistant unless we are `stopping`.
+    async fn publish_rest(
+        &mut self,
+        link: &Link,
+        published: &mut Values,
+        stopping: bool,
+    ) -> Result<Rest, Interrupted> {
+        self.publish_board(link, published, BoardPart::Values).await?;
+        let (mut rest, mut clears) = (Rest::default(), Clears::Now);
+        if let Some(discovery) = self.discovery.as_mut().filter(|_| !stopping) {
+            rest.more = discovery.send_next(link, &self.url, self.delivery.readiness()).await?;
+            clears = discovery.clears();
+        }
+        match clears {
+            Clears::Now => self.publish_board(link, published, BoardPart::All).await?,
+            Clears::At(at) => rest.wake_at = Some(at),
+            Clears::Later => {}
+        }
+        Ok(rest)
+    }
+
+    /// Makes the broker's retained values equal to this part of the board: everything at first, later what changed.
+    async fn publish_board(
+        &mut self,
+        link: &Link,
+        published: &mut Values,
+        part: BoardPart,
+    ) -> Result<(), Interrupted> {
         let changed = {
             let values = self.values.borrow_and_update();
             // What was taken off the board counts as changed if it comes back.
             published.retain(|topic, _| values.contains_key(topic));
-            board::changed(&values, published).into_iter().collect::<Vec<_>>()
+            let changed = board::changed(&values, published).into_iter();
+            changed.filter(|(_, payload)| part == BoardPart::All || !payload.is_empty()).collect::<Vec<_>>()
         };
         // Of two answers to two messages, a broker with Nagle's algorithm holds back the second until our system
         // acknowledges the first, which it delays by 40 ms: longer than a few take one at a time.
@@ -287,9 +337,6 @@ impl Publisher {
         self.set_connected(true);
         self.delivery.start().await;
         self.scores.clear();
-        if let Some(discovery) = &mut self.discovery {
-            discovery.start_over();
-        }
         let (broker, waiting) = (&self.url, self.delivery.outbox.waiting());
         match self.outage.over(Instant::now().into_std()) {
             Connected::First => tracing::info!(broker, waiting, "connected to the broker"),

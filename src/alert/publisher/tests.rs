@@ -2,7 +2,10 @@
 
 use std::{io::Write, sync::Mutex};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep_until, timeout},
+};
 
 use super::*;
 use crate::{
@@ -29,6 +32,7 @@ struct Play {
     broker: fake::Broker,
     counts: Arc<Counts>,
     scores: ScoreSender,
+    announcer: Announcer,
     stop: CancellationToken,
     running: JoinHandle<Farewell>,
     log: Log,
@@ -62,8 +66,10 @@ impl Play {
         let board = Board::new();
         let mut publisher = Publisher::new(&settings, Arc::clone(&outbox), &board).unwrap();
         publisher.options = options;
-        if let Some(announcement) = announcement {
-            publisher = publisher.announcing(&Announcer::new(announcement), folder.path());
+        let announces = announcement.is_some();
+        let announcer = Announcer::new(announcement.unwrap_or_default());
+        if announces {
+            publisher = publisher.announcing(&announcer, folder.path());
         }
         let (log, stop) = (Log::default(), CancellationToken::new());
         let (counts, scores) = (publisher.counts(), publisher.scores());
@@ -71,23 +77,41 @@ impl Play {
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let _log = tracing::subscriber::set_default(lines);
         let running = tokio::spawn(publisher.run(stop.clone(), GRACE));
-        Self { outbox, board, broker, counts, scores, stop, running, log, _log, folder }
+        Self { outbox, board, broker, counts, scores, announcer, stop, running, log, _log, folder }
+    }
+
+    /// Accepts the next connection.
+    async fn connect(&mut self) -> Peer {
+        let peer = self.broker.accept().await;
+        peer.send(Event::Connected { max_packet: None }).await;
+        peer
     }
 
     /// Accepts the next connection, and `online`.
     async fn accept(&mut self) -> Peer {
-        let mut peer = self.broker.accept().await;
-        peer.send(Event::Connected { max_packet: None }).await;
-        assert_eq!(answer(&mut peer, PubAckReason::Success).await, (STATUS.to_owned(), "online".to_owned()));
+        let mut peer = self.connect().await;
+        online(&mut peer).await;
+        peer
+    }
+
+    /// The same for a service that announces devices.
+    async fn accept_announcer(&mut self) -> Peer {
+        let mut peer = self.connect().await;
+        subscribed(&mut peer).await;
+        online(&mut peer).await;
         peer
     }
 
     fn append(&self, number: u32, jpeg: Option<Vec<u8>>) {
+        self.append_to("alert", number, jpeg);
+    }
+
+    fn append_to(&self, topic: &str, number: u32, jpeg: Option<Vec<u8>>) {
         let snapshot = jpeg.map(|jpeg| Snapshot { topic: "snapshot".to_owned(), jpeg });
         let payload = number.to_string();
         self.outbox.append(&Entry {
             id: payload.clone(),
-            topic: "alert".to_owned(),
+            topic: topic.to_owned(),
             payload,
             snapshot,
             mark: None,
@@ -108,6 +132,63 @@ impl Play {
         self.stop.cancel();
         self.running.await.unwrap()
     }
+}
+
+/// Accepts `online`.
+async fn online(peer: &mut Peer) {
+    assert_eq!(answer(peer, PubAckReason::Success).await, (STATUS.to_owned(), "online".to_owned()));
+}
+
+/// Accepts the subscription to Home Assistant's birth message.
+async fn subscribed(peer: &mut Peer) {
+    assert_eq!(peer.next().await, Some(Request::Subscribe("homeassistant/status".to_owned())));
+}
+
+/// Home Assistant publishes its birth message or its last will.
+async fn home_assistant(peer: &Peer, payload: &str) {
+    let (topic, payload) = (b"homeassistant/status".to_vec(), payload.into());
+    peer.send(Event::Received(Received { topic, payload, retain: false, id: None })).await;
+}
+
+/// Accepts everything until a message to `topic`, while Home Assistant publishes what `says` lists by second. Returns the time until
+/// the message.
+async fn time_until(peer: &mut Peer, topic: &str, says: &[(u64, &str)]) -> Duration {
+    let (began, mut says) = (Instant::now(), says.iter().peekable());
+    loop {
+        let due = says.peek().map(|(second, _)| began + *second as u32 * SECOND);
+        tokio::select! {
+            request = peer.next() => match request {
+                Some(Request::Publish { topic: sent, id, .. }) => {
+                    peer.send(Event::Acknowledged(id, PubAckReason::Success)).await;
+                    if sent == topic {
+                        return began.elapsed();
+                    }
+                }
+                other => panic!("no message but {other:?}"),
+            },
+            () = sleep_until(due.unwrap_or(began)), if due.is_some() => {
+                let Some((_, payload)) = says.next() else { continue };
+                home_assistant(peer, payload).await;
+            }
+        }
+    }
+}
+
+/// The contents of the next alerts. Everything is accepted, other messages, too.
+async fn alerts(peer: &mut Peer, count: usize) -> Vec<String> {
+    let mut contents = Vec::new();
+    while contents.len() < count {
+        let (topic, content) = answer(peer, PubAckReason::Success).await;
+        if topic.ends_with("/alert") {
+            contents.push(content);
+        }
+    }
+    contents
+}
+
+/// Whether `time` is this number of seconds, or the time of some messages more.
+fn is_about(time: Duration, seconds: u32) -> bool {
+    (seconds * SECOND..seconds * SECOND + SECOND / 2).contains(&time)
 }
 
 /// Answers the next message, and returns its topic and content.
@@ -135,8 +216,9 @@ async fn a_session_publishes_online_the_board_the_alerts_and_offline() {
     let mut play = Play::new();
     play.board.set("state", "OFF");
     play.append(1, Some(vec![1, 2, 3]));
-    let mut peer = play.accept().await;
+    let mut peer = play.connect().await;
     assert_eq!(answer(&mut peer, PubAckReason::Success).await, ("state".to_owned(), "OFF".to_owned()));
+    online(&mut peer).await;
     let (topic, _) = answer(&mut peer, PubAckReason::Success).await;
     assert_eq!(topic, "snapshot");
     assert_eq!(answer(&mut peer, PubAckReason::Success).await, ("alert".to_owned(), "1".to_owned()));
@@ -307,9 +389,107 @@ async fn a_busy_board_waits_for_alerts_but_not_for_long() {
 }
 
 fn announcement() -> Announcement {
-    let home_assistant =
-        HomeAssistant { discovery_prefix: "homeassistant".to_owned(), name: "stakeout".to_owned() };
-    Announcement::of(&Config { home_assistant: Some(home_assistant), ..samples::config() })
+    Announcement::of(&announced_config())
+}
+
+fn announced_config() -> Config {
+    let home_assistant = HomeAssistant {
+        discovery_prefix: "homeassistant".to_owned(),
+        name: "stakeout".to_owned(),
+        suggested_area: None,
+        configuration_url: None,
+    };
+    Config { home_assistant: Some(home_assistant), ..samples::config() }
+}
+
+const ALERT: &str = "home/back/porch/person/alert";
+
+#[tokio::test(start_paused = true)]
+async fn alerts_after_a_connect_wait_for_home_assistant_and_not_for_long() {
+    let cases: [(&str, &[(u64, &str)], u32); 4] = [
+        ("it publishes nothing", &[], 15),
+        ("its birth message", &[(5, "online")], 5),
+        ("its birth message before discovery was out for 2 s", &[(0, "online")], 2),
+        ("its last will", &[(3, "offline")], 15),
+    ];
+    for (case, says, seconds) in cases {
+        let mut play = Play::announcing(Some(announcement()));
+        play.append_to(ALERT, 1, None);
+        let mut peer = play.accept_announcer().await;
+        let time = time_until(&mut peer, ALERT, says).await;
+        assert!(is_about(time, seconds), "{case}: {time:?}");
+    }
+    let mut play = Play::announcing(Some(Announcement::default()));
+    play.append_to(ALERT, 1, None);
+    let time = time_until(&mut play.accept().await, ALERT, &[]).await;
+    assert!(is_about(time, 0), "without Home Assistant: {time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_wait_while_home_assistant_is_offline_and_keep_their_order() {
+    let mut play = Play::announcing(Some(announcement()));
+    play.append_to(ALERT, 1, None);
+    let mut peer = play.accept_announcer().await;
+    time_until(&mut peer, ALERT, &[(1, "online")]).await;
+    for (says, seconds) in [(&[(4, "online")][..], 4), (&[], 15)] {
+        home_assistant(&peer, "offline").await;
+        // Long after its last will.
+        sleep(40 * SECOND).await;
+        play.append_to(ALERT, 2, Some(vec![1]));
+        play.append_to(ALERT, 3, None);
+        let time = time_until(&mut peer, "snapshot", says).await;
+        assert!(is_about(time, seconds), "{says:?}: {time:?}");
+        assert_eq!(alerts(&mut peer, 2).await, ["2", "3"]);
+        time_until(&mut peer, "homeassistant/device/home__back/config", &[(0, "online")]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_alert_of_a_new_device_waits_for_its_discovery_and_others_do_not() {
+    let mut config = announced_config();
+    let mut play = Play::announcing(Some(Announcement::of(&config)));
+    let mut peer = play.accept_announcer().await;
+    play.append_to(ALERT, 1, None);
+    time_until(&mut peer, ALERT, &[(1, "online")]).await;
+
+    config.sources.push(samples::source("new", &["porch"]));
+    play.announcer.announce(Announcement::of(&config));
+    play.append_to("home/new/porch/person/alert", 2, Some(vec![1]));
+    play.append_to(ALERT, 3, None);
+    let time = time_until(&mut peer, ALERT, &[]).await;
+    assert!(is_about(time, 0), "{time:?}");
+    time_until(&mut peer, "homeassistant/device/home__new/config", &[]).await;
+    let time = time_until(&mut peer, "snapshot", &[]).await;
+    assert!(is_about(time, 2), "{time:?}");
+    assert_eq!(alerts(&mut peer, 1).await, ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_that_wait_for_home_assistant_are_sent_when_the_service_stops() {
+    let mut play = Play::announcing(Some(announcement()));
+    play.append_to(ALERT, 1, None);
+    let mut peer = play.accept_announcer().await;
+    time_until(&mut peer, "homeassistant/device/home__back/config", &[]).await;
+    play.stop.cancel();
+    assert_eq!(accepted(&mut peer, 2).await, ["1", "offline"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_is_withdrawn_before_its_topics_are_cleared() {
+    let mut config = announced_config();
+    let mut play = Play::announcing(Some(Announcement::of(&config)));
+    play.board.set("home/back/status", "online");
+    let mut peer = play.connect().await;
+    let device = "homeassistant/device/home__back/config";
+    subscribed(&mut peer).await;
+    time_until(&mut peer, device, &[]).await;
+
+    config.sources.pop();
+    play.board.set("home/back/status", "");
+    play.announcer.announce(Announcement::of(&config));
+    assert_eq!(answer(&mut peer, PubAckReason::Success).await, (device.to_owned(), String::new()));
+    let time = time_until(&mut peer, "home/back/status", &[]).await;
+    assert!(is_about(time, 2), "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,9 +498,10 @@ async fn devices_are_announced_after_the_board_and_withdrawn_when_they_are_gone(
     let expected: Vec<_> = announcement.messages().collect();
     let mut play = Play::announcing(Some(announcement));
     play.board.set("state", "OFF");
-    let mut peer = play.accept().await;
-    assert_eq!(accepted(&mut peer, 1).await, ["OFF"]);
-    assert_eq!(peer.next().await, Some(Request::Subscribe("homeassistant/status".to_owned())));
+    let mut peer = play.connect().await;
+    subscribed(&mut peer).await;
+    assert_eq!(accepted(&mut peer, 1).await, ["OFF"], "before the service is online");
+    online(&mut peer).await;
     for message in &expected {
         assert_eq!(answer(&mut peer, PubAckReason::Success).await, *message);
     }
@@ -330,14 +511,7 @@ async fn devices_are_announced_after_the_board_and_withdrawn_when_they_are_gone(
         "what may be retained is on disk"
     );
 
-    // Home Assistant starts.
-    let received = Received {
-        topic: b"homeassistant/status".to_vec(),
-        payload: b"online".to_vec(),
-        retain: false,
-        id: None,
-    };
-    peer.send(Event::Received(received)).await;
+    home_assistant(&peer, "online").await;
     assert_eq!(answer(&mut peer, PubAckReason::Success).await, expected[0]);
 }
 
@@ -347,12 +521,10 @@ async fn a_device_on_which_the_broker_hangs_up_is_left_out_after_three_tries() {
     let topics: Vec<_> = announcement.messages().map(|(topic, _)| topic).collect();
     let mut play = Play::announcing(Some(announcement));
     for _ in 0..3 {
-        let mut peer = play.accept().await;
-        assert!(matches!(peer.next().await, Some(Request::Subscribe(_))));
+        let mut peer = play.accept_announcer().await;
         assert_eq!(peer.published().await.0, topics[0]);
     }
-    let mut peer = play.accept().await;
-    assert!(matches!(peer.next().await, Some(Request::Subscribe(_))));
+    let mut peer = play.accept_announcer().await;
     assert_eq!(answer(&mut peer, PubAckReason::Success).await.0, topics[1], "the others are announced");
     assert!(play.log().contains("the connection broke 3 times"), "{}", play.log());
 }

@@ -3,6 +3,7 @@
 //! Alerts are sent in order. A few are sent one at a time: two small answers in a row cost 40 ms at a broker with Nagle's
 //! algorithm. When many wait, up to [`MOST_IN_FLIGHT`] are in flight. An alert that the broker refuses is held, and with it all
 //! others to the same topic; other topics are not delayed. A snapshot is sent, and answered, directly before its alert.
+//! Alerts wait while Home Assistant cannot receive them, as [`Readiness`] decides.
 //!
 //! Pure: [`Delivery`](super::delivery) passes the time, carries out the actions and reports what came of them. An alert that
 //! was not acknowledged when a session ends is still in the outbox; [`Window::start`] makes the window read it again.
@@ -13,11 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::readiness::Readiness;
 use super::link::Refusal;
 use crate::{
     alert::outbox::{Entry, Seq},
     backoff::Backoff,
 };
+
+pub(super) mod readiness;
 
 /// Up to this number, alerts are sent one at a time.
 const FEW: usize = 8;
@@ -28,6 +32,8 @@ const DELETE_AT_ONCE: usize = 64;
 /// or all of them, this long after the first was acknowledged: each deletion costs as much as an append. An alert that was
 /// acknowledged and not deleted when the service is killed is sent again.
 const DELETE_WITHIN: Duration = Duration::from_millis(100);
+/// This many alerts of entities that Home Assistant does not know yet wait at most, while alerts to other topics overtake them.
+const MOST_DEFERRED: usize = 64;
 /// A snapshot is left out after the connection broke this often while it was sent: some brokers hang up on a packet that is
 /// too large for them.
 pub(super) const SNAPSHOT_TRIES: u32 = 4;
@@ -103,7 +109,7 @@ pub(super) enum Outcome {
 pub(super) struct Window {
     /// 0 to 1, for each delay.
     jitter: fn() -> f64,
-    /// Everything up to here was sent in this session, or is held.
+    /// Everything up to here was sent in this session, or is held or deferred.
     cursor: Seq,
     /// Read from the outbox and not sent yet.
     next: VecDeque<(Seq, Arc<Entry>)>,
@@ -120,6 +126,10 @@ pub(super) struct Window {
     /// Refused alerts by their topic.
     held: BTreeMap<String, Held>,
     retry: Option<Retry>,
+    /// Whether Home Assistant can receive alerts.
+    readiness: Readiness,
+    /// Alerts of this session to topics that Home Assistant does not know yet, in order.
+    deferred: VecDeque<(Seq, Arc<Entry>)>,
     /// The broker's quota for us is used up: everything waits.
     pause: Patience,
     restart: Option<Restart>,
@@ -174,6 +184,8 @@ impl Window {
             delete_at: None,
             held: BTreeMap::new(),
             retry: None,
+            readiness: Readiness::default(),
+            deferred: VecDeque::new(),
             pause: Patience::default(),
             restart: None,
             rewound: 0,
@@ -188,6 +200,7 @@ impl Window {
         (self.cursor, self.snapshot_done, self.exhausted) = (0, false, false);
         (self.restart, self.retry) = (None, None);
         self.next.clear();
+        self.deferred.clear();
         self.in_flight.clear();
         for held in self.held.values_mut() {
             held.seqs.clear();
@@ -198,6 +211,11 @@ impl Window {
     /// Sends no more alerts; answers are still waited for.
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// The state of Home Assistant, to report changes to it.
+    pub fn readiness(&mut self) -> &mut Readiness {
+        &mut self.readiness
     }
 
     /// The outbox may have more by now.
@@ -227,8 +245,9 @@ impl Window {
                 self.pause.refused(now, self.jitter);
             }
         }
+        self.readiness.lasts(now);
         let sends = !self.stopping && self.pause.is_over(now);
-        match sends.then(|| self.retry_held(now).or_else(|| self.send_next())).flatten() {
+        match sends.then(|| self.retry_held(now).or_else(|| self.send_next(now))).flatten() {
             Some(action) => action,
             None if self.in_flight.is_empty() => Action::Idle(self.due(now)),
             None => Action::Wait,
@@ -328,6 +347,9 @@ impl Window {
             if !self.in_flight.is_empty() {
                 return Some(Action::Wait);
             }
+            if self.readiness.hold(now).is_some() {
+                return None;
+            }
             let retry = self.retry.get_or_insert(Retry { topic, fetched: None });
             if let Some((seq, entry)) = retry.fetched.take() {
                 return Some(self.send(seq, entry));
@@ -341,18 +363,39 @@ impl Window {
         }
     }
 
-    fn send_next(&mut self) -> Option<Action> {
+    fn send_next(&mut self, now: Instant) -> Option<Action> {
+        self.take_back(now);
         loop {
             let Some((seq, entry)) = self.next.front() else {
-                return (!self.exhausted).then_some(Action::Read { after: self.cursor });
+                if !self.exhausted {
+                    return Some(Action::Read { after: self.cursor });
+                }
+                if self.deferred.is_empty() {
+                    self.readiness.idle(now);
+                }
+                return None;
             };
             let (seq, entry) = (*seq, Arc::clone(entry));
+            if self.readiness.hold(now).is_some() {
+                return None;
+            }
+            if self.readiness.closed_until(&entry.topic, now).is_some() {
+                if self.deferred.len() >= MOST_DEFERRED {
+                    return None;
+                }
+                self.deferred.push_back((seq, entry));
+                self.next.pop_front();
+                self.pass(seq);
+                // Its snapshot is sent once more.
+                self.snapshot_done = false;
+                continue;
+            }
             if let Some(held) = self.held.get_mut(&entry.topic)
                 && held.patience.until.is_some()
             {
                 held.seqs.push_back(seq);
                 self.next.pop_front();
-                self.cursor = seq;
+                self.pass(seq);
                 continue;
             }
             if self.in_flight.len() >= self.limit() {
@@ -370,9 +413,29 @@ impl Window {
                 return Some(Action::SendSnapshot { seq, entry, size });
             }
             self.next.pop_front();
-            self.cursor = seq;
+            self.pass(seq);
             return Some(self.send(seq, entry));
         }
+    }
+
+    /// The alert was sent, held or deferred. A deferred one is older than what was read since.
+    fn pass(&mut self, seq: Seq) {
+        self.cursor = self.cursor.max(seq);
+    }
+
+    /// Puts deferred alerts whose topics Home Assistant knows by now in front of those that are newer.
+    fn take_back(&mut self, now: Instant) {
+        // The first alert in `next` follows its snapshot directly.
+        if self.snapshot_done {
+            return;
+        }
+        let readiness = &self.readiness;
+        let (closed, mut open): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(|(_, entry)| readiness.closed_until(&entry.topic, now).is_some());
+        self.deferred = closed;
+        open.append(&mut self.next);
+        self.next = open;
     }
 
     fn send(&mut self, seq: Seq, entry: Arc<Entry>) -> Action {
@@ -387,15 +450,21 @@ impl Window {
         if without_snapshot + self.in_flight.len() > FEW { MOST_IN_FLIGHT } else { 1 }
     }
 
-    /// When there is something to send again, or to delete.
-    fn due(&self, now: Instant) -> Option<Instant> {
-        let held = self.held.values().filter(|held| !held.seqs.is_empty());
-        let retry = match self.pause.until {
+    /// When there is something to send, to send again, or to delete.
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        let pause = self.pause.until.filter(|pause| *pause > now);
+        let send = match pause.or_else(|| self.readiness.held_until(now)) {
             _ if self.stopping => None,
-            Some(pause) if pause > now => Some(pause),
-            _ => held.filter_map(|held| held.patience.until).min(),
+            Some(until) => Some(until),
+            None => {
+                let held = self.held.values().filter(|held| !held.seqs.is_empty());
+                let opens = |(_, entry): &(Seq, Arc<Entry>)| self.readiness.closed_until(&entry.topic, now);
+                let deferred = self.deferred.iter().filter_map(opens);
+                held.filter_map(|held| held.patience.until).chain(deferred).min()
+            }
         };
-        retry.into_iter().chain(self.delete_at).min()
+        let lasts = if self.stopping { None } else { self.readiness.lasts(now) };
+        send.into_iter().chain(self.delete_at).chain(lasts).min()
     }
 }
 

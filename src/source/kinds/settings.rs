@@ -11,6 +11,10 @@ use crate::{
     yaml::fields::Spec,
 };
 
+/// What to do about a camera that does not answer.
+pub(crate) const CAMERA_REMEDY: &str =
+    "check that the camera is on, that this machine reaches it, and its address, user and password";
+
 /// A key that names a kind of source.
 pub(crate) struct KindKey {
     /// The key.
@@ -58,6 +62,11 @@ pub trait Settings {
     /// another machine.
     fn is_local(&self) -> bool {
         false
+    }
+
+    /// What to do when the source fails, where the error does not say it better.
+    fn remedy(&self) -> &'static str {
+        CAMERA_REMEDY
     }
 
     /// A setting that does not work with the broker; `usual` is the broker of the alerts. Its key, the message and the remedy.

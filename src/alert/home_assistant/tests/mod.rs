@@ -125,16 +125,74 @@ fn a_label_looks_as_configured() {
     let alert = component("grosse/_/alert");
     assert_eq!((&alert["name"], &alert["icon"]), (&json!("Parcel alert"), &json!("mdi:package")));
     assert_eq!((&alert["device_class"], &component("porch/mao/state")["icon"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        component("porch/mao/state")["device_class"],
+        "occupancy",
+        "`Detected` and `Clear` by default"
+    );
+}
+
+#[test]
+fn devices_are_placed_and_named_as_configured() {
+    let text = SMALL
+        .replace("name: The eyes", "name: The eyes, suggested_area: Hall, configuration_url: 'http://eyes.lan:9464/'")
+        .replace(
+            "scores: true",
+            "scores: true, home_assistant: { name: The door, suggested_area: Porch, configuration_url: 'http://10.0.0.21/' }",
+        );
+    let sent = messages(&announcement(&text));
+    let device = |at: usize, key: &str| sent[at].1["dev"][key].clone();
+    let shown = |at| ["name", "suggested_area", "configuration_url"].map(|key| device(at, key));
+    assert_eq!(shown(0), ["The eyes", "Hall", "http://eyes.lan:9464/"]);
+    assert_eq!(shown(1), ["The door", "Porch", "http://10.0.0.21/"]);
+    sent.iter().for_each(|(topic, payload)| schemas::check(topic, payload));
+    let plain = &messages(&announcement(SMALL))[1].1["dev"];
+    assert!(plain.get("suggested_area").is_none() && plain.get("configuration_url").is_none(), "{plain}");
+}
+
+#[test]
+fn an_alert_and_its_picture_are_shown_while_their_source_is_offline() {
+    for (topic, payload) in messages(&announcement(ODD)) {
+        assert_eq!(payload["qos"], 1, "{topic}");
+        for (key, component) in payload["cmps"].as_object().unwrap() {
+            let availability = component["availability"].as_array().map(Vec::len);
+            match component["p"].as_str().unwrap() {
+                "event" | "image" => assert_eq!(availability, Some(1), "{topic}: {key}: only the service"),
+                "binary_sensor" if key.ends_with("/state") => {
+                    assert_eq!(availability, None, "{key}: also the source")
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_attributes_of_a_large_alert_are_cut() {
+    let event = |text: &str| {
+        messages(&announcement(text))[1].1["cmps"]["porch/person/alert"]["value_template"].clone()
+    };
+    assert_eq!(event(SMALL), ALERT_TO_EVENT);
+    let labels: Vec<_> = (0..300).map(|number| format!("label number {number}")).collect();
+    let many = event(&SMALL.replace("package", &labels.join(", ")));
+    // 6,000 bytes: the longest name is `label number 299`, in a set with a name of 5 letters.
+    assert!(many.as_str().unwrap().contains("[:162]"), "{many}");
+    let long = "x".repeat(SMALL_ALERT);
+    let verbose =
+        event(&SMALL.replace("[package, person]", &format!("{{ package:, person: {{ message: {long} }} }}")));
+    assert!(verbose.as_str().unwrap().contains("message=value_json.message[:500]"), "{verbose}");
 }
 
 #[test]
 fn every_topic_is_one_that_is_published() {
     let config = config(ODD);
     let topics = Topics::of(&config);
-    let mut published = BTreeSet::from([topics.status()]);
+    let mut published =
+        BTreeSet::from([topics.status(), topics.config_status(), topics.outbox_status(), topics.stats()]);
     for source in &config.sources {
         let name = &source.name;
-        published.extend([topics.source_status(name), topics.source_stats(name), topics.snapshot(name)]);
+        published.extend([topics.source_status(name), topics.source_problem(name)]);
+        published.extend([topics.source_stats(name), topics.snapshot(name)]);
     }
     for (source, label_set) in config.watches() {
         published.extend(source.scores.then(|| topics.scores(&source.name, &label_set.name)));

@@ -403,3 +403,75 @@ fn an_answer_to_something_else_changes_nothing() {
     assert_eq!(play.refuse(9, &REFUSED), Outcome::Ignored);
     assert_eq!(play.run(), "wait");
 }
+
+#[test]
+fn while_home_assistant_is_away_everything_waits_and_then_goes_in_order() {
+    let mut play = Play::new(&alerts(2));
+    play.window.readiness().connected(true, play.now);
+    assert_eq!(play.run(), "idle 15s");
+    play.append(&[(3, "b")]);
+    play.wait(14 * SECOND);
+    assert_eq!(play.run(), "idle 1s", "also for what was appended later");
+    play.wait(SECOND);
+    assert_eq!(play.run(), "1, wait");
+    play.window.readiness().gone(play.now);
+    play.accept([1]);
+    assert_eq!(play.run(), "idle 100ms", "the rest waits again");
+    play.wait(15 * SECOND);
+    assert_eq!(play.run(), "delete [1], 2, wait");
+    play.accept([2]);
+    assert_eq!(play.run(), "3, wait");
+}
+
+#[test]
+fn refused_alerts_wait_for_home_assistant_as_well() {
+    let mut play = Play::new(&[(1, "a")]);
+    play.run();
+    play.refuse(1, &REFUSED);
+    play.window.readiness().connected(true, play.now);
+    play.wait(3 * SECOND);
+    assert_eq!(play.run(), "idle 12s", "the retry is due and does not spin");
+    play.window.readiness().born();
+    assert_eq!(play.run(), "fetch 1, 1, wait");
+}
+
+#[test]
+fn alerts_to_new_topics_are_overtaken_and_keep_their_own_order() {
+    let mut play = Play::new(&[(1, "new+100"), (2, "a"), (3, "new")]);
+    let now = play.now;
+    play.window.readiness().connected(true, now);
+    play.window.readiness().born();
+    play.window.readiness().announcing(["new", "a"].into_iter(), now);
+    play.window.readiness().announced(["a"].into_iter(), now);
+    assert_eq!(play.run(), "idle 2s");
+    play.wait(2 * SECOND);
+    play.window.readiness().announced(["new"].into_iter(), play.now);
+    assert_eq!(play.run(), "2, wait");
+    play.accept([2]);
+    play.append(&[(4, "new"), (5, "a")]);
+    assert_eq!(play.run(), "5, wait");
+    play.accept([5]);
+    play.wait(2 * SECOND);
+    assert_eq!(play.run(), "delete [2, 5], picture 1, 1, wait");
+    play.accept([1]);
+    assert_eq!(play.run(), "3, wait");
+    play.accept([3]);
+    assert_eq!(play.run(), "4, wait");
+    play.accept([4]);
+    play.wait(SECOND);
+    assert_eq!(play.run(), "delete [1, 3, 4], idle 10s", "once more for the session to count as lasting");
+}
+
+#[test]
+fn no_more_than_a_bounded_number_of_alerts_is_deferred() {
+    let mut play = Play::new(&(1..=100).map(|seq| (seq, "new")).collect::<Vec<_>>());
+    play.append(&[(101, "a")]);
+    let now = play.now;
+    play.window.readiness().connected(true, now);
+    play.window.readiness().born();
+    play.window.readiness().announcing(["new"].into_iter(), now);
+    assert_eq!(play.run(), "idle 15s");
+    assert_eq!(play.window.deferred.len(), MOST_DEFERRED);
+    play.wait(15 * SECOND);
+    assert!(play.run().starts_with("1, 2, 3,"), "in order");
+}

@@ -140,6 +140,10 @@ const MOVE: Table = Table { title: "sources.NAME.after", fields: || specs(MOVE_F
 /// The key that names this kind.
 pub(crate) const KEYS: &[KindKey] = &[KindKey { key: "folder", fields: || specs(FIELDS), foreign: |_| None }];
 
+/// What to do about a folder that cannot be watched.
+pub(crate) const REMEDY: &str = "create the folder, and make it readable for the user who runs the service; under systemd also check \
+                                 `ProtectHome=`";
+
 impl Settings for Folder {
     fn key(&self) -> &'static str {
         "folder"
@@ -155,6 +159,10 @@ impl Settings for Folder {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn remedy(&self) -> &'static str {
+        REMEDY
     }
 }
 

@@ -149,6 +149,7 @@ impl FolderSource {
             let was_online = *context.status.borrow() == Status::Online;
             if !(patience.failed(false, Status::Offline, Instant::now().into_std()) && was_online) {
                 context.report(Status::Offline);
+                context.fail(&format!("the folder {} does not exist", self.root.display()));
             }
             if !std::mem::replace(&mut logged, true) {
                 tracing::warn!(source = &*context.name, path = %self.root.display(), "waiting for the folder to appear");

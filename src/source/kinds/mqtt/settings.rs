@@ -163,6 +163,11 @@ impl Settings for MqttSettings {
         Some((broker.host.clone(), broker.port, &broker.connection.tls.trust))
     }
 
+    fn remedy(&self) -> &'static str {
+        "check that the broker is on, that this machine reaches it, its address, user and password, and that its access rules let \
+         this user read the topics"
+    }
+
     fn name_pattern(&self) -> Option<&NamePattern> {
         self.name.as_ref()
     }

@@ -10,7 +10,7 @@ use crate::{
     policy::tls,
     source::kinds::{
         camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
-        settings::{KindKey, Settings},
+        settings::{CAMERA_REMEDY, KindKey, Settings},
     },
     tls::Trust,
     yaml::{
@@ -175,6 +175,13 @@ impl Settings for Stream {
     fn tls(&self) -> Option<(String, u16, &Trust)> {
         let (host, port) = self.address().filter(|address| address.is_tls())?.door()?;
         Some((host, port, &self.tls))
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self.input {
+            Input::Rtsp(_) | Input::Url(_) => CAMERA_REMEDY,
+            _ => "check that the file or device exists, and that the user who runs the service may read it",
+        }
     }
 
     fn unchanged(&self) -> Unchanged {
