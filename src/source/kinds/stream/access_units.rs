@@ -14,7 +14,8 @@ use jiff::Timestamp;
 const QUIET: Duration = Duration::from_millis(50);
 /// The same for the first frame, while the usual number of its slices is not known.
 const QUIET_AT_FIRST: Duration = Duration::from_millis(500);
-/// A payload of at least this size may be the first part of a larger one. Parts fill their packets, which hold more than this.
+/// A payload of at least this size may be the first part of a larger one, until such parts were seen. Parts fill their packets,
+/// which hold more than this.
 const FULL: usize = 1_000;
 /// A frame with more bytes is damaged, whatever it is.
 const MOST: usize = 32 << 20;
@@ -59,7 +60,7 @@ pub(crate) struct Assembler {
     /// The size of the newest payload.
     newest: usize,
     /// The least size of a payload that was continued by the next one.
-    full: usize,
+    full: Option<usize>,
     /// The largest number of slices of a frame so far.
     usual_slices: Option<usize>,
     /// The slices of the frame that was completed last because nothing followed.
@@ -69,7 +70,7 @@ pub(crate) struct Assembler {
 impl Assembler {
     pub(crate) fn new(encoding: Encoding) -> Self {
         let (pending, usual_slices, completed_early) = (None, None, None);
-        Self { encoding, pending, newest: 0, full: FULL, usual_slices, completed_early }
+        Self { encoding, pending, newest: 0, full: None, usual_slices, completed_early }
     }
 
     /// Adds a payload. The frame before it, if the payload begins another one.
@@ -85,7 +86,7 @@ impl Assembler {
         }
         let done = if ends { self.complete() } else { None };
         if !ends && parts.is_continuation && self.pending.is_some() {
-            self.full = self.full.min(self.newest);
+            self.full = Some(self.full.map_or(self.newest, |full| full.min(self.newest)));
         }
         let has_begun = self.pending.is_some();
         let pending = self.pending.get_or_insert_with(|| Unit {
@@ -128,7 +129,7 @@ impl Assembler {
             Some(usual) if pending.slices >= usual => waited >= QUIET,
             Some(_) => self.encoding == Encoding::H264 && waited >= QUIET_AT_FIRST,
         };
-        if pending.slices == 0 || self.newest >= self.full || !enough {
+        if pending.slices == 0 || self.newest >= self.full.unwrap_or(FULL) || !enough {
             return None;
         }
         let done = self.complete();
