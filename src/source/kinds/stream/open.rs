@@ -68,10 +68,10 @@ impl Opened {
                 );
                 Ok(opened)
             }
-            // The cause of the usual transport is the one to correct.
+            // Unless it is the transport itself, the cause of the usual one is to be corrected.
             Err(error) => {
                 transports.record(error.outcome());
-                Err(refused)
+                Err(if matches!(refused, StreamError::Transport(_)) { error } else { refused })
             }
         }
     }
