@@ -15,7 +15,7 @@ pub(super) fn of(server: Option<(&str, u16, &Trust)>) -> String {
         return String::new();
     };
     let note = match trust {
-        Trust::Unverified => "\nthe certificate is not checked (`verify: false`); better pin it:",
+        Trust::Unverified => "\nthe certificate is not checked (`verify: false`); to check it:",
         Trust::Pinned(_) => "\nthe certificate is pinned:",
         Trust::System | Trust::Ca(_) => "\nto accept only this certificate:",
     };

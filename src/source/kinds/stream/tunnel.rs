@@ -289,7 +289,7 @@ mod tests {
         for (camera, expected) in cases {
             let host = Host::new("127.0.0.1:5", &camera);
             let request = |host: &str| format!("GET /a HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
-            let (sent, mut far) = (request("127.0.0.1:5").repeat(1), Vec::new());
+            let (sent, mut far) = (request("127.0.0.1:5"), Vec::new());
             send(&mut sent.as_bytes(), &mut far, Some(&host)).await.unwrap();
             assert_eq!(String::from_utf8(far).unwrap(), request(expected));
         }
