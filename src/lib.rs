@@ -73,7 +73,7 @@
 //! | crate | home |
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
-//! | `flate2`, `gif`, `image`, `png`, `turbojpeg` | `picture` |
+//! | `fax`, `flate2`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `md5` | `source/kinds/http` |

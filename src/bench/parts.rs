@@ -59,7 +59,13 @@ pub fn measure_part(setup: &Setup, part: BenchPart) -> Result<PartResult> {
             seconds = begin.elapsed().as_secs_f64();
             let jpeg: Arc<[u8]> = setup.jpeg()?.into();
             let batch = usize::from(setup.batches.first().copied().unwrap_or(1));
-            pictures_per_second(&mut model, watchlist, &jpeg, batch, Duration::from_millis(500))?;
+            pictures_per_second(
+                &mut model,
+                watchlist,
+                (&jpeg, setup.max_pixels),
+                batch,
+                Duration::from_millis(500),
+            )?;
         }
     }
     Ok(PartResult { seconds, peak: peak_memory() })
@@ -76,7 +82,7 @@ pub(super) fn run_part(setup: &Setup, part: BenchPart, batch: usize) -> Result<P
         }
         ModelRef::Hub(model) => (Some(PathBuf::from(&model.id)), model.variant),
     };
-    let options: [(&str, Option<OsString>); 9] = [
+    let options: [(&str, Option<OsString>); 10] = [
         ("--part", part.to_possible_value().map(|name| name.get_name().into())),
         ("--device", Some(setup.execution.device.to_string().into())),
         ("--batches", Some(batch.to_string().into())),
@@ -85,6 +91,7 @@ pub(super) fn run_part(setup: &Setup, part: BenchPart, batch: usize) -> Result<P
         ("--variant", variant.name().map(Into::into)),
         ("--threads", setup.execution.threads.map(|threads| threads.to_string().into())),
         ("--picture", setup.picture.clone().map(Into::into)),
+        ("--max-pixels", Some(setup.max_pixels.to_string().into())),
         ("--onnxruntime", setup.onnxruntime.clone().map(Into::into)),
     ];
     let mut command = Command::new(program);

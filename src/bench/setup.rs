@@ -1,6 +1,6 @@
 //! What a measurement uses: the model and its execution, the picture and the labels.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -15,6 +15,7 @@ use crate::{
         Model, Options, Runtime,
         hub::{self, Found},
     },
+    picture,
     policy::LabelSet,
 };
 
@@ -34,6 +35,8 @@ pub struct Setup {
     pub labels: u16,
     /// The picture; `None`: a test image.
     pub picture: Option<PathBuf>,
+    /// The most pixels of the picture.
+    pub max_pixels: u64,
     /// The batches to try.
     pub batches: Vec<u16>,
 }
@@ -60,13 +63,13 @@ impl Setup {
         Ok((found, model, names, vectors))
     }
 
-    /// The picture as JPEG bytes.
+    /// The bytes of the picture.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or is no picture.
     pub fn jpeg(&self) -> Result<Vec<u8>> {
         match &self.picture {
-            Some(file) => fs::read(file).with_context(|| format!("{} cannot be read", file.display())),
+            Some(file) => picture::read_file(file).with_context(|| file.display().to_string()),
             None => Ok(test_image::picture(1920, 1080).to_jpeg(90)?),
         }
     }

@@ -8,6 +8,7 @@ use super::{DONE, Format};
 use crate::{
     bench::{self, BenchPart, Setup},
     model::Runtime,
+    picture::MAX_PIXELS,
     progress, terminal,
 };
 
@@ -24,6 +25,9 @@ pub struct Args {
     /// The picture to score [default: a test image of 1920 x 1080]
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
+    /// Pictures with more pixels are not decoded
+    #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, value_parser = super::max_pixels())]
+    max_pixels: u64,
     /// The numbers of pictures in a run of the model: each is tried, and 1 and the best are measured
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8],
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -79,6 +83,7 @@ impl Args {
             onnxruntime: self.model.onnxruntime.clone(),
             labels: self.labels,
             picture: self.picture.clone(),
+            max_pixels: self.max_pixels,
             batches: self.batches.clone(),
         }
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     classify::{Classifier, labels::VectorCache},
     model::{Model, Options, Runtime},
+    picture::MAX_PIXELS,
     policy::{LabelSet, Template},
     progress::{self, Counted},
     terminal, text_file,
@@ -43,6 +44,9 @@ pub struct Args {
     model: super::ModelArgs,
     #[command(flatten)]
     execution: super::ExecutionArgs,
+    /// Pictures with more pixels are not decoded
+    #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, value_parser = super::max_pixels())]
+    max_pixels: u64,
     /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -71,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut progress = Counted::new(items.len(), "pictures");
     let mut failed = false;
     let mut out = terminal::output();
-    embed(&mut classifier, &items, |classifier, number, vector| {
+    embed(&mut classifier, &items, args.max_pixels, |classifier, number, vector| {
         let scores = vector.map(|vector| ordered(&labels, &classifier.scores(0, &vector).labels));
         failed |= scores.is_err();
         let image = &items[number].name;

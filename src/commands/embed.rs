@@ -17,7 +17,7 @@ use crate::{classify::Classifier, model::preprocess::Preprocessor, picture, pref
 /// More threads would prepare more than any model takes.
 const MOST_THREADS: usize = 4;
 
-/// Calls `each` with the vector of every picture, in order. Batches depend on nothing but the order of the pictures.
+/// Calls `each` with the vector of every picture, in order. A picture of more than `max_pixels` is an error. Batches depend on nothing but the order of the pictures.
 ///
 /// Returns the time that the model itself took.
 ///
@@ -26,6 +26,7 @@ const MOST_THREADS: usize = 4;
 pub(super) fn embed(
     classifier: &mut Classifier,
     items: &Arc<[Item]>,
+    max_pixels: u64,
     mut each: impl FnMut(&Classifier, usize, Result<Arc<[f32]>>) -> Result<()>,
 ) -> Result<Duration> {
     let at_once = classifier.model().max_batch();
@@ -34,7 +35,9 @@ pub(super) fn embed(
     let threads = (processors / 2).clamp(1, MOST_THREADS);
     let makers = (0..threads).map(|first| {
         let (items, preprocessor) = (Arc::clone(items), classifier.model().preprocessor().clone());
-        (first..items.len()).step_by(threads).map(move |number| prepared(&items[number], &preprocessor))
+        (first..items.len())
+            .step_by(threads)
+            .map(move |number| prepared(&items[number], max_pixels, &preprocessor))
     });
     let mut prepared = Prefetch::spawn("pictures", makers, 2 * at_once)?;
     let (mut number, mut took) = (0, Duration::ZERO);
@@ -63,8 +66,8 @@ fn embed_batch(classifier: &mut Classifier, batch: Vec<Result<Vec<f32>>>) -> Vec
 }
 
 /// The model's input for a picture.
-fn prepared(item: &Item, preprocessor: &Preprocessor) -> Result<Vec<f32>> {
-    let picture = picture::decode(&item.read()?, picture::MAX_PIXELS)?;
+fn prepared(item: &Item, max_pixels: u64, preprocessor: &Preprocessor) -> Result<Vec<f32>> {
+    let picture = picture::decode(&item.read()?, max_pixels)?;
     let mut values = Vec::with_capacity(preprocessor.tensor_len());
     preprocessor.append(&picture, &mut values);
     Ok(values)

@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
-use crate::{https, tls::Trust};
+use crate::{
+    https,
+    picture::{self, ReadError},
+    tls::Trust,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The size limit of files in watched folders; it also ends the response of a server that sends endlessly.
-const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Whether `image` is a web address and not a file.
 pub(super) fn is_address(image: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| image.starts_with(scheme))
 }
 
-/// The bytes at `address`.
+/// The bytes of the picture at `address`. Of something else only the first bytes are fetched.
 ///
 /// # Errors
-/// No response in time, a status other than success, or more than [`MAX_BYTES`].
+/// No response in time, a status other than success, something that is no picture, or more than [`picture::MAX_BYTES`].
 pub(super) fn get(address: &str) -> Result<Vec<u8>> {
-    get_within(address, TIMEOUT, MAX_BYTES)
+    get_within(address, TIMEOUT, picture::MAX_BYTES)
 }
 
 fn get_within(address: &str, timeout: Duration, most: u64) -> Result<Vec<u8>> {
@@ -28,8 +30,12 @@ fn get_within(address: &str, timeout: Duration, most: u64) -> Result<Vec<u8>> {
     let mut response = client.agent().get(address).call().context("it cannot be fetched")?;
     let status = response.status();
     ensure!(status.is_success(), "it cannot be fetched: the server responds with {status}");
-    let body = response.body_mut().with_config().limit(most);
-    body.read_to_vec().context("it cannot be fetched")
+    // A few bytes more: the reader of pictures reports that there are too many.
+    let mut body = response.body_mut().with_config().limit(most + 1 + picture::HEAD as u64).reader();
+    picture::read(&mut body, most).map_err(|error| match error {
+        ReadError::Io(error) => anyhow!("it cannot be fetched: {error}"),
+        other => other.into(),
+    })
 }
 
 #[cfg(test)]
@@ -66,14 +72,18 @@ mod tests {
     #[test]
     fn late_and_large_responses_are_errors() {
         let long = Duration::from_secs(60);
-        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd";
-        assert_eq!(fetched(whole, long, 4), Ok(b"abcd".to_vec()));
-        let large = fetched(whole, long, 3).unwrap_err();
-        assert!(large.starts_with("it cannot be fetched: ") && large.contains("limit"), "{large}");
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nGIF89a";
+        assert_eq!(fetched(whole, long, 6), Ok(b"GIF89a".to_vec()));
+        let large = fetched(whole, long, 5).unwrap_err();
+        assert_eq!(large, "it has more bytes than the limit of 5");
         // Without a length, the limit counts what arrives.
-        let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n4\r\nabcd\r\n";
-        let large = fetched(chunks, long, 6).unwrap_err();
-        assert!(large.contains("limit"), "{large}");
+        let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nGIF89a\r\n4\r\nabcd\r\n";
+        let large = fetched(chunks, long, 8).unwrap_err();
+        assert_eq!(large, "it has more bytes than the limit of 8");
+        // The rest of a page is not waited for.
+        let page =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n<!doctype html><html lang=\"en\"><head>";
+        assert!(fetched(page, long, 1_000_000).unwrap_err().starts_with("it is not a picture"));
         let short = Duration::from_millis(50);
         for silent in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"] {
             let late = fetched(silent, short, 4).unwrap_err();

@@ -135,6 +135,11 @@ impl DeviceArgs {
     }
 }
 
+/// The parser of `--max-pixels`, with the range of the key `max_pixels`.
+fn max_pixels() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=10_000_000_000)
+}
+
 /// Loads the configuration at `path` and calls `run` with it. If the configuration has problems, also ones that only the model
 /// finds, they are printed and the exit code is [`BAD_CONFIGURATION`].
 fn with_config(path: &Path, run: impl FnOnce(Config) -> Result<ExitCode>) -> Result<ExitCode> {

@@ -1,19 +1,14 @@
 //! Pictures named on the command line: files, folders, patterns, web addresses and standard input, in the order typed.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::fetch;
 use crate::picture;
-
-/// The extensions of picture files.
-const ENDINGS: [&str; 12] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff"];
 
 /// A picture that was named, or found in a folder or by a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +47,10 @@ impl Item {
     /// The picture does not exist, or cannot be read or fetched.
     pub(super) fn read(&self) -> Result<Vec<u8>> {
         match &self.origin {
-            Origin::File(path) => fs::read(path).context("it cannot be read"),
+            Origin::File(path) => Ok(picture::read_file(path)?),
             Origin::Address => fetch::get(&self.name),
             Origin::StandardInput => {
-                let mut bytes = Vec::new();
-                io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
-                Ok(bytes)
+                picture::read(&mut io::stdin().lock(), picture::MAX_BYTES).context("standard input")
             }
             Origin::Nowhere(why) => bail!("{why}"),
         }
@@ -153,19 +146,9 @@ fn is_through_link(pattern: &str, path: &Path) -> bool {
     folders.any(Path::is_symlink)
 }
 
-/// Whether a file has a picture's extension or starts like a picture. A damaged picture is reported; other files in the same
-/// folder are not.
+/// Whether a file in a folder is a picture. Pipes and devices are not opened.
 fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    let has_ending = ending.is_some_and(|ending| ENDINGS.contains(&&*ending));
-    // Pipes and devices are not opened.
-    path.is_file() && (has_ending || starts_like_one(path).unwrap_or(false))
-}
-
-fn starts_like_one(path: &Path) -> io::Result<bool> {
-    let mut head = Vec::new();
-    fs::File::open(path)?.take(picture::HEAD as u64).read_to_end(&mut head)?;
-    Ok(picture::is_picture(&head))
+    path.is_file() && picture::is_picture_file(path)
 }
 
 #[cfg(test)]

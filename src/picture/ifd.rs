@@ -31,6 +31,15 @@ impl<'b> Tiff<'b> {
         Some(Self { first, ..file })
     }
 
+    pub(super) fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// All bytes that start at `offset`; `None` if the file ends before.
+    pub(super) fn rest(&self, offset: u64) -> Option<&'b [u8]> {
+        self.bytes.get(usize::try_from(offset).ok()?..)
+    }
+
     /// The directory of the first picture.
     pub(super) fn first(&self) -> Directory<'b> {
         self.directory(self.first)
@@ -38,10 +47,10 @@ impl<'b> Tiff<'b> {
 
     /// The directory at `offset`.
     pub(super) fn directory(&self, offset: u64) -> Directory<'b> {
-        let mut directory = Directory { big_endian: self.big_endian, entries: Vec::new() };
+        let mut entries = Vec::new();
         // The directory ends where the file does.
-        let _ = self.read(offset, &mut directory.entries);
-        directory
+        let is_cut = self.read(offset, &mut entries).is_none();
+        Directory { big_endian: self.big_endian, entries, is_cut }
     }
 
     fn read(&self, offset: u64, entries: &mut Vec<Entry<'b>>) -> Option<()> {
@@ -92,6 +101,7 @@ impl<'b> Tiff<'b> {
 pub(super) struct Directory<'b> {
     big_endian: bool,
     entries: Vec<Entry<'b>>,
+    is_cut: bool,
 }
 
 #[derive(Debug)]
@@ -102,34 +112,37 @@ struct Entry<'b> {
 }
 
 impl<'b> Directory<'b> {
+    /// Whether the file ends before the directory does.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     pub(super) fn has(&self, tag: u16) -> bool {
         self.entry(tag).is_some()
     }
 
     /// The first value of a tag, if it is a number.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
+        self.numbers(tag)?.first().copied()
+    }
+
+    /// All values of a tag that holds numbers of any type.
+    pub(super) fn numbers(&self, tag: u16) -> Option<Vec<f64>> {
         let entry = self.entry(tag)?;
-        let size = usize::try_from(size_of(entry.kind)?).ok()?;
-        let first = entry.data.get(..size)?;
-        let (whole, signed) = (unsigned(first, self.big_endian), || signed(first, self.big_endian));
-        Some(match entry.kind {
-            3 | 4 | 13 | 16 => whole as f64,
-            6 | 8 | 9 => signed() as f64,
-            11 => f64::from(f32::from_bits(u32::try_from(whole).ok()?)),
-            12 => f64::from_bits(whole),
-            5 | 10 => {
-                let (above, below) = first.split_at(4);
-                let part = |bytes| {
-                    if entry.kind == 5 {
-                        unsigned(bytes, self.big_endian) as f64
-                    } else {
-                        self::signed(bytes, self.big_endian) as f64
-                    }
-                };
-                part(above) / part(below)
-            }
-            _ => return None,
-        })
+        let (big, size) = (self.big_endian, usize::try_from(size_of(entry.kind)?).ok()?);
+        let number = |bytes: &[u8]| {
+            let whole = unsigned(bytes, big);
+            Some(match entry.kind {
+                3 | 4 | 13 | 16 => whole as f64,
+                6 | 8 | 9 => signed(bytes, big) as f64,
+                11 => f64::from(f32::from_bits(u32::try_from(whole).ok()?)),
+                12 => f64::from_bits(whole),
+                5 => unsigned(&bytes[..4], big) as f64 / unsigned(&bytes[4..], big) as f64,
+                10 => signed(&bytes[..4], big) as f64 / signed(&bytes[4..], big) as f64,
+                _ => return None,
+            })
+        };
+        entry.data.chunks_exact(size).map(number).collect()
     }
 
     /// All values of a tag that holds whole numbers without a sign.

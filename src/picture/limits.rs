@@ -1,9 +1,9 @@
 //! The limits of decoding: pixels, edge length and time.
 //!
-//! [`TimedReader`] limits the time: it hands out its bytes only until a deadline. Every decoder except the JPEG one reads
-//! through it, so none of them works much longer than that on a picture that was made to keep it busy, such as thousands of
-//! TIFF strips that share one stream of empty blocks. It cannot interrupt a decoder that has stopped reading; the work left
-//! then grows with the pixels, which are limited.
+//! [`TimedReader`] limits the time: it hands out its bytes only until a deadline. Every decoder reads through it, except those of
+//! JPEG and of FFmpeg (AVIF, HEIC, JPEG 2000), whose work is limited by the pixels. So none of them works much longer than that
+//! on a picture that was made to keep it busy, such as thousands of TIFF strips that share one stream of empty blocks. It cannot
+//! interrupt a decoder that has stopped reading; the work left then grows with the pixels, which are limited.
 
 use std::{
     io::{self, BufRead, Cursor, ErrorKind, Read, Seek, SeekFrom},

@@ -48,7 +48,7 @@ impl<'b> Metadata<'b> {
 }
 
 impl Metadata<'_> {
-    /// How the pixels are turned to stand upright.
+    /// How the pixels are turned upright.
     pub(super) fn orientation(&self) -> Orientation {
         let from_exif = match self.exif() {
             Exif::Unreadable => return Orientation::NoTransforms,

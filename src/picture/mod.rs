@@ -1,13 +1,14 @@
 //! Pictures: decodes bytes of any supported format into upright RGB pixels, with exactly the values of the reference (Pillow).
 //! Video frames are pictures too; their pixels stay as the decoder gave them ([`Planes`]).
 //!
-//! Not here: reading files (the caller passes bytes), resizing (`classify` does it for the model), and alpha blending (the
-//! reference drops alpha).
+//! [`decode`] takes bytes; [`read`] reads them, and checks their head first. Not here: resizing (`classify` does it for the
+//! model), and alpha blending (the reference drops alpha).
 
-mod bmp_tiff_webp;
+mod bmp_webp;
 mod coded;
 mod containers;
 mod error;
+mod files;
 mod gif;
 mod heif;
 mod ifd;
@@ -18,6 +19,7 @@ mod metadata;
 mod pixels;
 mod planes;
 mod png;
+mod tiff;
 mod turn;
 
 use std::{
@@ -30,6 +32,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
     error::PictureError,
+    files::{MAX_BYTES, ReadError, captured_at_of_file, check_head, head, is_picture_file, read, read_file},
     jpeg::shrink as shrink_jpeg,
     limits::{LONGEST, MAX_PIXELS},
     pixels::{Picture, Pixels},
@@ -59,9 +62,9 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
         Format::Jpeg => jpeg::decode(bytes, max_pixels),
         Format::Png => png::decode(bytes, longest, max_pixels),
         Format::Gif => gif::decode(reader(), max_pixels),
-        Format::WebP => bmp_tiff_webp::webp(bytes, reader(), max_pixels),
-        Format::Bmp => bmp_tiff_webp::bmp(reader(), max_pixels),
-        Format::Tiff => bmp_tiff_webp::tiff(bytes, reader(), max_pixels),
+        Format::WebP => bmp_webp::webp(bytes, reader(), max_pixels),
+        Format::Bmp => bmp_webp::bmp(reader(), max_pixels),
+        Format::Tiff => tiff::decode(bytes, longest, max_pixels),
         Format::Heif(name) => heif::decode(bytes, name, max_pixels),
         Format::Jpeg2000 => jp2::decode(bytes, max_pixels),
     };

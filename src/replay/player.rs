@@ -1,15 +1,15 @@
 //! Plays recordings: decodes them on a thread of their own ahead of the model, so that neither waits while both have work.
 //!
 //! A video has its own clock: it starts at the time in the file, else at the time in its name, else where the previous recording
-//! ended. A picture has the time in its name, else the time of its file's last change.
+//! ended. A picture has the time in the file (EXIF), else in its name, else the time of its file's last change.
 
-use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::recordings::{Recording, RecordingKind, find};
+use super::recordings::{Found, Recording, RecordingKind, find};
 use crate::{
     classify::{self, LabelEncoder, LoadError, Scored, labels::VectorCache},
     config::{Config, Decode, Source},
@@ -43,7 +43,7 @@ pub(super) fn play(
     start: Option<Timestamp>,
     mut each: impl FnMut(&Scored, &Playback) -> Result<()>,
 ) -> Result<Played> {
-    let recordings = find(paths)?;
+    let Found { recordings, unreadable } = find(paths)?;
     progress::find_or_pull(&config.model, classify::device(config)?).map_err(LoadError::from)?;
     let model = classify::load_model(config)?;
     let watchlist =
@@ -56,6 +56,10 @@ pub(super) fn play(
     let model = classify::spawn_in_full_batches(model, watched, to_model, to_judge)
         .context("cannot start the model")?;
     let playback = Playback::new(recordings.iter().map(|recording| recording.bytes).sum());
+    for (path, error) in &unreadable {
+        playback
+            .aside(|| terminal::say(format_args!("error: {}: it cannot be read: {error}", path.display())));
+    }
     let player = Player {
         source: source.name.as_str().into(),
         sampling: sampling(source),
@@ -84,7 +88,7 @@ pub(super) fn play(
     playback.end();
     outcome?;
     let counts = counts?;
-    Ok(Played { frames: counts.scored, failed: failed + counts.failed })
+    Ok(Played { frames: counts.scored, failed: failed + counts.failed + unreadable.len() as u64 })
 }
 
 /// How often `source` takes a frame of a video, and which frames it decodes. A source without a rate takes one per second.
@@ -133,7 +137,7 @@ impl Player {
     }
 
     fn picture(&self, recording: &Recording) -> Result<Result<(), ModelEnded>> {
-        let bytes = fs::read(&recording.path).context("it cannot be read")?;
+        let bytes = picture::read_file(&recording.path)?;
         let picture = picture::decode(&bytes, self.max_pixels)?;
         let time = recording.time.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(self.send(picture, recording.path.display().to_string(), time))

@@ -44,8 +44,10 @@ fn everything_is_measured_and_printed_as_json() {
 
 #[test]
 fn wrong_arguments_are_reported() {
-    let cases: [(&[&str], i32, &str); 3] = [
-        (&["--picture", "/nowhere/picture.jpg"], 1, "/nowhere/picture.jpg cannot be read"),
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["--picture", "/nowhere/picture.jpg"], 1, "/nowhere/picture.jpg: it cannot be read"),
+        (&["--max-pixels", "100"], 1, "1920 x 1080 pixels, more than the 100"),
+        (&["--max-pixels", "0"], 64, "--max-pixels"),
         (&["--model", "/nowhere"], 1, "/nowhere"),
         (&["--seconds", "0"], 64, "a number from 0.1 to 86400"),
     ];

@@ -28,6 +28,23 @@ fn clip_and_images() -> Option<(String, PathBuf)> {
 }
 
 #[test]
+fn the_limit_of_pixels_can_be_set() {
+    let Some((model, images)) = clip_and_images() else { return };
+    let picture = images.join("landscape_420.jpg").display().to_string();
+    let limited = |pixels: &str| {
+        classify(&["--model", &model, "--format", "json", "--label", "cat", "--max-pixels", pixels, &picture])
+    };
+    let refused = limited("100");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stdout).contains("more than the 100 that max_pixels allows"),
+        "{}",
+        text(&refused.stdout)
+    );
+    assert_eq!(limited("10000000000").status.code(), Some(0));
+}
+
+#[test]
 fn json_has_a_line_for_each_picture_in_order_also_after_a_failure() {
     let Some((model, images)) = clip_and_images() else { return };
     let path = |name: &str| images.join(name).display().to_string();

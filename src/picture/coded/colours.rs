@@ -59,7 +59,7 @@ impl Samples {
     }
 }
 
-/// The two samples between which a pixel lies, the nearer one first. The last pixel of a row has the colour of its own sample.
+/// The two samples on both sides of a pixel, the nearer one first. The last pixel of a row has the colour of its own sample.
 fn between(pixel: usize, count: usize, is_last: bool) -> (usize, usize) {
     let near = pixel / 2;
     let far = match (is_last, pixel.is_multiple_of(2)) {

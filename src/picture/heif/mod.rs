@@ -279,7 +279,7 @@ impl Samples {
         Self { width, height, planes, ..*self }
     }
 
-    /// Copies `tile` to `place`; what is outside is cut off. `None` if the tile is of another kind or lies between samples.
+    /// Copies `tile` to `place`; what is outside is cut off. `None` if the tile is of another kind or its place is between samples.
     fn paste(&mut self, tile: &Self, place: (usize, usize)) -> Option<()> {
         ((self.colours, self.depth) == (tile.colours, tile.depth)).then_some(())?;
         let whole = plane_sizes(self.colours, self.width, self.height);

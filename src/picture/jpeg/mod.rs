@@ -19,7 +19,7 @@ const SCANS: (u64, u64) = (20, 500);
 /// them take seconds.
 const SCANNED: u64 = 4_000_000_000;
 
-pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+pub(in crate::picture) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
     let mut decoder = Decompressor::new().map_err(|error| broken(&error, bytes))?;
     let (bytes, header) = match decoder.read_header(bytes) {
         Ok(header) => (Cow::from(bytes), header),
@@ -171,7 +171,7 @@ fn ends(bytes: &[u8]) -> bool {
 }
 
 /// Pillow's arithmetic on Adobe's inverted inks: `r = k - (255 - c) * k / 255`, rounded, where `c` and `k` are as stored.
-fn cmyk_to_rgb(pixels: &[u8]) -> Vec<u8> {
+pub(in crate::picture) fn cmyk_to_rgb(pixels: &[u8]) -> Vec<u8> {
     let ink = |stored: u8, k: u8| {
         let product = u32::from(255 - stored) * u32::from(k) + 128;
         let covered = ((product >> 8) + product) >> 8;

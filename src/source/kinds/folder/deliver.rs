@@ -60,7 +60,7 @@ impl FolderSource {
         candidate: Candidate,
         context: &Context,
     ) -> Result<Option<(Picture, Taken)>, Unusable> {
-        let (bytes, created) = take::read(path, candidate.version)?;
+        let (bytes, created) = take::read_picture(path, candidate.version)?;
         let content = picture::hash(&bytes);
         let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
         // It was not closed or moved in, so only its time was set: copying tools do that after they closed it.

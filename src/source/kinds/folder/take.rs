@@ -13,12 +13,9 @@ use std::{
 
 use super::seen::Version;
 use crate::{
-    picture::{self, PictureError},
+    picture::{self, MAX_BYTES, PictureError},
     source::{cause::Cause, kinds::stream::error::StreamError},
 };
-
-/// Files with more bytes are rejected without reading them.
-const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a file did not become a frame.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +81,19 @@ impl From<io::Error> for Unusable {
 /// The bytes of the file at `path`, if it is `version` before and after reading, and when the file was created, if its
 /// file system records that.
 pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
+    read_if(path, version, |_| Ok(()))
+}
+
+/// Like [`read`], for a picture: of another file only the first bytes are read.
+pub(crate) fn read_picture(path: &Path, version: Version) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
+    read_if(path, version, picture::check_head)
+}
+
+fn read_if(
+    path: &Path,
+    version: Version,
+    is_wanted: impl FnOnce(&[u8]) -> Result<(), PictureError>,
+) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
     // Before opening it, because opening a pipe or a device may have an effect.
     regular(&std::fs::metadata(path)?)?;
     // Without blocking, in case it was replaced by a pipe.
@@ -93,7 +103,10 @@ pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<Sys
     if version.size > MAX_BYTES {
         return Err(Unusable::TooManyBytes(version.size));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(version.size).unwrap_or(0));
+    let mut bytes = Vec::new();
+    file.by_ref().take(picture::HEAD as u64).read_to_end(&mut bytes)?;
+    is_wanted(&bytes)?;
+    bytes.reserve_exact(usize::try_from(version.size).unwrap_or(0));
     file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok((bytes, unchanged(&file, version)?.created().ok()))
 }
@@ -145,6 +158,21 @@ mod tests {
         assert!(matches!(read(Path::new("/dev/null"), version), Err(Unusable::Gone)), "a device");
         fs::remove_file(&path).unwrap();
         assert!(matches!(read(&path, version), Err(Unusable::Gone)));
+    }
+
+    #[test]
+    fn of_another_file_only_the_first_bytes_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        // Reading 200 MB of zeros would take memory for them.
+        let file = File::create(&path).unwrap();
+        file.set_len(200 << 20).unwrap();
+        let version = Version::of(&fs::metadata(&path).unwrap());
+        let error = read_picture(&path, version).unwrap_err();
+        assert!(matches!(error, Unusable::Picture(PictureError::NotAPicture)), "{error}");
+        fs::write(&path, "GIF89a and more").unwrap();
+        let version = Version::of(&fs::metadata(&path).unwrap());
+        assert_eq!(read_picture(&path, version).unwrap().0, b"GIF89a and more");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Sends one request to a camera and interprets the response. Addresses are shown without user and password.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::Read as _,
+    sync::{Mutex, PoisonError},
+};
 
 use ureq::{
     Body,
@@ -11,7 +14,7 @@ use ureq::{
 use super::{login::Login, settings::Http};
 use crate::{
     https::{self, Client},
-    picture::PictureError,
+    picture::{self, PictureError},
     source::kind::Failure,
     tls,
 };
@@ -145,7 +148,7 @@ impl Camera {
             etag: text(response.headers(), header::ETAG),
             modified: text(response.headers(), header::LAST_MODIFIED),
         };
-        match response.body_mut().with_config().limit(LARGEST).read_to_vec() {
+        match picture_bytes(response.body_mut()) {
             Ok(bytes) => Ok(Response::Picture { bytes, validators }),
             Err(ureq::Error::BodyExceedsLimit(_)) => Err(HttpError::TooLarge(self.shown.clone())),
             Err(error) => Err(self.unreachable(&error)),
@@ -188,6 +191,16 @@ impl Camera {
         };
         HttpError::Unreachable { address: self.shown.clone(), cause }
     }
+}
+
+/// The bytes of a picture. Of a page or a video only the first bytes are read, which are no picture either.
+fn picture_bytes(body: &mut Body) -> Result<Vec<u8>, ureq::Error> {
+    let (mut reader, mut bytes) = (body.with_config().limit(LARGEST).reader(), Vec::new());
+    reader.by_ref().take(picture::HEAD as u64).read_to_end(&mut bytes)?;
+    if picture::is_picture(&bytes) {
+        reader.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {

@@ -1,8 +1,8 @@
-//! BMP, TIFF and WebP, decoded with the `image` crate, which gives the reference's pixels for these formats.
+//! BMP and WebP, decoded with the `image` crate, which gives the reference's pixels for these formats.
 
 use image::{
     ColorType, ImageDecoder, ImageError, Limits,
-    codecs::{bmp::BmpDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+    codecs::{bmp::BmpDecoder, webp::WebPDecoder},
     metadata::Orientation,
 };
 
@@ -10,7 +10,7 @@ use super::{
     containers,
     error::PictureError,
     limits::{TimedReader, check_size},
-    metadata::{Metadata, upright},
+    metadata::upright,
     pixels::Picture,
 };
 
@@ -30,10 +30,6 @@ pub(super) fn webp(bytes: &[u8], reader: TimedReader<'_>, max_pixels: u64) -> Re
 
 pub(super) fn bmp(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
     read("BMP", BmpDecoder::new(reader), max_pixels, Orientation::NoTransforms)
-}
-
-pub(super) fn tiff(bytes: &[u8], reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
-    read("TIFF", TiffDecoder::new(reader), max_pixels, Metadata::of_tiff(bytes).orientation())
 }
 
 fn read<D: ImageDecoder>(

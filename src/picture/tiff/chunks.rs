@@ -1,0 +1,241 @@
+//! Unpacks one strip or tile of a TIFF to RGB.
+
+use std::io::{ErrorKind, Read};
+
+use flate2::read::ZlibDecoder;
+use weezl::{BitOrder, LzwStatus, decode::Decoder as Lzw};
+
+use super::{
+    Deadline, FORMAT, PictureError, corrupt, fax,
+    layout::{Colours, Compression, Layout, Predictor},
+    pixels,
+};
+use crate::picture::{ifd::Tiff, jpeg};
+
+/// Chunk `number` (of the first plane), of which `rows` are needed: `chunk_width * rows * 3` bytes at least.
+pub(super) fn rgb(
+    file: &Tiff<'_>,
+    layout: &Layout<'_>,
+    number: usize,
+    rows: usize,
+    deadline: &Deadline,
+) -> Result<Vec<u8>, PictureError> {
+    if layout.compression == Compression::Jpeg {
+        return from_jpeg(stored(file, layout, number)?, layout, rows);
+    }
+    // The reference reads packed YCbCr with libtiff, and plain YCbCr without it.
+    if layout.colours == Colours::YCbCr
+        && layout.compression != Compression::Raw
+        && layout.samples > 1
+        && !layout.planar
+    {
+        let row = pixels::subsampled_row(layout);
+        let units = rows.div_ceil(layout.subsampling.1.max(1));
+        let packed = unpacked(file, layout, number, (row, units), deadline)?;
+        return Ok(pixels::subsampled(layout, &packed, rows));
+    }
+    let planes = if layout.planar { layout.samples } else { 1 };
+    let in_plane = layout.samples / planes;
+    let row = (layout.chunk_width * layout.bits * in_plane).div_ceil(8);
+    let per_plane = layout.chunks_across * layout.chunks_down;
+    let mut all = Vec::new();
+    for plane in 0..planes {
+        let mut bytes = unpacked(file, layout, number + plane * per_plane, (row, rows), deadline)?;
+        unpredict(&mut bytes, layout, row, in_plane)?;
+        all.push(pixels::samples(&bytes, layout, in_plane, row));
+    }
+    if let [samples] = &all[..] {
+        return Ok(pixels::rgb(layout, samples));
+    }
+    Ok(pixels::rgb(layout, &pixels::interleaved(&all)))
+}
+
+/// The bytes of a chunk as stored, which may be fewer than announced.
+fn stored<'b>(file: &Tiff<'b>, layout: &Layout<'_>, number: usize) -> Result<&'b [u8], PictureError> {
+    let (offset, length) = layout.bytes_of(number);
+    let rest = file.rest(offset).ok_or(PictureError::Truncated { format: FORMAT })?;
+    Ok(&rest[..rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))])
+}
+
+/// The bytes of a chunk without compression: `rows` times `row` bytes.
+fn unpacked(
+    file: &Tiff<'_>,
+    layout: &Layout<'_>,
+    number: usize,
+    (row, rows): (usize, usize),
+    deadline: &Deadline,
+) -> Result<Vec<u8>, PictureError> {
+    let truncated = PictureError::Truncated { format: FORMAT };
+    // Rows that were never written (a tile that extends beyond the picture) are stored, too.
+    let size = row.checked_mul(rows).ok_or(truncated.clone())?;
+    let (offset, _) = layout.bytes_of(number);
+    let mut reversed = Vec::new();
+    let mut bytes = match layout.compression {
+        // The length may be wrong: the size of the picture decides.
+        Compression::Raw => file.rest(offset).and_then(|rest| rest.get(..size)).ok_or(truncated)?,
+        _ => stored(file, layout, number)?,
+    };
+    if layout.reversed_bits {
+        reversed.extend(bytes.iter().map(|byte| byte.reverse_bits()));
+        bytes = &reversed;
+    }
+    let broken = |what: &str| corrupt(format!("its {what} data are broken"));
+    let mut all = vec![0; size];
+    match layout.compression {
+        Compression::Raw => all.copy_from_slice(bytes),
+        Compression::Deflate => {
+            ZlibDecoder::new(deadline.reader(bytes)).read_exact(&mut all).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::UnexpectedEof => truncated_or(file, layout, number, || broken("deflate")),
+                    _ => broken("deflate"),
+                }
+            })?;
+        }
+        Compression::Lzw => {
+            lzw(bytes, &mut all).ok_or_else(|| truncated_or(file, layout, number, || broken("LZW")))?
+        }
+        Compression::PackBits => {
+            pack_bits(bytes, &mut all)
+                .ok_or_else(|| truncated_or(file, layout, number, || broken("PackBits")))?;
+        }
+        Compression::FaxRows | Compression::Fax3 { .. } | Compression::Fax4 => {
+            fax::decode(bytes, layout.compression, layout.chunk_width, &mut all)
+                .ok_or_else(|| truncated_or(file, layout, number, || broken("fax")))?;
+        }
+        Compression::Jpeg => return Err(broken("JPEG")),
+    }
+    Ok(all)
+}
+
+/// What is wrong with a chunk that has too few bytes: the end of the file may be missing.
+fn truncated_or(
+    file: &Tiff<'_>,
+    layout: &Layout<'_>,
+    number: usize,
+    otherwise: impl FnOnce() -> PictureError,
+) -> PictureError {
+    let (offset, length) = layout.bytes_of(number);
+    let is_cut = file.rest(offset).is_none_or(|rest| (rest.len() as u64) < length);
+    if is_cut { PictureError::Truncated { format: FORMAT } } else { otherwise() }
+}
+
+fn lzw(bytes: &[u8], all: &mut [u8]) -> Option<()> {
+    let mut decoder = Lzw::with_tiff_size_switch(BitOrder::Msb, 8);
+    let (mut from, mut to) = (0, 0);
+    while to < all.len() {
+        let result = decoder.decode_bytes(&bytes[from..], &mut all[to..]);
+        from += result.consumed_in;
+        to += result.consumed_out;
+        match result.status.ok()? {
+            LzwStatus::Ok if result.consumed_in + result.consumed_out > 0 => {}
+            _ => break,
+        }
+    }
+    (to == all.len()).then_some(())
+}
+
+fn pack_bits(mut bytes: &[u8], all: &mut [u8]) -> Option<()> {
+    let mut to = 0;
+    while to < all.len() {
+        let (count, rest) = bytes.split_first()?;
+        let room = all.len() - to;
+        bytes = match *count {
+            count @ 0..=127 => {
+                let count = usize::from(count) + 1;
+                let literal = rest.get(..count)?;
+                let used = count.min(room);
+                all[to..to + used].copy_from_slice(&literal[..used]);
+                to += used;
+                &rest[count..]
+            }
+            128 => rest,
+            count => {
+                let used = (257 - usize::from(count)).min(room);
+                all[to..to + used].fill(*rest.first()?);
+                to += used;
+                &rest[1..]
+            }
+        };
+    }
+    Some(())
+}
+
+/// Turns differences back into samples.
+fn unpredict(bytes: &mut [u8], layout: &Layout<'_>, row: usize, in_plane: usize) -> Result<(), PictureError> {
+    if !matches!(layout.compression, Compression::Lzw | Compression::Deflate) || row == 0 {
+        return Ok(());
+    }
+    let rows = bytes.chunks_exact_mut(row);
+    match (layout.predictor, layout.bits) {
+        (Predictor::Nothing, _) => {}
+        (Predictor::Differences, bits @ (8 | 16 | 32)) => {
+            let width = bits / 8;
+            for row in rows {
+                for at in (in_plane * width..row.len()).step_by(width) {
+                    let before = at - in_plane * width;
+                    let sum = number(&row[before..before + width], layout.big_endian)
+                        .wrapping_add(number(&row[at..at + width], layout.big_endian));
+                    let (little, big) = (sum.to_le_bytes(), sum.to_be_bytes());
+                    let sum = if layout.big_endian { &big[4 - width..] } else { &little[..width] };
+                    row[at..at + width].copy_from_slice(sum);
+                }
+            }
+        }
+        (Predictor::FloatDifferences, 32) => {
+            for row in rows {
+                for at in in_plane..row.len() {
+                    row[at] = row[at].wrapping_add(row[at - in_plane]);
+                }
+                // The highest bytes of all numbers come first.
+                let planes = row.to_vec();
+                let count = planes.len() / 4;
+                for (at, number) in row.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                    let mut big = [0, 1, 2, 3].map(|byte| planes[byte * count + at]);
+                    if !layout.big_endian {
+                        big.reverse();
+                    }
+                    *number = big;
+                }
+            }
+        }
+        (predictor, bits) => {
+            return Err(super::unsupported(format!(
+                "its predictor is {predictor:?} for samples of {bits} bits"
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn number(bytes: &[u8], big_endian: bool) -> u32 {
+    let join = |sum: u32, byte: &u8| sum << 8 | u32::from(*byte);
+    if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
+}
+
+/// A chunk that is a JPEG, whose tables may be in a tag.
+fn from_jpeg(bytes: &[u8], layout: &Layout<'_>, rows: usize) -> Result<Vec<u8>, PictureError> {
+    // The colours of the JPEG are those that the TIFF declares: Adobe's segment declares them to libjpeg.
+    let transform = match layout.colours {
+        Colours::YCbCr => 1,
+        _ => 0,
+    };
+    let adobe = [&[0xFF, 0xEE, 0, 14][..], b"Adobe", &[0, 100, 0, 0, 0, 0, transform]].concat();
+    let tables = layout.jpeg_tables.and_then(|tables| tables.strip_prefix(&[0xFF, 0xD8]));
+    let tables = tables.map_or(&[][..], |tables| tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(tables));
+    let body = bytes.strip_prefix(&[0xFF, 0xD8]).ok_or_else(|| corrupt("its JPEG data are broken"))?;
+    let whole = [&[0xFF, 0xD8], &adobe[..], tables, body].concat();
+    let most = (layout.chunk_width as u64).saturating_mul(layout.chunk_height as u64 + 16);
+    let picture = jpeg::decode(&whole, most).map_err(|error| match error {
+        PictureError::Truncated { .. } => PictureError::Truncated { format: FORMAT },
+        PictureError::Unsupported { reason, .. } => super::unsupported(format!("its JPEG data: {reason}")),
+        other => corrupt(format!("its JPEG data: {other}")),
+    })?;
+    if picture.width as usize != layout.chunk_width || (picture.height as usize) < rows {
+        return Err(corrupt("its JPEG data have another size"));
+    }
+    let mut rgb = picture.into_rgb();
+    if layout.colours == (Colours::Grey { inverted: true }) {
+        rgb.iter_mut().for_each(|level| *level = 255 - *level);
+    }
+    Ok(rgb)
+}
