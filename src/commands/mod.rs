@@ -13,6 +13,7 @@ mod fetch;
 pub mod logging;
 pub mod models;
 mod pictures;
+pub mod recordings;
 pub mod replay;
 pub mod run;
 pub mod schema;

@@ -1,11 +1,10 @@
 //! `stakeout replay`: prints the alerts that recordings would have raised, and draws the scores.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 
-use super::{ConfigArgs, DONE, FAILED};
+use super::{DONE, FAILED, recordings::RecordingArgs};
 use crate::{
     config::Config,
     plot,
@@ -17,20 +16,10 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    config: ConfigArgs,
-    /// The source whose rules apply [default: the only one that is configured]
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// When the first video began, such as 2026-11-23T08:00:00Z; the others follow it [default: the time in each file, else in
-    /// its name]
-    #[arg(long, value_name = "TIME")]
-    start: Option<Timestamp>,
+    played: RecordingArgs,
     /// Draw scores, levels, raised spans and thumbnails over time into this file; its name ends in .svg or .html
     #[arg(long, value_name = "FILE")]
     plot: Option<plot::File>,
-    /// Videos, pictures, and folders of them, which are played in the order of their times
-    #[arg(value_name = "VIDEO|FOLDER|IMAGE", required = true)]
-    recordings: Vec<PathBuf>,
 }
 
 /// Prints every alert as a line of JSON. The exit code is 1 if anything could not be played.
@@ -38,13 +27,14 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    super::with_config(&args.config.path(), |config| replay(args, &config))
+    super::with_config(&args.played.config.path(), |config| replay(args, &config))
 }
 
 fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
-    let source = replay::source(config, args.source.as_deref())?;
+    let RecordingArgs { source, start, recordings, .. } = &args.played;
+    let source = replay::source(config, source.as_deref())?;
     let mut timeline = args.plot.as_ref().map(|_| Timeline::new(config, source));
-    let played = replay::play(config, source, &args.recordings, args.start, |judged| {
+    let played = replay::play(config, source, recordings, *start, |judged| {
         if let Some(timeline) = &mut timeline {
             timeline.add(judged.scored, judged.alerts, judged.judge);
         }

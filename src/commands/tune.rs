@@ -11,9 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 
-use super::{ConfigArgs, DONE, FAILED};
+use super::{DONE, FAILED, recordings::RecordingArgs};
 use crate::{
     config::{Config, edit},
     replay, terminal,
@@ -24,13 +23,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    config: ConfigArgs,
-    /// The source whose rules apply [default: the only one that is configured]
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// When the first video began, such as 2026-11-23T08:00:00Z [default: the time in each file, else in its name]
-    #[arg(long, value_name = "TIME")]
-    start: Option<Timestamp>,
+    played: RecordingArgs,
     /// What really happened: a CSV file with the columns label, start and end, in seconds from the first frame or as times
     #[arg(long, value_name = "FILE.csv")]
     truth: Option<PathBuf>,
@@ -40,9 +33,6 @@ pub struct Args {
     /// Write the suggested settings into the configuration; comments and order stay as they are
     #[arg(long)]
     write: bool,
-    /// Videos, pictures, and folders of them
-    #[arg(value_name = "VIDEO|FOLDER|IMAGE", required = true)]
-    recordings: Vec<PathBuf>,
 }
 
 /// Prints suggested settings as YAML. The exit code is 1 if anything could not be played.
@@ -50,15 +40,16 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path or the truth cannot be used, or an output cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let path = args.config.path();
+    let path = args.played.config.path();
     super::with_config(&path, |config| tune(args, &path, &config))
 }
 
 fn tune(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
-    let source = replay::source(config, args.source.as_deref())?;
+    let RecordingArgs { source, start, recordings, .. } = &args.played;
+    let source = replay::source(config, source.as_deref())?;
     // Before the recordings, which may take hours.
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
-    let mut tuning = Tuning::new(config, source, &args.recordings, args.start, truth.as_ref())?;
+    let mut tuning = Tuning::new(config, source, recordings, *start, truth.as_ref())?;
     terminal::say(tuning.text().strip_suffix('\n').unwrap_or_default());
     let rules = config.watches().filter(|(watching, _)| watching.name == source.name);
     for rule in rules.flat_map(|(_, set)| &set.rules) {

@@ -5,8 +5,11 @@
 //! moving the threshold changes nothing, what happens and what does not are far apart. The suggested threshold is well inside
 //! such a range (the configured one if it is), because later recordings differ a little. Widths are measured in logits
 //! ([`Measure`]), in which steps are even.
+//!
+//! Without truth only the configured settings say what the label looks like here: settings that raise it at any other time are
+//! never suggested, and a label that the configured settings never raise keeps them.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     grade::{self, Grade, grade, spans},
@@ -90,30 +93,59 @@ pub(super) struct Advice {
     pub alerts: usize,
 }
 
+/// Why the settings of a label are left as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAdvice {
+    /// The threshold is a rise over a baseline.
+    Rises,
+    /// According to the truth, the label is never visible.
+    NeverVisible,
+    /// Without truth: the configured settings never raise it, so nothing is known about what it looks like.
+    NotSeen,
+    /// All frames have the same score.
+    SameScores,
+    /// Without truth: no other settings raise it at the same times, and for less than half of the recording.
+    NothingSimilar,
+}
+
 /// The best settings for these scores; everything except threshold, clear level and hold is as in `configured`. `events` is
 /// `None` without truth.
 ///
-/// `None`: there is nothing to learn, because the threshold is a rise, the label never occurs, or all scores are the same.
+/// # Errors
+/// There is nothing to learn, and why.
 pub(super) fn advise(
     configured: &TriggerSettings,
     points: &[Point],
     events: Option<&[Interval]>,
     measure: Measure,
-) -> Option<Advice> {
-    if configured.rises || points.len() < 2 || events.is_some_and(<[_]>::is_empty) {
-        return None;
+) -> Result<Advice, NoAdvice> {
+    if configured.rises {
+        return Err(NoAdvice::Rises);
     }
-    let recorded = Recorded { points, events, slack: grade::interval(points) };
-    let logits = grid(points, measure)?;
+    if events.is_some_and(<[_]>::is_empty) {
+        return Err(NoAdvice::NeverVisible);
+    }
+    let mut now = spans(Trigger::new(*configured), points);
+    now.sort_unstable(); // the time of one recording may be before that of the last one
+    if events.is_none() && now.is_empty() {
+        return Err(NoAdvice::NotSeen);
+    }
+    let recorded = Recorded { points, events, now, slack: grade::interval(points) };
+    let logits = grid(points, measure).ok_or(NoAdvice::SameScores)?;
     let combinations = combinations(&recorded, configured, measure, &logits);
-    let Range { combination, from, to } = match events {
+    let range = match events {
         Some(_) => best_by_truth(&combinations, &logits),
         None => best_by_steadiness(&combinations, &logits),
-    }?;
+    };
+    let Range { combination, from, to } = range.ok_or(NoAdvice::NothingSimilar)?;
     let (low, high) = (logits[from], logits[to]);
     let mut settings =
         settings(configured, measure, middle(measure, low, high), combination.hold, combination.gap);
     let mut outcome = recorded.outcome(settings);
+    // Rounding may have moved the levels out of the range.
+    if events.is_none() && outcome.useful_alerts() == 0 {
+        return Err(NoAdvice::NothingSimilar);
+    }
 
     let own = measure.logit(configured.threshold.into());
     let as_configured = recorded.outcome(*configured);
@@ -126,13 +158,15 @@ pub(super) fn advise(
     }
     let separates = outcome.grade.map_or(high - low >= WIDE, |grade| grade.f1() >= GOOD);
     let range = (measure.rounded(measure.score(low)), measure.rounded(measure.score(high)));
-    Some(Advice { settings, separates, grade: outcome.grade, range, alerts: outcome.alerts })
+    Ok(Advice { settings, separates, grade: outcome.grade, range, alerts: outcome.alerts })
 }
 
 /// The recorded scores of a label, and its events if there is truth.
 struct Recorded<'a> {
     points: &'a [Point],
     events: Option<&'a [Interval]>,
+    /// The times at which the configured settings raise it, in order.
+    now: Vec<Interval>,
     /// How early or late an alert may be.
     slack: SignedDuration,
 }
@@ -141,7 +175,8 @@ struct Recorded<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
     alerts: usize,
-    /// Whether the label is raised for at most half of the time; otherwise its alerts are useless.
+    /// Whether the label is raised for at most half of the time, and without truth only at times at which the configured
+    /// settings raise it; otherwise its alerts are useless.
     is_useful: bool,
     /// `None` without truth.
     grade: Option<Grade>,
@@ -163,9 +198,21 @@ impl Recorded<'_> {
         let raised: f64 = spans.iter().map(|(from, to)| to.duration_since(*from).as_secs_f64()).sum();
         Outcome {
             alerts: spans.len(),
-            is_useful: raised <= 0.5 * grade::length(self.points).as_secs_f64(),
+            is_useful: raised <= 0.5 * grade::length(self.points).as_secs_f64()
+                && (self.events.is_some() || spans.iter().all(|(from, _)| self.is_raised_now(*from))),
             grade: self.events.map(|events| grade(&spans, events, self.slack)),
         }
+    }
+}
+
+impl Recorded<'_> {
+    /// Whether the configured settings raise the label at `time`, or a few frames later: lower levels are reached earlier.
+    fn is_raised_now(&self, time: Timestamp) -> bool {
+        /// The frames of a slow arrival.
+        const EARLIER: i32 = 5;
+        let earlier = self.slack.saturating_mul(EARLIER);
+        let next = self.now.partition_point(|(_, to)| *to < time);
+        self.now.get(next).is_some_and(|(from, _)| from.duration_since(time) <= earlier)
     }
 }
 
@@ -284,8 +331,6 @@ fn runs(outcomes: &[Outcome], belongs: impl Fn(Outcome, Outcome) -> bool) -> Vec
 mod tests {
     use std::time::Duration;
 
-    use jiff::Timestamp;
-
     use super::*;
 
     const CONFIGURED: TriggerSettings = TriggerSettings {
@@ -355,8 +400,9 @@ mod tests {
     fn cosines_that_differ_little_are_separated() {
         let (mut points, events) = recorded(0.1, 0.8, 0.05);
         points.iter_mut().for_each(|point| point.score = 0.2 + point.score * 0.1);
+        let configured = TriggerSettings { threshold: 0.278, clear_below: 0.26, ..CONFIGURED };
         for events in [Some(&events[..]), None] {
-            let advice = advise(&CONFIGURED, &points, events, Measure::Cosine).unwrap();
+            let advice = advise(&configured, &points, events, Measure::Cosine).unwrap();
             assert!(advice.separates && (0.23..0.27).contains(&advice.settings.threshold), "{advice:?}");
             assert!(advice.settings.clear_below > 0.21 && advice.alerts == 10, "{advice:?}");
         }
@@ -381,12 +427,53 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_never_occurs_gives_no_advice() {
-        let (points, _) = recorded(0.1, 0.1, 0.05);
-        assert_eq!(advise(&CONFIGURED, &points, Some(&[]), Measure::Odds), None);
-        assert_eq!(advise(&CONFIGURED, &[], None, Measure::Odds), None);
-        let flat = points.iter().map(|point| Point { score: 0.2, ..*point }).collect::<Vec<_>>();
-        assert_eq!(advise(&CONFIGURED, &flat, None, Measure::Odds), None);
+    fn without_anything_to_learn_the_reason_is_given() {
+        let (points, events) = recorded(0.1, 0.1, 0.05);
+        let scored = |score| points.iter().map(|point| Point { score, ..*point }).collect::<Vec<_>>();
+        let (flat, high) = (scored(0.2), scored(1.0));
+        // Visible most of the time, with scores that differ.
+        let wave = |(second, point): (usize, &Point)| Point {
+            score: if second % 10 < 7 { 0.9 } else { 0.8 },
+            ..*point
+        };
+        let always = points.iter().enumerate().map(wave).collect::<Vec<_>>();
+        let cases: [(&str, &[Point], Option<&[Interval]>, NoAdvice); 8] = [
+            ("never visible", &points, Some(&[]), NoAdvice::NeverVisible),
+            ("never raised", &points, None, NoAdvice::NotSeen),
+            ("no frames", &[], None, NoAdvice::NotSeen),
+            ("the same low score", &flat, None, NoAdvice::NotSeen),
+            ("the same high score", &high, None, NoAdvice::SameScores),
+            ("one frame", &high[..1], None, NoAdvice::SameScores),
+            ("the same score, with truth", &high, Some(&events), NoAdvice::SameScores),
+            ("always raised", &always, None, NoAdvice::NothingSimilar),
+        ];
+        for (name, points, events, expected) in cases {
+            assert_eq!(advise(&CONFIGURED, points, events, Measure::Odds), Err(expected), "{name}");
+        }
+        let rises = TriggerSettings { rises: true, ..CONFIGURED };
+        assert_eq!(advise(&rises, &points, None, Measure::Odds), Err(NoAdvice::Rises));
+    }
+
+    /// Scores near 0 have wide gaps in logits, and a label that is not there has scores near 0.
+    #[test]
+    fn without_truth_nothing_is_raised_that_is_not_raised_now() {
+        let (mut points, _) = recorded(0.004, 0.018, 0.001);
+        assert_eq!(advise(&CONFIGURED, &points, None, Measure::Odds), Err(NoAdvice::NotSeen));
+        // One real event among ten weak ones: only the real one is raised with any suggestion.
+        points[65..68].iter_mut().for_each(|point| point.score = 0.9);
+        let raised = |settings| spans(Trigger::new(settings), &points);
+        assert_eq!(raised(CONFIGURED), [(at(65), at(68))]);
+        let advice = advise(&CONFIGURED, &points, None, Measure::Odds).unwrap();
+        assert!(advice.separates && advice.settings.threshold > 0.02, "{advice:?}");
+        assert_eq!(raised(advice.settings).len(), 1, "{advice:?}");
+    }
+
+    #[test]
+    fn without_truth_a_threshold_that_is_always_exceeded_is_raised() {
+        let (points, _) = recorded(0.1, 0.8, 0.05);
+        let configured = TriggerSettings { threshold: 0.04, clear_below: 0.04, ..CONFIGURED };
+        let advice = advise(&configured, &points, None, Measure::Odds).unwrap();
+        assert!(advice.separates && advice.alerts == 10 && advice.settings.threshold > 0.15, "{advice:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    advice::{Advice, Measure, advise},
+    advice::{Advice, Measure, NoAdvice, advise},
     grade::{self, Frames, Grade, grade, spans},
     rivals::{self, Rivals},
     truth::{Interval, Truth},
@@ -42,7 +42,10 @@ pub(super) struct Finding {
     pub highest: f32,
     pub histogram: Histogram,
     pub table: Vec<Row>,
-    pub advice: Option<Advice>,
+    /// The advice, or why there is none.
+    pub advice: Result<Advice, NoAdvice>,
+    /// The times at which the suggested settings raise it, or the configured ones if no others are suggested.
+    pub spans: Vec<Interval>,
     /// Frames just below the suggested threshold (or the configured one) without an event, closest first.
     pub near: Vec<Peak>,
     /// The recorded time.
@@ -127,12 +130,15 @@ impl Evaluation<'_> {
         let shown = grade::shown(points, self.events());
         let highest = points.iter().map(|point| point.score).fold(0.0, f32::max);
         let advice = advise(&configured, points, self.events.as_deref(), self.measure);
-        let table = self.table(advice.as_ref(), highest, &shown);
-        let threshold = advice.as_ref().map_or(configured.threshold, |advice| advice.settings.threshold);
+        let table = self.table(advice.as_ref().ok(), highest, &shown);
+        let suggested = advice.as_ref().ok().filter(|advice| advice.separates);
+        let settings = suggested.map_or(configured, |advice| advice.settings);
+        let threshold = settings.threshold;
         // Scores are not comparable with a threshold that moves.
         let near = if configured.rises { Vec::new() } else { self.near_misses(threshold) };
         Finding {
             source: None,
+            spans: spans(self.trigger(&settings), points),
             label_set: self.track.label_set.clone(),
             label: self.track.label.clone(),
             now: self.alerts(&configured),
@@ -244,15 +250,15 @@ impl Finding {
     pub(super) fn suggested(&self) -> Option<&Advice> {
         let numbers = |it: &TriggerSettings| (it.threshold, it.clear_below, it.hold);
         let differs = |advice: &&Advice| numbers(&advice.settings) != numbers(&self.configured);
-        self.advice.as_ref().filter(|advice| advice.separates).filter(differs)
+        self.advice.as_ref().ok().filter(|advice| advice.separates).filter(differs)
     }
 
     /// The reason for the suggestion, or for none, in a sentence.
     pub(super) fn reason(&self) -> String {
         match &self.advice {
-            _ if self.configured.rises => self.reason_for_a_rise(),
-            Some(advice) => self.reason_for(advice),
-            None => self.reason_for_nothing(),
+            Ok(advice) => self.reason_for(advice),
+            Err(NoAdvice::Rises) => self.reason_for_a_rise(),
+            Err(other) => self.reason_for_nothing(*other),
         }
     }
 
@@ -267,13 +273,39 @@ impl Finding {
         )
     }
 
-    fn reason_for_nothing(&self) -> String {
-        let highest = self.highest;
-        match self.now.0 {
-            0 => format!("it never occurs here, and never alerts: its highest score is {highest:.2}"),
-            count => format!(
-                "it never occurs here and yet alerts {}: its highest score is {highest:.2}. Describe what is seen instead in `background`",
+    fn reason_for_nothing(&self, reason: NoAdvice) -> String {
+        let highest = self.measure.rounded(self.highest.into());
+        let threshold = self.configured.threshold;
+        match (reason, self.now.0) {
+            (NoAdvice::NeverVisible, 0) => format!(
+                "unchanged: it is never visible according to the truth, and never alerts. Its highest score is {highest}"
+            ),
+            (NoAdvice::NeverVisible, count) => format!(
+                "unchanged: it is never visible according to the truth, and yet alerts {}. Its highest score is {highest}. Describe \
+                 what is seen instead in `background`",
                 times(count)
+            ),
+            (NoAdvice::NotSeen, _) if self.highest >= threshold => format!(
+                "not seen here, unchanged: its highest score is {highest}, but it never stays above {threshold} for long enough \
+                 (`hold`, `for`). If it is there, say when with `--truth FILE.csv`"
+            ),
+            (NoAdvice::SameScores, _) => format!(
+                "unchanged: all frames have the same score, {highest}, so there is nothing to compare. Record it with and without \
+                 what you mean"
+            ),
+            (NoAdvice::NothingSimilar, _) => {
+                let raised: f64 =
+                    self.spans.iter().map(|(from, to)| to.duration_since(*from).as_secs_f64()).sum();
+                let share = 100.0 * (raised / self.recorded.as_secs_f64().max(1.0)).min(1.0);
+                format!(
+                    "unchanged: {}, raised for {share:.0} % of the recording, and no other threshold separates these times from the \
+                     others. Record more without it, or say with `--truth FILE.csv` when it is visible",
+                    alerts(self.now.0)
+                )
+            }
+            _ => format!(
+                "not seen here, unchanged: its highest score is {highest}, below {threshold}. If it is there, say when with \
+                 `--truth FILE.csv`"
             ),
         }
     }

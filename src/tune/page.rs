@@ -6,13 +6,14 @@ use super::{
     findings::{BINS, Finding, alerts},
     report,
     rivals::Rivals,
+    truth::Interval,
 };
 use crate::{
     plot::{data_uri, document, escaped, section},
-    replay::Timeline,
+    replay::{Peak, Span, Timeline, Track},
 };
 
-/// The whole page; its plots show the suggested levels.
+/// The whole page; its plots show the suggested levels, and when they raise each label.
 pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
     let mut body = String::new();
     for finding in findings {
@@ -23,10 +24,7 @@ pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Riva
             track.label == finding.label && track.label_set == finding.label_set
         });
         if let Some(number) = drawn {
-            if let Some(advice) = finding.suggested() {
-                timeline.tracks[number].levels =
-                    Some((advice.settings.threshold, advice.settings.clear_below));
-            }
+            draw(&mut timeline.tracks[number], finding);
             body.push_str(&section(timeline, &timeline.tracks[number]));
         }
         histogram(&mut body, finding);
@@ -49,6 +47,20 @@ pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Riva
     }
     let _ = writeln!(body, "<h2>Suggested settings</h2>\n<pre>{}</pre>", code(&report::patch(findings)));
     document(&format!("{}: suggested settings", timeline.source), &body)
+}
+
+/// Draws the suggested levels and the times at which they raise the label; the configured ones if no others are suggested.
+fn draw(track: &mut Track, finding: &Finding) {
+    if let Some(advice) = finding.suggested() {
+        track.levels = Some((advice.settings.threshold, advice.settings.clear_below));
+    }
+    let kept: Vec<Peak> = track.peaks().into_iter().cloned().collect();
+    let span = |(from, to): &Interval| {
+        // The highest score first.
+        let peak = kept.iter().find(|peak| (*from..=*to).contains(&peak.point.time)).cloned();
+        Span { from: *from, to: Some(*to), peak }
+    };
+    track.spans = finding.spans.iter().map(span).collect();
 }
 
 /// Text with its line breaks.

@@ -55,7 +55,7 @@ pub(super) fn patch(findings: &[Finding]) -> String {
     let mut suggested: Vec<(Vec<&str>, &Finding, &Advice)> = vec![];
     for finding in findings {
         let Some(advice) = finding.suggested() else {
-            let same = finding.advice.as_ref().is_some_and(|advice| advice.separates);
+            let same = finding.advice.as_ref().is_ok_and(|advice| advice.separates);
             let reason = if same { "good as it is".to_owned() } else { finding.reason() };
             let _ = writeln!(yaml, "# {}: {reason}", finding.name());
             continue;

@@ -165,17 +165,73 @@ fn settings_learnt_on_one_recording_hold_on_another() {
 
 #[test]
 fn without_truth_the_range_without_changes_is_found() {
-    let home = badly_tuned();
+    let home = Home::new(1, "");
+    // Exceeded by nearly every frame.
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let low = text.replace(
+        "red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75",
+        "red car: 0.0005, green tree: 0.0005, Blue Umbrella: 0.0005",
+    );
+    assert_ne!(low, text);
+    fs::write(home.path("stakeout.yaml"), low).unwrap();
     let (first, _) = record(&home, "first.mp4", 8, 3);
     let (second, others) = record(&home, "second.mp4", 8, 4);
-    let output = run(&home, "tune", &[first.to_str().unwrap(), "--write"]);
+    let report = home.path("report.html");
+    let output =
+        run(&home, "tune", &[first.to_str().unwrap(), "--write", "--report", report.to_str().unwrap()]);
     assert!(output.status.success(), "{}", log(&output));
     assert!(log(&output).contains("a day"), "{}", log(&output));
+    plots_show_what_is_suggested(&fs::read_to_string(report).unwrap());
     let after = run(&home, "replay", &[second.to_str().unwrap()]);
     for label in WATCHED {
         let f1 = f1(&after, &others, label);
         assert!(f1 >= 0.95, "{label}: {f1}\n{}", log(&output));
     }
+}
+
+/// Of each label, the plot says how often the suggested threshold raises it, as the row of the table does.
+fn plots_show_what_is_suggested(page: &str) {
+    for section in page.split("<h2>objects / ").skip(1) {
+        let between = |text: &str, from: &str, to: &str| {
+            let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("{from} is missing: {section}"));
+            rest.split_once(to).unwrap().0.to_owned()
+        };
+        let chosen = between(section, "<tr class=\"chosen\">", "</tr>");
+        let threshold = between(&chosen, "<td>", "</td>");
+        let alerts = between(&chosen, &format!("<td>{threshold}</td><td>"), "</td>");
+        let times = if alerts == "1" { "once".to_owned() } else { format!("{alerts} times") };
+        let title = format!("raised {times}; threshold {threshold}");
+        assert!(section.contains(&title), "{title}: {section}");
+        assert_ne!(alerts, "0");
+    }
+}
+
+/// Without truth only the configured threshold says what a label looks like.
+#[test]
+fn a_label_that_is_not_seen_or_always_seen_is_unchanged() {
+    let home = Home::new(1, "");
+    let typed = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let patch = |pictures: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, picture) in pictures.iter().enumerate() {
+            fs::copy(sample(picture), folder.path().join(format!("{number}.jpg"))).unwrap();
+        }
+        let output = run(&home, "tune", &[folder.path().to_str().unwrap(), "--write"]);
+        assert!(output.status.success(), "{}", log(&output));
+        assert!(log(&output).contains("nothing to write"), "{}", log(&output));
+        assert_eq!(fs::read_to_string(home.path("stakeout.yaml")).unwrap(), typed);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let quiet = patch(&["empty-wall.jpg", "empty-corner.jpg", "empty-wall.jpg", "orange-star.jpg"]);
+    for label in WATCHED {
+        assert!(
+            quiet.contains(&format!("# objects / {label}: not seen here, unchanged: its highest")),
+            "{quiet}"
+        );
+    }
+    let seen = patch(&["red-car.jpg"; 3]);
+    assert!(seen.contains("# objects / red car: unchanged: all frames have the same score, "), "{seen}");
+    assert!(seen.contains("# objects / green tree: not seen here, unchanged: "), "{seen}");
 }
 
 /// Cosine scores are close together, and a label may have its own settings on the source: both are found, and written there.
@@ -222,7 +278,10 @@ fn a_label_that_no_threshold_separates_is_reported_and_not_written() {
     assert!(output.status.success(), "{}", log(&output));
     let patch = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(patch.contains("# objects / red car: no threshold separates: at best ("), "{patch}");
-    assert!(patch.contains("# objects / green tree: it never occurs here"), "{patch}");
+    assert!(
+        patch.contains("# objects / green tree: unchanged: it is never visible according to the truth"),
+        "{patch}"
+    );
     assert!(log(&output).contains("nothing to write"), "{}", log(&output));
     assert_eq!(fs::read_to_string(home.path("stakeout.yaml")).unwrap(), typed);
 }
