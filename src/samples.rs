@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     config::{
-        After, Clips, Config, Device, Execution, Existing, Folder, ModelRef, Mqtt, MqttConnection,
-        MqttSettings, OutboxLimits, Source, SourceKind,
+        Config, Device, Execution, Folder, ModelRef, Mqtt, MqttConnection, MqttSettings, OutboxLimits,
+        Source, SourceKind,
     },
     policy::{Label, LabelSet, NamePattern, TopicFilter, TriggerSettings},
 };
@@ -15,14 +15,7 @@ pub(super) fn label(name: &str, threshold: f32) -> Label {
 }
 
 pub(super) fn source(name: &str, watch: &[&str]) -> Source {
-    let folder = Folder {
-        path: name.into(),
-        existing: Existing::Skip,
-        after: After::Keep,
-        poll: None,
-        clips: Clips::Play,
-        every: std::time::Duration::from_secs(1),
-    };
+    let folder = Folder::at(name);
     let watch = watch.iter().map(ToString::to_string).collect();
     Source {
         name: name.to_owned(),

@@ -87,14 +87,7 @@ fn absent_keys_have_the_documented_defaults() {
         )],
         sources: vec![Source {
             name: "inbox".to_owned(),
-            kind: SourceKind::Folder(Folder {
-                path: folder.path().join("inbox"),
-                existing: Existing::Skip,
-                after: After::Keep,
-                poll: None,
-                clips: Clips::Play,
-                every: Duration::from_secs(1),
-            }),
+            kind: SourceKind::Folder(Folder::at(folder.path().join("inbox"))),
             regions: vec![],
             watch: vec!["porch".to_owned()],
             adjusted: vec![],
@@ -293,14 +286,7 @@ sources:
     let SourceKind::Folder(inbox) = &config.sources[0].kind else { panic!("a folder") };
     let moved = After::Move("/pictures/../done".into());
     let poll = Some(Duration::from_secs(5));
-    let expected = Folder {
-        path: "/pictures".into(),
-        existing: Existing::Process,
-        after: moved,
-        poll,
-        clips: Clips::Play,
-        every: Duration::from_secs(1),
-    };
+    let expected = Folder { existing: Existing::Process, after: moved, poll, ..Folder::at("/pictures") };
     assert_eq!(inbox, &expected);
     let [region] = &config.sources[0].regions[..] else { panic!("one region") };
     assert!(region.x + region.width <= 1.0 && (region.width - 0.3).abs() < 1e-9);

@@ -192,6 +192,7 @@ impl Sources {
             remedy: source.kind.settings().remedy(),
             counts: Arc::clone(&counts),
             max_pixels: config.max_pixels,
+            state_dir: Some(config.state_dir.clone()),
             topics: Some(source::ForTopics {
                 broker: config.mqtt.clone(),
                 id: self.topics.clone().as_identifiers().source(&name),

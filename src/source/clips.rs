@@ -7,13 +7,9 @@ use std::{
     path::Path,
 };
 
+use super::kinds::camera::has_video_name;
 use crate::picture;
 
-/// The extensions of video files.
-const EXTENSIONS: &[&str] = &[
-    "264", "265", "3gp", "asf", "avi", "dav", "flv", "h264", "h265", "hevc", "m2ts", "m4v", "mjpeg", "mjpg",
-    "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv",
-];
 /// Videos that consist of pictures.
 const OF_PICTURES: &[&str] = &["mjpeg", "mjpg"];
 /// The brands of pictures that use the container of MP4.
@@ -41,11 +37,10 @@ pub fn is_video(path: &Path) -> io::Result<bool> {
 /// Like [`is_video`], for a file that starts with `head`. Pure.
 fn is_video_with(path: &Path, head: &[u8]) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    let is_one_of = |list: &[&str]| extension.as_ref().is_some_and(|extension| list.contains(&&**extension));
-    if is_one_of(OF_PICTURES) {
+    if extension.is_some_and(|extension| OF_PICTURES.contains(&&*extension)) {
         return true;
     }
-    !is_still(head) && (is_one_of(EXTENSIONS) || has_signature(head))
+    !is_still(head) && (has_video_name(path) || has_signature(head))
 }
 
 /// Whether the bytes are those of a picture.

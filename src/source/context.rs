@@ -1,6 +1,6 @@
 //! What a source works with: where its frames go, its slots, its stop signal, and where it reports its status.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -58,6 +58,8 @@ pub struct Context {
     pub counts: Arc<Counts>,
     /// Pictures with more pixels are rejected.
     pub max_pixels: u64,
+    /// Where a source remembers what it handled; `None`: it forgets everything when it ends.
+    pub state_dir: Option<PathBuf>,
     /// What only sources of MQTT topics need; `None` where there are none.
     pub topics: Option<ForTopics>,
 }
@@ -76,6 +78,7 @@ impl Context {
             remedy: "",
             counts: Arc::default(),
             max_pixels,
+            state_dir: None,
             topics: None,
         }
     }

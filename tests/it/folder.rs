@@ -16,7 +16,7 @@ use std::{
 };
 
 use stakeout::{
-    config::{After, Clips, DeviceLook, Existing, Folder, Source, SourceKind},
+    config::{After, DeviceLook, Existing, Folder, PathPattern, Patterns, Source, SourceKind},
     frame::Frame,
     source::{Context, Counts, SLOTS, Status, kinds::folder::FolderSource, spawn},
 };
@@ -56,14 +56,7 @@ fn place() -> Place {
 }
 
 fn settings(path: &Path) -> Folder {
-    Folder {
-        path: path.to_path_buf(),
-        existing: Existing::Skip,
-        after: After::Keep,
-        poll: None,
-        clips: Clips::Play,
-        every: Duration::from_secs(1),
-    }
+    Folder::at(path)
 }
 
 fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
@@ -80,6 +73,7 @@ fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
         remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 1_000_000,
+        state_dir: None,
         topics: None,
     };
     (context, received, seen_status)
@@ -97,7 +91,19 @@ struct Running {
 
 /// Starts a source and does not wait.
 fn launch(folder: Folder) -> Running {
-    let (context, frames, status) = context();
+    launch_with(folder, None)
+}
+
+/// Starts a source that remembers what it handled in `state_dir`, and waits until it watches its folder.
+fn restart(folder: Folder, state_dir: &Path) -> Running {
+    let running = launch_with(folder, Some(state_dir.to_path_buf()));
+    running.wait_for(Status::Online);
+    running
+}
+
+fn launch_with(folder: Folder, state_dir: Option<PathBuf>) -> Running {
+    let (mut context, frames, status) = context();
+    context.state_dir = state_dir;
     let (stop, begun, counts) = (context.stop.clone(), context.begun.clone(), Arc::clone(&context.counts));
     let source = Source {
         name: "inbox".to_owned(),
@@ -466,6 +472,143 @@ fn existing_files_are_skipped_or_processed_oldest_first() {
     let mut processes = start(Folder { existing: Existing::Process, ..settings(&place.inbox) });
     assert_eq!(processes.names(4), ["oldest.png", "middle.png", "a.png", "b.png"]);
     assert_eq!(processes.names_until_marker(&place), [""; 0]);
+}
+
+#[test]
+fn what_arrives_while_the_source_is_stopped_is_taken_and_nothing_twice() {
+    for existing in [Existing::Skip, Existing::Process] {
+        let (place, state) = (place(), tempfile::tempdir().unwrap());
+        let inside = |name: &str| place.inbox.join(name);
+        let settings = || Folder { existing, ..settings(&place.inbox) };
+        fs::write(inside("old.png"), png(10)).unwrap();
+        let mut running = restart(settings(), state.path());
+        let first: &[&str] = if existing == Existing::Skip { &[] } else { &["old.png"] };
+        assert_eq!(running.names_until_marker(&place), first, "{existing:?}");
+        for name in ["a.png", "b.png", "c.png", "d.png"] {
+            fs::write(inside(name), png(20)).unwrap();
+            assert_eq!(running.name(), name);
+        }
+        fs::write(inside("broken.png"), "no picture").unwrap();
+        wait_until("the broken file is reported", || running.failures().len() == 1);
+        drop(running);
+
+        fs::write(inside("arrived.png"), png(30)).unwrap();
+        fs::rename(inside("a.png"), inside("renamed.png")).unwrap();
+        fs::write(inside("b.png"), png(40)).unwrap();
+        fs::remove_file(inside("c.png")).unwrap();
+        fs::write(inside("d.png.part"), png(50)).unwrap();
+        let mut running = restart(settings(), state.path());
+        assert_eq!(running.names_until_marker(&place), ["arrived.png", "b.png"], "{existing:?}");
+        fs::rename(inside("d.png.part"), inside("e.png")).unwrap();
+        assert_eq!(
+            running.names_until_marker(&place),
+            ["e.png"],
+            "an upload that went on during the restart"
+        );
+        assert!(running.failures().is_empty(), "a broken file is not reported again");
+        drop(running);
+
+        let mut running = restart(settings(), state.path());
+        assert_eq!(running.names_until_marker(&place), [""; 0], "{existing:?}");
+        drop(running);
+        let files: Vec<_> = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        fs::write(file, "{ damaged").unwrap();
+        let mut running = restart(settings(), state.path());
+        let mut again: Vec<&str> = match existing {
+            Existing::Skip => vec![],
+            Existing::Process => vec!["arrived.png", "b.png", "d.png", "e.png", "old.png", "renamed.png"],
+        };
+        again.sort_unstable();
+        assert_eq!(running.names_until_marker(&place), again, "as at the first start");
+    }
+}
+
+/// A kill loses the frames in flight: their files are taken again. Those that were scored are not.
+#[test]
+fn after_a_kill_only_files_in_flight_are_taken_again() {
+    let (place, state) = (place(), tempfile::tempdir().unwrap());
+    let saved = || -> BTreeMap<String, String> {
+        let entries = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap());
+        let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
+        entries.map(|entry| (name(&entry), fs::read_to_string(entry.path()).unwrap())).collect()
+    };
+    let mut running = restart(settings(&place.inbox), state.path());
+    let first = saved();
+    assert_eq!(first.len(), 1, "written when the folder is watched");
+    fs::write(place.inbox.join("scored.png"), png(10)).unwrap();
+    assert_eq!(running.name(), "scored.png");
+    wait_until("the scored file is remembered", || saved() != first);
+    let scored = saved();
+    fs::write(place.inbox.join("in flight.png"), png(20)).unwrap();
+    let in_flight = running.next();
+    // The state of a third file is written while the second one is in flight.
+    fs::write(place.inbox.join("third.png"), png(30)).unwrap();
+    assert_eq!(running.name(), "third.png");
+    wait_until("the third file is remembered", || saved() != scored);
+    let at_the_kill = saved();
+    drop(in_flight);
+    drop(running);
+    for (name, content) in at_the_kill {
+        fs::write(state.path().join(name), content).unwrap();
+    }
+    let mut running = restart(settings(&place.inbox), state.path());
+    assert_eq!(running.names_until_marker(&place), ["in flight.png"]);
+}
+
+#[test]
+fn a_folder_that_is_away_during_a_restart_has_no_new_files_when_it_is_back() {
+    let (place, state) = (place(), tempfile::tempdir().unwrap());
+    let (share, away) = (place.inbox.join("share"), place.outside.join("away"));
+    fs::create_dir(&share).unwrap();
+    let mut running = restart(settings(&share), state.path());
+    fs::write(share.join("a.png"), png(10)).unwrap();
+    assert_eq!(running.name(), "a.png");
+    drop(running);
+    // An empty mount point instead of the share.
+    fs::rename(&share, &away).unwrap();
+    fs::create_dir(&share).unwrap();
+    let mut running = restart(settings(&share), state.path());
+    fs::remove_dir(&share).unwrap();
+    running.wait_for(Status::Offline);
+    fs::write(away.join("new.png"), png(20)).unwrap();
+    fs::rename(&away, &share).unwrap();
+    assert_eq!(running.name(), "new.png");
+    fs::write(share.join("zz.png"), png(30)).unwrap();
+    assert_eq!(running.name(), "zz.png", "the old file was not taken before it");
+}
+
+#[test]
+fn patterns_select_files_and_protect_folders() {
+    let (place, state) = (place(), tempfile::tempdir().unwrap());
+    let inside = |name: &str| place.inbox.join(name);
+    for folder in ["@eaDir/a.jpg", "#recycle", "front", "archive"] {
+        fs::create_dir_all(inside(folder)).unwrap();
+    }
+    let write = |names: &[&str]| names.iter().for_each(|name| fs::write(inside(name), png(10)).unwrap());
+    write(&["@eaDir/a.jpg/SYNOPHOTO.jpg", "#recycle/b.jpg", "archive/c.jpg"]);
+    let patterns = |include: &[&str]| {
+        let include = include.iter().map(|text| PathPattern::including(text).unwrap()).collect();
+        Patterns::new(include, vec![PathPattern::parse("archive/").unwrap()])
+    };
+    let with = |patterns: Patterns, after: After| Folder { patterns, after, ..settings(&place.inbox) };
+    let include = patterns(&["front/*.png", "*.jpg", MARKER]);
+    let mut running = restart(with(include.clone(), After::Delete), state.path());
+    write(&["#recycle/d.jpg", "archive/e.jpg", "@eaDir/a.jpg/f.jpg", "g.png", "front/h.PNG", "i.JPG"]);
+    write(&["j.jpg.upload", "k.jpg.tmp", ".l.jpg"]);
+    fs::rename(inside("j.jpg.upload"), inside("j.jpg")).unwrap();
+    assert_eq!(running.names_until_marker(&place), ["h.PNG", "i.JPG", "j.jpg"]);
+    wait_until("taken files are deleted", || !inside("j.jpg").exists());
+    for kept in
+        ["@eaDir/a.jpg/SYNOPHOTO.jpg", "#recycle/d.jpg", "archive/e.jpg", "g.png", "k.jpg.tmp", ".l.jpg"]
+    {
+        assert!(inside(kept).exists(), "{kept}");
+    }
+    drop(running);
+    // A file that the earlier patterns left out exists already: it is no arrival.
+    write(&["arrived.jpg"]);
+    let mut running = restart(with(patterns(&[]), After::Keep), state.path());
+    assert_eq!(running.names_until_marker(&place), ["arrived.jpg"]);
 }
 
 #[test]

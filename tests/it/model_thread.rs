@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use stakeout::{
     classify::{Counts, LabelEncoder, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn},
-    config::{After, Clips, DeviceLook, Existing, Folder, Region, Source, SourceKind},
+    config::{DeviceLook, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
     picture::{self, Picture},
@@ -24,14 +24,7 @@ fn label_set(name: &str, labels: &[&str], background: &[&str]) -> LabelSet {
 }
 
 fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
-    let folder = Folder {
-        path: PathBuf::from("/inbox"),
-        existing: Existing::Skip,
-        after: After::Keep,
-        poll: None,
-        clips: Clips::Play,
-        every: Duration::from_secs(1),
-    };
+    let folder = Folder::at("/inbox");
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),

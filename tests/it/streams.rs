@@ -60,6 +60,7 @@ fn start(settings: &str) -> Running {
         remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 10_000_000,
+        state_dir: None,
         topics: None,
     };
     let (stop, counts) = (context.stop.clone(), Arc::clone(&context.counts));

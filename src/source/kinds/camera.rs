@@ -1,6 +1,6 @@
 //! Settings that cameras and recordings have in common: an address with its login, and what happens to unchanged frames.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,18 @@ use crate::yaml::{
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// The extensions of video files.
+const VIDEOS: &[&str] = &[
+    "264", "265", "3gp", "asf", "avi", "dav", "flv", "h264", "h265", "hevc", "m2ts", "m4v", "mjpeg", "mjpg",
+    "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv",
+];
+
+/// Whether a file has the extension of a video.
+pub(crate) fn has_video_name(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| VIDEOS.contains(&&*extension))
+}
 
 /// What happens to a frame that looks like the last scored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

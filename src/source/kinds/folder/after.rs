@@ -32,7 +32,7 @@ pub(crate) struct Taken {
 
 /// Applies `after` to the file at `path` if it is still the file that was taken. Whether the file is gone from there.
 pub(crate) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bool> {
-    if !is_still(path, taken) {
+    if *after == After::Keep || !is_still(path, taken) {
         return Ok(false);
     }
     carry_out(after, path)

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     frame::{Frame, Slot},
     picture::{self, Picture},
-    source::context::Context,
+    source::context::{Context, SLOTS},
 };
 
 impl FolderSource {
@@ -46,7 +46,13 @@ impl FolderSource {
             sent = context.frames.send(frame) => sent.ok()?,
         }
         context.counts.sent();
-        self.inventory.seen.insert(&taken.path, taken.version, Fate::Sent(taken.content));
+        self.inventory.seen.sent(&taken.path, taken.version, taken.content);
+        self.unscored.push_front(taken.path.clone());
+        if self.unscored.len() > SLOTS {
+            // No more frames than slots are in flight: this one was lost.
+            self.unscored.truncate(SLOTS);
+            self.inventory.seen.changed();
+        }
         if self.after != After::Keep {
             self.in_flight.insert(taken.path.clone(), taken.path);
         }
@@ -111,19 +117,19 @@ impl FolderSource {
         self.inventory.seen.insert(path, candidate.version, fate);
     }
 
-    /// The slot of a frame. When the frame is scored, the slot requests `after`.
+    /// The slot of a frame. When the frame is scored, the slot reports it to the source, which then applies `after`.
     fn slot(&self, permit: OwnedSemaphorePermit, taken: &Taken, context: &Context) -> Slot {
-        let slot = Slot::new(permit);
-        if self.after == After::Keep {
-            return slot;
-        }
         let (done, taken, then) = (self.done_sender.clone(), taken.clone(), self.after.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
-        slot.on_done(move || after::request(&done, &then, taken, &name, &counts))
+        Slot::new(permit).on_done(move || after::request(&done, &then, taken, &name, &counts))
     }
 
     /// Applies `after` to a file whose frame is scored.
     pub(crate) fn finish(&mut self, taken: Taken, context: &Context) {
+        if let Some(scored) = self.unscored.iter().position(|path| *path == taken.path) {
+            self.unscored.remove(scored);
+            self.inventory.seen.changed(); // it may be remembered now
+        }
         let path = self.in_flight.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
         // A newer version that waits will have its own frame. If its content turns out to be the same, `picture` finishes it.
         if !self.inventory.pending.contains(&path)

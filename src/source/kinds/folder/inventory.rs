@@ -16,6 +16,7 @@ use super::{
     pending::{Evidence, Pending},
     scan::{Folders, Scan, Unseen, is_wanted},
     seen::{Entry, Fate, Modified, Seen, Verdict, Version},
+    settings::Patterns,
     watch::{self, Notice, Watch},
 };
 use crate::source::{cause::Cause, context::Context};
@@ -29,6 +30,7 @@ pub(crate) struct Inventory {
     /// The watched folder itself was deleted or moved.
     pub(crate) root_lost: bool,
     root: PathBuf,
+    patterns: Patterns,
     /// The folder into which files are moved; never scanned.
     except: Option<PathBuf>,
     folders: Folders,
@@ -45,6 +47,7 @@ pub(crate) struct Inventory {
 impl Inventory {
     pub(crate) fn new(
         root: PathBuf,
+        patterns: Patterns,
         except: Option<PathBuf>,
         seen: Seen,
         pending: Pending,
@@ -56,6 +59,7 @@ impl Inventory {
             scan_again: false,
             root_lost: false,
             root,
+            patterns,
             except,
             folders: Folders::default(),
             most,
@@ -65,12 +69,21 @@ impl Inventory {
         }
     }
 
-    /// Marks every file that exists now as handled.
-    pub(crate) fn skip_existing(&mut self, context: &Context) -> Result<(), FolderError> {
+    /// Marks files that exist now as handled: all, or those that the patterns of an earlier run did not take.
+    pub(crate) fn skip_existing(
+        &mut self,
+        earlier: Option<&Patterns>,
+        context: &Context,
+    ) -> Result<(), FolderError> {
         self.folders.clear();
-        let Self { seen, folders, root, except, .. } = self;
-        let mut scan = Scan { folders, except: except.as_deref(), stop: &context.stop };
-        let skip = |path: PathBuf, version| seen.insert(&path, version, Fate::Skipped);
+        let Self { seen, folders, root, patterns, except, .. } = self;
+        let mut scan = Scan { folders, root, patterns, except: except.as_deref(), stop: &context.stop };
+        let skip = |path: PathBuf, version| {
+            let was_taken = earlier.is_some_and(|earlier| is_wanted(earlier, root, &path, false));
+            if !was_taken && seen.judge(&path, version) == Verdict::New {
+                seen.insert(&path, version, Fate::Skipped);
+            }
+        };
         let unseen = scan.run(root, |_| Ok::<_, FolderError>(()), skip)?;
         self.report_unreadable(unseen.folders, context)
     }
@@ -161,10 +174,10 @@ impl Inventory {
         watch: &mut Watch,
         context: &Context,
     ) -> Result<(), FolderError> {
-        if !is_wanted(path) {
+        let Ok(metadata) = fs::metadata(path) else { return Ok(()) }; // just removed, or a broken link
+        if !is_wanted(&self.patterns, &self.root, path, metadata.is_dir()) {
             return Ok(());
         }
-        let Ok(metadata) = fs::metadata(path) else { return Ok(()) }; // just removed, or a broken link
         if metadata.is_dir() {
             return self.scan_below(path, watch, context);
         }
@@ -191,10 +204,12 @@ impl Inventory {
         mut watch: Option<&mut Watch>,
         context: &Context,
     ) -> Result<(Vec<(PathBuf, Version)>, Unseen), FolderError> {
-        let Self { seen, folders, except, .. } = self;
+        let Self { seen, folders, root, patterns, except, .. } = self;
         let mut found = Oldest::new(self.most);
         let mut refused = Vec::new();
-        let mut scan = Scan { folders, except: except.as_deref(), stop: &context.stop };
+        // The files of a folder that was moved in may be old.
+        let whole = start == *root;
+        let mut scan = Scan { folders, root, patterns, except: except.as_deref(), stop: &context.stop };
         let mut unseen = scan.run(
             &start,
             |folder| match watch.as_mut().map_or(Ok(()), |watch| watch.folder(folder)) {
@@ -209,7 +224,9 @@ impl Inventory {
                 },
             },
             |path, version| {
-                if !matches!(seen.judge(&path, version), Verdict::Known(_)) {
+                let verdict =
+                    if whole { seen.judge_found(&path, version) } else { seen.judge(&path, version) };
+                if !matches!(verdict, Verdict::Known(_)) {
                     found.push(path, version);
                 }
             },
@@ -291,7 +308,10 @@ impl Oldest {
 mod tests {
     use tempfile::TempDir;
 
-    use super::{super::pace::Pace, *};
+    use super::{
+        super::{pace::Pace, seen, settings::PathPattern},
+        *,
+    };
 
     struct Folder {
         folder: TempDir,
@@ -305,8 +325,8 @@ mod tests {
         fn with(files: &[&str], most: usize) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let pending = Pending::new(Pace::of(None).patience);
-            let root = folder.path().to_path_buf();
-            let inventory = Inventory::new(root, None, Seen::new(true), pending, most);
+            let (root, patterns) = (folder.path().to_path_buf(), Patterns::default());
+            let inventory = Inventory::new(root, patterns, None, Seen::new(true, seen::MOST), pending, most);
             let (watch, context) = (Watch::new(16).unwrap(), Context::detached("inbox", 1));
             let folder = Self { folder, inventory, watch, context };
             files.iter().for_each(|name| fs::write(folder.path(name), name).unwrap());
@@ -355,10 +375,39 @@ mod tests {
     #[test]
     fn files_that_exist_at_start_are_skipped() {
         let mut folder = Folder::with(&["old"], 10);
-        folder.inventory.skip_existing(&folder.context).unwrap();
+        folder.inventory.skip_existing(None, &folder.context).unwrap();
         fs::write(folder.path("new"), "new").unwrap();
         folder.scan();
         assert_eq!(folder.take(), ["new"]);
+    }
+
+    #[test]
+    fn files_that_only_new_patterns_take_are_skipped() {
+        let mut folder = Folder::with(&["known.jpg", "waited.jpg", "old.png"], 10);
+        let version = Version::of(&fs::metadata(folder.path("known.jpg")).unwrap());
+        folder.inventory.seen.insert(&folder.path("known.jpg"), version, Fate::Sent(7));
+        let earlier = Patterns::new(vec![PathPattern::including("*.jpg").unwrap()], vec![]);
+        folder.inventory.skip_existing(Some(&earlier), &folder.context).unwrap();
+        folder.scan();
+        assert_eq!(folder.take(), ["waited.jpg"]);
+    }
+
+    #[test]
+    fn a_temporary_name_that_becomes_the_final_one_is_an_arrival() {
+        let mut folder = Folder::with(&["a.jpg.upload"], 10);
+        folder.inventory.skip_existing(None, &folder.context).unwrap();
+        folder.notice(Notice::Complete(folder.path("a.jpg.upload")));
+        assert_eq!(folder.take(), [""; 0]);
+        fs::rename(folder.path("a.jpg.upload"), folder.path("a.jpg")).unwrap();
+        folder.notice(Notice::Gone(folder.path("a.jpg.upload")));
+        folder.notice(Notice::Renamed(folder.path("a.jpg.upload"), folder.path("a.jpg")));
+        assert_eq!(folder.take(), ["a.jpg"]);
+        fs::create_dir(folder.path("@eaDir")).unwrap();
+        fs::write(folder.path("@eaDir/thumb.jpg"), "thumb").unwrap();
+        folder.notice(Notice::Created(folder.path("@eaDir")));
+        folder.notice(Notice::Complete(folder.path("@eaDir/thumb.jpg")));
+        folder.scan();
+        assert_eq!(folder.take(), [""; 0]);
     }
 
     #[test]

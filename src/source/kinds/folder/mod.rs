@@ -13,8 +13,11 @@
 //! A scan of the whole folder finds whatever the kernel or this source had no room for: soon after an overflow, and every
 //! minute in any case.
 //!
+//! **Restarts.** What was handled is remembered on disk: what arrives while the service is stopped is new, and nothing is
+//! taken again. `existing` decides about files that exist when the folder is watched for the first time.
+//!
 //! **The folder itself.** It may be missing at start, be removed, created again or mounted over: its path is checked every
-//! second. `existing` applies to files that exist when the source starts; those of a folder that appears later are new.
+//! second. The files of a folder that appears later are new, except for those that are remembered from an earlier time.
 //!
 //! **Network file systems** report no changes: with `poll` the folder is only scanned, and a file is complete when two
 //! scans saw the same. Inodes make no version there, because some of these file systems invent them.
@@ -26,15 +29,16 @@
 //! **Clips.** A video file is played ([`play`]) unless `clips: ignore` is set. It is no picture by its content, and a video by its
 //! extension or its content.
 //!
-//! **Never taken:** hidden names, names that end like a temporary one (`.tmp`, `.temp`, `.part`, `.partial`, `.filepart`,
-//! `.crdownload`, `~`), anything but regular files, pictures of more than 256 MiB, and files in the folder into which `after`
-//! moves.
+//! **Never taken:** files and folders that `include` and `exclude` leave out (by default hidden names, names of incomplete
+//! files and the folders of a NAS), anything but regular files, pictures of more than 256 MiB, and files in the folder into which
+//! `after` moves.
 
 mod after;
 mod clip;
 mod deliver;
 mod error;
 mod inventory;
+mod memory;
 mod pace;
 mod pending;
 mod play;

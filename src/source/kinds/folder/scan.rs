@@ -2,9 +2,7 @@
 //!
 //! Links to folders are followed, and every folder is visited once, by its device and inode: cycles end, and a folder
 //! that is reached by two paths is known by one of them, a real one before a linked one. Files are not opened here.
-//!
-//! Temporary names are skipped: those that start with a dot (`rsync`, hidden folders) and those that end like the temporary
-//! names of browsers, editors and copying tools. Their file is taken when it gets its final name.
+//! Files and folders that the patterns of the source exclude are left out.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +14,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::seen::Version;
+use super::{seen::Version, settings::Patterns};
 
 /// The identity of a folder, whatever its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,14 +27,17 @@ impl FolderId {
     pub(crate) fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
+
+    /// The numbers of the device and of the folder on it.
+    pub(crate) fn numbers(self) -> [u64; 2] {
+        [self.device, self.inode]
+    }
 }
 
-/// Whether a file or folder of this name is scanned.
-pub(crate) fn is_wanted(path: &Path) -> bool {
-    const TEMPORARY: [&str; 7] = [".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", "~"];
-    let Some(name) = path.file_name() else { return true };
-    let name = name.to_string_lossy().to_lowercase();
-    !name.starts_with('.') && !TEMPORARY.iter().any(|ending| name.ends_with(ending))
+/// Whether the patterns of the source that watches `root` take a file, or let a folder be scanned.
+pub(crate) fn is_wanted(patterns: &Patterns, root: &Path, path: &Path, is_folder: bool) -> bool {
+    // The watched folder itself may have any name.
+    path.strip_prefix(root).is_ok_and(|below| below.as_os_str().is_empty() || patterns.take(below, is_folder))
 }
 
 /// The folders that are scanned, by their identity.
@@ -71,6 +72,9 @@ impl Folders {
 /// One scan.
 pub(crate) struct Scan<'a> {
     pub(crate) folders: &'a mut Folders,
+    /// The watched folder, from which the paths of `patterns` start.
+    pub(crate) root: &'a Path,
+    pub(crate) patterns: &'a Patterns,
     /// A folder that is never scanned.
     pub(crate) except: Option<&'a Path>,
     pub(crate) stop: &'a CancellationToken,
@@ -143,10 +147,8 @@ impl Scan<'_> {
             }
             let entry = entry?;
             let path = entry.path();
-            if !is_wanted(&path) {
-                continue;
-            }
             match metadata(&entry, &path) {
+                Ok((metadata, _)) if !is_wanted(self.patterns, self.root, &path, metadata.is_dir()) => {}
                 Ok((metadata, link)) => found(path, &metadata, link),
                 // Just removed, or a broken link: a later scan finds its target.
                 Err(error) => tracing::debug!(path = %path.display(), %error, "skipped"),
@@ -170,15 +172,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn temporary_names_are_skipped() {
-        let temporary =
-            [".a.jpg.Xy12", ".git", "a.jpg.tmp", "A.PART", "a.partial", "a.filepart", "a.crdownload", "a~"];
-        for name in temporary {
-            assert!(!is_wanted(Path::new("/inbox").join(name).as_path()), "{name}");
-        }
-        for name in ["a.jpg", "tmp", "part.jpg", "a", "a.jpg.1"] {
-            assert!(is_wanted(Path::new("/.inbox.tmp").join(name).as_path()), "{name}");
-        }
+    fn names_count_below_the_watched_folder_only() {
+        let wanted =
+            |root: &str, path: &str| is_wanted(&Patterns::default(), Path::new(root), Path::new(path), true);
+        assert!(wanted("/@eaDir/.inbox.tmp", "/@eaDir/.inbox.tmp"));
+        assert!(wanted("/@eaDir/.inbox.tmp", "/@eaDir/.inbox.tmp/a"));
+        assert!(!wanted("/inbox", "/inbox/@eaDir"));
+        assert!(!wanted("/inbox", "/elsewhere/a"));
     }
 
     #[test]
@@ -191,7 +191,8 @@ mod tests {
         let mut scan = |start: &Path, except: Option<&Path>| {
             files.clear();
             let mut folders = Folders::default();
-            let mut run = Scan { folders: &mut folders, except, stop: &stop };
+            let (patterns, root) = (Patterns::default(), folder.path());
+            let mut run = Scan { folders: &mut folders, root, patterns: &patterns, except, stop: &stop };
             let unseen = run.run(start, |_| Ok::<_, ()>(()), |path, _| files.push(path)).unwrap();
             (files.len(), unseen.is_empty())
         };

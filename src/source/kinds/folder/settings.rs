@@ -1,5 +1,8 @@
 //! The settings of a `folder` source.
 
+pub mod location;
+pub mod patterns;
+
 use std::{
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -7,13 +10,14 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
+pub use self::patterns::{PathPattern, Patterns};
 use crate::{
     source::kinds::{
         camera::{DAY, Decode},
         settings::{KindKey, Settings},
     },
     yaml::{
-        fields::{Field, Form, Table, explain, specs, word_of, words},
+        fields::{Field, Form, Shape, Table, explain, specs, word_of, words},
         names,
         reader::{Reader, Section, Setting},
         value::duration_text,
@@ -35,6 +39,24 @@ pub struct Folder {
     pub clips: Clips,
     /// One frame of a clip is scored in each such interval of its own time.
     pub every: Duration,
+    /// Which files are taken, and which folders are scanned.
+    pub patterns: Patterns,
+}
+
+impl Folder {
+    /// A folder with the defaults of every other key.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            existing: Existing::Skip,
+            after: After::Keep,
+            poll: None,
+            clips: Clips::Play,
+            every: Duration::from_secs(1),
+            patterns: Patterns::default(),
+        }
+    }
 }
 
 /// What happens to video files.
@@ -77,6 +99,9 @@ pub enum After {
 /// Whether the file is deleted.
 const DELETE: [(&str, bool); 2] = [("keep", false), ("delete", true)];
 
+const PATTERN: Form =
+    Form::Shaped(Shape { expected: "a pattern of names such as `*.jpg`", name: "pattern", pattern: "" });
+
 /// The keys of a folder source.
 pub(crate) const FIELDS: &[Field<Folder>] = &[
     Field::new("folder", Form::Path, "The folder; its sub-folders are watched, too.", |it: &Folder| {
@@ -86,7 +111,8 @@ pub(crate) const FIELDS: &[Field<Folder>] = &[
     Field::new(
         "existing",
         Form::Words(&words(&Existing::WORDS)),
-        "What happens to files that are there at the start: they are skipped, or processed like new ones.",
+        "What happens to files that are there when the folder is watched for the first time: they are skipped, or processed \
+         like new ones. Later starts process what arrived meanwhile.",
         |it: &Folder| Some(json!(word_of(&Existing::WORDS, &it.existing))),
     )
     .default("skip"),
@@ -127,6 +153,30 @@ pub(crate) const FIELDS: &[Field<Folder>] = &[
         |it: &Folder| Some(json!(duration_text(it.every))),
     )
     .default("1s"),
+    Field::new(
+        "include",
+        Form::OneOrMore(&PATTERN),
+        "Only files that match one of these patterns are taken. A pattern with `/` is a path from the folder; one without \
+         matches the names of files and sub-folders.",
+        |it: &Folder| {
+            let [include, _] = it.patterns.texts();
+            Some(if include.is_empty() { json!("all files") } else { json!(include) })
+        },
+    )
+    .default_is("all files")
+    .example("[\"*.jpg\"]"),
+    Field::new(
+        "exclude",
+        Form::OneOrMore(&PATTERN),
+        "Files and sub-folders that match one of these patterns are left alone, in addition to the default: `.*`, `*.tmp`, \
+         `*.part`, `*.upload`, `@eaDir`, `#recycle` and others. `!PATTERN` takes an earlier pattern back.",
+        |it: &Folder| {
+            let [_, exclude] = it.patterns.texts();
+            Some(json!(exclude))
+        },
+    )
+    .default_is("hidden names, names of incomplete files, and a NAS's own folders")
+    .example("[\"*thumb*\", archive/]"),
 ];
 
 const MOVE_FIELDS: &[Field<PathBuf>] =
@@ -167,18 +217,21 @@ impl Settings for Folder {
 }
 
 pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Folder> {
-    let path = reader.path(at);
+    let path = location::read(reader, at);
     let existing = section.read(reader, "existing", |reader, at| reader.word(at, &Existing::WORDS));
     let after = section.read(reader, "after", after);
     let poll = section.optional(reader, "poll", Reader::duration);
     let clips = section.read(reader, "clips", |reader, at| reader.word(at, &Clips::WORDS));
     let every = section.read(reader, "every", Reader::duration);
+    let include = patterns(reader, section, "include", PathPattern::including);
+    let exclude = patterns(reader, section, "exclude", PathPattern::parse);
     if let (Some(path), Some(After::Move(to)), Some(at)) = (&path, &after, section.get("after"))
         && plain(to) == plain(path)
     {
         let remedy = "name another folder, for example one below it: files in it are not scored again";
         reader.problem(at.span(), "pictures would be moved into the folder that is watched", remedy);
     }
+    let patterns = Patterns::new(include?, exclude?);
     Some(Folder {
         path: path?,
         existing: existing?,
@@ -186,7 +239,20 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
         poll: poll?,
         clips: clips?,
         every: every?,
+        patterns,
     })
+}
+
+/// Reads one pattern or a list; empty if the key is absent.
+fn patterns(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    key: &str,
+    parse: fn(&str) -> Result<PathPattern, String>,
+) -> Option<Vec<PathPattern>> {
+    let list =
+        |reader: &mut Reader<'_>, at: &Setting<'_>| reader.list(at, |reader, at| reader.parsed(at, parse));
+    section.optional(reader, key, list).map(Option::unwrap_or_default)
 }
 
 /// The path without `..`, as far as that is possible without the disk.
@@ -203,7 +269,7 @@ fn plain(path: &Path) -> PathBuf {
 /// Reads `keep`, `delete`, or `{ move: FOLDER }`.
 fn after(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<After> {
     if at.is_mapping() {
-        return reader.section(at, &MOVE)?.read(reader, "move", Reader::path).map(After::Move);
+        return reader.section(at, &MOVE)?.read(reader, "move", location::read).map(After::Move);
     }
     reader.parsed(at, |text| match DELETE.iter().find(|(word, _)| *word == text) {
         Some((_, false)) => Ok(After::Keep),

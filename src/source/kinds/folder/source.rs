@@ -1,7 +1,7 @@
 //! The folder source at work: waits for the folder, watches it, and takes its files.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -18,11 +18,12 @@ use super::{
     clip::{Clip, WaitingClips},
     error::FolderError,
     inventory::Inventory,
+    memory::{Memory, Recalled},
     pace::Pace,
     pending::Pending,
     scan::FolderId,
-    seen::Seen,
-    settings::{After, Clips, Existing, Folder},
+    seen::{self, Seen},
+    settings::{After, Clips, Existing, Folder, Patterns},
     watch::{Notice, Watch},
 };
 use crate::source::{
@@ -46,6 +47,7 @@ enum Ended {
 pub struct FolderSource {
     pub(super) root: PathBuf,
     pub(super) existing: Existing,
+    pub(super) patterns: Patterns,
     pub(super) after: After,
     pub(super) polls: bool,
     pub(super) clips: Clips,
@@ -54,7 +56,13 @@ pub struct FolderSource {
     pub(super) pace: Pace,
     pub(super) inventory: Inventory,
     pub(super) watch: Option<Watch>,
-    /// The first scan is done: every file that appears later is new.
+    /// What is remembered over restarts; `None` before the start, and without a state folder.
+    pub(super) memory: Option<Memory>,
+    /// The patterns before the restart, until the files that they left out are skipped.
+    pub(super) earlier_patterns: Option<Patterns>,
+    /// There are more files than can be remembered, which was logged.
+    pub(super) full: bool,
+    /// The first scan is done, now or before the restart: every file that appears later is new.
     pub(super) began: bool,
     pub(super) next_scan: Instant,
     /// The earliest time of the next scan, even after lost notices.
@@ -67,6 +75,8 @@ pub struct FolderSource {
     pub(super) picture_is_next: bool,
     /// Files whose frames are in flight: the path when the file was taken, and its path now.
     pub(super) in_flight: HashMap<PathBuf, PathBuf>,
+    /// The files whose frames were sent last and are not scored, newest first.
+    pub(super) unscored: VecDeque<PathBuf>,
     /// Files whose frames are scored. If the channel is full, the sender finishes the file.
     pub(super) done_sender: mpsc::Sender<Taken>,
     pub(super) done: mpsc::Receiver<Taken>,
@@ -89,19 +99,24 @@ impl FolderSource {
         };
         let except = if let After::Move(target) = &after { Some(target.clone()) } else { None };
         let polls = folder.poll.is_some();
-        let (seen, pending) = (Seen::new(!polls), Pending::new(pace.patience));
+        let (seen, pending) = (Seen::new(!polls, seen::MOST), Pending::new(pace.patience));
+        let patterns = folder.patterns.clone();
         let now = Instant::now();
         let (done_sender, done) = mpsc::channel(2 * SLOTS);
         Self {
-            inventory: Inventory::new(root.clone(), except, seen, pending, pace.files),
+            inventory: Inventory::new(root.clone(), patterns.clone(), except, seen, pending, pace.files),
             root,
             existing: folder.existing,
+            patterns,
             after,
             polls,
             clips: folder.clips,
             every: folder.every,
             pace,
             watch: None,
+            memory: None,
+            earlier_patterns: None,
+            full: false,
             began: false,
             next_scan: now,
             earliest_scan: now,
@@ -110,6 +125,7 @@ impl FolderSource {
             waiting_clips: WaitingClips::new(),
             picture_is_next: true,
             in_flight: HashMap::new(),
+            unscored: VecDeque::with_capacity(SLOTS),
             done_sender,
             done,
         }
@@ -120,7 +136,9 @@ impl FolderSource {
     /// # Errors
     /// The folder cannot be watched. A missing folder is no error: the source waits for it.
     pub async fn run_once(&mut self, context: &Context) -> Result<(), FolderError> {
+        self.recall(context);
         while let Some(root) = self.folder_appears(context).await? {
+            self.inventory.seen.enter(root.0.numbers());
             self.begin(context)?;
             context.report(Status::Online);
             if matches!(self.work(root, context).await?, Ended::Stopped) {
@@ -135,6 +153,34 @@ impl FolderSource {
         self.done.close();
         while let Ok(taken) = self.done.try_recv() {
             self.finish(taken, context);
+        }
+        if let Some(memory) = &mut self.memory {
+            if !self.unscored.is_empty() {
+                self.inventory.seen.changed(); // the frames in flight are still scored
+            }
+            memory.save(&self.inventory.seen, []);
+        }
+    }
+
+    /// Reads what was handled before the restart, once.
+    fn recall(&mut self, context: &Context) {
+        let Some(state_dir) = context.state_dir.as_deref().filter(|_| self.memory.is_none()) else { return };
+        let (root, seen) = (&self.root, &mut self.inventory.seen);
+        let (memory, recalled) =
+            Memory::load(state_dir, &context.name, root, &self.patterns, self.existing, seen);
+        self.memory = Some(memory);
+        if let Some(Recalled { earlier_patterns }) = recalled {
+            self.began = true;
+            self.earlier_patterns = earlier_patterns;
+        }
+    }
+
+    /// Writes what is remembered over restarts, if that is due.
+    fn remember(&mut self, now: Instant) {
+        if let Some(memory) = &mut self.memory
+            && memory.due(&self.inventory.seen).is_some_and(|due| due <= now)
+        {
+            memory.save(&self.inventory.seen, self.unscored.iter().map(PathBuf::as_path));
         }
     }
 
@@ -182,10 +228,10 @@ impl FolderSource {
         {
             return Err(FolderError::MovesIntoItself(self.root.clone()));
         }
-        if !self.began && self.existing == Existing::Skip {
-            self.inventory.skip_existing(context)?;
+        if self.existing == Existing::Skip && (!self.began || self.earlier_patterns.is_some()) {
+            self.inventory.skip_existing(self.earlier_patterns.as_ref(), context)?;
         }
-        self.began = true;
+        (self.began, self.earlier_patterns) = (true, None);
         self.watch = None; // frees the old watches before it takes new ones
         if !self.polls {
             let watch = Watch::new(self.pace.notices);
@@ -196,6 +242,7 @@ impl FolderSource {
             self.watch = Some(watch.map_err(refused)?);
         }
         self.scan(context)?;
+        self.remember(Instant::now());
         tracing::info!(source = &*context.name, path = %self.root.display(), "watching the folder");
         Ok(())
     }
@@ -203,6 +250,14 @@ impl FolderSource {
     fn scan(&mut self, context: &Context) -> Result<(), FolderError> {
         let started = Instant::now();
         self.inventory.scan_all(self.watch.as_mut(), context)?;
+        if self.inventory.seen.is_full() && !std::mem::replace(&mut self.full, true) {
+            tracing::warn!(
+                source = &*context.name, path = %self.root.display(),
+                "the folder has more than {} files: older files that are copied into it may count as handled. Delete or move \
+                 files with `after`",
+                seen::MOST
+            );
+        }
         let ended = Instant::now();
         // A folder that takes long to scan is scanned less often: at most a fifth of the time.
         let rest = (ended - started) * 4;
@@ -239,8 +294,11 @@ impl FolderSource {
                 self.scan(context)?;
             }
             self.inventory.pending.wake(now);
+            self.remember(now);
 
             let wake = self.next_check.min(self.next_scan);
+            let write = self.memory.as_ref().and_then(|memory| memory.due(&self.inventory.seen));
+            let wake = write.map_or(wake, |due| due.min(wake));
             let wake = self.inventory.pending.next_due().map_or(wake, |due| due.min(wake));
             tokio::select! {
                 () = context.stop.cancelled() => return Ok(Ended::Stopped),

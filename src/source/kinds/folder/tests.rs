@@ -19,7 +19,7 @@ use super::{
     inventory::Inventory,
     pace::Pace,
     pending,
-    settings::{After, Clips, Existing, Folder},
+    settings::{After, Existing, Folder},
     source::FolderSource,
 };
 use crate::{
@@ -49,14 +49,7 @@ struct Running {
 }
 
 fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Running {
-    let settings = Folder {
-        path: folder.path().to_path_buf(),
-        existing,
-        after,
-        poll: None,
-        clips: Clips::Play,
-        every: Duration::from_secs(1),
-    };
+    let settings = Folder { existing, after, ..Folder::at(folder.path()) };
     let (sender, frames) = mpsc::channel(SLOTS);
     let (status, mut online) = status::channel(Status::Offline);
     let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::default()));
@@ -241,14 +234,7 @@ fn the_state_of_removed_files_is_removed() {
 #[test]
 fn files_are_not_moved_onto_themselves() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Folder {
-        path: folder.path().to_path_buf(),
-        existing: Existing::Skip,
-        after: After::Move(folder.path().join(".")),
-        poll: None,
-        clips: Clips::Play,
-        every: Duration::from_secs(1),
-    };
+    let settings = Folder { after: After::Move(folder.path().join(".")), ..Folder::at(folder.path()) };
     let context = Context::detached("inbox", 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let error = runtime.block_on(FolderSource::new(&settings).run_once(&context)).unwrap_err();
