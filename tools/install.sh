@@ -38,8 +38,11 @@ install_all() {
   put 644 "$parts/stakeout.bash" "$prefix/share/bash-completion/completions/stakeout"
   put 644 "$parts/_stakeout" "$prefix/share/zsh/site-functions/_stakeout"
   put 644 "$parts/stakeout.fish" "$prefix/share/fish/vendor_completions.d/stakeout.fish"
-  for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE config/reference.yaml; do
-    put 644 "$file" "$prefix/share/doc/stakeout/$(basename "$file")"
+  put 644 config/reference.yaml "$prefix/share/doc/stakeout/reference.yaml"
+  # The pages, and what they link to, with the folders of the repository.
+  for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE config/{reference,stakeout}.yaml systemd/{gpu,camera}.conf \
+    models/bundled/README.md models/bundled/samples/* $(find docs grafana -type f); do
+    put 644 "$file" "$prefix/share/doc/stakeout/$file"
   done
   for file in "$parts"/systemd/*; do put_unit "$file" "$prefix/lib/systemd/system/$(basename "$file")"; done
   for file in systemd/*.conf; do

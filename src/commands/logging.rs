@@ -1,25 +1,29 @@
-//! Logging: readable lines on standard error, or structured fields directly into the journal.
+//! Logging: readable lines on standard error, or in the journal with each field for programs.
 //!
+//! `line` makes the text of a line, which is the same in both places.
 //! `RUST_LOG` selects what is logged (`RUST_LOG=stakeout=debug`), and `rate_limit` suppresses similar lines that are too many.
 //! There are no log files: the journal keeps the lines.
 
 mod allowance;
+mod format;
+mod journal;
+mod line;
 mod rate_limit;
 
 use std::{
     io::{IsTerminal, stderr},
     os::unix::fs::MetadataExt,
+    path::Path,
 };
 
-use tracing_subscriber::{
-    EnvFilter, Layer,
-    fmt::{format::Writer, time::FormatTime},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use self::rate_limit::{Limited, RateLimit};
-use crate::{local_time, terminal::wants_colours};
+use self::{
+    format::LineFormat,
+    journal::Journal,
+    rate_limit::{Limited, RateLimit},
+};
+use crate::terminal::wants_colours;
 
 /// What is logged unless `RUST_LOG` says otherwise. `ort` logs every allocation at `info`.
 pub const DEFAULT_FILTER: &str = "info,ort=warn";
@@ -43,10 +47,9 @@ pub fn start(default: &str) -> Logging {
         Ok(_) => (EnvFilter::new(default), None),
         Err(error) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
     };
-    let output = match tracing_journald::layer() {
-        Ok(journal) if stderr_is_the_journal() => journal.boxed(),
-        _ => terminal().boxed(),
-    };
+    let journal =
+        if stderr_is_the_journal() { Journal::connect(Path::new(journal::SOCKET)).ok() } else { None };
+    let output = journal.map_or_else(|| terminal().boxed(), Layer::boxed);
     let limit = RateLimit::new();
     let output = Limited::new(output, limit.clone()).with_filter(filter);
     tracing_subscriber::registry().with(output).init();
@@ -64,19 +67,9 @@ where
     tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(colours)
-        .with_target(false)
-        .with_timer(LocalTime)
+        .event_format(LineFormat)
         // They would be written to standard error, which is what cannot be written.
         .log_internal_errors(false)
-}
-
-/// The time of a line, in the machine's zone as everywhere for people.
-struct LocalTime;
-
-impl FormatTime for LocalTime {
-    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
-        writer.write_str(&local_time::of_log(jiff::Timestamp::now()))
-    }
 }
 
 /// Whether standard error is still the stream that systemd connected to the journal. systemd sets `JOURNAL_STREAM` to device and

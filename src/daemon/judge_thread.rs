@@ -197,7 +197,8 @@ impl JudgeThread {
                 score = alert.when.is_none().then_some(alert.score),
                 when = alert.when.as_deref(),
                 origin = alert.frame.origin,
-                "{}",
+                "`{}` {}",
+                alert.label,
                 alert.state.word()
             );
         }

@@ -291,6 +291,7 @@ fn every_block_is_checked() {
             "yaml" => yaml::fault(&block.text),
             "json" => serde_json::from_str::<Value>(&block.text).err().map(|error| error.to_string()),
             "csv" => csv(&block.text),
+            "log" => log(&block.text),
             "mosquitto" => mosquitto(&block.text),
             "ini" => ini(&block.text),
             other => Some(format!("blocks of the form {other:?} have no check in tests/it/docs.rs")),
@@ -346,6 +347,18 @@ fn csv(text: &str) -> Option<String> {
         Ok(rows) if heads == ["label", "start", "end"] && !rows.is_empty() => None,
         other => Some(format!("{heads:?} {other:?}")),
     }
+}
+
+/// Lines of the log: the source, and a message of the program.
+fn log(text: &str) -> Option<String> {
+    let source = pages::source();
+    let message = |line: &str| {
+        let (_, rest) = line.split_once(": ")?;
+        let message = rest.split(" (").next()?.split(": ").next()?;
+        Some(message.rsplit("` ").next()?.to_owned())
+    };
+    let wrong = |line: &&str| message(line).is_none_or(|message| !source.contains(&message));
+    text.lines().find(wrong).map(|line| format!("the program does not log {line:?}"))
 }
 
 /// Access rules: a broker starts with them, or the test panics.

@@ -231,11 +231,9 @@ fn pictures_from_another_broker_than_the_one_for_alerts() {
 fn scored(services: &[&Service]) -> BTreeMap<String, usize> {
     let mut scored = BTreeMap::new();
     for service in services {
-        for line in
-            service.log().lines().filter(|line| line.contains("scored source=") || line.contains(" scored "))
-        {
+        for line in service.log().lines().filter(|line| line.contains(": scored (")) {
             if let Some((_, rest)) = line.split_once("origin=") {
-                let topic = rest.trim_start_matches('"').split(['"', ' ']).next().unwrap();
+                let topic = rest.trim_start_matches('"').split(['"', ',', ')']).next().unwrap();
                 *scored.entry(topic.to_owned()).or_default() += 1;
             }
         }

@@ -363,5 +363,5 @@ fn sighup_reads_everything_again_and_reports_what_needs_a_restart() {
     // A client may bring a file as soon as READY is sent.
     let log = service.log();
     let at = |words| log.find(words).unwrap();
-    assert!(at("watching the folder") < at("watching sources="), "{log}");
+    assert!(at("watching the folder") < at("watching (sources="), "{log}");
 }

@@ -8,7 +8,7 @@ pictures is fixed.
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 20  # the first that has Gelu; ONNX Runtime 1.17 and newer know it
+OPSET = 20  # the first that has Gelu; every supported ONNX Runtime has it
 IR_VERSION = 9
 
 

@@ -41,6 +41,21 @@ pub struct Snapshot {
     pub jpeg: Vec<u8>,
 }
 
+/// What an alert is about, for log lines.
+#[derive(Debug, Default, PartialEq)]
+pub struct Subject {
+    /// The label and what happened: "`person` raised".
+    pub words: String,
+    /// The name of the source.
+    pub source: String,
+    /// The name of the label set.
+    pub label_set: String,
+    /// The name of the label or rule.
+    pub label: String,
+    /// The score; `None` for a rule.
+    pub score: Option<f32>,
+}
+
 /// Where alerts are sent; each sink has its own pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sink {
@@ -66,6 +81,19 @@ impl Entry {
                 topic: topics.state(&alert.source, &alert.label_set, &alert.label),
                 raised: alert.state == State::Raised,
             }),
+        }
+    }
+
+    /// What the alert is about, from its JSON.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let Some(alert) = Alert::from_json(&self.payload) else { return Subject::default() };
+        Subject {
+            words: format!("`{}` {}", alert.label, alert.state.word()),
+            source: alert.source.to_string(),
+            label_set: alert.label_set.to_string(),
+            label: alert.label.to_string(),
+            score: Some(alert.score).filter(|score| score.is_finite()),
         }
     }
 

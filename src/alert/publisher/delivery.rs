@@ -167,7 +167,17 @@ impl Delivery {
                 "the broker accepts alerts to this topic again"
             );
         }
-        tracing::info!(id = entry.id, topic = entry.topic, "alert published");
+        let subject = entry.subject();
+        tracing::info!(
+            source = subject.source,
+            label_set = subject.label_set,
+            label = subject.label,
+            score = subject.score,
+            topic = entry.topic,
+            id = entry.id,
+            "alert published: {}",
+            subject.words
+        );
     }
 
     fn refused(&self, entry: &Entry, refusal: &Refusal, first: bool) {

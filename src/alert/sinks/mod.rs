@@ -116,7 +116,17 @@ impl SinkWorker {
         if let Err(failure) = self.target.send(&entry).await {
             return Err(self.failed(outbox, next, seq, &entry, &failure));
         }
-        tracing::info!(id = entry.id, "alert sent to {}", self.name);
+        let subject = entry.subject();
+        tracing::info!(
+            source = subject.source,
+            label_set = subject.label_set,
+            label = subject.label,
+            score = subject.score,
+            id = entry.id,
+            "alert sent to {}: {}",
+            self.name,
+            subject.words
+        );
         if std::mem::take(&mut self.failing) {
             tracing::info!(waiting = outbox.waiting_for(self.sink), "{} accepts alerts again", self.name);
         }

@@ -1,6 +1,11 @@
 //! Checks pages that are generated from the program, quote its messages, or link to each other.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Component, Path},
+    process::Command,
+};
 
 use super::blocks::{anchor, documents, root};
 use crate::common::stakeout;
@@ -24,7 +29,7 @@ fn the_page_of_the_configuration_is_that_of_the_schema() {
 }
 
 /// The program's source, with continued lines of a text joined as they are printed.
-fn source() -> String {
+pub fn source() -> String {
     fn collect(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -152,5 +157,84 @@ fn the_diagrams_are_those_of_the_script() {
         let drawn = fs::read_to_string(folder.path().join(&file)).unwrap();
         let written = fs::read_to_string(root().join("docs/images").join(&file)).unwrap();
         assert!(drawn == written, "docs/images/{file} is out of date: run tools/diagrams.py --only {name}");
+    }
+}
+
+/// The files of the Debian package: their paths below `/usr/share/doc/stakeout`, and in the repository.
+fn packaged() -> BTreeMap<String, String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let assets = manifest.split("\nassets = [\n").nth(1).unwrap().split("\n]\n").next().unwrap();
+    let mut files = BTreeMap::new();
+    for line in assets.lines().map(str::trim).filter(|line| line.starts_with('[')) {
+        let cells: Vec<_> = line.split('"').skip(1).step_by(2).collect();
+        let Some(folder) = cells[1].strip_prefix("usr/share/doc/stakeout/") else { continue };
+        let fixed = cells[0].split('*').next().unwrap();
+        for path in glob::glob(root().join(cells[0]).to_str().unwrap())
+            .unwrap()
+            .flatten()
+            .filter(|path| path.is_file())
+        {
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            let inside =
+                if fixed == cells[0] { name.rsplit('/').next().unwrap() } else { &name[fixed.len()..] };
+            files.insert(format!("{folder}{inside}"), name);
+        }
+    }
+    files
+}
+
+/// Pages of an installed package link to files that are installed, too.
+#[test]
+fn links_of_the_package_have_a_target() {
+    let (files, mut links) = (packaged(), 0);
+    for (page, name) in files.iter().filter(|(page, _)| page.ends_with(".md") && *page != "CHANGELOG.md") {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        let folder = Path::new(page).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if link.is_empty() || link.starts_with("https://") || link.starts_with("http://") {
+                continue;
+            }
+            links += 1;
+            let target = folder.join(link).components().fold(Vec::new(), |mut path, part| {
+                match part {
+                    Component::ParentDir => drop(path.pop()),
+                    part => path.push(part.as_os_str().to_str().unwrap().to_owned()),
+                }
+                path
+            });
+            let target = target.join("/");
+            let is_there = files.contains_key(&target)
+                || files.keys().any(|file| file.starts_with(&format!("{target}/")));
+            assert!(is_there, "{page} links to {link}, which is not in the package");
+        }
+    }
+    assert!(links > 40, "{links}");
+}
+
+/// The oldest supported ONNX Runtime is defined by a feature of `ort`; all pages and comments name the same version.
+#[test]
+fn the_oldest_onnx_runtime_is_the_same_everywhere() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let oldest = manifest.split("\"api-").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let text = stakeout::engine::onnx::RuntimeError::NotFound { tried: vec![] }.to_string();
+    assert!(text.contains(&format!("1.{oldest} or newer")), "{text}");
+    let named = fancy_regex::Regex::new(
+        r"ONNX Runtime[^\n|.]{0,40}? 1\.(\d+)(?:\.\d+)?,? (?:or|and) (?:newer|later)",
+    )
+    .unwrap();
+    let mut found = vec![];
+    for folder in [".", "docs", "docs/measurements", "packaging", "src", "tools", "systemd", "models/bundled"]
+    {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            for version in named.captures_iter(&text).map(|found| found.unwrap()[1].to_owned()) {
+                assert_eq!(version, oldest, "{}", path.display());
+                found.push(path.clone());
+            }
+        }
+    }
+    for page in ["Cargo.toml", "docs/commands.md"] {
+        assert!(found.contains(&root().join(page)), "{page} does not name the version");
     }
 }

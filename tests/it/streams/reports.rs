@@ -149,6 +149,7 @@ fn the_status_of_a_camera_is_published_and_its_picture_raises_an_alert() {
     subscriber.until("the camera is stalled", status("door", "stalled"));
     camera.signal("-CONT");
     subscriber.until("the camera is online again", status("door", "online"));
+    service.wait_for_log("door: the source works again");
     service.signal("-TERM");
     let rest = subscriber.until("the camera is offline", status("door", "offline"));
     assert!(!rest.iter().chain(&seen).any(|message| message.text().contains("hunter2")));
