@@ -274,7 +274,7 @@ fn top<'n>(
 
 /// Reports a section that must be in the main file.
 fn missing(reader: &mut Reader<'_>, section: &Section<'_>, file: &File, key: &str, example: &str) {
-    if section.lacks(key) {
+    if section.lacks(key) && !reader.lost_keys(&Setting::root(&file.root)) {
         let doc = specs(FIELDS).iter().find(|spec| spec.key == key).map_or("", |spec| spec.doc);
         let (message, remedy) = (format!("there is no `{key}`"), format!("{doc} Add it:\n{example}"));
         reader.problems.push(reader.places.files.problem_of_file(file.number, message, remedy));

@@ -25,7 +25,10 @@ pub(super) const FORM: Form = Form::Named(&Form::Mapping(&TABLE));
 
 /// The keys of a label set.
 const FIELDS: &[Field<LabelSet>] = &[
-    Field::new("template", templates::SENTENCE, "The sentence around every prompt, which replaces {}.", |_: &LabelSet| None)
+    Field::new("template", templates::SENTENCE, "The sentence around every prompt, which replaces {}.", |it: &LabelSet| match &it.templates[..] {
+        [template] => Some(json!(template.to_string())),
+        _ => None,
+    })
         .default("This is a photo of {}."),
     Field::new(
         "templates",
@@ -215,6 +218,10 @@ fn labels_of(reader: &mut Reader<'_>, at: &Setting<'_>, seen: &mut Seen) -> Vec<
         // `[cat, dog]`: every label has the defaults.
         for item in reader.items(at, items) {
             let Node::Text(name) = &item.node.value else {
+                if matches!(item.node.value, Node::Nothing) {
+                    reader.must_be(&item, "a name", "name what to watch for, or remove it");
+                    continue;
+                }
                 let remedy = format!("write labels with settings as a mapping, without `-`:\n{LABELS}");
                 reader.problem(item.span(), "a label in a list can only be a name", remedy);
                 continue;

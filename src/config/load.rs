@@ -16,9 +16,8 @@ use crate::{
     text_file::{self, TextFileError},
     yaml::{
         Places,
-        error::{Problems, Span},
+        error::Problems,
         reader::{Reader, Surroundings},
-        tree,
     },
 };
 
@@ -68,8 +67,7 @@ fn load_here(path: &Path, unseen: bool) -> Result<Loaded, Problems> {
 pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let mut reader =
-        Reader { places: Places::default(), problems: vec![], surroundings, folder, unseen: false };
+    let mut reader = Reader::new(surroundings, folder);
     let main = read_file(&mut reader, path);
     let rules: Vec<_> =
         rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
@@ -90,21 +88,10 @@ fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
     };
     let number = reader.places.files.add(path, text);
     if let Some((message, remedy)) = failure {
-        reader.problems.push(reader.places.files.problem_of_file(number, message, remedy));
+        reader.lost_file(number, message, remedy);
         return None;
     }
-    let (root, mistakes) = tree::parse(number, reader.places.files.text(number));
-    let broken = root.is_none() && !mistakes.is_empty();
-    for mistake in mistakes {
-        reader.problem(mistake.span, mistake.message, mistake.remedy);
-    }
-    let nothing =
-        tree::Node { span: Span { file: number, start: 0, end: 0 }, value: tree::Value::Mapping(vec![]) };
-    match root {
-        _ if broken => None,
-        Some(root) if !matches!(root.value, tree::Value::Nothing) => Some(File { number, root }),
-        _ => Some(File { number, root: nothing }),
-    }
+    Some(File { number, root: reader.tree(number)? })
 }
 
 /// The content of a configuration file, as it is.

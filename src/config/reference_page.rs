@@ -23,6 +23,9 @@ once, and `stakeout check --explain` shows the settings in force.
 - A relative **path** starts at the file's folder; `~/` is the home folder.
 - A value can be a reference: `${env:NAME}` is an environment variable, `${file:/path}` the content of a file,
   `${credential:NAME}` a credential from systemd's `LoadCredential=`. `$${` is a plain `${`.
+- A key that starts with `x-` is ignored: it is a place for [anchors](https://yaml.org/spec/1.2.2/#3222-anchors-and-aliases), such as
+  `x-camera: &camera { every: 2s, watch: [porch] }` at the top of the file and `<<: *camera` in each source. Among names of your own
+  (sources, label sets, labels) it is ignored if it has an anchor.
 - Files `rules.d/*.yaml` next to the configuration contain more `label_sets`.
 ";
 

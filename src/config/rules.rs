@@ -151,7 +151,9 @@ impl Pending {
             let found = find(&name.text, &self.set, known);
             found
                 .map_err(|(message, remedy)| {
-                    reader.problem(self.place.part(name.at.clone()), message, remedy)
+                    if !reader.lost_names() {
+                        reader.problem(self.place.part(name.at.clone()), message, remedy);
+                    }
                 })
                 .ok()
         });

@@ -10,6 +10,8 @@ use crate::yaml::fields::{Alternative, Default, Form, Spec, specs};
 
 /// The meta-schema: editors support draft 7 best.
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
+/// Keys that are ignored: a place for anchors.
+const IGNORED: &str = "^x-";
 /// A value that is a reference.
 const REFERENCE: &str = r"\$\{(env|file|credential):";
 
@@ -29,7 +31,12 @@ fn mapping(fields: &[&Spec], required: &[&str]) -> Value {
     let properties: Map<_, _> = fields.iter().map(|spec| (spec.key.to_owned(), value(spec))).collect();
     let is_required = |spec: &&&Spec| spec.default == Default::Required || required.contains(&spec.key);
     let required: Vec<_> = fields.iter().filter(is_required).map(|spec| spec.key).collect();
-    let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    let mut schema = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "patternProperties": {IGNORED: true},
+        "properties": properties,
+    });
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -82,7 +89,13 @@ fn form(of: &Form) -> Value {
         Form::OneOrMore(item) => json!({"anyOf": [form(item), form(&Form::List(item))]}),
         Form::Mapping(table) => mapping(&(table.fields)(), &[]),
         Form::Named(value) => {
-            json!({"type": "object", "minProperties": 1, "additionalProperties": form(value)})
+            // A name may begin so, too: such a value is only checked by the program.
+            json!({
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": form(value),
+                "patternProperties": {IGNORED: true},
+            })
         }
         Form::Kinds(kinds) => {
             let kind = |Alternative { key, fields }: Alternative| {

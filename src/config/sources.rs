@@ -86,7 +86,7 @@ const FIELDS: &[Field<Source>] = &[
         "grid",
         Form::like("a grid of columns and rows"),
         "Columns and rows of further regions, named r1c1 (row 1, column 1) to r2c2.",
-        |_: &Source| None,
+        |it: &Source| Some(json!(grid_shown(&it.regions))),
     )
     .example("2x2"),
     Field::new(
@@ -158,8 +158,11 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
         || SourceKind::keys().flat_map(|kind| (kind.fields)()).collect(),
         |kind| (kind.fields)(),
     );
-    let section = reader
-        .section_with(at, "the source ", [own, specs(FIELDS)].concat(), |key| foreign_key(kind?, key))?;
+    let section =
+        reader.section_with(at, "the source ", [own, specs(FIELDS)].concat(), |key| match kind {
+            Some(kind) => foreign_key(kind, key),
+            None => misplaced(at, key),
+        })?;
     let settings = kind.and_then(|kind| SourceKind::read(reader, &section.get(kind.key)?, &section));
     let mut regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
     if let Some(at) = section.get("grid") {
@@ -190,8 +193,11 @@ fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindKey
         [kind] => Some(kind),
         [] => {
             let known: Vec<_> = SourceKind::keys().map(|kind| kind.key).collect();
-            // A key that is only misspelt is reported as unknown.
-            let misspelt = |entry: &Entry| names::nearest(&entry.key, known.iter().copied()).is_some();
+            // A key that is only misspelt, or called so in other software, is reported as unknown.
+            let misspelt = |entry: &Entry| {
+                names::nearest(&entry.key, known.iter().copied()).is_some()
+                    || misplaced(at, &entry.key).is_some()
+            };
             if !entries.iter().any(misspelt) {
                 let message = format!(
                     "the source `{}` has no key for where its frames come from",
@@ -212,6 +218,34 @@ fn kind_of(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<&'static KindKey
             None
         }
     }
+}
+
+/// The message and the remedy for an unknown key of a source without a kind, whose value is an address or a path:
+/// `url: rtsp://...`.
+fn misplaced(at: &Setting<'_>, key: &str) -> Option<(String, String)> {
+    let Typed::Mapping(entries) = &at.node.value else { return None };
+    let known = SourceKind::keys().flat_map(|kind| (kind.fields)()).chain(specs(FIELDS));
+    if known.map(|spec| spec.key).any(|known| known == key) {
+        return None;
+    }
+    let Typed::Text(value) = &entries.iter().find(|entry| entry.key == key)?.value.value else { return None };
+    let scheme = value.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_picture =
+        value.split('?').next().is_some_and(|path| path.ends_with(".jpg") || path.ends_with(".jpeg"));
+    let kind = match scheme {
+        "rtsp" | "rtsps" => "rtsp",
+        "http" | "https" if is_picture || ["still_image_url", "snapshot_url", "snapshot"].contains(&key) => {
+            "http"
+        }
+        "http" | "https" | "rtmp" | "rtmps" | "srt" | "udp" | "tcp" => "video",
+        "" if value.starts_with("/dev/video") => "video",
+        "" if value.starts_with(['/', '.', '~']) => "folder",
+        _ => return None,
+    };
+    // A query may contain a password.
+    let (address, query) = value.split_once('?').map_or((&**value, ""), |(address, _)| (address, "?..."));
+    let message = format!("unknown key `{}`", mask::shown(key));
+    Some((message, format!("here it is `{kind}`: write `{kind}: {}{query}`", mask::shown(address))))
 }
 
 /// The message and the remedy for a key of another kind.
@@ -270,6 +304,17 @@ fn grid(reader: &mut Reader<'_>, at: &Setting<'_>, regions: &mut Vec<Region>) {
         let (x, y) = (f64::from(column) * width, f64::from(row) * height);
         regions.push(Region { name, x, y, width: width.min(1.0 - x), height: height.min(1.0 - y) });
     }
+}
+
+/// The grid whose cells are among the regions: `3x2`.
+fn grid_shown(regions: &[Region]) -> Option<String> {
+    let cell = |region: &Region| {
+        let (row, column) = region.name.strip_prefix('r')?.split_once('c')?;
+        Some((row.parse::<usize>().ok()?, column.parse::<usize>().ok()?))
+    };
+    let cells: Vec<_> = regions.iter().filter_map(cell).collect();
+    let (rows, columns) = (cells.iter().map(|cell| cell.0).max()?, cells.iter().map(|cell| cell.1).max()?);
+    (cells.len() > 1 && cells.len() == rows * columns).then(|| format!("{columns}x{rows}"))
 }
 
 /// Reads `[x, y, width, height]`, in fractions of the frame.

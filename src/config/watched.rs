@@ -39,7 +39,7 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) 
     for (i, (name, item)) in watch.iter().zip(items).enumerate() {
         let known = sets.known.sets.iter().map(String::as_str).collect::<Vec<_>>();
         // If no label set is defined at all, that is reported already.
-        if !known.is_empty() && !known.contains(&&**name) {
+        if !known.is_empty() && !known.contains(&&**name) && !reader.lost_names() {
             let message = format!("there is no label set `{}`", mask::shown(name));
             reader.problem(item.span, message, names::suggest(name, &known));
         } else if watch[..i].contains(name) {
@@ -56,6 +56,9 @@ fn mapping(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Watch
     for set in reader.named(at, "name the label sets to score: `watch: [porch]`") {
         watched.sets.push(set.name.to_owned());
         if !known.is_empty() && !known.contains(&set.name) {
+            if reader.lost_names() {
+                continue;
+            }
             let message = format!("there is no label set `{}`", mask::shown(set.name));
             reader.problem(set.key, message, names::suggest(set.name, &known));
             continue;
@@ -83,6 +86,9 @@ fn mapping(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Watch
 fn adjusted(reader: &mut Reader<'_>, at: &Setting<'_>, set: &str, sets: &LabelSets) -> Option<Label> {
     let known = [sets.known.labels_of(set), sets.known.rules_of(set)].concat();
     if !known.is_empty() && !known.contains(&at.name) {
+        if reader.lost_names() {
+            return None;
+        }
         let message = format!("the label set `{}` has no label `{}`", mask::shown(set), mask::shown(at.name));
         reader.problem(at.key, message, names::suggest(at.name, &known));
         return None;

@@ -33,15 +33,20 @@ impl Places {
     /// A problem with the setting at `path`, or with the nearest setting above it that is in the file.
     #[must_use]
     pub fn problem(&self, path: &str, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        match self.span(path) {
+            Some(span) => self.files.problem(Mistake::new(span, message, remedy)),
+            None => self.files.problem_of_file(0, message.into(), remedy.into()),
+        }
+    }
+
+    /// The place of the setting at `path`, or of the nearest setting above it that is in a file.
+    pub(super) fn span(&self, path: &str) -> Option<Span> {
         let mut prefix = path;
         loop {
             if let Some(span) = self.spans.get(prefix) {
-                return self.files.problem(Mistake::new(*span, message, remedy));
+                return Some(*span);
             }
-            match prefix.rfind('.') {
-                Some(dot) => prefix = &prefix[..dot],
-                None => return self.files.problem_of_file(0, message.into(), remedy.into()),
-            }
+            prefix = &prefix[..prefix.rfind('.')?];
         }
     }
 }

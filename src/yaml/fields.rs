@@ -271,6 +271,16 @@ impl Form {
         }
     }
 
+    /// The keys, if a mapping with keys of ours is allowed.
+    #[must_use]
+    pub fn mapping(&self) -> Option<&'static Table> {
+        match self {
+            Self::Mapping(table) => Some(table),
+            Self::Either(forms) => forms.iter().find_map(Self::mapping),
+            _ => None,
+        }
+    }
+
     /// The form of the values, if a mapping from names is allowed.
     #[must_use]
     pub fn named(&self) -> Option<&'static Self> {

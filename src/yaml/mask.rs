@@ -74,10 +74,16 @@ pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
         let start = indentation(shown);
         return Some(start..shown.len());
     }
-    match (secret_value(shown), credentials(shown)) {
-        (Some(a), Some(b)) => Some(a.start.min(b.start)..a.end.max(b.end)),
-        (a, b) => a.or(b),
-    }
+    let hidden = [secret_value(shown), credentials(shown), query(shown)].into_iter().flatten();
+    hidden.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+}
+
+/// What follows the `?` of an address: many cameras take the password there.
+fn query(line: &str) -> Option<Range<usize>> {
+    let address = line.find("://")?;
+    let start = address + line[address..].find('?')? + 1;
+    let end = line[start..].find([' ', '"', '\'', ',', '}', ']']).map_or(line.len(), |end| start + end);
+    line[start..end].contains('=').then_some(start..end)
 }
 
 /// `user:password` in `scheme://user:password@host`. A password may contain an `@`, so the last one counts.
@@ -103,7 +109,15 @@ fn secret_value(line: &str) -> Option<Range<usize>> {
             return Some(start..line.trim_end().len());
         }
     }
-    None
+    value_without_colon(line)
+}
+
+/// The value of `password hunter2`, whose colon is missing.
+fn value_without_colon(line: &str) -> Option<Range<usize>> {
+    let words = line.trim();
+    let key = words.split(' ').next().filter(|key| is_secret(key) && key.len() < words.len())?;
+    let start = indentation(line) + key.len() + 1;
+    (!words.contains(": ") && !words.ends_with(':')).then(|| start..line.trim_end().len())
 }
 
 /// Whether the nearest line above that is indented less has a secret key: `password: |`.
@@ -168,8 +182,11 @@ mod tests {
             ("  url: mqtt://me:hunter2@host:1883", "  url: mqtt://***@host:1883"),
             ("  url: mqtt://me:hun@ter2@host", "  url: mqtt://***@host"),
             ("  url: mqtt://host", "  url: mqtt://host"),
+            ("  http: 'http://h/s.jpg?user=a&pwd=hunter2'  # door", "  http: 'http://h/s.jpg?***'  # door"),
             ("  passenger: 0.7", "  passenger: 0.7"),
             ("  password:", "  password:"),
+            ("  password hunter2", "  password ***"),
+            ("  secret garden: 0.7", "  secret garden: 0.7"),
         ];
         for (text, expected) in cases {
             assert_eq!(last_line(text), expected, "{text}");

@@ -11,15 +11,20 @@ use std::{
 };
 
 use super::{
+    edits::Loss,
+    elsewhere,
     error::{MOST_PROBLEMS, Mistake, Places, Problem, Span},
     fields::{Default, Form, Spec, Table},
     interpolate::{References, UNSEEN, interpolate},
+    lines::{block, start_of_line},
     mask::{self, Secret},
     names,
-    tree::{Entry, Node, Value},
+    tree::{self, Entry, Node, Parsed, Value},
     value,
 };
 
+/// Keys that begin so are ignored: a place for anchors.
+const IGNORED: &str = "x-";
 /// The longest name in bytes: three of them and the prefix must fit into a topic.
 const LONGEST_NAME: usize = 200;
 
@@ -47,6 +52,8 @@ pub struct Reader<'a> {
     pub folder: PathBuf,
     /// Whether a credential could not be read.
     pub unseen: bool,
+    /// The parts of files that are no YAML. What follows from one of them is no mistake of its own.
+    losses: Vec<(usize, Loss)>,
 }
 
 /// One `name: value`.
@@ -207,28 +214,101 @@ fn setting<'n>(path: &str, entry: &'n Entry, form: Form) -> Setting<'n> {
     Setting { path, name: &entry.key, key: entry.key_span, node: &entry.value, in_list: false, form }
 }
 
+impl<'a> Reader<'a> {
+    /// A reader that has read nothing yet.
+    #[must_use]
+    pub fn new(surroundings: &'a Surroundings<'a>, folder: PathBuf) -> Self {
+        let places = Places::default();
+        Self { places, problems: vec![], surroundings, folder, unseen: false, losses: vec![] }
+    }
+}
+
 impl Reader<'_> {
+    /// The tree of file number `file`; `None` if nothing can be read of it. Its mistakes are reported.
+    pub fn tree(&mut self, file: usize) -> Option<Node> {
+        let Parsed { root, mistakes, losses } = tree::parse_all(file, self.places.files.text(file));
+        for Mistake { span, message, remedy } in mistakes {
+            self.problem(span, message, remedy);
+        }
+        let nothing = Node { span: Span { file, start: 0, end: 0 }, value: Value::Mapping(vec![]) };
+        let all_lost = root.is_none() && !losses.is_empty();
+        self.losses.extend(losses.into_iter().map(|loss| (file, loss)));
+        let root = root.filter(|root| !matches!(root.value, Value::Nothing));
+        (!all_lost).then(|| root.unwrap_or(nothing))
+    }
+
+    /// Reports that a file cannot be read at all.
+    pub fn lost_file(&mut self, file: usize, message: String, remedy: String) {
+        self.problems.push(self.places.files.problem_of_file(file, message, remedy));
+        self.losses.push((file, Loss { range: 0..usize::MAX, names: true }));
+    }
+
+    /// Whether a mistake at this place is no mistake of its own.
+    fn is_lost(&self, span: Span) -> bool {
+        let covers = |loss: &Loss| loss.range.start <= span.start && span.start <= loss.range.end;
+        self.losses.iter().any(|(file, loss)| *file == span.file && covers(loss))
+    }
+
+    /// Whether names may be missing because a part of a file is no YAML: a name that seems unknown may be one of them.
+    #[must_use]
+    pub fn lost_names(&self) -> bool {
+        self.losses.iter().any(|(_, loss)| loss.names)
+    }
+
+    /// Whether keys of a mapping may be missing because a part of it is no YAML.
+    #[must_use]
+    pub fn lost_keys(&self, at: &Setting<'_>) -> bool {
+        let Value::Mapping(entries) = &at.node.value else { return true };
+        let span = at.node.span;
+        let text = self.places.files.text(span.file);
+        let column = |at: usize| at - start_of_line(text, at);
+        let is_flow = text[span.start.min(text.len())..].starts_with('{');
+        let inside = match (is_flow, at.path.is_empty()) {
+            (true, _) => span.start..span.end,
+            (false, true) => 0..text.len(),
+            (false, false) => block(text, at.key.start).range,
+        };
+        let own = entries.first().map(|entry| column(entry.key_span.start)).filter(|_| !is_flow);
+        self.losses.iter().any(|(file, loss)| {
+            *file == span.file
+                && loss.names
+                && inside.contains(&loss.range.start)
+                && own.is_none_or(|own| own == column(loss.range.start))
+        })
+    }
+
     /// Reports a problem at a place.
     pub fn problem(&mut self, span: Span, message: impl Into<String>, remedy: impl Into<String>) {
-        if self.problems.len() < MOST_PROBLEMS {
+        if self.problems.len() < MOST_PROBLEMS && !self.is_lost(span) {
             self.problems.push(self.places.files.problem(Mistake::new(span, message, remedy)));
         }
     }
 
     /// Reports a problem with the setting at `path`.
     pub fn problem_at(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
-        let problem = self.places.problem(path, message, remedy);
-        self.problems.push(problem);
+        if !self.places.span(path).is_some_and(|span| self.is_lost(span)) {
+            let problem = self.places.problem(path, message, remedy);
+            self.problems.push(problem);
+        }
     }
 
     /// Reports that a setting does not have its form.
     pub fn wrong(&mut self, at: &Setting<'_>, remedy: impl Into<String>) {
+        if at.form.mapping().is_some_and(|table| self.lacks_colon(at, &(table.fields)())) {
+            return;
+        }
         self.must_be(at, &at.form.expected(), remedy);
     }
 
     /// Reports that a setting must be something else.
     pub fn must_be(&mut self, at: &Setting<'_>, expected: &str, remedy: impl Into<String>) {
+        let typed = self.places.files.text(at.node.span.file).get(at.node.span.start..at.node.span.end);
         let message = match at.node.value {
+            Value::Nothing if typed.is_some_and(|typed| typed.eq_ignore_ascii_case("null")) => {
+                let message = format!("{} is `null`, which is no value, and must be {expected}", at.title());
+                let remedy = format!("remove it, or put quotes around it if it is a text: `\"null\"`");
+                return self.problem(at.node.span, message, remedy);
+            }
             Value::Nothing => format!("{} has no value, and must be {expected}", at.title()),
             _ => format!("{} must be {expected}, not {}", at.title(), at.shown()),
         };
@@ -250,26 +330,30 @@ impl Reader<'_> {
         refuse: impl Fn(&str) -> Option<(String, String)>,
     ) -> Option<Section<'n>> {
         let Value::Mapping(entries) = &at.node.value else {
-            let remedy =
-                fields.iter().max_by_key(|spec| spec.default == Default::Required).map(|spec| spec.line());
-            self.wrong(at, format!("write its keys below it, such as `{}`", remedy.unwrap_or_default()));
+            self.not_a_section(at, &fields);
             return None;
         };
         let mut meant = vec![];
         let known: Vec<_> = fields.iter().map(|spec| spec.key).collect();
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| !entry.key.starts_with(IGNORED)) {
             self.place(&setting(&at.path, entry, Form::Text));
             if known.contains(&&*entry.key) {
                 continue;
             }
             let (message, remedy) = refuse(&entry.key).unwrap_or_else(|| {
-                meant.extend(names::nearest(&entry.key, known.iter().copied()).map(str::to_owned));
-                (format!("unknown key `{}`", mask::shown(&entry.key)), names::suggest(&entry.key, &known))
+                let message = format!("unknown key `{}`", mask::shown(&entry.key));
+                let (key, remedy) = elsewhere::key(&entry.key, &fields).unwrap_or_else(|| {
+                    let near = names::nearest(&entry.key, known.iter().copied());
+                    (near, names::suggest(&entry.key, &known))
+                });
+                meant.extend(key.map(str::to_owned));
+                (message, remedy)
             });
             self.problem(entry.key_span, message, remedy);
         }
         let section = Section { path: at.path.clone(), entries, fields, meant };
-        for spec in section.fields.iter().filter(|spec| spec.default == Default::Required) {
+        let lost = self.lost_keys(at);
+        for spec in section.fields.iter().filter(|spec| spec.default == Default::Required && !lost) {
             if section.lacks(spec.key) {
                 let message = format!("{noun}{} has no `{}`", at.title(), spec.key);
                 self.problem(at.key, message, format!("add `{}`", spec.line()));
@@ -278,12 +362,44 @@ impl Reader<'_> {
         Some(section)
     }
 
+    /// Reports a value that is no mapping. `url mqtt://host` and `url:mqtt://host` are texts, but are meant as keys.
+    fn not_a_section(&mut self, at: &Setting<'_>, fields: &[&'static Spec]) {
+        if self.lacks_colon(at, fields) {
+            return;
+        }
+        let example =
+            fields.iter().max_by_key(|spec| spec.default == Default::Required).map(|spec| spec.line());
+        self.must_be(
+            at,
+            &at.form.expected(),
+            format!("write its keys below it, such as `{}`", example.unwrap_or_default()),
+        );
+    }
+
+    /// Whether a value is a text that is meant as a key and its value, which is reported.
+    fn lacks_colon(&mut self, at: &Setting<'_>, fields: &[&'static Spec]) -> bool {
+        let meant = match &at.node.value {
+            Value::Text(text) => fields.iter().find_map(|spec| {
+                let rest = text.strip_prefix(spec.key)?;
+                Some((spec.key, rest.strip_prefix([' ', ':'])?, rest.starts_with(' ')))
+            }),
+            _ => None,
+        };
+        let Some((key, value, is_space)) = meant else { return false };
+        let value = if mask::is_secret(key) { "..." } else { value.split('\n').next().unwrap_or_default() };
+        let lack = if is_space { "no colon after" } else { "no space after the colon of" };
+        let remedy = format!("write `{key}: {}`", mask::shown(value.trim()));
+        self.problem(at.span(), format!("there is {lack} `{key}`"), remedy);
+        true
+    }
+
     /// A mapping whose keys are names that people choose; one at least.
     pub fn named<'n>(&mut self, at: &Setting<'n>, remedy: &str) -> Vec<Setting<'n>> {
         let form = at.form.named().copied().unwrap_or(Form::Text);
         match &at.node.value {
-            Value::Mapping(entries) if !entries.is_empty() => {
-                let settings: Vec<_> = entries.iter().map(|entry| setting(&at.path, entry, form)).collect();
+            Value::Mapping(entries) if entries.iter().any(|entry| !self.is_template(entry)) => {
+                let entries = entries.iter().filter(|entry| !self.is_template(entry));
+                let settings: Vec<_> = entries.map(|entry| setting(&at.path, entry, form)).collect();
                 for setting in &settings {
                     self.check_name(setting.name, setting.key);
                     self.places.spans.insert(setting.path.clone(), setting.key);
@@ -299,6 +415,15 @@ impl Reader<'_> {
                 vec![]
             }
         }
+    }
+
+    /// Whether an entry among names of people's own is only a place for an anchor: `x-camera: &camera`. A label can be called
+    /// `x-ray`, so the anchor is needed.
+    fn is_template(&self, entry: &Entry) -> bool {
+        let text = self.places.files.text(entry.key_span.file);
+        let rest = text.get(entry.key_span.end..).unwrap_or_default();
+        entry.key.starts_with(IGNORED)
+            && rest.trim_start().strip_prefix(':').is_some_and(|rest| rest.trim_start().starts_with('&'))
     }
 
     /// Reports a name that cannot be part of a topic.
@@ -387,8 +512,17 @@ impl Reader<'_> {
         self.parsed(at, |text| {
             let found = words.iter().find(|(word, _)| *word == text);
             found.map(|(_, value)| value.clone()).ok_or_else(|| {
-                names::nearest(text, words.iter().map(|(word, _)| *word)).map_or_else(
-                    || format!("write `{}: {}`", at.name, words[0].0),
+                let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                let meant = names::nearest(text, known.iter().copied());
+                let meant = meant.or_else(|| elsewhere::word(text, &known));
+                let typed = |word: &&str| format!("`{}: {word}`", at.name);
+                meant.map_or_else(
+                    || match known.len() {
+                        0..=4 => {
+                            format!("write {}", known.iter().map(typed).collect::<Vec<_>>().join(" or "))
+                        }
+                        _ => format!("write {}", typed(&known[0])),
+                    },
                     |word| format!("did you mean `{word}`?"),
                 )
             })

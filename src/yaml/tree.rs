@@ -8,8 +8,11 @@ use std::collections::{HashMap, hash_map::Entry as Slot};
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::{
+    edits::{Edit, Edits, Loss},
     error::{Mistake, Span, line_number},
-    mask, syntax,
+    mask,
+    recovery::ways,
+    syntax::{self, Fault, Report},
 };
 
 /// The most values in one file, those repeated through aliases included.
@@ -18,6 +21,9 @@ const MOST_NODES: usize = 50_000;
 const BYTES_OF_A_NODE: usize = 64;
 /// The most levels.
 const DEEPEST: usize = 32;
+/// The most attempts to read a file that is no YAML, and the most bytes that they read together: hostile files must not take long.
+const MOST_ATTEMPTS: usize = 150;
+const MOST_BYTES: usize = 2 << 20;
 
 /// A value and its place.
 #[derive(Clone)]
@@ -44,26 +50,111 @@ pub struct Entry {
     pub value: Node,
 }
 
+/// What can be read of a file.
+pub struct Parsed {
+    /// `None` for a file without values, and for one of which nothing can be read.
+    pub root: Option<Node>,
+    /// What is wrong with it.
+    pub mistakes: Vec<Mistake>,
+    /// The parts that could not be read.
+    pub losses: Vec<Loss>,
+}
+
 /// Parses the text of file number `file`. The tree is `None` for a file without values and for one that is no YAML.
 pub fn parse(file: usize, text: &str) -> (Option<Node>, Vec<Mistake>) {
-    let mut builder =
-        Builder { file, text, open: vec![], anchors: HashMap::new(), nodes: 0, root: None, mistakes: vec![] };
-    let options = granit_parser::options! { block_nesting_limit: DEEPEST, flow_nesting_limit: DEEPEST };
-    let result = Parser::new_from_str_with_options(text, options).try_for_each(|event| match event {
-        Ok((event, span)) => builder.take(event, span),
-        Err(error) => Err(syntax::explain(file, text, &error, builder.open_bracket())),
-    });
-    if let Err(fatal) = result {
-        // Half a tree would lead to further mistakes that are none.
-        builder.mistakes.push(fatal);
-        builder.root = None;
+    let Built { root, mut mistakes, fault, .. } = build(file, text, &Edits::default());
+    match fault {
+        None => (root, mistakes),
+        Some(fault) => {
+            mistakes.push(fault.mistake);
+            (None, mistakes)
+        }
     }
-    (builder.root, builder.mistakes)
+}
+
+/// Parses a text as [`parse`] does. After a place that is no YAML it goes on, without the entry around that place if there is no
+/// other way, so that one mistake does not hide the others.
+pub fn parse_all(file: usize, text: &str) -> Parsed {
+    let (mut edits, mut faults, mut attempts) = (Edits::default(), Vec::<Mistake>::new(), 0);
+    let mut built = build(file, text, &edits);
+    while let Some(fault) = built.fault {
+        let ways = if built.too_large { vec![] } else { ways(text, &fault) };
+        faults.push(fault.mistake);
+        let goes_on = |built: &Built, edits: &Edits| {
+            let Some(Fault { mistake: next, .. }) = &built.fault else { return true };
+            let line = line_number(text, next.span.start);
+            let is_reported = faults.iter().any(|fault| line_number(text, fault.span.start) == line);
+            !is_reported && !edits.losses().any(|loss| loss.range.contains(&next.span.start))
+        };
+        let next = ways.into_iter().find_map(|way| {
+            attempts += 1;
+            let edits = edits.and(&way);
+            let built = (attempts <= MOST_ATTEMPTS && attempts * text.len() <= MOST_BYTES)
+                .then(|| build(file, text, &edits))?;
+            goes_on(&built, &edits).then_some((edits, built))
+        });
+        let Some(next) = next else {
+            // Half a tree would lead to further mistakes that are none.
+            faults.append(&mut built.mistakes);
+            return Parsed {
+                root: None,
+                mistakes: faults,
+                losses: vec![Loss { range: 0..text.len(), names: true }],
+            };
+        };
+        (edits, built) = next;
+    }
+    let losses: Vec<_> = edits.losses().cloned().collect();
+    built.mistakes.retain(|mistake| !losses.iter().any(|loss| loss.range.contains(&mistake.span.start)));
+    faults.append(&mut built.mistakes);
+    Parsed { root: built.root, mistakes: faults, losses }
+}
+
+/// A tree, or a part of it up to a place that is no YAML.
+struct Built {
+    root: Option<Node>,
+    mistakes: Vec<Mistake>,
+    fault: Option<Fault>,
+    /// Whether the file has too many values: then nothing more is read of it.
+    too_large: bool,
+}
+
+/// Parses the text with some changes. All places are those in the text as typed.
+fn build(file: usize, text: &str, edits: &Edits) -> Built {
+    let mut builder = Builder {
+        file,
+        text,
+        edits,
+        open: vec![],
+        anchors: HashMap::new(),
+        nodes: 0,
+        root: None,
+        mistakes: vec![],
+    };
+    let changed = edits.apply(text);
+    let options = granit_parser::options! { block_nesting_limit: DEEPEST, flow_nesting_limit: DEEPEST };
+    let result = Parser::new_from_str_with_options(&changed, options).try_for_each(|event| match event {
+        Ok((event, span)) => builder.take(event, span),
+        Err(error) => {
+            let at = error.marker().byte_offset().unwrap_or(0);
+            let bracket = builder.open_bracket().map(|at| edits.changed(at));
+            // What was repaired is no cause of a further fault.
+            let Fault { mut mistake, repairs } =
+                syntax::explain(&changed, Report { file, at, kind: error.kind(), bracket });
+            let Span { start, end, .. } = mistake.span;
+            mistake.span = Span { file, start: edits.typed(start), end: edits.typed(end) };
+            let typed = |repair: Vec<Edit>| repair.into_iter().map(|edit| edits.typed_edit(edit)).collect();
+            Err(Fault { mistake, repairs: repairs.into_iter().map(typed).collect() })
+        }
+    });
+    let too_large = builder.nodes > MOST_NODES;
+    Built { root: builder.root, mistakes: builder.mistakes, fault: result.err(), too_large }
 }
 
 struct Builder<'t> {
     file: usize,
     text: &'t str,
+    edits: &'t Edits,
     open: Vec<Open>,
     /// By the parser's number: the finished value and its count of nodes.
     anchors: HashMap<usize, (Node, usize)>,
@@ -95,7 +186,7 @@ enum Inside {
 }
 
 impl Builder<'_> {
-    fn take(&mut self, event: Event<'_>, span: granit_parser::Span) -> Result<(), Mistake> {
+    fn take(&mut self, event: Event<'_>, span: granit_parser::Span) -> Result<(), Fault> {
         let span = self.span(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -111,7 +202,7 @@ impl Builder<'_> {
             Event::Alias(anchor) => {
                 let Some((node, nodes)) = self.anchors.get(&anchor).cloned() else {
                     let remedy = "an alias can only repeat a value that ends before it";
-                    return Err(Mistake::new(span, "an alias to a value that contains it", remedy));
+                    return Err(Mistake::new(span, "an alias to a value that contains it", remedy).into());
                 };
                 self.count(nodes, span)?;
                 self.finish(node, 0, nodes);
@@ -128,11 +219,17 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::DocumentStart(..) if self.root.is_some() => {
-                return Err(Mistake::new(
-                    span,
-                    "a second document",
-                    "one file is one document: remove this `---`",
-                ));
+                let remedy = "one file is one document: remove this `---`";
+                let rest = span.start..self.text.len();
+                let cut = Edit {
+                    range: rest.clone(),
+                    with: String::new(),
+                    loss: Some(Loss { range: rest, names: true }),
+                };
+                return Err(Fault {
+                    mistake: Mistake::new(span, "a second document", remedy),
+                    repairs: vec![vec![cut]],
+                });
             }
             _ => {}
         }
@@ -220,7 +317,7 @@ impl Builder<'_> {
 
     fn span(&self, span: granit_parser::Span) -> Span {
         let range = span.byte_range().unwrap_or(0..0);
-        Span { file: self.file, start: range.start, end: range.end }
+        Span { file: self.file, start: self.edits.typed(range.start), end: self.edits.typed(range.end) }
     }
 }
 
@@ -228,7 +325,18 @@ impl Builder<'_> {
 fn as_key(node: Node, text: &str, mistakes: &mut Vec<Mistake>) -> (String, Span) {
     let key = match node.value {
         Value::Text(text) => text,
-        Value::Nothing => String::new(),
+        Value::Nothing => {
+            let typed = text.get(node.span.start..node.span.end).unwrap_or_default();
+            if !typed.is_empty() {
+                let message = format!("`{}` without quotes is no name", mask::shown(typed));
+                mistakes.push(Mistake::new(
+                    node.span,
+                    message,
+                    format!("put quotes around it: `\"{typed}\"`"),
+                ));
+            }
+            typed.to_owned()
+        }
         Value::List(_) | Value::Mapping(_) => {
             let remedy = "a value that begins with `{` or `[`, or has `${...}` inside `{...}`, needs quotes";
             mistakes.push(Mistake::new(node.span, "a key must be a word, not a list or a mapping", remedy));
@@ -313,5 +421,51 @@ mod tests {
             "`<<` merges mappings only",
         ];
         assert_eq!(mistakes, expected);
+    }
+
+    #[test]
+    fn the_rest_of_broken_yaml_is_read() {
+        let cases = [
+            // A missing colon is reported in the line that lacks it.
+            ("a\n  b: 1\nc: 2\n", "{a={b=1} c=2}", &["1 there is no colon after `a`"][..]),
+            ("a:\n  b 1\n  c: 2\n", "{a={b=1 c=2}}", &["2 there is no colon after `b`"]),
+            ("a:\n  b: 1\n  c 2\nd: 3\n", "{a={b=1 c=2} d=3}", &["3 there is no colon after `c`"]),
+            (
+                "a:\n  b 1\n  c 2\n  d: 3\n",
+                "{a={b=1 c=2 d=3}}",
+                &["2 there is no colon after `b`", "3 there is no colon after `c`"],
+            ),
+            // Each of several mistakes is reported, and everything else is read.
+            (
+                "a: \"x\nb: [1, 2\nc:\n  d: @e\n  f: g: h\n  i: 3\nk: *l\nm: 5\n",
+                "{a=x b=[1 2] c={d=- f=- i=3} k=- m=5}",
+                &[
+                    "1 a quote is not closed in its line",
+                    "2 a bracket is not closed: the YAML breaks off in line 3",
+                    "4 this is not YAML",
+                    "5 a colon in a text without quotes",
+                    "7 an alias to an anchor",
+                ],
+            ),
+            ("a:\n\tb: 1\n\tc: 2\nd: 3\n", "{a={b=1 c=2} d=3}", &["2 a tab in the indentation"]),
+            ("a:\n  b: 1\n   c: 2\nd: 3\n", "{a={b=1 c=2} d=3}", &["3 this line is indented deeper"]),
+            ("a:\n    b: 1\n  c: 2\nd: 3\n", "{a={b=1 c=2} d=3}", &["3 the indentation of this line"]),
+            ("a: 1\n---\na: 2\n", "{a=1}", &["2 a second document"]),
+            ("a: [1, 2}\nb: 3\n", "{a=- b=3}", &["1 this is not YAML"]),
+            ("- a\nb: 1\n", "[a]", &["2 "]),
+        ];
+        for (text, tree, expected) in cases {
+            let Parsed { root, mut mistakes, .. } = parse_all(0, text);
+            mistakes.sort_by_key(|mistake| mistake.span.start);
+            let line =
+                |mistake: &Mistake| format!("{} {}", line_number(text, mistake.span.start), mistake.message);
+            let found: Vec<_> = mistakes.iter().map(line).collect();
+            assert_eq!(root.as_ref().map(short).unwrap_or_default(), tree, "{text}{found:#?}");
+            assert_eq!(found.len(), expected.len(), "{text}{found:#?}");
+            assert!(
+                found.iter().zip(expected).all(|(found, start)| found.starts_with(start)),
+                "{text}{found:#?}"
+            );
+        }
     }
 }

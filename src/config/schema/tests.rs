@@ -153,6 +153,7 @@ fn validate(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         let (object, list, text) = (value.as_object(), value.as_array(), value.as_str());
         match word.as_str() {
             "$schema" | "title" | "description" | "default" => {}
+            "patternProperties" => assert_eq!(*rule, json!({"^x-": true})),
             "type" => {
                 let is = |kind: &Value| match kind.as_str().unwrap() {
                     "object" => value.is_object(),
@@ -233,10 +234,11 @@ fn validate(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
             }
             "additionalProperties" => {
                 let known = schema.get("properties").and_then(Value::as_object);
+                let ignored = |key: &str| schema.get("patternProperties").is_some() && key.starts_with("x-");
                 for (key, value) in object.into_iter().flatten() {
                     let path = format!("{path}.{key}");
                     match rule {
-                        _ if known.is_some_and(|known| known.contains_key(key)) => {}
+                        _ if ignored(key) || known.is_some_and(|known| known.contains_key(key)) => {}
                         Value::Bool(false) => return Err(format!("{path}: unknown")),
                         rule => validate(rule, value, &path)?,
                     }
