@@ -1,15 +1,18 @@
 //! The settings in force, for `check --explain`: with all defaults, the final prompts, and the topics. Pure.
 //!
-//! The settings come from the field descriptors of the configuration; only the topics are added here. The text for people has the
-//! same content as the JSON, line by line. Secrets are not shown.
+//! The settings come from the field descriptors of the configuration; only the topics and who watches a label set are added
+//! here. The text for people has the same content as the JSON, line by line. Secrets are not shown.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
 use crate::{
-    alert::Topics,
-    config::{self, Config, Source},
+    alert::{
+        Topics,
+        home_assistant::{Announcement, BIRTH_TOPIC},
+    },
+    config::{self, Config, Source, SourceKind},
     policy::{Label, LabelSet},
 };
 
@@ -18,9 +21,7 @@ pub(super) fn describe(config: &Config) -> Value {
     let topics = Topics::of(config);
     let sources = config.sources.iter().map(|source| {
         let mut explained = source.explain();
-        let own =
-            json!({"status": topics.source_status(&source.name), "snapshot": topics.snapshot(&source.name)});
-        explained.insert("topics".to_owned(), own);
+        explained.insert("topics".to_owned(), source_topics(&topics, source).into());
         let sets = config.watches().filter(|(watching, _)| watching.name == source.name);
         let sets = sets.map(|(_, set)| (set.name.clone(), label_set(&topics, source, set)));
         explained.insert("label_sets".to_owned(), sets.collect::<Map<_, _>>().into());
@@ -28,12 +29,54 @@ pub(super) fn describe(config: &Config) -> Value {
     });
     let sources = sources.collect::<Map<_, _>>();
     let mut explained = config.explain();
-    explained.insert(
-        "topics".to_owned(),
-        json!({"status": topics.status(), "config_status": topics.config_status()}),
-    );
+    explained.insert("topics".to_owned(), service_topics(&topics, config).into());
+    explained.insert("label_sets".to_owned(), watched_by(config).into());
     explained.insert("sources".to_owned(), sources.into());
     explained.into()
+}
+
+/// The topics of the service itself: what it publishes, and what it reads.
+fn service_topics(topics: &Topics, config: &Config) -> Map<String, Value> {
+    let mut explained = Map::from_iter([
+        ("status".to_owned(), json!(topics.status())),
+        ("config_status".to_owned(), json!(topics.config_status())),
+        ("outbox_status".to_owned(), json!(topics.outbox_status())),
+        ("stats".to_owned(), json!(topics.stats())),
+    ]);
+    if config.home_assistant.is_some() {
+        let announced: Vec<_> = Announcement::of(config).messages().map(|(topic, _)| topic).collect();
+        explained.insert("discovery".to_owned(), json!(announced));
+        explained.insert("subscribed".to_owned(), json!([BIRTH_TOPIC]));
+    }
+    explained
+}
+
+/// The topics of a source. Those of its labels are with the labels.
+fn source_topics(topics: &Topics, source: &Source) -> Map<String, Value> {
+    let settings = source.kind.settings();
+    let mut explained = Map::from_iter([
+        ("status".to_owned(), json!(topics.source_status(&source.name))),
+        ("problem".to_owned(), json!(topics.source_problem(&source.name))),
+        ("stats".to_owned(), json!(topics.source_stats(&source.name))),
+        ("snapshot".to_owned(), json!(topics.snapshot(&source.name))),
+    ]);
+    if matches!(source.kind, SourceKind::Stream(_)) {
+        explained.insert("info".to_owned(), json!(topics.source_info(&source.name)));
+    }
+    let subscriptions = settings.subscriptions();
+    if !subscriptions.is_empty() {
+        explained.insert("subscribed".to_owned(), json!(subscriptions));
+    }
+    explained
+}
+
+/// The sources that watch each label set; its settings are with the sources, which may change them.
+fn watched_by(config: &Config) -> Map<String, Value> {
+    let watching = |name: &String| {
+        let sources = config.sources.iter().filter(|source| source.watch.contains(name));
+        json!({"watched_by": sources.map(|source| &source.name).collect::<Vec<_>>()})
+    };
+    config.label_sets.iter().map(|set| (set.name.clone(), watching(&set.name))).collect()
 }
 
 /// A label set on a source.

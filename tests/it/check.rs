@@ -4,10 +4,13 @@
 //! With `UPDATE_EXPECTED=1` the texts are rewritten: read the difference before you commit it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Output,
 };
+
+use serde_json::Value;
 
 use crate::common::{broker::free_port, service::Home, stakeout};
 
@@ -170,8 +173,7 @@ fn the_configuration_is_explained_as_text_and_as_json() {
     ] {
         assert!(words.contains(expected), "{expected:?} in\n{words}");
     }
-    let json: serde_json::Value =
-        serde_json::from_str(&explain("reference.yaml", &["--format", "json"])).unwrap();
+    let json: Value = serde_json::from_str(&explain("reference.yaml", &["--format", "json"])).unwrap();
     let person = &json["sources"]["inbox"]["label_sets"]["porch"]["labels"]["person"];
     assert_eq!(person["threshold"], 0.7);
     assert_eq!(person["state"], "stakeout/inbox/porch/person/state");
@@ -214,4 +216,171 @@ fn an_explanation_shows_no_secret() {
         let log = String::from_utf8(output.stdout).unwrap();
         assert!(log.contains("This is a photo of dog.") && !log.contains("hunter2"), "{log}");
     }
+}
+
+/// A configuration with every key.
+const EVERYTHING: &str = r#"
+x-camera: &camera
+  username: viewer
+  password: hunter2
+  tls: { ca: ca.pem }
+  regions: { step: [0, 0, 1, 1] }
+  baseline: { over: 5m }
+  watch: [porch]
+model: { id: org/name, variant: int8, onnx: org/name-onnx, revision: main }
+device: cuda
+threads: 2
+max_batch: 4
+gpu_memory: 2GB
+onnxruntime: /usr/lib/libonnxruntime.so
+state_dir: state
+max_pixels: 1_000_000
+mqtt: &broker
+  url: mqtts://broker.lan
+  version: 5
+  username: me
+  password: hunter2
+  prefix: home
+  client_id: eye
+  keep_alive: 30s
+  message_expiry: 1d
+  tls: { ca: ca.pem, certificate: me.pem, key: me.key, alpn: [mqtt] }
+home_assistant: { discovery_prefix: homeassistant, name: Eye }
+outbox: { max_size: 10MB, max_snapshots: 20MB, max_age: 1d }
+webhook: { url: https://example.org/alerts, secret: hunter2hunter2hunter2, token: hunter2hunter2hunter2, timeout: 5s }
+command: { run: [/bin/true, --loud], timeout: 5s }
+listen: { address: 0.0.0.0:9464, token: hunter2hunter2hunter2hunter2hunter2 }
+label_sets:
+  porch:
+    template: a photo of {}
+    scoring: auto
+    background: [an empty porch]
+    labels:
+      person: { prompts: [a person], threshold: 0.7, clear_below: 0.5, hold: 2 of 3, for: 1s, cooldown: 5s, severity: warning,
+        message: "{label}", active: sat, regions: [step], home_assistant: { name: Person, icon: mdi:dog, device_class: motion } }
+    rules:
+      crowd: { when: person, hold: 2 of 3, for: 1s, cooldown: 5s, severity: info, message: "{label}", active: sat,
+        home_assistant: { name: Crowd, icon: mdi:dog, device_class: motion } }
+  street: { templates: [plain, "a photo of {}"], background: [a street], labels: { car: { rise: 0.2, clear_rise: 0.1 } } }
+  unused: { labels: [cat, dog] }
+sources:
+  inbox:
+    folder: inbox
+    existing: process
+    after: { move: done }
+    poll: 5s
+    regions: { step: [0, 0, 0.5, 0.5] }
+    grid: 2x3
+    watch: [porch, street]
+    scores: true
+    baseline: { over: 5m }
+  door: { rtsp: 'rtsps://10.0.0.2/s', <<: *camera }
+  film: { video: 'https://10.0.0.2/s', <<: *camera }
+  gate: { http: 'https://10.0.0.2/s', <<: *camera }
+  frigate:
+    mqtt: [frigate/+/person/snapshot]
+    name: "frigate-{1}-{name}"
+    json: { picture: /image, time: /time, name: /camera }
+    share: farm
+    max_packet: 1MiB
+    max_sources: 3
+    broker: *broker
+    regions: { step: [0, 0, 1, 1] }
+    baseline: { over: 5m }
+    watch: [porch]
+"#;
+
+/// The keys of `schema` that are in none of `values`, which are the same part of one or several explanations.
+fn missing_keys(schema: &Value, values: &[&Value], path: &str, missing: &mut BTreeSet<String>) {
+    let alternatives = schema["anyOf"].as_array().cloned();
+    for form in alternatives.unwrap_or_else(|| vec![schema.clone()]) {
+        // The kinds of sources are alternatives, each with the key that names it as its title.
+        let kind = form["title"].as_str().filter(|_| schema.get("anyOf").is_some());
+        let objects: Vec<_> = values.iter().filter_map(|value| value.as_object()).collect();
+        let objects: Vec<_> =
+            objects.into_iter().filter(|it| kind.is_none_or(|kind| it.contains_key(kind))).collect();
+        for (key, form) in form["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            let found: Vec<_> = objects.iter().filter_map(|object| object.get(key)).collect();
+            if found.is_empty() {
+                missing.insert(path);
+            } else if !["label_sets", "sources", "watch"].contains(&&**key) {
+                missing_keys(form, &found, &path, missing);
+            }
+        }
+        if form["additionalProperties"].is_object() {
+            let found: Vec<_> = objects.iter().flat_map(|object| object.values()).collect();
+            missing_keys(&form["additionalProperties"], &found, &format!("{path}.NAME"), missing);
+        }
+    }
+}
+
+/// The keys are those of the schema, which is derived from the same descriptors as the explanation.
+#[test]
+fn every_key_and_every_topic_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("stakeout.yaml"), EVERYTHING).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", "json"]);
+    assert!(!text.contains("hunter2"), "{text}");
+    let (explained, schema): (Value, Value) =
+        (serde_json::from_str(&text).unwrap(), serde_json::from_str(&run(&["schema"])).unwrap());
+
+    let mut missing = BTreeSet::new();
+    missing_keys(&schema, &[&explained], "", &mut missing);
+    let sources = explained["sources"].as_object().unwrap();
+    let schema_of = |key: &str| &schema["properties"][key];
+    missing_keys(schema_of("sources"), &[&explained["sources"]], "sources", &mut missing);
+    let sets: Vec<_> = sources.values().map(|source| &source["label_sets"]).collect();
+    missing_keys(schema_of("label_sets"), &sets, "label_sets", &mut missing);
+    assert!(missing.is_empty(), "the explanation lacks {missing:#?}");
+    assert_eq!(explained["label_sets"]["unused"]["watched_by"], serde_json::json!([]));
+
+    // The table of topics is complete: another test compares it with the program.
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/topics.md")).unwrap();
+    let table = page.split("## What is published").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+    let topics = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut number = 0;
+    for topic in topics {
+        let topic =
+            topic.replace("<source>", "inbox").replace("<label_set>", "porch").replace("<label>", "person");
+        let topic = if topic.ends_with("/info") { topic.replace("inbox", "door") } else { topic };
+        assert!(text.contains(&format!("\"home/{topic}\"")), "{topic} is not in {text}");
+        number += 1;
+    }
+    assert!(number >= 11, "{number}");
+    for topic in ["$share/farm/frigate/+/person/snapshot", "homeassistant/status"] {
+        assert!(text.contains(&format!("\"{topic}\"")), "{topic} is not in {text}");
+    }
+    assert!(text.contains("\"homeassistant/device/"), "{text}");
+}
+
+/// Keys that start with `x-` are a place for anchors. A name of one's own may start so, too, if it has no anchor.
+#[test]
+fn keys_that_start_with_x_are_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "x-camera: &camera { every: 2s, watch: [porch], scores: true }\n\
+                x-anything: [{ at: all }, 7]\n\
+                mqtt: { url: mqtt://localhost, x-note: the broker in the cellar }\n\
+                label_sets:\n  x-usual: &usual { background: [an empty porch], x-note: { a: b } }\n  \
+                porch:\n    <<: *usual\n    labels:\n      x-strict: &strict { threshold: 0.9 }\n      \
+                person: *strict\n      x-ray machine: 0.7\n\
+                sources:\n  x-folder: &folder { existing: process }\n  \
+                front: { <<: *camera, rtsp: 'rtsp://10.0.0.2/s' }\n  \
+                x-inbox: { <<: *folder, folder: ., watch: [porch] }\n";
+    fs::write(folder.path().join("stakeout.yaml"), text).unwrap();
+    let arguments = ["check", "--offline", "--config", "stakeout.yaml", "--explain", "--format", "json"];
+    let output = stakeout().args(arguments).current_dir(folder.path()).output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(log, "ok: 2 sources, 1 label set, 2 labels\n");
+    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(explained["sources"]["front"]["every"], "2s");
+    assert_eq!(explained["sources"]["x-inbox"]["existing"], "process");
+    let labels = &explained["sources"]["front"]["label_sets"]["porch"]["labels"];
+    assert_eq!(labels["person"]["threshold"], 0.9);
+    assert_eq!(labels["x-ray machine"]["threshold"], 0.7);
 }

@@ -58,6 +58,11 @@ pub trait Settings {
         None
     }
 
+    /// The topics that the source subscribes to.
+    fn subscriptions(&self) -> Vec<String> {
+        vec![]
+    }
+
     /// Whether the source reads only files of this machine: it needs no credentials, and starts without the answer of
     /// another machine.
     fn is_local(&self) -> bool {

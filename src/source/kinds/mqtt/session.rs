@@ -23,10 +23,10 @@ use crate::{
         failure,
     },
     picture::{self, Picture},
-    policy::TopicFilter,
     source::{
         cause::Cause,
         context::{Admission, Appeared, Context, SLOTS, Status},
+        kinds::settings::Settings as _,
     },
 };
 
@@ -86,15 +86,10 @@ impl Session<'_> {
     }
 
     fn subscriptions(&self) -> Vec<Filter> {
-        let filter = |filter: &TopicFilter| {
-            let path = match &self.settings.share {
-                Some(group) => format!("$share/{group}/{filter}"),
-                None => filter.to_string(),
-            };
-            // A lost live picture is soon replaced by a newer one; but every shared picture counts.
-            Filter { path, at_least_once: self.settings.is_shared(), retained: self.settings.retained }
-        };
-        self.settings.filters.iter().map(filter).collect()
+        // A lost live picture is soon replaced by a newer one; but every shared picture counts.
+        let at_least_once = self.settings.is_shared();
+        let filter = |path| Filter { path, at_least_once, retained: self.settings.retained };
+        self.settings.subscriptions().into_iter().map(filter).collect()
     }
 
     fn subscribed(&self, refusals: Vec<Option<String>>) -> Result<(), MqttError> {

@@ -172,6 +172,14 @@ impl Settings for MqttSettings {
         self.name.as_ref()
     }
 
+    fn subscriptions(&self) -> Vec<String> {
+        let path = |filter: &TopicFilter| match &self.share {
+            Some(group) => format!("$share/{group}/{filter}"),
+            None => filter.to_string(),
+        };
+        self.filters.iter().map(path).collect()
+    }
+
     fn conflict(&self, usual: Option<&Mqtt>) -> Option<(&'static str, &'static str, &'static str)> {
         let broker = self.broker.as_ref().or(usual)?;
         (self.is_shared() && broker.connection.version == MqttVersion::V311).then_some((
