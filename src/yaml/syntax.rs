@@ -176,7 +176,7 @@ fn unclosed_quote(text: &str, report: Report<'_>) -> Option<Fault> {
     Some(Fault { mistake, repairs: vec![vec![insert]] })
 }
 
-/// Whether `letter` and the next one stand for one letter in a text between these quotes.
+/// Whether `letter` and the next one are one escaped letter in a text between these quotes.
 fn is_escape(quote: char, letter: char, next: Option<char>) -> bool {
     if quote == '"' { letter == '\\' } else { letter == '\'' && next == Some('\'') }
 }
