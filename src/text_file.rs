@@ -81,10 +81,17 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, TextFileError> {
 /// # Errors
 /// The file cannot be read, is too long, or has code units of two or four bytes.
 pub fn read_ascii(path: &Path, limit: u64) -> Result<Vec<u8>, TextFileError> {
-    let bytes = read_bytes(path, limit)?;
-    match other_encoding(&bytes) {
+    Ok(ascii(&read_bytes(path, limit)?)?.to_vec())
+}
+
+/// These bytes without a byte order mark, for a reader that knows UTF-8 and names other mistakes itself, such as one of JSON.
+///
+/// # Errors
+/// The bytes have code units of two or four bytes.
+pub fn ascii(bytes: &[u8]) -> Result<&[u8], TextFileError> {
+    match other_encoding(bytes) {
         Some(encoding) => Err(TextFileError::Encoding(encoding)),
-        None => Ok(without_mark(&bytes).to_vec()),
+        None => Ok(without_mark(bytes)),
     }
 }
 
@@ -93,10 +100,7 @@ pub fn read_ascii(path: &Path, limit: u64) -> Result<Vec<u8>, TextFileError> {
 /// # Errors
 /// The bytes are not UTF-8.
 pub fn text(mut bytes: Vec<u8>) -> Result<String, TextFileError> {
-    if let Some(encoding) = other_encoding(&bytes) {
-        return Err(TextFileError::Encoding(encoding));
-    }
-    let mark = bytes.len() - without_mark(&bytes).len();
+    let mark = bytes.len() - ascii(&bytes)?.len();
     bytes.drain(..mark);
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

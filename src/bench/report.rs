@@ -186,6 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_those_of_the_rates_beside_them() {
+        let mut measured = measured(&[9.0]);
+        measured.rates[0].session = 10.0;
+        assert!(table(&measured).contains("9.00 pictures a second (90 % of the bare model)"));
+        assert_eq!(json(&measured)["rates"][0]["whole_of_session"], 0.9);
+    }
+
+    #[test]
     fn the_table_has_every_result_once() {
         let table = table(&measured(&[4.0, 10.0]));
         for part in [

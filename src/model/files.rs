@@ -238,8 +238,11 @@ impl ModelFiles {
     pub(super) fn json(&self, name: &str) -> Result<Value, ModelError> {
         match self.read(name)? {
             None => Ok(Value::Object(serde_json::Map::new())),
-            Some(text) => serde_json::from_slice(text_file::without_mark(&text))
-                .map_err(|error| self.unusable(name, error)),
+            Some(text) => {
+                let text = text_file::ascii(&text)
+                    .map_err(|error| self.unusable(name, format!("it {error}: {}", error.remedy())))?;
+                serde_json::from_slice(text).map_err(|error| self.unusable(name, error))
+            }
         }
     }
 

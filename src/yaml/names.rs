@@ -15,7 +15,7 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|name| (strsim::damerau_levenshtein(&folded, &topic_level(name)), name))
         // One mistake in three letters: of names with two letters every other one would be similar.
         .filter(|(distance, name)| {
-            *distance <= (name.chars().count().min(typed.chars().count()) / 3).min(MOST)
+            *distance <= (name.chars().count().max(typed.chars().count()) / 3).min(MOST)
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)

@@ -365,3 +365,45 @@ fn sighup_reads_everything_again_and_reports_what_needs_a_restart() {
     let at = |words| log.find(words).unwrap();
     assert!(at("watching the folder") < at("watching (sources="), "{log}");
 }
+
+#[test]
+fn the_status_line_of_systemd_shows_an_invalid_configuration() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "");
+    let systemd = UnixDatagram::bind(home.path("notify")).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let until_status = |wanted: &dyn Fn(&str) -> bool| {
+        let mut bytes = [0; 512];
+        loop {
+            let length = systemd.recv(&mut bytes).unwrap();
+            let notified = String::from_utf8_lossy(&bytes[..length]).trim().to_owned();
+            if notified.strip_prefix("STATUS=").is_some_and(wanted) {
+                return;
+            }
+        }
+    };
+    let invalid = "the configuration is invalid and the previous one is in force";
+    let mut service = Service::with(&home, &[("NOTIFY_SOCKET", home.path("notify").to_str().unwrap())]);
+    until_status(&|line| line.contains("1 source online") && !line.contains("the broker is away"));
+    save(&home, "treshold: 1");
+    until_status(&|line| line.contains(invalid));
+    save(&home, &text(&broker, LABELS, INBOX));
+    until_status(&|line| line.contains("online") && !line.contains(invalid));
+    service.stop();
+}
+
+/// A log that is written into the folder of the configuration would otherwise cause its own next line.
+#[test]
+fn a_missing_folder_of_rules_is_logged_once() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "");
+    let mut service = Service::with(&home, &[("RUST_LOG", "stakeout=debug")]);
+    service.wait_for_log("connected to the broker");
+    for (times, labels) in [MORE_LABELS, LABELS, MORE_LABELS].into_iter().enumerate() {
+        save(&home, &text(&broker, labels, INBOX));
+        service.wait_for_times(times + 1, "is in force");
+    }
+    service.stop();
+    let log = service.log();
+    assert!(log.matches("the kernel does not watch this folder").count() <= 1, "{log}");
+}

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, env, ffi::OsString, path::PathBuf};
 
-use crate::{config::Secret, text_file};
+use crate::{
+    config::Secret,
+    text_file::{self, TextFileError},
+};
 
 /// The longest file with a token.
 const LONGEST_TOKEN: u64 = 64 * 1024;
@@ -84,9 +87,15 @@ impl Environment {
                     self.path("XDG_CACHE_HOME").or_else(|| self.path("HOME").map(|home| home.join(".cache")));
                 cache.map(|cache| cache.join("huggingface"))
             });
-            let text =
-                text_file::read(&named.or_else(|| home.map(|home| home.join("token")))?, LONGEST_TOKEN)
-                    .ok()?;
+            let path = named.or_else(|| home.map(|home| home.join("token")))?;
+            let text = match text_file::read(&path, LONGEST_TOKEN) {
+                Ok(text) => text,
+                Err(TextFileError::Io(_)) => return None,
+                Err(error) => {
+                    tracing::warn!("the token of the hub is not used: {}", error.about(&path));
+                    return None;
+                }
+            };
             Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         };
         let variable = || self.text("HUGGING_FACE_HUB_TOKEN");

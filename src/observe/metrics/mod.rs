@@ -315,6 +315,22 @@ mod tests {
         metrics
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_state_is_noticed_once_and_at_once() {
+        let metrics = metrics();
+        let changed = || async {
+            tokio::time::timeout(std::time::Duration::from_secs(1), metrics.state_changed()).await.is_ok()
+        };
+        assert!(!changed().await, "nothing has changed");
+        metrics.config_checked(true);
+        assert!(!changed().await, "it was valid before");
+        metrics.config_checked(false);
+        assert!(changed().await && metrics.summary().status_line(0.0).contains("invalid"));
+        assert!(!changed().await, "it is invalid still");
+        metrics.config_checked(true);
+        assert!(changed().await && !metrics.summary().status_line(0.0).contains("invalid"));
+    }
+
     #[test]
     fn a_page_has_every_series_from_the_start_and_none_of_what_is_removed() {
         let metrics = metrics();

@@ -96,7 +96,7 @@ fn following_the_readme_raises_an_alert() {
     );
     let checked = stakeout().args(arguments(check)).current_dir(home.path("")).output().unwrap();
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
-    assert_eq!(arguments(run), ["run", "--config", "stakeout.yaml"]);
+    assert_eq!(arguments(run), ["run"]);
     let mut service = Service::start(&home);
     service.wait_for_log("watching the folder");
 
