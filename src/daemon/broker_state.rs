@@ -8,6 +8,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::{
     alert::{Topics, board::Board, home_assistant::Announcement, publisher::Announcer},
@@ -18,7 +19,8 @@ use crate::{
 
 /// What the broker retains of the service.
 pub(super) struct BrokerState {
-    pub(super) topics: Topics,
+    /// The topics of the configuration in force, dynamic sources included.
+    topics: watch::Sender<Topics>,
     pub(super) board: Board,
     pub(super) announcer: Announcer,
     stale_topics: StaleTopics,
@@ -38,15 +40,27 @@ impl BrokerState {
         for stale in stale_topics.follow(retained_topics(watched, config, &topics)) {
             board.set(&stale, "");
         }
+        let topics = watch::Sender::new(topics);
         Self { topics, board, announcer: Announcer::new(Announcement::of(watched)), stale_topics }
+    }
+
+    /// The topics that are in force now.
+    pub(super) fn topics(&self) -> Topics {
+        self.topics.borrow().clone()
+    }
+
+    /// The topics in force, for a part that publishes on its own.
+    pub(super) fn subscribe_topics(&self) -> watch::Receiver<Topics> {
+        self.topics.subscribe()
     }
 
     /// Announces `watched`, which is `configured` with its dynamic sources. The judge thread clears the topics of removed labels,
     /// and `sources` those of removed sources.
     pub(super) fn follow(&mut self, watched: &Config, configured: &Config) {
-        self.topics = Topics::of(watched);
+        let topics = Topics::of(watched);
         self.announcer.announce(Announcement::of(watched));
-        self.stale_topics.follow(retained_topics(watched, configured, &self.topics));
+        self.stale_topics.follow(retained_topics(watched, configured, &topics));
+        self.topics.send_replace(topics);
     }
 
     /// The broker has received everything that was published.

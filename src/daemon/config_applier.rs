@@ -132,13 +132,13 @@ impl ConfigApplier {
         // with new scores, or new triggers with old scores; labels are matched by name.
         self.watchlist.send_replace(Arc::new(watchlist));
         self.broker.follow(&watched, &self.in_force);
-        self.sources.topics = self.broker.topics.clone();
+        self.sources.topics = self.broker.topics();
         // The channel closes only when the judge ends, which ends the service.
         let _ = self.judge.send(Arc::new(watched)).await;
     }
 
     fn publish_status(&self, status: &ConfigStatus<'_>) {
-        self.broker.board.set(&self.broker.topics.config_status(), &status.to_json());
+        self.broker.board.set(&self.broker.topics().config_status(), &status.to_json());
     }
 }
 

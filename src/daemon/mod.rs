@@ -80,7 +80,7 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     );
     let ask = config::watch::watch(path, check_config).context("cannot watch the configuration")?;
     signals.reload_on_hang_up(ask, service.applier.reloads.clone());
-    let topics = Topics::new(&config.mqtt.prefix);
+    let topics = service.applier.broker.subscribe_topics();
     let watchdog = watchdog::run(Arc::clone(&metrics), service.applier.broker.board.clone(), topics);
 
     tokio::select! {

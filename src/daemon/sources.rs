@@ -67,7 +67,7 @@ impl Sources {
         broker: &BrokerState,
         metrics: Arc<ServiceMetrics>,
     ) -> Self {
-        let (topics, board) = (broker.topics.clone(), broker.board.clone());
+        let (topics, board) = (broker.topics(), broker.board.clone());
         let (published, running, stopping) = (BTreeSet::new(), Vec::new(), Vec::new());
         Self {
             frames,

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use super::signals;
 use crate::{
@@ -22,7 +22,7 @@ const STATUS_TICKS: u64 = 2;
 const STATS_TICKS: u64 = 12;
 
 /// Runs until it is dropped.
-pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: Topics) {
+pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: watch::Receiver<Topics>) {
     let began = Instant::now();
     let (mut status_rate, mut stats_rate, mut reported) =
         (Throughput::default(), Throughput::default(), Vec::new());
@@ -45,6 +45,7 @@ pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: Topi
             notify_status(&metrics, &stuck, scored_per_second);
         }
         let due = tick.is_multiple_of(STATS_TICKS);
+        let topics = topics.borrow().clone();
         for (source, message) in metrics.source_stats(now, due) {
             board.set(&topics.source_stats(&source), &message);
         }
@@ -99,8 +100,8 @@ mod tests {
     async fn stats_are_published_once_a_minute_and_a_first_frame_within_seconds() {
         let (metrics, board) = (Arc::new(ServiceMetrics::new(&samples::config())), Board::new());
         metrics.report_sources(["back"].into_iter());
-        let values = board.subscribe();
-        tokio::spawn(run(Arc::clone(&metrics), board, Topics::new("home")));
+        let (values, topics) = (board.subscribe(), watch::Sender::new(Topics::new("home")));
+        tokio::spawn(run(Arc::clone(&metrics), board, topics.subscribe()));
         sleep(Duration::from_secs(1)).await;
         assert!(value(&values, "home/stats").is_some(), "at once");
         assert_eq!(value(&values, "home/back/stats"), None, "no frame yet");

@@ -109,12 +109,16 @@ fn a_source_keeps_its_topics_when_one_with_the_same_spelling_is_added() {
         text.replace("  Front Door:", "  front_door: { folder: other, watch: [objects] }\n  Front Door:");
     fs::write(home.path("new"), both).unwrap();
     fs::rename(home.path("new"), home.path("stakeout.yaml")).unwrap();
-    subscriber.until("the new source to be online", |message| {
+    let seen = subscriber.until("the new source to be online", |message| {
         message.topic.starts_with("home/front_door_") && message.line().ends_with("/status online")
     });
+    let stats = seen.last().unwrap().topic.replace("/status", "/stats");
     home.drop_picture("red-car.jpg", "1.jpg");
     let (topic, alert) = raised(&subscriber);
     assert_eq!((&alert["source"], &*topic), (&"Front Door".into(), "home/front_door/objects/red_car/alert"));
+    fs::copy(sample("green-tree.jpg"), home.path("upload")).unwrap();
+    fs::rename(home.path("upload"), home.path("other/1.jpg")).unwrap();
+    subscriber.until("the figures of the new source", |message| message.topic == stats);
     service.stop();
 
     // After a restart, too, although now both are there from the start.
