@@ -399,7 +399,7 @@ fn a_missing_folder_of_rules_is_logged_once() {
     let home = Home::new(broker.port, "");
     let mut service = Service::with(&home, &[("RUST_LOG", "stakeout=debug")]);
     service.wait_for_log("connected to the broker");
-    for (times, labels) in [MORE_LABELS, LABELS, MORE_LABELS].into_iter().enumerate() {
+    for (times, labels) in [LABELS, MORE_LABELS, LABELS].into_iter().enumerate() {
         save(&home, &text(&broker, labels, INBOX));
         service.wait_for_times(times + 1, "is in force");
     }
