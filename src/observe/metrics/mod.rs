@@ -318,9 +318,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_change_of_state_is_noticed_once_and_at_once() {
         let metrics = metrics();
-        let changed = || async {
-            tokio::time::timeout(std::time::Duration::from_secs(1), metrics.state_changed()).await.is_ok()
-        };
+        let changed =
+            || async { tokio::time::timeout(Duration::from_secs(1), metrics.state_changed()).await.is_ok() };
         assert!(!changed().await, "nothing has changed");
         metrics.config_checked(true);
         assert!(!changed().await, "it was valid before");
