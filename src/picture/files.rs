@@ -88,7 +88,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
 #[must_use]
 pub fn captured_at_of_file(path: &Path, zone: &TimeZone) -> Option<Timestamp> {
     // A JPEG has its EXIF block first. Other formats may have it at the end.
-    const FIRST: u64 = 256 << 10;
+    const FIRST: u64 = 128 << 10;
     let mut file = File::open(path).ok()?;
     let mut bytes = Vec::new();
     file.by_ref().take(FIRST).read_to_end(&mut bytes).ok()?;

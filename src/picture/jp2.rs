@@ -18,6 +18,14 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     let stream = codestream(bytes)?;
     let (width, height) = size(stream).ok_or(PictureError::Truncated { format: FORMAT })?;
     check_size(FORMAT, width, height, max_pixels)?;
+    // As in the reference: grey or colours, with or without alpha.
+    let components = stream.get(40..42).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
+    if !(1..=4).contains(&components) {
+        return Err(PictureError::Unsupported {
+            format: FORMAT,
+            reason: format!("its pixels have {components} components"),
+        });
+    }
     // The decoder conceals what is missing.
     if !stream.ends_with(&[0xFF, 0xD9]) {
         return Err(PictureError::Truncated { format: FORMAT });

@@ -420,6 +420,25 @@ fn heic_is_decoded_whole_and_in_tiles() {
     }
 }
 
+#[test]
+fn hostile_containers_are_rejected() {
+    // Stored as 32 bits after the box of the size of the whole: the picture is larger than the limit.
+    let mut large = fixture("grid.avif");
+    let size = large.windows(8).rposition(|bytes| bytes == [0, 0, 0, 100, 0, 0, 0, 90]).unwrap();
+    large[size..size + 4].copy_from_slice(&[0, 0, 0xFF, 0]);
+    assert_eq!(decode(&large, MAX_PIXELS).unwrap_err().cause(), "too_large");
+    // A tile that is not in the file, and pixels that are cut off.
+    for name in ["grid.avif", "grid.heic", "turned-6.avif", "whole.heic", "rgb.jp2", "grey.j2k"] {
+        let bytes = fixture(name);
+        let error = decode(&bytes[..bytes.len() - 40], MAX_PIXELS).unwrap_err();
+        assert_eq!(error.cause(), "truncated", "{name}: {error}");
+    }
+    let mut components = fixture("rgb.jp2");
+    let stream = components.windows(4).position(|bytes| bytes == jp2::CODESTREAM).unwrap();
+    components[stream + 40..stream + 42].copy_from_slice(&[0x40, 0]);
+    assert_eq!(decode(&components, MAX_PIXELS).unwrap_err().cause(), "unsupported");
+}
+
 /// The reference converts Lab with a table, between whose entries it interpolates.
 #[test]
 fn lab_is_within_three_levels_of_the_reference() {

@@ -165,6 +165,11 @@ impl File<'_> {
         for (number, id) in tiles.iter().enumerate() {
             let tile = self.meta.items.get(id).ok_or_else(|| corrupt("a tile is missing"))?;
             let samples = self.coded(tile, nclx(item).or_else(|| nclx(tile)))?;
+            // Tiles may extend beyond the picture, but not by more than its pixels.
+            let decoded = (samples.width * columns) as u64 * (samples.height * rows) as u64;
+            if decoded > self.max_pixels.saturating_mul(2).max(1 << 24) {
+                return Err(corrupt("its tiles are far larger than it"));
+            }
             let canvas = match &mut whole {
                 Some(canvas) => canvas,
                 None if samples.width * columns >= width && samples.height * rows >= height => {
