@@ -1,6 +1,6 @@
 //! The thread that owns the model.
 
-use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use stakeout::{
     classify::{Counts, LabelEncoder, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn},
