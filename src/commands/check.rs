@@ -43,7 +43,7 @@ pub enum Format {
 
 /// The result of the checks.
 enum Checked {
-    Valid(Loaded),
+    Valid(Box<Loaded>),
     /// The configuration must be corrected.
     Invalid(Problems),
     /// The configuration may be valid: the broker cannot be reached.
@@ -56,7 +56,7 @@ enum Checked {
 /// The checks cannot run, or standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = match config::look(&args.config.path()) {
-        Ok(loaded) if args.offline => Checked::Valid(loaded),
+        Ok(loaded) if args.offline => Checked::Valid(Box::new(loaded)),
         Ok(loaded) => examine(loaded)?,
         Err(problems) => Checked::Invalid(problems),
     };
@@ -117,7 +117,7 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     });
     let problems = model.into_iter().chain(broker).collect::<Vec<_>>();
     Ok(match (problems.is_empty(), is_only_unreachable) {
-        (true, _) => Checked::Valid(loaded),
+        (true, _) => Checked::Valid(Box::new(loaded)),
         (false, true) => Checked::Unreachable(Problems::new(problems)),
         (false, false) => Checked::Invalid(Problems::new(problems)),
     })
