@@ -68,7 +68,8 @@ impl Clip {
         self.unscored.is_last()
     }
 
-    /// The slot of a frame. The last frame of a clip that was played to its end requests `after`.
+    /// The slot of a frame. The last frame of a clip that was played to its end reports the clip to the source, which then
+    /// applies `after`.
     pub(super) fn slot(
         &self,
         permit: OwnedSemaphorePermit,
@@ -76,14 +77,10 @@ impl Clip {
         done: mpsc::Sender<Taken>,
         context: &Context,
     ) -> Slot {
-        let slot = Slot::new(permit);
-        if then == After::Keep {
-            return slot;
-        }
         self.unscored.add();
         let (unscored, taken) = (Arc::clone(&self.unscored), self.taken.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
-        slot.on_done(move || {
+        Slot::new(permit).on_done(move || {
             if unscored.is_last() {
                 after::request(&done, &then, taken, &name, &counts);
             }

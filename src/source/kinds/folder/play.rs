@@ -12,7 +12,7 @@ use super::{
     clip::Clip,
     pending::Candidate,
     seen::Fate,
-    settings::{After, Clips},
+    settings::Clips,
     source::FolderSource,
     take::{self, Unusable},
 };
@@ -126,14 +126,13 @@ impl FolderSource {
                 self.report_unusable(&path, clip.candidate, &error, context);
             }
             None => {
-                self.inventory.seen.insert(&path, clip.taken.version, Fate::Sent(clip.taken.content));
+                self.inventory.seen.sent(&path, clip.taken.version, clip.taken.content);
                 tracing::info!(
                     source = &*context.name, path = %path.display(), frames = clip.frames,
                     "played the clip {} to its end: {} frames", path.display(), clip.frames
                 );
-                if self.after == After::Keep {
-                    self.in_flight.remove(&clip.taken.path);
-                } else if clip.is_finished() {
+                self.unscored.push_front(clip.taken.path.clone());
+                if clip.is_finished() {
                     self.finish(clip.taken, context);
                 }
             }
