@@ -225,7 +225,7 @@ def draw(dashboard, series, out):
         if panel["type"] == "stat":
             value = next(newest(answers), (None, float("nan")))[1]
             words, colour = stat(value, settings)
-            figure.text(left + width / 2, bottom + height * 0.4, words, size=17, color=colour, ha="center", va="center")
+            figure.text(left + width / 2, bottom + height * 0.4, words, size=17 if len(words) < 9 else 11, color=colour, ha="center", va="center")
             continue
         inside = [left + 0.045, bottom + 2.1 / rows, width - 0.055, height - 3.5 / rows]
         lines(figure.add_axes(inside), answers, settings.get("unit"))

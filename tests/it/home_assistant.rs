@@ -198,7 +198,7 @@ fn a_broker_that_forbids_discovery_still_receives_alerts() {
 
 #[test]
 fn alerts_survive_a_broker_that_disconnects_because_of_discovery() {
-    let broker = Broker::with("allow_anonymous true\nmessage_size_limit 1500");
+    let broker = Broker::with("allow_anonymous true\nmessage_size_limit 2500");
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "home_assistant: true\n");
     let service = Service::start(&home);
@@ -207,6 +207,61 @@ fn alerts_survive_a_broker_that_disconnects_because_of_discovery() {
     publish(&broker, "homeassistant/status", "online");
     subscriber.until("the device again, on the new connection", topic(SERVICE));
     stop(service);
+}
+
+#[test]
+fn an_alert_waits_for_the_birth_message_of_home_assistant() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "home_assistant: true\n");
+    let service = Service::start(&home);
+    subscriber.also(&mut online(&subscriber), "the device", topic(INBOX));
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let alert = "home/inbox/objects/red_car/alert";
+    let mut seen = subscriber.until("the state, which waits for no one", |message| {
+        message.line() == "r home/inbox/objects/red_car/state ON"
+    });
+    publish(&broker, "homeassistant/status", "online");
+    subscriber.also(&mut seen, "the alert", topic(alert));
+    let place = |wanted: &str| seen.iter().position(|message| message.topic == wanted);
+    assert!(place("homeassistant/status") < place(alert), "{seen:#?}");
+    stop(service);
+}
+
+#[test]
+fn after_a_kill_the_status_of_a_source_is_refreshed_before_the_service_is_online() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "home_assistant: true\n");
+    let subscriber = Subscriber::start(&broker);
+    let mut service = Service::start(&home);
+    online(&subscriber);
+    service.signal("KILL");
+    service.wait();
+    subscriber.until("the last will", |message| message.line() == "r home/status offline");
+    let service = Service::start(&home);
+    let seen = subscriber.until("the service", |message| message.line() == "r home/status online");
+    assert!(seen.iter().any(|message| message.line() == "r home/inbox/status offline"), "{seen:#?}");
+    stop(service);
+}
+
+#[test]
+fn a_source_that_fails_says_why_until_it_is_well() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, "");
+    edit(&home, "sources:\n", "sources:\n  Yard: { folder: yard, watch: [objects] }\n");
+    let subscriber = Subscriber::start(&broker);
+    let service = Service::start(&home);
+    let of_yard = |message: &ReceivedMessage| message.topic == "home/yard/problem";
+    let seen = subscriber.until("the problem", |message| of_yard(message) && !message.payload.is_empty());
+    let problem = payload(seen.last().unwrap());
+    assert!(seen.last().unwrap().retain);
+    let text = |key: &str| problem[key].as_str().unwrap().to_owned();
+    assert!(text("cause").ends_with("yard does not exist") && text("remedy").contains("create"), "{problem}");
+    assert!(text("since").ends_with('Z'), "{problem}");
+    fs::create_dir(home.path("yard")).unwrap();
+    subscriber.until("the end of the problem", |message| of_yard(message) && message.payload.is_empty());
+    stop(service);
+    assert!(!retained(&broker).iter().any(of_yard), "nothing is left");
 }
 
 #[test]

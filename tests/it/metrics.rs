@@ -179,7 +179,7 @@ fn a_machine_that_does_not_answer_is_no_healthy_machine() {
     let panel = |title: &str| {
         panels.iter().find(|panel| panel["title"] == title).unwrap_or_else(|| panic!("{title}"))
     };
-    for title in ["Machines that do not answer", "Ready", "Broker", "Sources"] {
+    for title in ["Machines down", "Ready", "Broker", "Sources"] {
         let dead = r#"up{job=~".*stakeout.*",instance=~"$instance"} == 0"#;
         assert!(queries(panel(title)).concat().contains(dead), "{title}");
     }
