@@ -135,7 +135,7 @@ pub(super) const LOOK_FIELDS: &[Field<Look>] = &[
         |it: &Look| Some(json!(it.device_class.unwrap_or(DEVICE_CLASS))),
     )
     .default_is("occupancy: \"Detected\" and \"Clear\"")
-    .example("motion"),
+    .example("occupancy"),
 ];
 pub(super) const LOOK: Table =
     Table { title: "label_sets.NAME.labels.NAME.home_assistant", fields: || specs(LOOK_FIELDS) };
