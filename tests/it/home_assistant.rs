@@ -223,7 +223,7 @@ fn an_alert_waits_for_the_birth_message_of_home_assistant() {
     });
     publish(&broker, "homeassistant/status", "online");
     subscriber.also(&mut seen, "the alert", topic(alert));
-    let place = |wanted: &str| seen.iter().position(|message| message.topic == wanted);
+    let place = |wanted: &str| seen.iter().position(|message| message.topic == wanted).expect(wanted);
     assert!(place("homeassistant/status") < place(alert), "{seen:#?}");
     stop(service);
 }
@@ -235,7 +235,7 @@ fn after_a_kill_the_status_of_a_source_is_refreshed_before_the_service_is_online
     let subscriber = Subscriber::start(&broker);
     let mut service = Service::start(&home);
     online(&subscriber);
-    service.signal("KILL");
+    service.signal("-KILL");
     service.wait();
     subscriber.until("the last will", |message| message.line() == "r home/status offline");
     let service = Service::start(&home);
