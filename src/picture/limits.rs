@@ -42,6 +42,28 @@ pub(super) fn check_size(
     Ok(())
 }
 
+/// When decoding has to end.
+pub(super) struct Deadline {
+    began: Instant,
+    longest: Duration,
+}
+
+impl Deadline {
+    /// A deadline that is `longest` away.
+    pub(super) fn new(longest: Duration) -> Self {
+        Self { began: Instant::now(), longest }
+    }
+
+    pub(super) fn has_passed(&self) -> bool {
+        self.began.elapsed() >= self.longest
+    }
+
+    /// A reader that fails after the deadline.
+    pub(super) fn reader<'b>(&self, bytes: &'b [u8]) -> TimedReader<'b> {
+        TimedReader::new(bytes, self.longest.saturating_sub(self.began.elapsed()))
+    }
+}
+
 /// Bytes per read and per check of the clock: even a stream that unpacks a thousandfold is checked every few megabytes.
 const PIECE: usize = 8 << 10;
 

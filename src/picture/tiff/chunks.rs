@@ -6,11 +6,12 @@ use flate2::read::ZlibDecoder;
 use weezl::{BitOrder, LzwStatus, decode::Decoder as Lzw};
 
 use super::{
-    Deadline, FORMAT, PictureError, corrupt, fax,
+    error::{FORMAT, corrupt, unsupported},
+    fax,
     layout::{Colours, Compression, Layout, Predictor},
-    pixels,
+    pixels::{self, number},
 };
-use crate::picture::{ifd::Tiff, jpeg};
+use crate::picture::{PictureError, ifd::Tiff, jpeg, limits::Deadline};
 
 /// Chunk `number` (of the first plane), of which `rows` are needed: `chunk_width * rows * 3` bytes at least.
 pub(super) fn rgb(
@@ -199,17 +200,10 @@ fn unpredict(bytes: &mut [u8], layout: &Layout<'_>, row: usize, in_plane: usize)
             }
         }
         (predictor, bits) => {
-            return Err(super::unsupported(format!(
-                "its predictor is {predictor:?} for samples of {bits} bits"
-            )));
+            return Err(unsupported(format!("its predictor is {predictor:?} for samples of {bits} bits")));
         }
     }
     Ok(())
-}
-
-pub(super) fn number(bytes: &[u8], big_endian: bool) -> u32 {
-    let join = |sum: u32, byte: &u8| sum << 8 | u32::from(*byte);
-    if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
 }
 
 /// A chunk that is a JPEG, whose tables may be in a tag.
@@ -227,7 +221,7 @@ fn from_jpeg(bytes: &[u8], layout: &Layout<'_>, rows: usize) -> Result<Vec<u8>, 
     let most = (layout.chunk_width as u64).saturating_mul(layout.chunk_height as u64 + 16);
     let picture = jpeg::decode(&whole, most).map_err(|error| match error {
         PictureError::Truncated { .. } => PictureError::Truncated { format: FORMAT },
-        PictureError::Unsupported { reason, .. } => super::unsupported(format!("its JPEG data: {reason}")),
+        PictureError::Unsupported { reason, .. } => unsupported(format!("its JPEG data: {reason}")),
         other => corrupt(format!("its JPEG data: {other}")),
     })?;
     if picture.width as usize != layout.chunk_width || (picture.height as usize) < rows {

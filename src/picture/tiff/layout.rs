@@ -1,7 +1,7 @@
 //! How a TIFF arranges its pixels: the tags that the decoder needs, checked.
 
-use super::{PictureError, corrupt, unsupported};
-use crate::picture::ifd::Directory;
+use super::error::{corrupt, unsupported};
+use crate::picture::{PictureError, ifd::Directory};
 
 /// The most samples of a pixel, as in the reference.
 const MOST_SAMPLES: usize = 6;

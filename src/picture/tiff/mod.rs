@@ -9,42 +9,24 @@
 //! Only the first picture is read. Lab differs from the reference for colours that no screen shows.
 
 mod chunks;
+mod error;
 mod fax;
 mod layout;
 mod pixels;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use self::layout::Layout;
+use self::{error::FORMAT, layout::Layout};
 use super::{
     error::PictureError,
     ifd::Tiff,
-    limits::{TimedReader, check_size},
+    limits::{Deadline, check_size},
     metadata::{Metadata, upright},
     pixels::Picture,
 };
 
-const FORMAT: &str = "TIFF";
-
-/// When decoding has to end.
-struct Deadline {
-    began: Instant,
-    longest: Duration,
-}
-
-impl Deadline {
-    /// A reader that fails after the deadline.
-    fn reader<'b>(&self, bytes: &'b [u8]) -> TimedReader<'b> {
-        TimedReader::new(bytes, self.longest.saturating_sub(self.began.elapsed()))
-    }
-
-    fn has_passed(&self) -> bool {
-        self.began.elapsed() >= self.longest
-    }
-}
-
 pub(super) fn decode(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result<Picture, PictureError> {
-    let deadline = Deadline { began: Instant::now(), longest };
+    let deadline = Deadline::new(longest);
     let file = Tiff::new(bytes).ok_or(PictureError::Truncated { format: FORMAT })?;
     let tags = file.first();
     let layout = Layout::read(&tags, file.is_big_endian(), bytes.len())
@@ -69,12 +51,4 @@ pub(super) fn decode(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result
     }
     let picture = Picture::of_rgb(width as u32, height as u32, rgb);
     Ok(upright(picture, Metadata::of_tiff(bytes).orientation()))
-}
-
-fn corrupt(reason: impl Into<String>) -> PictureError {
-    PictureError::Corrupt { format: FORMAT, reason: reason.into() }
-}
-
-fn unsupported(reason: impl Into<String>) -> PictureError {
-    PictureError::Unsupported { format: FORMAT, reason: reason.into() }
 }

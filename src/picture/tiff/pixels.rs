@@ -3,7 +3,11 @@
 use super::layout::{Colours, Layout, SampleKind};
 use crate::picture::jpeg;
 
-use super::chunks::number;
+/// A number of up to 4 bytes.
+pub(super) fn number(bytes: &[u8], big_endian: bool) -> u32 {
+    let join = |sum: u32, byte: &u8| sum << 8 | u32::from(*byte);
+    if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
+}
 
 /// The samples of rows of `row` bytes, as they are stored: a signed or floating-point sample by its bits.
 pub(super) fn samples(bytes: &[u8], layout: &Layout<'_>, in_plane: usize, row: usize) -> Vec<u32> {
