@@ -77,9 +77,10 @@ mod tests {
         let large = fetched(whole, long, 5).unwrap_err();
         assert_eq!(large, "it has more bytes than the limit of 5");
         // Without a length, the limit counts what arrives.
-        let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nGIF89a\r\n4\r\nabcd\r\n";
-        let large = fetched(chunks, long, 8).unwrap_err();
-        assert_eq!(large, "it has more bytes than the limit of 8");
+        let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nGIF89a\r\n\
+            22\r\nabcdefghijklmnopqrstuvwxyz01234567\r\n";
+        let large = fetched(chunks, long, 36).unwrap_err();
+        assert_eq!(large, "it has more bytes than the limit of 36");
         // The rest of a page is not waited for.
         let page =
             b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n<!doctype html><html lang=\"en\"><head>";
