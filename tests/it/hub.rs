@@ -516,6 +516,9 @@ fn a_start_with_cached_label_vectors_does_not_load_the_text_tower() {
     assert!(stderr(&changed).contains("onnx/text_model.onnx of the model in"), "{}", stderr(&changed));
 }
 
+/// A model, and the file of each of its tensors by the tensor's name.
+type Location = (&'static str, fn(&str) -> String);
+
 /// A folder with a small CLIP model whose text weights are in files beside the graph, named by `location`.
 fn with_text_weights(hub: &Hub, name: &str, location: impl Fn(&str) -> String) -> Option<PathBuf> {
     let source = models("tiny-clip")?;
@@ -539,7 +542,7 @@ fn with_text_weights(hub: &Hub, name: &str, location: impl Fn(&str) -> String) -
 #[test]
 fn replaced_weights_beside_the_text_graph_give_new_scores() {
     let hub = Hub::start();
-    let locations: [(&str, fn(&str) -> String); 3] = [
+    let locations: [Location; 3] = [
         ("dot", |_| "text_model.onnx.data".to_owned()),
         ("second", |name| format!("text_model.onnx_data{}", if name.len() % 2 == 0 { "" } else { "_1" })),
         ("far", |_| "weights/of the text.bin".to_owned()),
@@ -589,7 +592,7 @@ fn weights_are_fetched_by_the_locations_in_the_graph() {
         let Some(folder) = with_text_weights(&hub, "plain", |_| "w".to_owned()) else { return };
         scores(&hub, folder.to_str().unwrap(), &[])
     };
-    let locations: [(&str, fn(&str) -> String); 5] = [
+    let locations: [Location; 5] = [
         ("org/underscore", |_| "text_model.onnx_data".to_owned()),
         ("org/dot", |_| "text_model.onnx.data".to_owned()),
         ("org/uuid", |_| "160ea76f-918f-11f1-8428-cc15316249d1".to_owned()),

@@ -37,15 +37,16 @@ pub(super) fn graphs(
             Variant::NAMES.into_iter().filter_map(of_variant).map(|(name, _)| name).collect();
         let there = available.join(", ");
         let variant = match variant {
-            Variant::Named(name) if !there.is_empty() => name.to_owned(),
-            _ => String::new(),
+            Variant::Named(name) if !there.is_empty() => name.into(),
+            _ => "".into(),
         };
+        let there = there.into();
         HubError::NoGraphs {
             id: id.to_owned(),
             variant,
             there,
-            others: other_graphs(files),
-            searched: vec![],
+            others: other_graphs(files).into(),
+            searched: Box::default(),
         }
     })
 }

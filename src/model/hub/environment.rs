@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(token(&[("HUGGING_FACE_HUB_TOKEN", "hf_old")]).as_deref(), Some("hf_old"));
         let offline = |set: &[(&str, &str)]| Environment::of(set).offline();
         let (hub, old) = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE");
-        let cases: [(&[(&str, &str)], Option<&str>); 8] = [
+        type Variables<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Variables<'_>, Option<&str>); 8] = [
             (&[(hub, "1")], Some(hub)),
             (&[(hub, "true")], Some(hub)),
             (&[(hub, "0")], None),

@@ -45,11 +45,11 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
         /// The files that are missing, if others are there.
-        missing: String,
+        missing: Box<str>,
         /// The environment variable that says so.
         variable: &'static str,
         /// The command that fetches the model as it was asked for.
-        pull: String,
+        pull: Box<str>,
     },
     /// The environment names no folder for a cache.
     #[error(
@@ -123,13 +123,13 @@ pub enum HubError {
         /// The repository.
         id: String,
         /// The variant that was named; empty if the repository has none at all.
-        variant: String,
+        variant: Box<str>,
         /// The variants that the repository has.
-        there: String,
+        there: Box<str>,
         /// ONNX files of the repository with other names.
-        others: Vec<String>,
+        others: Box<[String]>,
         /// Other repositories that were searched.
-        searched: Vec<String>,
+        searched: Box<[String]>,
     },
     /// The type of the model, or the way it prepares pictures, is not supported. Nothing large was fetched.
     #[error("{id} on the hub cannot be used: {reason}")]
@@ -211,7 +211,8 @@ impl HubError {
     /// The model is not in the cache, and this variable forbids to use the network.
     pub(super) fn offline(model: &HubModel, cache: &Path, missing: String, variable: &'static str) -> Self {
         let (id, cache) = (model.id.clone(), cache.to_owned());
-        Self::Offline { id, cache, missing, variable, pull: model.pull_command(Device::Auto) }
+        let (missing, pull) = (missing.into(), model.pull_command(Device::Auto).into());
+        Self::Offline { id, cache, missing, variable, pull }
     }
 
     /// Whether another repository may have what this one does not have.
