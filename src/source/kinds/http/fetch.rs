@@ -148,6 +148,9 @@ impl Camera {
             etag: text(response.headers(), header::ETAG),
             modified: text(response.headers(), header::LAST_MODIFIED),
         };
+        if response.body().content_length().is_some_and(|length| length > LARGEST) {
+            return Err(HttpError::TooLarge(self.shown.clone()));
+        }
         match picture_bytes(response.body_mut()) {
             Ok(bytes) => Ok(Response::Picture { bytes, validators }),
             Err(ureq::Error::BodyExceedsLimit(_)) => Err(HttpError::TooLarge(self.shown.clone())),
