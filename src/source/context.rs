@@ -87,7 +87,9 @@ impl Context {
     pub(crate) fn report(&self, status: Status) {
         if status == Status::Online {
             self.counts.good();
-            self.problem.send_if_modified(|problem| problem.take().is_some());
+            if self.problem.send_if_modified(|problem| problem.take().is_some()) {
+                tracing::info!(source = &*self.name, "the source works again");
+            }
         }
         self.status.send_if_modified(|old| std::mem::replace(old, status) != status);
         self.begun.cancel();

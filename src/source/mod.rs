@@ -99,11 +99,9 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
     let mut host = Reachability::of(settings.kind.settings().tcp_address());
     // Single failures have a log limit of their own.
     let (mut patience, mut single) = (Patience::default(), Retry::default());
-    // Whether a failure is logged, and its end is not yet.
-    let mut failing = false;
     loop {
         let started = Instant::now();
-        let ended = match until_end(caught(source.run_once(context)), context, &mut failing).await {
+        let ended = match caught(source.run_once(context)).await {
             Some(ended) => ended,
             None => {
                 // A panic may leave its state inconsistent.
@@ -135,7 +133,6 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
         if is_transient && single.is_news(&cause, false, now) {
             tracing::warn!(source = name, cause, "{cause}; the source tries again and stays online");
         } else if !is_transient && retry.is_news(&cause, refused, now) {
-            failing = true;
             tracing::error!(source = name, cause, "the source failed; it will try again");
         }
         tokio::select! {
@@ -146,23 +143,6 @@ async fn keep_alive(settings: &config::Source, context: &Context) {
         }
     }
     source.end(context);
-}
-
-/// The result of a run. Logs that the source delivers again, if a failure before this run was logged.
-async fn until_end<T>(run: impl Future<Output = T>, context: &Context, failing: &mut bool) -> T {
-    let mut run = pin!(run);
-    if *failing {
-        let mut status = context.status.subscribe();
-        tokio::select! {
-            biased;
-            ended = &mut run => return ended,
-            _ = status.wait_for(|status| *status == Status::Online) => {
-                *failing = false;
-                tracing::info!(source = &*context.name, "the source works again");
-            }
-        }
-    }
-    run.await
 }
 
 /// The result of `future`; `None` if it panics. A source that meets a bug loses its state and continues.
@@ -178,26 +158,6 @@ async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn the_end_of_a_failure_is_noticed_once_the_source_delivers() {
-        for (name, before, status, expected) in [
-            ("it delivers again", true, Status::Online, false),
-            ("it fails again", true, Status::Offline, true),
-            ("it stalls", true, Status::Stalled, true),
-            ("it never failed", false, Status::Online, false),
-        ] {
-            let (context, mut failing) = (Context::detached("door", 1), before);
-            let run = async {
-                tokio::task::yield_now().await;
-                context.report(status);
-                tokio::task::yield_now().await;
-                "the end"
-            };
-            assert_eq!(until_end(run, &context, &mut failing).await, "the end", "{name}");
-            assert_eq!(failing, expected, "{name}");
-        }
-    }
 
     #[tokio::test]
     async fn a_panic_is_a_result_and_not_the_end() {
