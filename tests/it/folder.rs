@@ -531,7 +531,9 @@ fn after_a_kill_only_files_in_flight_are_taken_again() {
     let saved = || -> BTreeMap<String, String> {
         let entries = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap());
         let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
-        entries.map(|entry| (name(&entry), fs::read_to_string(entry.path()).unwrap())).collect()
+        // Not the temporary file that replaces it.
+        let files = entries.filter(|entry| name(entry).ends_with(".json"));
+        files.map(|entry| (name(&entry), fs::read_to_string(entry.path()).unwrap())).collect()
     };
     let mut running = restart(settings(&place.inbox), state.path());
     let first = saved();
