@@ -249,7 +249,7 @@ fn baselines_survive_a_restart_and_a_damaged_file_is_reported() {
     };
     let stop = |service: &mut Service| {
         service.stop();
-        service.log().matches("INFO raised").count()
+        service.log().matches("` raised (").count()
     };
 
     let mut service = start();

@@ -53,7 +53,7 @@ pub(super) struct Recalled {
 }
 
 impl Memory {
-    /// Reads the file of the source `name` in `state_dir` into `seen`. `None` instead of what it contained: nothing is known of
+    /// Reads the file of the source `name` in `state_dir` into `seen`. `None` instead of the content: no earlier run has watched
     /// this folder.
     pub(super) fn load(
         state_dir: &Path,
