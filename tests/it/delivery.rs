@@ -58,8 +58,8 @@ fn a_snapshot_precedes_its_alert_and_the_right_messages_are_retained() {
     let subscriber = Subscriber::start(&broker);
     setup.board.set(STATE, "OFF");
     let publisher = setup.publish(&broker.mqtt());
-    let seen = subscriber.until("the state on the board", |message| message.topic == STATE);
-    assert_eq!(lines(&seen), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+    let seen = subscriber.until("the service to be online", |message| message.topic == STATUS);
+    assert_eq!(lines(&seen), [&*format!("r {STATE} OFF"), "r stakeout/status online"]);
 
     let jpeg = vec![0xff; 2_000_000];
     setup.append(1, Some(jpeg.clone()));
@@ -114,7 +114,7 @@ fn alerts_of_an_outage_arrive_in_order() {
     let subscriber = Subscriber::start(&broker);
     proxy.set_open(true);
     let seen = subscriber.until("the last alert", |message| message.text() == "{\"id\":5}");
-    assert_eq!(lines(&seen[..2]), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+    assert_eq!(lines(&seen[..2]), [&*format!("r {STATE} OFF"), "r stakeout/status online"]);
     let topics = seen[2..].iter().map(|message| message.topic.as_str()).collect::<Vec<_>>();
     assert_eq!(topics, [SNAPSHOT, ALERT].repeat(5));
     assert_eq!(alerts(&seen), [1, 2, 3, 4, 5]);
@@ -144,7 +144,7 @@ fn nothing_is_lost_when_the_broker_dies_and_forgets_everything() {
     let after = Subscriber::start(&broker);
     proxy.set_open(true);
     let seen_after = after.until("the last alert", |message| message.text() == "{\"id\":50}");
-    assert_eq!(lines(&seen_after[..2]), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+    assert_eq!(lines(&seen_after[..2]), [&*format!("r {STATE} OFF"), "r stakeout/status online"]);
 
     // Alerts that were in flight when the broker died are sent again, and no alert that it had acknowledged.
     assert_eq!(alerts(&seen), (1..=40).collect::<Vec<_>>());

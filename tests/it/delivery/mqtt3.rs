@@ -23,7 +23,7 @@ fn an_mqtt3_broker_receives_what_an_mqtt5_broker_receives() {
     let device = |message: &ReceivedMessage| message.topic.contains("stakeout__door");
     let mut seen = subscriber.until("the last device", device);
     seen.retain(|message| !message.topic.starts_with("homeassistant"));
-    assert_eq!(lines(&seen), ["r stakeout/status online", &format!("r {STATE} OFF")]);
+    assert_eq!(lines(&seen), [&*format!("r {STATE} OFF"), "r stakeout/status online"]);
 
     setup.append(1, Some(vec![7; 1_000_000]));
     let mut seen = subscriber.until("the alert", |message| message.topic == ALERT);
