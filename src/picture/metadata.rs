@@ -215,9 +215,9 @@ mod tests {
             assert_eq!(file.len(), 26);
             // The offsets in it count from the start of the file.
             let mut inner = little(&entries).split_off(8);
-            for entry in 0..entries.len() {
+            for (entry, (_, _, value)) in entries.iter().enumerate() {
                 let place = 2 + 12 * entry + 8;
-                if entries[entry].2.len() > 4 {
+                if value.len() > 4 {
                     let offset = u32::from_le_bytes(inner[place..place + 4].try_into().unwrap()) + 18;
                     inner[place..place + 4].copy_from_slice(&offset.to_le_bytes());
                 }

@@ -166,7 +166,7 @@ mod tests {
         symlink(at("nothing.jpg"), at("dangling.jpg")).unwrap();
         symlink(folder.path(), at("sub/up")).unwrap();
         symlink(at("b.jpg"), at("linked.jpg")).unwrap();
-        fs::set_permissions(at("notes.txt"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("notes.txt"), fs::Permissions::from_mode(0o000)).unwrap();
         let found = find(&[folder.path().to_owned()]).unwrap();
         let mut names: Vec<_> = found
             .recordings

@@ -306,7 +306,7 @@ impl Reader<'_> {
         let message = match at.node.value {
             Value::Nothing if typed.is_some_and(|typed| typed.eq_ignore_ascii_case("null")) => {
                 let message = format!("{} is `null`, which is no value, and must be {expected}", at.title());
-                let remedy = format!("remove it, or put quotes around it if it is a text: `\"null\"`");
+                let remedy = "remove it, or put quotes around it if it is a text: `\"null\"`";
                 return self.problem(at.node.span, message, remedy);
             }
             Value::Nothing => format!("{} has no value, and must be {expected}", at.title()),

@@ -595,7 +595,7 @@ fn patterns_select_files_and_protect_folders() {
     };
     let with = |patterns: Patterns, after: After| Folder { patterns, after, ..settings(&place.inbox) };
     let include = patterns(&["front/*.png", "*.jpg", MARKER]);
-    let mut running = restart(with(include.clone(), After::Delete), state.path());
+    let mut running = restart(with(include, After::Delete), state.path());
     write(&["#recycle/d.jpg", "archive/e.jpg", "@eaDir/a.jpg/f.jpg", "g.png", "front/h.PNG", "i.JPG"]);
     write(&["j.jpg.upload", "k.jpg.tmp", ".l.jpg"]);
     fs::rename(inside("j.jpg.upload"), inside("j.jpg")).unwrap();

@@ -236,7 +236,10 @@ fn opened_stream(
 ) -> Result<Opened, StreamError> {
     let stream = input.streams().best(media::Type::Video);
     let stream = stream.ok_or_else(|| StreamError::NoVideo(origin.to_owned()))?;
-    let (video, time_base, parameters) = (stream.index(), stream.time_base(), stream.parameters().clone());
+    let (video, time_base) = (stream.index(), stream.time_base());
+    // A copy of its own: the stream's parameters share the input, which another thread may read.
+    let mut parameters = codec::Parameters::new();
+    parameters.clone_from(&stream.parameters());
     let (codec, rate, view) =
         (parameters.id(), declared_rate(stream.avg_frame_rate()), View::of_stream(&stream));
     let is_file = matches!(&settings.input, Input::File(path) if path.is_file());
