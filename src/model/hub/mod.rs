@@ -326,5 +326,5 @@ pub fn fuzz(data: &[u8]) {
         Ok(data[begin..].iter().take(usize::try_from(length).unwrap_or(usize::MAX)).copied().collect())
     });
     client::fuzz(&String::from_utf8_lossy(data));
-    let _ = super::external_data::locations(std::io::Cursor::new(data));
+    let _ = external_data::locations(std::io::Cursor::new(data));
 }

@@ -26,7 +26,7 @@
 //! still the file that was taken. Nothing is ever overwritten: `a.jpg` becomes `a-1.jpg`. A file that failed stays in its
 //! place, and so does a file that could not be moved, which is logged and counted.
 //!
-//! **Clips.** A video file is played ([`play`]) unless `clips: ignore` is set. It is no picture by its content, and a video by its
+//! **Clips.** A video file is played (`play`) unless `clips: ignore` is set. It is no picture by its content, and a video by its
 //! extension or its content.
 //!
 //! **Never taken:** files and folders that `include` and `exclude` leave out (by default hidden names, names of incomplete

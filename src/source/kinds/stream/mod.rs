@@ -6,11 +6,11 @@
 //! frame is due are not decoded ([`deferred_packets`]). Frames before the first key frame, damaged frames, frames with lost
 //! packets ([`packet_loss`]) and frames that depend on them are never scored: after damage the source waits for the next
 //! intact key frame. A camera that refreshes its picture in parts has no key frames: then every frame is decoded, and the first
-//! one is scored when FFmpeg's decoder says that a refresh is complete ([`decoder`]).
+//! one is scored when FFmpeg's decoder says that a refresh is complete (`decoder`).
 //!
 //! **Time.** `captured_at` is when the last packet of the frame arrived, by the clock of this machine: the clocks of cameras are
 //! not reliable, and the delay of the network is not known. A frame of an RTSP camera is decoded as soon as it is complete,
-//! and not when the next one begins ([`access_units`]).
+//! and not when the next one begins (`access_units`).
 //!
 //! **Unchanged frames** are not scored again (`unchanged: repeat`, see [`unchanged`]): the last scored picture is sent once
 //! more, by which the model's thread recognises it.
@@ -26,7 +26,7 @@
 //! any. An input is a recording if it is a file or declares a duration. A recording that stalls is played again from its
 //! start.
 //!
-//! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see [`tunnel`].
+//! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see `tunnel`.
 
 mod access_units;
 mod challenge;
