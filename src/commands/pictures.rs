@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::fetch;
-use crate::picture;
+use crate::{picture, source::kinds::folder::settings::Patterns};
 
 /// A picture that was named, or found in a folder or by a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,8 @@ fn named(typed: &str) -> Vec<Item> {
     found
 }
 
-/// The pictures in a folder and its subfolders, without hidden ones. Links to folders are not followed.
+/// The pictures in a folder and its subfolders, without those that a watched folder leaves alone by default. Links to folders are
+/// not followed.
 fn in_folder(folder: &Path) -> Vec<Item> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = match entries {
@@ -96,13 +97,15 @@ fn in_folder(folder: &Path) -> Vec<Item> {
             )];
         }
     };
-    let is_hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
-    let mut paths: Vec<_> =
-        entries.iter().filter(|entry| !is_hidden(entry)).map(fs::DirEntry::path).collect();
+    let patterns = Patterns::default();
+    let mut paths: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
         let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if !path.file_name().is_some_and(|name| patterns.take(Path::new(name), is_folder)) {
+            continue;
+        }
         if is_folder {
             found.append(&mut in_folder(&path));
         } else if is_picture(&path) {
@@ -160,7 +163,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         fs::create_dir_all(folder.path().join("b/c")).unwrap();
-        fs::create_dir(folder.path().join(".hidden")).unwrap();
+        [".hidden", "@eaDir"].map(|name| fs::create_dir(folder.path().join(name)).unwrap());
         fs::create_dir(folder.path().join("empty")).unwrap();
         for (name, content) in [
             ("b/2.JPG", &b""[..]),
@@ -169,6 +172,7 @@ mod tests {
             ("b/notes.txt", b"not one"),
             ("b/.thumb.jpg", b""),
             (".hidden/a.jpg", b""),
+            ("@eaDir/a.png", b""),
             ("a.png", b""),
             ("odd[1].jpg", b""),
         ] {

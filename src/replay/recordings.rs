@@ -12,7 +12,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     picture,
-    source::{clips::is_video, file_times},
+    source::{clips::is_video, file_times, kinds::folder::settings::Patterns},
 };
 
 /// A file that can be played.
@@ -43,7 +43,8 @@ pub(super) struct Found {
 }
 
 /// The recordings in `paths`: those of a folder sorted by time and name, the paths themselves in the order typed. Of a folder,
-/// files that are neither pictures nor videos are skipped, and so are links to folders and links to nothing.
+/// files that are neither pictures nor videos are skipped, and so are links to folders, links to nothing, and what a watched
+/// folder leaves alone by default.
 ///
 /// # Errors
 /// One of `paths` does not exist or cannot be read. What is in a folder causes no error.
@@ -72,13 +73,15 @@ fn collect(folder: &Path, zone: &TimeZone, found: &mut Found) {
         Ok(entries) => entries,
         Err(error) => return found.unreadable.push((folder.to_owned(), error)),
     };
+    let patterns = Patterns::default();
     for entry in entries {
         let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+        // Links to folders are not followed: they may form cycles.
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if !patterns.take(Path::new(&entry.file_name()), is_folder) {
             continue;
         }
-        // Links to folders are not followed: they may form cycles.
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+        if is_folder {
             collect(&path, zone, found);
             continue;
         }
@@ -151,7 +154,7 @@ mod tests {
     fn one_bad_entry_of_a_folder_ends_nothing_and_other_files_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("sub")).unwrap();
+        ["sub", "@eaDir"].map(|name| fs::create_dir(at(name)).unwrap());
         for (name, content) in [
             ("b.jpg", &b"no picture"[..]),
             ("sub/a.png", b""),
@@ -160,6 +163,8 @@ mod tests {
             ("photo", b"\0\0\0\x1Cftypheic\0\0\0\0mif1heic"),
             ("notes.txt", b"no picture"),
             (".hidden.jpg", b""),
+            ("@eaDir/thumbnail.jpg", b""),
+            ("upload.jpg.part", b"\xFF\xD8\xFF\xE0"),
         ] {
             fs::write(at(name), content).unwrap();
         }
