@@ -163,7 +163,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         fs::create_dir_all(folder.path().join("b/c")).unwrap();
-        [".hidden", "@eaDir"].map(|name| fs::create_dir(folder.path().join(name)).unwrap());
+        fs::create_dir(folder.path().join(".hidden")).unwrap();
+        fs::create_dir(folder.path().join("@eaDir")).unwrap();
         fs::create_dir(folder.path().join("empty")).unwrap();
         for (name, content) in [
             ("b/2.JPG", &b""[..]),

@@ -31,6 +31,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::{
+    coded::{declared, register_error_texts},
     error::PictureError,
     files::{MAX_BYTES, ReadError, captured_at_of_file, check_head, head, is_picture_file, read, read_file},
     jpeg::shrink as shrink_jpeg,

@@ -461,7 +461,7 @@ fn what_a_tiff_lacks_is_named() {
         (259, 50_000, "its compression is Zstandard (50000)"),
         (259, 6, "its compression is JPEG of the old style (6)"),
         (262, 32_844, "its photometric interpretation is 32844"),
-        (262, 5, "its pixels are Cmyk of 3 samples of 8 bits (Unsigned)"),
+        (262, 5, "its colours are CMYK, with 3 unsigned samples of 8 bits"),
         (277, 7, "its pixels have 7 samples"),
     ] {
         let error = with(tag, value);

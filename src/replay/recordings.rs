@@ -154,7 +154,8 @@ mod tests {
     fn one_bad_entry_of_a_folder_ends_nothing_and_other_files_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        ["sub", "@eaDir"].map(|name| fs::create_dir(at(name)).unwrap());
+        fs::create_dir(at("sub")).unwrap();
+        fs::create_dir(at("@eaDir")).unwrap();
         for (name, content) in [
             ("b.jpg", &b"no picture"[..]),
             ("sub/a.png", b""),

@@ -6,13 +6,18 @@
 
 mod colours;
 
+pub mod declared;
+
 use std::sync::Once;
 
 use ffmpeg_next::{
     Dictionary, Packet, codec, color, decoder,
     format::Pixel,
     frame,
-    util::log::{self, Level},
+    util::{
+        error,
+        log::{self, Level},
+    },
 };
 
 use super::{error::PictureError, planes::Matrix};
@@ -117,11 +122,10 @@ pub(super) fn decode(
         return Err(corrupt("a part of the pixels is missing".to_owned()));
     }
     samples(&frame, nclx).ok_or_else(|| {
-        unsupported(format!(
-            "its pixels are {:?} in the colour space {:?}",
-            frame.format(),
-            frame.color_space()
-        ))
+        let (pixels, space) = (frame.format(), declared::color_space(&frame));
+        let space =
+            space.map_or("an unknown colour space".to_owned(), |space| format!("the colour space {space:?}"));
+        unsupported(format!("its pixels are {pixels:?} in {space}"))
     })
 }
 
@@ -129,6 +133,13 @@ pub(super) fn decode(
 fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| log::set_level(Level::Quiet));
+    register_error_texts();
+}
+
+/// Registers the texts of FFmpeg's errors, which are empty before. They are one table of the process, so this is the only place.
+pub fn register_error_texts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(error::register_all);
 }
 
 /// How FFmpeg arranges samples.
@@ -146,7 +157,7 @@ fn samples(frame: &frame::Video, nclx: Option<Nclx>) -> Option<Samples> {
         YUV422P12LE, YUV440P, YUV444P, YUV444P10LE, YUV444P12LE, YUVA420P, YUVA422P, YUVA444P, YUVJ420P,
         YUVJ422P, YUVJ440P, YUVJ444P,
     };
-    let full_range = nclx.map_or(frame.color_range() == color::Range::JPEG, |nclx| nclx.full_range);
+    let full_range = nclx.map_or(declared::is_full_range(frame), |nclx| nclx.full_range);
     let grey = Model::Grey { full_range };
     let rgb = Model::Rgb { full_range: true };
     let of_range = |across, down, full_range| {
@@ -251,7 +262,7 @@ fn matrix(frame: &frame::Video, nclx: Option<Nclx>) -> Option<Matrix> {
             _ => return None,
         });
     }
-    Some(match frame.color_space() {
+    Some(match declared::color_space(frame)? {
         Space::BT709 => Matrix::Bt709,
         Space::FCC => Matrix::Fcc,
         Space::SMPTE240M => Matrix::Smpte240,
@@ -259,4 +270,16 @@ fn matrix(frame: &frame::Video, nclx: Option<Nclx>) -> Option<Matrix> {
         Space::Unspecified | Space::Reserved | Space::BT470BG | Space::SMPTE170M => Matrix::Bt601,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_decoder_has_a_text() {
+        let error = decode("AVIF", Coding::Av1, b"no temporal unit", None, 1000).unwrap_err().to_string();
+        let (_, reported) = error.split_once("the AV1 decoder reports: ").expect(&error);
+        assert!(!reported.trim().is_empty(), "{error}");
+    }
 }

@@ -200,7 +200,8 @@ fn unpredict(bytes: &mut [u8], layout: &Layout<'_>, row: usize, in_plane: usize)
             }
         }
         (predictor, bits) => {
-            return Err(unsupported(format!("its predictor is {predictor:?} for samples of {bits} bits")));
+            let what = if predictor == Predictor::FloatDifferences { "floating-point" } else { "horizontal" };
+            return Err(unsupported(format!("it has the {what} predictor for samples of {bits} bits")));
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! How a TIFF arranges its pixels: the tags that the decoder needs, checked.
 
+use std::fmt;
+
 use super::error::{corrupt, unsupported};
 use crate::picture::{PictureError, ifd::Directory};
 
@@ -37,12 +39,35 @@ pub(super) enum Colours {
     Lab,
 }
 
+impl fmt::Display for Colours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Grey { .. } => "grey",
+            Self::Palette => "a palette",
+            Self::Rgb => "RGB",
+            Self::Cmyk => "CMYK",
+            Self::YCbCr => "YCbCr",
+            Self::Lab => "Lab",
+        })
+    }
+}
+
 /// The type of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SampleKind {
     Unsigned,
     Signed,
     Float,
+}
+
+impl fmt::Display for SampleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsigned => "unsigned",
+            Self::Signed => "signed",
+            Self::Float => "floating-point",
+        })
+    }
 }
 
 /// What a predictor stored instead of the samples.
@@ -198,17 +223,16 @@ impl<'b> Layout<'b> {
         let is_gray_ycbcr = self.colours == Colours::YCbCr && self.samples == 1;
         let several_small = self.bits < 8 && self.samples > 1;
         if !is_known || several_small || (self.samples < colours && !is_gray_ycbcr) {
-            let (bits, samples, kind) = (self.bits, self.samples, self.kind);
+            let (colours, bits, samples, kind) = (self.colours, self.bits, self.samples, self.kind);
             return Err(unsupported(format!(
-                "its pixels are {:?} of {samples} samples of {bits} bits ({kind:?})",
-                self.colours
+                "its colours are {colours}, with {samples} {kind} samples of {bits} bits"
             )));
         }
         let in_jpeg = matches!(self.colours, Colours::Grey { .. } | Colours::Rgb | Colours::YCbCr);
         if self.compression == Compression::Jpeg && (self.planar || !in_jpeg) {
             let planes = if self.planar { " in separate planes" } else { "" };
             return Err(unsupported(format!(
-                "its pixels are {:?} with JPEG compression{planes}",
+                "its colours are {}, with JPEG compression{planes}",
                 self.colours
             )));
         }

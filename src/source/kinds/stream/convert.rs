@@ -6,7 +6,7 @@
 //! formats (10 bits, RGB) are converted to RGB here. The size only changes for pixels that are not square ([`super::upright`]).
 
 use ffmpeg_next::{
-    color::{Range, Space},
+    color::Space,
     ffi,
     format::Pixel,
     frame,
@@ -14,7 +14,7 @@ use ffmpeg_next::{
 };
 
 use super::upright::View;
-use crate::picture::{Colour, Matrix, Meaning, Picture, PictureError, Pixels, Planes};
+use crate::picture::{Colour, Matrix, Meaning, Picture, PictureError, Pixels, Planes, declared};
 
 /// Chroma at full resolution and exact rounding: a frame a second may take some time.
 const QUALITY: Flags =
@@ -169,7 +169,7 @@ impl Layout {
         // Pictures that are upside down have rows of a negative length: FFmpeg converts those.
         let upright = (0..frame.planes()).all(|plane| i32::try_from(frame.stride(plane)).is_ok());
         // In these colour spaces the planes do not hold brightness and colours.
-        let mixed = matches!(frame.color_space(), Space::RGB | Space::YCGCO | Space::ICTCP);
+        let mixed = matches!(declared::color_space(frame), Some(Space::RGB | Space::YCGCO | Space::ICTCP));
         (upright && !mixed).then_some(layout)
     }
 }
@@ -180,7 +180,7 @@ impl FrameFormat {
         use Pixel::{GRAY8, YUVJ420P, YUVJ422P, YUVJ440P, YUVJ444P};
         // FFmpeg always assumes full range for grey.
         let j = matches!(frame.format(), GRAY8 | YUVJ420P | YUVJ422P | YUVJ444P | YUVJ440P);
-        let matrix = match frame.color_space() {
+        let matrix = match declared::color_space(frame).unwrap_or(Space::Unspecified) {
             Space::BT709 => Matrix::Bt709,
             Space::FCC => Matrix::Fcc,
             Space::SMPTE240M => Matrix::Smpte240,
@@ -188,7 +188,7 @@ impl FrameFormat {
             Space::Unspecified | Space::Reserved if width >= 1280 || height > 576 => Matrix::Bt709,
             _ => Matrix::Bt601,
         };
-        let full_range = j || frame.color_range() == Range::JPEG;
+        let full_range = j || declared::is_full_range(frame);
         Self { format: frame.format(), width, height, full_range, matrix }
     }
 

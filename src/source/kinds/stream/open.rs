@@ -32,6 +32,7 @@ use super::{
     upright::View,
 };
 use crate::{
+    picture,
     source::{context::Context, sampler::Played},
     tls::Trust,
     yaml::Address,
@@ -383,7 +384,6 @@ fn prepare() {
     PREPARED.call_once(|| {
         packet_loss::install();
         format::network::init();
-        // This registers texts and devices, and cannot fail.
-        let _ = ffmpeg::init();
+        picture::register_error_texts();
     });
 }
