@@ -249,7 +249,7 @@ fn baselines_survive_a_restart_and_a_damaged_file_is_reported() {
     };
     let stop = |service: &mut Service| {
         service.stop();
-        service.log().matches("` raised (").count()
+        service.log().matches("INFO Inbox: `red car` raised").count()
     };
 
     let mut service = start();
