@@ -14,7 +14,7 @@ use std::{
     io,
     path::{Component, Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -40,6 +40,42 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// As many links as the kernel itself follows.
 const MOST_LINKS: usize = 40;
+/// How often the files are read again because they change meanwhile. The watcher reports later changes.
+const MOST_READINGS: usize = 5;
+
+/// The reader of the files, as the watcher knows it.
+#[derive(Debug)]
+pub struct Reader {
+    /// Each message requests a reading.
+    pub reports: mpsc::Sender<()>,
+    /// The content that was read last.
+    pub read: ReadContent,
+}
+
+/// The content of the files at the newest reading. The watcher compares the files with it and not only with its own last report:
+/// a file may change between a report and the reading, and change back after it.
+#[derive(Debug, Clone, Default)]
+pub struct ReadContent(Arc<Mutex<Option<u64>>>);
+
+impl ReadContent {
+    /// Reads the files of the configuration `path` with `read`, and again if they change meanwhile.
+    pub fn of<T>(&self, path: &Path, read: impl Fn() -> T) -> T {
+        let (mut before, mut result) = (contents(path), read());
+        for _ in 1..MOST_READINGS {
+            let after = contents(path);
+            if after == before {
+                break;
+            }
+            (before, result) = (after, read());
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        result
+    }
+
+    fn is_not(&self, content: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|read| read != content)
+    }
+}
 
 /// Requests a report although no file may have changed.
 #[derive(Debug, Clone)]
@@ -57,13 +93,13 @@ impl Ask {
     }
 }
 
-/// Starts the thread `config-watch`, which sends reports to `changed`: one at the start (the files may have changed since they
+/// Starts the thread `config-watch`, which sends reports to `reader`: one at the start (the files may have changed since they
 /// were read), then one after each change. A report is dropped if the channel is full: the receiver of the report in it will see
-/// this change, too. The thread ends soon after `changed` is closed.
+/// this change, too. The thread ends soon after the channel is closed.
 ///
 /// # Errors
 /// The operating system cannot start a thread.
-pub fn watch(path: &Path, changed: mpsc::Sender<()>) -> io::Result<Ask> {
+pub fn watch(path: &Path, reader: Reader) -> io::Result<Ask> {
     let (wake, woken) = sync_channel(1);
     let ask = Ask { requested: Arc::default(), wake };
     let mut watcher = Watcher {
@@ -74,7 +110,7 @@ pub fn watch(path: &Path, changed: mpsc::Sender<()>) -> io::Result<Ask> {
         reported: None,
         ask: ask.clone(),
         woken,
-        changed,
+        reader,
         pause: LONGEST_PAUSE,
     };
     let work = move || {
@@ -98,7 +134,7 @@ struct Watcher {
     /// Also keeps `woken` open where the kernel does not watch.
     ask: Ask,
     woken: Receiver<()>,
-    changed: mpsc::Sender<()>,
+    reader: Reader,
     pause: Duration,
 }
 
@@ -109,11 +145,11 @@ impl Watcher {
         self.follow();
         let now = self.settled();
         let requested = self.ask.requested.swap(false, Ordering::AcqRel);
-        if self.reported.replace(now) != Some(now) || requested {
+        if self.reported.replace(now) != Some(now) || self.reader.read.is_not(now) || requested {
             // Full: see above.
-            let _ = self.changed.try_send(());
+            let _ = self.reader.reports.try_send(());
         }
-        (!self.changed.is_closed()).then_some(())
+        (!self.reader.reports.is_closed()).then_some(())
     }
 
     /// Makes the kernel watch the current folders, including those that were deleted and created again.
@@ -303,7 +339,7 @@ mod tests {
             reported: None,
             ask: Ask { requested: Arc::default(), wake },
             woken,
-            changed: sender,
+            reader: Reader { reports: sender, read: ReadContent::default() },
             pause: Duration::from_millis(300),
         };
         watcher.look().unwrap();
@@ -335,5 +371,47 @@ mod tests {
             assert_eq!(reports(with_kernel, touch), 0, "{with_kernel}: the same again");
             assert_eq!(reports(with_kernel, other), 0, "{with_kernel}: another file");
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_back_after_it_was_read_is_reported() {
+        let home = tempfile::tempdir().unwrap();
+        let main = home.path().join("stakeout.yaml");
+        let write = |text: &str| fs::write(&main, text).unwrap();
+        write("one");
+        let ((sender, mut asked), (wake, woken), read) =
+            (mpsc::channel(1), sync_channel(1), ReadContent::default());
+        let mut watcher = Watcher {
+            kernel: None,
+            path: main.clone(),
+            folders: BTreeSet::new(),
+            unwatched: BTreeSet::new(),
+            reported: None,
+            ask: Ask { requested: Arc::default(), wake },
+            woken,
+            reader: Reader { reports: sender, read: read.clone() },
+            pause: Duration::ZERO,
+        };
+        let mut is_reported = || {
+            watcher.look().unwrap();
+            asked.try_recv().is_ok()
+        };
+        assert!(is_reported());
+        write("two");
+        assert_eq!(read.of(&main, || fs::read_to_string(&main).unwrap()), "two");
+        write("one");
+        assert!(is_reported(), "the watcher never saw the other content, but the reader did");
+        assert_eq!(read.of(&main, || fs::read_to_string(&main).unwrap()), "one");
+        assert!(!is_reported());
+
+        let texts = std::cell::RefCell::new(vec!["four", "three"]);
+        let changing = || {
+            let text = fs::read_to_string(&main).unwrap();
+            texts.borrow_mut().pop().map(write);
+            text
+        };
+        assert_eq!(read.of(&main, changing), "four", "read again until it stays the same");
+        assert!(is_reported());
+        assert!(!is_reported());
     }
 }

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     classify::{LabelEncoder, LoadError, Watchlist},
-    config::{self, Config},
+    config::{
+        self, Config,
+        watch::{ReadContent, Reader},
+    },
     observe::ServiceMetrics,
     yaml::error::Problems,
 };
@@ -38,6 +41,7 @@ pub(super) type Results = mpsc::Receiver<(ConfigCheck, CheckResult)>;
 /// The files, and the configuration that is in force.
 pub(super) struct ConfigReader {
     pub(super) path: PathBuf,
+    pub(super) read: ReadContent,
     pub(super) in_force: Config,
     pub(super) encoder: LabelEncoder,
     pub(super) metrics: Arc<ServiceMetrics>,
@@ -45,10 +49,11 @@ pub(super) struct ConfigReader {
 }
 
 impl ConfigReader {
-    /// Starts the thread. Each message into the first channel requests a check, whose result arrives in the second. The thread
-    /// ends when either channel closes.
-    pub(super) fn spawn(mut self) -> anyhow::Result<(mpsc::Sender<()>, Results)> {
-        let (check_config, mut requests) = mpsc::channel(1);
+    /// Starts the thread. Each report to the returned reader requests a check, whose result arrives in the channel. The thread
+    /// ends when either side closes.
+    pub(super) fn spawn(mut self) -> anyhow::Result<(Reader, Results)> {
+        let (reports, mut requests) = mpsc::channel(1);
+        let reader = Reader { reports, read: self.read.clone() };
         let (results, receive_results) = mpsc::channel(1);
         let work = move || {
             while requests.blocking_recv().is_some() {
@@ -65,11 +70,11 @@ impl ConfigReader {
         };
         let thread = thread::Builder::new().name("config".to_owned());
         thread.spawn(work).context("cannot start the reader of the configuration")?;
-        Ok((check_config, receive_results))
+        Ok((reader, receive_results))
     }
 
     fn check(&mut self) -> Result<CheckResult, Problems> {
-        let loaded = config::load(&self.path)?;
+        let loaded = self.read.of(&self.path, || config::load(&self.path))?;
         let plan = Plan::between(&self.in_force, &loaded.config);
         let mut watchlist = None;
         if plan.changes {

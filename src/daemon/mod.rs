@@ -36,7 +36,10 @@ use self::{
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     classify::{self, LabelEncoder, LoadError, labels::VectorCache},
-    config::{self, Config},
+    config::{
+        self, Config,
+        watch::{ReadContent, Reader},
+    },
     judge::Judge,
     observe::{Observers, ScorePublisher, ServiceMetrics},
     source, web,
@@ -69,7 +72,7 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
         web::start(settings, Arc::clone(&metrics))?;
     }
     signals::notify_status("loading the model");
-    let (mut service, check_config) = Service::start(path, &config, &metrics).await?;
+    let (mut service, config_reader) = Service::start(path, &config, &metrics).await?;
     metrics.set_ready(true);
     signals::notify_ready();
     tracing::info!(
@@ -78,7 +81,7 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
         model = &*config.model.name(),
         "watching"
     );
-    let ask = config::watch::watch(path, check_config).context("cannot watch the configuration")?;
+    let ask = config::watch::watch(path, config_reader).context("cannot watch the configuration")?;
     signals.reload_on_hang_up(ask, service.applier.reloads.clone());
     let topics = service.applier.broker.subscribe_topics();
     let watchdog = watchdog::run(Arc::clone(&metrics), service.applier.broker.board.clone(), topics);
@@ -116,13 +119,13 @@ struct Parts {
 }
 
 impl Service {
-    /// Starts the parts from the last to the first, so that a frame can go all the way as soon as it exists. Each message into the
-    /// returned channel requests a check of the configuration.
+    /// Starts the parts from the last to the first, so that a frame can go all the way as soon as it exists. The returned reader
+    /// checks the configuration when the watcher of the files asks for it.
     async fn start(
         path: &Path,
         config: &Config,
         metrics: &Arc<ServiceMetrics>,
-    ) -> anyhow::Result<(Self, mpsc::Sender<()>)> {
+    ) -> anyhow::Result<(Self, Reader)> {
         let outbox = Arc::new(delivery::open_outbox(config)?);
         let model = classify::load_model(config)?;
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
@@ -157,12 +160,13 @@ impl Service {
         let reloads = Reloads::default();
         let reader = ConfigReader {
             path: path.to_owned(),
+            read: ReadContent::default(),
             in_force: config.clone(),
             encoder,
             metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
         };
-        let (check_config, results) = reader.spawn()?;
+        let (config_reader, results) = reader.spawn()?;
         let applier = ConfigApplier {
             results,
             watchlist,
@@ -176,7 +180,7 @@ impl Service {
             invalid: false,
             reloads,
         };
-        Ok((Self { applier, parts }, check_config))
+        Ok((Self { applier, parts }, config_reader))
     }
 
     /// Only the sources receive the stop signal. Each other part ends when its input closes, the publisher last. A check of the
