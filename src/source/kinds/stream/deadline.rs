@@ -58,3 +58,22 @@ impl Deadline {
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_is_final() {
+        let deadline = Deadline::new(Duration::MAX);
+        assert!(!deadline.interrupts() && !deadline.has_interrupted());
+        deadline.set(Duration::ZERO);
+        assert!(deadline.has_passed() && !deadline.has_interrupted(), "no call was interrupted yet");
+        assert!(deadline.interrupts());
+        // What the interrupted call returned must not start the time again.
+        deadline.set(Duration::MAX);
+        assert!(!deadline.interrupts() && deadline.has_interrupted());
+        deadline.clear();
+        assert!(deadline.has_interrupted());
+    }
+}
