@@ -176,12 +176,17 @@ impl OddRtsp {
         let port = free_port();
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script).arg(port.to_string()).arg(clip).args(words);
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
         Self { port, process, lines }
+    }
+
+    /// Makes a camera with the word `waits` send its next frame.
+    pub fn send(&mut self) {
+        self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
     /// When the next frame is sent, in seconds since 1970. Waits for it.

@@ -4,6 +4,7 @@ usage: odd_rtsp.py PORT CLIP [KEY=VALUE...]
 
 fps      frames a second, also below 1
 frames   sends this number of frames, then nothing
+waits    sends each frame when a line arrives on standard input, whatever the time
 delay    seconds before the answer to DESCRIBE
 refuses  `tcp` or `udp`: refuses this transport
 silent   `tcp` or `udp`: accepts this transport and sends nothing over it
@@ -70,6 +71,8 @@ def play(send):
     fps, sequence, began = float(OPTIONS.get("fps", 10)), 0, time.time()
     number = 0
     while number < int(OPTIONS.get("frames", 1 << 60)):
+        if "waits" in OPTIONS and not sys.stdin.readline():
+            return
         print(f"sent {time.time()}", flush=True)
         parts = [part for unit in FRAMES[number % len(FRAMES)] for part in payloads(unit)]
         for at, part in enumerate(parts):
@@ -77,7 +80,8 @@ def play(send):
             send(struct.pack("!BBHII", 0x80, (0x80 if last else 0) | 96, sequence & 0xFFFF, stamp, 7) + part)
             sequence += 1
         number += 1
-        time.sleep(max(0, began + number / fps - time.time()))
+        if "waits" not in OPTIONS:
+            time.sleep(max(0, began + number / fps - time.time()))
 
 
 def is_allowed(head):

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use stakeout::source::{SLOTS, Status};
+use stakeout::source::Status;
 
 use super::{start, video::play};
 use crate::common::camera::{OddRtsp, Rtsp, clip, h264, h265};
@@ -31,20 +31,19 @@ fn a_frame_is_delivered_before_the_next_one_is_sent() {
     }
 }
 
+/// The camera sends each frame after the one before it has arrived.
 #[test]
-fn every_frame_of_a_slow_camera_is_delivered_when_it_is_sent() {
+fn every_frame_of_a_slow_camera_is_delivered_before_the_next_one_is_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let mut camera = OddRtsp::start(&h264(folder.path(), "320x240", 2), &["fps=0.5"]);
-    let mut source = start(&format!("rtsp: '{}', unchanged: score, stall_after: 1h", camera.url()));
-    let frames: Vec<_> = (0..SLOTS).map(|_| source.next()).collect();
-    let sent: Vec<_> = frames.iter().map(|_| camera.sent()).collect();
-    let next = camera.sent();
-    for (number, frame) in frames.iter().enumerate() {
+    let mut camera = OddRtsp::start(&h264(folder.path(), "320x240", 2), &["fps=0.1", "waits=yes"]);
+    let mut source =
+        start(&format!("rtsp: '{}', every: 20ms, unchanged: score, stall_after: 1h", camera.url()));
+    for number in 0..4 {
+        camera.send();
+        let (frame, sent) = (source.next(), camera.sent());
         let captured = frame.captured_at.as_microsecond() as f64 / 1e6;
-        let following = sent.get(number + 1).copied().unwrap_or(next);
-        assert!((sent[number]..following).contains(&captured), "{number}: {captured} {sent:?}");
+        assert!(captured >= sent, "{number}: {captured} {sent}");
     }
-    drop(frames);
     source.stop();
 }
 
