@@ -4,17 +4,17 @@
 //! With basic authentication the header can be sent without FFmpeg's help. Digest authentication needs the password in FFmpeg.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
-    time::Duration,
+    io::{self, Read as _, Write as _},
+    net::{TcpStream, ToSocketAddrs as _},
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// The limit of each step. The camera has just answered FFmpeg.
+/// The limit to connect, and the limit of the whole exchange after that. The camera has just answered FFmpeg.
 const LIMIT: Duration = Duration::from_secs(3);
-/// Longer answers are cut off.
-const MOST: u64 = 64 << 10;
+/// A longer head of an answer is cut off.
+const LONGEST_HEAD: usize = 64 << 10;
 
 /// The value of the header `Authorization` for basic authentication.
 pub(crate) fn basic((username, password): (&str, &str)) -> String {
@@ -27,19 +27,32 @@ pub(crate) fn basic((username, password): (&str, &str)) -> String {
 /// The camera does not answer, or does not require a login.
 pub(crate) fn offered(host: (&str, u16), url: &str) -> io::Result<Vec<String>> {
     let address = host.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
+    let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    Ok(challenges(&head(stream, url, LIMIT)?))
+}
+
+/// The lines of the head of the camera's answer. A camera that sends it byte by byte gets no more time.
+fn head(mut stream: TcpStream, url: &str, limit: Duration) -> io::Result<Vec<String>> {
+    let until = Instant::now() + limit;
+    stream.set_write_timeout(Some(limit))?;
     write!(stream, "DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n")?;
-    let mut head = Vec::new();
-    for line in BufReader::new(stream.take(MOST)).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
-        if line.is_empty() {
-            break;
+    let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut is_complete = false;
+    while !is_complete && head.len() < LONGEST_HEAD {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        head.push(line);
+        stream.set_read_timeout(Some(left))?;
+        let length = stream.read(&mut buffer)?;
+        head.extend_from_slice(&buffer[..length]);
+        let newest = &head[(head.len() - length).saturating_sub(2)..];
+        let has_empty_line =
+            newest.windows(2).any(|end| end == b"\n\n") || newest.windows(3).any(|end| end == b"\n\r\n");
+        is_complete = length == 0 || has_empty_line;
     }
-    Ok(challenges(&head))
+    let text = String::from_utf8_lossy(&head);
+    Ok(text.lines().map(str::trim_end).take_while(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 /// The challenges in the lines of an answer. Pure.
@@ -67,6 +80,8 @@ pub(crate) fn needs_basic(challenges: &[String], sent: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::TcpListener, thread};
+
     use super::*;
 
     fn texts(texts: &[&str]) -> Vec<String> {
@@ -88,6 +103,35 @@ mod tests {
         for (challenges, sent, expected) in cases {
             assert_eq!(needs_basic(&texts(challenges), sent), expected, "{challenges:?} {sent}");
         }
+    }
+
+    /// Connects to a server that sends `answer`, and then one byte after another.
+    fn answered(answer: &'static str) -> TcpStream {
+        let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let mut sent = stream.write_all(answer.as_bytes());
+            while sent.is_ok() {
+                thread::sleep(Duration::from_millis(1));
+                sent = stream.write_all(b"x");
+            }
+        });
+        client
+    }
+
+    #[test]
+    fn the_head_of_an_answer_ends_at_the_empty_line_or_at_the_limit() {
+        let refusal = ["RTSP/1.0 401 Unauthorized", "WWW-Authenticate: Basic"];
+        for answer in [
+            "RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic\r\n\r\n",
+            "RTSP/1.0 401 Unauthorized\nWWW-Authenticate: Basic\n\nbody\n",
+        ] {
+            let head = head(answered(answer), "rtsp://cam/", Duration::from_secs(600)).unwrap();
+            assert_eq!(head, refusal, "{answer:?}");
+        }
+        // All of the longest head would take a minute.
+        assert!(head(answered("RTSP/1.0 401"), "rtsp://cam/", Duration::from_millis(50)).is_err());
     }
 
     #[test]
