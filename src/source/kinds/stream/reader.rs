@@ -1,7 +1,7 @@
 //! Reads the payloads of an RTSP stream on a thread of its own.
 //!
-//! FFmpeg blocks until the next packet arrives, and a stream whose read was interrupted is not usable any more. The thread that
-//! decodes waits here instead, as short as it likes.
+//! FFmpeg blocks until the next packet arrives, and a stream whose read was interrupted is not usable any more. So this thread
+//! blocks, and the thread that decodes takes the payloads from a channel, where it can wait for any time.
 
 use std::{
     io,
@@ -46,7 +46,7 @@ pub(crate) enum Found {
 /// The thread that reads. It ends when this is dropped.
 pub(crate) struct Reader {
     payloads: Option<Receiver<Result<Payload, ffmpeg::Error>>>,
-    /// Ends the current call of FFmpeg.
+    /// Ends the thread, and its current call of FFmpeg.
     close: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,8 +63,9 @@ impl Reader {
         source: &str,
     ) -> io::Result<Self> {
         let (send, payloads) = sync_channel(AHEAD);
-        let thread =
-            thread::Builder::new().name(format!("read-{source}")).spawn(move || read(input, video, &send))?;
+        let closed = Arc::clone(&close);
+        let work = move || read(input, video, &closed, &send);
+        let thread = thread::Builder::new().name(format!("read-{source}")).spawn(work)?;
         Ok(Self { payloads: Some(payloads), close, thread: Some(thread) })
     }
 
@@ -92,9 +93,15 @@ impl Drop for Reader {
     }
 }
 
-fn read(mut input: context::Input, video: usize, payloads: &SyncSender<Result<Payload, ffmpeg::Error>>) {
+fn read(
+    mut input: context::Input,
+    video: usize,
+    close: &AtomicBool,
+    payloads: &SyncSender<Result<Payload, ffmpeg::Error>>,
+) {
     packet_loss::reset();
-    loop {
+    // FFmpeg checks the flag only while it waits. Other streams and calls that find nothing send nothing to the channel.
+    while !close.load(Ordering::Relaxed) {
         let mut packet = Packet::empty();
         let read = match packet.read(&mut input) {
             Ok(()) if packet.stream() != video || packet.size() == 0 => continue,
