@@ -242,10 +242,8 @@ fn misplaced(at: &Setting<'_>, key: &str) -> Option<(String, String)> {
         "" if value.starts_with(['/', '.', '~']) => "folder",
         _ => return None,
     };
-    // A query may contain a password.
-    let (address, query) = value.split_once('?').map_or((&**value, ""), |(address, _)| (address, "?..."));
     let message = format!("unknown key `{}`", mask::shown(key));
-    Some((message, format!("here it is `{kind}`: write `{kind}: {}{query}`", mask::shown(address))))
+    Some((message, format!("here it is `{kind}`: write `{kind}: {}`", mask::shown(value))))
 }
 
 /// The message and the remedy for a key of another kind.

@@ -31,13 +31,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A value or name as it is quoted in a message: one line, shortened, without the password of an address.
+/// A value or name as it is quoted in a message: one line, shortened, without the passwords of an address.
 pub fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
-    let text = match credentials(text) {
-        Some(hide) => format!("{}{HIDDEN}{}", &text[..hide.start], &text[hide.end..]),
-        None => text.to_owned(),
+    let hidden = match (credentials(text), query(text)) {
+        // From the end, so that the first range stays right.
+        (Some(login), Some(query)) if login.end <= query.start => vec![query, login],
+        (login, query) => hull(login.into_iter().chain(query)).into_iter().collect(),
     };
+    let mut text = text.to_owned();
+    hidden.into_iter().for_each(|range| text.replace_range(range, HIDDEN));
     let mut letters = text.chars().map(printable);
     let mut shown: String = letters.by_ref().take(LONGEST).collect();
     if letters.next().is_some() {
@@ -74,16 +77,24 @@ pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
         let start = indentation(shown);
         return Some(start..shown.len());
     }
-    let hidden = [secret_value(shown), credentials(shown), query(shown)].into_iter().flatten();
-    hidden.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+    hull([secret_value(shown), credentials(shown), query(shown)].into_iter().flatten())
 }
 
-/// What follows the `?` of an address: many cameras take the password there.
+/// From the start of the first range to the end of the last one.
+fn hull(ranges: impl IntoIterator<Item = Range<usize>>) -> Option<Range<usize>> {
+    ranges.into_iter().reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+}
+
+/// What follows the `?` of an address: many cameras take the password there. It may contain commas, quotes and brackets, so only
+/// those at its end are left out.
 fn query(line: &str) -> Option<Range<usize>> {
     let address = line.find("://")?;
-    let start = address + line[address..].find('?')? + 1;
-    let end = line[start..].find([' ', '"', '\'', ',', '}', ']']).map_or(line.len(), |end| start + end);
-    line[start..end].contains('=').then_some(start..end)
+    let queries =
+        line.match_indices('?').map(|(at, _)| at + 1).filter(|start| *start > address).map(|start| {
+            let words = line[start..].split(char::is_whitespace).next().unwrap_or_default();
+            start..start + words.trim_end_matches(['"', '\'', ',', '}', ']']).len()
+        });
+    hull(queries.filter(|query| line[query.clone()].contains('=')))
 }
 
 /// `user:password` in `scheme://user:password@host`. A password may contain an `@`, so the last one counts.
@@ -183,6 +194,11 @@ mod tests {
             ("  url: mqtt://me:hun@ter2@host", "  url: mqtt://***@host"),
             ("  url: mqtt://host", "  url: mqtt://host"),
             ("  http: 'http://h/s.jpg?user=a&pwd=hunter2'  # door", "  http: 'http://h/s.jpg?***'  # door"),
+            (
+                "  a: { http: http://h/s?a=b&pwd=hun,ter2, watch: [b] }",
+                "  a: { http: http://h/s?***, watch: [b] }",
+            ),
+            ("  [http://h/s?a=b, http://h/t?pwd=hunter2]", "  [http://h/s?***]"),
             ("  passenger: 0.7", "  passenger: 0.7"),
             ("  password:", "  password:"),
             ("  password hunter2", "  password ***"),
@@ -197,6 +213,9 @@ mod tests {
     fn a_quoted_value_is_short_and_harmless() {
         assert_eq!(shown("\u{1b}[31mred\n"), "\u{fffd}[31mred\u{fffd}");
         assert_eq!(shown("mqtt://me:pw@host"), "mqtt://***@host");
+        assert_eq!(shown("http://me:pw@host/s?user=a&pwd=b@c"), "http://***");
+        assert_eq!(shown("http://me:pw@host/s?user=a&pwd=b"), "http://***@host/s?***");
+        assert_eq!(shown("http://me:p?a=b@host"), "http://***");
         assert_eq!(shown(&"x".repeat(100)).chars().count(), 61);
     }
 }
