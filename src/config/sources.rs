@@ -312,7 +312,7 @@ fn grid_shown(regions: &[Region]) -> Option<String> {
     };
     let cells: Vec<_> = regions.iter().filter_map(cell).collect();
     let (rows, columns) = (cells.iter().map(|cell| cell.0).max()?, cells.iter().map(|cell| cell.1).max()?);
-    (cells.len() > 1 && cells.len() == rows * columns).then(|| format!("{columns}x{rows}"))
+    (cells.len() > 1 && rows.checked_mul(columns) == Some(cells.len())).then(|| format!("{columns}x{rows}"))
 }
 
 /// Reads `[x, y, width, height]`, in fractions of the frame.
