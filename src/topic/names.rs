@@ -153,7 +153,9 @@ fn distinct<'n, 'b>(
     let (alone, together): (Vec<_>, Vec<_>) = left.into_iter().partition(|name| wanted[&plain(name)] == 1);
     let alone: Vec<_> = alone.into_iter().filter(|name| !give(&mut given, name, plain(name))).collect();
     for name in alone.into_iter().chain(together) {
-        for text in candidates(name, &plain(name)).skip(1) {
+        // Names can be chosen so that they are the spellings of another one: then it gets a number, too.
+        let numbered = (2..).map(|number: u64| format!("{}_{number}", hash(name)));
+        for text in candidates(name, &plain(name)).skip(1).chain(numbered) {
             if give(&mut given, name, text) {
                 break;
             }
@@ -164,11 +166,16 @@ fn distinct<'n, 'b>(
 
 /// The texts that a name may get: the plain one, and that with suffixes.
 fn candidates(name: &str, plain: &str) -> impl Iterator<Item = String> {
-    let hash: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash(name);
     // No level has two `_` in a row.
     let begin = plain.trim_end_matches('_').to_owned();
     let suffixed = move |digits: usize| format!("{begin}_{}", &hash[..digits]);
     std::iter::once(plain.to_owned()).chain(SUFFIXES.map(suffixed))
+}
+
+/// The hash of a name in hexadecimal digits.
+fn hash(name: &str) -> String {
+    Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The identifier of a level.
@@ -237,6 +244,16 @@ mod tests {
             names(&["Front Door", "front_door", "men", "门"], &read),
             names(&["Front Door", "front_door", "men", "门"], &both)
         );
+    }
+
+    #[test]
+    fn names_that_are_the_spellings_of_another_one_leave_it_a_level() {
+        let mut all: Vec<_> = candidates("door", "door").skip(1).collect();
+        all.extend(["door", "Door"].map(str::to_owned));
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let levels = topics(&names(&all, &Names::default()), &all);
+        assert_eq!(levels[..3], all[..3]);
+        assert_eq!(levels.iter().collect::<BTreeSet<_>>().len(), all.len(), "{levels:?}");
     }
 
     #[test]
