@@ -127,12 +127,12 @@ fn broker(config: &Config) -> Result<Finding> {
     let what = format!("broker {}", mqtt::url(&config.mqtt));
     let broker = &config.mqtt;
     let certificate =
-        certificates::of(broker.tls.then_some((&*broker.host, broker.port, &broker.connection.tls.trust)));
+        || certificates::of(broker.tls.then_some((&*broker.host, broker.port, &broker.connection.tls.trust)));
     Ok(match runtime.block_on(mqtt::check_connection(&config.mqtt)) {
-        Ok(None) => Finding::ok(what, format!("accepts the connection{certificate}")),
+        Ok(None) => Finding::ok(what, format!("accepts the connection{}", certificate())),
         Ok(Some(lacks)) => {
             let remedy = "see docs/topics.md: alerts need QoS 1 and retained messages";
-            Finding::failed(what, format!("{lacks}{certificate}"), remedy)
+            Finding::failed(what, format!("{lacks}{}", certificate()), remedy)
         }
         Err(why) => {
             let otherwise = "check that it runs, and that `mqtt.url` is its address";

@@ -19,9 +19,8 @@ pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
         thread::scope(|scope| {
             let probe = |source: &config::Source| {
                 let probe = source::probe(&source.kind, &surroundings);
-                // A failure that is about the certificate has the fingerprint already.
-                let has_fingerprint = probe.message.contains("fingerprint:");
-                let server = source.kind.settings().tls().filter(|_| !has_fingerprint);
+                // A failure says itself what to do, also about a certificate.
+                let server = source.kind.settings().tls().filter(|_| probe.outcome != Outcome::Failed);
                 let server = server.as_ref().map(|(host, port, trust)| (&**host, *port, *trust));
                 let message = probe.message.clone() + &certificates::of(server);
                 Probe { message, ..probe }
