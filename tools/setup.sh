@@ -70,6 +70,7 @@ gate_packages() {
 systemd            test -x /lib/systemd/systemd && command -v systemd-analyze
 systemd-container  command -v systemd-nspawn
 procps             command -v ps
+prometheus         command -v promtool
 END
 }
 

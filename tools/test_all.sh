@@ -25,6 +25,7 @@ check cargo clippy --locked --all-targets -- -D warnings
 # The code that only the fuzzer compiles.
 check cargo rustc --locked --lib --profile check -- --cfg fuzzing -D warnings
 check env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
+check promtool test rules grafana/alerts_test.yaml
 check tools/deny.sh
 # The program that the tests use: `cargo build` would build it once more, because the crates for tests change features of others.
 check cargo test --locked --no-run --quiet
