@@ -160,12 +160,14 @@ mod tests {
     /// Every expected value is that of Pillow 13.
     #[test]
     fn orientations_are_those_of_the_reference() {
+        /// A name, the EXIF block, the XMP text, and the orientation.
+        type Case<'c> = (&'c str, Option<&'c [u8]>, Option<&'c str>, u8);
         let block = |kind: u16, value: &[u8]| little(&[(ORIENTATION, kind, value)]);
         let short = block(3, &[6, 0]);
         let twice = [PREFIX, PREFIX, &short].concat();
         let other = little(&[(271, 2, b"x\0")]);
         const ATTRIBUTE: &str = r#"<x tiff:Orientation="8"/>"#;
-        let cases: &[(&str, Option<&[u8]>, Option<&str>, u8)] = &[
+        let cases: &[Case] = &[
             ("nothing", None, None, 1),
             ("short", Some(&short), None, 6),
             ("long", Some(&block(4, &[6, 0, 0, 0])), None, 6),

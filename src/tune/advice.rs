@@ -428,6 +428,8 @@ mod tests {
 
     #[test]
     fn without_anything_to_learn_the_reason_is_given() {
+        /// A name, the scores, the truth, and the reason.
+        type Case<'c> = (&'c str, &'c [Point], Option<&'c [Interval]>, NoAdvice);
         let (points, events) = recorded(0.1, 0.1, 0.05);
         let scored = |score| points.iter().map(|point| Point { score, ..*point }).collect::<Vec<_>>();
         let (flat, high) = (scored(0.2), scored(1.0));
@@ -437,7 +439,7 @@ mod tests {
             ..*point
         };
         let always = points.iter().enumerate().map(wave).collect::<Vec<_>>();
-        let cases: [(&str, &[Point], Option<&[Interval]>, NoAdvice); 8] = [
+        let cases: [Case; 8] = [
             ("never visible", &points, Some(&[]), NoAdvice::NeverVisible),
             ("never raised", &points, None, NoAdvice::NotSeen),
             ("no frames", &[], None, NoAdvice::NotSeen),

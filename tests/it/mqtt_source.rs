@@ -194,6 +194,8 @@ fn pictures_and_alerts_with_mqtt_3_1_1() {
         seen.extend(subscriber.so_far(&broker));
         seen.iter().any(|message| message.topic == "home/cams/objects/green_tree/alert")
     });
+    let alert = seen.iter().find(|message| message.topic == "home/cams/objects/green_tree/alert").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(alert.text()).unwrap()["frame"]["origin"], "cams/2");
     assert!(seen.iter().all(|message| message.line() != "r home/cams/status offline"), "{seen:?}");
     service.stop();
     let log = broker.log();

@@ -406,7 +406,9 @@ const ALERT: &str = "home/back/porch/person/alert";
 
 #[tokio::test(start_paused = true)]
 async fn alerts_after_a_connect_wait_for_home_assistant_and_not_for_long() {
-    let cases: [(&str, &[(u64, &str)], u32); 4] = [
+    /// A name, what Home Assistant publishes and when, and the seconds that an alert waits.
+    type Case = (&'static str, &'static [(u64, &'static str)], u32);
+    let cases: [Case; 4] = [
         ("it publishes nothing", &[], 15),
         ("its birth message", &[(5, "online")], 5),
         ("its birth message before discovery was out for 2 s", &[(0, "online")], 2),

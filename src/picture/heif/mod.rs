@@ -270,10 +270,10 @@ impl Samples {
         }
         let old = plane_sizes(self.colours, self.width, self.height);
         let new = plane_sizes(self.colours, width, height);
-        let cut = |(plane, ((across, _), (width, height))): (&Vec<u16>, ((usize, usize), (usize, usize)))| {
+        let planes = self.planes.iter().zip(old).zip(new).map(|((plane, (across, _)), (width, height))| {
             plane.chunks(across).take(height).flat_map(|row| &row[..width]).copied().collect()
-        };
-        let planes = self.planes.iter().zip(old.into_iter().zip(new)).map(cut).collect();
+        });
+        let planes = planes.collect();
         Self { width, height, planes, ..self }
     }
 

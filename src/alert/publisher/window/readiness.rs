@@ -210,9 +210,11 @@ mod tests {
 
     #[test]
     fn the_table_of_waits() {
+        /// A name, a script, and what it waits.
+        type Case = (&'static str, Vec<(u64, &'static str)>, Vec<u64>);
         let known = [(0, "connect"), (0, "announce a"), (0, "a is out"), (5, "online")];
         let after = |script: &[(u64, &'static str)]| [&known[..], script].concat();
-        let cases: Vec<(&str, Vec<(u64, &str)>, Vec<u64>)> = vec![
+        let cases: Vec<Case> = vec![
             ("before the first session", vec![(0, "?")], vec![0]),
             (
                 "without Home Assistant",

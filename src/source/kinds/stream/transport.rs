@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn which_transport_is_tried() {
-        let cases: [(&str, Option<Transport>, &[Outcome], &[Transport]); 6] = [
+        /// A name, what is configured, the outcomes, and what is tried.
+        type Case = (&'static str, Option<Transport>, &'static [Outcome], &'static [Transport]);
+        let cases: [Case; 6] = [
             ("it works", None, &[Delivered, Delivered], &[Tcp, Tcp, Tcp]),
             ("TCP is refused", None, &[Refused, Delivered, Delivered], &[Tcp, Udp, Udp, Udp]),
             ("nothing arrives over TCP", None, &[Silent, Delivered], &[Tcp, Udp, Udp]),
