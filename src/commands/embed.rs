@@ -17,7 +17,8 @@ use crate::{classify::Classifier, model::preprocess::Preprocessor, picture, pref
 /// More threads would prepare more than any model takes.
 const MOST_THREADS: usize = 4;
 
-/// Calls `each` with the vector of every picture, in order. A picture of more than `max_pixels` is an error. Batches depend on nothing but the order of the pictures.
+/// Calls `each` with the vector of every picture, in order. A picture of more than `max_pixels` is an error. Batches depend on
+/// nothing but the order of the pictures.
 ///
 /// Returns the time that the model itself took.
 ///

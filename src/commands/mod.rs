@@ -54,7 +54,7 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The file that was named, or the first of the usual places that has one. That it hides another one is printed.
+    /// The file that `--config` names, or the first of [`config::USUAL_PLACES`] that exists. A note is printed if both exist.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         if let Some(named) = &self.config {

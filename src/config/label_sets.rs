@@ -147,12 +147,12 @@ impl LabelSets {
     }
 }
 
-/// The names so far.
+/// The names that were read, with their places, to find duplicates in several files.
 #[derive(Default)]
 pub(super) struct Seen(HashMap<String, Span>);
 
 impl Seen {
-    /// Reports `name` if there was an equal one. Names that differ only in spelling have topics of their own.
+    /// Reports `name` if it was read before. Names that differ only in spelling have topics of their own.
     pub fn check(&mut self, reader: &mut Reader<'_>, what: &str, name: &str, span: Span) {
         let Some(first) = self.0.get(name) else {
             self.0.insert(name.to_owned(), span);

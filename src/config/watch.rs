@@ -43,7 +43,7 @@ const MOST_LINKS: usize = 40;
 /// How often the files are read again because they change meanwhile. The watcher reports later changes.
 const MOST_READINGS: usize = 5;
 
-/// The reader of the files, as the watcher knows it.
+/// The watcher's connection to the thread that reads the files.
 #[derive(Debug)]
 pub struct Reader {
     /// Each message requests a reading.

@@ -79,7 +79,7 @@ pub(crate) fn read(
     Some(trust?.unwrap_or_default())
 }
 
-/// Reads `ca`, `fingerprint` and `verify`, of which one may be there.
+/// Reads `ca`, `fingerprint` and `verify`. More than one of them is a mistake, except `verify: true`, which is the default.
 pub(crate) fn trust(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Option<Trust> {
     let ca = section.optional(reader, "ca", Reader::path);
     let fingerprint = section

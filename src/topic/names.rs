@@ -1,8 +1,8 @@
 //! Gives every name of a configuration a topic level of its own, and an identifier of its own for Home Assistant.
 //!
 //! Identity is the name as typed. Two names whose levels would be equal get a suffix, a short hash of the name, so neither the
-//! order of the file nor other names change it. A name keeps the level that it had before, if that is known: a name that is added
-//! later never takes over the topics of another one. Pure: the daemon keeps the names on disk.
+//! order of the file nor other names change it. A name keeps the level that it had before: a name that is
+//! added later never takes over the topics of another one. Pure: the daemon keeps the names on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 

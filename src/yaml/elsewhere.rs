@@ -3,13 +3,13 @@
 
 use super::fields::Spec;
 
-/// A key, how it relates to the foreign keys, and those.
+/// Our key, the words between a foreign key and ours in the remedy, and the foreign keys.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
 const SAME: &str = "here it is";
 const PART: &str = "it is a part of";
 
-/// Foreign keys by the key that is meant. A row counts where that key is allowed; the first one wins.
+/// Foreign keys by our key. A row is used only where our key is allowed; the first such row is used.
 const KEYS: &[Row] = &[
     // The file.
     ("mqtt", SAME, &["broker", "mosquitto", "mqtt_broker", "mqtt_server"]),
@@ -93,7 +93,7 @@ const KEYS: &[Row] = &[
     ("when", SAME, &["condition", "if"]),
 ];
 
-/// Foreign keys that have nothing to replace them, with what to do.
+/// Foreign keys without a counterpart here, and what to do.
 const WITHOUT: &[(&[&str], &str)] = &[
     (&["birdseye", "record", "recording", "recordings", "timelapse"], "remove it: stakeout records no video"),
     (&["ffmpeg", "go2rtc"], "remove it, and name the stream of each camera: `rtsp: rtsp://HOST/PATH`"),
@@ -109,7 +109,7 @@ const WITHOUT: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Words of other software, and those that mean the same here, the best first.
+/// Our words, the best first, and the words of other software that mean the same.
 const WORDS: &[(&[&str], &[&str])] = &[
     (&["critical"], &["4", "5", "alarm", "alert", "emergency", "error", "high", "severe", "urgent"]),
     (&["warning"], &["2", "3", "medium", "moderate", "normal", "warn"]),

@@ -199,7 +199,7 @@ impl Outbox {
         }
     }
 
-    /// Moves the marks of labels whose topic is another one now: from, to.
+    /// Moves the marks of labels whose topic changed, given as (old topic, new topic).
     pub fn move_marks(&self, moves: &[(String, String)]) {
         if moves.is_empty() {
             return;

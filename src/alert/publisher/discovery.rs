@@ -1,6 +1,7 @@
 //! Announces devices to Home Assistant: at the start of each session, when they change, and when Home Assistant has started.
 //!
-//! Alerts and retained values go first; alerts that Home Assistant could not receive wait for it. What is announced is defined in [`home_assistant`](crate::alert::home_assistant).
+//! Alerts and retained values are sent first; alerts that Home Assistant could not receive wait for it. What is announced is
+//! defined in [`home_assistant`](crate::alert::home_assistant).
 //! What the broker may still retain of earlier announcements is kept in a file in the state directory, so that it can be
 //! withdrawn also if the configuration changed while the service did not run. (Reading it back from the broker would mean
 //! reading all discovery messages, and would miss those under another prefix.) The file is written before the first message

@@ -32,7 +32,7 @@ const DELETE_AT_ONCE: usize = 64;
 /// or all of them, this long after the first was acknowledged: each deletion costs as much as an append. An alert that was
 /// acknowledged and not deleted when the service is killed is sent again.
 const DELETE_WITHIN: Duration = Duration::from_millis(100);
-/// This many alerts of entities that Home Assistant does not know yet wait at most, while alerts to other topics overtake them.
+/// The most alerts that wait for a discovery message while alerts to other topics overtake them. With more, all alerts wait.
 const MOST_DEFERRED: usize = 64;
 /// A snapshot is left out after the connection broke this often while it was sent: some brokers hang up on a packet that is
 /// too large for them.

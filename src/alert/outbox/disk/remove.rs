@@ -146,7 +146,8 @@ impl Disk {
         })
     }
 
-    /// Moves the marks of labels whose topic is another one now: from, to. A mark that is there already is the newer one.
+    /// Moves the marks of labels whose topic changed, given as (old topic, new topic). A mark that the new topic already has is newer
+    /// and stays.
     pub fn move_marks(&mut self, moves: &[(String, String)]) -> rusqlite::Result<()> {
         self.lazily(|disk| {
             let transaction = disk.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -43,7 +43,7 @@ enum Presence {
     Here,
     /// Its last will was published.
     Away {
-        /// The alerts that there are wait until this time; `None`: there is none.
+        /// The waiting alerts are held until this time; `None`: no alert waits.
         until: Option<Instant>,
     },
 }
@@ -132,7 +132,7 @@ impl Readiness {
         self.topics.clear();
     }
 
-    /// There is an alert to be sent: until when it waits, if it does.
+    /// To be called when an alert is to be sent. Returns the time until which it waits; `None`: it is sent now.
     pub fn hold(&mut self, now: Instant) -> Option<Instant> {
         if let Presence::Away { until: until @ None } = &mut self.presence {
             *until = Some(now + LONGEST_WAIT);
@@ -149,7 +149,7 @@ impl Readiness {
         }
     }
 
-    /// Until when all alerts wait, if they do.
+    /// The time until which all alerts wait; `None`: they do not wait.
     pub fn held_until(&self, now: Instant) -> Option<Instant> {
         match self.presence {
             Presence::Unknown { until } | Presence::Away { until: Some(until) } => {
@@ -159,7 +159,7 @@ impl Readiness {
         }
     }
 
-    /// Until when alerts to `topic` wait, if they do.
+    /// The time until which alerts to `topic` wait; `None`: they do not wait.
     pub fn closed_until(&self, topic: &str, now: Instant) -> Option<Instant> {
         self.topics.get(topic).map(|topic| topic.opens).filter(|opens| *opens > now)
     }
