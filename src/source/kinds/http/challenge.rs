@@ -74,9 +74,9 @@ fn value(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
     let end = text.iter().position(|byte| is_separator(*byte)).unwrap_or(text.len());
     // `realm=My Camera` is one value, and in `realm=cam nonce=1` the blank separates two parameters.
-    let next = (0..end).find(|at| {
+    let next = (1..end).filter(|at| is_blank(text[*at]) && !is_blank(text[at - 1])).find(|at| {
         let (name, after) = word(skip(&text[*at..end], is_blank));
-        is_blank(text[*at]) && !name.is_empty() && skip(after, is_blank).starts_with(b"=")
+        !name.is_empty() && skip(after, is_blank).starts_with(b"=")
     });
     let (value, rest) = text.split_at(next.unwrap_or(end));
     Some((value.trim_ascii_end().to_vec(), rest))
