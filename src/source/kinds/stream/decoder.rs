@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use ffmpeg_next::{Discard, Packet, codec, decoder, frame, picture};
+use ffmpeg_next::{Discard, Packet, Rational, codec, decoder, frame, picture};
 use jiff::Timestamp;
 
 use super::{error::StreamError, hardware, input::Opened, schedule::Need, settings::Hwaccel};
@@ -114,8 +114,7 @@ impl Decoder {
 
     /// Frames a second, if the encoded video declares it.
     pub(crate) fn rate(&self) -> Option<f64> {
-        let rate = f64::from(self.video.frame_rate()?);
-        (0.01..=1000.0).contains(&rate).then_some(rate)
+        plausible_rate(self.video.frame_rate()?)
     }
 
     /// Copies the newest intact frame into ordinary memory; false if that fails.
@@ -225,4 +224,10 @@ impl Decoder {
         counts.failed(cause);
         self.reset();
     }
+}
+
+/// The number of frames a second that a stream or its video declares; `None` if it cannot be true.
+pub(super) fn plausible_rate(declared: Rational) -> Option<f64> {
+    let rate = f64::from(declared);
+    (0.01..=1000.0).contains(&rate).then_some(rate)
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ffmpeg_next::{
-    self as ffmpeg, Dictionary, Rational, codec, ffi,
+    self as ffmpeg, Dictionary, codec, ffi,
     format::{self, context},
     media,
     util::interrupt,
@@ -21,7 +21,7 @@ use super::{
     access_units::Assembler,
     challenge,
     deadline::Deadline,
-    device,
+    decoder, device,
     error::StreamError,
     input::{Opened, Packets, assembled},
     packet_loss,
@@ -242,7 +242,7 @@ fn opened_stream(
     let mut parameters = codec::Parameters::new();
     parameters.clone_from(&stream.parameters());
     let (codec, rate, view) =
-        (parameters.id(), declared_rate(stream.avg_frame_rate()), View::of_stream(&stream));
+        (parameters.id(), decoder::plausible_rate(stream.avg_frame_rate()), View::of_stream(&stream));
     let is_file = matches!(&settings.input, Input::File(path) if path.is_file());
     let is_rtsp = matches!(settings.input, Input::Rtsp(_));
     let played = if is_file || !is_rtsp && input.duration() > 0 { Played::Recorded } else { Played::Live };
@@ -278,12 +278,6 @@ fn opened_stream(
         has_delivered: false,
         tunnel: None,
     })
-}
-
-/// A plausible number of frames a second.
-fn declared_rate(rate: Rational) -> Option<f64> {
-    let rate = f64::from(rate);
-    (0.01..=1000.0).contains(&rate).then_some(rate)
 }
 
 /// The way to an address with TLS; `None` for any other input.
