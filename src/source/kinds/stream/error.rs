@@ -81,6 +81,9 @@ pub enum StreamError {
         /// The limit.
         seconds: f64,
     },
+    /// Packets arrive that form no frame.
+    #[error("{0} sends packets that form no frame: restart the camera")]
+    NoFrame(String),
     /// Packets arrive, and no intact frame.
     #[error("{0} delivers no intact frame")]
     NoIntactFrame(String),
@@ -137,11 +140,13 @@ fn is_of_the_network(error: ffmpeg::Error) -> bool {
 
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
-        use StreamError::{Denied, LongLogin, Missing, NoIntactFrame, NoVideo, NotConverted, Stalled};
+        use StreamError::{
+            Denied, LongLogin, Missing, NoFrame, NoIntactFrame, NoVideo, NotConverted, Stalled,
+        };
 
         let refused =
             matches!(error, Denied { .. } | LongLogin { .. } | Missing(_) | NoVideo(_) | NotConverted { .. });
-        let stalled = matches!(error, Stalled { .. } | NoIntactFrame(_));
+        let stalled = matches!(error, Stalled { .. } | NoFrame(_) | NoIntactFrame(_));
         let status = if stalled { Status::Stalled } else { Status::Offline };
         Self { cause: error.into(), status, refused }
     }

@@ -23,6 +23,8 @@ use crate::source::{context::Context, sampler::Played};
 
 /// How often a stream is checked while no packet arrives.
 const GLANCE: Duration = Duration::from_millis(50);
+/// A stream whose payloads make no frame for this time beyond `stall_after` is closed.
+const WITHOUT_FRAME: Duration = Duration::from_secs(60);
 
 /// An open stream.
 pub(crate) struct Opened {
@@ -188,6 +190,7 @@ impl Opened {
         let Packets::Payloads { reader, assembler, newest } = &mut self.packets else {
             return Ok(Next::End(false));
         };
+        let began = Instant::now();
         loop {
             let found = reader.next(GLANCE);
             if context.stop.is_cancelled() {
@@ -208,6 +211,10 @@ impl Opened {
             };
             if let Some(unit) = unit {
                 return Ok(Next::Packet(arrived(unit)));
+            }
+            // For example a camera that repeats its parameters, and whose encoder hangs.
+            if began.elapsed() >= self.stall_after.saturating_add(WITHOUT_FRAME) {
+                return Err(StreamError::NoFrame(origin.to_owned()));
             }
         }
     }

@@ -19,7 +19,8 @@
 //!
 //! **Time-outs.** Every call of FFmpeg ends with the stop signal or at a deadline: `open_timeout`, then `stall_after` for the
 //! next packet. Only the lookup of a host name takes as long as the system allows. A stream with packets and no intact frame
-//! is closed, too: after the interval of its key frames plus `stall_after`, or after a minute if the interval is not known.
+//! is closed, too: after the interval of its key frames plus `stall_after`, or after a minute if the interval is not known. If
+//! the packets form no frame at all, it is closed after `stall_after` plus a minute.
 //!
 //! **The end of a stream.** The end of a camera's stream is a failure. A recording is played once to its end, then its
 //! source is offline. It is played as it was recorded, or (`pace: full`) as fast as its frames are scored, without skipping
