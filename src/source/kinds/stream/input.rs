@@ -193,6 +193,7 @@ impl Opened {
         let began = Instant::now();
         loop {
             let found = reader.next(GLANCE);
+            context.counts.pulse().beat();
             if context.stop.is_cancelled() {
                 return Ok(Next::Stopped);
             }

@@ -7,6 +7,7 @@ use std::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Instant,
 };
 
@@ -101,10 +102,12 @@ fn open_over(
         let (deadline, close) = (deadline.clone(), Arc::clone(&close));
         move || {
             let (deadline, close, stop) = (deadline.clone(), Arc::clone(&close), context.stop.clone());
-            let counts = Arc::clone(&context.counts);
+            let (counts, source) = (Arc::clone(&context.counts), thread::current().id());
             move || {
-                // FFmpeg calls this often while it waits.
-                counts.pulse().beat();
+                // FFmpeg calls this often while it waits. A call on another thread does not show that the source makes progress.
+                if thread::current().id() == source {
+                    counts.pulse().beat();
+                }
                 stop.is_cancelled() || close.load(Ordering::Relaxed) || deadline.interrupts()
             }
         }
