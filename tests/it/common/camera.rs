@@ -296,3 +296,18 @@ pub fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     bytes.extend(body);
     bytes
 }
+
+/// An HTTP response with these JPEG pictures again and again, as cameras send MJPEG.
+pub fn endless_pictures(pictures: &[Vec<u8>]) -> Vec<u8> {
+    const COUNT: usize = 20;
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n";
+    let mut bytes = head.as_bytes().to_vec();
+    for picture in pictures.iter().cycle().take(COUNT) {
+        let length = picture.len();
+        let head = format!("--next\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n");
+        bytes.extend(head.into_bytes());
+        bytes.extend(picture);
+        bytes.extend(b"\r\n");
+    }
+    bytes
+}

@@ -12,7 +12,7 @@ use stakeout::source::{SLOTS, Status};
 
 use super::start;
 use crate::common::{
-    camera::{Web, response},
+    camera::{Web, endless_pictures, response},
     service::sample,
     wait_until,
 };
@@ -232,20 +232,7 @@ fn unusual_challenges_are_answered() {
 #[test]
 fn an_endless_sequence_of_pictures_is_a_video() {
     let pictures = ["red-car.jpg", "green-tree.jpg"].map(jpeg);
-    let camera = Web::start(move |_, _| {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n";
-        let mut bytes = head.as_bytes().to_vec();
-        for picture in pictures.iter().cycle().take(20) {
-            let length = picture.len();
-            bytes.extend(
-                format!("--next\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n")
-                    .into_bytes(),
-            );
-            bytes.extend(picture);
-            bytes.extend(b"\r\n");
-        }
-        bytes
-    });
+    let camera = Web::start(move |_, _| endless_pictures(&pictures));
     let mut source = start(&format!("video: 'http://{}/', every: 20ms", camera.address));
     let (first, second) = (source.next(), source.next());
     assert_eq!((first.picture.width, first.picture.height), (400, 300));

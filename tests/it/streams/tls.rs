@@ -14,7 +14,7 @@ use stakeout::{
 
 use super::start;
 use crate::common::{
-    camera::{Rtsp, Web, h264, response},
+    camera::{Rtsp, Web, endless_pictures, h264, response},
     service::sample,
     tls::Tls,
 };
@@ -46,18 +46,7 @@ fn web() -> Web {
         if !request.starts_with("GET /stream") {
             return response("200 OK", "", &pictures[number % 2]);
         }
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n";
-        let mut bytes = head.as_bytes().to_vec();
-        for picture in pictures.iter().cycle().take(20) {
-            let length = picture.len();
-            bytes.extend(
-                format!("--next\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n")
-                    .into_bytes(),
-            );
-            bytes.extend(picture);
-            bytes.extend(b"\r\n");
-        }
-        bytes
+        endless_pictures(&pictures)
     })
 }
 
