@@ -1,4 +1,4 @@
-//! Which files are videos, and when a video began.
+//! Which files are videos. Pictures are none, whatever their names are.
 
 use std::{
     fs::OpenOptions,

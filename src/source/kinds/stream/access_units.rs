@@ -248,7 +248,7 @@ fn has_recovery_point(message: &[u8]) -> bool {
     const RECOVERY_POINT: usize = 6;
     let message = without_emulation_prevention(message);
     let mut bytes = message.iter().copied();
-    // Both numbers are sums of bytes, of which all but the last are 255.
+    // Both numbers are sums of bytes. Only the last byte of a number is not 255.
     let number = |bytes: &mut dyn Iterator<Item = u8>| {
         let mut sum = 0;
         loop {
