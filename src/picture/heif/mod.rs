@@ -296,11 +296,37 @@ impl Samples {
             let doubled = |side: usize, start: usize| side == start || side == 2 * start;
             (doubled(place.0, left) && doubled(place.1, top)).then_some(())?;
             let width = width.min(across.saturating_sub(left));
+            // The tile is to the right of the picture.
+            if width == 0 {
+                continue;
+            }
             for row in 0..height.min(down.saturating_sub(top)) {
                 let from = &tile.planes[number][row * own[number].0..][..width];
                 self.planes[number][(top + row) * across + left..][..width].copy_from_slice(from);
             }
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_cut_at_the_edges_of_the_picture() {
+        let grey = |side: usize, level: u16| Samples {
+            width: side,
+            height: side,
+            depth: 8,
+            colours: coded::Model::Grey { full_range: true },
+            planes: vec![vec![level; side * side]],
+        };
+        let mut picture = grey(3, 0);
+        for (place, level) in [((0, 0), 1), ((2, 0), 2), ((2, 2), 3), ((4, 0), 4), ((0, 40), 5), ((40, 1), 6)]
+        {
+            picture.paste(&grey(2, level), place).unwrap();
+        }
+        assert_eq!(picture.planes, [[1, 1, 2, 1, 1, 2, 0, 0, 3]]);
     }
 }
