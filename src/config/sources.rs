@@ -242,7 +242,7 @@ fn misplaced(at: &Setting<'_>, key: &str) -> Option<(String, String)> {
         "" if value.starts_with(['/', '.', '~']) => "folder",
         _ => return None,
     };
-    let message = format!("unknown key `{}`", mask::shown(key));
+    let message = format!("unknown key `{}`", mask::shown_entry(key));
     Some((message, format!("here it is `{kind}`: write `{kind}: {}`", mask::shown(value))))
 }
 

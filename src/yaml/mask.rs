@@ -49,6 +49,14 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
+/// A key or a value as it is quoted in a message. It may contain a password whose colon is missing: `{ password hunter2 }`.
+pub fn shown_entry(typed: &str) -> String {
+    match value_without_colon(typed) {
+        Some(value) => shown(&format!("{}{HIDDEN}", &typed[..value.start])),
+        None => shown(typed),
+    }
+}
+
 /// The character itself, or U+FFFD for one that a terminal would act on.
 pub fn printable(letter: char) -> char {
     match letter {
@@ -123,12 +131,24 @@ fn secret_value(line: &str) -> Option<Range<usize>> {
     value_without_colon(line)
 }
 
-/// The value of `password hunter2`, whose colon is missing.
+/// The value of `password hunter2`, whose colon is missing: in a line of its own, in brackets, or behind another key.
 fn value_without_colon(line: &str) -> Option<Range<usize>> {
-    let words = line.trim();
-    let key = words.split(' ').next().filter(|key| is_secret(key) && key.len() < words.len())?;
-    let start = indentation(line) + key.len() + 1;
-    (!words.contains(": ") && !words.ends_with(':')).then(|| start..line.trim_end().len())
+    let separators = ["{", "[", ",", ": ", "- "];
+    let behind =
+        separators.iter().flat_map(|mark| line.match_indices(mark).map(|(at, mark)| at + mark.len()));
+    std::iter::once(0)
+        .chain(behind)
+        .filter_map(|start| {
+            let words = &line[start..];
+            let key = words.trim_start().split(char::is_whitespace).next().filter(|key| is_secret(key))?;
+            let value = start + indentation(words) + key.len();
+            let rest = line[value..].split([',', '}', ']']).next().unwrap_or_default();
+            let rest = rest.find(" #").map_or(rest, |comment| &rest[..comment]).trim();
+            // `secret garden: 0.7` is a label.
+            let is_name = key.ends_with(':') || rest.contains(": ") || rest.ends_with(':');
+            (!rest.is_empty() && !is_name).then(|| value + indentation(&line[value..])..line.trim_end().len())
+        })
+        .min_by_key(|range| range.start)
 }
 
 /// Whether the nearest line above that is indented less has a secret key: `password: |`.
@@ -203,6 +223,10 @@ mod tests {
             ("  password:", "  password:"),
             ("  password hunter2", "  password ***"),
             ("  secret garden: 0.7", "  secret garden: 0.7"),
+            ("  password hunter2  # see: there", "  password ***"),
+            ("mqtt: password hunter2", "mqtt: password ***"),
+            ("mqtt: { url: mqtt://h, password hunter2 }", "mqtt: { url: mqtt://h, password ***"),
+            ("  labels: [dog, secret garden: 0.7]", "  labels: [dog, secret garden: 0.7]"),
         ];
         for (text, expected) in cases {
             assert_eq!(last_line(text), expected, "{text}");
@@ -216,6 +240,8 @@ mod tests {
         assert_eq!(shown("http://me:pw@host/s?user=a&pwd=b@c"), "http://***");
         assert_eq!(shown("http://me:pw@host/s?user=a&pwd=b"), "http://***@host/s?***");
         assert_eq!(shown("http://me:p?a=b@host"), "http://***");
+        assert_eq!(shown_entry("password hunter2"), "password ***");
+        assert_eq!(shown_entry("passenger"), "passenger");
         assert_eq!(shown(&"x".repeat(100)).chars().count(), 61);
     }
 }

@@ -184,7 +184,7 @@ impl<'n> Setting<'n> {
         match &self.node.value {
             Value::Nothing => "nothing".to_owned(),
             Value::Text(_) if mask::is_secret(self.name) => mask::HIDDEN.to_owned(),
-            Value::Text(text) => format!("`{}`", mask::shown(text)),
+            Value::Text(text) => format!("`{}`", mask::shown_entry(text)),
             Value::List(_) => "a list".to_owned(),
             Value::Mapping(_) => "a mapping".to_owned(),
         }
@@ -341,7 +341,7 @@ impl Reader<'_> {
                 continue;
             }
             let (message, remedy) = refuse(&entry.key).unwrap_or_else(|| {
-                let message = format!("unknown key `{}`", mask::shown(&entry.key));
+                let message = format!("unknown key `{}`", mask::shown_entry(&entry.key));
                 let (key, remedy) = elsewhere::key(&entry.key, &fields).unwrap_or_else(|| {
                     let near = names::nearest(&entry.key, known.iter().copied());
                     (near, names::suggest(&entry.key, &known))

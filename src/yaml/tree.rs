@@ -282,7 +282,7 @@ impl Builder<'_> {
                     }
                     Slot::Occupied(first) => {
                         let line = line_number(self.text, first.get().start);
-                        let message = format!("`{}` is a duplicate key", mask::shown(&name));
+                        let message = format!("`{}` is a duplicate key", mask::shown_entry(&name));
                         let remedy = format!("remove one of them: the first one is in line {line}");
                         self.mistakes.push(Mistake::new(span, message, remedy));
                     }
