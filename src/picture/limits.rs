@@ -1,9 +1,9 @@
 //! The limits of decoding: pixels, edge length and time.
 //!
 //! [`TimedReader`] limits the time: it hands out its bytes only until a deadline. Every decoder reads through it, except those of
-//! JPEG and of FFmpeg (AVIF, HEIC, JPEG 2000), whose work is limited by the pixels. So none of them works much longer than that
-//! on a picture that was made to keep it busy, such as thousands of TIFF strips that share one stream of empty blocks. It cannot
-//! interrupt a decoder that has stopped reading; the work left then grows with the pixels, which are limited.
+//! JPEG and of FFmpeg (AVIF, HEIC, JPEG 2000), whose work is limited by the pixels. Decoders of pictures that consist of many
+//! parts (TIFF, AVIF and HEIC) also check a [`Deadline`] before each part, because thousands of parts may share their bytes. A
+//! decoder that has stopped reading cannot be interrupted; the work left then grows with the pixels, which are limited.
 
 use std::{
     io::{self, BufRead, Cursor, ErrorKind, Read, Seek, SeekFrom},
@@ -56,6 +56,11 @@ impl Deadline {
 
     pub(super) fn has_passed(&self) -> bool {
         self.began.elapsed() >= self.longest
+    }
+
+    /// The error of a picture that is not decoded before the deadline.
+    pub(super) fn error(&self, format: &'static str) -> PictureError {
+        PictureError::TooSlow { format, longest: self.longest }
     }
 
     /// A reader that fails after the deadline.

@@ -66,7 +66,7 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
         Format::WebP => bmp_webp::webp(bytes, reader(), max_pixels),
         Format::Bmp => bmp_webp::bmp(reader(), max_pixels),
         Format::Tiff => tiff::decode(bytes, longest, max_pixels),
-        Format::Heif(name) => heif::decode(bytes, name, max_pixels),
+        Format::Heif(name) => heif::decode(bytes, name, longest, max_pixels),
         Format::Jpeg2000 => jp2::decode(bytes, max_pixels),
     };
     // The bytes may be hostile, and a decoder may panic on them: one bad picture must not end the service.

@@ -244,6 +244,10 @@ fn a_picture_that_keeps_its_decoder_busy_is_rejected() {
         let error = decode_within(&bytes, MAX_PIXELS, Duration::ZERO).unwrap_err();
         assert_eq!(error, PictureError::TooSlow { format: name, longest: Duration::ZERO });
     }
+    for (name, format) in [("grid.avif", "AVIF"), ("grid.heic", "HEIC")] {
+        let error = decode_within(&fixture(name), MAX_PIXELS, Duration::ZERO).unwrap_err();
+        assert_eq!(error, PictureError::TooSlow { format, longest: Duration::ZERO });
+    }
 }
 
 #[test]

@@ -5,13 +5,15 @@
 
 mod boxes;
 
+use std::time::Duration;
+
 use image::metadata::Orientation;
 
 use self::boxes::{Bytes, Item, Meta};
 use super::{
     coded::{self, Coding, Nclx, Samples, plane_sizes},
     error::PictureError,
-    limits::check_size,
+    limits::{Deadline, check_size},
     metadata::{Metadata, upright},
     pixels::Picture,
 };
@@ -34,7 +36,13 @@ pub(super) fn format(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-pub(super) fn decode(bytes: &[u8], format: &'static str, max_pixels: u64) -> Result<Picture, PictureError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    format: &'static str,
+    longest: Duration,
+    max_pixels: u64,
+) -> Result<Picture, PictureError> {
+    let deadline = Deadline::new(longest);
     let meta = Meta::read(bytes);
     let no_picture = || match boxes::boxes(bytes).any(|(kind, _)| kind == *b"mdat") {
         true => PictureError::Unsupported { format, reason: "it has no primary picture".to_owned() },
@@ -48,7 +56,8 @@ pub(super) fn decode(bytes: &[u8], format: &'static str, max_pixels: u64) -> Res
     })?;
     check_size(format, width, height, max_pixels)?;
     let file = File { meta: &meta, format, max_pixels };
-    let samples = if item.kind == *b"grid" { file.grid(item)? } else { file.coded(item, nclx(item))? };
+    let samples =
+        if item.kind == *b"grid" { file.grid(item, &deadline)? } else { file.coded(item, nclx(item))? };
     let mut picture = Picture::of_rgb(samples.width as u32, samples.height as u32, samples.rgb());
     // The reference does not crop AVIF.
     if let Some(Crop { left, top, width, height }) = Crop::of(item, &picture).filter(|_| format == "HEIC") {
@@ -148,7 +157,7 @@ impl File<'_> {
     }
 
     /// Decodes the tiles of a grid and joins them.
-    fn grid(&self, item: &Item<'_>) -> Result<Samples, PictureError> {
+    fn grid(&self, item: &Item<'_>, deadline: &Deadline) -> Result<Samples, PictureError> {
         let format = self.format;
         let corrupt = |reason: &str| PictureError::Corrupt { format, reason: reason.to_owned() };
         let data = self.meta.bytes(item).ok_or(PictureError::Truncated { format })?;
@@ -163,6 +172,10 @@ impl File<'_> {
         }
         let mut whole: Option<Samples> = None;
         for (number, id) in tiles.iter().enumerate() {
+            // All tiles may refer to one large picture, of which a few pixels are used.
+            if deadline.has_passed() {
+                return Err(deadline.error(format));
+            }
             let tile = self.meta.items.get(id).ok_or_else(|| corrupt("a tile is missing"))?;
             let samples = self.coded(tile, nclx(item).or_else(|| nclx(tile)))?;
             // Tiles may extend beyond the picture, but not by more than its pixels.

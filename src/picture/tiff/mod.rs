@@ -37,7 +37,7 @@ pub(super) fn decode(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result
     let mut rgb = vec![0; width * height * 3];
     for number in 0..layout.chunks_across * layout.chunks_down {
         if deadline.has_passed() {
-            return Err(PictureError::TooSlow { format: FORMAT, longest });
+            return Err(deadline.error(FORMAT));
         }
         let (left, top) = layout.place(number);
         let columns = layout.chunk_width.min(width - left);
