@@ -138,17 +138,13 @@ impl<'b> Meta<'b> {
         Some(bytes)
     }
 
-    /// The first item of which `wanted` is true that describes the item `of`, or the picture as a whole.
+    /// The bytes of the `wanted` item that describes the item `of`, otherwise of the first `wanted` item.
     pub(super) fn description(&self, of: u64, wanted: impl Fn(&Item<'_>) -> bool) -> Option<Vec<u8>> {
-        let describes = |id: &u64| {
-            let mut references =
-                self.references.iter().filter(|(kind, from, _)| kind == b"cdsc" && from == id);
-            references.any(|(_, _, to)| to.contains(&of))
-        };
-        let mut ids: Vec<_> = self.items.iter().filter(|(_, item)| wanted(item)).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        let id = ids.iter().find(|id| describes(id)).or(ids.first())?;
-        self.bytes(&self.items[id])
+        let is_wanted = |id: &u64| self.items.get(id).is_some_and(&wanted);
+        let describing = self.references.iter().filter(|(kind, _, to)| kind == b"cdsc" && to.contains(&of));
+        let describing = describing.map(|(_, from, _)| *from).filter(is_wanted).min();
+        let id = describing.or_else(|| self.items.keys().copied().filter(is_wanted).min())?;
+        self.bytes(self.items.get(&id)?)
     }
 
     fn read_items(&mut self, content: &'b [u8]) -> Option<()> {
@@ -189,7 +185,10 @@ impl<'b> Meta<'b> {
                 unsupported: method > 1 || elsewhere,
                 extents: Vec::new(),
             };
-            for _ in 0..reader.number(2)? {
+            let extents = reader.number(2)?;
+            // An extent that takes no bytes is the whole file. Many of them would make gigabytes of a small file.
+            (extents <= 1 || offset_size + length_size > 0).then_some(())?;
+            for _ in 0..extents {
                 if version > 0 {
                     reader.skip(index_size)?;
                 }
@@ -250,5 +249,47 @@ impl<'b> Item<'b> {
         let mut reader = Bytes(self.property(b"ispe")?);
         reader.version()?;
         Some((reader.number(4)?, reader.number(4)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+    }
+
+    /// A file whose only item is number 1, with these extents, each of which takes no bytes.
+    fn file(extents: u16) -> Vec<u8> {
+        let entry = boxed(b"infe", b"\x02\0\0\0\0\x01\0\0Exif\0");
+        let items = boxed(b"iinf", &[&[0, 0, 0, 0, 0, 1][..], &entry].concat());
+        let place = [&[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0][..], &extents.to_be_bytes()].concat();
+        boxed(b"meta", &[&[0; 4][..], &items, &boxed(b"iloc", &place)].concat())
+    }
+
+    #[test]
+    fn extents_that_take_no_bytes_are_not_repeated() {
+        let whole = file(1);
+        let meta = Meta::read(&whole).unwrap();
+        assert_eq!(meta.description(1, |item| item.kind == *b"Exif"), Some(whole.clone()));
+        assert!(Meta::read(&file(u16::MAX)).is_none());
+    }
+
+    #[test]
+    fn the_item_that_describes_the_picture_comes_first() {
+        let item = |content_type| Item {
+            content_type,
+            places: Places { in_data_box: true, extents: vec![(0, 1)], ..Places::default() },
+            ..Item::default()
+        };
+        let mut meta = Meta { file: b"x", data: b"x", ..Meta::default() };
+        meta.items = [(1, item(b"a")), (2, item(b"a")), (3, item(b"b"))].into();
+        meta.items.get_mut(&2).unwrap().places.extents = vec![];
+        let found = |meta: &Meta<'_>| meta.description(9, |item| item.content_type == b"a");
+        assert_eq!(found(&meta).as_deref(), Some(&b"x"[..]), "the first one");
+        meta.references = vec![(*b"cdsc", 3, vec![9]), (*b"thmb", 1, vec![9]), (*b"cdsc", 2, vec![8, 9])];
+        assert_eq!(found(&meta).as_deref(), Some(&b""[..]), "the one that refers to it");
+        assert_eq!(meta.description(9, |item| item.content_type == b"c"), None);
     }
 }
