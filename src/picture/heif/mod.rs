@@ -68,7 +68,10 @@ pub(super) fn decode(
 
 /// The EXIF and XMP blocks of a file.
 pub(super) fn metadata(bytes: &[u8]) -> Metadata<'static> {
-    let Some(meta) = Meta::read(bytes) else { return Metadata::default() };
+    Meta::read(bytes).map_or_else(Metadata::default, |meta| blocks(&meta))
+}
+
+fn blocks(meta: &Meta<'_>) -> Metadata<'static> {
     let primary = meta.primary.unwrap_or(0);
     let exif = meta.description(primary, |item| item.kind == *b"Exif").and_then(|item| {
         // A number says how many bytes precede the block.
@@ -81,20 +84,19 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'static> {
     Metadata { exif: exif.map(Into::into), xmp: xmp.map(Into::into) }
 }
 
-/// As the reference derives it: rotation and mirror, which also hide what EXIF says, and XMP only without all of them.
+/// The orientation as in the reference: that of rotation and mirror. Without both of them, and without an orientation in EXIF,
+/// that of XMP.
 fn orientation(meta: &Meta<'_>, item: &Item<'_>) -> Orientation {
     let angle = item.property(b"irot").and_then(|content| content.first()).map(|angle| angle & 3);
     let axis = item.property(b"imir").and_then(|content| content.first()).map(|axis| axis & 1);
     let number = match (angle.unwrap_or(0), axis) {
         (0, None) => {
-            let Metadata { exif, xmp } = metadata(meta.file);
-            // EXIF decides only that XMP does not.
-            let turned_by_exif =
-                Metadata { exif: exif.clone(), xmp: None }.orientation() != Orientation::NoTransforms;
-            return if turned_by_exif {
-                Orientation::NoTransforms
-            } else {
-                Metadata { exif, xmp }.orientation()
+            let Metadata { exif, xmp } = blocks(meta);
+            // EXIF does not turn the picture, and hides an XMP packet that would.
+            let by_exif = Metadata { exif: exif.clone(), xmp: None }.orientation();
+            return match by_exif {
+                Orientation::NoTransforms => Metadata { exif, xmp }.orientation(),
+                _ => Orientation::NoTransforms,
             };
         }
         (0, Some(0)) => 4,
