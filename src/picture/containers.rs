@@ -65,14 +65,15 @@ fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// The most that a compressed text of a PNG may unpack to: the limit of the reference.
+/// The most that a compressed text of a PNG may unpack to, and all of them together: the limits of the reference.
 const LONGEST_TEXT: u64 = 1 << 20;
+const ALL_TEXTS: u64 = 64 * LONGEST_TEXT;
 
 /// In `eXIf`, the text `Raw profile type exif` and the text of XMP, before or after the pixels.
 pub(super) fn png(bytes: &[u8]) -> Metadata<'_> {
     let mut found = Metadata::default();
     let mut profile = None;
-    let (mut is_animated, mut after_pixels) = (false, false);
+    let (mut is_animated, mut after_pixels, mut room) = (false, false, ALL_TEXTS);
     for (kind, data) in png_chunks(bytes) {
         match kind {
             b"IDAT" => after_pixels = true,
@@ -81,7 +82,7 @@ pub(super) fn png(bytes: &[u8]) -> Metadata<'_> {
             b"fcTL" if is_animated && after_pixels => break,
             b"eXIf" => found.exif = Some(data.into()),
             b"tEXt" | b"zTXt" | b"iTXt" => {
-                let Some((key, text)) = png_text(kind, data) else { continue };
+                let Some((key, text)) = png_text(kind, data, &mut room) else { continue };
                 match key {
                     b"exif" if kind == b"tEXt" => found.exif = Some(text),
                     b"Raw profile type exif" => profile = Some(text),
@@ -115,8 +116,8 @@ pub(super) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])
     })
 }
 
-/// The key and the text of a text chunk; `None` if it is broken or too long.
-fn png_text<'b>(kind: &[u8; 4], data: &'b [u8]) -> Option<(&'b [u8], Cow<'b, [u8]>)> {
+/// The key and the text of a text chunk; `None` if it is broken or too long. `room` is what compressed texts may still unpack to.
+fn png_text<'b>(kind: &[u8; 4], data: &'b [u8], room: &mut u64) -> Option<(&'b [u8], Cow<'b, [u8]>)> {
     let split = |data: &'b [u8]| {
         let end = data.iter().position(|byte| *byte == 0)?;
         Some((&data[..end], &data[end + 1..]))
@@ -124,13 +125,13 @@ fn png_text<'b>(kind: &[u8; 4], data: &'b [u8]) -> Option<(&'b [u8], Cow<'b, [u8
     let (key, rest) = split(data)?;
     let text = match (kind, rest) {
         (b"tEXt", text) => text.into(),
-        (b"zTXt", [0, packed @ ..]) => unpacked(packed)?.into(),
+        (b"zTXt", [0, packed @ ..]) => unpacked(packed, room)?.into(),
         (b"iTXt", [flag, method, rest @ ..]) => {
             let (_language, rest) = split(rest)?;
             let (_translated, text) = split(rest)?;
             match (flag, method) {
                 (0, _) => text.into(),
-                (_, 0) => unpacked(text)?.into(),
+                (_, 0) => unpacked(text, room)?.into(),
                 _ => return None,
             }
         }
@@ -139,12 +140,15 @@ fn png_text<'b>(kind: &[u8; 4], data: &'b [u8]) -> Option<(&'b [u8], Cow<'b, [u8
     Some((key, text))
 }
 
-fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
+fn unpacked(packed: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    match ZlibDecoder::new(packed).take(LONGEST_TEXT + 1).read_to_end(&mut text) {
+    let longest = LONGEST_TEXT.min(*room);
+    let read = ZlibDecoder::new(packed).take(longest + 1).read_to_end(&mut text);
+    *room = room.saturating_sub(text.len() as u64);
+    match read {
         // A stream that is cut off is read as far as it goes.
         Err(error) if error.kind() != ErrorKind::UnexpectedEof => None,
-        _ => (text.len() as u64 <= LONGEST_TEXT).then_some(text),
+        _ => (text.len() as u64 <= longest).then_some(text),
     }
 }
 
@@ -312,8 +316,12 @@ mod tests {
             let bytes = [&b"\x89PNG\r\n\x1a\n"[..], &chunks.concat()].concat();
             assert_eq!(png(&bytes).orientation().to_exif(), *expected, "{name}");
         }
-        let bomb = zlib(&vec![b'0'; 2 << 20]);
-        assert_eq!(unpacked(&bomb), None);
+        let (bomb, mut room) = (zlib(&vec![b'0'; 2 << 20]), ALL_TEXTS);
+        assert_eq!(unpacked(&bomb, &mut room), None);
+        // Texts that are each short enough.
+        let short = zlib(&vec![b'0'; 1 << 20]);
+        let read = (0..100).take_while(|_| unpacked(&short, &mut room).is_some()).count();
+        assert_eq!((read, room), (62, 0));
     }
 
     /// Every expected value is that of Pillow 13.
