@@ -4,6 +4,8 @@
 //! whose values are outside of the file, does not exist; of two entries with the same tag the first one counts; and a directory
 //! that is cut off has the entries before the cut.
 
+use std::collections::BTreeMap;
+
 /// A TIFF file or an EXIF block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiff<'b> {
@@ -47,13 +49,13 @@ impl<'b> Tiff<'b> {
 
     /// The directory at `offset`.
     pub(super) fn directory(&self, offset: u64) -> Directory<'b> {
-        let mut entries = Vec::new();
+        let mut entries = BTreeMap::new();
         // The directory ends where the file does.
         let is_cut = self.read(offset, &mut entries).is_none();
         Directory { big_endian: self.big_endian, entries, is_cut }
     }
 
-    fn read(&self, offset: u64, entries: &mut Vec<Entry<'b>>) -> Option<()> {
+    fn read(&self, offset: u64, entries: &mut BTreeMap<u16, Entry<'b>>) -> Option<()> {
         let (count_bytes, entry_bytes, inline) = if self.big { (8, 20, 8) } else { (2, 12, 4) };
         let count = self.number(offset, count_bytes)?;
         let mut at = offset.checked_add(count_bytes as u64)?;
@@ -77,9 +79,7 @@ impl<'b> Tiff<'b> {
                 self.slice(place, length)
             };
             let Some(data) = data.filter(|data| !data.is_empty()) else { continue };
-            if !entries.iter().any(|entry| entry.tag == tag) {
-                entries.push(Entry { tag, kind, data });
-            }
+            entries.entry(tag).or_insert(Entry { kind, data });
         }
         Some(())
     }
@@ -100,13 +100,13 @@ impl<'b> Tiff<'b> {
 #[derive(Debug)]
 pub(super) struct Directory<'b> {
     big_endian: bool,
-    entries: Vec<Entry<'b>>,
+    /// By tag.
+    entries: BTreeMap<u16, Entry<'b>>,
     is_cut: bool,
 }
 
 #[derive(Debug)]
 struct Entry<'b> {
-    tag: u16,
     kind: u16,
     data: &'b [u8],
 }
@@ -167,7 +167,7 @@ impl<'b> Directory<'b> {
     }
 
     fn entry(&self, tag: u16) -> Option<&Entry<'b>> {
-        self.entries.iter().find(|entry| entry.tag == tag)
+        self.entries.get(&tag)
     }
 }
 
