@@ -473,6 +473,18 @@ fn what_a_tiff_lacks_is_named() {
         assert_eq!(error.cause(), "unsupported");
         assert!(error.to_string().ends_with(expected), "{error}");
     }
+    // YCbCr with PackBits.
+    let subsampled = ifd::tests::little(&[
+        (256, 3, &[2, 0]),
+        (257, 3, &[2, 0]),
+        (258, 3, &[8, 0]),
+        (259, 3, &32_773_u16.to_le_bytes()),
+        (262, 3, &[6, 0]),
+        (277, 3, &[3, 0]),
+        (530, 16, &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
+    ]);
+    let error = decode(&subsampled, MAX_PIXELS).unwrap_err().to_string();
+    assert!(error.ends_with("a sample of its colours covers 4294967296 x 4294967296 pixels"), "{error}");
 }
 
 #[test]

@@ -24,14 +24,9 @@ pub(super) fn rgb(
     if layout.compression == Compression::Jpeg {
         return from_jpeg(stored(file, layout, number)?, layout, rows);
     }
-    // The reference reads packed YCbCr with libtiff, and plain YCbCr without it.
-    if layout.colours == Colours::YCbCr
-        && layout.compression != Compression::Raw
-        && layout.samples > 1
-        && !layout.planar
-    {
+    if layout.is_subsampled() {
         let row = pixels::subsampled_row(layout);
-        let units = rows.div_ceil(layout.subsampling.1.max(1));
+        let units = rows.div_ceil(layout.subsampling.1);
         let packed = unpacked(file, layout, number, (row, units), deadline)?;
         return Ok(pixels::subsampled(layout, &packed, rows));
     }

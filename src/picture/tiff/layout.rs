@@ -107,7 +107,7 @@ pub(super) struct Layout<'b> {
     file_length: usize,
     pub(super) palette: Vec<u64>,
     pub(super) jpeg_tables: Option<&'b [u8]>,
-    /// How many pixels a sample of colour covers, across and down.
+    /// How many pixels a sample of colour covers, across and down: 1, 2 or 4 of a picture that is subsampled.
     pub(super) subsampling: (usize, usize),
     /// The weights of red, green and blue in brightness, for YCbCr.
     pub(super) weights: [f64; 3],
@@ -167,7 +167,8 @@ impl<'b> Layout<'b> {
         let (offsets, lengths) = if is_tiled { (324, 325) } else { (273, 279) };
         let real = |tag: u16, number: usize| tags.numbers(tag).and_then(|all| all.get(number).copied());
         let sub = tags.whole_numbers(530).unwrap_or_default();
-        let subsampling = |at: usize| sub.get(at).map_or(2, |sub| *sub as usize);
+        let subsampling =
+            |at: usize| sub.get(at).map_or(2, |sub| usize::try_from(*sub).unwrap_or(usize::MAX).max(1));
         let layout = Self {
             width,
             height,
@@ -219,7 +220,6 @@ impl<'b> Layout<'b> {
             Colours::Rgb | Colours::Cmyk => whole && [8, 16].contains(&self.bits),
             Colours::YCbCr | Colours::Lab => whole && self.bits == 8,
         };
-        // A subsampled picture holds blocks of pixels.
         let is_gray_ycbcr = self.colours == Colours::YCbCr && self.samples == 1;
         let several_small = self.bits < 8 && self.samples > 1;
         if !is_known || several_small || (self.samples < colours && !is_gray_ycbcr) {
@@ -236,10 +236,23 @@ impl<'b> Layout<'b> {
                 self.colours
             )));
         }
+        let (across, down) = self.subsampling;
+        if self.is_subsampled() && ![across, down].iter().all(|side| [1, 2, 4].contains(side)) {
+            return Err(unsupported(format!("a sample of its colours covers {across} x {down} pixels")));
+        }
         if self.bits == 12 && self.planar {
             return Err(unsupported("its samples of 12 bits are in separate planes"));
         }
         Ok(())
+    }
+
+    /// Whether chunks hold blocks of pixels that share a colour. The reference reads packed YCbCr with libtiff, and plain YCbCr
+    /// without it.
+    pub(super) fn is_subsampled(&self) -> bool {
+        self.colours == Colours::YCbCr
+            && !matches!(self.compression, Compression::Raw | Compression::Jpeg)
+            && self.samples > 1
+            && !self.planar
     }
 
     /// Whether the chunks are as large as the picture may be, and all there.

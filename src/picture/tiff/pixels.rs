@@ -110,13 +110,13 @@ fn ycbcr(brightness: u32, blue: u32, red: u32) -> [u8; 3] {
 
 /// The bytes of a row of blocks: the brightnesses of a block, then its two colours.
 pub(super) fn subsampled_row(layout: &Layout<'_>) -> usize {
-    let (across, down) = (layout.subsampling.0.max(1), layout.subsampling.1.max(1));
+    let (across, down) = layout.subsampling;
     layout.chunk_width.div_ceil(across) * (across * down + 2)
 }
 
 /// libtiff's conversion of packed YCbCr, whose blocks share a colour.
 pub(super) fn subsampled(layout: &Layout<'_>, bytes: &[u8], rows: usize) -> Vec<u8> {
-    let (across, down) = (layout.subsampling.0.max(1), layout.subsampling.1.max(1));
+    let (across, down) = layout.subsampling;
     let (block, tables) = (across * down + 2, LibtiffColours::of(layout));
     let mut rgb = Vec::with_capacity(layout.chunk_width * rows * 3);
     for y in 0..rows {
