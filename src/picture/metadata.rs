@@ -131,7 +131,8 @@ fn offset(text: &str) -> Option<Offset> {
         _ => return None,
     };
     let (hours, minutes) = rest.split_once(':')?;
-    let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
+    let number = |text: &str| text.parse::<u8>().ok().map(i32::from);
+    let seconds = number(hours)? * 3600 + number(minutes)? * 60;
     Offset::from_seconds(sign * seconds).ok()
 }
 
@@ -234,6 +235,9 @@ mod tests {
             ("2026:11:23 08:15:30", Some("012345"), Some("+09:00"), Some("2026-11-22T23:15:30.012345Z")),
             ("2026:11:23 08:15:30", Some("x"), Some("-03:30"), Some("2026-11-23T11:45:30Z")),
             ("2026:11:23 08:15:30", None, Some("   :  "), Some("2026-11-23T07:15:30Z")),
+            // Neither is an offset.
+            ("2026:11:23 08:15:30", None, Some("+9999999:00"), Some("2026-11-23T07:15:30Z")),
+            ("2026:11:23 08:15:30", None, Some("+09:-99"), Some("2026-11-23T07:15:30Z")),
             ("2026-11-23 08:15:30", None, Some("Z"), Some("2026-11-23T08:15:30Z")),
             ("0000:00:00 00:00:00", None, None, None),
             ("    :  :     :  :  ", None, None, None),

@@ -69,8 +69,7 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
         Format::Heif(name) => heif::decode(bytes, name, longest, max_pixels),
         Format::Jpeg2000 => jp2::decode(bytes, max_pixels),
     };
-    // The bytes may be hostile, and a decoder may panic on them: one bad picture must not end the service.
-    let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+    let decoded = caught(decode).unwrap_or_else(|| {
         Err(PictureError::Corrupt { format: format.name(), reason: "the decoder panicked".to_owned() })
     });
     // After its time limit the reader returns errors, which decoders report in different ways.
@@ -83,15 +82,22 @@ fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Pic
 /// `zone`. `None` if the picture does not say so. The bytes may be the first ones of a file.
 #[must_use]
 pub fn captured_at(bytes: &[u8], zone: &TimeZone) -> Option<Timestamp> {
-    let metadata = match Format::of(bytes).ok()? {
+    let format = Format::of(bytes).ok()?;
+    let metadata = || match format {
         Format::Jpeg => containers::jpeg(bytes),
         Format::Png => containers::png(bytes),
         Format::WebP => containers::webp(bytes),
         Format::Tiff => Metadata::of_tiff(bytes),
         Format::Heif(_) => heif::metadata(bytes),
-        Format::Gif | Format::Bmp | Format::Jpeg2000 => return None,
+        Format::Gif | Format::Bmp | Format::Jpeg2000 => Metadata::default(),
     };
-    metadata.captured_at(zone)
+    caught(|| metadata().captured_at(zone))?
+}
+
+/// The result of `read`; `None` if it panics. The bytes of a picture may be made to cause a panic, and one bad picture must not
+/// end the service.
+fn caught<T>(read: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
 /// A hash of the bytes of a picture, to notice that they changed. It protects against accident, not against intention.
