@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use image::{DynamicImage, RgbImage, metadata::Orientation};
+use image::metadata::Orientation;
 use jiff::{
     Timestamp,
     civil::{Date, DateTime, Time},
@@ -18,6 +18,7 @@ use jiff::{
 use super::{
     ifd::{Directory, Tiff},
     pixels::Picture,
+    turn::Turn,
 };
 
 pub(super) const ORIENTATION: u16 = 274;
@@ -138,15 +139,7 @@ fn offset(text: &str) -> Option<Offset> {
 
 /// Turns a picture upright.
 pub(super) fn upright(picture: Picture, orientation: Orientation) -> Picture {
-    if orientation == Orientation::NoTransforms {
-        return picture;
-    }
-    let (width, height, transparent) = (picture.width, picture.height, picture.transparent);
-    let image = RgbImage::from_raw(width, height, picture.into_rgb())
-        .expect("a picture holds width * height * 3 bytes");
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    Picture { transparent, ..Picture::of_rgb(image.width(), image.height(), image.into_rgb8().into_raw()) }
+    picture.turned(Turn::of_orientation(orientation))
 }
 
 #[cfg(test)]

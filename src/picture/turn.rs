@@ -1,4 +1,6 @@
-//! Turns and mirrors pictures by right angles, as the container of a video or its encoder asks for.
+//! Turns and mirrors pictures by right angles, as their metadata, the container of a video or its encoder asks for.
+
+use image::metadata::Orientation;
 
 use super::{
     pixels::{Picture, Pixels},
@@ -17,6 +19,21 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// The turn of an EXIF orientation.
+    pub(super) fn of_orientation(orientation: Orientation) -> Self {
+        let (transposed, mirrored, upside_down) = match orientation {
+            Orientation::NoTransforms => (false, false, false),
+            Orientation::FlipHorizontal => (false, true, false),
+            Orientation::Rotate180 => (false, true, true),
+            Orientation::FlipVertical => (false, false, true),
+            Orientation::Rotate90FlipH => (true, false, false),
+            Orientation::Rotate90 => (true, true, false),
+            Orientation::Rotate270FlipH => (true, true, true),
+            Orientation::Rotate270 => (true, false, true),
+        };
+        Self { transposed, mirrored, upside_down }
+    }
+
     /// The turn of a display matrix: nine numbers, of which the first, second, fourth and fifth turn and mirror (source: ISO
     /// 14496-12, 6.2.2). An angle between is rounded to a right angle.
     #[must_use]
@@ -131,6 +148,25 @@ mod tests {
             let turned = turn.grid(b"abcdef", (3, 2));
             assert_eq!(turned, expected.concat().as_bytes(), "{name}");
             assert_eq!(turn.size((3, 2)).0 as usize, expected[0].len(), "{name}");
+        }
+    }
+
+    /// EXIF's orientations from 1 to 8.
+    #[test]
+    fn pictures_are_turned_as_exif_says() {
+        let cases: [&[&str]; 8] = [
+            &["abc", "def"],
+            &["cba", "fed"],
+            &["fed", "cba"],
+            &["def", "abc"],
+            &["ad", "be", "cf"],
+            &["da", "eb", "fc"],
+            &["fc", "eb", "da"],
+            &["cf", "be", "ad"],
+        ];
+        for (number, expected) in (1..).zip(cases) {
+            let turn = Turn::of_orientation(Orientation::from_exif(number).unwrap());
+            assert_eq!(turn.grid(b"abcdef", (3, 2)), expected.concat().as_bytes(), "{number}");
         }
     }
 
