@@ -32,7 +32,7 @@ struct Reader<'b> {
     at: usize,
     frame: Option<Frame>,
     /// By class (0: DC, 1: AC) and number.
-    tables: [[Option<Table>; 4]; 2],
+    codes: [[Option<Codes>; 4]; 2],
     restart_interval: usize,
 }
 
@@ -78,12 +78,15 @@ impl Reader<'_> {
             }
             let Some(segment) = self.segment() else { return Some(false) };
             match marker {
-                0xC0..=0xC2 => self.frame = Some(Frame::read(&segment, marker == 0xC2)?),
-                0xC4 => self.read_tables(&segment)?,
+                // A second frame would need memory for other pixels than those that libjpeg has decoded.
+                0xC0..=0xC2 if self.frame.is_none() => {
+                    self.frame = Some(Frame::read(&segment, marker == 0xC2)?);
+                }
+                0xC4 => self.read_codes(&segment)?,
                 0xDD => self.restart_interval = usize::from(u16::from_be_bytes(*segment.first_chunk()?)),
                 0xDA => self.scan(&segment)?,
-                // Other kinds of frames.
-                0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => return None,
+                // Other frames.
+                0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => return None,
                 _ => {}
             }
         }
@@ -103,13 +106,13 @@ impl Reader<'_> {
         Some(segment)
     }
 
-    fn read_tables(&mut self, mut segment: &[u8]) -> Option<()> {
+    fn read_codes(&mut self, mut segment: &[u8]) -> Option<()> {
         while let Some((kind, rest)) = segment.split_first() {
             let (counts, rest) = rest.split_first_chunk::<16>()?;
             let symbols = counts.iter().map(|count| usize::from(*count)).sum();
             let (symbols, rest) = rest.split_at_checked(symbols)?;
-            let place = self.tables.get_mut(usize::from(kind >> 4))?.get_mut(usize::from(kind & 15))?;
-            *place = Some(Table::new(counts, symbols)?);
+            let place = self.codes.get_mut(usize::from(kind >> 4))?.get_mut(usize::from(kind & 15))?;
+            *place = Some(Codes::new(counts, symbols)?);
             segment = rest;
         }
         Some(())
@@ -121,6 +124,9 @@ impl Reader<'_> {
         let scan = Scan::read(segment, frame)?;
         let mut bits = Bits { bytes: self.bytes, at: self.at, held: 0, count: 0 };
         let (units, is_interleaved) = frame.units(&scan);
+        let table = |class: usize, number: usize| self.codes[class][number].as_ref().map(Table::of);
+        let tables: Vec<_> =
+            scan.components.iter().map(|(_, dc, ac)| (table(0, *dc), table(1, *ac))).collect();
         let (mut run, mut until_restart, mut restarts) = (0, self.restart_interval, 0_u8);
         for unit in 0..units.0 * units.1 {
             if self.restart_interval > 0 {
@@ -135,13 +141,13 @@ impl Reader<'_> {
             }
             let frame = self.frame.as_mut()?;
             let place = (unit % units.0, unit / units.0);
-            for (number, dc, ac) in &scan.components {
+            for ((number, ..), (dc, ac)) in scan.components.iter().zip(&tables) {
+                let tables = (dc.as_ref(), ac.as_ref());
                 let component = &mut frame.components[*number];
                 let (across, down) = if is_interleaved { (component.across, component.down) } else { (1, 1) };
                 for block in 0..across * down {
                     let x = place.0 * across + block % across;
                     let y = place.1 * down + block / across;
-                    let tables = (self.tables[0][*dc].as_ref(), self.tables[1][*ac].as_ref());
                     if frame.is_progressive {
                         let nonzero = component.nonzero.get_mut(y * component.blocks_in_row + x)?;
                         scan.progressive_block(&mut bits, tables, nonzero, &mut run)?;
@@ -348,22 +354,34 @@ fn sequential_block(bits: &mut Bits<'_>, (dc, ac): (Option<&Table>, Option<&Tabl
     Some(())
 }
 
+/// A Huffman code as the file has it. A file may have millions of them; a [`Table`] is only made of those that a scan uses.
+struct Codes {
+    /// The lengths and the symbols of the codes, in their order.
+    symbols: Vec<(u8, u8)>,
+}
+
+impl Codes {
+    /// The number of codes of each length from 1 to 16, and their symbols. `None` if there are more codes than bits for them.
+    fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let lengths =
+            (1_u8..).zip(counts).flat_map(|(length, count)| std::iter::repeat_n(length, (*count).into()));
+        let symbols: Vec<_> = lengths.zip(symbols.iter().copied()).collect();
+        let used: usize = symbols.iter().map(|(length, _)| 1 << (16 - length)).sum();
+        (used <= 1 << 16).then_some(Self { symbols })
+    }
+}
+
 /// A Huffman table: for the next 16 bits, the length of the code and its symbol. Length 0: no code.
 struct Table(Vec<(u8, u8)>);
 
 impl Table {
-    fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+    fn of(codes: &Codes) -> Self {
         let mut entries = Vec::with_capacity(1 << 16);
-        let mut symbols = symbols.iter();
-        for (length, count) in (1_u8..).zip(counts) {
-            for _ in 0..*count {
-                let same = 1 << (16 - length);
-                entries.resize(entries.len() + same, (length, *symbols.next()?));
-            }
+        for code in &codes.symbols {
+            entries.resize(entries.len() + (1 << (16 - code.0)), *code);
         }
-        (entries.len() <= 1 << 16).then_some(())?;
         entries.resize(1 << 16, (0, 0));
-        Some(Self(entries))
+        Self(entries)
     }
 }
 
