@@ -11,7 +11,8 @@ use super::metadata::{Metadata, PREFIX};
 
 const XMP_PREFIX: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
-/// In the APP1 segments before the pixels. Several EXIF segments are parts of one block; of several XMP packets the last counts.
+/// The blocks of a JPEG, from the APP1 segments before the pixels. Several EXIF segments are parts of one block. Of
+/// several XMP packets, the last one counts.
 pub(super) fn jpeg(bytes: &[u8]) -> Metadata<'_> {
     let mut found = Metadata::default();
     for (marker, segment) in jpeg_segments(bytes) {
@@ -30,7 +31,7 @@ pub(super) fn jpeg(bytes: &[u8]) -> Metadata<'_> {
     found
 }
 
-/// The place of the code of the next marker at `at` or after it. Bytes that belong to no marker, and fill bytes, are skipped.
+/// The position of the code of the next marker, at `at` or after it. Bytes that belong to no marker, and fill bytes, are skipped.
 pub(super) fn next_marker(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += bytes.get(at..)?.iter().position(|byte| *byte == 0xFF)?;
@@ -69,7 +70,7 @@ fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 const LONGEST_TEXT: u64 = 1 << 20;
 const ALL_TEXTS: u64 = 64 * LONGEST_TEXT;
 
-/// In `eXIf`, the text `Raw profile type exif` and the text of XMP, before or after the pixels.
+/// The blocks of a PNG, from `eXIf`, the text `Raw profile type exif` and the text of XMP, before or after the pixels.
 pub(super) fn png(bytes: &[u8]) -> Metadata<'_> {
     let mut found = Metadata::default();
     let mut profile = None;
@@ -152,7 +153,8 @@ fn unpacked(packed: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     }
 }
 
-/// ImageMagick's form: an empty line, the name, the length, and then lines of hexadecimal digits. Broken: not readable.
+/// ImageMagick's form: an empty line, the name, the length, and then lines of hexadecimal digits. For other characters
+/// it returns an unreadable block, as in the reference.
 fn raw_profile(text: &[u8]) -> Vec<u8> {
     let digits = text.splitn(4, |byte| *byte == b'\n').nth(3).unwrap_or_default();
     let mut digits = digits.iter().filter(|byte| !byte.is_ascii_whitespace());
@@ -167,7 +169,7 @@ fn raw_profile(text: &[u8]) -> Vec<u8> {
     block
 }
 
-/// In the chunks of the extended form, if its flags announce them. The first one of each counts.
+/// The blocks of a WebP in the extended form, if its flags announce them. The first chunk of each kind counts.
 pub(super) fn webp(bytes: &[u8]) -> Metadata<'_> {
     const EXIF: u8 = 0x08;
     const XMP: u8 = 0x04;

@@ -21,7 +21,7 @@ impl<'b> Tiff<'b> {
     /// `None` if the header is not that of a TIFF file.
     pub(super) fn new(bytes: &'b [u8]) -> Option<Self> {
         let (big_endian, big) = match bytes {
-            // The second form of each is wrong, but some writers use it.
+            // The second form of each line is invalid, but some programs write it.
             [b'M', b'M', 0, 42, ..] | [b'M', b'M', 42, 0, ..] => (true, false),
             [b'I', b'I', 42, 0, ..] | [b'I', b'I', 0, 42, ..] => (false, false),
             [b'M', b'M', 0, 43, ..] => (true, true),

@@ -26,7 +26,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
             reason: format!("its pixels have {components} components"),
         });
     }
-    // The decoder conceals what is missing.
+    // The decoder replaces missing parts without an error.
     if !stream.ends_with(&[0xFF, 0xD9]) {
         return Err(PictureError::Truncated { format: FORMAT });
     }
@@ -39,7 +39,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
         return Err(PictureError::Corrupt { format: FORMAT, reason });
     }
     let rgb = match samples.colours {
-        // Levels are cut as the reference cuts them: of grey the levels above 255, of colour the low bits.
+        // As in the reference: grey levels above 255 become 255, and colours lose their low bits.
         Model::Grey { .. } if samples.depth > 8 => {
             samples.planes[0].iter().flat_map(|level| [u8::try_from(*level).unwrap_or(u8::MAX); 3]).collect()
         }

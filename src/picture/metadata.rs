@@ -28,7 +28,7 @@ const DATE_TIME_ORIGINAL: u16 = 0x9003;
 const OFFSET_TIME_ORIGINAL: u16 = 0x9011;
 const SUB_SEC_TIME_ORIGINAL: u16 = 0x9291;
 
-/// What a JPEG segment and some other containers have before the block.
+/// The bytes before an EXIF block in JPEG segments and some other containers.
 pub(super) const PREFIX: &[u8] = b"Exif\0\0";
 
 /// The blocks of a picture, as its container holds them.
@@ -41,7 +41,7 @@ pub(super) struct Metadata<'b> {
 }
 
 impl<'b> Metadata<'b> {
-    /// Those of a TIFF file.
+    /// The blocks of a TIFF file.
     pub(super) fn of_tiff(bytes: &'b [u8]) -> Self {
         let xmp = Tiff::new(bytes).and_then(|file| file.first().bytes(XMP));
         Self { exif: Some(bytes.into()), xmp: xmp.map(Cow::from) }
@@ -95,7 +95,7 @@ enum Exif<'b> {
     Directory(Tiff<'b>, Directory<'b>),
 }
 
-/// The digit after the first `tiff:Orientation="` or `tiff:Orientation>` that a digit follows.
+/// The orientation in an XMP packet: the first digit that directly follows `tiff:Orientation="` or `tiff:Orientation>`.
 fn in_xmp(packet: &[u8]) -> Option<u8> {
     const NAME: &[u8] = b"tiff:Orientation";
     packet.windows(NAME.len()).enumerate().filter(|(_, name)| *name == NAME).find_map(|(at, _)| match &packet

@@ -216,8 +216,8 @@ impl Between<'_> {
 /// No colour, in sixteenths of a level.
 const NEUTRAL: i32 = 128 * 16;
 
-/// The factors from levels to RGB. Source: ITU-R BT.601 and its successors, each of which defines the weights of red and blue
-/// in brightness.
+/// The factors from levels to RGB. Source: ITU-R BT.601 and its successors. Each of them defines the weights of red and blue in
+/// brightness.
 #[derive(Debug, Clone, Copy)]
 struct Factors {
     black: f64,

@@ -34,8 +34,8 @@ impl Turn {
         Self { transposed, mirrored, upside_down }
     }
 
-    /// The turn of a display matrix: nine numbers, of which the first, second, fourth and fifth turn and mirror (source: ISO
-    /// 14496-12, 6.2.2). An angle between is rounded to a right angle.
+    /// The turn of a display matrix: nine numbers. The first, second, fourth and fifth rotate and mirror (source: ISO
+    /// 14496-12, 6.2.2). An angle between two right angles is rounded to the nearer one.
     #[must_use]
     pub fn of_display_matrix(matrix: &[i32; 9]) -> Self {
         let [a, b, _, c, d, ..] = *matrix;

@@ -41,7 +41,7 @@ const EXPORTED: [&str; 16] = [
     "siglip2-so400m-patch16-512",
 ];
 
-/// Models of which no export is known for sure: both names are tried.
+/// Models whose export may have one of two names: both are tried.
 const EITHER: [&str; 2] = ["siglip-so400m-patch14-224", "siglip-so400m-patch16-256-i18n"];
 
 /// Chinese-CLIP was exported as one combined graph.

@@ -1,8 +1,8 @@
 //! Converts raw samples to RGB with exactly the arithmetic of the reference, which decodes AVIF with libavif and libyuv.
 //!
 //! Colour with fewer samples is interpolated between the centres of its samples, with weights of 3 and 1 in each direction, and
-//! rounded to 8 bits. The matrices have 6 fractional bits. Samples of more than 8 bits are cut to 8 first. Grey and RGB are
-//! scaled and rounded. The values were compared with Pillow's for every combination in the tests: no pixel differs.
+//! rounded to 8 bits. The matrices have 6 fractional bits. Of samples with more than 8 bits, the highest 8 are used. Grey and RGB
+//! are scaled and rounded. The values were compared with Pillow's for every combination in the tests: no pixel differs.
 
 use super::{Model, Samples, plane_sizes};
 use crate::picture::planes::Matrix;
@@ -106,7 +106,7 @@ impl Factors {
 
     fn rgb(&self, level: i32, blue: i32, red: i32) -> [u8; 3] {
         let level = ((i64::from(level) * 0x0101 * self.brightness) >> 16) + self.offset;
-        let level = i32::try_from(level).expect("16 bits times 15 bits, of which 16 are dropped");
+        let level = i32::try_from(level).expect("16 bits times 15 bits, without the lowest 16 bits");
         let sums = [
             level + self.red_of_red * red,
             level - self.green_of_blue * blue - self.green_of_red * red,

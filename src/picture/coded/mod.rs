@@ -136,7 +136,8 @@ fn quiet() {
     register_error_texts();
 }
 
-/// Registers the texts of FFmpeg's errors, which are empty before. They are one table of the process, so this is the only place.
+/// Registers the texts of FFmpeg's errors, which are empty before. The process has one table of these texts, so only
+/// this function fills it.
 pub fn register_error_texts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(error::register_all);
@@ -146,7 +147,7 @@ pub fn register_error_texts() {
 enum Layout {
     /// One plane for each sample of a pixel.
     Planar,
-    /// One plane with this many samples a pixel, of which the first ones are grey, or red, green and blue.
+    /// One plane with this many samples a pixel. The first samples are grey, or red, green and blue; the others are not used.
     Packed(usize),
 }
 

@@ -1,7 +1,7 @@
 //! Reads the boxes of a HEIF file: which items are in it, where their bytes are, and their properties.
 //!
 //! Source: ISO/IEC 14496-12 and 23008-12. Unknown boxes are skipped. Nothing is copied, and no number of the file is trusted: an
-//! item whose bytes are outside of the file has none.
+//! item whose bytes are outside of the file has no bytes.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub(super) fn boxes(mut rest: &[u8]) -> impl Iterator<Item = (Code, &[u8])> {
 pub(super) struct Bytes<'b>(pub(super) &'b [u8]);
 
 impl<'b> Bytes<'b> {
-    /// A number of up to 8 bytes; 0 of none.
+    /// A number of up to 8 bytes. A number of 0 bytes is 0.
     pub(super) fn number(&mut self, bytes: usize) -> Option<u64> {
         let (number, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
@@ -51,7 +51,7 @@ impl<'b> Bytes<'b> {
         Some(code)
     }
 
-    /// A text that a zero byte ends.
+    /// A text up to the next zero byte, without that byte.
     fn text(&mut self) -> Option<&'b [u8]> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let text = &self.0[..end];
@@ -69,7 +69,7 @@ impl<'b> Bytes<'b> {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Item<'b> {
     pub(super) kind: Code,
-    /// Of an item of the kind `mime`.
+    /// The media type, for an item of the kind `mime`.
     pub(super) content_type: &'b [u8],
     places: Places,
     /// Properties in order: their box and its content.
@@ -81,7 +81,7 @@ pub(super) struct Item<'b> {
 struct Places {
     in_data_box: bool,
     unsupported: bool,
-    /// Offsets and lengths; length 0: to the end.
+    /// Offsets and lengths. Length 0 means up to the end.
     extents: Vec<(u64, u64)>,
 }
 
@@ -113,7 +113,7 @@ impl<'b> Meta<'b> {
         });
         meta.read_items(content(b"iinf")?)?;
         meta.read_places(content(b"iloc")?)?;
-        // These end where they are broken: what was read is used.
+        // If one of these boxes is broken, its part before the damage is used.
         let _ = content(b"iprp").and_then(|content| meta.read_properties(content));
         let _ = content(b"iref").and_then(|content| meta.read_references(content));
         Some(meta)

@@ -174,7 +174,7 @@ impl File<'_> {
         }
         let mut whole: Option<Samples> = None;
         for (number, id) in tiles.iter().enumerate() {
-            // All tiles may refer to one large picture, of which a few pixels are used.
+            // Many tiles may refer to one large picture, and show few of its pixels.
             if deadline.has_passed() {
                 return Err(deadline.error(format));
             }

@@ -15,8 +15,7 @@ const FORMAT: &str = "JPEG";
 /// A progressive JPEG has about ten scans, and each of them covers the whole picture: a small file with thousands of scans
 /// would keep a core busy for minutes. Every limit is higher than what encoders write.
 const SCANS: (u64, u64) = (20, 500);
-/// Pixels of all scans together. One takes 0.4 to 1.6 ns (four kinds of scans, repeated 200 times on a busy machine), so all of
-/// them take seconds.
+/// Pixels of all scans together. A pixel takes 0.4 to 1.6 ns, depending on the kind of scan, so all of them take seconds.
 const SCANNED: u64 = 4_000_000_000;
 
 pub(in crate::picture) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
@@ -129,8 +128,8 @@ fn is_warning(error: &turbojpeg::Error) -> bool {
     WARNINGS.iter().any(|warning| text.contains(warning))
 }
 
-/// The bytes without what libjpeg would warn of before the first scan: stray bytes between segments, a revision of JFIF and a
-/// colour transform of Adobe that do not exist. libjpeg ignores all of them.
+/// The bytes without what libjpeg would warn of before the first scan: stray bytes between segments, an unknown revision of JFIF
+/// and an unknown colour transform of Adobe. libjpeg ignores all of them.
 fn with_plain_header(bytes: &[u8]) -> Vec<u8> {
     let mut plain = bytes[..bytes.len().min(2)].to_vec();
     let mut at = plain.len();

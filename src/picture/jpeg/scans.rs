@@ -1,7 +1,7 @@
 //! Checks whether a JPEG holds all of its pixels, by reading its scans without computing a pixel.
 //!
-//! libjpeg goes on after damage, and reports its first warning only: a picture with stray bytes before a marker is complete, one
-//! with a scan that ends early is not, and a picture may have both. This module counts the blocks of every scan, as libjpeg
+//! libjpeg continues after damage, and reports only its first warning. A picture with stray bytes before a marker is complete. A
+//! picture with a scan that ends early is not. A picture may have both. This module counts the blocks of every scan, as libjpeg
 //! does, for the sequential and progressive Huffman modes. Other modes (arithmetic, lossless) are never called complete.
 //!
 //! Source: ITU-T T.81, annexes F and G, and libjpeg's handling of fill bytes and restarts.
@@ -67,7 +67,7 @@ struct Scan {
 }
 
 impl Reader<'_> {
-    /// Reads everything. Whether there is an end marker; `None` if a scan is damaged or not supported.
+    /// Reads all segments and scans, and returns whether there is an end marker. `None` if a scan is damaged or not supported.
     fn run(&mut self) -> Option<bool> {
         loop {
             let Some(marker) = self.next_marker() else { return Some(false) };
@@ -92,7 +92,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Moves behind the next marker.
+    /// The code of the next marker; reading continues after it.
     fn next_marker(&mut self) -> Option<u8> {
         let code = containers::next_marker(self.bytes, self.at)?;
         self.at = code + 1;
@@ -434,7 +434,7 @@ impl Bits<'_> {
         if self.count < 16 {
             self.fill();
         }
-        // Zeros follow the last bit, and are no bits of a code.
+        // After the last bit, zeros fill the 16 bits. A code that needs one of them is invalid: `skip` fails.
         let next =
             if self.count < 16 { self.held << (16 - self.count) } else { self.held >> (self.count - 16) };
         let (length, symbol) = table.0[(next & 0xFFFF) as usize];

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::picture::{PictureError, ifd::Tiff, jpeg, limits::Deadline};
 
-/// Chunk `number` (of the first plane), of which `rows` are needed: `chunk_width * rows * 3` bytes at least.
+/// The first `rows` rows of a chunk as RGB: at least `chunk_width * rows * 3` bytes. `number` is that of its first plane.
 pub(super) fn rgb(
     file: &Tiff<'_>,
     layout: &Layout<'_>,

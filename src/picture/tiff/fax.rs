@@ -100,7 +100,7 @@ fn by_differences(reader: &mut impl BitReader, above: &[u16], width: u16) -> Opt
     let mut changes = Vec::new();
     let (mut column, mut is_black, mut is_start, mut next) = (0_u16, false, true, 0);
     while column < width {
-        // The first change above that is to the right of this place; every second one is to the opposite colour.
+        // The first change in the row above that is to the right of this column. Every second change is to the opposite colour.
         while above.get(next).is_some_and(|change| *change < column || *change == column && !is_start) {
             next += 1;
         }
@@ -126,7 +126,7 @@ fn by_differences(reader: &mut impl BitReader, above: &[u16], width: u16) -> Opt
         }
         is_start = false;
     }
-    // Changes at the end of the row are none.
+    // A change at the end of the row changes no pixel.
     while changes.last().is_some_and(|change| *change >= width) {
         changes.pop();
     }

@@ -18,8 +18,8 @@ pub(super) enum Compression {
     Jpeg,
     /// Modified Huffman: rows start at a byte.
     FaxRows,
-    /// Whether rows may be coded by their differences.
     Fax3 {
+        /// Whether rows may be coded by their differences to the row above.
         two_dimensional: bool,
     },
     Fax4,
@@ -28,8 +28,8 @@ pub(super) enum Compression {
 /// What the samples mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colours {
-    /// Whether 0 is white.
     Grey {
+        /// Whether 0 is white.
         inverted: bool,
     },
     Palette,
@@ -76,7 +76,7 @@ pub(super) enum Predictor {
     Nothing,
     /// The difference to the pixel on the left.
     Differences,
-    /// The same, of the bytes of numbers by significance.
+    /// The differences of bytes: each row has the highest bytes of all its numbers first, then the next lower ones.
     FloatDifferences,
 }
 
@@ -202,7 +202,7 @@ impl<'b> Layout<'b> {
         Ok(layout)
     }
 
-    /// Whether the pixels can be converted.
+    /// Checks that there is a conversion for these pixels.
     fn check_kind(&self) -> Result<(), PictureError> {
         let colours = match self.colours {
             Colours::Grey { .. } | Colours::Palette => 1,
@@ -255,7 +255,10 @@ impl<'b> Layout<'b> {
             && !self.planar
     }
 
-    /// Whether the chunks are as large as the picture may be, and all there.
+    /// Checks the size and the number of the chunks.
+    ///
+    /// # Errors
+    /// A chunk is larger than a picture may be, or chunks are missing.
     pub(super) fn check_chunks(&self, max_pixels: u64) -> Result<(), PictureError> {
         // A tile may be larger than a small picture.
         const SMALL: u64 = 1 << 22;
@@ -278,7 +281,7 @@ impl<'b> Layout<'b> {
         (number % self.chunks_across * self.chunk_width, number / self.chunks_across * self.chunk_height)
     }
 
-    /// The offset and the length of the bytes of a chunk. Without a length they go on to the end of the file.
+    /// The offset and the length of the bytes of a chunk. Without a length, they end at the end of the file.
     pub(super) fn bytes_of(&self, number: usize) -> (u64, u64) {
         let offset = self.offsets.get(number).copied().unwrap_or(u64::MAX);
         let rest = (self.file_length as u64).saturating_sub(offset);

@@ -66,7 +66,7 @@ pub(super) fn resize_plane(
     plain::horizontal_of_plane(&vertical(&rows, &down), needed.len(), &across, needed.start)
 }
 
-/// Converts the weights of pixels to weights of `count` colour samples, of which each belongs to two pixels.
+/// Converts the weights of pixels to weights of `count` colour samples. Each sample belongs to two pixels.
 fn of_samples(first: usize, weights: &[f64], count: usize) -> (usize, Vec<f64>) {
     let start = (first / 2).saturating_sub(1);
     let end = ((first + weights.len()) / 2 + 1).min(count);
