@@ -70,6 +70,7 @@ impl Delivery {
     /// Waits until a task ends before the stop, and returns its name.
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
+            biased;
             _ = &mut self.publisher => "the publisher",
             Some(_) = self.tasks.join_next() => "the webhook, the command or the maintenance of the outbox",
         }
@@ -113,6 +114,7 @@ async fn maintain(outbox: Arc<Outbox>, board: Board, topic: String, stop: Cancel
         let json = status.borrow_and_update().to_json();
         board.set(&topic, &json);
         tokio::select! {
+            biased;
             _ = status.changed() => {}
             () = sleep(MAINTENANCE) => {
                 let outbox = Arc::clone(&outbox);

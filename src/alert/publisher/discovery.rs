@@ -149,6 +149,7 @@ impl Discovery {
             }
         };
         tokio::select! {
+            biased;
             _ = self.wanted.changed() => self.due = true,
             () = published => {}
         }

@@ -6,6 +6,9 @@
 //! [`Publisher::run`] connects again after a failure. A session is straight-line code: connect, publish the board, publish
 //! `online`, deliver the outbox, and at the end publish `offline`. The board is first: who sees `online` must not find the
 //! status that a source had before the service was killed.
+//!
+//! Where several events are awaited, `biased` gives them an order: the same events always lead to the same session, so that the
+//! simulation in `daemon/simulation` can repeat one.
 
 mod counts;
 mod delivery;
@@ -180,8 +183,9 @@ impl Publisher {
                 backoff.reset();
             }
             tokio::select! {
-                () = sleep(backoff.failed(jitter())) => {}
+                biased;
                 () = stop.cancelled() => return false,
+                () = sleep(backoff.failed(jitter())) => {}
             }
         }
     }
@@ -190,6 +194,7 @@ impl Publisher {
     async fn session(&mut self, stop: &CancellationToken, grace: Duration) -> Result<(), Interrupted> {
         let (link, pump) = link::open(self.options.clone());
         tokio::select! {
+            biased;
             ended = pump.run() => Ok(ended?),
             ended = self.talk(&link, stop, grace) => ended,
             // The broker publishes the last will.
@@ -204,6 +209,7 @@ impl Publisher {
         grace: Duration,
     ) -> Result<(), Interrupted> {
         tokio::select! {
+            biased;
             () = link.connected() => {}
             // The broker has not been connected until now: it is not waited for.
             () = stop.cancelled(), if self.outage.is_on() => return Err(Interrupted::OutOfTime),
@@ -264,11 +270,12 @@ impl Publisher {
             let Step::Idle(wake_at) = step else { continue };
             let wake_at = wake_at.into_iter().chain(rest.wake_at).min();
             tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
                 () = self.delivery.outbox.appended(Sink::Mqtt, wake_at) => {}
                 _ = self.values.changed() => {}
                 () = changed(self.discovery.as_mut()) => {}
                 message = self.scores.next() => self.scores.offer(link, message),
-                () = stop.cancelled() => {}
             }
         }
     }

@@ -71,6 +71,7 @@ impl SinkWorker {
     /// Sends alerts until `stop`; then what is left, within `grace`, as long as the sink accepts it.
     pub async fn run(mut self, outbox: Arc<Outbox>, stop: CancellationToken, grace: Duration) {
         tokio::select! {
+            biased;
             () = self.send_all(&outbox, &stop) => {}
             () = async { stop.cancelled().await; sleep(grace).await } => {}
         }
@@ -100,8 +101,9 @@ impl SinkWorker {
                 }
             };
             tokio::select! {
-                () = wait => {}
+                biased;
                 () = stop.cancelled() => {}
+                () = wait => {}
             }
         }
     }
