@@ -26,6 +26,7 @@ step tools/test_debian.sh trixie
 step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_node_red.py
+step tools/test_home_assistant.py
 step tools/fuzz.sh "${FUZZ_SECONDS:-300}"
 step tools/prove_input.sh
 step tools/prove_delivery.sh

@@ -18,7 +18,7 @@ main() {
   case ${1-} in
     demo) check_rust; install_packages packages; install_onnxruntime ;;
     test) check_rust; install_packages tests_packages; install_onnxruntime ;;
-    gate) check_rust; install_packages all_packages; install_onnxruntime; install_components; install_cargo_deny ;;
+    gate) check_rust; install_packages all_packages; install_onnxruntime; install_oldest_onnxruntime; install_components; install_cargo_deny ;;
     stress) check_rust; install_packages busy_packages; install_onnxruntime ;;
     package) check_rust; install_packages build_packages; install_onnxruntime licences ;;
     *) fail "usage: tools/setup.sh demo|test|gate|stress|package" ;;
@@ -127,25 +127,44 @@ check_rust() {
 # the whole internet as well as with only a package mirror. The wheels of all Python versions contain the same library.
 # With `licences` their texts are written, too: they must be passed on with the library.
 install_onnxruntime() {
-  local version=1.31.1 sha256 platform
-  case $(uname -m) in
-    x86_64) sha256=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f platform=manylinux_2_28_x86_64 ;;
-    aarch64) sha256=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3 platform=manylinux_2_28_aarch64 ;;
-    *) fail "there is no ONNX Runtime package for $(uname -m): build libonnxruntime.so and set ORT_DYLIB_PATH to its path" ;;
-  esac
-  local library=$data_dir/lib/libonnxruntime.so.$version licences=$data_dir/share/onnxruntime
+  local version=1.31.1 licences=$data_dir/share/onnxruntime
+  local library=$data_dir/lib/libonnxruntime.so.$version
   if [ -e "$library" ] && { [ -z "${1-}" ] || [ -e "$licences/LICENSE" ]; }; then return 0; fi
+  fetch_onnxruntime "$version" "$library" \
+    x86_64:5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f \
+    aarch64:da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3
+  mkdir -p "$licences"
+  cp "$work/wheel/onnxruntime/ThirdPartyNotices.txt" "$work/wheel/onnxruntime/LICENSE" "$licences/"
+}
+
+# The oldest version that the program accepts, for tools/test_oldest_runtime.sh, in a folder where no program looks for it.
+install_oldest_onnxruntime() {
+  local version=1.22.0
+  local library=$data_dir/oldest/libonnxruntime.so.$version
+  [ -e "$library" ] || fetch_onnxruntime "$version" "$library" \
+    x86_64:b978aa63a9a22095479c38371a9b359d4c15173cbb164eaad5f2cd27d666aa65 \
+    aarch64:fef17d665a917866d1f68f09edc98223b9a27e6cb167dec69da4c66484ad12fd
+}
+
+# fetch_onnxruntime VERSION LIBRARY ARCHITECTURE:SHA256...: writes the library, and leaves the whole wheel in $work/wheel.
+fetch_onnxruntime() {
+  local version=$1 library=$2 machine sha256=
+  machine=$(uname -m)
+  for known in "${@:3}"; do
+    [ "${known%%:*}" != "$machine" ] || sha256=${known#*:}
+  done
+  [ -n "$sha256" ] || fail "there is no ONNX Runtime package for $machine: build libonnxruntime.so and set ORT_DYLIB_PATH to its path"
   say "will download ONNX Runtime $version (24 MB) to $library"
 
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  # shellcheck disable=SC2064  # this folder, also when there is another one later
+  trap "rm -rf '$work'" EXIT
   printf 'onnxruntime==%s --hash=sha256:%s\n' "$version" "$sha256" >"$work/requirements.txt"
   python3 -m pip download -q --disable-pip-version-check --no-deps --dest "$work" --require-hashes --requirement "$work/requirements.txt" \
-    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --platform "$platform" ||
+    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --platform "manylinux_2_28_$machine" ||
     fail "ONNX Runtime could not be downloaded: is the network or the package mirror reachable ('pip config list')?"
   python3 -m zipfile -e "$work"/onnxruntime-*.whl "$work/wheel"
-  mkdir -p "$data_dir/lib" "$licences"
-  cp "$work/wheel/onnxruntime/ThirdPartyNotices.txt" "$work/wheel/onnxruntime/LICENSE" "$licences/"
+  mkdir -p "$(dirname "$library")"
   # The final name only for a complete file.
   cp "$work/wheel/onnxruntime/capi/libonnxruntime.so.$version" "$library.new"
   mv "$library.new" "$library"

@@ -8,26 +8,20 @@ stakeout does, and checks what leaves the flow: each alert once, with its pictur
 import base64
 import contextlib
 import json
-import os
 import pathlib
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from servers import ROOT, fail, free_port, need, start, start_broker, wait
+
 VERSIONS = ["4.1", "5.0"]
-PATIENCE = 120  # seconds, which only a hang reaches
 LABEL = 'Tom & "Jerry" <cat>'
 PICTURE = bytes([0xFF, 0xD8, 0xFF, 0xE0, 0, 1, 2, 3, 0xFF, 0xD9])
 
 
 def main():
-    for program in ["node", "npm", "mosquitto_pub", "mosquitto_sub"]:
-        if not shutil.which(program):
-            skip(f"{program} is not installed")
+    need("node", "npm", "mosquitto_pub", "mosquitto_sub")
     for version in sys.argv[1:] or VERSIONS:
         with contextlib.ExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stakeout-node-red-")))
@@ -35,16 +29,6 @@ def main():
             check(stack, folder)
             installed = json.loads((folder / "node_modules/node-red/package.json").read_text())["version"]
             print(f"Node-RED {installed}: passed")
-
-
-def skip(why):
-    if os.environ.get("STAKEOUT_REQUIRE_ALL"):
-        sys.exit(f"FAILED: {why}")
-    print(f"skipped: {why}")
-    if listed := os.environ.get("STAKEOUT_SKIPPED"):
-        with open(listed, "a") as file:
-            file.write(f"{pathlib.Path(__file__).name}: {why}\n")
-    sys.exit(0)
 
 
 def install(folder, version):
@@ -72,9 +56,9 @@ def check(stack, folder):
     )
     own = folder / "node_modules/.bin/node"
     node = str(own) if own.exists() else "node"
-    log = start(stack, [node, "node_modules/node-red/red.js", "--userDir", ".", "--settings", "settings.js"], folder, "node-red.log")
+    _, log = start(stack, [node, "node_modules/node-red/red.js", "--userDir", ".", "--settings", "settings.js"], folder, "node-red.log")
     wait(lambda: "Started flows" in log.read_text() and "Connected to broker" in log.read_text(), "Node-RED starts the flow", log)
-    left = start(stack, ["mosquitto_sub", "-p", str(broker), "-t", "probe/#", "-F", "%t %p"], folder, "left.log")
+    _, left = start(stack, ["mosquitto_sub", "-p", str(broker), "-t", "probe/#", "-F", "%t %p"], folder, "left.log")
     wait(lambda: publish(broker, "probe/ready", b"yes") or "probe/ready yes" in left.read_text(), "the subscription", left)
 
     topic = "stakeout/door/porch/tom/alert"
@@ -115,49 +99,8 @@ def probed(broker):
     return flow
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_broker(stack, folder, port):
-    (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    log = start(stack, [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", "mosquitto.conf"], folder, "mosquitto.log")
-
-    def answers():
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return True
-
-    wait(answers, "Mosquitto starts", log)
-
-
-def start(stack, command, folder, log):
-    """Starts a process that ends with `stack`, and returns the file of its output."""
-    path = folder / log
-    process = subprocess.Popen(command, cwd=folder, stdout=open(path, "w"), stderr=subprocess.STDOUT)
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-    return path
-
-
 def publish(port, topic, payload):
     subprocess.run(["mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic, "-s"], input=payload, check=True)
-
-
-def wait(done, what, *logs):
-    begin = time.time()
-    while not done():
-        if time.time() - begin > PATIENCE:
-            fail(f"{what}: not within {PATIENCE} s", *logs)
-        time.sleep(0.2)
-
-
-def fail(why, *logs):
-    for log in logs:
-        print(f"--- {log.name}\n{log.read_text()}")
-    sys.exit(f"FAILED: {why}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 //! `stakeout doctor` for a healthy installation and for broken ones.
 
-use std::{fs, process::Output};
+use std::{
+    fs,
+    process::{Command, Output, Stdio},
+};
 
 use serde_json::Value;
 
@@ -39,6 +42,38 @@ fn a_healthy_installation_is_ok() {
         assert!(report.contains(text), "{text:?} is missing in\n{report}");
     }
     assert_eq!(fs::read_dir(home.path("state")).unwrap().count(), 0, "no file is left there");
+}
+
+/// The text without its sequences that begin with ESC [ and end with `m`.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+/// `script` runs the program in a terminal of its own, whose width it takes from `stty`.
+#[test]
+fn a_report_is_wrapped_and_coloured_in_a_terminal() {
+    let home = Home::with_sources(free_port(), "home", "  gone: { folder: nowhere, watch: [objects] }\n");
+    let program = env!("CARGO_BIN_EXE_stakeout");
+    let line = format!("stty cols 60; exec {program} doctor --config stakeout.yaml");
+    let script = |line: &str| {
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", line, "/dev/null"])
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .current_dir(home.path("."))
+            .stdin(Stdio::null())
+            .output()
+    };
+    let Ok(output) = script(&line) else { return skip("script (util-linux) is missing") };
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("\u{1b}["), "no colours in\n{report}");
+    let plain = without_colours(&report);
+    let longest = plain.lines().filter(|line| line.contains(' ')).map(|line| line.trim_end().chars().count()).max();
+    assert!(longest <= Some(60), "a line has {longest:?} columns in\n{plain}");
+    assert!(plain.contains("error   source gone"), "{plain}");
 }
 
 #[test]

@@ -87,6 +87,33 @@ fn a_picture_in_every_format_is_scored() {
 }
 
 #[test]
+fn each_unusable_message_is_logged_with_its_topic_and_cause() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let sources = "  cams: { mqtt: cams/+, watch: [objects] }
+  named: { mqtt: events/+, json: { picture: /image, time: /time, name: /camera }, name: \"frig-{name}\", watch: [objects] }
+";
+    let home = Home::with_sources(broker.port, "home", sources);
+    let service = Service::start(&home);
+    wait_until("both are connected", || {
+        let retained = retained(&broker);
+        ["cams", "named"].iter().all(|source| {
+            retained.iter().any(|message| message.line() == format!("r home/{source}/status online"))
+        })
+    });
+
+    publish_bytes(&broker, "cams/one", b"no picture", &[]);
+    service.wait_for_log("cams: skipped a message that is no usable picture: cams/one: ");
+    let picture = BASE64_STANDARD.encode(jpeg("red-car.jpg"));
+    let event = |camera: &str, time: &str| json!({ "image": picture, "time": time, "camera": camera }).to_string();
+    publish_bytes(&broker, "events/a", event("", "2026-11-27T08:00:00Z").as_bytes(), &[]);
+    service.wait_for_log("named: skipped a message that is no usable picture: events/a: ");
+    publish_bytes(&broker, "events/b", event("door", "2026-11-27T08:00:00").as_bytes(), &[]);
+    service.wait_for_log("named: used a message with a defect: events/b: ");
+    assert_eq!(raised(&subscriber)["source"], "frig-door");
+}
+
+#[test]
 fn retained_pictures_are_ignored_unless_requested() {
     let broker = Broker::start();
     publish_bytes(&broker, "cams/old", &jpeg("red-car.jpg"), &["-r"]);
