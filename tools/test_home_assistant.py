@@ -243,7 +243,7 @@ class Trial:
         lines = self.log.read_text().splitlines()
         ours = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line) and re.search("mqtt|stakeout", line, re.I)]
         # The broker was stopped.
-        allowed = r"Disconnected from MQTT server|connect.* to (the )?MQTT (server|broker)"
+        allowed = r"Disconnected from MQTT server|from MQTT server: The connection was lost|connect.* to (the )?MQTT (server|broker)"
         if strange := [line for line in ours if not re.search(allowed, line)]:
             self.fail("Home Assistant's log has\n" + "\n".join(strange))
         print("  nothing is in Home Assistant's log")

@@ -7,6 +7,9 @@ use std::{fmt, ops::Range};
 /// The mask.
 pub const HIDDEN: &str = "***";
 
+/// Lines that are longer, in bytes, are hidden as a whole, because nobody reads them: what is searched for a password is never long.
+const LONGEST_LINE: usize = 4096;
+
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -51,7 +54,7 @@ pub fn shown(text: &str) -> String {
 
 /// A key or a value as it is quoted in a message. It may contain a password whose colon is missing: `{ password hunter2 }`.
 pub fn shown_entry(typed: &str) -> String {
-    match value_without_colon(typed) {
+    match value_without_colon(&typed[..typed.floor_char_boundary(LONGEST_LINE)]) {
         Some(value) => shown(&format!("{}{HIDDEN}", &typed[..value.start])),
         None => shown(typed),
     }
@@ -81,7 +84,7 @@ pub fn is_secret(key: &str) -> bool {
 /// The part of the line at `line` (a range of `text`) that is hidden, relative to the start of the line.
 pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
     let shown = &text[line.clone()];
-    if below_a_secret_key(&text[..line.start], shown) {
+    if shown.len() > LONGEST_LINE || below_a_secret_key(&text[..line.start], shown) {
         let start = indentation(shown);
         return Some(start..shown.len());
     }
@@ -97,12 +100,18 @@ fn hull(ranges: impl IntoIterator<Item = Range<usize>>) -> Option<Range<usize>> 
 /// those at its end are left out.
 fn query(line: &str) -> Option<Range<usize>> {
     let address = line.find("://")?;
-    let queries =
-        line.match_indices('?').map(|(at, _)| at + 1).filter(|start| *start > address).map(|start| {
-            let words = line[start..].split(char::is_whitespace).next().unwrap_or_default();
-            start..start + words.trim_end_matches(['"', '\'', ',', '}', ']']).len()
-        });
-    hull(queries.filter(|query| line[query.clone()].contains('=')))
+    let words = line[address..].split(char::is_whitespace).scan(address, |next, word| {
+        let start = *next;
+        // A blank can have more than one byte, so the place of the next word is read from the text.
+        *next = start + word.len() + line[start + word.len()..].chars().next().map_or(0, char::len_utf8);
+        Some((start, word))
+    });
+    let queries = words.filter_map(|(start, word)| {
+        let query = word.find('?')? + 1;
+        let value = word[query..].trim_end_matches(['"', '\'', ',', '}', ']']);
+        value.contains('=').then_some(start + query..start + query + value.len())
+    });
+    hull(queries)
 }
 
 /// `user:password` in `scheme://user:password@host`. A password may contain an `@`, so the last one counts.
@@ -136,19 +145,21 @@ fn value_without_colon(line: &str) -> Option<Range<usize>> {
     let separators = ["{", "[", ",", ": ", "- "];
     let behind =
         separators.iter().flat_map(|mark| line.match_indices(mark).map(|(at, mark)| at + mark.len()));
-    std::iter::once(0)
-        .chain(behind)
-        .filter_map(|start| {
-            let words = &line[start..];
-            let key = words.trim_start().split(char::is_whitespace).next().filter(|key| is_secret(key))?;
-            let value = start + indentation(words) + key.len();
-            let rest = line[value..].split([',', '}', ']']).next().unwrap_or_default();
-            let rest = rest.find(" #").map_or(rest, |comment| &rest[..comment]).trim();
-            // `secret garden: 0.7` is a label.
-            let is_name = key.ends_with(':') || rest.contains(": ") || rest.ends_with(':');
-            (!rest.is_empty() && !is_name).then(|| value + indentation(&line[value..])..line.trim_end().len())
-        })
-        .min_by_key(|range| range.start)
+    let mut starts: Vec<usize> = std::iter::once(0).chain(behind).collect();
+    starts.sort_unstable();
+    starts.into_iter().find_map(|start| {
+        let words = &line[start..];
+        let key = words.trim_start().split(|c: char| c.is_whitespace() || "{[,".contains(c)).next()?;
+        if key.ends_with(':') || !is_secret(key) {
+            return None;
+        }
+        let value = start + indentation(words) + key.len();
+        let rest = line[value..].split([',', '}', ']']).next().unwrap_or_default();
+        let rest = rest.find(" #").map_or(rest, |comment| &rest[..comment]).trim();
+        // `secret garden: 0.7` is a label.
+        let is_name = rest.contains(": ") || rest.ends_with(':');
+        (!rest.is_empty() && !is_name).then(|| value + indentation(&line[value..])..line.trim_end().len())
+    })
 }
 
 /// Whether the nearest line above that is indented less has a secret key: `password: |`.
@@ -161,6 +172,9 @@ fn below_a_secret_key(before: &str, line: &str) -> bool {
         .filter(|earlier| !earlier.trim().is_empty())
         .find(|earlier| indentation(earlier) < own);
     parent.is_some_and(|parent| {
+        if parent.len() > LONGEST_LINE {
+            return is_secret(parent);
+        }
         parent.match_indices(':').any(|(colon, _)| {
             let rest = parent[colon + 1..].trim();
             is_secret(last_word(&parent[..colon])) && !rest.contains(['{', ','])
@@ -219,6 +233,8 @@ mod tests {
                 "  a: { http: http://h/s?***, watch: [b] }",
             ),
             ("  [http://h/s?a=b, http://h/t?pwd=hunter2]", "  [http://h/s?***]"),
+            ("  [http://h/s?a, http://h/t?x?pwd=hunter2]", "  [http://h/s?a, http://h/t?***]"),
+            ("  http: http://h/s?a\u{3000}?pwd=hunter2", "  http: http://h/s?a\u{3000}?***"),
             ("  passenger: 0.7", "  passenger: 0.7"),
             ("  password:", "  password:"),
             ("  password hunter2", "  password ***"),
@@ -231,6 +247,9 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(last_line(text), expected, "{text}");
         }
+        let long = "x".repeat(LONGEST_LINE);
+        assert_eq!(last_line(&format!("  a: [{long}, password hunter2]")), "  ***");
+        assert_eq!(last_line(&format!("  {long}: 1, password: |\n    hunter2")), "    ***");
     }
 
     #[test]
