@@ -82,7 +82,9 @@ def cpu(folder, arguments):
 
 
 def recording(folder, arguments, scene, group, seconds):
-    file = (arguments.clips or folder).resolve() / f"{scene}-{group}-{seconds}.mp4"
+    clips = (arguments.clips or folder).resolve()
+    clips.mkdir(parents=True, exist_ok=True)
+    file = clips / f"{scene}-{group}-{seconds}.mp4"
     return file if file.exists() else clip(file, SCENES[scene], seconds, group)
 
 
