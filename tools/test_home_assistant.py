@@ -314,7 +314,7 @@ class Trial:
         return self.births_log.read_text().count("online")
 
     def follow(self):
-        """Follows all events from now on: changes of states, and what the automation fires."""
+        """Follows all events: changes of states, and what the automation fires."""
         try:
             stream = urllib.request.urlopen(self.request("/api/stream?restrict=state_changed,stakeout_trial"))
         except OSError:

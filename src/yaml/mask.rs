@@ -7,7 +7,7 @@ use std::{fmt, ops::Range};
 /// The mask.
 pub const HIDDEN: &str = "***";
 
-/// Lines that are longer, in bytes, are hidden as a whole, because nobody reads them: what is searched for a password is never long.
+/// Lines that are longer, in bytes, are hidden as a whole, so that a search for passwords is never long.
 const LONGEST_LINE: usize = 4096;
 
 /// A text that is never shown.
