@@ -1,14 +1,21 @@
 # Builds the Debian package in one stage, and installs it in another. `--build-arg DEBIAN=bookworm` selects another release. With
 # `--target package --output .` one machine builds packages for several releases.
 #
+#   tools/pin_images.py
 #   docker build -t stakeout .
 #   docker run -d --name stakeout --restart on-failure --read-only --cap-drop ALL --security-opt no-new-privileges \
 #     -v ./config:/etc/stakeout:ro -v stakeout-state:/var/lib/stakeout -v stakeout-cache:/var/cache/stakeout stakeout
 #
-# Write `listen: 127.0.0.1:9464` into the configuration: the health check below uses it.
+# Write `listen: 127.0.0.1:9464` into the configuration: the health check below uses it, with the token if there is one.
 
+# The images, one line for each release. `tools/pin_images.py` writes the digests that the registry has for these tags.
 ARG DEBIAN=trixie
-FROM rust:1-slim-${DEBIAN} AS build
+FROM rust:1-slim-bookworm AS rust-bookworm
+FROM rust:1-slim-trixie AS rust-trixie
+FROM debian:bookworm-slim AS debian-bookworm
+FROM debian:trixie-slim AS debian-trixie
+
+FROM rust-${DEBIAN} AS build
 WORKDIR /src
 # A layer of its own, so that a change of the program does not download everything again.
 COPY tools/setup.sh tools/setup.sh
@@ -19,7 +26,7 @@ RUN deb=$(tools/package.sh) && mkdir /packages && mv "$deb" /packages/
 FROM scratch AS package
 COPY --from=build /packages/ /
 
-FROM debian:${DEBIAN}-slim
+FROM debian-${DEBIAN}
 # The package needs tools that create its user and its folders. These two are enough; a container has no systemd.
 RUN --mount=type=bind,from=build,source=/packages,target=/tmp/packages \
     apt-get update \
@@ -33,6 +40,6 @@ VOLUME ["/var/lib/stakeout", "/var/cache/stakeout"]
 USER stakeout
 # The first start may download several gigabytes of model.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10m \
-  CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+  CMD ["/usr/bin/stakeout", "health", "--config", "/etc/stakeout/stakeout.yaml"]
 ENTRYPOINT ["/usr/bin/stakeout"]
 CMD ["run", "--config", "/etc/stakeout/stakeout.yaml"]

@@ -24,6 +24,8 @@ enum Command {
     Check(commands::check::Args),
     /// Check everything that can be wrong, and print what to do
     Doctor(commands::doctor::Args),
+    /// Ask a running service whether every part of it makes progress
+    Health(commands::health::Args),
     /// Print alerts as they are published
     Alerts(commands::alerts::Args),
     /// Fetch, list, verify and remove models of the hub
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),

@@ -32,8 +32,10 @@ def instructions(text):
 
 
 def stages(text, given):
-    """The stages as (image, name, instructions). `given` are the build arguments; the file has the defaults."""
-    found, arguments = [], {}
+    """The stages as (image, name, instructions). `given` are the build arguments; the file has the defaults. A stage that builds on
+    another stage without instructions has that stage's image.
+    """
+    found, arguments, images = [], {}, {}
     for word, rest in instructions(text):
         if word == "ARG" and not found:
             key, default = rest.split("=", 1)
@@ -41,6 +43,8 @@ def stages(text, given):
         elif word == "FROM":
             rest = re.sub(r"\$\{(\w+)\}", lambda name: arguments[name[1]], rest)
             image, *name = re.split(r"\s+AS\s+", rest, flags=re.IGNORECASE)
+            image = images.get(image, image)
+            images |= {name[0]: image} if name else {}
             found.append((image, name[0] if name else None, []))
         else:
             found[-1][2].append((word, rest))
@@ -56,7 +60,8 @@ def look_at(found):
     """Checks the instructions before any of them is carried out."""
     known = {"RUN", "COPY", "WORKDIR", "ENV", "VOLUME", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
     for image, _, steps in found:
-        hold(image == "scratch" or re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]+", image) and not image.endswith(":latest"), f"{image} has no fixed tag")
+        reference = r"[a-z0-9./-]+:[a-z0-9.-]+(@sha256:[0-9a-f]{64})?"
+        hold(image == "scratch" or re.fullmatch(reference, image) and ":latest" not in image, f"{image} has no fixed tag")
         for word, rest in steps:
             hold(word in known, f"{word} is not supported here")
             hold("apt-get install" not in rest or "--no-install-recommends" in rest, f"recommended packages are installed: {rest}")
@@ -65,7 +70,8 @@ def look_at(found):
     for word in ("HEALTHCHECK", "ENTRYPOINT", "CMD", "VOLUME"):
         hold(word in last, f"the last stage has no {word}")
     hold(isinstance(json.loads(last["ENTRYPOINT"]), list), "the program must be started without a shell, which would take its signals")
-    print(f"Dockerfile: {len(found)} stages, the last as user {last['USER']}, with a health check")
+    built = [name for _, name, steps in found if steps]
+    print(f"Dockerfile: {len(built)} stages, the last as user {last['USER']}, with a health check")
 
 
 class Stage:
@@ -181,7 +187,8 @@ exit $code
         for path in (outside, *outside.rglob("*")):
             os.chown(path, owner.st_uid, owner.st_gid)
         volumes.append(f"--bind={outside}:{volume}")
-    config.write_text("listen: 127.0.0.1:9464\n" + config.read_text())
+    # With a token, which the health check must send.
+    config.write_text('listen: { address: "0.0.0.0:9464", token: a-token-for-this-test }\n' + config.read_text())
     extra = ["--read-only", "--private-network", "--drop-capability=all", "--no-new-privileges=yes", *volumes]
     done = subprocess.run(stage.command(["/bin/bash", "-c", script], last["USER"], extra), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     hold(done.returncode == 0 and f"healthy as {last['USER']}" in done.stdout, f"exit code {done.returncode}:\n{done.stdout}{done.stderr[-3000:]}")
@@ -205,7 +212,7 @@ def main():
     deb = arguments.deb
     with tempfile.TemporaryDirectory(dir="/var/tmp") as work:
         roots = {}
-        for number, (image, name, steps) in enumerate(found):
+        for number, (image, name, steps) in enumerate(stage for stage in found if stage[2]):
             root = Path(work) / str(number)
             began = time.monotonic()
             suite = None if image == "scratch" else re.findall(r"[a-z]+", image.partition(":")[2].replace("slim", ""))[0]

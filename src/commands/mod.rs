@@ -10,6 +10,7 @@ pub mod doctor;
 mod embed;
 mod explain;
 mod fetch;
+pub mod health;
 pub mod logging;
 pub mod models;
 mod pictures;

@@ -232,6 +232,15 @@ pub(super) fn assemble(
     Some(Config { names: names.into(), ..config })
 }
 
+/// The HTTP endpoint alone, whatever else is wrong in the main file. `None` if `listen` is invalid or cannot be found.
+pub(super) fn listen(reader: &mut Reader<'_>, main: &File) -> Option<Option<Listen>> {
+    let section = top(reader, main, specs(FIELDS), |_| None)?;
+    if section.lacks("listen") && reader.lost_keys(&Setting::root(&main.root)) {
+        return None;
+    }
+    section.optional(reader, "listen", http_endpoint::read)
+}
+
 /// The label sets of all files.
 fn all_label_sets(reader: &mut Reader<'_>, main: Option<&Section<'_>>, rules: &[Option<File>]) -> LabelSets {
     let mut sets = LabelSets::default();

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    assemble::{Config, File, assemble},
+    assemble::{self, Config, File, assemble},
+    http_endpoint::Listen,
     label_sets, sources,
 };
 use crate::{
@@ -56,18 +57,42 @@ pub fn look(path: &Path) -> Result<Loaded, Problems> {
     load_here(path, true)
 }
 
+/// Reads only `listen` of the configuration at `path`, for a client of the HTTP endpoint. Other mistakes do not matter: the service
+/// may run with the configuration from before them.
+///
+/// # Errors
+///
+/// All problems, if `listen` is invalid or the file cannot be read.
+pub fn listen(path: &Path) -> Result<Option<Listen>, Problems> {
+    here(false, |surroundings| {
+        let mut reader = Reader::new(surroundings, folder_of(path));
+        let main = read_file(&mut reader, path);
+        let listen = main.and_then(|main| assemble::listen(&mut reader, &main));
+        listen.ok_or_else(|| Problems::new(reader.problems))
+    })
+}
+
 fn load_here(path: &Path, unseen: bool) -> Result<Loaded, Problems> {
+    here(unseen, |surroundings| load_in(path, surroundings))
+}
+
+/// Calls `read` with what this process has around a configuration.
+fn here<T>(unseen: bool, read: impl FnOnce(&Surroundings<'_>) -> T) -> T {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let hostname = Some(hostname.trim()).filter(|name| !name.is_empty()).unwrap_or("localhost");
     // The owner of the process's own folder is the user that it runs as.
     let superuser = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    load_in(path, &Surroundings { env: &|name| std::env::var_os(name), hostname, superuser, unseen })
+    read(&Surroundings { env: &|name| std::env::var_os(name), hostname, superuser, unseen })
+}
+
+/// The folder that paths in the configuration at `path` are relative to.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let mut reader = Reader::new(surroundings, folder);
+    let mut reader = Reader::new(surroundings, folder_of(path));
     let main = read_file(&mut reader, path);
     let rules: Vec<_> =
         rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();

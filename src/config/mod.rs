@@ -34,7 +34,7 @@ pub use self::{
     home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
     http_endpoint::Listen,
     label_sets::explain as explain_label_set,
-    load::{Loaded, USUAL_PLACES, load, look},
+    load::{Loaded, USUAL_PLACES, listen, load, look},
     model::{HubModel, ModelRef, Variant, is_plain_path},
     reference_page::markdown as reference_page,
     schema::schema,

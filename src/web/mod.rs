@@ -3,6 +3,8 @@
 //! The server has its own thread and runtime. It answers while the model loads and while another part is stuck. Each
 //! connection carries one request and is limited in time and in the size of its header. Request bodies are never read.
 
+mod health;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -29,6 +31,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use self::health::{HealthError, check as check_health};
 use crate::{
     config::{Listen, Secret},
     metrics,

@@ -1,0 +1,36 @@
+//! `stakeout health`: asks a running service whether every part of it makes progress, for the health check of a container.
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::{Context as _, anyhow};
+
+use super::{ConfigArgs, DONE, print_problems};
+use crate::{config, terminal, web};
+
+/// The arguments of `stakeout health`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Prints the answer of the service at the configuration's `listen`. A mistake elsewhere in the configuration does not matter.
+///
+/// # Errors
+/// There is no `listen`, or the service does not answer or is stuck.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let path = args.config.path();
+    let listen = match config::listen(&path) {
+        Ok(listen) => listen,
+        Err(problems) => return Ok(print_problems(&problems)),
+    };
+    let listen = listen.ok_or_else(|| {
+        anyhow!(
+            "{} has no `listen`: add `listen: 127.0.0.1:9464` and start the service again",
+            path.display()
+        )
+    })?;
+    let answer = web::check_health(&listen)?;
+    writeln!(terminal::output(), "{answer}").context("standard output cannot be written")?;
+    Ok(ExitCode::from(DONE))
+}
