@@ -1,13 +1,14 @@
 //! Checks everything that can be wrong around the service, and says for each thing how it is and what to do.
 //!
-//! Nothing changes, except that one file is written into the state folder and removed again. A failed check does not hide the
-//! next one.
+//! A failed check does not hide the next one. Two things change: one file is written into the state folder and removed again, and
+//! the check of the broker's sessions leaves a session at the broker and a small file in the state folder ([`sessions`]).
 
 mod certificates;
 mod delivery_checks;
 mod device;
 mod finding;
 mod machine;
+mod sessions;
 mod sources;
 
 use std::path::Path;
@@ -55,7 +56,12 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
         // A camera may lock out a client with a wrong password.
         config.sources.retain(|source| source.kind.settings().is_local());
     } else {
-        report(broker(&config)?)?;
+        let connection = broker(&config)?;
+        let is_usable = connection.state == State::Ok;
+        report(connection)?;
+        if is_usable {
+            report(sessions::finding(&config)?)?;
+        }
     }
     delivery_checks::findings(&config).into_iter().try_for_each(&mut report)?;
     sources::findings(&config, &rights).into_iter().try_for_each(&mut report)

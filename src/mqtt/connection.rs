@@ -51,6 +51,16 @@ pub struct Connection {
     /// The broker has accepted the connection.
     accepted: bool,
     lacks: Option<&'static str>,
+    session: Session,
+}
+
+/// What the broker reported about the client's session when it accepted the connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Session {
+    /// It still had a session of this client.
+    pub is_present: bool,
+    /// Seconds for which it keeps the session after a disconnect, if it changed what the client asked for.
+    pub expiry: Option<u32>,
 }
 
 enum Events {
@@ -145,7 +155,7 @@ pub fn open(options: Options, room: usize) -> (Client, Connection) {
             (Sender::Fake(client), Events::Fake(events))
         }
     };
-    (Client(client), Connection { events, accepted: false, lacks: None })
+    (Client(client), Connection { events, accepted: false, lacks: None, session: Session::default() })
 }
 
 impl Client {
@@ -252,6 +262,12 @@ impl Connection {
         self.lacks
     }
 
+    /// What the broker, which has accepted the connection, reported about the client's session.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.session
+    }
+
     /// Waits for the next event. Do not drop the future while it connects, and do not call it again after an
     /// error: the library would connect once more, and drop what the old connection had in flight.
     ///
@@ -262,12 +278,22 @@ impl Connection {
             Events::V5(events) => {
                 let event = events.poll().await.map_err(|e| ConnectionFailure::v5(e, self.accepted))?;
                 if let v5::Event::Incoming(five::Packet::ConnAck(answer)) = &event {
-                    self.lacks =
-                        answer.properties.as_ref().and_then(|it| missing(it.max_qos, it.retain_available));
+                    let properties = answer.properties.as_ref();
+                    self.lacks = properties.and_then(|it| missing(it.max_qos, it.retain_available));
+                    self.session = Session {
+                        is_present: answer.session_present,
+                        expiry: properties.and_then(|it| it.session_expiry_interval),
+                    };
                 }
                 five_event(event)
             }
-            Events::V311(events) => events.poll().await.map(three_event).map_err(ConnectionFailure::v311)?,
+            Events::V311(events) => {
+                let event = events.poll().await.map_err(ConnectionFailure::v311)?;
+                if let rumqttc::Event::Incoming(rumqttc::Packet::ConnAck(answer)) = &event {
+                    self.session = Session { is_present: answer.session_present, expiry: None };
+                }
+                three_event(event)
+            }
             #[cfg(test)]
             Events::Fake(events) => events.poll().await?,
         };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use self::connection::Options;
 use self::{
-    connection::{CONNECT_SECONDS, Event, network},
+    connection::{CONNECT_SECONDS, Event, Filter, Session, network},
     failure::Explanation,
 };
 pub use crate::tls::Error;
@@ -27,6 +27,10 @@ const MAX_INCOMING: u32 = 8 * 1024 * 1024;
 pub const INFLIGHT: u16 = 16;
 /// How long the broker keeps the session of a disconnected member of a shared subscription.
 const SESSION: Duration = Duration::from_secs(3600);
+/// How long the broker is asked to keep the session with which [`check_sessions`] checks it.
+const CHECKED_SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The time limit for each connection of [`check_sessions`]; the broker must accept it and answer a subscription.
+const VISIT: Duration = Duration::from_secs(2 * CONNECT_SECONDS);
 
 /// Options of the publisher. If the connection breaks, the broker publishes `will_payload` to `will_topic`.
 ///
@@ -96,6 +100,87 @@ pub async fn check_connection(broker: &Mqtt) -> Result<Option<&'static str>, Not
             _ => {}
         }
     }
+}
+
+/// What a broker showed about the sessions of clients that disconnect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// It still had the session of an earlier check.
+    pub had_earlier: bool,
+    /// It kept the session between the two connections of this check.
+    pub keeps: bool,
+    /// How long it keeps a session; 30 days at most.
+    pub lifetime: Duration,
+}
+
+/// Checks whether `broker` keeps the session of a client that disconnects. Connects twice, and leaves a session at the broker that
+/// expires after 30 days and has one subscription, to a topic without messages: some brokers keep no session without one.
+///
+/// # Errors
+/// The broker does not accept a connection or the subscription.
+pub async fn check_sessions(broker: &Mqtt) -> Result<Sessions, NotUsable> {
+    let topic = format!("{}/doctor", broker.prefix);
+    let earlier = visit(broker, Some(topic)).await?;
+    let again = visit(broker, None).await?;
+    let granted = earlier.expiry.map(|seconds| Duration::from_secs(seconds.into()));
+    Ok(Sessions {
+        had_earlier: earlier.is_present,
+        keeps: again.is_present,
+        lifetime: granted.unwrap_or(CHECKED_SESSION).min(CHECKED_SESSION),
+    })
+}
+
+/// Connects with a session that the broker keeps, subscribes to `topic`, and disconnects.
+async fn visit(broker: &Mqtt, topic: Option<String>) -> Result<Session, NotUsable> {
+    let options =
+        lasting(broker).map_err(|error| NotUsable { text: error.to_string(), is_configuration: true })?;
+    let unusable = |text: String| NotUsable { text, is_configuration: false };
+    let (client, mut connection) = connection::open(options, 1);
+    let talk = async {
+        loop {
+            let event = connection.poll().await.map_err(|error| {
+                let Explanation { login, text } = failure::explain(&error, broker.username.as_deref());
+                NotUsable { text, is_configuration: login }
+            })?;
+            match (event, &topic) {
+                // The queue has room for this one packet.
+                (Event::Connected { .. }, Some(topic)) => {
+                    let filter = Filter { path: topic.clone(), at_least_once: true, retained: false };
+                    drop(client.subscribe(&[filter]));
+                }
+                (Event::Connected { .. }, None) => drop(client.disconnect()),
+                (Event::Subscribed(answers), _) => match answers.into_iter().flatten().next() {
+                    Some(refusal) => {
+                        return Err(unusable(format!("the broker refuses a subscription ({refusal})")));
+                    }
+                    None => drop(client.disconnect()),
+                },
+                (Event::Disconnected, _) => return Ok(connection.session()),
+                _ => {}
+            }
+        }
+    };
+    let limit = VISIT.as_secs();
+    tokio::time::timeout(VISIT, talk)
+        .await
+        .unwrap_or_else(|_| Err(unusable(format!("the broker did not answer within {limit} s"))))
+}
+
+/// Options of a client whose session the broker is asked to keep.
+fn lasting(broker: &Mqtt) -> Result<Options, Error> {
+    let mut options = connect(broker, &format!("{}-doctor", broker.client_id), MAX_INCOMING)?;
+    match &mut options {
+        Options::V5(options) => {
+            let seconds = u32::try_from(CHECKED_SESSION.as_secs()).ok();
+            options.set_clean_start(false).set_session_expiry_interval(seconds);
+        }
+        Options::V311(options) => {
+            options.set_clean_session(false);
+        }
+        #[cfg(test)]
+        Options::Fake(_) => {}
+    }
+    Ok(options)
 }
 
 /// Options to receive alerts beside a running service and beside others that receive alerts.

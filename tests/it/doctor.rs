@@ -37,11 +37,13 @@ fn a_healthy_installation_is_ok() {
         "ok      model bundled",
         "ok      state folder",
         "ok      broker",
+        "ok      broker sessions",
         "ok      source Inbox",
     ] {
         assert!(report.contains(text), "{text:?} is missing in\n{report}");
     }
-    assert_eq!(fs::read_dir(home.path("state")).unwrap().count(), 0, "no file is left there");
+    let left = fs::read_dir(home.path("state")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["doctor.json"], "only the note about the broker's session is left");
 }
 
 /// The text without its sequences that begin with ESC [ and end with `m`.
@@ -181,6 +183,42 @@ fn a_broker_that_cannot_keep_alerts_is_reported() {
         let output = doctor(&Home::new(broker.port, ""), &[]);
         let report = String::from_utf8(output.stdout).unwrap();
         assert!(report.contains("FAILED  broker") && report.contains(expected), "{settings}: {report}");
+    }
+}
+
+/// A real broker restarts between the runs: without persistence, and with it.
+#[test]
+fn a_broker_that_forgets_its_sessions_is_reported() {
+    const STORED: &str = "allow_anonymous true\npersistence true\npersistence_location {folder}/";
+    for version in ["5", "3.1.1"] {
+        for (settings, after_restart) in [
+            ("allow_anonymous true", "note    broker sessions: the broker has forgotten a session"),
+            (STORED, "ok      broker sessions: the broker has kept one since"),
+        ] {
+            let mut broker = Broker::with(settings);
+            let home = Home::new(broker.port, "");
+            fs::create_dir(home.path("state")).unwrap();
+            let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+            let text = text.replace("prefix: home", &format!("prefix: home, version: {version}"));
+            fs::write(home.path("stakeout.yaml"), text).unwrap();
+            let report = || {
+                let report = String::from_utf8(doctor(&home, &[]).stdout).unwrap();
+                // Long lines are wrapped.
+                report.split_whitespace().collect::<Vec<_>>().join(" ")
+            };
+            let has = |words: &str, report: &str| {
+                let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert!(
+                    report.contains(&words),
+                    "MQTT {version}, {settings}: {words:?} is missing in {report}"
+                );
+            };
+            has("ok broker sessions: the broker keeps them while it runs", &report());
+            has("ok broker sessions: the broker has kept one since", &report());
+            broker.stop();
+            broker.restart();
+            has(after_restart, &report());
+        }
     }
 }
 

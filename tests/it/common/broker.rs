@@ -97,6 +97,14 @@ impl Broker {
         }
     }
 
+    /// Ends the broker as its administrator does: with `persistence true` it writes its sessions first.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            signal_process(process.id(), "-TERM");
+            wait_until("mosquitto ends", || process.try_wait().unwrap().is_some());
+        }
+    }
+
     /// Kills the broker and starts it again on the same port.
     pub fn restart(&mut self) {
         self.kill();
