@@ -34,13 +34,14 @@ install_all() {
     [ ! -e "$file" ] || put 644 "$file" "$prefix/share/doc/stakeout/onnxruntime/$(basename "$file")"
   done
   put 644 "$parts/third-party.gz" "$prefix/share/doc/stakeout/third-party.gz"
+  put 644 "$parts/sbom.cdx.json" "$prefix/share/doc/stakeout/sbom.cdx.json"
   for file in "$parts"/man/*; do put 644 "$file" "$prefix/share/man/man1/$(basename "$file")"; done
   put 644 "$parts/stakeout.bash" "$prefix/share/bash-completion/completions/stakeout"
   put 644 "$parts/_stakeout" "$prefix/share/zsh/site-functions/_stakeout"
   put 644 "$parts/stakeout.fish" "$prefix/share/fish/vendor_completions.d/stakeout.fish"
   put 644 config/reference.yaml "$prefix/share/doc/stakeout/reference.yaml"
   # The pages, and what they link to, with the folders of the repository.
-  for file in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE config/{reference,stakeout}.yaml systemd/{gpu,camera}.conf \
+  for file in README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE config/{reference,stakeout}.yaml systemd/{gpu,camera}.conf \
     models/bundled/README.md models/bundled/samples/* $(find docs grafana -type f); do
     put 644 "$file" "$prefix/share/doc/stakeout/$file"
   done

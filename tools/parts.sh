@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes everything in a package but the program: `tools/parts.sh BINARY FOLDER`. FOLDER gets the man pages and completions that the
-# program generates, the units for this system, the list of changes, the licences of all dependencies, and the ONNX Runtime library.
+# program generates, the units for this system, the list of changes, the licences of all dependencies, the software bill of materials
+# (sbom.cdx.json), and the ONNX Runtime library.
 #
 # The library is the one that `tools/setup.sh` downloads; ONNXRUNTIME names another one.
 set -euo pipefail
@@ -19,6 +20,7 @@ gzip -9n "$folder"/man/*.1
 tools/units.sh "$folder/systemd"
 gzip -9nc CHANGELOG.md >"$folder/changelog.gz"
 tools/third_party.py | gzip -9nc >"$folder/third-party.gz"
+tools/sbom.py --library "$library" >"$folder/sbom.cdx.json"
 # Debian's change log is about packages. Its date is that of the source, so the same source gives the same file.
 when=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)

@@ -23,3 +23,15 @@ list_skipped() {
     if (count[why] <= 3) names[why] = names[why] (count[why] > 1 ? ", " : "") part[1]
   } END { for (why in count) print "  " why " (" names[why] (count[why] > 3 ? " and " count[why] - 3 " more" : "") ")" }'
 }
+
+# not_checked WHAT: remembers that a check of the gate was not made, which is no success. STAKEOUT_UNCHECKED names a file for that.
+not_checked() {
+  echo "NOT checked: $*"
+  [ -z "${STAKEOUT_UNCHECKED-}" ] || echo "$*" >>"$STAKEOUT_UNCHECKED"
+}
+
+# list_unchecked: prints what was not checked, as the last lines of the gate.
+list_unchecked() {
+  [ -s "${STAKEOUT_UNCHECKED-}" ] || return 0
+  sort -u "$STAKEOUT_UNCHECKED" | sed 's/^/NOT checked: /'
+}

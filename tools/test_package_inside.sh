@@ -30,6 +30,11 @@ for file in man/man1/stakeout.1.gz man/man1/stakeout-run.1.gz bash-completion/co
   # A minimal Debian may exclude documentation.
   [ -e "/usr/share/$file" ] || grep -rqs 'path-exclude' /etc/dpkg/dpkg.cfg.d || failed "$file is missing"
 done
+if sbom=$(cat /usr/share/doc/stakeout/sbom.cdx.json 2>/dev/null); then
+  for part in libjpeg-turbo SQLite 'ONNX Runtime'; do grep -A 1 "\"name\": \"$part\"" <<<"$sbom" | grep -q '"version"' || failed "the SBOM has no $part"; done
+else
+  grep -rqs 'path-exclude' /etc/dpkg/dpkg.cfg.d || failed 'the SBOM is missing'
+fi
 wait_for 'the broker' mosquitto_pub -h 127.0.0.1 -t up -n
 stakeout check --config "$config" 2>/dev/null
 stakeout classify --format json --label 'red car' --label 'an empty scene' /samples/red-car.jpg >/scores 2>/dev/null

@@ -27,13 +27,17 @@ def in_the_program(metadata):
     return [package for package in metadata["packages"] if package["id"] in found]
 
 
-def main():
+def metadata():
+    """What cargo knows about the packages for this machine's platform."""
     version = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
     host = next(line.split()[1] for line in version.splitlines() if line.startswith("host:"))
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", host]
-    metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def main():
     texts, without = {}, []
-    for package in in_the_program(metadata):
+    for package in in_the_program(metadata()):
         label = f"{package['name']} {package['version']} ({package['license'] or 'see below'})"
         folder = Path(package["manifest_path"]).parent
         # C libraries inside a crate have a folder of their own.
@@ -51,4 +55,5 @@ def main():
         print("\n" + "=" * 100, *sorted(labels), "-" * 100, text, sep="\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
