@@ -3,7 +3,7 @@
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export PREFIX SYSCONFDIR DESTDIR BINARY ONNXRUNTIME
 
-.PHONY: help setup demo test check stress bench package test-package install uninstall long
+.PHONY: help setup demo test check stress bench package test-package install uninstall long attacks
 
 help:
 	@echo 'make demo          real alerts for pictures that are dropped into a folder'
@@ -11,6 +11,7 @@ help:
 	@echo 'make check         every other check of the gate (.ci/run): lints, documentation, licences, units, installation'
 	@echo 'make stress        the tests five times, while other processes keep the machine busy'
 	@echo 'make long          the long forms of the tests: one or two hours, as root'
+	@echo 'make attacks       every test that docs/security.md and docs/reliability.md name, and a table of the promises (part of make long)'
 	@echo 'make bench         the time from a closed file to its alert, and of the model alone'
 	@echo 'make setup         installs what is needed to build and run'
 	@echo 'make package       a Debian package, in target/debian'
@@ -39,6 +40,10 @@ stress:
 
 long: setup
 	@tools/long.sh
+
+attacks:
+	@tools/setup.sh attacks
+	@tools/attacks.py $(ATTACKS)
 
 bench: setup
 	@cargo bench --locked

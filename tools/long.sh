@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the long forms of the tests: `make long`, as root, for an hour or two. It continues after a failure, and lists all results at the
-# end. Each test is a script of its own. A skipped part is printed as skipped. FUZZ_SECONDS (300) is the time for each fuzz target.
+# end. Each test is a script of its own. A skipped part is printed as skipped. `make attacks` prints a table of its own.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export ORT_DISABLE_TELEMETRY=1
@@ -27,9 +27,8 @@ step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_node_red.py
 step tools/test_home_assistant.py
-step tools/fuzz.sh "${FUZZ_SECONDS:-300}"
-step tools/prove_input.sh
-step tools/prove_delivery.sh
+step make attacks
+step cargo bench --locked --bench delivery
 
 printf '\n== results\n'
 printf '%s\n' "${results[@]}"

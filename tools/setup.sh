@@ -4,6 +4,7 @@
 #   tools/setup.sh test     for the tests, too
 #   tools/setup.sh gate     for every check of .ci/run, too
 #   tools/setup.sh stress   for the tests on a busy machine
+#   tools/setup.sh attacks  for the long forms of the tests, with every broker
 #   tools/setup.sh package  to build a package
 #
 # It prints what it will install before it does, uses sudo if you are not root, and asks no questions. Files that are no system
@@ -20,8 +21,9 @@ main() {
     test) check_rust; install_packages tests_packages; install_onnxruntime ;;
     gate) check_rust; install_packages all_packages; install_onnxruntime; install_oldest_onnxruntime; install_components; install_cargo_deny ;;
     stress) check_rust; install_packages busy_packages; install_onnxruntime ;;
+    attacks) check_rust; install_packages attack_packages; install_onnxruntime ;;
     package) check_rust; install_packages build_packages; install_onnxruntime licences ;;
-    *) fail "usage: tools/setup.sh demo|test|gate|stress|package" ;;
+    *) fail "usage: tools/setup.sh demo|test|gate|stress|attacks|package" ;;
   esac
 }
 
@@ -92,6 +94,18 @@ all_packages() {
 busy_packages() {
   tests_packages
   echo 'stress-ng  command -v stress-ng'
+}
+
+# The brokers of tools/brokers.py, and what the scripts need that docs/security.md and docs/reliability.md name.
+attack_packages() {
+  all_packages
+  cat <<'END'
+debootstrap      command -v debootstrap
+nodejs           command -v node
+npm              command -v npm
+rabbitmq-server  test -x /usr/lib/rabbitmq/bin/rabbitmq-server
+redis-server     command -v redis-server
+END
 }
 
 # The missing packages of a list, which is one of the functions above.

@@ -4,6 +4,7 @@ mod blocks;
 mod commands;
 mod newcomer;
 mod pages;
+mod promises;
 mod yaml;
 
 use std::{

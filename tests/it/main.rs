@@ -6,6 +6,7 @@
 mod common;
 
 mod alerts;
+mod attacks;
 mod baseline;
 mod bench;
 mod bundled;
@@ -17,6 +18,7 @@ mod docs;
 mod doctor;
 mod folder;
 mod folder_clips;
+mod health;
 mod home_assistant;
 mod hub;
 mod layers;
@@ -34,5 +36,6 @@ mod secrets;
 mod service;
 mod sinks;
 mod streams;
+mod supply_chain;
 mod tune;
 mod verify;
