@@ -20,7 +20,7 @@ use std::{
 use stakeout::{
     config::{Device, Execution, ModelRef},
     model::{Model, Options, Runtime, hub},
-    picture::{self, Picture},
+    picture::{self, Limits, Picture},
 };
 
 use common::{
@@ -81,7 +81,7 @@ fn measure(name: &str, pictures: &[Vec<u8>]) {
         // The states follow the alert. A camera is not faster than this pause.
         thread::sleep(PAUSE);
 
-        let picture = picture::decode(jpeg, MAX_PIXELS).unwrap();
+        let picture = picture::decode(jpeg, Limits::of(MAX_PIXELS)).unwrap();
         let mut tensor = Vec::new();
         model.preprocessor().append(&picture, &mut tensor);
         let started = Instant::now();
@@ -110,7 +110,7 @@ fn percentiles(times: &[Duration]) -> (String, String) {
 
 /// The same picture in the size of a camera: every pixel is repeated.
 fn enlarged(jpeg: &[u8], width: u32, height: u32) -> Vec<u8> {
-    let small = picture::decode(jpeg, MAX_PIXELS).unwrap();
+    let small = picture::decode(jpeg, Limits::of(MAX_PIXELS)).unwrap();
     let pixels = small.rgb();
     let source = |x: u32, y: u32| {
         let (x, y) = (x * small.width / width, y * small.height / height);

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::picture::Picture;
+use crate::picture::{Picture, Share};
 
 /// One picture from one source.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Frame {
 pub struct Slot {
     since: Instant,
     permit: Option<OwnedSemaphorePermit>,
+    /// The memory of the picture.
+    share: Option<Share>,
     on_done: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -43,13 +45,20 @@ impl Slot {
     /// A slot that holds `permit` until the frame is processed or dropped.
     #[must_use]
     pub fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { since: Instant::now(), permit: Some(permit), on_done: None }
+        Self { permit: Some(permit), ..Self::free() }
     }
 
     /// A slot without a permit: for `replay`, `bench` and tests.
     #[must_use]
     pub fn free() -> Self {
-        Self { since: Instant::now(), permit: None, on_done: None }
+        Self { since: Instant::now(), permit: None, share: None, on_done: None }
+    }
+
+    /// Holds the memory of the picture until the frame is processed or dropped.
+    #[must_use]
+    pub fn with_memory(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// Calls `on_done` once the frame was scored and its alerts are on disk. It must not block.
@@ -67,7 +76,7 @@ impl Slot {
 
     /// The frame was processed: returns the permit and notifies the source.
     pub fn done(self) {
-        drop(self.permit);
+        drop((self.permit, self.share));
         if let Some(on_done) = self.on_done {
             on_done();
         }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use stakeout::{
     model::preprocess::{Backend, Preprocessor},
-    picture::decode,
+    picture::{Limits, decode},
 };
 
 /// Small, so that inputs that decompress to a huge size must be rejected.
@@ -20,7 +20,7 @@ static PREPROCESSOR: LazyLock<Preprocessor> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(picture) = decode(bytes, MAX_PIXELS) else { return };
+    let Ok(picture) = decode(bytes, Limits::of(MAX_PIXELS)) else { return };
     let pixels = u64::from(picture.width) * u64::from(picture.height);
     assert!((1..=MAX_PIXELS).contains(&pixels));
     assert_eq!(picture.rgb().len() as u64, pixels * 3);

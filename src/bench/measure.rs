@@ -83,7 +83,7 @@ impl Rate {
 /// The model or the picture cannot be used, or a process cannot be started.
 pub fn measure(setup: &Setup, jpeg: &[u8], time: Duration) -> Result<Measured> {
     let jpeg: Arc<[u8]> = jpeg.into();
-    let picture = picture::decode(&jpeg, setup.max_pixels).context("the picture cannot be used")?;
+    let picture = picture::decode(&jpeg, setup.limits()).context("the picture cannot be used")?;
     let (found, model, names, vectors) = setup.load()?;
     Bench { setup, jpeg, picture, found, model, names, vectors }.run(time)
 }
@@ -150,7 +150,7 @@ impl Bench<'_> {
         let slice = time.div_f64((ROUNDS * (2 + 2 * batches.len())) as f64);
         let mut rounds = Rounds { rates: vec![Vec::new(); batches.len()], ..Rounds::default() };
         for _ in 0..ROUNDS {
-            rounds.decode.push(each(slice, || Ok(picture::decode(&self.jpeg, self.setup.max_pixels)?))?);
+            rounds.decode.push(each(slice, || Ok(picture::decode(&self.jpeg, self.setup.limits())?))?);
             rounds.preprocess.push(each(slice, || Ok(self.tensor()))?);
             for (batch, rates) in batches.iter().zip(&mut rounds.rates) {
                 let session = self.session(tensor, *batch, slice)?;
@@ -158,7 +158,7 @@ impl Bench<'_> {
                 let whole = pictures_per_second(
                     &mut self.model,
                     watchlist,
-                    (&self.jpeg, self.setup.max_pixels),
+                    (&self.jpeg, self.setup.limits()),
                     *batch,
                     slice,
                 )?;

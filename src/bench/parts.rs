@@ -62,7 +62,7 @@ pub fn measure_part(setup: &Setup, part: BenchPart) -> Result<PartResult> {
             pictures_per_second(
                 &mut model,
                 watchlist,
-                (&jpeg, setup.max_pixels),
+                (&jpeg, setup.limits()),
                 batch,
                 Duration::from_millis(500),
             )?;

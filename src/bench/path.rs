@@ -18,7 +18,7 @@ use crate::{
     classify::{Watchlist, score_all},
     frame::{Frame, Slot},
     model::Model,
-    picture,
+    picture::{self, Limits},
 };
 
 /// Pictures per second from JPEG bytes to scores, in batches of `batch`, with the service's code: cameras decode on threads of
@@ -27,7 +27,7 @@ use crate::{
 pub(super) fn pictures_per_second(
     model: &mut Model,
     watchlist: Watchlist,
-    (jpeg, max_pixels): (&Arc<[u8]>, u64),
+    (jpeg, limits): (&Arc<[u8]>, Limits),
     batch: usize,
     slice: Duration,
 ) -> Result<f64> {
@@ -39,7 +39,7 @@ pub(super) fn pictures_per_second(
     let cameras: Vec<_> = (0..cameras)
         .map(|_| {
             let (jpeg, frames, enough) = (Arc::clone(jpeg), frames.clone(), Arc::clone(&enough));
-            thread::spawn(move || camera((&jpeg, max_pixels), &frames, &enough))
+            thread::spawn(move || camera((&jpeg, limits), &frames, &enough))
         })
         .collect();
     drop(frames);
@@ -69,13 +69,13 @@ pub(super) fn pictures_per_second(
 }
 
 /// Decodes and sends the picture repeatedly until `enough` is set.
-fn camera((jpeg, max_pixels): (&[u8], u64), frames: &mpsc::Sender<Frame>, enough: &AtomicBool) -> Result<()> {
+fn camera((jpeg, limits): (&[u8], Limits), frames: &mpsc::Sender<Frame>, enough: &AtomicBool) -> Result<()> {
     while !enough.load(Ordering::Relaxed) {
         let frame = Frame {
             source: SOURCE.into(),
             origin: String::new(),
             captured_at: Timestamp::UNIX_EPOCH,
-            picture: picture::decode(jpeg, max_pixels)?.into(),
+            picture: picture::decode(jpeg, limits)?.into(),
             slot: Slot::free(),
         };
         if frames.blocking_send(frame).is_err() {

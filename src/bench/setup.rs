@@ -15,7 +15,7 @@ use crate::{
         Model, Options, Runtime,
         hub::{self, Found},
     },
-    picture,
+    picture::{self, Limits},
     policy::LabelSet,
 };
 
@@ -35,7 +35,7 @@ pub struct Setup {
     pub labels: u16,
     /// The picture; `None`: a test image.
     pub picture: Option<PathBuf>,
-    /// The most pixels of the picture.
+    /// The most pixels of the picture. Its memory is not limited.
     pub max_pixels: u64,
     /// The batches to try.
     pub batches: Vec<u16>,
@@ -72,6 +72,12 @@ impl Setup {
             Some(file) => picture::read_file(file).with_context(|| file.display().to_string()),
             None => Ok(test_image::picture(1920, 1080).to_jpeg(90)?),
         }
+    }
+
+    /// The limits of the picture.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { max_pixels: self.max_pixels, memory: u64::MAX }
     }
 
     /// The batches to try, each once and always with 1.

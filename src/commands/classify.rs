@@ -18,7 +18,7 @@ use super::{
 use crate::{
     classify::{Classifier, labels::VectorCache},
     model::{Model, Options, Runtime},
-    picture::MAX_PIXELS,
+    picture::{Limits, MAX_PIXELS},
     policy::{LabelSet, Template},
     progress::{self, Counted},
     terminal, text_file,
@@ -47,6 +47,9 @@ pub struct Args {
     /// Pictures with more pixels are not decoded
     #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, value_parser = super::max_pixels())]
     max_pixels: u64,
+    /// Pictures that need more memory while they are decoded are not decoded
+    #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = super::memory)]
+    memory: u64,
     /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -75,7 +78,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut progress = Counted::new(items.len(), "pictures");
     let mut failed = false;
     let mut out = terminal::output();
-    embed(&mut classifier, &items, args.max_pixels, |classifier, number, vector| {
+    let limits = Limits { max_pixels: args.max_pixels, memory: args.memory };
+    embed(&mut classifier, &items, limits, |classifier, number, vector| {
         let scores = vector.map(|vector| ordered(&labels, &classifier.scores(0, &vector).labels));
         failed |= scores.is_err();
         let image = &items[number].name;

@@ -12,12 +12,18 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use super::pictures::Item;
-use crate::{classify::Classifier, model::preprocess::Preprocessor, picture, prefetch::Prefetch};
+use crate::{
+    classify::Classifier,
+    model::preprocess::Preprocessor,
+    picture::{self, Limits, Memory, Use},
+    prefetch::Prefetch,
+};
 
 /// More threads would prepare more than any model takes.
 const MOST_THREADS: usize = 4;
 
-/// Calls `each` with the vector of every picture, in order. A picture of more than `max_pixels` is an error. Batches depend on
+/// Calls `each` with the vector of every picture, in order. A picture beyond the limits is an error; those that are decoded at
+/// once need no more memory together than one may. Batches depend on
 /// nothing but the order of the pictures.
 ///
 /// Returns the time that the model itself took.
@@ -27,18 +33,20 @@ const MOST_THREADS: usize = 4;
 pub(super) fn embed(
     classifier: &mut Classifier,
     items: &Arc<[Item]>,
-    max_pixels: u64,
+    limits: Limits,
     mut each: impl FnMut(&Classifier, usize, Result<Arc<[f32]>>) -> Result<()>,
 ) -> Result<Duration> {
     let at_once = classifier.model().max_batch();
     // Half of the processors: the model uses the others.
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = (processors / 2).clamp(1, MOST_THREADS);
+    let memory = Memory::new(limits.memory);
     let makers = (0..threads).map(|first| {
+        let memory = Arc::clone(&memory);
         let (items, preprocessor) = (Arc::clone(items), classifier.model().preprocessor().clone());
         (first..items.len())
             .step_by(threads)
-            .map(move |number| prepared(&items[number], max_pixels, &preprocessor))
+            .map(move |number| prepared(&items[number], (limits, &memory), &preprocessor))
     });
     let mut prepared = Prefetch::spawn("pictures", makers, 2 * at_once)?;
     let (mut number, mut took) = (0, Duration::ZERO);
@@ -67,8 +75,16 @@ fn embed_batch(classifier: &mut Classifier, batch: Vec<Result<Vec<f32>>>) -> Vec
 }
 
 /// The model's input for a picture.
-fn prepared(item: &Item, max_pixels: u64, preprocessor: &Preprocessor) -> Result<Vec<f32>> {
-    let picture = picture::decode(&item.read()?, max_pixels)?;
+fn prepared(
+    item: &Item,
+    (limits, memory): (Limits, &Arc<Memory>),
+    preprocessor: &Preprocessor,
+) -> Result<Vec<f32>> {
+    let bytes = item.read()?;
+    let needed = picture::needed(&bytes, limits)?;
+    let _share = memory.share(Use::Picture, needed, || true);
+    let picture = picture::decode(&bytes, limits)?;
+    drop(bytes);
     let mut values = Vec::with_capacity(preprocessor.tensor_len());
     preprocessor.append(&picture, &mut values);
     Ok(values)

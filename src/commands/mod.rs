@@ -30,10 +30,12 @@ use anyhow::Result;
 use crate::{
     classify::LoadError,
     config::{self, Config, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
+    picture::MAX_PIXELS_RANGE,
     terminal,
     yaml::{
         Places,
         error::{Problem, Problems},
+        value,
     },
 };
 
@@ -139,7 +141,12 @@ impl DeviceArgs {
 
 /// The parser of `--max-pixels`, with the range of the key `max_pixels`.
 fn max_pixels() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(1..=10_000_000_000)
+    clap::value_parser!(u64).range(MAX_PIXELS_RANGE.0..=MAX_PIXELS_RANGE.1)
+}
+
+/// Reads the value of `--memory`, a size as in the configuration.
+fn memory(text: &str) -> Result<u64, String> {
+    value::size(text)
 }
 
 /// Loads the configuration at `path` and calls `run` with it. If the configuration has problems, also ones that only the model

@@ -15,6 +15,7 @@ use super::{
     sources::{self, Source},
 };
 use crate::{
+    picture::{Limits, MAX_PIXELS_RANGE},
     policy::{
         LabelSet,
         broker::{self, Mqtt},
@@ -52,6 +53,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Pictures with more pixels are rejected.
     pub max_pixels: u64,
+    /// The most memory for decoding, of all sources together.
+    pub memory: u64,
     /// Label sets in the order of the files (the main file, then `rules.d` by file name).
     pub label_sets: Vec<LabelSet>,
     /// Sources in the order of the file.
@@ -61,6 +64,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The limits of one picture.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { max_pixels: self.max_pixels, memory: self.memory }
+    }
+
     /// Every label set on every source that watches it.
     pub fn watches(&self) -> impl Iterator<Item = (&Source, &LabelSet)> {
         let watched = |name: &String| self.label_sets.iter().find(|label_set| label_set.name == *name);
@@ -127,10 +136,19 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     })
     .default_is("$STATE_DIRECTORY if it is set (systemd does), /var/lib/stakeout for root, ~/.local/state/stakeout for other users")
     .example("/var/lib/stakeout"),
-    Field::new("max_pixels", Form::Whole(1, 10_000_000_000), "Pictures with more pixels are rejected before they are decoded.", |it: &Config| {
+    Field::new("max_pixels", Form::Whole(MAX_PIXELS_RANGE.0, MAX_PIXELS_RANGE.1), "Pictures with more pixels, and videos with such frames, are rejected before they are decoded.", |it: &Config| {
         Some(json!(it.max_pixels))
     })
     .default("100_000_000"),
+    Field::new(
+        "memory",
+        Form::Size(64_000_000, 1 << 40),
+        "The most memory for decoding, of all sources together: pictures wait for each other, and one that needs more than all of it \
+         is rejected before it is decoded. A pixel takes 3 bytes, and while it is decoded up to 10, with AVIF 20. The model has \
+         memory of its own.",
+        |it: &Config| Some(json!(it.memory)),
+    )
+    .default("512MB"),
     Field::new("mqtt", Form::Mapping(&broker::TABLE), "The broker that alerts are published to.", |it: &Config| {
         Some(explain(broker::FIELDS, &it.mqtt).into())
     }),
@@ -209,6 +227,7 @@ pub(super) fn assemble(
     let model = section.read(reader, "model", model::read);
     let execution = device::read(reader, &section);
     let max_pixels = section.read(reader, "max_pixels", Reader::whole);
+    let memory = section.read(reader, "memory", Reader::size);
     let onnxruntime = section.optional(reader, "onnxruntime", Reader::path);
     let state_dir = section.optional(reader, "state_dir", Reader::path);
     // Everything is read: now a mistake may end it.
@@ -224,6 +243,7 @@ pub(super) fn assemble(
         listen: listen?,
         state_dir: state_dir?.or_else(|| default_state_dir(reader))?,
         max_pixels: max_pixels?,
+        memory: memory?,
         label_sets: sets.sets,
         sources,
         names: Arc::default(),

@@ -152,7 +152,7 @@ impl Service {
         let parts = Parts { model, judge, observers: observer_tasks, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
-        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics));
+        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), &config.state_dir);
         let nothing = Config { sources: Vec::new(), ..config.clone() };
         sources.apply(&Plan::between(&nothing, config)).await?;
         sources.publish(config, &dynamic_sources);

@@ -48,7 +48,7 @@ impl Plan {
 fn in_force(running: &Config, new: &Config) -> Config {
     let Config { model, execution, onnxruntime, mqtt, webhook, command, outbox, listen, state_dir, .. } =
         running.clone();
-    let Config { home_assistant, max_pixels, label_sets, sources, names, .. } = new.clone();
+    let Config { home_assistant, max_pixels, memory, label_sets, sources, names, .. } = new.clone();
     Config {
         model,
         execution,
@@ -61,6 +61,7 @@ fn in_force(running: &Config, new: &Config) -> Config {
         listen,
         state_dir,
         max_pixels,
+        memory,
         label_sets,
         sources,
         names,

@@ -2,7 +2,7 @@
 //!
 //! Frames do not pass through here: each source sends them to the model.
 
-use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config},
     frame::Frame,
     observe::metrics::{RunningSource, ServiceMetrics},
-    source::{self, Appeared, Counts},
+    source::{self, Appeared, Counts, CrashRecord, Decoders},
     tls::Trust,
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Sources {
     /// Sources that received the stop signal and have not ended.
     stopping: Vec<Running>,
     metrics: Arc<ServiceMetrics>,
+    decoders: Arc<Decoders>,
 }
 
 /// A source on its thread.
@@ -60,15 +61,18 @@ struct Running {
 }
 
 impl Sources {
-    /// No source yet. Sources will send frames into `frames`, and the names of dynamic sources into `appeared`.
+    /// No source yet. Sources will send frames into `frames`, and the names of dynamic sources into `appeared`. What was being
+    /// decoded when the service ended is recorded in `state_dir`.
     pub(super) fn new(
         frames: mpsc::Sender<Frame>,
         appeared: mpsc::Sender<Appeared>,
         broker: &BrokerState,
         metrics: Arc<ServiceMetrics>,
+        state_dir: &Path,
     ) -> Self {
         let (topics, board) = (broker.topics(), broker.board.clone());
         let (published, running, stopping) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let decoders = Decoders::new(Arc::clone(&metrics.decoder_memory), CrashRecord::open(state_dir));
         Self {
             frames,
             stop: CancellationToken::new(),
@@ -79,6 +83,7 @@ impl Sources {
             running,
             stopping,
             metrics,
+            decoders,
         }
     }
 
@@ -87,6 +92,7 @@ impl Sources {
     /// When it returns, each folder that it started is watched. If the future is dropped, sources may have received the stop
     /// signal, and either none or all of the new ones are started; [`Self::stop`] stops them all.
     pub(super) async fn apply(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        self.decoders.memory().resize(plan.in_force.memory);
         let stops = |running: &mut Running| plan.stop.iter().any(|name| **name == *running.name);
         for source in self.running.extract_if(.., stops) {
             source.stop.cancel();
@@ -148,7 +154,8 @@ impl Sources {
     /// [`StoppingSources::join`] does not wait after that.
     pub(super) fn stop(self) -> StoppingSources {
         self.stop.cancel();
-        StoppingSources(self.stopping.into_iter().chain(self.running).collect())
+        let running = self.stopping.into_iter().chain(self.running).collect();
+        StoppingSources { running, decoders: self.decoders }
     }
 
     /// Waits for each source in its place in the list, so that a dropped future loses none.
@@ -192,6 +199,7 @@ impl Sources {
             remedy: source.kind.settings().remedy(),
             counts: Arc::clone(&counts),
             max_pixels: config.max_pixels,
+            decoders: Arc::clone(&self.decoders),
             state_dir: Some(config.state_dir.clone()),
             topics: Some(source::ForTopics {
                 broker: config.mqtt.clone(),
@@ -218,17 +226,22 @@ impl Sources {
 }
 
 /// Sources that received the stop signal.
-pub(super) struct StoppingSources(Vec<Running>);
+pub(super) struct StoppingSources {
+    running: Vec<Running>,
+    decoders: Arc<Decoders>,
+}
 
 impl StoppingSources {
     /// Waits for each source until its last status is on the board, and logs what it counted.
     pub(super) async fn join(self) -> anyhow::Result<()> {
-        for mut source in self.0 {
+        for mut source in self.running {
             if (&mut source.ended).await.is_err() {
                 tracing::error!(source = &*source.name, "its last status is not published");
             }
             source.join()?;
         }
+        // What another thread still decodes is dropped.
+        self.decoders.stopped();
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ const AT_ONCE: usize = 8;
 
 /// One finding for each source, in their order.
 pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
-    let surroundings = Surroundings { max_pixels: config.max_pixels, broker: &config.mqtt, access };
+    let surroundings = Surroundings { limits: config.limits(), broker: &config.mqtt, access };
     let mut findings = Vec::new();
     for sources in config.sources.chunks(AT_ONCE) {
         thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! BMP and WebP, decoded with the `image` crate, which gives the reference's pixels for these formats.
 
 use image::{
-    ColorType, ImageDecoder, ImageError, Limits,
+    ColorType, ImageDecoder, ImageError,
     codecs::{bmp::BmpDecoder, webp::WebPDecoder},
     metadata::Orientation,
 };
@@ -9,51 +9,101 @@ use image::{
 use super::{
     containers,
     error::PictureError,
-    limits::{TimedReader, check_size},
+    limits::{Limits, TimedReader},
     metadata::upright,
     pixels::Picture,
 };
 
-/// The decoder's memory for its tables, in addition to the pixels.
-const DECODER_BYTES: u64 = 64 << 20;
+const WEBP: &str = "WebP";
+const BMP: &str = "BMP";
 
-pub(super) fn webp(bytes: &[u8], reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
-    const FORMAT: &str = "WebP";
+pub(super) fn webp(bytes: &[u8], reader: TimedReader<'_>, limits: Limits) -> Result<Picture, PictureError> {
     // Bytes 4 to 7 hold the length of everything after the first eight bytes.
     let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
     if u64::from(length) + 8 > bytes.len() as u64 {
-        return Err(PictureError::Truncated { format: FORMAT });
+        return Err(PictureError::Truncated { format: WEBP });
     }
-    let orientation = containers::webp(bytes).orientation();
-    read(FORMAT, WebPDecoder::new(reader), max_pixels, orientation)
+    let decoder = WebPDecoder::new(reader).map_err(|error| broken(WEBP, error))?;
+    webp_memory(bytes, &decoder, limits)?;
+    read(WEBP, decoder, limits, containers::webp(bytes).orientation())
 }
 
-pub(super) fn bmp(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
-    read("BMP", BmpDecoder::new(reader), max_pixels, Orientation::NoTransforms)
+pub(super) fn bmp(bytes: &[u8], reader: TimedReader<'_>, limits: Limits) -> Result<Picture, PictureError> {
+    let decoder = BmpDecoder::new(reader).map_err(|error| broken(BMP, error))?;
+    memory(BMP, &decoder, (0, bytes.len()), Orientation::NoTransforms, limits)?;
+    read(BMP, decoder, limits, Orientation::NoTransforms)
+}
+
+/// The most memory that [`webp`] takes.
+pub(super) fn webp_needed(
+    bytes: &[u8],
+    reader: TimedReader<'_>,
+    limits: Limits,
+) -> Result<u64, PictureError> {
+    let decoder = WebPDecoder::new(reader).map_err(|error| broken(WEBP, error))?;
+    webp_memory(bytes, &decoder, limits)
+}
+
+/// The most memory that [`bmp`] takes.
+pub(super) fn bmp_needed(bytes: &[u8], reader: TimedReader<'_>, limits: Limits) -> Result<u64, PictureError> {
+    let decoder = BmpDecoder::new(reader).map_err(|error| broken(BMP, error))?;
+    memory(BMP, &decoder, (0, bytes.len()), Orientation::NoTransforms, limits)
+}
+
+/// Checks a WebP, whose decoder decodes into buffers of its own.
+fn webp_memory<D: ImageDecoder>(bytes: &[u8], decoder: &D, limits: Limits) -> Result<u64, PictureError> {
+    const ANIMATED: u8 = 0x02;
+    let (width, height) = decoder.dimensions();
+    let pixels = limits.pixels(WEBP, (width.into(), height.into()))?;
+    // Bytes a pixel, beside the output: VP8L has its own four samples; an animation a canvas, a frame and its alpha; and another
+    // picture its alpha, which is decoded like a picture.
+    let each = match (bytes.get(12..16), bytes.get(20)) {
+        (Some(b"VP8 "), _) => 0,
+        (Some(b"VP8L"), _) => 5,
+        (_, Some(flags)) if flags & ANIMATED != 0 => 4 + 4 + 5,
+        _ => 5,
+    };
+    // VP8 has its samples, in whole blocks of 16 x 16 and half as many of each colour, and a size of its own, which the decoder
+    // compares only after it has decoded them.
+    let samples =
+        |(width, height): (u64, u64)| width.next_multiple_of(16) * height.next_multiple_of(16) * 3 / 2;
+    let own = containers::vp8_sizes(bytes).map(samples).max().unwrap_or(0);
+    let beside = pixels.saturating_mul(each).saturating_add(own);
+    memory(WEBP, decoder, (beside, bytes.len()), containers::webp(bytes).orientation(), limits)
+}
+
+/// Checks the size, and computes the memory: the decoder's output, its conversion to RGB, what the decoder needs `beside` that, and
+/// a turned copy.
+fn memory<D: ImageDecoder>(
+    format: &'static str,
+    decoder: &D,
+    (beside, length): (u64, usize),
+    orientation: Orientation,
+    limits: Limits,
+) -> Result<u64, PictureError> {
+    let (width, height) = decoder.dimensions();
+    let pixels = limits.pixels(format, (width.into(), height.into()))?;
+    let rgb = pixels.saturating_mul(3);
+    let converted = if decoder.color_type() == ColorType::Rgb8 { 0 } else { rgb };
+    let decoding = decoder.total_bytes().saturating_add(beside.max(converted));
+    let turning = if orientation == Orientation::NoTransforms { 0 } else { rgb.saturating_mul(2) };
+    limits.memory(width.into(), decoding.max(turning).saturating_add(length as u64))
 }
 
 fn read<D: ImageDecoder>(
     format: &'static str,
-    decoder: Result<D, ImageError>,
-    max_pixels: u64,
+    mut decoder: D,
+    limits: Limits,
     orientation: Orientation,
 ) -> Result<Picture, PictureError> {
     let broken = |error| broken(format, error);
-    let mut decoder = decoder.map_err(broken)?;
     let (width, height) = decoder.dimensions();
-    check_size(format, width.into(), height.into(), max_pixels)?;
-
-    let total = decoder.total_bytes();
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(total.saturating_mul(4).saturating_add(DECODER_BYTES));
-    decoder.set_limits(limits).map_err(broken)?;
+    let mut own = image::Limits::no_limits();
+    own.max_alloc = Some(limits.memory);
+    decoder.set_limits(own).map_err(broken)?;
     let colours = decoder.color_type();
-    let size = usize::try_from(total).map_err(|_| PictureError::TooLarge {
-        width: width.into(),
-        height: height.into(),
-        max_pixels,
-    })?;
-    let mut raw = vec![0; size];
+    // The memory was checked, so this is smaller than the address space.
+    let mut raw = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
     decoder.read_image(&mut raw).map_err(broken)?;
 
     let rgb = rgb(raw, colours)

@@ -187,6 +187,25 @@ pub(super) fn webp(bytes: &[u8]) -> Metadata<'_> {
     found
 }
 
+/// The sizes of the VP8 pictures in a WebP, those of an animation included, as their own headers give them.
+pub(super) fn vp8_sizes(bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+    let chunks = riff_chunks(bytes.get(12..).unwrap_or_default());
+    chunks.flat_map(frame_chunks).filter_map(|(kind, data)| {
+        // The type of the frame, a start code, and 14 bits for each side.
+        let [_, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..] = *data else { return None };
+        let side = |low, high| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+        (kind == b"VP8 ").then_some((side(w0, w1), side(h0, h1)))
+    })
+}
+
+/// The chunks in a frame of an animation, which follow 16 bytes; or else the chunk itself.
+fn frame_chunks<'b>((kind, data): (&'b [u8; 4], &'b [u8])) -> Vec<(&'b [u8; 4], &'b [u8])> {
+    match kind {
+        b"ANMF" => riff_chunks(data.get(16..).unwrap_or_default()).collect(),
+        _ => vec![(kind, data)],
+    }
+}
+
 fn riff_chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (kind, after) = rest.split_first_chunk::<4>()?;

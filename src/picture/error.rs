@@ -43,6 +43,17 @@ pub enum PictureError {
         /// The limit.
         max_pixels: u64,
     },
+    /// Decoding needs more memory than the caller allows.
+    #[error(
+        "it needs {} MB of memory to be decoded, more than the {} MB that memory allows",
+        needed.div_ceil(1_000_000), memory / 1_000_000
+    )]
+    NeedsMemory {
+        /// The bytes at the peak.
+        needed: u64,
+        /// The limit, in bytes.
+        memory: u64,
+    },
     /// Decoding takes longer than the limit.
     #[error("the {format} was not decoded within {} seconds", longest.as_secs())]
     TooSlow {
@@ -69,7 +80,7 @@ impl PictureError {
             Self::Truncated { .. } => "truncated",
             Self::Corrupt { .. } => "corrupt",
             Self::Unsupported { .. } => "unsupported",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::NeedsMemory { .. } => "too_large",
             Self::TooSlow { .. } => "too_slow",
             Self::Encode { .. } => "encode",
         }

@@ -6,29 +6,43 @@ use gif::{ColorOutput, DecodeOptions, DecodingError, Frame, MemoryLimit};
 
 use super::{
     error::PictureError,
-    limits::{TimedReader, check_size},
+    limits::{Limits, TimedReader},
     pixels::Picture,
 };
 
 const FORMAT: &str = "GIF";
 
-pub(super) fn decode(reader: TimedReader<'_>, max_pixels: u64) -> Result<Picture, PictureError> {
+type Decoder<'b> = gif::Decoder<TimedReader<'b>>;
+
+/// The most memory that [`decode`] takes.
+pub(super) fn needed(reader: TimedReader<'_>, limits: Limits) -> Result<u64, PictureError> {
+    opened(reader, limits).map(|(_, _, needed)| needed)
+}
+
+/// A decoder that has read up to the pixels of the first frame, the size of the picture, and the memory that it needs.
+fn opened(reader: TimedReader<'_>, limits: Limits) -> Result<(Decoder<'_>, (u32, u32), u64), PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // One byte a pixel.
-    options.set_memory_limit(NonZeroU64::new(max_pixels).map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));
+    let most = NonZeroU64::new(limits.max_pixels.min(limits.memory));
+    options.set_memory_limit(most.map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));
     let mut decoder = options.read_info(reader).map_err(broken)?;
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
-    let global = decoder.global_palette().map(<[u8]>::to_vec);
-
     let frame =
         decoder.next_frame_info().map_err(broken)?.ok_or(PictureError::Truncated { format: FORMAT })?;
     let right = u32::from(frame.left) + u32::from(frame.width);
     let bottom = u32::from(frame.top) + u32::from(frame.height);
     // A frame that extends beyond the screen enlarges the picture, as in the reference.
     let (width, height) = (screen.0.max(right), screen.1.max(bottom));
-    check_size(FORMAT, width.into(), height.into(), max_pixels)?;
+    let pixels = limits.pixels(FORMAT, (width.into(), height.into()))?;
+    // The indices of the frame, those of the picture, and its colours.
+    let needed = limits.memory(width.into(), pixels.saturating_mul(1 + 1 + 3))?;
+    Ok((decoder, (width, height), needed))
+}
 
+pub(super) fn decode(reader: TimedReader<'_>, limits: Limits) -> Result<Picture, PictureError> {
+    let (mut decoder, (width, height), _) = opened(reader, limits)?;
+    let global = decoder.global_palette().map(<[u8]>::to_vec);
     let mut indices = vec![0; decoder.buffer_size()];
     decoder.read_into_buffer(&mut indices).map_err(broken)?;
     let frame = decoder.current_frame_info().ok_or(PictureError::Truncated { format: FORMAT })?;

@@ -33,6 +33,11 @@ impl<'b> Tiff<'b> {
         Some(Self { first, ..file })
     }
 
+    /// The whole file.
+    pub(super) fn bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
     pub(super) fn is_big_endian(&self) -> bool {
         self.big_endian
     }
@@ -62,6 +67,7 @@ impl<'b> Tiff<'b> {
         // The values of one directory are together no longer than the file.
         let mut outside = 0_u64;
         for _ in 0..count {
+            // Inside of the file, so no sum below is out of range.
             self.slice(at, entry_bytes)?;
             let (tag, kind) = (self.number(at, 2)? as u16, self.number(at + 2, 2)? as u16);
             let values = self.number(at + 4, inline)?;
@@ -123,11 +129,11 @@ impl<'b> Directory<'b> {
 
     /// The first value of a tag, if it is a number.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
-        self.numbers(tag)?.first().copied()
+        self.numbers(tag, 1)?.first().copied()
     }
 
-    /// All values of a tag that holds numbers of any type.
-    pub(super) fn numbers(&self, tag: u16) -> Option<Vec<f64>> {
+    /// The first `most` values of a tag that holds numbers of any type.
+    pub(super) fn numbers(&self, tag: u16, most: usize) -> Option<Vec<f64>> {
         let entry = self.entry(tag)?;
         let (big, size) = (self.big_endian, usize::try_from(size_of(entry.kind)?).ok()?);
         let number = |bytes: &[u8]| {
@@ -142,17 +148,23 @@ impl<'b> Directory<'b> {
                 _ => return None,
             })
         };
-        entry.data.chunks_exact(size).map(number).collect()
+        entry.data.chunks_exact(size).take(most).map(number).collect()
     }
 
-    /// All values of a tag that holds whole numbers without a sign.
-    pub(super) fn whole_numbers(&self, tag: u16) -> Option<Vec<u64>> {
+    /// The first `most` values of a tag that holds whole numbers without a sign.
+    pub(super) fn whole_numbers(&self, tag: u16, most: usize) -> Option<Vec<u64>> {
         let entry = self.entry(tag)?;
         let size = match entry.kind {
             1 | 3 | 4 | 13 | 16 => usize::try_from(size_of(entry.kind)?).ok()?,
             _ => return None,
         };
-        Some(entry.data.chunks_exact(size).map(|value| unsigned(value, self.big_endian)).collect())
+        let values = entry.data.chunks_exact(size).take(most);
+        Some(values.map(|value| unsigned(value, self.big_endian)).collect())
+    }
+
+    /// The first value of such a tag.
+    pub(super) fn whole_number(&self, tag: u16) -> Option<u64> {
+        self.whole_numbers(tag, 1)?.first().copied()
     }
 
     /// A text without the zero byte that ends it.
@@ -249,7 +261,8 @@ pub(super) mod tests {
         ];
         assert_eq!(numbers, expected);
         assert_eq!(directory.text(8), Some("2026"));
-        assert_eq!(directory.whole_numbers(9), Some(vec![1, 2]));
+        assert_eq!(directory.whole_numbers(9, 9), Some(vec![1, 2]));
+        assert_eq!((directory.whole_numbers(9, 1), directory.whole_number(9)), (Some(vec![1]), Some(1)));
         assert!(!directory.has(10));
     }
 

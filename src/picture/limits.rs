@@ -1,4 +1,7 @@
-//! The limits of decoding: pixels, edge length and time.
+//! The limits of decoding: pixels, edge length, memory and time.
+//!
+//! Every decoder computes the memory that it needs from the header of a picture, before it allocates anything for the pixels.
+//! The computed memory is that of the peak: the decoder's own buffers, its output, and the conversion to upright RGB.
 //!
 //! [`TimedReader`] limits the time: it hands out its bytes only until a deadline. Every decoder reads through it, except those of
 //! JPEG and of FFmpeg (AVIF, HEIC, JPEG 2000), whose work is limited by the pixels. Decoders of pictures that consist of many
@@ -15,32 +18,70 @@ use super::error::PictureError;
 /// The default of `max_pixels`: an RGB picture of this size takes 300 MB.
 pub const MAX_PIXELS: u64 = 100_000_000;
 
+/// The least and the most that `max_pixels` may be.
+pub const MAX_PIXELS_RANGE: (u64, u64) = (1, 10_000_000_000);
+
+/// The default of `memory`.
+pub const MEMORY: u64 = 512_000_000;
+
+/// The limits of one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Pictures with more pixels are rejected.
+    pub max_pixels: u64,
+    /// Pictures that need more bytes of memory than this while they are decoded are rejected.
+    pub memory: u64,
+}
+
+/// What every decoder needs for its tables and for some rows of pixels, in addition to what its picture needs.
+const TABLES: u64 = 2 << 20;
+/// For each column of a picture: the decoders' buffers of some rows, with up to four samples of 16 bits a pixel.
+const ROWS: u64 = 256;
+
+impl Limits {
+    /// These pixels, and the default of `memory`.
+    #[must_use]
+    pub fn of(max_pixels: u64) -> Self {
+        Self { max_pixels, memory: MEMORY }
+    }
+
+    /// Checks the size in a picture's header, and returns its pixels.
+    pub(super) fn pixels(
+        self,
+        format: &'static str,
+        (width, height): (u64, u64),
+    ) -> Result<u64, PictureError> {
+        let Self { max_pixels, .. } = self;
+        if width == 0 || height == 0 {
+            return Err(PictureError::Corrupt { format, reason: format!("its size is {width} x {height}") });
+        }
+        if width.max(height) > LONGEST_EDGE {
+            let reason =
+                format!("its size is {width} x {height}, and no edge may be longer than {LONGEST_EDGE}");
+            return Err(PictureError::Unsupported { format, reason });
+        }
+        match width.checked_mul(height) {
+            Some(pixels) if pixels <= max_pixels => Ok(pixels),
+            _ => Err(PictureError::TooLarge { width, height, max_pixels }),
+        }
+    }
+
+    /// Checks the bytes that a decoder needs for a picture of `width`, in addition to its tables and rows. Returns all of them.
+    pub(super) fn memory(self, width: u64, needed: u64) -> Result<u64, PictureError> {
+        let needed = needed.saturating_add(TABLES).saturating_add(width.saturating_mul(ROWS));
+        if needed > self.memory {
+            return Err(PictureError::NeedsMemory { needed, memory: self.memory });
+        }
+        Ok(needed)
+    }
+}
+
 /// The time limit of decoding: more than ten times what any camera picture takes on the smallest machine. JPEG has a limit of
 /// scans instead (see `jpeg`).
 pub const LONGEST: Duration = Duration::from_secs(20);
 
 /// JPEG's limit, which no camera exceeds. Resizing a line of millions of pixels would take more memory than its pixels.
 const LONGEST_EDGE: u64 = 65_535;
-
-/// Checks the size in a picture's header, before anything is allocated for its pixels.
-pub(super) fn check_size(
-    format: &'static str,
-    width: u64,
-    height: u64,
-    max_pixels: u64,
-) -> Result<(), PictureError> {
-    if width == 0 || height == 0 {
-        return Err(PictureError::Corrupt { format, reason: format!("its size is {width} x {height}") });
-    }
-    if width.max(height) > LONGEST_EDGE {
-        let reason = format!("its size is {width} x {height}, and no edge may be longer than {LONGEST_EDGE}");
-        return Err(PictureError::Unsupported { format, reason });
-    }
-    if width.checked_mul(height).is_none_or(|pixels| pixels > max_pixels) {
-        return Err(PictureError::TooLarge { width, height, max_pixels });
-    }
-    Ok(())
-}
 
 /// When decoding has to end.
 pub(super) struct Deadline {
@@ -129,6 +170,34 @@ impl Seek for TimedReader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_is_checked_before_anything_is_allocated() {
+        let limits = Limits { max_pixels: 1000, memory: TABLES + 10 * ROWS + 100 };
+        let cause = |size| limits.pixels("PNG", size).map_err(|error| error.cause());
+        for (size, expected) in [
+            ((10, 100), Ok(1000)),
+            ((10, 101), Err("too_large")),
+            ((0, 1), Err("corrupt")),
+            ((1, 0), Err("corrupt")),
+            ((1, 65_536), Err("unsupported")),
+            ((u64::MAX, u64::MAX), Err("unsupported")),
+        ] {
+            assert_eq!(cause(size), expected, "{size:?}");
+        }
+        assert_eq!(limits.memory(10, 100), Ok(limits.memory));
+        let refused = |width, needed| limits.memory(width, needed).unwrap_err();
+        assert_eq!(refused(10, 101).cause(), "too_large");
+        assert_eq!(
+            refused(u64::MAX, u64::MAX),
+            PictureError::NeedsMemory { needed: u64::MAX, memory: limits.memory }
+        );
+        let limits = Limits { max_pixels: 1, memory: 512_000_000 };
+        assert_eq!(
+            limits.memory(1, 799_999_000).unwrap_err().to_string(),
+            "it needs 803 MB of memory to be decoded, more than the 512 MB that memory allows"
+        );
+    }
 
     #[test]
     fn bytes_are_read_before_the_time_limit_and_not_after_it() {

@@ -15,6 +15,7 @@ mod ifd;
 mod jp2;
 mod jpeg;
 mod limits;
+mod memory;
 mod metadata;
 mod pixels;
 mod planes;
@@ -35,7 +36,8 @@ pub use self::{
     error::PictureError,
     files::{MAX_BYTES, ReadError, captured_at_of_file, check_head, head, is_picture_file, read, read_file},
     jpeg::shrink as shrink_jpeg,
-    limits::{LONGEST, MAX_PIXELS},
+    limits::{LONGEST, Limits, MAX_PIXELS, MAX_PIXELS_RANGE, MEMORY},
+    memory::{Memory, Share, Usage, Use},
     pixels::{Picture, Pixels},
     planes::{Colour, Colours, Matrix, Meaning, Plane, Planes},
     turn::Turn,
@@ -48,34 +50,54 @@ use self::{limits::TimedReader, metadata::Metadata};
 /// EXIF, XMP or the container declares is applied.
 ///
 /// # Errors
-/// The error describes the bytes without naming a file: the caller knows where they came from. The size is read from the
-/// header first, so a picture of more than `max_pixels` is rejected before its pixels are allocated. A picture that takes
-/// longer than [`LONGEST`] to decode is rejected too.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    decode_within(bytes, max_pixels, LONGEST)
+/// The error describes the bytes without naming a file: the caller knows where they came from. The size and everything else
+/// that decides about memory is read from the header first. So a picture of more than `max_pixels`, or one that needs more
+/// than `memory`, is rejected before anything is allocated for its pixels. A picture that takes longer than [`LONGEST`] to decode
+/// is rejected too.
+pub fn decode(bytes: &[u8], limits: Limits) -> Result<Picture, PictureError> {
+    decode_within(bytes, limits, LONGEST)
 }
 
-fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Picture, PictureError> {
+fn decode_within(bytes: &[u8], limits: Limits, longest: Duration) -> Result<Picture, PictureError> {
     let format = Format::of(bytes)?;
     let began = Instant::now();
     let reader = || TimedReader::new(bytes, longest);
     let decode = || match format {
-        Format::Jpeg => jpeg::decode(bytes, max_pixels),
-        Format::Png => png::decode(bytes, longest, max_pixels),
-        Format::Gif => gif::decode(reader(), max_pixels),
-        Format::WebP => bmp_webp::webp(bytes, reader(), max_pixels),
-        Format::Bmp => bmp_webp::bmp(reader(), max_pixels),
-        Format::Tiff => tiff::decode(bytes, longest, max_pixels),
-        Format::Heif(name) => heif::decode(bytes, name, longest, max_pixels),
-        Format::Jpeg2000 => jp2::decode(bytes, max_pixels),
+        Format::Jpeg => jpeg::decode(bytes, limits),
+        Format::Png => png::decode(bytes, longest, limits),
+        Format::Gif => gif::decode(reader(), limits),
+        Format::WebP => bmp_webp::webp(bytes, reader(), limits),
+        Format::Bmp => bmp_webp::bmp(bytes, reader(), limits),
+        Format::Tiff => tiff::decode(bytes, longest, limits),
+        Format::Heif(name) => heif::decode(bytes, name, longest, limits),
+        Format::Jpeg2000 => jp2::decode(bytes, limits),
     };
-    let decoded = caught(decode).unwrap_or_else(|| {
-        Err(PictureError::Corrupt { format: format.name(), reason: "the decoder panicked".to_owned() })
-    });
+    let decoded = caught(decode).unwrap_or_else(|| Err(format.panicked()));
     // After its time limit the reader returns errors, which decoders report in different ways.
     let late = began.elapsed() >= longest;
     decoded
         .map_err(|error| if late { PictureError::TooSlow { format: format.name(), longest } } else { error })
+}
+
+/// The most bytes of memory that [`decode`] takes for this picture, the decoded one included. Only its headers are read, which
+/// takes microseconds.
+///
+/// # Errors
+/// As [`decode`], as far as the headers decide: among others that the picture exceeds a limit.
+pub fn needed(bytes: &[u8], limits: Limits) -> Result<u64, PictureError> {
+    let format = Format::of(bytes)?;
+    let reader = || TimedReader::new(bytes, LONGEST);
+    let needed = || match format {
+        Format::Jpeg => jpeg::needed(bytes, limits),
+        Format::Png => png::needed(bytes, limits),
+        Format::Gif => gif::needed(reader(), limits),
+        Format::WebP => bmp_webp::webp_needed(bytes, reader(), limits),
+        Format::Bmp => bmp_webp::bmp_needed(bytes, reader(), limits),
+        Format::Tiff => tiff::needed(bytes, limits),
+        Format::Heif(name) => heif::needed(bytes, name, limits),
+        Format::Jpeg2000 => jp2::needed(bytes, limits),
+    };
+    caught(needed).unwrap_or_else(|| Err(format.panicked()))
 }
 
 /// When a picture was captured: EXIF `DateTimeOriginal` with its fraction and offset. Without an offset it is local time in
@@ -146,6 +168,10 @@ impl Format {
             }
             _ => heif::format(bytes).map(Self::Heif).ok_or(PictureError::NotAPicture),
         }
+    }
+
+    fn panicked(self) -> PictureError {
+        PictureError::Corrupt { format: self.name(), reason: "the decoder panicked".to_owned() }
     }
 
     fn name(self) -> &'static str {

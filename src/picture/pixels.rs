@@ -33,6 +33,15 @@ impl Picture {
         Self { width, height, pixels: Pixels::Rgb(rgb), transparent: None }
     }
 
+    /// The bytes of the pixels in memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match &self.pixels {
+            Pixels::Rgb(rgb) => rgb.len() as u64,
+            Pixels::Planes(planes) => planes.bytes(),
+        }
+    }
+
     /// Red, green and blue, row by row without padding: `width * height * 3` bytes. Converted on every call if the pixels
     /// are [`Planes`].
     #[must_use]

@@ -111,6 +111,12 @@ impl Planes {
         Self { whole: Arc::clone(&self.whole), left: self.left + x, top: self.top + y }
     }
 
+    /// The bytes of all planes of the whole picture.
+    pub(super) fn bytes(&self) -> u64 {
+        let colour = self.whole.colour.as_ref().map_or(0, |colour| colour.blue.len() + colour.red.len());
+        (self.whole.brightness.len() + colour) as u64
+    }
+
     /// How levels are converted to colours.
     #[must_use]
     pub fn meaning(&self) -> Meaning {

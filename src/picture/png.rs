@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use flate2::Crc;
-use png::{
-    BitDepth, ColorType, Decoder, DecodingError, Info, InterlaceInfo, Limits, Reader, Transformations,
-};
+use image::metadata::Orientation;
+use png::{BitDepth, ColorType, Decoder, DecodingError, Info, InterlaceInfo, Reader, Transformations};
 
 use super::{
     containers,
     error::PictureError,
-    limits::{TimedReader, check_size},
+    limits::{LONGEST, Limits, TimedReader},
     metadata::upright,
     pixels::Picture,
 };
@@ -21,56 +20,82 @@ const FORMAT: &str = "PNG";
 /// Memory for a row of the widest picture and for small chunks, in addition to the pixels.
 const BESIDE_PIXELS: usize = 4 << 20;
 
-pub(super) fn decode(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result<Picture, PictureError> {
-    let picture = match decode_chunks(bytes, longest, max_pixels) {
+pub(super) fn decode(bytes: &[u8], longest: Duration, limits: Limits) -> Result<Picture, PictureError> {
+    let picture = match decode_chunks(bytes, longest, limits) {
         // The decoder needs the end of a chunk to give its last rows. They may be there without it.
         Err(truncated @ PictureError::Truncated { .. }) => {
-            decode_chunks(&closed(bytes), longest, max_pixels).map_err(|_| truncated)
+            decode_chunks(&closed(bytes), longest, limits).map_err(|_| truncated)
         }
         decoded => decoded,
     }?;
     Ok(upright(picture, containers::png(bytes).orientation()))
 }
 
-/// The first picture, if all of its rows are there. What follows them is not read.
-fn decode_chunks(bytes: &[u8], longest: Duration, max_pixels: u64) -> Result<Picture, PictureError> {
-    let limits = Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
+/// The most memory that [`decode`] takes.
+pub(super) fn needed(bytes: &[u8], limits: Limits) -> Result<u64, PictureError> {
+    let mut decoder = decoder(bytes, LONGEST);
+    memory(decoder.read_header_info().map_err(broken)?, bytes, limits)
+}
+
+fn decoder(bytes: &[u8], longest: Duration) -> Decoder<TimedReader<'_>> {
+    let limits = png::Limits { bytes: bytes.len().saturating_add(BESIDE_PIXELS) };
     let mut decoder = Decoder::new_with_limits(TimedReader::new(bytes, longest), limits);
     decoder.set_transformations(Transformations::IDENTITY);
     // Text and colour profiles are not used here, and may unpack to any size.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    let (width, height) = decoder.read_header_info().map_err(broken)?.size();
-    check_size(FORMAT, width.into(), height.into(), max_pixels)?;
-
-    let mut reader = decoder.read_info().map_err(broken)?;
-    let size = reader.output_buffer_size().ok_or(PictureError::TooLarge {
-        width: width.into(),
-        height: height.into(),
-        max_pixels,
-    })?;
-    let mut raw = vec![0; size];
-    read_rows(&mut reader, &mut raw).map_err(broken)?;
-
-    let info = reader.info();
-    Ok(Picture { transparent: transparent(info), ..Picture::of_rgb(width, height, rgb(&raw, info)) })
+    decoder
 }
 
-/// Reads every row into `raw`.
-fn read_rows(reader: &mut Reader<TimedReader<'_>>, raw: &mut [u8]) -> Result<(), DecodingError> {
+/// Checks the size, and computes the memory: the pixels, the samples of an interlaced picture, and a turned copy.
+fn memory(info: &Info<'_>, bytes: &[u8], limits: Limits) -> Result<u64, PictureError> {
+    let (width, height) = (u64::from(info.width), u64::from(info.height));
+    let pixels = limits.pixels(FORMAT, (width, height))?;
+    let row = width.saturating_mul(info.bits_per_pixel() as u64).div_ceil(8);
+    let samples = if info.interlaced { row.saturating_mul(height) } else { 0 };
+    let decoding = pixels.saturating_mul(3).saturating_add(samples);
+    let is_turned = containers::png(bytes).orientation() != Orientation::NoTransforms;
+    let turning = if is_turned { pixels.saturating_mul(6) } else { 0 };
+    // A file that is cut off is copied, and the decoder may hold a chunk.
+    let copies = (bytes.len() as u64).saturating_mul(2).saturating_add(BESIDE_PIXELS as u64);
+    limits.memory(width, decoding.max(turning).saturating_add(copies))
+}
+
+/// The first picture, if all of its rows are there. What follows them is not read.
+fn decode_chunks(bytes: &[u8], longest: Duration, limits: Limits) -> Result<Picture, PictureError> {
+    let mut decoder = decoder(bytes, longest);
+    let header = decoder.read_header_info().map_err(broken)?;
+    memory(header, bytes, limits)?;
+    let (width, height) = header.size();
+    let mut reader = decoder.read_info().map_err(broken)?;
+    let rgb = read_rows(&mut reader).map_err(broken)?;
+    Ok(Picture { transparent: transparent(reader.info()), ..Picture::of_rgb(width, height, rgb) })
+}
+
+/// The pixels of every row. Rows are converted one by one; only an interlaced picture needs its samples all at once.
+fn read_rows(reader: &mut Reader<TimedReader<'_>>) -> Result<Vec<u8>, DecodingError> {
     let (width, height) = reader.info().size();
     let Some(line) = reader.output_line_size(width) else { return Err(DecodingError::LimitsExceeded) };
+    let size = reader.output_buffer_size().ok_or(DecodingError::LimitsExceeded)?;
+    let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
     if !reader.info().interlaced {
-        return raw.chunks_exact_mut(line).try_for_each(|row| reader.read_row(row).map(drop));
+        let mut row = vec![0; line];
+        for _ in 0..height {
+            reader.read_row(&mut row)?;
+            append_rgb(&mut rgb, &row, reader.info());
+        }
+        return Ok(rgb);
     }
+    let mut raw = vec![0; size];
     let bits = reader.info().bits_per_pixel() as u8;
     for _ in 0..rows_of_passes(width, height) {
         let Some(row) = reader.next_interlaced_row()? else { break };
         if let InterlaceInfo::Adam7(place) = row.interlace() {
-            png::expand_interlaced_row(raw, line, row.data(), place, bits);
+            png::expand_interlaced_row(&mut raw, line, row.data(), place, bits);
         }
     }
-    Ok(())
+    append_rgb(&mut rgb, &raw, reader.info());
+    Ok(rgb)
 }
 
 /// The rows of the seven passes of an interlaced picture.
@@ -106,27 +131,28 @@ fn closed(bytes: &[u8]) -> Vec<u8> {
     closed
 }
 
-/// Every pixel as Pillow's `convert("RGB")` makes it: alpha dropped, 16-bit colour by its high byte, 16-bit grey clipped.
-fn rgb(raw: &[u8], info: &Info<'_>) -> Vec<u8> {
+/// Appends every pixel of some rows as Pillow's `convert("RGB")` makes it: alpha dropped, 16-bit colour by its high byte, 16-bit
+/// grey clipped.
+fn append_rgb(rgb: &mut Vec<u8>, raw: &[u8], info: &Info<'_>) {
     let wide = info.bit_depth == BitDepth::Sixteen;
     let sample = if wide { 2 } else { 1 };
     let grey = |level: u8| [level; 3];
     match info.color_type {
-        ColorType::Rgb if !wide => raw.to_vec(),
-        ColorType::Rgb => raw.chunks_exact(6).flat_map(|p| [p[0], p[2], p[4]]).collect(),
+        ColorType::Rgb if !wide => rgb.extend_from_slice(raw),
+        ColorType::Rgb => rgb.extend(raw.chunks_exact(6).flat_map(|p| [p[0], p[2], p[4]])),
         ColorType::Rgba => {
-            raw.chunks_exact(4 * sample).flat_map(|p| [p[0], p[sample], p[2 * sample]]).collect()
+            rgb.extend(raw.chunks_exact(4 * sample).flat_map(|p| [p[0], p[sample], p[2 * sample]]));
         }
-        ColorType::GrayscaleAlpha => raw.chunks_exact(2 * sample).flat_map(|p| grey(p[0])).collect(),
+        ColorType::GrayscaleAlpha => rgb.extend(raw.chunks_exact(2 * sample).flat_map(|p| grey(p[0]))),
         ColorType::Grayscale if wide => {
-            raw.chunks_exact(2).flat_map(|p| grey(if p[0] > 0 { 255 } else { p[1] })).collect()
+            rgb.extend(raw.chunks_exact(2).flat_map(|p| grey(if p[0] > 0 { 255 } else { p[1] })));
         }
         ColorType::Grayscale => {
             let steps = (1u16 << info.bit_depth as u8) - 1;
             let step = u8::try_from(255 / steps).expect("at most 255");
-            samples(raw, info).flat_map(|level| grey(level * step)).collect()
+            rgb.extend(samples(raw, info).flat_map(|level| grey(level * step)));
         }
-        ColorType::Indexed => samples(raw, info).flat_map(|index| palette(info, index)).collect(),
+        ColorType::Indexed => rgb.extend(samples(raw, info).flat_map(|index| palette(info, index))),
     }
 }
 

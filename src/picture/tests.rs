@@ -5,6 +5,14 @@ use super::*;
 
 const MAX_PIXELS: u64 = 10_000;
 
+fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    super::decode(bytes, Limits::of(max_pixels))
+}
+
+fn decode_within(bytes: &[u8], max_pixels: u64, longest: Duration) -> Result<Picture, PictureError> {
+    super::decode_within(bytes, Limits::of(max_pixels), longest)
+}
+
 /// A file of `tests/fixtures/pictures`.
 fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/fixtures/pictures/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -442,6 +450,125 @@ fn hostile_containers_are_rejected() {
     let stream = components.windows(4).position(|bytes| bytes == jp2::CODESTREAM).unwrap();
     components[stream + 40..stream + 42].copy_from_slice(&[0x40, 0]);
     assert_eq!(decode(&components, MAX_PIXELS).unwrap_err().cause(), "unsupported");
+}
+
+/// A TIFF of one strip, which is not in the file. Only its header is read.
+fn huge_tiff(
+    side: u32,
+    (colours, samples, bits): (u32, u32, u16),
+    compression: u16,
+    more: &[(u16, &[u32])],
+) -> Vec<u8> {
+    let all_bits = bits.to_le_bytes().repeat(samples as usize);
+    let wide = |number: u32| number.to_le_bytes();
+    let mut entries = vec![
+        (256, 4, wide(side).to_vec()),
+        (257, 4, wide(side).to_vec()),
+        (258, 3, all_bits),
+        (259, 3, compression.to_le_bytes().to_vec()),
+        (262, 4, wide(colours).to_vec()),
+        (273, 4, wide(8).to_vec()),
+        (277, 4, wide(samples).to_vec()),
+        (278, 4, wide(side).to_vec()),
+        (279, 4, wide(1).to_vec()),
+    ];
+    for (tag, values) in more {
+        entries.retain(|(known, ..)| known != tag);
+        entries.push((*tag, 4, values.iter().flat_map(|value| wide(*value)).collect()));
+    }
+    entries.sort();
+    let entries: Vec<_> = entries.iter().map(|(tag, kind, data)| (*tag, *kind, &data[..])).collect();
+    ifd::tests::little(&entries)
+}
+
+#[test]
+fn pictures_that_need_more_memory_than_allowed_are_refused_by_their_headers() {
+    // 100 million pixels, which `max_pixels` allows. Decoding them would take between 1 and 3 GB.
+    let interlaced = |colour: u8, depth: u8| {
+        let mut bytes = png(1, 1, &[0; 3], |_| {});
+        bytes[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
+        (bytes[24], bytes[25], bytes[28]) = (depth, colour, 1);
+        let mut checksum = flate2::Crc::new();
+        checksum.update(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
+        bytes
+    };
+    let mut sized = fixture("rgb.jp2");
+    let stream = sized.windows(4).position(|bytes| bytes == jp2::CODESTREAM).unwrap();
+    for at in [8, 12, 24, 28] {
+        sized[stream + at..stream + at + 4].copy_from_slice(&10_000_u32.to_be_bytes());
+    }
+    let ispe = |name: &str| {
+        let mut bytes = fixture(name);
+        let places: Vec<_> = bytes.windows(4).enumerate().filter(|(_, code)| *code == b"ispe").collect();
+        for at in places.into_iter().map(|(at, _)| at).collect::<Vec<_>>() {
+            bytes[at + 8..at + 16].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
+        }
+        bytes
+    };
+    let mut progressive = fixture("progressive.jpg");
+    let frame = progressive.windows(2).position(|marker| marker == [0xFF, 0xC2]).unwrap();
+    progressive[frame + 5..frame + 9].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
+    let side = 10_000;
+    for (name, bytes) in [
+        ("TIFF, grey of 32 bits with 5 more samples, in a strip", huge_tiff(side, (1, 6, 32), 8, &[])),
+        ("TIFF, the same in planes", huge_tiff(side, (1, 6, 32), 8, &[(284, &[2]), (273, &[8; 6])])),
+        ("TIFF, the same without compression", huge_tiff(side, (1, 6, 32), 1, &[])),
+        ("TIFF, CMYK of 16 bits with LZW", huge_tiff(side, (5, 4, 16), 5, &[])),
+        ("TIFF, RGB of 16 bits with PackBits", huge_tiff(side, (2, 3, 16), 32_773, &[])),
+        ("TIFF, turned", huge_tiff(side, (1, 1, 8), 8, &[(274, &[6])])),
+        ("TIFF, a tile that is far wider than the picture", {
+            let tile: [(u16, &[u32]); 4] = [(322, &[99_999_984]), (323, &[1]), (324, &[8]), (325, &[1])];
+            let mut bytes = huge_tiff(1, (1, 6, 32), 8, &tile);
+            // There is no tag 273 any more.
+            let strip = bytes.windows(4).position(|entry| entry == [17, 1, 4, 0]).unwrap();
+            bytes[strip..strip + 2].copy_from_slice(&[18, 1]);
+            bytes
+        }),
+        ("PNG, interlaced RGBA of 16 bits", interlaced(6, 16)),
+        ("PNG, interlaced RGB", interlaced(2, 8)),
+        ("JPEG 2000", sized),
+        ("AVIF", ispe("turned-6.avif")),
+        ("HEIC", ispe("whole.heic")),
+        ("JPEG, progressive", progressive),
+    ] {
+        let limits = Limits::of(100_000_000);
+        let error = super::decode(&bytes, limits).unwrap_err();
+        assert!(matches!(error, PictureError::NeedsMemory { .. }), "{name}: {error}");
+        assert_eq!(needed(&bytes, limits), Err(error), "{name}");
+        assert!(needed(&bytes, Limits { memory: u64::MAX, ..limits }).unwrap() > 512_000_000, "{name}");
+    }
+}
+
+#[test]
+fn a_picture_is_decoded_with_the_memory_that_its_header_needs_and_with_no_less() {
+    for bytes in more_formats() {
+        let all = needed(&bytes, Limits::of(MAX_PIXELS)).unwrap();
+        let name = Format::of(&bytes).unwrap().name();
+        let with = |memory| super::decode(&bytes, Limits { max_pixels: MAX_PIXELS, memory });
+        assert!(with(all).is_ok(), "{name}: {all}");
+        assert_eq!(with(all - 1), Err(PictureError::NeedsMemory { needed: all, memory: all - 1 }), "{name}");
+        // The decoded picture is a part of it.
+        assert!(all > with(all).unwrap().bytes(), "{name}");
+    }
+}
+
+#[test]
+fn usual_pictures_of_the_most_pixels_need_no_more_than_the_default() {
+    let mut baseline = jpeg(&sample(16, 16));
+    let frame = baseline.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+    baseline[frame + 5..frame + 9].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
+    let mut plain = png(1, 1, &[0; 3], |_| {});
+    plain[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
+    let mut checksum = flate2::Crc::new();
+    checksum.update(&plain[12..29]);
+    plain[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
+    for (name, bytes) in [("JPEG", baseline), ("PNG", plain), ("TIFF", huge_tiff(10_000, (0, 1, 1), 4, &[]))]
+    {
+        let needed =
+            needed(&bytes, Limits::of(100_000_000)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(needed > 300_000_000, "{name}: {needed}");
+    }
 }
 
 /// The reference converts Lab with a table, between whose entries it interpolates.

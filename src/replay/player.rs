@@ -14,7 +14,7 @@ use crate::{
     classify::{self, LabelEncoder, LoadError, Scored, labels::VectorCache},
     config::{Config, Decode, Source},
     frame::{Frame, Slot},
-    picture::{self, Picture},
+    picture::{self, Limits, Picture},
     progress::{self, Playback},
     source, terminal,
 };
@@ -63,7 +63,7 @@ pub(super) fn play(
     let player = Player {
         source: source.name.as_str().into(),
         sampling: sampling(source),
-        max_pixels: config.max_pixels,
+        limits: config.limits(),
         clock: start,
         is_forced: start.is_some(),
         playback: playback.clone(),
@@ -102,7 +102,7 @@ struct ModelEnded;
 struct Player {
     source: Arc<str>,
     sampling: (Duration, Decode),
-    max_pixels: u64,
+    limits: Limits,
     /// The start of the next video that has no time of its own.
     clock: Option<Timestamp>,
     /// Whether the clock overrides the times of the videos.
@@ -138,14 +138,14 @@ impl Player {
 
     fn picture(&self, recording: &Recording) -> Result<Result<(), ModelEnded>> {
         let bytes = picture::read_file(&recording.path)?;
-        let picture = picture::decode(&bytes, self.max_pixels)?;
+        let picture = picture::decode(&bytes, self.limits)?;
         let time = recording.time.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(self.send(picture, recording.path.display().to_string(), time))
     }
 
     fn video(&mut self, recording: &Recording, done: u64) -> Result<Result<(), ModelEnded>> {
         let (every, decode) = self.sampling;
-        let mut video = source::Recording::open(&recording.path, every, decode, self.max_pixels)?;
+        let mut video = source::Recording::open(&recording.path, every, decode, self.limits)?;
         let own = video.began().or(recording.time).filter(|_| !self.is_forced);
         let began = own.or(self.clock).unwrap_or_else(|| {
             self.playback.aside(|| {

@@ -35,6 +35,8 @@ causes! {
     BeforeKeyFrame = "before_key_frame",
     /// The picture is damaged.
     Corrupt = "corrupt",
+    /// The service ended unexpectedly while it decoded this picture.
+    Crashed = "crashed",
     /// The video decoder reported a damaged frame.
     DamagedFrame = "damaged_frame",
     /// The demuxer reported a damaged packet.
@@ -71,7 +73,7 @@ causes! {
     NotUtf8 = "not_utf8",
     /// The broker had retained the message.
     Retained = "retained",
-    /// The picture has more than `max_pixels` pixels.
+    /// The picture has more than `max_pixels` pixels, or needs more than `memory` to be decoded.
     TooLarge = "too_large",
     /// The file is larger than any picture.
     TooManyBytes = "too_many_bytes",
@@ -105,6 +107,7 @@ pub(crate) const SKIPPED: &[Cause] = &[Cause::NoFreeSlot, Cause::Unchanged];
 /// Why a picture cannot be decoded.
 pub(crate) const PICTURE: &[Cause] = &[
     Cause::Corrupt,
+    Cause::Crashed,
     Cause::Empty,
     Cause::NotAPicture,
     Cause::TooLarge,
@@ -122,7 +125,7 @@ impl From<&PictureError> for Cause {
             // A source encodes nothing.
             PictureError::Corrupt { .. } | PictureError::Encode { .. } => Self::Corrupt,
             PictureError::Unsupported { .. } => Self::Unsupported,
-            PictureError::TooLarge { .. } => Self::TooLarge,
+            PictureError::TooLarge { .. } | PictureError::NeedsMemory { .. } => Self::TooLarge,
             PictureError::TooSlow { .. } => Self::TooSlow,
         }
     }

@@ -1,13 +1,25 @@
 //! What a source works with: where its frames go, its slots, its stop signal, and where it reports its status.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{counts::Counts, problem::Problem};
-use crate::{frame::Frame, policy::Mqtt};
+use super::{
+    counts::Counts,
+    crash_record::Entry,
+    decoders::{Decoders, NotDecoded, PictureDecoder},
+    problem::Problem,
+};
+use crate::{
+    frame::Frame,
+    picture::{Limits, Share},
+    policy::Mqtt,
+};
 
 /// The number of frames of one source that may be in flight.
 pub const SLOTS: usize = 4;
@@ -58,6 +70,8 @@ pub struct Context {
     pub counts: Arc<Counts>,
     /// Pictures with more pixels are rejected.
     pub max_pixels: u64,
+    /// What all sources share to decode pictures.
+    pub decoders: Arc<Decoders>,
     /// Where a source remembers what it handled; `None`: it forgets everything when it ends.
     pub state_dir: Option<PathBuf>,
     /// What only sources of MQTT topics need; `None` where there are none.
@@ -66,7 +80,7 @@ pub struct Context {
 
 impl Context {
     /// A context without a service: frames and status are sent to no one.
-    pub(crate) fn detached(name: &str, max_pixels: u64) -> Self {
+    pub(crate) fn detached(name: &str, limits: Limits) -> Self {
         Self {
             name: name.into(),
             frames: mpsc::channel(1).0,
@@ -77,10 +91,41 @@ impl Context {
             problem: watch::channel(None).0,
             remedy: "",
             counts: Arc::default(),
-            max_pixels,
+            max_pixels: limits.max_pixels,
+            decoders: Decoders::unrecorded(limits.memory),
             state_dir: None,
             topics: None,
         }
+    }
+
+    /// The limits of one picture or of one frame of a stream.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { max_pixels: self.max_pixels, memory: self.decoders.memory().total() }
+    }
+
+    /// What decodes the pictures of this source.
+    pub(crate) fn picture_decoder(&self) -> PictureDecoder {
+        PictureDecoder {
+            source: Arc::clone(&self.name),
+            decoders: Arc::clone(&self.decoders),
+            counts: Arc::clone(&self.counts),
+            stop: self.stop.clone(),
+            max_pixels: self.max_pixels,
+        }
+    }
+
+    /// A share of the memory for a clip that is opened; `None` after the stop signal. While it waits, the source that has these
+    /// `counts` signals progress.
+    pub(crate) fn clip_share(&self, bytes: u64, counts: &Counts) -> Option<Share> {
+        self.decoders.clip_share(bytes, || {
+            counts.pulse().beat();
+            !self.stop.is_cancelled()
+        })
+    }
+
+    /// Records that the clip at `path` is opened: `hash` is one of parts of it.
+    pub(crate) fn record_clip(&self, hash: u64, length: u64, path: &Path) -> Result<Entry<'_>, NotDecoded> {
+        self.decoders.record_clip(hash, length, &format!("{} ({})", path.display(), self.name))
     }
 
     /// Publishes the status if it changed. The first call also ends the start of the source. A source that is online is well.

@@ -37,9 +37,9 @@ impl Context {
         picture: Arc<Picture>,
         origin: &str,
         captured_at: Timestamp,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
     ) -> ControlFlow<()> {
-        let (source, origin, slot) = (self.name.clone(), origin.to_owned(), Slot::new(slot));
+        let (source, origin) = (self.name.clone(), origin.to_owned());
         match (self.frames.try_send(Frame { source, origin, captured_at, picture, slot }), content) {
             (Ok(()), Content::New) => self.counts.sent(),
             (Ok(()), Content::Repeated) => self.counts.skipped(Cause::Unchanged),

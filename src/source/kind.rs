@@ -5,7 +5,7 @@ use super::{
     cause::Causes,
     context::{Context, Status},
 };
-use crate::{config::Region, policy::Mqtt};
+use crate::{config::Region, picture::Limits, policy::Mqtt};
 
 /// A kind of source, with the state that it keeps over its failures.
 pub(crate) trait Kind: Sized {
@@ -48,8 +48,8 @@ impl Failure {
 /// What a probe needs besides the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Pictures with more pixels are rejected.
-    pub max_pixels: u64,
+    /// The limits of one picture.
+    pub limits: Limits,
     /// The broker of sources without a broker of their own.
     pub broker: &'a Mqtt,
     /// The user who runs the service, and may read other files than the caller.

@@ -9,6 +9,8 @@ pub mod cause;
 pub mod clips;
 pub mod context;
 pub mod counts;
+pub mod crash_record;
+pub mod decoders;
 pub mod file_times;
 pub mod handover;
 pub mod info;
@@ -41,6 +43,8 @@ pub use self::{
     access::Access,
     context::{Admission, Appeared, Context, ForTopics, SLOTS, Status},
     counts::{Counts, Snapshot},
+    crash_record::CrashRecord,
+    decoders::Decoders,
     info::StreamInfo,
     kind::{Outcome, Probe, Surroundings},
     kinds::{

@@ -63,7 +63,7 @@ fn every_sample_raises_only_the_label_that_it_shows() {
     for sample in samples {
         let file = text(&sample["file"]);
         let bytes = fs::read(folder().join("samples").join(&file)).unwrap();
-        let picture = picture::decode(&bytes, 10_000_000).unwrap();
+        let picture = picture::decode(&bytes, picture::Limits::of(10_000_000)).unwrap();
         let vector = classifier.embed(&[&picture]).unwrap().remove(0);
         let scores = classifier.scores(0, &vector);
         let high =
@@ -78,8 +78,11 @@ fn every_sample_raises_only_the_label_that_it_shows() {
 #[test]
 fn the_embedded_files_score_like_the_folder() {
     let mut answers: HashMap<&str, Vec<f32>> = HashMap::new();
-    let picture =
-        picture::decode(&fs::read(folder().join("samples/red-car.jpg")).unwrap(), 10_000_000).unwrap();
+    let picture = picture::decode(
+        &fs::read(folder().join("samples/red-car.jpg")).unwrap(),
+        picture::Limits::of(10_000_000),
+    )
+    .unwrap();
     for (name, files) in [
         ("embedded", hub::find(&ModelRef::Bundled, Device::Cpu).unwrap().files),
         (

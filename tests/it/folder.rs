@@ -18,7 +18,8 @@ use std::{
 use stakeout::{
     config::{After, DeviceLook, Existing, Folder, PathPattern, Patterns, Source, SourceKind},
     frame::Frame,
-    source::{Context, Counts, SLOTS, Status, kinds::folder::FolderSource, spawn},
+    picture::MEMORY,
+    source::{Context, Counts, Decoders, SLOTS, Status, kinds::folder::FolderSource, spawn},
 };
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -73,6 +74,7 @@ fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
         remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 1_000_000,
+        decoders: Decoders::unrecorded(MEMORY),
         state_dir: None,
         topics: None,
     };

@@ -9,6 +9,7 @@ mod alerts;
 mod attacks;
 mod baseline;
 mod bench;
+mod bombs;
 mod bundled;
 mod check;
 mod classify;

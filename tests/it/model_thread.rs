@@ -74,7 +74,7 @@ fn start(sources: &[Source]) -> Option<(Setup, PathBuf)> {
 }
 
 fn sample(folder: &std::path::Path, name: &str) -> Picture {
-    picture::decode(&fs::read(folder.join(name)).unwrap(), 1_000_000).unwrap()
+    picture::decode(&fs::read(folder.join(name)).unwrap(), picture::Limits::of(1_000_000)).unwrap()
 }
 
 #[test]

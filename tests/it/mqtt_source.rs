@@ -22,7 +22,7 @@ fn jpeg(name: &str) -> Vec<u8> {
 }
 
 fn pixels(name: &str) -> Picture {
-    picture::decode(&jpeg(name), 10_000_000).unwrap()
+    picture::decode(&jpeg(name), picture::Limits::of(10_000_000)).unwrap()
 }
 
 fn png(name: &str) -> Vec<u8> {

@@ -47,9 +47,13 @@ fn a_picture_in_the_folder_raises_an_alert_and_the_next_one_clears_it() {
         snapshot.retain && place("home/inbox/snapshot") < place(ALERT),
         "the snapshot precedes its alert"
     );
-    let snapshot =
-        stakeout::picture::decode(&snapshot.payload, 1_000_000).expect("the snapshot is a picture");
-    let original = stakeout::picture::decode(&fs::read(sample("red-car.jpg")).unwrap(), 1_000_000).unwrap();
+    let snapshot = stakeout::picture::decode(&snapshot.payload, stakeout::picture::Limits::of(1_000_000))
+        .expect("the snapshot is a picture");
+    let original = stakeout::picture::decode(
+        &fs::read(sample("red-car.jpg")).unwrap(),
+        stakeout::picture::Limits::of(1_000_000),
+    )
+    .unwrap();
     assert_eq!((snapshot.width, snapshot.height), (original.width, original.height));
 
     let json: Value = serde_json::from_slice(&alert.payload).unwrap();

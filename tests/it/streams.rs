@@ -21,7 +21,8 @@ use std::{
 use stakeout::{
     config,
     frame::Frame,
-    source::{Context, Counts, SLOTS, Status, spawn},
+    picture::MEMORY,
+    source::{Context, Counts, Decoders, SLOTS, Status, spawn},
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,7 @@ fn start(settings: &str) -> Running {
         remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 10_000_000,
+        decoders: Decoders::unrecorded(MEMORY),
         state_dir: None,
         topics: None,
     };

@@ -12,7 +12,7 @@ use crate::{
     commands::{embed::embed, pictures::Item},
     config::{Device, Execution},
     model::{Model, ModelError, Options, Runtime, hub::Found},
-    picture::MAX_PIXELS,
+    picture::{Limits, MAX_PIXELS},
     policy::LabelSet,
     progress::Counted,
     terminal,
@@ -44,7 +44,7 @@ impl Side {
         let mut classifier = Classifier::as_the_pipeline(model, sets, &VectorCache::of_user())?;
         let mut progress = Counted::new(items.len(), "pictures");
         let mut pictures = Vec::with_capacity(items.len());
-        let took = embed(&mut classifier, items, MAX_PIXELS, |classifier, number, vector| {
+        let took = embed(&mut classifier, items, Limits::of(MAX_PIXELS), |classifier, number, vector| {
             if let Err(error) = &vector {
                 progress.aside(|| terminal::say(format_args!("error: {}: {error:#}", items[number].name)));
             }

@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     heartbeat::Heartbeat,
     metrics::Histogram,
+    picture::Memory,
     source::{Counts, Status},
 };
 
@@ -50,6 +51,8 @@ pub struct ServiceMetrics {
     pub model: Arc<classify::Progress>,
     /// The time that sources take to decode a picture or a packet.
     pub decoding: Arc<Histogram>,
+    /// The memory that all decoders share.
+    pub decoder_memory: Arc<Memory>,
     /// Of the judge thread.
     pub judge: Heartbeat,
     /// The time to judge a batch of frames, until their alerts are on disk.
@@ -107,6 +110,7 @@ impl ServiceMetrics {
             ready: AtomicBool::new(false),
             model: Arc::default(),
             decoding: Arc::default(),
+            decoder_memory: Memory::new(config.memory),
             judge: Heartbeat::default(),
             judging: Histogram::default(),
             whole_way: Histogram::default(),

@@ -17,6 +17,7 @@ use crate::{
     alert::publisher,
     classify,
     metrics::{self, Labels, Page},
+    picture::Usage,
     source::{self, Snapshot, Status},
 };
 
@@ -27,6 +28,7 @@ pub(super) fn page(state: &Arc<ServiceMetrics>) -> String {
         service(page, &state)?;
         sources(page, &state)?;
         frames(page, &state)?;
+        decoder_memory(page, state.decoder_memory.usage())?;
         alerts(page, &state)?;
         match state.delivery.get() {
             Some(delivery) => outbox(page, delivery).and_then(|()| broker(page, &delivery.publisher)),
@@ -154,6 +156,18 @@ fn frames(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
          until its alerts are on disk).",
         stages.map(|(stage, durations)| ([("stage", stage)], durations)),
     )
+}
+
+fn decoder_memory(page: &mut Page<'_>, usage: Usage) -> fmt::Result {
+    let Usage { total, used, waiting, waited } = usage;
+    page.gauge("stakeout_decoder_memory_limit_bytes", "Memory that all decoders may use, `memory`.", total)?;
+    page.gauge(
+        "stakeout_decoder_memory_used_bytes",
+        "Memory that is reserved for pictures that are decoded or not yet scored, and for open clips and streams.",
+        used,
+    )?;
+    page.gauge("stakeout_decoders_waiting", "Pictures and clips that wait for memory.", waiting)?;
+    page.counter("stakeout_decoder_waits_total", "Times that a picture or a clip waited for memory.", waited)
 }
 
 fn alerts(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {

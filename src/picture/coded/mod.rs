@@ -22,6 +22,9 @@ use ffmpeg_next::{
 
 use super::{error::PictureError, planes::Matrix};
 
+/// The edges of a coded picture may be longer than those of the picture by this many pixels: codecs have blocks of up to 64.
+const BLOCK: u64 = 64;
+
 /// An encoding that FFmpeg decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -38,6 +41,18 @@ impl Coding {
             Self::Jpeg2000 => (&["libopenjpeg"], codec::Id::JPEG2000),
         };
         names.iter().find_map(|name| decoder::find_by_name(name)).or_else(|| decoder::find(id))
+    }
+
+    /// The bytes for a pixel at the peak, for the most samples and bits that the encoding has: the frame of the decoder, what it
+    /// needs besides, the raw samples here, and RGB. What a header says about samples and bits may be wrong.
+    pub(super) fn bytes_a_pixel(self) -> u64 {
+        match self {
+            // A second frame has the film grain.
+            Self::Av1 => 6 + 6 + 2 + 6,
+            Self::Hevc => 6 + 2 + 6,
+            // The frame and the samples; `jp2` adds what depends on the picture.
+            Self::Jpeg2000 => 8 + 6,
+        }
     }
 
     fn name(self) -> &'static str {
@@ -86,7 +101,15 @@ pub(super) struct Nclx {
     pub(super) full_range: bool,
 }
 
-/// Decodes one picture of at most `max_pixels`.
+/// The bytes for a pixel of [`Samples`] and of their RGB.
+pub(super) const SAMPLES_AND_RGB: u64 = 6 + 3;
+
+/// The most pixels of a coded picture whose container says that it has this size.
+pub(super) fn coded_pixels((width, height): (u64, u64)) -> u64 {
+    width.saturating_add(BLOCK).saturating_mul(height.saturating_add(BLOCK))
+}
+
+/// Decodes one picture. One that is larger than `size` says is rejected.
 ///
 /// # Errors
 /// The bytes are damaged or of a kind that is not supported, or the FFmpeg of this machine has no such decoder.
@@ -95,7 +118,7 @@ pub(super) fn decode(
     coding: Coding,
     bytes: &[u8],
     nclx: Option<Nclx>,
-    max_pixels: u64,
+    size: (u64, u64),
 ) -> Result<Samples, PictureError> {
     quiet();
     let unsupported = |reason: String| PictureError::Unsupported { format, reason };
@@ -104,7 +127,7 @@ pub(super) fn decode(
         .ok_or_else(|| unsupported(format!("this FFmpeg has no {} decoder", coding.name())))?;
     let mut options = Dictionary::new();
     options.set("threads", "1");
-    options.set("max_pixels", &max_pixels.min(i32::MAX as u64).to_string());
+    options.set("max_pixels", &coded_pixels(size).min(i32::MAX as u64).to_string());
     options.set("err_detect", "explode");
     let mut video = codec::Context::new_with_codec(codec)
         .decoder()
@@ -279,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_error_of_a_decoder_has_a_text() {
-        let error = decode("AVIF", Coding::Av1, b"no temporal unit", None, 1000).unwrap_err().to_string();
+        let error = decode("AVIF", Coding::Av1, b"no temporal unit", None, (30, 30)).unwrap_err().to_string();
         let (_, reported) = error.split_once("the AV1 decoder reports: ").expect(&error);
         assert!(!reported.trim().is_empty(), "{error}");
     }

@@ -11,9 +11,9 @@ use image::metadata::Orientation;
 
 use self::boxes::{Bytes, Item, Meta};
 use super::{
-    coded::{self, Coding, Nclx, Samples, plane_sizes},
+    coded::{self, Coding, Nclx, SAMPLES_AND_RGB, Samples, coded_pixels, plane_sizes},
     error::PictureError,
-    limits::{Deadline, check_size},
+    limits::{Deadline, Limits},
     metadata::{Metadata, upright},
     pixels::Picture,
 };
@@ -40,30 +40,38 @@ pub(super) fn decode(
     bytes: &[u8],
     format: &'static str,
     longest: Duration,
-    max_pixels: u64,
+    limits: Limits,
 ) -> Result<Picture, PictureError> {
     let deadline = Deadline::new(longest);
     let meta = Meta::read(bytes);
-    let no_picture = || match boxes::boxes(bytes).any(|(kind, _)| kind == *b"mdat") {
-        true => PictureError::Unsupported { format, reason: "it has no primary picture".to_owned() },
-        false => PictureError::Truncated { format },
-    };
-    let meta = meta.ok_or_else(no_picture)?;
-    let item = meta.primary.and_then(|id| meta.items.get(&id)).ok_or_else(no_picture)?;
-    let (width, height) = item.size().ok_or_else(|| PictureError::Corrupt {
-        format,
-        reason: "its primary picture has no size".to_owned(),
-    })?;
-    check_size(format, width, height, max_pixels)?;
-    let file = File { meta: &meta, format, max_pixels };
+    let meta = meta.ok_or_else(|| no_picture(bytes, format))?;
+    let file = File { meta: &meta, format, max_pixels: limits.max_pixels };
+    let item = file.primary()?;
+    file.memory(item, limits)?;
     let samples =
         if item.kind == *b"grid" { file.grid(item, &deadline)? } else { file.coded(item, nclx(item))? };
     let mut picture = Picture::of_rgb(samples.width as u32, samples.height as u32, samples.rgb());
+    drop(samples);
     // The reference does not crop AVIF.
     if let Some(Crop { left, top, width, height }) = Crop::of(item, &picture).filter(|_| format == "HEIC") {
         picture = picture.crop(left, top, width, height);
     }
     Ok(upright(picture, orientation(&meta, item)))
+}
+
+/// The most memory that [`decode`] takes.
+pub(super) fn needed(bytes: &[u8], format: &'static str, limits: Limits) -> Result<u64, PictureError> {
+    let meta = Meta::read(bytes).ok_or_else(|| no_picture(bytes, format))?;
+    let file = File { meta: &meta, format, max_pixels: limits.max_pixels };
+    file.memory(file.primary()?, limits)
+}
+
+/// The error for a file without a picture that can be found.
+fn no_picture(bytes: &[u8], format: &'static str) -> PictureError {
+    match boxes::boxes(bytes).any(|(kind, _)| kind == *b"mdat") {
+        true => PictureError::Unsupported { format, reason: "it has no primary picture".to_owned() },
+        false => PictureError::Truncated { format },
+    }
 }
 
 /// The EXIF and XMP blocks of a file.
@@ -130,23 +138,77 @@ struct File<'f> {
 }
 
 impl File<'_> {
+    fn primary(&self) -> Result<&Item<'_>, PictureError> {
+        let item = self.meta.primary.and_then(|id| self.meta.items.get(&id));
+        item.ok_or_else(|| no_picture(self.meta.file, self.format))
+    }
+
+    fn corrupt(&self, reason: &str) -> PictureError {
+        PictureError::Corrupt { format: self.format, reason: reason.to_owned() }
+    }
+
+    /// Width and height as the file says.
+    fn size(&self, item: &Item<'_>) -> Result<(u64, u64), PictureError> {
+        item.size().ok_or_else(|| self.corrupt("its picture or a part of it has no size"))
+    }
+
+    /// Checks the size, and computes the memory: of the coded picture, or of the largest tile and the joined picture.
+    fn memory(&self, item: &Item<'_>, limits: Limits) -> Result<u64, PictureError> {
+        let coded = |item: &Item<'_>| {
+            let each = coding(item).map_or(0, Coding::bytes_a_pixel);
+            self.size(item).map(|size| coded_pixels(size).saturating_mul(each))
+        };
+        let size = self.size(item)?;
+        let mut pixels = limits.pixels(self.format, size)?;
+        let (mut width, mut decoding) = (size.0, 0);
+        if item.kind == *b"grid" {
+            let grid = self.read_grid(item)?;
+            width = width.max(grid.width as u64);
+            pixels = pixels.max(limits.pixels(self.format, (grid.width as u64, grid.height as u64))?);
+            for id in self.tiles() {
+                let tile = self.meta.items.get(id).ok_or_else(|| self.corrupt("a tile is missing"))?;
+                decoding = decoding.max(coded(tile)?);
+            }
+        } else {
+            decoding = coded(item)?;
+        }
+        // The samples of the joined picture exist while its tiles are decoded, and then its RGB, which may be turned and cut.
+        let joined = pixels.saturating_mul(SAMPLES_AND_RGB);
+        let peak = if item.kind == *b"grid" { joined.saturating_add(decoding) } else { joined.max(decoding) };
+        // The bytes of an item are copied to join them, for the decoder's form, and for the decoder.
+        let copies = (self.meta.file.len() as u64).saturating_mul(3);
+        limits.memory(width, peak.saturating_add(copies))
+    }
+
+    fn read_grid(&self, item: &Item<'_>) -> Result<Grid, PictureError> {
+        let data = self.meta.bytes(item).ok_or(PictureError::Truncated { format: self.format })?;
+        Grid::read(&data).ok_or_else(|| self.corrupt("its grid is broken"))
+    }
+
+    /// The items that are the tiles of the primary picture.
+    fn tiles(&self) -> &[u64] {
+        let id = self.meta.primary.unwrap_or(0);
+        let tiles = self.meta.references.iter().find(|(kind, from, _)| kind == b"dimg" && *from == id);
+        tiles.map(|(_, _, to)| to.as_slice()).unwrap_or_default()
+    }
+
     /// Decodes an item that is one coded picture.
     fn coded(&self, item: &Item<'_>, nclx: Option<Nclx>) -> Result<Samples, PictureError> {
         let format = self.format;
+        let (width, height) = self.size(item)?;
         let data = self.meta.bytes(item).ok_or(PictureError::Truncated { format })?;
-        let missing = |what: &str| PictureError::Corrupt { format, reason: format!("it has no {what}") };
-        let (coding, stream) = match &item.kind {
-            b"av01" => (Coding::Av1, av1(item, &data)),
-            b"hvc1" | b"hev1" => {
-                (Coding::Hevc, hevc(item, &data).ok_or_else(|| missing("valid HEVC configuration"))?)
-            }
-            other => {
-                let reason = format!("it is coded as `{}`", other.escape_ascii());
-                return Err(PictureError::Unsupported { format, reason });
-            }
+        let Some(coding) = coding(item) else {
+            let reason = format!("it is coded as `{}`", item.kind.escape_ascii());
+            return Err(PictureError::Unsupported { format, reason });
         };
-        let samples = coded::decode(format, coding, &stream, nclx, self.max_pixels)?;
-        let (width, height) = item.size().ok_or_else(|| missing("size"))?;
+        let stream = match coding {
+            Coding::Hevc => {
+                hevc(item, &data).ok_or_else(|| self.corrupt("it has no valid HEVC configuration"))?
+            }
+            _ => av1(item, &data),
+        };
+        drop(data);
+        let samples = coded::decode(format, coding, &stream, nclx, (width, height))?;
         let fits = samples.width as u64 >= width && samples.height as u64 >= height;
         if !fits {
             let reason = format!(
@@ -161,14 +223,9 @@ impl File<'_> {
     /// Decodes the tiles of a grid and joins them.
     fn grid(&self, item: &Item<'_>, deadline: &Deadline) -> Result<Samples, PictureError> {
         let format = self.format;
-        let corrupt = |reason: &str| PictureError::Corrupt { format, reason: reason.to_owned() };
-        let data = self.meta.bytes(item).ok_or(PictureError::Truncated { format })?;
-        let Grid { columns, rows, width, height } =
-            Grid::read(&data).ok_or_else(|| corrupt("its grid is broken"))?;
-        check_size(format, width as u64, height as u64, self.max_pixels)?;
-        let id = self.meta.primary.unwrap_or(0);
-        let tiles = self.meta.references.iter().find(|(kind, from, _)| kind == b"dimg" && *from == id);
-        let tiles = tiles.map(|(_, _, to)| to.as_slice()).unwrap_or_default();
+        let corrupt = |reason: &str| self.corrupt(reason);
+        let Grid { columns, rows, width, height } = self.read_grid(item)?;
+        let tiles = self.tiles();
         if tiles.len() != columns * rows || tiles.len() > MOST_TILES {
             return Err(corrupt("its grid has another number of tiles"));
         }
@@ -196,6 +253,14 @@ impl File<'_> {
             canvas.paste(&samples, place).ok_or_else(|| corrupt("its tiles do not fit together"))?;
         }
         whole.ok_or_else(|| corrupt("its grid is empty"))
+    }
+}
+
+fn coding(item: &Item<'_>) -> Option<Coding> {
+    match &item.kind {
+        b"av01" => Some(Coding::Av1),
+        b"hvc1" | b"hev1" => Some(Coding::Hevc),
+        _ => None,
     }
 }
 

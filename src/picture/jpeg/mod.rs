@@ -4,9 +4,12 @@ mod scans;
 
 use std::borrow::Cow;
 
-use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp};
+use image::metadata::Orientation;
+use turbojpeg::{
+    Colorspace, Compressor, DecompressHeader, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp,
+};
 
-use super::{containers, error::PictureError, limits::check_size, metadata::upright, pixels::Picture};
+use super::{containers, error::PictureError, limits::Limits, metadata::upright, pixels::Picture};
 
 const FORMAT: &str = "JPEG";
 
@@ -18,23 +21,13 @@ const SCANS: (u64, u64) = (20, 500);
 /// Pixels of all scans together. A pixel takes 0.4 to 1.6 ns, depending on the kind of scan, so all of them take seconds.
 const SCANNED: u64 = 4_000_000_000;
 
-pub(in crate::picture) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
-    let mut decoder = Decompressor::new().map_err(|error| broken(&error, bytes))?;
-    let (bytes, header) = match decoder.read_header(bytes) {
-        Ok(header) => (Cow::from(bytes), header),
-        // libjpeg has skipped something in the header, and does not return what it has read.
-        Err(warning) if is_warning(&warning) => {
-            let repaired = with_plain_header(bytes);
-            let header = decoder.read_header(&repaired).map_err(|error| broken(&error, bytes))?;
-            (repaired.into(), header)
-        }
-        Err(error) => return Err(broken(&error, bytes)),
-    };
-    let (width, height) = (header.width as u64, header.height as u64);
-    check_size(FORMAT, width, height, max_pixels)?;
-    decoder.set_scan_limit(max_scans(width * height)).map_err(|error| broken(&error, &bytes))?;
+pub(in crate::picture) fn decode(bytes: &[u8], limits: Limits) -> Result<Picture, PictureError> {
+    let (mut decoder, bytes, header) = opened(bytes)?;
+    memory(&bytes, &header, limits)?;
+    let pixels = header.width as u64 * header.height as u64;
+    decoder.set_scan_limit(max_scans(pixels)).map_err(|error| broken(&error, &bytes))?;
 
-    let four_inks = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
+    let four_inks = has_four_inks(&header);
     let format = if four_inks { PixelFormat::CMYK } else { PixelFormat::RGB };
     let pitch = header.width * format.size();
     let mut image = Image {
@@ -53,6 +46,47 @@ pub(in crate::picture) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Pictur
     let side = |length: usize| u32::try_from(length).expect("a JPEG side has 16 bits");
     let picture = Picture::of_rgb(side(header.width), side(header.height), rgb);
     Ok(upright(picture, containers::jpeg(&bytes).orientation()))
+}
+
+/// The most memory that [`decode`] takes.
+pub(in crate::picture) fn needed(bytes: &[u8], limits: Limits) -> Result<u64, PictureError> {
+    let (_, bytes, header) = opened(bytes)?;
+    memory(&bytes, &header, limits)
+}
+
+/// A decoder that has read the header, and the bytes that it takes.
+fn opened(bytes: &[u8]) -> Result<(Decompressor, Cow<'_, [u8]>, DecompressHeader), PictureError> {
+    let mut decoder = Decompressor::new().map_err(|error| broken(&error, bytes))?;
+    match decoder.read_header(bytes) {
+        Ok(header) => Ok((decoder, bytes.into(), header)),
+        // libjpeg has skipped something in the header, and does not return what it has read.
+        Err(warning) if is_warning(&warning) => {
+            let repaired = with_plain_header(bytes);
+            let header = decoder.read_header(&repaired).map_err(|error| broken(&error, bytes))?;
+            Ok((decoder, repaired.into(), header))
+        }
+        Err(error) => Err(broken(&error, bytes)),
+    }
+}
+
+/// Checks the size, and computes the memory: the pixels, the coefficients if libjpeg has to keep them, and a turned copy.
+fn memory(bytes: &[u8], header: &DecompressHeader, limits: Limits) -> Result<u64, PictureError> {
+    let (width, height) = (header.width as u64, header.height as u64);
+    let pixels = limits.pixels(FORMAT, (width, height))?;
+    let four_inks = has_four_inks(header);
+    // Of four inks, the inks and their conversion.
+    let output = pixels.saturating_mul(if four_inks { 7 } else { 3 });
+    let unknown = pixels.saturating_mul(if four_inks { 8 } else { 6 });
+    let coefficients = scans::coefficients(bytes).unwrap_or(unknown);
+    // The check for missing pixels notes which of the 64 coefficients of a block, 128 bytes, are not zero.
+    let decoding = output.saturating_add(coefficients).saturating_add(coefficients / 16);
+    let is_turned = containers::jpeg(bytes).orientation() != Orientation::NoTransforms;
+    let turning = if is_turned { pixels.saturating_mul(6) } else { 0 };
+    limits.memory(width, decoding.max(turning).saturating_add(bytes.len() as u64))
+}
+
+fn has_four_inks(header: &DecompressHeader) -> bool {
+    matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK)
 }
 
 impl Picture {
@@ -207,7 +241,7 @@ fn reason(error: &turbojpeg::Error) -> String {
 mod tests {
     use super::*;
 
-    const MAX_PIXELS: u64 = 1_000_000;
+    const LIMITS: Limits = Limits { max_pixels: 1_000_000, memory: 100_000_000 };
 
     /// A picture with detail, as JPEG.
     fn sample(progressive: bool, sampling: Subsamp) -> Vec<u8> {
@@ -223,7 +257,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> Result<Picture, &'static str> {
-        decode(bytes, MAX_PIXELS).map_err(|error| error.cause())
+        decode(bytes, LIMITS).map_err(|error| error.cause())
     }
 
     /// The places of a marker.
@@ -243,7 +277,7 @@ mod tests {
             [(false, Subsamp::Sub2x2), (false, Subsamp::None), (true, Subsamp::Sub2x2)]
         {
             let whole = sample(progressive, sampling);
-            let pixels = Ok(decode(&whole, MAX_PIXELS).unwrap());
+            let pixels = Ok(decode(&whole, LIMITS).unwrap());
             let (quantization, huffman) = (places(&whole, 0xDB)[0], places(&whole, 0xC4)[0]);
             let end = whole.len() - 2;
             let last_scan = *places(&whole, 0xDA).last().unwrap();
@@ -307,6 +341,20 @@ mod tests {
             decoded(&[&whole[..last_table], &[0xFF, 0xD9]].concat()).is_ok(),
             "fewer scans, but all of them"
         );
+    }
+
+    #[test]
+    fn a_jpeg_of_several_scans_needs_memory_for_its_coefficients() {
+        let needed = |progressive, sampling| needed(&sample(progressive, sampling), LIMITS).unwrap();
+        let length = |progressive, sampling| sample(progressive, sampling).len() as u64;
+        let of = |sampling| {
+            let (one, several) = (needed(false, sampling), needed(true, sampling));
+            let coefficients = several - one + length(false, sampling) - length(true, sampling);
+            coefficients * 16 / 17
+        };
+        // 88 x 75 pixels are 11 x 10 blocks, or 12 x 10 if units have 2 x 2 of them.
+        assert_eq!(of(Subsamp::None), 11 * 10 * 3 * 128);
+        assert_eq!(of(Subsamp::Sub2x2), (12 * 10 + 2 * 6 * 5) * 128);
     }
 
     #[test]

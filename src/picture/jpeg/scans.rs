@@ -26,6 +26,36 @@ pub(super) fn are_complete(bytes: &[u8]) -> bool {
     })
 }
 
+/// The bytes of the coefficients that libjpeg keeps until the last scan: none if there is one scan. `None` for a header that is not
+/// understood.
+pub(super) fn coefficients(bytes: &[u8]) -> Option<u64> {
+    let mut reader = Reader { bytes, at: 2, ..Reader::default() };
+    let mut frame = None;
+    loop {
+        let marker = reader.next_marker()?;
+        if matches!(marker, 0x01 | 0xD0..=0xD8) {
+            continue;
+        }
+        let segment = reader.segment()?;
+        match marker {
+            0xD9 => return None,
+            // A table or an extension.
+            0xC4 | 0xC8 | 0xCC => {}
+            0xC0..=0xCF => {
+                let is_progressive = matches!(marker, 0xC2 | 0xC6 | 0xCA | 0xCE);
+                frame = Some((Frame::read(&segment, is_progressive)?, is_progressive));
+            }
+            0xDA => {
+                let (frame, is_progressive) = frame?;
+                let in_scan = usize::from(*segment.first()?);
+                let has_several = is_progressive || in_scan < frame.components.len();
+                return Some(if has_several { 2 * (BLOCK as u64) * frame.blocks() } else { 0 });
+            }
+            _ => {}
+        }
+    }
+}
+
 #[derive(Default)]
 struct Reader<'b> {
     bytes: &'b [u8],
@@ -80,7 +110,7 @@ impl Reader<'_> {
             match marker {
                 // A second frame would need memory for other pixels than those that libjpeg has decoded.
                 0xC0..=0xC2 if self.frame.is_none() => {
-                    self.frame = Some(Frame::read(&segment, marker == 0xC2)?);
+                    self.frame = Some(Frame::read(&segment, marker == 0xC2)?.with_blocks());
                 }
                 0xC4 => self.read_codes(&segment)?,
                 0xDD => self.restart_interval = usize::from(u16::from_be_bytes(*segment.first_chunk()?)),
@@ -150,7 +180,8 @@ impl Reader<'_> {
                     let y = place.1 * down + block / across;
                     if frame.is_progressive {
                         let nonzero = component.nonzero.get_mut(y * component.blocks_in_row + x)?;
-                        scan.progressive_block(&mut bits, tables, nonzero, &mut run)?;
+                        let block = Block { bits: &mut bits, nonzero, run: &mut run };
+                        scan.progressive_block(tables, block)?;
                     } else {
                         sequential_block(&mut bits, tables)?;
                     }
@@ -181,17 +212,28 @@ impl Frame {
         };
         let components = rest.as_chunks::<3>().0.iter().take((*count).into());
         let components = components.map(component).collect::<Option<Vec<_>>>()?;
-        let mut frame = Self { is_progressive, width, height, components };
-        let is_valid = width > 0 && height > 0 && !frame.components.is_empty();
-        is_valid.then_some(())?;
-        if is_progressive {
-            let (across, down) = frame.interleaved_units();
-            for component in &mut frame.components {
+        let is_valid = width > 0 && height > 0 && !components.is_empty();
+        is_valid.then_some(Self { is_progressive, width, height, components })
+    }
+
+    /// The frame with memory for the state of its blocks, which only progressive pictures need.
+    fn with_blocks(mut self) -> Self {
+        if self.is_progressive {
+            let (across, down) = self.interleaved_units();
+            for component in &mut self.components {
                 component.blocks_in_row = across * component.across;
                 component.nonzero = vec![0; component.blocks_in_row * down * component.down];
             }
         }
-        Some(frame)
+        self
+    }
+
+    /// The blocks of all components, those beyond the edges of the picture included.
+    fn blocks(&self) -> u64 {
+        let (across, down) = self.interleaved_units();
+        let in_unit: usize = self.components.iter().map(|component| component.across * component.down).sum();
+        // 16 bits a side, and at most 255 components of 16 blocks.
+        (across * down * in_unit) as u64
     }
 
     fn largest(&self) -> (usize, usize) {
@@ -247,29 +289,22 @@ impl Scan {
 
     fn progressive_block(
         &self,
-        bits: &mut Bits<'_>,
         (dc, ac): (Option<&Table>, Option<&Table>),
-        nonzero: &mut u64,
-        run: &mut u32,
+        block: Block<'_, '_>,
     ) -> Option<()> {
         match (self.band.0, self.is_refinement) {
             (0, false) => {
-                let size = bits.symbol(dc?)?;
-                bits.skip(size.into())
+                let size = block.bits.symbol(dc?)?;
+                block.bits.skip(size.into())
             }
-            (0, true) => bits.skip(1),
-            (_, false) => self.first_of_band(bits, ac?, nonzero, run),
-            (_, true) => self.refinement_of_band(bits, ac?, nonzero, run),
+            (0, true) => block.bits.skip(1),
+            (_, false) => self.first_of_band(ac?, block),
+            (_, true) => self.refinement_of_band(ac?, block),
         }
     }
 
-    fn first_of_band(
-        &self,
-        bits: &mut Bits<'_>,
-        table: &Table,
-        nonzero: &mut u64,
-        run: &mut u32,
-    ) -> Option<()> {
+    fn first_of_band(&self, table: &Table, block: Block<'_, '_>) -> Option<()> {
+        let Block { bits, nonzero, run } = block;
         if *run > 0 {
             *run -= 1;
             return Some(());
@@ -292,13 +327,8 @@ impl Scan {
         Some(())
     }
 
-    fn refinement_of_band(
-        &self,
-        bits: &mut Bits<'_>,
-        table: &Table,
-        nonzero: &mut u64,
-        run: &mut u32,
-    ) -> Option<()> {
+    fn refinement_of_band(&self, table: &Table, block: Block<'_, '_>) -> Option<()> {
+        let Block { bits, nonzero, run } = block;
         let mut at = self.band.0;
         while *run == 0 && at <= self.band.1 {
             let (mut zeros, size) = bits.zeros_and_size(table)?;
@@ -335,6 +365,15 @@ impl Scan {
         }
         Some(())
     }
+}
+
+/// A block of a progressive picture while it is read.
+struct Block<'a, 'b> {
+    bits: &'a mut Bits<'b>,
+    /// Its coefficients that are not zero so far.
+    nonzero: &'a mut u64,
+    /// The blocks that are still to be skipped.
+    run: &'a mut u32,
 }
 
 fn sequential_block(bits: &mut Bits<'_>, (dc, ac): (Option<&Table>, Option<&Table>)) -> Option<()> {

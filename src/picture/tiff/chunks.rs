@@ -9,41 +9,77 @@ use super::{
     error::{FORMAT, corrupt, unsupported},
     fax,
     layout::{Colours, Compression, Layout, Predictor},
-    pixels::{self, number},
+    pixels::{self, Subsampled, number},
 };
-use crate::picture::{PictureError, ifd::Tiff, jpeg, limits::Deadline};
+use crate::picture::{
+    PictureError,
+    ifd::Tiff,
+    jpeg,
+    limits::{Deadline, Limits},
+};
 
-/// The first `rows` rows of a chunk as RGB: at least `chunk_width * rows * 3` bytes. `number` is that of its first plane.
-pub(super) fn rgb(
-    file: &Tiff<'_>,
-    layout: &Layout<'_>,
-    number: usize,
-    rows: usize,
-    deadline: &Deadline,
-) -> Result<Vec<u8>, PictureError> {
-    if layout.compression == Compression::Jpeg {
-        return from_jpeg(stored(file, layout, number)?, layout, rows);
+/// A strip or a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk<'c, 'b> {
+    pub(super) file: &'c Tiff<'b>,
+    pub(super) layout: &'c Layout<'b>,
+    /// The number of its first plane.
+    pub(super) number: usize,
+    /// Its rows that are in the picture.
+    pub(super) rows: usize,
+    pub(super) deadline: &'c Deadline,
+}
+
+impl Chunk<'_, '_> {
+    /// Calls `paint` with each row as RGB: `chunk_width * 3` bytes. Rows are converted one by one, because samples take several
+    /// times the memory of RGB. A JPEG may take `jpeg` bytes of memory.
+    pub(super) fn paint(self, jpeg: u64, mut paint: impl FnMut(&[u8])) -> Result<(), PictureError> {
+        let Self { file, layout, number, rows, deadline } = self;
+        if layout.compression == Compression::Jpeg {
+            let rgb = from_jpeg(stored(file, layout, number)?, layout, rows, jpeg)?;
+            rgb.chunks_exact(layout.chunk_width * 3).take(rows).for_each(paint);
+            return Ok(());
+        }
+        let row = usize::try_from(layout.row()).map_err(|_| PictureError::Truncated { format: FORMAT })?;
+        if layout.is_subsampled() {
+            let units = rows.div_ceil(layout.subsampling.1);
+            let packed = unpacked(file, layout, number, (row, units), deadline)?;
+            let blocks = Subsampled::new(layout, &packed, row);
+            (0..rows).for_each(|y| paint(&blocks.row(y)));
+            return Ok(());
+        }
+        let (planes, in_plane) = layout.planes();
+        let per_plane = layout.chunks_across * layout.chunks_down;
+        let unpacked = |plane: usize| {
+            let mut bytes = unpacked(file, layout, number + plane * per_plane, (row, rows), deadline)?;
+            unpredict(&mut bytes, layout, row, in_plane)?;
+            Ok::<_, PictureError>(bytes)
+        };
+        let planes = (0..planes).map(unpacked).collect::<Result<Vec<_>, _>>()?;
+        for y in 0..rows {
+            let samples = |plane: &Vec<u8>| pixels::samples(&plane[y * row..][..row], layout, in_plane);
+            let samples = planes.iter().map(samples).collect::<Vec<_>>();
+            match &samples[..] {
+                [samples] => paint(&pixels::rgb(layout, samples)),
+                several => paint(&pixels::rgb(layout, &pixels::interleaved(several))),
+            }
+        }
+        Ok(())
     }
-    if layout.is_subsampled() {
-        let row = pixels::subsampled_row(layout);
-        let units = rows.div_ceil(layout.subsampling.1);
-        let packed = unpacked(file, layout, number, (row, units), deadline)?;
-        return Ok(pixels::subsampled(layout, &packed, rows));
+}
+
+/// The memory that the JPEG of a chunk may take: that of the first one. 0 for another compression.
+pub(super) fn jpeg_memory(file: &Tiff<'_>, layout: &Layout<'_>, limits: Limits) -> u64 {
+    if layout.compression != Compression::Jpeg {
+        return 0;
     }
-    let planes = if layout.planar { layout.samples } else { 1 };
-    let in_plane = layout.samples / planes;
-    let row = (layout.chunk_width * layout.bits * in_plane).div_ceil(8);
-    let per_plane = layout.chunks_across * layout.chunks_down;
-    let mut all = Vec::new();
-    for plane in 0..planes {
-        let mut bytes = unpacked(file, layout, number + plane * per_plane, (row, rows), deadline)?;
-        unpredict(&mut bytes, layout, row, in_plane)?;
-        all.push(pixels::samples(&bytes, layout, in_plane, row));
-    }
-    if let [samples] = &all[..] {
-        return Ok(pixels::rgb(layout, samples));
-    }
-    Ok(pixels::rgb(layout, &pixels::interleaved(&all)))
+    let limits = Limits { max_pixels: jpeg_pixels(layout), memory: limits.memory };
+    let first = stored(file, layout, 0).and_then(|bytes| jpeg::needed(&whole_jpeg(bytes, layout)?, limits));
+    // What cannot be read is reported when the chunk is decoded.
+    first.unwrap_or_else(|error| match error {
+        PictureError::NeedsMemory { needed, .. } => needed,
+        _ => 0,
+    })
 }
 
 /// The bytes of a chunk as stored, which may be fewer than announced.
@@ -202,8 +238,13 @@ fn unpredict(bytes: &mut [u8], layout: &Layout<'_>, row: usize, in_plane: usize)
     Ok(())
 }
 
-/// A chunk that is a JPEG, whose tables may be in a tag.
-fn from_jpeg(bytes: &[u8], layout: &Layout<'_>, rows: usize) -> Result<Vec<u8>, PictureError> {
+/// The most pixels of the JPEG of a chunk: its last rows may be padded.
+fn jpeg_pixels(layout: &Layout<'_>) -> u64 {
+    (layout.chunk_width as u64).saturating_mul((layout.chunk_height as u64).saturating_add(16))
+}
+
+/// The JPEG of a chunk with its tables, which may be in a tag.
+fn whole_jpeg(bytes: &[u8], layout: &Layout<'_>) -> Result<Vec<u8>, PictureError> {
     // The colours of the JPEG are those that the TIFF declares: Adobe's segment declares them to libjpeg.
     let transform = match layout.colours {
         Colours::YCbCr => 1,
@@ -213,9 +254,13 @@ fn from_jpeg(bytes: &[u8], layout: &Layout<'_>, rows: usize) -> Result<Vec<u8>, 
     let tables = layout.jpeg_tables.and_then(|tables| tables.strip_prefix(&[0xFF, 0xD8]));
     let tables = tables.map_or(&[][..], |tables| tables.strip_suffix(&[0xFF, 0xD9]).unwrap_or(tables));
     let body = bytes.strip_prefix(&[0xFF, 0xD8]).ok_or_else(|| corrupt("its JPEG data are broken"))?;
-    let whole = [&[0xFF, 0xD8], &adobe[..], tables, body].concat();
-    let most = (layout.chunk_width as u64).saturating_mul(layout.chunk_height as u64 + 16);
-    let picture = jpeg::decode(&whole, most).map_err(|error| match error {
+    Ok([&[0xFF, 0xD8], &adobe[..], tables, body].concat())
+}
+
+/// The pixels of a chunk that is a JPEG.
+fn from_jpeg(bytes: &[u8], layout: &Layout<'_>, rows: usize, memory: u64) -> Result<Vec<u8>, PictureError> {
+    let limits = Limits { max_pixels: jpeg_pixels(layout), memory };
+    let picture = jpeg::decode(&whole_jpeg(bytes, layout)?, limits).map_err(|error| match error {
         PictureError::Truncated { .. } => PictureError::Truncated { format: FORMAT },
         PictureError::Unsupported { reason, .. } => unsupported(format!("its JPEG data: {reason}")),
         other => corrupt(format!("its JPEG data: {other}")),

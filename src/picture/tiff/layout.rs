@@ -2,11 +2,14 @@
 
 use std::fmt;
 
-use super::error::{corrupt, unsupported};
-use crate::picture::{PictureError, ifd::Directory};
+use super::error::{FORMAT, corrupt, unsupported};
+use crate::picture::{PictureError, ifd::Directory, limits::Limits};
 
 /// The most samples of a pixel, as in the reference.
 const MOST_SAMPLES: usize = 6;
+
+/// The most numbers of a palette: three for each value of 8 bits.
+const PALETTE: usize = 3 << 8;
 
 /// How the bytes of a chunk are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +105,8 @@ pub(super) struct Layout<'b> {
     pub(super) chunk_height: usize,
     pub(super) chunks_across: usize,
     pub(super) chunks_down: usize,
+    /// The chunks of all planes.
+    chunks: usize,
     offsets: Vec<u64>,
     lengths: Vec<u64>,
     file_length: usize,
@@ -123,11 +128,9 @@ impl<'b> Layout<'b> {
         big_endian: bool,
         file_length: usize,
     ) -> Result<Self, PictureError> {
-        let number = |tag: u16, default: u64| {
-            tags.whole_numbers(tag).and_then(|all| all.first().copied()).unwrap_or(default)
-        };
+        let number = |tag: u16, default: u64| tags.whole_number(tag).unwrap_or(default);
         let size = |tag: u16| {
-            let size = tags.whole_numbers(tag).and_then(|all| usize::try_from(*all.first()?).ok());
+            let size = tags.whole_number(tag).and_then(|size| usize::try_from(size).ok());
             size.ok_or_else(|| corrupt("it has no size"))
         };
         let (width, height) = (size(256)?, size(257)?);
@@ -137,7 +140,7 @@ impl<'b> Layout<'b> {
         if !(1..=MOST_SAMPLES).contains(&samples) {
             return Err(unsupported(format!("its pixels have {samples} samples")));
         }
-        let bits = tags.whole_numbers(258).unwrap_or_else(|| vec![1]);
+        let bits = tags.whole_numbers(258, MOST_SAMPLES).unwrap_or_else(|| vec![1]);
         let first = bits.first().copied().unwrap_or(1);
         if bits.iter().take(samples).any(|bits| *bits != first) {
             return Err(unsupported("its samples have different sizes"));
@@ -154,7 +157,6 @@ impl<'b> Layout<'b> {
             3 => Predictor::FloatDifferences,
             other => return Err(unsupported(format!("it has the predictor {other}"))),
         };
-        let extra = tags.whole_numbers(338).unwrap_or_default();
         let is_tiled = !tags.has(273) && tags.has(324);
         let (chunk_width, chunk_height) = if is_tiled {
             (size(322)?, size(323)?)
@@ -165,8 +167,12 @@ impl<'b> Layout<'b> {
             return Err(corrupt("its size or that of its parts is 0"));
         }
         let (offsets, lengths) = if is_tiled { (324, 325) } else { (273, 279) };
-        let real = |tag: u16, number: usize| tags.numbers(tag).and_then(|all| all.get(number).copied());
-        let sub = tags.whole_numbers(530).unwrap_or_default();
+        let real = |tag: u16, at: usize| tags.numbers(tag, at + 1).and_then(|all| all.get(at).copied());
+        let sub = tags.whole_numbers(530, 2).unwrap_or_default();
+        let planar = number(284, 1) == 2 && samples > 1;
+        let (chunks_across, chunks_down) = (width.div_ceil(chunk_width), height.div_ceil(chunk_height));
+        let planes = if planar { samples } else { 1 };
+        let chunks = chunks_across.saturating_mul(chunks_down).saturating_mul(planes);
         let subsampling =
             |at: usize| sub.get(at).map_or(2, |sub| usize::try_from(*sub).unwrap_or(usize::MAX).max(1));
         let layout = Self {
@@ -177,19 +183,20 @@ impl<'b> Layout<'b> {
             kind,
             bits: usize::try_from(first).unwrap_or(usize::MAX),
             samples,
-            premultiplied: extra.first() == Some(&1),
-            planar: number(284, 1) == 2 && samples > 1,
+            premultiplied: tags.whole_number(338) == Some(1),
+            planar,
             predictor,
             reversed_bits: number(266, 1) == 2,
             big_endian,
             chunk_width,
             chunk_height,
-            chunks_across: width.div_ceil(chunk_width),
-            chunks_down: height.div_ceil(chunk_height),
-            offsets: tags.whole_numbers(offsets).unwrap_or_default(),
-            lengths: tags.whole_numbers(lengths).unwrap_or_default(),
+            chunks_across,
+            chunks_down,
+            chunks,
+            offsets: tags.whole_numbers(offsets, chunks).unwrap_or_default(),
+            lengths: tags.whole_numbers(lengths, chunks).unwrap_or_default(),
             file_length,
-            palette: tags.whole_numbers(320).unwrap_or_default(),
+            palette: tags.whole_numbers(320, PALETTE).unwrap_or_default(),
             jpeg_tables: tags.bytes(347),
             subsampling: (subsampling(0), subsampling(1)),
             weights: [(0, 0.299), (1, 0.587), (2, 0.114)]
@@ -255,25 +262,52 @@ impl<'b> Layout<'b> {
             && !self.planar
     }
 
-    /// Checks the size and the number of the chunks.
+    /// Checks the size of the picture and of its chunks, and the number of the chunks.
     ///
     /// # Errors
-    /// A chunk is larger than a picture may be, or chunks are missing.
-    pub(super) fn check_chunks(&self, max_pixels: u64) -> Result<(), PictureError> {
+    /// The picture or a chunk is larger than a picture may be, or chunks are missing.
+    pub(super) fn check_sizes(&self, limits: Limits) -> Result<(), PictureError> {
         // A tile may be larger than a small picture.
         const SMALL: u64 = 1 << 22;
+        limits.pixels(FORMAT, (self.width as u64, self.height as u64))?;
         let pixels = (self.chunk_width as u64).saturating_mul(self.chunk_height as u64);
-        if pixels > max_pixels.max(SMALL) {
+        if pixels > limits.max_pixels.max(SMALL) {
             return Err(corrupt(format!(
                 "its tiles have {} x {} pixels",
                 self.chunk_width, self.chunk_height
             )));
         }
-        let planes = if self.planar { self.samples } else { 1 };
-        if self.offsets.len() < self.chunks_across * self.chunks_down * planes {
+        if self.offsets.len() < self.chunks {
             return Err(corrupt("it has fewer parts than its size needs"));
         }
         Ok(())
+    }
+
+    /// The rows of a chunk that are in the picture, at most.
+    pub(super) fn rows(&self) -> usize {
+        self.chunk_height.min(self.height)
+    }
+
+    /// The planes of a chunk, and the samples of a pixel in each of them.
+    pub(super) fn planes(&self) -> (usize, usize) {
+        if self.planar { (self.samples, 1) } else { (1, self.samples) }
+    }
+
+    /// The bytes of a row of a plane without compression: of blocks of several rows if colours are subsampled.
+    pub(super) fn row(&self) -> u64 {
+        let width = self.chunk_width as u64;
+        if self.is_subsampled() {
+            let (across, down) = self.subsampling;
+            return width.div_ceil(across as u64).saturating_mul((across * down + 2) as u64);
+        }
+        // At most 6 samples of 32 bits.
+        width.saturating_mul((self.bits * self.planes().1) as u64).div_ceil(8)
+    }
+
+    /// The bytes of the first `rows` rows of a chunk without compression, in all planes.
+    pub(super) fn unpacked(&self, rows: usize) -> u64 {
+        let rows = if self.is_subsampled() { rows.div_ceil(self.subsampling.1) } else { rows };
+        self.row().saturating_mul(rows as u64).saturating_mul(self.planes().0 as u64)
     }
 
     /// Where the left upper corner of a chunk is.

@@ -9,23 +9,18 @@ pub(super) fn number(bytes: &[u8], big_endian: bool) -> u32 {
     if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) }
 }
 
-/// The samples of rows of `row` bytes, as they are stored: a signed or floating-point sample by its bits.
-pub(super) fn samples(bytes: &[u8], layout: &Layout<'_>, in_plane: usize, row: usize) -> Vec<u32> {
+/// The samples of a row, as they are stored: a signed or floating-point sample by its bits.
+pub(super) fn samples(row: &[u8], layout: &Layout<'_>, in_plane: usize) -> Vec<u32> {
     let count = layout.chunk_width * in_plane;
-    let rows = bytes.chunks_exact(row);
     match layout.bits {
         bits @ (8 | 16 | 32) => {
-            let width = bits / 8;
-            rows.flat_map(|row| row.chunks_exact(width).take(count))
-                .map(|bytes| number(bytes, layout.big_endian))
-                .collect()
+            let samples = row.chunks_exact(bits / 8).take(count);
+            samples.map(|bytes| number(bytes, layout.big_endian)).collect()
         }
         bits => {
-            let sample = |row: &[u8], at: usize| {
-                let bit = |bit: usize| u32::from(row[bit / 8] >> (7 - bit % 8) & 1);
-                (at * bits..(at + 1) * bits).fold(0, |sum, at| sum << 1 | bit(at))
-            };
-            rows.flat_map(|row| (0..count).map(move |at| sample(row, at))).collect()
+            let bit = |bit: usize| u32::from(row[bit / 8] >> (7 - bit % 8) & 1);
+            let sample = |at: usize| (at * bits..(at + 1) * bits).fold(0, |sum, at| sum << 1 | bit(at));
+            (0..count).map(sample).collect()
         }
     }
 }
@@ -108,26 +103,35 @@ fn ycbcr(brightness: u32, blue: u32, red: u32) -> [u8; 3] {
     sums.map(|sum| (brightness as i32 + sum).clamp(0, 255) as u8)
 }
 
-/// The bytes of a row of blocks: the brightnesses of a block, then its two colours.
-pub(super) fn subsampled_row(layout: &Layout<'_>) -> usize {
-    let (across, down) = layout.subsampling;
-    layout.chunk_width.div_ceil(across) * (across * down + 2)
+/// Packed YCbCr, whose blocks share a colour: the brightnesses of a block, then its two colours. Converted as libtiff does.
+pub(super) struct Subsampled<'p> {
+    packed: &'p [u8],
+    /// The bytes of a row of blocks.
+    bytes: usize,
+    width: usize,
+    subsampling: (usize, usize),
+    tables: LibtiffColours,
 }
 
-/// libtiff's conversion of packed YCbCr, whose blocks share a colour.
-pub(super) fn subsampled(layout: &Layout<'_>, bytes: &[u8], rows: usize) -> Vec<u8> {
-    let (across, down) = layout.subsampling;
-    let (block, tables) = (across * down + 2, LibtiffColours::of(layout));
-    let mut rgb = Vec::with_capacity(layout.chunk_width * rows * 3);
-    for y in 0..rows {
-        let blocks = &bytes[y / down * subsampled_row(layout)..];
-        for x in 0..layout.chunk_width {
-            let block = &blocks[x / across * block..][..block];
-            let level = block[y % down * across + x % across];
-            rgb.extend(tables.rgb(level, block[block.len() - 2], block[block.len() - 1]));
-        }
+impl<'p> Subsampled<'p> {
+    /// Rows of blocks of `bytes` bytes each.
+    pub(super) fn new(layout: &Layout<'_>, packed: &'p [u8], bytes: usize) -> Self {
+        let tables = LibtiffColours::of(layout);
+        Self { packed, bytes, width: layout.chunk_width, subsampling: layout.subsampling, tables }
     }
-    rgb
+
+    /// A row of pixels as RGB.
+    pub(super) fn row(&self, y: usize) -> Vec<u8> {
+        let (across, down) = self.subsampling;
+        let length = across * down + 2;
+        let blocks = &self.packed[y / down * self.bytes..];
+        let pixel = |x: usize| {
+            let block = &blocks[x / across * length..][..length];
+            let level = block[y % down * across + x % across];
+            self.tables.rgb(level, block[length - 2], block[length - 1])
+        };
+        (0..self.width).flat_map(pixel).collect()
+    }
 }
 
 /// The tables of libtiff's `TIFFYCbCrToRGBInit`.

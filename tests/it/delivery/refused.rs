@@ -117,7 +117,10 @@ fn a_snapshot_too_large_for_the_broker_is_shrunk_or_left_out_and_its_alert_is_se
         assert_eq!(alerts(&seen), [1, 2, 3], "{limit}");
         let pictures = seen.iter().filter(|message| message.topic == SNAPSHOT).collect::<Vec<_>>();
         assert_eq!(pictures.len(), 2, "{limit}");
-        assert!(stakeout::picture::decode(&pictures[0].payload, 100_000).is_ok(), "{limit}");
+        assert!(
+            stakeout::picture::decode(&pictures[0].payload, stakeout::picture::Limits::of(100_000)).is_ok(),
+            "{limit}"
+        );
         assert_eq!(publisher.counts.snapshots_scaled.load(Ordering::Relaxed), 1, "{limit}");
         assert_eq!(publisher.counts.snapshots_skipped.load(Ordering::Relaxed), 1, "{limit}");
         assert!(publisher.log().contains("the snapshot was left out"), "{limit}: {}", publisher.log());

@@ -51,7 +51,7 @@ fn combined() -> (Model, tempfile::TempDir) {
 
 fn sample(name: &str) -> Picture {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/bundled/samples").join(name);
-    picture::decode(&fs::read(path).unwrap(), 10_000_000).unwrap()
+    picture::decode(&fs::read(path).unwrap(), picture::Limits::of(10_000_000)).unwrap()
 }
 
 fn texts(value: &Value) -> Vec<String> {

@@ -15,7 +15,7 @@ const MAX_PIXELS: u64 = 10_000_000;
 
 fn decoded(name: &str) -> Result<Picture, picture::PictureError> {
     let folder = fixtures("hf-parity/images").expect("the caller saw the fixtures");
-    picture::decode(&fs::read(folder.join(name)).unwrap(), MAX_PIXELS)
+    picture::decode(&fs::read(folder.join(name)).unwrap(), picture::Limits::of(MAX_PIXELS))
 }
 
 /// White instead of the transparent colour, as in the hashes of the reference.

@@ -18,7 +18,7 @@ use super::{json, numbers, scores::label_set};
 use crate::common::fixtures;
 
 fn decoded(path: &Path) -> picture::Picture {
-    picture::decode(&fs::read(path).unwrap(), 10_000_000).unwrap()
+    picture::decode(&fs::read(path).unwrap(), picture::Limits::of(10_000_000)).unwrap()
 }
 
 /// The arrays of a NumPy archive, by name.

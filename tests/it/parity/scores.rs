@@ -31,7 +31,7 @@ fn golden(file: &str) -> Option<Value> {
 
 fn decoded(name: &str) -> Result<Picture, picture::PictureError> {
     let folder = fixtures("hf-parity/images").expect("the caller saw the fixtures");
-    picture::decode(&fs::read(folder.join(name)).unwrap(), 10_000_000)
+    picture::decode(&fs::read(folder.join(name)).unwrap(), picture::Limits::of(10_000_000))
 }
 
 fn strings(value: &Value) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use stakeout::{
     config::Decode,
-    picture::Picture,
+    picture::{Limits, Picture},
     source::{Recording, Status},
 };
 
@@ -47,7 +47,8 @@ fn both(file: &Path) -> [Picture; 2] {
     let info = source.counts.stream.borrow().clone().unwrap();
     assert_eq!(info.size, (streamed.width, streamed.height));
     source.stop();
-    let mut recording = Recording::open(file, Duration::from_secs(1), Decode::Auto, 10_000_000).unwrap();
+    let mut recording =
+        Recording::open(file, Duration::from_secs(1), Decode::Auto, Limits::of(10_000_000)).unwrap();
     [(*streamed).clone(), recording.next_frame().unwrap().unwrap().1]
 }
 

@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{
     frame::{Frame, Slot},
-    picture::{self, Picture},
-    source::context::{Context, SLOTS},
+    picture,
+    source::{
+        context::{Context, SLOTS},
+        decoders::Decoded,
+    },
 };
 
 impl FolderSource {
@@ -25,7 +28,7 @@ impl FolderSource {
         if self.takes_as_clip(&path, candidate, context) {
             return Some(());
         }
-        let (picture, taken) = match self.picture(&path, candidate, context) {
+        let (Decoded { picture, share }, taken) = match self.picture(&path, candidate, context) {
             Ok(Some(both)) => both,
             Ok(None) => return Some(()),
             Err(error) => {
@@ -39,7 +42,7 @@ impl FolderSource {
             origin: taken.path.display().to_string(),
             captured_at: candidate.version.modified.captured_at(SystemTime::now()),
             picture: picture.into(),
-            slot: self.slot(permit, &taken, context),
+            slot: self.slot(permit, &taken, context).with_memory(share),
         };
         tokio::select! {
             () = context.stop.cancelled() => return None, // the file is taken at the next start
@@ -65,7 +68,7 @@ impl FolderSource {
         path: &Path,
         candidate: Candidate,
         context: &Context,
-    ) -> Result<Option<(Picture, Taken)>, Unusable> {
+    ) -> Result<Option<(Decoded, Taken)>, Unusable> {
         let (bytes, created) = take::read_picture(path, candidate.version)?;
         let content = picture::hash(&bytes);
         let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
@@ -80,7 +83,8 @@ impl FolderSource {
             }
             return Ok(None);
         }
-        Ok(Some((context.counts.decoding(|| picture::decode(&bytes, context.max_pixels))?, taken)))
+        let decoded = context.picture_decoder().decode(&bytes, &path.display().to_string())?;
+        Ok(Some((decoded, taken)))
     }
 
     /// Reports a file that is no picture, unless it may still become one.
@@ -93,7 +97,10 @@ impl FolderSource {
                 let evidence = if writing { Evidence::Writing } else { Evidence::Found };
                 self.inventory.pending.notice(path, *version, evidence, now);
             }
-            _ if !candidate.failed => self.inventory.pending.failed(path, candidate, now),
+            // It may be complete later, unless its content ended the service.
+            _ if !candidate.failed && !matches!(error, Unusable::Crashed) => {
+                self.inventory.pending.failed(path, candidate, now);
+            }
             _ => {
                 context.counts.seen();
                 self.report_unusable(path, candidate, error, context);

@@ -312,6 +312,7 @@ mod tests {
         super::{pace::Pace, seen, settings::PathPattern},
         *,
     };
+    use crate::picture::Limits;
 
     struct Folder {
         folder: TempDir,
@@ -327,7 +328,7 @@ mod tests {
             let pending = Pending::new(Pace::of(None).patience);
             let (root, patterns) = (folder.path().to_path_buf(), Patterns::default());
             let inventory = Inventory::new(root, patterns, None, Seen::new(true, seen::MOST), pending, most);
-            let (watch, context) = (Watch::new(16).unwrap(), Context::detached("inbox", 1));
+            let (watch, context) = (Watch::new(16).unwrap(), Context::detached("inbox", Limits::of(1)));
             let folder = Self { folder, inventory, watch, context };
             files.iter().for_each(|name| fs::write(folder.path(name), name).unwrap());
             folder

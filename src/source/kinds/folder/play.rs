@@ -71,6 +71,7 @@ impl FolderSource {
         context: &Context,
     ) -> Result<Clip, Unusable> {
         let (content, created) = take::fingerprint(path, candidate.version)?;
+        let _entry = context.record_clip(content, candidate.version.size, path)?;
         let recording = Recording::open_for(context, path, self.every)?;
         let taken = Taken { path: taken.to_path_buf(), version: candidate.version, content, created };
         Ok(Clip::new(candidate, taken, recording, path))
@@ -79,7 +80,14 @@ impl FolderSource {
     /// Sends the next frame of the clip that is played; `None` if the receiver is gone.
     pub(crate) async fn play_on(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
         let Some(clip) = &mut self.playing else { return Some(()) };
-        let next = context.counts.decoding(|| clip.recording.next_frame());
+        let next = {
+            let _entry = match clip.frames {
+                // What the first frame has survived, the others do as well; and a clip that is interrupted is played again.
+                0 => context.record_clip(clip.taken.content, clip.taken.version.size, &clip.taken.path).ok(),
+                _ => None,
+            };
+            context.counts.decoding(|| clip.recording.next_frame())
+        };
         if context.stop.is_cancelled() {
             return None; // the clip is played at the next start
         }

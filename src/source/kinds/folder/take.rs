@@ -14,7 +14,7 @@ use std::{
 use super::seen::Version;
 use crate::{
     picture::{self, MAX_BYTES, PictureError},
-    source::{cause::Cause, kinds::stream::error::StreamError},
+    source::{cause::Cause, decoders::NotDecoded, kinds::stream::error::StreamError},
 };
 
 /// Why a file did not become a frame.
@@ -35,6 +35,9 @@ pub(crate) enum Unusable {
     /// The file is no usable picture.
     #[error("{0}")]
     Picture(#[from] PictureError),
+    /// The service ended unexpectedly while it decoded the file.
+    #[error("{}", NotDecoded::Crashed)]
+    Crashed,
     /// The file is a damaged clip.
     #[error("{0}")]
     Clip(String),
@@ -48,6 +51,7 @@ impl Unusable {
             Self::Unreadable(_) => Some(Cause::Unreadable),
             Self::TooManyBytes(_) => Some(Cause::TooManyBytes),
             Self::Picture(error) => Some(error.into()),
+            Self::Crashed => Some(Cause::Crashed),
             Self::Clip(_) => Some(Cause::Corrupt),
         }
     }
@@ -59,6 +63,17 @@ impl Unusable {
                 Some("let the user that runs stakeout read the file, for example with `chmod o+r`")
             }
             _ => None,
+        }
+    }
+}
+
+impl From<NotDecoded> for Unusable {
+    fn from(error: NotDecoded) -> Self {
+        match error {
+            NotDecoded::Picture(error) => Self::Picture(error),
+            NotDecoded::Crashed => Self::Crashed,
+            // The file is taken at the next start.
+            NotDecoded::Stopped => Self::Gone,
         }
     }
 }

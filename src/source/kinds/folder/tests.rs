@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     frame::Frame,
-    picture::Picture,
+    picture::{Limits, Picture},
     source::{Context, Counts, SLOTS, Status},
 };
 
@@ -59,7 +59,7 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
         stop: stop.clone(),
         status,
         counts: Arc::clone(&counts),
-        ..Context::detached("inbox", 1_000_000)
+        ..Context::detached("inbox", Limits::of(1_000_000))
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let thread = thread::spawn(move || {
@@ -235,7 +235,7 @@ fn the_state_of_removed_files_is_removed() {
 fn files_are_not_moved_onto_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Folder { after: After::Move(folder.path().join(".")), ..Folder::at(folder.path()) };
-    let context = Context::detached("inbox", 1);
+    let context = Context::detached("inbox", Limits::of(1));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let error = runtime.block_on(FolderSource::new(&settings).run_once(&context)).unwrap_err();
     assert!(matches!(error, FolderError::MovesIntoItself(_)), "{error}");

@@ -31,10 +31,12 @@ use self::{
 };
 use crate::{
     config::Region,
-    picture::{self, Picture},
+    frame::Slot,
+    picture::{self, Limits, Picture},
     source::{
         cause::{self, Cause, Causes},
         context::{Context, Status},
+        decoders::{Decoded, NotDecoded},
         handover::Content,
         kind::{CAMERA_REMEDY, Failure, Kind, Probe, Surroundings},
         unchanged::{FrameLayout, LastScored},
@@ -88,7 +90,7 @@ impl Kind for HttpSource {
     }
 
     fn probe(settings: &Http, surroundings: &Surroundings<'_>) -> Probe {
-        match size(settings, surroundings.max_pixels) {
+        match size(settings, surroundings.limits) {
             Ok((width, height)) => Probe::good(format!("delivers pictures of {width}x{height}")),
             Err(error) => Probe::failed(error.to_string(), CAMERA_REMEDY),
         }
@@ -110,7 +112,7 @@ impl HttpSource {
             if context.stop.is_cancelled() {
                 return Ok(());
             }
-            let captured_at = Timestamp::now();
+            let (captured_at, mut slot) = (Timestamp::now(), Slot::new(slot));
             let (content, picture) = match received {
                 None => match &self.last {
                     Some(last) => (Content::Repeated, Arc::clone(&last.sent)),
@@ -118,15 +120,22 @@ impl HttpSource {
                 },
                 Some((bytes, validators)) => {
                     context.counts.seen();
-                    match context.counts.decoding(|| picture::decode(&bytes, context.max_pixels)) {
-                        Ok(picture) => {
+                    match context.picture_decoder().decode(&bytes, &self.origin) {
+                        Ok(Decoded { picture, share }) => {
                             context.report(Status::Online);
+                            slot = slot.with_memory(share);
                             let (content, sent) = self.compare(picture);
                             let hash = picture::hash(&bytes);
                             self.last = Some(Last { hash, validators, sent: Arc::clone(&sent) });
                             (content, sent)
                         }
-                        Err(error) => {
+                        Err(NotDecoded::Stopped) => return Ok(()),
+                        Err(NotDecoded::Crashed) => {
+                            let why = NotDecoded::Crashed;
+                            context.unusable(("picture", &self.origin), Cause::Crashed, &why, None);
+                            continue;
+                        }
+                        Err(NotDecoded::Picture(error)) => {
                             context.counts.failed(Cause::from(&error));
                             return Err(HttpError::NoPicture(self.origin.clone(), error));
                         }
@@ -177,11 +186,11 @@ impl HttpSource {
 }
 
 /// Requests one picture. Its width and height.
-fn size(settings: &Http, max_pixels: u64) -> Result<(u32, u32), HttpError> {
+fn size(settings: &Http, limits: Limits) -> Result<(u32, u32), HttpError> {
     let no_picture = |cause| HttpError::NoPicture(settings.address.to_string(), cause);
     match Camera::new(settings).request(&Validators::default())? {
         Response::Picture { bytes, .. } => {
-            let picture = picture::decode(&bytes, max_pixels).map_err(no_picture)?;
+            let picture = picture::decode(&bytes, limits).map_err(no_picture)?;
             Ok((picture.width, picture.height))
         }
         // The request had no validators.

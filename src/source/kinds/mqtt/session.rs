@@ -22,10 +22,11 @@ use crate::{
         connection::{Client, Connection, Event, Filter, Received},
         failure,
     },
-    picture::{self, Picture},
+    picture::Picture,
     source::{
         cause::Cause,
         context::{Admission, Appeared, Context, SLOTS, Status},
+        decoders::{Decoded, NotDecoded},
         kinds::settings::Settings as _,
     },
 };
@@ -200,25 +201,34 @@ impl Session<'_> {
 
     /// Decodes a message and sends its frame.
     async fn take(&self, message: PictureMessage, slot: OwnedSemaphorePermit) -> ControlFlow<()> {
-        let counts = &self.context.counts;
         let PictureMessage { topic, payload, arrived, receipt } = message;
         let unusable = |cause: Cause, why: &dyn std::fmt::Display| {
             self.context.unusable(("message", &topic), cause, why, None);
             ControlFlow::Continue(())
         };
-        let (places, max_pixels) = (self.settings.json.clone(), self.context.max_pixels);
-        let timer = Arc::clone(counts);
+        let (places, decoder) = (self.settings.json.clone(), self.context.picture_decoder());
+        let origin = topic.clone();
         // On another thread, so that a large picture does not delay the connection.
         let read = tokio::task::spawn_blocking(move || {
             let Found { picture, time, name } = payload::read(&payload, places.as_ref())
-                .map_err(|error| (error.cause(), error.to_string()))?;
-            let picture = timer.decoding(|| picture::decode(&picture, max_pixels));
-            let picture = picture.map_err(|error| (Cause::from(&error), error.to_string()))?;
-            Ok::<_, (Cause, String)>((picture, payload::captured_at(time, arrived), name))
+                .map_err(|error| Some((error.cause(), error.to_string())))?;
+            let decoded = decoder.decode(&picture, &origin).map_err(|error| match &error {
+                NotDecoded::Picture(cause) => Some((Cause::from(cause), error.to_string())),
+                NotDecoded::Crashed => Some((Cause::Crashed, error.to_string())),
+                NotDecoded::Stopped => None,
+            })?;
+            Ok::<_, Option<(Cause, String)>>((decoded, payload::captured_at(time, arrived), name))
         });
-        let (picture, (captured_at, defect), given) = match read.await {
+        let (Decoded { picture, share }, (captured_at, defect), given) = match read.await {
             Ok(Ok(read)) => read,
-            Ok(Err((cause, why))) => return unusable(cause, &why),
+            Ok(Err(Some((cause, why)))) => return unusable(cause, &why),
+            // The broker delivers a shared message again.
+            Ok(Err(None)) => {
+                if let Some(receipt) = receipt {
+                    receipt.withhold();
+                }
+                return ControlFlow::Continue(());
+            }
             Err(_) => return unusable(Cause::DecoderPanic, &"a bug in the program; please report it"),
         };
         if let Some(defect) = defect {
@@ -227,7 +237,7 @@ impl Session<'_> {
         let Some(source) = self.name(&topic, given.as_deref()).await else {
             return ControlFlow::Continue(());
         };
-        let slot = Slot::new(slot).on_done(move || drop(receipt));
+        let slot = Slot::new(slot).with_memory(share).on_done(move || drop(receipt));
         self.send(source, topic, captured_at, picture, slot).await
     }
 

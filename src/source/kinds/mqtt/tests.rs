@@ -15,6 +15,7 @@ use crate::{
         connection::{Event, Received},
         fake::{self, Peer, Request},
     },
+    picture::Limits,
     samples,
     source::{context::Status, counts::Counts},
 };
@@ -46,7 +47,7 @@ impl Running {
             stop: stop.clone(),
             status,
             counts: Arc::clone(&counts),
-            ..Context::detached("door", 10_000_000)
+            ..Context::detached("door", Limits::of(10_000_000))
         };
         let (options, mut broker) = fake::broker();
         let ended = tokio::task::spawn_local(async move {

@@ -13,8 +13,8 @@ use ffmpeg_next::{
     software::scaling::{self, Flags},
 };
 
-use super::upright::View;
-use crate::picture::{Colour, Matrix, Meaning, Picture, PictureError, Pixels, Planes, declared};
+use super::{input::check, upright::View};
+use crate::picture::{Colour, Limits, Matrix, Meaning, Picture, PictureError, Pixels, Planes, declared};
 
 /// Chroma at full resolution and exact rounding: a frame a second may take some time.
 const QUALITY: Flags =
@@ -63,15 +63,12 @@ impl Converter {
     }
 
     /// The frame as an upright picture with square pixels.
-    pub(crate) fn picture(&mut self, frame: &frame::Video, max_pixels: u64) -> Result<Picture, PictureError> {
+    pub(crate) fn picture(&mut self, frame: &frame::Video, limits: Limits) -> Result<Picture, PictureError> {
         let stored = (frame.width(), frame.height());
         let view = self.view.of_frame(frame);
         let size = view.stretched(stored);
         for (width, height) in [stored, size] {
-            let (width, height) = (u64::from(width), u64::from(height));
-            if width * height > max_pixels {
-                return Err(PictureError::TooLarge { width, height, max_pixels });
-            }
+            check(width.into(), height.into(), limits)?;
         }
         let planes = planes(frame).filter(|_| size == stored);
         let picture = match planes {
@@ -255,11 +252,12 @@ mod tests {
     #[test]
     fn planes_convert_to_the_same_rgb_as_with_ffmpeg() {
         use Pixel::{GRAY8, NV12, NV21, YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ444P};
+        let unlimited = Limits { max_pixels: u64::MAX, memory: u64::MAX };
         for format in [YUV420P, YUV422P, YUV440P, YUV444P, YUVJ420P, YUVJ422P, YUVJ444P, NV12, NV21, GRAY8] {
             for space in [Space::Unspecified, Space::BT709, Space::BT2020NCL] {
                 for (width, height) in [(640, 480), (1280, 722), (322, 50)] {
                     let frame = frame(format, width, height, space);
-                    let picture = Converter::default().picture(&frame, u64::MAX).unwrap();
+                    let picture = Converter::default().picture(&frame, unlimited).unwrap();
                     assert!(matches!(picture.pixels, Pixels::Planes(_)), "{format:?}");
                     let expected = Converter::default().rgb(&frame, (width, height)).unwrap();
                     let (found, expected) = (picture.rgb(), expected.rgb());

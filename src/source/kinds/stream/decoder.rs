@@ -9,11 +9,20 @@
 
 use std::collections::VecDeque;
 
-use ffmpeg_next::{Discard, Packet, Rational, codec, decoder, frame, picture};
+use ffmpeg_next::{Dictionary, Discard, Packet, Rational, codec, decoder, frame, picture};
 use jiff::Timestamp;
 
-use super::{error::StreamError, hardware, input::Opened, schedule::Need, settings::Hwaccel};
-use crate::source::{cause::Cause, counts::Counts};
+use super::{
+    error::StreamError,
+    hardware,
+    input::{Opened, check, most_pixels},
+    schedule::Need,
+    settings::Hwaccel,
+};
+use crate::{
+    picture::{Limits, PictureError},
+    source::{cause::Cause, counts::Counts},
+};
 
 /// The most packets that a decoder holds before it returns their frames.
 const MOST_HELD: usize = 64;
@@ -41,6 +50,7 @@ pub(crate) struct Decoder {
     next: i64,
     /// The setting.
     hwaccel: Hwaccel,
+    limits: Limits,
     hardware: Result<Option<Hwaccel>, String>,
 }
 
@@ -53,7 +63,12 @@ struct Held {
 }
 
 impl Decoder {
-    pub(crate) fn new(opened: &Opened, hwaccel: Hwaccel, origin: &str) -> Result<Self, StreamError> {
+    pub(crate) fn new(
+        opened: &Opened,
+        hwaccel: Hwaccel,
+        origin: &str,
+        limits: Limits,
+    ) -> Result<Self, StreamError> {
         let open = || {
             let mut context = codec::Context::from_parameters(opened.parameters()).ok()?;
             let codec = decoder::find(context.id())?;
@@ -62,7 +77,8 @@ impl Decoder {
                 context.set_flags(codec::Flags::OUTPUT_CORRUPT);
             }
             let hardware = hardware::attach(hwaccel, &mut context, codec);
-            Some((context.decoder().open_as(codec).ok()?.video().ok()?, hardware, marks_refresh))
+            let decoder = context.decoder().open_as_with(codec, within(limits)).ok()?;
+            Some((decoder.video().ok()?, hardware, marks_refresh))
         };
         let (video, hardware, marks_refresh) =
             open().ok_or_else(|| StreamError::NoVideo(origin.to_owned()))?;
@@ -78,13 +94,14 @@ impl Decoder {
             held: VecDeque::new(),
             next: 0,
             hwaccel,
+            limits,
             hardware,
         })
     }
 
     /// A new decoder for the same stream: this one keeps the memory of the most frames that it ever held at once.
     pub(crate) fn recreate(&self, opened: &Opened, origin: &str) -> Result<Self, StreamError> {
-        Self::new(opened, self.hwaccel, origin)
+        Self::new(opened, self.hwaccel, origin, self.limits)
     }
 
     /// The hardware that decodes, or why the processor decodes although hardware was requested.
@@ -110,6 +127,11 @@ impl Decoder {
     /// Whether the stream has keys that contain no whole picture, so that decoding only those gives no frames.
     pub(crate) fn has_partial_keys(&self) -> bool {
         self.has_partial_keys
+    }
+
+    /// Why the decoder returns no frame, if its frames are larger than the limits allow.
+    pub(crate) fn exceeded(&self) -> Option<PictureError> {
+        check(self.video.width().into(), self.video.height().into(), self.limits).err()
     }
 
     /// Frames a second, if the encoded video declares it.
@@ -224,6 +246,13 @@ impl Decoder {
         counts.failed(cause);
         self.reset();
     }
+}
+
+/// The options of a decoder that allocates no frame beyond the limits.
+pub(super) fn within(limits: Limits) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    options.set("max_pixels", &i64::try_from(most_pixels(limits)).unwrap_or(i64::MAX).to_string());
+    options
 }
 
 /// The number of frames a second that a stream or its video declares; `None` if it cannot be true.

@@ -19,12 +19,19 @@ use super::{
     tunnel::Tunnel,
     upright::View,
 };
-use crate::source::{context::Context, sampler::Played};
+use crate::{
+    picture::{Limits, PictureError},
+    source::{context::Context, sampler::Played},
+};
 
 /// How often a stream is checked while no packet arrives.
 const GLANCE: Duration = Duration::from_millis(50);
 /// A stream whose payloads make no frame for this time beyond `stall_after` is closed.
 const WITHOUT_FRAME: Duration = Duration::from_secs(60);
+
+/// The memory of a decoder and of what is made of its frames, for a pixel: a few frames that later ones depend on, the newest one,
+/// and its picture. Cameras use fewer than the standards allow.
+const BYTES_A_PIXEL: u64 = 12;
 
 /// An open stream.
 pub(crate) struct Opened {
@@ -136,6 +143,22 @@ impl Opened {
         self.parameters.clone()
     }
 
+    /// The memory that decoding needs, by the size that the stream declares; 0 if it declares none.
+    ///
+    /// # Errors
+    /// The size exceeds a limit.
+    pub(crate) fn memory(&self, origin: &str, limits: Limits) -> Result<u64, StreamError> {
+        // SAFETY: the parameters are a valid structure of their own, of which these fields are read.
+        #[allow(unsafe_code)]
+        let (width, height) = unsafe {
+            let parameters = self.parameters.as_ptr();
+            ((*parameters).width, (*parameters).height)
+        };
+        let [width, height] = [width, height].map(|side| u64::try_from(side).unwrap_or(0));
+        let not_converted = |cause| StreamError::NotConverted { address: origin.to_owned(), cause };
+        check(width, height, limits).map_err(not_converted)
+    }
+
     /// The next packet of the video.
     pub(crate) fn next(&mut self, origin: &str, context: &Context) -> Result<Next, StreamError> {
         let next = match self.packets {
@@ -245,6 +268,28 @@ impl Opened {
     }
 }
 
+/// The memory that frames of this size need.
+///
+/// # Errors
+/// The size exceeds a limit.
+pub(super) fn check(width: u64, height: u64, limits: Limits) -> Result<u64, PictureError> {
+    let Limits { max_pixels, memory } = limits;
+    let pixels = width.saturating_mul(height);
+    if pixels > max_pixels {
+        return Err(PictureError::TooLarge { width, height, max_pixels });
+    }
+    let needed = pixels.saturating_mul(BYTES_A_PIXEL);
+    if needed > memory {
+        return Err(PictureError::NeedsMemory { needed, memory });
+    }
+    Ok(needed)
+}
+
+/// The most pixels of a frame that FFmpeg may decode.
+pub(super) fn most_pixels(limits: Limits) -> u64 {
+    limits.max_pixels.min(limits.memory / BYTES_A_PIXEL).max(1)
+}
+
 /// The packet of an assembled frame.
 fn arrived(unit: Unit) -> Arrived {
     let mut packet = Packet::copy(&unit.bytes);
@@ -265,5 +310,32 @@ pub(super) fn assembled(codec: codec::Id) -> Option<Encoding> {
         codec::Id::H264 => Some(Encoding::H264),
         codec::Id::HEVC => Some(Encoding::H265),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_that_a_stream_declares_is_checked() {
+        let limits = Limits { max_pixels: 40_000_000, memory: 240_000_000 };
+        for (size, expected) in [
+            ((0, 0), Ok(0)),
+            ((5000, 4000), Ok(240_000_000)),
+            (
+                (5000, 4001),
+                Err("it needs 241 MB of memory to be decoded, more than the 240 MB that memory allows"),
+            ),
+            (
+                (16_000, 16_000),
+                Err("it has 16000 x 16000 pixels, more than the 40000000 that max_pixels allows"),
+            ),
+        ] {
+            let checked = check(size.0, size.1, limits).map_err(|error| error.to_string());
+            assert_eq!(checked, expected.map_err(str::to_owned), "{size:?}");
+        }
+        assert_eq!(most_pixels(limits), 20_000_000);
+        assert_eq!(most_pixels(Limits { memory: u64::MAX, ..limits }), 40_000_000);
     }
 }

@@ -27,6 +27,9 @@
 //! any. An input is a recording if it is a file or declares a duration. A recording that stalls is played again from its
 //! start.
 //!
+//! **Limits.** `max_pixels` and `memory` limit what a decoder may allocate, not only what is scored: a small file can declare
+//! frames of a gigabyte. This holds for the search for the properties of an input, too, which decodes some frames.
+//!
 //! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see `tunnel`.
 
 mod access_units;
@@ -123,7 +126,7 @@ impl Kind for StreamSource {
     }
 
     fn probe(settings: &Stream, surroundings: &Surroundings<'_>) -> Probe {
-        probe::probe(settings, surroundings.max_pixels)
+        probe::probe(settings, surroundings.limits)
     }
 }
 
@@ -135,7 +138,10 @@ impl StreamSource {
             return Ok(Ended::Stopped);
         };
         let hwaccel = if self.without_hardware { Hwaccel::None } else { self.settings.hwaccel };
-        let decoder = Decoder::new(&opened, hwaccel, &self.origin)?;
+        let limits = context.limits();
+        // Held while the stream is open. A camera never waits for it.
+        let _share = context.decoders.memory().for_stream(opened.memory(&self.origin, limits)?);
+        let decoder = Decoder::new(&opened, hwaccel, &self.origin, limits)?;
         self.log_missing_hardware(&decoder, context);
         let mut playing =
             Playing::new((&self.settings, &self.regions), &self.origin, opened, decoder, context);

@@ -33,7 +33,7 @@ use super::{
     upright::View,
 };
 use crate::{
-    picture,
+    picture::{self, Limits},
     source::{context::Context, sampler::Played},
     tls::Trust,
     yaml::Address,
@@ -121,7 +121,7 @@ fn open_over(
     }
     let opened = opened.and_then(|mut input| {
         if !declares_its_video(settings, &input) {
-            find_properties(&mut input)?;
+            find_properties(&mut input, matches!(settings.input, Input::File(_)), context.limits())?;
         }
         Ok(input)
     });
@@ -359,10 +359,26 @@ fn connect(
 }
 
 /// Reads as much of the input as FFmpeg needs to know its properties. What it reads is delivered afterwards.
-fn find_properties(input: &mut context::Input) -> Result<(), ffmpeg::Error> {
-    // SAFETY: the input holds a valid context, which this function has for itself.
+///
+/// FFmpeg decodes some frames for that. The limits apply to the streams that are known before. In some files streams appear
+/// later, and FFmpeg has no options for them: of such a file no frame is decoded here.
+fn find_properties(input: &mut context::Input, is_file: bool, limits: Limits) -> Result<(), ffmpeg::Error> {
+    // SAFETY: the input holds a valid context, which this function has for itself. There is a dictionary for each stream that it
+    // has now; FFmpeg may replace each of them, and all are freed once, below.
     #[allow(unsafe_code)]
-    let result = unsafe { ffi::avformat_find_stream_info(input.as_mut_ptr(), ptr::null_mut()) };
+    let result = unsafe {
+        let context = input.as_mut_ptr();
+        if is_file && (*context).ctx_flags & ffi::AVFMTCTX_NOHEADER != 0 {
+            // A list of decoders that contains none.
+            ffi::av_opt_set(context.cast(), c"codec_whitelist".as_ptr(), c"none".as_ptr(), 0);
+        }
+        let streams = (*context).nb_streams;
+        let mut options: Vec<_> = (0..streams).map(|_| decoder::within(limits).disown()).collect();
+        let first = if options.is_empty() { ptr::null_mut() } else { options.as_mut_ptr() };
+        let result = ffi::avformat_find_stream_info(context, first);
+        options.into_iter().for_each(|options| drop(Dictionary::own(options)));
+        result
+    };
     if result < 0 { Err(ffmpeg::Error::from(result)) } else { Ok(()) }
 }
 

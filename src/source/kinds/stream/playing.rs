@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     config::Region,
+    frame::Slot,
     picture::Picture,
     source::{
         cause::Cause,
@@ -115,6 +116,9 @@ impl<'a> Playing<'a> {
                     let intact = counts.decoding(|| self.decode(arrived, need));
                     let decoded = self.schedule.decoded();
                     self.schedule.decoded_packet(need, intact, self.decoder.has_partial_keys(), now);
+                    if !intact && let Some(cause) = self.decoder.exceeded() {
+                        return Err(StreamError::NotConverted { address: self.origin.to_owned(), cause });
+                    }
                     if !self.frame(intact, now).await? {
                         return Ok(Ended::Stopped);
                     }
@@ -227,7 +231,7 @@ impl<'a> Playing<'a> {
         }
         let (content, picture) = self.content(now)?;
         let arrived = self.decoder.arrived();
-        Ok(self.context.send(content, picture, self.origin, arrived, slot).is_continue())
+        Ok(self.context.send(content, picture, self.origin, arrived, Slot::new(slot)).is_continue())
     }
 
     /// The picture to send: the last one again if the decoder's newest frame looks like it.
@@ -240,7 +244,7 @@ impl<'a> Playing<'a> {
         {
             return Ok((Content::Repeated, last));
         }
-        let picture = self.converter.picture(self.decoder.frame(), self.context.max_pixels);
+        let picture = self.converter.picture(self.decoder.frame(), self.context.limits());
         let not_converted = |cause| StreamError::NotConverted { address: self.origin.to_owned(), cause };
         let picture = Arc::new(picture.map_err(not_converted)?);
         if !self.last_scored.is_compared() {

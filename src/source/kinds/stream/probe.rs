@@ -13,11 +13,14 @@ use super::{
     settings::{Hwaccel, Stream},
     transport::Transports,
 };
-use crate::source::{
-    context::Context,
-    kind::Probe,
-    kinds::camera::Decode,
-    sampler::{Clock, Decoded, KeyFrames, choose},
+use crate::{
+    picture::Limits,
+    source::{
+        context::Context,
+        kind::Probe,
+        kinds::camera::Decode,
+        sampler::{Clock, Decoded, KeyFrames, choose},
+    },
 };
 
 /// The longest time that a stream is read.
@@ -66,20 +69,25 @@ pub fn ffmpeg() -> Ffmpeg {
     }
 }
 
-pub(super) fn probe(settings: &Stream, max_pixels: u64) -> Probe {
-    match read(settings, max_pixels) {
-        Ok(found) => describe(settings, &found, max_pixels),
+pub(super) fn probe(settings: &Stream, limits: Limits) -> Probe {
+    match read(settings, limits) {
+        Ok(found) => describe(settings, &found, limits.max_pixels),
+        Err(StreamError::NotConverted { address, cause }) => Probe::failed(
+            format!("the frames of {address} cannot be used: {cause}"),
+            "raise `max_pixels` or `memory`, or use another stream of the camera",
+        ),
         Err(error) => Probe::failed(error.to_string(), crate::source::kind::CAMERA_REMEDY),
     }
 }
 
 /// Reads the stream until it has two intervals between key frames, or for [`PROBE_TIME`].
-fn read(settings: &Stream, max_pixels: u64) -> Result<Findings, StreamError> {
+fn read(settings: &Stream, limits: Limits) -> Result<Findings, StreamError> {
     let origin = settings.input.shown();
-    let context = Context::detached(&origin, max_pixels);
+    let context = Context::detached(&origin, limits);
     let mut opened = Opened::open(settings, &origin, &context, &mut Transports::new(settings.transport))?
         .expect("only this function has the token of the stop signal");
-    let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin)?;
+    opened.memory(&origin, limits)?;
+    let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin, limits)?;
     let (codec, converter) = (opened.codec(), Converter::new(opened.view()));
     let mut clock = Clock::new(opened.played, opened.frame_time());
     let (mut key_frames, mut size, mut packets, began) = (KeyFrames::default(), None, 0, Instant::now());
@@ -95,6 +103,9 @@ fn read(settings: &Stream, max_pixels: u64) -> Result<Findings, StreamError> {
         // Keys without a whole picture show themselves at the second key.
         if decoder.feed(&mut packet, at, Need::Frame, &context.counts) && size.is_none() {
             size = Some(converter.shown_size(decoder.frame()));
+        }
+        if let Some(cause) = decoder.exceeded() {
+            return Err(StreamError::NotConverted { address: origin, cause });
         }
     }
     let seconds = now.saturating_sub(first.unwrap_or_default()).as_secs_f64();

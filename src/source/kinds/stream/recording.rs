@@ -16,7 +16,7 @@ use super::{
     transport::Transports,
 };
 use crate::{
-    picture::Picture,
+    picture::{Limits, Picture, Share},
     source::{
         cause::Cause,
         context::Context,
@@ -46,6 +46,8 @@ pub struct Recording {
     reached: Duration,
     /// The counters of the source that plays it: they show that it makes progress.
     watched: Option<Arc<Counts>>,
+    /// The memory of the decoder.
+    _share: Share,
 }
 
 impl Recording {
@@ -53,9 +55,9 @@ impl Recording {
     ///
     /// # Errors
     /// It is no recording, or has no video that can be decoded.
-    pub fn open(path: &Path, every: Duration, decode: Decode, max_pixels: u64) -> Result<Self, StreamError> {
-        let context = Context::detached(&path.display().to_string(), max_pixels);
-        let opened = Self::open_in(path, every, decode, context)?;
+    pub fn open(path: &Path, every: Duration, decode: Decode, limits: Limits) -> Result<Self, StreamError> {
+        let context = Context::detached(&path.display().to_string(), limits);
+        let opened = Self::open_in(path, every, decode, context, None)?;
         Ok(opened.expect("only this function has the token of the stop signal"))
     }
 
@@ -66,14 +68,15 @@ impl Recording {
     pub(crate) fn open_for(source: &Context, path: &Path, every: Duration) -> Result<Self, StreamError> {
         let context = Context {
             stop: source.stop.clone(),
-            ..Context::detached(&path.display().to_string(), source.max_pixels)
+            decoders: Arc::clone(&source.decoders),
+            ..Context::detached(&path.display().to_string(), source.limits())
         };
-        let opened = Self::open_in(path, every, Decode::Auto, context)?;
+        let opened = Self::open_in(path, every, Decode::Auto, context, Some(&source.counts))?;
         let stopped = || StreamError::NotOpened {
             address: path.display().to_string(),
             cause: "the source was stopped".to_owned(),
         };
-        Ok(Self { watched: Some(Arc::clone(&source.counts)), ..opened.ok_or_else(stopped)? })
+        opened.ok_or_else(stopped)
     }
 
     /// `None` after the stop signal.
@@ -82,6 +85,7 @@ impl Recording {
         every: Duration,
         decode: Decode,
         context: Context,
+        watched: Option<&Arc<Counts>>,
     ) -> Result<Option<Self>, StreamError> {
         let settings = Stream {
             input: Input::File(path.to_owned()),
@@ -98,8 +102,12 @@ impl Recording {
         let origin = settings.input.shown();
         let opened = Opened::open(&settings, &origin, &context, &mut Transports::new(None))?;
         let Some(opened) = opened else { return Ok(None) };
+        let limits = context.limits();
+        let counts = watched.unwrap_or(&context.counts);
+        let share = context.clip_share(opened.memory(&origin, limits)?, counts);
+        let Some(share) = share else { return Ok(None) };
         Ok(Some(Self {
-            decoder: Decoder::new(&opened, Hwaccel::None, &origin)?,
+            decoder: Decoder::new(&opened, Hwaccel::None, &origin, limits)?,
             converter: Converter::new(opened.view()),
             clock: Clock::new(opened.played, opened.frame_time()),
             schedule: Schedule::new(&settings, true),
@@ -109,7 +117,8 @@ impl Recording {
             over: false,
             damage: None,
             reached: Duration::ZERO,
-            watched: None,
+            watched: watched.cloned(),
+            _share: share,
         }))
     }
 
@@ -176,13 +185,15 @@ impl Recording {
                     (intact, self.clock.advance(None, Duration::ZERO))
                 }
             };
+            let not_converted = |cause| StreamError::NotConverted { address: self.origin.clone(), cause };
+            if !intact && let Some(cause) = self.decoder.exceeded() {
+                return Err(not_converted(cause));
+            }
             if !intact || !self.schedule.intact_frame(now, Duration::ZERO) {
                 continue;
             }
-            let picture = self.converter.picture(self.decoder.frame(), self.context.max_pixels);
-            return picture
-                .map(|picture| Some((now, picture)))
-                .map_err(|cause| StreamError::NotConverted { address: self.origin.clone(), cause });
+            let picture = self.converter.picture(self.decoder.frame(), self.context.limits());
+            return picture.map(|picture| Some((now, picture))).map_err(not_converted);
         }
         Ok(None)
     }

@@ -1,0 +1,322 @@
+//! Records which pictures are being decoded, so that one that ends the whole process (a crash of a decoder, or the kernel's lack of
+//! memory) is not decoded again at every start: folders and brokers deliver it again.
+//!
+//! The record is a small file in the state folder, with a line of fixed length for each picture: a hash of its content, its
+//! length, and its name. A line is written before a picture is decoded and blanked after it: two writes of a few microseconds
+//! that are never synced. The kernel keeps them when the process is killed. After a power failure the record may be old or empty;
+//! no picture causes one.
+//!
+//! What the file lists at the start is suspected, and stays in the file until the service stops in order: if another picture
+//! ends the process before the first one is out of the way, both are still known.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::picture;
+
+/// The name of the file in the state folder.
+const NAME: &str = "decoding";
+/// The bytes of a line.
+const LINE: usize = 256;
+/// The most pictures that are suspected: the newest ones.
+const MOST: usize = 1024;
+
+/// The content of a picture, as far as it is needed to recognise the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    hash: u64,
+    length: u64,
+}
+
+impl Fingerprint {
+    /// Of large pictures the beginning and the end are hashed: hashing all of a picture would take a notable part of the time that
+    /// decoding takes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        const PART: usize = 256 << 10;
+        let hash = match bytes.len().checked_sub(2 * PART) {
+            None | Some(0) => picture::hash(bytes),
+            Some(_) => picture::hash(&[&bytes[..PART], &bytes[bytes.len() - PART..]].concat()),
+        };
+        Self { hash, length: bytes.len() as u64 }
+    }
+
+    /// Of a file that is too large to be read, by a hash of parts of it.
+    #[must_use]
+    pub fn of_parts(hash: u64, length: u64) -> Self {
+        Self { hash, length }
+    }
+}
+
+/// The pictures that are being decoded, and those that were when the process ended.
+#[derive(Debug, Default)]
+pub struct CrashRecord {
+    suspects: Vec<Fingerprint>,
+    slots: Mutex<Slots>,
+}
+
+/// The lines of the file. The first ones are those of the suspects.
+#[derive(Debug, Default)]
+struct Slots {
+    /// `None` if there is no record.
+    file: Option<RecordFile>,
+    first: usize,
+    /// Whether each line after the first ones is in use.
+    used: Vec<bool>,
+}
+
+#[derive(Debug)]
+struct RecordFile {
+    file: File,
+    path: PathBuf,
+}
+
+/// A picture that is being decoded, until this is dropped.
+#[derive(Debug)]
+pub struct Entry<'r> {
+    record: &'r CrashRecord,
+    /// The number of its line after the first ones; `None` if it is not recorded.
+    slot: Option<usize>,
+}
+
+impl CrashRecord {
+    /// Reads and opens the record in `state_dir`. Without one that can be written, nothing is recorded, which is logged.
+    #[must_use]
+    pub fn open(state_dir: &Path) -> Self {
+        let path = state_dir.join(NAME);
+        match Self::try_open(&path) {
+            Ok((record, names)) => {
+                if !names.is_empty() {
+                    tracing::warn!(
+                        pictures = names.len(),
+                        "the service ended unexpectedly while it decoded {}: not decoded again until it was stopped and started",
+                        names.join(", ")
+                    );
+                }
+                record
+            }
+            Err(error) => {
+                let file = path.display();
+                tracing::warn!(
+                    %file, %error,
+                    "cannot record which pictures are being decoded: make the state folder writable. A picture that ends the \
+                     service would be decoded again at the next start"
+                );
+                Self::default()
+            }
+        }
+    }
+
+    fn try_open(path: &Path) -> io::Result<(Self, Vec<String>)> {
+        let mut file = create(path)?;
+        let mut bytes = Vec::new();
+        file.by_ref().take((2 * MOST * LINE) as u64).read_to_end(&mut bytes)?;
+        let mut found: Vec<_> = bytes.chunks(LINE).filter_map(parse).collect();
+        found.drain(..found.len().saturating_sub(MOST));
+        let lines: String = found.iter().map(|(fingerprint, name)| line(*fingerprint, name)).collect();
+        // Over the old lines, and only then without what is left of them: a crash in between loses no suspect.
+        file.write_all_at(lines.as_bytes(), 0)?;
+        file.set_len(lines.len() as u64)?;
+        let (suspects, names) = found.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        let file = Some(RecordFile { file, path: path.to_owned() });
+        let slots = Slots { file, first: suspects.len(), used: Vec::new() };
+        Ok((Self { suspects, slots: Mutex::new(slots) }, names))
+    }
+
+    /// Whether this picture was being decoded when the process ended unexpectedly.
+    #[must_use]
+    pub fn is_suspected(&self, picture: Fingerprint) -> bool {
+        self.suspects.contains(&picture)
+    }
+
+    /// Records that a picture is being decoded.
+    pub fn begin(&self, picture: Fingerprint, name: &str) -> Entry<'_> {
+        let mut slots = self.lock();
+        let slot = slots.write(picture, name);
+        Entry { record: self, slot }
+    }
+
+    /// The service stops in order: nothing is suspected at the next start.
+    pub fn clear(&self) {
+        let mut slots = self.lock();
+        if let Some(file) = slots.file.take() {
+            // If it fails, pictures are suspected that are innocent, and skipped once.
+            let _ = file.file.set_len(0);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut slots = self.record.lock();
+        slots.used[slot] = false;
+        let at = slots.offset(slot);
+        if let Some(file) = &slots.file {
+            // A full disk has room for a line that exists.
+            let _ = file.file.write_all_at(blank().as_bytes(), at);
+        }
+    }
+}
+
+impl Slots {
+    /// Writes a line, and returns its number; `None` if it cannot be written.
+    fn write(&mut self, picture: Fingerprint, name: &str) -> Option<usize> {
+        let slot = self.used.iter().position(|used| !used).unwrap_or(self.used.len());
+        let at = self.offset(slot);
+        let file = self.file.as_mut()?;
+        file.keep_in_place();
+        file.file.write_all_at(line(picture, name).as_bytes(), at).ok()?;
+        match self.used.get_mut(slot) {
+            Some(used) => *used = true,
+            None => self.used.push(true),
+        }
+        Some(slot)
+    }
+
+    fn offset(&self, slot: usize) -> u64 {
+        ((self.first + slot) * LINE) as u64
+    }
+}
+
+impl RecordFile {
+    /// Creates the file again if it was deleted or replaced: what is written to a deleted file is lost.
+    fn keep_in_place(&mut self) {
+        let id = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = std::fs::symlink_metadata(&self.path).ok().map(|metadata| id(&metadata));
+        if there.is_some() && there == self.file.metadata().ok().map(|metadata| id(&metadata)) {
+            return;
+        }
+        if let Ok(file) = create(&self.path) {
+            self.file = file;
+        }
+    }
+}
+
+/// Opens the file, and creates it if it does not exist. Only its owner may read it, because it has the names of files.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+fn line(picture: Fingerprint, name: &str) -> String {
+    let Fingerprint { hash, length } = picture;
+    let name = name.replace(char::is_control, "\u{FFFD}");
+    let mut line = format!("{hash:016x} {length} {name}");
+    line.truncate(line.floor_char_boundary(LINE - 1));
+    line.push_str(&" ".repeat(LINE - 1 - line.len()));
+    line.push('\n');
+    line
+}
+
+fn blank() -> String {
+    " ".repeat(LINE - 1) + "\n"
+}
+
+/// `None` for a line that is blank, or was not written by [`line`].
+fn parse(line: &[u8]) -> Option<(Fingerprint, String)> {
+    let text = String::from_utf8_lossy(line);
+    let (hash, rest) = text.trim_end().split_once(' ')?;
+    let (length, name) = rest.split_once(' ')?;
+    let hash = u64::from_str_radix(hash, 16).ok()?;
+    Some((Fingerprint { hash, length: length.parse().ok()? }, name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn picture(name: &str) -> Fingerprint {
+        Fingerprint::of(name.as_bytes())
+    }
+
+    /// The names that a process finds that starts now. Without changing the file: the running one still writes it.
+    fn found(folder: &Path) -> Vec<String> {
+        let bytes = fs::read(folder.join(NAME)).unwrap();
+        bytes.chunks(LINE).filter_map(parse).map(|(_, name)| name).collect()
+    }
+
+    #[test]
+    fn what_is_being_decoded_at_a_crash_is_suspected_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = CrashRecord::open(folder.path());
+        let (one, two) = (record.begin(picture("1"), "one"), record.begin(picture("2"), "two\nlines"));
+        drop(record.begin(picture("3"), "three"));
+        drop(one);
+        let four = record.begin(picture("4"), &"four ".repeat(100));
+        assert_eq!(found(folder.path()).len(), 2);
+
+        // The process is killed.
+        std::mem::forget((two, four));
+        drop(record);
+        let (record, names) = CrashRecord::try_open(&folder.path().join(NAME)).unwrap();
+        assert_eq!(names[1], "two\u{FFFD}lines");
+        assert!(names[0].starts_with("four four"));
+        let suspected = ["1", "2", "3", "4"].map(|name| record.is_suspected(picture(name)));
+        assert_eq!(suspected, [false, true, false, true]);
+
+        // Another one ends the process before the first ones are out of the way.
+        std::mem::forget(record.begin(picture("5"), "five"));
+        drop(record);
+        let record = CrashRecord::open(folder.path());
+        let suspected = ["1", "2", "4", "5"].map(|name| record.is_suspected(picture(name)));
+        assert_eq!(suspected, [false, true, true, true]);
+
+        // It stops in order while something is decoded.
+        let six = record.begin(picture("6"), "six");
+        record.clear();
+        drop((six, record.begin(picture("7"), "seven")));
+        assert!(found(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_deleted_record_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = CrashRecord::open(folder.path());
+        drop(record.begin(picture("1"), "one"));
+        fs::remove_file(folder.path().join(NAME)).unwrap();
+        let two = record.begin(picture("2"), "two");
+        assert_eq!(found(folder.path()), ["two"]);
+        drop(two);
+        assert!(found(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_record_and_a_missing_folder_prevent_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NAME), [0xFF; 1000]).unwrap();
+        let record = CrashRecord::open(folder.path());
+        let one = record.begin(picture("1"), "one");
+        assert_eq!(found(folder.path()), ["one"]);
+        drop(one);
+        let missing = CrashRecord::open(&folder.path().join("missing"));
+        drop(missing.begin(picture("1"), "one"));
+        assert!(!missing.is_suspected(picture("1")));
+    }
+
+    #[test]
+    fn large_pictures_are_recognised_by_their_ends_and_their_length() {
+        let (mut bytes, of) = (vec![7; 1 << 20], Fingerprint::of);
+        let before = of(&bytes);
+        for at in [0, (1 << 20) - 1] {
+            bytes[at] = 8;
+            assert_ne!(of(&bytes), before);
+            bytes[at] = 7;
+        }
+        assert_eq!(of(&bytes), before);
+        bytes.push(7);
+        assert_ne!(of(&bytes), before);
+    }
+}

@@ -1,0 +1,205 @@
+//! Decodes the pictures of all sources: within the memory that they share, and with a record of what is being decoded.
+//!
+//! A source thread may wait here for memory. It signals progress meanwhile, because it is healthy; and the stop signal ends the
+//! wait.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    counts::Counts,
+    crash_record::{CrashRecord, Entry, Fingerprint},
+};
+use crate::picture::{self, Limits, Memory, Picture, PictureError, Share, Use};
+
+/// What the sources of the service share to decode pictures.
+#[derive(Debug)]
+pub struct Decoders {
+    memory: Arc<Memory>,
+    record: CrashRecord,
+}
+
+impl Decoders {
+    /// Decoders that use this memory and keep this record.
+    #[must_use]
+    pub fn new(memory: Arc<Memory>, record: CrashRecord) -> Arc<Self> {
+        Arc::new(Self { memory, record })
+    }
+
+    /// Decoders with memory of `total` bytes and without a record: for commands.
+    #[must_use]
+    pub fn unrecorded(total: u64) -> Arc<Self> {
+        Self::new(Memory::new(total), CrashRecord::default())
+    }
+
+    /// The memory that they share.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// The service stops in order: what is still being decoded is not suspected at the next start.
+    pub fn stopped(&self) {
+        self.record.clear();
+    }
+}
+
+/// A decoded picture.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) picture: Picture,
+    /// Its memory, which is to be held until its frame is scored.
+    pub(crate) share: Share,
+}
+
+/// Why bytes were not decoded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDecoded {
+    /// They are no usable picture.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The service ended while it decoded them.
+    #[error(
+        "the service ended unexpectedly while it decoded this picture, so it is skipped. To try it again, stop and start the \
+         service, and send the picture again"
+    )]
+    Crashed,
+    /// The stop signal was given while the decoder waited for memory.
+    #[error("the service stops")]
+    Stopped,
+}
+
+/// Decodes the pictures of one source, on any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct PictureDecoder {
+    pub(super) source: Arc<str>,
+    pub(super) decoders: Arc<Decoders>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) stop: CancellationToken,
+    pub(super) max_pixels: u64,
+}
+
+impl Decoders {
+    /// Takes a share of the memory for a clip that is opened. While it waits, it calls `goes_on`; `None` after that has returned
+    /// false.
+    pub(crate) fn clip_share(&self, bytes: u64, goes_on: impl FnMut() -> bool) -> Option<Share> {
+        self.memory.share(Use::Clip, bytes, goes_on)
+    }
+
+    /// Records that a clip is opened: `hash` is one of parts of it. An error if it ended the service before.
+    pub(crate) fn record_clip(&self, hash: u64, length: u64, name: &str) -> Result<Entry<'_>, NotDecoded> {
+        let fingerprint = Fingerprint::of_parts(hash, length);
+        if self.record.is_suspected(fingerprint) {
+            return Err(NotDecoded::Crashed);
+        }
+        Ok(self.record.begin(fingerprint, name))
+    }
+}
+
+impl PictureDecoder {
+    /// Decodes a picture, which is called `origin`. May wait for memory, for as long as other pictures are decoded and scored.
+    pub(crate) fn decode(&self, bytes: &[u8], origin: &str) -> Result<Decoded, NotDecoded> {
+        let Decoders { memory, record } = &*self.decoders;
+        let fingerprint = Fingerprint::of(bytes);
+        if record.is_suspected(fingerprint) {
+            return Err(NotDecoded::Crashed);
+        }
+        let limits = Limits { max_pixels: self.max_pixels, memory: memory.total() };
+        let needed = picture::needed(bytes, limits)?;
+        let waits = || {
+            self.counts.pulse().beat();
+            !self.stop.is_cancelled()
+        };
+        let share = memory.share(Use::Picture, needed, waits);
+        let mut share = share.ok_or(NotDecoded::Stopped)?;
+        let entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
+        let decoded = self.counts.decoding(|| picture::decode(bytes, limits));
+        drop(entry);
+        let picture = decoded?;
+        share.shrink(picture.bytes());
+        Ok(Decoded { picture, share })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, thread, time::Duration};
+
+    use super::*;
+
+    fn jpeg() -> Vec<u8> {
+        Picture::of_rgb(64, 48, vec![90; 64 * 48 * 3]).to_jpeg(90).unwrap()
+    }
+
+    /// The decoder of a source.
+    fn decoder(decoders: &Arc<Decoders>) -> PictureDecoder {
+        PictureDecoder {
+            source: "door".into(),
+            decoders: Arc::clone(decoders),
+            counts: Arc::default(),
+            stop: CancellationToken::new(),
+            max_pixels: 1_000_000,
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_picture_is_held_until_its_frame_is_scored() {
+        let decoders = Decoders::unrecorded(100_000_000);
+        let decoded = decoder(&decoders).decode(&jpeg(), "a.jpg").unwrap();
+        assert_eq!(decoders.memory().usage().used, 64 * 48 * 3);
+        drop(decoded);
+        assert_eq!(decoders.memory().usage().used, 0);
+        let error = decoder(&decoders).decode(b"no picture", "b.jpg").unwrap_err();
+        assert!(matches!(error, NotDecoded::Picture(PictureError::NotAPicture)), "{error}");
+        assert_eq!(decoders.memory().usage().used, 0);
+    }
+
+    #[test]
+    fn a_picture_that_needs_more_than_all_memory_is_rejected_in_words() {
+        let error = decoder(&Decoders::unrecorded(1_000_000)).decode(&jpeg(), "a.jpg").unwrap_err();
+        let expected = "it needs 3 MB of memory to be decoded, more than the 1 MB that memory allows";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_source_that_waits_for_memory_is_not_stuck_and_can_be_stopped() {
+        let decoders = Decoders::unrecorded(100_000_000);
+        let memory = decoders.memory();
+        let all = memory.share(Use::Picture, memory.total(), || true).unwrap();
+        let decoder = decoder(&decoders);
+        let (counts, stop) = (Arc::clone(&decoder.counts), decoder.stop.clone());
+        let working = counts.pulse().work();
+        let waiting = thread::spawn(move || decoder.decode(&jpeg(), "a.jpg").map(drop));
+        while memory.usage().waiting == 0 {
+            thread::yield_now();
+        }
+        let hour = Duration::from_secs(3600);
+        counts.pulse().age(hour);
+        while counts.pulse().is_stuck(hour / 2) {
+            thread::yield_now();
+        }
+        stop.cancel();
+        assert!(matches!(waiting.join().unwrap(), Err(NotDecoded::Stopped)));
+        assert_eq!(memory.usage().waiting, 0);
+        drop((all, working));
+    }
+
+    #[test]
+    fn a_picture_that_ended_the_service_is_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = |folder: &Path| Decoders::new(Memory::new(100_000_000), CrashRecord::open(folder));
+        let bytes = jpeg();
+        let before = started(folder.path());
+        std::mem::forget(before.record.begin(Fingerprint::of(&bytes), "a.jpg"));
+        let after = started(folder.path());
+        let decode = |bytes: &[u8]| decoder(&after).decode(bytes, "a.jpg").map(drop);
+        assert!(matches!(decode(&bytes), Err(NotDecoded::Crashed)));
+        let other = Picture::of_rgb(8, 8, vec![1; 192]).to_jpeg(90).unwrap();
+        assert!(decode(&other).is_ok(), "other pictures are decoded");
+        assert!(matches!(decode(&bytes), Err(NotDecoded::Crashed)), "also when it is sent again");
+        after.stopped();
+        let again = decoder(&started(folder.path())).decode(&bytes, "a.jpg");
+        assert!(again.is_ok(), "after an orderly stop");
+    }
+}
