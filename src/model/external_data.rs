@@ -219,21 +219,7 @@ mod tests {
 
     use super::*;
 
-    fn number(value: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut rest = value;
-        while rest >= 0x80 {
-            bytes.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
-        bytes
-    }
-
-    /// A field with a content.
-    fn field(field: u64, content: &[u8]) -> Vec<u8> {
-        [&number(field << 3 | 2), &number(content.len() as u64), content].concat()
-    }
+    include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/common/protobuf.rs"));
 
     fn external(entries: &[(&str, &str)]) -> Vec<u8> {
         let entry = |(key, value): &(&str, &str)| {

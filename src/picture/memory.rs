@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn who_may_start() {
         use Use::{Clip, Picture, Stream};
-        // Pictures, clips, streams; who asks, for how much of 100; whether it starts.
+        // Pictures, clips, streams; what for, how much of 100; whether it starts.
         for (used, what, bytes, starts) in [
             ([0, 0, 0], Picture, 100, true),
             ([60, 0, 0], Picture, 40, true),

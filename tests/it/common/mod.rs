@@ -4,6 +4,7 @@ pub mod broker;
 pub mod camera;
 pub mod hub;
 pub mod onnx;
+mod protobuf;
 pub mod proxy;
 
 pub mod service;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::protobuf::{field, number};
+
 /// Smaller weights stay in the graph.
 const THRESHOLD: usize = 1024;
 const GRAPH: u64 = 7;
@@ -97,19 +99,4 @@ fn varint(message: &[u8], at: &mut usize) -> u64 {
         }
     }
     value
-}
-
-fn number(value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = value;
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
-    bytes
-}
-
-fn field(field: u64, content: &[u8]) -> Vec<u8> {
-    [&number(field << 3 | 2), &number(content.len() as u64), content].concat()
 }

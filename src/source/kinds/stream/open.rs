@@ -48,6 +48,7 @@ impl Opened {
         transports: &mut Transports,
     ) -> Result<Option<Self>, StreamError> {
         prepare();
+        limit_allocations(context.limits());
         if settings.input.is_tls() {
             // The only transport that leads through the tunnel.
             return open_over(settings, origin, context, Transport::Tcp);
@@ -360,26 +361,47 @@ fn connect(
 
 /// Reads as much of the input as FFmpeg needs to know its properties. What it reads is delivered afterwards.
 ///
-/// FFmpeg decodes some frames for that. The limits apply to the streams that are known before. In some files streams appear
-/// later, and FFmpeg has no options for them: of such a file no frame is decoded here.
+/// FFmpeg decodes some frames for that, of every stream. Of a file, which strangers may have made, it decodes only the video that
+/// will be used. If streams appear later, which FFmpeg then decodes without limits, it decodes none.
 fn find_properties(input: &mut context::Input, is_file: bool, limits: Limits) -> Result<(), ffmpeg::Error> {
+    let video = input.streams().best(media::Type::Video).map(|stream| stream.index());
     // SAFETY: the input holds a valid context, which this function has for itself. There is a dictionary for each stream that it
     // has now; FFmpeg may replace each of them, and all are freed once, below.
     #[allow(unsafe_code)]
     let result = unsafe {
         let context = input.as_mut_ptr();
         if is_file && (*context).ctx_flags & ffi::AVFMTCTX_NOHEADER != 0 {
-            // A list of decoders that contains none.
             ffi::av_opt_set(context.cast(), c"codec_whitelist".as_ptr(), c"none".as_ptr(), 0);
         }
-        let streams = (*context).nb_streams;
-        let mut options: Vec<_> = (0..streams).map(|_| decoder::within(limits).disown()).collect();
+        let options = |stream: usize| match is_file && Some(stream) != video {
+            true => no_decoder().disown(),
+            false => decoder::within(limits).disown(),
+        };
+        let mut options: Vec<_> = (0..(*context).nb_streams as usize).map(options).collect();
         let first = if options.is_empty() { ptr::null_mut() } else { options.as_mut_ptr() };
         let result = ffi::avformat_find_stream_info(context, first);
         options.into_iter().for_each(|options| drop(Dictionary::own(options)));
         result
     };
     if result < 0 { Err(ffmpeg::Error::from(result)) } else { Ok(()) }
+}
+
+/// Options with which FFmpeg opens no decoder: a list of the allowed ones that contains none.
+fn no_decoder() -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    options.set("codec_whitelist", "none");
+    options
+}
+
+/// Limits each single allocation of FFmpeg, such as the index of a recording: a small file can declare millions of frames. The
+/// process has one such limit, so it is never below the default of `memory`.
+fn limit_allocations(limits: Limits) {
+    let most = limits.memory.clamp(picture::MEMORY, i32::MAX as u64);
+    // SAFETY: this sets a number. Larger allocations fail afterwards.
+    #[allow(unsafe_code)]
+    unsafe {
+        ffi::av_max_alloc(usize::try_from(most).unwrap_or(usize::MAX));
+    }
 }
 
 /// Makes FFmpeg return the payload of each RTP packet as it is.
