@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::{load::load_in, *};
 use crate::{
+    picture::Limits,
     policy::{Hold, Label, LabelRule, LabelSet, Look, Scoring, Severity, TriggerSettings},
     yaml::{
         Places,
@@ -80,6 +81,7 @@ fn absent_keys_have_the_documented_defaults() {
         listen: None,
         state_dir: "/var/lib/stakeout".into(),
         max_pixels: 100_000_000,
+        memory: 512_000_000,
         label_sets: vec![LabelSet::new(
             "porch",
             "This is a photo of {}.".parse().unwrap(),
@@ -192,6 +194,7 @@ gpu_memory: 2GB
 onnxruntime: ~/ort.so
 state_dir: state
 max_pixels: 40_000_000
+memory: 1GB
 home_assistant: { discovery_prefix: ha, name: Eyes }
 mqtt:
   url: mqtts://${env:BROKER}
@@ -251,6 +254,7 @@ sources:
         gpu_memory: Some(2_000_000_000),
     };
     assert_eq!((config.execution, config.max_pixels), (execution, 40_000_000));
+    assert_eq!(config.limits(), Limits { max_pixels: 40_000_000, memory: 1_000_000_000 });
     assert_eq!(config.onnxruntime.as_deref(), Some(Path::new("/home/me/ort.so")));
     assert_eq!(config.state_dir, folder.path().join("state"));
     let mqtt = &config.mqtt;

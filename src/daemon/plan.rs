@@ -126,6 +126,7 @@ mod tests {
             ("a label", &|c| c.label_sets[0].labels.push(samples::label("cat", 0.5)), ""),
             ("a threshold", &|c| c.label_sets[0].labels[0].trigger.threshold = 0.9, ""),
             ("a setting of every source", &|c| c.max_pixels += 1, "-Front Door -back +Front Door +back"),
+            ("the memory for decoding", &|c| c.memory += 1, ""),
             ("the model", &|c| c.model = ModelRef::Hub(HubModel::named("a/b")), "!model ="),
             ("the threads", &|c| c.execution.threads = Some(7), "!threads ="),
             ("the broker", &|c| c.mqtt.prefix = "elsewhere".into(), "!mqtt ="),

@@ -235,6 +235,7 @@ gpu_memory: 2GB
 onnxruntime: /usr/lib/libonnxruntime.so
 state_dir: state
 max_pixels: 1_000_000
+memory: 1GB
 mqtt: &broker
   url: mqtts://broker.lan
   version: 5
