@@ -126,8 +126,9 @@
 //! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
 //! | `web` | answers HTTP requests, only if `listen` is configured |
 //!
-//! Back-pressure exists in two places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
-//! judged. The outbox has a limit on disk. No channel between them can fill.
+//! Back-pressure exists in three places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
+//! judged. Decoders share a budget of memory ([`picture::Memory`]), of which a picture holds its part until it has been judged,
+//! too; live streams never wait for it. The outbox has a limit on disk. No channel between them can fill.
 //!
 //! # Baselines
 //!
