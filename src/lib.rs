@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `local_time`, `terminal`, `text_file`, `topic` |
+//! | 0 | `clock`, `file_id`, `local_time`, `terminal`, `text_file`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `tls` |
 //! | 2 | `cache`, `frame`, `https`, `metrics`, `state_file`, `yaml` |
 //! | 3 | `policy` |
@@ -51,6 +51,7 @@
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
+//! | [`clock`], `file_id` | the clocks of the machine, of which one may be wrong; which file a path leads to |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
@@ -92,7 +93,7 @@
 //!
 //! | pure |
 //! |---|
-//! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
+//! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
 //! | `backoff`, `policy`, `topic` |
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
@@ -180,11 +181,13 @@ pub mod backoff;
 pub mod bench;
 pub mod cache;
 pub mod classify;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod engine;
+mod file_id;
 pub mod frame;
 pub mod heartbeat;
 pub mod https;

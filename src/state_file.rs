@@ -1,21 +1,59 @@
-//! A JSON file in the state directory: read once at the start, replaced atomically when its content changes.
+//! A JSON file in the state directory: read once at the start, replaced atomically when its content changes, and written again when
+//! it vanished or could not be written.
+//!
+//! [`tend`] takes care of every file: no owner of one needs to do that.
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::atomic_file;
+use crate::{atomic_file, file_id::is_missing};
 
-/// The file, and what it contains.
+/// How often a file that cannot be written is logged; the first time at once.
+const REMIND: Duration = Duration::from_secs(600);
+
+/// Every file that is in use, by its path.
+static FILES: Mutex<Vec<(PathBuf, Weak<Mutex<Kept>>)>> = Mutex::new(Vec::new());
+
+/// The file, and what it contains. A clone is the same file.
+#[derive(Debug, Clone)]
+pub struct StateFile(Arc<Mutex<Kept>>);
+
+/// What is to be in the file, and which file has it.
 #[derive(Debug)]
-pub struct StateFile {
+struct Kept {
     path: PathBuf,
-    /// The content on disk; `None` if it is not known.
+    /// What the file is to contain; `None`: nothing was read or saved yet.
     content: Option<String>,
+    /// The file that has this content; `None`: it is not written.
+    written: Option<Version>,
     consequence: &'static str,
+    failing: Option<String>,
+    reminded: Option<Instant>,
+}
+
+/// Changes when a file is replaced or written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// The state of all files in a folder.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Files that cannot be written, and why.
+    pub failing: Vec<(PathBuf, String)>,
+    /// How many files had vanished and were written again in this call.
+    pub restored: u64,
 }
 
 impl StateFile {
@@ -28,35 +66,123 @@ impl StateFile {
         consequence: &'static str,
     ) -> (Self, T) {
         let path = state_dir.join(name);
-        let content = match fs::read_to_string(&path) {
-            Ok(content) => Some(content),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let read = fs::read_to_string(&path).and_then(|content| Ok((content, Version::at(&path)?)));
+        let (content, written) = match read {
+            Ok((content, version)) => (Some(content), Some(version)),
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "cannot read a state file: {consequence}");
-                None
+                if !is_missing(&error) {
+                    tracing::warn!(file = %path.display(), %error, "cannot read a state file: {consequence}");
+                }
+                (None, None)
             }
         };
-        let value = content.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+        let value = content.as_deref().map(serde_json::from_str::<T>).transpose().unwrap_or_else(|error| {
             tracing::warn!(file = %path.display(), %error, "ignored a damaged state file: {consequence}");
             None
         });
-        (Self { path, content, consequence }, value.unwrap_or_default())
+        // A damaged file is not worth being written again.
+        let content = content.filter(|_| value.is_some());
+        let kept = Kept { path: path.clone(), content, written, consequence, failing: None, reminded: None };
+        let kept = Arc::new(Mutex::new(kept));
+        let mut files = lock(&FILES);
+        // The newest owner decides what a file contains.
+        files.retain(|(other, file)| *other != path && file.strong_count() > 0);
+        files.push((path, Arc::downgrade(&kept)));
+        (Self(kept), value.unwrap_or_default())
     }
 
-    /// Writes `value`, unless it is what the file contains. A failure is logged, and tried again with the next call.
+    /// Writes `value`, unless the file contains it. A failure is logged, and tried again by [`tend`] and with the next call.
     pub fn save(&mut self, value: &impl Serialize) {
-        let written = serde_json::to_string(value).map_err(io::Error::from).and_then(|content| {
-            if self.content.as_ref() != Some(&content) {
-                atomic_file::write(&self.path, &content)?;
-                self.content = Some(content);
+        let mut kept = lock(&self.0);
+        match serde_json::to_string(value) {
+            Ok(content) => {
+                if kept.content.as_ref() != Some(&content) {
+                    (kept.content, kept.written) = (Some(content), None);
+                }
+                kept.write_if_missing();
             }
-            Ok(())
-        });
-        if let Err(error) = written {
-            let file = self.path.display();
-            tracing::warn!(%file, %error, "cannot write a state file: make it writable. After a restart: {}", self.consequence);
+            Err(error) => kept.failed(&error.into()),
         }
     }
+}
+
+/// Writes the files in `state_dir` again that vanished or could not be written. To be called every second or so. Blocks for the disk.
+#[must_use]
+pub fn tend(state_dir: &Path) -> Report {
+    let is_inside = |(path, file): &(PathBuf, Weak<_>)| {
+        (path.parent() == Some(state_dir)).then(|| file.upgrade()).flatten()
+    };
+    let files: Vec<Arc<Mutex<Kept>>> = lock(&FILES).iter().filter_map(is_inside).collect();
+    let mut report = Report::default();
+    for file in files {
+        let mut kept = lock(&file);
+        report.restored += u64::from(kept.write_if_missing());
+        if let Some(why) = &kept.failing {
+            report.failing.push((kept.path.clone(), why.clone()));
+        }
+    }
+    report
+}
+
+impl Kept {
+    /// Writes the content unless the file has it. Returns whether it had vanished and is there again.
+    fn write_if_missing(&mut self) -> bool {
+        let Some(content) = &self.content else { return false };
+        let had = self.written.is_some();
+        if had && Version::at(&self.path).ok() == self.written {
+            return false;
+        }
+        match write(&self.path, content) {
+            Ok(version) => {
+                let file = self.path.display();
+                if had {
+                    tracing::error!(
+                        %file,
+                        "a state file was deleted, renamed or replaced: it was written again; let no other program change \
+                         the state folder"
+                    );
+                }
+                if self.failing.take().is_some() {
+                    tracing::info!(%file, "a state file can be written again");
+                }
+                (self.written, self.reminded) = (Some(version), None);
+                had
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.reminded.is_none_or(|last| now.duration_since(last) >= REMIND) {
+            self.reminded = Some(now);
+            let (file, consequence) = (self.path.display(), self.consequence);
+            tracing::warn!(%file, %error, "cannot write a state file: make it writable. After a restart: {consequence}");
+        }
+        self.failing = Some(error.to_string());
+    }
+}
+
+impl Version {
+    fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(Self { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), modified })
+    }
+}
+
+fn write(path: &Path, content: &str) -> io::Result<Version> {
+    // The folder may have been deleted.
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    atomic_file::write(path, content)?;
+    Version::at(path)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -72,11 +198,12 @@ mod tests {
         file.save(&[1, 2]);
         assert_eq!(load().1, [1, 2]);
         let path = folder.path().join("a.json");
-        fs::remove_file(&path).unwrap();
+        let version = Version::at(&path).unwrap();
         file.save(&[1, 2]);
-        assert!(!path.exists(), "the same value is not written again");
+        assert_eq!(Version::at(&path).unwrap(), version, "the same value is not written again");
         file.save(&[3]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "[3]");
+        drop(file);
         for damaged in ["", "{}", "[1", "[-1]"] {
             fs::write(&path, damaged).unwrap();
             let (mut file, value) = load();
@@ -90,10 +217,43 @@ mod tests {
     fn a_failed_write_is_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         let state_dir = folder.path().join("state");
+        fs::write(&state_dir, "a file instead of the folder").unwrap();
         let (mut file, _) = StateFile::load::<Vec<u32>>(&state_dir, "a.json", "nothing is lost");
         file.save(&[1]);
-        fs::create_dir(&state_dir).unwrap();
-        file.save(&[1]);
+        let failing = tend(&state_dir).failing;
+        assert!(failing.len() == 1 && failing[0].0.ends_with("a.json"), "{failing:?}");
+        fs::remove_file(&state_dir).unwrap();
+        assert_eq!(tend(&state_dir), Report::default(), "it works again");
         assert_eq!(fs::read_to_string(state_dir.join("a.json")).unwrap(), "[1]");
+    }
+
+    #[test]
+    fn a_file_that_vanishes_is_written_again_whatever_became_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state_dir, away) = (folder.path().join("state"), folder.path().join("away"));
+        let path = state_dir.join("a.json");
+        let (mut file, _) = StateFile::load::<Vec<u32>>(&state_dir, "a.json", "nothing is lost");
+        assert_eq!(tend(&state_dir), Report::default());
+        assert!(!path.exists(), "nothing was saved yet");
+        file.save(&[1]);
+        let _clone = file.clone();
+        let cases: [(&str, &dyn Fn()); 4] = [
+            ("deleted", &|| fs::remove_file(&path).unwrap()),
+            ("replaced", &|| atomic_file::write(&path, "[2]").unwrap()),
+            ("emptied", &|| fs::write(&path, "").unwrap()),
+            ("with its folder", &|| fs::rename(&state_dir, &away).unwrap()),
+        ];
+        for (what, damage) in cases {
+            damage();
+            assert_eq!(tend(&state_dir), Report { restored: 1, ..Report::default() }, "{what}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "[1]", "{what}");
+            assert_eq!(tend(&state_dir), Report::default(), "{what}");
+        }
+        fs::remove_file(&path).unwrap();
+        file.save(&[1]);
+        assert!(path.exists(), "it is noticed by a save, too");
+        drop((file, _clone));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(tend(&state_dir), Report::default(), "no one uses it any more");
     }
 }

@@ -78,6 +78,18 @@ impl Topics {
         format!("{}/outbox/status", self.prefix)
     }
 
+    /// Why alerts and other state cannot be kept on disk.
+    #[must_use]
+    pub fn service_problem(&self) -> String {
+        format!("{}/problem", self.prefix)
+    }
+
+    /// The heartbeats of the service.
+    #[must_use]
+    pub fn heartbeat(&self) -> String {
+        format!("{}/heartbeat", self.prefix)
+    }
+
     /// Figures of the service.
     #[must_use]
     pub fn stats(&self) -> String {
@@ -158,6 +170,8 @@ mod tests {
         assert_eq!(topics.status(), "home/stakeout/status");
         assert_eq!(topics.config_status(), "home/stakeout/config/status");
         assert_eq!(topics.outbox_status(), "home/stakeout/outbox/status");
+        assert_eq!(topics.service_problem(), "home/stakeout/problem");
+        assert_eq!(topics.heartbeat(), "home/stakeout/heartbeat");
         assert_eq!(topics.source_status("Front Door"), "home/stakeout/front_door/status");
         assert_eq!(
             topics.alert("front-door", "porch", "a dog"),

@@ -41,8 +41,12 @@ fn service_topics(topics: &Topics, config: &Config) -> Map<String, Value> {
         ("status".to_owned(), json!(topics.status())),
         ("config_status".to_owned(), json!(topics.config_status())),
         ("outbox_status".to_owned(), json!(topics.outbox_status())),
+        ("problem".to_owned(), json!(topics.service_problem())),
         ("stats".to_owned(), json!(topics.stats())),
     ]);
+    if config.mqtt.connection.heartbeat.is_some() {
+        explained.insert("heartbeat".to_owned(), json!(topics.heartbeat()));
+    }
     if config.home_assistant.is_some() {
         let announced: Vec<_> = Announcement::of(config).messages().map(|(topic, _)| topic).collect();
         explained.insert("discovery".to_owned(), json!(announced));

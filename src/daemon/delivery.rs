@@ -2,7 +2,11 @@
 //!
 //! Each runs as a task of its own. A slow one delays neither the others nor the judge.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -20,11 +24,15 @@ use crate::{
         sinks::SinkWorker,
     },
     config::Config,
+    source::Problem,
+    state_file::{self, Report},
     tls::Trust,
 };
 
-/// The time between two runs of the outbox's maintenance.
+/// The time between two runs of the maintenance of the outbox and the other state files.
 const MAINTENANCE: Duration = Duration::from_secs(1);
+/// What to do when the state folder cannot be used.
+const REMEDY: &str = "make state_dir and the files in it writable for the user who runs stakeout, free some space, and check the disk";
 
 /// The tasks that deliver alerts.
 pub(super) struct Delivery {
@@ -32,6 +40,8 @@ pub(super) struct Delivery {
     /// The sinks and the maintenance of the outbox.
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    outbox: Arc<Outbox>,
+    state_dir: PathBuf,
 }
 
 /// Opens the outbox for the sinks of `config`.
@@ -59,12 +69,14 @@ impl Delivery {
         for sink in [webhook, command].into_iter().flatten() {
             tasks.spawn(sink.run(Arc::clone(outbox), stop.clone(), grace));
         }
-        let topic = Topics::new(&config.mqtt.prefix).outbox_status();
+        let topics = Topics::new(&config.mqtt.prefix);
+        let mut status = StorageStatus { topics, board: board.clone(), problem: None };
         // Like everything else on the board it is there before the first connection.
-        board.set(&topic, &outbox.status().borrow().to_json());
-        tasks.spawn(maintain(Arc::clone(outbox), board.clone(), topic, stop.clone()));
+        status.publish(&outbox.status().borrow(), &Report::default());
+        tasks.spawn(maintain(Arc::clone(outbox), status, config.state_dir.clone(), stop.clone()));
         let publisher = tokio::spawn(publisher.run(stop.clone(), grace));
-        Self { publisher, tasks, stop }
+        let (outbox, state_dir) = (Arc::clone(outbox), config.state_dir.clone());
+        Self { publisher, tasks, stop, outbox, state_dir }
     }
 
     /// Waits until a task ends before the stop, and returns its name.
@@ -83,6 +95,9 @@ impl Delivery {
         while let Some(ended) = self.tasks.join_next().await {
             ended.context("a sink panicked")?;
         }
+        // The state folder may have vanished since the last maintenance, with the alerts that wait for the next start.
+        let (outbox, state_dir) = (self.outbox, self.state_dir);
+        spawn_blocking(move || tend(&outbox, &state_dir)).await.context("the outbox panicked")?;
         tracing::info!(waiting = farewell.waiting, said_offline = farewell.said, "stopped");
         Ok(farewell)
     }
@@ -107,21 +122,83 @@ pub(super) fn unverified(what: &str) -> String {
     )
 }
 
-/// Lets the outbox use the disk again after a failure, and publishes its status.
-async fn maintain(outbox: Arc<Outbox>, board: Board, topic: String, stop: CancellationToken) {
-    let mut status = outbox.status();
+/// Lets the outbox and the other state files use the disk again after a failure, and publishes their status.
+async fn maintain(
+    outbox: Arc<Outbox>,
+    mut published: StorageStatus,
+    state_dir: PathBuf,
+    stop: CancellationToken,
+) {
+    let (mut status, mut files) = (outbox.status(), Report::default());
     loop {
-        let json = status.borrow_and_update().to_json();
-        board.set(&topic, &json);
+        published.publish(&status.borrow_and_update(), &files);
         tokio::select! {
             biased;
             _ = status.changed() => {}
             () = sleep(MAINTENANCE) => {
-                let outbox = Arc::clone(&outbox);
+                let (outbox, state_dir) = (Arc::clone(&outbox), state_dir.clone());
                 // It panics only if the outbox does, which ends the judge, too.
-                let _ = spawn_blocking(move || outbox.tend()).await;
+                files = spawn_blocking(move || tend(&outbox, &state_dir)).await.unwrap_or_default();
             }
             () = stop.cancelled() => return,
         }
+    }
+}
+
+/// Checks that everything in the state folder is in its place, and tries again what failed. Blocks for the disk.
+fn tend(outbox: &Outbox, state_dir: &Path) -> Report {
+    outbox.tend();
+    let report = state_file::tend(state_dir);
+    outbox.report_state_files(report.failing.len() as u64, report.restored);
+    report
+}
+
+/// Publishes whether alerts and other state are on disk, and if they are not, why.
+struct StorageStatus {
+    topics: Topics,
+    board: Board,
+    problem: Option<Problem>,
+}
+
+impl StorageStatus {
+    fn publish(&mut self, status: &outbox::Status, files: &Report) {
+        let cause = cause(status, files);
+        self.problem =
+            cause.map(|cause| Problem::after(self.problem.as_ref(), &cause, REMEDY, jiff::Timestamp::now()));
+        let problem = self.problem.as_ref().map_or(String::new(), Problem::to_json);
+        self.board.set(&self.topics.service_problem(), &problem);
+        self.board.set(&self.topics.outbox_status(), &status.to_json());
+    }
+}
+
+/// What is wrong with the state folder, for people.
+fn cause(status: &outbox::Status, files: &Report) -> Option<String> {
+    let alerts = match (&status.in_memory, &status.unchecked) {
+        (Some(why), _) => Some(format!("alerts are in memory only: {why}")),
+        (None, Some(why)) => Some(format!("it is unknown whether alerts are on disk: {why}")),
+        (None, None) => None,
+    };
+    let files =
+        files.failing.iter().map(|(path, why)| format!("{} cannot be written: {why}", path.display()));
+    let causes: Vec<_> = alerts.into_iter().chain(files).collect();
+    (!causes.is_empty()).then(|| causes.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_names_everything_that_is_not_on_disk() {
+        let (fine, none) = (outbox::Status::default(), Report::default());
+        assert_eq!(cause(&fine, &none), None);
+        let memory = outbox::Status { in_memory: Some("disk full".to_owned()), ..fine.clone() };
+        assert_eq!(cause(&memory, &none).unwrap(), "alerts are in memory only: disk full");
+        let unknown = outbox::Status { unchecked: Some("denied".to_owned()), ..fine };
+        let files = Report { failing: vec![("/state/names.json".into(), "denied".to_owned())], restored: 0 };
+        assert_eq!(
+            cause(&unknown, &files).unwrap(),
+            "it is unknown whether alerts are on disk: denied; /state/names.json cannot be written: denied"
+        );
     }
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::clock_steps::ClockSteps;
 use crate::{
     alert::{
         Alert, State, Topics,
@@ -41,19 +42,22 @@ pub(super) struct JudgeThread {
     pub(super) board: Board,
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) observers: Observers,
+    pub(super) steps: ClockSteps,
 }
 
 /// An alert, and its snapshot as JPEG.
 type Pictured = (Alert, Option<Vec<u8>>);
 
 impl JudgeThread {
-    /// Starts the thread, which ends when `scored` closes. It watches what the newest of `configs` says.
+    /// Starts the thread, which ends when `scored` closes. It watches what the newest of `configs` says, and puts a heartbeat into the
+    /// outbox for each of `beats`.
     ///
     /// The result closes when the thread ends, by a panic, too.
     pub(super) fn spawn(
         mut self,
         mut scored: mpsc::Receiver<Scored>,
         mut configs: mpsc::Receiver<Arc<Config>>,
+        mut beats: mpsc::Receiver<()>,
     ) -> anyhow::Result<oneshot::Receiver<()>> {
         let (alive, ended) = oneshot::channel();
         // A runtime for waiting on either channel; everything else on this thread may block.
@@ -65,6 +69,7 @@ impl JudgeThread {
                 tokio::select! {
                     biased;
                     Some(config) = configs.recv() => self.reload(&config),
+                    Some(()) = beats.recv() => self.outbox.beat(Timestamp::now()),
                     count = scored.recv_many(&mut frames, BATCH) => match count {
                         0 => break,
                         _ => self.judge_all(std::mem::take(&mut frames)),
@@ -126,7 +131,11 @@ impl JudgeThread {
         let metrics = Arc::clone(&self.metrics);
         let (_working, began) = (metrics.judge.work(), Instant::now());
         let (mut alerts, mut judged) = (Vec::new(), Vec::with_capacity(frames.len()));
-        for scored in frames {
+        if let Some(by) = self.steps.notice() {
+            self.judge.clock_was_set(by);
+        }
+        for mut scored in frames {
+            scored.frame.captured_at = self.steps.corrected(scored.frame.captured_at);
             let now = Timestamp::now();
             let own = self.judge_one(&scored, now);
             judged.push((scored, now, own.len()));
@@ -253,6 +262,7 @@ mod tests {
     use super::*;
     use crate::{
         classify::{RegionScores, SetScores},
+        clock::Clock,
         frame::{Frame, Slot},
         picture::Picture,
         samples,
@@ -273,10 +283,16 @@ mod tests {
             board: Board::new(),
             metrics,
             observers,
+            steps: ClockSteps::new(Clock::system()),
         };
         judge.reload(&config);
         let ((scored, to_judge), (_configs, to_watch)) = (mpsc::channel(1), mpsc::channel(1));
-        let ended = judge.spawn(to_judge, to_watch).unwrap();
+        let (beats, to_beat) = mpsc::channel(1);
+        let ended = judge.spawn(to_judge, to_watch, to_beat).unwrap();
+        beats.send(()).await.unwrap();
+        while outbox.take_heartbeat(|_| true).is_none() {
+            tokio::task::yield_now().await;
+        }
 
         let slots = Arc::new(Semaphore::new(1));
         let frame = Frame {

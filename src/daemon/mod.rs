@@ -4,10 +4,12 @@
 //! changes of the configuration and `config_applier` applies them, as `plan` says.
 
 mod broker_state;
+mod clock_steps;
 mod config_applier;
 mod config_reader;
 mod delivery;
 mod dynamic_sources;
+mod heartbeats;
 mod judge_thread;
 mod plan;
 mod signals;
@@ -24,6 +26,7 @@ use tokio::{
 
 use self::{
     broker_state::BrokerState,
+    clock_steps::ClockSteps,
     config_applier::ConfigApplier,
     config_reader::ConfigReader,
     delivery::Delivery,
@@ -36,6 +39,7 @@ use self::{
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     classify::{self, LabelEncoder, LoadError, labels::VectorCache},
+    clock::Clock,
     config::{
         self, Config,
         watch::{ReadContent, Reader},
@@ -145,7 +149,11 @@ impl Service {
         let (configs, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics);
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, GRACE);
-        let judge = judge.spawn(to_judge, to_watch)?;
+        let (beats, to_beat) = mpsc::channel(1);
+        let judge = judge.spawn(to_judge, to_watch, to_beat)?;
+        if let Some(every) = config.mqtt.connection.heartbeat {
+            tokio::spawn(heartbeats::run(every, Arc::clone(metrics), beats));
+        }
         let (frames, to_model) = mpsc::channel(IN_FLIGHT);
         let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
         let model = classify::spawn(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
@@ -244,6 +252,7 @@ fn prepare_judge(
         board: board.clone(),
         metrics: Arc::clone(metrics),
         observers,
+        steps: ClockSteps::new(Clock::system()),
     };
     thread.restore();
     thread.reload(watched);

@@ -9,7 +9,7 @@ mod watched;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -142,6 +142,11 @@ impl Judge {
             }
         }
         reloaded
+    }
+
+    /// Moves the times in all triggers after the clock was set by this much.
+    pub fn clock_was_set(&mut self, by: SignedDuration) {
+        self.watched.values_mut().flatten().for_each(|watched| watched.clock_was_set(by));
     }
 
     /// The alerts of this frame: labels in the order of their label sets, then rules.

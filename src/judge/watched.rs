@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     alert::Alert,
@@ -116,6 +116,12 @@ impl Watched {
             Some(active) if !active.holds(at) => self.trigger.update_inactive(score, at),
             _ => self.trigger.update(score, at),
         }
+    }
+
+    /// See [`Trigger::clock_was_set`].
+    pub(super) fn clock_was_set(&mut self, by: SignedDuration) {
+        self.trigger.clock_was_set(by);
+        self.presence.clock_was_set(by);
     }
 
     /// The index of the label in the scores: its index in its set, unless that has changed since.

@@ -48,6 +48,8 @@ pub struct MqttConnection {
     pub keep_alive: Duration,
     /// The broker discards undelivered alerts and the retained snapshot after this time. Only in MQTT 5.
     pub message_expiry: Option<Duration>,
+    /// The time between two heartbeats; `None`: there are none.
+    pub heartbeat: Option<Duration>,
     /// Certificates and protocols of TLS.
     pub tls: TlsFiles,
 }
@@ -90,6 +92,7 @@ impl Default for MqttConnection {
             websocket: None,
             keep_alive: Duration::from_secs(15),
             message_expiry: None,
+            heartbeat: None,
             tls: TlsFiles::default(),
         }
     }
@@ -157,6 +160,14 @@ pub(crate) const FIELDS: &[Field<Mqtt>] = &[
     )
     .example("1d"),
     Field::new(
+        "heartbeat",
+        Form::Duration(Duration::from_secs(5), Duration::from_secs(86_400)),
+        "A message is published to `<prefix>/heartbeat` at this interval. It takes the path of the alerts: if it stops, alerts do not arrive. \
+         In a source's `broker` it has no effect.",
+        |it: &Mqtt| Some(json!(it.connection.heartbeat.map(duration_text))),
+    )
+    .example("1m"),
+    Field::new(
         "tls",
         Form::Mapping(&TLS_TABLE),
         "Certificates and protocols for mqtts:// and wss://. One of `ca`, `fingerprint` and `verify` says how the certificate of the broker is checked.",
@@ -221,6 +232,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     let keep_alive = section.read(reader, "keep_alive", Reader::duration);
     let version = section.read(reader, "version", |reader, at| reader.word(at, &MqttVersion::WORDS));
     let message_expiry = section.optional(reader, "message_expiry", Reader::duration);
+    let heartbeat = section.optional(reader, "heartbeat", Reader::duration);
     if let (Some(MqttVersion::V311), Some(at)) = (version, section.get("message_expiry")) {
         let remedy = "remove it, or write `version: 5` if the broker supports that";
         reader.problem(at.key, "messages do not expire in MQTT 3.1.1", remedy);
@@ -232,6 +244,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
         websocket,
         keep_alive: keep_alive?,
         message_expiry: message_expiry?,
+        heartbeat: heartbeat?,
         tls: files?.unwrap_or_default(),
     };
     // A broker ends the older of two connections with one identifier: two services on a machine differ in their prefix.

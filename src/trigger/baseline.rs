@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Levels, TriggerSettings};
@@ -70,6 +70,11 @@ impl Baseline {
         (self.weight >= KNOWN - 1e-9).then_some(self.level as f32)
     }
 
+    /// After the clock was set by this much.
+    pub(super) fn moved(self, by: SignedDuration) -> Self {
+        Self { at: moved(self.at, by), ..self }
+    }
+
     /// After one more quiet frame; `over` is the period.
     pub(super) fn with(self, score: f32, at: Timestamp, over: Duration) -> Self {
         let past = at.duration_since(self.at).as_secs_f64() / over.as_secs_f64().max(1e-3);
@@ -82,6 +87,12 @@ impl Baseline {
         let gain = if away < 0.0 { (FALL * gain).min(1.0) } else { gain };
         Self { level: self.level + gain * away, weight, at }
     }
+}
+
+/// `time` after the clock was set by this much.
+pub(super) fn moved(time: Timestamp, by: SignedDuration) -> Timestamp {
+    let end = if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+    time.checked_add(by).unwrap_or(end)
 }
 
 /// The levels over this baseline, where those of `settings` are rises. The threshold is at most half of what is left up to 1 above

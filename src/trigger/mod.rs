@@ -3,8 +3,8 @@
 //! Pure: a score and a time go in, at most one [`Transition`] comes out.
 //!
 //! The rules: raised and cleared alternate. A label is raised only when enough frames are at or above the threshold, for long
-//! enough, and after the cooldown. NaN is on neither side of any level. Time that jumps back delays a raise by at most one
-//! cooldown, or by the required duration.
+//! enough, and after the cooldown. NaN is on neither side of any level. Times of frames that jump back delay a raise by at most
+//! one cooldown, or by the required duration. Where the clock was set, the caller says by how much.
 //!
 //! Where levels are rises over a [`Baseline`], the trigger learns the baseline from quiet frames: those on which the label is
 //! not raised and whose score is below the threshold. Nothing is raised before the baseline is known.
@@ -92,6 +92,14 @@ impl Trigger {
     #[must_use]
     pub fn without_frames(self) -> Self {
         Self { high: 0, low: 0, agreed_since: None, ..self }
+    }
+
+    /// After the clock was set by this much: the times of earlier frames are moved with it, so that only time that has passed counts.
+    pub fn clock_was_set(&mut self, by: SignedDuration) {
+        for time in [&mut self.agreed_since, &mut self.last_raised].into_iter().flatten() {
+            *time = baseline::moved(*time, by);
+        }
+        self.baseline = self.baseline.map(|baseline| baseline.moved(by));
     }
 
     /// Whether the label is raised.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Trigger;
 use crate::policy::{Levels, TriggerSettings};
@@ -38,6 +38,11 @@ impl Presence {
     #[must_use]
     pub fn with_settings(self, settings: TriggerSettings) -> Self {
         Self { trigger: self.trigger.with_settings(without_cooldown(settings)), ..self }
+    }
+
+    /// See [`Trigger::clock_was_set`].
+    pub fn clock_was_set(&mut self, by: SignedDuration) {
+        self.trigger.clock_was_set(by);
     }
 
     /// Counts the newest score with the levels of the label's trigger and the time of its frame. Without levels, because the

@@ -379,3 +379,39 @@ proptest! {
         }
     }
 }
+
+/// A clock that is set by a year, or that begins in 1970, must neither raise a label early nor silence it.
+#[test]
+fn a_clock_that_is_set_changes_neither_duration_nor_cooldown_nor_baseline() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let settings =
+        TriggerSettings { lasting: Duration::from_secs(10), cooldown: Duration::from_secs(100), ..PLAIN };
+    // The clock is set after the frame of second 5, and again during the cooldown.
+    let frames: Vec<_> = (0..12)
+        .map(|second| (second, 0.9))
+        .chain([(12, 0.1)])
+        .chain((13..130).map(|second| (second, 0.9)))
+        .collect();
+    let expected = states(settings, &frames);
+    assert_eq!(expected.find('R'), Some(10));
+    assert_eq!(expected.rfind('R'), Some(110), "after the cooldown");
+    for year in [YEAR, -YEAR, 56 * YEAR] {
+        let mut trigger = Trigger::new(settings).with_baseline(Some(Duration::from_secs(600)), None);
+        let mut offset = 0;
+        let mut found = String::new();
+        for (second, score) in &frames {
+            if [6, 40].contains(second) {
+                offset += year;
+                trigger.clock_was_set(SignedDuration::from_secs(year));
+            }
+            found.push(match trigger.update(*score, at(second + offset)) {
+                Some(Transition::Raised) => 'R',
+                Some(Transition::Cleared) => 'C',
+                None => '.',
+            });
+        }
+        assert_eq!(found, expected, "set by {year} s");
+    }
+    let far = Baseline::new(0.2, Timestamp::MAX).moved(SignedDuration::MAX).moved(SignedDuration::MIN);
+    assert_eq!(far, Baseline::new(0.2, Timestamp::MIN), "beyond all times");
+}

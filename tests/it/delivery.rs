@@ -5,6 +5,7 @@ mod mqtt3;
 mod power;
 mod refused;
 mod setup;
+mod state_folder;
 mod transport;
 
 use std::{

@@ -37,6 +37,8 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("status", topics.status()),
         ("config_status", topics.config_status()),
         ("outbox_status", topics.outbox_status()),
+        ("service_problem", topics.service_problem()),
+        ("heartbeat", topics.heartbeat()),
         ("stats", topics.stats()),
         ("source_status", topics.source_status(source)),
         ("source_problem", topics.source_problem(source)),

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Announcement, Device};
 
-/// The topics of devices, and the platforms of their entities by key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The topics of devices, and the platforms of their entities by key. It is the content of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Memory {
@@ -42,18 +43,6 @@ impl Memory {
             Some((topic.clone(), payload))
         };
         self.0.iter().filter_map(withdrawal).collect()
-    }
-
-    /// The content of the file.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        json!(self.0).to_string()
-    }
-
-    /// Reads what [`Memory::to_json`] returned; `None` if this is something else.
-    #[must_use]
-    pub fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().map(Self)
     }
 }
 

@@ -9,6 +9,8 @@
 
 pub mod memory;
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{OFFLINE, ONLINE, State, Topics};
@@ -27,6 +29,11 @@ pub const LAST_WILL: &str = "offline";
 
 /// Turns an alert into an event: the same JSON, with the type that an event must have.
 const ALERT_TO_EVENT: &str = "{{ dict(value_json, event_type=value_json.state) | to_json }}";
+/// Without heartbeats for this number of intervals, the service counts as out of reach.
+const MISSED_HEARTBEATS: u64 = 3;
+/// Whether there is a problem, from the status of the outbox.
+const STORAGE_TO_PROBLEM: &str =
+    "{{ 'OFF' if value_json.state == 'ok' and value_json.state_files is not defined else 'ON' }}";
 /// Alerts whose texts have fewer bytes are events as they are. Home Assistant stores no attributes of more than 16,384 bytes.
 const SMALL_ALERT: usize = 6_000;
 /// An event has the highest scores of a large alert, as many as fit in this number of bytes ...
@@ -118,12 +125,16 @@ impl Builder<'_> {
         });
         place(&mut about, self.settings.suggested_area.as_deref(), self.settings.configuration_url.as_ref());
         let (stats, outbox) = (self.topics.stats(), self.topics.outbox_status());
-        let components = Map::from_iter([
+        let mut components = Map::from_iter([
             ("status".to_owned(), self.connection()),
             ("config".to_owned(), self.configuration()),
             ("waiting".to_owned(), self.count(&stats, "alerts.waiting", "Waiting alerts", "measurement")),
             ("dropped".to_owned(), self.count(&outbox, "dropped", "Dropped alerts", "total_increasing")),
+            ("storage".to_owned(), self.storage()),
         ]);
+        if let Some(every) = self.config.mqtt.connection.heartbeat {
+            components.insert("heartbeat".to_owned(), self.heartbeat(every));
+        }
         self.device(None, about, None, components)
     }
 
@@ -155,6 +166,41 @@ impl Builder<'_> {
             "value_template": "{{ 'ON' if value_json.state == 'invalid' else 'OFF' }}",
             "json_attributes_topic": topic,
             "json_attributes_template": CONFIG_ATTRIBUTES,
+            "availability": self.of_service(),
+        })
+    }
+
+    /// A problem while alerts or other state cannot be kept on disk.
+    fn storage(&self) -> Value {
+        let topic = self.topics.outbox_status();
+        json!({
+            "p": "binary_sensor",
+            "name": "Storage",
+            "unique_id": topic,
+            "default_entity_id": self.entity_id("binary_sensor", "storage"),
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": STORAGE_TO_PROBLEM,
+            "json_attributes_topic": self.topics.service_problem(),
+            "json_attributes_template": PROBLEM_ATTRIBUTES,
+            "availability": self.of_service(),
+        })
+    }
+
+    /// The newest heartbeat. It becomes unavailable when heartbeats stop, whichever part of the way is broken.
+    fn heartbeat(&self, every: Duration) -> Value {
+        let topic = self.topics.heartbeat();
+        json!({
+            "p": "sensor",
+            "name": "Heartbeat",
+            "unique_id": topic,
+            "default_entity_id": self.entity_id("sensor", "heartbeat"),
+            "device_class": "timestamp",
+            "entity_category": "diagnostic",
+            "state_topic": topic,
+            "value_template": "{{ value_json.time }}",
+            "expire_after": every.as_secs() * MISSED_HEARTBEATS,
             "availability": self.of_service(),
         })
     }

@@ -1,30 +1,33 @@
 //! The outbox: alerts that are not delivered yet, in the order in which they were raised, each until every sink has it.
 //!
-//! Alerts are kept on disk. What [`Outbox::append`] took is synced when it returns: it survives the process and a power cut. When
-//! the disk is full or broken, the newest alerts are kept in memory instead, within bounds, and are written to the disk as soon as
-//! it works again; so an append never fails and never waits for that. An alert is deleted by [`Outbox::remove`], or dropped as the
-//! oldest when a limit is exceeded.
+//! Alerts are kept on disk. What [`Outbox::append`] took is synced when it returns, in the file that is at its path: it survives
+//! the process and a power cut. When the disk is full, read-only or broken, also at the start, the newest alerts are kept in memory
+//! instead, within bounds, and are written to the disk as soon as it works; so an append never fails and never waits for that. An
+//! alert is deleted by [`Outbox::remove`], or dropped as the oldest when a limit is exceeded.
 //!
-//! `disk` is the file, `recent` the newest alerts in memory.
+//! `disk` is the file, `recent` the newest alerts in memory, `recovery` what happens when the disk fails, and `elapsed` the time by
+//! which alerts age: the clock may be wrong.
 
 mod disk;
+mod elapsed;
 mod entry;
 mod recent;
+mod recovery;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use rusqlite::ErrorCode;
+use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
     time::timeout_at,
@@ -36,15 +39,20 @@ pub use self::{
     status::Status,
 };
 use self::{
-    disk::{Disk, Row, is_damaged, now},
+    disk::{Disk, Opened, Row, UnwrittenMark},
+    elapsed::Elapsed,
     recent::{Dropped, Recent},
 };
-use crate::config::OutboxLimits;
+use crate::{clock::Clock, config::OutboxLimits};
 
 /// The size of a batch that is read from disk; one alert may be larger.
 const BATCH_BYTES: u64 = 4_000_000;
-/// How often alerts that are too old are dropped.
+/// How often alerts that are too old are dropped, and the file is measured.
 const PRUNE: Duration = Duration::from_secs(60);
+
+/// Alerts get this number and higher ones if the file cannot be opened at the start: more than any file has. The alerts in the file
+/// get lower ones when it can be opened.
+const FIRST_WITHOUT_FILE: Seq = 1 << 53;
 
 /// How often dropped alerts are logged; the first time at once.
 const REMIND: Duration = Duration::from_secs(60);
@@ -62,6 +70,10 @@ pub struct Outbox {
     waiting: [AtomicU64; Sink::ALL.len()],
     /// How often alerts became readable again that could not be read for a while.
     rewound: AtomicU64,
+    /// Alerts on disk with this number or a lower one were delivered or dropped.
+    dropped_to: AtomicI64,
+    heartbeat: Mutex<Option<Heartbeat>>,
+    clock: Clock,
     status: watch::Sender<Status>,
 }
 
@@ -70,15 +82,35 @@ struct File {
     path: PathBuf,
     /// `None`: it cannot even be opened.
     disk: Option<Disk>,
+    /// It was open before: its numbers are ours.
+    known: bool,
     /// Why alerts are not written, if they are not.
     failing: Option<String>,
     /// The file may hold alerts that a reader missed.
     unread: bool,
     /// Delivered, and still in the file, which could not be written.
     undeleted: Vec<(Sink, Seq)>,
+    /// States of labels that are not in the file, by their topics.
+    marks: BTreeMap<String, UnwrittenMark>,
+    /// The number of the first alert since the start.
+    first: Seq,
     next: Seq,
+    elapsed: Elapsed,
+    /// The counter when it was written last.
+    elapsed_written: Option<i64>,
     pruned: Instant,
     reminded: Option<Instant>,
+}
+
+/// A sign of life that follows the alerts to the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// When it was created.
+    pub time: Timestamp,
+    /// Alerts up to this number were raised before it.
+    pub after: Seq,
+    /// How many alerts waited for the broker then.
+    pub waiting: u64,
 }
 
 impl Outbox {
@@ -90,50 +122,76 @@ impl Outbox {
         Self::with(state_dir, OutboxLimits::default(), &[Sink::Mqtt])
     }
 
-    /// Opens the outbox in `state_dir`, or makes it. A damaged file is renamed and replaced by a new one. With a full disk the
-    /// outbox starts in memory.
+    /// Opens the outbox in `state_dir`, or makes it. A damaged file is renamed and replaced by a new one. If the folder or the file
+    /// cannot be used, the outbox starts in memory.
     ///
     /// # Errors
-    /// The file cannot be used, and waiting would not help.
+    /// The file belongs to another stakeout: to one that is running, or to a newer version.
     pub fn with(state_dir: &Path, limits: OutboxLimits, sinks: &[Sink]) -> Result<Self, Error> {
+        Self::with_clock(state_dir, limits, sinks, Clock::system())
+    }
+
+    /// The same, with other clocks than those of the machine.
+    ///
+    /// # Errors
+    /// See [`Self::with`].
+    pub fn with_clock(
+        state_dir: &Path,
+        limits: OutboxLimits,
+        sinks: &[Sink],
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let path = disk::path(state_dir);
-        fs::create_dir_all(state_dir)
-            .map_err(|source| Error::Folder { folder: state_dir.to_owned(), source })?;
         let sinks = sinks.iter().fold(0, |set, sink| set | sink.bit());
-        let mut status = Status::default();
-        let opened = Disk::open_or_replace(&path).and_then(|(mut disk, aside)| {
-            let broken = |source| Error::Open { path: path.clone(), source };
-            status.set_aside = aside.map(|aside| aside.display().to_string());
-            let alerts = disk.keep_sinks(sinks).map_err(broken)?;
-            if alerts > 0 {
-                tracing::warn!(
-                    alerts,
-                    "alerts were deleted: the webhook or command that they waited for is no longer configured"
-                );
-            }
-            Ok((disk.next().map_err(broken)?, disk))
+        let now = clock.read();
+        let opened = Disk::open_for(&path, sinks, disk::PATIENCE).and_then(|mut opened| {
+            let elapsed = opened.disk.elapsed(now);
+            let elapsed = elapsed.map_err(|source| Error::Open { path: path.clone(), source })?;
+            Ok((opened, elapsed))
         });
-        let (next, disk, failing) = match opened {
-            Ok((next, disk)) => (next, Some(disk), None),
-            // The numbers in the file are unknown; the time of day is beyond them.
-            Err(Error::Open { source, .. }) if is_no_room(&source) => (now(), None, Some(source.to_string())),
-            Err(error) => return Err(error),
+        let mut status = Status::default();
+        let (disk, first, elapsed) = match opened {
+            Ok((Opened { disk, next, aside }, elapsed)) => {
+                status.set_aside = aside.map(|aside| aside.display().to_string());
+                (Some(disk), next, elapsed)
+            }
+            Err(error @ (Error::InUse { .. } | Error::Newer { .. })) => return Err(error),
+            Err(error) => {
+                let why = error.with_causes();
+                warn_in_memory(&path, &why);
+                status.in_memory = Some(why);
+                (None, FIRST_WITHOUT_FILE, Elapsed::new(now))
+            }
         };
-        if let Some(why) = &failing {
-            warn_in_memory(&path, why);
-        }
-        status.in_memory.clone_from(&failing);
-        let unread = disk.is_none();
-        let (undeleted, pruned) = (Vec::new(), Instant::now());
-        let file = File { path, disk, failing, unread, undeleted, next, pruned, reminded: None };
+        let (known, failing) = (disk.is_some(), status.in_memory.clone());
+        let (marks, undeleted, pruned) = (BTreeMap::new(), Vec::new(), Instant::now());
+        let unread = !known;
+        let file = File {
+            path,
+            disk,
+            known,
+            failing,
+            unread,
+            undeleted,
+            marks,
+            first,
+            next: first,
+            elapsed,
+            elapsed_written: None,
+            pruned,
+            reminded: None,
+        };
         let outbox = Self {
             limits,
             sinks,
-            recent: Mutex::new(Recent::new(next)),
+            recent: Mutex::new(Recent::new(first)),
             file: Mutex::new(file),
             appended: Default::default(),
             waiting: Default::default(),
             rewound: AtomicU64::new(0),
+            dropped_to: AtomicI64::new(0),
+            heartbeat: Mutex::default(),
+            clock,
             status: watch::Sender::new(status),
         };
         outbox.prune(&mut outbox.file());
@@ -153,15 +211,24 @@ impl Outbox {
             return;
         }
         let mut file = self.file();
-        let created = now();
+        let now = self.clock.read();
+        file.elapsed.advance(now);
+        let (created, elapsed) = (now.wall, file.elapsed.total);
         let rows = entries.into_iter().map(|entry| {
             let seq = file.next;
             file.next += 1;
-            Row { seq, pending: self.sinks, created, entry: Arc::new(entry) }
+            Row { seq, pending: self.sinks, created, elapsed, entry: Arc::new(entry) }
         });
         let rows = rows.collect::<Vec<_>>();
         let on_disk = self.write(&mut file, &rows);
+        if !on_disk {
+            file.remember_marks(&rows);
+        }
         let dropped = self.recent().push(rows, on_disk);
+        if on_disk {
+            // Now: when this returns, they are in the file that the next start finds.
+            self.check_place(&mut file);
+        }
         if file.disk.as_ref().is_some_and(|disk| disk.stock.is_beyond(&self.limits)) {
             self.prune(&mut file);
         }
@@ -303,16 +370,74 @@ impl Outbox {
         self.status.subscribe()
     }
 
-    /// Drops what is too old, and tries a disk again that did not work. To be called every second or so: nothing else tries
-    /// again. Blocks for the disk.
+    /// Checks that the file is in its place, drops what is too old, and tries a disk again that did not work. To be called every
+    /// second or so: nothing else tries again. Blocks for the disk.
     pub fn tend(&self) {
         let mut file = self.file();
+        file.elapsed.advance(self.clock.read());
         if file.failing.is_some() {
             self.recover(&mut file);
-        } else if file.pruned.elapsed() >= PRUNE {
+        } else {
+            self.check_place(&mut file);
+        }
+        if file.failing.is_none() && file.pruned.elapsed() >= PRUNE {
+            self.measure(&mut file);
             self.prune(&mut file);
         }
         self.count(&file);
+    }
+
+    /// Whether this alert was dropped because of the limits although a reader had read it before. Never blocks.
+    #[must_use]
+    pub fn is_dropped(&self, seq: Seq) -> bool {
+        seq <= self.dropped_to.load(Ordering::Relaxed)
+    }
+
+    /// The time since this alert was appended, if it is among the newest since the start. Never blocks.
+    #[must_use]
+    pub fn age(&self, seq: Seq) -> Option<Duration> {
+        self.recent().age(seq)
+    }
+
+    /// The time since the oldest alert was raised that waits for `sink`. Blocks for the disk.
+    #[must_use]
+    pub fn oldest(&self, sink: Sink) -> Option<Duration> {
+        let mut file = self.file();
+        file.elapsed.advance(self.clock.read());
+        let on_disk = match file.disk.as_ref().map(|disk| disk.oldest(sink)) {
+            Some(Ok(oldest)) => oldest,
+            // The next append or deletion handles it.
+            Some(Err(_)) | None => None,
+        };
+        let in_memory = self.recent().oldest_only_in_memory(sink);
+        let raised = on_disk.into_iter().chain(in_memory).min()?;
+        Some(Duration::from_millis(file.elapsed.total.saturating_sub(raised).try_into().unwrap_or(0)))
+    }
+
+    /// How many state files beside the outbox cannot be written, and how many had vanished and were written again.
+    pub fn report_state_files(&self, failing: u64, restored: u64) {
+        self.status.send_if_modified(|status| {
+            let changed = status.state_files != failing || restored > 0;
+            status.state_files = failing;
+            status.restored += restored;
+            changed
+        });
+    }
+
+    /// Creates a heartbeat, which the publisher sends after the alerts that were raised before it. It replaces one that was not sent
+    /// yet. Waits for the disk as an alert does, so that a disk that hangs stops the heartbeat, too.
+    pub fn beat(&self, time: Timestamp) {
+        let after = self.file().next - 1;
+        let waiting = self.waiting();
+        *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Heartbeat { time, after, waiting });
+        self.appended[Sink::Mqtt.index()].notify_one();
+    }
+
+    /// Takes the heartbeat if `is_due` agrees, which receives the number of the last alert before it. Never blocks.
+    pub fn take_heartbeat(&self, is_due: impl FnOnce(Seq) -> bool) -> Option<Heartbeat> {
+        let mut heartbeat = self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner);
+        heartbeat.take_if(|heartbeat| is_due(heartbeat.after))
     }
 
     /// Writes `rows` to the disk. Returns whether they are on it.
@@ -320,8 +445,13 @@ impl Outbox {
         if file.failing.is_some() {
             return false;
         }
-        let written =
-            |file: &mut File| file.disk.as_mut().map_or(Ok(false), |disk| disk.append(rows).map(|()| true));
+        let written = |file: &mut File| {
+            let elapsed = file.elapsed_to_write();
+            let Some(disk) = &mut file.disk else { return Ok(false) };
+            disk.append(rows, elapsed.as_ref())?;
+            file.elapsed_written = elapsed.map_or(file.elapsed_written, |elapsed| Some(elapsed.total));
+            Ok(true)
+        };
         match written(file) {
             Ok(written) => written,
             Err(error) => {
@@ -332,96 +462,15 @@ impl Outbox {
         }
     }
 
-    /// Handles an error of the disk. A damaged file is replaced at once; anything else is tried again by [`Self::tend`].
-    fn fail(&self, file: &mut File, error: &rusqlite::Error) {
-        let why = match file.disk.take() {
-            Some(damaged) if is_damaged(error) => match damaged.replace(&file.path, &error.to_string()) {
-                Ok((disk, aside)) => {
-                    self.reopened(file, disk, Some(aside));
-                    return;
-                }
-                Err(error) => {
-                    file.unread = true;
-                    format!("{:#}", anyhow::anyhow!(error))
-                }
-            },
-            disk => {
-                file.disk = disk;
-                error.to_string()
-            }
-        };
-        if file.failing.is_none() {
-            warn_in_memory(&file.path, &why);
-            self.status.send_modify(|status| status.in_memory = Some(why.clone()));
-        }
-        file.failing = Some(why);
-    }
-
-    /// Uses a file that was opened again or replaced.
-    fn reopened(&self, file: &mut File, mut disk: Disk, aside: Option<PathBuf>) {
-        file.next = disk.next().map_or(file.next, |next| file.next.max(next));
-        let _ = disk.keep_sinks(self.sinks);
-        file.disk = Some(disk);
-        file.unread = true;
-        self.recent().forget_copies(file.next);
-        if let Some(aside) = aside {
-            self.status.send_modify(|status| status.set_aside = Some(aside.display().to_string()));
-        }
-    }
-
-    /// Tries to write to the disk what is only in memory.
-    fn recover(&self, file: &mut File) {
-        if file.disk.is_none() {
-            match Disk::open_or_replace(&file.path) {
-                Ok((disk, aside)) => self.reopened(file, disk, aside),
-                Err(error) => {
-                    tracing::debug!(
-                        error = format!("{:#}", anyhow::anyhow!(error)),
-                        "the disk does not work yet"
-                    );
-                    return;
-                }
-            }
-        }
-        let rows = self.recent().only_in_memory();
+    /// Counts what is in the file, and writes the counter of time beside alerts that wait.
+    fn measure(&self, file: &mut File) {
+        let elapsed = file.elapsed;
         let Some(disk) = &mut file.disk else { return };
-        let mut done = disk.append(&rows);
-        for sink in Sink::ALL {
-            let of_sink = |(other, seq): &(Sink, Seq)| (*other == sink).then_some(*seq);
-            let delivered = file.undeleted.iter().filter_map(of_sink).collect::<Vec<_>>();
-            if done.is_ok() && !delivered.is_empty() {
-                done = disk.remove(sink, &delivered);
-            }
-        }
+        let waits = disk.stock.bytes > 0;
+        let done = disk.measure().and_then(|()| if waits { disk.write_elapsed(&elapsed) } else { Ok(()) });
         match done {
-            Ok(()) => {
-                self.recent().all_on_disk();
-                (file.failing, file.undeleted) = (None, Vec::new());
-                if std::mem::take(&mut file.unread) {
-                    self.rewound.fetch_add(1, Ordering::Relaxed);
-                    self.wake();
-                }
-                self.status.send_modify(|status| status.in_memory = None);
-                tracing::info!(file = %file.path.display(), alerts = rows.len(), "the disk works again: the alerts in memory were written to it");
-                self.prune(file);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the disk does not work yet");
-                self.fail(file, &error);
-            }
-        }
-    }
-
-    /// Drops what exceeds the limits of the file.
-    fn prune(&self, file: &mut File) {
-        file.pruned = Instant::now();
-        let OutboxLimits { size, snapshots, age } = self.limits;
-        let Some(disk) = file.disk.as_mut().filter(|_| file.failing.is_none()) else { return };
-        let pruned = disk
-            .drop_oldest(size, age, now())
-            .and_then(|alerts| Ok(Dropped { alerts, snapshots: disk.drop_snapshots(snapshots)? }));
-        match pruned {
-            Ok(dropped) => self.dropped_some(file, &dropped),
+            Ok(()) if waits => file.elapsed_written = Some(elapsed.total),
+            Ok(()) => {}
             Err(error) => self.fail(file, &error),
         }
     }
@@ -472,6 +521,28 @@ impl Outbox {
     }
 }
 
+impl File {
+    /// The counter of time, if it is to be written with the next alerts. A minute is as exact as it must be.
+    fn elapsed_to_write(&self) -> Option<Elapsed> {
+        const MINUTE: i64 = 60_000;
+        let total = self.elapsed.total;
+        let is_due = self.elapsed_written.is_none_or(|written| total.saturating_sub(written) >= MINUTE);
+        is_due.then_some(self.elapsed)
+    }
+
+    /// Keeps the states of labels that these alerts would have written.
+    fn remember_marks(&mut self, rows: &[Row]) {
+        for row in rows {
+            let Some(mark) = &row.entry.mark else { continue };
+            let known = self.marks.entry(mark.topic.clone()).or_default();
+            known.raised = mark.raised;
+            if mark.raised {
+                known.alert = Some(row.entry.payload.clone());
+            }
+        }
+    }
+}
+
 fn warn_in_memory(path: &Path, why: &str) {
     tracing::error!(
         file = %path.display(),
@@ -479,9 +550,4 @@ fn warn_in_memory(path: &Path, why: &str) {
         "alerts cannot be written to disk: they are kept in memory and delivered from there, and lost if stakeout ends before; \
          check that the disk works and is not full"
     );
-}
-
-/// Whether waiting may help; otherwise the configuration or the permissions must be changed.
-fn is_no_room(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
 }

@@ -3,7 +3,11 @@
 //!
 //! Memory is bounded. What is on disk is dropped first, then the snapshots of what is not, then the oldest alerts.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     disk::Row,
@@ -33,6 +37,7 @@ pub(super) struct Recent {
 struct Kept {
     row: Row,
     on_disk: bool,
+    since: Instant,
 }
 
 /// How much was dropped.
@@ -53,7 +58,7 @@ impl Recent {
         for row in rows {
             self.bytes += size(&row.entry);
             self.alone += usize::from(!on_disk);
-            self.kept.push_back(Kept { row, on_disk });
+            self.kept.push_back(Kept { row, on_disk, since: Instant::now() });
         }
         self.trim()
     }
@@ -86,6 +91,29 @@ impl Recent {
         let place = self.place(seq)?;
         let row = &self.kept[place].row;
         (row.pending & sink.bit() != 0).then(|| Arc::clone(&row.entry))
+    }
+
+    /// The time since this alert was added, if it is here.
+    pub fn age(&self, seq: Seq) -> Option<Duration> {
+        Some(self.kept[self.place(seq)?].since.elapsed())
+    }
+
+    /// Every alert that is here and that a sink does not have yet.
+    pub fn rows(&self) -> Vec<Row> {
+        self.kept.iter().filter(|kept| kept.row.pending != 0).map(|kept| kept.row.clone()).collect()
+    }
+
+    /// The counter of time of the oldest alert that is only in memory and that `sink` does not have yet.
+    pub fn oldest_only_in_memory(&self, sink: Sink) -> Option<i64> {
+        let waits = |kept: &&Kept| !kept.on_disk && kept.row.pending & sink.bit() != 0;
+        self.kept.iter().find(waits).map(|kept| kept.row.elapsed)
+    }
+
+    /// Alerts on disk up to this one were dropped there.
+    pub fn drop_copies(&mut self, last: Seq) {
+        while self.kept.front().is_some_and(|kept| kept.on_disk && kept.row.seq <= last) {
+            self.pop();
+        }
     }
 
     /// `sink` has these alerts. Returns those that are on disk, too.

@@ -1,8 +1,10 @@
-use std::path::Path;
+use std::{fs, path::Path};
 
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::*;
+use crate::clock::Reading;
 
 const FILE: &str = "outbox.sqlite";
 
@@ -108,21 +110,132 @@ fn snapshots_have_a_limit_of_their_own_and_their_alerts_stay() {
     );
 }
 
+/// Clocks that a test sets.
+#[derive(Clone)]
+struct Clocks(Arc<Mutex<Reading>>);
+
+impl Clocks {
+    fn at(wall: i64, synchronised: bool) -> Self {
+        let boot = Uuid::from_u128(1);
+        Self(Arc::new(Mutex::new(Reading { boot, up: HOUR, wall, synchronised })))
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Reading)) {
+        change(&mut self.0.lock().unwrap());
+    }
+
+    fn pass(&self, milliseconds: i64) {
+        self.set(|now| (now.up, now.wall) = (now.up + milliseconds, now.wall + milliseconds));
+    }
+
+    /// The machine is off for this long; its clock is set right at the start.
+    fn restart(&self, milliseconds: i64) {
+        self.set(|now| {
+            now.boot = Uuid::from_u128(now.boot.as_u128() + 1);
+            (now.up, now.wall) = (0, now.wall + milliseconds);
+        });
+    }
+
+    fn open(&self, folder: &Path) -> Outbox {
+        let clocks = self.clone();
+        let clock = Clock::of(move || *clocks.0.lock().unwrap());
+        Outbox::with_clock(folder, OutboxLimits::default(), &[Sink::Mqtt], clock).unwrap()
+    }
+}
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+const YEAR: i64 = 365 * DAY;
+const NOON: i64 = 1_800_000_000_000;
+
+/// The outbox is tended as after a minute.
+fn tend_and_prune(outbox: &Outbox) {
+    outbox.file().pruned = Instant::now().checked_sub(2 * PRUNE).unwrap();
+    outbox.tend();
+}
+
 #[test]
-fn old_alerts_are_dropped_unless_their_age_is_unknown() {
-    let folder = tempfile::tempdir().unwrap();
-    let outbox = Outbox::open(folder.path()).unwrap();
-    (0..3).for_each(|number| outbox.append(&entry(number)));
+fn alerts_are_dropped_when_they_have_waited_for_too_long() {
+    let (folder, clocks) = (tempfile::tempdir().unwrap(), Clocks::at(NOON, true));
+    let outbox = clocks.open(folder.path());
+    outbox.append(&entry(0));
+    clocks.pass(5 * DAY);
+    outbox.append(&entry(1));
+    assert_eq!(outbox.oldest(Sink::Mqtt), Some(Duration::from_secs(5 * 24 * 3600)));
+    clocks.pass(2 * DAY + HOUR);
+    tend_and_prune(&outbox);
+    assert_eq!((outbox.waiting(), outbox.dropped()), (1, 1));
+    let read = outbox.peek(Sink::Mqtt, 0, 10).unwrap_or_else(|| outbox.read(Sink::Mqtt, 0, 10));
+    assert_eq!(read.len(), 1, "the dropped one is not delivered from memory either");
+    assert!(outbox.is_dropped(read[0].0 - 1) && !outbox.is_dropped(read[0].0));
     drop(outbox);
+    // The service does not run for two days, then the machine is off for two.
+    clocks.pass(2 * DAY);
+    let outbox = clocks.open(folder.path());
+    assert_eq!(outbox.waiting(), 1);
+    drop(outbox);
+    clocks.restart(3 * DAY);
+    let outbox = clocks.open(folder.path());
+    assert_eq!((outbox.waiting(), outbox.dropped()), (0, 1));
+}
+
+#[test]
+fn a_wrong_clock_drops_nothing() {
+    type Change = fn(&Clocks);
+    let changes: [(&str, Change); 7] = [
+        ("a year ahead", |clocks| clocks.set(|now| now.wall += YEAR)),
+        ("a year behind", |clocks| clocks.set(|now| now.wall -= YEAR)),
+        ("in 1970", |clocks| clocks.set(|now| (now.wall, now.synchronised) = (0, false))),
+        ("far in the future", |clocks| clocks.set(|now| now.wall = i64::MAX)),
+        ("a year ahead after a start of the machine, and not synchronised", |clocks| {
+            clocks.restart(YEAR);
+            clocks.set(|now| now.synchronised = false);
+        }),
+        ("a year behind after a start of the machine", |clocks| clocks.restart(-YEAR)),
+        ("in 1970 after a start of the machine", |clocks| {
+            clocks.restart(0);
+            clocks.set(|now| (now.wall, now.synchronised) = (0, false));
+        }),
+    ];
+    for (what, change) in changes {
+        for restarts in [false, true] {
+            let (folder, clocks) = (tempfile::tempdir().unwrap(), Clocks::at(NOON, true));
+            let mut outbox = clocks.open(folder.path());
+            (0..59).for_each(|number| outbox.append(&entry(number)));
+            change(&clocks);
+            if restarts {
+                drop(outbox);
+                outbox = clocks.open(folder.path());
+            }
+            tend_and_prune(&outbox);
+            outbox.append(&entry(59));
+            // And back.
+            clocks.set(|now| (now.wall, now.synchronised) = (NOON + HOUR, true));
+            tend_and_prune(&outbox);
+            drop(outbox);
+            let outbox = clocks.open(folder.path());
+            assert_eq!((outbox.waiting(), outbox.dropped()), (60, 0), "{what}, restarts: {restarts}");
+            assert_eq!(drain(&outbox).len(), 60, "{what}, restarts: {restarts}");
+        }
+    }
+}
+
+#[test]
+fn alerts_of_a_version_without_the_counter_of_time_are_as_old_as_the_newest() {
+    let (folder, clocks) = (tempfile::tempdir().unwrap(), Clocks::at(NOON, true));
+    (0..2).for_each(|number| clocks.open(folder.path()).append(&entry(number)));
     let connection = Connection::open(folder.path().join(FILE)).unwrap();
-    let week = 7 * 24 * 3600 * 1000;
-    connection.execute("UPDATE alerts SET created = created - ?1 WHERE seq = 1", [week + 60_000]).unwrap();
-    // As if the clock had never been set.
-    connection.execute("UPDATE alerts SET created = 1000 WHERE seq = 2", []).unwrap();
+    connection.execute_batch("DROP TABLE clock; ALTER TABLE alerts DROP COLUMN elapsed").unwrap();
     drop(connection);
-    let outbox = Outbox::open(folder.path()).unwrap();
-    assert_eq!((outbox.dropped(), outbox.waiting()), (1, 2));
-    assert_eq!(drain(&outbox), [entry(1), entry(2)]);
+    clocks.pass(YEAR);
+    let outbox = clocks.open(folder.path());
+    assert_eq!((outbox.waiting(), outbox.dropped()), (2, 0));
+    clocks.pass(6 * DAY);
+    tend_and_prune(&outbox);
+    assert_eq!(outbox.waiting(), 2);
+    clocks.pass(2 * DAY);
+    tend_and_prune(&outbox);
+    assert_eq!((outbox.waiting(), outbox.dropped()), (0, 2));
 }
 
 #[test]
@@ -276,17 +389,213 @@ fn the_file_is_small_again_when_nothing_waits() {
     assert!(size < 100_000, "{size} bytes are still taken");
 }
 
-#[test]
-fn errors_name_the_place_and_the_remedy() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    fs::write(&file, "").unwrap();
-    let error = Outbox::open(&file.join("state")).unwrap_err().to_string();
-    assert!(error.contains("file/state") && error.contains("state_dir"), "{error}");
+/// What the next start finds if the process is killed now.
+fn after_a_kill(state: &Path) -> Vec<String> {
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(state).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    drain(&Outbox::open(copy.path()).unwrap()).into_iter().map(|entry| entry.id).collect()
+}
 
-    fs::create_dir(folder.path().join(FILE)).unwrap();
-    let error = Outbox::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("cannot open the outbox") && error.contains(FILE), "{error}");
+fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+    numbers.into_iter().map(|number| format!("id-{number}")).collect()
+}
+
+#[test]
+fn a_file_that_vanishes_is_noticed_and_nothing_is_lost() {
+    type Damage = fn(&Path, &Path);
+    let damages: [(&str, Damage); 8] = [
+        ("the folder is deleted", |state, _| fs::remove_dir_all(state).unwrap()),
+        ("the folder is renamed", |state, away| fs::rename(state, away).unwrap()),
+        ("the folder is replaced", |state, away| {
+            fs::rename(state, away).unwrap();
+            fs::create_dir(state).unwrap();
+        }),
+        ("the file is deleted", |state, _| fs::remove_file(state.join(FILE)).unwrap()),
+        ("the file is renamed", |state, _| fs::rename(state.join(FILE), state.join("away")).unwrap()),
+        ("the file is replaced by an empty one", |state, _| {
+            fs::write(state.join("new"), "").unwrap();
+            fs::rename(state.join("new"), state.join(FILE)).unwrap();
+        }),
+        ("the log is deleted", |state, _| fs::remove_file(state.join("outbox.sqlite-wal")).unwrap()),
+        ("the file is replaced by something else", |state, _| {
+            fs::write(state.join("new"), "no database").unwrap();
+            fs::rename(state.join("new"), state.join(FILE)).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, away) = (folder.path().join("state"), folder.path().join("away"));
+        let outbox = Outbox::open(&state).unwrap();
+        (0..3).for_each(|number| outbox.append(&entry(number)));
+        damage(&state, &away);
+        outbox.append(&entry(3));
+        assert_eq!(after_a_kill(&state), numbered(0..4), "{what}: noticed by the next append");
+        assert_eq!(outbox.status().borrow().vanished, 1, "{what}");
+        assert!(outbox.status().borrow().is_on_disk() && outbox.rewound() > 0, "{what}");
+
+        let _ = fs::remove_dir_all(&away);
+        damage(&state, &away);
+        outbox.tend();
+        assert_eq!(after_a_kill(&state), numbered(0..4), "{what}: noticed by the maintenance");
+        outbox.remove(Sink::Mqtt, &[head(&outbox, Sink::Mqtt).unwrap().0]);
+        outbox.append(&entry(4));
+        assert_eq!(outbox.waiting(), 4, "{what}");
+        assert_eq!(drain(&outbox), (1..5).map(entry).collect::<Vec<_>>(), "{what}: with their pictures");
+        assert_eq!(outbox.status().borrow().vanished, 2, "{what}: once each time");
+    }
+}
+
+#[test]
+fn an_outbox_that_replaces_the_open_one_is_delivered_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, other) = (folder.path().join("state"), folder.path().join("other"));
+    let outbox = Outbox::open(&state).unwrap();
+    (0..3).for_each(|number| outbox.append(&entry(number)));
+    {
+        let other = Outbox::open(&other).unwrap();
+        // A backup: some of the same alerts, and others.
+        [2, 0, 7, 8].into_iter().for_each(|number| other.append(&entry(number)));
+    }
+    fs::rename(other.join(FILE), state.join(FILE)).unwrap();
+    outbox.tend();
+    assert_eq!(outbox.waiting(), 5);
+    outbox.append(&entry(3));
+    let expected = [0, 1, 2, 7, 8, 3].map(entry);
+    assert_eq!(drain(&outbox), expected, "own alerts keep their order; each is there once");
+    assert_eq!(outbox.waiting(), 0);
+}
+
+#[test]
+fn while_another_service_has_the_file_alerts_stay_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(folder.path()).unwrap();
+    outbox.append(&entry(0));
+    fs::remove_file(folder.path().join(FILE)).unwrap();
+    let other = Outbox::open(folder.path()).unwrap();
+    outbox.tend();
+    outbox.append(&entry(1));
+    let status = outbox.status().borrow().clone();
+    assert!(status.in_memory.as_deref().is_some_and(|why| why.contains("another stakeout")), "{status:?}");
+    assert_eq!(outbox.waiting(), 2);
+    other.append(&entry(9));
+    drop(other);
+    outbox.tend();
+    assert!(outbox.status().borrow().is_on_disk());
+    let mut left = drain(&outbox);
+    left.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(left, [0, 1, 9].map(entry));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_again_is_tried_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, away) = (folder.path().join("state"), folder.path().join("away"));
+    let outbox = Outbox::open(&state).unwrap();
+    outbox.append(&entry(0));
+    fs::rename(&state, &away).unwrap();
+    fs::write(&state, "a file").unwrap();
+    for number in 1..3 {
+        outbox.append(&entry(number));
+        outbox.tend();
+        assert!(!outbox.status().borrow().is_on_disk());
+    }
+    assert_eq!(outbox.waiting(), 3);
+    outbox.remove(Sink::Mqtt, &[head(&outbox, Sink::Mqtt).unwrap().0]);
+    fs::remove_file(&state).unwrap();
+    outbox.tend();
+    assert!(outbox.status().borrow().is_on_disk());
+    assert_eq!(after_a_kill(&state), numbered(1..3));
+    assert_eq!(drain(&outbox), [entry(1), entry(2)]);
+}
+
+#[test]
+fn an_unusable_folder_at_the_start_is_no_reason_not_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, usable) = (folder.path().join("state"), folder.path().join("usable"));
+    let raised = |number: u32| Entry {
+        mark: Some(Mark { topic: format!("{number}/state"), raised: true }),
+        ..entry(number)
+    };
+    {
+        // What an earlier run left.
+        let outbox = Outbox::open(&usable).unwrap();
+        (0..3).for_each(|number| outbox.append(&entry(number)));
+    }
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 2] = [
+        ("the folder is a file", |state| fs::write(state, "").unwrap()),
+        ("the file is a folder", |state| fs::create_dir_all(state.join(FILE)).unwrap()),
+    ];
+    for (what, damage) in damages {
+        damage(&state);
+        let outbox = Outbox::open(&state).unwrap();
+        let status = outbox.status().borrow().clone();
+        let why = status.in_memory.clone().unwrap_or_default();
+        assert!(
+            why.contains("state") && why.contains("state_dir"),
+            "{what}: the place and the remedy: {why}"
+        );
+        (3..6).for_each(|number| outbox.append(&raised(number)));
+        assert_eq!((outbox.waiting(), outbox.marks().len()), (3, 0), "{what}");
+        // One is delivered before the disk works.
+        let (first, _) = head(&outbox, Sink::Mqtt).unwrap();
+        outbox.remove(Sink::Mqtt, &[first]);
+        outbox.tend();
+        assert!(!outbox.status().borrow().is_on_disk(), "{what}");
+
+        fs::remove_file(&state).or_else(|_| fs::remove_dir_all(&state)).unwrap();
+        fs::create_dir(&state).unwrap();
+        fs::copy(usable.join(FILE), state.join(FILE)).unwrap();
+        let before = outbox.rewound();
+        outbox.tend();
+        assert!(outbox.status().borrow().is_on_disk() && outbox.rewound() > before, "{what}");
+        assert_eq!(outbox.marks().len(), 3, "{what}: also that of the delivered alert");
+        outbox.append(&entry(6));
+        let expected = numbered([0, 1, 2, 4, 5, 6]);
+        assert_eq!(after_a_kill(&state), expected, "{what}: the older ones first");
+        assert_eq!(ids(&drain(&outbox)), expected, "{what}");
+        drop(outbox);
+        fs::remove_dir_all(&state).unwrap();
+    }
+}
+
+#[test]
+fn numbers_of_alerts_in_memory_do_not_depend_on_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    // Twice in a row: the file has the numbers of the first time then.
+    for round in 0..2 {
+        let clocks = Clocks::at(if round == 0 { YEAR } else { 0 }, false);
+        fs::rename(&state, folder.path().join("away")).unwrap_or_default();
+        fs::write(&state, "").unwrap();
+        let outbox = clocks.open(&state);
+        (0..2).for_each(|number| outbox.append(&entry(2 * round + number)));
+        fs::remove_file(&state).unwrap();
+        fs::rename(folder.path().join("away"), &state).unwrap_or_default();
+        outbox.tend();
+        assert!(outbox.status().borrow().is_on_disk());
+        let order: Vec<_> = (0..2 * round + 2).collect();
+        assert_eq!(after_a_kill(&state), numbered(order), "round {round}");
+    }
+}
+
+#[test]
+fn a_heartbeat_follows_the_alerts_that_were_raised_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(folder.path()).unwrap();
+    assert_eq!(outbox.take_heartbeat(|_| true), None);
+    outbox.append(&entry(0));
+    outbox.beat(Timestamp::UNIX_EPOCH);
+    let (last, _) = head(&outbox, Sink::Mqtt).unwrap();
+    assert_eq!(outbox.take_heartbeat(|after| after < last), None, "it waits");
+    let later = Timestamp::MAX;
+    outbox.beat(later);
+    let heartbeat = outbox.take_heartbeat(|after| after == last).unwrap();
+    assert_eq!((heartbeat.time, heartbeat.waiting), (later, 1), "only the newest");
+    assert_eq!(outbox.take_heartbeat(|_| true), None, "once");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Counts {
     pub delivery: Histogram,
     /// Alerts that the broker acknowledged.
     pub published: AtomicU64,
+    /// Heartbeats that the broker acknowledged.
+    pub heartbeats: AtomicU64,
     /// Alerts that were sent again because no acknowledgement had come.
     pub repeated: AtomicU64,
     /// Times the broker refused an alert.

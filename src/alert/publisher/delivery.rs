@@ -13,7 +13,7 @@ use super::{
     window::{Action, Outcome, SNAPSHOT_TRIES, SnapshotSize, Window, readiness::Readiness},
 };
 use crate::{
-    alert::outbox::{Entry, Outbox, Seq, Sink, Snapshot},
+    alert::outbox::{Entry, Heartbeat, Outbox, Seq, Sink, Snapshot},
     backoff::jitter,
     config::Mqtt,
     mqtt, picture,
@@ -93,6 +93,10 @@ impl Delivery {
                     self.send_snapshot(link, seq, &entry, size).await?;
                     self.window.snapshot_done(seq);
                 }
+                Action::Send { seq, .. } if self.outbox.is_dropped(seq) => {
+                    // It was counted as dropped after it was read.
+                    self.window.answered(seq, None, Instant::now().into_std());
+                }
                 Action::Send { seq, entry, repeated } => {
                     if repeated {
                         add(&self.counts.repeated);
@@ -110,6 +114,11 @@ impl Delivery {
                 Action::Idle(until) => return Ok(Step::Idle(until.map(Instant::from_std))),
             }
         }
+    }
+
+    /// Takes the heartbeat if every alert that was raised before it was sent.
+    pub fn take_heartbeat(&self) -> Option<Heartbeat> {
+        self.outbox.take_heartbeat(|after| self.window.has_passed(after))
     }
 
     /// Sends no more alerts and waits for the answers to those in flight.
@@ -146,20 +155,19 @@ impl Delivery {
         let refusal = receipt.answer().await?.err();
         let outcome = self.window.answered(seq, refusal.as_ref(), Instant::now().into_std());
         match (outcome, refusal) {
-            (Outcome::Delivered { resumed }, _) => self.delivered(&entry, resumed),
+            (Outcome::Delivered { resumed }, _) => self.delivered(seq, &entry, resumed),
             (Outcome::Refused { first }, Some(refusal)) => self.refused(&entry, &refusal, first),
             _ => {}
         }
         Ok(())
     }
 
-    fn delivered(&self, entry: &Entry, resumed: bool) {
+    fn delivered(&self, seq: Seq, entry: &Entry, resumed: bool) {
         add(&self.counts.published);
-        if let Some(raised) = entry.raised() {
-            let took = jiff::Timestamp::now().duration_since(raised);
-            // Negative if the clock was set back in between.
-            self.counts.delivery.observe(took.try_into().unwrap_or_default());
-        }
+        // An alert from before the start has only the time of day, which may have been set since: negative if it was set back.
+        let by_clock = || jiff::Timestamp::now().duration_since(entry.raised()?).try_into().ok();
+        let took = self.outbox.age(seq).or_else(by_clock);
+        self.counts.delivery.observe(took.unwrap_or_default());
         if resumed {
             tracing::info!(
                 broker = self.url,

@@ -9,8 +9,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     alert::home_assistant::{Announcement, BIRTH_TOPIC, memory::Memory},
-    atomic_file,
+    state_file::StateFile,
 };
 
 const FILE: &str = "home_assistant.json";
@@ -45,7 +44,7 @@ pub(super) struct Discovery {
     home_assistant: Option<watch::Receiver<HomeAssistantStatus>>,
     /// The last status that was passed on.
     noticed: HomeAssistantStatus,
-    file: PathBuf,
+    file: StateFile,
     memory: Memory,
     /// The announcement of this round.
     current: Announcement,
@@ -107,13 +106,17 @@ impl Announcer {
 
 impl Discovery {
     pub fn new(announcer: &Announcer, state_dir: &Path) -> Self {
-        let file = state_dir.join(FILE);
+        let (file, memory) = StateFile::load(
+            state_dir,
+            FILE,
+            "what you remove from the configuration may stay in Home Assistant",
+        );
         Self {
             wanted: announcer.wanted.subscribe(),
             _announcer: announcer.clone(),
             home_assistant: None,
             noticed: HomeAssistantStatus::default(),
-            memory: recall(&file),
+            memory,
             current: Announcement::default(),
             file,
             due: true,
@@ -279,28 +282,8 @@ impl Discovery {
             return;
         }
         self.memory = memory;
-        let (file, text) = (self.file.clone(), self.memory.to_json());
-        // The disk blocks, and must not block the runtime.
-        if let Ok(Err(error)) = spawn_blocking(move || atomic_file::write(&file, text)).await {
-            let file = self.file.display();
-            tracing::warn!(%file, %error, "what was announced to Home Assistant is not on disk: make the file writable, or what \
-                you remove from the configuration may stay in Home Assistant");
-        }
+        let (mut file, memory) = (self.file.clone(), self.memory.clone());
+        // The disk blocks, and must not block the runtime. It panics only with the program.
+        let _ = spawn_blocking(move || file.save(&memory)).await;
     }
-}
-
-/// Reads the file. If it is invalid, that is logged and nothing is known.
-fn recall(file: &Path) -> Memory {
-    let why = match fs::read_to_string(file) {
-        Ok(text) => match Memory::from_json(&text) {
-            Some(memory) => return memory,
-            None => "it was not written by this program".to_owned(),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
-        Err(error) => error.to_string(),
-    };
-    let file = file.display();
-    tracing::warn!(%file, why, "what was announced to Home Assistant earlier is unknown: what you removed from the \
-        configuration since may stay in Home Assistant");
-    Memory::default()
 }

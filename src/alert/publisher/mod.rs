@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{counts::Counts, discovery::Announcer, scores::ScoreSender};
 use self::{
+    counts::add,
     delivery::{Delivery, Step},
     discovery::{Clears, Discovery},
     link::{Interrupted, JSON, Link, Message, Refusal, TEXT},
@@ -41,6 +43,7 @@ use self::{
 use super::{
     OFFLINE, ONLINE, Topics,
     board::{self, Board, Values},
+    instant,
     outage::{Connected, Outage},
     outbox::{Outbox, Sink},
 };
@@ -66,6 +69,8 @@ pub struct Publisher {
     url: String,
     options: mqtt::Options,
     status: String,
+    /// The topic of heartbeats, and the time between two of them.
+    heartbeat: (String, Option<Duration>),
     delivery: Delivery,
     values: watch::Receiver<Values>,
     /// Keeps `values` open.
@@ -109,13 +114,15 @@ impl Publisher {
     /// # Errors
     /// The files for TLS cannot be used.
     pub fn new(broker: &Mqtt, outbox: Arc<Outbox>, board: &Board) -> Result<Self, mqtt::Error> {
-        let status = Topics::new(&broker.prefix).status();
+        let topics = Topics::new(&broker.prefix);
+        let status = topics.status();
         let counts = Arc::default();
         Ok(Self {
             username: broker.username.clone(),
             url: mqtt::url(broker),
             options: mqtt::options(broker, &status, OFFLINE)?,
             status,
+            heartbeat: (topics.heartbeat(), broker.connection.heartbeat),
             delivery: Delivery::new(broker, outbox, Arc::clone(&counts)),
             values: board.subscribe(),
             _board: board.clone(),
@@ -157,8 +164,14 @@ impl Publisher {
                 "scores were dropped while alerts went first or the broker was not connected"
             );
         }
-        if waiting > 0 {
+        if waiting > 0 && self.delivery.outbox.status().borrow().is_on_disk() {
             tracing::warn!(broker = self.url, waiting, "alerts wait on disk and are sent at the next start");
+        } else if waiting > 0 {
+            tracing::error!(
+                broker = self.url,
+                waiting,
+                "alerts are lost if they are only in memory: they could be neither sent nor written to disk"
+            );
         }
         Farewell { waiting, said }
     }
@@ -287,6 +300,7 @@ impl Publisher {
         published: &mut Values,
         stopping: bool,
     ) -> Result<Rest, Interrupted> {
+        self.publish_heartbeat(link).await?;
         self.publish_board(link, published, BoardPart::Values).await?;
         let (mut rest, mut clears) = (Rest::default(), Clears::Now);
         if let Some(discovery) = self.discovery.as_mut().filter(|_| !stopping) {
@@ -299,6 +313,29 @@ impl Publisher {
             Clears::Later => {}
         }
         Ok(rest)
+    }
+
+    /// Publishes the heartbeat, if there is one, once every alert that was raised before it was sent. It has taken the path of the alerts
+    /// then: the judge's thread, the outbox, and this connection. It is not retained, so that a subscriber that receives one
+    /// knows that it was sent just now.
+    async fn publish_heartbeat(&mut self, link: &Link) -> Result<(), Interrupted> {
+        let Some(heartbeat) = self.delivery.take_heartbeat() else { return Ok(()) };
+        let (topic, every) = &self.heartbeat;
+        let seconds = every.and_then(|every| u32::try_from(every.as_secs()).ok());
+        let outbox = if self.delivery.outbox.status().borrow().is_on_disk() { "disk" } else { "memory" };
+        let json = json!({
+            "time": instant(heartbeat.time),
+            "every_s": seconds,
+            "waiting": heartbeat.waiting,
+            "outbox": outbox,
+        });
+        // A broker that keeps it for a subscriber that is away must not deliver it as a fresh one.
+        let message = Message { topic, retain: false, kind: JSON, expiry: seconds };
+        match link.deliver(message, json.to_string().into_bytes()).await? {
+            Ok(()) => add(&self.counts.heartbeats),
+            Err(refusal) => self.warn_refused(topic, &refusal),
+        }
+        Ok(())
     }
 
     /// Makes the broker's retained values equal to this part of the board: everything at first, later what changed.
@@ -364,7 +401,12 @@ impl Publisher {
         self.set_connected(false);
         if let Some(away) = self.outage.failed(Instant::now().into_std(), explanation) {
             let (waiting, away_s, why) = (self.delivery.outbox.waiting(), away.as_secs(), &explanation.text);
-            tracing::warn!(broker = self.url, why, waiting, away_s, "not connected; alerts wait on disk");
+            let broker = &self.url;
+            if self.delivery.outbox.status().borrow().is_on_disk() {
+                tracing::warn!(broker, why, waiting, away_s, "not connected; alerts wait on disk");
+            } else {
+                tracing::warn!(broker, why, waiting, away_s, "not connected; alerts wait in memory only");
+            }
         }
     }
 

@@ -541,3 +541,52 @@ async fn scores_are_sent_at_most_once_and_those_of_an_outage_are_dropped() {
     play.scores.send("scores".to_owned(), "new".to_owned());
     assert_eq!(peer.next().await, Some(Request::Offer("scores".to_owned())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_is_sent_after_the_alerts_before_it_and_is_not_retained() {
+    let mut play = Play::new();
+    let mut peer = play.accept().await;
+    play.append(1, None);
+    play.outbox.beat(jiff::Timestamp::UNIX_EPOCH);
+    play.append(2, None);
+    let (alert, id) = peer.published().await;
+    assert_eq!(alert, "alert");
+    // The first alert has no answer yet: the heartbeat does not overtake it.
+    assert!(timeout(SECOND * 5, peer.published()).await.is_err());
+    peer.send(Event::Acknowledged(id, PubAckReason::Success)).await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let Some(Request::Publish { topic, payload, retain, id }) = peer.next().await else {
+            panic!("{seen:?}")
+        };
+        peer.send(Event::Acknowledged(id, PubAckReason::Success)).await;
+        assert!(!retain, "{topic}");
+        seen.push((topic, String::from_utf8(payload).unwrap()));
+    }
+    seen.sort();
+    assert_eq!(seen[0], ("alert".to_owned(), "2".to_owned()));
+    assert_eq!(
+        seen[1],
+        (
+            "stakeout/heartbeat".to_owned(),
+            r#"{"time":"1970-01-01T00:00:00.000Z","every_s":null,"waiting":1,"outbox":"disk"}"#.to_owned()
+        )
+    );
+    while play.counts.heartbeats.load(Ordering::Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(play.counts.published.load(Ordering::Relaxed), 2, "it counts as no alert");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_of_an_outage_is_sent_once_and_only_the_newest() {
+    let mut play = Play::new();
+    for second in 0..3 {
+        play.outbox.beat(jiff::Timestamp::from_second(second).unwrap());
+    }
+    let mut peer = play.accept().await;
+    let (topic, payload) = answer(&mut peer, PubAckReason::Success).await;
+    assert_eq!(topic, "stakeout/heartbeat");
+    assert!(payload.contains("00:00:02"), "{payload}");
+    assert!(timeout(SECOND * 60, peer.published()).await.is_err());
+}

@@ -223,6 +223,12 @@ impl Window {
         self.exhausted = false;
     }
 
+    /// Whether every alert up to this one was sent in this session, is held because the broker refuses it, or waits for its
+    /// discovery message: what follows them in the order of time may be sent.
+    pub fn has_passed(&self, seq: Seq) -> bool {
+        self.restart.is_none() && (self.cursor >= seq || (self.exhausted && self.next.is_empty()))
+    }
+
     /// What to do next. `rewound` is the outbox's count of alerts that came back.
     pub fn next(&mut self, now: Instant, rewound: u64) -> Action {
         if std::mem::replace(&mut self.rewound, rewound) != rewound {

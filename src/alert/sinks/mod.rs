@@ -76,7 +76,7 @@ impl SinkWorker {
             () = async { stop.cancelled().await; sleep(grace).await } => {}
         }
         let waiting = outbox.waiting_for(self.sink);
-        if waiting > 0 {
+        if waiting > 0 && outbox.status().borrow().is_on_disk() {
             tracing::warn!(waiting, "alerts for {} wait on disk and are sent at the next start", self.name);
         }
     }

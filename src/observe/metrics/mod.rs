@@ -11,9 +11,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -45,6 +45,7 @@ const PATIENCE_WITH_CONFIG: Duration = Duration::from_secs(900);
 /// The state of the service.
 pub struct ServiceMetrics {
     began: Timestamp,
+    began_up: Instant,
     model_name: String,
     ready: AtomicBool,
     /// Written by the model's threads.
@@ -84,8 +85,22 @@ struct Delivery {
 struct DeliverySink {
     sink: Sink,
     name: &'static str,
-    /// When the oldest alert that waits for this sink was raised, in milliseconds since 1970; 0 if none waits.
-    oldest: AtomicI64,
+    /// The oldest alert that waits for this sink.
+    oldest: Mutex<Option<Oldest>>,
+}
+
+/// An alert that waits, measured without the clock, which may be wrong.
+#[derive(Debug, Clone, Copy)]
+struct Oldest {
+    /// Its age when it was checked.
+    age: Duration,
+    checked: Instant,
+}
+
+impl Oldest {
+    fn age(self) -> Duration {
+        self.age + self.checked.elapsed()
+    }
 }
 
 /// A running source, as far as its state is reported.
@@ -106,6 +121,7 @@ impl ServiceMetrics {
     pub fn new(config: &Config) -> Self {
         Self {
             began: Timestamp::now(),
+            began_up: Instant::now(),
             model_name: config.model.name().into_owned(),
             ready: AtomicBool::new(false),
             model: Arc::default(),
@@ -145,7 +161,7 @@ impl ServiceMetrics {
             (Sink::Command, "command", config.command.is_some()),
         ];
         let sinks = sinks.into_iter().filter(|(.., configured)| *configured);
-        let sinks = sinks.map(|(sink, name, _)| DeliverySink { sink, name, oldest: AtomicI64::new(0) });
+        let sinks = sinks.map(|(sink, name, _)| DeliverySink { sink, name, oldest: Mutex::default() });
         let _ = self.delivery.set(Delivery { publisher, outbox, sinks: sinks.collect() });
     }
 
@@ -211,7 +227,7 @@ impl ServiceMetrics {
     /// A frame was judged, and its alerts are on disk.
     pub fn count_frame(&self, source: &str, captured_at: Timestamp, duration: Duration) {
         self.whole_way.observe(duration);
-        lock(&self.source_stats).scored(source, captured_at);
+        lock(&self.source_stats).scored(source, captured_at, Timestamp::now());
     }
 
     /// A subscriber of observations lost `count` of them; 0 creates its series.
@@ -230,9 +246,8 @@ impl ServiceMetrics {
     pub fn check_outbox(&self) {
         let Some(Delivery { outbox, sinks, .. }) = self.delivery.get() else { return };
         for DeliverySink { sink, oldest, .. } in sinks {
-            let found = outbox.peek(*sink, 0, 1).unwrap_or_else(|| outbox.read(*sink, 0, 1));
-            let raised = found.first().and_then(|(_, entry)| entry.raised());
-            oldest.store(raised.map_or(0, Timestamp::as_millisecond), Ordering::Relaxed);
+            let age = outbox.oldest(*sink);
+            *lock(oldest) = age.map(|age| Oldest { age, checked: Instant::now() });
         }
     }
 
@@ -265,9 +280,10 @@ impl ServiceMetrics {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let classify::Counts { scored, repeated, failed, .. } = self.model.counts();
-        let up_s = Timestamp::now().duration_since(self.began).as_secs();
+        // Not by the clock, which may have been set since.
+        let up_s = i64::try_from(self.began_up.elapsed().as_secs()).unwrap_or(i64::MAX);
         let invalid = self.invalid.load(Ordering::Relaxed);
-        let mut summary = Summary { up_s, invalid, ..Summary::default() };
+        let mut summary = Summary { up_s, invalid, on_disk: true, ..Summary::default() };
         summary.frames.scored = scored + repeated;
         summary.frames.failed = failed;
         summary.alerts.raised = lock(&self.alerts).values().map(|count| count[0]).sum();
@@ -287,6 +303,7 @@ impl ServiceMetrics {
             summary.alerts.published = delivery.publisher.published.load(Ordering::Relaxed);
             summary.alerts.waiting = delivery.outbox.waiting();
             summary.alerts.dropped = delivery.outbox.dropped();
+            summary.on_disk = delivery.outbox.status().borrow().is_on_disk();
         }
         summary
     }

@@ -194,10 +194,7 @@ fn outbox(page: &mut Page<'_>, delivery: &Delivery) -> fmt::Result {
         "Alerts that wait for delivery.",
         delivery.sinks.iter().map(waiting),
     )?;
-    let age = |sink: &DeliverySink| match sink.oldest.load(Ordering::Relaxed) {
-        0 => 0.0,
-        raised => (seconds(Timestamp::now()) - raised as f64 / 1e3).max(0.0),
-    };
+    let age = |sink: &DeliverySink| lock(&sink.oldest).map_or(0.0, |oldest| oldest.age().as_secs_f64());
     page.gauges(
         "stakeout_outbox_oldest_alert_age_seconds",
         "Age of the oldest alert that waits for delivery; 0 if none waits.",
@@ -206,8 +203,23 @@ fn outbox(page: &mut Page<'_>, delivery: &Delivery) -> fmt::Result {
     let status = delivery.outbox.status().borrow().clone();
     page.gauge(
         "stakeout_outbox_on_disk",
-        "0 while the disk fails and alerts are only in memory.",
-        u64::from(status.in_memory.is_none()),
+        "1 while alerts are on disk, in the file that the next start finds; it is checked every second.",
+        u64::from(status.is_on_disk()),
+    )?;
+    page.counter(
+        "stakeout_outbox_vanished_total",
+        "Times that the file of the outbox was deleted, renamed or replaced, and its content was written to a new one.",
+        status.vanished,
+    )?;
+    page.gauge(
+        "stakeout_state_files_failing",
+        "State files beside the outbox that cannot be written.",
+        status.state_files,
+    )?;
+    page.counter(
+        "stakeout_state_files_restored_total",
+        "State files beside the outbox that vanished and were written again.",
+        status.restored,
     )?;
     page.counter(
         "stakeout_outbox_dropped_alerts_total",
@@ -226,6 +238,7 @@ fn broker(page: &mut Page<'_>, counts: &publisher::Counts) -> fmt::Result {
     page.gauge("stakeout_broker_connected", "1 while the broker is connected.", connected)?;
     for (name, help, count) in [
         ("stakeout_alerts_published_total", "Alerts that the broker acknowledged.", &counts.published),
+        ("stakeout_heartbeats_total", "Heartbeats that the broker acknowledged.", &counts.heartbeats),
         (
             "stakeout_alerts_repeated_total",
             "Alerts that were sent again because no acknowledgement arrived.",

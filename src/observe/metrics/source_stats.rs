@@ -42,12 +42,12 @@ impl SourceStats {
             .collect();
     }
 
-    /// Counts a frame.
-    pub(super) fn scored(&mut self, source: &str, captured_at: Timestamp) {
+    /// Counts a frame. A newest frame from the future is one from before the clock was set back, and is no longer the newest.
+    pub(super) fn scored(&mut self, source: &str, captured_at: Timestamp, now: Timestamp) {
         // The source may have been removed while its frame was in flight.
         let Some(source) = self.sources.get_mut(source) else { return };
         source.scored += 1;
-        source.newest = source.newest.max(Some(captured_at));
+        source.newest = source.newest.filter(|newest| *newest <= now).max(Some(captured_at));
     }
 
     /// See [`super::ServiceMetrics::source_stats`].
@@ -89,13 +89,13 @@ mod tests {
         assert_eq!(messages(&mut stats, 0, true), []);
         assert_eq!(messages(&mut stats, 5, false), [], "no frame yet");
         for second in [7, 6] {
-            stats.scored("door", at(second));
+            stats.scored("door", at(second), at(7));
         }
-        stats.scored("removed", at(8));
+        stats.scored("removed", at(8), at(8));
         let door = |text: &str| vec![("door".to_owned(), text.to_owned())];
         let first = r#"{"frames":2,"per_second":0.2,"last_frame":"1970-01-01T00:00:07.000Z"}"#;
         assert_eq!(messages(&mut stats, 10, false), door(first), "the first is reported at once");
-        stats.scored("door", at(12));
+        stats.scored("door", at(12), at(12));
         assert_eq!(messages(&mut stats, 15, false), []);
         let second = r#"{"frames":3,"per_second":0.02,"last_frame":"1970-01-01T00:00:12.000Z"}"#;
         assert_eq!(messages(&mut stats, 60, true), door(second));
@@ -106,7 +106,12 @@ mod tests {
             "a source without new frames is reported, too"
         );
 
+        stats.scored("door", at(1_000_000), at(1_000_000));
+        stats.scored("door", at(13), at(13));
+        let back = messages(&mut stats, 180, true);
+        assert!(back[0].1.contains("1970-01-01T00:00:13.000Z"), "the clock was a year ahead: {back:?}");
+
         stats.report(["yard"].into_iter());
-        assert_eq!(messages(&mut stats, 180, true), []);
+        assert_eq!(messages(&mut stats, 240, true), []);
     }
 }

@@ -15,6 +15,8 @@ pub struct Summary {
     pub(super) connected: bool,
     #[serde(skip)]
     pub(super) invalid: bool,
+    #[serde(skip)]
+    pub(super) on_disk: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -65,11 +67,12 @@ impl Summary {
         let waiting = self.alerts.waiting;
         let alerts = if waiting == 1 { "alert waits" } else { "alerts wait" };
         let broker = if self.connected { "" } else { "; the broker is away" };
+        let disk = if self.on_disk { "" } else { "; alerts are not safe on disk" };
         let config = match self.invalid {
             true => "; the configuration is invalid and the previous one is in force: see `stakeout check`",
             false => "",
         };
-        format!("{sources}; {per_second:.1} frames/s; {waiting} {alerts}{broker}{config}")
+        format!("{sources}; {per_second:.1} frames/s; {waiting} {alerts}{broker}{disk}{config}")
     }
 
     /// The payload of the topic `stats`.
@@ -107,7 +110,7 @@ mod tests {
     #[test]
     fn the_status_line() {
         let sources = Sources { online: 4, ..Sources::default() };
-        let well = Summary { sources, connected: true, ..Summary::default() };
+        let well = Summary { sources, connected: true, on_disk: true, ..Summary::default() };
         assert_eq!(well.status_line(3.94), "4 sources online; 3.9 frames/s; 0 alerts wait");
         let trouble = Summary {
             sources: Sources { online: 1, offline: 2, stalled: 1 },
@@ -116,7 +119,7 @@ mod tests {
             ..Summary::default()
         };
         let expected = "1 source online, 2 offline, 1 stalled; 0.0 frames/s; 1 alert waits; the broker is away; \
-                        the configuration is invalid and the previous one is in force: see `stakeout check`";
+                        alerts are not safe on disk; the configuration is invalid and the previous one is in force: see `stakeout check`";
         assert_eq!(trouble.status_line(0.0), expected);
     }
 

@@ -189,11 +189,11 @@ fn a_full_disk_stops_nothing_and_loses_nothing() {
 }
 
 /// A small file system in memory; unmounted when it is dropped.
-struct SmallDisk(TempDir);
+pub(super) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, reported as skipped, without the right to mount.
-    fn mount(size: &str) -> Option<Self> {
+    pub(super) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
@@ -204,7 +204,7 @@ impl SmallDisk {
         None
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -268,7 +268,7 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
 }
 
 /// `raised` or `cleared` and the name of the picture, if the log line reports an alert.
-fn alert_in(line: &str) -> Option<(String, String)> {
+pub(super) fn alert_in(line: &str) -> Option<(String, String)> {
     let state = ["raised", "cleared"].into_iter().find(|state| line.contains(&format!(" {state} ")))?;
     let end = line.find(".jpg")?;
     let start = line[..end].rfind('/')? + 1;

@@ -15,7 +15,7 @@ sources: { Front Door: { folder: inbox, watch: [porch], scores: true } }
 
 /// Names that people type.
 const ODD: &str = r#"
-mqtt: { url: mqtt://broker, prefix: Haus/eye 1 }
+mqtt: { url: mqtt://broker, prefix: Haus/eye 1, heartbeat: 90s }
 home_assistant: { discovery_prefix: ha/all }
 label_sets:
   porch: { background: [nothing], labels: [a "dog", 'it''s \ }} mine', 猫, person] }
@@ -64,6 +64,16 @@ fn a_rule_over_labels_is_shown_as_a_label_without_a_score() {
     assert_eq!(
         (&state["name"], &state["icon"], &state["state_topic"]),
         (&json!("thief"), &json!("mdi:alert"), &json!("stakeout/front_door/porch/thief/state"))
+    );
+}
+
+#[test]
+fn a_heartbeat_expires_after_three_intervals() {
+    let service = &messages(&announcement(ODD))[0].1["cmps"];
+    assert_eq!(service["heartbeat"]["expire_after"], json!(270));
+    assert!(
+        messages(&announcement(SMALL))[0].1["cmps"].get("heartbeat").is_none(),
+        "only if it is configured"
     );
 }
 
@@ -189,6 +199,7 @@ fn every_topic_is_one_that_is_published() {
     let topics = Topics::of(&config);
     let mut published =
         BTreeSet::from([topics.status(), topics.config_status(), topics.outbox_status(), topics.stats()]);
+    published.extend([topics.service_problem(), topics.heartbeat()]);
     for source in &config.sources {
         let name = &source.name;
         published.extend([topics.source_status(name), topics.source_problem(name)]);
@@ -247,7 +258,8 @@ fn removed_devices_and_entities_are_withdrawn_and_others_are_not() {
     let old = announcement(ODD);
     let memory = Memory::of(&old);
     assert_eq!(memory.withdrawals(&old), [], "nothing changed");
-    assert_eq!(Memory::from_json(&memory.to_json()).as_ref(), Some(&memory), "as it is on the disk");
+    let text = serde_json::to_string(&memory).unwrap();
+    assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory, "as it is on the disk");
 
     let less =
         ODD.replace(", 猫, person]", ", person]").replace("  back: { folder: b, watch: [Größe] }\n", "");
@@ -272,7 +284,7 @@ fn removed_devices_and_entities_are_withdrawn_and_others_are_not() {
 #[test]
 fn a_file_with_something_else_is_no_memory() {
     for text in ["", "[]", "{", r#"{"topic":1}"#, r#"{"topic":{"key":1}}"#] {
-        assert_eq!(Memory::from_json(text), None, "{text}");
+        assert!(serde_json::from_str::<Memory>(text).is_err(), "{text}");
     }
-    assert_eq!(Memory::from_json("{}"), Some(Memory::default()));
+    assert_eq!(serde_json::from_str::<Memory>("{}").unwrap(), Memory::default());
 }

@@ -4,20 +4,25 @@
 //! power cut: what comes back is sent once more, with the same `id`. What to do when the disk does not work is decided by the
 //! [`Outbox`](super::Outbox).
 
+mod clock;
 mod open;
+mod relocate;
 mod remove;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use rusqlite::{Connection, Row as SqlRow, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, named_params};
 
 pub use self::open::Error;
-pub(super) use self::open::{is_damaged, path};
-use super::entry::{Entry, Mark, Seq, Sink, Snapshot};
-use crate::config::OutboxLimits;
-
-/// Before this time the clock was not set, and the age of an alert is unknown. 2020-01-01, in milliseconds.
-const CLOCK_WAS_SET: i64 = 1_577_836_800_000;
+pub(super) use self::{
+    open::{Opened, PATIENCE, is_damaged, path},
+    relocate::{Order, Place, Relocated},
+};
+use super::{
+    elapsed::Elapsed,
+    entry::{Entry, Mark, Seq, Sink, Snapshot},
+};
+use crate::{config::OutboxLimits, file_id::FileId};
 
 /// A row of the table of alerts.
 #[derive(Debug, Clone)]
@@ -25,9 +30,19 @@ pub(super) struct Row {
     pub seq: Seq,
     /// A bit for each sink that does not have it yet.
     pub pending: u8,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, for people.
     pub created: i64,
+    /// The counter of the time that has passed; the difference is the alert's age.
+    pub elapsed: i64,
     pub entry: Arc<Entry>,
+}
+
+/// The state of a label that could not be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct UnwrittenMark {
+    pub raised: bool,
+    /// Its last alert that it was raised, as JSON, if it was raised since the file could not be written.
+    pub alert: Option<String>,
 }
 
 /// Sums over the file, kept up to date.
@@ -46,6 +61,15 @@ pub(super) struct Disk {
     pub stock: Stock,
     /// The last setting of `PRAGMA synchronous`; `None` at first.
     synced: Option<bool>,
+    files: Files,
+}
+
+/// The files of the database. SQLite keeps them open, and does not notice when they are deleted, renamed or replaced.
+#[derive(Debug, Clone, Copy)]
+struct Files {
+    database: FileId,
+    /// The log of what is not in the database yet; `None` where SQLite has no such log.
+    log: Option<FileId>,
 }
 
 impl Disk {
@@ -55,11 +79,14 @@ impl Disk {
         Ok(self.connection.query_row(newest, [], |row| row.get::<_, Seq>(0))? + 1)
     }
 
-    /// Writes alerts, all or none. They are synced when this returns.
-    pub fn append(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+    /// Writes alerts, all or none, with the counter of their time if there is one. They are synced when this returns.
+    pub fn append(&mut self, rows: &[Row], elapsed: Option<&Elapsed>) -> rusqlite::Result<()> {
         self.sync(true)?;
         let transaction = Transaction::immediate(&self.connection)?;
         insert(&self.connection, rows)?;
+        if let Some(elapsed) = elapsed {
+            clock::write(&self.connection, elapsed)?;
+        }
         transaction.commit()?;
         for row in rows {
             self.stock.bytes += row.entry.size();
@@ -67,6 +94,36 @@ impl Disk {
             self.stock.count(row.pending, 1);
         }
         Ok(())
+    }
+
+    /// The counter of time of the oldest alert that `sink` does not have yet.
+    pub fn oldest(&self, sink: Sink) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .prepare_cached("SELECT elapsed FROM alerts WHERE pending & ?1 ORDER BY seq LIMIT 1")?
+            .query_row([sink.bit()], |row| row.get(0))
+            .optional()
+            .map(Option::flatten)
+    }
+
+    /// Counts again what is in the file.
+    pub fn measure(&mut self) -> rusqlite::Result<()> {
+        self.stock = take_stock(&self.connection)?;
+        Ok(())
+    }
+
+    /// Writes states of labels whose alerts were delivered before they could be written.
+    pub fn write_marks(&mut self, marks: &BTreeMap<String, UnwrittenMark>) -> rusqlite::Result<()> {
+        self.sync(true)?;
+        let transaction = Transaction::immediate(&self.connection)?;
+        for (topic, UnwrittenMark { raised, alert }) in marks {
+            if let Some(alert) = alert {
+                write_mark(&self.connection, &Mark { topic: topic.clone(), raised: true }, alert)?;
+            }
+            if !raised {
+                write_mark(&self.connection, &Mark { topic: topic.clone(), raised: false }, "")?;
+            }
+        }
+        transaction.commit()
     }
 
     /// The mark of each label: the topic of its state, whether it is raised, and its last raised alert as JSON.
@@ -79,12 +136,17 @@ impl Disk {
 
     /// Alerts behind `after` that `sink` does not have yet, oldest first: at most `most`, and about `bytes` at most.
     pub fn read(&self, sink: Sink, after: Seq, most: usize, bytes: u64) -> rusqlite::Result<Vec<Row>> {
+        self.select(sink.bit(), after, most, bytes)
+    }
+
+    /// The same, for any of several `sinks`: a set of bits.
+    fn select(&self, sinks: u8, after: Seq, most: usize, bytes: u64) -> rusqlite::Result<Vec<Row>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT alerts.seq, id, alerts.topic, payload, created, pending, snapshots.topic, jpeg
+            "SELECT alerts.seq, id, alerts.topic, payload, created, pending, coalesce(elapsed, 0), snapshots.topic, jpeg
              FROM alerts LEFT JOIN snapshots USING (seq)
              WHERE alerts.seq > ?1 AND pending & ?2 ORDER BY alerts.seq LIMIT ?3",
         )?;
-        let mut found = statement.query((after, sink.bit(), most))?;
+        let mut found = statement.query((after, sinks, most))?;
         let (mut rows, mut size) = (Vec::new(), 0);
         while size < bytes
             && let Some(row) = found.next()?
@@ -141,12 +203,13 @@ fn insert(connection: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
         let entry = &row.entry;
         connection
             .prepare_cached(
-                "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending)
-                 VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending)",
+                "INSERT INTO alerts (seq, id, topic, payload, bytes, created, pending, elapsed)
+                 VALUES (:seq, :id, :topic, :payload, :bytes, :created, :pending, :elapsed)",
             )?
             .execute(named_params! {
                 ":seq": row.seq, ":id": entry.id, ":topic": entry.topic, ":payload": entry.payload,
                 ":bytes": entry.size(), ":created": row.created, ":pending": row.pending,
+                ":elapsed": row.elapsed,
             })?;
         if let Some(snapshot) = &entry.snapshot {
             connection
@@ -173,11 +236,12 @@ fn write_mark(connection: &Connection, mark: &Mark, payload: &str) -> rusqlite::
 }
 
 fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    let (topic, jpeg) = (row.get::<_, Option<_>>(6)?, row.get::<_, Option<_>>(7)?);
+    let (topic, jpeg) = (row.get::<_, Option<_>>(7)?, row.get::<_, Option<_>>(8)?);
     let snapshot = topic.zip(jpeg).map(|(topic, jpeg)| Snapshot { topic, jpeg });
     let entry =
         Arc::new(Entry { id: row.get(1)?, topic: row.get(2)?, payload: row.get(3)?, snapshot, mark: None });
-    Ok(Row { seq: row.get(0)?, created: row.get(4)?, pending: row.get(5)?, entry })
+    let (created, pending, elapsed) = (row.get(4)?, row.get(5)?, row.get(6)?);
+    Ok(Row { seq: row.get(0)?, created, pending, elapsed, entry })
 }
 
 fn take_stock(connection: &Connection) -> rusqlite::Result<Stock> {
@@ -216,11 +280,6 @@ impl Drop for Transaction<'_> {
     }
 }
 
-/// The time of day, in milliseconds since 1970.
-pub(super) fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -239,7 +298,7 @@ mod tests {
             let text = || "text".to_owned();
             let entry =
                 Entry { id: id.to_owned(), topic: text(), payload: text(), snapshot: None, mark: None };
-            Row { seq, pending: Sink::Mqtt.bit(), created: 0, entry: Arc::new(entry) }
+            Row { seq, pending: Sink::Mqtt.bit(), created: 0, elapsed: 0, entry: Arc::new(entry) }
         };
         let half = catch_unwind(AssertUnwindSafe(|| {
             let _transaction = Transaction::immediate(&disk.connection).unwrap();
@@ -247,7 +306,7 @@ mod tests {
             panic!("between begin and commit");
         }));
         assert!(half.is_err());
-        disk.append(&[row(1, "whole")]).unwrap();
+        disk.append(&[row(1, "whole")], None).unwrap();
         let ids = disk.read(Sink::Mqtt, 0, 10, 1_000).unwrap();
         assert_eq!(ids.iter().map(|row| &*row.entry.id).collect::<Vec<_>>(), ["whole"]);
     }

@@ -9,13 +9,13 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::{CLOCK_WAS_SET, Disk, Row, Stock, now, read_row, take_stock};
+use super::{Disk, Files, Row, Seq, Stock, clock, read_row, take_stock};
 
 const FILE: &str = "outbox.sqlite";
 /// The file's format, in its `user_version`; 0 is a new file.
 const FORMAT: i64 = 2;
-/// How long to wait for another process that has the file open: the previous service may be ending.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait at the start for another process that has the file open: the previous service may be ending.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How many alerts of a damaged file are copied at most.
 const SALVAGE: usize = 100_000;
 
@@ -30,7 +30,8 @@ const SCHEMA: &str = "
         payload TEXT NOT NULL,
         bytes   INTEGER NOT NULL,
         created INTEGER NOT NULL,
-        pending INTEGER NOT NULL
+        pending INTEGER NOT NULL,
+        elapsed INTEGER
     ) STRICT;
     CREATE TABLE snapshots (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, jpeg BLOB NOT NULL) STRICT;
     PRAGMA user_version = 2;";
@@ -62,19 +63,65 @@ pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
+/// The path of the database's log.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A file that was opened.
+pub struct Opened {
+    pub disk: Disk,
+    /// A number beyond all in it.
+    pub next: Seq,
+    /// The new name of the damaged file that it replaces.
+    pub aside: Option<PathBuf>,
+}
+
 impl Disk {
-    /// Opens and locks the file, checks it completely, and makes missing tables.
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let mut connection = connect(path)?;
-        let stock = prepare(&mut connection)?;
-        Ok(Self { connection, stock, synced: None })
+    /// Opens the file for these sinks, or makes it and its folder. Waits for another process that has it for as long as `patience`.
+    pub fn open_for(path: &Path, sinks: u8, patience: Duration) -> Result<Opened, Error> {
+        let broken = |source| Error::Open { path: path.to_owned(), source };
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).map_err(|source| Error::Folder { folder: folder.to_owned(), source })?;
+        let (mut disk, aside) = Self::open_or_replace(path, patience)?;
+        let alerts = disk.keep_sinks(sinks).map_err(broken)?;
+        if alerts > 0 {
+            tracing::warn!(
+                alerts,
+                "alerts were deleted: the webhook or command that they waited for is no longer configured"
+            );
+        }
+        let next = disk.next().map_err(broken)?;
+        Ok(Opened { disk, next, aside })
     }
 
-    /// Opens the file; a damaged one is replaced. Returns the new name of the damaged one.
-    pub fn open_or_replace(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
-        let (why, rows) = match connect(path) {
+    /// Opens and locks the file, checks it completely, and makes missing tables.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let mut connection = connect(path, PATIENCE)?;
+        let stock = prepare(&mut connection)?;
+        Self::opened(path, connection, stock)
+    }
+
+    fn opened(path: &Path, connection: Connection, stock: Stock) -> Result<Self, OpenError> {
+        let files = Files::at(path).map_err(OpenError::Vanished)?;
+        Ok(Self { connection, stock, synced: None, files })
+    }
+
+    /// Opens the file; a damaged one is replaced. Returns the new name of the damaged one. Waits for another process that has the
+    /// file for as long as `patience`.
+    pub fn open_or_replace(path: &Path, patience: Duration) -> Result<(Self, Option<PathBuf>), Error> {
+        let (why, rows) = match connect(path, patience) {
             Ok(mut connection) => match prepare(&mut connection) {
-                Ok(stock) => return Ok((Self { connection, stock, synced: None }, None)),
+                Ok(stock) => {
+                    let opened = Self::opened(path, connection, stock);
+                    return opened.map(|disk| (disk, None)).map_err(|error| error.at(path));
+                }
                 Err(OpenError::Damaged(why)) => (why, salvage(&connection)),
                 Err(other) => return Err(other.at(path)),
             },
@@ -149,11 +196,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The error with its causes.
+    #[must_use]
+    pub fn with_causes(self) -> String {
+        format!("{:#}", anyhow::anyhow!(self))
+    }
+}
+
 /// Why the file cannot be used.
 pub(super) enum OpenError {
     Damaged(String),
     InUse,
     Newer(i64),
+    /// It is no longer where it was just opened.
+    Vanished(io::Error),
     Other(rusqlite::Error),
 }
 
@@ -174,6 +231,9 @@ impl OpenError {
             Self::Damaged(why) => Error::Unreliable { path, why },
             Self::InUse => Error::InUse { path },
             Self::Newer(found) => Error::Newer { path, found },
+            Self::Vanished(source) => {
+                Error::Folder { folder: path.parent().unwrap_or(&path).to_owned(), source }
+            }
             Self::Other(source) => Error::Open { path, source },
         }
     }
@@ -184,9 +244,9 @@ pub fn is_damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-fn connect(path: &Path) -> Result<Connection, OpenError> {
+fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(patience)?;
     connection.set_prepared_statement_cache_capacity(32);
     // EXCLUSIVE: two publishers on one outbox would send everything twice. FULL: committed means on the disk.
     connection.execute_batch(
@@ -208,25 +268,29 @@ fn prepare(connection: &mut Connection) -> Result<Stock, OpenError> {
         found => return Err(OpenError::Newer(found)),
     }
     begin.execute_batch(MARKS)?;
+    begin.execute_batch("DROP INDEX IF EXISTS merged")?;
+    clock::prepare(&begin)?;
     let check = begin.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))?;
     if check != "ok" {
         return Err(OpenError::Damaged(check));
     }
-    // Their age counts from now, if the clock is set by now.
-    begin.execute("UPDATE alerts SET created = ?1 WHERE created < ?2", (now(), CLOCK_WAS_SET))?;
     begin.commit()?;
     Ok(take_stock(connection)?)
 }
 
 /// What can still be read, from both ends; without snapshots, which are large and less important.
-fn salvage(connection: &Connection) -> Vec<Row> {
+pub(super) fn salvage(connection: &Connection) -> Vec<Row> {
     let mut rows = Vec::new();
     for order in ["ASC", "DESC"] {
         let known = rows.len();
-        let sql = format!(
-            "SELECT seq, id, topic, payload, created, pending, NULL, NULL FROM alerts ORDER BY seq {order} LIMIT {SALVAGE}"
-        );
-        let Ok(mut statement) = connection.prepare(&sql) else { continue };
+        let select = |elapsed| {
+            connection.prepare(&format!(
+                "SELECT seq, id, topic, payload, created, pending, {elapsed}, NULL, NULL FROM alerts
+                 ORDER BY seq {order} LIMIT {SALVAGE}"
+            ))
+        };
+        // A file of an older version does not have the column.
+        let Ok(mut statement) = select("coalesce(elapsed, 0)").or_else(|_| select("0")) else { continue };
         let Ok(found) = statement.query_map([], read_row) else { continue };
         for row in found {
             // Rows behind the first unreadable page may be wrong.
@@ -248,7 +312,7 @@ fn replace(path: &Path, why: &str, rows: &[Row]) -> Result<(Disk, PathBuf), Erro
     let no_folder = |source| Error::Folder { folder: path.parent().unwrap_or(path).to_owned(), source };
     let aside = set_aside(path).map_err(no_folder)?;
     let mut disk = Disk::open(path).map_err(|error| error.at(path))?;
-    disk.append(rows).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    disk.append(rows, None).map_err(|source| Error::Open { path: path.to_owned(), source })?;
     tracing::error!(
         file = %path.display(), aside = %aside.display(), why, copied = rows.len(),
         "the outbox is damaged: it was renamed and replaced by a new one; what could still be read was copied, \
@@ -259,19 +323,13 @@ fn replace(path: &Path, why: &str, rows: &[Row]) -> Result<(Disk, PathBuf), Erro
 
 /// Renames the file, and the files that belong to it, to the first free name.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let beside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let aside = (1..).map(|number| beside(&format!(".damaged-{number}"))).find(|aside| !aside.exists());
-    let aside = aside.unwrap_or_else(|| beside(".damaged"));
+    let aside = (1..).map(|number| beside(path, &format!(".damaged-{number}"))).find(|aside| !aside.exists());
+    let aside = aside.unwrap_or_else(|| beside(path, ".damaged"));
     if path.exists() {
         fs::rename(path, &aside)?;
     }
     for suffix in ["-wal", "-shm"] {
-        let (from, mut to) = (beside(suffix), aside.as_os_str().to_owned());
-        to.push(suffix);
+        let (from, to) = (beside(path, suffix), beside(&aside, suffix));
         if from.exists() {
             fs::rename(from, to)?;
         }

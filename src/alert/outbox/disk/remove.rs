@@ -1,10 +1,8 @@
 //! Deletes alerts and snapshots from the file: delivered, too old or too many. None of it need be synced at once.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::{CLOCK_WAS_SET, Disk, take_stock};
+use super::{Disk, take_stock};
 use crate::alert::outbox::entry::{Seq, Sink};
 
 impl Disk {
@@ -58,36 +56,36 @@ impl Disk {
         self.vacuum()
     }
 
-    /// Deletes the oldest until the rest is neither too large nor too old. Returns how many were deleted. The newest is never
-    /// deleted for its size.
-    pub fn drop_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
-        self.lazily(|disk| disk.delete_oldest(size, age, now))
+    /// Deletes the oldest until the rest is not too large, and none is from before `oldest` by the counter of time. Returns how many
+    /// were deleted, and the number of the last one. The newest is never deleted for its size.
+    pub fn drop_oldest(&mut self, size: u64, oldest: i64) -> rusqlite::Result<(u64, Option<Seq>)> {
+        self.lazily(|disk| disk.delete_oldest(size, oldest))
     }
 
-    fn delete_oldest(&mut self, size: u64, age: Duration, now: i64) -> rusqlite::Result<u64> {
-        let mut dropped = 0;
+    fn delete_oldest(&mut self, size: u64, oldest: i64) -> rusqlite::Result<(u64, Option<Seq>)> {
+        let (mut dropped, mut last) = (0, None);
         let mut stock = self.stock;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         loop {
-            let oldest = transaction
+            let found = transaction
                 .prepare_cached(
-                    "SELECT seq, bytes, created, pending, id, topic FROM alerts ORDER BY seq LIMIT 1",
+                    "SELECT seq, bytes, coalesce(elapsed, ?1), pending, id, topic FROM alerts ORDER BY seq LIMIT 1",
                 )?
-                .query_row([], |row| {
+                .query_row([oldest], |row| {
                     let text = |at| row.get::<_, String>(at);
                     Ok((
                         row.get::<_, Seq>(0)?,
                         row.get::<_, u64>(1)?,
-                        row.get(2)?,
+                        row.get::<_, i64>(2)?,
                         row.get::<_, u8>(3)?,
                         text(4)?,
                         text(5)?,
                     ))
                 })
                 .optional()?;
-            let Some((seq, bytes, created, pending, id, topic)) = oldest else { break };
+            let Some((seq, bytes, elapsed, pending, id, topic)) = found else { break };
             let too_much = stock.bytes > size && stock.bytes > bytes;
-            if !too_much && !is_older(created, age, now) {
+            if !too_much && elapsed >= oldest {
                 break;
             }
             // The one place where an alert on disk is dropped.
@@ -95,7 +93,7 @@ impl Disk {
             stock.drop_snapshot(delete_snapshot(&transaction, seq)?);
             stock.bytes = stock.bytes.saturating_sub(bytes);
             stock.uncount(pending);
-            dropped += 1;
+            (dropped, last) = (dropped + 1, Some(seq));
             tracing::debug!(id, topic, "the oldest alert was dropped");
         }
         transaction.commit()?;
@@ -103,7 +101,7 @@ impl Disk {
         if dropped > 0 {
             self.vacuum()?;
         }
-        Ok(dropped)
+        Ok((dropped, last))
     }
 
     /// Deletes the oldest snapshots until the rest takes no more than `size`. Returns how many were deleted. Their alerts stay.
@@ -162,7 +160,10 @@ impl Disk {
     }
 
     /// Makes a change that need not be synced when it returns: at worst a deletion is undone, and made again later.
-    fn lazily<T>(&mut self, change: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    pub(super) fn lazily<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         self.sync(false)?;
         let done = change(self);
         // Now, so that the next append need not wait for it. If this fails, the append sets it again.
@@ -187,9 +188,4 @@ fn delete_snapshot(connection: &Connection, seq: Seq) -> rusqlite::Result<Option
         .prepare_cached("DELETE FROM snapshots WHERE seq = ?1 RETURNING length(jpeg)")?
         .query_row([seq], |row| row.get(0))
         .optional()
-}
-
-fn is_older(created: i64, age: Duration, now: i64) -> bool {
-    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    created >= CLOCK_WAS_SET && now.saturating_sub(created) > age
 }
