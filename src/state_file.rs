@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(tend(&state_dir), Report::default());
         assert!(!path.exists(), "nothing was saved yet");
         file.save(&[1]);
-        let _clone = file.clone();
+        let clone = file.clone();
         let cases: [(&str, &dyn Fn()); 4] = [
             ("deleted", &|| fs::remove_file(&path).unwrap()),
             ("replaced", &|| atomic_file::write(&path, "[2]").unwrap()),
@@ -252,7 +252,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         file.save(&[1]);
         assert!(path.exists(), "it is noticed by a save, too");
-        drop((file, _clone));
+        drop((file, clone));
         fs::remove_file(&path).unwrap();
         assert_eq!(tend(&state_dir), Report::default(), "no one uses it any more");
     }

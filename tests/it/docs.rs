@@ -98,7 +98,7 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_equal_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, stats, scores, stream, problem, restart, invalid, outbox] = &examples[..] else {
+    let [alert, stats, scores, stream, problem, restart, invalid, outbox, heartbeat] = &examples[..] else {
         panic!("{}", examples.len())
     };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
@@ -159,13 +159,14 @@ fn the_examples_of_payloads_equal_what_is_published() {
     assert_eq!(stream.to_string(), built.to_json());
     assert_eq!(outbox.to_string(), outbox::Status::default().to_json());
     let built = Problem {
-        cause: "rtsp://10.0.0.21/stream2 did not answer within 10 s".to_owned(),
+        cause: "rtsp://10.0.0.21/stream2 did not answer within 30 s".to_owned(),
         since: "2026-11-23T08:15:30Z".parse().unwrap(),
         remedy: "check that the camera is on, that this machine reaches it, and its address, user and password",
     };
     assert_eq!(problem.to_string(), built.to_json());
     assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // Unit tests check these payloads.
+    assert_eq!(keys(heartbeat), ["time", "every_s", "waiting", "outbox"]);
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }
 

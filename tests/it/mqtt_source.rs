@@ -105,7 +105,8 @@ fn each_unusable_message_is_logged_with_its_topic_and_cause() {
     publish_bytes(&broker, "cams/one", b"no picture", &[]);
     service.wait_for_log("cams: skipped a message that is no usable picture: cams/one: ");
     let picture = BASE64_STANDARD.encode(jpeg("red-car.jpg"));
-    let event = |camera: &str, time: &str| json!({ "image": picture, "time": time, "camera": camera }).to_string();
+    let event =
+        |camera: &str, time: &str| json!({ "image": picture, "time": time, "camera": camera }).to_string();
     publish_bytes(&broker, "events/a", event("", "2026-11-27T08:00:00Z").as_bytes(), &[]);
     service.wait_for_log("named: skipped a message that is no usable picture: events/a: ");
     publish_bytes(&broker, "events/b", event("door", "2026-11-27T08:00:00").as_bytes(), &[]);
