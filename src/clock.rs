@@ -93,13 +93,29 @@ static START: LazyLock<Start> = LazyLock::new(|| {
     }
 });
 
+impl Start {
+    /// Milliseconds since then.
+    fn elapsed(&self) -> i64 {
+        match self {
+            Self::Machine(_) => uptime().unwrap_or(0),
+            Self::Process(_, start) => i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
 fn read() -> Reading {
-    let (boot, up) = match &*START {
-        Start::Machine(boot) => (*boot, uptime().unwrap_or(0)),
-        Start::Process(run, start) => (*run, i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)),
-    };
-    let wall = jiff::Timestamp::now().as_millisecond();
-    Reading { boot, up, wall, synchronised: is_synchronised() }
+    let now = || jiff::Timestamp::now().as_millisecond();
+    let (Start::Machine(boot) | Start::Process(boot, _)) = &*START;
+    let (mut up, mut wall) = (START.elapsed(), now());
+    // A process that is stopped between the two would see a step.
+    for _ in 0..3 {
+        let after = START.elapsed();
+        if after - up < STEP / 4 {
+            break;
+        }
+        (up, wall) = (after, now());
+    }
+    Reading { boot: *boot, up, wall, synchronised: is_synchronised() }
 }
 
 /// Milliseconds since the machine was started.

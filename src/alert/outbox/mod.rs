@@ -47,8 +47,8 @@ use crate::{clock::Clock, config::OutboxLimits};
 
 /// The size of a batch that is read from disk; one alert may be larger.
 const BATCH_BYTES: u64 = 4_000_000;
-/// How often alerts that are too old are dropped, and the file is measured.
-const PRUNE: Duration = Duration::from_secs(60);
+/// How often alerts that are too old are dropped, and the file is measured, in milliseconds.
+const PRUNE: i64 = 60_000;
 
 /// Alerts get this number and higher ones if the file cannot be opened at the start: more than any file has. The alerts in the file
 /// get lower ones when it can be opened.
@@ -98,7 +98,8 @@ struct File {
     elapsed: Elapsed,
     /// The counter when it was written last.
     elapsed_written: Option<i64>,
-    pruned: Instant,
+    /// The counter when alerts that are too old were dropped last.
+    pruned: i64,
     reminded: Option<Instant>,
 }
 
@@ -164,7 +165,7 @@ impl Outbox {
             }
         };
         let (known, failing) = (disk.is_some(), status.in_memory.clone());
-        let (marks, undeleted, pruned) = (BTreeMap::new(), Vec::new(), Instant::now());
+        let (marks, undeleted, pruned) = (BTreeMap::new(), Vec::new(), elapsed.total);
         let unread = !known;
         let file = File {
             path,
@@ -380,7 +381,7 @@ impl Outbox {
         } else {
             self.check_place(&mut file);
         }
-        if file.failing.is_none() && file.pruned.elapsed() >= PRUNE {
+        if file.failing.is_none() && file.elapsed.total.saturating_sub(file.pruned) >= PRUNE {
             self.measure(&mut file);
             self.prune(&mut file);
         }

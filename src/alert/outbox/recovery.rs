@@ -3,11 +3,7 @@
 //! While alerts cannot be written they are kept in memory. [`Outbox::tend`] tries again every second, so that each failure ends
 //! here: the file is opened or made again, and what is in memory is written to it.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use super::{
     File, Outbox, Seq, Sink,
@@ -164,7 +160,7 @@ impl Outbox {
 
     /// Drops what exceeds the limits of the file.
     pub(super) fn prune(&self, file: &mut File) {
-        file.pruned = Instant::now();
+        file.pruned = file.elapsed.total;
         let oldest = file.elapsed.total.saturating_sub(milliseconds(self.limits.age));
         let Some(disk) = file.disk.as_mut().filter(|_| file.failing.is_none()) else { return };
         let pruned = disk
