@@ -7,8 +7,10 @@ mod refused;
 mod setup;
 mod state_folder;
 mod transport;
+mod wrong_clock;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write,
     net::TcpListener,

@@ -1,7 +1,7 @@
 //! The state folder vanishes, or cannot be used from the start: the service notices it, reports it, and loses no alert. Heartbeats
 //! show subscribers that the path of the alerts works.
 
-use std::{collections::BTreeSet, io::Read as _, net::TcpStream};
+use std::{io::Read as _, net::TcpStream};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::common::service::{Home, Service};
 
 /// Raises and clears a label `count` times, and waits until that is logged.
-fn raise(home: &Home, service: &Service, name: &str, count: usize) {
+pub(super) fn raise(home: &Home, service: &Service, name: &str, count: usize) {
     let alerts = || service.log().lines().filter_map(alert_in).count();
     let before = alerts();
     for number in 0..count {
@@ -23,7 +23,7 @@ fn raise(home: &Home, service: &Service, name: &str, count: usize) {
 }
 
 /// The alerts among these messages, by state and picture.
-fn delivered(messages: &[ReceivedMessage]) -> BTreeSet<(String, String)> {
+pub(super) fn delivered(messages: &[ReceivedMessage]) -> BTreeSet<(String, String)> {
     let alerts = messages.iter().filter(|message| message.topic.ends_with("/alert"));
     let alert = |message: &ReceivedMessage| {
         let alert = serde_json::from_slice::<Value>(&message.payload).unwrap();
