@@ -297,7 +297,7 @@ fn rising() -> Config {
 /// A frame of `back` at this second, on which `package` has this score.
 fn at(judge: &mut Judge, second: i64, score: f32) -> Vec<Alert> {
     let mut scored = scored("back", "porch", vec![region(None, &[0.0, score], 0.0)]);
-    scored.frame.captured_at += jiff::SignedDuration::from_secs(second);
+    scored.frame.captured_at += SignedDuration::from_secs(second);
     judged(judge, &scored)
 }
 

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, named_params};
 pub use self::open::Error;
 pub(super) use self::{
     open::{Opened, PATIENCE, is_damaged, path},
-    relocate::{Order, Place, Relocated},
+    relocate::{Order, Place},
 };
 use super::{
     elapsed::Elapsed,
