@@ -330,13 +330,13 @@ fn cameras(config: &Config, folder: &Path) {
 fn later_problems_have_the_place_of_their_setting(places: &Places) {
     let cases = [
         ("model", "stakeout.yaml:2:8"),
-        ("mqtt.password", "stakeout.yaml:14:13"),
-        ("label_sets.porch", "stakeout.yaml:17:3"),
-        ("label_sets.porch.background.1", "stakeout.yaml:19:34"),
-        ("label_sets.porch.labels.person", "stakeout.yaml:21:7"),
-        ("label_sets.porch.labels.package.prompts.1", "stakeout.yaml:24:29"),
-        ("sources.trash.folder", "stakeout.yaml:40:20"),
-        ("sources.trash.poll", "stakeout.yaml:40:3"),
+        ("mqtt.password", "stakeout.yaml:15:13"),
+        ("label_sets.porch", "stakeout.yaml:18:3"),
+        ("label_sets.porch.background.1", "stakeout.yaml:20:34"),
+        ("label_sets.porch.labels.person", "stakeout.yaml:22:7"),
+        ("label_sets.porch.labels.package.prompts.1", "stakeout.yaml:25:29"),
+        ("sources.trash.folder", "stakeout.yaml:41:20"),
+        ("sources.trash.poll", "stakeout.yaml:41:3"),
         ("nothing.of.this", "stakeout.yaml\n"),
     ];
     for (path, place) in cases {
