@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -159,8 +160,10 @@ def carry_out(broker, service, row):
     row.session = f"{'kept' if kept else 'forgotten'}, {missed} alerts missed"
     if row.acknowledged < row.raised:
         row.faults.append(f"{row.raised - row.acknowledged} alerts were not acknowledged by the broker")
-    if unordered(raised, received):
-        row.faults.append("the alerts of a topic changed their order")
+    if unordered(raised, service.published()):
+        row.faults.append("the alerts of a topic changed their order on the way to the broker")
+    elif unordered(raised, received):
+        row.session += ", the broker changes their order"
     if missed and not kept and row.doctor != "warns":
         row.faults.append("doctor does not report that the broker forgets its sessions")
     if kept and row.doctor == "warns":
@@ -168,7 +171,7 @@ def carry_out(broker, service, row):
 
 
 def unordered(raised, received):
-    """Whether the first copies of the alerts of one topic arrived in another order than they were raised."""
+    """Whether the first copies of the alerts of one topic are in another order than they were raised."""
     order = {alert: number for number, (alert, _) in enumerate(raised)}
     topics = dict(raised)
     newest = {}
@@ -251,6 +254,10 @@ sources:
         lines = (self.get("/metrics") or "").splitlines()
         values = [line.split()[-1] for line in lines if line.startswith("stakeout_alerts_published_total")]
         return int(float(values[0])) if values else 0
+
+    def published(self):
+        """The identifiers of the alerts in the order in which the broker acknowledged them."""
+        return re.findall(r"alert published: .*\bid=([0-9a-f-]{36})", self.log())
 
     def is_delivered(self):
         waiting = [line for line in (self.get("/metrics") or "").splitlines() if line.startswith("stakeout_outbox_alerts{")]

@@ -58,7 +58,7 @@ fn without_colours(text: &str) -> String {
 fn a_report_is_wrapped_and_coloured_in_a_terminal() {
     let home = Home::with_sources(free_port(), "home", "  gone: { folder: nowhere, watch: [objects] }\n");
     let program = env!("CARGO_BIN_EXE_stakeout");
-    let line = format!("stty cols 60; exec {program} doctor --config stakeout.yaml");
+    let line = format!("stty cols 60 rows 24; exec {program} doctor --config stakeout.yaml");
     let script = |line: &str| {
         Command::new("script")
             .args(["--quiet", "--return", "--command", line, "/dev/null"])
@@ -76,7 +76,7 @@ fn a_report_is_wrapped_and_coloured_in_a_terminal() {
     let longest =
         plain.lines().filter(|line| line.contains(' ')).map(|line| line.trim_end().chars().count()).max();
     assert!(longest <= Some(60), "a line has {longest:?} columns in\n{plain}");
-    assert!(plain.contains("error   source gone"), "{plain}");
+    assert!(plain.contains("FAILED  source gone"), "{plain}");
 }
 
 #[test]
