@@ -26,7 +26,7 @@
 //! |---|---|
 //! | 0 | `clock`, `file_id`, `local_time`, `terminal`, `text_file`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `tls` |
-//! | 2 | `cache`, `frame`, `https`, `metrics`, `state_file`, `yaml` |
+//! | 2 | `cache`, `frame`, `https`, `metrics`, `sandbox`, `state_file`, `yaml` |
 //! | 3 | `policy` |
 //! | 4 | `source/kinds/camera` |
 //! | 5 | `source/kinds/settings` |
@@ -54,6 +54,7 @@
 //! | [`clock`], `file_id` | the clocks of the machine, of which one may be wrong; which file a path leads to |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
+//! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
 //! | [`tls`], [`https`] | how certificates are checked, and what is wrong with them; the HTTP client |
 //! | [`source`] | where frames come from; one folder in `source/kinds` for each kind |
 //! | [`engine`] | runs a model graph; `engine/onnx` is ONNX Runtime in this process |
@@ -77,6 +78,7 @@
 //! | `fax`, `flate2`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
+//! | `landlock`, `seccompiler` | `sandbox` |
 //! | `md5` | `source/kinds/http` |
 //! | `indicatif` | `progress` |
 //! | `notify` | `source/kinds/folder`, `config/watch` |
@@ -119,6 +121,7 @@
 //! | main | drives the publisher, applies configuration changes, waits for signals |
 //! | `source-NAME` | reads and decodes one source |
 //! | `read-NAME` | reads the packets of one RTSP camera |
+//! | `sandbox` | starts a process that decodes pictures, and waits for its end; one for each process |
 //! | `tls` | forwards a stream with TLS between FFmpeg and its camera; one for each such stream |
 //! | `prepare` | prepares pictures for the model while the model runs |
 //! | `model` | owns the model's sessions and scores batches |
@@ -169,6 +172,8 @@
 //! A source never ends by a failure: it logs the cause, reports its status and retries. Any other part that ends or panics
 //! ends the process with a non-zero code, and systemd restarts it.
 //!
+//! A picture that ends the process in which it is decoded is counted as failed; [`sandbox`] starts another process.
+//!
 //! # Shutdown
 //!
 //! Only the sources receive the stop signal. Channels then close downstream: the model thread finishes its frames and ends, then
@@ -203,6 +208,7 @@ pub mod policy;
 pub mod prefetch;
 pub mod progress;
 pub mod replay;
+pub mod sandbox;
 pub mod source;
 pub mod state_file;
 pub mod terminal;

@@ -38,6 +38,9 @@ enum Command {
     Replay(commands::replay::Args),
     /// Print the completions of commands and options for a shell
     Completions(commands::completions::CompletionsArgs),
+    /// Decode pictures for the service, in a process without rights
+    #[command(hide = true)]
+    Decoder(commands::decoder::DecoderArgs),
     /// Write the man pages into a folder, for packages
     #[command(hide = true)]
     Man(commands::completions::ManArgs),
@@ -54,12 +57,15 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let _logging = match arguments.command {
+        // It gives up its rights while it has one thread, and the service reports how it ended.
+        Command::Decoder(_) => None,
         // Its findings say what is wrong; lines of the log between them would repeat that.
-        Command::Doctor(_) => commands::logging::start("off"),
-        _ => commands::logging::start(commands::logging::DEFAULT_FILTER),
+        Command::Doctor(_) => Some(commands::logging::start("off")),
+        _ => Some(commands::logging::start(commands::logging::DEFAULT_FILTER)),
     };
     let exit_code = match arguments.command {
         Command::Run(args) => commands::run::run(&args),
+        Command::Decoder(args) => Ok(commands::decoder::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Health(args) => commands::health::run(&args),

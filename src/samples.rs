@@ -69,6 +69,7 @@ pub(super) fn config() -> Config {
         state_dir: "state".into(),
         max_pixels: 1_000_000,
         memory: crate::picture::MEMORY,
+        sandbox: false,
         label_sets: vec![
             label_set("porch", vec![label("Person", 0.7), label("package", 0.6)]),
             label_set("yard", vec![label("fox", 0.5)]),

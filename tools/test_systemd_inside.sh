@@ -48,6 +48,12 @@ for folder in / /usr /etc/stakeout /home/anna/pictures; do
 done
 in_its_mounts touch /var/lib/stakeout/written /var/cache/stakeout/written
 ! in_its_mounts sh -c 'ls /dev/kmsg /dev/mem /dev/*da' 2>/dev/null | grep . || failed 'it sees devices'
+decoder=$(pgrep -P "$process" -f 'stakeout decoder' | head -n 1)
+[ -n "$decoder" ] || failed 'no process decodes pictures for it'
+for line in 'CapEff: 0000000000000000' 'NoNewPrivs: 1' 'Seccomp: 2'; do
+  tr '\t' ' ' <"/proc/$decoder/status" | grep -qx "$line" || failed "the process that decodes pictures does not have: $line"
+done
+! journalctl -u "$unit" | grep 'there is no sandbox' || failed 'pictures are decoded in the service'
 echo 'sandbox: its user, no capability, system calls filtered, no device; it can write to its state and its cache only'
 
 memory=$(show MemoryMax) group=$(show ControlGroup)

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod check;
 pub mod classify;
 pub mod completions;
+pub mod decoder;
 pub mod doctor;
 mod embed;
 mod explain;

@@ -22,7 +22,7 @@ use crate::{
     },
     topic::{self, Names},
     yaml::{
-        fields::{Field, Form, Spec, explain, specs},
+        fields::{Field, Form, Spec, explain, specs, word_of, words},
         reader::{Reader, Section, Setting},
         tree::Node,
     },
@@ -55,6 +55,8 @@ pub struct Config {
     pub max_pixels: u64,
     /// The most memory for decoding, of all sources together.
     pub memory: u64,
+    /// Whether pictures are decoded in processes without rights.
+    pub sandbox: bool,
     /// Label sets in the order of the files (the main file, then `rules.d` by file name).
     pub label_sets: Vec<LabelSet>,
     /// Sources in the order of the file.
@@ -92,6 +94,9 @@ impl Config {
         explain(FIELDS, self)
     }
 }
+
+/// The words of `sandbox`.
+const SANDBOX: [(&str, bool); 2] = [("on", true), ("off", false)];
 
 /// The keys of the main file.
 pub(super) const FIELDS: &[Field<Config>] = &[
@@ -149,6 +154,14 @@ pub(super) const FIELDS: &[Field<Config>] = &[
         |it: &Config| Some(json!(it.memory)),
     )
     .default("512MB"),
+    Field::new(
+        "sandbox",
+        Form::Words(&words(&SANDBOX)),
+        "on: pictures of folders, web addresses and MQTT topics are decoded in processes without files, network and secrets. off: in \
+         the service itself.",
+        |it: &Config| Some(json!(word_of(&SANDBOX, &it.sandbox))),
+    )
+    .default("on"),
     Field::new("mqtt", Form::Mapping(&broker::TABLE), "The broker that alerts are published to.", |it: &Config| {
         Some(explain(broker::FIELDS, &it.mqtt).into())
     }),
@@ -228,6 +241,7 @@ pub(super) fn assemble(
     let execution = device::read(reader, &section);
     let max_pixels = section.read(reader, "max_pixels", Reader::whole);
     let memory = section.read(reader, "memory", Reader::size);
+    let sandbox = section.read(reader, "sandbox", |reader, at| reader.word(at, &SANDBOX));
     let onnxruntime = section.optional(reader, "onnxruntime", Reader::path);
     let state_dir = section.optional(reader, "state_dir", Reader::path);
     // Everything is read: now a mistake may end it.
@@ -244,6 +258,7 @@ pub(super) fn assemble(
         state_dir: state_dir?.or_else(|| default_state_dir(reader))?,
         max_pixels: max_pixels?,
         memory: memory?,
+        sandbox: sandbox?,
         label_sets: sets.sets,
         sources,
         names: Arc::default(),

@@ -82,6 +82,7 @@ fn absent_keys_have_the_documented_defaults() {
         state_dir: "/var/lib/stakeout".into(),
         max_pixels: 100_000_000,
         memory: 512_000_000,
+        sandbox: true,
         label_sets: vec![LabelSet::new(
             "porch",
             "This is a photo of {}.".parse().unwrap(),

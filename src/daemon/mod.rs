@@ -46,7 +46,9 @@ use crate::{
     },
     judge::Judge,
     observe::{Observers, ScorePublisher, ServiceMetrics},
-    source, web,
+    sandbox::{Sandbox, State},
+    source::{self, CrashRecord, Decoders},
+    web,
 };
 
 /// The time from the stop signal until everything in flight must have reached the disk and the broker.
@@ -160,7 +162,11 @@ impl Service {
         let parts = Parts { model, judge, observers: observer_tasks, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
-        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), &config.state_dir);
+        let sandbox = Arc::new(start_sandbox(config));
+        metrics.set_sandbox(Arc::clone(&sandbox));
+        let decoders =
+            Decoders::new(Arc::clone(&metrics.decoder_memory), CrashRecord::open(&config.state_dir), sandbox);
+        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), decoders);
         let nothing = Config { sources: Vec::new(), ..config.clone() };
         sources.apply(&Plan::between(&nothing, config)).await?;
         sources.publish(config, &dynamic_sources);
@@ -219,6 +225,25 @@ impl Parts {
             part = self.delivery.next() => part,
         }
     }
+}
+
+/// What decodes the pictures of sources.
+fn start_sandbox(config: &Config) -> Sandbox {
+    let sandbox = Sandbox::configured(config.sandbox, config.limits());
+    match sandbox.state() {
+        State::Impossible(why) => tracing::warn!(
+            why,
+            "there is no sandbox, and pictures are decoded in the service: {why}; `sandbox: off` accepts that without this line"
+        ),
+        State::On(layers) => {
+            tracing::info!(
+                layers = layers.join(", "),
+                "pictures are decoded in processes without files and network"
+            );
+        }
+        State::Off => tracing::info!("the sandbox is off: pictures are decoded in the service"),
+    }
+    sandbox
 }
 
 /// Every subscriber of observations has a line here.

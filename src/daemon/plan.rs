@@ -46,8 +46,19 @@ impl Plan {
 
 /// `new`, without the keys that cannot change while the service runs. Every field is named, so that a new one requires a decision.
 fn in_force(running: &Config, new: &Config) -> Config {
-    let Config { model, execution, onnxruntime, mqtt, webhook, command, outbox, listen, state_dir, .. } =
-        running.clone();
+    let Config {
+        model,
+        execution,
+        onnxruntime,
+        mqtt,
+        webhook,
+        command,
+        outbox,
+        listen,
+        state_dir,
+        sandbox,
+        ..
+    } = running.clone();
     let Config { home_assistant, max_pixels, memory, label_sets, sources, names, .. } = new.clone();
     Config {
         model,
@@ -62,6 +73,7 @@ fn in_force(running: &Config, new: &Config) -> Config {
         state_dir,
         max_pixels,
         memory,
+        sandbox,
         label_sets,
         sources,
         names,
@@ -83,6 +95,7 @@ fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         ("outbox", running.outbox != new.outbox),
         ("listen", running.listen != new.listen),
         ("state_dir", running.state_dir != new.state_dir),
+        ("sandbox", running.sandbox != new.sandbox),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }
@@ -131,6 +144,7 @@ mod tests {
             ("the threads", &|c| c.execution.threads = Some(7), "!threads ="),
             ("the broker", &|c| c.mqtt.prefix = "elsewhere".into(), "!mqtt ="),
             ("the state folder", &|c| c.state_dir = "elsewhere".into(), "!state_dir ="),
+            ("the sandbox", &|c| c.sandbox = !c.sandbox, "!sandbox ="),
         ];
         for (name, edit, expected) in cases {
             let running = samples::config();

@@ -2,7 +2,7 @@
 //!
 //! Frames do not pass through here: each source sends them to the model.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config},
     frame::Frame,
     observe::metrics::{RunningSource, ServiceMetrics},
-    source::{self, Appeared, Counts, CrashRecord, Decoders},
+    source::{self, Appeared, Counts, Decoders},
     tls::Trust,
 };
 
@@ -61,18 +61,16 @@ struct Running {
 }
 
 impl Sources {
-    /// No source yet. Sources will send frames into `frames`, and the names of dynamic sources into `appeared`. What was being
-    /// decoded when the service ended is recorded in `state_dir`.
+    /// No source yet. Sources will send frames into `frames`, and the names of dynamic sources into `appeared`.
     pub(super) fn new(
         frames: mpsc::Sender<Frame>,
         appeared: mpsc::Sender<Appeared>,
         broker: &BrokerState,
         metrics: Arc<ServiceMetrics>,
-        state_dir: &Path,
+        decoders: Arc<Decoders>,
     ) -> Self {
         let (topics, board) = (broker.topics(), broker.board.clone());
         let (published, running, stopping) = (BTreeSet::new(), Vec::new(), Vec::new());
-        let decoders = Decoders::new(Arc::clone(&metrics.decoder_memory), CrashRecord::open(state_dir));
         Self {
             frames,
             stop: CancellationToken::new(),

@@ -21,6 +21,7 @@ use crate::{
     config::{self, Config, Loaded, ModelRef},
     model::hub::{self, HubError},
     mqtt,
+    sandbox::{self, Sandbox},
     source::Access,
 };
 
@@ -63,8 +64,10 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
             report(sessions::finding(&config)?)?;
         }
     }
+    let sandbox = Sandbox::configured(config.sandbox, config.limits());
+    report(sandbox_finding(&sandbox))?;
     delivery_checks::findings(&config).into_iter().try_for_each(&mut report)?;
-    sources::findings(&config, &rights).into_iter().try_for_each(&mut report)
+    sources::findings(&config, &rights, &sandbox).into_iter().try_for_each(&mut report)
 }
 
 /// The contents of a valid configuration in one line, such as `1 source, 1 label set, 3 labels`.
@@ -85,6 +88,27 @@ pub fn summary(config: &Config) -> String {
         count => format!("{count} {thing}s"),
     };
     shown.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the pictures of cameras are decoded in processes of their own.
+fn sandbox_finding(sandbox: &Sandbox) -> Finding {
+    let what = "sandbox";
+    match sandbox.state() {
+        sandbox::State::On(layers) => Finding::ok(
+            what,
+            format!("pictures are decoded in processes without files and network ({})", layers.join(", ")),
+        ),
+        sandbox::State::Off => Finding::note(
+            what,
+            "off: pictures are decoded in the service, and a faulty one can end it or take it over",
+            "remove `sandbox: off` from the configuration",
+        ),
+        sandbox::State::Impossible(why) => Finding::note(
+            what,
+            format!("pictures are decoded in the service, because {why}"),
+            "allow the system call seccomp, in a container or a unit of your own; the service's unit allows it",
+        ),
+    }
 }
 
 /// The finding for credentials that only the service can read.

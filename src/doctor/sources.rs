@@ -5,6 +5,7 @@ use std::thread;
 use super::{certificates, finding::Finding};
 use crate::{
     config::{self, Config},
+    sandbox::Sandbox,
     source::{self, Access, GENERAL_REMEDIES, Outcome, Probe, Surroundings},
 };
 
@@ -12,8 +13,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 /// One finding for each source, in their order.
-pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
-    let surroundings = Surroundings { limits: config.limits(), broker: &config.mqtt, access };
+pub(super) fn findings(config: &Config, access: &Access, sandbox: &Sandbox) -> Vec<Finding> {
+    let surroundings = Surroundings { limits: config.limits(), sandbox, broker: &config.mqtt, access };
     let mut findings = Vec::new();
     for sources in config.sources.chunks(AT_ONCE) {
         thread::scope(|scope| {

@@ -18,12 +18,7 @@ const WEBP: &str = "WebP";
 const BMP: &str = "BMP";
 
 pub(super) fn webp(bytes: &[u8], reader: TimedReader<'_>, limits: Limits) -> Result<Picture, PictureError> {
-    // Bytes 4 to 7 hold the length of everything after the first eight bytes.
-    let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
-    if u64::from(length) + 8 > bytes.len() as u64 {
-        return Err(PictureError::Truncated { format: WEBP });
-    }
-    let decoder = WebPDecoder::new(reader).map_err(|error| broken(WEBP, error))?;
+    let decoder = opened_webp(bytes, reader)?;
     webp_memory(bytes, &decoder, limits)?;
     read(WEBP, decoder, limits, containers::webp(bytes).orientation())
 }
@@ -40,8 +35,20 @@ pub(super) fn webp_needed(
     reader: TimedReader<'_>,
     limits: Limits,
 ) -> Result<u64, PictureError> {
-    let decoder = WebPDecoder::new(reader).map_err(|error| broken(WEBP, error))?;
-    webp_memory(bytes, &decoder, limits)
+    webp_memory(bytes, &opened_webp(bytes, reader)?, limits)
+}
+
+/// A decoder that has read the header.
+fn opened_webp<'b>(
+    bytes: &[u8],
+    reader: TimedReader<'b>,
+) -> Result<WebPDecoder<TimedReader<'b>>, PictureError> {
+    // Bytes 4 to 7 hold the length of everything after the first eight bytes.
+    let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+    if u64::from(length) + 8 > bytes.len() as u64 {
+        return Err(PictureError::Truncated { format: WEBP });
+    }
+    WebPDecoder::new(reader).map_err(|error| broken(WEBP, error))
 }
 
 /// The most memory that [`bmp`] takes.

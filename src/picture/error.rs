@@ -62,6 +62,12 @@ pub enum PictureError {
         /// The limit.
         longest: Duration,
     },
+    /// The process that decoded the picture ended.
+    #[error("decoding it ended the decoder process: {how}")]
+    DecoderEnded {
+        /// How the process ended.
+        how: String,
+    },
     /// The picture could not be written as JPEG.
     #[error("it cannot be written as JPEG: {reason}")]
     Encode {
@@ -82,6 +88,7 @@ impl PictureError {
             Self::Unsupported { .. } => "unsupported",
             Self::TooLarge { .. } | Self::NeedsMemory { .. } => "too_large",
             Self::TooSlow { .. } => "too_slow",
+            Self::DecoderEnded { .. } => "decoder_ended",
             Self::Encode { .. } => "encode",
         }
     }

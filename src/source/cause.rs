@@ -41,6 +41,8 @@ causes! {
     DamagedFrame = "damaged_frame",
     /// The demuxer reported a damaged packet.
     DamagedPacket = "damaged_packet",
+    /// Decoding the picture ended the decoder process.
+    DecoderEnded = "decoder_ended",
     /// The task that reads a message panicked.
     DecoderPanic = "decoder_panic",
     /// The picture has no bytes.
@@ -108,6 +110,7 @@ pub(crate) const SKIPPED: &[Cause] = &[Cause::NoFreeSlot, Cause::Unchanged];
 pub(crate) const PICTURE: &[Cause] = &[
     Cause::Corrupt,
     Cause::Crashed,
+    Cause::DecoderEnded,
     Cause::Empty,
     Cause::NotAPicture,
     Cause::TooLarge,
@@ -127,6 +130,7 @@ impl From<&PictureError> for Cause {
             PictureError::Unsupported { .. } => Self::Unsupported,
             PictureError::TooLarge { .. } | PictureError::NeedsMemory { .. } => Self::TooLarge,
             PictureError::TooSlow { .. } => Self::TooSlow,
+            PictureError::DecoderEnded { .. } => Self::DecoderEnded,
         }
     }
 }

@@ -11,26 +11,30 @@ use super::{
     counts::Counts,
     crash_record::{CrashRecord, Entry, Fingerprint},
 };
-use crate::picture::{self, Limits, Memory, Picture, PictureError, Share, Use};
+use crate::{
+    picture::{Limits, Memory, Picture, PictureError, Share, Use},
+    sandbox::{DecodeError, Sandbox},
+};
 
 /// What the sources of the service share to decode pictures.
 #[derive(Debug)]
 pub struct Decoders {
     memory: Arc<Memory>,
     record: CrashRecord,
+    sandbox: Arc<Sandbox>,
 }
 
 impl Decoders {
-    /// Decoders that use this memory and keep this record.
+    /// Decoders that use this memory, keep this record, and decode pictures in this sandbox.
     #[must_use]
-    pub fn new(memory: Arc<Memory>, record: CrashRecord) -> Arc<Self> {
-        Arc::new(Self { memory, record })
+    pub fn new(memory: Arc<Memory>, record: CrashRecord, sandbox: Arc<Sandbox>) -> Arc<Self> {
+        Arc::new(Self { memory, record, sandbox })
     }
 
-    /// Decoders with memory of `total` bytes and without a record: for commands.
+    /// Decoders with memory of `total` bytes, without a record and without a sandbox: for commands.
     #[must_use]
     pub fn unrecorded(total: u64) -> Arc<Self> {
-        Self::new(Memory::new(total), CrashRecord::default())
+        Self::new(Memory::new(total), CrashRecord::default(), Arc::new(Sandbox::off()))
     }
 
     /// The memory that they share.
@@ -97,24 +101,33 @@ impl Decoders {
     }
 }
 
+impl From<DecodeError> for NotDecoded {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Picture(error) => Self::Picture(error),
+            DecodeError::Stopped => Self::Stopped,
+        }
+    }
+}
+
 impl PictureDecoder {
     /// Decodes a picture, which is called `origin`. May wait for memory, for as long as other pictures are decoded and scored.
     pub(crate) fn decode(&self, bytes: &[u8], origin: &str) -> Result<Decoded, NotDecoded> {
-        let Decoders { memory, record } = &*self.decoders;
+        let Decoders { memory, record, sandbox } = &*self.decoders;
         let fingerprint = Fingerprint::of(bytes);
         if record.is_suspected(fingerprint) {
             return Err(NotDecoded::Crashed);
         }
         let limits = Limits { max_pixels: self.max_pixels, memory: memory.total() };
-        let needed = picture::needed(bytes, limits)?;
         let waits = || {
             self.counts.pulse().beat();
             !self.stop.is_cancelled()
         };
-        let share = memory.share(Use::Picture, needed, waits);
+        let job = sandbox.begin(&self.source, bytes, limits, &waits)?;
+        let share = memory.share(Use::Picture, job.needed(), waits);
         let mut share = share.ok_or(NotDecoded::Stopped)?;
         let entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
-        let decoded = self.counts.decoding(|| picture::decode(bytes, limits));
+        let decoded = self.counts.decoding(|| job.decode());
         drop(entry);
         let picture = decoded?;
         share.shrink(picture.bytes());
@@ -188,7 +201,9 @@ mod tests {
     #[test]
     fn a_picture_that_ended_the_service_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
-        let started = |folder: &Path| Decoders::new(Memory::new(100_000_000), CrashRecord::open(folder));
+        let started = |folder: &Path| {
+            Decoders::new(Memory::new(100_000_000), CrashRecord::open(folder), Arc::new(Sandbox::off()))
+        };
         let bytes = jpeg();
         let before = started(folder.path());
         std::mem::forget(before.record.begin(Fingerprint::of(&bytes), "a.jpg"));

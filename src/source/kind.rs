@@ -5,7 +5,7 @@ use super::{
     cause::Causes,
     context::{Context, Status},
 };
-use crate::{config::Region, picture::Limits, policy::Mqtt};
+use crate::{config::Region, picture::Limits, policy::Mqtt, sandbox::Sandbox};
 
 /// A kind of source, with the state that it keeps over its failures.
 pub(crate) trait Kind: Sized {
@@ -50,6 +50,8 @@ impl Failure {
 pub struct Surroundings<'a> {
     /// The limits of one picture.
     pub limits: Limits,
+    /// Decodes the pictures of cameras.
+    pub sandbox: &'a Sandbox,
     /// The broker of sources without a broker of their own.
     pub broker: &'a Mqtt,
     /// The user who runs the service, and may read other files than the caller.

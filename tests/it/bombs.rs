@@ -18,7 +18,8 @@ use crate::common::{
 
 /// The pixels that the configuration allows, a picture of which fits into the memory that it allows.
 const SIDE: u32 = 2000;
-const LIMITS: &str = "max_pixels: 4000000\nmemory: 64MB\n";
+// Everything is decoded in one process, so its peak is that of all decoders.
+const LIMITS: &str = "max_pixels: 4000000\nmemory: 64MB\nsandbox: off\n";
 /// What the service may take in addition to the memory before: `memory`, and a picture with its copies for the model and for its snapshot.
 const MORE_KIB: u64 = (64 + 64) * 1024;
 

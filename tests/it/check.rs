@@ -236,6 +236,7 @@ onnxruntime: /usr/lib/libonnxruntime.so
 state_dir: state
 max_pixels: 1_000_000
 memory: 1GB
+sandbox: off
 mqtt: &broker
   url: mqtts://broker.lan
   version: 5

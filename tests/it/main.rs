@@ -33,6 +33,7 @@ mod parity;
 mod reload;
 mod replay;
 mod rules;
+mod sandbox;
 mod secrets;
 mod service;
 mod sinks;

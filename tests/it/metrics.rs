@@ -44,14 +44,14 @@ fn get(port: u16, path: &str, fields: &str) -> (u16, String) {
 }
 
 /// The value of this series.
-fn value(port: u16, series: &str) -> Option<f64> {
+pub(crate) fn value(port: u16, series: &str) -> Option<f64> {
     let (status, page) = get(port, "/metrics", "");
     assert_eq!(status, 200);
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
     line.map(|number| number.parse().unwrap())
 }
 
-fn wait_until_ready(service: &Service, port: u16) {
+pub(crate) fn wait_until_ready(service: &Service, port: u16) {
     service.wait_for_log("listening");
     wait_until("the service is ready", || get(port, "/readyz", "").0 == 200);
 }

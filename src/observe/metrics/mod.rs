@@ -32,6 +32,7 @@ use crate::{
     heartbeat::Heartbeat,
     metrics::Histogram,
     picture::Memory,
+    sandbox::Sandbox,
     source::{Counts, Status},
 };
 
@@ -67,6 +68,7 @@ pub struct ServiceMetrics {
     invalid: AtomicBool,
     config_changed: Notify,
     delivery: OnceLock<Delivery>,
+    sandbox: OnceLock<Arc<Sandbox>>,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
     sources: Mutex<BTreeMap<String, RunningSource>>,
     source_stats: Mutex<SourceStats>,
@@ -135,6 +137,7 @@ impl ServiceMetrics {
             invalid: AtomicBool::new(false),
             config_changed: Notify::new(),
             delivery: OnceLock::new(),
+            sandbox: OnceLock::new(),
             alerts: Mutex::default(),
             sources: Mutex::default(),
             source_stats: Mutex::default(),
@@ -163,6 +166,11 @@ impl ServiceMetrics {
         let sinks = sinks.into_iter().filter(|(.., configured)| *configured);
         let sinks = sinks.map(|(sink, name, _)| DeliverySink { sink, name, oldest: Mutex::default() });
         let _ = self.delivery.set(Delivery { publisher, outbox, sinks: sinks.collect() });
+    }
+
+    /// What decodes pictures. Later calls have no effect.
+    pub fn set_sandbox(&self, sandbox: Arc<Sandbox>) {
+        let _ = self.sandbox.set(sandbox);
     }
 
     /// Counts the alerts of the labels that `config` watches. A label that was watched before keeps its counts.

@@ -18,6 +18,7 @@ use crate::{
     classify,
     metrics::{self, Labels, Page},
     picture::Usage,
+    sandbox::State,
     source::{self, Snapshot, Status},
 };
 
@@ -29,6 +30,7 @@ pub(super) fn page(state: &Arc<ServiceMetrics>) -> String {
         sources(page, &state)?;
         frames(page, &state)?;
         decoder_memory(page, state.decoder_memory.usage())?;
+        sandbox(page, &state)?;
         alerts(page, &state)?;
         match state.delivery.get() {
             Some(delivery) => outbox(page, delivery).and_then(|()| broker(page, &delivery.publisher)),
@@ -168,6 +170,27 @@ fn decoder_memory(page: &mut Page<'_>, usage: Usage) -> fmt::Result {
     )?;
     page.gauge("stakeout_decoders_waiting", "Pictures and clips that wait for memory.", waiting)?;
     page.counter("stakeout_decoder_waits_total", "Times that a picture or a clip waited for memory.", waited)
+}
+
+fn sandbox(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
+    let sandbox = state.sandbox.get();
+    let on = sandbox.is_some_and(|sandbox| matches!(sandbox.state(), State::On(_)));
+    page.gauge(
+        "stakeout_sandbox_active",
+        "1 if pictures are decoded in processes without files and network, 0 if in the service.",
+        u64::from(on),
+    )?;
+    let (idle, working) = sandbox.map_or((0, 0), |sandbox| sandbox.processes());
+    page.gauges(
+        "stakeout_sandbox_processes",
+        "Processes that decode pictures.",
+        [([("state", "idle")], idle), ([("state", "working")], working)],
+    )?;
+    page.counter(
+        "stakeout_sandbox_crashes_total",
+        "Processes that ended instead of decoding a picture. Each costs one picture.",
+        sandbox.map_or(0, |sandbox| sandbox.ended()),
+    )
 }
 
 fn alerts(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {

@@ -122,6 +122,11 @@ impl Service {
         });
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn signal(&self, signal: &str) {
         signal_process(self.process.id(), signal);
     }

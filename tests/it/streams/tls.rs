@@ -10,6 +10,7 @@ use std::{
 use stakeout::{
     config::{self, SourceKind},
     picture::Limits,
+    sandbox::Sandbox,
     source::{Access, Outcome, Probe, Surroundings, probe},
 };
 
@@ -30,7 +31,15 @@ fn probed(settings: &str) -> Probe {
     fs::write(&file, text).unwrap();
     let config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}")).config;
     let kind: &SourceKind = &config.sources[0].kind;
-    probe(kind, &Surroundings { limits: Limits::of(10_000_000), broker: &config.mqtt, access: &Access::Own })
+    probe(
+        kind,
+        &Surroundings {
+            limits: Limits::of(10_000_000),
+            sandbox: &Sandbox::off(),
+            broker: &config.mqtt,
+            access: &Access::Own,
+        },
+    )
 }
 
 /// A camera that gives a picture for each request, and at `/stream` an endless sequence of pictures.

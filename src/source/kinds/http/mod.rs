@@ -32,7 +32,8 @@ use self::{
 use crate::{
     config::Region,
     frame::Slot,
-    picture::{self, Limits, Picture},
+    picture::{self, Picture, PictureError},
+    sandbox::DecodeError,
     source::{
         cause::{self, Cause, Causes},
         context::{Context, Status},
@@ -42,6 +43,9 @@ use crate::{
         unchanged::{FrameLayout, LastScored},
     },
 };
+
+/// The time limit of a probe until a decoder process can be started.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An HTTP source, with the state that it keeps over its failures.
 pub struct HttpSource {
@@ -90,7 +94,7 @@ impl Kind for HttpSource {
     }
 
     fn probe(settings: &Http, surroundings: &Surroundings<'_>) -> Probe {
-        match size(settings, surroundings.limits) {
+        match size(settings, surroundings) {
             Ok((width, height)) => Probe::good(format!("delivers pictures of {width}x{height}")),
             Err(error) => Probe::failed(error.to_string(), CAMERA_REMEDY),
         }
@@ -186,12 +190,19 @@ impl HttpSource {
 }
 
 /// Requests one picture. Its width and height.
-fn size(settings: &Http, limits: Limits) -> Result<(u32, u32), HttpError> {
+fn size(settings: &Http, surroundings: &Surroundings<'_>) -> Result<(u32, u32), HttpError> {
     let no_picture = |cause| HttpError::NoPicture(settings.address.to_string(), cause);
     match Camera::new(settings).request(&Validators::default())? {
         Response::Picture { bytes, .. } => {
-            let picture = picture::decode(&bytes, limits).map_err(no_picture)?;
-            Ok((picture.width, picture.height))
+            let (began, host) = (Instant::now(), settings.address.to_string());
+            let go_on = || began.elapsed() < PROBE_TIMEOUT;
+            match surroundings.sandbox.decode(&host, &bytes, surroundings.limits, &go_on) {
+                Ok(picture) => Ok((picture.width, picture.height)),
+                Err(DecodeError::Picture(cause)) => Err(no_picture(cause)),
+                Err(DecodeError::Stopped) => Err(no_picture(PictureError::DecoderEnded {
+                    how: "no process could be started".to_owned(),
+                })),
+            }
         }
         // The request had no validators.
         Response::Unchanged => Err(HttpError::Status(settings.address.to_string(), 304)),
