@@ -162,7 +162,7 @@ pub(crate) const FIELDS: &[Field<Mqtt>] = &[
     Field::new(
         "heartbeat",
         Form::Duration(Duration::from_secs(5), Duration::from_secs(86_400)),
-        "A message is published to `<prefix>/heartbeat` at this interval. It takes the path of the alerts: if it stops, alerts do not arrive. \
+        "A message is published to PREFIX/heartbeat at this interval. It takes the path of the alerts: if it stops, alerts do not arrive. \
          In a source's `broker` it has no effect.",
         |it: &Mqtt| Some(json!(it.connection.heartbeat.map(duration_text))),
     )
