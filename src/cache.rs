@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::atomic_file;
+use crate::{atomic_file, shortage};
 
 /// The cache folder, which may not exist yet. `None` if neither the service manager nor the user has one.
 pub(crate) fn folder() -> Option<PathBuf> {
@@ -20,6 +20,12 @@ pub(crate) fn folder() -> Option<PathBuf> {
         cache.map(|cache| cache.join("stakeout"))
     };
     service.or_else(user)
+}
+
+/// The content of a file; `None` if it cannot be read. A file that cannot be opened for now is waited for: it would be made again,
+/// and replaced by less.
+pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
+    shortage::patiently(|| fs::read(path)).ok()
 }
 
 /// Replaces a file in one step and keeps only the newest `most` files of its folder.

@@ -24,10 +24,10 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `clock`, `file_id`, `local_time`, `terminal`, `text_file`, `topic` |
-//! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `tls` |
-//! | 2 | `cache`, `frame`, `https`, `metrics`, `sandbox`, `state_file`, `yaml` |
-//! | 3 | `policy` |
+//! | 0 | `clock`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
+//! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
+//! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
+//! | 3 | `https`, `policy` |
 //! | 4 | `source/kinds/camera` |
 //! | 5 | `source/kinds/settings` |
 //! | 6 | `source/kinds/*/settings` |
@@ -52,6 +52,7 @@
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`clock`], `file_id` | the clocks of the machine, of which one may be wrong; which file a path leads to |
+//! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
 //! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
@@ -100,7 +101,7 @@
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
 //! | `judge`, `trigger` |
-//! | `observe/scores` |
+//! | `observe/scores`, `web/places` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
 //! | `source/kinds/stream/access_units`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |
@@ -129,6 +130,7 @@
 //! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them |
 //! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
 //! | `web` | answers HTTP requests, only if `listen` is configured |
+//! | `look-up` | looks up the name of a host, for one exchange with a camera |
 //!
 //! Back-pressure exists in three places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
 //! judged. Decoders share a budget of memory ([`picture::Memory`]), of which a picture holds its part until it has been judged,
@@ -142,10 +144,11 @@
 //!
 //! # Dynamic sources
 //!
-//! The topics of an `mqtt` source can name sources (`name: frigate-{1}`). When a new name arrives, the daemon adds the source in
-//! the same way as a reload does: it updates the watchlist, the triggers and Home Assistant, and only then admits the first
-//! frame. Dynamic sources have no thread. Their pictures arrive over the connection of the configured source, which is separate
-//! from the connection for alerts.
+//! The topics of an `mqtt` source can name sources (`name: frigate-{1}`). When a new name arrives, the daemon adds the source to
+//! the files of the state folder, the watchlist, the triggers and Home Assistant, and only then admits the first frame. Nothing
+//! is made again for other sources, and their pictures do not wait. The number of new names in a time is limited. Dynamic sources
+//! have no thread. Their pictures arrive over the connection of the configured source, which is separate from the connection for
+//! alerts.
 //!
 //! # Rules over labels
 //!
@@ -209,8 +212,10 @@ pub mod prefetch;
 pub mod progress;
 pub mod replay;
 pub mod sandbox;
+pub mod shortage;
 pub mod source;
 pub mod state_file;
+pub mod tcp;
 pub mod terminal;
 pub mod text_file;
 pub mod tls;

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use crate::shortage::Shortage;
+
 /// The mark that some editors put before UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -44,6 +46,15 @@ impl TextFileError {
             Self::Io(_) => "make it readable for this user",
             Self::TooLong { .. } => "name another file",
             Self::Encoding(_) | Self::NotUtf8 { .. } => "save it as UTF-8",
+        }
+    }
+
+    /// Why the file cannot be opened for now; `None` if it cannot be used as it is.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Self::Io(error) => Shortage::of_io(error),
+            _ => None,
         }
     }
 

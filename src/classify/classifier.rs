@@ -18,6 +18,7 @@ use crate::{
     },
     picture::Picture,
     policy::LabelSet,
+    shortage::Shortage,
 };
 
 /// Why the model and the label sets of a configuration cannot be used.
@@ -55,14 +56,16 @@ impl LoadError {
     /// Whether the configuration is wrong: it is contradictory, or names a device that does not work.
     #[must_use]
     pub fn is_bad_configuration(&self) -> bool {
-        matches!(
-            self,
-            Self::Hub(HubError::Name(_))
-                | Self::Model(ModelError::Device(_))
-                | Self::Labels(
-                    LabelError::Empty { .. } | LabelError::Alone { .. } | LabelError::Sigmoid { .. }
-                )
-        )
+        match self {
+            Self::Hub(HubError::Name(_)) => true,
+            // A device that cannot be opened for now may work at the next start.
+            Self::Model(ModelError::Device(_)) => Shortage::now().is_none(),
+            Self::Labels(error) => matches!(
+                error,
+                LabelError::Empty { .. } | LabelError::Alone { .. } | LabelError::Sigmoid { .. }
+            ),
+            _ => false,
+        }
     }
 }
 

@@ -165,10 +165,11 @@ fn with_config(path: &Path, run: impl FnOnce(Config) -> Result<ExitCode>) -> Res
     })
 }
 
-/// Prints the problems of the configuration, and returns the exit code for them.
+/// Prints the problems of the configuration, and returns the exit code for them. If a file could not be opened for now, nothing is
+/// known about the configuration: systemd tries again after [`FAILED`], and not after [`BAD_CONFIGURATION`].
 fn print_problems(problems: &Problems) -> ExitCode {
     terminal::say(format_args!("{problems}"));
-    ExitCode::from(BAD_CONFIGURATION)
+    ExitCode::from(if problems.shortage().is_some() { FAILED } else { BAD_CONFIGURATION })
 }
 
 /// An error of the model as a problem at its place in the configuration.

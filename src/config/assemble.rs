@@ -74,10 +74,12 @@ impl Config {
 
     /// Every label set on every source that watches it.
     pub fn watches(&self) -> impl Iterator<Item = (&Source, &LabelSet)> {
-        let watched = |name: &String| self.label_sets.iter().find(|label_set| label_set.name == *name);
-        self.sources
-            .iter()
-            .flat_map(move |source| source.watch.iter().filter_map(watched).map(move |set| (source, set)))
+        self.sources.iter().flat_map(|source| self.watched_by(source).map(move |set| (source, set)))
+    }
+
+    /// The label sets that `source`, one of its sources, watches.
+    pub fn watched_by<'c>(&'c self, source: &'c Source) -> impl Iterator<Item = &'c LabelSet> {
+        source.watch.iter().filter_map(|name| self.label_sets.iter().find(|set| set.name == *name))
     }
 
     /// The topic levels of its names and of the names of `more` sources. Names keep the levels that they have in `before`.

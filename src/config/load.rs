@@ -1,6 +1,7 @@
 //! Finds and reads the files of a configuration; the result is a valid configuration or all problems.
 
 use std::{
+    cell::Cell,
     ffi::OsStr,
     io,
     os::unix::fs::MetadataExt,
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     policy::broker,
+    shortage::Shortage,
     text_file::{self, TextFileError},
     yaml::{
         Places,
@@ -68,7 +70,8 @@ pub fn listen(path: &Path) -> Result<Option<Listen>, Problems> {
         let mut reader = Reader::new(surroundings, folder_of(path));
         let main = read_file(&mut reader, path);
         let listen = main.and_then(|main| assemble::listen(&mut reader, &main));
-        listen.ok_or_else(|| Problems::new(reader.problems))
+        let Reader { problems, shortage, .. } = reader;
+        listen.ok_or_else(|| Problems::new(problems).with_shortage(shortage.get()))
     })
 }
 
@@ -98,16 +101,16 @@ pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Lo
         rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
     let config = assemble(&mut reader, main.as_ref(), &rules);
 
-    let Reader { problems, places, unseen, .. } = reader;
+    let Reader { problems, places, unseen, shortage, .. } = reader;
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config, places, unseen }),
-        _ => Err(Problems::new(problems)),
+        _ => Err(Problems::new(problems).with_shortage(shortage.get())),
     }
 }
 
 /// Reads a file; `None` if that fails, which is reported.
 fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
-    let (text, failure) = match read_text(path) {
+    let (text, failure) = match read_text(path, &reader.shortage) {
         Ok(text) => (text, None),
         Err(failure) => (String::new(), Some(failure)),
     };
@@ -124,8 +127,12 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, TextFileError> {
     text_file::read_bytes(path, LONGEST)
 }
 
-fn read_text(path: &Path) -> Result<String, (String, String)> {
+fn read_text(path: &Path, shortage: &Cell<Option<Shortage>>) -> Result<String, (String, String)> {
     read_bytes(path).and_then(text_file::text).map_err(|error| {
+        if let Some(found) = error.shortage() {
+            shortage.set(Some(found));
+            return (format!("the file cannot be read: {found}"), found.remedy().to_owned());
+        }
         let remedy = match &error {
             TextFileError::Io(missing) if missing.kind() == io::ErrorKind::NotFound => {
                 let example = [broker::EXAMPLE, label_sets::EXAMPLE, sources::EXAMPLE].join("\n");
@@ -165,6 +172,7 @@ pub(super) fn rules(main: &Path) -> io::Result<Vec<PathBuf>> {
 /// The files of `rules.d` that are read.
 fn rules_files(reader: &mut Reader<'_>, main: &Path) -> Vec<PathBuf> {
     let mut paths = rules(main).unwrap_or_else(|error| {
+        reader.shortage.set(reader.shortage.get().or(Shortage::of_io(&error)));
         let message = format!("the folder cannot be read: {error}");
         whole_file(
             reader,

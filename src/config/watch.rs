@@ -29,6 +29,7 @@ use notify::{
 use tokio::sync::mpsc;
 
 use super::load;
+use crate::shortage::Shortage;
 
 /// The longest time between two comparisons.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -68,7 +69,7 @@ impl ReadContent {
             }
             (before, result) = (after, read());
         }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = before;
         result
     }
 
@@ -143,9 +144,12 @@ impl Watcher {
     fn look(&mut self) -> Option<()> {
         // First, so that the kernel reports a change just after the comparison.
         self.follow();
-        let now = self.settled();
         let requested = self.ask.requested.swap(false, Ordering::AcqRel);
-        if self.reported.replace(now) != Some(now) || self.reader.read.is_not(now) || requested {
+        // Without a descriptor to read them, the files count as unchanged until the next comparison.
+        let is_news = self
+            .settled()
+            .is_some_and(|now| self.reported.replace(now) != Some(now) || self.reader.read.is_not(now));
+        if is_news || requested {
             // Full: see above.
             let _ = self.reader.reports.try_send(());
         }
@@ -174,17 +178,17 @@ impl Watcher {
         self.folders = folders;
     }
 
-    /// The content of the files. After a change, waits until they stay the same.
-    fn settled(&self) -> u64 {
-        let (began, mut now) = (Instant::now(), contents(&self.path));
+    /// The content of the files; `None` if it is not known for now. After a change, waits until they stay the same.
+    fn settled(&self) -> Option<u64> {
+        let (began, mut now) = (Instant::now(), contents(&self.path)?);
         while self.reported.is_some_and(|reported| reported != now) && began.elapsed() < LONGEST_DELAY {
             thread::sleep(QUIET);
-            let before = std::mem::replace(&mut now, contents(&self.path));
+            let before = std::mem::replace(&mut now, contents(&self.path)?);
             if now == before {
                 break;
             }
         }
-        now
+        Some(now)
     }
 
     /// Waits for an event, a request or the end of the longest pause.
@@ -216,18 +220,25 @@ fn matters(event: EventKind) -> bool {
     !matches!(event, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
-/// A hash of the content of the files.
-fn contents(main: &Path) -> u64 {
+/// A hash of the content of the files; `None` if one of them cannot be opened for now.
+fn contents(main: &Path) -> Option<u64> {
     let mut hash = DefaultHasher::new();
     let mut file = |path: &Path| {
         path.hash(&mut hash);
-        load::read_bytes(path).map_err(|error| error.to_string()).hash(&mut hash);
+        match load::read_bytes(path) {
+            Err(error) if error.shortage().is_some() => return None,
+            read => read.map_err(|error| error.to_string()).hash(&mut hash),
+        }
+        Some(())
     };
-    file(main);
-    if let Ok(rules) = load::rules(main) {
-        rules.iter().for_each(|path| file(path));
+    file(main)?;
+    match load::rules(main) {
+        Ok(rules) => rules.iter().try_for_each(|path| file(path))?,
+        Err(error) if Shortage::of_io(&error).is_some() => return None,
+        // The reader of the files reports it.
+        Err(_) => {}
     }
-    hash.finish()
+    Some(hash.finish())
 }
 
 /// The folders in which a change can affect the content of the files.

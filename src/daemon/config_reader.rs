@@ -3,7 +3,7 @@
 //! Everything slow happens here, beside the running service: reading, comparing, encoding the prompts of new labels. The
 //! [`config_applier`](super::config_applier) receives the result and changes what runs.
 
-use std::{path::PathBuf, sync::Arc, thread};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use super::{
     signals::{ConfigCheck, Reloads},
 };
 use crate::{
+    backoff::{Backoff, jitter},
     classify::{LabelEncoder, LoadError, Watchlist},
     config::{
         self, Config,
@@ -21,6 +22,10 @@ use crate::{
     observe::ServiceMetrics,
     yaml::error::Problems,
 };
+
+/// The pauses between two checks while a file cannot be opened.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The result of a check of the files.
 pub(super) enum CheckResult {
@@ -58,11 +63,7 @@ impl ConfigReader {
         let work = move || {
             while requests.blocking_recv().is_some() {
                 let check = self.reloads.begin();
-                let metrics = Arc::clone(&self.metrics);
-                let working = metrics.config.work();
-                let result =
-                    self.check().unwrap_or_else(|problems| CheckResult::Invalid(problems.to_string()));
-                drop(working);
+                let Some(result) = self.check_until_known(|| results.is_closed()) else { return };
                 if results.blocking_send((check, result)).is_err() {
                     return;
                 }
@@ -71,6 +72,30 @@ impl ConfigReader {
         let thread = thread::Builder::new().name("config".to_owned());
         thread.spawn(work).context("cannot start the reader of the configuration")?;
         Ok((reader, receive_results))
+    }
+
+    /// The result of a check. A file that cannot be opened for now is no mistake: the check is repeated. `None` if it is no longer
+    /// needed.
+    fn check_until_known(&mut self, is_over: impl Fn() -> bool) -> Option<CheckResult> {
+        let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let metrics = Arc::clone(&self.metrics);
+            let working = metrics.config.work();
+            let problems = match self.check() {
+                Ok(result) => return Some(result),
+                Err(problems) => problems,
+            };
+            drop(working);
+            let Some(shortage) = problems.shortage() else {
+                return Some(CheckResult::Invalid(problems.to_string()));
+            };
+            let remedy = shortage.remedy();
+            tracing::warn!("the configuration is read again soon: {shortage}. {remedy}");
+            thread::sleep(backoff.failed(jitter()));
+            if is_over() {
+                return None;
+            }
+        }
     }
 
     fn check(&mut self) -> Result<CheckResult, Problems> {

@@ -3,7 +3,7 @@
 use std::{
     env,
     io::ErrorKind,
-    net::{TcpListener, TcpStream, ToSocketAddrs as _},
+    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use super::{certificates, finding::Finding};
 use crate::{
     config::{Command, Config, Listen, Webhook},
+    tcp::Exchange,
     tls,
 };
 
@@ -34,26 +35,14 @@ fn webhook(settings: &Webhook) -> Finding {
     };
     // Not the whole address: the path may be a secret.
     let what = format!("webhook at {host}:{port}");
-    let addresses = match (host.as_str(), port).to_socket_addrs() {
-        Ok(addresses) => addresses.collect::<Vec<_>>(),
-        Err(error) => {
-            let remedy = "check `webhook.url`, and that this machine resolves names";
-            return Finding::failed(what, format!("{host} is not known: {error}"), remedy);
-        }
-    };
-    let mut refused = None;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(_) => return reachable(what, settings, &host, port),
-            Err(error) => refused = Some(error),
-        }
+    match Exchange::connect(&host, port, TIMEOUT) {
+        Ok(_) => reachable(what, settings, &host, port),
+        Err(error) => Finding::of_error(
+            what,
+            &format!("cannot be reached: {error}"),
+            "check that the server runs, `webhook.url`, and that this machine resolves names",
+        ),
     }
-    let why = refused.map_or_else(|| "it has no address".to_owned(), |error| error.to_string());
-    Finding::of_error(
-        what,
-        &format!("cannot be reached: {why}"),
-        "check that the server runs, and `webhook.url`",
-    )
 }
 
 /// The server accepts connections; whether it can be trusted is checked here.

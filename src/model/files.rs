@@ -21,8 +21,13 @@ use super::{
 use crate::{
     cache,
     engine::{GraphContent, GraphSource},
-    text_file,
+    shortage::Shortage,
+    text_file::{self, TextFileError},
 };
+
+/// The longest file that is read into memory, in bytes. Only vocabularies have more than some megabytes; graphs and weights are
+/// opened by the engine.
+const LONGEST: u64 = 256 << 20;
 
 /// The files of a model in the hub's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,11 +228,14 @@ impl ModelFiles {
     /// The contents of a file; `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, ModelError> {
         match self {
-            Self::Folder(path) | Self::Cached { folder: path, .. } => match fs::read(path.join(name)) {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(self.unusable(name, error)),
-            },
+            Self::Folder(path) | Self::Cached { folder: path, .. } => {
+                match text_file::read_bytes(&path.join(name), LONGEST) {
+                    Ok(bytes) => Ok(Some(bytes.into())),
+                    Err(TextFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(TextFileError::Io(error)) => Err(self.unusable(name, error)),
+                    Err(error) => Err(self.unusable(name, format!("it {error}"))),
+                }
+            }
             Self::Embedded(files) => {
                 Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Cow::Borrowed(*bytes)))
             }
@@ -273,7 +281,11 @@ impl ModelFiles {
             .chain(weights.map(|location| external_data::beside(file, &location)));
         let differs = |name: &String| {
             let verdict = digest::verdict(&folder.join(name));
-            matches!(verdict, Ok(Verdict::Damaged | Verdict::Missing) | Err(_))
+            match verdict {
+                Ok(verdict) => matches!(verdict, Verdict::Damaged | Verdict::Missing),
+                // A file that cannot be opened for now may be whole.
+                Err(error) => Shortage::of_io(&error).is_none(),
+            }
         };
         match &names.filter(differs).collect::<Vec<_>>()[..] {
             [] => String::new(),

@@ -71,7 +71,7 @@ fn kept_or(
     path: Option<&Path>,
     measure: impl FnOnce() -> Result<Logits, ModelError>,
 ) -> Result<Logits, ModelError> {
-    if let Some(logits) = path.and_then(|path| Logits::from_json(&std::fs::read(path).ok()?)) {
+    if let Some(logits) = path.and_then(|path| Logits::from_json(&cache::read(path)?)) {
         return Ok(logits);
     }
     let logits = measure()?;

@@ -15,7 +15,10 @@ use rustls::{
 };
 
 use super::{fingerprint::Fingerprint, verifier::Verifier};
-use crate::text_file::{self, TextFileError};
+use crate::{
+    shortage::Shortage,
+    text_file::{self, TextFileError},
+};
 
 /// How the certificate of a server is checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +46,12 @@ pub enum Error {
          install them (Debian: ca-certificates), or name the PEM file of your own in `tls: {{ ca: FILE }}`"
     )]
     NoRoots(String),
+    /// A file cannot be opened for now, which says nothing about it.
+    #[error("the files for TLS cannot be read: {shortage}. {}", .shortage.remedy())]
+    NotNow {
+        /// What is used up.
+        shortage: Shortage,
+    },
     /// A configured file does not hold what it should.
     #[error("`{key}` of `tls`: {} holds no PEM {what} that can be read: {source}", path.display())]
     File {
@@ -61,6 +70,16 @@ pub enum Error {
     /// The TLS library rejects the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl Error {
+    fn of_file(key: &'static str, path: &Path, what: &'static str, source: pem::Error) -> Self {
+        let shortage = if let pem::Error::Io(error) = &source { Shortage::of_io(error) } else { None };
+        match shortage {
+            Some(shortage) => Self::NotNow { shortage },
+            None => Self::File { key, path: path.to_owned(), what, source },
+        }
+    }
 }
 
 /// The settings of rustls for a client that checks servers by `trust`. `alpn` are the protocols that it offers.
@@ -91,7 +110,7 @@ pub fn client_config(
     let mut config = match identity {
         Some((certificate, key)) => {
             let chain = certificates(certificate, "certificate")?;
-            let wrong = |source| Error::File { key: "key", path: key.to_owned(), what: "key", source };
+            let wrong = |source| Error::of_file("key", key, "key", source);
             let key = pem(key).and_then(|pem| PrivateKeyDer::from_pem_slice(&pem)).map_err(wrong)?;
             builder.with_client_auth_cert(chain, key).map_err(Error::Identity)?
         }
@@ -103,6 +122,11 @@ pub fn client_config(
 
 fn system_roots() -> Result<RootCertStore, Error> {
     let found = rustls_native_certs::load_native_certs();
+    // A part of the authorities would make certificates of others look wrong.
+    let shortage = found.errors.iter().find_map(|error| Shortage::of(error));
+    if let Some(shortage) = shortage.or_else(|| if found.certs.is_empty() { Shortage::now() } else { None }) {
+        return Err(Error::NotNow { shortage });
+    }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
@@ -114,7 +138,7 @@ fn system_roots() -> Result<RootCertStore, Error> {
 
 /// At least one certificate.
 fn certificates(path: &Path, key: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let wrong = |source| Error::File { key, path: path.to_owned(), what: "certificate", source };
+    let wrong = |source| Error::of_file(key, path, "certificate", source);
     let pem = pem(path).map_err(wrong)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     if found.is_empty() { Err(wrong(pem::Error::NoItemsFound)) } else { Ok(found) }

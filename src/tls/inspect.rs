@@ -1,12 +1,6 @@
 //! Connects to a server for `doctor`: reads its certificate, trusted or not, and checks whether it is trusted.
 
-use std::{
-    error::Error,
-    io,
-    net::{TcpStream, ToSocketAddrs as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use rustls::{ClientConnection, pki_types::ServerName};
 
@@ -15,8 +9,9 @@ use super::{
     explain::explain,
     fingerprint::Fingerprint,
 };
+use crate::tcp::Exchange;
 
-/// The fingerprint of the certificate that a server presents. Blocks, for some multiples of `limit` at most.
+/// The fingerprint of the certificate that a server presents. Blocks for `limit` at most.
 ///
 /// # Errors
 /// There is no connection, or no TLS; for people.
@@ -28,7 +23,7 @@ pub fn inspect(host: &str, port: u16, limit: Duration) -> Result<Fingerprint, St
         .ok_or_else(|| "there is no certificate".to_owned())
 }
 
-/// Checks whether a server is trusted. Blocks, for some multiples of `limit` at most.
+/// Checks whether a server is trusted. Blocks for `limit` at most.
 ///
 /// # Errors
 /// There is no connection, no TLS, or no trust; for people.
@@ -42,24 +37,38 @@ fn handshake(host: &str, port: u16, trust: &Trust, limit: Duration) -> Result<Cl
     let config = client_config(trust, None, &[]).map_err(|error| in_words(&error))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| in_words(&error))?;
     let mut connection = ClientConnection::new(Arc::new(config), name).map_err(|error| in_words(&error))?;
-    let mut stream = connect(host, port, limit).map_err(|error| in_words(&error))?;
+    let mut stream = Exchange::connect(host, port, limit).map_err(|error| in_words(&error))?;
     while connection.is_handshaking() {
         connection.complete_io(&mut stream).map_err(|error| in_words(&error))?;
     }
     Ok(connection)
 }
 
-fn connect(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(limit))?;
-                stream.set_write_timeout(Some(limit))?;
-                return Ok(stream);
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_never_finishes_the_handshake_ends_at_the_limit() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            // The head of a record of 16 KB, and then its bytes, one at a time: five minutes in all.
+            let mut sent = stream.write_all(&[22, 3, 3, 0x40, 0]);
+            while sent.is_ok() {
+                thread::sleep(Duration::from_millis(20));
+                sent = stream.write_all(&[0]);
             }
-            Err(error) => failed = error,
-        }
+        });
+        let ended = inspect("127.0.0.1", port, Duration::from_millis(300)).unwrap_err();
+        assert!(ended.contains("timed out"), "{ended}");
     }
-    Err(failed)
 }

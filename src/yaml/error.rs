@@ -13,13 +13,18 @@ use std::{
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::mask;
+use crate::shortage::Shortage;
 
 /// The most problems that are reported.
 pub(crate) const MOST_PROBLEMS: usize = 200;
 
 /// All problems, in the order of files and lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    problems: Vec<Problem>,
+    /// Why a file could not be read for now. Then nothing is known about the configuration, and the problems may be none.
+    shortage: Option<Shortage>,
+}
 
 /// The place of each setting by its path: `mqtt.url`, `label_sets.porch.labels.package`. Two configurations are equal wherever
 /// their lines are, so this is not part of the configuration.
@@ -57,33 +62,45 @@ impl Problems {
     pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.order);
         problems.dedup();
-        Self(problems)
+        Self { problems, shortage: None }
+    }
+
+    /// The same problems, found while a file could not be read because of `shortage`, if there was one.
+    #[must_use]
+    pub fn with_shortage(self, shortage: Option<Shortage>) -> Self {
+        Self { shortage, ..self }
+    }
+
+    /// Why a file could not be read for now: the same configuration may be valid at the next try.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.shortage
     }
 
     /// The problems in order.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.problems.iter()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.problems.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.problems.is_empty()
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.0 {
+        for problem in &self.problems {
             writeln!(f, "{problem}\n")?;
         }
-        match self.0.len() {
+        match self.problems.len() {
             1 => f.write_str("1 problem found"),
             n if n >= MOST_PROBLEMS => write!(f, "{n} problems found; there may be more"),
             n => write!(f, "{n} problems found"),

@@ -2,9 +2,12 @@
 //!
 //! Errors contain names and paths, never the text that was found.
 
-use std::{ffi::OsString, path::Path};
+use std::{cell::Cell, ffi::OsString, path::Path};
 
-use crate::text_file::{self, TextFileError};
+use crate::{
+    shortage::Shortage,
+    text_file::{self, TextFileError},
+};
 
 /// The longest file that a text may refer to.
 const LONGEST: u64 = 64 * 1024;
@@ -19,6 +22,8 @@ pub(super) struct References<'a> {
     pub folder: &'a Path,
     /// Whether a credential that cannot be read becomes [`UNSEEN`] instead of a mistake.
     pub unseen: bool,
+    /// Why a file could not be read for now, if one could not.
+    pub shortage: &'a Cell<Option<Shortage>>,
 }
 
 /// Replaces every reference. The error is a message and a remedy.
@@ -49,7 +54,7 @@ pub(super) fn interpolate(text: &str, references: &References<'_>) -> Result<Str
 }
 
 fn resolve(reference: &str, references: &References<'_>) -> Result<String, (String, String)> {
-    let References { env, folder, unseen } = *references;
+    let References { env, folder, shortage, .. } = *references;
     match reference.split_once(':') {
         Some(("env", name)) if !name.is_empty() => match env(name).map(OsString::into_string) {
             Some(Ok(value)) => Ok(value),
@@ -62,11 +67,11 @@ fn resolve(reference: &str, references: &References<'_>) -> Result<String, (Stri
                 "set it before the start; for systemd with `Environment=` or `EnvironmentFile=`".to_owned(),
             )),
         },
-        Some(("file", path)) if !path.is_empty() => read(&folder.join(path)).map_err(|cause| {
+        Some(("file", path)) if !path.is_empty() => read(&folder.join(path), shortage).map_err(|cause| {
             let remedy = "put the text into that file, and make it readable for the user that the service runs as";
             (format!("the file `{path}` cannot be read: {cause}"), remedy.to_owned())
         }),
-        Some(("credential", name)) if !name.is_empty() => credential(name, env, unseen),
+        Some(("credential", name)) if !name.is_empty() => credential(name, references),
         _ => Err((
             format!("`${{{}}}` is no known reference", super::mask::shown(reference)),
             "write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, or `$${` for the two characters themselves".to_owned(),
@@ -75,11 +80,8 @@ fn resolve(reference: &str, references: &References<'_>) -> Result<String, (Stri
 }
 
 /// A credential that systemd provides by `LoadCredential=`, in a folder that only the service can read.
-fn credential(
-    name: &str,
-    env: &dyn Fn(&str) -> Option<OsString>,
-    unseen: bool,
-) -> Result<String, (String, String)> {
+fn credential(name: &str, references: &References<'_>) -> Result<String, (String, String)> {
+    let References { env, unseen, shortage, .. } = *references;
     let shown = super::mask::shown(name);
     let remedy =
         format!("put `LoadCredential={shown}:/path/to/the/file` below [Service] in a drop-in of the unit");
@@ -88,7 +90,7 @@ fn credential(
         return Err((message, "write the name from `LoadCredential=`, without a path".to_owned()));
     }
     let found = match env("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()) {
-        Some(folder) => read(&Path::new(&folder).join(name))
+        Some(folder) => read(&Path::new(&folder).join(name), shortage)
             .map_err(|cause| format!("the credential `{shown}` cannot be read: {cause}")),
         None => Err(format!("the credential `{shown}` is missing: systemd provides none to this process")),
     };
@@ -98,9 +100,12 @@ fn credential(
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path, shortage: &Cell<Option<Shortage>>) -> Result<String, String> {
     let text = text_file::read(path, LONGEST).map_err(|error| match error {
-        TextFileError::Io(error) => error.to_string(),
+        TextFileError::Io(error) => {
+            shortage.set(shortage.get().or(Shortage::of_io(&error)));
+            error.to_string()
+        }
         other => format!("it {other}"),
     })?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
@@ -127,8 +132,11 @@ mod tests {
             ("${env:NAME", Err("`${` without its `}`")),
         ];
         for (text, expected) in cases {
-            let result = interpolate(text, &References { env: &env, folder: folder.path(), unseen: false })
-                .map_err(|(message, _)| message);
+            let result = interpolate(
+                text,
+                &References { env: &env, folder: folder.path(), unseen: false, shortage: &Cell::new(None) },
+            )
+            .map_err(|(message, _)| message);
             assert_eq!(result, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
         }
     }
@@ -139,7 +147,8 @@ mod tests {
         std::fs::write(folder.path().join("mqtt"), "given\n").unwrap();
         let given = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.path().into());
         let by = |text, unseen| {
-            let references = References { env: &given, folder: Path::new("/"), unseen };
+            let references =
+                References { env: &given, folder: Path::new("/"), unseen, shortage: &Cell::new(None) };
             interpolate(text, &references).map_err(|(message, _)| message)
         };
         let resolved = |text| by(text, false);
@@ -153,7 +162,7 @@ mod tests {
         }
         let (message, remedy) = interpolate(
             "${credential:mqtt}",
-            &References { env: &|_| None, folder: Path::new("/"), unseen: false },
+            &References { env: &|_| None, folder: Path::new("/"), unseen: false, shortage: &Cell::new(None) },
         )
         .unwrap_err();
         assert_eq!(by("${credential:mqtt}", true), Ok("given".to_owned()), "what can be seen is");
@@ -173,7 +182,12 @@ mod tests {
         {
             let error = interpolate(
                 &format!("${{file:{name}}}"),
-                &References { env: &|_| None, folder: folder.path(), unseen: false },
+                &References {
+                    env: &|_| None,
+                    folder: folder.path(),
+                    unseen: false,
+                    shortage: &Cell::new(None),
+                },
             )
             .unwrap_err();
             assert!(error.0.contains(cause), "{error:?}");

@@ -4,6 +4,7 @@
 //! only when it has read all of them.
 
 use std::{
+    cell::Cell,
     ffi::OsString,
     ops::Range,
     path::{Path, PathBuf},
@@ -22,6 +23,7 @@ use super::{
     tree::{self, Entry, Node, Parsed, Value},
     value,
 };
+use crate::shortage::Shortage;
 
 /// Keys that begin so are ignored: a place for anchors.
 const IGNORED: &str = "x-";
@@ -52,6 +54,8 @@ pub struct Reader<'a> {
     pub folder: PathBuf,
     /// Whether a credential could not be read.
     pub unseen: bool,
+    /// Why a file could not be read for now, if one could not.
+    pub shortage: Cell<Option<Shortage>>,
     /// The parts of files that are no YAML. What follows from one of them is no mistake of its own.
     losses: Vec<(usize, Loss)>,
 }
@@ -219,7 +223,8 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn new(surroundings: &'a Surroundings<'a>, folder: PathBuf) -> Self {
         let places = Places::default();
-        Self { places, problems: vec![], surroundings, folder, unseen: false, losses: vec![] }
+        let (problems, losses, shortage) = (vec![], vec![], Cell::new(None));
+        Self { places, problems, surroundings, folder, unseen: false, shortage, losses }
     }
 }
 
@@ -454,7 +459,8 @@ impl Reader<'_> {
             return None;
         };
         let Surroundings { env, unseen, .. } = *self.surroundings;
-        match interpolate(typed, &References { env, folder: &self.folder, unseen }) {
+        let (folder, shortage) = (&*self.folder, &self.shortage);
+        match interpolate(typed, &References { env, folder, unseen, shortage }) {
             Ok(text) if text.trim().is_empty() => {
                 self.problem(
                     at.span(),

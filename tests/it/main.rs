@@ -36,6 +36,7 @@ mod rules;
 mod sandbox;
 mod secrets;
 mod service;
+mod shortage;
 mod sinks;
 mod streams;
 mod supply_chain;

@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
     sync::Once,
 };
@@ -72,7 +71,7 @@ fn through(
     encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
     is_kept: impl Fn(&str) -> bool,
 ) -> Result<Vec<Vec<f32>>, ModelError> {
-    let mut kept = fs::read(path).ok().and_then(|bytes| parse(&bytes, model)).unwrap_or_default();
+    let mut kept = cache::read(path).and_then(|bytes| parse(&bytes, model)).unwrap_or_default();
     let keys: Vec<Hash> = texts.iter().map(|text| Sha256::digest(text).into()).collect();
     let missing: Vec<_> =
         texts.iter().zip(&keys).filter(|(_, key)| !kept.contains_key(*key)).map(|(text, _)| *text).collect();
@@ -132,6 +131,8 @@ fn bytes(model: &Hash, kept: &HashMap<Hash, Vec<f32>>, used: &[Hash], cut: &[Has
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Returns the vectors of texts, and the texts that were encoded for it.

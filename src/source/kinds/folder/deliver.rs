@@ -92,6 +92,11 @@ impl FolderSource {
         let now = Instant::now();
         match error {
             Unusable::Gone => {}
+            Unusable::NotNow(shortage) => {
+                let (source, shown) = (&*context.name, path.display());
+                tracing::warn!(source, path = %shown, "a file is read again soon: {shortage}. {}", shortage.remedy());
+                self.inventory.pending.later(path, candidate, now);
+            }
             Unusable::Changing(version) => {
                 let writing = candidate.evidence == Evidence::Writing;
                 let evidence = if writing { Evidence::Writing } else { Evidence::Found };

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::source::kind::Failure;
+use crate::{shortage::Shortage, source::kind::Failure};
 
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,14 @@ pub enum FolderError {
          `sysctl fs.inotify.max_user_instances=1024`, or scan the folder at an interval with `poll: 10s`"
     )]
     TooManyWatchers,
+    /// No folder can be opened for now, which says nothing about this one.
+    #[error("the folder {path} is opened again soon: {shortage}. {}", .shortage.remedy())]
+    NotNow {
+        /// The folder.
+        path: PathBuf,
+        /// What is used up.
+        shortage: Shortage,
+    },
     /// Anything else that the kernel refused.
     #[error("cannot watch the folder {0}: {1}: if its file system reports no changes, use `poll: 10s`")]
     Watch(PathBuf, String),
@@ -50,8 +58,12 @@ impl FolderError {
             notify::ErrorKind::Io(cause) => match cause.kind() {
                 ErrorKind::NotFound => None,
                 ErrorKind::PermissionDenied => Some(Self::Unreadable { path: path.to_path_buf(), cause }),
-                _ if cause.raw_os_error() == Some(libc::EMFILE) => Some(Self::TooManyWatchers),
-                _ => Some(Self::Watch(path.to_path_buf(), cause.to_string())),
+                // The kernel has one error number for both limits. That of the process shows with any other file, too.
+                _ => match Shortage::of_io(&cause) {
+                    Some(Shortage::Files) if Shortage::now().is_none() => Some(Self::TooManyWatchers),
+                    Some(shortage) => Some(Self::NotNow { path: path.to_path_buf(), shortage }),
+                    None => Some(Self::Watch(path.to_path_buf(), cause.to_string())),
+                },
             },
             other => Some(Self::Watch(path.to_path_buf(), notify::Error::new(other).to_string())),
         }
@@ -93,6 +105,10 @@ mod tests {
             (notify::ErrorKind::MaxFilesWatch, "is reached at /in/box"),
             (notify::ErrorKind::MaxFilesWatch, "`poll: 10s`"),
             (io(libc::EMFILE), "fs.inotify.max_user_instances"),
+            (
+                io(libc::ENFILE),
+                "the folder /in/box is opened again soon: this machine has too many open files",
+            ),
             (io(libc::EACCES), "cannot read the folder /in/box: Permission denied"),
             (io(libc::EACCES), "`chmod o+rx /in/box`"),
             (io(libc::ENOSYS), "cannot watch the folder /in/box"),

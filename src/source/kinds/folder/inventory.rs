@@ -19,7 +19,10 @@ use super::{
     settings::Patterns,
     watch::{self, Notice, Watch},
 };
-use crate::source::{cause::Cause, context::Context};
+use crate::{
+    shortage::Shortage,
+    source::{cause::Cause, context::Context},
+};
 
 /// The state of one folder source.
 pub(crate) struct Inventory {
@@ -257,6 +260,15 @@ impl Inventory {
         context: &Context,
     ) -> Result<(), FolderError> {
         for (path, cause) in folders {
+            if let Some(shortage) = Shortage::of_io(&cause) {
+                if path == self.root {
+                    return Err(FolderError::NotNow { path, shortage });
+                }
+                self.scan_again = true;
+                let (source, path) = (&*context.name, path.display());
+                tracing::warn!(source, %path, "a folder is scanned again soon: {shortage}. {}", shortage.remedy());
+                continue;
+            }
             if path == self.root {
                 return Err(FolderError::Unreadable { path, cause });
             }

@@ -108,6 +108,12 @@ impl Pending {
         self.put(path, candidate.version, candidate.evidence, true, now);
     }
 
+    /// Puts back `candidate`, which could not be tried: no file can be opened for now.
+    pub(crate) fn later(&mut self, path: &Path, candidate: Candidate, now: Instant) {
+        self.remove(path);
+        self.put_at(path, candidate, now + self.patience.short);
+    }
+
     /// Removes `path`, which is gone.
     pub(crate) fn remove(&mut self, path: &Path) -> Option<Candidate> {
         let (path, candidate) = self.files.remove_entry(path)?;
@@ -153,15 +159,21 @@ impl Pending {
             (Evidence::Found, false) => self.patience.settle,
             (Evidence::Found, true) | (Evidence::Writing, _) => self.patience.long,
         };
-        let path = Arc::<Path>::from(path);
-        let place = if wait.is_zero() {
+        let candidate = Candidate { version, evidence, failed, place: Place::Ready };
+        if wait.is_zero() {
+            let path = Arc::<Path>::from(path);
             self.ready.insert((version.modified, Arc::clone(&path)));
-            Place::Ready
+            self.files.insert(path, candidate);
         } else {
-            self.waiting.insert((now + wait, Arc::clone(&path)));
-            Place::Waiting(now + wait)
-        };
-        self.files.insert(path, Candidate { version, evidence, failed, place });
+            self.put_at(path, candidate, now + wait);
+        }
+    }
+
+    /// Lets `candidate` wait until `due`.
+    fn put_at(&mut self, path: &Path, candidate: Candidate, due: Instant) {
+        let path = Arc::<Path>::from(path);
+        self.waiting.insert((due, Arc::clone(&path)));
+        self.files.insert(path, Candidate { place: Place::Waiting(due), ..candidate });
     }
 }
 
@@ -191,6 +203,8 @@ mod tests {
         Hint,
         /// Taken if ready, and no picture.
         Fail,
+        /// Taken if ready, and not opened.
+        Later,
         /// Deleted.
         Remove,
     }
@@ -213,6 +227,10 @@ mod tests {
                     let (_, candidate) = pending.pop().expect("the file is ready");
                     pending.failed(path, candidate, now);
                 }
+                Step::Later => {
+                    let (_, candidate) = pending.pop().expect("the file is ready");
+                    pending.later(path, candidate, now);
+                }
             }
         }
         assert_eq!(pending.len(), usize::from(pending.contains(path)));
@@ -225,7 +243,7 @@ mod tests {
 
     #[test]
     fn when_a_file_is_ready() {
-        use Step::{Fail, Hint, Notice, Remove};
+        use Step::{Fail, Hint, Later, Notice, Remove};
         let cases: &[Case] = &[
             ("nothing", &[], None),
             ("closed", &[(0, Notice(Complete, 1))], Some(0)),
@@ -273,6 +291,17 @@ mod tests {
                 "no picture, then written to and closed",
                 &[(0, Notice(Complete, 0)), (1, Fail), (2, Hint), (3, Notice(Complete, 0))],
                 Some(3),
+            ),
+            ("closed and not opened", &[(0, Notice(Complete, 1)), (1, Later)], Some(2001)),
+            (
+                "found, and not opened again and again",
+                &[(0, Notice(Found, 1)), (500, Later), (2500, Later)],
+                Some(4500),
+            ),
+            (
+                "not opened, then no picture: this was the first try",
+                &[(0, Notice(Complete, 1)), (1, Later), (2001, Fail), (2002, Notice(Complete, 2))],
+                Some(2002),
             ),
             ("gone while waiting", &[(0, Notice(Found, 1)), (1, Remove)], None),
             ("gone while ready", &[(0, Notice(Complete, 1)), (1, Remove)], None),

@@ -18,14 +18,20 @@ use super::{
 };
 use crate::{
     frame::Frame,
+    shortage::Shortage,
     source::{clips::is_video, context::Context, kinds::stream::recording::Recording},
 };
 
 impl FolderSource {
     /// Whether the file is a clip. It is then played, or ignored.
     pub(crate) fn takes_as_clip(&mut self, path: &Path, candidate: Candidate, context: &Context) -> bool {
-        if !is_video(path).unwrap_or(false) {
-            return false;
+        match is_video(path) {
+            Ok(true) => {}
+            Err(error) if Shortage::of_io(&error).is_some() => {
+                self.failed(path, candidate, &error.into(), context);
+                return true;
+            }
+            Ok(false) | Err(_) => return false,
         }
         if self.clips == Clips::Ignore {
             self.inventory.seen.insert(path, candidate.version, Fate::Skipped);
@@ -128,6 +134,12 @@ impl FolderSource {
         });
         let path = self.in_flight.get(&clip.taken.path).unwrap_or(&clip.taken.path).clone();
         match error {
+            // Another try would raise the same alerts again, unless it gave no frame.
+            Some(error @ Unusable::NotNow(_)) if clip.frames == 0 => {
+                self.in_flight.remove(&clip.taken.path);
+                self.inventory.seen.forget(&path);
+                self.failed(&path, clip.candidate, &error, context);
+            }
             Some(error) => {
                 self.in_flight.remove(&clip.taken.path);
                 // It was tried to its end: another try would raise the same alerts again.

@@ -14,6 +14,7 @@ use std::{
 use super::seen::Version;
 use crate::{
     picture::{self, MAX_BYTES, PictureError},
+    shortage::Shortage,
     source::{cause::Cause, decoders::NotDecoded, kinds::stream::error::StreamError},
 };
 
@@ -26,6 +27,9 @@ pub(crate) enum Unusable {
     /// The file is not the version that was noticed, or changed while it was read.
     #[error("still changing")]
     Changing(Version),
+    /// No file can be opened for now, which says nothing about this one.
+    #[error("{0}")]
+    NotNow(Shortage),
     /// The file could not be read.
     #[error("{0}")]
     Unreadable(io::Error),
@@ -47,7 +51,7 @@ impl Unusable {
     /// The cause to count it by; `None` if there is nothing to report (yet).
     pub(crate) fn cause(&self) -> Option<Cause> {
         match self {
-            Self::Gone | Self::Changing(_) => None,
+            Self::Gone | Self::Changing(_) | Self::NotNow(_) => None,
             Self::Unreadable(_) => Some(Cause::Unreadable),
             Self::TooManyBytes(_) => Some(Cause::TooManyBytes),
             Self::Picture(error) => Some(error.into()),
@@ -81,6 +85,7 @@ impl From<NotDecoded> for Unusable {
 impl From<StreamError> for Unusable {
     fn from(error: StreamError) -> Self {
         match error {
+            StreamError::NotNow { shortage, .. } => Self::NotNow(shortage),
             StreamError::NotConverted { cause, .. } => Self::Picture(cause),
             error => Self::Clip(error.to_string()),
         }
@@ -89,7 +94,11 @@ impl From<StreamError> for Unusable {
 
 impl From<io::Error> for Unusable {
     fn from(error: io::Error) -> Self {
-        if error.kind() == ErrorKind::NotFound { Self::Gone } else { Self::Unreadable(error) }
+        match Shortage::of_io(&error) {
+            Some(shortage) => Self::NotNow(shortage),
+            None if error.kind() == ErrorKind::NotFound => Self::Gone,
+            None => Self::Unreadable(error),
+        }
     }
 }
 

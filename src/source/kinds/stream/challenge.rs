@@ -4,15 +4,16 @@
 //! With basic authentication the header can be sent without FFmpeg's help. Digest authentication needs the password in FFmpeg.
 
 use std::{
-    io::{self, Read as _, Write as _},
-    net::{TcpStream, ToSocketAddrs as _},
-    time::{Duration, Instant},
+    io::{self, Read, Write},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// The limit to connect, and the limit of the whole exchange after that. The camera has just answered FFmpeg.
-const LIMIT: Duration = Duration::from_secs(3);
+use crate::tcp::Exchange;
+
+/// The limit of the whole exchange. The camera has just answered FFmpeg.
+const LIMIT: Duration = Duration::from_secs(6);
 /// A longer head of an answer is cut off.
 const LONGEST_HEAD: usize = 64 << 10;
 
@@ -25,25 +26,16 @@ pub(crate) fn basic((username, password): (&str, &str)) -> String {
 ///
 /// # Errors
 /// The camera does not answer, or does not require a login.
-pub(crate) fn offered(host: (&str, u16), url: &str) -> io::Result<Vec<String>> {
-    let address = host.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-    let stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    Ok(challenges(&head(stream, url, LIMIT)?))
+pub(crate) fn offered((host, port): (&str, u16), url: &str) -> io::Result<Vec<String>> {
+    Ok(challenges(&head(Exchange::connect(host, port, LIMIT)?, url)?))
 }
 
-/// The lines of the head of the camera's answer. A camera that sends it byte by byte gets no more time.
-fn head(mut stream: TcpStream, url: &str, limit: Duration) -> io::Result<Vec<String>> {
-    let until = Instant::now() + limit;
-    stream.set_write_timeout(Some(limit))?;
+/// The lines of the head of the camera's answer.
+fn head(mut stream: impl Read + Write, url: &str) -> io::Result<Vec<String>> {
     write!(stream, "DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n")?;
     let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
     let mut is_complete = false;
     while !is_complete && head.len() < LONGEST_HEAD {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
         let length = stream.read(&mut buffer)?;
         head.extend_from_slice(&buffer[..length]);
         let newest = &head[(head.len() - length).saturating_sub(2)..];
@@ -106,9 +98,10 @@ mod tests {
     }
 
     /// Connects to a server that sends `answer`, and then one byte after another.
-    fn answered(answer: &'static str) -> TcpStream {
+    fn answered(answer: &'static str, limit: Duration) -> Exchange {
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        let (port, long) = (server.local_addr().unwrap().port(), Duration::from_secs(600));
+        let client = Exchange::connect("127.0.0.1", port, long).unwrap().within(limit);
         thread::spawn(move || {
             let (mut stream, _) = server.accept().unwrap();
             let mut sent = stream.write_all(answer.as_bytes());
@@ -127,11 +120,11 @@ mod tests {
             "RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic\r\n\r\n",
             "RTSP/1.0 401 Unauthorized\nWWW-Authenticate: Basic\n\nbody\n",
         ] {
-            let head = head(answered(answer), "rtsp://cam/", Duration::from_secs(600)).unwrap();
+            let head = head(answered(answer, Duration::from_secs(600)), "rtsp://cam/").unwrap();
             assert_eq!(head, refusal, "{answer:?}");
         }
         // All of the longest head would take a minute.
-        assert!(head(answered("RTSP/1.0 401"), "rtsp://cam/", Duration::from_millis(50)).is_err());
+        assert!(head(answered("RTSP/1.0 401", Duration::from_millis(50)), "rtsp://cam/").is_err());
     }
 
     #[test]

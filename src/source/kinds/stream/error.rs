@@ -5,6 +5,7 @@ use ffmpeg_next as ffmpeg;
 use super::transport::Outcome;
 use crate::{
     picture::PictureError,
+    shortage::Shortage,
     source::{context::Status, kind::Failure},
 };
 
@@ -26,6 +27,14 @@ pub enum StreamError {
         address: String,
         /// The cause, for people.
         cause: String,
+    },
+    /// No file and no connection can be opened for now, which says nothing about it.
+    #[error("{address} is opened again soon: {shortage}")]
+    NotNow {
+        /// The stream.
+        address: String,
+        /// What is used up.
+        shortage: Shortage,
     },
     /// The camera does not support the transport.
     #[error("{0} does not support this transport: remove `transport:`, so that TCP and UDP are tried")]
@@ -101,6 +110,11 @@ impl StreamError {
     /// The meaning of an error while the stream was opened or read.
     pub(crate) fn of_opening(error: ffmpeg::Error, origin: &str, has_login: bool) -> Self {
         let address = origin.to_owned();
+        if let ffmpeg::Error::Other { errno } = error
+            && let Some(shortage) = Shortage::of_code(errno)
+        {
+            return Self::NotNow { address, shortage };
+        }
         let remedy = match error {
             ffmpeg::Error::HttpUnauthorized if has_login => "the user or the password is wrong",
             ffmpeg::Error::HttpUnauthorized => "give it a `username:` and a `password:`",

@@ -34,6 +34,8 @@ use crate::tls::{self, Trust};
 
 /// The most connections at a time: HLS opens a few.
 const MOST_CONNECTIONS: usize = 16;
+/// A connection on which nothing is sent for this time is not one of FFmpeg, which sends its request at once.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How often the caller checks for the stop signal while the tunnel connects.
 const CHECK: Duration = Duration::from_millis(20);
 /// A request of HTTP with longer headers is passed on as it is.
@@ -168,13 +170,14 @@ async fn serve(far_end: FarEnd, limit: Duration, ready: SyncSender<Ready>) {
         Err(error) => return drop(ready.send(Err(error))),
     };
     let _ = ready.send(Ok(address));
-    let (mut first, mut connections) = (Some(first), JoinSet::new());
+    let (first, mut connections) = (Arc::new(Mutex::new(Some(first))), JoinSet::new());
     let far_end = Arc::new(far_end);
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((near, _)) => {
-                    connections.spawn(forward(near, first.take(), Arc::clone(&far_end), limit, address));
+                    let (first, far_end) = (Arc::clone(&first), Arc::clone(&far_end));
+                    connections.spawn(forward(near, first, far_end, limit, address));
                 }
                 // The process has too many open files.
                 Err(_) => sleep(CHECK).await,
@@ -187,11 +190,16 @@ async fn serve(far_end: FarEnd, limit: Duration, ready: SyncSender<Ready>) {
 /// Forwards one connection to the camera until either side ends it.
 async fn forward(
     near: TcpStream,
-    first: Option<TlsStream<TcpStream>>,
+    first: Arc<Mutex<Option<TlsStream<TcpStream>>>>,
     far_end: Arc<FarEnd>,
     limit: Duration,
     address: SocketAddr,
 ) {
+    // Another program of this machine may connect, too. It must not use up the connections.
+    if !matches!(timeout(SILENCE, near.readable()).await, Ok(Ok(()))) {
+        return;
+    }
+    let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
     let far = match first {
         Some(first) => Ok(first),
         None => match timeout(limit, far_end.connect()).await {
