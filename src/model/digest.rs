@@ -72,6 +72,19 @@ pub(super) fn of_file(path: &Path, kind: HashKind) -> io::Result<String> {
     }
 }
 
+/// The hash of bytes in memory.
+pub(super) fn of_bytes(bytes: &[u8], kind: HashKind) -> String {
+    match kind {
+        HashKind::Sha256 => hex(&Sha256::digest(bytes)),
+        HashKind::GitBlob => {
+            let mut hash = Sha1::new();
+            hash.update(format!("blob {}\0", bytes.len()));
+            hash.update(bytes);
+            hex(&hash.finalize())
+        }
+    }
+}
+
 fn through(mut file: File, mut hash: impl sha2::Digest) -> io::Result<String> {
     let mut buffer = vec![0; 1 << 17];
     loop {
@@ -97,6 +110,9 @@ mod tests {
             found(HashKind::Sha256),
             "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
         );
+        for kind in [HashKind::GitBlob, HashKind::Sha256] {
+            assert_eq!(of_bytes(b"hello\n", kind), found(kind));
+        }
         let blob = folder.path().join(found(HashKind::GitBlob));
         assert_eq!(verdict(&path).unwrap(), Verdict::Unchecked, "its name is no hash");
         assert_eq!(verdict(&blob).unwrap(), Verdict::Missing);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::{
     finish, fixtures,
-    hub::{Asked, COMMIT, Fault, Hub},
+    hub::{Asked, COMMIT, Fault, Hashes, Hub},
     onnx::with_external_weights,
     service::{Home, Service},
     wait_until,
@@ -204,6 +204,53 @@ fn a_file_with_a_wrong_hash_is_never_used() {
     hub.fault(config, Fault::Corrupt, 1);
     let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
     assert!(error.contains("config.json of Xenova/clip-vit-base-patch32 arrived damaged"), "{error}");
+}
+
+#[test]
+fn a_hub_that_sends_more_than_it_announced_is_refused() {
+    let Some((hub, _)) = clip() else { return };
+    let vision = hub.sha256(SISTER, "onnx/vision_model.onnx");
+    let config = "resolve-cache";
+    for (fault, file) in [(config, "config.json"), (&*vision, "onnx/vision_model.onnx")] {
+        // Also if what follows comes long after the file.
+        for more in [1, 1 << 20] {
+            hub.fault(fault, Fault::Longer(more), 1);
+            let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
+            assert!(error.contains(&format!("it sends more of {file} of {SISTER} than the ")), "{error}");
+            let blobs = repository(&hub, SISTER).join("blobs");
+            let bytes = |name: &String| fs::metadata(blobs.join(name)).unwrap().len();
+            let left: Vec<_> = names(&blobs).into_iter().filter(|name| name.contains("incomplete")).collect();
+            assert!(left.iter().all(|name| bytes(name) == 0), "{left:?}");
+        }
+    }
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+}
+
+#[test]
+fn a_file_without_a_hash_is_not_fetched() {
+    let Some((hub, _)) = clip() else { return };
+    hub.name_hashes(Hashes::Nowhere);
+    let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
+    assert!(error.contains("it gives no hash of config.json of"), "{error}");
+    assert!(hub.asked().iter().all(|asked| asked.method != "GET" || asked.path.contains("/api/models/")));
+
+    // A server before the hub may have tags of its own; then the hashes in the list of files are used.
+    hub.name_hashes(Hashes::List);
+    stdout(&hub.run(&["models", "pull", ORIGINAL]));
+    hub.fault(&hub.sha256(SISTER, "onnx/text_model.onnx"), Fault::Corrupt, 1);
+    fs::remove_dir_all(repository(&hub, SISTER)).unwrap();
+    let error = stderr(&hub.run(&["models", "pull", ORIGINAL]));
+    assert!(error.contains("onnx/text_model.onnx of") && error.contains("arrived damaged"), "{error}");
+}
+
+#[test]
+fn a_small_file_that_is_announced_as_a_large_one_is_not_fetched() {
+    let Some((hub, folder)) = clip() else { return };
+    hub.add_folder("org/large", &folder, |_| true);
+    hub.add_file("org/large", "config.json", vec![b' '; 17 << 20]);
+    let error = stderr(&hub.run(&["models", "pull", "org/large"]));
+    assert!(error.contains("config.json of org/large on the hub has 17825792 bytes"), "{error}");
+    assert!(hub.asked().iter().all(|asked| asked.method != "GET" || !asked.path.contains("config.json")));
 }
 
 #[test]

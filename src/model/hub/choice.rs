@@ -18,8 +18,21 @@ const SETTINGS: [&str; 6] = [
     "tokenizer_config.json",
     "stakeout.json",
 ];
+/// The largest of these files that are known have some megabytes: names of classes, tokens that were added.
+const MOST_OF_SETTINGS: u64 = 16 << 20;
+/// The largest vocabularies that are known take a quarter of this.
+const MOST_OF_TOKENIZER: u64 = 128 << 20;
 /// The number of names in a message.
 const MOST_NAMES: usize = 8;
+
+/// The limit of a file that is small in every model, in bytes; `None` for graphs and weights.
+pub(super) fn most_bytes(file: &str) -> Option<u64> {
+    match file {
+        "tokenizer.json" => Some(MOST_OF_TOKENIZER),
+        _ if SETTINGS.contains(&file) => Some(MOST_OF_SETTINGS),
+        _ => None,
+    }
+}
 
 /// The best variant in the repository for a device, by its name, and its graphs.
 pub(super) fn graphs(

@@ -1,5 +1,6 @@
 //! Speaks HTTP with the hub: lists the files of a repository, asks for a file's hash and size, and reads its bytes.
 //!
+//! An answer has a limit before it is read: the size of the file, or one for its kind.
 //! The token is sent to the hub's own host only, also after a redirect. A request is sent once; `retry` repeats it.
 
 use std::{
@@ -7,16 +8,17 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use ureq::{Agent, Body, http::Response};
 use url::{Origin, Url};
 
-use super::{environment::Environment, error::HubError, retry::AttemptError};
-use crate::{
-    config::{Secret, is_plain_path},
-    https,
-    tls::Trust,
+use super::{
+    content::{Announced, Content},
+    environment::Environment,
+    error::HubError,
+    listing::{Listing, ListingError},
+    retry::AttemptError,
 };
+use crate::{config::Secret, https, model::digest, shortage::Shortage, tls::Trust};
 
 /// The limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -25,8 +27,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// More redirects are taken for a circle.
 const MOST_REDIRECTS: usize = 10;
-/// Lists of files and headers of weight files are much smaller.
-const LONGEST_ANSWER: u64 = 32 << 20;
 
 /// The hub.
 pub(super) struct Client {
@@ -35,36 +35,6 @@ pub(super) struct Client {
     /// `None` if the endpoint is not an address.
     origin: Option<Origin>,
     token: Option<Secret>,
-}
-
-/// The files of a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listing {
-    pub commit: String,
-    pub files: Vec<String>,
-}
-
-impl Listing {
-    /// Reads the hub's answer. An error says what is missing in it.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
-        let json: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        let commit = json["sha"].as_str().filter(|commit| is_plain_path(commit));
-        let files = json["siblings"].as_array().map(|siblings| {
-            siblings.iter().filter_map(|sibling| sibling["rfilename"].as_str()).map(str::to_owned).collect()
-        });
-        match (commit, files) {
-            (Some(commit), Some(files)) => Ok(Self { commit: commit.to_owned(), files }),
-            _ => Err("the list of files has no `sha` or no `siblings`".to_owned()),
-        }
-    }
-}
-
-/// What the hub says about a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Meta {
-    /// The name of its content: a sha256, a git hash, or another server's `ETag`.
-    pub hash: String,
-    pub size: Option<u64>,
 }
 
 /// The bytes of a file, starting at `offset`.
@@ -110,24 +80,32 @@ impl Client {
     }
 
     pub fn listing(&self, id: &str, revision: &str) -> Result<Listing, AttemptError> {
-        let url = format!("{}/api/models/{id}/revision/{}", self.endpoint, quoted(revision));
+        // With `blobs` the list names the hash and the size of each file.
+        let url = format!("{}/api/models/{id}/revision/{}?blobs=true", self.endpoint, quoted(revision));
         let response = self.follow(Method::Get, &url, None, id, true)?;
-        let bytes = self.read(response.into_body().into_reader())?;
-        Ok(Listing::from_json(&bytes).map_err(|reason| self.nonsense(&reason))?)
+        Listing::read(response.into_body().into_reader()).map_err(|error| match error {
+            ListingError::Broken(reason) => AttemptError::passing(self.unreachable(&self.endpoint, reason)),
+            ListingError::Invalid(reason) => self.nonsense(&reason).into(),
+        })
     }
 
-    pub fn meta(&self, path: FilePath<'_>) -> Result<Meta, AttemptError> {
+    /// What the headers say about a file.
+    pub fn announced(&self, path: FilePath<'_>) -> Result<Announced, AttemptError> {
         let what = format!("{} of {}", path.file, path.id);
         // The redirect to the content is not followed: only the hub itself gives the hash.
         let response = self.follow(Method::Head, &self.url(path), None, &what, false)?;
         let header = |name| header(&response, name);
         let tag = header("x-linked-etag").or_else(|| header("etag"));
-        let hash = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
-        let hash = hash.filter(|hash| is_plain_path(hash) && !hash.contains('/'));
-        let hash = hash.ok_or_else(|| self.nonsense(&format!("it gives no hash of {what}")))?;
+        let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase());
         let own_length = || header("content-length").filter(|_| !response.status().is_redirection());
         let size = header("x-linked-size").or_else(own_length).and_then(|size| size.parse().ok());
-        Ok(Meta { hash, size })
+        Ok(Announced { tag, size })
+    }
+
+    /// The content of a file, from the headers and from the list of files.
+    pub fn content(&self, path: FilePath<'_>, listed: Option<&Content>) -> Result<Content, AttemptError> {
+        let lacks = |what| self.nonsense(&format!("it gives {what} of {} of {}", path.file, path.id)).into();
+        self.announced(path)?.content(listed).map_err(lacks)
     }
 
     /// A file starting at `offset`, or the whole file if the server does not support parts.
@@ -155,16 +133,26 @@ impl Client {
             let reason = format!("it does not send parts of files ({what})");
             return Err(self.nonsense(&reason).into());
         }
-        let bytes = self.read(response.into_body().into_reader().take(length))?;
-        if bytes.len() as u64 == length {
-            return Ok(bytes);
+        if header(&response, "content-range").and_then(|range| self::begin(&range)) != Some(begin) {
+            return Err(self
+                .nonsense(&format!("it sends another part of {what} than the requested one"))
+                .into());
         }
-        Err(AttemptError::passing(self.unreachable(&self.endpoint, "the answer broke off".to_owned())))
+        self.read_exactly(response.into_body().into_reader(), length)
     }
 
-    /// The whole of a small file.
-    pub fn small(&self, path: FilePath<'_>) -> Result<Vec<u8>, AttemptError> {
-        self.read(self.open(path, 0)?.reader)
+    /// The whole of a small file, whose hash is checked. `most` is the limit of its size in bytes.
+    pub fn small(&self, path: FilePath<'_>, most: u64) -> Result<Vec<u8>, AttemptError> {
+        let content = self.content(path, None)?;
+        HubError::check_size(path.id, path.file, content.size, most)?;
+        let part = self.open(path, 0)?;
+        let bytes = self.read_exactly(part.reader, content.size)?;
+        let found = digest::of_bytes(&bytes, content.kind);
+        if found == content.hash {
+            return Ok(bytes);
+        }
+        let (id, file) = (path.id.to_owned(), path.file.to_owned());
+        Err(HubError::Damaged { id, file, expected: content.hash, found }.into())
     }
 
     pub fn unreachable(&self, host: &str, reason: String) -> HubError {
@@ -176,11 +164,12 @@ impl Client {
         format!("{}/{}/resolve/{}/{file}", self.endpoint, path.id, quoted(path.revision))
     }
 
-    fn read(&self, reader: impl Read) -> Result<Vec<u8>, AttemptError> {
+    /// The first `length` bytes of an answer that has at least as many. The caller has limited `length`.
+    fn read_exactly(&self, reader: impl Read, length: u64) -> Result<Vec<u8>, AttemptError> {
+        let broken = |reason| AttemptError::passing(self.unreachable(&self.endpoint, reason));
         let mut bytes = Vec::new();
-        let read = reader.take(LONGEST_ANSWER).read_to_end(&mut bytes);
-        read.map_err(|error| AttemptError::passing(self.unreachable(&self.endpoint, error.to_string())))?;
-        Ok(bytes)
+        reader.take(length).read_to_end(&mut bytes).map_err(|error| broken(reading(&error)))?;
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err(broken("the answer broke off".to_owned())) }
     }
 
     /// Sends a request and follows redirects: all of them, or only those before the hub has given the hash of a file.
@@ -225,7 +214,12 @@ impl Client {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 AttemptError::Final(self.nonsense(&format!("{url} is no address")))
             }
-            error => AttemptError::passing(self.unreachable(&host(url), error.to_string())),
+            error => {
+                let shortage =
+                    if let ureq::Error::Io(error) = &error { Shortage::of_io(error) } else { None };
+                let reason = shortage.map_or_else(|| error.to_string(), |shortage| shortage.to_string());
+                AttemptError::passing(self.unreachable(&host(url), reason))
+            }
         })
     }
 
@@ -256,7 +250,8 @@ impl Client {
         self.origin.as_ref() == Some(&url.origin())
     }
 
-    fn nonsense(&self, reason: &str) -> HubError {
+    /// The error of an answer that no hub gives.
+    pub fn nonsense(&self, reason: &str) -> HubError {
         HubError::Answer { host: self.endpoint.clone(), reason: reason.to_owned() }
     }
 }
@@ -267,8 +262,11 @@ enum Method {
     Head,
 }
 
-/// Why reading a body failed.
+/// Why the exchange with the hub failed.
 pub(super) fn reading(error: &io::Error) -> String {
+    if let Some(shortage) = Shortage::of_io(error) {
+        return shortage.to_string();
+    }
     match error.kind() {
         io::ErrorKind::TimedOut => format!("nothing arrived for {} s", SILENCE.as_secs()),
         _ => format!("it broke off ({error})"),

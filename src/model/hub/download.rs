@@ -1,30 +1,35 @@
 //! Downloads one file into the cache. An interrupted download is resumed; the file gets its final name only after its hash
-//! was checked.
+//! was checked. No more bytes are written than the hub announced.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use super::{
     cache::{self, Repository},
-    client::{self, Client, FilePath, Meta},
+    choice,
+    client::{self, Client, FilePath},
+    content::Content,
     error::HubError,
     event::Event,
+    listing::Listing,
     retry::{AttemptError, retrying},
 };
-use crate::model::digest::{self, HashKind};
+use crate::{model::digest, shortage::Shortage};
 
-/// Downloads a file of a repository unless the cache has it undamaged, and gives it its name in the snapshot of `commit`.
+/// Downloads a file of a repository unless the cache has it undamaged, and gives it its name in the snapshot of the listed
+/// commit.
 pub(super) fn fetch(
     client: &Client,
     repository: &Repository,
-    commit: &str,
+    listing: &Listing,
     file: &str,
     report: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), HubError> {
-    Fetched::get(client, repository, commit, file, report)?.link(repository)
+    Fetched::get(client, repository, listing, file, report)?.link(repository)
 }
 
 /// A file whose content is in the cache, and that may have no name yet.
@@ -41,24 +46,28 @@ impl Fetched {
     pub(super) fn get(
         client: &Client,
         repository: &Repository,
-        commit: &str,
+        listing: &Listing,
         file: &str,
         report: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, HubError> {
+        let commit = &*listing.commit;
         let path = FilePath { id: &repository.id, revision: commit, file };
-        let meta = retrying(report, |_| client.meta(path))?;
+        let meta = retrying(report, |_| client.content(path, listing.contents.get(file)))?;
+        if let Some(most) = choice::most_bytes(file) {
+            HubError::check_size(&repository.id, file, meta.size, most)?;
+        }
         let (blob, pointer) = (repository.blob(&meta.hash), repository.snapshot(commit).join(file));
         let fetched = |path| Self { commit: commit.into(), file: file.into(), hash: meta.hash.clone(), path };
         // On a file system without links, and if the hub's own tools are configured to make none, the file has no blob.
         let is_no_link = fs::symlink_metadata(&pointer).is_ok_and(|file| file.is_file());
-        if is_no_link && is_whole(&pointer, &meta) {
+        if is_no_link && is_whole(&pointer, &meta)? {
             return Ok(fetched(pointer));
         }
         cache::make_parent(&blob)?;
-        if !is_whole(&blob, &meta) {
+        if !is_whole(&blob, &meta)? {
             let _lock = lock(&repository.lock(&meta.hash), file, report)?;
             // While this process waited for the lock, another one may have downloaded the file.
-            if !is_whole(&blob, &meta) {
+            if !is_whole(&blob, &meta)? {
                 if is_no_link || blob.is_file() {
                     report(Event::Damaged { file });
                 }
@@ -79,13 +88,18 @@ impl Fetched {
 
 /// Whether a file is there with the content that the hub describes. Reading it takes a second for each gigabyte, and a disk may
 /// have damaged it since it was downloaded.
-fn is_whole(path: &Path, meta: &Meta) -> bool {
-    let Ok(file) = fs::metadata(path) else { return false };
-    if !file.is_file() || meta.size.is_some_and(|size| size != file.len()) {
-        return false;
+///
+/// # Errors
+/// The file cannot be opened for now, which says nothing about it.
+fn is_whole(path: &Path, meta: &Content) -> Result<bool, HubError> {
+    let read = || -> io::Result<bool> {
+        let file = fs::metadata(path)?;
+        Ok(file.is_file() && file.len() == meta.size && digest::of_file(path, meta.kind)? == meta.hash)
+    };
+    match read() {
+        Err(error) if Shortage::of_io(&error).is_some() => Err(HubError::reading(path)(error)),
+        read => Ok(read.unwrap_or(false)),
     }
-    let hash = |kind| digest::of_file(path, kind);
-    HashKind::of(&meta.hash).is_none_or(|kind| hash(kind).is_ok_and(|found| found == meta.hash))
 }
 
 /// Keeps other processes away until it is dropped, including Hugging Face's own tools.
@@ -107,7 +121,7 @@ fn lock(path: &Path, file: &str, report: &mut dyn FnMut(Event<'_>)) -> Result<Fi
 struct Download<'a> {
     client: &'a Client,
     path: FilePath<'a>,
-    meta: &'a Meta,
+    meta: &'a Content,
 }
 
 impl Download<'_> {
@@ -141,7 +155,7 @@ impl Download<'_> {
 
     fn fill(&self, file: &mut File, path: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<(), HubError> {
         let have = file.metadata().map_err(HubError::writing(path))?.len();
-        report(Event::Begins { file: self.path.file, have, size: self.meta.size });
+        report(Event::Begins { file: self.path.file, have, size: Some(self.meta.size) });
         let mut furthest = have;
         retrying(report, |report| self.attempt(file, path, &mut furthest, report))
     }
@@ -167,6 +181,11 @@ impl Download<'_> {
         let broken = loop {
             match part.reader.read(&mut buffer) {
                 Ok(0) => break None,
+                Ok(read) if read as u64 > self.meta.size.saturating_sub(have) => {
+                    // Nothing of such an answer can be trusted.
+                    file.set_len(0).map_err(writing())?;
+                    return Err(self.too_long().into());
+                }
                 Ok(read) => file.write_all(&buffer[..read]).map_err(writing())?,
                 Err(error) => break Some(client::reading(&error)),
             }
@@ -184,11 +203,16 @@ impl Download<'_> {
         }
     }
 
+    fn too_long(&self) -> HubError {
+        let (file, id, size) = (self.path.file, self.path.id, self.meta.size);
+        self.client
+            .nonsense(&format!("it sends more of {file} of {id} than the {size} bytes that it announced"))
+    }
+
     /// Checks the bytes on the disk, not those that were received: a disk can fail, too.
     fn check(&self, path: &Path) -> Result<(), HubError> {
         let expected = &self.meta.hash;
-        let Some(kind) = HashKind::of(expected) else { return Ok(()) };
-        let found = digest::of_file(path, kind).map_err(HubError::reading(path))?;
+        let found = digest::of_file(path, self.meta.kind).map_err(HubError::reading(path))?;
         if found == *expected {
             return Ok(());
         }
@@ -202,12 +226,12 @@ impl Download<'_> {
 }
 
 /// The first byte to ask for, if a file of `size` bytes has `length` bytes on the disk; `None` if it is complete.
-fn missing_from(length: u64, size: Option<u64>) -> Option<u64> {
-    match size {
-        Some(size) if length == size => None,
+fn missing_from(length: u64, size: u64) -> Option<u64> {
+    match length.cmp(&size) {
+        Ordering::Less => Some(length),
+        Ordering::Equal => None,
         // More bytes than the file has cannot be a part of it.
-        Some(size) if length > size => Some(0),
-        _ => Some(length),
+        Ordering::Greater => Some(0),
     }
 }
 
@@ -219,8 +243,8 @@ fn write_from(wanted: u64, offset: u64) -> u64 {
 }
 
 /// Why an answer that ended after `have` bytes of the file is no success.
-fn ends_early(have: u64, size: Option<u64>) -> Option<String> {
-    size.is_some_and(|size| have < size).then(|| "it broke off".to_owned())
+fn ends_early(have: u64, size: u64) -> Option<String> {
+    (have < size).then(|| "it broke off".to_owned())
 }
 
 #[cfg(test)]
@@ -231,30 +255,23 @@ mod tests {
     fn a_file_is_whole_if_it_has_the_hubs_size_and_hash() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hello");
-        let meta = |hash: &str, size| Meta { hash: hash.to_owned(), size };
-        let hello = "ce013625030ba8dba906f756967f9e9ca394464a";
-        assert!(!is_whole(&path, &meta(hello, Some(6))), "it does not exist");
+        let whole = |path: &Path, size| {
+            let hello = Content::new("ce013625030ba8dba906f756967f9e9ca394464a", size).unwrap();
+            is_whole(path, &hello).unwrap()
+        };
+        assert!(!whole(&path, 6), "it does not exist");
         fs::write(&path, "hello\n").unwrap();
-        assert!(is_whole(&path, &meta(hello, Some(6))) && is_whole(&path, &meta(hello, None)));
-        assert!(!is_whole(&path, &meta(hello, Some(7))));
-        assert!(is_whole(&path, &meta("no-hash", Some(6))), "another server's ETag says nothing");
+        assert!(whole(&path, 6) && !whole(&path, 7));
         fs::write(&path, "hullo\n").unwrap();
-        assert!(!is_whole(&path, &meta(hello, Some(6))));
-        assert!(!is_whole(folder.path(), &meta("no-hash", None)), "a folder");
+        assert!(!whole(&path, 6) && !whole(folder.path(), 6), "other bytes, and a folder");
     }
 
     #[test]
     fn a_download_resumes_after_the_bytes_on_the_disk() {
-        for (length, size, expected) in [
-            (0, Some(10), Some(0)),
-            (4, Some(10), Some(4)),
-            (10, Some(10), None),
-            (11, Some(10), Some(0)),
-            (0, Some(0), None),
-            (0, None, Some(0)),
-            (4, None, Some(4)),
-        ] {
-            assert_eq!(missing_from(length, size), expected, "{length} of {size:?}");
+        for (length, size, expected) in
+            [(0, 10, Some(0)), (4, 10, Some(4)), (10, 10, None), (11, 10, Some(0)), (0, 0, None)]
+        {
+            assert_eq!(missing_from(length, size), expected, "{length} of {size}");
         }
     }
 
@@ -263,7 +280,6 @@ mod tests {
         for (wanted, offset, expected) in [(4, 4, 4), (4, 0, 0), (4, 2, 2), (0, 0, 0), (4, 5, 0)] {
             assert_eq!(write_from(wanted, offset), expected, "{wanted}, {offset}");
         }
-        assert_eq!(ends_early(9, Some(10)), Some("it broke off".to_owned()));
-        assert_eq!((ends_early(10, Some(10)), ends_early(9, None)), (None, None));
+        assert_eq!((ends_early(9, 10), ends_early(10, 10)), (Some("it broke off".to_owned()), None));
     }
 }

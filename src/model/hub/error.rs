@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{Device, HubModel};
+use crate::{
+    config::{Device, HubModel},
+    shortage::Shortage,
+};
 
 /// Why a model is not on this machine, or could not be downloaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,6 +190,20 @@ pub enum HubError {
         /// The hash of what arrived.
         found: String,
     },
+    /// A file that is always small is announced as a large one. Nothing of it was fetched.
+    #[error(
+        "{file} of {id} on the hub has {size} bytes, and such a file has {most} at most: name another repository with `onnx:`"
+    )]
+    TooLarge {
+        /// The repository.
+        id: String,
+        /// The file.
+        file: String,
+        /// In bytes.
+        size: u64,
+        /// The limit, in bytes.
+        most: u64,
+    },
     /// The cache cannot be read or written.
     #[error("{} cannot be {action}: {reason}. {remedy}", .path.display())]
     Disk {
@@ -215,6 +232,14 @@ impl HubError {
         Self::Offline { id, cache, missing, variable, pull }
     }
 
+    /// Checks the size of a file that is always small.
+    pub(super) fn check_size(id: &str, file: &str, size: u64, most: u64) -> Result<(), Self> {
+        if size <= most {
+            return Ok(());
+        }
+        Err(Self::TooLarge { id: id.to_owned(), file: file.to_owned(), size, most })
+    }
+
     /// Whether another repository may have what this one does not have.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::NoGraphs { .. } | Self::Unknown { .. } | Self::Refused { .. })
@@ -241,7 +266,16 @@ impl HubError {
         move |error| Self::disk(path, "read", &error)
     }
 
+    /// The cache cannot be searched for now.
+    pub(super) fn short_of(cache: &Path, shortage: Shortage) -> Self {
+        let (path, reason) = (cache.to_owned(), shortage.to_string());
+        Self::Disk { path, action: "read", reason, remedy: shortage.remedy() }
+    }
+
     fn disk(path: PathBuf, action: &'static str, error: &io::Error) -> Self {
+        if let Some(shortage) = Shortage::of_io(error) {
+            return Self::Disk { path, action, reason: shortage.to_string(), remedy: shortage.remedy() };
+        }
         let remedy = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "Free some space, or set HF_HOME to a folder on another disk; the bytes that arrived are kept"

@@ -7,12 +7,14 @@
 mod cache;
 mod choice;
 mod client;
+mod content;
 mod download;
 mod environment;
 mod error;
 mod event;
 mod inventory;
 mod known_models;
+mod listing;
 mod retry;
 mod weights;
 
@@ -25,10 +27,7 @@ pub use inventory::Held;
 pub use super::digest::Verdict;
 
 use self::{
-    cache::Repository,
-    client::{Client, Listing},
-    download::Fetched,
-    environment::Environment,
+    cache::Repository, client::Client, download::Fetched, environment::Environment, listing::Listing,
     retry::retrying,
 };
 use super::{
@@ -38,7 +37,10 @@ use super::{
     files::{Graphs, ModelFiles},
     preprocess::Backend,
 };
-use crate::config::{Device, HubModel, ModelRef, Variant};
+use crate::{
+    config::{Device, HubModel, ModelRef, Variant},
+    shortage::Shortage,
+};
 
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -146,6 +148,10 @@ impl Hub {
                 Err(_) => {}
             }
         }
+        // A file that cannot be opened for now is not a missing one.
+        if let Some(shortage) = Shortage::now() {
+            return Err(HubError::short_of(&self.cache, shortage));
+        }
         Err(match self.environment.offline() {
             Some(variable) => HubError::offline(model, &self.cache, lacks, variable),
             None => HubError::not_cached(model, &self.cache, lacks),
@@ -175,14 +181,14 @@ impl Hub {
         }
         let commit = &listing.commit;
         for file in choice::settings(&repository.id, &listing.files)? {
-            download::fetch(&client, &repository, commit, file, report)?;
+            download::fetch(&client, &repository, &listing, file, report)?;
         }
         // Before anything large.
         ModelFiles::Folder(repository.snapshot(commit)).settings(Backend::default()).map_err(|error| {
             HubError::Unsupported { id: repository.id.clone(), reason: error.to_string() }
         })?;
         let graphs = self.graph_files(&client, model, &repository, &listing, graphs, report)?;
-        download::fetch(&client, &repository, commit, TOKENIZER, report)?;
+        download::fetch(&client, &repository, &listing, TOKENIZER, report)?;
         for graph in graphs {
             fetch_graph(&client, &repository, &listing, &graph, report)?;
         }
@@ -282,13 +288,12 @@ fn fetch_graph(
     graph: &str,
     report: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), HubError> {
-    let Listing { commit, files } = listing;
-    let fetched = Fetched::get(client, repository, commit, graph, report)?;
+    let fetched = Fetched::get(client, repository, listing, graph, report)?;
     let opened = File::open(&fetched.path).map_err(HubError::reading(&fetched.path))?;
     // What is no ONNX graph names no files; the engine reports it.
     let locations = external_data::locations(BufReader::new(opened)).unwrap_or_default();
-    for weights in choice::weights(&repository.id, files, graph, locations)? {
-        download::fetch(client, repository, commit, &weights.name, report)?;
+    for weights in choice::weights(&repository.id, &listing.files, graph, locations)? {
+        download::fetch(client, repository, listing, &weights.name, report)?;
     }
     fetched.link(repository)
 }
@@ -320,7 +325,7 @@ fn revision(model: &HubModel) -> &str {
 /// of a redirect.
 #[cfg(fuzzing)]
 pub fn fuzz(data: &[u8]) {
-    let _ = Listing::from_json(data);
+    let _ = Listing::read(data);
     let _ = weights::in_weights(|begin, length| -> Result<_, ()> {
         let begin = usize::try_from(begin).unwrap_or(usize::MAX).min(data.len());
         Ok(data[begin..].iter().take(usize::try_from(length).unwrap_or(usize::MAX)).copied().collect())

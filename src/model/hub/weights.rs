@@ -14,6 +14,8 @@ use crate::model::family::Logits;
 
 const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// An index of ten thousand tensors is a tenth of this.
+const LONGEST_INDEX: u64 = 16 << 20;
 /// The header of a model with ten thousand tensors is a tenth of this.
 const LONGEST_HEADER: u64 = 16 << 20;
 
@@ -30,7 +32,9 @@ pub(super) fn logits(
     }
     // The weights of large models are in several files, and an index says which tensor is in which file.
     let index = FilePath { file: INDEX, ..path };
-    let Some(index) = optional(retrying(report, |_| client.small(index)))? else { return Ok(None) };
+    let Some(index) = optional(retrying(report, |_| client.small(index, LONGEST_INDEX)))? else {
+        return Ok(None);
+    };
     let index: Value = serde_json::from_slice(&index).unwrap_or_default();
     let Some(file) = index["weight_map"]["logit_scale"].as_str() else { return Ok(None) };
     if !crate::config::is_plain_path(file) {

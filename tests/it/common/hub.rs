@@ -42,16 +42,30 @@ pub enum Fault {
     CutAfter(usize),
     /// One byte is changed.
     Corrupt,
+    /// This number of bytes follows the file.
+    Longer(usize),
     /// The whole file, whatever range the request names.
     NoParts,
     /// No answer before [`Hub::release`].
     Held,
 }
 
+/// Where the hub names the hashes of files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hashes {
+    /// In the headers of each file.
+    #[default]
+    Headers,
+    /// In the list of files, as a server in front of the hub needs it, which has tags of its own.
+    List,
+    Nowhere,
+}
+
 #[derive(Default)]
 struct State {
     repositories: Mutex<HashMap<String, BTreeMap<String, Vec<u8>>>>,
     private: Mutex<Vec<String>>,
+    hashes: Mutex<Hashes>,
     /// A part of the address of a GET, the fault, and the number of answers with this fault.
     faults: Mutex<Vec<(String, Fault, usize)>>,
     asked: Mutex<Vec<Asked>>,
@@ -105,6 +119,11 @@ impl Hub {
     /// Answers requests for this repository only with a token.
     pub fn make_private(&self, id: &str) {
         self.state.private.lock().unwrap().push(id.to_owned());
+    }
+
+    /// Changes where the hub names the hashes.
+    pub fn name_hashes(&self, place: Hashes) {
+        *self.state.hashes.lock().unwrap() = place;
     }
 
     /// Answers the next `times` GET requests whose address contains `path` with this fault.
@@ -226,6 +245,7 @@ fn answer(state: &State, stream: TcpStream, cdn: Option<u16>) {
     };
     match fault {
         Some(Fault::Corrupt) => answer.body[10] ^= 1,
+        Some(Fault::Longer(more)) => answer.body.extend(vec![b'x'; more]),
         Some(Fault::Held) => {
             let (released, changed) = &state.released;
             let released = released.lock().unwrap();
@@ -286,15 +306,30 @@ fn hub(state: &State, asked: &Asked, cdn: u16) -> HttpAnswer {
         if rest != "revision/main" && rest != format!("revision/{COMMIT}") {
             return HttpAnswer::plain(404);
         }
-        let siblings: Vec<_> = files.keys().map(|name| json!({"rfilename": name})).collect();
+        let hashes = *state.hashes.lock().unwrap();
+        let sibling = |(name, content): (&String, &Vec<u8>)| {
+            let size = content.len();
+            let lfs =
+                is_large(name).then(|| json!({"sha256": sha256(content), "size": size, "pointerSize": 134}));
+            match hashes {
+                Hashes::List => {
+                    json!({"rfilename": name, "size": size, "blobId": git_blob(content), "lfs": lfs})
+                }
+                Hashes::Headers | Hashes::Nowhere => json!({"rfilename": name}),
+            }
+        };
+        let siblings: Vec<_> = files.iter().map(sibling).collect();
         let body = json!({"id": id, "sha": COMMIT, "siblings": siblings}).to_string().into_bytes();
         return HttpAnswer { status: 200, headers: Vec::new(), body };
     }
     // Small files are served through a redirect to another address of the hub.
     if let Some((_, files, rest)) = by_name("api/resolve-cache/models/") {
         let body = files[rest.strip_prefix(&format!("{COMMIT}/")).unwrap()].clone();
-        let headers =
-            vec![("ETag", format!("\"{}\"", git_blob(&body))), ("X-Repo-Commit", COMMIT.to_owned())];
+        let tag = match *state.hashes.lock().unwrap() {
+            Hashes::Headers => git_blob(&body),
+            Hashes::List | Hashes::Nowhere => "a-tag-of-its-own".to_owned(),
+        };
+        let headers = vec![("ETag", format!("\"{tag}\"")), ("X-Repo-Commit", COMMIT.to_owned())];
         return HttpAnswer { status: 200, headers, body };
     }
     let Some((id, files, rest)) = by_name("") else { return HttpAnswer::plain(401) };
@@ -307,22 +342,27 @@ fn hub(state: &State, asked: &Asked, cdn: u16) -> HttpAnswer {
         return HttpAnswer::plain(404);
     };
     let commit = ("X-Repo-Commit", COMMIT.to_owned());
-    let is_large =
-        [".onnx", ".onnx_data", ".safetensors", "tokenizer.json"].iter().any(|end| name.ends_with(end));
-    if is_large {
+    if is_large(name) {
         let hash = sha256(content);
         let location = format!("http://127.0.0.1:{cdn}/blobs/{hash}?Expires=1&Signature=x");
-        let headers = vec![
+        let mut headers = vec![
             commit,
             ("Location", location),
-            ("X-Linked-Etag", format!("\"{hash}\"")),
             ("X-Linked-Size", content.len().to_string()),
             ("ETag", "\"of-the-pointer\"".to_owned()),
         ];
+        if *state.hashes.lock().unwrap() == Hashes::Headers {
+            headers.push(("X-Linked-Etag", format!("\"{hash}\"")));
+        }
         return HttpAnswer { status: 302, headers, body: b"Found".to_vec() };
     }
     let location = format!("/api/resolve-cache/models/{id}/{COMMIT}/{name}?etag=x");
     HttpAnswer { status: 307, headers: vec![commit, ("Location", location)], body: b"Temporary".to_vec() }
+}
+
+/// Whether the content of a file is in the storage for large files.
+fn is_large(name: &str) -> bool {
+    [".onnx", ".onnx_data", ".safetensors", "tokenizer.json"].iter().any(|end| name.ends_with(end))
 }
 
 /// The server for large files. It knows them only by their hash.
