@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use crate::config::{Listen, Secret};
+use crate::{
+    config::{Listen, Secret},
+    tcp::Exchange,
+};
 
-/// The time limit for the connection and for each read. A container engine waits for 5 s.
+/// The time limit of the whole check. A container engine waits for 5 s.
 const LIMIT: Duration = Duration::from_secs(3);
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 16 * 1024;
@@ -52,9 +55,7 @@ fn local(address: SocketAddr) -> SocketAddr {
 
 /// The whole answer. Proxies of the environment are not used: the service is on this machine.
 fn ask(address: SocketAddr, token: Option<&Secret>) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
+    let mut stream = Exchange::connect(&address.ip().to_string(), address.port(), LIMIT)?;
     let authorization =
         token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.reveal()));
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n")?;

@@ -1,36 +1,33 @@
 //! The HTTP endpoint: `/metrics`, `/healthz` and `/readyz`, where the configuration has a `listen` line.
 //!
 //! The server has its own thread and runtime. It answers while the model loads and while another part is stuck. Each
-//! connection carries one request and is limited in time and in the size of its header. Request bodies are never read.
+//! connection carries one request and is limited in time and in the size of its header ([`connections`]). Request bodies are
+//! never read.
 
+mod connections;
 mod health;
+mod places;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::AsyncReadExt,
-    net::TcpStream,
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
 
+use self::connections::Visit;
 pub use self::health::{HealthError, check as check_health};
 use crate::{
     config::{Listen, Secret},
@@ -38,16 +35,10 @@ use crate::{
     observe::ServiceMetrics,
 };
 
-/// The number of connections that are served at once. Further connections wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16;
-/// The time limit of one connection, from its first byte to its last.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// The longest request header, in bytes.
-const MAX_HEADER: usize = 8 * 1024;
-/// The most header fields.
-const MAX_FIELDS: usize = 64;
-/// The pause after the system could not accept a connection.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Up to this number of metrics pages are in memory for clients that read slowly; further requests share the newest page ...
+const MOST_PAGES: usize = 4;
+/// ... while it is not older than this.
+const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// Why the endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +72,7 @@ pub fn start(settings: &Listen, metrics: Arc<ServiceMetrics>) -> Result<(), Erro
     let router = router(metrics, settings.token.clone());
     let serve = async move {
         match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => accept(socket, router).await,
+            Ok(socket) => connections::accept(socket, router).await,
             Err(error) => tracing::error!(%error, "the HTTP endpoint cannot start"),
         }
     };
@@ -99,22 +90,30 @@ fn router(metrics: Arc<ServiceMetrics>, token: Option<Secret>) -> Router {
         .route("/readyz", get(readyz))
         .fallback(async || line(StatusCode::NOT_FOUND, "the paths are /metrics, /healthz and /readyz"))
         .layer(from_fn_with_state(token, guard))
-        .with_state(metrics)
+        .with_state(Arc::new(Endpoint { metrics, pages: Pages::default() }))
 }
 
-async fn metrics_page(State(metrics): State<Arc<ServiceMetrics>>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.page()).into_response()
+/// What the routes answer from.
+struct Endpoint {
+    metrics: Arc<ServiceMetrics>,
+    pages: Pages,
 }
 
-async fn healthz(State(metrics): State<Arc<ServiceMetrics>>) -> Response {
+async fn metrics_page(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    let page = endpoint.pages.page(Instant::now(), || endpoint.metrics.page());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response()
+}
+
+async fn healthz(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    let metrics = &endpoint.metrics;
     match &metrics.stuck()[..] {
         [] => line(StatusCode::OK, "ok"),
         stuck => line(StatusCode::SERVICE_UNAVAILABLE, &format!("stuck: {}", stuck.join(", "))),
     }
 }
 
-async fn readyz(State(metrics): State<Arc<ServiceMetrics>>) -> Response {
-    match metrics.is_ready() {
+async fn readyz(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    match endpoint.metrics.is_ready() {
         true => line(StatusCode::OK, "ready"),
         false => line(StatusCode::SERVICE_UNAVAILABLE, "not ready: the service is starting or stopping"),
     }
@@ -127,7 +126,14 @@ fn line(status: StatusCode, text: &str) -> Response {
 /// Rejects requests without the token and methods other than GET and HEAD, and adds the headers that every response has.
 async fn guard(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let mut response = if !is_authorized(token.as_ref(), authorization) {
+    let is_authorized = is_authorized(token.as_ref(), authorization);
+    if let Some(visit) = request.extensions().get::<Visit>() {
+        visit.asked();
+        if token.is_some() && is_authorized {
+            visit.trusted();
+        }
+    }
+    let mut response = if !is_authorized {
         let text = "the token is missing or wrong: send `Authorization: Bearer TOKEN`";
         ([(header::WWW_AUTHENTICATE, "Bearer")], line(StatusCode::UNAUTHORIZED, text)).into_response()
     } else if ![Method::GET, Method::HEAD].contains(request.method()) {
@@ -150,50 +156,37 @@ fn is_authorized(token: Option<&Secret>, authorization: Option<&str>) -> bool {
     scheme.eq_ignore_ascii_case("bearer") && same
 }
 
-async fn accept(socket: tokio::net::TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match socket.accept().await {
-            Ok((stream, peer)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    match timeout(DEADLINE, serve(stream, router)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "a request was not answered"),
-                        Err(_) => tracing::debug!(%peer, "a request exceeded the time limit"),
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the system cannot accept a connection");
-                sleep(PAUSE).await;
-            }
-        }
+/// The metrics pages that are in memory because clients are reading them. Without a limit, slow clients could fill the memory.
+#[derive(Default)]
+struct Pages(Mutex<Vec<(Instant, Weak<String>)>>);
+
+/// A page, until the last client has read it.
+struct SharedPage(Arc<String>);
+
+impl AsRef<[u8]> for SharedPage {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
-/// Answers the one request of a connection.
-async fn serve(mut stream: TcpStream, router: Router) -> hyper::Result<()> {
-    let answered = http1::Builder::new()
-        .keep_alive(false)
-        .half_close(true)
-        .max_buf_size(MAX_HEADER)
-        .max_headers(MAX_FIELDS)
-        .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(router))
-        .await;
-    // The kernel resets a connection that is closed with unread bytes, and the client loses the response.
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
-    answered
+impl Pages {
+    /// A page that `render` writes `now`, or the newest one if too many are in memory.
+    fn page(&self, now: Instant, render: impl FnOnce() -> String) -> Bytes {
+        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.retain(|(_, page)| page.strong_count() > 0);
+        let newest = pages.last().filter(|(written, _)| now.duration_since(*written) < SHARED_FOR);
+        let shared = newest.filter(|_| pages.len() >= MOST_PAGES).and_then(|(_, page)| page.upgrade());
+        let page = shared.unwrap_or_else(|| {
+            let page = Arc::new(render());
+            pages.push((now, Arc::downgrade(&page)));
+            page
+        });
+        Bytes::from_owner(SharedPage(page))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
-
     use super::*;
     use crate::samples;
 
@@ -219,16 +212,25 @@ mod tests {
 
     /// The response to these bytes.
     async fn response(metrics: &Arc<ServiceMetrics>, request: &[u8]) -> String {
-        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = socket.accept().await.unwrap();
-        let server = tokio::spawn(serve(stream, router(Arc::clone(metrics), None)));
-        client.write_all(request).await.unwrap();
-        client.shutdown().await.unwrap();
-        let mut response = String::new();
-        client.read_to_string(&mut response).await.unwrap();
-        let _ = server.await.unwrap();
-        response
+        let address = connections::tests::serving(router(Arc::clone(metrics), None)).await;
+        connections::tests::exchange(address, request).await
+    }
+
+    #[test]
+    fn slow_clients_share_pages_instead_of_filling_the_memory() {
+        let (pages, start, mut written) = (Pages::default(), Instant::now(), 0);
+        let mut page = |millisecond| {
+            pages.page(start + Duration::from_millis(millisecond), || {
+                written += 1;
+                written.to_string()
+            })
+        };
+        let slow: Vec<_> = (0..10).map(&mut page).collect();
+        let texts: Vec<_> = slow.iter().map(|page| std::str::from_utf8(page).unwrap()).collect();
+        assert_eq!(texts, ["1", "2", "3", "4", "4", "4", "4", "4", "4", "4"]);
+        assert_eq!(&*page(1500), b"5", "a page is shared for a second only");
+        drop(slow);
+        assert_eq!(&*page(1501), b"6", "the clients have read theirs");
     }
 
     #[tokio::test]

@@ -257,6 +257,29 @@ fn bad_requests_are_refused_and_affect_no_other() {
 }
 
 #[test]
+fn no_number_of_silent_clients_silences_the_health_check() {
+    const TOKEN: &str = "hunter2hunter2hunter2";
+    let port = free_port();
+    let listen = format!("listen: {{ address: \"0.0.0.0:{port}\", token: {TOKEN} }}\n");
+    let home = Home::new(free_port(), &listen);
+    let mut service = Service::start(&home);
+    service.wait_for_log("listening");
+    let good = format!("Authorization: Bearer {TOKEN}\r\n");
+    // Idle, with half a head, with a body that never comes, and with an answer that they do not read.
+    let page = format!("GET /metrics HTTP/1.1\r\n{good}\r\n");
+    let mut clients = Vec::new();
+    for request in ["", "GET /healthz HTTP/1.1\r\n", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n", &page] {
+        for _ in 0..100 {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _ = client.write_all(request.as_bytes());
+            clients.push(client);
+        }
+        assert_eq!(get(port, "/healthz", &good), (200, "ok\n".to_owned()), "{request:?}");
+    }
+    service.stop();
+}
+
+#[test]
 fn an_address_in_use_is_reported_with_a_remedy() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();

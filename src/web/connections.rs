@@ -1,0 +1,351 @@
+//! Accepts connections and answers the one request of each. Every step of a connection is limited in time, and [`places`]
+//! decides which connection is closed when there are too many.
+//!
+//! [`places`]: super::places
+
+use std::{
+    fs::File,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, extract::Request};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::places::{Peer, Places};
+use crate::shortage::Shortage;
+
+/// The time limit for the head of a request, from the start of the connection.
+const HEAD: Duration = Duration::from_secs(1);
+/// The time limit of a request and its answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The time limit for a client to close the connection after its answer.
+const CLOSE: Duration = Duration::from_secs(1);
+/// A client that sends more than this after its request, in bytes, is not waited for.
+const MOST_UNREAD: usize = 256 * 1024;
+/// The longest request header, in bytes.
+const MAX_HEADER: usize = 8 * 1024;
+/// The most header fields.
+const MAX_FIELDS: usize = 64;
+/// The pause after the system could not accept a connection.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why a connection ended without an answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("no request arrived in time")]
+    NoRequest,
+    #[error("the client did not read the answer in time")]
+    NotRead,
+    #[error("closed for a newer connection")]
+    MadeRoom,
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// One connection, as the request on it knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    number: u64,
+    open: Open,
+    /// Cancelled when the head of the request is complete.
+    asked: CancellationToken,
+}
+
+type Open = Arc<Mutex<Connections>>;
+
+/// The open connections.
+#[derive(Debug)]
+struct Connections {
+    places: Places<CancellationToken>,
+    /// A descriptor for the moment in which the process has no other one: then the health check is still answered.
+    spare: Option<File>,
+}
+
+impl Connections {
+    /// Reserves the spare descriptor, if the process has one left.
+    fn reserve(&mut self) {
+        if self.spare.is_none() {
+            self.spare = File::open("/dev/null").ok();
+        }
+    }
+}
+
+impl Visit {
+    /// The head of the request is complete.
+    pub(super) fn asked(&self) {
+        self.asked.cancel();
+    }
+
+    /// The request has the token.
+    pub(super) fn trusted(&self) {
+        lock(&self.open).places.trust(self.number);
+    }
+
+    fn answered(&self) {
+        lock(&self.open).places.answered(self.number);
+    }
+}
+
+/// Accepts connections until the future is dropped.
+pub(super) async fn accept(listener: TcpListener, router: Router) {
+    let mut connections = Connections { places: Places::new(), spare: None };
+    connections.reserve();
+    let open: Open = Arc::new(Mutex::new(connections));
+    loop {
+        let error = match listener.accept().await {
+            Ok((stream, peer)) => {
+                enter(stream, peer, &router, &open);
+                continue;
+            }
+            Err(error) => error,
+        };
+        let is_shortage = Shortage::of_io(&error).is_some();
+        if is_shortage && lock(&open).spare.take().is_some() {
+            continue;
+        }
+        tracing::debug!(%error, "the system cannot accept a connection");
+        let makes_room = if is_shortage { lock(&open).places.make_room() } else { None };
+        if let Some(closer) = makes_room {
+            closer.cancel();
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Starts to serve a connection, and closes the one that has to make room for it.
+fn enter(stream: TcpStream, peer: SocketAddr, router: &Router, open: &Open) {
+    let own = stream.local_addr().map_or(peer.ip(), |own| own.ip());
+    let closer = CancellationToken::new();
+    let (number, closed) = lock(open).places.enter(Peer::of(peer.ip(), own), closer.clone());
+    if let Some(closed) = closed {
+        closed.cancel();
+    }
+    let visit = Visit { number, open: Arc::clone(open), asked: CancellationToken::new() };
+    let router = router.clone();
+    tokio::spawn(async move {
+        let served = tokio::select! {
+            biased;
+            served = serve(stream, router, visit.clone()) => served,
+            () = closer.cancelled() => Err(Unanswered::MadeRoom),
+        };
+        let mut connections = lock(&visit.open);
+        connections.places.remove(visit.number);
+        connections.reserve();
+        drop(connections);
+        if let Err(error) = served {
+            tracing::debug!(%peer, %error, "a request was not answered");
+        }
+    });
+}
+
+/// Answers the one request of a connection, and waits a little until the client closes it.
+async fn serve(mut stream: TcpStream, router: Router, visit: Visit) -> Result<(), Unanswered> {
+    let answered = answer(&mut stream, router, visit.clone()).await;
+    visit.answered();
+    if !matches!(answered, Err(Unanswered::NoRequest | Unanswered::NotRead)) {
+        // The kernel resets a connection that is closed with unread bytes, and the client loses the answer.
+        let _ = timeout(CLOSE, read_rest(&mut stream)).await;
+    }
+    answered
+}
+
+async fn answer(stream: &mut TcpStream, router: Router, visit: Visit) -> Result<(), Unanswered> {
+    let (asked, router) = (visit.asked.clone(), TowerToHyperService::new(router));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(visit.clone());
+        router.call(request)
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .max_buf_size(MAX_HEADER)
+        .max_headers(MAX_FIELDS)
+        .serve_connection(TokioIo::new(stream), service);
+    let too_late = async {
+        match timeout(HEAD, asked.cancelled()).await {
+            Ok(()) => {
+                sleep(ANSWER).await;
+                Unanswered::NotRead
+            }
+            Err(_) => Unanswered::NoRequest,
+        }
+    };
+    tokio::select! {
+        // What has arrived counts, also if this thread had no time until now.
+        biased;
+        answered = connection => Ok(answered?),
+        unanswered = too_late => Err(unanswered),
+    }
+}
+
+/// Reads until the client closes the connection, or has sent too much.
+async fn read_rest(stream: &mut TcpStream) -> io::Result<()> {
+    let (mut buffer, mut read) = ([0; 4096], 0);
+    while read < MOST_UNREAD {
+        match stream.read(&mut buffer).await? {
+            0 => break,
+            length => read += length,
+        }
+    }
+    Ok(())
+}
+
+fn lock(open: &Open) -> MutexGuard<'_, Connections> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{net::Ipv4Addr, sync::LazyLock};
+
+    use axum::{Extension, body::Bytes, routing::get};
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// Only a hang reaches it.
+    const LONG: Duration = Duration::from_secs(120);
+
+    /// A server on a port of its own.
+    pub(crate) async fn serving(router: Router) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(accept(listener, router));
+        address
+    }
+
+    /// Sends these bytes, and reads until the server closes the connection.
+    pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        // The server may close the connection before it has read everything.
+        let _ = client.write_all(request).await;
+        let mut answer = Vec::new();
+        let _ = timeout(LONG, client.read_to_end(&mut answer)).await.expect("the connection is closed");
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// More bytes than the kernel takes for a client that reads nothing.
+    static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 32 << 20].into());
+
+    async fn health(Extension(visit): Extension<Visit>) -> &'static str {
+        visit.asked();
+        "ok"
+    }
+
+    async fn large(Extension(visit): Extension<Visit>) -> Bytes {
+        visit.asked();
+        LARGE.clone()
+    }
+
+    fn router() -> Router {
+        Router::new().route("/healthz", get(health)).route("/large", get(large))
+    }
+
+    async fn is_healthy(address: SocketAddr) -> bool {
+        let answer = exchange(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nok")
+    }
+
+    /// A connection on which these bytes were sent and nothing is read.
+    async fn silent(address: SocketAddr, request: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn no_kind_of_client_silences_the_health_check() {
+        let huge = [&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 100_000]].concat();
+        let cases: [(&str, &[u8]); 7] = [
+            ("an idle client", b""),
+            ("half a head", b"GET /healthz HTTP/1.1\r\nHost"),
+            ("a body that never comes", b"POST /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n1"),
+            ("an answer that is not read", b"GET /large HTTP/1.1\r\n\r\n"),
+            ("many requests at once", b"GET /large HTTP/1.1\r\n\r\nGET /large HTTP/1.1\r\n\r\n"),
+            ("a huge head", &huge),
+            ("TLS", b"\x16\x03\x01\x02\x00\x01"),
+        ];
+        for (case, request) in cases {
+            let address = serving(router()).await;
+            let mut clients = Vec::new();
+            for _ in 0..100 {
+                // The server may close the connection while the rest of a huge head is sent.
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let _ = stream.write_all(request).await;
+                clients.push(stream);
+            }
+            assert!(is_healthy(address).await, "{case}");
+        }
+    }
+
+    /// Whether the server closes a connection without an answer.
+    async fn is_closed(mut client: TcpStream) -> bool {
+        let mut answer = Vec::new();
+        let read = timeout(LONG, client.read_to_end(&mut answer)).await;
+        read.is_ok() && answer.is_empty()
+    }
+
+    #[tokio::test]
+    async fn a_client_without_a_whole_head_is_disconnected_also_if_it_sends_byte_by_byte() {
+        let address = serving(router()).await;
+        assert!(is_closed(silent(address, b"GET").await).await);
+        let (mut reader, mut writer) = silent(address, b"GET / HTTP/1.1\r\n").await.into_split();
+        let sending = async {
+            while writer.write_all(b"X: y\r\n").await.is_ok() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let closed = async {
+            let mut answer = Vec::new();
+            let _ = reader.read_to_end(&mut answer).await;
+            answer.is_empty()
+        };
+        let both = async { tokio::join!(sending, closed).1 };
+        assert!(timeout(LONG, both).await.expect("it is disconnected"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_its_half_gets_its_answer() {
+        let address = serving(router()).await;
+        let mut client = silent(address, b"GET /healthz HTTP/1.0\r\n\r\n").await;
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+        // And one that closes it before its request gets none, and holds no place.
+        let mut client = silent(address, b"").await;
+        client.shutdown().await.unwrap();
+        assert!(is_closed(client).await);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_silent_client_makes_room_at_once() {
+        let address = serving(router()).await;
+        let oldest = silent(address, b"").await;
+        let mut others = Vec::new();
+        for _ in 0..40 {
+            others.push(silent(address, b"").await);
+        }
+        // The newest has its place.
+        let mut newest = others.pop().unwrap();
+        newest.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        newest.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("ok"), "{answer}");
+        assert!(is_closed(oldest).await);
+    }
+}
