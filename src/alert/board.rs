@@ -55,13 +55,23 @@ impl Default for Board {
     }
 }
 
-/// The values that differ from what was published.
+/// The values that differ from what was published. Both are walked through once: there may be ten thousands of them.
 pub(super) fn changed(values: &Values, published: &Values) -> Values {
-    values
-        .iter()
-        .filter(|(topic, payload)| published.get(*topic) != Some(*payload))
-        .map(|(topic, payload)| (topic.clone(), Arc::clone(payload)))
-        .collect()
+    let mut published = published.iter().peekable();
+    let differs = |(topic, payload): &(&String, &Arc<str>)| {
+        while published.next_if(|(known, _)| known < topic).is_some() {}
+        published.peek().is_none_or(|(known, sent)| known != topic || sent != payload)
+    };
+    values.iter().filter(differs).map(|(topic, payload)| (topic.clone(), Arc::clone(payload))).collect()
+}
+
+/// Forgets what was published of topics that are no longer on the board.
+pub(super) fn forget_removed(values: &Values, published: &mut Values) {
+    let mut topics = values.keys().peekable();
+    published.retain(|topic, _| {
+        while topics.next_if(|known| *known < topic).is_some() {}
+        topics.peek().is_some_and(|known| *known == topic)
+    });
 }
 
 #[cfg(test)]
@@ -85,5 +95,26 @@ mod tests {
         assert!(seen.has_changed().unwrap());
         let expected = Values::from([("b/state".to_owned(), "OFF".into())]);
         assert_eq!(changed(&seen.borrow(), &published), expected, "a/state has the published value again");
+    }
+
+    #[test]
+    fn what_is_taken_off_the_board_is_forgotten() {
+        let values = |topics: &str| -> Values {
+            topics.chars().map(|topic| (topic.to_string(), "x".into())).collect()
+        };
+        for (on_the_board, before, after) in [
+            ("ace", "abcdef", "ace"),
+            ("", "ab", ""),
+            ("ab", "", ""),
+            ("bd", "ace", ""),
+            ("abc", "abc", "abc"),
+        ] {
+            let mut published = values(before);
+            forget_removed(&values(on_the_board), &mut published);
+            assert_eq!(published, values(after), "{on_the_board}, {before}");
+            let added: String = changed(&values(on_the_board), &published).into_keys().collect();
+            let expected: String = on_the_board.chars().filter(|topic| !before.contains(*topic)).collect();
+            assert_eq!(added, expected, "{on_the_board}, {before}");
+        }
     }
 }

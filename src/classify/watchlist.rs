@@ -15,8 +15,8 @@ use crate::{
 /// The label sets and regions of every source.
 #[derive(Debug)]
 pub struct Watchlist {
-    sets: Vec<Set>,
-    watches: HashMap<Arc<str>, Watch>,
+    sets: Arc<[Set]>,
+    watches: HashMap<Arc<str>, Arc<Watch>>,
 }
 
 /// A label set, with the names of the labels that its vectors belong to.
@@ -56,9 +56,8 @@ impl Watchlist {
     pub(super) fn new(label_sets: &[LabelSet], vectors: Vec<LabelVectors>, sources: &[Source]) -> Self {
         let names = |set: &LabelSet| set.labels.iter().map(|label| label.name.as_str().into()).collect();
         let sets = label_sets.iter().zip(vectors);
-        let sets = sets.map(|(set, vectors)| Set { labels: names(set), vectors }).collect::<Vec<_>>();
-        let watch = |source: &Source| (source.name.as_str().into(), Watch::of(source, &sets));
-        Self { watches: sources.iter().map(watch).collect(), sets }
+        let sets = sets.map(|(set, vectors)| Set { labels: names(set), vectors }).collect::<Arc<[_]>>();
+        Self { watches: HashMap::new(), sets }.on(sources)
     }
 
     /// A list of one source, whose whole frames are scored with one set of labels of these names.
@@ -66,15 +65,15 @@ impl Watchlist {
     pub fn of_one(source: &str, labels: &[&str], vectors: LabelVectors) -> Self {
         let labels = labels.iter().map(|name| (*name).into()).collect();
         Self {
-            sets: vec![Set { labels, vectors }],
-            watches: HashMap::from([(source.into(), Watch { regions: Vec::new(), sets: vec![0] })]),
+            sets: [Set { labels, vectors }].into(),
+            watches: HashMap::from([(source.into(), Watch { regions: Vec::new(), sets: vec![0] }.into())]),
         }
     }
 
     /// An empty list.
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self { sets: Vec::new(), watches: HashMap::new() }
+        Self { sets: [].into(), watches: HashMap::new() }
     }
 
     /// The same label sets for these sources.
@@ -83,13 +82,27 @@ impl Watchlist {
     /// A source watches a label set that is not on the list; a valid configuration has none such.
     #[must_use]
     pub fn on(&self, sources: &[Source]) -> Self {
-        let watch = |source: &Source| (source.name.as_str().into(), Watch::of(source, &self.sets));
-        Self { watches: sources.iter().map(watch).collect(), sets: self.sets.clone() }
+        let watch = |source: &Source| (source.name.as_str().into(), Watch::of(source, &self.sets).into());
+        Self { watches: sources.iter().map(watch).collect(), sets: Arc::clone(&self.sets) }
+    }
+
+    /// This list with `source`, and without the source `gone`.
+    ///
+    /// # Panics
+    /// The source watches a label set that is not on the list; a valid configuration has none such.
+    #[must_use]
+    pub fn with(&self, source: &Source, gone: Option<&str>) -> Self {
+        let mut watches = self.watches.clone();
+        if let Some(gone) = gone {
+            watches.remove(gone);
+        }
+        watches.insert(source.name.as_str().into(), Watch::of(source, &self.sets).into());
+        Self { watches, sets: Arc::clone(&self.sets) }
     }
 
     /// What is scored in the frames of this source; `None` if the source is not watched (any more).
     pub(super) fn watch(&self, source: &str) -> Option<&Watch> {
-        self.watches.get(source)
+        self.watches.get(source).map(|watch| &**watch)
     }
 
     /// The scores of a frame, from the vectors of its parts.

@@ -5,14 +5,19 @@
 //! longer has are cleared. They stay in the list until the publisher has disconnected in order, because until then the broker
 //! may not have received that. After a kill they are cleared once more, which does no harm.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
     alert::{Topics, board::Board, home_assistant::Announcement, publisher::Announcer},
-    config::Config,
+    config::{Config, Source},
+    policy::LabelSet,
     source,
     state_file::StateFile,
 };
@@ -23,7 +28,10 @@ pub(super) struct BrokerState {
     topics: watch::Sender<Topics>,
     pub(super) board: Board,
     pub(super) announcer: Announcer,
-    stale_topics: StaleTopics,
+    /// What is announced.
+    announcement: Announcement,
+    /// The file is written on another thread.
+    stale_topics: Arc<Mutex<StaleTopics>>,
 }
 
 impl BrokerState {
@@ -40,8 +48,10 @@ impl BrokerState {
         for stale in stale_topics.follow(retained_topics(watched, config, &topics)) {
             board.set(&stale, "");
         }
-        let topics = watch::Sender::new(topics);
-        Self { topics, board, announcer: Announcer::new(Announcement::of(watched)), stale_topics }
+        stale_topics.save();
+        let (topics, announcement) = (watch::Sender::new(topics), Announcement::of(watched));
+        let announcer = Announcer::new(announcement.clone());
+        Self { topics, board, announcer, announcement, stale_topics: Arc::new(Mutex::new(stale_topics)) }
     }
 
     /// The topics that are in force now.
@@ -55,18 +65,42 @@ impl BrokerState {
     }
 
     /// Announces `watched`, which is `configured` with its dynamic sources. The judge thread clears the topics of removed labels,
-    /// and `sources` those of removed sources.
+    /// and `sources` those of removed sources. The result of [`Self::save`] must be called before anything is published at them.
     pub(super) fn follow(&mut self, watched: &Config, configured: &Config) {
         let topics = Topics::of(watched);
-        self.announcer.announce(Announcement::of(watched));
-        self.stale_topics.follow(retained_topics(watched, configured, &topics));
+        self.announcement = Announcement::of(watched);
+        lock(&self.stale_topics).follow(retained_topics(watched, configured, &topics));
         self.topics.send_replace(topics);
+    }
+
+    /// Announces one more source of `watched`, and no longer the source `gone`. As [`Self::follow`], in less time.
+    pub(super) fn follow_one_more(&mut self, watched: &Config, source: &Source, gone: Option<&str>) {
+        let topics = Topics::of(watched);
+        self.announcement = self.announcement.with(watched, source, gone);
+        let added = retained_topics_of(source, watched, &topics);
+        lock(&self.stale_topics).follow_one_more(added, gone.map(|gone| topics_below(gone, &topics)));
+        self.topics.send_replace(topics);
+    }
+
+    /// Writes the list of retained topics, when it is called: it blocks for the disk.
+    pub(super) fn save(&self) -> impl FnOnce() + Send + 'static {
+        let stale_topics = Arc::clone(&self.stale_topics);
+        move || lock(&stale_topics).save()
+    }
+
+    /// Announces to Home Assistant what was followed last.
+    pub(super) fn announce(&self) {
+        self.announcer.announce(self.announcement.clone());
     }
 
     /// The broker has received everything that was published.
     pub(super) fn settle(&mut self) {
-        self.stale_topics.settle();
+        lock(&self.stale_topics).settle();
     }
+}
+
+fn lock(stale_topics: &Mutex<StaleTopics>) -> MutexGuard<'_, StaleTopics> {
+    stale_topics.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The payload of the topic `config/status`.
@@ -117,14 +151,26 @@ impl StaleTopics {
     fn follow(&mut self, current: BTreeSet<String>) -> Vec<String> {
         self.retained.extend(current.iter().cloned());
         self.current = current;
-        self.file.save(&self.retained);
         self.retained.difference(&self.current).cloned().collect()
+    }
+
+    /// The topics of one more source are published, and no longer those that begin with `gone`.
+    fn follow_one_more(&mut self, added: BTreeSet<String>, gone: Option<String>) {
+        if let Some(gone) = gone {
+            self.current.retain(|topic| !topic.starts_with(&gone));
+        }
+        self.retained.extend(added.iter().cloned());
+        self.current.extend(added);
+    }
+
+    fn save(&mut self) {
+        self.file.save(&self.retained);
     }
 
     /// Only the current topics are retained.
     fn settle(&mut self) {
         self.retained.clone_from(&self.current);
-        self.file.save(&self.retained);
+        self.save();
     }
 }
 
@@ -157,13 +203,24 @@ impl SourceTopics {
 /// The retained topics of the sources in `watched` (dynamic ones included) and in `configured`.
 fn retained_topics(watched: &Config, configured: &Config, topics: &Topics) -> BTreeSet<String> {
     let sources = watched.sources.iter().chain(&configured.sources);
-    let mut retained: BTreeSet<_> =
-        sources.flat_map(|source| SourceTopics::new(&source.name, topics).all()).collect();
-    for (source, label_set) in watched.watches() {
-        let state = |name: &str| topics.state(&source.name, &label_set.name, name);
-        retained.extend(label_set.alerting().map(|label| state(&label.name)));
-    }
-    retained
+    let own: BTreeSet<_> = sources.flat_map(|source| SourceTopics::new(&source.name, topics).all()).collect();
+    let of_labels = watched.sources.iter().flat_map(|source| retained_topics_of(source, watched, topics));
+    own.into_iter().chain(of_labels).collect()
+}
+
+/// The retained topics of one source in `watched`.
+fn retained_topics_of(source: &Source, watched: &Config, topics: &Topics) -> BTreeSet<String> {
+    let state = |set: &LabelSet, name: &str| topics.state(&source.name, &set.name, name);
+    let states = watched
+        .watched_by(source)
+        .flat_map(|set| set.alerting().map(move |label| state(set, &label.name)).collect::<Vec<_>>());
+    SourceTopics::new(&source.name, topics).all().into_iter().chain(states).collect()
+}
+
+/// The beginning of all topics of a source.
+fn topics_below(source: &str, topics: &Topics) -> String {
+    let status = topics.source_status(source);
+    status.strip_suffix("status").unwrap_or(&status).to_owned()
 }
 
 #[cfg(test)]
@@ -179,12 +236,45 @@ mod tests {
     fn a_removed_topic_is_stale_until_the_broker_has_received_that() {
         let folder = tempfile::tempdir().unwrap();
         let load = || StaleTopics::load(folder.path());
-        assert_eq!(load().follow(set(&["a", "b"])), [""; 0]);
-        assert_eq!(load().follow(set(&["a", "c"])), ["b"]);
-        let mut after_kill = load();
-        assert_eq!(after_kill.follow(set(&["a", "c"])), ["b"]);
+        let followed = |topics: &[&str]| {
+            let mut stale_topics = load();
+            let stale = stale_topics.follow(set(topics));
+            stale_topics.save();
+            (stale_topics, stale)
+        };
+        assert_eq!(followed(&["a", "b"]).1, [""; 0]);
+        assert_eq!(followed(&["a", "c"]).1, ["b"]);
+        let (mut after_kill, stale) = followed(&["a", "c"]);
+        assert_eq!(stale, ["b"]);
         after_kill.settle();
-        assert_eq!(load().follow(set(&["a", "c"])), [""; 0]);
+        assert_eq!(followed(&["a", "c"]).1, [""; 0]);
+    }
+
+    #[test]
+    fn the_topics_of_a_replaced_source_are_stale() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stale_topics = StaleTopics::load(folder.path());
+        stale_topics.follow(set(&["p/a/status", "p/ab/status"]));
+        stale_topics.follow_one_more(set(&["p/c/status", "p/c/stats"]), Some("p/a/".to_owned()));
+        stale_topics.save();
+        let stale = StaleTopics::load(folder.path()).follow(stale_topics.current.clone());
+        assert_eq!(stale, ["p/a/status"]);
+        assert_eq!(stale_topics.current, set(&["p/ab/status", "p/c/status", "p/c/stats"]));
+    }
+
+    #[test]
+    fn one_more_source_retains_what_all_of_them_retain() {
+        let mut config = samples::config();
+        let all = retained_topics(&config, &config, &Topics::new("p"));
+        let last = config.sources.pop().unwrap();
+        let others = retained_topics(&config, &config, &Topics::new("p"));
+        config.sources.push(last.clone());
+        let added = retained_topics_of(&last, &config, &Topics::new("p"));
+        assert_eq!(others.union(&added).cloned().collect::<BTreeSet<_>>(), all);
+        assert!(
+            added.iter().all(|topic| topic.starts_with(&topics_below("back", &Topics::new("p")))),
+            "{added:?}"
+        );
     }
 
     #[test]

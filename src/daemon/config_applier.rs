@@ -1,16 +1,21 @@
 //! Applies configuration changes while everything else runs, and publishes the status of the configuration.
 //!
-//! The order is defined only here: the watchlist changes before the triggers, and both before the sources. Only the end of a
-//! source is waited for; the [`config_reader`](super::config_reader) has prepared everything else.
+//! The order is defined only here: the files of the state folder are written first, on another thread; the watchlist changes
+//! before the triggers, and both before the sources. Only the disk and the end of a source are waited for, and alerts do not
+//! wait meanwhile; the [`config_reader`](super::config_reader) has prepared everything else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 
 use super::{
     broker_state::{BrokerState, ConfigStatus},
     config_reader::{CheckResult, Results},
     dynamic_sources::{Decision, DynamicSources},
+    judge_thread::Watching,
     plan::Plan,
     signals::Reloads,
     sources::Sources,
@@ -26,7 +31,7 @@ use crate::{
 pub(super) struct ConfigApplier {
     pub(super) results: Results,
     pub(super) watchlist: watch::Sender<Arc<Watchlist>>,
-    pub(super) judge: mpsc::Sender<Arc<Config>>,
+    pub(super) judge: mpsc::Sender<Watching>,
     pub(super) sources: Sources,
     pub(super) broker: BrokerState,
     /// Names of dynamic sources.
@@ -35,6 +40,8 @@ pub(super) struct ConfigApplier {
     pub(super) metrics: Arc<ServiceMetrics>,
     /// Without dynamic sources.
     pub(super) in_force: Config,
+    /// With dynamic sources.
+    pub(super) watched: Arc<Config>,
     /// Whether the newest check found errors.
     pub(super) invalid: bool,
     pub(super) reloads: Reloads,
@@ -90,10 +97,10 @@ impl ConfigApplier {
             return Ok(());
         };
         self.in_force = plan.in_force.clone();
-        let watched = self.dynamic_sources.expand(&self.in_force);
-        // Before anything is published under a new name.
-        self.dynamic_sources.save();
-        self.watch(watchlist.on(&watched.sources), watched).await;
+        let watched = Arc::new(self.dynamic_sources.expand(&self.in_force));
+        self.watched = Arc::clone(&watched);
+        self.broker.follow(&watched, &self.in_force);
+        self.watch(watchlist.on(&watched.sources), Watching::All(watched)).await;
         self.sources.apply(plan).await?;
         self.sources.publish(&self.in_force, &self.dynamic_sources);
         tracing::info!(
@@ -108,15 +115,12 @@ impl ConfigApplier {
 
     /// Admits a dynamic source, if its name is free. The answer is sent when everything is ready for its first frame.
     async fn admit(&mut self, appeared: Appeared) {
-        let admission = match self.dynamic_sources.admit(&self.in_force, &appeared) {
+        let admission = match self.dynamic_sources.admit(&self.in_force, &appeared, Instant::now()) {
             Decision::Known(name) => Admission::Admitted(name),
             Decision::Refused(why) => Admission::Refused(why),
-            Decision::New(name) => {
-                let watched = self.dynamic_sources.expand(&self.in_force);
-                self.dynamic_sources.save();
-                let watchlist = self.watchlist.borrow().on(&watched.sources);
-                self.watch(watchlist, watched).await;
-                self.sources.publish(&self.in_force, &self.dynamic_sources);
+            Decision::Later => Admission::Later,
+            Decision::New { name, gone } => {
+                self.add(&appeared.source, &name, gone).await;
                 let (of, topic) = (&*appeared.source, appeared.topic);
                 tracing::info!(source = &*name, of, topic, "a source has appeared");
                 Admission::Admitted(name)
@@ -126,20 +130,48 @@ impl ConfigApplier {
         let _ = appeared.answer.send(admission);
     }
 
-    /// Scores, judges and announces `watched`, a configuration with its dynamic sources.
-    async fn watch(&mut self, watchlist: Watchlist, watched: Config) {
+    /// Adds the dynamic source `name` of the source `of`, instead of `gone`, to what is watched.
+    async fn add(&mut self, of: &str, name: &str, gone: Option<String>) {
+        let extended =
+            self.dynamic_sources.extend(&self.in_force, &self.watched, (of, name), gone.as_deref());
+        // The name was admitted because the configuration has its source.
+        let Some((watched, source)) = extended else { return };
+        let (watched, source) = (Arc::new(watched), Arc::new(source));
+        self.watched = Arc::clone(&watched);
+        self.broker.follow_one_more(&watched, &source, gone.as_deref());
+        let watchlist = self.watchlist.borrow().with(&source, gone.as_deref());
+        let watching = Watching::OneMore { config: watched, source, gone: gone.clone() };
+        self.watch(watchlist, watching).await;
+        self.sources.publish_one_more(of, name, gone.as_deref());
+    }
+
+    /// Scores, judges and announces what is watched now, which [`BrokerState`] follows already.
+    async fn watch(&mut self, watchlist: Watchlist, watching: Watching) {
+        // Before anything is published under a new name.
+        let (names, topics) = (self.dynamic_sources.save(), self.broker.save());
+        write(move || {
+            names();
+            topics();
+        })
+        .await;
         // The watchlist is first: a source that starts is on it before its first frame. Frames in flight may meet old triggers
         // with new scores, or new triggers with old scores; labels are matched by name.
         self.watchlist.send_replace(Arc::new(watchlist));
-        self.broker.follow(&watched, &self.in_force);
+        self.broker.announce();
         self.sources.topics = self.broker.topics();
         // The channel closes only when the judge ends, which ends the service.
-        let _ = self.judge.send(Arc::new(watched)).await;
+        let _ = self.judge.send(watching).await;
     }
 
     fn publish_status(&self, status: &ConfigStatus<'_>) {
         self.broker.board.set(&self.broker.topics().config_status(), &status.to_json());
     }
+}
+
+/// Writes files on another thread, and waits for it. A slow disk does not hold up what delivers alerts.
+pub(super) async fn write(files: impl FnOnce() + Send + 'static) {
+    // It fails only if the writer panics; the files are then as they were.
+    let _ = spawn_blocking(files).await;
 }
 
 fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> String {

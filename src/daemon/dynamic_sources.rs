@@ -5,17 +5,22 @@
 //! are kept in the state directory, so that they exist after a restart before their next picture, while the configuration
 //! still leads to them. When `max_sources` is reached, a new one replaces one without a picture since the start.
 //!
+//! A new dynamic source is added to what is there; nothing is made again for the others. [`Admissions`] limits how fast they
+//! appear.
+//!
 //! A second file has the topic levels of all names, so that a name keeps its topics when another one with the same spelling
 //! appears.
 
 use std::{
     collections::{BTreeMap, HashSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::admissions::Admissions;
 use crate::{
     config::{Config, MqttSettings, Source, SourceKind},
     source::Appeared,
@@ -25,10 +30,11 @@ use crate::{
 
 /// The dynamic sources of every source, by its name.
 pub(super) struct DynamicSources {
-    file: StateFile,
+    /// The files of the sources and of the names. They are written on another thread.
+    files: Arc<Mutex<[StateFile; 2]>>,
     by_source: BTreeMap<String, Vec<DynamicSource>>,
-    names_file: StateFile,
     names: Arc<Names>,
+    admissions: Admissions,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +51,17 @@ struct DynamicSource {
 pub(super) enum Decision {
     /// A dynamic source has this name already.
     Known(Arc<str>),
-    /// A new dynamic source has this name.
-    New(Arc<str>),
+    /// A new dynamic source.
+    New {
+        /// Its name.
+        name: Arc<str>,
+        /// The dynamic source that it replaces.
+        gone: Option<String>,
+    },
     /// There can be no such source, and why.
     Refused(String),
+    /// Too many sources appear at the same time.
+    Later,
 }
 
 impl DynamicSources {
@@ -64,13 +77,24 @@ impl DynamicSources {
             "names.json",
             "names that topics would spell alike get other topics when such names are added",
         );
-        Self { file, by_source, names_file, names: Arc::new(names) }
+        Self {
+            files: Arc::new(Mutex::new([file, names_file])),
+            by_source,
+            names: Arc::new(names),
+            admissions: Admissions::default(),
+        }
     }
 
-    /// Writes the files.
-    pub(super) fn save(&mut self) {
-        self.file.save(&self.by_source);
-        self.names_file.save(&*self.names);
+    /// Writes the files, when it is called: it blocks for the disk.
+    pub(super) fn save(&self) -> impl FnOnce() + Send + 'static {
+        let (by_source, names) = (self.by_source.clone(), Arc::clone(&self.names));
+        let files = Arc::clone(&self.files);
+        move || {
+            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            let [file, names_file] = &mut *files;
+            file.save(&by_source);
+            names_file.save(&*names);
+        }
     }
 
     /// `config` with the dynamic sources instead of the source that they come from, and with the topic levels of all names. Dynamic
@@ -92,13 +116,30 @@ impl DynamicSources {
         Config { sources, names: Arc::clone(&self.names), ..config.clone() }
     }
 
+    /// `watched`, which is `config` with its dynamic sources, with the new dynamic source `name` of the source `of`, and without
+    /// `gone`. Also returns the new source.
+    pub(super) fn extend(
+        &mut self,
+        config: &Config,
+        watched: &Config,
+        (of, name): (&str, &str),
+        gone: Option<&str>,
+    ) -> Option<(Config, Source)> {
+        let configured = config.sources.iter().find(|source| source.name == of)?;
+        let source = Source { name: name.to_owned(), ..configured.clone() };
+        self.names = self.names.with_source(name, gone).into();
+        let others = watched.sources.iter().filter(|other| Some(&*other.name) != gone);
+        let sources = others.cloned().chain([source.clone()]).collect();
+        Some((Config { sources, names: Arc::clone(&self.names), ..config.clone() }, source))
+    }
+
     /// The names of the dynamic sources of `source`.
     pub(super) fn of(&self, source: &str) -> impl Iterator<Item = &str> {
         self.by_source.get(source).into_iter().flatten().map(|it| it.name.as_str())
     }
 
-    /// Decides about a name. `config` is the configuration without dynamic sources.
-    pub(super) fn admit(&mut self, config: &Config, appeared: &Appeared) -> Decision {
+    /// Decides about a name that appeared `now`. `config` is the configuration without dynamic sources.
+    pub(super) fn admit(&mut self, config: &Config, appeared: &Appeared, now: Instant) -> Decision {
         let Some(settings) =
             config.sources.iter().find(|source| *source.name == *appeared.source).and_then(pattern)
         else {
@@ -117,17 +158,22 @@ impl DynamicSources {
             );
         }
         let own = self.by_source.entry(appeared.source.to_string()).or_default();
+        let mut unseen = None;
         if own.len() >= settings.max_sources {
-            let Some(unseen) = own.iter().position(|it| !it.seen) else {
+            unseen = own.iter().position(|it| !it.seen);
+            if unseen.is_none() {
                 let count = own.len();
                 return Decision::Refused(format!(
                     "there are {count} sources of this kind already: raise max_sources"
                 ));
-            };
-            own.remove(unseen);
+            }
         }
+        if !self.admissions.admits(&appeared.source, now) {
+            return Decision::Later;
+        }
+        let gone = unseen.map(|unseen| own.remove(unseen).name);
         own.push(DynamicSource { name: appeared.name.clone(), topic: appeared.topic.clone(), seen: true });
-        Decision::New(appeared.name.as_str().into())
+        Decision::New { name: appeared.name.as_str().into(), gone }
     }
 
     /// Removes what `config` does not lead to.
@@ -188,10 +234,13 @@ mod tests {
             level => format!("cam {level}"),
         };
         let topic = format!("cameras/{level}");
-        match sources.admit(config, &Appeared { source: "cameras".into(), name, topic, answer }) {
+        let appeared = Appeared { source: "cameras".into(), name, topic, answer };
+        match sources.admit(config, &appeared, Instant::now()) {
             Decision::Known(name) => format!("known {name}"),
-            Decision::New(name) => format!("new {name}"),
+            Decision::New { name, gone: None } => format!("new {name}"),
+            Decision::New { name, gone: Some(gone) } => format!("new {name} instead of {gone}"),
             Decision::Refused(why) => why,
+            Decision::Later => "later".to_owned(),
         }
     }
 
@@ -219,6 +268,44 @@ mod tests {
     }
 
     #[test]
+    fn one_more_source_gives_what_all_of_them_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, mut sources) = (config(3), DynamicSources::load(folder.path()));
+        let mut watched = sources.expand(&config);
+        for level in ["a", "A", "前门"] {
+            assert_eq!(admit(&mut sources, &config, level), format!("new cam {level}"));
+            let name = format!("cam {level}");
+            let (extended, source) = sources.extend(&config, &watched, ("cameras", &name), None).unwrap();
+            assert_eq!((source.name, source.watch), (name, vec!["porch".to_owned()]));
+            watched = extended;
+        }
+        assert_eq!(sources.expand(&config).sources, watched.sources);
+        let level = |config: &Config, name: &str| config.names.source(name);
+        assert_eq!(level(&watched, "cam a").topic, "cam_a");
+        assert!(level(&watched, "cam A").topic.starts_with("cam_a_"), "{:?}", watched.names);
+        let all = sources.expand(&config);
+        for source in &all.sources {
+            assert_eq!(level(&all, &source.name), level(&watched, &source.name), "{}", source.name);
+        }
+        let (replaced, _) = sources.extend(&config, &watched, ("cameras", "cam b"), Some("cam a")).unwrap();
+        let names: Vec<_> = replaced.sources.iter().map(|source| &*source.name).collect();
+        assert_eq!(names, ["Front Door", "back", "cam A", "cam 前门", "cam b"]);
+        assert_eq!(level(&replaced, "cam a").topic, "cam_a", "its topics are still to be cleared");
+    }
+
+    #[test]
+    fn invented_names_do_not_appear_faster_than_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, mut sources) = (config(1000), DynamicSources::load(folder.path()));
+        let decided: Vec<_> =
+            (0..100).map(|number| admit(&mut sources, &config, &format!("x{number}"))).collect();
+        assert!(decided[..32].iter().all(|decided| decided.starts_with("new")), "{decided:?}");
+        let later = decided.iter().filter(|decided| *decided == "later").count();
+        assert!(later > 0 && decided.iter().skip(32).any(|decided| decided == "later"), "{decided:?}");
+        assert_eq!(admit(&mut sources, &config, "x0"), "known cam x0", "known names are not limited");
+    }
+
+    #[test]
     fn each_name_is_a_source_of_its_own_and_keeps_its_topics() {
         let folder = tempfile::tempdir().unwrap();
         let (config, mut sources) = (config(8), DynamicSources::load(folder.path()));
@@ -238,7 +325,7 @@ mod tests {
         let later = level(&mut sources, "cam A");
         assert!(later.topic.starts_with("cam_a_"), "{later:?}");
         assert_eq!(level(&mut sources, "cam a").topic, "cam_a", "the first one keeps its topics");
-        sources.save();
+        sources.save()();
         let mut sources = DynamicSources::load(folder.path());
         assert_eq!(level(&mut sources, "cam A"), later, "also after a restart");
         assert_eq!(level(&mut sources, "cam a").topic, "cam_a");
@@ -250,7 +337,7 @@ mod tests {
         let mut config = config(2);
         let mut sources = DynamicSources::load(folder.path());
         ["a", "b"].iter().for_each(|level| drop(admit(&mut sources, &config, level)));
-        sources.save();
+        sources.save()();
         let file = folder.path().join("sources.json");
         let expected =
             r#"{"cameras":[{"name":"cam a","topic":"cameras/a"},{"name":"cam b","topic":"cameras/b"}]}"#;
@@ -259,14 +346,15 @@ mod tests {
         let mut sources = DynamicSources::load(folder.path());
         assert_eq!(names(&mut sources, &config).len(), 4);
         assert_eq!(admit(&mut sources, &config, "b"), "known cam b");
-        assert_eq!(admit(&mut sources, &config, "c"), "new cam c", "cam a has no picture since the start");
+        let decided = admit(&mut sources, &config, "c");
+        assert_eq!(decided, "new cam c instead of cam a", "which has no picture since the start");
         assert_eq!(names(&mut sources, &config)[2..], ["cam b", "cam c"]);
 
         config.sources.push(samples::source("cam b", &[]));
         assert_eq!(names(&mut sources, &config)[2..], ["cam c", "cam b"], "configured names come first");
         config.sources.truncate(2);
         assert_eq!(names(&mut sources, &config).len(), 2);
-        sources.save();
+        sources.save()();
         assert_eq!(fs::read_to_string(&file).unwrap(), "{}");
         for damaged in ["", "[]", r#"{"a":1}"#, r#"{"a":[{"name":1}]}"#] {
             fs::write(&file, damaged).unwrap();

@@ -22,8 +22,8 @@ use crate::{
         outbox::{Entry, Outbox},
     },
     classify::Scored,
-    config::Config,
-    judge::{Judge, SavedBaseline},
+    config::{Config, Source},
+    judge::{Judge, Reloaded, SavedBaseline},
     observe::{Observation, Observers, ServiceMetrics},
     state_file::StateFile,
 };
@@ -45,18 +45,33 @@ pub(super) struct JudgeThread {
     pub(super) steps: ClockSteps,
 }
 
+/// A change of what is watched.
+pub(super) enum Watching {
+    /// What this configuration says, dynamic sources included.
+    All(Arc<Config>),
+    /// One more source of this configuration.
+    OneMore {
+        /// The configuration, dynamic sources included.
+        config: Arc<Config>,
+        /// The new source.
+        source: Arc<Source>,
+        /// A source that is no longer watched.
+        gone: Option<String>,
+    },
+}
+
 /// An alert, and its snapshot as JPEG.
 type Pictured = (Alert, Option<Vec<u8>>);
 
 impl JudgeThread {
-    /// Starts the thread, which ends when `scored` closes. It watches what the newest of `configs` says, and puts a heartbeat into the
+    /// Starts the thread, which ends when `scored` closes. It watches what the newest of `watching` says, and puts a heartbeat into the
     /// outbox for each of `beats`.
     ///
     /// The result closes when the thread ends, by a panic, too.
     pub(super) fn spawn(
         mut self,
         mut scored: mpsc::Receiver<Scored>,
-        mut configs: mpsc::Receiver<Arc<Config>>,
+        mut watching: mpsc::Receiver<Watching>,
         mut beats: mpsc::Receiver<()>,
     ) -> anyhow::Result<oneshot::Receiver<()>> {
         let (alive, ended) = oneshot::channel();
@@ -68,7 +83,10 @@ impl JudgeThread {
             loop {
                 tokio::select! {
                     biased;
-                    Some(config) = configs.recv() => self.reload(&config),
+                    Some(watching) = watching.recv() => match watching {
+                        Watching::All(config) => self.reload(&config),
+                        Watching::OneMore { config, source, gone } => self.add(&config, &source, gone.as_deref()),
+                    },
                     Some(()) = beats.recv() => self.outbox.beat(Timestamp::now()),
                     count = scored.recv_many(&mut frames, BATCH) => match count {
                         0 => break,
@@ -113,6 +131,20 @@ impl JudgeThread {
         self.observers.reload(config);
         self.metrics.set_labels(config);
         let reloaded = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);
+        self.apply(reloaded);
+    }
+
+    /// Watches one more source.
+    fn add(&mut self, config: &Arc<Config>, source: &Source, gone: Option<&str>) {
+        self.topics = Topics::of(config);
+        self.observers.reload(config);
+        self.metrics.add_labels(config, source, gone);
+        let reloaded = self.judge.add(config, source, gone, Timestamp::now(), Uuid::now_v7);
+        self.apply(reloaded);
+    }
+
+    /// Publishes what a change of the labels means.
+    fn apply(&mut self, reloaded: Reloaded) {
         self.commit(reloaded.cleared.into_iter().map(|cleared| (cleared, None)).collect());
         for (topics, payload) in [
             (&reloaded.removed, ""),
@@ -122,7 +154,9 @@ impl JudgeThread {
             topics.iter().for_each(|topic| self.board.set(topic, payload));
         }
         // A topic that is removed and added, because only the spelling of its label changed, has no mark to keep either.
-        self.outbox.forget_marks(&reloaded.removed);
+        if !reloaded.removed.is_empty() {
+            self.outbox.forget_marks(&reloaded.removed);
+        }
         tracing::debug!(added = reloaded.added.len(), removed = reloaded.removed.len(), "labels");
     }
 

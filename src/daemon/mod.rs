@@ -3,6 +3,7 @@
 //! Decisions about frames, scores and alerts are in `judge` and below. While the service runs, `config_reader` prepares
 //! changes of the configuration and `config_applier` applies them, as `plan` says.
 
+mod admissions;
 mod broker_state;
 mod clock_steps;
 mod config_applier;
@@ -138,7 +139,7 @@ impl Service {
         // Known dynamic sources are watched before their next picture.
         let mut dynamic_sources = DynamicSources::load(&config.state_dir);
         let watched = Arc::new(dynamic_sources.expand(config));
-        dynamic_sources.save();
+        config_applier::write(dynamic_sources.save()).await;
         let watchlist = encoder.watchlist(&watched.label_sets, &watched.sources).map_err(LoadError::from)?;
 
         let broker = BrokerState::new(config, &watched);
@@ -148,7 +149,7 @@ impl Service {
 
         let (observers, observer_tasks) = start_observers(&watched, metrics, &publisher);
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
-        let (configs, to_watch) = mpsc::channel(1);
+        let (watching, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics);
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, GRACE);
         let (beats, to_beat) = mpsc::channel(1);
@@ -184,11 +185,12 @@ impl Service {
         let applier = ConfigApplier {
             results,
             watchlist,
-            judge: configs,
+            judge: watching,
             sources,
             broker,
             appeared,
             dynamic_sources,
+            watched,
             metrics: Arc::clone(metrics),
             in_force: config.clone(),
             invalid: false,

@@ -148,6 +148,27 @@ impl Sources {
         }
     }
 
+    /// Publishes the status of one more dynamic source, `name`, of the configured source `of`, and clears the topics of the
+    /// dynamic source `gone`. Others are not published again.
+    pub(super) fn publish_one_more(&mut self, of: &str, name: &str, gone: Option<&str>) {
+        let added = SourceTopics::new(name, &self.topics);
+        let removed = gone.map(|gone| SourceTopics::new(gone, &self.topics));
+        for running in self.running.iter().filter(|running| *running.name == *of) {
+            running.status_topics.send_modify(|topics| {
+                topics.retain(|topics| Some(topics) != removed.as_ref());
+                topics.push(added.clone());
+            });
+        }
+        self.metrics.report_source(name, gone);
+        if let Some(removed) = removed.filter(|removed| self.published.remove(removed)) {
+            removed.all().iter().for_each(|topic| self.board.set(topic, ""));
+        }
+        // The next session must not clear a new snapshot and new stats.
+        self.board.remove(&added.snapshot);
+        self.board.remove(&added.stats);
+        self.published.insert(added);
+    }
+
     /// Sends the stop signal to all sources. The channel to the model closes when the last one has ended;
     /// [`StoppingSources::join`] does not wait after that.
     pub(super) fn stop(self) -> StoppingSources {
@@ -267,13 +288,14 @@ async fn publish_status(
     mut topics: watch::Receiver<Vec<SourceTopics>>,
     board: Board,
 ) {
-    let publish = |topics: &[SourceTopics], status: source::Status, problem: Option<&source::Problem>| {
-        let problem = problem.map_or(String::new(), source::Problem::to_json);
-        for topic in topics {
-            board.set(&topic.problem, &problem);
-            board.set(&topic.status, status.as_str());
-        }
+    let publish = |topic: &SourceTopics, status: source::Status, problem: &str| {
+        board.set(&topic.problem, problem);
+        board.set(&topic.status, status.as_str());
     };
+    let in_words =
+        |problem: &Option<source::Problem>| problem.as_ref().map_or(String::new(), source::Problem::to_json);
+    // What was published at which topics: only that differs for a topic that is added.
+    let (mut published, mut before) = (BTreeSet::new(), None);
     loop {
         tokio::select! {
             changed = statuses.changed() => if changed.is_err() { break },
@@ -281,9 +303,18 @@ async fn publish_status(
             // The sender is dropped when the source is joined, which is after its end.
             Ok(()) = topics.changed() => {}
         }
-        let problem = problems.borrow_and_update().clone();
-        publish(&topics.borrow_and_update(), *statuses.borrow_and_update(), problem.as_ref());
+        let problem = in_words(&problems.borrow_and_update());
+        let now = Some((*statuses.borrow_and_update(), problem));
+        let topics = topics.borrow_and_update();
+        if before != now {
+            published.clear();
+        }
+        if let Some((status, problem)) = &now {
+            let new = topics.iter().filter(|topic| !published.contains(*topic));
+            new.for_each(|topic| publish(topic, *status, problem));
+        }
+        (published, before) = (topics.iter().cloned().collect(), now);
     }
     // A source that has ended has no problem.
-    publish(&topics.borrow_and_update(), source::Status::Offline, None);
+    topics.borrow_and_update().iter().for_each(|topic| publish(topic, source::Status::Offline, ""));
 }

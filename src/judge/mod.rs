@@ -17,17 +17,19 @@ use self::watched::{Evidence, Watched};
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::Scored,
-    config::Config,
-    policy::Levels,
+    config::{Config, Source},
+    policy::{LabelSet, Levels},
     trigger::{Baseline, Transition},
 };
+
+/// The triggers of every label and rule, by source and label set.
+type Triggers = BTreeMap<(String, String), Vec<Watched>>;
 
 /// The triggers of every label and rule on every source.
 pub struct Judge {
     model: Arc<str>,
     topics: Topics,
-    /// By source and label set.
-    watched: BTreeMap<(String, String), Vec<Watched>>,
+    watched: Triggers,
     /// The baselines from before a restart, until the first reload.
     saved: Vec<SavedBaseline>,
 }
@@ -114,23 +116,68 @@ impl Judge {
         let mut saved = std::mem::take(&mut self.saved);
         let mut reloaded = Reloaded::default();
         for (source, set) in config.watches() {
-            let key = (source.name.clone(), set.name.clone());
-            let mut known = before.remove(&key).unwrap_or_default();
-            let saved = |label: &str| {
-                let is_of =
-                    |it: &SavedBaseline| it.source == key.0 && it.label_set == key.1 && it.label == label;
-                let saved = saved.swap_remove(saved.iter().position(is_of)?);
-                Some((saved.of, saved.baseline))
-            };
-            let labels = watched::of((source, set, &self.model), &mut known, saved, |label, raised| {
-                let topics = if raised { &mut reloaded.raised } else { &mut reloaded.added };
-                topics.push(self.topics.state(&source.name, &set.name, label));
-            });
-            if !known.is_empty() {
-                before.insert(key.clone(), known);
-            }
-            self.watched.insert(key, labels);
+            self.watch(source, set, &mut before, &mut saved, &mut reloaded);
         }
+        self.stop_watching(before, now, &mut id, &mut reloaded);
+        reloaded
+    }
+
+    /// Creates the triggers for `source`, which `config` has in addition to what is watched already, and removes those of the
+    /// source `gone`. All others are unchanged.
+    pub fn add(
+        &mut self,
+        config: &Config,
+        source: &Source,
+        gone: Option<&str>,
+        now: Timestamp,
+        mut id: impl FnMut() -> Uuid,
+    ) -> Reloaded {
+        self.topics = Topics::of(config);
+        let mut reloaded = Reloaded::default();
+        let is_of =
+            |(name, _): &(String, String)| gone.is_some_and(|gone| name == gone) || *name == source.name;
+        let mut before: Triggers = self.watched.extract_if(.., |key, _| is_of(key)).collect();
+        for set in config.watched_by(source) {
+            self.watch(source, set, &mut before, &mut Vec::new(), &mut reloaded);
+        }
+        self.stop_watching(before, now, &mut id, &mut reloaded);
+        reloaded
+    }
+
+    /// Creates the triggers of a label set on a source. They keep their state in `before`, and the baselines in `saved`.
+    fn watch(
+        &mut self,
+        source: &Source,
+        set: &LabelSet,
+        before: &mut Triggers,
+        saved: &mut Vec<SavedBaseline>,
+        reloaded: &mut Reloaded,
+    ) {
+        let key = (source.name.clone(), set.name.clone());
+        let mut known = before.remove(&key).unwrap_or_default();
+        let saved = |label: &str| {
+            let is_of = |it: &SavedBaseline| it.source == key.0 && it.label_set == key.1 && it.label == label;
+            let saved = saved.swap_remove(saved.iter().position(is_of)?);
+            Some((saved.of, saved.baseline))
+        };
+        let labels = watched::of((source, set, &self.model), &mut known, saved, |label, raised| {
+            let topics = if raised { &mut reloaded.raised } else { &mut reloaded.added };
+            topics.push(self.topics.state(&source.name, &set.name, label));
+        });
+        if !known.is_empty() {
+            before.insert(key.clone(), known);
+        }
+        self.watched.insert(key, labels);
+    }
+
+    /// Clears what was raised and is no longer watched.
+    fn stop_watching(
+        &self,
+        before: Triggers,
+        now: Timestamp,
+        id: &mut impl FnMut() -> Uuid,
+        reloaded: &mut Reloaded,
+    ) {
         for ((source, set), labels) in before {
             for label in labels {
                 reloaded.removed.push(self.topics.state(&source, &set, &label.label));
@@ -141,7 +188,6 @@ impl Judge {
                 reloaded.cleared.push(Alert { message: label.message(&cleared), ..cleared });
             }
         }
-        reloaded
     }
 
     /// Moves the times in all triggers after the clock was set by this much.

@@ -388,3 +388,26 @@ fn baselines_survive_a_restart() {
     assert_eq!(judge.baselines().len(), 0, "of another model");
     assert_eq!(states(&at(&mut judge, 130, 0.5)), ["package cleared"], "below where it was raised");
 }
+
+#[test]
+fn one_more_source_is_watched_as_after_a_reload_and_the_others_are_unchanged() {
+    let (mut judge, mut reloaded, mut config) = (judge(), judge(), config());
+    judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.9, 0.1], 0.0)]));
+    let time = "2026-11-23T09:00:00Z".parse().unwrap();
+    config.sources.push(crate::samples::source("new", &["porch"]));
+    let added = judge.add(&config, &config.sources[2], None, time, Uuid::nil);
+    assert_eq!(added, reload(&mut reloaded, &config));
+    assert_eq!(added.added, ["home/new/porch/person/state", "home/new/porch/package/state"]);
+    let alerts = judged(&mut judge, &scored("new", "porch", vec![region(None, &[0.9, 0.1], 0.0)]));
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+
+    // Replaced while it is raised.
+    config.sources[2] = crate::samples::source("newer", &["yard"]);
+    let replaced = judge.add(&config, &config.sources[2], Some("new"), time, Uuid::nil);
+    assert_eq!(replaced.removed, ["home/new/porch/person/state", "home/new/porch/package/state"]);
+    assert_eq!(replaced.added, ["home/newer/yard/fox/state"]);
+    let cleared: Vec<_> = replaced.cleared.iter().map(|alert| (&*alert.source, alert.state)).collect();
+    assert_eq!(cleared, [("new", State::Cleared)]);
+    let back = judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.1, 0.1], 0.8)]));
+    assert_eq!(back.len(), 1, "it was raised all the time, and is cleared now");
+}

@@ -180,4 +180,6 @@ pub enum Admission {
     Admitted(Arc<str>),
     /// The name is rejected, with the reason.
     Refused(String),
+    /// Too many names are new at the same time: the name may be requested again later.
+    Later,
 }

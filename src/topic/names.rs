@@ -77,6 +77,21 @@ impl Names {
         Self { current, former: before.clone() }
     }
 
+    /// These names with one more source, which changes the level of no other name, and without the source `gone`, whose topics
+    /// are still to be cleared. This takes less time than [`Self::of`].
+    #[must_use]
+    pub fn with_source(&self, name: &str, gone: Option<&str>) -> Self {
+        let mut names = self.clone();
+        let Self { current: Spelling { sources, .. }, former } = &mut names;
+        if let Some((gone, level)) = gone.and_then(|gone| sources.remove_entry(gone)) {
+            former.sources.insert(gone, level);
+        }
+        if !sources.contains_key(name) {
+            sources.insert(name.to_owned(), spell_one_more(name, sources));
+        }
+        names
+    }
+
     /// The level of a source.
     #[must_use]
     pub fn source(&self, name: &str) -> Level {
@@ -121,6 +136,25 @@ fn spell<'n>(
         (name.to_owned(), Level { topic, id })
     };
     topics.into_iter().map(level).collect()
+}
+
+/// The level of a source that is added to others, which keep theirs. An ASCII level is the identifier, too.
+fn spell_one_more(name: &str, others: &Siblings) -> Level {
+    let numbered = || (2..).map(|number: u64| format!("{}_{number}", hash(name)));
+    let is_free = |topic: &String| {
+        let ascii = topic.is_ascii();
+        let takes = |other: &Level| other.topic == *topic || ascii && other.id == *topic;
+        own_topic(topic).is_none() && !others.values().any(takes)
+    };
+    let plain = topic_level(name);
+    let topic = candidates(name, &plain).chain(numbered()).find(is_free).unwrap_or_else(|| hash(name));
+    if topic.is_ascii() {
+        return Level { id: topic.clone(), topic };
+    }
+    let is_free = |id: &String| !others.values().any(|other| other.id == *id);
+    let plain = id_of(&topic);
+    let id = candidates(name, &plain).chain(numbered()).find(is_free).unwrap_or_else(|| hash(name));
+    Level { topic, id }
 }
 
 /// A different text for each name: the one `before`, otherwise the `plain` one if no other name wants it, otherwise that with a
@@ -244,6 +278,34 @@ mod tests {
             names(&["Front Door", "front_door", "men", "门"], &read),
             names(&["Front Door", "front_door", "men", "门"], &both)
         );
+    }
+
+    #[test]
+    fn one_more_source_changes_no_other_level_also_after_a_restart() {
+        let first = names(&["Front Door", "门", "Config 2"], &Names::default());
+        let added = ["front_door", "FRONT DOOR", "men", "门 ", "config", "back", "后门", "Front Door"];
+        let mut all = first.clone();
+        for name in added {
+            let before = all.clone();
+            all = all.with_source(name, None);
+            for known in before.current.sources.keys() {
+                assert_eq!(all.source(known), before.source(known), "{known} after {name}");
+            }
+        }
+        let sources: Vec<_> = all.current.sources.keys().map(String::as_str).collect();
+        assert_eq!(sources.len(), 10);
+        let distinct = |part: fn(&Level) -> &String| {
+            all.current.sources.values().map(part).collect::<BTreeSet<_>>().len()
+        };
+        assert_eq!((distinct(|level| &level.topic), distinct(|level| &level.id)), (10, 10), "{all:?}");
+        assert_eq!(all.source("back").topic, "back");
+        assert_eq!(all.source("后门").id, "hou_men");
+        assert!(all.source("config").topic.starts_with("config_"), "the level of the service");
+        assert_eq!(names(&sources, &all).current.sources, all.current.sources, "a restart");
+
+        let replaced = all.with_source("new", Some("back"));
+        assert_eq!(replaced.source("back").topic, "back", "its topics are still to be cleared");
+        assert!(!replaced.current.sources.contains_key("back"));
     }
 
     #[test]

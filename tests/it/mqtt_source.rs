@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    time::Instant,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -197,6 +198,56 @@ fn each_matched_name_is_a_separate_source_also_after_a_restart() {
         }
     }
     service.stop();
+}
+
+/// Anyone who may publish pictures can invent names.
+#[test]
+fn invented_names_appear_slowly_and_hold_up_nothing() {
+    let broker = Broker::start();
+    let home = Home::with_sources(
+        broker.port,
+        "home",
+        "  door: { folder: inbox, watch: [objects] }\n  cams: { mqtt: cams/+, name: 'cam-{1}', max_sources: 1000, watch: [objects] }\n",
+    );
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let text = text.replace("state_dir: state", "state_dir: state\nhome_assistant: true");
+    fs::write(home.path("stakeout.yaml"), text).unwrap();
+    let subscriber = Subscriber::start(&broker);
+    let mut service = Service::start(&home);
+    let mut seen =
+        subscriber.until("the folder to be online", |message| message.line() == "r home/door/status online");
+    subscriber.also(&mut seen, "the topics", |message| message.line() == "r home/cams/status online");
+    let began = Instant::now();
+    let (mut publisher, picture, mut names) = (Publisher::connect(broker.port), jpeg("red-car.jpg"), 0);
+    wait_until("too many names are new", || {
+        for _ in 0..20 {
+            publisher.publish(&format!("cams/{names}"), &picture);
+            names += 1;
+        }
+        publisher.settle();
+        service.log().contains("many names are new at the same time")
+    });
+    // A camera that was there before, and a source that has nothing to do with it.
+    home.drop_picture("red-car.jpg", "1.jpg");
+    publisher.publish("cams/0", &jpeg("empty-wall.jpg"));
+    let is_of = |message: &ReceivedMessage, source: &str| {
+        message.topic == format!("home/{source}/objects/red_car/alert")
+    };
+    let mut seen = subscriber.until("the alert of the folder", |message| is_of(message, "door"));
+    subscriber.also(&mut seen, "an alert of a new name", |message| is_of(message, "cam-0"));
+
+    let appeared = service.log().matches("a source has appeared").count();
+    let most = 33 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!((32..=most).contains(&appeared), "{appeared} of {names} names, {most} at most");
+    service.stop();
+    let log = service.log();
+    assert!(log.contains("not_admitted"), "{log}");
+    // After a restart they are there, and each has topics of its own.
+    let sources: Value = serde_json::from_slice(&fs::read(home.path("state/sources.json")).unwrap()).unwrap();
+    assert_eq!(
+        sources["cams"].as_array().unwrap().len(),
+        service.log().matches("a source has appeared").count()
+    );
 }
 
 #[test]

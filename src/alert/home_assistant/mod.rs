@@ -9,7 +9,11 @@
 
 pub mod memory;
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -50,17 +54,31 @@ const PROBLEM_ATTRIBUTES: &str = "{{ value if value else '{}' }}";
 /// A stalled source is unavailable.
 const SOURCE_TO_AVAILABILITY: &str = "{{ 'online' if value == 'online' else 'offline' }}";
 
-/// Every discovery message of a configuration; none if `home_assistant` is not configured.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Every discovery message of a configuration; none if `home_assistant` is not configured. A clone shares the messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Announcement {
-    devices: Vec<Device>,
+    devices: Vec<Arc<Device>>,
 }
 
 /// One discovery message.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Device {
     topic: String,
     payload: Map<String, Value>,
+    /// The platforms of its entities, by their keys.
+    platforms: Arc<Platforms>,
+}
+
+/// The platforms of a device's entities, by their keys.
+type Platforms = BTreeMap<String, String>;
+
+/// What differs between two announcements: the alert topics of the devices.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference<'a> {
+    /// Of devices that are new or different.
+    pub added: Vec<&'a str>,
+    /// Of devices that are gone or were different.
+    pub removed: Vec<&'a str>,
 }
 
 impl Announcement {
@@ -72,7 +90,35 @@ impl Announcement {
         let builder = Builder { config, settings, topics, ids };
         let sources = config.sources.iter().map(|source| builder.source(source));
         // The service is first: the others refer to it.
-        Self { devices: std::iter::once(builder.service()).chain(sources).collect() }
+        Self { devices: std::iter::once(builder.service()).chain(sources).map(Arc::new).collect() }
+    }
+
+    /// This announcement with `source`, which is one of the sources of `config`, and without the source `gone`.
+    #[must_use]
+    pub fn with(&self, config: &Config, source: &Source, gone: Option<&str>) -> Self {
+        let Some(settings) = &config.home_assistant else { return Self::default() };
+        let (topics, ids) = (Topics::of(config), Topics::identifiers(config));
+        let builder = Builder { config, settings, topics, ids };
+        let (new, gone) = (builder.source(source), gone.map(|gone| builder.topic(Some(gone))));
+        let stays = |device: &&Arc<Device>| device.topic != new.topic && gone.as_ref() != Some(&device.topic);
+        let mut devices: Vec<_> = self.devices.iter().filter(stays).cloned().collect();
+        devices.push(Arc::new(new));
+        Self { devices }
+    }
+
+    /// What this announcement changes, if `before` was known.
+    #[must_use]
+    pub fn difference<'a>(&'a self, before: &'a Self) -> Difference<'a> {
+        let (old, new) = (before.by_topic(), self.by_topic());
+        let changed = |devices: &'a [Arc<Device>], others: &HashMap<&str, &Arc<Device>>| -> Vec<&'a str> {
+            let devices = devices.iter().filter(|device| others.get(&*device.topic) != Some(device));
+            devices.flat_map(|device| device.alert_topics()).collect()
+        };
+        Difference { added: changed(&self.devices, &old), removed: changed(&before.devices, &new) }
+    }
+
+    fn by_topic(&self) -> HashMap<&str, &Arc<Device>> {
+        self.devices.iter().map(|device| (&*device.topic, device)).collect()
     }
 
     /// Whether there is nothing to announce.
@@ -83,21 +129,46 @@ impl Announcement {
 
     /// The topics of all alerts that Home Assistant receives.
     pub fn alert_topics(&self) -> impl Iterator<Item = &str> {
-        self.devices.iter().flat_map(Device::alert_topics)
+        self.devices.iter().flat_map(|device| device.alert_topics())
     }
 
     /// The topics of the alerts of one device, by the topic of its discovery message.
     pub fn alert_topics_of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a str> {
-        self.devices.iter().filter(move |device| device.topic == topic).flat_map(Device::alert_topics)
+        let devices = self.devices.iter().filter(move |device| device.topic == topic);
+        devices.flat_map(|device| device.alert_topics())
     }
 
     /// Topics and payloads, in the order in which they are to be sent.
     pub fn messages(&self) -> impl Iterator<Item = (String, String)> {
-        self.devices.iter().map(|device| (device.topic.clone(), json!(device.payload).to_string()))
+        self.devices.iter().map(|device| device.message())
+    }
+
+    /// Those of the messages that `sent` does not have.
+    pub fn messages_besides(&self, sent: &Self) -> Vec<(String, String)> {
+        let sent = sent.by_topic();
+        let devices = self.devices.iter().filter(|device| sent.get(&*device.topic) != Some(device));
+        devices.map(|device| device.message()).collect()
+    }
+
+    /// Remembers in `self` that the device with this topic is as in `other`, or gone if `other` does not have it.
+    pub fn take_over(&mut self, topic: &str, other: &Self) {
+        self.devices.retain(|device| device.topic != topic);
+        self.devices.extend(other.devices.iter().find(|device| device.topic == topic).cloned());
     }
 }
 
 impl Device {
+    fn new(topic: String, payload: Map<String, Value>) -> Self {
+        let platform = |component: &Value| component["p"].as_str().unwrap_or_default().to_owned();
+        let components = payload["cmps"].as_object().into_iter().flatten();
+        let platforms = components.map(|(key, component)| (key.clone(), platform(component))).collect();
+        Self { topic, payload, platforms: Arc::new(platforms) }
+    }
+
+    fn message(&self) -> (String, String) {
+        (self.topic.clone(), json!(self.payload).to_string())
+    }
+
     fn alert_topics(&self) -> impl Iterator<Item = &str> {
         let components = self.payload["cmps"].as_object().into_iter().flat_map(Map::values);
         components
@@ -245,7 +316,7 @@ impl Builder<'_> {
             ("last_frame".to_owned(), self.last_frame(&source.name)),
             ("snapshot".to_owned(), self.snapshot(&source.name)),
         ]);
-        for (_, label_set) in self.config.watches().filter(|(watcher, _)| watcher.name == source.name) {
+        for label_set in self.config.watched_by(source) {
             for label in label_set.alerting() {
                 components.extend(Watched { builder: self, source, label_set, label }.components());
             }
@@ -260,7 +331,6 @@ impl Builder<'_> {
         availability: Option<Value>,
         components: Map<String, Value>,
     ) -> Device {
-        let topic = format!("{}/device/{}/config", self.settings.discovery_prefix, self.device_id(source));
         let origin = json!({
             "name": "stakeout",
             "sw_version": env!("CARGO_PKG_VERSION"),
@@ -274,7 +344,12 @@ impl Builder<'_> {
         // Of every subscription: an alert must not be lost on its last way.
         payload.insert("qos".to_owned(), json!(1));
         payload.insert("cmps".to_owned(), Value::Object(components));
-        Device { topic, payload }
+        Device::new(self.topic(source), payload)
+    }
+
+    /// The topic of the message of a source, or of the service.
+    fn topic(&self, source: Option<&str>) -> String {
+        format!("{}/device/{}/config", self.settings.discovery_prefix, self.device_id(source))
     }
 
     /// Shows that the source is unavailable, and why, so it is available without its source.
@@ -474,10 +549,8 @@ impl Watched<'_> {
         if let Some(name) = &self.label.look.name {
             return name.clone();
         }
-        let namesakes = self.builder.config.watches().filter(|(watcher, label_set)| {
-            watcher.name == self.source.name
-                && label_set.alerting().any(|label| label.name == self.label.name)
-        });
+        let sets = self.builder.config.watched_by(self.source);
+        let namesakes = sets.filter(|set| set.alerting().any(|label| label.name == self.label.name));
         match namesakes.count() {
             0 | 1 => self.label.name.clone(),
             _ => format!("{} {}", self.label_set.name, self.label.name),

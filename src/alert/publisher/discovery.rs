@@ -1,11 +1,13 @@
-//! Announces devices to Home Assistant: at the start of each session, when they change, and when Home Assistant has started.
+//! Announces devices to Home Assistant: all of them at the start of each session and when Home Assistant has started, and those
+//! that change.
 //!
 //! Alerts and retained values are sent first; alerts that Home Assistant could not receive wait for it. What is announced is
 //! defined in [`home_assistant`](crate::alert::home_assistant).
 //! What the broker may still retain of earlier announcements is kept in a file in the state directory, so that it can be
 //! withdrawn also if the configuration changed while the service did not run. (Reading it back from the broker would mean
 //! reading all discovery messages, and would miss those under another prefix.) The file is written before the first message
-//! and once more after the last: so it never lacks a device that may have been announced.
+//! and once more after the last: so it never lacks a device that may have been announced. Messages wait for the disk; alerts do
+//! not.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,14 +15,18 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{sync::watch, task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
 
 use super::{
     link::{HomeAssistantStatus, Interrupted, JSON, Link, Message},
     window::readiness::{Readiness, SETTLE},
 };
 use crate::{
-    alert::home_assistant::{Announcement, BIRTH_TOPIC, memory::Memory},
+    alert::home_assistant::{Announcement, BIRTH_TOPIC, Difference, memory::Memory},
     state_file::StateFile,
 };
 
@@ -44,10 +50,13 @@ pub(super) struct Discovery {
     home_assistant: Option<watch::Receiver<HomeAssistantStatus>>,
     /// The last status that was passed on.
     noticed: HomeAssistantStatus,
-    file: StateFile,
-    memory: Memory,
+    file: MemoryFile,
     /// The announcement of this round.
     current: Announcement,
+    /// What the broker has accepted in this session, and since Home Assistant has started.
+    accepted: Announcement,
+    /// What [`Discovery::follow`] passed on last; `None`: everything is to be passed on.
+    passed_on: Option<Announcement>,
     /// A round is to begin.
     due: bool,
     queue: VecDeque<DiscoveryMessage>,
@@ -116,9 +125,10 @@ impl Discovery {
             _announcer: announcer.clone(),
             home_assistant: None,
             noticed: HomeAssistantStatus::default(),
-            memory,
+            file: MemoryFile { file, memory, writing: None, changed: false },
             current: Announcement::default(),
-            file,
+            accepted: Announcement::default(),
+            passed_on: None,
             due: true,
             queue: VecDeque::new(),
             withdrawn_at: None,
@@ -130,6 +140,7 @@ impl Discovery {
     /// A session starts: the broker may have lost its retained messages. Nothing may be unacknowledged.
     pub fn start_over(&mut self, link: &Link, readiness: &mut Readiness) {
         (self.home_assistant, self.due, self.withdrawn_at) = (None, true, None);
+        (self.accepted, self.passed_on) = (Announcement::default(), None);
         let wanted = !self.wanted.borrow().is_empty();
         if wanted {
             // Before anything else is published, so that a birth message is missed as rarely as possible.
@@ -155,6 +166,7 @@ impl Discovery {
             biased;
             _ = self.wanted.changed() => self.due = true,
             () = published => {}
+            () = self.file.written() => {}
         }
     }
 
@@ -165,7 +177,7 @@ impl Discovery {
             let status = *status.borrow();
             if status.births != self.noticed.births {
                 tracing::debug!("Home Assistant has started");
-                self.due = true;
+                (self.due, self.accepted) = (true, Announcement::default());
                 readiness.born();
             }
             if status.gone && status != self.noticed {
@@ -174,9 +186,18 @@ impl Discovery {
             }
             self.noticed = status;
         }
-        if self.due || self.wanted.has_changed().unwrap_or(false) {
-            readiness.announcing(self.wanted.borrow().alert_topics(), now);
+        let wanted = self.wanted.borrow();
+        match &self.passed_on {
+            None => readiness.announcing(wanted.alert_topics(), now),
+            Some(known) if *known == *wanted => return,
+            Some(known) => {
+                let Difference { added, removed } = wanted.difference(known);
+                readiness.announcing_also(&added, &removed, now);
+            }
         }
+        let passed_on = wanted.clone();
+        drop(wanted);
+        self.passed_on = Some(passed_on);
     }
 
     /// When the topics of removed sources and labels may be cleared.
@@ -191,8 +212,8 @@ impl Discovery {
         }
     }
 
-    /// Sends the next discovery message, if there is one, and returns whether there are more. One at a time: an alert never
-    /// waits for more than one.
+    /// Sends the next discovery message, if there is one, and returns whether it did. One at a time: an alert never waits for more
+    /// than one.
     pub async fn send_next(
         &mut self,
         link: &Link,
@@ -200,7 +221,11 @@ impl Discovery {
         readiness: &mut Readiness,
     ) -> Result<bool, Interrupted> {
         if self.due || self.wanted.has_changed().unwrap_or(false) {
-            self.begin(link).await;
+            self.begin(link);
+        }
+        // The disk is first. [`Self::changed`] reports when it is done.
+        if self.file.is_behind().await {
+            return Ok(false);
         }
         let Some(message) = self.queue.pop_front() else { return Ok(false) };
         let announced = self.send(message, link, broker).await?;
@@ -208,6 +233,7 @@ impl Discovery {
         match announced {
             Sent::Withdrawal => self.withdrawn_at = Some(now + SETTLE),
             Sent::Device(topic, true) => {
+                self.accepted.take_over(&topic, &self.current);
                 readiness.announced(self.current.alert_topics_of(&topic), now.into_std());
             }
             Sent::Device(topic, false) => {
@@ -216,9 +242,10 @@ impl Discovery {
         }
         if self.queue.is_empty() && !self.incomplete {
             // What was withdrawn may be forgotten.
-            self.remember(Memory::of(&self.current)).await;
+            self.file.remember(Memory::of(&self.current));
         }
-        Ok(!self.queue.is_empty())
+        // Alerts that waited for this device may be due earlier now.
+        Ok(true)
     }
 
     /// Sends `message`, or leaves it out.
@@ -255,8 +282,8 @@ impl Discovery {
         Ok(if withdraws { Sent::Withdrawal } else { Sent::Device(topic, accepted) })
     }
 
-    /// Begins a round: first what is withdrawn, then the whole announcement.
-    async fn begin(&mut self, link: &Link) {
+    /// Begins a round: first what is withdrawn, then the devices that the broker has not accepted as they are now.
+    fn begin(&mut self, link: &Link) {
         let wanted = self.wanted.borrow_and_update().clone();
         if !wanted.is_empty() && self.home_assistant.is_none() {
             self.subscribe(link);
@@ -265,10 +292,13 @@ impl Discovery {
             self.tries.clear();
         }
         let message = |withdraws| move |(topic, payload)| DiscoveryMessage { topic, payload, withdraws };
-        let withdrawals = self.memory.withdrawals(&wanted).into_iter().map(message(true));
-        self.queue = withdrawals.chain(wanted.messages().map(message(false))).collect();
+        let withdrawals = self.file.memory.withdrawals(&wanted);
+        // A device is sent again after what it no longer has was withdrawn.
+        withdrawals.iter().for_each(|(topic, _)| self.accepted.take_over(topic, &Announcement::default()));
+        let devices = wanted.messages_besides(&self.accepted).into_iter().map(message(false));
+        self.queue = withdrawals.into_iter().map(message(true)).chain(devices).collect();
         (self.due, self.incomplete) = (false, false);
-        self.remember(self.memory.with(&wanted)).await;
+        self.file.remember(self.file.memory.with(&wanted));
         self.current = wanted;
     }
 
@@ -276,14 +306,52 @@ impl Discovery {
         self.home_assistant = Some(link.home_assistant(BIRTH_TOPIC));
         self.noticed = HomeAssistantStatus::default();
     }
+}
 
-    async fn remember(&mut self, memory: Memory) {
-        if memory == self.memory {
-            return;
+/// The memory, and the file that has it. The file is written on another thread, one write at a time.
+struct MemoryFile {
+    file: StateFile,
+    memory: Memory,
+    writing: Option<JoinHandle<()>>,
+    /// The memory has changed since the newest write began.
+    changed: bool,
+}
+
+impl MemoryFile {
+    /// Replaces the memory, and writes it unless it is the same.
+    fn remember(&mut self, memory: Memory) {
+        if memory != self.memory {
+            (self.memory, self.changed) = (memory, true);
+            self.write();
         }
-        self.memory = memory;
-        let (mut file, memory) = (self.file.clone(), self.memory.clone());
-        // The disk blocks, and must not block the runtime. It panics only with the program.
-        let _ = spawn_blocking(move || file.save(&memory)).await;
+    }
+
+    /// Starts a write, if one is needed and none is in progress.
+    fn write(&mut self) {
+        if self.writing.is_none() && std::mem::take(&mut self.changed) {
+            let (mut file, memory) = (self.file.clone(), self.memory.clone());
+            self.writing = Some(spawn_blocking(move || file.save(&memory)));
+        }
+    }
+
+    /// Waits until a write ends; for ever if none is in progress.
+    async fn written(&mut self) {
+        match &mut self.writing {
+            Some(writing) => {
+                // It panics only with the program.
+                let _ = writing.await;
+                self.writing = None;
+                self.write();
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether the file does not have the memory yet.
+    async fn is_behind(&mut self) -> bool {
+        while self.writing.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.written().await;
+        }
+        self.writing.is_some()
     }
 }

@@ -348,7 +348,7 @@ impl Publisher {
         let changed = {
             let values = self.values.borrow_and_update();
             // What was taken off the board counts as changed if it comes back.
-            published.retain(|topic, _| values.contains_key(topic));
+            board::forget_removed(&values, published);
             let changed = board::changed(&values, published).into_iter();
             changed.filter(|(_, payload)| part == BoardPart::All || !payload.is_empty()).collect::<Vec<_>>()
         };

@@ -518,6 +518,42 @@ async fn devices_are_announced_after_the_board_and_withdrawn_when_they_are_gone(
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_what_changes_is_announced() {
+    let mut config = announced_config();
+    let first = Announcement::of(&config);
+    let mut play = Play::announcing(Some(first.clone()));
+    let mut peer = play.accept_announcer().await;
+    for message in first.messages() {
+        assert_eq!(answer(&mut peer, PubAckReason::Success).await, message);
+    }
+    config.sources.push(samples::source("new", &["porch"]));
+    let second = first.with(&config, &config.sources[2], None);
+    assert_eq!(second, Announcement::of(&config));
+    play.announcer.announce(second.clone());
+    let topic = |source: &str| format!("homeassistant/device/home__{source}/config");
+    assert_eq!(answer(&mut peer, PubAckReason::Success).await.0, topic("new"));
+
+    config.sources[2] = samples::source("newer", &["porch"]);
+    let third = second.with(&config, &config.sources[2], Some("new"));
+    assert_eq!(third, Announcement::of(&config));
+    play.announcer.announce(third);
+    assert_eq!(answer(&mut peer, PubAckReason::Success).await, (topic("new"), String::new()), "withdrawn");
+    assert_eq!(answer(&mut peer, PubAckReason::Success).await.0, topic("newer"));
+    play.board.set("state", "ON");
+    assert_eq!(answer(&mut peer, PubAckReason::Success).await.0, "state", "and nothing else");
+    // A device that was not accepted is announced again with the next change.
+    config.sources[2].scores = true;
+    let fourth = Announcement::of(&config);
+    play.announcer.announce(fourth.clone());
+    assert_eq!(answer(&mut peer, PubAckReason::NotAuthorized).await.0, topic("newer"));
+    config.sources.push(samples::source("last", &["porch"]));
+    play.announcer.announce(fourth.with(&config, &config.sources[3], None));
+    let next =
+        [answer(&mut peer, PubAckReason::Success).await.0, answer(&mut peer, PubAckReason::Success).await.0];
+    assert_eq!(next, [topic("newer"), topic("last")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_device_on_which_the_broker_hangs_up_is_left_out_after_three_tries() {
     let announcement = announcement();
     let topics: Vec<_> = announcement.messages().map(|(topic, _)| topic).collect();

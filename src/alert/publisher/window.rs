@@ -32,8 +32,11 @@ const DELETE_AT_ONCE: usize = 64;
 /// or all of them, this long after the first was acknowledged: each deletion costs as much as an append. An alert that was
 /// acknowledged and not deleted when the service is killed is sent again.
 const DELETE_WITHIN: Duration = Duration::from_millis(100);
-/// The most alerts that wait for a discovery message while alerts to other topics overtake them. With more, all alerts wait.
+/// The most alerts in memory that wait for a discovery message while alerts to other topics overtake them. Further ones are left
+/// in the outbox and read again later.
 const MOST_DEFERRED: usize = 64;
+/// The shortest time until they are read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// A snapshot is left out after the connection broke this often while it was sent: some brokers hang up on a packet that is
 /// too large for them.
 pub(super) const SNAPSHOT_TRIES: u32 = 4;
@@ -130,6 +133,10 @@ pub(super) struct Window {
     readiness: Readiness,
     /// Alerts of this session to topics that Home Assistant does not know yet, in order.
     deferred: VecDeque<(Seq, Arc<Entry>)>,
+    /// The topics of the alerts for which `deferred` had no room. Alerts that follow to one of them stay behind those.
+    left_behind: HashSet<String>,
+    /// When everything is read again for them.
+    read_again_at: Option<Instant>,
     /// The broker's quota for us is used up: everything waits.
     pause: Patience,
     restart: Option<Restart>,
@@ -142,6 +149,8 @@ pub(super) struct Window {
 /// Why everything is read again once nothing is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Restart {
+    /// There may be room for the alerts that were left behind.
+    LeftBehind,
     /// The outbox has alerts again that could not be read for a while.
     Rewound,
     /// The broker's quota for us is used up.
@@ -186,6 +195,8 @@ impl Window {
             retry: None,
             readiness: Readiness::default(),
             deferred: VecDeque::new(),
+            left_behind: HashSet::new(),
+            read_again_at: None,
             pause: Patience::default(),
             restart: None,
             rewound: 0,
@@ -201,6 +212,8 @@ impl Window {
         (self.restart, self.retry) = (None, None);
         self.next.clear();
         self.deferred.clear();
+        self.left_behind.clear();
+        self.read_again_at = None;
         self.in_flight.clear();
         for held in self.held.values_mut() {
             held.seqs.clear();
@@ -233,6 +246,9 @@ impl Window {
     pub fn next(&mut self, now: Instant, rewound: u64) -> Action {
         if std::mem::replace(&mut self.rewound, rewound) != rewound {
             self.restart.get_or_insert(Restart::Rewound);
+        }
+        if self.read_again_at.is_some_and(|at| at <= now) && !self.stopping {
+            self.restart.get_or_insert(Restart::LeftBehind);
         }
         let due = self.delete_at.is_some_and(|at| at <= now);
         if due || self.acknowledged.len() >= DELETE_AT_ONCE {
@@ -376,7 +392,7 @@ impl Window {
                 if !self.exhausted {
                     return Some(Action::Read { after: self.cursor });
                 }
-                if self.deferred.is_empty() {
+                if self.deferred.is_empty() && self.left_behind.is_empty() {
                     self.readiness.idle(now);
                 }
                 return None;
@@ -385,11 +401,16 @@ impl Window {
             if self.readiness.hold(now).is_some() {
                 return None;
             }
-            if self.readiness.closed_until(&entry.topic, now).is_some() {
-                if self.deferred.len() >= MOST_DEFERRED {
-                    return None;
+            let opens = self.readiness.closed_until(&entry.topic, now);
+            let is_behind = self.left_behind.contains(&entry.topic);
+            if opens.is_some() || is_behind {
+                if is_behind || self.deferred.len() >= MOST_DEFERRED {
+                    let again = opens.unwrap_or(now).max(now + READ_AGAIN);
+                    self.read_again_at = Some(self.read_again_at.map_or(again, |at| at.min(again)));
+                    self.left_behind.insert(entry.topic.clone());
+                } else {
+                    self.deferred.push_back((seq, entry));
                 }
-                self.deferred.push_back((seq, entry));
                 self.next.pop_front();
                 self.pass(seq);
                 // Its snapshot is sent once more.
@@ -466,7 +487,7 @@ impl Window {
                 let held = self.held.values().filter(|held| !held.seqs.is_empty());
                 let opens = |(_, entry): &(Seq, Arc<Entry>)| self.readiness.closed_until(&entry.topic, now);
                 let deferred = self.deferred.iter().filter_map(opens);
-                held.filter_map(|held| held.patience.until).chain(deferred).min()
+                held.filter_map(|held| held.patience.until).chain(deferred).chain(self.read_again_at).min()
             }
         };
         let lasts = if self.stopping { None } else { self.readiness.lasts(now) };

@@ -28,7 +28,7 @@ use crate::{
         publisher,
     },
     classify,
-    config::Config,
+    config::{Config, Source},
     heartbeat::Heartbeat,
     metrics::Histogram,
     picture::Memory,
@@ -186,6 +186,19 @@ impl ServiceMetrics {
         }
     }
 
+    /// Counts the alerts of the labels of `source`, which `config` has in addition, and no longer those of the source `gone`.
+    pub fn add_labels(&self, config: &Config, source: &Source, gone: Option<&str>) {
+        let mut alerts = lock(&self.alerts);
+        if let Some(gone) = gone {
+            alerts.retain(|[name, ..], _| name != gone);
+        }
+        for set in config.watched_by(source) {
+            for label in set.alerting() {
+                alerts.entry([source.name.clone(), set.name.clone(), label.name.clone()]).or_default();
+            }
+        }
+    }
+
     /// An alert is on disk.
     pub fn count_alert(&self, alert: &Alert) {
         let label = [&alert.source, &alert.label_set, &alert.label].map(ToString::to_string);
@@ -230,6 +243,11 @@ impl ServiceMetrics {
     /// Sets the sources that [`Self::source_stats`] reports, dynamic sources included.
     pub fn report_sources<'n>(&self, sources: impl Iterator<Item = &'n str>) {
         lock(&self.source_stats).report(sources);
+    }
+
+    /// Reports one more source in [`Self::source_stats`], and no longer the source `gone`.
+    pub fn report_source(&self, name: &str, gone: Option<&str>) {
+        lock(&self.source_stats).add(name, gone);
     }
 
     /// A frame was judged, and its alerts are on disk.

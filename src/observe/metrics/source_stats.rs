@@ -42,6 +42,14 @@ impl SourceStats {
             .collect();
     }
 
+    /// Reports one more source, and no longer the source `gone`.
+    pub(super) fn add(&mut self, name: &str, gone: Option<&str>) {
+        if let Some(gone) = gone {
+            self.sources.remove(gone);
+        }
+        self.sources.entry(name.to_owned()).or_default();
+    }
+
     /// Counts a frame. A newest frame from the future is one from before the clock was set back, and is no longer the newest.
     pub(super) fn scored(&mut self, source: &str, captured_at: Timestamp, now: Timestamp) {
         // The source may have been removed while its frame was in flight.

@@ -4,7 +4,7 @@
 //! Pure: the caller passes the time. Every wait ends: an alert is late rather than lost for the other subscribers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -95,6 +95,24 @@ impl Readiness {
             let new = Topic { announced: false, opens };
             self.topics.insert(topic.to_owned(), known.remove(topic).unwrap_or(new));
         }
+        self.is_wanted();
+    }
+
+    /// What is to be announced changes by these alert topics. Alerts to added ones that were not there before wait.
+    pub fn announcing_also(&mut self, added: &[&str], removed: &[&str], now: Instant) {
+        let opens = if self.is_unstable() { now } else { now + LONGEST_WAIT };
+        let added: HashSet<_> = added.iter().copied().collect();
+        for topic in removed.iter().filter(|topic| !added.contains(**topic)) {
+            self.topics.remove(*topic);
+        }
+        for topic in added {
+            self.topics.entry(topic.to_owned()).or_insert(Topic { announced: false, opens });
+        }
+        self.is_wanted();
+    }
+
+    /// Home Assistant is configured exactly if anything is announced to it.
+    fn is_wanted(&mut self) {
         self.presence = match self.presence {
             _ if self.topics.is_empty() => Presence::Unwanted,
             Presence::Unwanted => Presence::Here,
@@ -194,6 +212,9 @@ mod tests {
                 "announce a" => readiness.announcing(["a"].into_iter(), now),
                 "announce b" => readiness.announcing(["b"].into_iter(), now),
                 "announce nothing" => readiness.announcing([].into_iter(), now),
+                "and a" => readiness.announcing_also(&["a"], &[], now),
+                "and b instead of a" => readiness.announcing_also(&["b"], &["a"], now),
+                "a as another device" => readiness.announcing_also(&["a"], &["a"], now),
                 "a is out" => readiness.announced(["a"].into_iter(), now),
                 "a is refused" => readiness.unannounced(["a"].into_iter(), now),
                 "idle" => readiness.idle(now),
@@ -297,6 +318,24 @@ mod tests {
                 ],
                 vec![15, 2],
             ),
+            (
+                "a source is added",
+                vec![
+                    (0, "connect"),
+                    (0, "announce b"),
+                    (60, "and a"),
+                    (60, "?"),
+                    (61, "a is out"),
+                    (61, "?"),
+                ],
+                vec![15, 2],
+            ),
+            (
+                "a source is replaced",
+                after(&[(60, "and b instead of a"), (60, "and a"), (61, "?")]),
+                vec![14],
+            ),
+            ("a source has another label", after(&[(60, "a as another device"), (60, "?")]), vec![0]),
             (
                 "switched on",
                 vec![(0, "connect without"), (9, "announce a"), (9, "a is out"), (9, "?"), (11, "?")],

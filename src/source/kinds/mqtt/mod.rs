@@ -27,7 +27,7 @@ pub mod settings;
 mod tests;
 pub mod waiting;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use tokio::sync::Notify;
 
@@ -128,6 +128,7 @@ impl MqttSource {
             taken: Notify::new(),
             acks: RefCell::new(acks),
             acknowledged: Notify::new(),
+            request_at: Cell::new(None),
         };
         tokio::select! {
             ended = session.pump(connection, user) => ended,

@@ -1,11 +1,19 @@
 //! One connection of an MQTT source: received messages wait, are decoded, and are sent under the name of their source.
+//!
+//! A new name takes a while to be admitted. Pictures with other names do not wait for it: the first picture of a new name waits
+//! aside, and further ones are skipped.
 
-use std::{cell::RefCell, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -34,6 +42,10 @@ use crate::{
 /// At the end: the limit for frames in flight to be scored, and for the disconnect packet to be sent.
 const SETTLE: Duration = Duration::from_secs(3);
 const DISCONNECT: Duration = Duration::from_secs(1);
+/// After this time a name is requested again, if too many were new at the same time.
+const REQUEST_AGAIN: Duration = Duration::from_secs(1);
+/// The pictures with new names that wait for their turn, besides the one whose name is requested. They hold slots of the source.
+const STRANGERS: usize = 1;
 
 /// One connection.
 pub(crate) struct Session<'a> {
@@ -47,6 +59,26 @@ pub(crate) struct Session<'a> {
     pub(crate) taken: Notify,
     pub(crate) acks: RefCell<Acks>,
     pub(crate) acknowledged: Notify,
+    /// No name is requested before this time.
+    pub(crate) request_at: Cell<Option<Instant>>,
+}
+
+/// A picture that is ready to be sent under a name.
+struct Ready {
+    name: String,
+    topic: String,
+    captured_at: Timestamp,
+    picture: Picture,
+    slot: Slot,
+}
+
+/// The source that a picture belongs to.
+enum Owner {
+    Known(Arc<str>),
+    /// The name is not requested yet.
+    New(String),
+    /// There is none, which is counted.
+    None,
 }
 
 impl Session<'_> {
@@ -162,9 +194,11 @@ impl Session<'_> {
 
     /// Takes messages until the stop signal; then waits for the frames in flight, and disconnects.
     pub(crate) async fn work(&self) {
+        let (strangers, waiting) = mpsc::channel(STRANGERS);
         tokio::select! {
             () = self.context.stop.cancelled() => {}
-            () = self.take_all() => {}
+            () = self.take_all(&strangers) => {}
+            () = self.admit_all(waiting) => {}
         }
         if self.settings.is_shared() {
             // The broker delivers waiting messages again; frames in flight are finished here.
@@ -179,12 +213,38 @@ impl Session<'_> {
     }
 
     /// Returns when the receiver of the frames is gone.
-    async fn take_all(&self) {
+    async fn take_all(&self, strangers: &mpsc::Sender<Ready>) {
         loop {
             let Ok(slot) = self.context.slots.clone().acquire_owned().await else { return };
             let message = self.next().await;
-            if self.take(message, slot).await.is_break() {
+            if self.take(message, slot, strangers).await.is_break() {
                 return;
+            }
+        }
+    }
+
+    /// Requests the names of `strangers`, one after the other, and sends the pictures. Returns when the receiver of the frames is
+    /// gone.
+    async fn admit_all(&self, mut strangers: mpsc::Receiver<Ready>) {
+        while let Some(stranger) = strangers.recv().await {
+            if self.admit(stranger).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    async fn admit(&self, ready: Ready) -> ControlFlow<()> {
+        // Another picture of this name may have been before it.
+        let known = self.names.borrow().get(&ready.name);
+        let answer = match known {
+            Some(answer) => answer,
+            None => self.request(&ready.name, &ready.topic).await,
+        };
+        match answer {
+            Some(source) => self.send(source, ready).await,
+            None => {
+                self.context.counts.skipped(Cause::NotAdmitted);
+                ControlFlow::Continue(())
             }
         }
     }
@@ -200,7 +260,12 @@ impl Session<'_> {
     }
 
     /// Decodes a message and sends its frame.
-    async fn take(&self, message: PictureMessage, slot: OwnedSemaphorePermit) -> ControlFlow<()> {
+    async fn take(
+        &self,
+        message: PictureMessage,
+        slot: OwnedSemaphorePermit,
+        strangers: &mpsc::Sender<Ready>,
+    ) -> ControlFlow<()> {
         let PictureMessage { topic, payload, arrived, receipt } = message;
         let unusable = |cause: Cause, why: &dyn std::fmt::Display| {
             self.context.unusable(("message", &topic), cause, why, None);
@@ -234,21 +299,26 @@ impl Session<'_> {
         if let Some(defect) = defect {
             self.context.defective(("message", &topic), &defect);
         }
-        let Some(source) = self.name(&topic, given.as_deref()).await else {
-            return ControlFlow::Continue(());
-        };
+        let owner = self.owner(&topic, given.as_deref());
         let slot = Slot::new(slot).with_memory(share).on_done(move || drop(receipt));
-        self.send(source, topic, captured_at, picture, slot).await
+        let ready = |name| Ready { name, topic, captured_at, picture, slot };
+        match owner {
+            Owner::Known(source) => self.send(source, ready(String::new())).await,
+            // Each picture of a shared source counts, and their order does.
+            Owner::New(name) if self.settings.is_shared() => self.admit(ready(name)).await,
+            Owner::New(name) => {
+                // Dropped here: a newer picture of this name follows, and others do not wait for the name.
+                if strangers.try_send(ready(name)).is_err() {
+                    self.context.counts.skipped(Cause::NotAdmitted);
+                }
+                ControlFlow::Continue(())
+            }
+            Owner::None => ControlFlow::Continue(()),
+        }
     }
 
-    async fn send(
-        &self,
-        source: Arc<str>,
-        origin: String,
-        captured_at: Timestamp,
-        picture: Picture,
-        slot: Slot,
-    ) -> ControlFlow<()> {
+    async fn send(&self, source: Arc<str>, ready: Ready) -> ControlFlow<()> {
+        let Ready { topic: origin, captured_at, picture, slot, .. } = ready;
         let frame = Frame { source, origin, captured_at, picture: Arc::new(picture), slot };
         // The channel has room for every slot of every source.
         match self.context.frames.send(frame).await {
@@ -258,26 +328,29 @@ impl Session<'_> {
         ControlFlow::Continue(())
     }
 
-    /// The source that a message belongs to; `None`, counted, if there is none.
-    async fn name(&self, topic: &str, given: Option<&str>) -> Option<Arc<str>> {
-        let counts = &self.context.counts;
+    /// The source that a message belongs to.
+    fn owner(&self, topic: &str, given: Option<&str>) -> Owner {
         let Some(name) = self.settings.source_name(topic, given) else {
             if self.settings.name.is_none() {
-                return Some(Arc::clone(&self.context.name));
+                return Owner::Known(Arc::clone(&self.context.name));
             }
             let why = self.nameless(given);
             self.context.unusable(("message", &topic), Cause::NoName, &why, None);
-            return None;
+            return Owner::None;
         };
-        let known = self.names.borrow().get(&name);
-        let answer = match known {
-            Some(answer) => answer,
-            None => self.request(name, topic).await,
-        };
-        if answer.is_none() {
-            counts.skipped(Cause::NotAdmitted);
+        match self.names.borrow().get(&name) {
+            Some(Some(source)) => Owner::Known(source),
+            None if !self.is_too_early() => Owner::New(name),
+            Some(None) | None => {
+                self.context.counts.skipped(Cause::NotAdmitted);
+                Owner::None
+            }
         }
-        answer
+    }
+
+    /// Whether no name is requested for now.
+    fn is_too_early(&self) -> bool {
+        self.request_at.get().is_some_and(|at| at > Instant::now())
     }
 
     /// Why a message gives no name, for people.
@@ -294,14 +367,28 @@ impl Session<'_> {
     }
 
     /// Requests to send frames under a new name.
-    async fn request(&self, name: String, topic: &str) -> Option<Arc<str>> {
+    async fn request(&self, name: &str, topic: &str) -> Option<Arc<str>> {
+        if self.is_too_early() {
+            return None;
+        }
         let (answer, answered) = oneshot::channel();
-        let (source, topic) = (Arc::clone(&self.context.name), topic.to_owned());
-        let appeared = Appeared { source, name: name.clone(), topic: topic.clone(), answer };
+        let (source, name) = (Arc::clone(&self.context.name), name.to_owned());
+        let appeared = Appeared { source, name: name.clone(), topic: topic.to_owned(), answer };
         self.context.topics.as_ref()?.appeared.send(appeared).await.ok()?;
         let admission = answered.await.ok()?;
         let answer = match admission {
             Admission::Admitted(source) => Some(source),
+            Admission::Later => {
+                self.request_at.set(Some(Instant::now() + REQUEST_AGAIN));
+                let source = &*self.context.name;
+                tracing::warn!(
+                    source,
+                    topic,
+                    name,
+                    "many names are new at the same time; pictures of this one are skipped for now"
+                );
+                return None;
+            }
             Admission::Refused(why) => {
                 tracing::warn!(
                     source = &*self.context.name,

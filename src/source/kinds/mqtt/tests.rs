@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,10 @@ use crate::{
     },
     picture::Limits,
     samples,
-    source::{context::Status, counts::Counts},
+    source::{
+        context::{Admission, Appeared, ForTopics, Status},
+        counts::Counts,
+    },
 };
 
 const PICTURE: &[u8] =
@@ -28,6 +31,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// A source that is connected, and the broker's end of the connection.
 struct Running {
     frames: mpsc::Receiver<Frame>,
+    /// The names that the source requests.
+    appeared: mpsc::Receiver<Appeared>,
     status: watch::Receiver<Status>,
     counts: Arc<Counts>,
     stop: CancellationToken,
@@ -39,6 +44,8 @@ impl Running {
     async fn start(settings: MqttSettings) -> Self {
         let (sender, frames) = mpsc::channel(SLOTS);
         let (status, seen) = watch::channel(Status::Offline);
+        let (appears, appeared) = mpsc::channel(1);
+        let topics = ForTopics { broker: samples::config().mqtt, id: "door".to_owned(), appeared: appears };
         let (stop, counts) =
             (CancellationToken::new(), Arc::new(Counts::new(MqttSource::CAUSES, Arc::default())));
         let context = Context {
@@ -47,6 +54,7 @@ impl Running {
             stop: stop.clone(),
             status,
             counts: Arc::clone(&counts),
+            topics: Some(topics),
             ..Context::detached("door", Limits::of(10_000_000))
         };
         let (options, mut broker) = fake::broker();
@@ -56,7 +64,23 @@ impl Running {
         });
         let peer = broker.accept().await;
         peer.send(Event::Connected { max_packet: None }).await;
-        Self { frames, status: seen, counts, stop, peer, ended }
+        Self { frames, appeared, status: seen, counts, stop, peer, ended }
+    }
+
+    /// The next request of a name, which must be this one.
+    async fn requested(&mut self, name: &str) -> oneshot::Sender<Admission> {
+        let appeared = timeout(LIMIT, self.appeared.recv()).await.expect("a name is requested").unwrap();
+        assert_eq!(appeared.name, name);
+        appeared.answer
+    }
+
+    /// Waits until this number of pictures was skipped because their names are not admitted.
+    async fn skipped(&self, expected: u64) {
+        let skipped = || self.counts.snapshot().skipped["not_admitted"];
+        while skipped() < expected {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(skipped(), expected);
     }
 
     /// The next request of the source.
@@ -99,6 +123,55 @@ async fn a_live_source_skips_bad_messages_and_acknowledges_nothing() {
         source.stop.cancel();
         assert_eq!(source.request().await, Some(Request::Disconnect), "nothing was acknowledged");
         timeout(LIMIT, source.ended).await.unwrap().unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pictures_of_known_names_do_not_wait_for_new_ones() {
+    locally(async {
+        let mut source = Running::start(samples::topics("yard/+", Some("{1}"))).await;
+        source.subscribed("yard/+").await;
+        source.publish("yard/known", PICTURE, None).await;
+        source.requested("known").await.send(Admission::Admitted("known".into())).unwrap();
+        assert_eq!(&*source.frame().await.source, "known");
+
+        source.publish("yard/new", PICTURE, None).await;
+        let answer = source.requested("new").await;
+        for _ in 0..10 {
+            source.publish("yard/known", PICTURE, None).await;
+            assert_eq!(&*source.frame().await.source, "known", "while the new name is not admitted");
+        }
+        // One more stranger waits for its turn, and others are skipped.
+        for name in ["a", "b", "c"] {
+            source.publish(&format!("yard/{name}"), PICTURE, None).await;
+        }
+        source.skipped(2).await;
+        answer.send(Admission::Admitted("new".into())).unwrap();
+        assert_eq!(&*source.frame().await.origin, "yard/new");
+        source.requested("a").await.send(Admission::Refused("too many".to_owned())).unwrap();
+        source.skipped(3).await;
+        source.publish("yard/known", PICTURE, None).await;
+        assert_eq!(&*source.frame().await.source, "known");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_requested_again_after_a_while_if_too_many_were_new() {
+    locally(async {
+        let mut source = Running::start(samples::topics("yard/+", Some("{1}"))).await;
+        source.subscribed("yard/+").await;
+        source.publish("yard/a", PICTURE, None).await;
+        source.requested("a").await.send(Admission::Later).unwrap();
+        source.skipped(1).await;
+        // No other name is requested meanwhile.
+        source.publish("yard/b", PICTURE, None).await;
+        source.skipped(2).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        source.publish("yard/a", PICTURE, None).await;
+        source.requested("a").await.send(Admission::Admitted("a".into())).unwrap();
+        assert_eq!(&*source.frame().await.source, "a");
     })
     .await;
 }
