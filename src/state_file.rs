@@ -13,7 +13,11 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{atomic_file, file_id::is_missing};
+use crate::{
+    atomic_file,
+    file_id::is_missing,
+    shortage::{self, Shortage},
+};
 
 /// How often a file that cannot be written is logged; the first time at once.
 const REMIND: Duration = Duration::from_secs(600);
@@ -66,10 +70,14 @@ impl StateFile {
         consequence: &'static str,
     ) -> (Self, T) {
         let path = state_dir.join(name);
-        let read = fs::read_to_string(&path).and_then(|content| Ok((content, Version::at(&path)?)));
+        // A file that cannot be opened for now must not be replaced by an empty one.
+        let read = shortage::patiently(|| Ok((fs::read_to_string(&path)?, Version::at(&path)?)));
         let (content, written) = match read {
             Ok((content, version)) => (Some(content), Some(version)),
             Err(error) => {
+                if Shortage::of_io(&error).is_some() {
+                    set_aside(&path);
+                }
                 if !is_missing(&error) {
                     tracing::warn!(file = %path.display(), %error, "cannot read a state file: {consequence}");
                 }
@@ -103,6 +111,17 @@ impl StateFile {
             }
             Err(error) => kept.failed(&error.into()),
         }
+    }
+}
+
+/// Renames a file that could not be read, which needs no descriptor, so that it is not overwritten.
+fn set_aside(path: &Path) {
+    let aside = path.with_extension("unread");
+    if fs::rename(path, &aside).is_ok() {
+        let (file, aside) = (path.display(), aside.display());
+        tracing::warn!(
+            "{file} could not be read and is kept as {aside}: stop the service and rename it back to use it again"
+        );
     }
 }
 

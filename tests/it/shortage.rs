@@ -4,7 +4,7 @@ use std::{
     env, fs,
     path::Path,
     process::{Command, Stdio},
-    thread::sleep,
+    thread::{sleep, spawn},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use stakeout::{
     model::hub::{self, HubError},
     shortage::Shortage,
     source::clips::is_video,
+    state_file::StateFile,
     text_file,
     tls::{self, Trust},
 };
@@ -136,4 +137,18 @@ fn conclude(folder: &Path) {
         );
     });
     assert!(config::load(&config).is_ok());
+
+    // A state file is waited for, and not replaced by an empty one.
+    fs::write(folder.join("a.json"), "[1,2]").unwrap();
+    let before = getrlimit(Resource::Nofile);
+    let mut now = before.clone();
+    now.current = Some(first_free(std::process::id()));
+    setrlimit(Resource::Nofile, now).unwrap();
+    let again = spawn(move || {
+        sleep(Duration::from_millis(300));
+        setrlimit(Resource::Nofile, before).unwrap();
+    });
+    let (_, value) = StateFile::load::<Vec<u32>>(folder, "a.json", "nothing is lost");
+    again.join().unwrap();
+    assert_eq!(value, [1, 2]);
 }
