@@ -311,7 +311,7 @@ def connect_packet(version, client, clean=False):
     five = version == "5"
     # Seconds for which the broker keeps the session after a disconnect.
     properties = number(5) + b"\x11" + struct.pack(">I", 24 * 3600) if five else b""
-    return packet(0x10, text("MQTT") + bytes([5 if five else 4, 2 if clean else 0]) + struct.pack(">H", 0) + properties + text(client))
+    return packet(0x10, text("MQTT") + bytes([5 if five else 4, 2 if clean else 0]) + struct.pack(">H", 3600) + properties + text(client))
 
 
 class Connection:
