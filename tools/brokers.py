@@ -161,7 +161,7 @@ def carry_out(broker, service, row):
     if row.acknowledged < row.raised:
         row.faults.append(f"{row.raised - row.acknowledged} alerts were not acknowledged by the broker")
     if unordered(raised, service.published()):
-        row.faults.append("the alerts of a topic changed their order on the way to the broker")
+        row.faults.append("the alerts of a topic were published in another order")
     elif unordered(raised, received):
         row.session += ", the broker changes their order"
     if missed and not kept and row.doctor != "warns":
