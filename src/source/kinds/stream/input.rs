@@ -38,6 +38,8 @@ pub(crate) struct Opened {
     pub(super) packets: Packets,
     pub(super) codec: codec::Id,
     pub(super) parameters: codec::Parameters,
+    /// Width and height as the stream declares them; 0 if it does not.
+    pub(super) size: (u64, u64),
     pub(super) time_base: Rational,
     pub(super) rate: Option<f64>,
     pub(super) view: View,
@@ -148,15 +150,8 @@ impl Opened {
     /// # Errors
     /// The size exceeds a limit.
     pub(crate) fn memory(&self, origin: &str, limits: Limits) -> Result<u64, StreamError> {
-        // SAFETY: the parameters are a valid structure of their own, of which these fields are read.
-        #[allow(unsafe_code)]
-        let (width, height) = unsafe {
-            let parameters = self.parameters.as_ptr();
-            ((*parameters).width, (*parameters).height)
-        };
-        let [width, height] = [width, height].map(|side| u64::try_from(side).unwrap_or(0));
         let not_converted = |cause| StreamError::NotConverted { address: origin.to_owned(), cause };
-        check(width, height, limits).map_err(not_converted)
+        check(self.size.0, self.size.1, limits).map_err(not_converted)
     }
 
     /// The next packet of the video.

@@ -121,17 +121,19 @@ fn open_over(
         return Err(long_login(settings, origin));
     }
     let opened = opened.and_then(|mut input| {
+        // FFmpeg forgets the size of a video that it cannot decode, and one that is too large is not decoded.
+        let declared = declared_size(&input);
         if !declares_its_video(settings, &input) {
             find_properties(&mut input, matches!(settings.input, Input::File(_)), context.limits())?;
         }
-        Ok(input)
+        Ok((input, declared))
     });
     let has_login = url.has_login;
-    let input = match opened {
+    let (input, declared) = match opened {
         _ if context.stop.is_cancelled() => return Ok(None),
         // FFmpeg returns success for an interrupted search for properties, and then delivers nothing.
         _ if deadline.has_interrupted() => return Err(no_answer()),
-        Ok(input) => input,
+        Ok(opened) => opened,
         Err(error) => {
             return Err(match tunnel.as_ref().and_then(Tunnel::failure) {
                 Some(cause) => StreamError::NotOpened { address: origin.to_owned(), cause },
@@ -140,7 +142,8 @@ fn open_over(
         }
     };
     let opened = opened_stream(settings, origin, context, (input, deadline, close), has_login)?;
-    Ok(Some(Opened { tunnel, ..opened }))
+    let size = if opened.size == (0, 0) { declared } else { opened.size };
+    Ok(Some(Opened { tunnel, size, ..opened }))
 }
 
 /// What FFmpeg opens.
@@ -245,6 +248,7 @@ fn opened_stream(
     // A copy of its own: the stream's parameters share the input, which another thread may read.
     let mut parameters = codec::Parameters::new();
     parameters.clone_from(&stream.parameters());
+    let size = size_of(&parameters);
     let (codec, rate, view) =
         (parameters.id(), decoder::plausible_rate(stream.avg_frame_rate()), View::of_stream(&stream));
     let is_file = matches!(&settings.input, Input::File(path) if path.is_file());
@@ -273,6 +277,7 @@ fn opened_stream(
         packets,
         codec,
         parameters,
+        size,
         time_base,
         rate,
         view,
@@ -384,6 +389,18 @@ fn find_properties(input: &mut context::Input, is_file: bool, limits: Limits) ->
         result
     };
     if result < 0 { Err(ffmpeg::Error::from(result)) } else { Ok(()) }
+}
+
+/// Width and height of the video, as its container declares them; 0 if it does not.
+fn declared_size(input: &context::Input) -> (u64, u64) {
+    input.streams().best(media::Type::Video).map_or((0, 0), |stream| size_of(&stream.parameters()))
+}
+
+fn size_of(parameters: &codec::Parameters) -> (u64, u64) {
+    // SAFETY: parameters always point to a valid structure of FFmpeg, of which these fields are read.
+    #[allow(unsafe_code)]
+    let (width, height) = unsafe { ((*parameters.as_ptr()).width, (*parameters.as_ptr()).height) };
+    (u64::try_from(width).unwrap_or(0), u64::try_from(height).unwrap_or(0))
 }
 
 /// Options with which FFmpeg opens no decoder: a list of the allowed ones that contains none.
