@@ -9,6 +9,9 @@ use std::{
 
 use tempfile::Builder;
 
+/// Only the owner reads and writes the files of the service.
+pub const PRIVATE: u32 = 0o600;
+
 /// Writes `content` to `path`, whose folder must exist. When this returns, the content and the file's name are synced to disk.
 ///
 /// A file that exists keeps its permissions; a new file gets those of the process (`umask`). A link is replaced, not followed.
@@ -16,18 +19,45 @@ use tempfile::Builder;
 /// # Errors
 /// The folder cannot be written, or the disk is full. The old file is unchanged then, and no temporary file is left.
 pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let old = fs::metadata(path).ok().map(|old| old.permissions());
+    replace(path, content.as_ref(), 0o666, old)
+}
+
+/// Like [`write()`], for a file that only its owner reads, whatever its permissions were and whatever those of the process are.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    replace(path, content.as_ref(), PRIVATE, Some(Permissions::from_mode(PRIVATE)))
+}
+
+/// Takes the permissions to read a file of the service from everyone but its owner: an earlier version may have made it.
+///
+/// # Errors
+/// The file belongs to another user. A missing file is no error.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o777 != PRIVATE => {
+            fs::set_permissions(path, Permissions::from_mode(PRIVATE))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn replace(path: &Path, content: &[u8], new_mode: u32, mode: Option<Permissions>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     // The extension keeps readers of `*.yaml` or `*.json` in the same folder from taking the temporary file.
     let mut new = Builder::new()
         .prefix(name)
         .suffix(".new")
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(new_mode))
         .tempfile_in(folder)?;
-    if let Ok(old) = fs::metadata(path) {
-        new.as_file().set_permissions(old.permissions())?;
+    if let Some(mode) = mode {
+        new.as_file().set_permissions(mode)?;
     }
-    new.write_all(content.as_ref())?;
+    new.write_all(content)?;
     new.as_file().sync_all()?;
     new.persist(path)?;
     // The rename is part of the folder.
@@ -74,6 +104,23 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(io::read_to_string(reader).unwrap(), "a long old text");
         assert_eq!(mode(&file), 0o640);
+    }
+
+    #[test]
+    fn a_private_file_is_private_whatever_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.json");
+        write_private(&file, "new").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        for was in [0o644, 0o666, 0o400] {
+            fs::set_permissions(&file, Permissions::from_mode(was)).unwrap();
+            write_private(&file, "again").unwrap();
+            assert_eq!(mode(&file), 0o600, "{was:o}");
+            fs::set_permissions(&file, Permissions::from_mode(was)).unwrap();
+            make_private(&file).unwrap();
+            assert_eq!(mode(&file), 0o600, "{was:o}");
+        }
+        make_private(&folder.path().join("none")).unwrap();
     }
 
     #[test]

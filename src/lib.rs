@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `clock`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
+//! | 0 | `clock`, `descriptors`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
 //! | 3 | `https`, `policy` |
@@ -53,6 +53,7 @@
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`clock`], `file_id` | the clocks of the machine, of which one may be wrong; which file a path leads to |
 //! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
+//! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor; files that are replaced in one step; files of the state folder |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
 //! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
@@ -193,6 +194,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod descriptors;
 pub mod doctor;
 pub mod engine;
 mod file_id;

@@ -1,7 +1,7 @@
 //! A JSON file in the state directory: read once at the start, replaced atomically when its content changes, and written again when
 //! it vanished or could not be written.
 //!
-//! [`tend`] takes care of every file: no owner of one needs to do that.
+//! Only the user of the service can read it. [`tend`] takes care of every file: no owner of one needs to do that.
 
 use std::{
     fs, io,
@@ -60,6 +60,14 @@ pub struct Report {
     pub restored: u64,
 }
 
+/// Takes the permissions to read a state file from other users. An earlier version, or one in a container, may have made it readable.
+pub fn make_private(path: &Path) {
+    if let Err(error) = atomic_file::make_private(path) {
+        let file = path.display();
+        tracing::warn!(%file, %error, "other users may read a state file: give it to the user who runs stakeout");
+    }
+}
+
 impl StateFile {
     /// Reads `name` in `state_dir`. A missing file is the default value. So is an unreadable or damaged one, with a warning
     /// that names the `consequence` of losing it.
@@ -70,6 +78,7 @@ impl StateFile {
         consequence: &'static str,
     ) -> (Self, T) {
         let path = state_dir.join(name);
+        make_private(&path);
         // A file that cannot be opened for now must not be replaced by an empty one.
         let read = shortage::patiently(|| Ok((fs::read_to_string(&path)?, Version::at(&path)?)));
         let (content, written) = match read {
@@ -196,7 +205,7 @@ impl Version {
 fn write(path: &Path, content: &str) -> io::Result<Version> {
     // The folder may have been deleted.
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    atomic_file::write(path, content)?;
+    atomic_file::write_private(path, content)?;
     Version::at(path)
 }
 
@@ -207,6 +216,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_owner_reads_it_also_if_an_earlier_version_made_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let load = || StateFile::load::<Vec<u32>>(folder.path(), "a.json", "nothing is lost");
+        load().0.save(&[1]);
+        assert_eq!(mode(), 0o600, "a new file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(load().1, [1]);
+        assert_eq!(mode(), 0o600, "an older file that does not change");
+    }
 
     #[test]
     fn a_value_is_restored_and_written_only_when_it_changes() {

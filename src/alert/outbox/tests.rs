@@ -48,6 +48,36 @@ fn ids(entries: &[Entry]) -> Vec<&str> {
 }
 
 #[test]
+fn only_the_owner_reads_the_files_of_the_outbox_whatever_the_umask_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let modes = || {
+        let mode = |file: fs::DirEntry| {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            format!("{} {mode:o}", file.file_name().to_string_lossy())
+        };
+        let mut modes: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| mode(file.unwrap())).collect();
+        modes.sort();
+        modes
+    };
+    let outbox = Outbox::open(folder.path()).unwrap();
+    outbox.append(&entry(1));
+    let files = modes();
+    assert!(files.len() >= 2 && files.iter().all(|file| file.ends_with(" 600")), "new files: {files:?}");
+    drop(outbox);
+    // As an earlier version left them in a container.
+    fs::write(folder.path().join("outbox.sqlite.damaged-1"), "alerts").unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        fs::set_permissions(file.unwrap().path(), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let outbox = Outbox::open(folder.path()).unwrap();
+    assert_eq!(drain(&outbox), [entry(1)]);
+    let files = modes();
+    assert!(files.len() >= 2 && files.iter().all(|file| file.ends_with(" 600")), "older files: {files:?}");
+}
+
+#[test]
 fn alerts_are_read_in_order_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("made/on/the/way");

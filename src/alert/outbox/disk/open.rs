@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,6 +11,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::{Disk, Files, Row, Seq, Stock, clock, read_row, take_stock};
+use crate::{atomic_file, state_file};
 
 const FILE: &str = "outbox.sqlite";
 /// The file's format, in its `user_version`; 0 is a new file.
@@ -245,6 +247,7 @@ pub fn is_damaged(error: &rusqlite::Error) -> bool {
 }
 
 fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
+    make_private(path);
     let connection = Connection::open(path)?;
     connection.busy_timeout(patience)?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -257,6 +260,20 @@ fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
          PRAGMA synchronous = FULL;",
     )?;
     Ok(connection)
+}
+
+/// Makes sure that only the user of the service reads the file and those beside it: they contain alerts and pictures. SQLite gives
+/// its other files the permissions of the first one, so that one is made here. A failure is SQLite's to report.
+fn make_private(path: &Path) {
+    let _ = fs::OpenOptions::new().write(true).create_new(true).mode(atomic_file::PRIVATE).open(path);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let Ok(files) = fs::read_dir(folder) else { return };
+    for file in files.flatten() {
+        // With the log of SQLite and the damaged files that were set aside.
+        if file.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+            state_file::make_private(&file.path());
+        }
+    }
 }
 
 fn prepare(connection: &mut Connection) -> Result<Stock, OpenError> {
