@@ -4,7 +4,8 @@
 #   tools/pin_images.py
 #   docker build -t stakeout .
 #   docker run -d --name stakeout --restart on-failure --read-only --cap-drop ALL --security-opt no-new-privileges \
-#     -v ./config:/etc/stakeout:ro -v stakeout-state:/var/lib/stakeout -v stakeout-cache:/var/cache/stakeout stakeout
+#     -v ./config:/etc/stakeout:ro -v stakeout-state:/var/lib/stakeout -v stakeout-cache:/var/cache/stakeout \
+#     -v stakeout-pictures:/var/spool/stakeout stakeout
 #
 # Write `listen: 127.0.0.1:9464` into the configuration: the health check below uses it, with the token if there is one.
 
@@ -36,7 +37,7 @@ RUN --mount=type=bind,from=build,source=/packages,target=/tmp/packages \
 
 # The folders for state and cache, in the variables that systemd would set.
 ENV STATE_DIRECTORY=/var/lib/stakeout CACHE_DIRECTORY=/var/cache/stakeout
-VOLUME ["/var/lib/stakeout", "/var/cache/stakeout"]
+VOLUME ["/var/lib/stakeout", "/var/cache/stakeout", "/var/spool/stakeout"]
 USER stakeout
 # The first start may download several gigabytes of model.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10m \

@@ -51,6 +51,7 @@ install_all() {
   done
   put 644 packaging/sysusers.d/stakeout.conf "$prefix/lib/sysusers.d/stakeout.conf"
   put 644 packaging/tmpfiles.d/stakeout.conf "$prefix/lib/tmpfiles.d/stakeout.conf"
+  put 755 packaging/move-inbox "$prefix/share/stakeout/move-inbox"
   if [ -e "$root$etc/stakeout/stakeout.yaml" ]; then
     say "$etc/stakeout/stakeout.yaml exists and is not changed; the example is config/stakeout.yaml"
   else
@@ -65,7 +66,7 @@ uninstall_all() {
     "$root$prefix"/{lib/sysusers.d/stakeout.conf,lib/tmpfiles.d/stakeout.conf} \
     "$root$prefix"/share/man/man1/{stakeout.1.gz,stakeout-*.1.gz}
   rm -rf "$root$prefix"/{lib/stakeout,share/stakeout,share/doc/stakeout}
-  say "not removed: $etc/stakeout, /var/lib/stakeout, /var/cache/stakeout, and the user stakeout"
+  say "not removed: $etc/stakeout, /var/lib/stakeout, /var/spool/stakeout, /var/cache/stakeout, and the user stakeout"
 }
 
 # The library that `make setup` installed for this user, or for the user who runs sudo.
@@ -91,12 +92,14 @@ put_unit() {
 what_next() {
   [ -z "$root" ] || return 0
   say "next, as root, on a system with systemd:
-  systemd-sysusers $prefix/lib/sysusers.d/stakeout.conf && systemd-tmpfiles --create $prefix/lib/tmpfiles.d/stakeout.conf
+  systemd-sysusers $prefix/lib/sysusers.d/stakeout.conf
+  $prefix/share/stakeout/move-inbox    # after an upgrade: the folder for pictures leaves the state folder
+  systemd-tmpfiles --create $prefix/lib/tmpfiles.d/stakeout.conf
   systemctl daemon-reload
   editor $etc/stakeout/stakeout.yaml
   stakeout check --config $etc/stakeout/stakeout.yaml
   systemctl enable --now stakeout
-  usermod -aG stakeout ${SUDO_USER:-YOUR-USER}    # may then put pictures into /var/lib/stakeout/inbox, after the next login"
+  usermod -aG stakeout ${SUDO_USER:-YOUR-USER}    # may then put pictures into /var/spool/stakeout/inbox, after the next login"
 }
 
 say() { printf 'install: %s\n' "$*" >&2; }

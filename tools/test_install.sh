@@ -12,7 +12,7 @@ make_it() { make --no-print-directory "$1" DESTDIR="$work/root" PREFIX=/opt/stak
 make_it install
 here=$work/root/opt/stakeout
 for file in bin/stakeout lib/systemd/system/stakeout.service lib/systemd/system/stakeout@.service lib/sysusers.d/stakeout.conf \
-  lib/tmpfiles.d/stakeout.conf share/stakeout/systemd/gpu.conf share/man/man1/stakeout.1.gz share/man/man1/stakeout-run.1.gz \
+  lib/tmpfiles.d/stakeout.conf share/stakeout/move-inbox share/stakeout/systemd/gpu.conf share/man/man1/stakeout.1.gz share/man/man1/stakeout-run.1.gz \
   share/bash-completion/completions/stakeout share/zsh/site-functions/_stakeout share/fish/vendor_completions.d/stakeout.fish \
   share/doc/stakeout/README.md share/doc/stakeout/LICENSE-MIT share/doc/stakeout/reference.yaml \
   share/doc/stakeout/docs/commands.md share/doc/stakeout/config/reference.yaml; do
@@ -30,6 +30,15 @@ scores=$(env -i "$here/bin/stakeout" classify --format json --label 'red car' --
 grep -q '"scores":\[{"label":"red car"' <<<"${scores// /}" || grep -q '"label": *"red car"' <<<"$scores" || failed "it prints $scores"
 env -i "$here/bin/stakeout" check --offline --config "$work/root/etc/stakeout/stakeout.yaml" 2>"$work/said" || { cat "$work/said"; failed 'its example'; }
 echo 'installed: it classifies with its own library, and its example is valid'
+
+# The folder for pictures of an earlier version.
+mkdir -p "$work/state/inbox/sub"
+echo picture >"$work/state/inbox/sub/a.jpg"
+for _ in first again; do "$here/share/stakeout/move-inbox" "$work/state/inbox" "$work/spool/stakeout/inbox" >/dev/null; done
+[ -L "$work/state/inbox" ] && [ ! -L "$work/spool/stakeout/inbox" ] || failed 'the folder for pictures was not moved'
+[ "$(cat "$work/spool/stakeout/inbox/sub/a.jpg") $(cat "$work/state/inbox/sub/a.jpg")" = 'picture picture' ] || failed 'a picture is lost'
+"$here/share/stakeout/move-inbox" "$work/none/inbox" "$work/spool/stakeout/inbox"
+echo 'upgrade: the folder for pictures leaves the state folder, with its pictures, and its old path still leads to them'
 
 echo '# mine' >>"$work/root/etc/stakeout/stakeout.yaml"
 make_it install

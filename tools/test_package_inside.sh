@@ -24,7 +24,7 @@ check_file() { [ "$(stat -c '%U:%G %a' "$2")" = "$1" ] || failed "$2 is $(stat -
 check_file 'root:root 644' "$config"
 check_file 'root:root 755' /etc/stakeout/rules.d
 check_file 'root:root 700' /etc/stakeout/credentials
-check_file 'stakeout:stakeout 2775' /var/lib/stakeout/inbox
+check_file 'stakeout:stakeout 2775' /var/spool/stakeout/inbox
 for file in man/man1/stakeout.1.gz man/man1/stakeout-run.1.gz bash-completion/completions/stakeout \
   zsh/vendor-completions/_stakeout fish/vendor_completions.d/stakeout.fish doc/stakeout/copyright doc/stakeout/changelog.gz; do
   # A minimal Debian may exclude documentation.
@@ -50,18 +50,18 @@ systemctl enable --now "$unit" 2>/dev/null
 [ "$(show ActiveState)" = active ] || failed 'it is not active'
 echo "started: $(show StatusText)"
 wait_for 'the status' received '^stakeout/status online'
-runuser -u anna -- cp /samples/red-car.jpg /var/lib/stakeout/inbox/
+runuser -u anna -- cp /samples/red-car.jpg /var/spool/stakeout/inbox/
 wait_for 'an alert' received '^stakeout/inbox/objects/red_car/alert .*"raised"'
 echo 'alert: raised by a picture of a user in its group'
 
 # Upgrade, with a changed configuration, an undelivered alert, and a second instance.
-sed 's|/var/lib/stakeout/inbox|/srv/garage|; s|^mqtt:|mqtt:\n  prefix: garage|' "$config" >/etc/stakeout/garage.yaml
+sed 's|/var/spool/stakeout/inbox|/srv/garage|; s|^mqtt:|mqtt:\n  prefix: garage|' "$config" >/etc/stakeout/garage.yaml
 mkdir /srv/garage
 systemctl enable --now stakeout@garage 2>/dev/null
 echo '# This line is mine.' >>"$config"
 systemctl stop mosquitto
 wait_for 'the end of the broker' bash -c '! mosquitto_pub -h 127.0.0.1 -t up -n 2>/dev/null'
-runuser -u anna -- cp /samples/blue-umbrella.jpg /var/lib/stakeout/inbox/
+runuser -u anna -- cp /samples/blue-umbrella.jpg /var/spool/stakeout/inbox/
 wait_for 'the raised alert' bash -c "systemctl show -P StatusText $unit | grep -q '[1-9][0-9]* alerts* wait'"
 before="$(show MainPID) $(show MainPID stakeout@garage)"
 apt install /packages/new.deb
@@ -80,10 +80,27 @@ listen
 wait_for 'the alert from before the upgrade' received '^stakeout/inbox/objects/blue_umbrella/alert .*"raised"'
 echo 'outbox: the alert from before the upgrade arrived after it'
 
+# A version that had the folder for pictures in the state folder, with a configuration that names it.
+systemctl stop "$unit"
+mv /var/spool/stakeout/inbox /var/lib/stakeout/inbox
+rmdir /var/spool/stakeout
+sed -i 's|/var/spool/stakeout/inbox|/var/lib/stakeout/inbox|' "$config"
+apt install --reinstall /packages/new.deb
+[ -L /var/lib/stakeout/inbox ] && [ -s /var/spool/stakeout/inbox/red-car.jpg ] || failed 'the folder for pictures was not moved'
+check_file 'stakeout:stakeout 2775' /var/spool/stakeout/inbox
+systemctl start "$unit"
+wait_for 'the service over the old path' bash -c "[ \"\$(systemctl show -P ActiveState $unit)\" = active ]"
+runuser -u anna -- cp /samples/green-tree.jpg /var/lib/stakeout/inbox/
+wait_for 'an alert over the old path' received '^stakeout/inbox/objects/green_tree/alert .*"raised"'
+echo 'upgrade from 0.1.0: the folder for pictures left the state folder with its pictures, and its old path still works'
+for file in /var/lib/stakeout/*; do
+  [ ! -f "$file" ] || [ "$(stat -c %a "$file")" = 600 ] || failed "$file is $(stat -c %a "$file")"
+done
+
 apt remove stakeout
 [ "$(show ActiveState) $(show ActiveState stakeout@garage)" = 'inactive inactive' ] || failed 'it still runs after its removal'
 [ ! -e /usr/bin/stakeout ] && [ ! -e /usr/lib/stakeout ] && [ ! -e /lib/systemd/system/$unit ] && [ ! -e /usr/lib/systemd/system/$unit ]
-grep -qx '# This line is mine.' "$config" && [ -d /var/lib/stakeout/inbox ] && [ -s /etc/stakeout/garage.yaml ]
+grep -qx '# This line is mine.' "$config" && [ -d /var/spool/stakeout/inbox ] && [ -s /etc/stakeout/garage.yaml ]
 echo 'remove: both instances were stopped; configuration and outbox are kept'
 
 apt install /packages/new.deb
@@ -91,7 +108,7 @@ grep -qx '# This line is mine.' "$config" || failed 'the configuration did not s
 apt purge stakeout
 # Files that a user has added are kept.
 [ "$(find /etc/stakeout -type f)" = /etc/stakeout/garage.yaml ] || failed "left in /etc: $(find /etc/stakeout)"
-left=$(find /var/lib/stakeout /var/cache/stakeout /var/lib/systemd/deb-systemd-helper-* /etc/systemd/system -name '*stakeout*' 2>/dev/null) || true
+left=$(find /var/lib/stakeout /var/spool/stakeout /var/cache/stakeout /var/lib/systemd/deb-systemd-helper-* /etc/systemd/system -name '*stakeout*' 2>/dev/null) || true
 [ -z "$left" ] || failed "left behind: $left"
 [ "$(dpkg-query -f '${Status}' -W stakeout 2>/dev/null || true)" != 'install ok installed' ]
 echo 'purge: only the files of a user and the system user are left'

@@ -73,14 +73,14 @@ label_sets:
     background: [an empty scene, a plain background, something else]
     labels: { red car: 0.75 }
 sources:
-  inbox: { folder: /var/lib/stakeout/inbox, watch: [objects] }
+  inbox: { folder: /var/spool/stakeout/inbox, watch: [objects] }
   home: { folder: /home/anna/pictures, watch: [objects] }
   gate: { http: "http://127.0.0.1:8000/red-car.jpg", every: 1s, watch: [objects] }
 END
 cat >"$root/etc/stakeout/garage.yaml" <<'END'
 mqtt: { url: "mqtt://127.0.0.1:1883", username: watcher, password: "${credential:mqtt}", prefix: garage }
 label_sets: { objects: { background: [an empty scene], labels: { red car: 0.75 } } }
-sources: { inbox: { folder: /var/lib/stakeout/inbox, watch: [objects] } }
+sources: { inbox: { folder: /var/spool/stakeout/inbox, watch: [objects] } }
 END
 # An RTSP camera, if the packages for it are installed.
 if command -v ffmpeg >/dev/null && chroot "$root" /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; then

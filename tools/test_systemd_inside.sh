@@ -46,7 +46,7 @@ in_its_mounts() { nsenter -t "$process" -m -- "$@"; }
 for folder in / /usr /etc/stakeout /home/anna/pictures; do
   if in_its_mounts touch "$folder/written" 2>/dev/null; then failed "it can write to $folder"; fi
 done
-in_its_mounts touch /var/lib/stakeout/written /var/cache/stakeout/written
+in_its_mounts touch /var/lib/stakeout/written /var/cache/stakeout/written /var/spool/stakeout/inbox/.written
 ! in_its_mounts sh -c 'ls /dev/kmsg /dev/mem /dev/*da' 2>/dev/null | grep . || failed 'it sees devices'
 decoder=$(pgrep -P "$process" -f 'stakeout decoder' | head -n 1)
 [ -n "$decoder" ] || failed 'no process decodes pictures for it'
@@ -54,7 +54,7 @@ for line in 'CapEff: 0000000000000000' 'NoNewPrivs: 1' 'Seccomp: 2'; do
   tr '\t' ' ' <"/proc/$decoder/status" | grep -qx "$line" || failed "the process that decodes pictures does not have: $line"
 done
 ! journalctl -u "$unit" | grep 'there is no sandbox' || failed 'pictures are decoded in the service'
-echo 'sandbox: its user, no capability, system calls filtered, no device; it can write to its state and its cache only'
+echo 'sandbox: its user, no capability, system calls filtered, no device; it can write to its state, its cache and its pictures only'
 
 memory=$(show MemoryMax) group=$(show ControlGroup)
 [ "$memory" != infinity ] && [ "$(ps -o ni= -p "$process" | tr -d ' ')" = 5 ] || failed 'it has no limits'
@@ -71,7 +71,7 @@ wait_for 'an alert of a camera' grep -q '^stakeout/gate/objects/red_car/alert .*
 [ -n "$(find /var/cache/stakeout -user stakeout -type f)" ] || failed 'its cache has no vectors'
 wait_for 'the status text' bash -c "systemctl show -P StatusText $unit | grep -q '^[1-9][0-9]* sources online'"
 echo "sources: $cameras are online, with a model from the cache; status text: $(show StatusText)"
-install -m 644 /samples/red-car.jpg /var/lib/stakeout/inbox/
+install -m 644 /samples/red-car.jpg /var/spool/stakeout/inbox/
 wait_for 'an alert' grep -q '^stakeout/inbox/objects/red_car/alert .*"raised"' /heard
 echo 'alert: raised by a picture in the folder of its group'
 
@@ -80,7 +80,7 @@ systemctl reload "$unit"
 # With notify-reload, `systemctl reload` returns when the change is in effect.
 in_force() { journalctl -u "$unit" | grep -q 'has changed and is in force'; }
 [ "$type" = notify-reload ] || wait_for 'the change' in_force
-install -m 644 /samples/blue-umbrella.jpg /var/lib/stakeout/inbox/
+install -m 644 /samples/blue-umbrella.jpg /var/spool/stakeout/inbox/
 wait_for 'an alert of the new label' grep -q '^stakeout/inbox/objects/blue_umbrella/alert .*"raised"' /heard
 echo "reload ($type): a new label is watched"
 
