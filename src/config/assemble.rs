@@ -246,6 +246,10 @@ pub(super) fn assemble(
     let sandbox = section.read(reader, "sandbox", |reader, at| reader.word(at, &SANDBOX));
     let onnxruntime = section.optional(reader, "onnxruntime", Reader::path);
     let state_dir = section.optional(reader, "state_dir", Reader::path);
+    let state_dir = state_dir.map(|typed| typed.or_else(|| default_state_dir(reader)));
+    if let Some(Some(state_dir)) = &state_dir {
+        source_checks::check_state_dir(reader, &sources, state_dir);
+    }
     // Everything is read: now a mistake may end it.
     let config = Config {
         model: model?,
@@ -257,7 +261,7 @@ pub(super) fn assemble(
         outbox: outbox?.unwrap_or_default(),
         home_assistant: home_assistant?,
         listen: listen?,
-        state_dir: state_dir?.or_else(|| default_state_dir(reader))?,
+        state_dir: state_dir??,
         max_pixels: max_pixels?,
         memory: memory?,
         sandbox: sandbox?,

@@ -44,7 +44,7 @@ pub use crate::{
     policy::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
     source::kinds::{
         camera::{Decode, Unchanged},
-        folder::settings::{After, Clips, Existing, Folder, PathPattern, Patterns},
+        folder::settings::{After, Clips, Existing, Folder, Links, PathPattern, Patterns},
         http::settings::Http,
         mqtt::settings::{JsonPlaces, MqttSettings},
         source_kind::SourceKind,

@@ -1,7 +1,11 @@
-//! Checks what labels and rules need from their sources: regions, baselines, and labels of other label sets.
+//! Checks what labels and rules need from their sources: regions, baselines, and labels of other label sets; and that no source uses the
+//! state folder.
+
+use std::path::Path;
 
 use super::sources::Source;
 use crate::{
+    descriptors,
     policy::{Label, LabelName, LabelSet},
     yaml::{mask, names, reader::Reader},
 };
@@ -22,6 +26,21 @@ pub(super) fn check_rules(reader: &mut Reader<'_>, sources: &[Source], sets: &[L
                 );
                 let remedy = format!("add `{}` to `watch` of this source", mask::shown(&missing.label_set));
                 reader.problem_at(&format!("sources.{}.watch", source.name), message, remedy);
+            }
+        }
+    }
+}
+
+/// Checks that no source reads, deletes or writes files in the state folder, whatever links lead there.
+pub(super) fn check_state_dir(reader: &mut Reader<'_>, sources: &[Source], state_dir: &Path) {
+    for source in sources {
+        for (key, path) in source.kind.settings().paths() {
+            if descriptors::leads_into(path, state_dir) {
+                let message =
+                    format!("this path of the source `{}` is in `state_dir`", mask::shown(&source.name));
+                let remedy = "name a path outside of it, such as `/var/spool/stakeout/inbox`, and move the files there: the state \
+                              folder holds the alerts of the service, which must not be read as pictures, moved or deleted";
+                reader.problem_at(&format!("sources.{}.{key}", source.name), message, remedy);
             }
         }
     }

@@ -140,7 +140,7 @@ fn kinds() -> Vec<fields::Alternative> {
 
 /// An example for a missing section.
 pub(super) const EXAMPLE: &str =
-    "sources:\n  inbox:\n    folder: /var/lib/stakeout/inbox\n    watch: [porch]";
+    "sources:\n  inbox:\n    folder: /var/spool/stakeout/inbox\n    watch: [porch]";
 
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
     let mut seen = Seen::default();

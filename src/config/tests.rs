@@ -574,6 +574,46 @@ fn a_user_has_a_state_folder_of_their_own() {
 }
 
 #[test]
+fn no_source_uses_the_state_folder_whatever_path_leads_there() {
+    let load = |source: &str, state_dir: &str| {
+        let text = SMALL.replace("folder: inbox", source);
+        let folder = folder_with(&[("stakeout.yaml", &format!("state_dir: {state_dir}\n{text}"))]);
+        for made in ["state/deep", "pictures"] {
+            fs::create_dir_all(folder.path().join(made)).unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path().join("state"), folder.path().join("pictures/link")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("pictures"), folder.path().join("state/moved"))
+            .unwrap();
+        load_from(folder.path(), &[]).map(|_| ()).map_err(|problems| problems.to_string())
+    };
+    let cases = [
+        ("folder: pictures", true),
+        ("folder: state2", true),
+        ("folder: state/moved", true),
+        ("folder: state", false),
+        ("folder: state/deep", false),
+        ("folder: ./pictures/../state/new", false),
+        ("folder: pictures/link/deep", false),
+        ("folder: pictures, after: { move: state }", false),
+        ("folder: pictures, after: { move: pictures/link/new/deeper }", false),
+        ("folder: pictures, after: { move: pictures/done }", true),
+        ("video: state/day.mp4", false),
+        ("video: pictures/day.mp4", true),
+        ("video: \"http://h/state/day.mp4\"", true),
+    ];
+    for (source, is_good) in cases {
+        for state_dir in ["state", "pictures/link", "./other/../state/"] {
+            let loaded = load(source, state_dir);
+            assert_eq!(loaded.is_ok(), is_good, "{source}, state_dir: {state_dir}: {loaded:?}");
+            assert!(
+                loaded.is_ok() || loaded.is_err_and(|text| text.contains("is in `state_dir`")),
+                "{source}"
+            );
+        }
+    }
+}
+
+#[test]
 fn home_assistant_is_off_by_default() {
     let shown = |typed: &str| load_text(&format!("home_assistant: {typed}\n{SMALL}")).home_assistant;
     let expected = |discovery_prefix: &str, name: &str| {

@@ -1,14 +1,13 @@
 //! Which files are videos. Pictures are none, whatever their names are.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    fs::File,
+    io::{self, Read, Seek},
     path::Path,
 };
 
 use super::kinds::camera::has_video_name;
-use crate::picture;
+use crate::{descriptors::open_regular, picture};
 
 /// Videos that consist of pictures.
 const OF_PICTURES: &[&str] = &["mjpeg", "mjpg"];
@@ -21,16 +20,23 @@ const HEAD: u64 = 384;
 const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
 
-/// Whether the file at `path` is a video: a picture never is, and otherwise its extension or its first bytes say so.
+/// Whether the file at `path` is a video: a picture never is, and otherwise its extension or its first bytes say so. A pipe or a
+/// device is none, and is not opened.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn is_video(path: &Path) -> io::Result<bool> {
+    open_regular(path)?.map_or(Ok(false), |mut file| is_video_file(&mut file, path))
+}
+
+/// Like [`is_video`], for a file that is open. Afterwards it is at its beginning.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_video_file(file: &mut File, path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    // Without blocking, in case it was replaced by a pipe.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    file.take(HEAD).read_to_end(&mut head)?;
+    file.by_ref().take(HEAD).read_to_end(&mut head)?;
+    file.rewind()?;
     Ok(is_video_with(path, &head))
 }
 
@@ -70,6 +76,14 @@ fn has_signature(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_with_the_name_of_a_video_is_none_and_nothing_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.mp4");
+        std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(!is_video(&path).unwrap());
+    }
 
     #[test]
     fn pictures_and_other_files_are_no_videos() {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use stakeout::{
-    config::{After, DeviceLook, Existing, Folder, PathPattern, Patterns, Source, SourceKind},
+    config::{After, DeviceLook, Existing, Folder, Links, PathPattern, Patterns, Source, SourceKind},
     frame::Frame,
     picture::MEMORY,
     source::{Context, Counts, Decoders, SLOTS, Status, kinds::folder::FolderSource, spawn},
@@ -247,7 +247,7 @@ fn a_half_written_file_in_a_moved_folder_is_taken_when_it_is_closed() {
 #[test]
 fn files_moved_in_renamed_and_linked_are_taken_once() {
     let place = place();
-    let mut running = start(settings(&place.inbox));
+    let mut running = start(Folder { links: Links::Follow, ..settings(&place.inbox) });
     let (inside, outside) = (|name: &str| place.inbox.join(name), |name: &str| place.outside.join(name));
     for name in ["moved.png", "hard.png", "soft.png"] {
         fs::write(outside(name), png(10)).unwrap();
@@ -332,7 +332,7 @@ fn a_folder_moved_in_adds_its_files_and_a_folder_moved_out_adds_none() {
 }
 
 #[test]
-fn links_to_folders_are_followed_and_cycles_end() {
+fn links_to_folders_are_followed_on_request_and_cycles_end() {
     let place = place();
     let (real, linked) = (place.inbox.join("real"), place.outside.join("linked"));
     fs::create_dir(&real).unwrap();
@@ -343,7 +343,8 @@ fn links_to_folders_are_followed_and_cycles_end() {
     symlink(&place.inbox, real.join("cycle")).unwrap();
     symlink(&real, place.inbox.join("0 again")).unwrap();
     symlink("myself", place.inbox.join("myself")).unwrap();
-    let mut running = start(Folder { existing: Existing::Process, ..settings(&place.inbox) });
+    let follow = Folder { existing: Existing::Process, links: Links::Follow, ..settings(&place.inbox) };
+    let mut running = start(follow);
     assert_eq!(running.names_until_marker(&place), ["a.png", "b.png"]);
 
     fs::write(linked.join("c.png"), png(10)).unwrap();
@@ -355,6 +356,53 @@ fn links_to_folders_are_followed_and_cycles_end() {
     assert_eq!(running.names_until_marker(&place), ["c.png", "d.png"]);
     fs::write(later.join("e.png"), png(10)).unwrap();
     assert_eq!(running.names_until_marker(&place), ["e.png"]);
+}
+
+#[test]
+fn links_are_ignored_whenever_and_however_they_appear() {
+    for poll in [None, Some(Duration::from_millis(100))] {
+        for after in [After::Keep, After::Delete] {
+            let place = place();
+            let private = place.outside.join("private.png");
+            fs::create_dir(place.outside.join("deep")).unwrap();
+            fs::write(place.outside.join("deep/private.png"), png(77)).unwrap();
+            fs::write(&private, png(77)).unwrap();
+            fs::create_dir(place.inbox.join("sub")).unwrap();
+            let link_all = |suffix: &str| {
+                for (target, link) in [
+                    (&*private, format!("file-{suffix}.png")),
+                    (&*place.outside, format!("folder-{suffix}")),
+                    (&*place.outside.join("deep"), format!("sub/folder-{suffix}")),
+                    (Path::new("../../outside/private.png"), format!("sub/relative-{suffix}.png")),
+                ] {
+                    symlink(target, place.inbox.join(link)).unwrap();
+                }
+            };
+            link_all("existing");
+            let state = tempfile::tempdir().unwrap();
+            let settings = || {
+                let after = after.clone();
+                Folder { after, poll, existing: Existing::Process, ..settings(&place.inbox) }
+            };
+            let mut running = restart(settings(), state.path());
+            link_all("new");
+            fs::write(place.inbox.join("sub/real.png"), png(10)).unwrap();
+            assert_eq!(running.names_until_marker(&place), ["real.png"]);
+            drop(running);
+            // A folder that becomes a link, and what a restart finds.
+            fs::rename(place.inbox.join("sub"), place.outside.join("was-sub")).unwrap();
+            symlink(place.outside.join("was-sub"), place.inbox.join("sub")).unwrap();
+            fs::write(place.outside.join("was-sub/behind.png"), png(77)).unwrap();
+            let mut running = restart(settings(), state.path());
+            fs::write(place.outside.join("deep/written.png"), png(77)).unwrap();
+            fs::write(place.inbox.join("second.png"), png(10)).unwrap();
+            assert_eq!(running.names_until_marker(&place), ["second.png"]);
+            assert!(running.failures().is_empty(), "links are no failures: {:?}", running.failures());
+            for kept in ["private.png", "deep/private.png", "deep/written.png", "was-sub/behind.png"] {
+                assert!(place.outside.join(kept).exists(), "{kept} {after:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod devices;
 mod docs;
 mod doctor;
 mod folder;
+mod folder_attacks;
 mod folder_clips;
 mod health;
 mod home_assistant;

@@ -1,6 +1,6 @@
 //! What the settings of every kind of source provide.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -60,6 +60,11 @@ pub trait Settings {
 
     /// The topics that the source subscribes to.
     fn subscriptions(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// The files and folders of this machine that the source reads, deletes or writes, with their keys.
+    fn paths(&self) -> Vec<(&'static str, &Path)> {
         vec![]
     }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -87,11 +87,31 @@ impl Service {
     pub fn with(home: &Home, environment: &[(&str, &str)]) -> Self {
         let mut command = super::stakeout();
         command.args(["run", "--config"]).arg(home.path("stakeout.yaml"));
-        command
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.envs(environment.iter().copied());
+        Self::of(command)
+    }
+
+    /// Like [`Service::start`], by a shell that runs `before` in the folder of the configuration first, with namespaces of its own if
+    /// `unshare` names them.
+    pub fn after(home: &Home, unshare: Option<&str>, before: &str) -> Self {
+        let stakeout = super::stakeout();
+        let mut command = match unshare {
+            Some(namespaces) => {
+                let mut command = Command::new("unshare");
+                command.args([namespaces, "sh"]);
+                command
+            }
+            None => Command::new("sh"),
+        };
+        command.args(["-ec", &format!("{before}\nexec \"$0\" run --config stakeout.yaml")]);
+        command.arg(stakeout.get_program()).current_dir(home.folder.path()).env_remove("CACHE_DIRECTORY");
+        let cache = stakeout.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.envs(cache);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, read) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&log));
@@ -172,7 +192,5 @@ impl Drop for Service {
 
 /// Sends a signal: `-TERM`, `-STOP` and so on.
 pub fn signal_process(process: u32, signal: &str) {
-    assert!(
-        std::process::Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success()
-    );
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }

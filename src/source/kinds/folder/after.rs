@@ -1,294 +1,331 @@
 //! Deletes or moves a file after its frame was scored and its alerts are on disk.
 //!
+//! A file is identified by its folder, which is open since the file was taken, and by device, inode, size and time. It is moved
+//! into a [private folder](super::private) first, compared there, and only then deleted or moved on: whatever others do with
+//! links and folders meanwhile, no other file is deleted, and nothing is written through a link.
+//!
 //! Nothing is overwritten, and a file that is no longer the version that was taken is not touched. A file that failed
 //! stays in its place, whatever `after` says: people will want to inspect it.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, ErrorKind},
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
+use rustix::{
+    fs::{AtFlags, unlinkat},
+    io::Errno,
+};
 use tokio::sync::mpsc;
 
-use super::settings::After;
-use super::{seen::Version, take};
+use super::{
+    private::Private,
+    seen::Version,
+    settings::After,
+    settle::{copy, remove, settle},
+    take,
+    tree::{Entry, Place, Tree},
+};
 use crate::{
+    descriptors::Identity,
     picture,
     source::{cause::Cause, counts::Counts},
 };
 
 /// A file that was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Taken {
     pub(crate) path: PathBuf,
     pub(crate) version: Version,
     pub(crate) content: u64,
+    pub(crate) id: Identity,
     /// When the file was created, if its file system records that: an inode may be reused.
     pub(crate) created: Option<SystemTime>,
+    /// Its folder, which stays open until the file is finished.
+    pub(crate) place: Arc<Place>,
+    pub(crate) finisher: Arc<Finisher>,
 }
 
-/// Applies `after` to the file at `path` if it is still the file that was taken. Whether the file is gone from there.
-pub(crate) fn finish(after: &After, path: &Path, taken: &Taken) -> io::Result<bool> {
-    if *after == After::Keep || !is_still(path, taken) {
-        return Ok(false);
-    }
-    carry_out(after, path)
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finished {
+    /// It is gone from its place.
+    Gone,
+    /// It is in its place, or another file is.
+    Kept,
+    /// It could not be deleted or moved. It may have been put back into its place.
+    Failed,
 }
 
 /// Requests `after` for a file whose frame is scored.
-pub(crate) fn request(
-    done: &mpsc::Sender<Taken>,
-    after: &After,
-    taken: Taken,
-    source: &str,
-    counts: &Counts,
-) {
+pub(crate) fn request(done: &mpsc::Sender<Taken>, taken: Taken, source: &str, counts: &Counts) {
     // At shutdown the source ends before its frames: then, or if it is late, the file is finished from here.
     if let Err(unsent) = done.try_send(taken) {
         let taken = unsent.into_inner();
-        finish_or_log(after, &taken.path, &taken, source, counts);
+        finish_or_log(&taken.path, &taken, source, counts);
     }
 }
 
-/// Applies `after` to a file, and logs and counts a failure. Whether the file is gone from there.
-pub(crate) fn finish_or_log(
-    after: &After,
-    path: &Path,
-    taken: &Taken,
-    source: &str,
-    counts: &Counts,
-) -> bool {
-    finish(after, path, taken).unwrap_or_else(|error| {
-        counts.failed(Cause::After);
-        let path = path.display();
-        tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays in its place");
-        false
-    })
-}
-
-fn carry_out(after: &After, path: &Path) -> io::Result<bool> {
-    let done = match after {
-        After::Keep => return Ok(false),
-        // Only the link is deleted, not its target.
-        After::Delete => fs::remove_file(path),
-        After::Move(folder) => {
-            let with_target =
-                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-            move_into(path, folder).map_err(with_target)
+/// Applies `after` to a file that is at `path` now, and logs and counts a failure.
+pub(crate) fn finish_or_log(path: &Path, taken: &Taken, source: &str, counts: &Counts) -> Finished {
+    match taken.finisher.finish(path, taken) {
+        Ok(true) => Finished::Gone,
+        Ok(false) => Finished::Kept,
+        Err(error) => {
+            counts.failed(Cause::After);
+            let path = path.display();
+            tracing::warn!(source, %path, cause = %error, "could not delete or move the file; it stays in its place");
+            Finished::Failed
         }
-    };
-    match done {
-        // Another program removed it in the meantime.
-        Err(_) if fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) => {
-            Ok(true)
-        }
-        done => done.map(|()| true),
     }
 }
 
-/// Whether the file at `path` is still the file that was taken. Copying tools set the time of a file after they closed it:
-/// then its content decides. Another file of the same name and content is a different file.
-fn is_still(path: &Path, taken: &Taken) -> bool {
-    let Ok(metadata) = fs::metadata(path) else { return false };
-    let now = Version::of(&metadata);
-    let same_file = || {
-        (now.inode, now.size) == (taken.version.inode, taken.version.size)
-            && metadata.created().ok() == taken.created
-    };
-    let same_content =
-        || take::read(path, now).is_ok_and(|(bytes, _)| picture::hash(&bytes) == taken.content);
-    now.looks_like(taken.version) || same_file() && same_content()
+/// Between these steps others can act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The file was compared with the file that was taken.
+    Checked,
+    /// The file is in the private folder.
+    Held,
 }
 
-/// Moves the file at `path` into `folder`, under its name or the first free one of `name-1`, `name-2`...
-fn move_into(path: &Path, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    // An empty file reserves the name, so that the rename overwrites nothing else.
-    let target = reserve(path, folder)?;
-    let moved = fs::symlink_metadata(path).and_then(|metadata| {
-        if metadata.is_symlink() {
-            // A relative link may be broken in the other folder: its picture is moved instead.
-            return copy(path, &target).and_then(|()| fs::remove_file(path));
+/// Deletes or moves the files of one source.
+pub(crate) struct Finisher {
+    after: After,
+    tree: Arc<Tree>,
+    /// Whether another inode is another file; not where a network file system may invent inodes.
+    inodes_count: bool,
+    private: Mutex<Option<Arc<Private>>>,
+    #[cfg(test)]
+    pub(super) hook: Option<Box<dyn Fn(Step) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Finisher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Finisher").field("after", &self.after).finish_non_exhaustive()
+    }
+}
+
+/// The file that was taken, found again and open.
+struct Still {
+    file: File,
+    /// What is under its name: the file, or a link to it.
+    entry: Entry,
+}
+
+/// A file in the private folder.
+struct Held {
+    private: Arc<Private>,
+    name: OsString,
+}
+
+impl Held {
+    fn delete(&self) -> Result<(), Errno> {
+        unlinkat(self.private.folder(), &self.name, AtFlags::empty())
+    }
+}
+
+impl Finisher {
+    pub(crate) fn new(after: After, tree: Arc<Tree>, inodes_count: bool) -> Self {
+        Self {
+            after,
+            tree,
+            inodes_count,
+            private: Mutex::new(None),
+            #[cfg(test)]
+            hook: None,
         }
-        match fs::rename(path, &target) {
-            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                copy(path, &target).and_then(|()| fs::remove_file(path))
+    }
+
+    /// Applies `after` to a file, which is at `path` now, if it is still the file that was taken. Whether it is gone from there.
+    pub(crate) fn finish(&self, path: &Path, taken: &Taken) -> io::Result<bool> {
+        if self.after == After::Keep {
+            return Ok(false);
+        }
+        let Some(place) = self.place(path, taken)? else { return Ok(false) };
+        let Some(still) = self.find(&place, taken)? else { return Ok(false) };
+        let target = self.open_target(&place, &still)?;
+        self.reached(Step::Checked);
+        let held = match self.hold(&place) {
+            Ok(held) => held,
+            Err(error) => {
+                target.iter().for_each(Target::drop_copy);
+                // Another program removed it in the meantime.
+                return if error == Errno::NOENT { Ok(true) } else { Err(error.into()) };
             }
-            renamed => renamed,
+        };
+        self.reached(Step::Held);
+        if !self.is_same(&held.private.entry(&held.name)?, &still.entry) {
+            target.iter().for_each(Target::drop_copy);
+            self.put_back(&held, &place)?;
+            return Ok(false);
         }
-    });
-    if moved.is_err() && fs::metadata(&target).is_ok_and(|metadata| metadata.len() == 0) {
-        fs::remove_file(&target)?;
+        let done = match &target {
+            None => held.delete().map_err(io::Error::from),
+            Some(target) => target.receive(&held, &place, &still, &self.tree),
+        };
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                target.iter().for_each(Target::drop_copy);
+                self.put_back(&held, &place)?;
+                Err(error)
+            }
+        }
     }
-    moved
-}
 
-/// Creates an empty file under the first free name.
-fn reserve(path: &Path, folder: &Path) -> io::Result<PathBuf> {
-    let mut number = 0_u64;
-    loop {
-        let target = folder.join(numbered(path, number));
-        match File::create_new(&target) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-            created => return created.map(|_| target),
+    /// Where the file is now; `None` if nothing is there.
+    fn place(&self, path: &Path, taken: &Taken) -> io::Result<Option<Arc<Place>>> {
+        if path == taken.path {
+            return Ok(Some(Arc::clone(&taken.place)));
+        }
+        // It was renamed while its frame was in flight.
+        missing_is_none(self.tree.place(path)).map(|place| place.map(Arc::new))
+    }
+
+    /// Opens the file that was taken. Copying tools set the time of a file after they closed it: then its content decides.
+    /// Another file of the same name and content is a different file.
+    fn find(&self, place: &Place, taken: &Taken) -> io::Result<Option<Still>> {
+        let Some(entry) = missing_is_none(place.entry())? else { return Ok(None) };
+        let Some(mut file) = missing_is_none(self.tree.file(place))?.flatten() else { return Ok(None) };
+        let metadata = file.metadata()?;
+        let (id, now) = (Identity::of(&metadata), Version::of(&metadata));
+        if self.inodes_count && !entry.is_link() && id != entry.id {
+            return Ok(None); // exchanged between the two calls
+        }
+        let same_file =
+            || (id, now.size) == (taken.id, taken.version.size) && metadata.created().ok() == taken.created;
+        let mut same_content =
+            || take::read(&mut file, now).is_ok_and(|(bytes, _)| picture::hash(&bytes) == taken.content);
+        let same_version = now.looks_like(taken.version) && (id == taken.id || !self.inodes_count);
+        Ok((same_version || same_file() && same_content()).then_some(Still { file, entry }))
+    }
+
+    /// Whether a file is still the one that was found before.
+    fn is_same(&self, now: &Entry, before: &Entry) -> bool {
+        now.version.looks_like(before.version) && (now.id == before.id || !self.inodes_count)
+    }
+
+    /// Opens the folder that the file is moved into, with a copy of it if it is on another file system; `None` if it is deleted.
+    fn open_target(&self, place: &Place, still: &Still) -> io::Result<Option<Target>> {
+        let After::Move(path) = &self.after else { return Ok(None) };
+        let in_target =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let folder = self.tree.target(path).map_err(in_target)?;
+        let device = |folder: &OwnedFd| Identity::of_open(folder).map(|id| id.numbers()[0]);
+        // A relative link may be broken in the other folder: its picture is moved instead.
+        let is_copied = still.entry.is_link() || device(&folder)? != device(&place.folder)?;
+        let copy = is_copied.then(|| copy(&still.file, &folder)).transpose().map_err(in_target)?;
+        Ok(Some(Target { path: path.clone(), folder, copy }))
+    }
+
+    /// Moves the file at a place to where no one else can exchange it.
+    fn hold(&self, place: &Place) -> Result<Held, Errno> {
+        for _ in 0..2 {
+            let Some(private) = self.private() else { break };
+            match private.hold(place) {
+                Ok(name) => return Ok(Held { private, name }),
+                Err(Errno::NOENT) if place.entry().is_err() => return Err(Errno::NOENT),
+                // Someone removed the private folder: it is made anew.
+                Err(Errno::NOENT) => *self.lock() = None,
+                // Another file system is mounted in the watched folder.
+                Err(_) => break,
+            }
+        }
+        let here = Private::create(&place.folder).or_else(|_| Private::instead(&place.folder))?;
+        let name = here.hold(place)?;
+        Ok(Held { private: Arc::new(here), name })
+    }
+
+    /// The private folder in the watched one; `None` if it cannot be made there.
+    fn private(&self) -> Option<Arc<Private>> {
+        let mut private = self.lock();
+        if private.is_none() {
+            *private = Private::create(self.tree.root()).map(Arc::new).ok();
+        }
+        private.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Private>>> {
+        self.private.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a file back under its name, or a free one like it if a newer file has that name.
+    fn put_back(&self, held: &Held, place: &Place) -> io::Result<()> {
+        let back = |folder: &OwnedFd| {
+            settle(held.private.folder(), &held.name, folder, &place.name, self.tree.calls)
+        };
+        // Its folder may be gone.
+        back(&place.folder).or_else(|_| back(self.tree.root())).map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("it is in a hidden folder until the next start: {error}"))
+        })
+    }
+
+    fn reached(&self, _step: Step) {
+        #[cfg(test)]
+        if let Some(hook) = &self.hook {
+            hook(_step);
         }
     }
 }
 
-/// The name of `path`, with `number` before its extension if it is not 0.
-fn numbered(path: &Path, number: u64) -> OsString {
-    if number == 0 {
-        return path.file_name().unwrap_or_default().to_owned();
-    }
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{number}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    name
+/// The folder that a file is moved into.
+struct Target {
+    path: PathBuf,
+    folder: OwnedFd,
+    /// The temporary name of a copy of the file in it.
+    copy: Option<OsString>,
 }
 
-/// Copies to another file system: complete and on disk, or not at all.
-fn copy(path: &Path, target: &Path) -> io::Result<()> {
-    let mut hidden = OsString::from(".");
-    hidden.push(target.file_name().unwrap_or_default());
-    hidden.push(".stakeout");
-    let hidden = target.with_file_name(hidden);
-    let copied = (|| {
-        fs::copy(path, &hidden)?;
-        let file = OpenOptions::new().write(true).open(&hidden)?;
-        file.set_modified(fs::metadata(path)?.modified()?)?;
-        file.sync_all()?;
-        fs::rename(&hidden, target)
-    })();
-    if copied.is_err() {
-        let _ = fs::remove_file(&hidden); // the copy's error says more than this one's
+impl Target {
+    /// Moves a file into this folder, under its name or the first free one of `name-1`, `name-2`...
+    fn receive(&self, held: &Held, place: &Place, still: &Still, tree: &Tree) -> io::Result<()> {
+        let named = |from: &OwnedFd, name: &OsStr| settle(from, name, &self.folder, &place.name, tree.calls);
+        let received = match &self.copy {
+            Some(copy) => named(&self.folder, copy).map_err(io::Error::from),
+            None => match named(held.private.folder(), &held.name) {
+                Ok(()) => return Ok(()),
+                // Another mount of the same file system.
+                Err(Errno::XDEV) => copy(&still.file, &self.folder).and_then(|copy| {
+                    named(&self.folder, &copy).inspect_err(|_| remove(&self.folder, &copy))?;
+                    Ok(())
+                }),
+                Err(error) => Err(error.into()),
+            },
+        };
+        received
+            .and_then(|()| {
+                // The new name is on disk before the old file is deleted.
+                rustix::fs::fsync(&self.folder).or_else(|error| match error {
+                    Errno::INVAL => Ok(()), // not every file system syncs folders
+                    error => Err(error),
+                })?;
+                held.delete()?;
+                Ok(())
+            })
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))
     }
-    copied
+
+    /// Deletes the copy, unless it has its final name already.
+    fn drop_copy(&self) {
+        self.copy.iter().for_each(|copy| remove(&self.folder, copy));
+    }
+}
+
+/// The error of a file that was removed, or exchanged for something that is never touched, is `None`.
+fn missing_is_none<T>(found: Result<T, Errno>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn taken(path: &Path) -> Taken {
-        let metadata = fs::metadata(path).unwrap();
-        let content = picture::hash(&fs::read(path).unwrap());
-        let (version, created) = (Version::of(&metadata), metadata.created().ok());
-        Taken { path: path.to_path_buf(), version, content, created }
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let names =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names = names.collect::<Vec<_>>();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_file_that_another_program_removed_is_no_failure() {
-        let from = tempfile::tempdir().unwrap();
-        let (gone, to) = (from.path().join("gone.png"), from.path().join("done"));
-        for after in [After::Delete, After::Move(to.clone())] {
-            assert!(carry_out(&after, &gone).unwrap(), "{after:?}");
-        }
-        assert_eq!(names(&to), Vec::<String>::new(), "its name is not reserved");
-    }
-
-    #[test]
-    fn nothing_is_overwritten() {
-        let from = tempfile::tempdir().unwrap();
-        let to = from.path().join("deep/done");
-        for text in ["one", "two", "three"] {
-            let path = from.path().join("a.b.png");
-            fs::write(&path, text).unwrap();
-            assert!(finish(&After::Move(to.clone()), &path, &taken(&path)).unwrap());
-            assert!(!path.exists());
-        }
-        assert_eq!(names(&to), ["a.b-1.png", "a.b-2.png", "a.b.png"]);
-        assert_eq!(fs::read_to_string(to.join("a.b-2.png")).unwrap(), "three");
-        assert_eq!(
-            [numbered(Path::new("x/plain"), 3), numbered(Path::new("x/plain"), 0)],
-            ["plain-3", "plain"]
-        );
-    }
-
-    #[test]
-    fn another_version_is_not_touched() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
-        fs::write(&path, "old").unwrap();
-        let old = taken(&path);
-        fs::write(&path, "newer").unwrap();
-        for after in [After::Delete, After::Move(folder.path().join("done"))] {
-            assert!(!finish(&after, &path, &old).unwrap());
-        }
-        assert!(!finish(&After::Keep, &path, &taken(&path)).unwrap());
-        assert_eq!(names(folder.path()), ["a.png"]);
-        assert!(finish(&After::Delete, &path, &taken(&path)).unwrap());
-        assert!(!finish(&After::Delete, &path, &old).unwrap(), "a missing file is no failure");
-    }
-
-    #[test]
-    fn a_time_that_is_set_later_makes_no_new_version_but_new_content_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
-        fs::write(&path, "same size").unwrap();
-        let old = taken(&path);
-        let set_time =
-            || File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH);
-        fs::write(&path, "SAME SIZE").unwrap();
-        set_time().unwrap();
-        assert!(!finish(&After::Delete, &path, &old).unwrap());
-        fs::write(&path, "same size").unwrap();
-        set_time().unwrap();
-        assert!(finish(&After::Delete, &path, &old).unwrap());
-        fs::write(&path, "same size").unwrap();
-        assert!(!finish(&After::Delete, &path, &old).unwrap(), "another file of the same name and content");
-    }
-
-    #[test]
-    fn a_file_is_moved_to_another_file_system_completely() {
-        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
-        let path = here.path().join("a.png");
-        fs::write(&path, "picture").unwrap();
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        assert!(finish(&After::Move(there.path().to_path_buf()), &path, &taken(&path)).unwrap());
-        assert!(!path.exists());
-        assert_eq!(names(there.path()), ["a.png"]);
-        assert_eq!(fs::read_to_string(there.path().join("a.png")).unwrap(), "picture");
-        assert_eq!(fs::metadata(there.path().join("a.png")).unwrap().modified().unwrap(), modified);
-    }
-
-    #[test]
-    fn a_link_is_moved_as_its_picture_and_deleted_as_a_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let (original, link) = (folder.path().join("original"), folder.path().join("link.png"));
-        fs::write(&original, "picture").unwrap();
-        std::os::unix::fs::symlink("original", &link).unwrap();
-        let to = folder.path().join("done");
-        assert!(finish(&After::Move(to.clone()), &link, &taken(&link)).unwrap());
-        assert_eq!(fs::read_to_string(to.join("link.png")).unwrap(), "picture");
-        assert!(!fs::symlink_metadata(to.join("link.png")).unwrap().is_symlink());
-
-        std::os::unix::fs::symlink("original", &link).unwrap();
-        assert!(finish(&After::Delete, &link, &taken(&link)).unwrap());
-        assert_eq!(names(folder.path()), ["done", "original"]);
-    }
-
-    #[test]
-    fn a_failed_move_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, no_folder) = (folder.path().join("a.png"), folder.path().join("file"));
-        fs::write(&path, "picture").unwrap();
-        fs::write(&no_folder, "").unwrap();
-        let error = finish(&After::Move(no_folder.clone()), &path, &taken(&path)).unwrap_err();
-        assert!(error.to_string().starts_with(&no_folder.display().to_string()), "{error}");
-        assert_eq!(names(folder.path()), ["a.png", "file"]);
-    }
-}
+mod tests;

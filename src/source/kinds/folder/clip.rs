@@ -18,7 +18,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::{
     after::{self, Taken},
     pending::Candidate,
-    settings::After,
 };
 use crate::{
     frame::Slot,
@@ -73,7 +72,6 @@ impl Clip {
     pub(super) fn slot(
         &self,
         permit: OwnedSemaphorePermit,
-        then: After,
         done: mpsc::Sender<Taken>,
         context: &Context,
     ) -> Slot {
@@ -82,7 +80,7 @@ impl Clip {
         let (name, counts) = (context.name.clone(), context.counts.clone());
         Slot::new(permit).on_done(move || {
             if unscored.is_last() {
-                after::request(&done, &then, taken, &name, &counts);
+                after::request(&done, taken, &name, &counts);
             }
         })
     }
@@ -104,6 +102,9 @@ fn shifted(time: Timestamp, by: Duration, back: bool) -> Timestamp {
     let shifted = if back { time.checked_sub(by) } else { time.checked_add(by) };
     shifted.unwrap_or(time)
 }
+
+/// The most clips that wait. A scan finds the others when there is room.
+pub(super) const MOST_CLIPS: usize = 64;
 
 /// The clips that wait, in the order in which they are played.
 pub(crate) type WaitingClips = std::collections::VecDeque<(PathBuf, Candidate)>;

@@ -1,18 +1,25 @@
 //! Sends the frame of a complete file, and finishes the file when its frame is scored.
 
-use std::{path::Path, time::SystemTime};
+use std::{
+    fs::{File, Metadata},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    after::{self, Taken},
+    after::{self, Finished, Finisher, Taken},
     pending::{Candidate, Evidence},
     seen::{Fate, Verdict},
     settings::After,
     source::FolderSource,
     take::{self, Unusable},
+    tree::Place,
 };
 use crate::{
+    descriptors::Identity,
     frame::{Frame, Slot},
     picture,
     source::{
@@ -21,14 +28,49 @@ use crate::{
     },
 };
 
+/// A file that is open.
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    place: Arc<Place>,
+    finisher: Arc<Finisher>,
+}
+
+impl OpenFile {
+    /// The file as one that was taken.
+    pub(super) fn taken(
+        &self,
+        path: &Path,
+        candidate: Candidate,
+        content: u64,
+        metadata: &Metadata,
+    ) -> Taken {
+        Taken {
+            path: path.to_path_buf(),
+            version: candidate.version,
+            content,
+            id: Identity::of(metadata),
+            created: metadata.created().ok(),
+            place: Arc::clone(&self.place),
+            finisher: Arc::clone(&self.finisher),
+        }
+    }
+}
+
 impl FolderSource {
     /// Takes the next file and sends its frame; `None` if the receiver is gone.
     pub(crate) async fn take(&mut self, permit: OwnedSemaphorePermit, context: &Context) -> Option<()> {
         let Some((path, candidate)) = self.inventory.pending.pop() else { return Some(()) };
-        if self.takes_as_clip(&path, candidate, context) {
+        let mut opened = match self.open(&path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.failed(&path, candidate, &error, context);
+                return Some(());
+            }
+        };
+        if self.takes_as_clip(&path, candidate, &mut opened.file, context) {
             return Some(());
         }
-        let (Decoded { picture, share }, taken) = match self.picture(&path, candidate, context) {
+        let (Decoded { picture, share }, taken) = match self.picture(&path, candidate, opened, context) {
             Ok(Some(both)) => both,
             Ok(None) => return Some(()),
             Err(error) => {
@@ -50,16 +92,38 @@ impl FolderSource {
         }
         context.counts.sent();
         self.inventory.seen.sent(&taken.path, taken.version, taken.content);
-        self.unscored.push_front(taken.path.clone());
+        if self.after != After::Keep {
+            self.in_flight.insert(taken.path.clone(), taken.path.clone());
+        }
+        self.record_in_flight(taken.path, context);
+        Some(())
+    }
+
+    /// Records that the last frame of a file was sent, and forgets files whose frames were lost.
+    pub(super) fn record_in_flight(&mut self, path: PathBuf, context: &Context) {
+        self.unscored.push_front(path);
         if self.unscored.len() > SLOTS {
+            while let Ok(taken) = self.done.try_recv() {
+                self.finish(taken, context);
+            }
+        }
+        while self.unscored.len() > SLOTS {
             // No more frames than slots are in flight: this one was lost.
-            self.unscored.truncate(SLOTS);
+            if let Some(lost) = self.unscored.pop_back() {
+                self.in_flight.remove(&lost);
+            }
             self.inventory.seen.changed();
         }
-        if self.after != After::Keep {
-            self.in_flight.insert(taken.path.clone(), taken.path);
-        }
-        Some(())
+    }
+
+    /// Opens a file, by the descriptor of the watched folder.
+    pub(super) fn open(&self, path: &Path) -> Result<OpenFile, Unusable> {
+        let (Some(tree), Some(finisher)) = (self.inventory.tree(), &self.finisher) else {
+            return Err(Unusable::Gone); // no folder was opened yet
+        };
+        let place = tree.place(path)?;
+        let file = tree.file(&place)?.ok_or(Unusable::Gone)?;
+        Ok(OpenFile { file, place: Arc::new(place), finisher: Arc::clone(finisher) })
     }
 
     /// The picture in a file; `None` if its content was sent before.
@@ -67,11 +131,13 @@ impl FolderSource {
         &mut self,
         path: &Path,
         candidate: Candidate,
+        mut opened: OpenFile,
         context: &Context,
     ) -> Result<Option<(Decoded, Taken)>, Unusable> {
-        let (bytes, created) = take::read_picture(path, candidate.version)?;
+        let (bytes, metadata) = take::read_picture(&mut opened.file, candidate.version)?;
         let content = picture::hash(&bytes);
-        let taken = Taken { path: path.to_path_buf(), version: candidate.version, content, created };
+        let taken = opened.taken(path, candidate, content, &metadata);
+        drop(opened.file); // decoding takes a while
         // It was not closed or moved in, so only its time was set: copying tools do that after they closed it.
         if candidate.evidence != Evidence::Complete
             && !self.polls
@@ -131,9 +197,9 @@ impl FolderSource {
 
     /// The slot of a frame. When the frame is scored, the slot reports it to the source, which then applies `after`.
     fn slot(&self, permit: OwnedSemaphorePermit, taken: &Taken, context: &Context) -> Slot {
-        let (done, taken, then) = (self.done_sender.clone(), taken.clone(), self.after.clone());
+        let (done, taken) = (self.done_sender.clone(), taken.clone());
         let (name, counts) = (context.name.clone(), context.counts.clone());
-        Slot::new(permit).on_done(move || after::request(&done, &then, taken, &name, &counts))
+        Slot::new(permit).on_done(move || after::request(&done, taken, &name, &counts))
     }
 
     /// Applies `after` to a file whose frame is scored.
@@ -144,10 +210,13 @@ impl FolderSource {
         }
         let path = self.in_flight.remove(&taken.path).unwrap_or_else(|| taken.path.clone());
         // A newer version that waits will have its own frame. If its content turns out to be the same, `picture` finishes it.
-        if !self.inventory.pending.contains(&path)
-            && after::finish_or_log(&self.after, &path, &taken, &context.name, &context.counts)
-        {
-            self.inventory.seen.forget(&path);
+        if self.inventory.pending.contains(&path) {
+            return;
+        }
+        match after::finish_or_log(&path, &taken, &context.name, &context.counts) {
+            Finished::Gone => drop(self.inventory.seen.forget(&path)),
+            Finished::Kept => {}
+            Finished::Failed => self.inventory.returned(path, taken.version, Fate::Sent(taken.content)),
         }
     }
 }

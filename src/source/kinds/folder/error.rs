@@ -24,6 +24,11 @@ pub enum FolderError {
     /// Files would be moved into the watched folder itself.
     #[error("{0} is watched, so its files cannot be moved into it: name another folder in `after`")]
     MovesIntoItself(PathBuf),
+    /// The folder, or the one that files are moved into, is in the state folder of the service.
+    #[error(
+        "{0} is in the state folder of the service, where its alerts are kept: name a folder outside of it, and move the files there"
+    )]
+    InStateFolder(PathBuf),
     /// The kernel's limit of watched folders.
     #[error(
         "the kernel's limit of watched folders is reached at {0}: raise it with \

@@ -5,8 +5,9 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio::time::Instant;
@@ -17,12 +18,16 @@ use super::{
     scan::{Folders, Scan, Unseen, is_wanted},
     seen::{Entry, Fate, Modified, Seen, Verdict, Version},
     settings::Patterns,
+    tree::Tree,
     watch::{self, Notice, Watch},
 };
 use crate::{
     shortage::Shortage,
     source::{cause::Cause, context::Context},
 };
+
+/// The number of files whose return is awaited: usually 0.
+const RETURNS: usize = 64;
 
 /// The state of one folder source.
 pub(crate) struct Inventory {
@@ -33,6 +38,8 @@ pub(crate) struct Inventory {
     /// The watched folder itself was deleted or moved.
     pub(crate) root_lost: bool,
     root: PathBuf,
+    /// The folder, since it was opened.
+    tree: Option<Arc<Tree>>,
     patterns: Patterns,
     /// The folder into which files are moved; never scanned.
     except: Option<PathBuf>,
@@ -43,6 +50,10 @@ pub(crate) struct Inventory {
     overfull: bool,
     /// The files that disappeared last: they may appear again under another name.
     gone: VecDeque<(PathBuf, Entry)>,
+    /// Files that were handled, taken away and put back: the kernel will report them as moved in.
+    returned: VecDeque<(PathBuf, Version, Fate)>,
+    /// It was logged that links are ignored.
+    links_logged: bool,
     /// Folders that cannot be read, so that each is reported once.
     unreadable: HashSet<PathBuf>,
 }
@@ -62,14 +73,33 @@ impl Inventory {
             scan_again: false,
             root_lost: false,
             root,
+            tree: None,
             patterns,
             except,
             folders: Folders::default(),
             most,
             overfull: false,
             gone: VecDeque::new(),
+            returned: VecDeque::new(),
+            links_logged: false,
             unreadable: HashSet::new(),
         }
+    }
+
+    /// Sets the open folder that everything is looked up in.
+    pub(crate) fn enter(&mut self, tree: Arc<Tree>) {
+        self.tree = Some(tree);
+    }
+
+    /// The folder; `None` before it was opened.
+    pub(crate) fn tree(&self) -> Option<&Arc<Tree>> {
+        self.tree.as_ref()
+    }
+
+    /// Records that a file was handled and may have been taken away and put back in the meantime.
+    pub(crate) fn returned(&mut self, path: PathBuf, version: Version, fate: Fate) {
+        self.returned.push_front((path, version, fate));
+        self.returned.truncate(RETURNS); // without an entry, the file is taken once more
     }
 
     /// Marks files that exist now as handled: all, or those that the patterns of an earlier run did not take.
@@ -79,8 +109,9 @@ impl Inventory {
         context: &Context,
     ) -> Result<(), FolderError> {
         self.folders.clear();
-        let Self { seen, folders, root, patterns, except, .. } = self;
-        let mut scan = Scan { folders, root, patterns, except: except.as_deref(), stop: &context.stop };
+        let Self { seen, folders, root, tree, patterns, except, .. } = self;
+        let Some(tree) = tree.as_deref() else { return Ok(()) };
+        let mut scan = Scan { folders, tree, patterns, except: except.as_deref(), stop: &context.stop };
         let skip = |path: PathBuf, version| {
             let was_taken = earlier.is_some_and(|earlier| is_wanted(earlier, root, &path, false));
             if !was_taken && seen.judge(&path, version) == Verdict::New {
@@ -101,6 +132,12 @@ impl Inventory {
         self.folders.clear();
         self.seen.begin_scan();
         let (found, unseen) = self.scan(self.root.clone(), watch, context)?;
+        if unseen.links > 0 && !std::mem::replace(&mut self.links_logged, true) {
+            tracing::info!(
+                source = &*context.name, path = %self.root.display(), links = unseen.links,
+                "symbolic links are ignored: `links: follow` makes what they lead to part of the folder"
+            );
+        }
         // Only a complete scan proves that a file is gone.
         let mut gone = if unseen.is_empty() { self.seen.end_scan() } else { Default::default() };
         self.unreadable.retain(|path| unseen.folders.iter().any(|(folder, _)| folder == path));
@@ -127,6 +164,7 @@ impl Inventory {
         context: &Context,
     ) -> Result<(), FolderError> {
         match notice {
+            Notice::Complete(path) if self.has_returned(&path) => Ok(()),
             Notice::Complete(path) => self.check(&path, Evidence::Complete, watch, context),
             Notice::Created(path) => self.check(&path, Evidence::Found, watch, context),
             Notice::Writing(path) if self.pending.contains(&path) => {
@@ -153,15 +191,16 @@ impl Inventory {
                 Ok(())
             }
             Notice::Renamed(from, to) => {
-                let Ok(metadata) = fs::metadata(&to) else { return Ok(()) }; // just removed
-                if metadata.is_dir() {
+                let Some(tree) = &self.tree else { return Ok(()) };
+                let Ok(found) = tree.entry(&to) else { return Ok(()) }; // just removed
+                if found.is_folder() {
                     // Its files have their state under the old paths: only a scan finds which are new.
                     self.scan_again = true;
                     return Ok(());
                 }
                 let gone = self.gone.iter().position(|(path, _)| *path == from);
                 let gone = gone.and_then(|place| self.gone.remove(place));
-                if gone.is_some_and(|(_, entry)| self.seen.renamed(entry, &to, Version::of(&metadata))) {
+                if gone.is_some_and(|(_, entry)| self.seen.renamed(entry, &to, found.version)) {
                     return Ok(());
                 }
                 self.check(&to, Evidence::Complete, watch, context)
@@ -177,18 +216,36 @@ impl Inventory {
         watch: &mut Watch,
         context: &Context,
     ) -> Result<(), FolderError> {
-        let Ok(metadata) = fs::metadata(path) else { return Ok(()) }; // just removed, or a broken link
-        if !is_wanted(&self.patterns, &self.root, path, metadata.is_dir()) {
+        let Some(tree) = &self.tree else { return Ok(()) };
+        let Ok(entry) = tree.entry(path) else { return Ok(()) }; // just removed, or a broken link
+        if !is_wanted(&self.patterns, &self.root, path, entry.is_folder()) {
             return Ok(());
         }
-        if metadata.is_dir() {
+        if entry.is_folder() {
             return self.scan_below(path, watch, context);
         }
-        let version = Version::of(&metadata);
-        if metadata.is_file() && !matches!(self.seen.judge(path, version), Verdict::Known(_)) {
+        let version = entry.version;
+        if entry.is_file() && !matches!(self.seen.judge(path, version), Verdict::Known(_)) {
             self.wait(path, version, evidence);
         }
         Ok(())
+    }
+
+    /// Whether a file that was moved in is one that was put back unchanged. It is not taken again then.
+    fn has_returned(&mut self, path: &Path) -> bool {
+        let Some(place) = self.returned.iter().position(|(returned, ..)| returned == path) else {
+            return false;
+        };
+        let Some((path, version, fate)) = self.returned.remove(place) else { return false };
+        let same = self
+            .tree
+            .as_ref()
+            .and_then(|tree| tree.entry(&path).ok())
+            .is_some_and(|now| now.version == version);
+        if same {
+            self.seen.insert(&path, version, fate);
+        }
+        same
     }
 
     /// Scans a new folder: files may have been created in it before it was watched.
@@ -207,12 +264,13 @@ impl Inventory {
         mut watch: Option<&mut Watch>,
         context: &Context,
     ) -> Result<(Vec<(PathBuf, Version)>, Unseen), FolderError> {
-        let Self { seen, folders, root, patterns, except, .. } = self;
+        let Self { seen, folders, root, tree, patterns, except, .. } = self;
+        let Some(tree) = tree.as_deref() else { return Ok((Vec::new(), Unseen::default())) };
         let mut found = Oldest::new(self.most);
         let mut refused = Vec::new();
         // The files of a folder that was moved in may be old.
         let whole = start == *root;
-        let mut scan = Scan { folders, root, patterns, except: except.as_deref(), stop: &context.stop };
+        let mut scan = Scan { folders, tree, patterns, except: except.as_deref(), stop: &context.stop };
         let mut unseen = scan.run(
             &start,
             |folder| match watch.as_mut().map_or(Ok(()), |watch| watch.folder(folder)) {
@@ -318,10 +376,16 @@ impl Oldest {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
     use tempfile::TempDir;
 
     use super::{
-        super::{pace::Pace, seen, settings::PathPattern},
+        super::{
+            pace::Pace,
+            seen,
+            settings::{Links, PathPattern},
+        },
         *,
     };
     use crate::picture::Limits;
@@ -339,7 +403,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let pending = Pending::new(Pace::of(None).patience);
             let (root, patterns) = (folder.path().to_path_buf(), Patterns::default());
-            let inventory = Inventory::new(root, patterns, None, Seen::new(true, seen::MOST), pending, most);
+            let tree = Tree::open(&root, Links::Ignore, None).unwrap();
+            let mut inventory =
+                Inventory::new(root, patterns, None, Seen::new(true, seen::MOST), pending, most);
+            inventory.enter(Arc::new(tree));
             let (watch, context) = (Watch::new(16).unwrap(), Context::detached("inbox", Limits::of(1)));
             let folder = Self { folder, inventory, watch, context };
             files.iter().for_each(|name| fs::write(folder.path(name), name).unwrap());
@@ -470,5 +537,48 @@ mod tests {
         assert_eq!(folder.take(), ["a"], "its permissions may have changed");
         folder.notice(Notice::Gone(folder.folder.path().to_path_buf()));
         assert!(folder.inventory.root_lost);
+    }
+
+    #[test]
+    fn a_link_is_no_arrival_however_it_is_noticed() {
+        let mut folder = Folder::with(&["a"], 10);
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(outside.path().join("deep")).unwrap();
+        fs::write(outside.path().join("private"), "private").unwrap();
+        fs::write(outside.path().join("deep/private"), "private").unwrap();
+        symlink(outside.path(), folder.path("folder")).unwrap();
+        symlink(outside.path().join("private"), folder.path("file")).unwrap();
+        symlink(folder.path("a"), folder.path("inside")).unwrap();
+        for path in ["folder", "file", "inside", "folder/private", "folder/deep", "folder/deep/private"] {
+            for notice in [Notice::Complete, Notice::Created, Notice::Writing, Notice::Attributes] {
+                folder.notice(notice(folder.path(path)));
+            }
+            folder.notice(Notice::Renamed(folder.path("old"), folder.path(path)));
+        }
+        folder.scan();
+        folder.inventory.skip_existing(None, &folder.context).unwrap();
+        assert_eq!(folder.take(), ["a"]);
+        assert_eq!(folder.inventory.seen.len(), 1, "nothing behind a link is remembered");
+    }
+
+    #[test]
+    fn a_file_that_was_put_back_is_no_arrival_unless_it_changed() {
+        let mut folder = Folder::with(&["a", "b"], 10);
+        folder.scan();
+        folder.take();
+        for name in ["a", "b"] {
+            let version = Version::of(&fs::metadata(folder.path(name)).unwrap());
+            folder.inventory.returned(folder.path(name), version, Fate::Sent(0));
+            folder.notice(Notice::Gone(folder.path(name)));
+        }
+        fs::write(folder.path("b"), "new content").unwrap();
+        for name in ["a", "b"] {
+            folder.notice(Notice::Complete(folder.path(name)));
+        }
+        folder.scan();
+        assert_eq!(folder.take(), ["b"]);
+        fs::write(folder.path("a"), "new content").unwrap();
+        folder.notice(Notice::Complete(folder.path("a")));
+        assert_eq!(folder.take(), ["a"]);
     }
 }

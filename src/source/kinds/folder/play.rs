@@ -3,38 +3,42 @@
 //! A folder plays one clip at a time, and takes the pictures that arrive meanwhile between two of its frames. A clip that is
 //! damaged is reported and stays.
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    after::Taken,
-    clip::Clip,
+    clip::{Clip, MOST_CLIPS},
     pending::Candidate,
     seen::Fate,
     settings::Clips,
     source::FolderSource,
     take::{self, Unusable},
+    tree::by_descriptor,
 };
 use crate::{
     frame::Frame,
-    shortage::Shortage,
-    source::{clips::is_video, context::Context, kinds::stream::recording::Recording},
+    source::{clips::is_video_file, context::Context, kinds::stream::recording::Recording},
 };
 
 impl FolderSource {
     /// Whether the file is a clip. It is then played, or ignored.
-    pub(crate) fn takes_as_clip(&mut self, path: &Path, candidate: Candidate, context: &Context) -> bool {
-        match is_video(path) {
-            Ok(true) => {}
-            Err(error) if Shortage::of_io(&error).is_some() => {
-                self.failed(path, candidate, &error.into(), context);
-                return true;
-            }
-            Ok(false) | Err(_) => return false,
+    pub(crate) fn takes_as_clip(
+        &mut self,
+        path: &Path,
+        candidate: Candidate,
+        file: &mut File,
+        context: &Context,
+    ) -> bool {
+        if !is_video_file(file, path).unwrap_or(false) {
+            return false;
         }
         if self.clips == Clips::Ignore {
             self.inventory.seen.insert(path, candidate.version, Fate::Skipped);
+            return true;
+        }
+        if self.waiting_clips.len() >= MOST_CLIPS {
+            self.clips_left_out = true;
             return true;
         }
         // It may be renamed while it waits.
@@ -76,10 +80,12 @@ impl FolderSource {
         candidate: Candidate,
         context: &Context,
     ) -> Result<Clip, Unusable> {
-        let (content, created) = take::fingerprint(path, candidate.version)?;
+        let mut opened = self.open(path)?;
+        let (content, metadata) = take::fingerprint(&mut opened.file, candidate.version)?;
         let _entry = context.record_clip(content, candidate.version.size, path)?;
-        let recording = Recording::open_for(context, path, self.every)?;
-        let taken = Taken { path: taken.to_path_buf(), version: candidate.version, content, created };
+        // The path may lead to another file by now.
+        let recording = Recording::open_for(context, &by_descriptor(&opened.file), path, self.every)?;
+        let taken = opened.taken(taken, candidate, content, &metadata);
         Ok(Clip::new(candidate, taken, recording, path))
     }
 
@@ -115,7 +121,7 @@ impl FolderSource {
             origin: format!("{}#t={:.3}", clip.taken.path.display(), into.as_secs_f64()),
             captured_at: clip.captured_at(into),
             picture: picture.into(),
-            slot: clip.slot(permit, self.after.clone(), self.done_sender.clone(), context),
+            slot: clip.slot(permit, self.done_sender.clone(), context),
         };
         tokio::select! {
             () = context.stop.cancelled() => return None,
@@ -151,7 +157,7 @@ impl FolderSource {
                     source = &*context.name, path = %path.display(), frames = clip.frames,
                     "played the clip {} to its end: {} frames", path.display(), clip.frames
                 );
-                self.unscored.push_front(clip.taken.path.clone());
+                self.record_in_flight(clip.taken.path.clone(), context);
                 if clip.is_finished() {
                     self.finish(clip.taken, context);
                 }

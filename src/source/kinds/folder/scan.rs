@@ -1,49 +1,38 @@
 //! Scans a folder and everything below it.
 //!
-//! Links to folders are followed, and every folder is visited once, by its device and inode: cycles end, and a folder
-//! that is reached by two paths is known by one of them, a real one before a linked one. Files are not opened here.
-//! Files and folders that the patterns of the source exclude are left out.
+//! Every folder is visited once, by its device and inode: cycles end, and a folder that is reached by two paths is known by one of
+//! them, a real one before a linked one. Links are followed only if the source follows links. Files are not opened here. Files and
+//! folders that the patterns of the source exclude are left out, and so is the state folder.
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs::{self, DirEntry, Metadata},
-    io,
-    os::unix::fs::MetadataExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use rustix::{fd::OwnedFd, io::Errno};
 use tokio_util::sync::CancellationToken;
 
-use super::{seen::Version, settings::Patterns};
-
-/// The identity of a folder, whatever its path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct FolderId {
-    device: u64,
-    inode: u64,
-}
-
-impl FolderId {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-
-    /// The numbers of the device and of the folder on it.
-    pub(crate) fn numbers(self) -> [u64; 2] {
-        [self.device, self.inode]
-    }
-}
+use super::{
+    seen::Version,
+    settings::Patterns,
+    settle::is_temporary,
+    tree::{Entry, Tree},
+};
+use crate::descriptors::Identity;
 
 /// Whether the patterns of the source that watches `root` take a file, or let a folder be scanned.
 pub(crate) fn is_wanted(patterns: &Patterns, root: &Path, path: &Path, is_folder: bool) -> bool {
     // The watched folder itself may have any name.
-    path.strip_prefix(root).is_ok_and(|below| below.as_os_str().is_empty() || patterns.take(below, is_folder))
+    path.strip_prefix(root).is_ok_and(|below| {
+        below.as_os_str().is_empty() || !below.iter().any(is_temporary) && patterns.take(below, is_folder)
+    })
 }
 
 /// The folders that are scanned, by their identity.
 #[derive(Debug, Default)]
 pub(crate) struct Folders {
-    paths: HashMap<FolderId, PathBuf>,
+    paths: HashMap<Identity, PathBuf>,
 }
 
 impl Folders {
@@ -57,10 +46,10 @@ impl Folders {
     }
 
     /// Records a folder; `false` if it is already scanned under another path that is still valid.
-    fn enter(&mut self, id: FolderId, path: &Path) -> bool {
+    fn enter(&mut self, id: Identity, path: &Path, tree: &Tree) -> bool {
         if let Some(known) = self.paths.get(&id)
             && known != path
-            && fs::metadata(known).is_ok_and(|metadata| FolderId::of(&metadata) == id)
+            && tree.entry(known).is_ok_and(|entry| entry.id == id)
         {
             return false;
         }
@@ -73,7 +62,7 @@ impl Folders {
 pub(crate) struct Scan<'a> {
     pub(crate) folders: &'a mut Folders,
     /// The watched folder, from which the paths of `patterns` start.
-    pub(crate) root: &'a Path,
+    pub(crate) tree: &'a Tree,
     pub(crate) patterns: &'a Patterns,
     /// A folder that is never scanned.
     pub(crate) except: Option<&'a Path>,
@@ -85,6 +74,8 @@ pub(crate) struct Scan<'a> {
 pub(crate) struct Unseen {
     /// Folders that could not be read, and why.
     pub(crate) folders: Vec<(PathBuf, io::Error)>,
+    /// The number of links that were ignored.
+    pub(crate) links: u64,
     /// The stop signal ended the scan early.
     pub(crate) stopped: bool,
 }
@@ -109,27 +100,38 @@ impl Scan<'_> {
     ) -> Result<Unseen, E> {
         let mut unseen = Unseen::default();
         let except =
-            self.except.and_then(|path| fs::metadata(path).ok()).map(|metadata| FolderId::of(&metadata));
+            self.except.and_then(|path| fs::metadata(path).ok()).map(|metadata| Identity::of(&metadata));
         // Links come last, so that a folder is known by its real path if it has one in here.
         let (mut real, mut linked) = (VecDeque::from([start.to_path_buf()]), VecDeque::new());
         while let Some(folder) = real.pop_front().or_else(|| linked.pop_front()) {
-            let Ok(metadata) = fs::metadata(&folder) else { continue }; // just removed
-            let id = FolderId::of(&metadata);
-            if except == Some(id) || self.except == Some(&*folder) || !self.folders.enter(id, &folder) {
+            let (opened, id) = match self.open(&folder) {
+                Ok(Some(opened)) => opened,
+                Ok(None) => continue,
+                Err(error) => {
+                    unseen.folders.push((folder, error.into()));
+                    continue;
+                }
+            };
+            if except == Some(id)
+                || self.except == Some(&*folder)
+                || !self.folders.enter(id, &folder, self.tree)
+            {
                 continue;
             }
             on_folder(&folder)?;
-            let found = self.read(&folder, |entry, metadata, link| match () {
-                () if metadata.is_file() => on_file(entry, Version::of(metadata)),
-                () if metadata.is_dir() && link => linked.push_back(entry),
-                () if metadata.is_dir() => real.push_back(entry),
+            let links = &mut unseen.links;
+            let found = self.read(&opened, &folder, |path, entry| match () {
+                () if entry.is_file() => on_file(path, entry.version),
+                () if entry.is_folder() && entry.over_link => linked.push_back(path),
+                () if entry.is_folder() => real.push_back(path),
+                () if entry.is_link() => *links += 1,
                 // Pipes, sockets and devices are never opened.
-                () => tracing::debug!(path = %entry.display(), "neither a file nor a folder"),
+                () => tracing::debug!(path = %path.display(), "neither a file nor a folder"),
             });
-            match found {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => unseen.folders.push((folder, error)),
-                Ok(()) => {}
+            if let Err(error) = found
+                && error != Errno::NOENT
+            {
+                unseen.folders.push((folder, error.into()));
             }
             if self.stop.is_cancelled() {
                 unseen.stopped = true;
@@ -139,37 +141,44 @@ impl Scan<'_> {
         Ok(unseen)
     }
 
-    /// Calls `found` with the path and the metadata of each entry of `folder`, and whether it is a link.
-    fn read(&self, folder: &Path, mut found: impl FnMut(PathBuf, &Metadata, bool)) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
-            let entry = entry?;
-            let path = entry.path();
-            match metadata(&entry, &path) {
-                Ok((metadata, _)) if !is_wanted(self.patterns, self.root, &path, metadata.is_dir()) => {}
-                Ok((metadata, link)) => found(path, &metadata, link),
+    /// Opens a folder; `None` if it was just removed or exchanged for a link, or is the state folder.
+    fn open(&self, folder: &Path) -> Result<Option<(OwnedFd, Identity)>, Errno> {
+        let opened = match self.tree.folder(folder) {
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
+            opened => opened?,
+        };
+        if self.tree.is_in_state(&opened)? {
+            return Ok(None);
+        }
+        let id = Identity::of_open(&opened)?;
+        Ok(Some((opened, id)))
+    }
+
+    /// Calls `found` with the path of each entry of `folder`, and what it is.
+    fn read(
+        &self,
+        opened: &OwnedFd,
+        folder: &Path,
+        mut found: impl FnMut(PathBuf, &Entry),
+    ) -> Result<(), Errno> {
+        self.tree.read(opened, |name, entry| {
+            let path = folder.join(name);
+            match entry {
+                Ok(entry) if !is_wanted(self.patterns, self.tree.path(), &path, entry.is_folder()) => {}
+                Ok(entry) => found(path, &entry),
                 // Just removed, or a broken link: a later scan finds its target.
                 Err(error) => tracing::debug!(path = %path.display(), %error, "skipped"),
             }
-        }
-        Ok(())
-    }
-}
-
-/// The metadata of `entry` or of its target, and whether it is a link.
-fn metadata(entry: &DirEntry, path: &Path) -> io::Result<(Metadata, bool)> {
-    if entry.file_type()?.is_symlink() {
-        Ok((fs::metadata(path)?, true))
-    } else {
-        Ok((entry.metadata()?, false))
+            !self.stop.is_cancelled()
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::symlink;
+
+    use super::{super::settings::Links, *};
 
     #[test]
     fn names_count_below_the_watched_folder_only() {
@@ -179,6 +188,9 @@ mod tests {
         assert!(wanted("/@eaDir/.inbox.tmp", "/@eaDir/.inbox.tmp/a"));
         assert!(!wanted("/inbox", "/inbox/@eaDir"));
         assert!(!wanted("/inbox", "/elsewhere/a"));
+        let all = Patterns::new(vec![], vec![super::super::settings::PathPattern::parse("!.*").unwrap()]);
+        let wanted = |path: &str| is_wanted(&all, Path::new("/inbox"), Path::new(path), false);
+        assert!(wanted("/inbox/.hidden") && !wanted("/inbox/.stakeout-0/a.jpg"), "never what is in our own");
     }
 
     #[test]
@@ -191,8 +203,10 @@ mod tests {
         let mut scan = |start: &Path, except: Option<&Path>| {
             files.clear();
             let mut folders = Folders::default();
-            let (patterns, root) = (Patterns::default(), folder.path());
-            let mut run = Scan { folders: &mut folders, root, patterns: &patterns, except, stop: &stop };
+            let patterns = Patterns::default();
+            let tree = Tree::open(folder.path(), Links::Ignore, None).unwrap();
+            let mut run =
+                Scan { folders: &mut folders, tree: &tree, patterns: &patterns, except, stop: &stop };
             let unseen = run.run(start, |_| Ok::<_, ()>(()), |path, _| files.push(path)).unwrap();
             (files.len(), unseen.is_empty())
         };
@@ -203,5 +217,44 @@ mod tests {
         assert_eq!(scan(&folder.path().join("sub/a"), None), (0, false));
         stop.cancel();
         assert_eq!(scan(folder.path(), None), (0, false), "the stop signal");
+    }
+
+    #[test]
+    fn links_and_the_state_folder_are_left_out() {
+        let world = tempfile::tempdir().unwrap();
+        let at = |path: &str| world.path().join(path);
+        for folder in ["inbox/sub", "inbox/state/sub", "outside"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in
+            ["inbox/1.jpg", "inbox/sub/2.jpg", "inbox/state/3.jpg", "inbox/state/sub/4.jpg", "outside/5.jpg"]
+        {
+            fs::write(at(file), "").unwrap();
+        }
+        for (target, link) in [
+            ("outside", "inbox/linked"),
+            ("outside/5.jpg", "inbox/6.jpg"),
+            ("inbox", "inbox/sub/cycle"),
+            ("inbox/state/sub", "inbox/sub/to-state"),
+            ("nowhere", "inbox/broken.jpg"),
+        ] {
+            symlink(at(target), at(link)).unwrap();
+        }
+        for (links, expected) in
+            [(Links::Ignore, &["1.jpg", "2.jpg"][..]), (Links::Follow, &["1.jpg", "2.jpg", "5.jpg", "6.jpg"])]
+        {
+            let tree = Tree::open(&at("inbox"), links, Some(&at("inbox/state"))).unwrap();
+            let (mut folders, patterns, stop) =
+                (Folders::default(), Patterns::default(), CancellationToken::new());
+            let mut scan =
+                Scan { folders: &mut folders, tree: &tree, patterns: &patterns, except: None, stop: &stop };
+            let mut files = Vec::new();
+            let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+            let unseen =
+                scan.run(tree.path(), |_| Ok::<_, ()>(()), |path, _| files.push(name(path))).unwrap();
+            files.sort();
+            assert!(unseen.is_empty() && files == expected, "{links:?}: {files:?}");
+            assert_eq!(unseen.links, if links == Links::Ignore { 5 } else { 0 });
+        }
     }
 }

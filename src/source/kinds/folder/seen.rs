@@ -17,6 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,6 +50,13 @@ impl Version {
     pub(crate) fn of(metadata: &Metadata) -> Self {
         let modified = Modified { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() };
         Self { inode: metadata.ino(), size: metadata.len(), modified }
+    }
+
+    /// The same, from a status.
+    pub(crate) fn of_stat(stat: &Stat) -> Self {
+        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let modified = Modified { seconds: stat.st_mtime, nanoseconds };
+        Self { inode: stat.st_ino, size: u64::try_from(stat.st_size).unwrap_or(0), modified }
     }
 
     /// Whether size and time are the same. Then two scans saw the same file, even where inodes are invented.

@@ -35,6 +35,8 @@ pub struct Folder {
     pub after: After,
     /// The interval of checks of the whole folder (for network file systems); `None`: the kernel reports new files.
     pub poll: Option<Duration>,
+    /// What happens to symbolic links.
+    pub links: Links,
     /// What happens to video files.
     pub clips: Clips,
     /// One frame of a clip is scored in each such interval of its own time.
@@ -52,11 +54,25 @@ impl Folder {
             existing: Existing::Skip,
             after: After::Keep,
             poll: None,
+            links: Links::Ignore,
             clips: Clips::Play,
             every: Duration::from_secs(1),
             patterns: Patterns::default(),
         }
     }
+}
+
+/// What happens to symbolic links in the watched folder. The folder itself may always be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// They are ignored: nothing outside of the folder is read, deleted or moved.
+    Ignore,
+    /// Pictures and folders that they lead to are part of the folder.
+    Follow,
+}
+
+impl Links {
+    const WORDS: [(&str, Self); 2] = [("ignore", Self::Ignore), ("follow", Self::Follow)];
 }
 
 /// What happens to video files.
@@ -107,7 +123,7 @@ pub(crate) const FIELDS: &[Field<Folder>] = &[
     Field::new("folder", Form::Path, "The folder; its sub-folders are watched, too.", |it: &Folder| {
         Some(json!(it.path.display().to_string()))
     })
-    .example("/var/lib/stakeout/inbox"),
+    .example("/var/spool/stakeout/inbox"),
     Field::new(
         "existing",
         Form::Words(&words(&Existing::WORDS)),
@@ -139,6 +155,15 @@ pub(crate) const FIELDS: &[Field<Folder>] = &[
     )
     .default_is("the kernel reports new files")
     .example("5s"),
+    Field::new(
+        "links",
+        Form::Words(&words(&Links::WORDS)),
+        "What happens to symbolic links in the folder: they are ignored, or the pictures and folders that they lead to are part of it, \
+         also for `after`. Then everyone who can create files in the folder decides which files of this machine are scored and \
+         published.",
+        |it: &Folder| Some(json!(word_of(&Links::WORDS, &it.links))),
+    )
+    .default("ignore"),
     Field::new(
         "clips",
         Form::Words(&words(&Clips::WORDS)),
@@ -207,6 +232,11 @@ impl Settings for Folder {
         (self.every, Decode::Auto)
     }
 
+    fn paths(&self) -> Vec<(&'static str, &Path)> {
+        let after = if let After::Move(to) = &self.after { Some(("after.move", &**to)) } else { None };
+        [("folder", &*self.path)].into_iter().chain(after).collect()
+    }
+
     fn is_local(&self) -> bool {
         true
     }
@@ -221,6 +251,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
     let existing = section.read(reader, "existing", |reader, at| reader.word(at, &Existing::WORDS));
     let after = section.read(reader, "after", after);
     let poll = section.optional(reader, "poll", Reader::duration);
+    let links = section.read(reader, "links", |reader, at| reader.word(at, &Links::WORDS));
     let clips = section.read(reader, "clips", |reader, at| reader.word(at, &Clips::WORDS));
     let every = section.read(reader, "every", Reader::duration);
     let include = patterns(reader, section, "include", PathPattern::including);
@@ -237,6 +268,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
         existing: existing?,
         after: after?,
         poll: poll?,
+        links: links?,
         clips: clips?,
         every: every?,
         patterns,

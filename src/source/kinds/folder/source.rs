@@ -5,6 +5,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -14,26 +15,30 @@ use tokio::{
 };
 
 use super::{
-    after::Taken,
-    clip::{Clip, WaitingClips},
+    after::{Finisher, Taken},
+    clip::{Clip, MOST_CLIPS, WaitingClips},
     error::FolderError,
     inventory::Inventory,
     memory::{Memory, Recalled},
     pace::Pace,
     pending::Pending,
-    scan::FolderId,
+    private,
     seen::{self, Seen},
-    settings::{After, Clips, Existing, Folder, Patterns},
+    settings::{After, Clips, Existing, Folder, Links, Patterns},
+    tree::Tree,
     watch::{Notice, Watch},
 };
-use crate::source::{
-    context::{Context, SLOTS, Status},
-    patience::Patience,
+use crate::{
+    descriptors::{self, Identity},
+    source::{
+        context::{Context, SLOTS, Status},
+        patience::Patience,
+    },
 };
 
 /// The identity of a folder: path and inode may both be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct RootId(FolderId, Option<SystemTime>);
+struct RootId(Identity, Option<SystemTime>);
 
 /// Why the work on a folder ended without a failure.
 enum Ended {
@@ -50,6 +55,9 @@ pub struct FolderSource {
     pub(super) patterns: Patterns,
     pub(super) after: After,
     pub(super) polls: bool,
+    pub(super) links: Links,
+    /// Deletes or moves what was taken; `None` before the folder was opened.
+    pub(super) finisher: Option<Arc<Finisher>>,
     pub(super) clips: Clips,
     /// One frame of a clip is scored in each such interval.
     pub(super) every: Duration,
@@ -71,9 +79,12 @@ pub struct FolderSource {
     /// The clip that is played.
     pub(super) playing: Option<Clip>,
     pub(super) waiting_clips: WaitingClips,
+    /// There was no room for a clip: a scan finds it when there is room again.
+    pub(super) clips_left_out: bool,
     /// The next frame is that of a picture, if one is ready.
     pub(super) picture_is_next: bool,
-    /// Files whose frames are in flight: the path when the file was taken, and its path now.
+    /// Clips that wait or are played, and files whose frames are in flight: the path when the file was taken, and its path now. At most
+    /// [`MOST_CLIPS`] and one for each slot.
     pub(super) in_flight: HashMap<PathBuf, PathBuf>,
     /// The files whose frames were sent last and are not scored, newest first.
     pub(super) unscored: VecDeque<PathBuf>,
@@ -110,6 +121,8 @@ impl FolderSource {
             patterns,
             after,
             polls,
+            links: folder.links,
+            finisher: None,
             clips: folder.clips,
             every: folder.every,
             pace,
@@ -123,6 +136,7 @@ impl FolderSource {
             next_check: now,
             playing: None,
             waiting_clips: WaitingClips::new(),
+            clips_left_out: false,
             picture_is_next: true,
             in_flight: HashMap::new(),
             unscored: VecDeque::with_capacity(SLOTS),
@@ -211,7 +225,7 @@ impl FolderSource {
         let path = self.root.clone();
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {
-                Ok(Some(RootId(FolderId::of(&metadata), metadata.created().ok())))
+                Ok(Some(RootId(Identity::of(&metadata), metadata.created().ok())))
             }
             Ok(_) => Err(FolderError::NotAFolder(path)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -221,13 +235,11 @@ impl FolderSource {
     }
 
     /// Sets the watches and scans for the first time.
-    fn begin(&mut self, context: &Context) -> Result<(), FolderError> {
-        if let After::Move(target) = &self.after
-            && let (Ok(target), Ok(root)) = (fs::metadata(target), fs::metadata(&self.root))
-            && FolderId::of(&target) == FolderId::of(&root)
-        {
-            return Err(FolderError::MovesIntoItself(self.root.clone()));
-        }
+    pub(super) fn begin(&mut self, context: &Context) -> Result<(), FolderError> {
+        let tree = self.open_folder(context)?;
+        private::recover(&tree, &context.name);
+        self.finisher = Some(Arc::new(Finisher::new(self.after.clone(), Arc::clone(&tree), !self.polls)));
+        self.inventory.enter(tree);
         if self.existing == Existing::Skip && (!self.began || self.earlier_patterns.is_some()) {
             self.inventory.skip_existing(self.earlier_patterns.as_ref(), context)?;
         }
@@ -247,8 +259,31 @@ impl FolderSource {
         Ok(())
     }
 
+    /// Opens the folder, unless its files could end up in the state folder or in itself.
+    fn open_folder(&self, context: &Context) -> Result<Arc<Tree>, FolderError> {
+        let unreadable = |cause| FolderError::Unreadable { path: self.root.clone(), cause };
+        let tree = Tree::open(&self.root, self.links, context.state_dir.as_deref()).map_err(unreadable)?;
+        if tree.is_in_state(tree.root()).map_err(|error| unreadable(error.into()))? {
+            return Err(FolderError::InStateFolder(self.root.clone()));
+        }
+        if let After::Move(target) = &self.after {
+            if fs::metadata(target).is_ok_and(|target| Identity::of(&target) == tree.id()) {
+                return Err(FolderError::MovesIntoItself(self.root.clone()));
+            }
+            if context
+                .state_dir
+                .as_deref()
+                .is_some_and(|state_dir| descriptors::leads_into(target, state_dir))
+            {
+                return Err(FolderError::InStateFolder(target.clone()));
+            }
+        }
+        Ok(Arc::new(tree))
+    }
+
     fn scan(&mut self, context: &Context) -> Result<(), FolderError> {
         let started = Instant::now();
+        self.clips_left_out = false;
         self.inventory.scan_all(self.watch.as_mut(), context)?;
         if self.inventory.seen.is_full() && !std::mem::replace(&mut self.full, true) {
             tracing::warn!(
@@ -284,7 +319,10 @@ impl FolderSource {
                     return Ok(Ended::FolderLost);
                 }
             }
-            if self.watch.as_ref().is_some_and(Watch::lost_something) || self.inventory.has_room_again() {
+            if self.watch.as_ref().is_some_and(Watch::lost_something)
+                || self.inventory.has_room_again()
+                || self.clips_left_out && self.waiting_clips.len() <= MOST_CLIPS / 2
+            {
                 self.inventory.scan_again = true;
             }
             if self.inventory.scan_again {

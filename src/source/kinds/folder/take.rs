@@ -1,15 +1,13 @@
-//! Reads one file, or says why not.
+//! Reads one open file, or says why not.
 //!
-//! Anything but a regular file is never opened, a file of more than [`MAX_BYTES`] is never read, and a file that changes
-//! while it is read is not taken.
+//! A file of more than [`MAX_BYTES`] is never read, and a file that changes while it is read is not taken.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
+    fs::{File, Metadata},
     io::{self, ErrorKind, Read, Seek, SeekFrom},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    time::SystemTime,
 };
+
+use rustix::io::Errno;
 
 use super::seen::Version;
 use crate::{
@@ -102,28 +100,32 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// The bytes of the file at `path`, if it is `version` before and after reading, and when the file was created, if its
-/// file system records that.
-pub(crate) fn read(path: &Path, version: Version) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
-    read_if(path, version, |_| Ok(()))
+impl From<Errno> for Unusable {
+    fn from(error: Errno) -> Self {
+        match error {
+            // It, or a folder above it, was exchanged for a link or a file.
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Self::Gone,
+            error => io::Error::from(error).into(),
+        }
+    }
+}
+
+/// The bytes of a file, if it is `version` before and after reading, and its metadata.
+pub(crate) fn read(file: &mut File, version: Version) -> Result<(Vec<u8>, Metadata), Unusable> {
+    read_if(file, version, |_| Ok(()))
 }
 
 /// Like [`read`], for a picture: of another file only the first bytes are read.
-pub(crate) fn read_picture(path: &Path, version: Version) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
-    read_if(path, version, picture::check_head)
+pub(crate) fn read_picture(file: &mut File, version: Version) -> Result<(Vec<u8>, Metadata), Unusable> {
+    read_if(file, version, picture::check_head)
 }
 
 fn read_if(
-    path: &Path,
+    file: &mut File,
     version: Version,
     is_wanted: impl FnOnce(&[u8]) -> Result<(), PictureError>,
-) -> Result<(Vec<u8>, Option<SystemTime>), Unusable> {
-    // Before opening it, because opening a pipe or a device may have an effect.
-    regular(&std::fs::metadata(path)?)?;
-    // Without blocking, in case it was replaced by a pipe.
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    unchanged(&file, version)?;
+) -> Result<(Vec<u8>, Metadata), Unusable> {
+    unchanged(file, version)?;
     if version.size > MAX_BYTES {
         return Err(Unusable::TooManyBytes(version.size));
     }
@@ -132,31 +134,23 @@ fn read_if(
     is_wanted(&bytes)?;
     bytes.reserve_exact(usize::try_from(version.size).unwrap_or(0));
     file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok((bytes, unchanged(&file, version)?.created().ok()))
+    Ok((bytes, unchanged(file, version)?))
 }
 
-/// A hash instead of one of all bytes, for a file that is too large to be read, and when the file was created: of its size, its
-/// beginning and its end.
-pub(crate) fn fingerprint(path: &Path, version: Version) -> Result<(u64, Option<SystemTime>), Unusable> {
+/// A hash instead of one of all bytes, for a file that is too large to be read, and its metadata: of its size, its beginning and its
+/// end.
+pub(crate) fn fingerprint(file: &mut File, version: Version) -> Result<(u64, Metadata), Unusable> {
     const PART: u64 = 64 << 10;
-    regular(&std::fs::metadata(path)?)?;
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    let metadata = unchanged(&file, version)?;
+    let metadata = unchanged(file, version)?;
     let mut bytes = version.size.to_be_bytes().to_vec();
     file.by_ref().take(PART).read_to_end(&mut bytes)?;
     file.seek(SeekFrom::Start(version.size.saturating_sub(PART)))?;
     file.take(PART).read_to_end(&mut bytes)?;
-    Ok((picture::hash(&bytes), metadata.created().ok()))
-}
-
-fn regular(metadata: &Metadata) -> Result<(), Unusable> {
-    if metadata.is_file() { Ok(()) } else { Err(Unusable::Gone) }
+    Ok((picture::hash(&bytes), metadata))
 }
 
 fn unchanged(file: &File, version: Version) -> Result<Metadata, Unusable> {
     let metadata = file.metadata()?;
-    regular(&metadata)?;
     let now = Version::of(&metadata);
     if now.looks_like(version) { Ok(metadata) } else { Err(Unusable::Changing(now)) }
 }
@@ -167,21 +161,25 @@ mod tests {
 
     use super::*;
 
+    fn open(path: &std::path::Path) -> File {
+        File::open(path).unwrap()
+    }
+
+    fn version(path: &std::path::Path) -> Version {
+        Version::of(&fs::metadata(path).unwrap())
+    }
+
     #[test]
-    fn only_the_noticed_version_of_a_regular_file_is_read() {
+    fn only_the_noticed_version_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "old").unwrap();
-        let version = Version::of(&fs::metadata(&path).unwrap());
-        assert_eq!(read(&path, version).unwrap().0, b"old");
+        let old = version(&path);
+        assert_eq!(read(&mut open(&path), old).unwrap().0, b"old");
 
         fs::write(&path, "newer").unwrap();
-        let newer = Version::of(&fs::metadata(&path).unwrap());
-        assert!(matches!(read(&path, version), Err(Unusable::Changing(now)) if now == newer));
-        assert!(matches!(read(folder.path(), version), Err(Unusable::Gone)), "a folder");
-        assert!(matches!(read(Path::new("/dev/null"), version), Err(Unusable::Gone)), "a device");
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(read(&path, version), Err(Unusable::Gone)));
+        let newer = version(&path);
+        assert!(matches!(read(&mut open(&path), old), Err(Unusable::Changing(now)) if now == newer));
     }
 
     #[test]
@@ -191,12 +189,10 @@ mod tests {
         // Reading 200 MB of zeros would take memory for them.
         let file = File::create(&path).unwrap();
         file.set_len(200 << 20).unwrap();
-        let version = Version::of(&fs::metadata(&path).unwrap());
-        let error = read_picture(&path, version).unwrap_err();
+        let error = read_picture(&mut open(&path), version(&path)).unwrap_err();
         assert!(matches!(error, Unusable::Picture(PictureError::NotAPicture)), "{error}");
         fs::write(&path, "GIF89a and more").unwrap();
-        let version = Version::of(&fs::metadata(&path).unwrap());
-        assert_eq!(read_picture(&path, version).unwrap().0, b"GIF89a and more");
+        assert_eq!(read_picture(&mut open(&path), version(&path)).unwrap().0, b"GIF89a and more");
     }
 
     #[test]
@@ -204,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("huge");
         File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
-        let error = read(&path, Version::of(&fs::metadata(&path).unwrap())).unwrap_err();
+        let error = read(&mut open(&path), version(&path)).unwrap_err();
         assert_eq!(error.cause(), Some(Cause::TooManyBytes));
         assert_eq!(error.to_string(), "268435457 bytes are more than the limit of 268435456");
     }

@@ -15,11 +15,13 @@ use tokio::sync::{Semaphore, mpsc, watch as status};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    clip::MOST_CLIPS,
     error::FolderError,
     inventory::Inventory,
     pace::Pace,
-    pending,
-    settings::{After, Existing, Folder},
+    pending::{self, Evidence},
+    seen::{Verdict, Version},
+    settings::{After, Existing, Folder, Links},
     source::FolderSource,
 };
 use crate::{
@@ -49,7 +51,11 @@ struct Running {
 }
 
 fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Running {
-    let settings = Folder { existing, after, ..Folder::at(folder.path()) };
+    start_with(&Folder { existing, after, ..Folder::at(folder.path()) }, pace, None)
+}
+
+fn start_with(settings: &Folder, pace: Pace, state_dir: Option<PathBuf>) -> Running {
+    let settings = settings.clone();
     let (sender, frames) = mpsc::channel(SLOTS);
     let (status, mut online) = status::channel(Status::Offline);
     let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::default()));
@@ -59,6 +65,7 @@ fn start(folder: &TempDir, existing: Existing, after: After, pace: Pace) -> Runn
         stop: stop.clone(),
         status,
         counts: Arc::clone(&counts),
+        state_dir,
         ..Context::detached("inbox", Limits::of(1_000_000))
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -201,7 +208,8 @@ fn the_target_of_a_link_is_checked() {
     let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let target = outside.path().join("later");
     symlink(&target, folder.path().join("link")).unwrap();
-    let mut running = start(&folder, Existing::Skip, After::Keep, hurried());
+    let mut running =
+        start_with(&Folder { links: Links::Follow, ..Folder::at(folder.path()) }, hurried(), None);
     for width in [8, 9] {
         fs::write(&target, jpeg(width)).unwrap();
         let frame = running.next();
@@ -239,4 +247,132 @@ fn files_are_not_moved_onto_themselves() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let error = runtime.block_on(FolderSource::new(&settings).run_once(&context)).unwrap_err();
     assert!(matches!(error, FolderError::MovesIntoItself(_)), "{error}");
+}
+
+#[test]
+fn lost_frames_and_waiting_clips_leave_nothing_behind_however_many_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = start(&folder, Existing::Skip, After::Delete, hurried());
+    for number in 0..30 {
+        fs::write(folder.path().join(number.to_string()), jpeg(8)).unwrap();
+        drop(running.next()); // lost: it is never done
+    }
+    let (_, in_flight) = running.stop();
+    assert!(in_flight.len() <= SLOTS, "{in_flight:?}");
+
+    let context = Context::detached("inbox", Limits::of(1_000_000));
+    let mut source = FolderSource::new(&Folder::at(folder.path()));
+    source.begin(&context).unwrap();
+    let add = |source: &mut FolderSource, name: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, "a clip of another kind").unwrap();
+        let version = Version::of(&fs::metadata(&path).unwrap());
+        source.inventory.pending.notice(&path, version, Evidence::Complete, tokio::time::Instant::now());
+    };
+    add(&mut source, "first.mp4");
+    let (path, candidate) = std::iter::from_fn(|| source.inventory.pending.pop())
+        .find(|(path, _)| path.ends_with("first.mp4"))
+        .unwrap();
+    for number in 0..MOST_CLIPS {
+        source.waiting_clips.push_back((folder.path().join(format!("{number}.mp4")), candidate));
+    }
+    let mut file = source.open(&path).unwrap().file;
+    assert!(source.takes_as_clip(&path, candidate, &mut file, &context));
+    assert!(source.clips_left_out, "a scan finds it when there is room");
+    assert_eq!((source.waiting_clips.len(), source.in_flight.len()), (MOST_CLIPS, 0));
+    assert_eq!(source.inventory.seen.judge(&path, candidate.version), Verdict::New);
+}
+
+#[test]
+fn files_that_cannot_be_moved_are_scored_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), "").unwrap();
+    let to = outside.path().join("file/is no folder");
+    let mut running = start(&folder, Existing::Skip, After::Move(to), hurried());
+    fs::write(folder.path().join("a"), jpeg(8)).unwrap();
+    assert_eq!(running.name(), "a");
+    fs::write(folder.path().join("b"), jpeg(9)).unwrap();
+    assert_eq!(running.name(), "b");
+    let marker = running.names_until_marker(&folder);
+    assert_eq!(marker, [""; 0]);
+    running.stop();
+}
+
+/// A member of the group exchanges a sub-folder and the pictures in it for links to the state folder while pictures arrive.
+#[test]
+fn the_state_folder_survives_everything_that_is_done_to_the_watched_folder() {
+    let world = tempfile::tempdir().unwrap();
+    let at = |path: &str| world.path().join(path);
+    for path in ["inbox/sub", "state"] {
+        fs::create_dir_all(at(path)).unwrap();
+    }
+    // Pictures, so that following a link would send, delete and move them.
+    let private = jpeg(77);
+    for name in ["a.jpg", "b.jpg"] {
+        fs::write(at("state").join(name), &private).unwrap();
+    }
+    for (after, links) in [
+        (After::Delete, Links::Ignore),
+        (After::Move(at("inbox/done")), Links::Ignore),
+        (After::Delete, Links::Follow),
+        (After::Move(at("done")), Links::Follow),
+    ] {
+        let settings = Folder { after, links, existing: Existing::Process, ..Folder::at(at("inbox")) };
+        let patience = pending::Patience { settle: Duration::from_millis(1), ..hurried().patience };
+        let pace = Pace { patience, scan: Duration::from_millis(5), scan_again: Duration::ZERO, ..hurried() };
+        let mut running = start_with(&settings, pace, Some(at("state")));
+        for round in 0..300 {
+            let (sub, aside) = (at("inbox/sub"), at("inbox/aside"));
+            fs::write(sub.join("a.jpg"), jpeg(8 + round % 8)).unwrap();
+            fs::rename(&sub, &aside).unwrap();
+            symlink(at("state"), &sub).unwrap();
+            let _ = fs::remove_file(aside.join("b.jpg"));
+            let _ = symlink(at("state/b.jpg"), aside.join("b.jpg"));
+            while let Ok(frame) = running.frames.try_recv() {
+                assert_ne!(frame.picture.width, 77, "a private picture was sent: {links:?}");
+                frame.slot.done();
+            }
+            fs::remove_file(&sub).unwrap();
+            fs::rename(&aside, &sub).unwrap();
+        }
+        fs::write(at("inbox/last.jpg"), jpeg(50)).unwrap();
+        while !running.name().ends_with("last.jpg") {}
+        running.stop();
+        for name in ["a.jpg", "b.jpg"] {
+            assert_eq!(fs::read(at("state").join(name)).unwrap(), private, "{name} {links:?}");
+        }
+        let left =
+            fs::read_dir(at("state")).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let folders = left.iter().filter(|name| name.to_string_lossy().starts_with("folder-")).count();
+        assert_eq!(left.len(), 2 + folders, "nothing was moved there: {left:?}");
+    }
+}
+
+#[test]
+fn a_folder_in_the_state_folder_is_not_watched_and_nothing_is_moved_there() {
+    let world = tempfile::tempdir().unwrap();
+    let at = |path: &str| world.path().join(path);
+    for path in ["state/inbox", "inbox"] {
+        fs::create_dir_all(at(path)).unwrap();
+    }
+    symlink(at("state"), at("alias")).unwrap();
+    let to_state = |to: &str| After::Move(at(to));
+    let cases = [
+        ("state", After::Keep, false),
+        ("state/inbox", After::Keep, false),
+        ("alias/inbox", After::Delete, false),
+        ("inbox", to_state("state/done"), false),
+        ("inbox", to_state("alias/done/deep"), false),
+        ("inbox", to_state("done"), true),
+    ];
+    for (folder, after, is_good) in cases {
+        let settings = Folder { after: after.clone(), ..Folder::at(at(folder)) };
+        let context = Context { state_dir: Some(at("state")), ..Context::detached("inbox", Limits::of(1)) };
+        let begun = FolderSource::new(&settings).begin(&context);
+        assert_eq!(begun.is_ok(), is_good, "{folder} {after:?}");
+        if let Err(error) = begun {
+            assert!(matches!(error, FolderError::InStateFolder(_)), "{error}");
+        }
+    }
 }

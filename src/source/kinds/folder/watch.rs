@@ -59,6 +59,9 @@ impl Watch {
     }
 
     /// Watches one folder without those below it. A second call for the same folder has no effect.
+    ///
+    /// If the folder is exchanged for a link at this moment, the kernel reports what is behind the link. Such a notice has no effect:
+    /// the file that it names is looked up below the watched folder, where no link is followed.
     pub(crate) fn folder(&mut self, path: &Path) -> notify::Result<()> {
         self.watcher.watch(path, RecursiveMode::NonRecursive)
     }

@@ -57,23 +57,29 @@ impl Recording {
     /// It is no recording, or has no video that can be decoded.
     pub fn open(path: &Path, every: Duration, decode: Decode, limits: Limits) -> Result<Self, StreamError> {
         let context = Context::detached(&path.display().to_string(), limits);
-        let opened = Self::open_in(path, every, decode, context, None)?;
+        let opened = Self::open_in(path, path, every, decode, context, None)?;
         Ok(opened.expect("only this function has the token of the stop signal"))
     }
 
-    /// Like [`Self::open`], for a source: its stop signal ends every call as if the recording were over.
+    /// Like [`Self::open`], for a source: its stop signal ends every call as if the recording were over. The errors name the file as
+    /// `shown`.
     ///
     /// # Errors
     /// It is no recording, or has no video that can be decoded, or the stop signal was given.
-    pub(crate) fn open_for(source: &Context, path: &Path, every: Duration) -> Result<Self, StreamError> {
+    pub(crate) fn open_for(
+        source: &Context,
+        path: &Path,
+        shown: &Path,
+        every: Duration,
+    ) -> Result<Self, StreamError> {
         let context = Context {
             stop: source.stop.clone(),
             decoders: Arc::clone(&source.decoders),
-            ..Context::detached(&path.display().to_string(), source.limits())
+            ..Context::detached(&shown.display().to_string(), source.limits())
         };
-        let opened = Self::open_in(path, every, Decode::Auto, context, Some(&source.counts))?;
+        let opened = Self::open_in(path, shown, every, Decode::Auto, context, Some(&source.counts))?;
         let stopped = || StreamError::NotOpened {
-            address: path.display().to_string(),
+            address: shown.display().to_string(),
             cause: "the source was stopped".to_owned(),
         };
         opened.ok_or_else(stopped)
@@ -82,6 +88,7 @@ impl Recording {
     /// `None` after the stop signal.
     fn open_in(
         path: &Path,
+        shown: &Path,
         every: Duration,
         decode: Decode,
         context: Context,
@@ -99,7 +106,7 @@ impl Recording {
             stall_after: STALL_AFTER,
             unchanged: Unchanged::Score,
         };
-        let origin = settings.input.shown();
+        let origin = shown.display().to_string();
         let opened = Opened::open(&settings, &origin, &context, &mut Transports::new(None))?;
         let Some(opened) = opened else { return Ok(None) };
         let limits = context.limits();

@@ -2,7 +2,10 @@
 //!
 //! Whether a camera can be reached is not checked: it may be off while its configuration is checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -177,6 +180,10 @@ impl Settings for Stream {
         Some((host, port, &self.tls))
     }
 
+    fn paths(&self) -> Vec<(&'static str, &Path)> {
+        if let Input::File(path) = &self.input { vec![("video", path)] } else { vec![] }
+    }
+
     fn remedy(&self) -> &'static str {
         match self.input {
             Input::Rtsp(_) | Input::Url(_) => CAMERA_REMEDY,
@@ -220,7 +227,7 @@ const VIDEO: &[Field<Stream>] = &[Field::new(
     "Anything that FFmpeg opens: a file, an address (HLS, RTMP), or /dev/video0. At the end of a file its source becomes offline.",
     Stream::input,
 )
-.example("/var/lib/stakeout/day.mp4")];
+.example("/srv/videos/day.mp4")];
 
 const COMMON: &[Field<Stream>] = &[
     Field::new(
