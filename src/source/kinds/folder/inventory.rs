@@ -18,7 +18,7 @@ use super::{
     scan::{Folders, Scan, Unseen, is_wanted},
     seen::{Entry, Fate, Modified, Seen, Verdict, Version},
     settings::Patterns,
-    tree::Tree,
+    tree::{self, Tree},
     watch::{self, Notice, Watch},
 };
 use crate::{
@@ -192,7 +192,7 @@ impl Inventory {
             }
             Notice::Renamed(from, to) => {
                 let Some(tree) = &self.tree else { return Ok(()) };
-                let Ok(found) = tree.entry(&to) else { return Ok(()) }; // just removed
+                let Some(found) = found(tree, &to, &mut self.scan_again) else { return Ok(()) };
                 if found.is_folder() {
                     // Its files have their state under the old paths: only a scan finds which are new.
                     self.scan_again = true;
@@ -217,7 +217,7 @@ impl Inventory {
         context: &Context,
     ) -> Result<(), FolderError> {
         let Some(tree) = &self.tree else { return Ok(()) };
-        let Ok(entry) = tree.entry(path) else { return Ok(()) }; // just removed, or a broken link
+        let Some(entry) = found(tree, path, &mut self.scan_again) else { return Ok(()) };
         if !is_wanted(&self.patterns, &self.root, path, entry.is_folder()) {
             return Ok(());
         }
@@ -338,6 +338,13 @@ impl Inventory {
         }
         Ok(())
     }
+}
+
+/// What is at a path; `None` if it was just removed, or is a broken link. If no file can be opened for now, a scan is to find it.
+fn found(tree: &Tree, path: &Path, scan_again: &mut bool) -> Option<tree::Entry> {
+    let entry = tree.entry(path).map_err(io::Error::from);
+    *scan_again |= entry.as_ref().is_err_and(|error| Shortage::of_io(error).is_some());
+    entry.ok()
 }
 
 /// Collects files and keeps the `most` oldest ones.

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     descriptors::{self, Identity},
+    shortage::Shortage,
     source::{
         context::{Context, SLOTS, Status},
         patience::Patience,
@@ -261,7 +262,10 @@ impl FolderSource {
 
     /// Opens the folder, unless its files could end up in the state folder or in itself.
     fn open_folder(&self, context: &Context) -> Result<Arc<Tree>, FolderError> {
-        let unreadable = |cause| FolderError::Unreadable { path: self.root.clone(), cause };
+        let unreadable = |cause: io::Error| match (self.root.clone(), Shortage::of_io(&cause)) {
+            (path, Some(shortage)) => FolderError::NotNow { path, shortage },
+            (path, None) => FolderError::Unreadable { path, cause },
+        };
         let tree = Tree::open(&self.root, self.links, context.state_dir.as_deref()).map_err(unreadable)?;
         if tree.is_in_state(tree.root()).map_err(|error| unreadable(error.into()))? {
             return Err(FolderError::InStateFolder(self.root.clone()));
