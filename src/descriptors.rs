@@ -87,8 +87,9 @@ pub fn open_below(root: BorrowedFd<'_>, below: &Path, flags: OFlags, calls: Call
     if calls.openat2 {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match openat2(root, or_itself(below), flags, Mode::empty(), resolve) {
-            // The kernel or a sandbox does not have the call; or something was renamed meanwhile.
-            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {}
+            // The kernel or a sandbox does not have the call; something was renamed meanwhile; or a link at the end is no folder, which
+            // only the other way distinguishes from a file.
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::NOTDIR) => {}
             opened => return opened,
         }
     }
