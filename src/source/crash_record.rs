@@ -17,7 +17,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::picture;
+use crate::{picture, state_file};
 
 /// The name of the file in the state folder.
 const NAME: &str = "decoding";
@@ -205,6 +205,7 @@ impl RecordFile {
 /// Opens the file, and creates it if it does not exist. Only its owner may read it, because it has the names of files.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
+    state_file::make_private(path); // an earlier run may have had other permissions
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.custom_flags(libc::O_NOFOLLOW).open(path)
 }
