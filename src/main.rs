@@ -1,6 +1,6 @@
 //! The program: parses the arguments, starts logging, and runs one command.
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use stakeout::{
@@ -90,8 +90,14 @@ fn main() -> ExitCode {
 
 /// Prints help and version to standard output and errors to standard error, and returns the exit code.
 fn usage(error: &clap::Error) -> ExitCode {
-    // There is no other place to report that this cannot be written.
-    let _ = error.print();
+    let is_harmless = |argument: OsString| !argument.to_string_lossy().contains(terminal::is_active);
+    if env::args_os().all(is_harmless) {
+        // There is no other place to report that this cannot be written.
+        let _ = error.print();
+    } else {
+        // A pattern of a shell may have become the name of a file of someone else: without colours, it cannot command the terminal.
+        terminal::say(error.render());
+    }
     ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { DONE })
 }
 
@@ -100,5 +106,5 @@ fn usage(error: &clap::Error) -> ExitCode {
 #[allow(unsafe_code)]
 fn forbid_telemetry() {
     // SAFETY: `main` calls this first, so no other thread can read the environment.
-    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+    unsafe { env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }

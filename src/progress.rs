@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Device, ModelRef},
     model::hub::{self, Event, Found, HubError},
+    terminal,
 };
 
 /// The longest time between two lines of the log.
@@ -122,7 +123,7 @@ impl Download {
             self.bar = Bar::new(size.unwrap_or(0), template);
         }
         if let Bar(Some(bar)) = &self.bar {
-            bar.set_message(name.to_owned());
+            bar.set_message(terminal::one_line(name).into_owned());
             bar.set_position(have);
             bar.reset_eta();
         }
@@ -262,7 +263,7 @@ impl Playback {
     pub fn at(&self, bytes: u64, file: &Path) {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         if let Bar(Some(bar)) = &self.bar {
-            bar.set_message(name.into_owned());
+            bar.set_message(terminal::one_line(&name).into_owned());
             bar.set_position(bytes);
             return;
         }

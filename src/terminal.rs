@@ -1,7 +1,13 @@
 //! Standard output and standard error of the commands: readers that close them early, the width of a terminal, and colours.
+//!
+//! Names of files, topics and sources, and the texts of servers, are chosen by others. A terminal acts on some of their characters:
+//! escape sequences change its title or its colours or type commands, and bidirectional marks show a name in another order. Everything
+//! that a command or the log prints goes through [`escaped`].
 
 use std::{
-    env, fmt,
+    borrow::Cow,
+    env,
+    fmt::{self, Write as _},
     io::{self, IsTerminal, StdoutLock, Write},
 };
 
@@ -10,7 +16,52 @@ use unicode_width::UnicodeWidthStr as _;
 /// The least width that texts are wrapped to.
 const NARROWEST: usize = 40;
 
+/// Whether a terminal acts on this character, or shows the text around it in another order: control characters, the marks and
+/// isolates of bidirectional text, and the separators of lines and paragraphs.
+#[must_use]
+pub fn is_active(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        )
+}
+
+/// A text of one or more lines for a terminal: every active character except line breaks and tabs is shown as `\u001b`, which is
+/// also its escape in JSON and in YAML.
+#[must_use]
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    with_escapes(text, |letter| is_active(letter) && !matches!(letter, '\n' | '\t'))
+}
+
+/// A name or a value for a terminal: like [`escaped`], and in one line.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    with_escapes(text, is_active)
+}
+
+fn with_escapes(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter {
+            letter if !is_escaped(letter) => escaped.push(letter),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            // Writing to a string cannot fail. All active characters have four digits.
+            letter => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(letter));
+            }
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// Standard output. When its reader has closed it, as `head` does, writing fails with an error that [`is_closed_output`] knows.
+/// What is written is [`escaped`], also in a file or a pipe: its reader may be a terminal.
 pub struct Output(StdoutLock<'static>);
 
 /// The reader of standard output has closed it.
@@ -24,9 +75,22 @@ pub fn output() -> Output {
     Output(io::stdout().lock())
 }
 
+impl Output {
+    /// Writes a text with colours, whose other parts are escaped already.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn write_coloured(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(text.as_bytes()).map_err(closed)
+    }
+}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(closed)
+        // Callers write whole texts, so no character is split.
+        let text = String::from_utf8_lossy(bytes);
+        self.0.write_all(escaped(&text).as_bytes()).map_err(closed)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -50,9 +114,9 @@ pub fn is_closed_output(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Prints a line for people to standard error, if that is still open.
+/// Prints a line for people to standard error, if that is still open. It is [`escaped`].
 pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", escaped(&line.to_string()));
 }
 
 /// How a text for people is printed.
@@ -141,6 +205,29 @@ mod tests {
         assert!(!is_closed_output(&error(io::ErrorKind::StorageFull)));
         let other = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(!is_closed_output(&other), "another pipe broke");
+    }
+
+    #[test]
+    fn a_terminal_never_acts_on_the_names_of_others() {
+        let cases = [
+            ("front-door.jpg", "front-door.jpg"),
+            ("\u{1b}]0;title\u{7}\u{1b}[2J", "\\u001b]0;title\\u0007\\u001b[2J"),
+            // An escape sequence of one character (C1).
+            ("\u{9b}31m\u{85}", "\\u009b31m\\u0085"),
+            ("gpj.\u{202e}exe\u{202c}\u{2066}\u{2069}", "gpj.\\u202eexe\\u202c\\u2066\\u2069"),
+            ("\u{61c}\u{200e}\u{200f}\u{2028}\u{feff}", "\\u061c\\u200e\\u200f\\u2028\\ufeff"),
+            ("\r\u{8}\0", "\\r\\u0008\\u0000"),
+            // Joiners are parts of Persian words and of emoji.
+            ("می\u{200c}خواهم 👨\u{200d}👩 é 四", "می\u{200c}خواهم 👨\u{200d}👩 é 四"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(escaped(text), expected);
+            assert_eq!(one_line(text), expected);
+            let json = escaped(&serde_json::to_string(text).unwrap()).into_owned();
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text, "the same text in JSON");
+            assert!(!json.contains(is_active), "{json:?}");
+        }
+        assert_eq!((&*escaped("a\n\tb"), &*one_line("a\n\tb")), ("a\n\tb", "a\\n\\tb"));
     }
 
     #[test]

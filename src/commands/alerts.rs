@@ -175,7 +175,8 @@ impl Columns {
 /// The output line of an alert; `None` if the payload is not an alert.
 fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
     let alert: Value = serde_json::from_slice(payload).ok()?;
-    let text = |key: &str| alert[key].as_str().map(plain);
+    // Other clients may publish there, and must not add lines.
+    let text = |key: &str| alert[key].as_str().map(terminal::one_line);
     let (time, source, label, state) = (text("time")?, text("source")?, text("label")?, text("state")?);
     let time: Timestamp = time.parse().ok()?;
     if json {
@@ -187,11 +188,6 @@ fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
     let region = text("region").map_or(String::new(), |region| format!("  in {region}"));
     let (source, label) = (padded(&source, columns.source), padded(&label, columns.label));
     Some(format!("{time}  {source}  {label}  {state:<7}  {score}{region}"))
-}
-
-/// Replaces control characters: other clients may publish there, and must not control the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 fn padded(text: &str, wanted: usize) -> String {
@@ -245,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_are_ignored_and_control_characters_replaced() {
+    fn other_messages_are_ignored_and_control_characters_escaped() {
         for other in
             ["", "ON", "{}", "[1]", r#"{"time":"now","source":"a","label":"b","state":"c"}"#, "\u{ff}"]
         {
@@ -254,6 +250,8 @@ mod tests {
         let hostile =
             r#"{"state":"raised","time":"2026-11-23T08:15:30Z","source":"\u001b[2J","label":"\n","score":1}"#;
         let line = line(hostile.as_bytes(), false, &columns()).unwrap();
-        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(!line.contains(terminal::is_active), "{line:?}");
+        let expected = "2026-11-23 08:15:30 +00:00  \\u001b[2J   \\n       raised   1.00";
+        assert_eq!(line, expected);
     }
 }

@@ -82,11 +82,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     embed(&mut classifier, &items, limits, |classifier, number, vector| {
         let scores = vector.map(|vector| ordered(&labels, &classifier.scores(0, &vector).labels));
         failed |= scores.is_err();
-        let image = &items[number].name;
+        let image = &items[number];
         progress
             .aside(|| match args.format {
-                Format::Json => print_json(&mut out, image, &scores),
-                Format::Table => print_table(&mut out, image, &scores),
+                Format::Json => print_json(&mut out, &image.name, &scores),
+                Format::Table => print_table(&mut out, &image.shown(), &scores),
             })
             .context("standard output cannot be written")?;
         progress.one_more();
@@ -137,11 +137,13 @@ fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32
             return Ok(());
         }
     };
-    let width = scores.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let width = |label: &str| terminal::one_line(label).chars().count();
+    let width = scores.iter().map(|(label, _)| width(label)).max().unwrap_or(0);
     writeln!(out, "{image}")?;
     for (label, score) in scores {
         let full = (score * BAR as f32).round() as usize;
         let bar = "█".repeat(full) + &"·".repeat(BAR.saturating_sub(full));
+        let label = terminal::one_line(label);
         writeln!(out, "  {label:width$}  {bar}  {:5.1} %", score * 100.0)?;
     }
     Ok(())

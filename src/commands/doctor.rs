@@ -32,11 +32,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     doctor::run(&args.config.path(), &args.user, |finding: Finding| {
         failed += u32::from(finding.state == State::Failed);
         notes += u32::from(finding.state == State::Note);
-        let text = match args.format {
-            Format::Table => finding.lines(style),
-            Format::Json => serde_json::to_string(&finding)? + "\n",
-        };
-        terminal::output().write_all(text.as_bytes()).context("standard output cannot be written")
+        let mut out = terminal::output();
+        match args.format {
+            Format::Table => out.write_coloured(&finding.lines(style)),
+            Format::Json => out.write_all((serde_json::to_string(&finding)? + "\n").as_bytes()),
+        }
+        .context("standard output cannot be written")
     })?;
     if args.format == Format::Table {
         terminal::say(format_args!("{failed} failed, {notes} to know"));

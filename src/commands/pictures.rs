@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::fetch;
-use crate::{picture, source::kinds::folder::settings::Patterns};
+use crate::{picture, source::kinds::folder::settings::Patterns, terminal, yaml::address};
 
 /// A picture that was named, or found in a folder or by a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,17 @@ impl Item {
 
     fn file(path: PathBuf) -> Self {
         Self::new(path.display().to_string(), Origin::File(path))
+    }
+
+    /// Its name for people: in one line, and without the password of a web address.
+    pub(super) fn shown(&self) -> String {
+        match self.origin {
+            Origin::Address => match address::parse(&self.name, &["http", "https"]) {
+                Ok(address) => address.to_string(),
+                Err(_) => "the web address".to_owned(),
+            },
+            _ => terminal::one_line(&self.name).into_owned(),
+        }
     }
 
     /// Whether there is a picture to read.
@@ -192,6 +203,10 @@ mod tests {
         assert_eq!(names(&at("[a-b]")), below_b, "a folder that a pattern matches");
         assert_eq!(names(&at("odd[1].jpg")), [at("odd[1].jpg")], "a name that looks like a pattern");
         assert_eq!(names(&at("b/notes.txt")), [at("b/notes.txt")], "a named file is taken");
+
+        let shown = |typed: &str| find(&[typed.to_owned()]).remove(0).shown();
+        assert_eq!(shown("http://me:hunter2@h/a.jpg?token=hunter2"), "http://h/a.jpg?***");
+        assert_eq!(shown("a\n\u{1b}[2J.jpg"), "a\\n\\u001b[2J.jpg");
 
         let origin = |typed: &str| find(&[typed.to_owned()]).remove(0).origin;
         assert_eq!(origin("-"), Origin::StandardInput);

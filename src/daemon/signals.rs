@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::watch::Ask;
+use crate::{config::watch::Ask, terminal};
 
 /// The signals that stop the service, and the one that reloads its configuration.
 pub(super) struct Signals {
@@ -102,7 +102,7 @@ fn notify_reloading() {
 
 /// Sets the line that `systemctl status` shows.
 pub(super) fn notify_status(line: &str) {
-    notify(&[NotifyState::Status(line)]);
+    notify(&[NotifyState::Status(&terminal::one_line(line))]);
 }
 
 /// Every part makes progress.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::terminal::{Colour, Style};
+use crate::terminal::{Colour, Style, escaped};
 
 /// One check: what was checked, its state, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,7 +60,7 @@ impl Finding {
         Self::failed(what, text, cause_remedy(text).unwrap_or(otherwise))
     }
 
-    /// The lines for people.
+    /// The lines for people. What servers and files have contributed is escaped.
     #[must_use]
     pub fn lines(&self, style: Style) -> String {
         const INDENT: usize = 8;
@@ -72,6 +72,7 @@ impl Finding {
         let padding = " ".repeat(INDENT - state.len());
         let heading = format!("{}{padding}", style.coloured(state, colour));
         let text = format!("{}: {}", self.what, self.message);
+        let text = escaped(&text);
         let mut lines = match text.contains('\n') {
             // Its lines belong together, such as a line of a file and the caret below it.
             true => text.lines().collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(INDENT))),
@@ -79,7 +80,7 @@ impl Finding {
         };
         if let Some(remedy) = &self.remedy {
             lines.push_str(&format!("\n{}-> ", " ".repeat(INDENT)));
-            lines.push_str(&style.wrapped(remedy, INDENT + 3, INDENT + 3));
+            lines.push_str(&style.wrapped(&escaped(remedy), INDENT + 3, INDENT + 3));
         }
         format!("{heading}{lines}\n")
     }
@@ -123,7 +124,10 @@ pub(super) fn cause_remedy(text: &str) -> Option<&'static str> {
             &["certificate", "tls", "handshake"],
             "check the scheme and the port of the address, and the certificate",
         ),
-        (&["denies access", "unauthorized", "401", "403"], "correct `username` and `password`"),
+        (
+            &["denies access", "unauthorized", "answers 401", "answers 403"],
+            "correct `username` and `password`",
+        ),
         (&["permission denied"], "give the user who runs stakeout the right to do this"),
     ];
     causes
@@ -195,6 +199,8 @@ mod tests {
                 "there is no answer",
                 "check that the device is on, and the network and the firewalls between",
             ),
+            ("http://h/a answers 401", "http://h/a answers 401", "correct `username` and `password`"),
+            ("the port 14013 of /cam/401/403 is odd", "the port 14013 of /cam/401/403 is odd", "otherwise"),
             ("something else", "something else", "otherwise"),
         ];
         for (text, message, remedy) in cases {

@@ -3,7 +3,13 @@
 //! A video has its own clock: it starts at the time in the file, else at the time in its name, else where the previous recording
 //! ended. A picture has the time in the file (EXIF), else in its name, else the time of its file's last change.
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -57,8 +63,7 @@ pub(super) fn play(
         .context("cannot start the model")?;
     let playback = Playback::new(recordings.iter().map(|recording| recording.bytes).sum());
     for (path, error) in &unreadable {
-        playback
-            .aside(|| terminal::say(format_args!("error: {}: it cannot be read: {error}", path.display())));
+        playback.aside(|| say_of(path, format_args!("it cannot be read: {error}")));
     }
     let player = Player {
         source: source.name.as_str().into(),
@@ -96,6 +101,11 @@ fn sampling(source: &Source) -> (Duration, Decode) {
     source.kind.settings().sampling()
 }
 
+/// Prints an error about a file, whose name may have line breaks.
+fn say_of(path: &Path, error: fmt::Arguments<'_>) {
+    terminal::say(format_args!("error: {}: {error}", terminal::one_line(&path.to_string_lossy())));
+}
+
 /// The model takes no more frames: it has ended and reports why itself.
 struct ModelEnded;
 
@@ -124,9 +134,7 @@ impl Player {
                 Ok(Ok(())) => {}
                 Ok(Err(ModelEnded)) => break,
                 Err(error) => {
-                    self.playback.aside(|| {
-                        terminal::say(format_args!("error: {}: {error:#}", recording.path.display()))
-                    });
+                    self.playback.aside(|| say_of(&recording.path, format_args!("{error:#}")));
                     failed += 1;
                 }
             }
@@ -151,7 +159,7 @@ impl Player {
             self.playback.aside(|| {
                 terminal::say(format_args!(
                     "note: {} does not say when it was recorded, so its clock begins at {}; `--start TIME` sets it",
-                    recording.path.display(),
+                    terminal::one_line(&recording.path.to_string_lossy()),
                     Timestamp::UNIX_EPOCH
                 ));
             });

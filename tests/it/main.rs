@@ -41,5 +41,6 @@ mod shortage;
 mod sinks;
 mod streams;
 mod supply_chain;
+mod terminal;
 mod tune;
 mod verify;

@@ -10,12 +10,14 @@
 //! The source comes first, the cause comes last, and all other fields are in brackets. A value that the message quotes between
 //! backticks and a cause that it contains are not repeated.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use tracing::{
     Event,
     field::{Field, Visit},
 };
+
+use crate::terminal;
 
 /// The field that names the source that a line is about.
 const SOURCE: &str = "source";
@@ -138,11 +140,12 @@ fn number_shown(value: f64) -> String {
 /// A value in brackets, in quotes if it could be taken for more than one value.
 fn push_value(text: &mut String, value: &str) {
     let needs_quotes = |letter: char| {
-        letter.is_whitespace() || letter.is_control() || matches!(letter, ',' | '(' | ')' | '"')
+        letter.is_whitespace() || terminal::is_active(letter) || matches!(letter, ',' | '(' | ')' | '"')
     };
     if value.is_empty() || value.contains(needs_quotes) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{value:?}");
+        text.push('"');
+        text.push_str(&terminal::one_line(&value.replace('\\', "\\\\").replace('"', "\\\"")));
+        text.push('"');
     } else {
         text.push_str(value);
     }
@@ -150,13 +153,7 @@ fn push_value(text: &mut String, value: &str) {
 
 /// Names of files and topics are chosen by others: they must not begin a new line or command a terminal.
 fn push_escaped(text: &mut String, part: &str, lines: bool) {
-    for letter in part.chars() {
-        match letter {
-            '\n' | '\t' if lines => text.push(letter),
-            _ if letter.is_control() => text.extend(letter.escape_default()),
-            _ => text.push(letter),
-        }
-    }
+    text.push_str(&if lines { terminal::escaped(part) } else { terminal::one_line(part) });
 }
 
 #[cfg(test)]
@@ -237,7 +234,11 @@ mod tests {
                         "skipped\u{7}"
                     )
                 },
-                "a\\nb: skipped\\u{7} (topic=\"x\\u{1b}[2J\"): c\\r\\nERROR d",
+                "a\\nb: skipped\\u0007 (topic=\"x\\u001b[2J\"): c\\r\\nERROR d",
+            ),
+            (
+                &|| tracing::warn!(path = %"gpj.\u{202e}exe", cause = "\u{9b}2J", "skipped \u{2066}"),
+                "skipped \\u2066 (path=\"gpj.\\u202eexe\"): \\u009b2J",
             ),
             (&|| tracing::error!("invalid\n{}", "two\nlines"), "invalid\ntwo\nlines"),
             (&|| tracing::info!(label = "raised", name = "", "raised"), "raised (label=raised, name=\"\")"),

@@ -46,7 +46,8 @@ impl Side {
         let mut pictures = Vec::with_capacity(items.len());
         let took = embed(&mut classifier, items, Limits::of(MAX_PIXELS), |classifier, number, vector| {
             if let Err(error) = &vector {
-                progress.aside(|| terminal::say(format_args!("error: {}: {error:#}", items[number].name)));
+                let name = items[number].shown();
+                progress.aside(|| terminal::say(format_args!("error: {name}: {error:#}")));
             }
             pictures.push(vector.ok().map(|vector| {
                 let scores = (0..sets.len()).map(|set| classifier.scores(set, &vector)).collect();
