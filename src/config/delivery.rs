@@ -10,7 +10,7 @@ use crate::{
     yaml::{
         address::{self, Address},
         fields::{Field, Form, Table, specs},
-        mask::Secret,
+        mask::{self, Secret},
         reader::{Reader, Setting},
         value::duration_text,
     },
@@ -53,7 +53,11 @@ pub struct Command {
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<Secret>,
+    /// The arguments as they may be shown: as they were typed, without passwords.
+    pub shown_arguments: Vec<String>,
+    /// More variables of the environment that it receives.
+    pub environment: Vec<String>,
     /// The longest that it may take for one alert.
     pub timeout: Duration,
 }
@@ -116,6 +120,9 @@ pub(super) const WEBHOOK_FIELDS: &[Field<Webhook>] = &[
 ];
 pub(super) const WEBHOOK: Table = Table { title: "webhook", fields: || specs(WEBHOOK_FIELDS) };
 
+/// The form of an item of `command.environment`.
+const VARIABLE: Form = Form::like("the name of an environment variable");
+
 /// The keys of `command`.
 pub(super) const COMMAND_FIELDS: &[Field<Command>] = &[
     Field::new(
@@ -124,12 +131,21 @@ pub(super) const COMMAND_FIELDS: &[Field<Command>] = &[
         "The program and its arguments; there is no shell. It reads the alert from standard input, and exit code 0 confirms it.",
         |it: &Command| {
             let program = it.program.display().to_string();
-            Some(json!(std::iter::once(&program).chain(&it.arguments).collect::<Vec<_>>()))
+            Some(json!(std::iter::once(&program).chain(&it.shown_arguments).collect::<Vec<_>>()))
         },
     )
     .required()
     .example("[/usr/local/bin/on-alert, --loud]"),
-    Field::new("timeout", Form::Duration(SECOND, Duration::from_secs(3600)), "The program is ended after this time.", |it: &Command| {
+    Field::new(
+        "environment",
+        Form::List(&VARIABLE),
+        "More variables of the service's environment that the program receives. It always receives PATH, HOME, USER, LANG, LC_ALL, TZ, \
+         TMPDIR and those that begin with STAKEOUT_ALERT_, and no others, so that it does not learn the service's secrets.",
+        |it: &Command| Some(json!(it.environment)),
+    )
+    .default_is("no others")
+    .example("[NOTIFY_TOKEN]"),
+    Field::new("timeout", Form::Duration(SECOND, Duration::from_secs(3600)), "The program is ended after this time, together with all processes that it started.", |it: &Command| {
         Some(json!(duration_text(it.timeout)))
     })
     .default("30s"),
@@ -158,26 +174,57 @@ pub(super) fn webhook(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Webho
 fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
     let text = reader.text(at)?;
     let address = match text.split_once("://") {
-        Some(("http" | "https", _)) => address::parse(&text, &["https", "http"]),
+        Some(("http" | "https", _)) => {
+            address::parse(&text, &["https", "http"]).map(Address::with_secret_path)
+        }
         _ => Err((
             "a webhook needs an HTTP address".to_owned(),
             "write `https://HOST/PATH` or `http://HOST/PATH`".to_owned(),
         )),
     };
     // The text of a reference may be secret: only the excerpt shows the value, as it was typed.
-    address.map_err(|(message, remedy)| reader.problem(at.span(), message, remedy)).ok()
+    let address = address.map_err(|(message, remedy)| reader.problem(at.span(), message, remedy)).ok()?;
+    if address.has_secret() {
+        reader.note_secret(at);
+    }
+    Some(address)
 }
 
 pub(super) fn command(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Command> {
     let section = reader.section(at, &COMMAND)?;
-    let run = section.read(reader, "run", Reader::texts);
+    let run = section.read(reader, "run", |reader, at| {
+        reader.list(at, |reader, at| Some((at.typed().to_owned(), reader.text(at)?)))
+    });
+    let environment = section.optional(reader, "environment", |reader, at| {
+        reader.list(at, |reader, at| reader.parsed(at, variable))
+    });
     let timeout = section.read(reader, "timeout", Reader::duration);
-    let (program, arguments) = run?.split_first().map(|(program, rest)| (program.clone(), rest.to_vec()))?;
+    let (typed, run): (Vec<_>, Vec<_>) = run?.into_iter().unzip();
+    let shown_arguments = mask::arguments(&typed[1..]);
+    if let (true, Some(at)) = (shown_arguments != typed[1..], section.get("run")) {
+        reader.note_secret(&at);
+    }
+    let (program, arguments) = run.split_first()?;
     // A name without `/` is searched for in PATH.
     let program = if program.contains('/') {
-        reader.resolve_path(&section.get("run")?, &program)?
+        reader.resolve_path(&section.get("run")?, program)?
     } else {
         PathBuf::from(program)
     };
-    Some(Command { program, arguments, timeout: timeout? })
+    Some(Command {
+        program,
+        arguments: arguments.iter().cloned().map(Secret::new).collect(),
+        shown_arguments,
+        environment: environment?.unwrap_or_default(),
+        timeout: timeout?,
+    })
+}
+
+/// The name of an environment variable.
+fn variable(text: &str) -> Result<String, String> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    if text.chars().all(is_name) && !text.starts_with(|letter: char| letter.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err("write only its name, without `$` and without a value: `NOTIFY_TOKEN`".to_owned())
 }

@@ -229,3 +229,100 @@ fn a_program_that_fails_or_hangs_is_started_again() {
     assert_eq!(lines, payloads(1..=3));
     sink.finish();
 }
+
+/// Whether a process with this number runs; one that has ended and is not collected yet does not.
+fn is_running(process: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.trim())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+fn numbers(file: &Path) -> Vec<String> {
+    fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_program_receives_none_of_the_secrets_of_the_service() {
+    // Variables that cargo sets for a test.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && std::env::var_os("CARGO_PKG_NAME").is_some());
+    let sink =
+        command("env > \"${0%/*}/environment\"", ", environment: [CARGO_PKG_NAME, STAKEOUT_TEST_NONE]");
+    sink.outbox.append(&entry(1));
+    wait_until("the alert is accepted", || sink.outbox.waiting_for(Sink::Command) == 0);
+    let environment = numbers(&sink.folder.path().join("environment"));
+    sink.finish();
+    let names: Vec<_> = environment.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    // The shell adds the last three.
+    const ALLOWED: [&str; 13] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "STAKEOUT_ALERT_ID",
+        "STAKEOUT_ALERT_TOPIC",
+        "CARGO_PKG_NAME",
+        "PWD",
+        "SHLVL",
+        "_",
+    ];
+    let others: Vec<_> = names.iter().filter(|name| !ALLOWED.contains(name)).collect();
+    assert!(others.is_empty(), "{others:?}");
+    for expected in ["PATH", "STAKEOUT_ALERT_ID", "STAKEOUT_ALERT_TOPIC", "CARGO_PKG_NAME"] {
+        assert!(names.contains(&expected), "{expected}: {environment:?}");
+    }
+}
+
+/// Hangs with two descendants, one of which has no parent any more.
+const HANGS: &str = "cd \"${0%/*}\"; sleep 600 & echo $! >> processes; ( sleep 601 & echo $! >> processes ); echo $$ >> processes; \
+                     test -e late && exit 0; wait";
+
+#[test]
+fn the_time_out_ends_a_program_and_everything_that_it_has_started() {
+    let sink = command(HANGS, ", timeout: 1s");
+    sink.outbox.append(&entry(1));
+    let file = sink.folder.path().join("processes");
+    wait_until("two runs have started", || numbers(&file).len() >= 6);
+    let first = numbers(&file)[..3].to_vec();
+    for process in &first {
+        wait_until("the process has ended", || !is_running(process));
+    }
+    sink.stop.cancel();
+    drop(sink);
+}
+
+#[test]
+fn a_program_that_leaves_processes_with_open_pipes_does_not_hang_and_they_end_with_its_time() {
+    let sink = command(HANGS, ", timeout: 3s");
+    fs::write(sink.folder.path().join("late"), "").unwrap();
+    // More than a pipe holds, and nothing reads it.
+    sink.outbox.append(&Entry { payload: "x".repeat(300_000), ..entry(1) });
+    wait_until("the alert is accepted", || sink.outbox.waiting_for(Sink::Command) == 0);
+    let left = numbers(&sink.folder.path().join("processes"))[..2].to_vec();
+    for process in &left {
+        wait_until("the process has ended", || !is_running(process));
+    }
+    sink.finish();
+}
+
+#[test]
+fn the_end_of_the_service_ends_a_program_and_everything_that_it_has_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox =
+        Arc::new(Outbox::with(folder.path(), config::OutboxLimits::default(), &[Sink::Command]).unwrap());
+    let sinks = format!("command: {{ run: [{}], timeout: 10m }}\n", script(folder.path(), HANGS));
+    let worker = SinkWorker::command(config(folder.path(), &sinks).command.as_ref().unwrap());
+    let stop = CancellationToken::new();
+    let run = worker.run(Arc::clone(&outbox), stop.clone(), Duration::from_millis(100));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let thread = thread::spawn(move || runtime.block_on(run));
+    outbox.append(&entry(1));
+    let file = folder.path().join("processes");
+    wait_until("the program runs", || numbers(&file).len() >= 3);
+    stop.cancel();
+    join("the worker ends", thread);
+    for process in numbers(&file) {
+        wait_until("the process has ended", || !is_running(&process));
+    }
+}
