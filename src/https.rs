@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use ureq::{
     Agent,
@@ -37,6 +38,36 @@ pub fn options(timeout: Duration) -> ConfigBuilder<AgentScope> {
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .user_agent(concat!("stakeout/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The value of the header `Authorization` for basic authentication (RFC 7617).
+#[must_use]
+pub fn basic_authorization((username, password): (&str, &str)) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+}
+
+/// Why a request has failed, for people. The library's texts may hold an address with its secrets, so they are used only where they
+/// cannot. `who` is the other side: `camera`, `server`.
+#[must_use]
+pub fn explain(error: &ureq::Error, who: &str) -> String {
+    match error {
+        ureq::Error::Io(error) => tls::explain_io(error, who).unwrap_or_else(|| error.to_string()),
+        ureq::Error::Timeout(_) => "no response in time".to_owned(),
+        ureq::Error::HostNotFound => "there is no host of this name".to_owned(),
+        ureq::Error::ConnectionFailed => "no connection".to_owned(),
+        ureq::Error::TooManyRedirects => "too many redirects".to_owned(),
+        ureq::Error::BadUri(_) => "the address is invalid".to_owned(),
+        ureq::Error::InvalidProxyUrl => "the address of the proxy is invalid".to_owned(),
+        ureq::Error::ConnectProxyFailed(_) => "the proxy refuses the connection".to_owned(),
+        ureq::Error::BodyExceedsLimit(limit) => format!("the response has more than {limit} bytes"),
+        ureq::Error::Rustls(error) => tls::explain(error, who).unwrap_or_else(|| error.to_string()),
+        // From our own connector: the files for TLS, or a name that no certificate can have.
+        ureq::Error::Other(error) => tls::explain(&**error, who).unwrap_or_else(|| error.to_string()),
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
+            "the response is not HTTP".to_owned()
+        }
+        _ => "the request failed".to_owned(),
+    }
 }
 
 /// A client. Clones share its connections.

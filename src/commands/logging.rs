@@ -2,11 +2,13 @@
 //!
 //! `line` makes the text of a line, which is the same in both places.
 //! `RUST_LOG` selects what is logged (`RUST_LOG=stakeout=debug`), and `rate_limit` suppresses similar lines that are too many.
+//! Lines of other libraries may hold secrets: `libraries` lists those that are logged.
 //! There are no log files: the journal keeps the lines.
 
 mod allowance;
 mod format;
 mod journal;
+mod libraries;
 mod line;
 mod rate_limit;
 

@@ -92,7 +92,8 @@ pub(super) const FIELDS: &[Field<HomeAssistant>] = &[
     Field::new(
         "configuration_url",
         LINK,
-        "The page that the service's device in Home Assistant links to.",
+        "The page that the service's device in Home Assistant links to. It is published without a query, and without a path that looks like a \
+         secret: every client of the broker can read it.",
         |it: &HomeAssistant| Some(json!(it.configuration_url.as_ref().map(ToString::to_string))),
     )
     .example("http://porch.lan:9464/"),
@@ -111,7 +112,8 @@ const DEVICE_FIELDS: &[Field<DeviceLook>] = &[
     Field::new(
         "configuration_url",
         LINK,
-        "The page that its device in Home Assistant links to, for example the camera's own.",
+        "The page that its device in Home Assistant links to, for example the camera's own. It is published without a query, and without a \
+         path that looks like a secret.",
         |it: &DeviceLook| Some(json!(it.configuration_url.as_ref().map(ToString::to_string))),
     )
     .example("http://10.0.0.21/"),

@@ -220,7 +220,7 @@ pub fn member(broker: &Mqtt, source: &str, max_packet: u32, slots: u16) -> Resul
 fn connect(broker: &Mqtt, client_id: &str, max_packet: u32) -> Result<Options, Error> {
     let host = match &broker.connection.websocket {
         // For WebSockets the library needs the whole address.
-        Some(path) => format!("{}{path}", url(broker)),
+        Some(path) => format!("{}{}", url(broker), path.reveal()),
         // An IPv6 address has brackets only in a URL.
         None => broker.host.trim_matches(['[', ']']).to_owned(),
     };

@@ -1,9 +1,14 @@
-//! Addresses of cameras and web servers: a URL whose user and password are kept apart from it and never shown.
+//! Addresses of cameras and web servers: a URL that is shown without its secrets.
 //!
-//! Only scheme, host and path are shown. Many cameras take the password in the query, some in the path, so the query is hidden,
-//! and so is a path that contains a word for a password.
+//! User and password are kept apart from it. Many cameras take the password in the query, so the query is hidden. A path is hidden
+//! where it is the secret (webhooks of chats), where it contains a word for a password, and from a part that looks like a key. Only
+//! [`Address::reveal`] gives all of it, for the one place that connects.
 
-use std::fmt::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    net::IpAddr,
+};
 
 use url::{Host, Url};
 
@@ -16,13 +21,32 @@ pub struct Address {
     url: String,
     username: Option<String>,
     password: Option<Secret>,
+    /// The path is a secret, whatever it contains.
+    has_secret_path: bool,
 }
 
 impl Address {
-    /// The address without user and password, for the connection. Its query may contain secrets: do not show it.
+    /// The whole address, with user, password and query, for the one place that connects. It must not be shown.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn reveal(&self) -> Cow<'_, str> {
+        let (Some((username, password)), Some((scheme, rest))) = (self.login(), self.url.split_once("://"))
+        else {
+            return Cow::Borrowed(&self.url);
+        };
+        Cow::Owned(format!("{scheme}://{}:{}@{rest}", encoded(username, ":"), encoded(password, "")))
+    }
+
+    /// The scheme: `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.url.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// Host and port as they were typed.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split(['/', '?', '#']).next().unwrap_or_default()
     }
 
     /// The host and the port of its TCP connection; `None` without TCP, or without a known port.
@@ -49,16 +73,37 @@ impl Address {
     /// Whether the connection uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.url.split_once("://").is_some_and(|(scheme, _)| ["https", "rtsps", "rtmps"].contains(&scheme))
+        ["https", "rtsps", "rtmps"].contains(&self.scheme())
     }
 
-    /// The address with user and password in it, without TLS and at another host and port.
+    /// Whether what is sent there can be read on the network: without TLS, to another machine.
     #[must_use]
-    pub fn plain_url_at(&self, host: &str) -> String {
+    pub fn is_readable_by_others(&self) -> bool {
+        let host = Url::parse(&self.url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+        !self.is_tls() && !host.is_some_and(|host| is_this_machine(&host))
+    }
+
+    /// Whether it has a password, or what looks like one in its path or its query.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        let (_, path, query) = self.parts();
+        let has_password = self.password.as_ref().is_some_and(|password| !password.reveal().is_empty());
+        let is_secret = |word: &str| mask::is_secret(word) || mask::is_key(word);
+        has_password || self.hides(path) || query.split(['?', '&', '=', '#']).any(is_secret)
+    }
+
+    /// Whether [`Self::has_secret`], and others on the network can read it.
+    #[must_use]
+    pub fn sends_a_readable_secret(&self) -> bool {
+        self.is_readable_by_others() && self.has_secret()
+    }
+
+    /// The address without TLS and at another host and port.
+    #[must_use]
+    pub fn plain_at(&self, host: &str) -> Self {
         let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
         let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
-        let url = format!("{}://{host}{path}", scheme.strip_suffix('s').unwrap_or(scheme));
-        Self { url, ..self.clone() }.url_with_login()
+        Self { url: format!("{}://{host}{path}", scheme.strip_suffix('s').unwrap_or(scheme)), ..self.clone() }
     }
 
     /// User and password, if there is a user.
@@ -68,43 +113,51 @@ impl Address {
         Some((username, self.password.as_ref().map_or("", Secret::reveal)))
     }
 
-    /// The address with user and password in it, for a client that accepts them only there.
-    #[must_use]
-    pub fn url_with_login(&self) -> String {
-        let (Some((username, password)), Some((scheme, rest))) = (self.login(), self.url.split_once("://"))
-        else {
-            return self.url.clone();
-        };
-        format!("{scheme}://{}:{}@{rest}", encoded(username, ":"), encoded(password, ""))
-    }
-
-    /// The length of user and password in [`Self::url_with_login`], with the colon between them; 0 without a user.
-    #[must_use]
-    pub fn encoded_login_length(&self) -> usize {
-        self.login()
-            .map_or(0, |(username, password)| encoded(username, ":").len() + 1 + encoded(password, "").len())
-    }
-
     /// The address without user and password.
     #[must_use]
     pub fn without_login(&self) -> Self {
-        Self { url: self.url.clone(), username: None, password: None }
+        Self { username: None, password: None, ..self.clone() }
+    }
+
+    /// The part that everyone may know, for a message that everyone can read: without user, password and query, and without a path
+    /// that would be hidden. A valid address.
+    #[must_use]
+    pub fn public(&self) -> String {
+        let (host, path, _) = self.parts();
+        if self.hides(path) { format!("{host}/") } else { format!("{host}{path}") }
     }
 
     pub(crate) fn with_login(self, username: Option<String>, password: Option<Secret>) -> Self {
         Self { username: username.or(self.username), password: password.or(self.password), ..self }
     }
+
+    /// The address of a server whose path is a secret: the addresses for incoming messages of Slack, Discord and Teams.
+    pub(crate) fn with_secret_path(self) -> Self {
+        Self { has_secret_path: true, ..self }
+    }
+
+    /// Scheme and host, path, and query or fragment.
+    fn parts(&self) -> (&str, &str, &str) {
+        let (place, query) = self.url.find(['?', '#']).map_or((&*self.url, ""), |at| self.url.split_at(at));
+        let host = place.find("://").map_or(0, |at| at + 3);
+        let (host, path) = place.split_at(place[host..].find('/').map_or(place.len(), |at| host + at));
+        (host, path, query)
+    }
+
+    fn hides(&self, path: &str) -> bool {
+        let has_word = || path.split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
+        let has_key = || path.split('/').any(mask::is_key);
+        path.len() > 1 && (self.has_secret_path || has_word() || has_key())
+    }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (place, query) = self.url.find(['?', '#']).map_or((&*self.url, ""), |at| self.url.split_at(at));
-        let host = place.find("://").map_or(0, |at| at + 3);
-        let path = place[host..].find('/').map_or(place.len(), |at| host + at);
-        let is_secret = place[path..].split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
-        let place = if is_secret { &place[..path] } else { place };
-        place.chars().try_for_each(|letter| f.write_char(mask::printable(letter)))?;
-        f.write_str(if is_secret {
+        let (host, path, query) = self.parts();
+        let is_hidden = self.hides(path);
+        let shown = if is_hidden { "" } else { path };
+        host.chars().chain(shown.chars()).try_for_each(|letter| f.write_char(mask::printable(letter)))?;
+        f.write_str(if is_hidden {
             "/***"
         } else if query.is_empty() {
             ""
@@ -118,6 +171,14 @@ impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
+}
+
+/// Whether a host is this machine. Other names are not resolved.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']).trim_end_matches('.');
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    let is_name = |name: &str| name.eq_ignore_ascii_case("localhost");
+    host.parse().is_ok_and(is_loopback) || is_name(host) || host.rsplit('.').next().is_some_and(is_name)
 }
 
 /// Parses `text`; an error is a message and a remedy, without any part of `text`.
@@ -167,7 +228,7 @@ pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<Address, (String, St
             }
         },
     };
-    Ok(Address { url: format!("{scheme}://{host}{path}"), username, password })
+    Ok(Address { url: format!("{scheme}://{host}{path}"), username, password, has_secret_path: false })
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -179,8 +240,8 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Percent-encodes what would end the text in an address, blanks, and the letters of `also`. Nothing else, because FFmpeg's RTSP
-/// client takes few bytes; it takes the last `@` for the end of the password.
+/// Percent-encodes what would end the text in an address, blanks, and the letters of `also`. Nothing else: FFmpeg takes the last `@`
+/// for the end of the password.
 fn encoded(text: &str, also: &str) -> String {
     let ends =
         |byte: u8| b"%/?#".contains(&byte) || byte <= b' ' || byte == 0x7f || also.as_bytes().contains(&byte);
@@ -222,12 +283,70 @@ mod tests {
                 "rtsp://h/***",
                 None,
             ),
+            // The keys of UniFi and of a recorder, and paths that are none.
+            ("rtsp://h:7447/hunter2Kd83bQa71x", "rtsp://h:7447/hunter2Kd83bQa71x", "rtsp://h:7447/***", None),
+            (
+                "rtsp://h/play/0193b2de-83a1-7c3e-9d24-51f0b0d6a7aa/1?a",
+                "rtsp://h/play/0193b2de-83a1-7c3e-9d24-51f0b0d6a7aa/1?a",
+                "rtsp://h/***",
+                None,
+            ),
+            (
+                "rtsp://h/h264Preview_01_main",
+                "rtsp://h/h264Preview_01_main",
+                "rtsp://h/h264Preview_01_main",
+                None,
+            ),
+            (
+                "rtsp://h/Streaming/Channels/101",
+                "rtsp://h/Streaming/Channels/101",
+                "rtsp://h/Streaming/Channels/101",
+                None,
+            ),
         ];
         for (text, connects, shown, login) in cases {
             let address = parse(text, RTSP).unwrap();
-            assert_eq!((&*address.url_with_login(), &*address.to_string()), (connects, shown), "{text}");
+            assert_eq!((&*address.reveal(), &*address.to_string()), (connects, shown), "{text}");
             assert_eq!(address.login(), login, "{text}");
-            assert!(!format!("{address:?}").contains("hunter2"), "{text}");
+            assert!(!format!("{address:?}{}", address.public()).contains("hunter2"), "{text}");
+            assert_eq!(address.has_secret(), text.contains("hunter2") || shown.ends_with("/***"), "{text}");
+            assert!(parse(&address.public(), RTSP).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_path_is_not_shown() {
+        let cases = [
+            ("https://hooks.slack.com/services/T0/B0/hunter2", "https://hooks.slack.com/***"),
+            ("https://h:8443/?hunter2", "https://h:8443/?***"),
+            ("https://h/hunter2?a=hunter2#b", "https://h/***"),
+            ("https://me:hunter2@h/", "https://h/"),
+            ("https://h", "https://h"),
+        ];
+        for (text, shown) in cases {
+            let address = parse(text, &["https"]).unwrap().with_secret_path();
+            assert_eq!((address.to_string(), format!("{address:?}")), (shown.to_owned(), shown.to_owned()));
+            assert_eq!(&*address.reveal(), text);
+            assert!(!address.public().contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_other_machines_can_read() {
+        let cases = [
+            ("http://10.0.0.9/a", true),
+            ("https://10.0.0.9/a", false),
+            ("http://cam.lan", true),
+            ("http://localhost.lan/", true),
+            ("http://localhost:80/", false),
+            ("http://cam.localhost./", false),
+            ("http://127.1.2.3/", false),
+            ("http://[::1]/", false),
+            ("http://[::ffff:127.0.0.1]/", false),
+            ("http://[fd00::1]/", true),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text, &["http", "https"]).unwrap().is_readable_by_others(), expected, "{text}");
         }
     }
 
@@ -258,7 +377,7 @@ mod tests {
         for (text, plain) in cases {
             let address = parse(text, &["rtsps", "https"]).unwrap();
             assert!(address.is_tls());
-            assert_eq!(address.plain_url_at("127.0.0.1:5"), plain, "{text}");
+            assert_eq!(address.plain_at("127.0.0.1:5").reveal(), plain, "{text}");
         }
         assert!(!parse("rtsp://h", RTSP).unwrap().is_tls());
     }
@@ -291,8 +410,9 @@ mod tests {
     fn a_password_of_its_own_is_taken_as_it_is() {
         let address = parse("rtsp://h/s", RTSP).unwrap();
         let address = address.with_login(Some("me".to_owned()), Some(Secret::new("p@ss/w%rd".to_owned())));
-        assert_eq!(address.url_with_login(), "rtsp://me:p@ss%2Fw%25rd@h/s");
-        assert_eq!(address.encoded_login_length(), "me:p@ss%2Fw%25rd".len());
+        assert_eq!(address.reveal(), "rtsp://me:p@ss%2Fw%25rd@h/s");
+        assert_eq!(address.without_login().reveal(), "rtsp://h/s");
+        assert_eq!(address.authority(), "h");
         let address =
             parse("rtsp://me@h/s", RTSP).unwrap().with_login(None, Some(Secret::new("hush".to_owned())));
         assert_eq!(address.login(), Some(("me", "hush")));

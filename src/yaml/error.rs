@@ -13,7 +13,7 @@ use std::{
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::mask;
-use crate::shortage::Shortage;
+use crate::{shortage::Shortage, terminal};
 
 /// The most problems that are reported.
 pub(crate) const MOST_PROBLEMS: usize = 200;
@@ -136,7 +136,7 @@ impl fmt::Display for Problem {
         let line = self.excerpt.as_ref().map(|excerpt| excerpt.line.to_string()).unwrap_or_default();
         let margin = " ".repeat(line.len().max(1));
         writeln!(f, "error: {}", self.message)?;
-        write!(f, "{margin}--> {}", self.file.display())?;
+        write!(f, "{margin}--> {}", terminal::one_line(&self.file.to_string_lossy()))?;
         if let Some(Excerpt { column, text, caret, .. }) = &self.excerpt {
             writeln!(f, ":{line}:{column}")?;
             writeln!(f, "{margin} |")?;
@@ -201,6 +201,10 @@ impl Files {
         self.0.len() - 1
     }
 
+    pub(crate) fn path(&self, file: usize) -> Option<&Path> {
+        self.0.get(file).map(|(path, _)| &**path)
+    }
+
     pub(crate) fn text(&self, file: usize) -> &str {
         self.0.get(file).map_or("", |(_, text)| text)
     }
@@ -222,7 +226,8 @@ impl Files {
 
     /// `FILE:LINE`, for a message that refers to another place.
     pub(crate) fn name_line(&self, span: Span) -> String {
-        let path = self.0.get(span.file).map(|(path, _)| path.display().to_string()).unwrap_or_default();
+        let path = self.path(span.file).map(Path::to_string_lossy).unwrap_or_default();
+        let path = terminal::one_line(&path);
         format!("{path}:{}", self.line(span))
     }
 

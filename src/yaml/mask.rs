@@ -4,11 +4,17 @@
 
 use std::{fmt, ops::Range};
 
+use crate::terminal;
+
 /// The mask.
 pub const HIDDEN: &str = "***";
 
 /// Lines that are longer, in bytes, are hidden as a whole, so that a search for passwords is never long.
 const LONGEST_LINE: usize = 4096;
+/// The shortest part of a path that is taken for a key if it is made of letters and digits only.
+const SHORTEST_KEY: usize = 16;
+/// A query without a `=` is hidden if it is at least this long: it may be a password.
+const SHORTEST_QUERY: usize = 6;
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,14 +66,43 @@ pub fn shown_entry(typed: &str) -> String {
     }
 }
 
-/// The character itself, or U+FFFD for one that a terminal would act on.
+/// The arguments of a program, of which those that may be passwords are hidden. A reference such as `${env:NAME}` is shown.
+pub fn arguments(typed: &[String]) -> Vec<String> {
+    let names_a_secret = |option: &str| {
+        let name = option.trim_start_matches('-');
+        let is_authorization =
+            |word: &str| word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("authorization");
+        is_secret(name) || name.split(|letter: char| !letter.is_alphanumeric()).any(is_authorization)
+    };
+    let is_reference = |text: &str| text.starts_with("${") && text.find('}') == Some(text.len() - 1);
+    let before = std::iter::once("").chain(typed.iter().map(String::as_str));
+    let pairs = typed.iter().zip(before);
+    pairs
+        .map(|(argument, before)| {
+            let follows_its_name =
+                before.starts_with('-') && !before.contains(['=', ' ']) && names_a_secret(before);
+            match argument.split_once(['=', ':', ' ']) {
+                _ if is_reference(argument) => argument.clone(),
+                _ if follows_its_name => HIDDEN.to_owned(),
+                Some((name, value)) if names_a_secret(name) && !is_reference(value.trim()) => {
+                    format!("{}{HIDDEN}", &argument[..=name.len()])
+                }
+                _ => match hidden(argument, 0..argument.len()) {
+                    Some(range) => format!("{}{HIDDEN}{}", &argument[..range.start], &argument[range.end..]),
+                    None => argument.clone(),
+                },
+            }
+        })
+        .collect()
+}
+
+/// The character itself, or U+FFFD for one that a terminal would act on or that has no width: below a line there is a caret, so each
+/// character becomes one.
 pub fn printable(letter: char) -> char {
     match letter {
         '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-            '\u{fffd}'
-        }
-        _ if letter.is_control() => '\u{fffd}',
+        '\u{200b}'..='\u{200d}' => '\u{fffd}',
+        _ if terminal::is_active(letter) => '\u{fffd}',
         _ => letter,
     }
 }
@@ -81,6 +116,16 @@ pub fn is_secret(key: &str) -> bool {
         || ((6..=10).contains(&key.len()) && strsim::damerau_levenshtein(&key, "password") <= 2)
 }
 
+/// Whether a part of a path looks like a key that grants access, as some cameras and recorders have it there: many letters and digits
+/// without a separator, or a UUID.
+pub fn is_key(part: &str) -> bool {
+    let has = |is: fn(&char) -> bool| part.chars().any(|letter| is(&letter));
+    let is_mixed = has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
+    let is_uuid = part.len() == 36 && part.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-');
+    let is_one_word = part.chars().all(|letter| letter.is_ascii_alphanumeric());
+    is_uuid || part.len() >= SHORTEST_KEY && is_one_word && is_mixed
+}
+
 /// The part of the line at `line` (a range of `text`) that is hidden, relative to the start of the line.
 pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
     let shown = &text[line.clone()];
@@ -88,7 +133,8 @@ pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
         let start = indentation(shown);
         return Some(start..shown.len());
     }
-    hull([secret_value(shown), credentials(shown), query(shown)].into_iter().flatten())
+    let path = secret_path(&text[..line.start], shown);
+    hull([secret_value(shown), credentials(shown), path, query(shown)].into_iter().flatten())
 }
 
 /// From the start of the first range to the end of the last one.
@@ -109,9 +155,25 @@ fn query(line: &str) -> Option<Range<usize>> {
     let queries = words.filter_map(|(start, word)| {
         let query = word.find('?')? + 1;
         let value = word[query..].trim_end_matches(['"', '\'', ',', '}', ']']);
-        value.contains('=').then_some(start + query..start + query + value.len())
+        let is_hidden = value.contains('=') || value.len() >= SHORTEST_QUERY;
+        is_hidden.then_some(start + query..start + query + value.len())
     });
     hull(queries)
+}
+
+/// The paths of addresses that are secrets: of a webhook, and from a part that looks like a key.
+fn secret_path(before: &str, line: &str) -> Option<Range<usize>> {
+    let is_below_webhook = parent(before, line).is_some_and(|parent| parent.contains("webhook"));
+    let paths = line.match_indices("://").filter_map(|(at, mark)| {
+        let host = at + mark.len();
+        let word =
+            line[host..].split(char::is_whitespace).next()?.trim_end_matches(['"', '\'', ',', '}', ']']);
+        let path = word.find('/')? + 1;
+        let is_webhook = is_below_webhook || line[..at].contains("webhook");
+        let is_hidden = is_webhook && path < word.len() || word[path..].split(['/', '?']).any(is_key);
+        is_hidden.then(|| host + path..host + word.len())
+    });
+    hull(paths)
 }
 
 /// `user:password` in `scheme://user:password@host`. A password may contain an `@`, so the last one counts.
@@ -164,14 +226,7 @@ fn value_without_colon(line: &str) -> Option<Range<usize>> {
 
 /// Whether the nearest line above that is indented less has a secret key: `password: |`.
 fn below_a_secret_key(before: &str, line: &str) -> bool {
-    let own = indentation(line);
-    let parent = before
-        .lines()
-        .rev()
-        .take(200)
-        .filter(|earlier| !earlier.trim().is_empty())
-        .find(|earlier| indentation(earlier) < own);
-    parent.is_some_and(|parent| {
+    parent(before, line).is_some_and(|parent| {
         if parent.len() > LONGEST_LINE {
             return is_secret(parent);
         }
@@ -180,6 +235,13 @@ fn below_a_secret_key(before: &str, line: &str) -> bool {
             is_secret(last_word(&parent[..colon])) && !rest.contains(['{', ','])
         })
     })
+}
+
+/// The nearest line above that is indented less.
+fn parent<'t>(before: &'t str, line: &str) -> Option<&'t str> {
+    let own = indentation(line);
+    let mut earlier = before.lines().rev().take(200).filter(|earlier| !earlier.trim().is_empty());
+    earlier.find(|earlier| indentation(earlier) < own)
 }
 
 fn last_word(text: &str) -> &str {
@@ -235,6 +297,15 @@ mod tests {
             ("  [http://h/s?a=b, http://h/t?pwd=hunter2]", "  [http://h/s?***]"),
             ("  [http://h/s?a, http://h/t?x?pwd=hunter2]", "  [http://h/s?a, http://h/t?***]"),
             ("  http: http://h/s?a\u{3000}?pwd=hunter2", "  http: http://h/s?a\u{3000}?***"),
+            ("  http: http://h/s?hunter2", "  http: http://h/s?***"),
+            ("webhook:\n  url: https://h/services/hunter2  # chat", "  url: https://h/***  # chat"),
+            (
+                "webhook: { url: 'https://h/services/hunter2', tmeout: 5s }",
+                "webhook: { url: 'https://h/***', tmeout: 5s }",
+            ),
+            ("webhook: { url: https://h/ }", "webhook: { url: https://h/ }"),
+            ("  rtsp: rtsp://h:7447/hunter2Kd83bQa71x", "  rtsp: rtsp://h:7447/***"),
+            ("  rtsp: rtsp://h/Streaming/Channels/101", "  rtsp: rtsp://h/Streaming/Channels/101"),
             ("  passenger: 0.7", "  passenger: 0.7"),
             ("  password:", "  password:"),
             ("  password hunter2", "  password ***"),
@@ -250,6 +321,25 @@ mod tests {
         let long = "x".repeat(LONGEST_LINE);
         assert_eq!(last_line(&format!("  a: [{long}, password hunter2]")), "  ***");
         assert_eq!(last_line(&format!("  {long}: 1, password: |\n    hunter2")), "    ***");
+    }
+
+    #[test]
+    fn arguments_with_passwords_are_hidden() {
+        let cases = [
+            ("--loud|/etc/x|-n|5", "--loud|/etc/x|-n|5"),
+            ("--token|hunter2|a", "--token|***|a"),
+            ("--token|${env:TOKEN}", "--token|${env:TOKEN}"),
+            ("--password=hunter2", "--password=***"),
+            ("--password=${env:PW}", "--password=${env:PW}"),
+            ("-H|Authorization: Bearer hunter2", "-H|Authorization:***"),
+            ("-H|X-Api-Token: hunter2", "-H|X-Api-Token:***"),
+            ("https://me:hunter2@h/a", "https://***@h/a"),
+            ("https://h/a?key=hunter2", "https://h/a?***"),
+        ];
+        for (typed, shown) in cases {
+            let typed: Vec<_> = typed.split('|').map(str::to_owned).collect();
+            assert_eq!(arguments(&typed).join("|"), shown);
+        }
     }
 
     #[test]

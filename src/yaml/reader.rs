@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     ffi::OsString,
     ops::Range,
     path::{Path, PathBuf},
@@ -56,6 +57,8 @@ pub struct Reader<'a> {
     pub unseen: bool,
     /// Why a file could not be read for now, if one could not.
     pub shortage: Cell<Option<Shortage>>,
+    /// The numbers of the files in which a password is typed, and not a reference to one.
+    pub secret_files: BTreeSet<usize>,
     /// The parts of files that are no YAML. What follows from one of them is no mistake of its own.
     losses: Vec<(usize, Loss)>,
 }
@@ -194,6 +197,12 @@ impl<'n> Setting<'n> {
         }
     }
 
+    /// The text as it was typed, with its references; empty if the value is no text.
+    #[must_use]
+    pub fn typed(&self) -> &str {
+        if let Value::Text(text) = &self.node.value { text } else { "" }
+    }
+
     /// The value's place, or the key's if there is no value.
     #[must_use]
     pub fn span(&self) -> Span {
@@ -224,7 +233,16 @@ impl<'a> Reader<'a> {
     pub fn new(surroundings: &'a Surroundings<'a>, folder: PathBuf) -> Self {
         let places = Places::default();
         let (problems, losses, shortage) = (vec![], vec![], Cell::new(None));
-        Self { places, problems, surroundings, folder, unseen: false, shortage, losses }
+        Self {
+            places,
+            problems,
+            surroundings,
+            folder,
+            unseen: false,
+            shortage,
+            secret_files: BTreeSet::new(),
+            losses,
+        }
     }
 }
 
@@ -482,7 +500,15 @@ impl Reader<'_> {
 
     /// A text that is never shown.
     pub fn secret(&mut self, at: &Setting<'_>) -> Option<Secret> {
+        self.note_secret(at);
         self.text(at).map(Secret::new)
+    }
+
+    /// Notes that a value is a password, or has one.
+    pub fn note_secret(&mut self, at: &Setting<'_>) {
+        if !at.typed().contains("${") {
+            self.secret_files.insert(at.node.span.file);
+        }
     }
 
     /// The place of a text that was read from `at`.

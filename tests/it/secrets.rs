@@ -1,16 +1,18 @@
 //! Secrets in every place of the configuration that accepts one. Everything fails that produces messages, and no secret is
-//! logged, published or served.
+//! logged (at any level, of any library), published, served or printed.
 
 use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
 };
 
 use crate::common::{
     broker::{Broker, ReceivedMessage, Subscriber, free_port, set_password},
+    camera::{Web, response},
     service::{Home, Service},
-    wait_until,
+    stakeout, wait_until,
 };
 
 /// A part of every secret, also of percent-encoded ones.
@@ -26,35 +28,64 @@ fn get(port: u16, path: &str) -> String {
     answer
 }
 
+/// The configuration with a secret in every place that accepts one, also in paths and queries.
+fn sources(camera: u16, web: u16, port: u16) -> String {
+    format!(
+        "  Inbox: {{ folder: inbox, watch: [objects] }}
+  camera: {{ rtsp: \"rtsp://me:{PLANTED}%21@127.0.0.1:{camera}/stream?key={PLANTED}\", watch: [objects],
+            home_assistant: {{ configuration_url: \"http://10.0.0.21/?token={PLANTED}\" }} }}
+  unifi: {{ rtsp: \"rtsp://127.0.0.1:{camera}/{PLANTED}Kd83bQa71xZ\", watch: [objects] }}
+  gate: {{ http: \"http://me:{PLANTED}@127.0.0.1:{camera}/a.jpg\", watch: [objects] }}
+  other: {{ http: \"http://127.0.0.1:{camera}/b.jpg?sig={PLANTED}\", username: me, password: {PLANTED}, watch: [objects] }}
+  odd: {{ http: \"http://127.0.0.1:{web}/token/{PLANTED}/c.jpg?{PLANTED}\", watch: [objects] }}
+  news: {{ video: \"http://me:{PLANTED}@127.0.0.1:{web}/live.m3u8?{PLANTED}\", watch: [objects] }}
+  radio: {{ video: \"rtmp://me:{PLANTED}@127.0.0.1:{camera}/live/secret={PLANTED}\", watch: [objects] }}
+  topics: {{ mqtt: a/b, broker: {{ url: \"mqtt://127.0.0.1:{camera}\", username: me, password: {PLANTED} }}, watch: [objects] }}
+  cloud: {{ mqtt: a/b, broker: {{ url: \"ws://127.0.0.1:{web}/mqtt?token={PLANTED}\" }}, watch: [objects] }}
+webhook: {{ url: \"http://me:{PLANTED}@127.0.0.1:{web}/services/{PLANTED}/B0?key={PLANTED}\", secret: {PLANTED}-to-sign, token: {PLANTED}-to-show }}
+command: {{ run: [/bin/false, --token, {PLANTED}, \"https://me:{PLANTED}@h/?key={PLANTED}\", \"--password=${{env:PLANTED}}\"] }}
+home_assistant: {{ configuration_url: \"http://10.0.0.20/secret/{PLANTED}?token={PLANTED}\" }}
+listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
+"
+    )
+}
+
+/// The output of a command about the configuration.
+fn output(home: &Home, arguments: &[&str]) -> String {
+    let mut command = stakeout();
+    command.args(arguments).arg("--config").arg(home.path("stakeout.yaml"));
+    let output = command.envs(ENVIRONMENT).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Every library logs everything, and the environment has secrets, too.
+const ENVIRONMENT: [(&str, &str); 4] =
+    [("RUST_LOG", "trace"), ("PLANTED", PLANTED), ("HF_TOKEN", PLANTED), ("CAM_PASSWORD", PLANTED)];
+
 #[test]
 fn no_secret_is_logged_published_or_served() {
     let broker = Broker::prepared("allow_anonymous true\npassword_file {folder}/passwords", |folder| {
         set_password(&folder.join("passwords"), "me", &format!("{PLANTED}-of-the-broker"));
     });
     let subscriber = Subscriber::start(&broker);
-    let (port, camera, web) = (free_port(), free_port(), free_port());
-    let home = Home::with_sources(
-        broker.port,
-        "home",
-        &format!(
-            "  Inbox: {{ folder: inbox, watch: [objects] }}
-  camera: {{ rtsp: \"rtsp://me:{PLANTED}%21@127.0.0.1:{camera}/stream?key={PLANTED}\", watch: [objects] }}
-  gate: {{ http: \"http://me:{PLANTED}@127.0.0.1:{camera}/a.jpg\", watch: [objects] }}
-  other: {{ http: \"http://127.0.0.1:{camera}/b.jpg\", username: me, password: {PLANTED}, watch: [objects] }}
-  topics: {{ mqtt: a/b, broker: {{ url: \"mqtt://127.0.0.1:{camera}\", username: me, password: {PLANTED} }}, watch: [objects] }}
-webhook: {{ url: \"http://127.0.0.1:{web}/\", secret: {PLANTED}-to-sign, token: {PLANTED}-to-show }}
-listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
-"
-        ),
-    );
+    let (port, camera) = (free_port(), free_port());
+    // It accepts alerts, redirects one camera, and refuses the others.
+    let web = Web::start(|request, _| match request.split(' ').nth(1).unwrap_or_default() {
+        path if path.starts_with("/services/") => response("200 OK", "", b""),
+        path if path.starts_with("/token/") => {
+            response("302 Found", &format!("Location: http://localhost:1/?key={PLANTED}\r\n"), b"")
+        }
+        _ => response("403 Forbidden", &format!("X-Odd: {PLANTED}\r\n"), PLANTED.as_bytes()),
+    });
+    let home = Home::with_sources(broker.port, "home", &sources(camera, web.address.port(), port));
     let file = home.path("stakeout.yaml");
     let typed = fs::read_to_string(&file).unwrap();
     let with_login = format!("prefix: home, username: me, password: {PLANTED}-of-the-broker");
     fs::write(&file, typed.replace("prefix: home", &with_login)).unwrap();
 
-    let mut service = Service::with(&home, &[("RUST_LOG", "stakeout=trace")]);
+    let mut service = Service::with(&home, &ENVIRONMENT);
     service.wait_for_log("watching the folder");
-    for source in ["camera", "gate", "other", "topics"] {
+    for source in ["camera", "unifi", "gate", "other", "odd", "news", "radio", "topics", "cloud"] {
         wait_until(&format!("{source} fails"), || {
             let log = service.log();
             log.lines().any(|line| line.contains("the source failed") && line.contains(source))
@@ -63,12 +94,26 @@ listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
     home.drop_picture("red-car.jpg", "1.jpg");
     let mut messages =
         subscriber.until("the alert", |message| message.topic == "home/inbox/objects/red_car/alert");
+    service.wait_for_log("alert sent to the webhook http://127.0.0.1:");
+    service.wait_for_log("the command /bin/false does not accept an alert");
     let answers = ["/metrics", "/healthz", "/readyz", "/x"].map(|path| get(port, path));
     assert!(answers[0].contains("stakeout_alerts_total"), "{}", answers[0]);
+    let commands: [&[&str]; 6] = [
+        &["check", "--offline"],
+        &["check", "--offline", "--explain"],
+        &["check", "--offline", "--explain", "--format", "json"],
+        &["check"],
+        &["doctor"],
+        &["doctor", "--format", "json"],
+    ];
+    let outputs = commands.map(|arguments| (arguments, output(&home, arguments)));
 
     // A mistake next to the secrets: the error shows the lines around it.
     let typed = fs::read_to_string(&file).unwrap();
-    fs::write(&file, typed.replace("prefix: ", "prefx: ")).unwrap();
+    let mistaken =
+        typed.replace("prefix: ", "prefx: ").replace("webhook: { url", "webhook: { tmeout: 5s, url");
+    assert!(mistaken.contains("tmeout"));
+    fs::write(&file, mistaken.replace("unifi: { rtsp", "unifi: { evry: 5s, rtsp")).unwrap();
     service.wait_for_log("the configuration is invalid");
     let problems = |message: &ReceivedMessage| {
         message.topic == "home/config/status" && message.text().contains("invalid")
@@ -86,8 +131,88 @@ listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener }}
     for answer in &answers {
         assert!(!answer.contains(PLANTED), "{answer}");
     }
+    for (arguments, output) in &outputs {
+        assert!(!output.is_empty(), "{arguments:?}");
+        let shown = output.lines().find(|line| line.contains(PLANTED));
+        assert_eq!(shown, None, "{arguments:?}");
+    }
+    let is_link = |message: &&ReceivedMessage| message.text().contains("configuration_url");
+    assert!(messages.iter().filter(is_link).count() >= 2, "the announcements are among the messages");
+    assert!(messages.iter().any(|message| message.topic.ends_with("/problem")), "and the problems");
     for message in &messages {
         let payload = String::from_utf8_lossy(&message.payload);
         assert!(!payload.contains(PLANTED) && !message.topic.contains(PLANTED), "{}", message.line());
+    }
+}
+
+#[test]
+fn secrets_that_others_can_read_are_warned_about() {
+    let home = Home::with_sources(free_port(), "home", "");
+    let file = home.path("stakeout.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let write = |mqtt: &str, more: &str, mode: u32| {
+        let mqtt = format!("mqtt: {{ {mqtt}, prefix: home }}\n");
+        let rest = text.split_once('\n').unwrap().1;
+        fs::write(&file, format!("{mqtt}{rest}\n{more}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        ["check --offline", "doctor"].map(|words| {
+            let arguments: Vec<_> = words.split(' ').collect();
+            output(&home, &arguments)
+        })
+    };
+    const ELSEWHERE: &str = "may be sent without encryption to another machine";
+    const READABLE: &str = "everyone on this machine can read it";
+    let reference = "password: '${env:PLANTED}'";
+    let inbox = "  in: { folder: inbox, watch: [objects] }";
+    let cases = [
+        // The broker, the sources, the mode, and the warnings.
+        (
+            format!("url: mqtt://192.0.2.1, username: me, {reference}"),
+            inbox.to_owned(),
+            0o644,
+            vec![ELSEWHERE],
+        ),
+        (format!("url: mqtts://192.0.2.1, username: me, {reference}"), inbox.to_owned(), 0o644, vec![]),
+        (format!("url: mqtt://127.0.0.1:1, username: me, {reference}"), inbox.to_owned(), 0o644, vec![]),
+        (
+            "url: mqtt://127.0.0.1:1, username: me, password: hunter2".to_owned(),
+            inbox.to_owned(),
+            0o644,
+            vec![READABLE],
+        ),
+        (
+            "url: mqtt://127.0.0.1:1, username: me, password: hunter2".to_owned(),
+            inbox.to_owned(),
+            0o640,
+            vec![],
+        ),
+        (
+            "url: mqtt://127.0.0.1:1".to_owned(),
+            format!(
+                "  a: {{ http: 'http://192.0.2.1/a.jpg', username: me, {reference}, timeout: 100ms, watch: [objects] }}"
+            ),
+            0o644,
+            vec![ELSEWHERE],
+        ),
+        (
+            "url: mqtt://127.0.0.1:1".to_owned(),
+            "  a: { rtsp: 'rtsp://me:hunter2@192.0.2.1/a', open_timeout: 1s, watch: [objects] }".to_owned(),
+            0o644,
+            vec![ELSEWHERE, READABLE],
+        ),
+        (
+            "url: mqtt://127.0.0.1:1".to_owned(),
+            format!("{inbox}\nwebhook: {{ url: 'http://192.0.2.1/services/hunter2' }}"),
+            0o600,
+            vec![ELSEWHERE],
+        ),
+    ];
+    for (mqtt, more, mode, expected) in cases {
+        for output in write(&mqtt, &more, mode) {
+            for warning in [ELSEWHERE, READABLE] {
+                assert_eq!(output.contains(warning), expected.contains(&warning), "{mqtt} {more}: {output}");
+            }
+            assert!(!output.contains(PLANTED), "{output}");
+        }
     }
 }

@@ -439,7 +439,8 @@ fn place(device: &mut Value, area: Option<&str>, link: Option<&Address>) {
         device["suggested_area"] = json!(area);
     }
     if let Some(link) = link {
-        device["configuration_url"] = json!(link.url());
+        // The message is retained, and every client of the broker can read it.
+        device["configuration_url"] = json!(link.public());
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! Redirects are not followed: a body that is meant for one server is not sent to another.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tokio::task::spawn_blocking;
@@ -12,9 +11,8 @@ use tokio::task::spawn_blocking;
 use super::schedule::Failure;
 use crate::{
     alert::outbox::Entry,
-    config::{Secret, Webhook},
+    config::{Address, Secret, Webhook},
     https::{self, Client},
-    tls,
 };
 
 /// The header with the signature, in the form that GitHub uses.
@@ -25,22 +23,20 @@ const ID: &str = "X-Stakeout-Id";
 /// Where alerts are posted.
 pub(super) struct Endpoint {
     client: Client,
-    url: String,
-    authorization: Option<Arc<str>>,
+    /// Without user and password.
+    address: Address,
+    authorization: Option<Secret>,
     secret: Option<Secret>,
 }
 
 impl Endpoint {
     pub(super) fn new(settings: &Webhook) -> Self {
-        let basic = |(username, password)| {
-            format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
-        };
         let bearer = settings.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
-        let authorization = bearer.or_else(|| settings.address.login().map(basic));
+        let authorization = bearer.or_else(|| settings.address.login().map(https::basic_authorization));
         Self {
             client: Client::new(https::options(settings.timeout).max_redirects(0).build(), &settings.tls),
-            url: settings.address.url().to_owned(),
-            authorization: authorization.map(Arc::from),
+            address: settings.address.without_login(),
+            authorization: authorization.map(Secret::new),
             secret: settings.secret.clone(),
         }
     }
@@ -49,23 +45,22 @@ impl Endpoint {
         let signature =
             self.secret.as_ref().map(|secret| signature(secret.reveal(), entry.payload.as_bytes()));
         let mut headers = vec![("Content-Type", "application/json".to_owned()), (ID, entry.id.clone())];
-        headers.extend(self.authorization.as_ref().map(|value| ("Authorization", value.to_string())));
+        headers.extend(self.authorization.as_ref().map(|value| ("Authorization", value.reveal().to_owned())));
         headers.extend(signature.map(|value| (SIGNATURE, value)));
-        let (client, url, body) = (self.client.clone(), self.url.clone(), entry.payload.clone());
+        let (client, address, body) = (self.client.clone(), self.address.clone(), entry.payload.clone());
         // The client blocks, and must not block the runtime.
         let send = move || {
             client.send(|agent| {
-                let request = headers
-                    .iter()
-                    .fold(agent.post(&url), |request, (name, value)| request.header(*name, value));
+                let request =
+                    headers.iter().fold(agent.post(&*address.reveal()), |request, (name, value)| {
+                        request.header(*name, value)
+                    });
                 request.send(&body)
             })
         };
         match spawn_blocking(send).await {
             Ok(Ok(response)) => evaluate(response.status().as_u16()),
-            Ok(Err(error)) => {
-                Err(Failure::Unavailable(tls::explain(&error, "server").unwrap_or_else(|| error.to_string())))
-            }
+            Ok(Err(error)) => Err(Failure::Unavailable(https::explain(&error, "server"))),
             Err(_) => Err(Failure::Unavailable("the request ended in a panic".to_owned())),
         }
     }

@@ -19,7 +19,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-use super::allowance::Allowances;
+use super::{allowance::Allowances, libraries};
 
 /// The time from the first suppressed line to the report.
 const REPORT_AFTER: Duration = Duration::from_secs(60);
@@ -94,7 +94,7 @@ impl RateLimit {
     }
 }
 
-/// A layer that passes on the lines that are not suppressed.
+/// A layer that passes on the lines that may be logged and are not suppressed.
 ///
 /// Not a `Filter` of `tracing-subscriber`: after a filter rejects one line, the next line is lost too, as of 0.3.23.
 pub(super) struct Limited<L> {
@@ -110,7 +110,7 @@ impl<L> Limited<L> {
 
 impl<S: Subscriber, L: Layer<S>> Layer<S> for Limited<L> {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if self.limit.admits(event) {
+        if libraries::allows(event) && self.limit.admits(event) {
             self.layer.on_event(event, context);
         }
     }

@@ -31,7 +31,9 @@ const MOST_REDIRECTS: usize = 10;
 /// The hub.
 pub(super) struct Client {
     agent: Agent,
+    /// It may have a password. [`Self::host`] is for messages.
     endpoint: String,
+    shown: String,
     /// `None` if the endpoint is not an address.
     origin: Option<Origin>,
     token: Option<Secret>,
@@ -68,6 +70,7 @@ impl Client {
         let origin = Url::parse(&endpoint).ok().map(|url| url.origin());
         Self {
             agent: https::Client::new(agent, &Trust::System).agent().clone(),
+            shown: shown(&endpoint),
             endpoint,
             origin,
             token: environment.token(),
@@ -76,7 +79,7 @@ impl Client {
 
     /// The hub's address, for messages.
     pub fn host(&self) -> &str {
-        &self.endpoint
+        &self.shown
     }
 
     pub fn listing(&self, id: &str, revision: &str) -> Result<Listing, AttemptError> {
@@ -84,7 +87,7 @@ impl Client {
         let url = format!("{}/api/models/{id}/revision/{}?blobs=true", self.endpoint, quoted(revision));
         let response = self.follow(Method::Get, &url, None, id, true)?;
         Listing::read(response.into_body().into_reader()).map_err(|error| match error {
-            ListingError::Broken(reason) => AttemptError::passing(self.unreachable(&self.endpoint, reason)),
+            ListingError::Broken(reason) => AttemptError::passing(self.unreachable(&self.shown, reason)),
             ListingError::Invalid(reason) => self.nonsense(&reason).into(),
         })
     }
@@ -166,7 +169,7 @@ impl Client {
 
     /// The first `length` bytes of an answer that has at least as many. The caller has limited `length`.
     fn read_exactly(&self, reader: impl Read, length: u64) -> Result<Vec<u8>, AttemptError> {
-        let broken = |reason| AttemptError::passing(self.unreachable(&self.endpoint, reason));
+        let broken = |reason| AttemptError::passing(self.unreachable(&self.shown, reason));
         let mut bytes = Vec::new();
         reader.take(length).read_to_end(&mut bytes).map_err(|error| broken(reading(&error)))?;
         if bytes.len() as u64 == length { Ok(bytes) } else { Err(broken("the answer broke off".to_owned())) }
@@ -181,15 +184,18 @@ impl Client {
         what: &str,
         to_the_content: bool,
     ) -> Result<Response<Body>, AttemptError> {
-        let mut url = Url::parse(url).map_err(|_| self.nonsense(&format!("{url} is no address")))?;
+        let mut url =
+            Url::parse(url).map_err(|_| self.nonsense(&format!("the address of {what} is invalid")))?;
         for _ in 0..=MOST_REDIRECTS {
             let response = self.send(method, &url, range.as_deref())?;
             let location = header(&response, "location").filter(|_| response.status().is_redirection());
             let Some(location) = location else {
                 return self.judge(response, &url, what);
             };
-            let next =
-                url.join(&location).map_err(|_| self.nonsense(&format!("{location} is no address")))?;
+            // The address of the content often holds a signature that gives access.
+            let next = url
+                .join(&location)
+                .map_err(|_| self.nonsense(&format!("it redirects {what} to an invalid address")))?;
             let has_hash = header(&response, "x-linked-etag").is_some() || next.origin() != url.origin();
             if has_hash && !to_the_content {
                 return Ok(response);
@@ -212,12 +218,13 @@ impl Client {
         }
         request.call().map_err(|error| match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-                AttemptError::Final(self.nonsense(&format!("{url} is no address")))
+                AttemptError::Final(self.nonsense("it redirects to an invalid address"))
             }
             error => {
                 let shortage =
                     if let ureq::Error::Io(error) = &error { Shortage::of_io(error) } else { None };
-                let reason = shortage.map_or_else(|| error.to_string(), |shortage| shortage.to_string());
+                let reason =
+                    shortage.map_or_else(|| https::explain(&error, "hub"), |shortage| shortage.to_string());
                 AttemptError::passing(self.unreachable(&host(url), reason))
             }
         })
@@ -252,7 +259,7 @@ impl Client {
 
     /// The error of an answer that no hub gives.
     pub fn nonsense(&self, reason: &str) -> HubError {
-        HubError::Answer { host: self.endpoint.clone(), reason: reason.to_owned() }
+        HubError::Answer { host: self.shown.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -287,6 +294,13 @@ fn quoted(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()
+}
+
+/// An address without user, password and query, for messages.
+fn shown(endpoint: &str) -> String {
+    let Ok(url) = Url::parse(endpoint) else { return "the address in HF_ENDPOINT".to_owned() };
+    let host = url.origin().ascii_serialization();
+    format!("{host}{}", url.path().trim_end_matches('/'))
 }
 
 /// Scheme, host and port, for messages.

@@ -1,6 +1,6 @@
 //! The environment variables of the hub, with the names and meanings of Hugging Face's own tools.
 
-use std::{collections::HashMap, env, ffi::OsString, path::PathBuf};
+use std::{collections::HashMap, env, ffi::OsString, fmt, path::PathBuf};
 
 use crate::{
     config::Secret,
@@ -11,8 +11,15 @@ use crate::{
 const LONGEST_TOKEN: u64 = 64 * 1024;
 
 /// The variables, read once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Environment(HashMap<String, OsString>);
+
+/// The variables of a process often hold secrets.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
 
 impl Environment {
     pub fn of_process() -> Self {
