@@ -81,7 +81,7 @@
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `landlock`, `seccompiler` | `sandbox` |
-//! | `md5` | `source/kinds/http` |
+//! | `md5` | `source/kinds/login` |
 //! | `indicatif` | `progress` |
 //! | `notify` | `source/kinds/folder`, `config/watch` |
 //! | `ort` | `engine/onnx` |
@@ -90,7 +90,7 @@
 //! | `rusqlite` | `alert/outbox` |
 //! | `rustls` | `tls`, `https` |
 //! | `tokenizers` | `model` |
-//! | `tokio_rustls` | `source/kinds/stream/tunnel` |
+//! | `tokio_rustls` | `source/kinds/stream/relay` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
 //!
 //! Pure modules use no tokio, no clock, no disk, no network and no log. Everything they need is an argument, the time included:
@@ -105,7 +105,8 @@
 //! | `observe/scores`, `web/places` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
-//! | `source/kinds/stream/access_units`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |
+//! | `source/kinds/stream/access_units`, `source/kinds/stream/allowed`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |
+//! | `source/kinds/stream/relay/http`, `source/kinds/stream/relay/message`, `source/kinds/stream/relay/rtsp` |
 //! | `source/patience`, `source/sampler`, `source/unchanged` |
 //!
 //! # What is deliberately absent
@@ -124,7 +125,7 @@
 //! | `source-NAME` | reads and decodes one source |
 //! | `read-NAME` | reads the packets of one RTSP camera |
 //! | `sandbox` | starts a process that decodes pictures, and waits for its end; one for each process |
-//! | `tls` | forwards a stream with TLS between FFmpeg and its camera; one for each such stream |
+//! | `relay` | forwards a stream between FFmpeg and its camera: login, redirects and TLS; one for each stream over RTSP and HTTP |
 //! | `prepare` | prepares pictures for the model while the model runs |
 //! | `model` | owns the model's sessions and scores batches |
 //! | `judge` | runs the triggers and writes alerts to the outbox |

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod failures;
+mod hostile;
 mod http;
 mod odd;
 mod reports;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::yaml::{
     Address, address,
-    fields::{Form, words},
+    fields::{Form, word_of, words},
     reader::{Reader, Section, Setting},
     value::duration_text,
 };
@@ -51,6 +51,34 @@ pub enum Decode {
 impl Decode {
     pub(super) const WORDS: [(&str, Self); 3] =
         [("auto", Self::Auto), ("key_frames", Self::KeyFrames), ("all", Self::All)];
+}
+
+/// Which redirects of a camera are followed. The login is never sent to another host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// Those to its own host, and not from TLS to plain text.
+    SameHost,
+    /// All.
+    AnyHost,
+}
+
+impl Redirects {
+    const WORDS: [(&str, Self); 2] = [("same_host", Self::SameHost), ("any_host", Self::AnyHost)];
+
+    /// `redirects` for `check --explain`.
+    pub(super) fn shown(self) -> Option<Value> {
+        Some(json!(word_of(&Self::WORDS, &self)))
+    }
+}
+
+/// The form of `redirects`, and its meaning.
+pub(super) const REDIRECTS: Form = Form::Words(&words(&Redirects::WORDS));
+pub(super) const REDIRECTS_DOC: &str = "same_host: a redirect to another host is an error, and so is one from TLS to plain text. any_host: \
+                                        it is followed. User and password are never sent to another host.";
+
+/// Reads `redirects`.
+pub(super) fn redirects(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Redirects> {
+    reader.word(at, &Redirects::WORDS)
 }
 
 /// The meaning of `username` and `password`.
@@ -124,6 +152,9 @@ pub(super) fn address(
     }
     if let (Some(at), None, None) = (&password_at, &username_at, address.login()) {
         reader.problem(at.key, "there is a `password` without a `username`", "add `username:`");
+    }
+    if address.has_secret() {
+        reader.note_secret(at);
     }
     Some(address.with_login(username?, password?))
 }

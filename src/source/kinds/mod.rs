@@ -19,6 +19,7 @@ macro_rules! for_each_kind {
 pub mod camera;
 pub mod folder;
 pub mod http;
+mod login;
 pub mod mqtt;
 pub mod stream;
 

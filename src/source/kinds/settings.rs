@@ -43,6 +43,11 @@ pub trait Settings {
         None
     }
 
+    /// Where the source sends a password so that others on the network can read it, if it does; for people.
+    fn sends_readable_secret_to(&self) -> Option<String> {
+        None
+    }
+
     /// What happens to unchanged frames. Unless they are scored, the source compares the regions of the frame.
     fn unchanged(&self) -> Unchanged {
         Unchanged::Score

@@ -61,6 +61,7 @@ fn a_camera_that_answers_304_sends_the_picture_once() {
 
 #[test]
 fn the_login_is_sent_to_the_camera_and_not_to_a_redirect_target() {
+    // `hostile` tests that such a redirect is not followed by default.
     let other = Web::start(|_, _| response("404 Not Found", "", b""));
     let elsewhere = format!("Location: http://localhost:{}/\r\n", other.address.port());
     let camera = Web::start(move |request, _| {
@@ -68,7 +69,10 @@ fn the_login_is_sent_to_the_camera_and_not_to_a_redirect_target() {
         let knows = request.to_ascii_lowercase().contains("authorization:");
         if knows { response("302 Found", &elsewhere, b"") } else { response("401 Unauthorized", asks, b"") }
     });
-    let settings = format!("http: 'http://{}/', username: me, password: 'p@ss:w/rd'", camera.address);
+    let settings = format!(
+        "http: 'http://{}/', username: me, password: 'p@ss:w/rd', redirects: any_host",
+        camera.address
+    );
     let source = start(&settings);
     assert!(
         !camera.request().to_ascii_lowercase().contains("authorization"),

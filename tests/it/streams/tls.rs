@@ -22,7 +22,7 @@ use crate::common::{
 };
 
 /// What `doctor` reports about a source with these settings.
-fn probed(settings: &str) -> Probe {
+pub(super) fn probed(settings: &str) -> Probe {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stakeout.yaml");
     let text = format!(

@@ -8,13 +8,10 @@
 //! A damaged picture is counted, and is a failure like any response without a picture. The caller tries again, and decides whether
 //! the failure changes the status of the source.
 //!
-//! Proxies are not used (cameras are near), at most a few redirects are followed, the password is never sent to another
-//! host, and pictures of more than 32 MiB are rejected.
+//! Proxies are not used (cameras are near), a few redirects are followed (on the camera's host, unless `redirects` says otherwise), the
+//! password is never sent to another host, and pictures of more than 32 MiB are rejected.
 
-mod challenge;
-mod digest;
 mod fetch;
-mod login;
 pub mod settings;
 
 use std::{
@@ -26,7 +23,7 @@ use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::{
-    fetch::{Camera, HttpError, Response, Validators},
+    fetch::{Camera, HttpError, Response, Validators, login_of},
     settings::Http,
 };
 use crate::{
@@ -40,6 +37,7 @@ use crate::{
         decoders::{Decoded, NotDecoded},
         handover::Content,
         kind::{CAMERA_REMEDY, Failure, Kind, Probe, Surroundings},
+        kinds::login::SharedLogin,
         unchanged::{FrameLayout, LastScored},
     },
 };
@@ -52,8 +50,9 @@ pub struct HttpSource {
     settings: Http,
     regions: Vec<Region>,
     origin: String,
-    /// Keeps its connection and its login over failures.
+    /// Keeps its connection over failures of other kinds.
     camera: Arc<Camera>,
+    login: Option<SharedLogin>,
     last: Option<Last>,
     last_scored: LastScored,
     began: Instant,
@@ -73,12 +72,14 @@ impl Kind for HttpSource {
     const CAUSES: Causes = Causes { skipped: &[], failed: &[cause::PICTURE] };
 
     fn new(settings: &Http, regions: &[Region]) -> Self {
+        let login = login_of(settings);
         Self {
             origin: settings.address.to_string(),
             regions: regions.to_vec(),
             last: None,
             last_scored: LastScored::new(settings.unchanged),
-            camera: Arc::new(Camera::new(settings)),
+            camera: Arc::new(Camera::new(settings, login.clone())),
+            login,
             settings: settings.clone(),
             began: Instant::now(),
         }
@@ -88,7 +89,7 @@ impl Kind for HttpSource {
         let ended = self.poll(context).await;
         if matches!(ended, Err(HttpError::Unreachable { .. })) {
             // Files with certificates are read again.
-            self.camera = Arc::new(Camera::new(&self.settings));
+            self.camera = Arc::new(Camera::new(&self.settings, self.login.clone()));
         }
         Ok(ended?)
     }
@@ -192,7 +193,7 @@ impl HttpSource {
 /// Requests one picture. Its width and height.
 fn size(settings: &Http, surroundings: &Surroundings<'_>) -> Result<(u32, u32), HttpError> {
     let no_picture = |cause| HttpError::NoPicture(settings.address.to_string(), cause);
-    match Camera::new(settings).request(&Validators::default())? {
+    match Camera::new(settings, login_of(settings)).request(&Validators::default())? {
         Response::Picture { bytes, .. } => {
             let (began, host) = (Instant::now(), settings.address.to_string());
             let go_on = || began.elapsed() < PROBE_TIMEOUT;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     policy::tls,
     source::kinds::{
-        camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
+        camera::{self, AT_LEAST_EVERY, DAY, Decode, REDIRECTS, Redirects, UNCHANGED, Unchanged},
         settings::{KindKey, Settings},
     },
     tls::Trust,
@@ -28,6 +28,8 @@ pub struct Http {
     pub every: Duration,
     /// The longest that one request may take.
     pub timeout: Duration,
+    /// Which redirects are followed.
+    pub redirects: Redirects,
     /// How the certificate of the camera is checked.
     pub tls: Trust,
     /// What happens to a picture that looks like the last scored one. A picture with the same bytes is never scored again.
@@ -69,6 +71,7 @@ pub(crate) const FIELDS: &[Field<Http>] = &[
         .example("viewer"),
     Field::new("password", Form::Text, camera::PASSWORD, |it: &Http| it.address.login().map(|_| json!("set")))
         .example("${env:CAM_PASSWORD}"),
+    Field::new("redirects", REDIRECTS, camera::REDIRECTS_DOC, |it: &Http| it.redirects.shown()).default("same_host"),
     Field::new("tls", Form::Mapping(&tls::SOURCE), tls::DOC, |it: &Http| {
         it.address.is_tls().then(|| tls::shown(&it.tls).into())
     }),
@@ -95,6 +98,10 @@ impl Settings for Http {
         Some((host, port, &self.tls))
     }
 
+    fn sends_readable_secret_to(&self) -> Option<String> {
+        self.address.sends_a_readable_secret().then(|| self.address.to_string())
+    }
+
     fn unchanged(&self) -> Unchanged {
         self.unchanged
     }
@@ -108,8 +115,16 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<
     let address = camera::address(reader, at, section, &["http", "https"]);
     let every = section.read(reader, "every", Reader::duration);
     let timeout = section.read(reader, "timeout", Reader::duration);
+    let redirects = section.read(reader, "redirects", camera::redirects);
     let is_tls = address.as_ref().map(Address::is_tls);
     let tls = tls::read(reader, section, &tls::SOURCE, is_tls, "https");
     let unchanged = camera::unchanged(reader, section, true);
-    Some(Http { address: address?, every: every?, timeout: timeout?, tls: tls?, unchanged: unchanged? })
+    Some(Http {
+        address: address?,
+        every: every?,
+        timeout: timeout?,
+        redirects: redirects?,
+        tls: tls?,
+        unchanged: unchanged?,
+    })
 }

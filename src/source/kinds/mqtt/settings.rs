@@ -163,6 +163,11 @@ impl Settings for MqttSettings {
         Some((broker.host.clone(), broker.port, &broker.connection.tls.trust))
     }
 
+    fn sends_readable_secret_to(&self) -> Option<String> {
+        let broker = self.broker.as_ref().filter(|broker| broker.sends_a_readable_secret())?;
+        Some(broker.url())
+    }
+
     fn remedy(&self) -> &'static str {
         "check that the broker is on, that this machine reaches it, its address, user and password, and that its access rules let \
          this user read the topics"

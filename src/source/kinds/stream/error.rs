@@ -2,7 +2,7 @@
 
 use ffmpeg_next as ffmpeg;
 
-use super::transport::Outcome;
+use super::{relay, transport::Outcome};
 use crate::{
     picture::PictureError,
     shortage::Shortage,
@@ -47,18 +47,15 @@ pub enum StreamError {
         /// The limit.
         seconds: f64,
     },
-    /// FFmpeg would cut off user and password.
+    /// It redirects to another host.
     #[error(
-        "{address} cannot be opened: user and password have {bytes} bytes, and FFmpeg's digest authentication takes {most}: set a \
-         shorter password in the camera"
+        "{address} redirects to {target}, which is not followed: write that address, or set `redirects: any_host`"
     )]
-    LongLogin {
+    Redirected {
         /// The stream.
         address: String,
-        /// The length of both, with a colon between them.
-        bytes: usize,
-        /// The limit.
-        most: usize,
+        /// Scheme, host and port.
+        target: String,
     },
     /// The camera requires other credentials.
     #[error("{address} denies access: {remedy}")]
@@ -121,12 +118,27 @@ impl StreamError {
             ffmpeg::Error::HttpForbidden => "this user may not see the stream",
             ffmpeg::Error::HttpNotFound => return Self::Missing(address),
             ffmpeg::Error::Other { errno: libc::EPROTONOSUPPORT } => return Self::Transport(address),
+            // FFmpeg's answer to a format that is not in the list.
+            ffmpeg::Error::Other { errno: libc::EINVAL } => {
+                let cause = "its format is not one of a video, or only names other files".to_owned();
+                return Self::NotOpened { address, cause };
+            }
             other if is_of_the_network(other) => {
                 return Self::Unreachable { address, cause: other.to_string() };
             }
             other => return Self::NotOpened { address, cause: other.to_string() },
         };
         Self::Denied { address, remedy }
+    }
+
+    /// The meaning of a failure of the relay.
+    pub(crate) fn of_relay(failure: relay::Failure, origin: &str) -> Self {
+        let address = origin.to_owned();
+        match failure {
+            relay::Failure::Connection(cause) => Self::NotOpened { address, cause },
+            relay::Failure::Login(refusal) => Self::Denied { address, remedy: refusal.remedy() },
+            relay::Failure::Redirected(target) => Self::Redirected { address, target },
+        }
     }
 
     /// Whether another transport may help.
@@ -155,11 +167,13 @@ fn is_of_the_network(error: ffmpeg::Error) -> bool {
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
         use StreamError::{
-            Denied, LongLogin, Missing, NoFrame, NoIntactFrame, NoVideo, NotConverted, Stalled,
+            Denied, Missing, NoFrame, NoIntactFrame, NoVideo, NotConverted, Redirected, Stalled,
         };
 
-        let refused =
-            matches!(error, Denied { .. } | LongLogin { .. } | Missing(_) | NoVideo(_) | NotConverted { .. });
+        let refused = matches!(
+            error,
+            Denied { .. } | Redirected { .. } | Missing(_) | NoVideo(_) | NotConverted { .. }
+        );
         let stalled = matches!(error, Stalled { .. } | NoFrame(_) | NoIntactFrame(_));
         let status = if stalled { Status::Stalled } else { Status::Offline };
         Self { cause: error.into(), status, refused }

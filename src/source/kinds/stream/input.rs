@@ -12,11 +12,12 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     access_units::{Arrival, Assembler, Encoding, Unit},
+    connect::Gate,
     deadline::Deadline,
     error::StreamError,
     packet_loss,
     reader::{Found, Reader},
-    tunnel::Tunnel,
+    relay::{Failure, Relay},
     upright::View,
 };
 use crate::{
@@ -48,8 +49,10 @@ pub(crate) struct Opened {
     pub(super) stall_after: Duration,
     /// A packet of the video has arrived.
     pub(super) has_delivered: bool,
-    /// The last field: it outlives the input that reads from it.
-    pub(super) tunnel: Option<Tunnel>,
+    /// What the input may open. It outlives the input, like the relay: both are after `packets`.
+    pub(super) _gate: Option<Box<Gate>>,
+    /// The way to the camera.
+    pub(super) relay: Option<Relay>,
 }
 
 /// Where the packets come from.
@@ -252,8 +255,11 @@ impl Opened {
             tracing::warn!(source = &*context.name, cause, "the recording is damaged: the rest is skipped");
             return Ok(Next::End(true));
         }
-        let cause = self.tunnel.as_ref().and_then(Tunnel::failure).unwrap_or_else(|| cause.to_owned());
-        Err(StreamError::Lost { address: origin.to_owned(), cause })
+        Err(match self.relay.as_ref().and_then(Relay::failure) {
+            Some(Failure::Connection(cause)) => StreamError::Lost { address: origin.to_owned(), cause },
+            Some(failure) => StreamError::of_relay(failure, origin),
+            None => StreamError::Lost { address: origin.to_owned(), cause: cause.to_owned() },
+        })
     }
 
     /// The time stamp of a packet in microseconds, in the order of decoding, which is that of the packets.

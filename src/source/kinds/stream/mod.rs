@@ -30,10 +30,12 @@
 //! **Limits.** `max_pixels` and `memory` limit what a decoder may allocate, not only what is scored: a small file can declare
 //! frames of a gigabyte. This holds for the search for the properties of an input, too, which decodes some frames.
 //!
-//! Audio is ignored. FFmpeg's log is never printed: it may hold a password. TLS is not FFmpeg's: see `tunnel`.
+//! Audio is ignored. FFmpeg's log is never printed: it may hold an address with its query. Logins, redirects and TLS are not FFmpeg's:
+//! see `relay`. What an input may name and FFmpeg may open for it is in `allowed`.
 
 mod access_units;
-mod challenge;
+mod allowed;
+mod connect;
 mod convert;
 mod deadline;
 mod decoder;
@@ -48,19 +50,20 @@ mod playing;
 pub mod probe;
 mod reader;
 pub mod recording;
+mod relay;
 mod schedule;
 pub mod settings;
 mod transport;
-mod tunnel;
 mod upright;
 
 use self::{
     decoder::Decoder,
     error::StreamError,
     input::Opened,
+    open::Memory,
     playing::{Ended, Playing},
     settings::{Hwaccel, Stream},
-    transport::{Outcome, Transports},
+    transport::Outcome,
 };
 use crate::{
     config::Region,
@@ -83,7 +86,7 @@ pub struct StreamSource {
     logged: Option<String>,
     /// The hardware delivered no intact frame: it is not used again.
     without_hardware: bool,
-    transports: Transports,
+    memory: Memory,
 }
 
 impl Kind for StreamSource {
@@ -108,7 +111,7 @@ impl Kind for StreamSource {
             done: false,
             logged: None,
             without_hardware: false,
-            transports: Transports::new(settings.transport),
+            memory: Memory::new(settings),
         }
     }
 
@@ -133,7 +136,7 @@ impl Kind for StreamSource {
 impl StreamSource {
     /// Opens the stream and plays it to its end.
     async fn play(&mut self, context: &Context) -> Result<Ended, StreamError> {
-        let opened = Opened::open(&self.settings, &self.origin, context, &mut self.transports)?;
+        let opened = Opened::open(&self.settings, &self.origin, context, &mut self.memory)?;
         let Some(opened) = opened else {
             return Ok(Ended::Stopped);
         };
@@ -156,7 +159,7 @@ impl StreamSource {
             );
             self.without_hardware = true;
         }
-        self.transports.record(outcome);
+        self.memory.transports.record(outcome);
         ended
     }
 

@@ -1,7 +1,7 @@
 //! Opens an input with FFmpeg.
 
 use std::{
-    ffi::CString,
+    path::Path,
     ptr,
     sync::{
         Arc, Once,
@@ -15,29 +15,50 @@ use ffmpeg_next::{
     self as ffmpeg, Dictionary, codec, ffi,
     format::{self, context},
     media,
-    util::interrupt,
 };
 
 use super::{
     access_units::Assembler,
-    challenge,
+    allowed::Allowed,
+    connect::connect,
     deadline::Deadline,
     decoder, device,
     error::StreamError,
     input::{Opened, Packets, assembled},
     packet_loss,
     reader::Reader,
+    relay::{Camera, Relay, RelayError},
     settings::{Input, Stream, Transport},
     transport::Transports,
-    tunnel::{Camera, Tunnel, TunnelError},
     upright::View,
 };
 use crate::{
     picture::{self, Limits},
-    source::{context::Context, sampler::Played},
+    source::{
+        context::Context,
+        kinds::login::{self, SharedLogin},
+        sampler::Played,
+    },
     tls::Trust,
-    yaml::Address,
 };
+
+/// What is remembered about a camera while its source exists.
+pub(crate) struct Memory {
+    pub(crate) transports: Transports,
+    /// The login, with what the camera has asked for.
+    login: Option<SharedLogin>,
+}
+
+impl Memory {
+    /// Of a camera that was not opened yet.
+    pub(crate) fn new(settings: &Stream) -> Self {
+        let login = match &settings.input {
+            Input::Rtsp(address) | Input::Url(address) => address.login().map(login::shared),
+            Input::File(_) => None,
+        };
+        Self { transports: Transports::new(settings.transport), login }
+    }
+}
 
 impl Opened {
     /// Opens the stream, over another transport if the camera refuses the first; `None` after the stop signal.
@@ -45,15 +66,17 @@ impl Opened {
         settings: &Stream,
         origin: &str,
         context: &Context,
-        transports: &mut Transports,
+        memory: &mut Memory,
     ) -> Result<Option<Self>, StreamError> {
         prepare();
         limit_allocations(context.limits());
+        let Memory { transports, login } = memory;
+        let over = |transport| open_over(settings, origin, context, login.as_ref(), transport);
         if settings.input.is_tls() {
-            // The only transport that leads through the tunnel.
-            return open_over(settings, origin, context, Transport::Tcp);
+            // The only transport that leads through TLS.
+            return over(Transport::Tcp);
         }
-        let refused = match open_over(settings, origin, context, transports.next()) {
+        let refused = match over(transports.next()) {
             Err(error) if matches!(settings.input, Input::Rtsp(_)) => error,
             opened => return opened,
         };
@@ -61,7 +84,7 @@ impl Opened {
         if !transports.record(outcome) {
             return Err(refused);
         }
-        match open_over(settings, origin, context, transports.next()) {
+        match over(transports.next()) {
             Ok(opened) => {
                 tracing::info!(
                     source = &*context.name,
@@ -84,138 +107,83 @@ fn open_over(
     settings: &Stream,
     origin: &str,
     context: &Context,
+    login: Option<&SharedLogin>,
     transport: Transport,
 ) -> Result<Option<Opened>, StreamError> {
+    let address = || origin.to_owned();
     let no_answer =
-        || StreamError::NoAnswer { address: origin.to_owned(), seconds: settings.open_timeout.as_secs_f64() };
-    let tunnel = match tunnel(settings, context) {
-        Ok(tunnel) => tunnel,
-        Err(TunnelError::Stopped) => return Ok(None),
-        Err(TunnelError::NoAnswer) => return Err(no_answer()),
-        Err(TunnelError::Failed(cause)) => {
-            return Err(StreamError::NotOpened { address: origin.to_owned(), cause });
+        || StreamError::NoAnswer { address: address(), seconds: settings.open_timeout.as_secs_f64() };
+    let relay = match relay(settings, login, context) {
+        Ok(relay) => relay,
+        Err(RelayError::Stopped) => return Ok(None),
+        Err(RelayError::NoAnswer) => return Err(no_answer()),
+        Err(RelayError::Unreachable(cause)) => {
+            return Err(StreamError::Unreachable { address: address(), cause });
         }
+        Err(RelayError::Failed(cause)) => return Err(StreamError::NotOpened { address: address(), cause }),
     };
-    let url = url(settings, origin, tunnel.as_ref())?;
+    let url = url(settings, origin, relay.as_ref())?;
     packet_loss::reset();
     let (deadline, close) = (Deadline::new(settings.open_timeout), Arc::new(AtomicBool::new(false)));
     let interrupt = {
-        let (deadline, close) = (deadline.clone(), Arc::clone(&close));
+        let (deadline, close, stop) = (deadline.clone(), Arc::clone(&close), context.stop.clone());
+        let (counts, source) = (Arc::clone(&context.counts), thread::current().id());
         move || {
-            let (deadline, close, stop) = (deadline.clone(), Arc::clone(&close), context.stop.clone());
-            let (counts, source) = (Arc::clone(&context.counts), thread::current().id());
-            move || {
-                // FFmpeg calls this often while it waits. A call on another thread does not show that the source makes progress.
-                if thread::current().id() == source {
-                    counts.pulse().beat();
-                }
-                stop.is_cancelled() || close.load(Ordering::Relaxed) || deadline.interrupts()
+            // FFmpeg calls this often while it waits. A call on another thread does not show that the source makes progress.
+            if thread::current().id() == source {
+                counts.pulse().beat();
             }
+            stop.is_cancelled() || close.load(Ordering::Relaxed) || deadline.interrupts()
         }
     };
-    let mut opened = connect(&url.text, interrupt(), options(settings, transport));
-    if matches!(opened, Err(ffmpeg::Error::HttpUnauthorized)) && needs_basic(settings, &url, tunnel.as_ref())
-    {
-        opened = connect(&url.plain, interrupt(), with_basic(settings, options(settings, transport)));
-    } else if url.is_cut_off && matches!(opened, Err(ffmpeg::Error::HttpUnauthorized)) {
-        return Err(long_login(settings, origin));
-    }
-    let opened = opened.and_then(|mut input| {
+    let (allowed, options) = options(settings, transport, relay.as_ref());
+    let opened = connect(&url, interrupt, options, allowed.nested).and_then(|(mut input, gate)| {
         // FFmpeg forgets the size of a video that it cannot decode, and one that is too large is not decoded.
         let declared = declared_size(&input);
         if !declares_its_video(settings, &input) {
             find_properties(&mut input, matches!(settings.input, Input::File(_)), context.limits())?;
         }
-        Ok((input, declared))
+        Ok((input, gate, declared))
     });
-    let has_login = url.has_login;
-    let (input, declared) = match opened {
+    let (input, gate, declared) = match opened {
         _ if context.stop.is_cancelled() => return Ok(None),
         // FFmpeg returns success for an interrupted search for properties, and then delivers nothing.
         _ if deadline.has_interrupted() => return Err(no_answer()),
         Ok(opened) => opened,
         Err(error) => {
-            return Err(match tunnel.as_ref().and_then(Tunnel::failure) {
-                Some(cause) => StreamError::NotOpened { address: origin.to_owned(), cause },
-                None => StreamError::of_opening(error, origin, has_login),
+            return Err(match relay.as_ref().and_then(Relay::failure) {
+                Some(failure) => StreamError::of_relay(failure, origin),
+                None => StreamError::of_opening(error, origin, login.is_some()),
             });
         }
     };
-    let opened = opened_stream(settings, origin, context, (input, deadline, close), has_login)?;
+    let opened = opened_stream(settings, origin, context, (input, deadline, close), login.is_some())?;
     let size = if opened.size == (0, 0) { declared } else { opened.size };
-    Ok(Some(Opened { tunnel, size, ..opened }))
+    Ok(Some(Opened { _gate: Some(gate), relay, size, ..opened }))
 }
 
 /// What FFmpeg opens.
-struct Url {
-    /// With user and password, unless FFmpeg would cut them off.
-    text: String,
-    /// Without user and password.
-    plain: String,
-    /// There are a user and a password.
-    has_login: bool,
-    /// User and password are too long for FFmpeg.
-    is_cut_off: bool,
-}
-
-/// FFmpeg's RTSP client keeps user and password in 128 bytes, and cuts off the rest without an error.
-const LONGEST_LOGIN: usize = 127;
-
-fn url(settings: &Stream, origin: &str, tunnel: Option<&Tunnel>) -> Result<Url, StreamError> {
-    match &settings.input {
-        Input::Rtsp(address) | Input::Url(address) => {
-            let at = |address: &Address| {
-                tunnel.map_or_else(|| address.url_with_login(), |tunnel| address.plain_url_at(&tunnel.host()))
-            };
-            let is_rtsp = matches!(settings.input, Input::Rtsp(_));
-            let is_cut_off = is_rtsp && address.encoded_login_length() > LONGEST_LOGIN;
-            let plain = at(&address.without_login());
-            let text = if is_cut_off { plain.clone() } else { at(address) };
-            Ok(Url { text, plain, has_login: address.login().is_some(), is_cut_off })
+fn url(settings: &Stream, origin: &str, relay: Option<&Relay>) -> Result<String, StreamError> {
+    Ok(match (&settings.input, relay) {
+        // The relay has the login. Only RTMP has it in its own messages.
+        (Input::Rtsp(address) | Input::Url(address), Some(relay)) => {
+            let address = address.plain_at(&relay.host());
+            let has_own = address.scheme() == "rtmp";
+            (if has_own { address } else { address.without_login() }).reveal().into_owned()
         }
-        Input::File(path) => {
-            if device::is_camera(path) {
-                let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
-                device::register().map_err(not_opened)?;
-            }
-            let text = path.to_string_lossy().into_owned();
-            Ok(Url { plain: text.clone(), text, has_login: false, is_cut_off: false })
+        (Input::Rtsp(address) | Input::Url(address), None) => address.reveal().into_owned(),
+        (Input::File(path), _) if device::is_camera(path) => {
+            let not_opened = |cause| StreamError::NotOpened { address: origin.to_owned(), cause };
+            device::register().map_err(not_opened)?;
+            path.to_string_lossy().into_owned()
         }
-    }
+        (Input::File(path), _) => file_url(path),
+    })
 }
 
-/// Whether the camera accepts basic authentication, which FFmpeg did not use.
-fn needs_basic(settings: &Stream, url: &Url, tunnel: Option<&Tunnel>) -> bool {
-    let Input::Rtsp(address) = &settings.input else { return false };
-    let door = match tunnel {
-        Some(tunnel) => tunnel
-            .host()
-            .rsplit_once(':')
-            .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?))),
-        None => address.door(),
-    };
-    let Some((host, port)) = door.filter(|_| url.has_login) else { return false };
-    // An error says less than the refusal that FFmpeg received.
-    challenge::offered((&host, port), &url.plain)
-        .is_ok_and(|challenges| challenge::needs_basic(&challenges, !url.is_cut_off))
-}
-
-/// Adds user and password to every request. FFmpeg has no option for a header, so another one is continued on the next line.
-fn with_basic(settings: &Stream, mut options: Dictionary<'static>) -> Dictionary<'static> {
-    if let Input::Rtsp(address) = &settings.input
-        && let Some(login) = address.login()
-    {
-        options.set("user_agent", &format!("stakeout\r\nAuthorization: {}", challenge::basic(login)));
-    }
-    options
-}
-
-fn long_login(settings: &Stream, origin: &str) -> StreamError {
-    let length = match &settings.input {
-        Input::Rtsp(address) => address.encoded_login_length(),
-        _ => 0,
-    };
-    StreamError::LongLogin { address: origin.to_owned(), bytes: length, most: LONGEST_LOGIN }
+/// A file as FFmpeg names it. Without the scheme, the name of a file could be taken for one: `concat:...`.
+fn file_url(path: &Path) -> String {
+    format!("file:{}", path.to_string_lossy())
 }
 
 /// Whether the stream is described well enough to decode it: RTSP cameras do so before they start. The search for properties
@@ -229,7 +197,7 @@ fn declares_its_video(settings: &Stream, input: &context::Input) -> bool {
 fn is_live_rtsp(settings: &Stream, input: &context::Input) -> bool {
     match &settings.input {
         Input::Rtsp(_) => true,
-        Input::Url(address) => address.url().starts_with("rtsp") && input.duration() <= 0,
+        Input::Url(address) => address.scheme().starts_with("rtsp") && input.duration() <= 0,
         Input::File(_) => false,
     }
 }
@@ -285,23 +253,37 @@ fn opened_stream(
         has_login,
         stall_after,
         has_delivered: false,
-        tunnel: None,
+        _gate: None,
+        relay: None,
     })
 }
 
-/// The way to an address with TLS; `None` for any other input.
-fn tunnel(settings: &Stream, context: &Context) -> Result<Option<Tunnel>, TunnelError> {
+/// The way to a camera, for all that FFmpeg's own client must not do; `None` for any other input.
+fn relay(
+    settings: &Stream,
+    login: Option<&SharedLogin>,
+    context: &Context,
+) -> Result<Option<Relay>, RelayError> {
     let (Input::Rtsp(address) | Input::Url(address)) = &settings.input else { return Ok(None) };
-    let Some((host, port)) = address.door().filter(|_| address.is_tls()) else { return Ok(None) };
-    let camera = Camera { host, port, is_http: address.url().starts_with("http") };
+    let needs_relay = ["rtsp", "rtsps", "http", "https", "rtmps"].contains(&address.scheme());
+    let Some((host, port)) = address.door().filter(|_| needs_relay) else { return Ok(None) };
+    let camera = Camera {
+        host,
+        port,
+        authority: address.authority().to_owned(),
+        scheme: address.scheme().to_owned(),
+        is_tls: address.is_tls(),
+        redirects: settings.redirects,
+        login: login.cloned(),
+    };
     let is_stopped = || {
         context.counts.pulse().beat();
         context.stop.is_cancelled()
     };
-    Tunnel::open(&camera, &settings.tls, settings.open_timeout, is_stopped).map(Some)
+    Relay::open(&camera, &settings.tls, settings.open_timeout, is_stopped).map(Some)
 }
 
-/// Options of FFmpeg's own TLS, for redirects to other servers. It cannot check a fingerprint.
+/// Options of FFmpeg's own TLS, for other servers that `redirects: any_host` allows. It cannot check a fingerprint.
 fn own_tls(options: &mut Dictionary<'static>, trust: &Trust) {
     options.set("tls_verify", if *trust == Trust::Unverified { "0" } else { "1" });
     if let Trust::Ca(file) = trust {
@@ -309,18 +291,35 @@ fn own_tls(options: &mut Dictionary<'static>, trust: &Trust) {
     }
 }
 
-fn options(settings: &Stream, transport: Transport) -> Dictionary<'static> {
+fn options(settings: &Stream, transport: Transport, relay: Option<&Relay>) -> (Allowed, Dictionary<'static>) {
+    let is_device = matches!(&settings.input, Input::File(path) if device::is_camera(path));
+    let allowed = Allowed::of(&settings.input, settings.redirects, is_device, relay.map(Relay::address));
     let mut options = Dictionary::new();
+    options.set("protocol_whitelist", allowed.protocols);
+    options.set("format_whitelist", &allowed.formats);
+    if let Some(relay) = relay {
+        options.set("user_agent", relay.secret_name());
+    }
     match &settings.input {
         // AVFMT_FLAG_NONBLOCK, which has no name as an option. Otherwise a camera that hangs could not be interrupted.
-        Input::File(path) if device::is_camera(path) => options.set("fflags", "+4"),
+        Input::File(_) if is_device => options.set("fflags", "+4"),
         Input::File(_) => {}
         Input::Url(address) => {
-            own_tls(&mut options, &settings.tls);
-            if let Some(path) = address.url().strip_prefix("rtmps://").and_then(|url| url.rsplit_once('/')) {
-                options.set("rtmp_tcurl", &format!("rtmps://{}", path.0));
+            if address.scheme().starts_with("http") {
+                own_tls(&mut options, &settings.tls);
+                // A proxy of the environment cannot reach the relay.
+                options.set("http_proxy", "");
+                // The relay reads one request on each connection.
+                options.set("http_persistent", "0");
+                options.set("multiple_requests", "0");
             }
-            if settings.input.is_tls() && address.url().starts_with("rtsps") {
+            if address.scheme() == "rtmps" {
+                let address = address.without_login();
+                if let Some((place, _)) = address.reveal().rsplit_once('/') {
+                    options.set("rtmp_tcurl", place);
+                }
+            }
+            if address.scheme() == "rtsps" {
                 options.set("rtsp_transport", transport.as_str());
             }
             // Measuring the rate takes the first frames, which are minutes with a slow camera.
@@ -333,35 +332,7 @@ fn options(settings: &Stream, transport: Transport) -> Dictionary<'static> {
             options.set("fpsprobesize", "0");
         }
     }
-    options
-}
-
-/// Connects to `url`, without reading any frame. `interrupt` is called while FFmpeg waits, and ends the call if it is true.
-fn connect(
-    url: &str,
-    interrupt: impl FnMut() -> bool + Send + 'static,
-    options: Dictionary<'_>,
-) -> Result<context::Input, ffmpeg::Error> {
-    let url = CString::new(url).map_err(|_| ffmpeg::Error::InvalidData)?;
-    let interrupt = interrupt::new(Box::new(interrupt));
-    // SAFETY: the context is new and not null. `avformat_open_input` frees it if it fails. Otherwise the input takes it over
-    // together with the callback, which so lives as long as FFmpeg may call it. The options are freed once, below.
-    #[allow(unsafe_code)]
-    unsafe {
-        let mut context = ffi::avformat_alloc_context();
-        if context.is_null() {
-            return Err(ffmpeg::Error::Other { errno: libc::ENOMEM });
-        }
-        (*context).interrupt_callback = interrupt.interrupt;
-        let mut options = options.disown();
-        let result =
-            ffi::avformat_open_input(&raw mut context, url.as_ptr(), ptr::null_mut(), &raw mut options);
-        drop(Dictionary::own(options));
-        if result < 0 {
-            return Err(ffmpeg::Error::from(result));
-        }
-        Ok(context::Input::wrap_with_interrupt(context, interrupt.guard))
-    }
+    (allowed, options)
 }
 
 /// Reads as much of the input as FFmpeg needs to know its properties. What it reads is delivered afterwards.
@@ -430,7 +401,7 @@ fn without_parser(input: &mut context::Input) {
     }
 }
 
-/// Initialises FFmpeg's error texts and network, and silences its log, which may hold a password.
+/// Initialises FFmpeg's error texts and network, and silences its log, which may hold an address with its query.
 fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {

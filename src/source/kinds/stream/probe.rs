@@ -9,9 +9,9 @@ use super::{
     decoder::Decoder,
     error::StreamError,
     input::{Arrived, Next, Opened},
+    open::Memory,
     schedule::Need,
     settings::{Hwaccel, Stream},
-    transport::Transports,
 };
 use crate::{
     picture::Limits,
@@ -84,7 +84,7 @@ pub(super) fn probe(settings: &Stream, limits: Limits) -> Probe {
 fn read(settings: &Stream, limits: Limits) -> Result<Findings, StreamError> {
     let origin = settings.input.shown();
     let context = Context::detached(&origin, limits);
-    let mut opened = Opened::open(settings, &origin, &context, &mut Transports::new(settings.transport))?
+    let mut opened = Opened::open(settings, &origin, &context, &mut Memory::new(settings))?
         .expect("only this function has the token of the stop signal");
     opened.memory(&origin, limits)?;
     let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin, limits)?;
@@ -158,7 +158,7 @@ mod tests {
     use crate::source::{
         kind::Outcome,
         kinds::{
-            camera::Unchanged,
+            camera::{Redirects, Unchanged},
             stream::settings::{Input, Pace},
         },
     };
@@ -171,6 +171,7 @@ mod tests {
             decode: Decode::Auto,
             hwaccel: Hwaccel::None,
             transport: None,
+            redirects: Redirects::SameHost,
             tls: crate::tls::Trust::System,
             pace: Pace::Real,
             open_timeout: Duration::from_secs(30),

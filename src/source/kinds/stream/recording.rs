@@ -11,9 +11,9 @@ use super::{
     decoder::Decoder,
     error::StreamError,
     input::{Arrived, Next, Opened},
+    open::Memory,
     schedule::{PacketState, Schedule, Step},
     settings::{Hwaccel, Input, Pace, Stream},
-    transport::Transports,
 };
 use crate::{
     picture::{Limits, Picture, Share},
@@ -21,7 +21,7 @@ use crate::{
         cause::Cause,
         context::Context,
         counts::{Counts, Snapshot},
-        kinds::camera::{Decode, Unchanged},
+        kinds::camera::{Decode, Redirects, Unchanged},
         sampler::Clock,
     },
     tls::Trust,
@@ -100,6 +100,7 @@ impl Recording {
             decode,
             hwaccel: Hwaccel::None,
             transport: None,
+            redirects: Redirects::SameHost,
             tls: Trust::System,
             pace: Pace::Full,
             open_timeout: STALL_AFTER,
@@ -107,7 +108,7 @@ impl Recording {
             unchanged: Unchanged::Score,
         };
         let origin = shown.display().to_string();
-        let opened = Opened::open(&settings, &origin, &context, &mut Transports::new(None))?;
+        let opened = Opened::open(&settings, &origin, &context, &mut Memory::new(&settings))?;
         let Some(opened) = opened else { return Ok(None) };
         let limits = context.limits();
         let counts = watched.unwrap_or(&context.counts);

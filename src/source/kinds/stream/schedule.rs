@@ -174,6 +174,7 @@ mod tests {
             decode,
             hwaccel: Hwaccel::None,
             transport: None,
+            redirects: crate::source::kinds::camera::Redirects::SameHost,
             tls: crate::tls::Trust::System,
             pace: Pace::Real,
             open_timeout: seconds(30.0),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     policy::tls,
     source::kinds::{
-        camera::{self, AT_LEAST_EVERY, DAY, Decode, UNCHANGED, Unchanged},
+        camera::{self, AT_LEAST_EVERY, DAY, Decode, REDIRECTS, Redirects, UNCHANGED, Unchanged},
         settings::{CAMERA_REMEDY, KindKey, Settings},
     },
     tls::Trust,
@@ -37,6 +37,8 @@ pub struct Stream {
     pub hwaccel: Hwaccel,
     /// The transport of RTSP; `None`: whichever the camera supports.
     pub transport: Option<Transport>,
+    /// Which redirects are followed, and whether a playlist may name other hosts.
+    pub redirects: Redirects,
     /// How the certificate of the camera is checked.
     pub tls: Trust,
     /// The speed of a recording.
@@ -184,6 +186,11 @@ impl Settings for Stream {
         if let Input::File(path) = &self.input { vec![("video", path)] } else { vec![] }
     }
 
+    fn sends_readable_secret_to(&self) -> Option<String> {
+        let address = self.address().filter(|address| address.sends_a_readable_secret())?;
+        Some(address.to_string())
+    }
+
     fn remedy(&self) -> &'static str {
         match self.input {
             Input::Rtsp(_) | Input::Url(_) => CAMERA_REMEDY,
@@ -297,6 +304,9 @@ const VIDEO_ONLY: &[Field<Stream>] = &[Field::new(
 )
 .default("real")];
 
+const STREAM_REDIRECTS_DOC: &str = "same_host: a redirect to another host or port is an error, and a playlist (HLS) may name only its own \
+                                    server. any_host: both are followed. User and password are never sent to another host.";
+
 const LAST: &[Field<Stream>] = &[
     Field::new("username", Form::Text, camera::USERNAME, |it: &Stream| Some(json!(it.address()?.login()?.0)))
         .example("viewer"),
@@ -304,6 +314,10 @@ const LAST: &[Field<Stream>] = &[
         it.address()?.login().map(|_| json!("set"))
     })
     .example("${env:CAM_PASSWORD}"),
+    Field::new("redirects", REDIRECTS, STREAM_REDIRECTS_DOC, |it: &Stream| {
+        it.address().and(it.redirects.shown())
+    })
+    .default("same_host"),
     Field::new("tls", Form::Mapping(&tls::SOURCE), tls::DOC, |it: &Stream| {
         it.address().filter(|address| address.is_tls()).map(|_| tls::shown(&it.tls).into())
     }),
@@ -339,7 +353,7 @@ fn video(reader: &mut Reader<'_>, at: &Setting<'_>, section: &Section<'_>) -> Op
         if text.contains("://") {
             return camera::address(reader, at, section, SCHEMES).map(Input::Url);
         }
-        for at in ["username", "password"].iter().filter_map(|key| section.get(key)) {
+        for at in ["username", "password", "redirects"].iter().filter_map(|key| section.get(key)) {
             let remedy = "remove it, or name an address: `video: https://HOST/PATH`";
             reader.problem(at.key, format!("a file has no `{}`", at.name), remedy);
         }
@@ -366,6 +380,7 @@ fn stream(
     let unchanged = camera::unchanged(reader, section, !is_recording);
     let is_tls = input.as_ref().map(Input::is_tls);
     let with_tls = if matches!(input, Some(Input::Rtsp(_))) { "rtsps" } else { "https" };
+    let redirects = section.read(reader, "redirects", camera::redirects);
     let tls = tls::read(reader, section, &tls::SOURCE, is_tls, with_tls);
     Some(Stream {
         input: input?,
@@ -373,6 +388,7 @@ fn stream(
         decode: decode?,
         hwaccel: hwaccel?,
         transport: transport?,
+        redirects: redirects?,
         tls: tls?,
         pace: pace?,
         open_timeout: open_timeout?,

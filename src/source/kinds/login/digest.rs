@@ -12,7 +12,9 @@ use super::challenge::Challenge;
 pub(super) struct Request<'a> {
     pub(super) username: &'a str,
     pub(super) password: &'a str,
-    /// Path and query.
+    /// The method: `GET`.
+    pub(super) method: &'a str,
+    /// What follows the method in the request: path and query with HTTP, the whole address with RTSP.
     pub(super) uri: &'a str,
     /// A random text.
     pub(super) cnonce: &'a str,
@@ -112,17 +114,17 @@ impl Digest {
         })
     }
 
-    /// The value of `Authorization` for a GET request without a body.
+    /// The value of `Authorization` for a request without a body.
     pub(super) fn answer(&self, request: Request<'_>) -> Vec<u8> {
-        let Request { username, password, uri, cnonce, count } = request;
+        let Request { username, password, method, uri, cnonce, count } = request;
         let hash = |parts: &[&[u8]]| self.hash.of(parts);
         let mut user = hash(&[username.as_bytes(), &self.realm, password.as_bytes()]);
         if self.is_session {
             user = hash(&[user.as_bytes(), &self.nonce, cnonce.as_bytes()]);
         }
         let asked = match self.qop {
-            Some(Qop::AuthInt) => hash(&[b"GET", uri.as_bytes(), hash(&[b""]).as_bytes()]),
-            Some(Qop::Auth) | None => hash(&[b"GET", uri.as_bytes()]),
+            Some(Qop::AuthInt) => hash(&[method.as_bytes(), uri.as_bytes(), hash(&[b""]).as_bytes()]),
+            Some(Qop::Auth) | None => hash(&[method.as_bytes(), uri.as_bytes()]),
         };
         let count = format!("{count:08x}");
         let response = match self.qop {
@@ -190,7 +192,7 @@ mod tests {
 
     fn answer(header: &str, username: &str, password: &str, uri: &str, cnonce: &str) -> Option<String> {
         let digest = Digest::of(&parse(header.as_bytes())[0])?;
-        let request = Request { username, password, uri, cnonce, count: 1 };
+        let request = Request { username, password, method: "GET", uri, cnonce, count: 1 };
         Some(String::from_utf8(digest.answer(request)).unwrap())
     }
 
@@ -226,6 +228,20 @@ mod tests {
         let answer = answer(header, "Mufasa", "Circle Of Life", "/dir/index.html", "0a4f113b").unwrap();
         assert!(answer.contains("response=\"6629fae49393a05397450978507c4ef1\""), "{answer}");
         assert!(!answer.contains("algorithm"), "only if the camera names it: {answer}");
+    }
+
+    /// RFC 2326 has the method and the whole address in the hash. The expected value is that of `printf ... | md5sum`.
+    #[test]
+    fn a_request_of_rtsp() {
+        let digest = Digest::of(&parse(b"Digest realm=\"cam\", nonce=\"1\"")[0]).unwrap();
+        let uri = "rtsp://10.0.0.21/stream2";
+        let request =
+            Request { username: "me", password: "pw", method: "DESCRIBE", uri, cnonce: "c", count: 1 };
+        let answer = String::from_utf8(digest.answer(request)).unwrap();
+        assert!(
+            answer.contains(&format!("uri=\"{uri}\", response=\"b1eba90a2bd29bb340e9ce9054a7324c\"")),
+            "{answer}"
+        );
     }
 
     /// The expected values are those of `printf ... | md5sum`.
