@@ -55,7 +55,9 @@ install_all() {
   if [ -e "$root$etc/stakeout/stakeout.yaml" ]; then
     say "$etc/stakeout/stakeout.yaml exists and is not changed; the example is config/stakeout.yaml"
   else
-    put 644 config/stakeout.yaml "$etc/stakeout/stakeout.yaml"
+    # It may have passwords. Before the first installation the group does not exist; `what_next` has the command.
+    put 640 config/stakeout.yaml "$etc/stakeout/stakeout.yaml"
+    chgrp stakeout "$root$etc/stakeout/stakeout.yaml" 2>/dev/null || true
   fi
   what_next
 }
@@ -95,6 +97,7 @@ what_next() {
   systemd-sysusers $prefix/lib/sysusers.d/stakeout.conf
   $prefix/share/stakeout/move-inbox    # after an upgrade: the folder for pictures leaves the state folder
   systemd-tmpfiles --create $prefix/lib/tmpfiles.d/stakeout.conf
+  chgrp stakeout $etc/stakeout/stakeout.yaml    # only root and the service can read it
   systemctl daemon-reload
   editor $etc/stakeout/stakeout.yaml
   stakeout check --config $etc/stakeout/stakeout.yaml

@@ -21,6 +21,7 @@ done
 [ "$(stat -c %a "$here/bin/stakeout")" = 755 ] || failed 'the program has other permissions'
 ! grep -rn '/usr/bin/stakeout' "$here/lib/systemd" "$here/share/stakeout" || failed 'a unit starts another program'
 grep -qx 'ExecStart=/opt/stakeout/bin/stakeout run --config /etc/stakeout/stakeout.yaml' "$here/lib/systemd/system/stakeout.service"
+[ "$(stat -c %a "$work/root/etc/stakeout/stakeout.yaml")" = 640 ] || failed 'everyone can read the configuration'
 cmp -s config/stakeout.yaml "$work/root/etc/stakeout/stakeout.yaml" || failed 'the example is not the configuration'
 gzip -t "$here"/share/man/man1/*.gz
 echo "install: $(find "$work/root" -type f | wc -l) files; the units start the installed program"

@@ -21,7 +21,7 @@ dpkg --verify stakeout
 ! ldd /usr/bin/stakeout | grep 'not found' || failed 'a library is missing'
 [ "$(getent passwd stakeout | cut -d: -f6,7)" = /var/lib/stakeout:/usr/sbin/nologin ] || failed "the user is $(getent passwd stakeout)"
 check_file() { [ "$(stat -c '%U:%G %a' "$2")" = "$1" ] || failed "$2 is $(stat -c '%U:%G %a' "$2")"; }
-check_file 'root:root 644' "$config"
+check_file 'root:stakeout 640' "$config"
 check_file 'root:root 755' /etc/stakeout/rules.d
 check_file 'root:root 700' /etc/stakeout/credentials
 check_file 'stakeout:stakeout 2775' /var/spool/stakeout/inbox
@@ -59,6 +59,9 @@ sed 's|/var/spool/stakeout/inbox|/srv/garage|; s|^mqtt:|mqtt:\n  prefix: garage|
 mkdir /srv/garage
 systemctl enable --now stakeout@garage 2>/dev/null
 echo '# This line is mine.' >>"$config"
+# As the package before this version has installed it.
+chown root:root "$config"
+chmod 644 "$config"
 systemctl stop mosquitto
 wait_for 'the end of the broker' bash -c '! mosquitto_pub -h 127.0.0.1 -t up -n 2>/dev/null'
 runuser -u anna -- cp /samples/blue-umbrella.jpg /var/spool/stakeout/inbox/
@@ -67,6 +70,7 @@ before="$(show MainPID) $(show MainPID stakeout@garage)"
 apt install /packages/new.deb
 [ "$(dpkg-query -f '${Version}' -W stakeout)" = "$VERSION+next" ] || failed 'it was not upgraded'
 grep -qx '# This line is mine.' "$config" || failed 'the configuration was overwritten'
+check_file 'root:stakeout 640' "$config"
 grep -qx '# The next version says more.' "$config.dpkg-dist" || failed 'the new example is missing'
 wait_for 'the service after the upgrade' bash -c "[ \"\$(systemctl show -P ActiveState $unit)\" = active ]"
 wait_for 'the other instance' bash -c "[ \"\$(systemctl show -P ActiveState stakeout@garage)\" = active ]"

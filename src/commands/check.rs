@@ -10,7 +10,7 @@ use super::{DONE, FAILED, explain};
 use crate::{
     classify::Classifier,
     config::{self, Config, Loaded},
-    doctor,
+    doctor::{self, Finding},
     model::hub::{self, HubError},
     mqtt, terminal,
     yaml::error::Problems,
@@ -67,6 +67,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     "note: only the service itself can read its credentials, so their values were not checked{}",
                     if args.offline { "" } else { ", nor was the broker" }
                 ));
+            }
+            for Finding { what, message, remedy, .. } in doctor::exposed_secrets(&loaded) {
+                let remedy = remedy.map_or(String::new(), |remedy| format!("; help: {remedy}"));
+                terminal::say(format_args!("warning: {what}: {message}{remedy}"));
             }
             if args.explain {
                 print_explanation(&loaded.config, args.format)?;

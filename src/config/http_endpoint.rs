@@ -53,7 +53,10 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Listen> 
         return Some(Listen { address: checked(reader, at, address, false)?, token: None });
     }
     let section = reader.section(at, &TABLE)?;
-    let token = section.optional(reader, "token", |reader, at| reader.parsed(at, token));
+    let token = section.optional(reader, "token", |reader, at| {
+        reader.note_secret(at);
+        reader.parsed(at, token)
+    });
     let has_token = !section.lacks("token");
     let address = section.read(reader, "address", |reader, at| {
         let address = reader.parsed(at, address)?;

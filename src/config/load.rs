@@ -39,6 +39,8 @@ pub struct Loaded {
     pub places: Places,
     /// Whether it has a systemd credential that this process may not read; only [`look`] accepts one.
     pub unseen: bool,
+    /// The files in which a password is typed, and not a reference to one.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// Reads the configuration at `path` and in `rules.d` beside it.
@@ -101,9 +103,11 @@ pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Lo
         rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
     let config = assemble(&mut reader, main.as_ref(), &rules);
 
-    let Reader { problems, places, unseen, shortage, .. } = reader;
+    let Reader { problems, places, unseen, shortage, secret_files, .. } = reader;
+    let secret_files =
+        secret_files.into_iter().filter_map(|file| Some(places.files.path(file)?.to_owned())).collect();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, places, unseen }),
+        Some(config) if problems.is_empty() => Ok(Loaded { config, places, unseen, secret_files }),
         _ => Err(Problems::new(problems).with_shortage(shortage.get())),
     }
 }

@@ -8,6 +8,7 @@ mod delivery_checks;
 mod device;
 mod finding;
 mod machine;
+mod secrets;
 mod sessions;
 mod sources;
 
@@ -15,7 +16,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-pub use self::finding::{Finding, State};
+pub use self::{
+    finding::{Finding, State},
+    secrets::exposed_secrets,
+};
 use crate::{
     classify::{Classifier, LoadError},
     config::{self, Config, Loaded, ModelRef},
@@ -42,6 +46,7 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
             None
         }
     };
+    loaded.iter().flat_map(exposed_secrets).try_for_each(&mut report)?;
     let rights = Access::of(user);
     machine::findings(&rights).into_iter().try_for_each(&mut report)?;
     let libraries = device::findings(loaded.as_ref().map(|loaded| &loaded.config));

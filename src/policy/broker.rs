@@ -9,6 +9,7 @@ use super::tls;
 use crate::{
     tls::Trust,
     yaml::{
+        address::is_this_machine,
         fields::{Field, Form, Table, explain, specs, word_of, words},
         mask::Secret,
         reader::{Reader, Setting},
@@ -42,8 +43,8 @@ pub struct Mqtt {
 pub struct MqttConnection {
     /// The version of MQTT.
     pub version: MqttVersion,
-    /// The path of MQTT over WebSockets; `None`: plain MQTT.
-    pub websocket: Option<String>,
+    /// Path and query of MQTT over WebSockets, which may have a token; `None`: plain MQTT.
+    pub websocket: Option<Secret>,
     /// A dead connection is noticed after one to two of these.
     pub keep_alive: Duration,
     /// The broker discards undelivered alerts and the retained snapshot after this time. Only in MQTT 5.
@@ -111,6 +112,14 @@ impl Mqtt {
         let is_ipv6 = self.host.contains(':') && !self.host.starts_with('[');
         let host = if is_ipv6 { format!("[{}]", self.host) } else { self.host.clone() };
         format!("{scheme}://{host}:{}", self.port)
+    }
+
+    /// Whether a password, or the query of the address, is sent to another machine without TLS.
+    #[must_use]
+    pub fn sends_a_readable_secret(&self) -> bool {
+        let has_query = |path: &Secret| path.reveal().contains('?');
+        let has_secret = self.password.is_some() || self.connection.websocket.as_ref().is_some_and(has_query);
+        has_secret && !self.tls && !is_this_machine(&self.host)
     }
 }
 
@@ -255,11 +264,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
 
 fn tls_files(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {
     let section = reader.section(at, &TLS_TABLE)?;
-    if address.is_some_and(|address| !address.tls) {
-        // A connection that was meant to be encrypted must not be made without TLS.
-        let remedy = "write `mqtts://` or `wss://` in `url`, or remove `tls`";
-        reader.problem(at.key, "there is `tls`, but the broker's address is without TLS", remedy);
-    }
+    tls::require_tls(reader, at, address.map(|address| address.tls), "`mqtts://` or `wss://`");
     let trust = tls::trust(reader, at, &section);
     let certificate = section.optional(reader, "certificate", Reader::path);
     let key = section.optional(reader, "key", Reader::path);
@@ -282,7 +287,7 @@ struct Address {
     port: u16,
     tls: bool,
     /// The path of MQTT over WebSockets.
-    websocket: Option<String>,
+    websocket: Option<Secret>,
 }
 
 fn address(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Address> {
@@ -354,7 +359,7 @@ fn parse_address(text: &str) -> Result<Address, (&'static str, String)> {
         Some(Host::Domain(name)) if !name.is_empty() && name.chars().all(is_name) => name.to_owned(),
         _ => return wrong(HOST.0, HOST.1),
     };
-    let websocket = websocket.then(|| path.to_owned());
+    let websocket = websocket.then(|| Secret::new(path.to_owned()));
     Ok(Address { host, port: url.port().unwrap_or(usual_port), tls, websocket })
 }
 
@@ -408,7 +413,8 @@ mod tests {
             ("wss://[::1]/", ("::1", 443, true, "/")),
         ];
         for (text, (host, port, tls, path)) in over_web_sockets {
-            let expected = Address { host: host.to_owned(), port, tls, websocket: Some(path.to_owned()) };
+            let expected =
+                Address { host: host.to_owned(), port, tls, websocket: Some(Secret::new(path.to_owned())) };
             assert_eq!(parse_address(text), Ok(expected), "{text}");
         }
         let bad = [

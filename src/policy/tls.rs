@@ -69,14 +69,19 @@ pub(crate) fn read(
 ) -> Option<Trust> {
     let trust = section.optional(reader, "tls", |reader, at| {
         let section = reader.section(at, table)?;
-        if is_tls == Some(false) {
-            // A connection that was meant to be encrypted must not be made without TLS.
-            let remedy = format!("write `{with_tls}://` in the address, or remove `tls`");
-            reader.problem(at.key, "there is `tls`, but the address is without TLS", remedy);
-        }
+        require_tls(reader, at, is_tls, &format!("`{with_tls}://`"));
         trust(reader, at, &section)
     });
     Some(trust?.unwrap_or_default())
+}
+
+/// Reports a section `tls` beside an address without TLS: a connection that was meant to be encrypted must not be made without it.
+/// `None`: the address is invalid. `schemes` are those to use.
+pub(crate) fn require_tls(reader: &mut Reader<'_>, at: &Setting<'_>, is_tls: Option<bool>, schemes: &str) {
+    if is_tls == Some(false) {
+        let remedy = format!("write {schemes} in the address, or remove `tls`");
+        reader.problem(at.key, "there is `tls`, but the address is without TLS", remedy);
+    }
 }
 
 /// Reads `ca`, `fingerprint` and `verify`. More than one of them is a mistake, except `verify: true`, which is the default.

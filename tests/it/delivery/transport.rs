@@ -143,7 +143,10 @@ fn alerts_are_delivered_over_websockets() {
         let (broker, setup) = (Broker::start(), Setup::new());
         let subscriber = Subscriber::start(&broker);
         let port = web_socket(broker.port);
-        let connection = MqttConnection { websocket: Some("/mqtt".to_owned()), ..connection() };
+        let connection = MqttConnection {
+            websocket: Some(stakeout::config::Secret::new("/mqtt".to_owned())),
+            ..connection()
+        };
         let publisher = setup.publish(&version(Mqtt { connection, ..mqtt(port) }));
         setup.append(1, Some(vec![7; 100_000]));
         let seen = subscriber.until("the alert", |message| message.topic == ALERT);
