@@ -27,8 +27,8 @@
 //! | 0 | `clock`, `descriptors`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
-//! | 3 | `https`, `policy` |
-//! | 4 | `source/kinds/camera` |
+//! | 3 | `policy` |
+//! | 4 | `https`, `source/kinds/camera` |
 //! | 5 | `source/kinds/settings` |
 //! | 6 | `source/kinds/*/settings` |
 //! | 7 | `source/kinds/source_kind` |
@@ -102,7 +102,7 @@
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
 //! | `judge`, `trigger` |
-//! | `observe/scores`, `web/places` |
+//! | `observe/scores` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
 //! | `source/kinds/stream/access_units`, `source/kinds/stream/allowed`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |

@@ -1,4 +1,4 @@
-//! Decides which connection is closed when there are too many. Pure.
+//! Decides which connection is closed when there are too many. It opens and closes none itself.
 //!
 //! A new connection always gets a place, so no number of silent clients keeps another client out: the oldest connection that
 //! has not shown the token makes room. Connections of this machine have places of their own, so other machines cannot keep
