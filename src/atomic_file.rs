@@ -1,16 +1,27 @@
 //! Replaces a file in one step: readers, and whatever is left after a crash, have the old content or the new, never a part.
+//!
+//! In tests each step can fail: see `faults`.
 
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use tempfile::Builder;
 
+#[cfg(test)]
+use crate::faults::{Operation, hit};
+
 /// Only the owner reads and writes the files of the service.
 pub const PRIVATE: u32 = 0o600;
+
+/// How often a file is read that cannot be read, and the time between.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes `content` to `path`, whose folder must exist. When this returns, the content and the file's name are synced to disk.
 ///
@@ -49,6 +60,8 @@ fn replace(path: &Path, content: &[u8], new_mode: u32, mode: Option<Permissions>
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     // The extension keeps readers of `*.yaml` or `*.json` in the same folder from taking the temporary file.
+    #[cfg(test)]
+    hit(path, Operation::Open)?;
     let mut new = Builder::new()
         .prefix(name)
         .suffix(".new")
@@ -57,11 +70,63 @@ fn replace(path: &Path, content: &[u8], new_mode: u32, mode: Option<Permissions>
     if let Some(mode) = mode {
         new.as_file().set_permissions(mode)?;
     }
+    #[cfg(test)]
+    hit(path, Operation::Write)?;
     new.write_all(content)?;
+    #[cfg(test)]
+    hit(path, Operation::Sync)?;
     new.as_file().sync_all()?;
+    #[cfg(test)]
+    hit(path, Operation::Rename)?;
     new.persist(path)?;
     // The rename is part of the folder.
+    #[cfg(test)]
+    hit(path, Operation::Sync)?;
     File::open(folder)?.sync_all()
+}
+
+/// Reads a file that [`write`] wrote. A failure may be over at once (too many open files, a disk that wakes up): the file is read
+/// again before it counts as unreadable, because its content is replaced then.
+///
+/// # Errors
+/// It does not exist, or cannot be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    for _ in 1..TRIES {
+        match read_once(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => thread::sleep(PAUSE),
+            read => return read,
+        }
+    }
+    read_once(path)
+}
+
+fn read_once(path: &Path) -> io::Result<Vec<u8>> {
+    #[cfg(test)]
+    hit(path, Operation::Read)?;
+    fs::read(path)
+}
+
+/// Renames a file that cannot be used to `NAME.damaged`, before it is replaced. An older one of that name is replaced.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn set_aside(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    hit(path, Operation::Rename)?;
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(".damaged");
+    match fs::rename(path, path.with_file_name(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a text that [`write`] wrote.
+///
+/// # Errors
+/// As for [`read`]; also if it is not UTF-8.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ impl Default for Backoff {
 /// A random number from 0 to 1. It differs between machines and between calls.
 #[must_use]
 pub fn jitter() -> f64 {
+    #[cfg(test)]
+    if let Some(jitter) = crate::faults::jitter() {
+        return jitter;
+    }
     // Each `RandomState` has keys of its own.
     (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
 }

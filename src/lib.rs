@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `clock`, `descriptors`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
+//! | 0 | `blocking`, `clock`, `descriptors`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
 //! | 3 | `policy` |
@@ -189,6 +189,7 @@ pub mod alert;
 pub mod atomic_file;
 pub mod backoff;
 pub mod bench;
+mod blocking;
 pub mod cache;
 pub mod classify;
 pub mod clock;
@@ -228,5 +229,7 @@ pub mod tune;
 pub mod web;
 pub mod yaml;
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod samples;

@@ -70,7 +70,12 @@ pub fn broker() -> (Options, Broker) {
 impl Broker {
     /// Waits for the next connection.
     pub async fn accept(&mut self) -> Peer {
-        self.0.recv().await.expect("the client still has the address")
+        self.next().await.expect("the client still has the address")
+    }
+
+    /// Waits for the next connection; `None` if no client has the address any more.
+    pub async fn next(&mut self) -> Option<Peer> {
+        self.0.recv().await
     }
 }
 

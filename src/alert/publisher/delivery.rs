@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     counts::{Counts, add},
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     alert::outbox::{Entry, Heartbeat, Outbox, Seq, Sink, Snapshot},
     backoff::jitter,
+    blocking,
     config::Mqtt,
     mqtt, picture,
 };
@@ -253,7 +254,7 @@ impl Delivery {
     /// Reading and syncing block, and must not block the runtime.
     async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Outbox) -> T + Send + 'static) -> T {
         let outbox = Arc::clone(&self.outbox);
-        match spawn_blocking(move || work(&outbox)).await {
+        match blocking::run(move || work(&outbox)).await {
             Ok(done) => done,
             // It is never aborted, so it panicked.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -267,7 +268,7 @@ async fn fit(jpeg: &[u8], limit: Option<usize>) -> Option<Vec<u8>> {
     match limit {
         Some(limit) if jpeg.len() > limit => {
             // It takes long enough to hold up the runtime.
-            spawn_blocking(move || picture::shrink_jpeg(&jpeg, limit)).await.ok().flatten()
+            blocking::run(move || picture::shrink_jpeg(&jpeg, limit)).await.ok().flatten()
         }
         _ => Some(jpeg),
     }

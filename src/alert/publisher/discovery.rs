@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     alert::home_assistant::{Announcement, BIRTH_TOPIC, Difference, memory::Memory},
+    blocking,
     state_file::StateFile,
 };
 
@@ -330,7 +331,7 @@ impl MemoryFile {
     fn write(&mut self) {
         if self.writing.is_none() && std::mem::take(&mut self.changed) {
             let (mut file, memory) = (self.file.clone(), self.memory.clone());
-            self.writing = Some(spawn_blocking(move || file.save(&memory)));
+            self.writing = Some(blocking::spawn(move || file.save(&memory)));
         }
     }
 

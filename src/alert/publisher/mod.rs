@@ -140,6 +140,13 @@ impl Publisher {
         self
     }
 
+    /// Connects with these options instead of those of the configuration.
+    #[cfg(test)]
+    pub(crate) fn over(mut self, options: mqtt::Options) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Where scores are sent to be published.
     #[must_use]
     pub fn scores(&self) -> ScoreSender {

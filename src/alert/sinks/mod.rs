@@ -10,10 +10,7 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -27,8 +24,13 @@ use super::{
 };
 use crate::{
     backoff::jitter,
+    blocking,
     config::{Command, Webhook},
 };
+
+/// Returns whether it accepts an alert.
+#[cfg(test)]
+pub(crate) type Receiver = Arc<dyn Fn(&Entry) -> bool + Send + Sync>;
 
 /// Sends alerts to one sink.
 pub struct SinkWorker {
@@ -46,6 +48,8 @@ enum Target {
     Command(Program),
     #[cfg(test)]
     Script(tests::Script),
+    #[cfg(test)]
+    Receiver(Receiver),
 }
 
 impl SinkWorker {
@@ -61,6 +65,12 @@ impl SinkWorker {
     pub fn command(settings: &Command) -> Self {
         let name = format!("the command {}", settings.program.display());
         Self::new(Sink::Command, Target::Command(Program::new(settings)), name)
+    }
+
+    /// Passes alerts to a test instead of a webhook.
+    #[cfg(test)]
+    pub(crate) fn receiver(receiver: Receiver) -> Self {
+        Self::new(Sink::Webhook, Target::Receiver(receiver), "the test".to_owned())
     }
 
     fn new(sink: Sink, target: Target, name: String) -> Self {
@@ -134,7 +144,7 @@ impl SinkWorker {
         }
         self.schedule.accepted(seq);
         let (outbox, sink) = (Arc::clone(outbox), self.sink);
-        let _ = spawn_blocking(move || outbox.remove(sink, &[seq])).await;
+        let _ = blocking::run(move || outbox.remove(sink, &[seq])).await;
         Ok(true)
     }
 
@@ -185,7 +195,7 @@ async fn read(outbox: &Arc<Outbox>, sink: Sink, next: Next) -> Option<(Seq, Arc<
         Next::Held(seq) => outbox.get(sink, seq).map(|entry| (seq, entry)),
         Next::After(seq) => outbox.read(sink, seq, 1).into_iter().next(),
     };
-    spawn_blocking(read).await.unwrap_or_default()
+    blocking::run(read).await.unwrap_or_default()
 }
 
 impl Target {
@@ -195,6 +205,10 @@ impl Target {
             Self::Command(program) => program.run(entry).await,
             #[cfg(test)]
             Self::Script(script) => script.send(entry),
+            #[cfg(test)]
+            Self::Receiver(accepts) if accepts(entry) => Ok(()),
+            #[cfg(test)]
+            Self::Receiver(_) => Err(Failure::Unavailable("it does not accept".to_owned())),
         }
     }
 }

@@ -134,6 +134,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::faults::{Disk, sweep};
 
     /// Returns the vectors of texts, and the texts that were encoded for it.
     fn ask(path: &Path, model: Hash, texts: &[&str]) -> (Vec<Vec<f32>>, Vec<String>) {
@@ -190,6 +191,24 @@ mod tests {
             assert_eq!(ask(&path, [1; 32], &["a cat"]).1, ["a cat"]);
             assert_eq!(fs::read(&path).unwrap(), whole);
         }
+    }
+
+    #[test]
+    fn no_fault_of_the_disk_changes_a_vector() {
+        let ask = |disk: &Disk, texts: &[&str]| {
+            let (vectors, _) = ask(&disk.path().join("a.vectors"), [1; 32], texts);
+            let expected: Vec<_> = texts.iter().map(|text| vec![text.len() as f32, 0.1]).collect();
+            assert_eq!(vectors, expected);
+        };
+        let faults = sweep(
+            |disk| ask(disk, &["a cat"]),
+            |disk| {
+                ask(disk, &["a cat", "a dog!"]);
+                ask(disk, &["a fish", "a cat"]);
+            },
+            |disk, _| ask(disk, &["a cat", "a dog!", "a fish"]),
+        );
+        assert!(faults >= 20, "{faults}");
     }
 
     #[test]
