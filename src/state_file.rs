@@ -1,5 +1,5 @@
 //! A JSON file in the state directory: read once at the start, replaced atomically when its content changes, and written again when
-//! it vanished or could not be written.
+//! it vanished or could not be written. A file that cannot be used is renamed before it is replaced.
 //!
 //! Only the user of the service can read it. [`tend`] takes care of every file: no owner of one needs to do that.
 
@@ -37,6 +37,8 @@ struct Kept {
     content: Option<String>,
     /// The file that has this content; `None`: it is not written.
     written: Option<Version>,
+    /// The file has a content that could not be used.
+    unusable: bool,
     consequence: &'static str,
     failing: Option<String>,
     reminded: Option<Instant>,
@@ -80,7 +82,8 @@ impl StateFile {
         let path = state_dir.join(name);
         make_private(&path);
         // A file that cannot be opened for now must not be replaced by an empty one.
-        let read = shortage::patiently(|| Ok((fs::read_to_string(&path)?, Version::at(&path)?)));
+        let read = shortage::patiently(|| Ok((atomic_file::read_to_string(&path)?, Version::at(&path)?)));
+        let mut unusable = false;
         let (content, written) = match read {
             Ok((content, version)) => (Some(content), Some(version)),
             Err(error) => {
@@ -89,17 +92,20 @@ impl StateFile {
                 }
                 if !is_missing(&error) {
                     tracing::warn!(file = %path.display(), %error, "cannot read a state file: {consequence}");
+                    unusable = true;
                 }
                 (None, None)
             }
         };
         let value = content.as_deref().map(serde_json::from_str::<T>).transpose().unwrap_or_else(|error| {
             tracing::warn!(file = %path.display(), %error, "ignored a damaged state file: {consequence}");
+            unusable = true;
             None
         });
         // A damaged file is not worth being written again.
         let content = content.filter(|_| value.is_some());
-        let kept = Kept { path: path.clone(), content, written, consequence, failing: None, reminded: None };
+        let (failing, reminded) = (None, None);
+        let kept = Kept { path: path.clone(), content, written, unusable, consequence, failing, reminded };
         let kept = Arc::new(Mutex::new(kept));
         let mut files = lock(&FILES);
         // The newest owner decides what a file contains.
@@ -160,8 +166,9 @@ impl Kept {
         if had && Version::at(&self.path).ok() == self.written {
             return false;
         }
-        match write(&self.path, content) {
+        match write(&self.path, content, self.unusable) {
             Ok(version) => {
+                self.unusable = false;
                 let file = self.path.display();
                 if had {
                     tracing::error!(
@@ -202,9 +209,12 @@ impl Version {
     }
 }
 
-fn write(path: &Path, content: &str) -> io::Result<Version> {
+fn write(path: &Path, content: &str, unusable: bool) -> io::Result<Version> {
     // The folder may have been deleted.
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    if unusable {
+        atomic_file::set_aside(path)?;
+    }
     atomic_file::write_private(path, content)?;
     Version::at(path)
 }
@@ -216,6 +226,41 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::{Disk, sweep};
+
+    #[test]
+    fn no_fault_destroys_what_was_written() {
+        let load = |disk: &Disk| StateFile::load::<Vec<u32>>(disk.path(), "a.json", "nothing is lost");
+        let faults = sweep(
+            |disk| load(disk).0.save(&[1]),
+            |disk| {
+                let (mut file, mut value) = load(disk);
+                for number in [2, 3] {
+                    value.push(number);
+                    file.save(&value);
+                }
+                assert!(tend(disk.path()).failing.is_empty() || disk.has_failed());
+            },
+            |disk, fault| {
+                let (mut file, value) = load(disk);
+                let kept = fs::read_to_string(disk.path().join("a.json.damaged")).ok();
+                let all = if kept.is_some() { &[2, 3][..] } else { &[1, 2, 3] };
+                assert!(kept.is_none_or(|kept| kept == "[1]"), "{fault:?}");
+                assert!(
+                    all.starts_with(&value) && (all.len() == 2 || !value.is_empty()),
+                    "{fault:?}: {value:?}"
+                );
+                let is_over = fault.is_none_or(|fault| !fault.permanent);
+                assert!(!is_over || value == [1, 2, 3], "{fault:?}: {value:?}: it is tried again");
+                file.save(&[9]);
+                assert_eq!((load(disk).1, tend(disk.path())), (vec![9], Report::default()), "{fault:?}");
+                let names = fs::read_dir(disk.path()).unwrap().map(|entry| entry.unwrap().file_name());
+                let other = |name: &std::ffi::OsString| name != "a.json" && name != "a.json.damaged";
+                assert_eq!(names.filter(other).collect::<Vec<_>>(), [""; 0], "{fault:?}");
+            },
+        );
+        assert!(faults >= 22, "{faults}");
+    }
 
     #[test]
     fn only_the_owner_reads_it_also_if_an_earlier_version_made_it() {

@@ -225,8 +225,13 @@ fn topics_below(source: &str, topics: &Topics) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::samples;
+    use crate::{
+        faults::{Operation, sweep},
+        samples,
+    };
 
     fn set(topics: &[&str]) -> BTreeSet<String> {
         topics.iter().map(ToString::to_string).collect()
@@ -275,6 +280,30 @@ mod tests {
             added.iter().all(|topic| topic.starts_with(&topics_below("back", &Topics::new("p")))),
             "{added:?}"
         );
+    }
+
+    #[test]
+    fn no_fault_makes_a_retained_topic_unknown_for_ever() {
+        let faults = sweep(
+            |disk| drop(StaleTopics::load(disk.path()).follow(set(&["a", "b"]))),
+            |disk| {
+                let mut topics = StaleTopics::load(disk.path());
+                let stale = topics.follow(set(&["a", "c"]));
+                assert!(stale == ["b"] || disk.failures(Operation::Read) > 0, "{stale:?}");
+                topics.follow(set(&["a", "c", "d"]));
+            },
+            |disk, fault| {
+                let stale = StaleTopics::load(disk.path()).follow(set(&["e"]));
+                let kept = fs::read_to_string(disk.path().join("topics.json.damaged")).unwrap_or_default();
+                assert!(
+                    stale.contains(&"b".to_owned()) || kept.contains("\"b\""),
+                    "{fault:?}: {stale:?} {kept}"
+                );
+                let c = stale.contains(&"c".to_owned());
+                assert!(c || fault.is_some_and(|fault| fault.permanent), "{fault:?}: {stale:?}");
+            },
+        );
+        assert!(faults >= 16, "{faults}");
     }
 
     #[test]

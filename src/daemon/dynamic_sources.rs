@@ -215,7 +215,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::samples;
+    use crate::{faults::sweep, samples};
 
     /// `cameras` names dynamic sources; `Front Door` and `back` do not.
     fn config(max_sources: usize) -> Config {
@@ -329,6 +329,45 @@ mod tests {
         let mut sources = DynamicSources::load(folder.path());
         assert_eq!(level(&mut sources, "cam A"), later, "also after a restart");
         assert_eq!(level(&mut sources, "cam a").topic, "cam_a");
+    }
+
+    #[test]
+    fn no_fault_makes_a_source_or_its_topics_unknown_for_ever() {
+        let config = config(8);
+        let appear = |sources: &mut DynamicSources, level: &str| {
+            admit(sources, &config, level);
+            let level = sources.expand(&config).names.source(&format!("cam {level}")).topic;
+            sources.save();
+            level
+        };
+        let faults = sweep(
+            |disk| assert_eq!(appear(&mut DynamicSources::load(disk.path()), "a"), "cam_a"),
+            |disk| {
+                let mut sources = DynamicSources::load(disk.path());
+                sources.expand(&config);
+                ["A", "b"].iter().for_each(|level| drop(appear(&mut sources, level)));
+            },
+            |disk, fault| {
+                let mut sources = DynamicSources::load(disk.path());
+                let names = names(&mut sources, &config);
+                let (known, topic) = (
+                    names.contains(&"cam a".to_owned()),
+                    sources.expand(&config).names.source("cam a").topic,
+                );
+                let kept = |file: &str, text: &str| {
+                    let file = disk.path().join(format!("{file}.json.damaged"));
+                    fs::read_to_string(file).is_ok_and(|content| content.contains(text))
+                };
+                assert!(known || kept("sources", "cam a"), "{fault:?}: {names:?}");
+                assert!(topic == "cam_a" || kept("names", "cam_a"), "{fault:?}: {topic}");
+                assert_eq!(appear(&mut sources, "c"), "cam_c", "{fault:?}");
+                assert!(
+                    DynamicSources::load(disk.path()).of("cameras").any(|name| name == "cam c"),
+                    "{fault:?}"
+                );
+            },
+        );
+        assert!(faults >= 40, "{faults}");
     }
 
     #[test]

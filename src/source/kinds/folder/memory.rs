@@ -123,6 +123,7 @@ mod tests {
         },
         *,
     };
+    use crate::{faults::sweep, state_file};
 
     fn load(state_dir: &Path, root: &str, patterns: &Patterns) -> (Memory, Option<Recalled>, Seen) {
         let mut seen = Seen::new(true, MOST);
@@ -165,6 +166,39 @@ mod tests {
             memory.save(&seen, []);
             assert!(load(state.path(), "/in", &Patterns::default()).1.is_some(), "{damaged}");
         }
+    }
+
+    #[test]
+    fn no_fault_makes_handled_files_new_for_ever() {
+        let (a, b, patterns) = (Path::new("/in/a"), Path::new("/in/b"), Patterns::default());
+        let (first, second) = (version(1, 10, 100), version(2, 20, 200));
+        let faults = sweep(
+            |disk| {
+                let (mut memory, _, mut seen) = load(disk.path(), "/in", &patterns);
+                seen.insert(a, first, Fate::Skipped);
+                memory.save(&seen, []);
+            },
+            |disk| {
+                let (mut memory, _, mut seen) = load(disk.path(), "/in", &patterns);
+                seen.insert(b, second, Fate::Skipped);
+                memory.save(&seen, []);
+                // As the service does every second.
+                let _ = state_file::tend(disk.path());
+            },
+            |disk, fault| {
+                let (_, recalled, mut seen) = load(disk.path(), "/in", &patterns);
+                let known = [(a, first), (b, second)]
+                    .map(|(path, version)| seen.judge(path, version) == Verdict::Known(Fate::Skipped));
+                let damaged = disk.path().join(file_name("cam / 1") + ".damaged").exists();
+                assert!(recalled.is_some(), "{fault:?}");
+                assert!(known[0] || damaged, "{fault:?}: one of the two files has it");
+                assert!(
+                    known[1] || fault.is_some_and(|fault| fault.permanent),
+                    "{fault:?}: it is tried again"
+                );
+            },
+        );
+        assert!(faults >= 12, "{faults}");
     }
 
     #[test]
