@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use super::{
     File, Outbox, Seq, Sink,
-    disk::{Disk, Error, Opened, Order, Place, Row, is_damaged},
+    disk::{Disk, Error, Opened, Order, Place, is_damaged},
     recent::Dropped,
     warn_in_memory,
 };
@@ -58,10 +58,8 @@ impl Outbox {
             Ok(found) => found,
             Err(error) => return self.keep_in_memory(file, error.with_causes()),
         };
-        let rows = self.recent().only_in_memory();
-        match write_all(file, &rows) {
-            Ok(()) => {
-                self.recent().all_on_disk();
+        match self.write_all(file) {
+            Ok(alerts) => {
                 if found {
                     self.recent().forget_copies(file.next);
                 }
@@ -72,7 +70,7 @@ impl Outbox {
                 }
                 if file.failing.take().is_some() {
                     self.status.send_modify(|status| status.in_memory = None);
-                    tracing::info!(file = %file.path.display(), alerts = rows.len(), "the disk works again: the alerts in memory were written to it");
+                    tracing::info!(file = %file.path.display(), alerts, "the disk works again: the alerts in memory were written to it");
                 }
                 self.prune(file);
             }
@@ -81,6 +79,26 @@ impl Outbox {
                 self.fail(file, &error);
             }
         }
+    }
+
+    /// Writes what is only in memory, and deletes what was delivered meanwhile. Returns how many alerts were written.
+    fn write_all(&self, file: &mut File) -> rusqlite::Result<usize> {
+        let rows = self.recent().only_in_memory();
+        let Some(disk) = &mut file.disk else { return Ok(0) };
+        disk.settle()?;
+        disk.append(&rows, Some(&file.elapsed))?;
+        // They are in the file, also if what follows fails: they must not be written again, and are deleted there when they are
+        // delivered.
+        self.recent().all_on_disk();
+        disk.write_marks(&file.marks)?;
+        for sink in Sink::ALL {
+            let of_sink = |(other, seq): &(Sink, Seq)| (*other == sink).then_some(*seq);
+            let delivered = file.undeleted.iter().filter_map(of_sink).collect::<Vec<_>>();
+            if !delivered.is_empty() {
+                disk.remove(sink, &delivered)?;
+            }
+        }
+        Ok(rows.len())
     }
 
     /// Makes sure that the open file is the one at the path. Returns whether alerts of another run were found in it.
@@ -177,21 +195,6 @@ impl Outbox {
             Err(error) => self.fail(file, &error),
         }
     }
-}
-
-/// Writes what is only in memory, and deletes what was delivered meanwhile.
-fn write_all(file: &mut File, rows: &[Row]) -> rusqlite::Result<()> {
-    let Some(disk) = &mut file.disk else { return Ok(()) };
-    disk.append(rows, Some(&file.elapsed))?;
-    disk.write_marks(&file.marks)?;
-    for sink in Sink::ALL {
-        let of_sink = |(other, seq): &(Sink, Seq)| (*other == sink).then_some(*seq);
-        let delivered = file.undeleted.iter().filter_map(of_sink).collect::<Vec<_>>();
-        if !delivered.is_empty() {
-            disk.remove(sink, &delivered)?;
-        }
-    }
-    Ok(())
 }
 
 fn milliseconds(duration: Duration) -> i64 {

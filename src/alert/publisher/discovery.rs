@@ -15,11 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use super::{
     link::{HomeAssistantStatus, Interrupted, JSON, Link, Message},

@@ -329,7 +329,9 @@ impl Window {
             Some(_) => {
                 let first = !self.held.contains_key(&entry.topic);
                 let held = self.held.entry(entry.topic.clone()).or_default();
-                held.seqs.push_back(seq);
+                // Later ones may be held already: they were read while this one was in flight.
+                let at = held.seqs.partition_point(|other| *other < seq);
+                held.seqs.insert(at, seq);
                 if held.patience.is_over(now) {
                     held.patience.refused(now, self.jitter);
                 }

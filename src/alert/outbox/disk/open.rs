@@ -11,7 +11,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::{Disk, Files, Row, Seq, Stock, clock, read_row, take_stock};
-use crate::{atomic_file, state_file};
+use crate::{atomic_file, file_id::is_missing, state_file};
 
 const FILE: &str = "outbox.sqlite";
 /// The file's format, in its `user_version`; 0 is a new file.
@@ -99,8 +99,19 @@ impl Disk {
                 "alerts were deleted: the webhook or command that they waited for is no longer configured"
             );
         }
+        disk.settle().map_err(broken)?;
         let next = disk.next().map_err(broken)?;
         Ok(Opened { disk, next, aside })
+    }
+
+    /// Makes sure that all content is on the disk. After a sync that failed, also one of an earlier process, the system forgets what it
+    /// could not write, and a later sync succeeds without it: the log then has a hole, and a power cut loses what follows. So its
+    /// content is written once more, to the database.
+    pub fn settle(&mut self) -> rusqlite::Result<()> {
+        self.checkpoint()?;
+        // Any change: the first one syncs the new log, so that a power cut does not bring back the old one.
+        self.sync(true)?;
+        self.connection.pragma_update(None, "user_version", FORMAT)
     }
 
     /// Opens and locks the file, checks it completely, and makes missing tables.
@@ -287,12 +298,38 @@ fn prepare(connection: &mut Connection) -> Result<Stock, OpenError> {
     begin.execute_batch(MARKS)?;
     begin.execute_batch("DROP INDEX IF EXISTS merged")?;
     clock::prepare(&begin)?;
-    let check = begin.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))?;
-    if check != "ok" {
-        return Err(OpenError::Damaged(check));
+    let check = || begin.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    let mut checked = check()?;
+    if checked != "ok" {
+        // A page that cannot be read at the moment is reported like a damaged one.
+        read_through(begin.path())?;
+        checked = check()?;
+    }
+    if checked != "ok" {
+        return Err(OpenError::Damaged(checked));
     }
     begin.commit()?;
     Ok(take_stock(connection)?)
+}
+
+/// Reads the database and its log to their ends. Fails if the disk does not work.
+fn read_through(path: Option<&str>) -> rusqlite::Result<()> {
+    let Some(path) = path.map(Path::new) else { return Ok(()) };
+    let read = |path: &Path| -> io::Result<()> {
+        #[cfg(test)]
+        crate::faults::hit(path, crate::faults::Operation::Read)?;
+        io::copy(&mut fs::File::open(path)?, &mut io::sink()).map(drop)
+    };
+    for file in [path, &log_of(path)] {
+        match read(file) {
+            Err(error) if !is_missing(&error) => {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_READ);
+                return Err(rusqlite::Error::SqliteFailure(code, Some(error.to_string())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What can still be read, from both ends; without snapshots, which are large and less important.
