@@ -28,6 +28,7 @@ step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_node_red.py
 step tools/test_home_assistant.py
 step make attacks
+step tools/prove_simulation.sh
 step cargo bench --locked --bench delivery
 
 printf '\n== results\n'

@@ -285,12 +285,18 @@ mod tests {
     #[test]
     fn no_fault_makes_a_retained_topic_unknown_for_ever() {
         let faults = sweep(
-            |disk| drop(StaleTopics::load(disk.path()).follow(set(&["a", "b"]))),
+            |disk| {
+                let mut topics = StaleTopics::load(disk.path());
+                topics.follow(set(&["a", "b"]));
+                topics.save();
+            },
             |disk| {
                 let mut topics = StaleTopics::load(disk.path());
                 let stale = topics.follow(set(&["a", "c"]));
+                topics.save();
                 assert!(stale == ["b"] || disk.failures(Operation::Read) > 0, "{stale:?}");
                 topics.follow(set(&["a", "c", "d"]));
+                topics.save();
             },
             |disk, fault| {
                 let stale = StaleTopics::load(disk.path()).follow(set(&["e"]));

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
-    task::{JoinHandle, JoinSet, spawn_blocking},
+    task::{JoinHandle, JoinSet},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::{
         publisher::{Farewell, Publisher},
         sinks::SinkWorker,
     },
+    blocking,
     config::Config,
     source::Problem,
     state_file::{self, Report},
@@ -97,7 +98,7 @@ impl Delivery {
         }
         // The state folder may have vanished since the last maintenance, with the alerts that wait for the next start.
         let (outbox, state_dir) = (self.outbox, self.state_dir);
-        spawn_blocking(move || tend(&outbox, &state_dir)).await.context("the outbox panicked")?;
+        blocking::run(move || tend(&outbox, &state_dir)).await.context("the outbox panicked")?;
         tracing::info!(waiting = farewell.waiting, said_offline = farewell.said, "stopped");
         Ok(farewell)
     }
@@ -138,7 +139,7 @@ async fn maintain(
             () = sleep(MAINTENANCE) => {
                 let (outbox, state_dir) = (Arc::clone(&outbox), state_dir.clone());
                 // It panics only if the outbox does, which ends the judge, too.
-                files = spawn_blocking(move || tend(&outbox, &state_dir)).await.unwrap_or_default();
+                files = blocking::run(move || tend(&outbox, &state_dir)).await.unwrap_or_default();
             }
             () = stop.cancelled() => return,
         }

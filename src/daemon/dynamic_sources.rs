@@ -337,7 +337,7 @@ mod tests {
         let appear = |sources: &mut DynamicSources, level: &str| {
             admit(sources, &config, level);
             let level = sources.expand(&config).names.source(&format!("cam {level}")).topic;
-            sources.save();
+            sources.save()();
             level
         };
         let faults = sweep(

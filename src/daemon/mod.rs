@@ -14,6 +14,8 @@ mod heartbeats;
 mod judge_thread;
 mod plan;
 mod signals;
+#[cfg(test)]
+mod simulation;
 mod sources;
 mod watchdog;
 
