@@ -1,4 +1,4 @@
-//! Cameras and files that want more than to be looked at: the password, files of this machine, or requests to other hosts.
+//! Cameras and files that try to get the password, files of this machine, or requests to other hosts.
 
 use std::{
     fs,

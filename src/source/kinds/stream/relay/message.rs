@@ -37,7 +37,7 @@ impl Head {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// Sets a header, in the place of the one with this name if there is one.
+    /// Sets a header. It replaces one of this name.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         match self.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, old)) => *old = value.to_owned(),

@@ -64,7 +64,7 @@ struct Pending {
 }
 
 /// The next part of what has arrived.
-enum Part {
+enum Piece {
     /// Media, or what is no message: this number of bytes.
     Bytes(usize),
     /// A message with its body: its head, and the lengths of both.
@@ -112,12 +112,12 @@ impl<'c> Session<'c> {
         let mut at = 0;
         while let Some(part) = next(&buffer[at..]) {
             match part {
-                Part::Bytes(_) if !self.is_ffmpeg => return Err(Stranger),
-                Part::Bytes(length) => {
+                Piece::Bytes(_) if !self.is_ffmpeg => return Err(Stranger),
+                Piece::Bytes(length) => {
                     out.far.extend_from_slice(&buffer[at..at + length]);
                     at += length;
                 }
-                Part::Message(head, length, body) => {
+                Piece::Message(head, length, body) => {
                     let rest = at + length..at + length + body;
                     at = rest.end;
                     self.is_ffmpeg |= head.get("User-Agent") == Some(self.secret_name);
@@ -170,11 +170,11 @@ impl<'c> Session<'c> {
         let mut at = 0;
         while let Some(part) = next(&buffer[at..]) {
             match part {
-                Part::Bytes(length) => {
+                Piece::Bytes(length) => {
                     out.near.extend_from_slice(&buffer[at..at + length]);
                     at += length;
                 }
-                Part::Message(head, length, body) => {
+                Piece::Message(head, length, body) => {
                     let rest = at + length..at + length + body;
                     at = rest.end;
                     self.response(head, &buffer[rest], out);
@@ -245,15 +245,15 @@ impl<'c> Session<'c> {
 }
 
 /// The next part; `None` if more must arrive.
-fn next(bytes: &[u8]) -> Option<Part> {
+fn next(bytes: &[u8]) -> Option<Piece> {
     let first = bytes.first()?;
     if *first == b'$' {
         let length = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])) + 4;
-        return (bytes.len() >= length).then_some(Part::Bytes(length));
+        return (bytes.len() >= length).then_some(Piece::Bytes(length));
     }
     if !first.is_ascii_uppercase() {
         let is_start = |byte: &u8| *byte == b'$' || byte.is_ascii_uppercase();
-        return Some(Part::Bytes(bytes.iter().position(is_start).unwrap_or(bytes.len())));
+        return Some(Piece::Bytes(bytes.iter().position(is_start).unwrap_or(bytes.len())));
     }
     let line = bytes.iter().take(LONGEST_LINE).position(|byte| *byte == b'\n');
     let start = &bytes[..line.unwrap_or(bytes.len().min(LONGEST_LINE))];
@@ -261,16 +261,16 @@ fn next(bytes: &[u8]) -> Option<Part> {
     if !is_text || line.is_none() && bytes.len() >= LONGEST_LINE {
         // A letter between two packets.
         let packet = start[1..].iter().position(|byte| *byte == b'$').map(|at| at + 1);
-        return Some(Part::Bytes(packet.unwrap_or(start.len())));
+        return Some(Piece::Bytes(packet.unwrap_or(start.len())));
     }
     match Head::parse(bytes) {
         Some((head, length)) if head.first_line.contains("RTSP/") => match head.body_length() {
-            body if body > LONGEST_BODY => Some(Part::Bytes(length)),
-            body if bytes.len() - length >= body => Some(Part::Message(head, length, body)),
+            body if body > LONGEST_BODY => Some(Piece::Bytes(length)),
+            body if bytes.len() - length >= body => Some(Piece::Message(head, length, body)),
             _ => None,
         },
-        Some((_, length)) => Some(Part::Bytes(length)),
-        None if bytes.len() >= LONGEST_HEAD => Some(Part::Bytes(LONGEST_HEAD)),
+        Some((_, length)) => Some(Piece::Bytes(length)),
+        None if bytes.len() >= LONGEST_HEAD => Some(Piece::Bytes(LONGEST_HEAD)),
         None => None,
     }
 }
