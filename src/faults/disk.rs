@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
+    time::SystemTime,
 };
 
 use tokio::sync::Notify;
@@ -97,6 +98,8 @@ struct Image {
     changes: Vec<Change>,
     /// Its name is on the disk.
     named: bool,
+    /// When the file was made. The system gives the number of a deleted file to another one.
+    made: Option<SystemTime>,
 }
 
 #[derive(Debug, Clone)]
@@ -218,13 +221,14 @@ impl Disk {
         let opened = File::options().read(true).write(true).create(create).open(path);
         let failed = |_| Failure::Fault(Operation::Open);
         let file = opened.map_err(failed)?;
-        let inode = file.metadata().map_err(failed)?.ino();
+        let metadata = file.metadata().map_err(failed)?;
+        let (inode, made) = (metadata.ino(), metadata.created().ok());
+        let is_known = state.files.get(&inode).is_some_and(|image| image.made == made);
         if is_new {
-            // The inode may be that of a file that was deleted.
-            state.files.insert(inode, Image::default());
-        } else if !state.files.contains_key(&inode) {
+            state.files.insert(inode, Image { made, ..Image::default() });
+        } else if !is_known {
             let synced = fs::read(path).map_err(failed)?;
-            state.files.insert(inode, Image { synced, changes: Vec::new(), named: true });
+            state.files.insert(inode, Image { synced, changes: Vec::new(), named: true, made });
         }
         let epoch = state.epoch;
         drop(state);

@@ -24,11 +24,18 @@ const PRECINCT: u64 = 700;
 
 /// The most memory that [`decode`] takes.
 pub(super) fn needed(bytes: &[u8], limits: Limits) -> Result<u64, PictureError> {
-    checked(bytes, limits).map(|(_, _, needed)| needed)
+    checked(bytes, limits).map(|checked| checked.needed)
 }
 
-/// The codestream, its size, and the memory that it needs.
-fn checked(bytes: &[u8], limits: Limits) -> Result<(&[u8], (u64, u64), u64), PictureError> {
+/// A codestream whose header is within the limits.
+struct Checked<'b> {
+    stream: &'b [u8],
+    size: (u64, u64),
+    /// Bytes of memory.
+    needed: u64,
+}
+
+fn checked(bytes: &[u8], limits: Limits) -> Result<Checked<'_>, PictureError> {
     let stream = codestream(bytes)?;
     let size = size(stream).ok_or(PictureError::Truncated { format: FORMAT })?;
     let pixels = limits.pixels(FORMAT, size)?;
@@ -46,11 +53,11 @@ fn checked(bytes: &[u8], limits: Limits) -> Result<(&[u8], (u64, u64), u64), Pic
     // The decoder has a copy of the bytes, and OpenJPEG one of a tile.
     let copies = (bytes.len() as u64).saturating_mul(2);
     let needed = pixels.saturating_mul(each).saturating_add(structures).saturating_add(copies);
-    Ok((stream, size, limits.memory(size.0, needed)?))
+    Ok(Checked { stream, size, needed: limits.memory(size.0, needed)? })
 }
 
 pub(super) fn decode(bytes: &[u8], limits: Limits) -> Result<Picture, PictureError> {
-    let (stream, (width, height), _) = checked(bytes, limits)?;
+    let Checked { stream, size: (width, height), .. } = checked(bytes, limits)?;
     // The decoder replaces missing parts without an error.
     if !stream.ends_with(&[0xFF, 0xD9]) {
         return Err(PictureError::Truncated { format: FORMAT });

@@ -282,9 +282,8 @@ mod tests {
 
     #[test]
     fn one_more_source_changes_no_other_level_also_after_a_restart() {
-        let first = names(&["Front Door", "门", "Config 2"], &Names::default());
+        let mut all = names(&["Front Door", "门", "Config 2"], &Names::default());
         let added = ["front_door", "FRONT DOOR", "men", "门 ", "config", "back", "后门", "Front Door"];
-        let mut all = first.clone();
         for name in added {
             let before = all.clone();
             all = all.with_source(name, None);

@@ -309,7 +309,9 @@ mod tests {
             assert_eq!((&*address.reveal(), &*address.to_string()), (connects, shown), "{text}");
             assert_eq!(address.login(), login, "{text}");
             assert!(!format!("{address:?}{}", address.public()).contains("hunter2"), "{text}");
-            assert_eq!(address.has_secret(), text.contains("hunter2") || shown.ends_with("/***"), "{text}");
+            let has_password = login.is_some_and(|(_, password)| !password.is_empty());
+            let has_secret = has_password || text.contains("hunter2") || shown.ends_with("/***");
+            assert_eq!(address.has_secret(), has_secret, "{text}");
             assert!(parse(&address.public(), RTSP).is_ok(), "{text}");
         }
     }

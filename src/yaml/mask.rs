@@ -212,10 +212,10 @@ fn value_without_colon(line: &str) -> Option<Range<usize>> {
     starts.into_iter().find_map(|start| {
         let words = &line[start..];
         let key = words.trim_start().split(|c: char| c.is_whitespace() || "{[,".contains(c)).next()?;
-        if key.ends_with(':') || !is_secret(key) {
+        let value = start + indentation(words) + key.len();
+        if key.ends_with(':') || !line[value..].starts_with(char::is_whitespace) || !is_secret(key) {
             return None;
         }
-        let value = start + indentation(words) + key.len();
         let rest = line[value..].split([',', '}', ']']).next().unwrap_or_default();
         let rest = rest.find(" #").map_or(rest, |comment| &rest[..comment]).trim();
         // `secret garden: 0.7` is a label.

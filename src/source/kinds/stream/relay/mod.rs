@@ -314,7 +314,7 @@ async fn forward_rtsp(ends: Ends, far_end: &FarEnd) {
     let is_known = async {
         while out.far.is_empty() {
             match near.read(&mut buffer).await {
-                Ok(length) if length > 0 && session.from_near(&buffer[..length], &mut out).is_ok() => {}
+                Ok(length) if length > 0 && session.take_near(&buffer[..length], &mut out).is_ok() => {}
                 _ => return false,
             }
         }
@@ -344,11 +344,11 @@ async fn forward_rtsp(ends: Ends, far_end: &FarEnd) {
             tokio::select! {
                 length = from_far.read(&mut far_buffer) => match length? {
                     0 => return Ok(()),
-                    length => session.from_far(&far_buffer[..length], &mut out),
+                    length => session.take_far(&far_buffer[..length], &mut out),
                 },
                 length = from_near.read(&mut buffer) => match length? {
                     0 => return to_far.shutdown().await,
-                    length => session.from_near(&buffer[..length], &mut out).map_err(|_| io::ErrorKind::InvalidData)?,
+                    length => session.take_near(&buffer[..length], &mut out).map_err(|_| io::ErrorKind::InvalidData)?,
                 },
             }
         }

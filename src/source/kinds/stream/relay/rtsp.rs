@@ -106,7 +106,7 @@ impl<'c> Session<'c> {
     }
 
     /// Takes what FFmpeg has sent.
-    pub(super) fn from_near(&mut self, bytes: &[u8], out: &mut Out) -> Result<(), Stranger> {
+    pub(super) fn take_near(&mut self, bytes: &[u8], out: &mut Out) -> Result<(), Stranger> {
         let mut buffer = std::mem::take(&mut self.from_near);
         buffer.extend_from_slice(bytes);
         let mut at = 0;
@@ -164,7 +164,7 @@ impl<'c> Session<'c> {
     }
 
     /// Takes what the camera has sent.
-    pub(super) fn from_far(&mut self, bytes: &[u8], out: &mut Out) {
+    pub(super) fn take_far(&mut self, bytes: &[u8], out: &mut Out) {
         let mut buffer = std::mem::take(&mut self.from_far);
         buffer.extend_from_slice(bytes);
         let mut at = 0;
@@ -327,18 +327,18 @@ mod tests {
     fn a_request_reaches_the_camera_and_a_refusal_is_answered_here() {
         let camera = camera("rtsp", "cam:8554", Redirects::SameHost);
         let (mut session, mut out) = (session(&camera), Out::default());
-        session.from_near(&request("DESCRIBE", 2), &mut out).unwrap();
+        session.take_near(&request("DESCRIBE", 2), &mut out).unwrap();
         let sent = text(&std::mem::take(&mut out.far));
         assert!(sent.starts_with("DESCRIBE rtsp://cam:8554/a?b RTSP/1.0\r\nCSeq: 2\r\n"), "{sent}");
         assert!(!sent.contains("Authorization") && !sent.contains("User-Agent: x"), "{sent}");
 
         let refusal = "RTSP/1.0 401 No\r\nCSeq: 2\r\nWWW-Authenticate: Digest realm=r, nonce=n\r\nContent-Length: 2\r\n\r\nno";
-        session.from_far(refusal.as_bytes(), &mut out);
+        session.take_far(refusal.as_bytes(), &mut out);
         let again = text(&std::mem::take(&mut out.far));
         assert!(again.contains("CSeq: 3\r\n") && again.contains("uri=\"rtsp://cam:8554/a?b\""), "{again}");
         assert_eq!(out, Out::default(), "FFmpeg does not know of it");
         let media = b"$\0\0\x03abc";
-        session.from_far(
+        session.take_far(
             &[&media[..], b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nContent-Length: 4\r\n\r\nv=0\n", media].concat(),
             &mut out,
         );
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(text(&out.near), text(&expected));
 
         let mut out = Out::default();
-        session.from_near(&request("PLAY", 3), &mut out).unwrap();
+        session.take_near(&request("PLAY", 3), &mut out).unwrap();
         let play = text(&out.far);
         assert!(
             play.contains("CSeq: 4\r\n") && play.contains("Authorization: Digest username=\"me\""),
@@ -355,10 +355,10 @@ mod tests {
         );
         // A wrong password is reported.
         let mut out = Out::default();
-        session.from_far(refusal.replace("CSeq: 2", "CSeq: 4").as_bytes(), &mut out);
+        session.take_far(refusal.replace("CSeq: 2", "CSeq: 4").as_bytes(), &mut out);
         let again = Out { far: std::mem::take(&mut out.far), near: vec![] };
         assert!(text(&again.far).contains("CSeq: 5") && out.near.is_empty());
-        session.from_far(refusal.replace("CSeq: 2", "CSeq: 5").as_bytes(), &mut out);
+        session.take_far(refusal.replace("CSeq: 2", "CSeq: 5").as_bytes(), &mut out);
         assert!(
             out.far.is_empty() && text(&out.near).starts_with("RTSP/1.0 401 No\r\nCSeq: 3\r\n"),
             "{}",
@@ -376,8 +376,8 @@ mod tests {
         {
             // Each time a new connection.
             let (mut session, mut out) = (session(&camera), Out::default());
-            session.from_near(&request("DESCRIBE", 1), &mut out).unwrap();
-            session.from_far(refusal(challenge).as_bytes(), &mut out);
+            session.take_near(&request("DESCRIBE", 1), &mut out).unwrap();
+            session.take_far(refusal(challenge).as_bytes(), &mut out);
             let sent = text(&out.far);
             assert!(!sent.contains("Basic"), "{sent}");
             let failure = session.take_failure();
@@ -395,7 +395,7 @@ mod tests {
             b"\r\n",
         ] {
             let (mut session, mut out) = (session(&camera), Out::default());
-            assert_eq!(session.from_near(strange, &mut out), Err(Stranger));
+            assert_eq!(session.take_near(strange, &mut out), Err(Stranger));
             assert_eq!(out, Out::default());
         }
     }
@@ -417,7 +417,7 @@ mod tests {
             assert_eq!(redirect(location, &camera, near).ok().as_deref(), expected, "{location}");
             let (mut session, mut out) = (session(&camera), Out::default());
             let response = format!("RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: {location}\r\n\r\n");
-            session.from_far(response.as_bytes(), &mut out);
+            session.take_far(response.as_bytes(), &mut out);
             assert_eq!(session.is_over(), expected.is_none(), "{location}");
             assert_eq!(out.near.is_empty(), expected.is_none(), "{location}");
         }
@@ -447,7 +447,7 @@ mod tests {
             let (mut session, mut out, mut at) = (session(&camera), Out::default(), 0);
             for piece in pieces.iter().cycle() {
                 let end = (at + piece).min(stream.len());
-                session.from_far(&stream[at..end], &mut out);
+                session.take_far(&stream[at..end], &mut out);
                 at = end;
                 if at == stream.len() {
                     break;
