@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
-    time::SystemTime,
 };
 
 use tokio::sync::Notify;
@@ -98,8 +97,8 @@ struct Image {
     changes: Vec<Change>,
     /// Its name is on the disk.
     named: bool,
-    /// When the file was made. The system gives the number of a deleted file to another one.
-    made: Option<SystemTime>,
+    /// The file is kept open: the system would give the number of a deleted file to another one.
+    _file: Option<File>,
 }
 
 #[derive(Debug, Clone)]
@@ -221,14 +220,11 @@ impl Disk {
         let opened = File::options().read(true).write(true).create(create).open(path);
         let failed = |_| Failure::Fault(Operation::Open);
         let file = opened.map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let (inode, made) = (metadata.ino(), metadata.created().ok());
-        let is_known = state.files.get(&inode).is_some_and(|image| image.made == made);
-        if is_new {
-            state.files.insert(inode, Image { made, ..Image::default() });
-        } else if !is_known {
-            let synced = fs::read(path).map_err(failed)?;
-            state.files.insert(inode, Image { synced, changes: Vec::new(), named: true, made });
+        let inode = file.metadata().map_err(failed)?.ino();
+        if is_new || !state.files.contains_key(&inode) {
+            let synced = if is_new { Vec::new() } else { fs::read(path).map_err(failed)? };
+            let held = Some(file.try_clone().map_err(failed)?);
+            state.files.insert(inode, Image { synced, changes: Vec::new(), named: !is_new, _file: held });
         }
         let epoch = state.epoch;
         drop(state);

@@ -104,7 +104,7 @@ fn nothing_is_concluded_without_descriptors() {
 /// Runs without a descriptor for another file.
 fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::Nofile);
-    let mut now = before.clone();
+    let mut now = before;
     now.current = Some(first_free(std::process::id()));
     setrlimit(Resource::Nofile, now).unwrap();
     let done = work();
@@ -141,7 +141,7 @@ fn conclude(folder: &Path) {
     // A state file is waited for, and not replaced by an empty one.
     fs::write(folder.join("a.json"), "[1,2]").unwrap();
     let before = getrlimit(Resource::Nofile);
-    let mut now = before.clone();
+    let mut now = before;
     now.current = Some(first_free(std::process::id()));
     setrlimit(Resource::Nofile, now).unwrap();
     let again = spawn(move || {

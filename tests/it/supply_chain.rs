@@ -111,7 +111,9 @@ fn a_faulty_sbom_is_rejected() {
     let bom: Value = serde_json::from_slice(&made.stdout).unwrap();
     let checked = check(&bom);
     assert!(checked.status.success(), "{}", text(&checked.stderr));
-    let damages: [(&str, fn(&mut Value)); 7] = [
+    /// What is reported, and the damage.
+    type Case = (&'static str, fn(&mut Value));
+    let damages: [Case; 7] = [
         ("is not CycloneDX", |bom| bom["specVersion"] = "9".into()),
         ("serial number", |bom| bom["serialNumber"] = "1".into()),
         ("the type is unknown", |bom| bom["components"][0]["type"] = "thing".into()),
