@@ -20,8 +20,9 @@ use crate::common::{
 const SIDE: u32 = 2000;
 // Everything is decoded in one process, so its peak is that of all decoders.
 const LIMITS: &str = "max_pixels: 4000000\nmemory: 64MB\nsandbox: off\n";
-/// What the service may take in addition to the memory before: `memory`, and a picture with its copies for the model and for its snapshot.
-const MORE_KIB: u64 = (64 + 64) * 1024;
+/// What the service may take in addition to the memory before: `memory`, a picture with its copies for the model and for its snapshot, and
+/// what the allocator keeps for each thread. The samples of three `samples.tif` alone are 450 MB.
+const MORE_KIB: u64 = (64 + 64 + 64) * 1024;
 
 fn zlib(bytes: &[u8]) -> Vec<u8> {
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());

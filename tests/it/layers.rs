@@ -1,7 +1,7 @@
 //! Checks the structure that the page of `src/lib.rs` describes: which room may import which, that no files import each
 //! other in a circle, where each heavy crate is used, and that pure modules touch no clock, disk or network.
 //!
-//! Whole files are parsed. Only items under `#[cfg(test)]` are left out: what a test imports is its own business.
+//! Whole files are parsed. Only items and statements under `#[cfg(test)]` are left out: what a test imports is its own business.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::{Attribute, Item, UseTree, visit::Visit};
+use syn::{Attribute, Expr, Item, Stmt, UseTree, visit::Visit};
 
 /// What a pure module may not touch.
 const IMPURE: &[&str] = &[
@@ -341,6 +341,19 @@ impl<'ast> Visit<'ast> for Names {
         }
     }
 
+    fn visit_stmt(&mut self, statement: &'ast Stmt) {
+        let attributes: &[Attribute] = match statement {
+            Stmt::Local(local) => &local.attrs,
+            Stmt::Expr(Expr::Call(call), _) => &call.attrs,
+            Stmt::Expr(Expr::If(condition), _) => &condition.attrs,
+            Stmt::Expr(Expr::Try(attempt), _) => &attempt.attrs,
+            _ => &[],
+        };
+        if !is_test(attributes) {
+            syn::visit::visit_stmt(self, statement);
+        }
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.keep_longer(&segments);
@@ -429,6 +442,12 @@ fn the_parser_sees_imports_paths_and_macros_but_no_tests() {
         use crate::daemon::House;
         #[cfg(test)]
         mod more { use crate::commands; }
+        fn g() {
+            #[cfg(test)]
+            if crate::commands::is_test() { crate::daemon::stop() }
+            #[cfg(test)]
+            crate::daemon::check()?;
+        }
     ";
     let (file, tests) = SourceFile::parse("alert/outbox/mod".to_owned(), text);
     let paths: BTreeSet<_> = file.paths.iter().map(|path| path.join("::")).collect();
