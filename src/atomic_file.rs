@@ -85,7 +85,7 @@ fn replace(path: &Path, content: &[u8], new_mode: u32, mode: Option<Permissions>
     File::open(folder)?.sync_all()
 }
 
-/// Reads a file that [`write`] wrote. A failure may be over at once (too many open files, a disk that wakes up): the file is read
+/// Reads a file that [`write()`] wrote. A failure may be over at once (too many open files, a disk that wakes up): the file is read
 /// again before it counts as unreadable, because its content is replaced then.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ pub fn set_aside(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a text that [`write`] wrote.
+/// Reads a text that [`write()`] wrote.
 ///
 /// # Errors
 /// As for [`read`]; also if it is not UTF-8.

@@ -1,7 +1,7 @@
 //! Checks everything that can be wrong around the service, and says for each thing how it is and what to do.
 //!
 //! A failed check does not hide the next one. Two things change: one file is written into the state folder and removed again, and
-//! the check of the broker's sessions leaves a session at the broker and a small file in the state folder ([`sessions`]).
+//! the check of the broker's sessions leaves a session at the broker and a small file in the state folder (`sessions`).
 
 mod certificates;
 mod delivery_checks;

@@ -1,7 +1,7 @@
 //! The HTTP endpoint: `/metrics`, `/healthz` and `/readyz`, where the configuration has a `listen` line.
 //!
 //! The server has its own thread and runtime. It answers while the model loads and while another part is stuck. Each
-//! connection carries one request and is limited in time and in the size of its header ([`connections`]). Request bodies are
+//! connection carries one request and is limited in time and in the size of its header (`connections`). Request bodies are
 //! never read.
 
 mod connections;

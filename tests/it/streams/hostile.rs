@@ -240,7 +240,7 @@ fn a_playlist_names_only_its_own_server() {
 fn a_file_that_only_names_others_is_no_recording() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret.mp4");
-    clip("-f lavfi -i testsrc2=size=320x240:rate=10 -t 2 -c:v libx264 -g 10 -pix_fmt yuv420p", &secret);
+    clip("-f lavfi -i testsrc2=size=320x240:rate=10 -t 2 -c:v libx264 -g 5 -pix_fmt yuv420p", &secret);
     segment(folder.path());
     let other = Web::start(|_, _| response("200 OK", "", b"x"));
     let files = [

@@ -24,11 +24,11 @@
 //!
 //! **Links** are ignored, unless the source follows them (`links: follow`): then the pictures and folders that they lead to are part
 //! of the folder, links to files are files of their own, and the target of a link is checked every minute. Everything below the
-//! folder is opened by descriptor ([`tree`]), so a path that is exchanged for a link at any moment leads nowhere. The state folder of
+//! folder is opened by descriptor (`tree`), so a path that is exchanged for a link at any moment leads nowhere. The state folder of
 //! the service is never part of a folder.
 //!
 //! **Afterwards.** A file is deleted or moved when its frame was scored and its alerts are on disk, and only if it is
-//! still the file that was taken. Until that is certain, it is in a hidden folder that only the service enters ([`private`]). Nothing
+//! still the file that was taken. Until that is certain, it is in a hidden folder that only the service enters (`private`). Nothing
 //! is ever overwritten: `a.jpg` becomes `a-1.jpg`. A file that failed stays in its place, and so does a file that could not be moved,
 //! which is logged and counted.
 //!
