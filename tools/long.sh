@@ -26,7 +26,6 @@ step tools/test_debian.sh trixie
 step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_node_red.py
-step tools/test_oldest_runtime.sh
 step tools/test_home_assistant.py
 step make attacks
 step tools/prove_simulation.sh

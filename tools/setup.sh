@@ -153,11 +153,11 @@ install_onnxruntime() {
 
 # The oldest version that the program accepts, for tools/test_oldest_runtime.sh, in a folder where no program looks for it.
 install_oldest_onnxruntime() {
-  local version=1.22.0
+  local version=1.21.0
   local library=$data_dir/oldest/libonnxruntime.so.$version
   [ -e "$library" ] || fetch_onnxruntime "$version" "$library" \
-    x86_64:b978aa63a9a22095479c38371a9b359d4c15173cbb164eaad5f2cd27d666aa65 \
-    aarch64:fef17d665a917866d1f68f09edc98223b9a27e6cb167dec69da4c66484ad12fd
+    x86_64:8a5d09815a9e209fa0cb20c2985b34ab4daeba7aea94d0f96b8751eb10403201 \
+    aarch64:7f9156cf6f8ee133d07a751e6518cf6f84ed37fbf8243156bd4a2c4ee6e073c8
 }
 
 # fetch_onnxruntime VERSION LIBRARY ARCHITECTURE:SHA256...: writes the library, and leaves the whole wheel in $work/wheel.

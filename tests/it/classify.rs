@@ -270,7 +270,7 @@ fn a_library_that_is_too_old_is_one_readable_error() {
     let output = stakeout().args(arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = text(&output.stderr);
-    for part in [library.to_str().unwrap(), "1.10.0", "1.22 is needed", "make setup"] {
+    for part in [library.to_str().unwrap(), "1.10.0", "1.21 is needed", "make setup"] {
         assert!(log.contains(part), "{part:?} is missing in {log}");
     }
     assert_eq!(log.lines().count(), 1, "{log}");
