@@ -31,14 +31,23 @@ pub struct Frame {
 
 /// The permit of one frame between its source and the outbox.
 ///
-/// Dropping a slot only returns the permit: the frame was lost (at shutdown). [`Slot::done`] also notifies the source that the
-/// frame was scored and its alerts are on disk.
+/// Dropping a slot only returns the permit: the frame was lost (at shutdown). [`Slot::done`] and [`Slot::give_up`] also notify the
+/// source.
 pub struct Slot {
     since: Instant,
     permit: Option<OwnedSemaphorePermit>,
     /// The memory of the picture.
     share: Option<Share>,
-    on_done: Option<Box<dyn FnOnce() + Send>>,
+    on_end: Option<Box<dyn FnOnce(End) + Send>>,
+}
+
+/// How the processing of a frame ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The frame was scored, and its alerts are on disk.
+    Done,
+    /// The frame is not scored, and would not be if it were sent again.
+    GivenUp,
 }
 
 impl Slot {
@@ -51,7 +60,7 @@ impl Slot {
     /// A slot without a permit: for `replay`, `bench` and tests.
     #[must_use]
     pub fn free() -> Self {
-        Self { since: Instant::now(), permit: None, share: None, on_done: None }
+        Self { since: Instant::now(), permit: None, share: None, on_end: None }
     }
 
     /// Holds the memory of the picture until the frame is processed or dropped.
@@ -63,8 +72,18 @@ impl Slot {
 
     /// Calls `on_done` once the frame was scored and its alerts are on disk. It must not block.
     #[must_use]
-    pub fn on_done(mut self, on_done: impl FnOnce() + Send + 'static) -> Self {
-        self.on_done = Some(Box::new(on_done));
+    pub fn on_done(self, on_done: impl FnOnce() + Send + 'static) -> Self {
+        self.on_end(move |end| {
+            if end == End::Done {
+                on_done();
+            }
+        })
+    }
+
+    /// Calls `on_end` once the frame was processed or given up, but not if it is lost. It must not block.
+    #[must_use]
+    pub fn on_end(mut self, on_end: impl FnOnce(End) + Send + 'static) -> Self {
+        self.on_end = Some(Box::new(on_end));
         self
     }
 
@@ -74,12 +93,22 @@ impl Slot {
         self.since.elapsed()
     }
 
-    /// The frame was processed: returns the permit and notifies the source.
+    /// The frame was processed: notifies the source and returns the permit.
     pub fn done(self) {
-        drop((self.permit, self.share));
-        if let Some(on_done) = self.on_done {
-            on_done();
+        self.end(End::Done);
+    }
+
+    /// The frame cannot be scored: notifies the source and returns the permit.
+    pub fn give_up(self) {
+        self.end(End::GivenUp);
+    }
+
+    fn end(self, end: End) {
+        // Before the permit is returned: a source that has all of its permits has been notified of every frame.
+        if let Some(on_end) = self.on_end {
+            on_end(end);
         }
+        drop((self.permit, self.share));
     }
 }
 
@@ -99,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_permit_returns_when_the_frame_is_processed_or_lost() {
-        let slots = Arc::new(Semaphore::new(2));
+        let slots = Arc::new(Semaphore::new(3));
         let done = Arc::new(AtomicUsize::new(0));
         let lend = || {
             let done = Arc::clone(&done);
@@ -108,12 +137,27 @@ mod tests {
                 done.fetch_add(1, Ordering::Relaxed);
             })
         };
-        let (arrived, lost) = (lend(), lend());
+        let (arrived, lost, given_up) = (lend(), lend(), lend());
         assert_eq!(slots.available_permits(), 0);
 
         arrived.done();
         assert_eq!((slots.available_permits(), done.load(Ordering::Relaxed)), (1, 1));
         drop(lost);
         assert_eq!((slots.available_permits(), done.load(Ordering::Relaxed)), (2, 1));
+        given_up.give_up();
+        assert_eq!((slots.available_permits(), done.load(Ordering::Relaxed)), (3, 1));
+    }
+
+    #[test]
+    fn a_source_is_notified_of_each_end_but_not_of_a_lost_frame() {
+        let (sender, ends) = std::sync::mpsc::channel();
+        let slot = || {
+            let sender = sender.clone();
+            Slot::free().on_end(move |end| sender.send(end).unwrap())
+        };
+        slot().done();
+        slot().give_up();
+        drop(slot());
+        assert_eq!(ends.try_iter().collect::<Vec<_>>(), [End::Done, End::GivenUp]);
     }
 }

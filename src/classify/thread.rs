@@ -169,8 +169,9 @@ impl<'a> Worker<'a> {
         let fresh = self.score_fresh(fresh, &watchlist, scored)?;
         let (joined, lost) = self.repeats.join(fresh, waiting);
         self.counts.repeated += repeated - lost.len() as u64;
-        // Dropped: the picture could not be scored, which was logged for the first frame with it.
+        // The picture could not be scored, which was logged for the first frame with it.
         self.counts.failed += lost.len() as u64;
+        lost.into_iter().for_each(|frame| frame.slot.give_up());
         Ok(known.into_iter().chain(joined).collect())
     }
 
@@ -178,8 +179,7 @@ impl<'a> Worker<'a> {
     fn watched(&mut self, batch: Vec<PreparedFrame>, watchlist: &Watchlist) -> Vec<PreparedFrame> {
         let is_watched = |prepared: &PreparedFrame| watchlist.watch(&prepared.frame.source).is_some();
         let (watched, unwatched) = batch.into_iter().partition::<Vec<_>, _>(is_watched);
-        // Dropped: their source was removed after they were sent, and their scores are not needed. The slot is returned
-        // without `done`, so a file stays in its folder.
+        // Their source was removed after they were sent, and their scores are not needed. A file stays in its folder.
         for PreparedFrame { frame, .. } in unwatched {
             debug!(
                 source = &*frame.source,
@@ -187,6 +187,7 @@ impl<'a> Worker<'a> {
                 "its source is not watched any more; dropped"
             );
             self.counts.unwatched += 1;
+            frame.slot.give_up();
         }
         watched
     }
@@ -220,12 +221,12 @@ impl<'a> Worker<'a> {
                     let sets = watchlist.scores(watch, scale, &embeddings);
                     answers.push(Scored { frame, sets, embeddings });
                 }
-                // Dropped: the model would reject it again, and other frames wait. Its slot is returned without `done`, so a
-                // file stays in its folder.
+                // The model would reject it again, and other frames wait. A file stays in its folder.
                 Err(reason) => {
                     self.counts.failed += 1;
                     let source = &*frame.source;
                     error!(%reason, source, origin = frame.origin, "the frame could not be scored and is dropped");
+                    frame.slot.give_up();
                 }
             }
         }

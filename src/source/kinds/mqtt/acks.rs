@@ -7,29 +7,19 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-/// Represents one message. When the receipt is dropped, the message is acknowledged, unless its connection is closed: then
-/// its identifier is no longer valid.
+/// Represents one message. If the receipt is dropped, the message is not acknowledged: the broker delivers it again, to another
+/// machine, or to this one after a new connection.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     id: u16,
     done: mpsc::Sender<u16>,
-    withheld: bool,
 }
 
 impl Receipt {
-    /// The message is not acknowledged: the broker delivers it again, to another machine, or to this one after a new
-    /// connection.
-    pub(crate) fn withhold(mut self) {
-        self.withheld = true;
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        if !self.withheld {
-            // The channel has room for every message in flight.
-            let _ = self.done.try_send(self.id);
-        }
+    /// The message was handled: it is acknowledged, unless its connection is closed. Then its identifier is no longer valid.
+    pub(crate) fn acknowledge(self) {
+        // The channel has room for every message in flight.
+        let _ = self.done.try_send(self.id);
     }
 }
 
@@ -41,16 +31,21 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// No messages, and at most `most` in flight. The identifiers of dropped receipts arrive at the receiver.
+    /// No messages, and at most `most` in flight. The identifiers of handled messages arrive at the receiver.
     pub(crate) fn new(most: usize) -> (Self, mpsc::Receiver<u16>) {
         let (sender, done) = mpsc::channel(most);
         (Self { sender, outstanding: VecDeque::new() }, done)
     }
 
+    /// Whether every message is acknowledged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
     /// Records a message that arrived.
     pub(crate) fn receipt(&mut self, id: u16) -> Receipt {
         self.outstanding.push_back((id, false));
-        Receipt { id, done: self.sender.clone(), withheld: false }
+        Receipt { id, done: self.sender.clone() }
     }
 
     /// Records that this message was handled. The messages to acknowledge now, in the order that MQTT requires.
@@ -71,15 +66,15 @@ mod tests {
     fn acknowledged_in_the_order_of_arrival() {
         let (mut acks, mut done) = Acks::new(4);
         let [one, two, three] = [7, 8, 9].map(|id| acks.receipt(id));
-        drop(two);
+        two.acknowledge();
         assert_eq!(acks.done(done.try_recv().unwrap()), [0; 0], "the first is not handled");
-        drop(one);
+        one.acknowledge();
         assert_eq!(acks.done(done.try_recv().unwrap()), [7, 8]);
-        drop(three);
+        three.acknowledge();
         assert_eq!(acks.done(done.try_recv().unwrap()), [9]);
         assert_eq!(acks.done(9), [0; 0], "once");
-        acks.receipt(10).withhold();
-        assert!(done.try_recv().is_err());
+        drop(acks.receipt(10));
+        assert!(done.try_recv().is_err(), "a receipt that is dropped acknowledges nothing");
     }
 
     #[test]
@@ -87,6 +82,6 @@ mod tests {
         let (mut acks, done) = Acks::new(1);
         let receipt = acks.receipt(1);
         drop(done);
-        drop(receipt);
+        receipt.acknowledge();
     }
 }

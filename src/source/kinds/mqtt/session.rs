@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    acks::Acks,
+    acks::{Acks, Receipt},
     error::MqttError,
     names::Names,
     payload::{self, Found},
@@ -39,8 +39,9 @@ use crate::{
     },
 };
 
-/// At the end: the limit for frames in flight to be scored, and for the disconnect packet to be sent.
+/// At the end: the limits for frames in flight to be scored, for acknowledgements, and for the disconnect packet to be sent.
 const SETTLE: Duration = Duration::from_secs(3);
+const ACKNOWLEDGE: Duration = Duration::from_millis(50);
 const DISCONNECT: Duration = Duration::from_secs(1);
 /// After this time a name is requested again, if too many were new at the same time.
 const REQUEST_AGAIN: Duration = Duration::from_secs(1);
@@ -143,33 +144,27 @@ impl Session<'_> {
         let receipt = id.map(|id| self.acks.borrow_mut().receipt(id));
         if retain && !self.settings.retained {
             counts.skipped(Cause::Retained);
-            return;
+            return acknowledge(receipt);
         }
         // MQTT requires topics in UTF-8, but a broker may not check that.
         let topic = match String::from_utf8(topic) {
             Ok(topic) => topic,
             Err(error) => {
                 let shown = String::from_utf8_lossy(error.as_bytes());
-                return self.context.unusable(
-                    ("message", &shown),
-                    Cause::NotUtf8,
-                    &"its topic is not UTF-8",
-                    None,
-                );
+                let why = "its topic is not UTF-8";
+                self.context.unusable(("message", &shown), Cause::NotUtf8, &why, None);
+                return acknowledge(receipt);
             }
         };
         counts.seen();
-        if self.context.stop.is_cancelled()
-            && let Some(receipt) = receipt
-        {
-            // No one takes it out after the stop signal.
-            receipt.withhold();
+        if self.context.stop.is_cancelled() && receipt.is_some() {
+            // No one takes it out after the stop signal. The broker delivers it again.
             return;
         }
         let message = PictureMessage { topic, payload, arrived: Timestamp::now(), receipt };
         match self.waiting.borrow_mut().put(message) {
             Put::Waits => {}
-            // A picture is dropped here if others are newer, or if too many wait.
+            // A picture is dropped here if others are newer, or if too many wait. A shared one always has room: see `room`.
             Put::Replaced => counts.skipped(Cause::NewerCame),
             Put::NoRoom => counts.skipped(Cause::NoRoom),
         }
@@ -204,11 +199,18 @@ impl Session<'_> {
             // The broker delivers waiting messages again; frames in flight are finished here.
             let all = u32::try_from(SLOTS).unwrap_or(u32::MAX);
             let _ = timeout(SETTLE, self.context.slots.acquire_many(all)).await;
-            let _ = timeout(Duration::from_millis(50), self.acknowledged.notified()).await;
+            let _ = timeout(ACKNOWLEDGE, self.all_acknowledged()).await;
         }
         if self.client.disconnect().is_ok() {
             // The pump ends when the packet is sent.
             tokio::time::sleep(DISCONNECT).await;
+        }
+    }
+
+    /// Returns when every message is acknowledged. Those that were not scored never are.
+    async fn all_acknowledged(&self) {
+        while !self.acks.borrow().is_empty() {
+            self.acknowledged.notified().await;
         }
     }
 
@@ -237,15 +239,18 @@ impl Session<'_> {
         // Another picture of this name may have been before it.
         let known = self.names.borrow().get(&ready.name);
         let answer = match known {
-            Some(answer) => answer,
+            Some(answer) => Some(answer),
             None => self.request(&ready.name, &ready.topic).await,
         };
         match answer {
-            Some(source) => self.send(source, ready).await,
-            None => {
+            Some(Some(source)) => self.send(source, ready).await,
+            Some(None) => {
                 self.context.counts.skipped(Cause::NotAdmitted);
+                ready.slot.give_up();
                 ControlFlow::Continue(())
             }
+            // The service stops. The broker delivers a shared message again.
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -267,8 +272,9 @@ impl Session<'_> {
         strangers: &mpsc::Sender<Ready>,
     ) -> ControlFlow<()> {
         let PictureMessage { topic, payload, arrived, receipt } = message;
-        let unusable = |cause: Cause, why: &dyn std::fmt::Display| {
+        let unusable = |receipt, cause: Cause, why: &dyn std::fmt::Display| {
             self.context.unusable(("message", &topic), cause, why, None);
+            acknowledge(receipt);
             ControlFlow::Continue(())
         };
         let (places, decoder) = (self.settings.json.clone(), self.context.picture_decoder());
@@ -286,21 +292,18 @@ impl Session<'_> {
         });
         let (Decoded { picture, share }, (captured_at, defect), given) = match read.await {
             Ok(Ok(read)) => read,
-            Ok(Err(Some((cause, why)))) => return unusable(cause, &why),
-            // The broker delivers a shared message again.
-            Ok(Err(None)) => {
-                if let Some(receipt) = receipt {
-                    receipt.withhold();
-                }
-                return ControlFlow::Continue(());
+            Ok(Err(Some((cause, why)))) => return unusable(receipt, cause, &why),
+            // The decoders have stopped. The broker delivers a shared message again.
+            Ok(Err(None)) => return ControlFlow::Continue(()),
+            Err(_) => {
+                return unusable(receipt, Cause::DecoderPanic, &"a bug in the program; please report it");
             }
-            Err(_) => return unusable(Cause::DecoderPanic, &"a bug in the program; please report it"),
         };
         if let Some(defect) = defect {
             self.context.defective(("message", &topic), &defect);
         }
         let owner = self.owner(&topic, given.as_deref());
-        let slot = Slot::new(slot).with_memory(share).on_done(move || drop(receipt));
+        let slot = Slot::new(slot).with_memory(share).on_end(move |_| acknowledge(receipt));
         let ready = |name| Ready { name, topic, captured_at, picture, slot };
         match owner {
             Owner::Known(source) => self.send(source, ready(String::new())).await,
@@ -313,7 +316,10 @@ impl Session<'_> {
                 }
                 ControlFlow::Continue(())
             }
-            Owner::None => ControlFlow::Continue(()),
+            Owner::None => {
+                ready(String::new()).slot.give_up();
+                ControlFlow::Continue(())
+            }
         }
     }
 
@@ -366,10 +372,11 @@ impl Session<'_> {
         }
     }
 
-    /// Requests to send frames under a new name.
-    async fn request(&self, name: &str, topic: &str) -> Option<Arc<str>> {
+    /// Requests to send frames under a new name. Returns the source, or `Some(None)` if there is none for now; `None` if the service
+    /// stops.
+    async fn request(&self, name: &str, topic: &str) -> Option<Option<Arc<str>>> {
         if self.is_too_early() {
-            return None;
+            return Some(None);
         }
         let (answer, answered) = oneshot::channel();
         let (source, name) = (Arc::clone(&self.context.name), name.to_owned());
@@ -387,7 +394,7 @@ impl Session<'_> {
                     name,
                     "many names are new at the same time; pictures of this one are skipped for now"
                 );
-                return None;
+                return Some(None);
             }
             Admission::Refused(why) => {
                 tracing::warn!(
@@ -401,6 +408,13 @@ impl Session<'_> {
             }
         };
         self.names.borrow_mut().insert(name, answer.clone());
-        answer
+        Some(answer)
+    }
+}
+
+/// A message was handled, or cannot be used. That of a live source has no receipt.
+fn acknowledge(receipt: Option<Receipt>) {
+    if let Some(receipt) = receipt {
+        receipt.acknowledge();
     }
 }

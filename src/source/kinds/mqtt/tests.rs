@@ -15,7 +15,8 @@ use crate::{
         connection::{Event, Received},
         fake::{self, Peer, Request},
     },
-    picture::Limits,
+    picture::{Limits, Memory, Use},
+    policy::NamePattern,
     samples,
     source::{
         context::{Admission, Appeared, ForTopics, Status},
@@ -35,6 +36,7 @@ struct Running {
     appeared: mpsc::Receiver<Appeared>,
     status: watch::Receiver<Status>,
     counts: Arc<Counts>,
+    memory: Arc<Memory>,
     stop: CancellationToken,
     peer: Peer,
     ended: tokio::task::JoinHandle<Result<(), MqttError>>,
@@ -57,6 +59,7 @@ impl Running {
             topics: Some(topics),
             ..Context::detached("door", Limits::of(10_000_000))
         };
+        let memory = Arc::clone(context.decoders.memory());
         let (options, mut broker) = fake::broker();
         let ended = tokio::task::spawn_local(async move {
             let source = MqttSource::new(&settings, &[]);
@@ -64,7 +67,7 @@ impl Running {
         });
         let peer = broker.accept().await;
         peer.send(Event::Connected { max_packet: None }).await;
-        Self { frames, appeared, status: seen, counts, stop, peer, ended }
+        Self { frames, appeared, status: seen, counts, memory, stop, peer, ended }
     }
 
     /// The next request of a name, which must be this one.
@@ -206,8 +209,7 @@ async fn a_shared_source_acknowledges_in_order_what_is_scored() {
         }
         source.publish("yard/a", b"no picture", Some(4)).await;
         let (first, second, third) = (source.frame().await, source.frame().await, source.frame().await);
-        drop((third, second));
-        drop(first);
+        [third, second, first].into_iter().for_each(|frame| frame.slot.done());
         for id in 1..=4 {
             assert_eq!(source.request().await, Some(Request::Acknowledge(id)), "in the order of arrival");
         }
@@ -230,12 +232,79 @@ async fn a_shared_source_that_stops_waits_for_its_frames_and_leaves_the_rest_to_
         }
         source.stop.cancel();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        drop(held);
+        held.into_iter().for_each(|frame| frame.slot.done());
         for id in 1..=4 {
             assert_eq!(source.request().await, Some(Request::Acknowledge(id)));
         }
         assert_eq!(source.request().await, Some(Request::Disconnect), "two messages were never taken");
         timeout(LIMIT, source.ended).await.unwrap().unwrap().unwrap();
+    })
+    .await;
+}
+
+/// The broker must deliver it again: to another machine of the group, or to this one after its next start.
+#[tokio::test(start_paused = true)]
+async fn a_shared_picture_that_is_not_scored_before_the_end_is_not_acknowledged() {
+    locally(async {
+        let settings = MqttSettings { share: Some("farm".to_owned()), ..samples::topics("yard/#", None) };
+        let mut source = Running::start(settings.clone()).await;
+        source.subscribed("$share/farm/yard/#").await;
+        source.publish("yard/a", PICTURE, Some(1)).await;
+        let lost = source.frame().await;
+        source.stop.cancel();
+        drop(lost);
+        assert_eq!(source.request().await, Some(Request::Disconnect), "its frame was lost");
+
+        let mut source = Running::start(settings.clone()).await;
+        source.subscribed("$share/farm/yard/#").await;
+        let used = source.memory.share(Use::Picture, source.memory.total(), || true);
+        source.publish("yard/a", PICTURE, Some(1)).await;
+        while source.memory.usage().waiting == 0 {
+            tokio::task::yield_now().await; // the paused time does not advance meanwhile
+        }
+        source.stop.cancel();
+        assert_eq!(source.request().await, Some(Request::Disconnect), "it was not decoded yet");
+        drop(used);
+
+        let settings = MqttSettings { name: NamePattern::parse("{1}").ok(), ..settings };
+        let mut source = Running::start(settings).await;
+        source.subscribed("$share/farm/yard/#").await;
+        source.publish("yard/a", PICTURE, Some(1)).await;
+        drop(source.requested("a").await);
+        source.publish("yard/a", PICTURE, Some(2)).await;
+        drop(source.requested("a").await);
+        source.stop.cancel();
+        assert_eq!(
+            source.request().await,
+            Some(Request::Disconnect),
+            "no one answered whether its name is free"
+        );
+    })
+    .await;
+}
+
+/// Otherwise it would use a place in flight for ever.
+#[tokio::test(start_paused = true)]
+async fn a_shared_picture_that_cannot_be_scored_is_acknowledged() {
+    locally(async {
+        let settings = MqttSettings {
+            share: Some("farm".to_owned()),
+            name: NamePattern::parse("{1}").ok(),
+            ..samples::topics("yard/#", None)
+        };
+        let mut source = Running::start(settings).await;
+        source.subscribed("$share/farm/yard/#").await;
+        source.publish("yard/a", PICTURE, Some(1)).await;
+        source.requested("a").await.send(Admission::Admitted("a".into())).unwrap();
+        source.frame().await.slot.give_up();
+        assert_eq!(source.request().await, Some(Request::Acknowledge(1)), "the model rejects it");
+        source.publish("yard/b", PICTURE, Some(2)).await;
+        source.requested("b").await.send(Admission::Refused("too many".to_owned())).unwrap();
+        assert_eq!(source.request().await, Some(Request::Acknowledge(2)), "its name is rejected");
+        source.publish("yard/b", PICTURE, Some(3)).await;
+        assert_eq!(source.request().await, Some(Request::Acknowledge(3)), "its name was rejected");
+        source.publish("yard/a", b"no picture", Some(4)).await;
+        assert_eq!(source.request().await, Some(Request::Acknowledge(4)), "no picture");
     })
     .await;
 }

@@ -18,7 +18,7 @@ pub(crate) struct PictureMessage {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) arrived: Timestamp,
-    /// Acknowledges the message when it is dropped.
+    /// For a message of a shared source.
     pub(crate) receipt: Option<Receipt>,
 }
 
