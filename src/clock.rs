@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use uuid::Uuid;
 
 /// A change of the time of day by less than this is a small correction, in milliseconds.
@@ -77,19 +78,19 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-/// Whose run the time counts from.
+/// What the time is counted from.
 enum Start {
-    /// The machine's.
+    /// The start of the machine.
     Machine(Uuid),
-    /// The process's: `/proc` does not say more.
+    /// The start of the process: `/proc` does not identify that of the machine.
     Process(Uuid, Instant),
 }
 
 static START: LazyLock<Start> = LazyLock::new(|| {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     match boot.ok().and_then(|boot| boot.trim().parse().ok()) {
-        Some(boot) if uptime().is_some() => Start::Machine(boot),
-        _ => Start::Process(Uuid::now_v7(), Instant::now()),
+        Some(boot) => Start::Machine(boot),
+        None => Start::Process(Uuid::now_v7(), Instant::now()),
     }
 });
 
@@ -97,7 +98,7 @@ impl Start {
     /// Milliseconds since then.
     fn elapsed(&self) -> i64 {
         match self {
-            Self::Machine(_) => uptime().unwrap_or(0),
+            Self::Machine(_) => uptime(),
             Self::Process(_, start) => i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX),
         }
     }
@@ -118,16 +119,11 @@ fn read() -> Reading {
     Reading { boot: *boot, up, wall, synchronised: is_synchronised() }
 }
 
-/// Milliseconds since the machine was started.
-fn uptime() -> Option<i64> {
-    parse_uptime(&fs::read_to_string("/proc/uptime").ok()?)
-}
-
-/// Reads `25841.87 6113.97`: seconds since the start, and seconds in which processors were idle.
-fn parse_uptime(text: &str) -> Option<i64> {
-    let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
-    let (seconds, hundredths) = (seconds.parse::<i64>().ok()?, hundredths.get(..2)?.parse::<i64>().ok()?);
-    seconds.checked_mul(1000)?.checked_add(hundredths * 10)
+/// Milliseconds since the machine was started. This opens no file, so it also works while the process has too many open files.
+/// Otherwise the alerts that wait would seem as old as the machine.
+fn uptime() -> i64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    tv_sec.saturating_mul(1000).saturating_add(tv_nsec / 1_000_000)
 }
 
 /// Whether a time server has set the time of day.
@@ -175,12 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn the_time_since_the_start_is_read_from_the_kernels_text() {
-        assert_eq!(parse_uptime("25841.87 6113.97\n"), Some(25_841_870));
-        assert_eq!(parse_uptime("0.00 0.00"), Some(0));
-        for wrong in ["", "x", "1", "1.", "1.2", "99999999999999999999.00", "9223372036854775807.00"] {
-            assert_eq!(parse_uptime(wrong), None, "{wrong}");
-        }
+    fn the_time_since_the_start_is_that_of_the_kernel() {
+        // `25841.87 6113.97`: seconds since the start, and seconds in which processors were idle.
+        let kernel = || {
+            let text = fs::read_to_string("/proc/uptime").unwrap();
+            text.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1000.0
+        };
+        let (before, read, after) = (kernel(), uptime() as f64, kernel());
+        // The text has hundredths of a second.
+        assert!(before - 10.0 <= read && read <= after + 10.0, "{before} {read} {after}");
     }
 
     #[test]
