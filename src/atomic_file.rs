@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::faults::{Operation, hit};
 /// Only the owner reads and writes the files of the service.
 pub const PRIVATE: u32 = 0o600;
 
-/// How often a file is read that cannot be read, and the time between.
+/// How often [`read`] tries to read a file, and the time between. State files are read at the start, where waiting is allowed.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -106,18 +106,21 @@ fn read_once(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Renames a file that cannot be used to `NAME.damaged`, before it is replaced. An older one of that name is replaced.
+/// Renames a file that cannot be used to `NAME.damaged`, before it is replaced. An older one of that name is replaced. Returns the new
+/// path; `None` if there is no such file.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn set_aside(path: &Path) -> io::Result<()> {
+pub fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     #[cfg(test)]
     hit(path, Operation::Rename)?;
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".damaged");
-    match fs::rename(path, path.with_file_name(name)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let aside = path.with_file_name(name);
+    match fs::rename(path, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

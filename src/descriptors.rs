@@ -2,7 +2,7 @@
 //!
 //! [`open_below`] opens what is below a folder without following links. [`open_regular_at`] opens regular files only, and never
 //! waits. [`rename_new`] renames without replacing anything. [`is_within`] says whether a folder is in another one, however it was
-//! reached. Everything works without the newest system calls: [`Calls`] leaves some out for tests.
+//! reached. [`Identity::look`] says whether a file is still at its path. Everything works without the newest system calls: [`Calls`] leaves some out for tests.
 
 use std::{
     fs::{self, File, Metadata},
@@ -25,7 +25,7 @@ use rustix::{
 /// The most folders above another one. A longer way up is an attack.
 const DEEPEST: usize = 4096;
 
-/// What a file or folder is, whatever its path.
+/// What a file or folder is, whatever its path. After the end of a file another one may get the same numbers, so hold the file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -33,6 +33,25 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// That of the file that is at `path` now.
+    ///
+    /// # Errors
+    /// There is none, or the system does not say.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::of(&metadata))
+    }
+
+    /// Whether this file is still at `path`: it may have been deleted, renamed or replaced since it was opened. What is written to it
+    /// is then lost with the process.
+    pub(crate) fn look(self, path: &Path) -> Whereabouts {
+        match Self::at(path) {
+            Ok(found) if found == self => Whereabouts::Here,
+            Ok(_) => Whereabouts::Gone,
+            Err(error) if is_missing(&error) => Whereabouts::Gone,
+            Err(error) => Whereabouts::Unknown(error),
+        }
+    }
+
     /// That of the file with this metadata.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Self {
@@ -58,6 +77,22 @@ impl Identity {
     pub fn numbers(self) -> [u64; 2] {
         [self.device, self.inode]
     }
+}
+
+/// What is at the path of a file.
+#[derive(Debug)]
+pub(crate) enum Whereabouts {
+    /// The file.
+    Here,
+    /// Nothing, or another file.
+    Gone,
+    /// The system does not say.
+    Unknown(io::Error),
+}
+
+/// Whether the error says that there is no such file: its folder may be missing, or a file.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The system calls that are tried first. Tests leave some out, as older kernels and other file systems do.
@@ -287,6 +322,33 @@ mod tests {
 
     fn open(path: &Path) -> OwnedFd {
         openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_gone_when_its_path_leads_nowhere_or_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, away) = (folder.path().join("state"), folder.path().join("away"));
+        fs::create_dir(&state).unwrap();
+        let path = state.join("file");
+        // Held open, so that no other file gets its inode.
+        let _open = File::create(&path).unwrap();
+        let id = Identity::at(&path).unwrap();
+        let is_here = || matches!(id.look(&path), Whereabouts::Here);
+        let is_gone = || matches!(id.look(&path), Whereabouts::Gone);
+        assert!(is_here());
+        fs::rename(&path, state.join("other")).unwrap();
+        assert!(is_gone(), "renamed");
+        fs::write(&path, "").unwrap();
+        assert!(is_gone(), "replaced");
+        fs::rename(state.join("other"), &path).unwrap();
+        assert!(is_here(), "it is back");
+        fs::rename(&state, &away).unwrap();
+        assert!(is_gone(), "the folder is renamed");
+        fs::write(&state, "").unwrap();
+        assert!(is_gone(), "the folder is a file");
+        fs::remove_file(&state).unwrap();
+        symlink(&state, &state).unwrap();
+        assert!(matches!(id.look(&path), Whereabouts::Unknown(_)), "a link to itself");
     }
 
     #[test]

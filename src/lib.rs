@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `blocking`, `clock`, `descriptors`, `file_id`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
+//! | 0 | `blocking`, `clock`, `descriptors`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
 //! | 3 | `policy` |
@@ -51,7 +51,7 @@
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
-//! | [`clock`], `file_id` | the clocks of the machine, of which one may be wrong; which file a path leads to |
+//! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
 //! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
 //! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor; files that are replaced in one step; files of the state folder |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
@@ -199,7 +199,6 @@ pub mod daemon;
 pub mod descriptors;
 pub mod doctor;
 pub mod engine;
-mod file_id;
 pub mod frame;
 pub mod heartbeat;
 pub mod https;

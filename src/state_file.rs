@@ -15,8 +15,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     atomic_file,
-    file_id::is_missing,
-    shortage::{self, Shortage},
+    descriptors::{Identity, is_missing},
+    shortage,
 };
 
 /// How often a file that cannot be written is logged; the first time at once.
@@ -47,8 +47,7 @@ struct Kept {
 /// Changes when a file is replaced or written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
-    device: u64,
-    inode: u64,
+    file: Identity,
     size: u64,
     modified: (i64, i64),
 }
@@ -87,9 +86,6 @@ impl StateFile {
         let (content, written) = match read {
             Ok((content, version)) => (Some(content), Some(version)),
             Err(error) => {
-                if Shortage::of_io(&error).is_some() {
-                    set_aside(&path);
-                }
                 if !is_missing(&error) {
                     tracing::warn!(file = %path.display(), %error, "cannot read a state file: {consequence}");
                     unusable = true;
@@ -126,17 +122,6 @@ impl StateFile {
             }
             Err(error) => kept.failed(&error.into()),
         }
-    }
-}
-
-/// Renames a file that could not be read, which needs no descriptor, so that it is not overwritten.
-fn set_aside(path: &Path) {
-    let aside = path.with_extension("unread");
-    if fs::rename(path, &aside).is_ok() {
-        let (file, aside) = (path.display(), aside.display());
-        tracing::warn!(
-            "{file} could not be read and is kept as {aside}: stop the service and rename it back to use it again"
-        );
     }
 }
 
@@ -205,7 +190,7 @@ impl Version {
     fn at(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Ok(Self { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), modified })
+        Ok(Self { file: Identity::of(&metadata), size: metadata.len(), modified })
     }
 }
 
@@ -213,7 +198,13 @@ fn write(path: &Path, content: &str, unusable: bool) -> io::Result<Version> {
     // The folder may have been deleted.
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     if unusable {
-        atomic_file::set_aside(path)?;
+        if let Some(aside) = atomic_file::set_aside(path)? {
+            let (file, aside) = (path.display(), aside.display());
+            tracing::warn!(
+                %file, %aside,
+                "a state file that could not be used was renamed and is replaced: if it is intact, stop the service and rename it back"
+            );
+        }
     }
     atomic_file::write_private(path, content)?;
     Version::at(path)

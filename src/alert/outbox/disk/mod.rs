@@ -22,7 +22,7 @@ use super::{
     elapsed::Elapsed,
     entry::{Entry, Mark, Seq, Sink, Snapshot},
 };
-use crate::{config::OutboxLimits, file_id::FileId};
+use crate::{config::OutboxLimits, descriptors::Identity};
 
 /// A row of the table of alerts.
 #[derive(Debug, Clone)]
@@ -67,9 +67,9 @@ pub(super) struct Disk {
 /// The files of the database. SQLite keeps them open, and does not notice when they are deleted, renamed or replaced.
 #[derive(Debug, Clone, Copy)]
 struct Files {
-    database: FileId,
+    database: Identity,
     /// The log of what is not in the database yet; `None` where SQLite has no such log.
-    log: Option<FileId>,
+    log: Option<Identity>,
 }
 
 impl Disk {

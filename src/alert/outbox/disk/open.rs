@@ -11,7 +11,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::{Disk, Files, Row, Seq, Stock, clock, read_row, take_stock};
-use crate::{atomic_file, file_id::is_missing, state_file};
+use crate::{atomic_file, descriptors::is_missing, state_file};
 
 const FILE: &str = "outbox.sqlite";
 /// The file's format, in its `user_version`; 0 is a new file.

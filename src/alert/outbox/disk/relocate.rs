@@ -13,7 +13,7 @@ use rusqlite::Transaction;
 use super::{Disk, Mark, Row, Seq, clock, insert, open, take_stock, write_mark};
 use crate::{
     alert::outbox::elapsed::Elapsed,
-    file_id::{FileId, Whereabouts},
+    descriptors::{Identity, Whereabouts},
 };
 
 /// How many alerts are copied at a time, and about how many bytes.
@@ -208,6 +208,6 @@ fn copy_marks(transaction: &Transaction<'_>, marks: Vec<(String, bool, String)>)
 impl super::Files {
     /// The files of the database that was just opened at `path`.
     pub(super) fn at(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { database: FileId::at(path)?, log: FileId::at(&open::log_of(path)).ok() })
+        Ok(Self { database: Identity::at(path)?, log: Identity::at(&open::log_of(path)).ok() })
     }
 }
