@@ -68,9 +68,9 @@ fn alerts_survive_a_state_folder_that_is_deleted_while_the_service_runs() {
         raise(&home, &service, &format!("after{round}"), 4);
         assert_eq!(metric(http, "stakeout_outbox_vanished_total"), round.to_string());
         assert_eq!(metric(http, "stakeout_outbox_on_disk"), "1");
-    }
-    for file in ["topics.json", "names.json"] {
-        wait_until("the other state files are there again", || home.path("state").join(file).exists());
+        for file in ["topics.json", "names.json"] {
+            wait_until("the other state files are there again", || home.path("state").join(file).exists());
+        }
     }
     let restored = || metric(http, "stakeout_state_files_restored_total").parse::<u32>().unwrap();
     wait_until("they are counted", || restored() >= 4);
