@@ -6,10 +6,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::spawn_blocking,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     broker_state::{BrokerState, ConfigStatus},
@@ -21,6 +18,7 @@ use super::{
     sources::Sources,
 };
 use crate::{
+    blocking,
     classify::Watchlist,
     config::Config,
     observe::ServiceMetrics,
@@ -171,7 +169,7 @@ impl ConfigApplier {
 /// Writes files on another thread, and waits for it. A slow disk does not hold up what delivers alerts.
 pub(super) async fn write(files: impl FnOnce() + Send + 'static) {
     // It fails only if the writer panics; the files are then as they were.
-    let _ = spawn_blocking(files).await;
+    let _ = blocking::run(files).await;
 }
 
 fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> String {

@@ -46,37 +46,24 @@ impl Plan {
 
 /// `new`, without the keys that cannot change while the service runs. Every field is named, so that a new one requires a decision.
 fn in_force(running: &Config, new: &Config) -> Config {
-    let Config {
-        model,
-        execution,
-        onnxruntime,
-        mqtt,
-        webhook,
-        command,
-        outbox,
-        listen,
-        state_dir,
-        sandbox,
-        ..
-    } = running.clone();
-    let Config { home_assistant, max_pixels, memory, label_sets, sources, names, .. } = new.clone();
+    let (running, new) = (running.clone(), new.clone());
     Config {
-        model,
-        execution,
-        onnxruntime,
-        mqtt,
-        webhook,
-        command,
-        outbox,
-        home_assistant,
-        listen,
-        state_dir,
-        max_pixels,
-        memory,
-        sandbox,
-        label_sets,
-        sources,
-        names,
+        model: running.model,
+        execution: running.execution,
+        onnxruntime: running.onnxruntime,
+        mqtt: running.mqtt,
+        webhook: running.webhook,
+        command: running.command,
+        outbox: running.outbox,
+        home_assistant: new.home_assistant,
+        listen: running.listen,
+        state_dir: running.state_dir,
+        max_pixels: new.max_pixels,
+        memory: new.memory,
+        sandbox: running.sandbox,
+        label_sets: new.label_sets,
+        sources: new.sources,
+        names: new.names,
     }
 }
 

@@ -93,7 +93,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Image {
     synced: Vec<u8>,
-    /// The changes since, of which the disk may have any.
+    /// The changes since the last sync. After a power cut the disk has any of them.
     changes: Vec<Change>,
     /// Its name is on the disk.
     named: bool,

@@ -20,7 +20,7 @@ pub(super) struct Elapsed {
     pub gap: Option<Gap>,
 }
 
-/// The last moment of which the right time of day is known.
+/// The clocks before the machine was off, when the time of day was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     /// The time of day: milliseconds since 1970.

@@ -181,7 +181,7 @@ mod tests {
         Entry { id: id.to_owned(), topic: "t".to_owned(), payload, snapshot: None, mark: None }
     }
 
-    /// A book with the alerts 0 to 2 on the disk, of which these were delivered, in this order.
+    /// A book with the alerts 0 to 2. All are on the disk, and these were delivered, in this order.
     fn book(delivered: &[&str]) -> Ledger {
         let mut ledger = Ledger::default();
         let first = ledger.attempt(&["0", "1", "2"].map(entry), false);
