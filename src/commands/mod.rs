@@ -14,6 +14,7 @@ mod fetch;
 pub mod health;
 pub mod logging;
 pub mod models;
+mod moment;
 mod pictures;
 pub mod recordings;
 pub mod replay;
