@@ -27,7 +27,7 @@
 //! | 0 | `blocking`, `clock`, `descriptors`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
-//! | 3 | `policy` |
+//! | 3 | `policy`, `storage` |
 //! | 4 | `https`, `source/kinds/camera` |
 //! | 5 | `source/kinds/settings` |
 //! | 6 | `source/kinds/*/settings` |
@@ -38,12 +38,14 @@
 //! | 11 | `alert`, `classify`, `source`, `trigger` |
 //! | 12 | `judge`, `progress` |
 //! | 13 | `observe` |
-//! | 14 | `web` |
-//! | 15 | `daemon`, `replay` |
-//! | 16 | `plot` |
-//! | 17 | `bench`, `doctor`, `tune` |
-//! | 18 | `commands` |
-//! | 19 | `lib`, `main` |
+//! | 14 | `history` |
+//! | 15 | `api` |
+//! | 16 | `web` |
+//! | 17 | `daemon`, `replay` |
+//! | 18 | `plot` |
+//! | 19 | `bench`, `doctor`, `tune` |
+//! | 20 | `commands` |
+//! | 21 | `lib`, `main` |
 //!
 //! | room | content |
 //! |---|---|
@@ -54,6 +56,7 @@
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
 //! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
 //! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor; files that are replaced in one step; files of the state folder |
+//! | [`storage`] | SQLite files of the state folder |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |
 //! | [`sandbox`] | decodes pictures in processes without files, network and secrets |
@@ -65,6 +68,7 @@
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
 //! | [`alert`] | the outbox, the publisher, webhooks and commands, Home Assistant |
 //! | [`observe`] | follows the judge: scores over MQTT, metrics |
+//! | [`history`] | what the service remembers: the thread that writes it, and readers |
 //! | [`web`] | the HTTP endpoint: routes only |
 //! | [`daemon`] | wiring only: build, connect, reload, stop |
 //! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
@@ -87,7 +91,7 @@
 //! | `ort` | `engine/onnx` |
 //! | `prometheus_client` | `metrics` |
 //! | `rumqttc` | `mqtt` |
-//! | `rusqlite` | `alert/outbox` |
+//! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
 //! | `tokenizers` | `model` |
 //! | `tokio_rustls` | `source/kinds/stream/relay` |
@@ -201,6 +205,7 @@ pub mod doctor;
 pub mod engine;
 pub mod frame;
 pub mod heartbeat;
+pub mod history;
 pub mod https;
 pub mod judge;
 pub mod local_time;
@@ -218,6 +223,7 @@ pub mod sandbox;
 pub mod shortage;
 pub mod source;
 pub mod state_file;
+pub mod storage;
 pub mod tcp;
 pub mod terminal;
 pub mod text_file;

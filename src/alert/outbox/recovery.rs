@@ -7,10 +7,11 @@ use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use super::{
     File, Outbox, Seq, Sink,
-    disk::{Disk, Error, Opened, Order, Place, is_damaged},
+    disk::{Disk, Error, Opened, Order},
     recent::Dropped,
     warn_in_memory,
 };
+use crate::storage::{Place, is_damaged};
 
 impl Outbox {
     /// Handles an error of the disk. A damaged file is replaced at once; anything else is tried again by [`Self::tend`].

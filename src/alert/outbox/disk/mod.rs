@@ -15,14 +15,14 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, named_params};
 
 pub use self::open::Error;
 pub(super) use self::{
-    open::{Opened, PATIENCE, is_damaged, path},
-    relocate::{Order, Place},
+    open::{Opened, PATIENCE, path},
+    relocate::Order,
 };
 use super::{
     elapsed::Elapsed,
     entry::{Entry, Mark, Seq, Sink, Snapshot},
 };
-use crate::{config::OutboxLimits, descriptors::Identity};
+use crate::{config::OutboxLimits, storage::Files};
 
 /// A row of the table of alerts.
 #[derive(Debug, Clone)]
@@ -62,14 +62,6 @@ pub(super) struct Disk {
     /// The last setting of `PRAGMA synchronous`; `None` at first.
     synced: Option<bool>,
     files: Files,
-}
-
-/// The files of the database. SQLite keeps them open, and does not notice when they are deleted, renamed or replaced.
-#[derive(Debug, Clone, Copy)]
-struct Files {
-    database: Identity,
-    /// The log of what is not in the database yet; `None` where SQLite has no such log.
-    log: Option<Identity>,
 }
 
 impl Disk {

@@ -3,17 +3,18 @@
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Disk, Files, Row, Seq, Stock, clock, read_row, take_stock};
-use crate::{atomic_file, descriptors::is_missing, state_file};
+use super::{Disk, Row, Seq, Stock, clock, read_row, take_stock};
+use crate::storage::{self, Files, Mode, OpenError};
 
 const FILE: &str = "outbox.sqlite";
+/// Exclusive: two publishers on one outbox would send everything twice. Durable: committed means on the disk.
+const MODE: Mode = Mode { exclusive: true, durable: true };
 /// The file's format, in its `user_version`; 0 is a new file.
 const FORMAT: i64 = 2;
 /// How long to wait at the start for another process that has the file open: the previous service may be ending.
@@ -65,17 +66,6 @@ pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
-/// The path of the database's log.
-pub(super) fn log_of(path: &Path) -> PathBuf {
-    beside(path, "-wal")
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 /// A file that was opened.
 pub struct Opened {
     pub disk: Disk,
@@ -116,30 +106,30 @@ impl Disk {
 
     /// Opens and locks the file, checks it completely, and makes missing tables.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let mut connection = connect(path, PATIENCE)?;
+        let mut connection = storage::connect(path, MODE, PATIENCE)?;
         let stock = prepare(&mut connection)?;
         Self::opened(path, connection, stock)
     }
 
     fn opened(path: &Path, connection: Connection, stock: Stock) -> Result<Self, OpenError> {
-        let files = Files::at(path).map_err(OpenError::Vanished)?;
+        let files = Files::at(path, MODE).map_err(OpenError::Vanished)?;
         Ok(Self { connection, stock, synced: None, files })
     }
 
     /// Opens the file; a damaged one is replaced. Returns the new name of the damaged one. Waits for another process that has the
     /// file for as long as `patience`.
     pub fn open_or_replace(path: &Path, patience: Duration) -> Result<(Self, Option<PathBuf>), Error> {
-        let (why, rows) = match connect(path, patience) {
+        let (why, rows) = match storage::connect(path, MODE, patience) {
             Ok(mut connection) => match prepare(&mut connection) {
                 Ok(stock) => {
                     let opened = Self::opened(path, connection, stock);
-                    return opened.map(|disk| (disk, None)).map_err(|error| error.at(path));
+                    return opened.map(|disk| (disk, None)).map_err(|error| error_at(path, error));
                 }
                 Err(OpenError::Damaged(why)) => (why, salvage(&connection)),
-                Err(other) => return Err(other.at(path)),
+                Err(other) => return Err(error_at(path, other)),
             },
             Err(OpenError::Damaged(why)) => (why, Vec::new()),
-            Err(other) => return Err(other.at(path)),
+            Err(other) => return Err(error_at(path, other)),
         };
         replace(path, &why, &rows).map(|(disk, aside)| (disk, Some(aside)))
     }
@@ -217,73 +207,17 @@ impl Error {
     }
 }
 
-/// Why the file cannot be used.
-pub(super) enum OpenError {
-    Damaged(String),
-    InUse,
-    Newer(i64),
-    /// It is no longer where it was just opened.
-    Vanished(io::Error),
-    Other(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            _ if is_damaged(&error) => Self::Damaged(error.to_string()),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
-            _ => Self::Other(error),
+/// The error of the file at `path`.
+fn error_at(path: &Path, error: OpenError) -> Error {
+    let path = path.to_owned();
+    match error {
+        OpenError::Damaged(why) => Error::Unreliable { path, why },
+        OpenError::InUse => Error::InUse { path },
+        OpenError::Newer(found) => Error::Newer { path, found },
+        OpenError::Vanished(source) => {
+            Error::Folder { folder: path.parent().unwrap_or(&path).to_owned(), source }
         }
-    }
-}
-
-impl OpenError {
-    fn at(self, path: &Path) -> Error {
-        let path = path.to_owned();
-        match self {
-            Self::Damaged(why) => Error::Unreliable { path, why },
-            Self::InUse => Error::InUse { path },
-            Self::Newer(found) => Error::Newer { path, found },
-            Self::Vanished(source) => {
-                Error::Folder { folder: path.parent().unwrap_or(&path).to_owned(), source }
-            }
-            Self::Other(source) => Error::Open { path, source },
-        }
-    }
-}
-
-/// Whether the content of the file is invalid.
-pub fn is_damaged(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-fn connect(path: &Path, patience: Duration) -> Result<Connection, OpenError> {
-    make_private(path);
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(patience)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    // EXCLUSIVE: two publishers on one outbox would send everything twice. FULL: committed means on the disk.
-    connection.execute_batch(
-        "PRAGMA locking_mode = EXCLUSIVE;
-         PRAGMA auto_vacuum = INCREMENTAL;
-         PRAGMA journal_mode = WAL;
-         PRAGMA journal_size_limit = 4194304;
-         PRAGMA synchronous = FULL;",
-    )?;
-    Ok(connection)
-}
-
-/// Makes sure that only the user of the service reads the file and those beside it: they contain alerts and pictures. SQLite gives
-/// its other files the permissions of the first one, so that one is made here. A failure is SQLite's to report.
-fn make_private(path: &Path) {
-    let _ = fs::OpenOptions::new().write(true).create_new(true).mode(atomic_file::PRIVATE).open(path);
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let Ok(files) = fs::read_dir(folder) else { return };
-    for file in files.flatten() {
-        // With the log of SQLite and the damaged files that were set aside.
-        if file.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
-            state_file::make_private(&file.path());
-        }
+        OpenError::Other(source) => Error::Open { path, source },
     }
 }
 
@@ -298,38 +232,9 @@ fn prepare(connection: &mut Connection) -> Result<Stock, OpenError> {
     begin.execute_batch(MARKS)?;
     begin.execute_batch("DROP INDEX IF EXISTS merged")?;
     clock::prepare(&begin)?;
-    let check = || begin.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-    let mut checked = check()?;
-    if checked != "ok" {
-        // A page that cannot be read at the moment is reported like a damaged one.
-        read_through(begin.path())?;
-        checked = check()?;
-    }
-    if checked != "ok" {
-        return Err(OpenError::Damaged(checked));
-    }
+    storage::check(&begin)?;
     begin.commit()?;
     Ok(take_stock(connection)?)
-}
-
-/// Reads the database and its log to their ends. Fails if the disk does not work.
-fn read_through(path: Option<&str>) -> rusqlite::Result<()> {
-    let Some(path) = path.map(Path::new) else { return Ok(()) };
-    let read = |path: &Path| -> io::Result<()> {
-        #[cfg(test)]
-        crate::faults::hit(path, crate::faults::Operation::Read)?;
-        io::copy(&mut fs::File::open(path)?, &mut io::sink()).map(drop)
-    };
-    for file in [path, &log_of(path)] {
-        match read(file) {
-            Err(error) if !is_missing(&error) => {
-                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_READ);
-                return Err(rusqlite::Error::SqliteFailure(code, Some(error.to_string())));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// What can still be read, from both ends; without snapshots, which are large and less important.
@@ -364,8 +269,8 @@ pub(super) fn salvage(connection: &Connection) -> Vec<Row> {
 
 fn replace(path: &Path, why: &str, rows: &[Row]) -> Result<(Disk, PathBuf), Error> {
     let no_folder = |source| Error::Folder { folder: path.parent().unwrap_or(path).to_owned(), source };
-    let aside = set_aside(path).map_err(no_folder)?;
-    let mut disk = Disk::open(path).map_err(|error| error.at(path))?;
+    let aside = storage::set_aside(path).map_err(no_folder)?;
+    let mut disk = Disk::open(path).map_err(|error| error_at(path, error))?;
     disk.append(rows, None).map_err(|source| Error::Open { path: path.to_owned(), source })?;
     tracing::error!(
         file = %path.display(), aside = %aside.display(), why, copied = rows.len(),
@@ -373,20 +278,4 @@ fn replace(path: &Path, why: &str, rows: &[Row]) -> Result<(Disk, PathBuf), Erro
          other alerts in it are not delivered"
     );
     Ok((disk, aside))
-}
-
-/// Renames the file, and the files that belong to it, to the first free name.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = (1..).map(|number| beside(path, &format!(".damaged-{number}"))).find(|aside| !aside.exists());
-    let aside = aside.unwrap_or_else(|| beside(path, ".damaged"));
-    if path.exists() {
-        fs::rename(path, &aside)?;
-    }
-    for suffix in ["-wal", "-shm"] {
-        let (from, to) = (beside(path, suffix), beside(&aside, suffix));
-        if from.exists() {
-            fs::rename(from, to)?;
-        }
-    }
-    Ok(aside)
 }

@@ -13,7 +13,7 @@ use rusqlite::Transaction;
 use super::{Disk, Mark, Row, Seq, clock, insert, open, take_stock, write_mark};
 use crate::{
     alert::outbox::elapsed::Elapsed,
-    descriptors::{Identity, Whereabouts},
+    storage::{self, Place},
 };
 
 /// How many alerts are copied at a time, and about how many bytes.
@@ -21,19 +21,6 @@ const BATCH: usize = 1000;
 const BATCH_BYTES: u64 = 4_000_000;
 /// Every sink.
 const ANY: u8 = u8::MAX;
-
-/// What became of the open files.
-#[derive(Debug)]
-pub enum Place {
-    /// They are where they were opened.
-    Here,
-    /// Only the log of the database is gone.
-    WithoutLog,
-    /// The database is gone.
-    Gone,
-    /// The system does not say.
-    Unknown(std::io::Error),
-}
 
 /// Where the alerts belong that another run left in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,21 +52,12 @@ enum CopyError {
 impl Disk {
     /// Whether its files are still at `path`.
     pub fn place(&self, path: &Path) -> Place {
-        match (self.files.database.look(path), self.files.log) {
-            (Whereabouts::Gone, _) => Place::Gone,
-            (Whereabouts::Unknown(error), _) => Place::Unknown(error),
-            (Whereabouts::Here, None) => Place::Here,
-            (Whereabouts::Here, Some(log)) => match log.look(&open::log_of(path)) {
-                Whereabouts::Here => Place::Here,
-                Whereabouts::Gone => Place::WithoutLog,
-                Whereabouts::Unknown(error) => Place::Unknown(error),
-            },
-        }
+        self.files.place(path)
     }
 
     /// Writes everything in the log to the database.
     pub fn checkpoint(&self) -> rusqlite::Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        storage::checkpoint(&self.connection).map(drop)
     }
 
     /// Copies everything into a file at `path`, whatever is there now. `kept` are the alerts in memory, `next` is the number of
@@ -142,11 +120,7 @@ impl Disk {
 
     /// SQLite would apply a log that is left to whatever database is at `path` next.
     fn unlink_log(&self, path: &Path) -> std::io::Result<()> {
-        let log = open::log_of(path);
-        match self.files.log.map(|id| id.look(&log)) {
-            Some(Whereabouts::Here) => fs::remove_file(log),
-            _ => Ok(()),
-        }
+        if self.files.has_log(path) { fs::remove_file(storage::log_of(path)) } else { Ok(()) }
     }
 
     fn copy_into(&self, other: &mut Self) -> Result<(), CopyError> {
@@ -203,11 +177,4 @@ fn copy_marks(transaction: &Transaction<'_>, marks: Vec<(String, bool, String)>)
         }
     }
     Ok(())
-}
-
-impl super::Files {
-    /// The files of the database that was just opened at `path`.
-    pub(super) fn at(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { database: Identity::at(path)?, log: Identity::at(&open::log_of(path)).ok() })
-    }
 }

@@ -1,0 +1,21 @@
+//! What the service remembers: alerts, near misses, scores, pictures and embeddings, in `history.db` in the state folder.
+//!
+//! The thread `history` is a subscriber of observations: its queue is bounded, and what does not fit is lost and counted. A disk
+//! that is full, slow or broken delays neither scoring nor alerts. [`store`] is the file, [`Writer`] the thread, `recorders` what
+//! the thread does with each observation, `retention` what it deletes for age and size, and [`forget`] what it deletes on
+//! request. Each kind of content has a file of its own here, which owns its tables: a line in [`store::TABLES`] and one in
+//! `recorders`.
+//!
+//! Rules for a table:
+//!
+//! - Times are INTEGER milliseconds since 1970, UTC, of the capture. Sources, label sets, labels, regions and models are INTEGER
+//!   identifiers of the table `names`, which [`store::name_id`] assigns. Blobs contain no such identifiers.
+//! - It has a rowid, a column `source`, and an index that begins with its time (of a span: its end).
+//! - `CREATE ... IF NOT EXISTS`: the statements run whenever a writer opens the file.
+//!
+//! A [`Reader`] reads beside the writer, and when no service runs.
+
+mod recorders;
+pub mod store;
+
+pub use self::store::{Error, History, Reader};

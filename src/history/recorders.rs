@@ -1,0 +1,46 @@
+//! What is recorded of each observation: every kind of content has a line in each of the functions here.
+
+use std::sync::Arc;
+
+use rusqlite::Transaction;
+
+use crate::{config::Config, observe::Observation};
+
+/// The recorders of all kinds of content. What they keep in memory belongs to one open file: they are made anew when the file is
+/// opened again, after an error, and after something was forgotten.
+#[derive(Debug)]
+pub(super) struct Recorders {}
+
+impl Recorders {
+    /// For the configuration in force.
+    pub(super) fn new(config: &Arc<Config>) -> Self {
+        let _ = config;
+        Self {}
+    }
+
+    /// Another configuration is in force. What was recorded before keeps its meaning.
+    pub(super) fn reload(
+        &mut self,
+        transaction: &Transaction<'_>,
+        config: &Arc<Config>,
+    ) -> rusqlite::Result<()> {
+        let _ = (transaction, config);
+        Ok(())
+    }
+
+    /// Records an observation, now or with a later one: a recorder may keep in memory what changes with the next observation.
+    pub(super) fn record(
+        &mut self,
+        transaction: &Transaction<'_>,
+        observation: &Observation,
+    ) -> rusqlite::Result<()> {
+        let _ = (transaction, observation);
+        Ok(())
+    }
+
+    /// Writes what is only in memory. This happens every few minutes, before the end, and before something is forgotten.
+    pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let _ = transaction;
+        Ok(())
+    }
+}
