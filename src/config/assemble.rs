@@ -17,12 +17,13 @@ use super::{
 use crate::{
     picture::{Limits, MAX_PIXELS_RANGE},
     policy::{
-        LabelSet,
+        HistorySettings, LabelSet,
         broker::{self, Mqtt},
+        history,
     },
     topic::{self, Names},
     yaml::{
-        fields::{Field, Form, Spec, explain, specs, word_of, words},
+        fields::{Field, Form, ON_OFF, Spec, explain, specs, word_of, words},
         reader::{Reader, Section, Setting},
         tree::Node,
     },
@@ -47,6 +48,8 @@ pub struct Config {
     pub outbox: OutboxLimits,
     /// How the service is announced to Home Assistant; `None`: it is not announced.
     pub home_assistant: Option<HomeAssistant>,
+    /// What the service remembers; `None`: nothing.
+    pub history: Option<HistorySettings>,
     /// The HTTP endpoint for metrics and health; `None`: there is none.
     pub listen: Option<Listen>,
     /// The folder of the outbox and other state.
@@ -96,9 +99,6 @@ impl Config {
         explain(FIELDS, self)
     }
 }
-
-/// The words of `sandbox`.
-const SANDBOX: [(&str, bool); 2] = [("on", true), ("off", false)];
 
 /// The keys of the main file.
 pub(super) const FIELDS: &[Field<Config>] = &[
@@ -158,10 +158,10 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     .default("512MB"),
     Field::new(
         "sandbox",
-        Form::Words(&words(&SANDBOX)),
+        Form::Words(&words(&ON_OFF)),
         "on: pictures of folders, web addresses and MQTT topics are decoded in processes without files, network and secrets. off: in \
          the service itself.",
-        |it: &Config| Some(json!(word_of(&SANDBOX, &it.sandbox))),
+        |it: &Config| Some(json!(word_of(&ON_OFF, &it.sandbox))),
     )
     .default("on"),
     Field::new("mqtt", Form::Mapping(&broker::TABLE), "The broker that alerts are published to.", |it: &Config| {
@@ -180,6 +180,13 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     Field::new("outbox", Form::Mapping(&delivery::OUTBOX), "The limits of the outbox: alerts are kept on disk, in state_dir, until all receivers have them.", |it: &Config| {
         Some(explain(delivery::OUTBOX_FIELDS, &it.outbox).into())
     }),
+    Field::new(
+        "history",
+        history::FORM,
+        "What the service remembers in state_dir: alerts, near misses, the scores of all frames, small pictures. off: nothing.",
+        |it: &Config| Some(history::shown(it.history.as_ref())),
+    )
+    .default("on"),
     Field::new("webhook", Form::Mapping(&delivery::WEBHOOK), "A web server that alerts are posted to as well, as the same JSON.", |it: &Config| {
         Some(json!(it.webhook.as_ref().map(|it| explain(delivery::WEBHOOK_FIELDS, it))))
     }),
@@ -238,12 +245,13 @@ pub(super) fn assemble(
     let webhook = section.optional(reader, "webhook", delivery::webhook);
     let command = section.optional(reader, "command", delivery::command);
     let outbox = section.optional(reader, "outbox", delivery::outbox);
+    let history = section.read(reader, "history", history::read);
     let listen = section.optional(reader, "listen", http_endpoint::read);
     let model = section.read(reader, "model", model::read);
     let execution = device::read(reader, &section);
     let max_pixels = section.read(reader, "max_pixels", Reader::whole);
     let memory = section.read(reader, "memory", Reader::size);
-    let sandbox = section.read(reader, "sandbox", |reader, at| reader.word(at, &SANDBOX));
+    let sandbox = section.read(reader, "sandbox", |reader, at| reader.word(at, &ON_OFF));
     let onnxruntime = section.optional(reader, "onnxruntime", Reader::path);
     let state_dir = section.optional(reader, "state_dir", Reader::path);
     let state_dir = state_dir.map(|typed| typed.or_else(|| default_state_dir(reader)));
@@ -260,6 +268,7 @@ pub(super) fn assemble(
         command: command?,
         outbox: outbox?.unwrap_or_default(),
         home_assistant: home_assistant?,
+        history: history?,
         listen: listen?,
         state_dir: state_dir??,
         max_pixels: max_pixels?,

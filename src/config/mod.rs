@@ -41,7 +41,7 @@ pub use self::{
     sources::{Region, Source},
 };
 pub use crate::{
-    policy::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
+    policy::{HistoryPictures, HistorySettings, Mqtt, MqttConnection, MqttVersion, TlsFiles},
     source::kinds::{
         camera::{Decode, Unchanged},
         folder::settings::{After, Clips, Existing, Folder, Links, PathPattern, Patterns},

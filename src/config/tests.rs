@@ -8,7 +8,10 @@ use tempfile::TempDir;
 use super::{load::load_in, *};
 use crate::{
     picture::Limits,
-    policy::{Hold, Label, LabelRule, LabelSet, Look, Scoring, Severity, TriggerSettings},
+    policy::{
+        HistoryPictures, HistorySettings, Hold, Label, LabelRule, LabelSet, Look, Scoring, Severity,
+        TriggerSettings,
+    },
     yaml::{
         Places,
         error::Problems,
@@ -73,11 +76,14 @@ fn absent_keys_have_the_documented_defaults() {
             prefix: "stakeout".to_owned(),
             client_id: "stakeout-host".to_owned(),
             connection: MqttConnection::default(),
+            commands: false,
+            near_misses: false,
         },
         webhook: None,
         command: None,
         outbox: OutboxLimits::default(),
         home_assistant: None,
+        history: Some(HistorySettings::default()),
         listen: None,
         state_dir: "/var/lib/stakeout".into(),
         max_pixels: 100_000_000,
@@ -159,6 +165,7 @@ fn the_reference_shows_every_key_and_its_default() {
     );
     assert_eq!((config.state_dir, config.mqtt.prefix), (plain.state_dir, plain.mqtt.prefix));
     assert_eq!(config.outbox, plain.outbox);
+    assert_eq!(config.history, plain.history);
 }
 
 #[test]
@@ -166,6 +173,7 @@ fn every_default_is_valid() {
     let text = "
 mqtt: { url: mqtt://broker }
 outbox: {}
+history: {}
 webhook: { url: 'http://h' }
 command: { run: [a] }
 home_assistant: {}
@@ -180,6 +188,7 @@ sources:
 ";
     let config = load_text(text);
     assert_eq!(config.outbox, OutboxLimits::default());
+    assert_eq!(config.history, Some(HistorySettings::default()));
     assert_eq!(config.sources[3].baseline, Some(Duration::from_secs(600)));
     assert_eq!(config.label_sets[0].labels[0], label("person", &["person"], rule(0.5)));
 }
@@ -345,6 +354,30 @@ fn later_problems_have_the_place_of_their_setting(places: &Places) {
         assert!(shown.starts_with("error: it does not suit\n") && shown.contains(place), "{path}: {shown}");
         assert!(shown.ends_with("= help: change it"), "{shown}");
     }
+}
+
+#[test]
+fn the_history_is_on_off_or_has_settings() {
+    let with = |history: &str| load_text(&format!("{SMALL}history: {history}")).history;
+    let all = "{ keep: 7d, max_size: 500MB, pictures: changes, search: true, near_misses: false }";
+    let expected = HistorySettings {
+        keep: Duration::from_secs(7 * 86_400),
+        max_size: 500_000_000,
+        pictures: HistoryPictures::Changes,
+        search: true,
+        near_misses: false,
+    };
+    let usual = HistorySettings::default();
+    for (history, expected) in [
+        ("off", None),
+        ("on", Some(usual)),
+        (all, Some(expected)),
+        ("{ pictures: off }", Some(HistorySettings { pictures: HistoryPictures::Off, ..usual })),
+    ] {
+        assert_eq!(with(history), expected, "{history}");
+    }
+    let config = load_text(&SMALL.replace("broker }", "broker, commands: true, near_misses: true }"));
+    assert!(config.mqtt.commands && config.mqtt.near_misses);
 }
 
 #[test]

@@ -56,6 +56,8 @@ fn in_force(running: &Config, new: &Config) -> Config {
         command: running.command,
         outbox: running.outbox,
         home_assistant: new.home_assistant,
+        // Its settings can change, but only a start opens the file.
+        history: running.history.map(|running| new.history.unwrap_or(running)),
         listen: running.listen,
         state_dir: running.state_dir,
         max_pixels: new.max_pixels,
@@ -80,6 +82,7 @@ fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         ("webhook", running.webhook != new.webhook),
         ("command", running.command != new.command),
         ("outbox", running.outbox != new.outbox),
+        ("history", running.history.is_some() != new.history.is_some()),
         ("listen", running.listen != new.listen),
         ("state_dir", running.state_dir != new.state_dir),
         ("sandbox", running.sandbox != new.sandbox),
@@ -89,13 +92,13 @@ fn after_restart(running: &Config, new: &Config) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, time::Duration};
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        config::{HubModel, ModelRef, Region, SourceKind},
+        config::{HistoryPictures, HistorySettings, HubModel, ModelRef, Region, SourceKind},
         samples,
     };
 
@@ -131,6 +134,7 @@ mod tests {
             ("the threads", &|c| c.execution.threads = Some(7), "!threads ="),
             ("the broker", &|c| c.mqtt.prefix = "elsewhere".into(), "!mqtt ="),
             ("the state folder", &|c| c.state_dir = "elsewhere".into(), "!state_dir ="),
+            ("the history", &|c| c.history = Some(HistorySettings::default()), "!history ="),
             ("the sandbox", &|c| c.sandbox = !c.sandbox, "!sandbox ="),
         ];
         for (name, edit, expected) in cases {
@@ -138,6 +142,32 @@ mod tests {
             let mut new = running.clone();
             edit(&mut new);
             assert_eq!(summary(&Plan::between(&running, &new)), *expected, "{name}");
+        }
+    }
+
+    /// The file is open or not: all settings of an open one can change.
+    #[test]
+    fn only_on_and_off_of_the_history_need_a_restart() {
+        let (usual, short) = (HistorySettings::default(), Duration::from_secs(3600));
+        let brief = HistorySettings {
+            keep: short,
+            max_size: 10_000_000,
+            pictures: HistoryPictures::Off,
+            search: true,
+            near_misses: false,
+        };
+        let (usual, brief) = (Some(usual), Some(brief));
+        let cases = [
+            ("the same", usual, usual, usual, "="),
+            ("other settings", usual, brief, brief, ""),
+            ("off", usual, None, usual, "!history ="),
+            ("on", None, brief, None, "!history ="),
+            ("still off", None, None, None, "="),
+        ];
+        for (name, before, after, in_force, expected) in cases {
+            let running = Config { history: before, ..samples::config() };
+            let plan = Plan::between(&running, &Config { history: after, ..running.clone() });
+            assert_eq!((summary(&plan).as_str(), plan.in_force.history), (expected, in_force), "{name}");
         }
     }
 

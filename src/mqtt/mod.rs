@@ -294,6 +294,8 @@ mod tests {
             prefix: "stakeout".to_owned(),
             client_id: "stakeout-1".to_owned(),
             connection: MqttConnection::default(),
+            commands: false,
+            near_misses: false,
         };
         let Options::V5(options) = options(&broker, "stakeout/status", "offline").unwrap() else {
             panic!("MQTT 5 by default")

@@ -36,6 +36,10 @@ pub struct Mqtt {
     pub client_id: String,
     /// How the connection is made.
     pub connection: MqttConnection,
+    /// Whether clients of the broker may send commands: questions about a source.
+    pub commands: bool,
+    /// Whether near misses are published.
+    pub near_misses: bool,
 }
 
 /// How the connection to the broker is made.
@@ -177,6 +181,22 @@ pub(crate) const FIELDS: &[Field<Mqtt>] = &[
     )
     .example("1m"),
     Field::new(
+        "commands",
+        Form::Switch,
+        "true: the service answers requests that clients of the broker publish to PREFIX/ask. Everyone who may publish there can ask what any \
+         source sees. In a source's `broker` it has no effect.",
+        |it: &Mqtt| Some(json!(it.commands)),
+    )
+    .default("false"),
+    Field::new(
+        "near_misses",
+        Form::Switch,
+        "true: publish near misses, the moments that nearly raised a label, to PREFIX/SOURCE/SET/LABEL/near_miss. In a source's `broker` it \
+         has no effect.",
+        |it: &Mqtt| Some(json!(it.near_misses)),
+    )
+    .default("false"),
+    Field::new(
         "tls",
         Form::Mapping(&TLS_TABLE),
         "Certificates and protocols for mqtts:// and wss://. One of `ca`, `fingerprint` and `verify` says how the certificate of the broker is checked.",
@@ -242,6 +262,8 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     let version = section.read(reader, "version", |reader, at| reader.word(at, &MqttVersion::WORDS));
     let message_expiry = section.optional(reader, "message_expiry", Reader::duration);
     let heartbeat = section.optional(reader, "heartbeat", Reader::duration);
+    let commands = section.read(reader, "commands", Reader::switch);
+    let near_misses = section.read(reader, "near_misses", Reader::switch);
     if let (Some(MqttVersion::V311), Some(at)) = (version, section.get("message_expiry")) {
         let remedy = "remove it, or write `version: 5` if the broker supports that";
         reader.problem(at.key, "messages do not expire in MQTT 3.1.1", remedy);
@@ -259,7 +281,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Mqtt> {
     // A broker ends the older of two connections with one identifier: two services on a machine differ in their prefix.
     let derived = || format!("{}-{}", prefix.replace('/', "-"), reader.surroundings.hostname);
     let client_id = client_id?.unwrap_or_else(derived);
-    Some(Mqtt { host, port, tls, username: username?, password: password?, prefix, client_id, connection })
+    let (username, password) = (username?, password?);
+    let (commands, near_misses) = (commands?, near_misses?);
+    Some(Mqtt { host, port, tls, username, password, prefix, client_id, connection, commands, near_misses })
 }
 
 fn tls_files(reader: &mut Reader<'_>, at: &Setting<'_>, address: Option<&Address>) -> Option<TlsFiles> {

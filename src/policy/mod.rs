@@ -1,9 +1,11 @@
-//! What a user asks for: label sets with their templates, conditions, messages and schedules, topic filters, and brokers.
+//! What a user asks for: label sets with their templates, conditions, messages and schedules, topic filters, brokers, and
+//! the history.
 //!
 //! Immutable types with behaviour, each with the parser of its own text. No files, no clock.
 
 pub mod broker;
 pub mod condition;
+pub mod history;
 pub mod labels;
 pub mod message;
 mod placeholders;
@@ -15,6 +17,7 @@ pub mod topic_filter;
 pub use self::{
     broker::{Mqtt, MqttConnection, MqttVersion, TlsFiles},
     condition::{Condition, LabelName},
+    history::{HistoryPictures, HistorySettings},
     labels::{Hold, Label, LabelRule, LabelSet, Levels, Look, Scoring, TriggerSettings},
     message::{AlertMessage, Facts, Severity},
     schedule::Schedule,

@@ -21,6 +21,11 @@ const KEYS: &[Row] = &[
     ("state_dir", SAME, &["data", "data_dir", "data_path", "database", "db", "storage"]),
     ("webhook", SAME, &["http_post", "notifications", "notify", "rest_command"]),
     ("command", SAME, &["exec", "script", "shell_command"]),
+    // The history.
+    ("keep", SAME, &["days", "max_age", "purge_keep_days", "retain", "retention"]),
+    ("max_size", SAME, &["limit", "max_bytes", "quota", "size"]),
+    ("pictures", SAME, &["images", "snapshots", "thumbnails"]),
+    ("search", SAME, &["embeddings", "semantic_search"]),
     // A broker, an address, a login.
     ("url", PART, &["port"]),
     (
@@ -98,6 +103,8 @@ const WITHOUT: &[(&[&str], &str)] = &[
     (&["birdseye", "record", "recording", "recordings", "timelapse"], "remove it: stakeout records no video"),
     (&["ffmpeg", "go2rtc"], "remove it, and name the stream of each camera: `rtsp: rtsp://HOST/PATH`"),
     (&["snapshots"], "remove it: each alert has a snapshot"),
+    (&["semantic_search"], "here it is a part of `history`: write `history: { search: true }`"),
+    (&["recorder"], "here it is `history`: write `history: { keep: 30d }`"),
     (
         &["log", "log_level", "logger", "logging"],
         "remove it: the environment variable RUST_LOG selects what is logged",

@@ -183,6 +183,9 @@ pub fn explain<T>(fields: &[Field<T>], value: &T) -> Map<String, Value> {
     fields.iter().filter_map(shown).collect()
 }
 
+/// The words of a setting that is on or off, where a word reads better than `true`.
+pub const ON_OFF: [(&str, bool); 2] = [("on", true), ("off", false)];
+
 /// The words of an enum's own table, for [`Form::Words`].
 #[must_use]
 pub const fn words<T, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {

@@ -167,6 +167,8 @@ pub fn mqtt(port: u16) -> Mqtt {
         prefix: "stakeout".to_owned(),
         client_id: "stakeout-test".to_owned(),
         connection: connection(),
+        commands: false,
+        near_misses: false,
     }
 }
 
