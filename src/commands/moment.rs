@@ -18,8 +18,8 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
 
 /// The moment that `text` means at `now` in `zone`. The error is the remedy.
 fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
-    let local = |time: DateTime| time.to_zoned(zone.clone()).map(|time| time.timestamp()).ok();
-    let today = now.to_zoned(zone.clone()).date();
+    let local = |time: DateTime| zone.to_timestamp(time).ok();
+    let today = now.to_zoned_datetime(zone.clone()).date();
     let found = match text {
         "now" => Some(now),
         "today" => local(today.to_datetime(Time::midnight())),
