@@ -2,7 +2,8 @@
 //!
 //! [`open_below`] opens what is below a folder without following links. [`open_regular_at`] opens regular files only, and never
 //! waits. [`rename_new`] renames without replacing anything. [`is_within`] says whether a folder is in another one, however it was
-//! reached. [`Identity::look`] says whether a file is still at its path. Everything works without the newest system calls: [`Calls`] leaves some out for tests.
+//! reached. `Identity::look` says whether a file is still at its path. Everything works without the newest system calls: [`Calls`]
+//! leaves some out for tests.
 
 use std::{
     fs::{self, File, Metadata},
@@ -25,31 +26,30 @@ use rustix::{
 /// The most folders above another one. A longer way up is an attack.
 const DEEPEST: usize = 4096;
 
-/// What a file or folder is, whatever its path. After the end of a file another one may get the same numbers, so hold the file open.
+/// Identifies a file or folder as long as it exists, whatever its path. After its end another one may get the same numbers, so hold
+/// the file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
-    /// That of the file that is at `path` now.
-    ///
-    /// # Errors
-    /// There is none, or the system does not say.
-    pub fn at(path: &Path) -> io::Result<Self> {
-        fs::metadata(path).map(|metadata| Self::of(&metadata))
-    }
+/// What is at the path of a file. An open file may have been deleted, renamed or replaced since it was opened; what is written to it
+/// is then lost with the process.
+#[derive(Debug)]
+pub(crate) enum Whereabouts {
+    /// The file.
+    Here,
+    /// Nothing, or another file.
+    Gone,
+    /// The system does not say.
+    Unknown(io::Error),
+}
 
-    /// Whether this file is still at `path`: it may have been deleted, renamed or replaced since it was opened. What is written to it
-    /// is then lost with the process.
-    pub(crate) fn look(self, path: &Path) -> Whereabouts {
-        match Self::at(path) {
-            Ok(found) if found == self => Whereabouts::Here,
-            Ok(_) => Whereabouts::Gone,
-            Err(error) if is_missing(&error) => Whereabouts::Gone,
-            Err(error) => Whereabouts::Unknown(error),
-        }
+impl Identity {
+    /// That of the file that is at `path` now; links are followed.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::of(&metadata))
     }
 
     /// That of the file with this metadata.
@@ -72,22 +72,21 @@ impl Identity {
         fstat(file).map(|stat| Self::of_stat(&stat))
     }
 
+    /// Whether this file is still at `path`.
+    pub(crate) fn look(self, path: &Path) -> Whereabouts {
+        match Self::at(path) {
+            Ok(found) if found == self => Whereabouts::Here,
+            Ok(_) => Whereabouts::Gone,
+            Err(error) if is_missing(&error) => Whereabouts::Gone,
+            Err(error) => Whereabouts::Unknown(error),
+        }
+    }
+
     /// The numbers of the device and of the file on it.
     #[must_use]
     pub fn numbers(self) -> [u64; 2] {
         [self.device, self.inode]
     }
-}
-
-/// What is at the path of a file.
-#[derive(Debug)]
-pub(crate) enum Whereabouts {
-    /// The file.
-    Here,
-    /// Nothing, or another file.
-    Gone,
-    /// The system does not say.
-    Unknown(io::Error),
 }
 
 /// Whether the error says that there is no such file: its folder may be missing, or a file.
@@ -290,7 +289,7 @@ pub fn is_within(inner: BorrowedFd<'_>, outer: Identity) -> Result<bool, Errno> 
 #[must_use]
 pub fn leads_into(path: &Path, folder: &Path) -> bool {
     let (path, folder) = (resolved(path), resolved(folder));
-    let id = |path: &Path| fs::metadata(path).ok().map(|metadata| Identity::of(&metadata));
+    let id = |path: &Path| Identity::at(path).ok();
     let outer = id(&folder);
     path.starts_with(&folder) || outer.is_some() && path.ancestors().any(|above| id(above) == outer)
 }
@@ -313,10 +312,19 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// What is in a folder, in the order of names.
+    pub(crate) fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
 
     const OLD: Calls = Calls { openat2: false, rename_new: false, hard_links: false };
 

@@ -55,7 +55,7 @@
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
 //! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
-//! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor; files that are replaced in one step; files of the state folder |
+//! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor, and which file a path leads to; files that are replaced in one step; files of the state folder |
 //! | [`storage`] | SQLite files of the state folder |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
 //! | [`picture`], [`frame`] | decoders that equal the reference; a picture with its source and time |

@@ -10,14 +10,14 @@
 //! ends the process before the first one is out of the way, both are still known.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{picture, state_file};
+use crate::{descriptors::Identity, picture, state_file};
 
 /// The name of the file in the state folder.
 const NAME: &str = "decoding";
@@ -191,9 +191,8 @@ impl Slots {
 impl RecordFile {
     /// Creates the file again if it was deleted or replaced: what is written to a deleted file is lost.
     fn keep_in_place(&mut self) {
-        let id = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let there = std::fs::symlink_metadata(&self.path).ok().map(|metadata| id(&metadata));
-        if there.is_some() && there == self.file.metadata().ok().map(|metadata| id(&metadata)) {
+        let there = fs::symlink_metadata(&self.path).map(|metadata| Identity::of(&metadata));
+        if there.is_ok_and(|there| Identity::of_open(&self.file) == Ok(there)) {
             return;
         }
         if let Ok(file) = create(&self.path) {
@@ -235,8 +234,6 @@ fn parse(line: &[u8]) -> Option<(Fingerprint, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn picture(name: &str) -> Fingerprint {

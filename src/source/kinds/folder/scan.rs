@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -99,8 +99,7 @@ impl Scan<'_> {
         mut on_file: impl FnMut(PathBuf, Version),
     ) -> Result<Unseen, E> {
         let mut unseen = Unseen::default();
-        let except =
-            self.except.and_then(|path| fs::metadata(path).ok()).map(|metadata| Identity::of(&metadata));
+        let except = self.except.and_then(|path| Identity::at(path).ok());
         // Links come last, so that a folder is known by its real path if it has one in here.
         let (mut real, mut linked) = (VecDeque::from([start.to_path_buf()]), VecDeque::new());
         while let Some(folder) = real.pop_front().or_else(|| linked.pop_front()) {
@@ -176,7 +175,7 @@ impl Scan<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::{super::settings::Links, *};
 

@@ -271,7 +271,7 @@ impl FolderSource {
             return Err(FolderError::InStateFolder(self.root.clone()));
         }
         if let After::Move(target) = &self.after {
-            if fs::metadata(target).is_ok_and(|target| Identity::of(&target) == tree.id()) {
+            if Identity::at(target).is_ok_and(|target| target == tree.id()) {
                 return Err(FolderError::MovesIntoItself(self.root.clone()));
             }
             if context

@@ -97,7 +97,7 @@ impl Tree {
     pub(crate) fn open(path: &Path, links: Links, state_dir: Option<&Path>) -> io::Result<Self> {
         let root = openat(CWD, path, LIST, Mode::empty())?;
         let id = Identity::of_open(&root)?;
-        let state = state_dir.and_then(identity);
+        let state = state_dir.and_then(|path| Identity::at(path).ok());
         let (path, state_dir) = (path.to_path_buf(), state_dir.map(Path::to_path_buf));
         Ok(Self { root, id, path, links, state_dir, state, calls: Calls::default() })
     }
@@ -185,7 +185,7 @@ impl Tree {
     /// be a link unless the source follows links. Others are the administrator's.
     pub(crate) fn target(&self, path: &Path) -> io::Result<OwnedFd> {
         // The highest of them, so that a link below it cannot take its place.
-        let is_root = |above: &&Path| fs::metadata(above).is_ok_and(|above| Identity::of(&above) == self.id);
+        let is_root = |above: &&Path| Identity::at(above).is_ok_and(|above| above == self.id);
         let root = path.ancestors().filter(is_root).last();
         let opened = match root.and_then(|root| path.strip_prefix(root).ok()) {
             Some(below) if self.links == Links::Ignore => self.make(below)?,
@@ -220,7 +220,7 @@ impl Tree {
     /// Whether a folder is the state folder of the service, or is in it.
     pub(crate) fn is_in_state(&self, folder: impl AsFd) -> Result<bool, Errno> {
         // By its path, because it may have been created after this folder was opened. A disk that does not answer stops no source.
-        let state = self.state_dir.as_deref().and_then(identity).or(self.state);
+        let state = self.state_dir.as_deref().and_then(|path| Identity::at(path).ok()).or(self.state);
         state.map_or(Ok(false), |state| descriptors::is_within(folder.as_fd(), state))
     }
 
@@ -234,10 +234,6 @@ impl Tree {
     fn below<'p>(&self, path: &'p Path) -> Result<&'p Path, Errno> {
         path.strip_prefix(&self.path).map_err(|_| Errno::XDEV)
     }
-}
-
-fn identity(path: &Path) -> Option<Identity> {
-    statat(CWD, path, AtFlags::empty()).ok().map(|stat| Identity::of_stat(&stat))
 }
 
 /// The folder of an open file that was reached over a link.

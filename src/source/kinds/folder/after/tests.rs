@@ -87,9 +87,8 @@ fn finish(taken: &Taken) -> io::Result<bool> {
 
 /// The names in a folder, without what exists only while a file is moved or deleted.
 fn names(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| !name.starts_with(".stakeout-")).collect();
-    names.sort();
+    let mut names = crate::descriptors::tests::names(folder);
+    names.retain(|name| !name.starts_with(".stakeout-"));
     names
 }
 
