@@ -5,13 +5,9 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{
-            ffi::{OsStrExt, OsStringExt},
-            fs::MetadataExt,
-        },
+        unix::ffi::{OsStrExt, OsStringExt},
     },
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -19,6 +15,7 @@ use std::{
 use rustix::{
     fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, statat, unlinkat},
     io::{Errno, fcntl_dupfd_cloexec},
+    process::geteuid,
 };
 
 use super::{
@@ -45,6 +42,13 @@ pub(super) struct Private {
 impl Private {
     /// Makes a folder in `parent`.
     pub(super) fn create(parent: &OwnedFd) -> Result<Self, Errno> {
+        Self::create_if(parent, is_private)
+    }
+
+    fn create_if(
+        parent: &OwnedFd,
+        is_private: impl Fn(&OwnedFd) -> Result<bool, Errno>,
+    ) -> Result<Self, Errno> {
         for attempt in 1..=TRIES {
             let name = temporary_name();
             mkdirat(parent, &name, Mode::RWXU)?;
@@ -55,6 +59,8 @@ impl Private {
             };
             // A file system without permissions (exFAT, SMB) has no private folders: there the name alone protects the file.
             if attempt < TRIES && !is_private(&folder)? {
+                // Empty, if it is the one that was made.
+                let _ = unlinkat(parent, &name, AtFlags::REMOVEDIR);
                 continue;
             }
             // Shows other services that it is in use. Not every file system has locks.
@@ -143,9 +149,7 @@ fn open(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 /// Whether only this user enters the folder.
 fn is_private(folder: &OwnedFd) -> Result<bool, Errno> {
     let stat = fstat(folder)?;
-    // The owner of the process's own folder is the user that it runs as.
-    let user = fs::metadata("/proc/self").map_or(stat.st_uid, |process| process.uid());
-    Ok(stat.st_mode & 0o777 == 0o700 && stat.st_uid == user)
+    Ok(stat.st_mode & 0o777 == 0o700 && stat.st_uid == geteuid().as_raw())
 }
 
 /// A number, and the original name.
@@ -161,20 +165,17 @@ fn original_name(held: &OsStr) -> &OsStr {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt,
+        path::Path,
+    };
 
     use super::{super::settings::Links, *};
+    use crate::descriptors::tests::names;
 
     fn tree(folder: &Path) -> Tree {
         Tree::open(folder, Links::Ignore, None).unwrap()
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 
     #[test]
@@ -196,6 +197,16 @@ mod tests {
         settle(private.folder(), &held, &place.folder, &place.name, tree.calls).unwrap();
         drop(private);
         assert_eq!(names(folder.path()), ["a.jpg"]);
+    }
+
+    #[test]
+    fn a_file_system_without_permissions_keeps_one_folder_until_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = tree(folder.path());
+        let private = Private::create_if(tree.root(), |_| Ok(false)).unwrap();
+        assert_eq!(names(folder.path()).len(), 1, "the folders of earlier tries are gone");
+        drop(private);
+        assert_eq!(names(folder.path()), [""; 0]);
     }
 
     #[test]
