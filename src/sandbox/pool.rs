@@ -83,8 +83,13 @@ impl Pool {
 
     /// The number of processes that are idle, and of those that start or decode.
     pub(super) fn processes(&self) -> (usize, usize) {
-        let seats = self.seats();
-        (seats.idle.len(), seats.all - seats.idle.len())
+        let mut seats = self.seats();
+        // Otherwise their memory is kept until the next picture.
+        let useless = seats.take_useless(Instant::now());
+        let processes = (seats.idle.len(), seats.all - seats.idle.len());
+        drop(seats);
+        drop(useless);
+        processes
     }
 
     /// The number of processes that ended instead of answering.

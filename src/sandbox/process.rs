@@ -30,7 +30,7 @@ use rustix::{
 
 use super::{
     memory::SharedMemory,
-    protocol::{self, ChildMessage, Layers, Request},
+    protocol::{self, ChildMessage, Decoded, Layers, Request},
 };
 use crate::picture::{LONGEST, Limits, MAX_BYTES, Picture, PictureError};
 
@@ -97,6 +97,8 @@ pub(super) struct Process {
     room: Room,
     life: Arc<Life>,
     pub(super) layers: Layers,
+    /// The bytes of memory that its picture takes, as it reported them.
+    needed: u64,
 }
 
 /// Why no process was started.
@@ -124,7 +126,7 @@ impl Process {
         let (socket, theirs) = UnixStream::pair().map_err(of_system)?;
         let pixels = memory.descriptor().map_err(of_system)?;
         let life = Life::start(command(program, room, theirs.into(), pixels))?;
-        let mut process = Self { socket, memory, room, life, layers: Layers::default() };
+        let mut process = Self { socket, memory, room, life, layers: Layers::default(), needed: 0 };
         match process.receive(LONGEST_START) {
             Ok(ChildMessage::Ready(layers)) => process.layers = layers,
             Ok(ChildMessage::Refused(why)) => {
@@ -169,7 +171,10 @@ impl Process {
         let request = Request::Measure { length: bytes.len() as u64, limits };
         match self.request(request)? {
             ChildMessage::Failed(error) => Ok(Err(error)),
-            ChildMessage::Needed(needed) if needed <= limits.memory => Ok(Ok(needed)),
+            ChildMessage::Needed(needed) if needed <= limits.memory => {
+                self.needed = needed;
+                Ok(Ok(needed))
+            }
             _ => Err(Failed::Invalid),
         }
     }
@@ -177,7 +182,7 @@ impl Process {
     fn decoded(&mut self, limits: Limits) -> Result<Result<Picture, PictureError>, Failed> {
         match self.request(Request::Decode)? {
             ChildMessage::Failed(error) => Ok(Err(error)),
-            ChildMessage::Decoded(decoded) if decoded.bytes() <= limits.max_pixels.saturating_mul(3) => {
+            ChildMessage::Decoded(decoded) if is_within(decoded, self.needed, limits) => {
                 let pixels = self.memory.read(decoded.bytes()).map_err(Failed::Memory)?;
                 let picture = Picture::of_rgb(decoded.width, decoded.height, pixels);
                 Ok(Ok(Picture { transparent: decoded.transparent, ..picture }))
@@ -229,6 +234,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.life.kill();
     }
+}
+
+/// Whether the pixels of a picture are within its limits, and within the `needed` bytes of memory that the service took for it.
+fn is_within(decoded: Decoded, needed: u64, limits: Limits) -> bool {
+    decoded.bytes() <= limits.max_pixels.saturating_mul(3).min(needed)
 }
 
 /// Why there is no answer.
@@ -385,6 +395,17 @@ mod tests {
         ];
         for (status, expected) in cases {
             assert_eq!(how(ExitStatus::from_raw(status)), expected);
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_larger_than_reported_or_allowed_is_rejected() {
+        let decoded = Decoded { width: 10, height: 4, transparent: None };
+        let cases =
+            [(120, 40, true), (119, 40, false), (120, 39, false), (0, 40, false), (u64::MAX, u64::MAX, true)];
+        for (needed, max_pixels, expected) in cases {
+            let limits = Limits { max_pixels, memory: u64::MAX };
+            assert_eq!(is_within(decoded, needed, limits), expected, "{needed} bytes, {max_pixels} pixels");
         }
     }
 

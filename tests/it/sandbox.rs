@@ -150,6 +150,7 @@ fn a_killed_process_costs_the_picture_that_it_decodes_and_nothing_else() {
     decode(&sandbox, &jpeg).unwrap();
     kill(processes(memory)[0]);
     wait_until("it is gone", || processes(memory).is_empty());
+    wait_until("it does not count as idle", || sandbox.processes() == (0, 0));
     assert!(decode(&sandbox, &jpeg).unwrap() == expected);
     assert_eq!(sandbox.ended(), 50);
     drop(sandbox);
