@@ -92,7 +92,7 @@ fn a_folder_that_becomes_a_link_while_pictures_are_deleted_leads_nowhere() {
                 }
             });
             for number in 0..20 {
-                alert_or_picture(&home, number);
+                drop_until_taken(&home, number);
             }
             stop.store(true, Ordering::Relaxed);
         });
@@ -107,8 +107,8 @@ fn a_folder_that_becomes_a_link_while_pictures_are_deleted_leads_nowhere() {
     }
 }
 
-/// Drops a picture, and waits until the service took it away.
-fn alert_or_picture(home: &Home, number: u32) {
+/// Drops a picture, and waits until the service has deleted or moved it.
+fn drop_until_taken(home: &Home, number: u32) {
     let name = format!("{number}.jpg");
     home.drop_picture("empty-wall.jpg", &name);
     wait_until("the picture is deleted or moved", || !home.path("inbox").join(&name).exists());

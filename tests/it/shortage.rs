@@ -69,7 +69,8 @@ fn a_service_without_descriptors_skips_nothing_and_is_well_again() {
     service.signal("-HUP");
     service
         .wait_for_log("the configuration is read again soon: this process has too many open files for now");
-    // Longer than a picture that is none, and a folder that cannot be read, would wait.
+    // Longer than a picture that is none, and a folder that cannot be read, would wait. On a slow machine fewer tries are in it, and
+    // none of them may conclude anything.
     sleep(Duration::from_secs(5));
     let log = service.log();
     for conclusion in ["no usable picture", "is invalid", "cannot read the folder"] {

@@ -274,7 +274,7 @@ fn a_program_receives_none_of_the_secrets_of_the_service() {
     }
 }
 
-/// Hangs with two descendants, one of which has no parent any more.
+/// Starts two processes, and hangs. The parent of the second one has ended.
 const HANGS: &str = "cd \"${0%/*}\"; sleep 600 & echo $! >> processes; ( sleep 601 & echo $! >> processes ); echo $$ >> processes; \
                      test -e late && exit 0; wait";
 

@@ -405,7 +405,7 @@ mod tests {
     }
 
     impl Folder {
-        /// A folder with these files, of which at most `most` may wait.
+        /// A folder with these files. At most `most` of them may wait.
         fn with(files: &[&str], most: usize) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let pending = Pending::new(Pace::of(None).patience);

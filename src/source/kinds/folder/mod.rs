@@ -1,8 +1,8 @@
 //! The folder source: a frame for every picture that appears in a folder or below it.
 //!
-//! **When a file is taken.** When it is closed after writing, or moved into the folder. A file of which only the existence
-//! is known (found by a scan, or linked) is taken when it did not change for half a second; if it is being written to, not
-//! before it is closed. A writer may only pause, so a file that is no picture is not reported at once: it is tried again
+//! **When a file is taken.** When it is closed after writing, or moved into the folder. A file that was only found
+//! (by a scan, or as a link) is taken when it did not change for half a second; if it is being written to, not before it is
+//! closed. A writer may only pause, so a file that is no picture is not reported at once: it is tried again
 //! when it changes or is closed, and once more after some seconds (2 after a close, 10 without one). Only then is it
 //! reported, counted, and ignored until it changes. Older files first.
 //!
