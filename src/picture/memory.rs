@@ -1,7 +1,7 @@
 //! The memory that all decoders of the process share, so that several large pictures at once do not exhaust the machine.
 //!
-//! A decoder computes from a header how much memory it needs ([`super::needed`]), and takes a [`Share`] of that size before it
-//! starts. If too much is in use, it waits. The rules:
+//! A decoder computes from a header how much memory it needs ([`super::needed`]), and takes a [`Share`] of at least that size
+//! before it starts. If too much is in use, it waits. The rules:
 //!
 //! - Pictures wait in the order in which they came, and so do clips. A large one is never overtaken by the smaller ones behind
 //!   it.
@@ -106,6 +106,18 @@ impl Memory {
         }
     }
 
+    /// Takes a share of `bytes`, or an empty one if there is no room for it now or another decoder waits.
+    #[must_use]
+    pub fn share_now(self: &Arc<Self>, what: Use, bytes: u64) -> Share {
+        let mut state = self.lock();
+        let queue = what as usize;
+        let is_free = state.waiting[queue].is_empty() && state.admits(what, bytes);
+        let bytes = if is_free { bytes } else { 0 };
+        state.used[queue] = state.used[queue].saturating_add(bytes);
+        drop(state);
+        Share { memory: Arc::clone(self), what, bytes }
+    }
+
     /// Takes a share of `bytes`, and waits until there is room. While it waits, it calls `goes_on` several times a second; `None`
     /// after that has returned false.
     pub fn share(
@@ -169,6 +181,12 @@ pub struct Share {
 }
 
 impl Share {
+    /// Its size.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Gives back everything but `bytes`.
     pub fn shrink(&mut self, bytes: u64) {
         if bytes < self.bytes {
@@ -239,6 +257,24 @@ mod tests {
         while !is_so(memory.usage()) {
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_share_that_is_taken_now_is_empty_if_there_is_no_room_or_another_decoder_waits() {
+        let memory = Memory::new(100);
+        let all = memory.share_now(Use::Picture, 70);
+        assert_eq!(all.bytes(), 70);
+        let more = [40, 30].map(|bytes| memory.share_now(Use::Picture, bytes));
+        assert_eq!(more.each_ref().map(Share::bytes), [0, 30]);
+        drop(more);
+        let (started, starts) = mpsc::channel();
+        let hold = taker(&memory, 50, 1, &started);
+        wait_until(&memory, |usage| usage.waiting == 1);
+        assert_eq!(memory.share_now(Use::Picture, 1).bytes(), 0);
+        drop(all);
+        assert_eq!(starts.recv(), Ok(1));
+        assert_eq!(memory.share_now(Use::Picture, 1).bytes(), 1);
+        drop(hold);
     }
 
     #[test]

@@ -49,18 +49,18 @@ pub fn serve(memory: u64) -> io::Result<()> {
             return protocol::send(&mut socket, &ChildMessage::Refused(error.to_string()).to_bytes());
         }
     }
-    let mut picture = Encoded { bytes: Vec::new(), limits: Limits { max_pixels: 0, memory: 0 } };
+    let mut picture = Encoded { bytes: Vec::new(), limits: Limits { max_pixels: 0, memory: 0 }, needed: 0 };
     loop {
         let message = match protocol::receive(&mut socket) {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(()),
-            // A picture that was measured may have to wait for memory.
+            // A picture that needs more memory may have to wait for it.
             Err(error) if error.kind() == ErrorKind::WouldBlock && !picture.bytes.is_empty() => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
         let answer = match Request::parse(&message).map_err(io::Error::other)? {
-            Request::Measure { length, limits } => picture.measure(&pixels, length, limits)?,
+            Request::Begin { length, limits, granted } => picture.begin(&pixels, length, limits, granted)?,
             Request::Decode => picture.decode(&pixels)?,
         };
         protocol::send(&mut socket, &answer.to_bytes())?;
@@ -71,18 +71,29 @@ pub fn serve(memory: u64) -> io::Result<()> {
 struct Encoded {
     bytes: Vec<u8>,
     limits: Limits,
+    /// The most bytes of memory that decoding takes.
+    needed: u64,
 }
 
 impl Encoded {
-    fn measure(&mut self, memory: &File, length: u64, limits: Limits) -> io::Result<ChildMessage> {
+    fn begin(
+        &mut self,
+        memory: &File,
+        length: u64,
+        limits: Limits,
+        granted: u64,
+    ) -> io::Result<ChildMessage> {
         self.limits = limits;
         self.bytes.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
         memory.read_exact_at(&mut self.bytes, 0)?;
-        let needed = picture::needed(&self.bytes, limits);
-        if needed.is_err() {
-            self.bytes.clear();
+        match picture::needed(&self.bytes, limits) {
+            Ok(needed) => self.needed = needed,
+            Err(error) => {
+                self.bytes.clear();
+                return Ok(ChildMessage::Failed(error));
+            }
         }
-        Ok(needed.map_or_else(ChildMessage::Failed, ChildMessage::Needed))
+        if self.needed > granted { Ok(ChildMessage::Needed(self.needed)) } else { self.decode(memory) }
     }
 
     fn decode(&mut self, memory: &File) -> io::Result<ChildMessage> {
@@ -95,7 +106,7 @@ impl Encoded {
         };
         let (width, height, transparent) = (picture.width, picture.height, picture.transparent);
         memory.write_all_at(&picture.into_rgb(), 0)?;
-        Ok(ChildMessage::Decoded(Decoded { width, height, transparent }))
+        Ok(ChildMessage::Decoded(Decoded { width, height, transparent, needed: self.needed }))
     }
 }
 

@@ -21,10 +21,14 @@ mod protocol;
 
 use std::fmt;
 
-pub use self::{child::serve, error::DecodeError, process::Program};
+pub use self::{
+    child::serve,
+    error::DecodeError,
+    process::{Outcome, Program},
+};
 use self::{
     pool::{Lease, Pool},
-    process::StartError,
+    process::{Process, StartError},
     protocol::Layers,
 };
 use crate::picture::{self, Limits, Picture, PictureError};
@@ -49,35 +53,45 @@ pub enum State {
 
 /// A picture that is ready to be decoded.
 pub struct Job<'s> {
-    needed: u64,
+    bytes: &'s [u8],
     limits: Limits,
-    place: Place<'s>,
-}
-
-/// Where a picture is decoded.
-enum Place<'s> {
-    /// In this process, from these bytes.
-    Here(&'s [u8]),
-    /// In another process, which has the bytes.
-    There(Lease<'s>),
+    /// The bytes of memory that decoding takes; `None`: its header was not read yet.
+    needed: Option<u64>,
+    /// The process that decodes it; `None`: this one.
+    lease: Option<Lease<'s>>,
 }
 
 impl Job<'_> {
-    /// The most bytes of memory that decoding takes, the decoded picture included.
+    /// The bytes of memory that decoding probably takes: as many as for the last picture of the source. 0 if that is unknown.
     #[must_use]
-    pub fn needed(&self) -> u64 {
-        self.needed
+    pub fn expected(&self) -> u64 {
+        let process = self.lease.as_ref().and_then(Lease::process);
+        self.needed.or(process.map(Process::needed)).unwrap_or(0)
     }
 
-    /// Decodes the picture.
+    /// Decodes the picture if that takes at most `granted` bytes of memory, the decoded picture included. Otherwise only its header
+    /// is read. A later call that grants what it needs decodes it.
     ///
     /// # Errors
     /// The bytes are no usable picture, or ended the process that decoded them.
-    pub fn decode(self) -> Result<Picture, PictureError> {
-        match self.place {
-            Place::Here(bytes) => picture::decode(bytes, self.limits),
-            Place::There(mut lease) => lease.decode(self.limits),
+    pub fn decode_within(&mut self, granted: u64) -> Result<Outcome, PictureError> {
+        let needed = match (self.needed, &mut self.lease) {
+            (Some(needed), _) => needed,
+            (None, None) => picture::needed(self.bytes, self.limits)?,
+            (None, Some(lease)) => match lease.begin(self.bytes, self.limits, granted)? {
+                Outcome::Needs(needed) => needed,
+                decoded @ Outcome::Decoded(_) => return Ok(decoded),
+            },
+        };
+        self.needed = Some(needed);
+        if needed > granted {
+            return Ok(Outcome::Needs(needed));
         }
+        let decoded = match &mut self.lease {
+            None => picture::decode(self.bytes, self.limits),
+            Some(lease) => lease.decode(self.limits),
+        };
+        decoded.map(Outcome::Decoded)
     }
 }
 
@@ -115,11 +129,10 @@ impl Sandbox {
         &self.state
     }
 
-    /// Prepares to decode a picture of `source`: only its header is read. If no process can be started now, the picture waits while
-    /// `go_on` says so.
+    /// Prepares to decode a picture of `source`. If no process can be started now, the picture waits while `go_on` says so.
     ///
     /// # Errors
-    /// The bytes are no usable picture as far as the header says, or ended the process that read it; or `go_on` said no.
+    /// The bytes are no usable picture, or `go_on` said no.
     pub fn begin<'s>(
         &'s self,
         source: &str,
@@ -130,13 +143,13 @@ impl Sandbox {
         // Bytes of no known format need no process.
         picture::check_head(bytes)?;
         let Some(pool) = &self.pool else {
-            return Ok(Job { needed: picture::needed(bytes, limits)?, limits, place: Place::Here(bytes) });
+            return Ok(Job { bytes, limits, needed: Some(picture::needed(bytes, limits)?), lease: None });
         };
-        let mut lease = pool.lease(source, bytes.len(), limits, go_on)?;
-        Ok(Job { needed: lease.measure(bytes, limits)?, limits, place: Place::There(lease) })
+        let lease = pool.lease(source, bytes.len(), limits, go_on)?;
+        Ok(Job { bytes, limits, needed: None, lease: Some(lease) })
     }
 
-    /// Decodes a picture of `source`, as [`picture::decode`] does. As [`Self::begin`] and [`Job::decode`].
+    /// Decodes a picture of `source`, as [`picture::decode`] does. As [`Self::begin`] and [`Job::decode_within`].
     ///
     /// # Errors
     /// As those two.
@@ -147,7 +160,10 @@ impl Sandbox {
         limits: Limits,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Picture, DecodeError> {
-        Ok(self.begin(source, bytes, limits, go_on)?.decode()?)
+        match self.begin(source, bytes, limits, go_on)?.decode_within(limits.memory)? {
+            Outcome::Decoded(picture) => Ok(picture),
+            Outcome::Needs(needed) => Err(PictureError::NeedsMemory { needed, memory: limits.memory }.into()),
+        }
     }
 
     /// The number of processes that are idle, and of those that start or decode.
@@ -177,8 +193,8 @@ fn try_out(pool: &Pool, limits: Limits) -> Result<Vec<&'static str>, String> {
         Err(StartError::Impossible(why)) => return Err(why),
     };
     let layers = lease.process().map(|process| process.layers).unwrap_or_default();
-    match lease.measure(&jpeg, own).and_then(|_| lease.decode(own)) {
-        Ok(picture) if picture == expected => Ok(names(layers)),
+    match lease.begin(&jpeg, own, own.memory) {
+        Ok(Outcome::Decoded(picture)) if picture == expected => Ok(names(layers)),
         Ok(_) => Err("a test picture is decoded differently".to_owned()),
         Err(error) => Err(format!("a test picture is not decoded: {error}")),
     }

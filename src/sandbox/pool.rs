@@ -14,7 +14,7 @@ use std::{
 use super::{
     child::LONGEST_IDLE,
     error::DecodeError,
-    process::{Ended, Process, Program, Room, StartError},
+    process::{Ended, Outcome, Process, Program, Room, StartError},
 };
 use crate::{
     backoff::{Backoff, jitter},
@@ -225,12 +225,17 @@ impl Lease<'_> {
         self.process.as_ref()
     }
 
-    /// Passes a picture to the process, and returns the bytes of memory that decoding it takes.
-    pub(super) fn measure(&mut self, bytes: &[u8], limits: Limits) -> Result<u64, PictureError> {
-        self.ask(|process| process.measure(bytes, limits))
+    /// Passes a picture to the process, which decodes it if that takes at most `granted` bytes of memory.
+    pub(super) fn begin(
+        &mut self,
+        bytes: &[u8],
+        limits: Limits,
+        granted: u64,
+    ) -> Result<Outcome, PictureError> {
+        self.ask(|process| process.begin(bytes, limits, granted))
     }
 
-    /// Decodes the picture that was measured.
+    /// Decodes the picture that needed more than was granted.
     pub(super) fn decode(&mut self, limits: Limits) -> Result<Picture, PictureError> {
         self.ask(|process| process.decode(limits))
     }

@@ -97,8 +97,17 @@ pub(super) struct Process {
     room: Room,
     life: Arc<Life>,
     pub(super) layers: Layers,
-    /// The bytes of memory that its picture takes, as it reported them.
+    /// The bytes of memory that its last picture took, as it reported them.
     needed: u64,
+}
+
+/// What became of a picture.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is decoded.
+    Decoded(Picture),
+    /// Only its header was read: decoding takes up to this many bytes of memory, the decoded picture included.
+    Needs(u64),
 }
 
 /// Why no process was started.
@@ -147,48 +156,72 @@ impl Process {
         self.life.status().is_some()
     }
 
-    /// Passes a picture to the process, and returns the bytes of memory that decoding it takes. The picture may be unusable. After
-    /// [`Ended`] the process can only be dropped.
-    pub(super) fn measure(
+    /// The bytes of memory that its last picture took; 0 before the first one.
+    pub(super) fn needed(&self) -> u64 {
+        self.needed
+    }
+
+    /// Passes a picture to the process, which decodes it if that takes at most `granted` bytes of memory. The picture may be unusable.
+    /// After [`Ended`] the process can only be dropped.
+    pub(super) fn begin(
         &mut self,
         bytes: &[u8],
         limits: Limits,
-    ) -> Result<Result<u64, PictureError>, Ended> {
-        let measured = self.measured(bytes, limits);
-        measured.map_err(|failed| self.ended(failed))
+        granted: u64,
+    ) -> Result<Result<Outcome, PictureError>, Ended> {
+        let begun = self.begun(bytes, limits, granted).map_err(|failed| self.ended(failed))?;
+        self.return_memory();
+        Ok(begun)
     }
 
-    /// Decodes the picture that was measured. As [`Self::measure`].
+    /// Decodes the picture that needed more than was granted. As [`Self::begin`].
     pub(super) fn decode(&mut self, limits: Limits) -> Result<Result<Picture, PictureError>, Ended> {
-        let decoded = self.decoded(limits).map_err(|failed| self.ended(failed))?;
-        // The kernel may be short of memory for this; then the memory stays for the next picture.
-        let _ = self.memory.shrink();
+        let granted = self.needed;
+        let decoded = self.request(Request::Decode).and_then(|answer| match answer {
+            ChildMessage::Failed(error) => Ok(Err(error)),
+            ChildMessage::Decoded(decoded) => self.picture(decoded, limits, granted).map(Ok),
+            _ => Err(Failed::Invalid),
+        });
+        let decoded = decoded.map_err(|failed| self.ended(failed))?;
+        self.return_memory();
         Ok(decoded)
     }
 
-    fn measured(&mut self, bytes: &[u8], limits: Limits) -> Result<Result<u64, PictureError>, Failed> {
+    fn begun(
+        &mut self,
+        bytes: &[u8],
+        limits: Limits,
+        granted: u64,
+    ) -> Result<Result<Outcome, PictureError>, Failed> {
         self.memory.write(bytes).map_err(Failed::Memory)?;
-        let request = Request::Measure { length: bytes.len() as u64, limits };
-        match self.request(request)? {
+        match self.request(Request::Begin { length: bytes.len() as u64, limits, granted })? {
             ChildMessage::Failed(error) => Ok(Err(error)),
-            ChildMessage::Needed(needed) if needed <= limits.memory => {
+            ChildMessage::Needed(needed) if needed > granted && needed <= limits.memory => {
                 self.needed = needed;
-                Ok(Ok(needed))
+                Ok(Ok(Outcome::Needs(needed)))
+            }
+            ChildMessage::Decoded(decoded) => {
+                Ok(Ok(Outcome::Decoded(self.picture(decoded, limits, granted)?)))
             }
             _ => Err(Failed::Invalid),
         }
     }
 
-    fn decoded(&mut self, limits: Limits) -> Result<Result<Picture, PictureError>, Failed> {
-        match self.request(Request::Decode)? {
-            ChildMessage::Failed(error) => Ok(Err(error)),
-            ChildMessage::Decoded(decoded) if is_within(decoded, self.needed, limits) => {
-                let pixels = self.memory.read(decoded.bytes()).map_err(Failed::Memory)?;
-                let picture = Picture::of_rgb(decoded.width, decoded.height, pixels);
-                Ok(Ok(Picture { transparent: decoded.transparent, ..picture }))
-            }
-            _ => Err(Failed::Invalid),
+    /// The picture in the shared memory.
+    fn picture(&mut self, decoded: Decoded, limits: Limits, granted: u64) -> Result<Picture, Failed> {
+        if !is_within(decoded, limits, granted) {
+            return Err(Failed::Invalid);
         }
+        self.needed = decoded.needed;
+        let pixels = self.memory.read(decoded.bytes()).map_err(Failed::Memory)?;
+        let picture = Picture::of_rgb(decoded.width, decoded.height, pixels);
+        Ok(Picture { transparent: decoded.transparent, ..picture })
+    }
+
+    /// Returns memory after a large picture: both sides have a copy of what was in it.
+    fn return_memory(&self) {
+        // The kernel may be short of memory for this; then the memory stays for the next picture.
+        let _ = self.memory.shrink();
     }
 
     fn request(&mut self, request: Request) -> Result<ChildMessage, Failed> {
@@ -236,9 +269,9 @@ impl Drop for Process {
     }
 }
 
-/// Whether the pixels of a picture are within its limits, and within the `needed` bytes of memory that the service took for it.
-fn is_within(decoded: Decoded, needed: u64, limits: Limits) -> bool {
-    decoded.bytes() <= limits.max_pixels.saturating_mul(3).min(needed)
+/// Whether the pixels of a picture are within its limits, and its memory within the `granted` bytes that the service took for it.
+fn is_within(decoded: Decoded, limits: Limits, granted: u64) -> bool {
+    decoded.bytes() <= limits.max_pixels.saturating_mul(3).min(decoded.needed) && decoded.needed <= granted
 }
 
 /// Why there is no answer.
@@ -400,12 +433,21 @@ mod tests {
 
     #[test]
     fn a_picture_that_is_larger_than_reported_or_allowed_is_rejected() {
-        let decoded = Decoded { width: 10, height: 4, transparent: None };
-        let cases =
-            [(120, 40, true), (119, 40, false), (120, 39, false), (0, 40, false), (u64::MAX, u64::MAX, true)];
-        for (needed, max_pixels, expected) in cases {
+        // The memory as reported, the memory that was granted, and `max_pixels`.
+        let cases = [
+            (120, 120, 40, true),
+            (120, 500, 40, true),
+            (120, 119, 40, false),
+            (119, 120, 40, false),
+            (120, 120, 39, false),
+            (0, 0, 40, false),
+            (u64::MAX, 120, 40, false),
+            (u64::MAX, u64::MAX, u64::MAX, true),
+        ];
+        for (needed, granted, max_pixels, expected) in cases {
+            let decoded = Decoded { width: 10, height: 4, transparent: None, needed };
             let limits = Limits { max_pixels, memory: u64::MAX };
-            assert_eq!(is_within(decoded, needed, limits), expected, "{needed} bytes, {max_pixels} pixels");
+            assert_eq!(is_within(decoded, limits, granted), expected, "{needed} {granted} {max_pixels}");
         }
     }
 

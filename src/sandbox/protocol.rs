@@ -23,12 +23,14 @@ const FORMATS: [&str; 9] = ["JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "AVIF",
 /// The name of a format that is not in the table.
 const ANY_FORMAT: &str = "picture";
 
-/// What the service asks for. It first asks how much memory a picture needs, and waits until that much is free.
+/// What the service asks for. Only the header says how much memory a picture takes, and the service decides whether it gets that
+/// much. Most pictures take as much as the one before: then the first request is the only one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Read the header of the picture of this many bytes at the start of the shared memory.
-    Measure { length: u64, limits: Limits },
-    /// Decode that picture.
+    /// Read the header of the picture of this many bytes at the start of the shared memory, and decode the picture if that takes at
+    /// most `granted` bytes of memory.
+    Begin { length: u64, limits: Limits, granted: u64 },
+    /// Decode that picture: the service has taken the memory that it needs.
     Decode,
 }
 
@@ -39,7 +41,7 @@ pub(super) enum ChildMessage {
     Ready(Layers),
     /// It could not give up its rights, for this reason.
     Refused(String),
-    /// The most bytes of memory that decoding takes.
+    /// Decoding takes up to this many bytes of memory, more than was granted.
     Needed(u64),
     /// The pixels are at the start of the shared memory, as RGB without padding.
     Decoded(Decoded),
@@ -53,6 +55,8 @@ pub(super) struct Decoded {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) transparent: Option<[u8; 3]>,
+    /// The most bytes of memory that decoding took.
+    pub(super) needed: u64,
 }
 
 /// The layers of isolation that a kernel may lack. The filter of system calls and the limits are not among them: without them no
@@ -71,8 +75,8 @@ pub(super) struct Malformed;
 impl Request {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         match self {
-            Self::Measure { length, limits: Limits { max_pixels, memory } } => {
-                let numbers = [length, max_pixels, memory].map(u64::to_le_bytes);
+            Self::Begin { length, limits: Limits { max_pixels, memory }, granted } => {
+                let numbers = [length, max_pixels, memory, granted].map(u64::to_le_bytes);
                 [&[0], &numbers.concat()[..]].concat()
             }
             Self::Decode => vec![1],
@@ -84,7 +88,8 @@ impl Request {
         let request = match fields.byte()? {
             0 => {
                 let length = fields.u64()?;
-                Self::Measure { length, limits: Limits { max_pixels: fields.u64()?, memory: fields.u64()? } }
+                let limits = Limits { max_pixels: fields.u64()?, memory: fields.u64()? };
+                Self::Begin { length, limits, granted: fields.u64()? }
             }
             1 => Self::Decode,
             _ => return Err(Malformed),
@@ -104,12 +109,13 @@ impl ChildMessage {
                 bytes.push(1);
                 push_text(&mut bytes, why);
             }
-            Self::Decoded(Decoded { width, height, transparent }) => {
+            Self::Decoded(Decoded { width, height, transparent, needed }) => {
                 bytes.push(2);
                 bytes.extend(width.to_le_bytes());
                 bytes.extend(height.to_le_bytes());
                 bytes.push(transparent.is_some().into());
                 bytes.extend(transparent.unwrap_or_default());
+                bytes.extend(needed.to_le_bytes());
             }
             Self::Failed(error) => {
                 bytes.push(3);
@@ -146,12 +152,12 @@ impl Decoded {
 
 fn decoded(fields: &mut Fields<'_>) -> Result<Decoded, Malformed> {
     let (width, height) = (fields.u32()?, fields.u32()?);
-    let (is_some, colour) = (fields.flag()?, fields.array::<3>()?);
+    let (is_some, colour, needed) = (fields.flag()?, fields.array::<3>()?, fields.u64()?);
     let valid = 1..=LONGEST_EDGE;
     if !valid.contains(&width) || !valid.contains(&height) {
         return Err(Malformed);
     }
-    Ok(Decoded { width, height, transparent: is_some.then_some(colour) })
+    Ok(Decoded { width, height, transparent: is_some.then_some(colour), needed })
 }
 
 fn push_error(bytes: &mut Vec<u8>, error: &PictureError) {
@@ -323,8 +329,9 @@ mod tests {
             PictureError::Encode { reason: "another".to_owned() },
             PictureError::NeedsMemory { needed: 1 << 50, memory: 2 },
         ];
-        let picture =
-            |transparent| ChildMessage::Decoded(Decoded { width: 640, height: 65_535, transparent });
+        let picture = |transparent| {
+            ChildMessage::Decoded(Decoded { width: 640, height: 65_535, transparent, needed: 1 << 40 })
+        };
         let others = [
             ChildMessage::Ready(Layers { landlock: true, namespaces: false }),
             ChildMessage::Refused("seccomp: not permitted".to_owned()),
@@ -347,7 +354,7 @@ mod tests {
         }
         assert!(receive(&mut read).unwrap().is_none());
         let limits = Limits { max_pixels: 7, memory: 1 << 34 };
-        for request in [Request::Measure { length: 1 << 33, limits }, Request::Decode] {
+        for request in [Request::Begin { length: 1 << 33, limits, granted: 1 << 35 }, Request::Decode] {
             assert_eq!(Request::parse(&request.to_bytes()), Ok(request));
         }
     }
@@ -371,8 +378,9 @@ mod tests {
                 assert_eq!(ChildMessage::parse(&bytes[..bytes.len() - 1]), Err(Malformed), "{message:?}");
             }
         }
-        let size =
-            |width, height| ChildMessage::Decoded(Decoded { width, height, transparent: None }).to_bytes();
+        let size = |width, height| {
+            ChildMessage::Decoded(Decoded { width, height, transparent: None, needed: 3 }).to_bytes()
+        };
         for wrong in [size(0, 1), size(1, 0), size(65_536, 1), size(1, u32::MAX), vec![9], vec![0, 2, 0]] {
             assert_eq!(ChildMessage::parse(&wrong), Err(Malformed), "{wrong:?}");
         }

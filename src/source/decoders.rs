@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     picture::{Limits, Memory, Picture, PictureError, Share, Use},
-    sandbox::{DecodeError, Sandbox},
+    sandbox::{DecodeError, Outcome, Sandbox},
 };
 
 /// What the sources of the service share to decode pictures.
@@ -123,15 +123,29 @@ impl PictureDecoder {
             self.counts.pulse().beat();
             !self.stop.is_cancelled()
         };
-        let job = sandbox.begin(&self.source, bytes, limits, &waits)?;
-        let share = memory.share(Use::Picture, job.needed(), waits);
-        let mut share = share.ok_or(NotDecoded::Stopped)?;
-        let entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
-        let decoded = self.counts.decoding(|| job.decode());
-        drop(entry);
-        let picture = decoded?;
-        share.shrink(picture.bytes());
-        Ok(Decoded { picture, share })
+        let mut job = sandbox.begin(&self.source, bytes, limits, &waits)?;
+        let mut share = memory.share_now(Use::Picture, job.expected());
+        loop {
+            let outcome = match share.bytes() {
+                // Only the header is read.
+                0 => job.decode_within(0)?,
+                granted => {
+                    let _entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
+                    self.counts.decoding(|| job.decode_within(granted))?
+                }
+            };
+            match outcome {
+                Outcome::Decoded(picture) => {
+                    share.shrink(picture.bytes());
+                    return Ok(Decoded { picture, share });
+                }
+                Outcome::Needs(needed) => {
+                    // First this one: who waits for a second share may wait for ever.
+                    drop(share);
+                    share = memory.share(Use::Picture, needed, waits).ok_or(NotDecoded::Stopped)?;
+                }
+            }
+        }
     }
 }
 

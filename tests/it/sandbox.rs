@@ -8,7 +8,7 @@ use std::{
 
 use stakeout::{
     picture::{self, Limits, MAX_PIXELS, Picture, PictureError},
-    sandbox::{DecodeError, Program, Sandbox, State},
+    sandbox::{DecodeError, Outcome, Program, Sandbox, State},
 };
 
 use crate::{
@@ -169,6 +169,27 @@ fn a_picture_that_needs_more_memory_than_its_process_may_use_is_the_only_one_tha
     let failed = decode(&sandbox, &jpeg).unwrap_err();
     assert!(matches!(&failed, PictureError::DecoderEnded { how } if how.contains("SIGABRT")), "{failed}");
     decode(&sandbox, &fs::read(sample("red-car.jpg")).unwrap()).unwrap();
+}
+
+#[test]
+fn a_picture_is_decoded_only_with_the_memory_that_it_needs() {
+    let (sandbox, _) = sandbox(5);
+    let jpeg = fs::read(sample("red-car.jpg")).unwrap();
+    let expected = picture::decode(&jpeg, limits()).unwrap();
+    for sandbox in [sandbox, Sandbox::off()] {
+        let begin = || sandbox.begin("door", &jpeg, limits(), &|| true).unwrap();
+        let is_decoded = |outcome| matches!(outcome, Outcome::Decoded(picture) if picture == expected);
+        let mut job = begin();
+        let Outcome::Needs(needed) = job.decode_within(0).unwrap() else { panic!("no memory was granted") };
+        assert_eq!(needed, picture::needed(&jpeg, limits()).unwrap());
+        assert!(matches!(job.decode_within(needed - 1).unwrap(), Outcome::Needs(again) if again == needed));
+        assert!(is_decoded(job.decode_within(needed).unwrap()));
+        drop(job);
+        // The next picture of the source is expected to need as much, and is decoded at once.
+        let mut job = begin();
+        assert_eq!(job.expected(), needed);
+        assert!(is_decoded(job.decode_within(needed).unwrap()));
+    }
 }
 
 #[test]
