@@ -151,8 +151,8 @@ pub(super) const FIELDS: &[Field<Config>] = &[
         "memory",
         Form::Size(64_000_000, 1 << 40),
         "The most memory for decoding, of all sources together: pictures wait for each other, and one that needs more than all of it \
-         is rejected before it is decoded. A pixel takes 3 bytes, and while it is decoded up to 10, with AVIF 20. The model has \
-         memory of its own.",
+         is rejected before it is decoded. A pixel takes 3 bytes. While it is decoded, it takes more: up to 16 bytes in JPEG, 20 in \
+         AVIF, and 46 in JPEG 2000. The model has memory of its own.",
         |it: &Config| Some(json!(it.memory)),
     )
     .default("512MB"),
