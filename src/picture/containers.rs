@@ -190,7 +190,7 @@ pub(super) fn webp(bytes: &[u8]) -> Metadata<'_> {
 /// The sizes of the VP8 pictures in a WebP, those of an animation included, as their own headers give them.
 pub(super) fn vp8_sizes(bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
     let chunks = riff_chunks(bytes.get(12..).unwrap_or_default());
-    chunks.flat_map(frame_chunks).filter_map(|(kind, data)| {
+    chunks.flat_map(|(kind, data)| frame_chunks(kind, data)).filter_map(|(kind, data)| {
         // The type of the frame, a start code, and 14 bits for each side.
         let [_, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..] = *data else { return None };
         let side = |low, high| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF);
@@ -199,11 +199,12 @@ pub(super) fn vp8_sizes(bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The chunks in a frame of an animation, which follow 16 bytes; or else the chunk itself.
-fn frame_chunks<'b>((kind, data): (&'b [u8; 4], &'b [u8])) -> Vec<(&'b [u8; 4], &'b [u8])> {
-    match kind {
-        b"ANMF" => riff_chunks(data.get(16..).unwrap_or_default()).collect(),
-        _ => vec![(kind, data)],
-    }
+fn frame_chunks<'b>(kind: &'b [u8; 4], data: &'b [u8]) -> impl Iterator<Item = (&'b [u8; 4], &'b [u8])> {
+    let (whole, inside) = match kind {
+        b"ANMF" => (None, data.get(16..).unwrap_or_default()),
+        _ => (Some((kind, data)), &[][..]),
+    };
+    whole.into_iter().chain(riff_chunks(inside))
 }
 
 fn riff_chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {

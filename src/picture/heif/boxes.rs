@@ -1,9 +1,19 @@
 //! Reads the boxes of a HEIF file: which items are in it, where their bytes are, and their properties.
 //!
 //! Source: ISO/IEC 14496-12 and 23008-12. Unknown boxes are skipped. Nothing is copied, and no number of the file is trusted: an
-//! item whose bytes are outside of the file has no bytes.
+//! item whose bytes are outside of the file has no bytes. What is kept of the file has limits, because an entry of one byte takes
+//! many bytes of memory.
 
 use std::collections::HashMap;
+
+/// The most items: those of a picture and its alpha, of as many tiles as are supported, and more.
+const MOST_ITEMS: usize = 1 << 14;
+/// The most extents of an item, as in libheif.
+const MOST_EXTENTS: u64 = 32;
+/// The most properties of an item, and the most of a file: a number of a property has 15 bits.
+const MOST_PROPERTIES: (usize, usize) = (32, 0x7FFF);
+/// The most references between items.
+const MOST_REFERENCES: usize = 1 << 16;
 
 /// A four-character code.
 pub(super) type Code = [u8; 4];
@@ -103,8 +113,8 @@ impl<'b> Meta<'b> {
         let mut reader = Bytes(content);
         reader.version()?;
         let mut meta = Self { file, ..Self::default() };
-        let all: Vec<_> = boxes(reader.0).collect();
-        let content = |code: &Code| all.iter().find(|(kind, _)| kind == code).map(|(_, content)| *content);
+        let all = reader.0;
+        let content = |code: &Code| boxes(all).find(|(kind, _)| kind == code).map(|(_, content)| content);
         meta.data = content(b"idat").unwrap_or_default();
         meta.primary = content(b"pitm").and_then(|content| {
             let mut reader = Bytes(content);
@@ -162,6 +172,7 @@ impl<'b> Meta<'b> {
             let kind = reader.code()?;
             let _name = reader.text();
             let content_type = if kind == *b"mime" { reader.text().unwrap_or(reader.0) } else { &[] };
+            (self.items.len() < MOST_ITEMS).then_some(())?;
             self.items.insert(id, Item { kind, content_type, ..Item::default() });
         }
         Some(())
@@ -186,8 +197,7 @@ impl<'b> Meta<'b> {
                 extents: Vec::new(),
             };
             let extents = reader.number(2)?;
-            // An extent that takes no bytes is the whole file. Many of them would make gigabytes of a small file.
-            (extents <= 1 || offset_size + length_size > 0).then_some(())?;
+            (extents <= MOST_EXTENTS).then_some(())?;
             for _ in 0..extents {
                 if version > 0 {
                     reader.skip(index_size)?;
@@ -203,8 +213,8 @@ impl<'b> Meta<'b> {
     }
 
     fn read_properties(&mut self, content: &'b [u8]) -> Option<()> {
-        let all: Vec<_> =
-            boxes(content).find(|(kind, _)| kind == b"ipco").map(|(_, content)| boxes(content).collect())?;
+        let (_, all) = boxes(content).find(|(kind, _)| kind == b"ipco")?;
+        let all: Vec<_> = boxes(all).take(MOST_PROPERTIES.1).collect();
         for (_, content) in boxes(content).filter(|(kind, _)| kind == b"ipma") {
             let mut reader = Bytes(content);
             let (version, flags) = reader.version()?;
@@ -217,6 +227,7 @@ impl<'b> Meta<'b> {
                     let property =
                         usize::try_from(number).ok().and_then(|number| all.get(number.checked_sub(1)?));
                     if let Some((item, property)) = self.items.get_mut(&id).zip(property) {
+                        (item.properties.len() < MOST_PROPERTIES.0).then_some(())?;
                         item.properties.push(*property);
                     }
                 }
@@ -228,10 +239,12 @@ impl<'b> Meta<'b> {
     fn read_references(&mut self, content: &[u8]) -> Option<()> {
         let mut reader = Bytes(content);
         let wide = if reader.version()?.0 == 0 { 2 } else { 4 };
+        let mut room = MOST_REFERENCES;
         for (kind, content) in boxes(reader.0) {
             let mut reader = Bytes(content);
             let from = reader.number(wide)?;
             let count = reader.number(2)?;
+            room = room.checked_sub(1 + usize::try_from(count).ok()?)?;
             let to = (0..count).map(|_| reader.number(wide)).collect::<Option<Vec<_>>>()?;
             self.references.push((kind, from, to));
         }
@@ -260,7 +273,7 @@ mod tests {
         [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
     }
 
-    /// A file whose only item is number 1, with these extents, each of which takes no bytes.
+    /// A file with one item, number 1. Its extents have neither an offset nor a length, so they take no bytes in the file.
     fn file(extents: u16) -> Vec<u8> {
         let entry = boxed(b"infe", b"\x02\0\0\0\0\x01\0\0Exif\0");
         let items = boxed(b"iinf", &[&[0, 0, 0, 0, 0, 1][..], &entry].concat());
@@ -273,7 +286,31 @@ mod tests {
         let whole = file(1);
         let meta = Meta::read(&whole).unwrap();
         assert_eq!(meta.description(1, |item| item.kind == *b"Exif"), Some(whole.clone()));
+        let twice = file(2);
+        assert_eq!(Meta::read(&twice).unwrap().description(1, |_| true), None, "longer than the file");
         assert!(Meta::read(&file(u16::MAX)).is_none());
+    }
+
+    #[test]
+    fn entries_of_a_byte_fill_no_memory() {
+        // 1024 times 255 properties of one item.
+        let entries = [&[0, 1, 255][..], &[1; 255]].concat().repeat(1024);
+        let associations = boxed(b"ipma", &[&[0, 0, 0, 0, 0, 0, 4, 0][..], &entries].concat());
+        let properties = [boxed(b"ipco", &boxed(b"irot", &[]).repeat(100_000)), associations].concat();
+        let reference = boxed(b"dimg", &[&[0, 1, 0xFF, 0xFF][..], &[0; 2 * 0xFFFF]].concat());
+        let references = [&[0; 4][..], &reference.repeat(20)].concat();
+        let entry = |id: u16| boxed(b"infe", &[&[2, 0, 0, 0][..], &id.to_be_bytes(), b"\0\0Exif\0"].concat());
+        let entries: Vec<_> = (2..20_000).flat_map(entry).collect();
+        let items = [&[0; 6][..], &entries].concat();
+
+        let mut meta = Meta::default();
+        meta.items.insert(1, Item::default());
+        assert!(meta.read_properties(&properties).is_none());
+        assert_eq!(meta.items[&1].properties.len(), MOST_PROPERTIES.0);
+        assert!(meta.read_references(&references).is_none());
+        assert_eq!(meta.references.iter().map(|(_, _, to)| to.len()).sum::<usize>(), 0xFFFF);
+        assert!(meta.read_items(&items).is_none());
+        assert_eq!(meta.items.len(), MOST_ITEMS);
     }
 
     #[test]

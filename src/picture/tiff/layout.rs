@@ -11,6 +11,9 @@ const MOST_SAMPLES: usize = 6;
 /// The most numbers of a palette: three for each value of 8 bits.
 const PALETTE: usize = 3 << 8;
 
+/// The most chunks of all planes: those of 100 million pixels with the smallest tiles, 16 x 16, and 6 planes, and more.
+const MOST_CHUNKS: usize = 1 << 22;
+
 /// How the bytes of a chunk are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
@@ -193,8 +196,8 @@ impl<'b> Layout<'b> {
             chunks_across,
             chunks_down,
             chunks,
-            offsets: tags.whole_numbers(offsets, chunks).unwrap_or_default(),
-            lengths: tags.whole_numbers(lengths, chunks).unwrap_or_default(),
+            offsets: tags.whole_numbers(offsets, chunks.min(MOST_CHUNKS)).unwrap_or_default(),
+            lengths: tags.whole_numbers(lengths, chunks.min(MOST_CHUNKS)).unwrap_or_default(),
             file_length,
             palette: tags.whole_numbers(320, PALETTE).unwrap_or_default(),
             jpeg_tables: tags.bytes(347),
@@ -308,6 +311,11 @@ impl<'b> Layout<'b> {
     pub(super) fn unpacked(&self, rows: usize) -> u64 {
         let rows = if self.is_subsampled() { rows.div_ceil(self.subsampling.1) } else { rows };
         self.row().saturating_mul(rows as u64).saturating_mul(self.planes().0 as u64)
+    }
+
+    /// The bytes of memory of the tables of chunks.
+    pub(super) fn tables(&self) -> u64 {
+        ((self.offsets.len() + self.lengths.len()) * size_of::<u64>()) as u64
     }
 
     /// Where the left upper corner of a chunk is.

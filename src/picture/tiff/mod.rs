@@ -77,7 +77,7 @@ struct Needed {
 /// Checks the sizes, and computes the memory: the pixels, a chunk without compression, and a turned copy.
 fn memory(file: &Tiff<'_>, layout: &Layout<'_>, limits: Limits) -> Result<Needed, PictureError> {
     layout.check_sizes(limits)?;
-    let length = file.bytes().len() as u64;
+    let length = (file.bytes().len() as u64).saturating_add(layout.tables());
     let pixels = (layout.width as u64).saturating_mul(layout.height as u64);
     let jpeg = chunks::jpeg_memory(file, layout, limits).saturating_add(length);
     let chunk = match layout.compression {
