@@ -69,8 +69,11 @@ impl State {
     /// Whether `bytes` may be used now.
     fn admits(&self, what: Use, bytes: u64) -> bool {
         let own = self.used[what as usize];
-        let sum = self.used.iter().fold(bytes, |sum, used| sum.saturating_add(*used));
-        what == Use::Stream || own == 0 || sum <= self.total
+        what == Use::Stream || own == 0 || self.all_used().saturating_add(bytes) <= self.total
+    }
+
+    fn all_used(&self) -> u64 {
+        self.used.iter().fold(0, |sum, used| sum.saturating_add(*used))
     }
 }
 
@@ -100,7 +103,7 @@ impl Memory {
         let state = self.lock();
         Usage {
             total: state.total,
-            used: state.used.iter().sum(),
+            used: state.all_used(),
             waiting: state.waiting.iter().map(VecDeque::len).sum(),
             waited: state.waited,
         }
