@@ -1,15 +1,16 @@
 //! The state folder vanishes, or cannot be used from the start: the service notices it, reports it, and loses no alert. Heartbeats
 //! show subscribers that the path of the alerts works.
 
-use std::{io::Read as _, net::TcpStream};
-
 use serde_json::Value;
 
 use super::{
     guarantees::{SmallDisk, alert_in},
     *,
 };
-use crate::common::service::{Home, Service};
+use crate::{
+    common::service::{Home, Service},
+    metrics::value,
+};
 
 /// Raises and clears a label `count` times, and waits until that is logged.
 pub(super) fn raise(home: &Home, service: &Service, name: &str, count: usize) {
@@ -33,16 +34,6 @@ pub(super) fn delivered(messages: &[ReceivedMessage]) -> BTreeSet<(String, Strin
     alerts.map(alert).collect()
 }
 
-/// The value of a series on the metrics page.
-fn metric(port: u16, series: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {series} in {page}")).to_owned()
-}
-
 /// The broker is away, the state folder is deleted, and the service is killed.
 #[test]
 fn alerts_survive_a_state_folder_that_is_deleted_while_the_service_runs() {
@@ -54,7 +45,7 @@ fn alerts_survive_a_state_folder_that_is_deleted_while_the_service_runs() {
     wait_until("the topics are saved", || home.path("state/topics.json").exists());
     broker.kill();
     raise(&home, &service, "before", 4);
-    assert_eq!(metric(http, "stakeout_outbox_on_disk"), "1");
+    assert_eq!(value(http, "stakeout_outbox_on_disk"), Some(1.0));
 
     for round in 1..=2 {
         // In one step: the service would write into a folder that is being deleted.
@@ -66,14 +57,14 @@ fn alerts_survive_a_state_folder_that_is_deleted_while_the_service_runs() {
             service.wait_for_log("the outbox was deleted, renamed or replaced while it was open");
         }
         raise(&home, &service, &format!("after{round}"), 4);
-        assert_eq!(metric(http, "stakeout_outbox_vanished_total"), round.to_string());
-        assert_eq!(metric(http, "stakeout_outbox_on_disk"), "1");
+        assert_eq!(value(http, "stakeout_outbox_vanished_total"), Some(f64::from(round)));
+        assert_eq!(value(http, "stakeout_outbox_on_disk"), Some(1.0));
         for file in ["topics.json", "names.json"] {
             wait_until("the other state files are there again", || home.path("state").join(file).exists());
         }
     }
-    let restored = || metric(http, "stakeout_state_files_restored_total").parse::<u32>().unwrap();
-    wait_until("they are counted", || restored() >= 4);
+    let restored = || value(http, "stakeout_state_files_restored_total").unwrap();
+    wait_until("they are counted", || restored() >= 4.0);
     service.signal("-KILL");
     let mut service = service;
     service.wait();
