@@ -139,8 +139,8 @@
 //! | `look-up` | looks up the name of a host, for one exchange with a camera |
 //!
 //! Back-pressure exists in three places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
-//! judged. Decoders share a budget of memory ([`picture::Memory`]), of which a picture holds its part until it has been judged,
-//! too; live streams never wait for it. The outbox has a limit on disk. No channel between them can fill.
+//! judged. Decoders share a budget of memory ([`picture::Memory`]). Each picture takes a share of it, and returns the share when it
+//! has been judged; live streams never wait for one. The outbox has a limit on disk. No channel between them can fill.
 //!
 //! # Baselines
 //!

@@ -91,7 +91,7 @@ impl Decoders {
         self.memory.share(Use::Clip, bytes, goes_on)
     }
 
-    /// Records that a clip is opened: `hash` is one of parts of it. An error if it ended the service before.
+    /// Records that a clip is opened. `hash` is a hash of some parts of it. An error if the clip ended the service before.
     pub(crate) fn record_clip(&self, hash: u64, length: u64, name: &str) -> Result<Entry<'_>, NotDecoded> {
         let fingerprint = Fingerprint::of_parts(hash, length);
         if self.record.is_suspected(fingerprint) {

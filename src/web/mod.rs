@@ -35,9 +35,9 @@ use crate::{
     observe::ServiceMetrics,
 };
 
-/// Up to this number of metrics pages are in memory for clients that read slowly; further requests share the newest page ...
+/// The most metrics pages that are in memory for clients that read slowly. Further requests share the newest page.
 const MOST_PAGES: usize = 4;
-/// ... while it is not older than this.
+/// The greatest age of a page that requests share. If the newest one is older, another page is written.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// Why the endpoint cannot start.

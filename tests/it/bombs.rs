@@ -16,7 +16,7 @@ use crate::common::{
     wait_until,
 };
 
-/// The pixels that the configuration allows, a picture of which fits into the memory that it allows.
+/// The side of a picture with as many pixels as [`LIMITS`] allow. Its RGB pixels take a fifth of their memory.
 const SIDE: u32 = 2000;
 // Everything is decoded in one process, so its peak is that of all decoders.
 const LIMITS: &str = "max_pixels: 4000000\nmemory: 64MB\nsandbox: off\n";

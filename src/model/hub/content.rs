@@ -14,7 +14,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// `None` if `hash` is none.
+    /// `None` if `hash` is not a hash of a known kind.
     pub fn new(hash: &str, size: u64) -> Option<Self> {
         let hash = hash.to_ascii_lowercase();
         let kind = HashKind::of(&hash)?;

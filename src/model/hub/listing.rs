@@ -15,7 +15,7 @@ use serde::{
 use super::content::Content;
 use crate::config::is_plain_path;
 
-/// The longest list, in bytes. Lists of the largest repositories have a few.
+/// The longest list, in bytes. Lists of the largest repositories have a few megabytes.
 const LONGEST: u64 = 16 << 20;
 /// The most files of a repository.
 const MOST_FILES: usize = 20_000;
