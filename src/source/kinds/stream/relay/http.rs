@@ -33,9 +33,9 @@ pub(super) struct Response {
 pub(super) struct Elsewhere(pub(super) String);
 
 impl Request {
-    /// The request in `bytes`; `None` if its end is missing.
-    pub(super) fn parse(bytes: &[u8], secret_name: &str) -> Result<Option<Self>, Invalid> {
-        match Head::parse(bytes) {
+    /// The request in `bytes`; `None` if its end is missing. No head ends within the first `searched` bytes.
+    pub(super) fn parse(bytes: &[u8], searched: usize, secret_name: &str) -> Result<Option<Self>, Invalid> {
+        match Head::parse_from(bytes, searched) {
             Some((head, _)) if head.get("User-Agent") == Some(secret_name) => Ok(Some(Self(head))),
             Some(_) => Err(Invalid),
             None if bytes.len() >= LONGEST_HEAD => Err(Invalid),
@@ -65,9 +65,10 @@ fn host(camera: &Camera) -> &str {
 }
 
 impl Response {
-    /// The response in `bytes`; `None` if the end of its head is missing. Something that is no HTTP is passed on as it is.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        match Head::parse(bytes) {
+    /// The response in `bytes`; `None` if the end of its head is missing. No head ends within the first `searched` bytes. A head that is
+    /// too long becomes a failure of this end.
+    pub(super) fn parse(bytes: &[u8], searched: usize) -> Option<Self> {
+        match Head::parse_from(bytes, searched) {
             Some((head, length)) => Some(Self { head, body: bytes[length..].to_vec() }),
             None if bytes.len() >= LONGEST_HEAD => {
                 let head = Head { first_line: "HTTP/1.1 502 Bad Gateway".to_owned(), headers: vec![] };
@@ -87,12 +88,15 @@ impl Response {
 
     /// The response as FFmpeg receives it from `near`.
     pub(super) fn for_ffmpeg(mut self, camera: &Camera, near: SocketAddr) -> Result<Vec<u8>, Elsewhere> {
+        self.head.normalize_status();
+        let location = self.head.take_location();
         if matches!(self.status(), 300..=399)
-            && let Some(location) = self.head.get("Location")
+            && let Some(location) = location
         {
-            let location = redirect(location, camera, near)?;
-            self.head.set("Location", &location);
+            self.head.set("Location", &redirect(&location, camera, near)?);
         }
+        // FFmpeg must not take the rest of the connection for the response to another request.
+        self.head.set("Connection", "close");
         Ok([self.head.bytes(None), self.body].concat())
     }
 }
@@ -138,12 +142,12 @@ mod tests {
             let sent = format!(
                 "GET /a?b HTTP/1.1\r\nUser-Agent: x\r\nHost: {NEAR}\r\nConnection: keep-alive\r\n\r\n"
             );
-            let request = Request::parse(sent.as_bytes(), "x").unwrap().unwrap();
+            let request = Request::parse(sent.as_bytes(), 0, "x").unwrap().unwrap();
             let plain = String::from_utf8(request.for_camera(&camera)).unwrap();
             assert!(plain.contains(&format!("\r\nHost: {expected}\r\n")), "{plain}");
             assert!(plain.contains("Connection: close") && !plain.contains("Authorization"), "{plain}");
             let response =
-                Response::parse(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm=r, nonce=n\r\n\r\n")
+                Response::parse(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm=r, nonce=n\r\n\r\n", 0)
                     .unwrap();
             assert_eq!(camera.accept(response.challenges()), Some(Ok(())));
             let with_login = String::from_utf8(request.for_camera(&camera)).unwrap();
@@ -153,8 +157,8 @@ mod tests {
             );
         }
         let other = b"GET / HTTP/1.1\r\nUser-Agent: curl\r\n\r\n";
-        assert!(Request::parse(other, "x").is_err(), "another program of this machine");
-        assert!(Request::parse(b"GET / HTTP/1.1\r\n", "x").is_ok_and(|request| request.is_none()));
+        assert!(Request::parse(other, 0, "x").is_err(), "another program of this machine");
+        assert!(Request::parse(b"GET / HTTP/1.1\r\n", 0, "x").is_ok_and(|request| request.is_none()));
     }
 
     #[test]
@@ -180,8 +184,32 @@ mod tests {
             let at = |redirects| redirect(location, &camera("http", "cam", redirects), near);
             assert!(at(Redirects::SameHost).is_err() && at(Redirects::AnyHost).is_err(), "{location}");
         }
-        let response = Response::parse(b"HTTP/1.1 302 Found\r\nLocation: http://cam/b\r\n\r\nrest").unwrap();
+        let response =
+            Response::parse(b"HTTP/1.1 302 Found\r\nLocation: http://cam/b\r\n\r\nrest", 0).unwrap();
         let response = response.for_ffmpeg(&camera("http", "cam", Redirects::SameHost), near).unwrap();
-        assert_eq!(response, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:5/b\r\n\r\nrest");
+        let expected =
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:5/b\r\nConnection: close\r\n\r\nrest";
+        assert_eq!(response, expected);
+    }
+
+    #[test]
+    fn ffmpeg_finds_no_redirect_that_was_not_checked() {
+        let near = NEAR.parse().unwrap();
+        for head in [
+            "HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: http://other/",
+            "HTTP/1.1  302 Found\r\nLocation: http://other/",
+            "HTTP/1.1\t302 Found\r\nlocation: http://other/",
+            "HTTP/1.1 302x Found\r\nLocation: http://other/",
+            "HTTP/1.1 302 F\u{e9}\u{7}\r\nLoca\rtion: http://other/",
+            "HTTP/1.1 302 Found\r\n\u{1}Location\t: http://other/",
+            "HTTP/1.1 302 Found\r\nLocation: /\t/other/",
+            "HTTP/1.1 200 OK\r\nLocation: http://other/",
+        ] {
+            let response = Response::parse(format!("{head}\r\n\r\n").as_bytes(), 0).unwrap();
+            if let Ok(response) = response.for_ffmpeg(&camera("http", "cam", Redirects::SameHost), near) {
+                let response = String::from_utf8(response).unwrap();
+                assert!(!response.contains("//other"), "{head:?}: {response:?}");
+            }
+        }
     }
 }

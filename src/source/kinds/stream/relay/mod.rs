@@ -51,8 +51,9 @@ use crate::tls::{self, Trust};
 
 /// The most connections at a time: HLS opens a few.
 const MOST_CONNECTIONS: usize = 16;
-/// A connection on which no request is sent within this time is not one of FFmpeg, which sends its request at once.
-const SILENCE: Duration = Duration::from_secs(2);
+/// A connection on which no request is sent within this time is not one of FFmpeg, which sends its request at once: even on a machine
+/// that is very busy.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How often the caller checks for the stop signal while the relay connects.
 const CHECK: Duration = Duration::from_millis(20);
 /// How long connections may take to end when the relay is closed: the camera is to receive FFmpeg's farewell.
@@ -385,8 +386,9 @@ async fn request(near: &mut TcpStream, far_end: &FarEnd) -> Option<http::Request
     let (mut head, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     loop {
         let length = near.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        let searched = head.len();
         head.extend_from_slice(&buffer[..length]);
-        if let Some(request) = http::Request::parse(&head, &far_end.secret_name).ok()? {
+        if let Some(request) = http::Request::parse(&head, searched, &far_end.secret_name).ok()? {
             return Some(request);
         }
     }
@@ -409,11 +411,12 @@ async fn exchange(
         far.flush().await?;
         let mut received = Vec::new();
         let response = loop {
+            let searched = received.len();
             match far.read(&mut buffer).await? {
                 0 => return Ok(None),
                 length => received.extend_from_slice(&buffer[..length]),
             }
-            if let Some(response) = http::Response::parse(&received) {
+            if let Some(response) = http::Response::parse(&received, searched) {
                 break response;
             }
         };
