@@ -4,22 +4,16 @@ use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, anyhow};
 
-use super::{ConfigArgs, DONE, print_problems};
+pub use super::ConfigArgs as Args;
+use super::{DONE, print_problems};
 use crate::{config, terminal, web};
-
-/// The arguments of `stakeout health`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    config: ConfigArgs,
-}
 
 /// Prints the answer of the service at the configuration's `listen`. A mistake elsewhere in the configuration does not matter.
 ///
 /// # Errors
 /// There is no `listen`, or the service does not answer or is stuck.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let path = args.config.path();
+    let path = args.path();
     let listen = match config::listen(&path) {
         Ok(listen) => listen,
         Err(problems) => return Ok(print_problems(&problems)),

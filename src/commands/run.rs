@@ -2,25 +2,19 @@
 
 use std::process::ExitCode;
 
-use super::{ConfigArgs, DONE};
+pub use super::ConfigArgs as Args;
+use super::DONE;
 use crate::{
     classify::{self, LoadError},
     daemon, progress,
 };
-
-/// The arguments of `stakeout run`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    config: ConfigArgs,
-}
 
 /// Runs the service until a stop signal.
 ///
 /// # Errors
 /// The model cannot be used, or a part of the service ended.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let path = args.config.path();
+    let path = args.path();
     super::with_config(&path, |config| {
         // The best variant depends on the device.
         let device = classify::device(&config)?;

@@ -452,6 +452,17 @@ fn hostile_containers_are_rejected() {
     assert_eq!(decode(&components, MAX_PIXELS).unwrap_err().cause(), "unsupported");
 }
 
+/// A PNG of 10,000 x 10,000 pixels with this kind of colour, depth and interlacing. Its pixels are missing: only its header is read.
+fn huge_png(colour: u8, depth: u8, interlacing: u8) -> Vec<u8> {
+    let mut bytes = png(1, 1, &[0; 3], |_| {});
+    bytes[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
+    (bytes[24], bytes[25], bytes[28]) = (depth, colour, interlacing);
+    let mut checksum = flate2::Crc::new();
+    checksum.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
+    bytes
+}
+
 /// A TIFF of one strip, which is not in the file. Only its header is read.
 fn huge_tiff(
     side: u32,
@@ -484,15 +495,7 @@ fn huge_tiff(
 #[test]
 fn pictures_that_need_more_memory_than_allowed_are_refused_by_their_headers() {
     // 100 million pixels, which `max_pixels` allows. Decoding them would take between 1 and 3 GB.
-    let interlaced = |colour: u8, depth: u8| {
-        let mut bytes = png(1, 1, &[0; 3], |_| {});
-        bytes[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
-        (bytes[24], bytes[25], bytes[28]) = (depth, colour, 1);
-        let mut checksum = flate2::Crc::new();
-        checksum.update(&bytes[12..29]);
-        bytes[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
-        bytes
-    };
+    let interlaced = |colour: u8, depth: u8| huge_png(colour, depth, 1);
     let mut sized = fixture("rgb.jp2");
     let stream = sized.windows(4).position(|bytes| bytes == jp2::CODESTREAM).unwrap();
     for at in [8, 12, 24, 28] {
@@ -558,13 +561,8 @@ fn usual_pictures_of_the_most_pixels_need_no_more_than_the_default() {
     let mut baseline = jpeg(&sample(16, 16));
     let frame = baseline.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
     baseline[frame + 5..frame + 9].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
-    let mut plain = png(1, 1, &[0; 3], |_| {});
-    plain[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
-    let mut checksum = flate2::Crc::new();
-    checksum.update(&plain[12..29]);
-    plain[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
-    for (name, bytes) in [("JPEG", baseline), ("PNG", plain), ("TIFF", huge_tiff(10_000, (0, 1, 1), 4, &[]))]
-    {
+    let (png, tiff) = (huge_png(2, 8, 0), huge_tiff(10_000, (0, 1, 1), 4, &[]));
+    for (name, bytes) in [("JPEG", baseline), ("PNG", png), ("TIFF", tiff)] {
         let needed =
             needed(&bytes, Limits::of(100_000_000)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(needed > 300_000_000, "{name}: {needed}");
