@@ -38,7 +38,7 @@ def words(*phrases):
     return pattern
 
 
-# For each pattern, words of which one occurs in every text that matches: most files need no search with most patterns.
+# For each pattern, some words. Every text that matches has one of them, so most files need no search with most patterns.
 KEYS = {}
 
 ANY = r"[\w`'.{}%:/-]+"

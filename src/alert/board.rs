@@ -1,4 +1,4 @@
-//! The board: retained values of which only the newest counts, such as the status of each source and the state of each label.
+//! The board: retained values, such as the status of each source and the state of each label. Only the newest value counts.
 //!
 //! What must arrive even when something newer follows belongs in the [`outbox`](super::outbox).
 

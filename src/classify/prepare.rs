@@ -92,7 +92,7 @@ fn append_parts(watchlist: &Watchlist, frame: &Frame, preprocessor: &Preprocesso
 
 #[cfg(test)]
 impl PreparedFrame {
-    /// A frame of which nothing was prepared.
+    /// A frame without prepared parts.
     pub(super) fn unprepared(frame: Frame) -> Self {
         Self { frame, prepared: None }
     }

@@ -121,7 +121,7 @@ fn check_label(reader: &mut Reader<'_>, sources: &[Source], set: &LabelSet, labe
     for source in blind.filter(|_| somewhere) {
         let Some(span) = reader.places.spans.get(&path).copied() else { continue };
         let message = format!(
-            "the label `{}` is limited to regions of which the source `{}` has none",
+            "the label `{}` is limited to regions, and the source `{}` has none of them",
             mask::shown(&label.name),
             mask::shown(&source.name)
         );

@@ -61,7 +61,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The frames that fit between two parts: the slots of a thousand sources. An unused place costs nothing.
 const IN_FLIGHT: usize = 1000 * source::SLOTS;
 
-/// Runs the service until SIGTERM or SIGINT. The files of `config`, of which `path` is the main one, may change meanwhile.
+/// Runs the service until SIGTERM or SIGINT. `path` is the main file of `config`. The files may change meanwhile.
 ///
 /// # Errors
 /// What prevents the start, or the part that ended before the stop signal.

@@ -12,7 +12,7 @@ const LONGEST: usize = 1000;
 /// The longest name that a topic may give to a source, as for names in the configuration.
 const LONGEST_NAME: usize = 200;
 
-/// A topic filter: levels, of which some may be `+` (any one level) and the last `#` (all that follow).
+/// A topic filter: levels. Some may be `+` (any one level), and the last one may be `#` (all that follow).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicFilter(String);
 

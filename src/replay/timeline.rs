@@ -16,7 +16,7 @@ use crate::{
 
 /// The width of a thumbnail in pixels.
 const THUMBNAIL: u32 = 160;
-/// The least time between two peaks of which both are kept.
+/// The least time between two peaks. If they are closer, only one of them is kept.
 const APART: SignedDuration = SignedDuration::from_secs(10);
 /// Peaks are kept by their score, so that some are near any level: the number of steps from 0 to 1...
 const STEPS: usize = 20;

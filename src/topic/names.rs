@@ -37,7 +37,7 @@ impl Level {
 pub struct Names {
     #[serde(flatten)]
     current: Spelling,
-    /// The levels of the names before, some of which may be removed; their topics are still to be cleared.
+    /// The levels of the names before. Some of these names may be removed, and their topics are still to be cleared.
     #[serde(skip)]
     former: Spelling,
 }

@@ -314,7 +314,7 @@ fn best_range<'c>(
     ranges.reduce(|best, range| if range.worth(logits) > best.worth(logits) { range } else { best })
 }
 
-/// The longest runs of outcomes of which each `belongs` with the run's first one.
+/// The longest runs of outcomes. In a run, each outcome `belongs` with the first one.
 fn runs(outcomes: &[Outcome], belongs: impl Fn(Outcome, Outcome) -> bool) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = vec![];
     for (at, outcome) in outcomes.iter().enumerate() {

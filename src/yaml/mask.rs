@@ -6,14 +6,14 @@ use std::{fmt, ops::Range};
 
 use crate::terminal;
 
-/// The mask.
+/// What is shown instead of a password.
 pub const HIDDEN: &str = "***";
 
-/// Lines that are longer, in bytes, are hidden as a whole, so that a search for passwords is never long.
+/// The longest line that is searched for passwords, in bytes. A longer one is hidden as a whole, so no search takes long.
 const LONGEST_LINE: usize = 4096;
-/// The shortest part of a path that is taken for a key if it is made of letters and digits only.
+/// The least length of a key in a path. A shorter part of letters and digits is a name.
 const SHORTEST_KEY: usize = 16;
-/// A query without a `=` is hidden if it is at least this long: it may be a password.
+/// The least length of a query without a `=` that is hidden: it may be a password.
 const SHORTEST_QUERY: usize = 6;
 
 /// A text that is never shown.
@@ -44,7 +44,7 @@ impl fmt::Debug for Secret {
 pub fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
     let hidden = match (credentials(text), query(text)) {
-        // From the end, so that the first range stays right.
+        // The last range first: replacing it does not move the other one.
         (Some(login), Some(query)) if login.end <= query.start => vec![query, login],
         (login, query) => hull(login.into_iter().chain(query)).into_iter().collect(),
     };
@@ -66,7 +66,7 @@ pub fn shown_entry(typed: &str) -> String {
     }
 }
 
-/// The arguments of a program, of which those that may be passwords are hidden. A reference such as `${env:NAME}` is shown.
+/// The arguments of a program. Those that may be passwords are hidden. A reference such as `${env:NAME}` is shown.
 pub fn arguments(typed: &[String]) -> Vec<String> {
     let names_a_secret = |option: &str| {
         let name = option.trim_start_matches('-');
@@ -96,8 +96,8 @@ pub fn arguments(typed: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// The character itself, or U+FFFD for one that a terminal would act on or that has no width: below a line there is a caret, so each
-/// character becomes one.
+/// The character itself, or U+FFFD instead of one that a terminal would act on or that has no width. It is always one
+/// character, so that the caret below a line is at the right place.
 pub fn printable(letter: char) -> char {
     match letter {
         '\t' => ' ',
@@ -116,8 +116,8 @@ pub fn is_secret(key: &str) -> bool {
         || ((6..=10).contains(&key.len()) && strsim::damerau_levenshtein(&key, "password") <= 2)
 }
 
-/// Whether a part of a path looks like a key that grants access, as some cameras and recorders have it there: many letters and digits
-/// without a separator, or a UUID.
+/// Whether a part of a path looks like a key that grants access: many letters and digits without a separator, or a UUID. Some cameras
+/// and recorders have such a key in their addresses.
 pub fn is_key(part: &str) -> bool {
     let has = |is: fn(&char) -> bool| part.chars().any(|letter| is(&letter));
     let is_mixed = has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
@@ -137,18 +137,18 @@ pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
     hull([secret_value(shown), credentials(shown), path, query(shown)].into_iter().flatten())
 }
 
-/// From the start of the first range to the end of the last one.
+/// The range from the start of the first range to the end of the last one.
 fn hull(ranges: impl IntoIterator<Item = Range<usize>>) -> Option<Range<usize>> {
     ranges.into_iter().reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
 }
 
-/// What follows the `?` of an address: many cameras take the password there. It may contain commas, quotes and brackets, so only
-/// those at its end are left out.
+/// What follows the `?` of an address: many cameras take the password there. It may contain commas, quotes and brackets. Those at its
+/// end belong to the YAML around it, and are not hidden.
 fn query(line: &str) -> Option<Range<usize>> {
     let address = line.find("://")?;
     let words = line[address..].split(char::is_whitespace).scan(address, |next, word| {
         let start = *next;
-        // A blank can have more than one byte, so the place of the next word is read from the text.
+        // White space can have more than one byte, so the place of the next word is computed from the text.
         *next = start + word.len() + line[start + word.len()..].chars().next().map_or(0, char::len_utf8);
         Some((start, word))
     });
@@ -161,7 +161,7 @@ fn query(line: &str) -> Option<Range<usize>> {
     hull(queries)
 }
 
-/// The paths of addresses that are secrets: of a webhook, and from a part that looks like a key.
+/// The paths of addresses that are secrets: that of a webhook, and one with a part that looks like a key. The whole path is hidden.
 fn secret_path(before: &str, line: &str) -> Option<Range<usize>> {
     let is_below_webhook = parent(before, line).is_some_and(|parent| parent.contains("webhook"));
     let paths = line.match_indices("://").filter_map(|(at, mark)| {
@@ -202,7 +202,7 @@ fn secret_value(line: &str) -> Option<Range<usize>> {
     value_without_colon(line)
 }
 
-/// The value of `password hunter2`, whose colon is missing: in a line of its own, in brackets, or behind another key.
+/// The value in `password hunter2`, where the colon is missing: in a line of its own, in brackets, or after another key.
 fn value_without_colon(line: &str) -> Option<Range<usize>> {
     let separators = ["{", "[", ",", ": ", "- "];
     let behind =

@@ -52,7 +52,7 @@ pub struct Entry {
 
 /// What can be read of a file.
 pub struct Parsed {
-    /// `None` for a file without values, and for one of which nothing can be read.
+    /// `None` if the file has no values, or if nothing in it can be read.
     pub root: Option<Node>,
     /// What is wrong with it.
     pub mistakes: Vec<Mistake>,

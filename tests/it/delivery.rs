@@ -153,7 +153,7 @@ fn nothing_is_lost_when_the_broker_dies_and_forgets_everything() {
     assert_eq!(alerts(&seen), (1..=40).collect::<Vec<_>>());
     assert_eq!(alerts(&seen_after), (41..=50).collect::<Vec<_>>());
     let repeated = publisher.counts.repeated.load(Ordering::Relaxed);
-    assert!(repeated <= 10, "{repeated} alerts were sent again, of which at most 10 were in flight");
+    assert!(repeated <= 10, "{repeated} alerts were sent again, but at most 10 were in flight");
     assert_eq!(publisher.finish(), Farewell { waiting: 0, said: true });
 }
 

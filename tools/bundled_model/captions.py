@@ -1,4 +1,4 @@
-"""English captions, and which of them are true of which scene.
+"""English captions, and the captions that are true for each scene.
 
 A caption describes up to two things, each by any of its colour, shape, size and place. A caption is kept together with its claims, so its
 truth can be computed for every scene of a batch: a second red car in the batch also matches the first one's caption. Among true

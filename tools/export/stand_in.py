@@ -71,7 +71,7 @@ def centre(made):
 
 
 def tokenizer(config):
-    """A byte-level tokenizer with a vocabulary of the model's size, most of which no text uses."""
+    """A byte-level tokenizer with a vocabulary of the model's size. No text uses most of it."""
     text = config.text_config
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = {text.bos_token_id: "<s>", text.eos_token_id: "</s>", text.pad_token_id: "</s>"}

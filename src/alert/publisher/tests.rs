@@ -202,7 +202,7 @@ async fn answer(peer: &mut Peer, reason: PubAckReason) -> (String, String) {
     }
 }
 
-/// The contents of the next messages, each of which is acknowledged.
+/// Acknowledges the next messages, and returns their contents.
 async fn accepted(peer: &mut Peer, messages: usize) -> Vec<String> {
     let mut contents = Vec::new();
     for _ in 0..messages {

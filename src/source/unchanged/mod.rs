@@ -25,9 +25,9 @@ const CHANGED: usize = 16;
 const NEIGHBOURS: usize = 2;
 /// A smaller difference of brightness (of 255) is ignored...
 const LEAST: f32 = 6.0;
-/// ...and so is one of fewer standard deviations of the noise...
+/// ...and so is one of fewer standard deviations of the noise.
 const DEVIATIONS: f32 = 4.0;
-/// ...of which this is the largest that is believed: if more than half of a picture moves, it is no noise.
+/// The largest deviation that is taken for noise: if more than half of a picture moves, it is no noise.
 const MOST_NOISE: f32 = 3.0;
 /// The number of fits, each without the cells that deviate from the previous fit.
 const ROUNDS: usize = 6;

@@ -96,7 +96,7 @@ enum Call {
     Sync(String),
     SyncFolder,
     Remove(String),
-    /// `raised` or `delivered`, and the last alert of which that is true.
+    /// `raised` or `delivered`, and the number of the last alert for which it is true.
     Note(String, u32),
 }
 

@@ -99,7 +99,7 @@ fn check_service(publisher: &mut Publisher, subscriber: &Subscriber) {
     }
 }
 
-/// The valid pictures of which hostile messages are made.
+/// The valid pictures. Hostile messages are made from them.
 struct Messages {
     whole: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,

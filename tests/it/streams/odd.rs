@@ -89,7 +89,7 @@ fn the_other_transport_is_used_where_one_is_refused_or_delivers_nothing() {
 #[test]
 fn a_password_may_be_as_long_as_the_client_can_take() {
     let folder = tempfile::tempdir().unwrap();
-    // 100 bytes, of which percent-encoding would make 300.
+    // 100 bytes. In percent-encoding they would be 300.
     let password = "&+:;=!$'(),*".repeat(8) + "äü";
     let words = [format!("password={password}"), "user=me".to_owned()];
     let camera = OddRtsp::start(&h264(folder.path(), "320x240", 5), &words.each_ref().map(|word| &**word));

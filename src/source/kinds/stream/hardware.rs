@@ -83,7 +83,7 @@ fn open(kind: Hwaccel) -> Result<*mut ffi::AVBufferRef, Error> {
 
 /// Whether a frame is in the memory of the hardware.
 pub(crate) fn is_remote(frame: &frame::Video) -> bool {
-    // SAFETY: a frame always points to a valid structure of FFmpeg, of which this field is read.
+    // SAFETY: a frame always points to a valid structure of FFmpeg. One of its fields is read.
     #[allow(unsafe_code)]
     unsafe {
         !(*frame.as_ptr()).hw_frames_ctx.is_null()

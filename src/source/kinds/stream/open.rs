@@ -368,7 +368,7 @@ fn declared_size(input: &context::Input) -> (u64, u64) {
 }
 
 fn size_of(parameters: &codec::Parameters) -> (u64, u64) {
-    // SAFETY: parameters always point to a valid structure of FFmpeg, of which these fields are read.
+    // SAFETY: parameters always point to a valid structure of FFmpeg. Two of its fields are read.
     #[allow(unsafe_code)]
     let (width, height) = unsafe { ((*parameters.as_ptr()).width, (*parameters.as_ptr()).height) };
     (u64::try_from(width).unwrap_or(0), u64::try_from(height).unwrap_or(0))
@@ -394,7 +394,7 @@ fn limit_allocations(limits: Limits) {
 
 /// Makes FFmpeg return the payload of each RTP packet as it is.
 fn without_parser(input: &mut context::Input) {
-    // SAFETY: the input holds a valid context, of which no packet was read yet. The flags may be changed until then.
+    // SAFETY: the input holds a valid context. The flags may be changed until the first packet is read, and none was read yet.
     #[allow(unsafe_code)]
     unsafe {
         (*input.as_mut_ptr()).flags |= (ffi::AVFMT_FLAG_NOPARSE | ffi::AVFMT_FLAG_NOFILLIN) as libc::c_int;

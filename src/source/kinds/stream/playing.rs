@@ -152,7 +152,7 @@ impl<'a> Playing<'a> {
         Ok(Ended::Done)
     }
 
-    /// Follows a change of which frames are decoded.
+    /// Adapts the decoder if the schedule now decodes other frames than `before`.
     fn switch(&mut self, before: Decoded, now: Duration) -> Result<(), StreamError> {
         if self.schedule.decoded() == before {
             return Ok(());

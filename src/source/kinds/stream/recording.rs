@@ -51,7 +51,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Opens the file at `path`, of which one frame is taken in each `every`.
+    /// Opens the file at `path`. One frame is taken from each period `every`.
     ///
     /// # Errors
     /// It is no recording, or has no video that can be decoded.

@@ -187,8 +187,8 @@ mod tests {
     const KEY: PacketState = PacketState { is_key: true, is_damaged: false, can_be_deferred: true };
     const OTHER: PacketState = PacketState { is_key: false, ..KEY };
 
-    /// A letter for each packet of a stream with 4 packets a second, of which every `gop`th is a key frame. Each decoded
-    /// packet gives an intact frame; a capital letter means that the frame is taken.
+    /// A letter for each packet of a stream with 4 packets a second. Every `gop`th packet is a key frame. Each decoded packet gives
+    /// an intact frame; a capital letter means that the frame is taken.
     fn steps(schedule: &mut Schedule, gop: u32, packets: u32) -> String {
         let letter = |number: u32| {
             let now = seconds(f64::from(number) / 4.0);
@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    /// A stream with a key every second, of which none or only the first gives a frame alone.
+    /// A stream with a key packet every second. None of them gives a frame alone, or only the first one does.
     #[test]
     fn every_frame_is_decoded_where_keys_give_no_frames() {
         for (decode, are_partial, expected) in [

@@ -23,7 +23,7 @@ impl View {
     pub(crate) fn of_stream(stream: &Stream<'_>) -> Self {
         let matrix = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix);
         let turn = matrix.and_then(|data| turn(data.data())).unwrap_or_default();
-        // SAFETY: the stream belongs to an open input, and points to a valid structure, of which this field is read.
+        // SAFETY: the stream belongs to an open input, and points to a valid structure. One of its fields is read.
         #[allow(unsafe_code)]
         let ratio = unsafe { (*stream.as_ptr()).sample_aspect_ratio };
         Self { turn, pixel: pixel(ratio.into()) }
