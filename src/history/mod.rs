@@ -17,5 +17,6 @@
 
 mod recorders;
 pub mod store;
+mod table;
 
 pub use self::store::{Error, History, Reader};

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use super::table::{Selection, Table, TimeColumns, known_name_id, name_id, name_text};
 use crate::{
     atomic_file,
     descriptors::is_missing,
@@ -31,71 +32,6 @@ const NAMES: &str =
 
 /// The tables of all kinds of content. Each has a line here.
 pub const TABLES: &[Table] = &[];
-
-/// A table whose rows belong to a source and a time: what retention and forgetting need to know of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Table {
-    /// Its name.
-    pub name: &'static str,
-    /// The statements that make it and its indexes, each with `IF NOT EXISTS`.
-    pub create: &'static str,
-    /// Where the times of a row are.
-    pub time: TimeColumns,
-    /// The column with the label, if rows belong to one label.
-    pub label: Option<&'static str>,
-    /// The columns that refer to `names`.
-    pub names: &'static [&'static str],
-    /// Deletes what is in the selection, and returns how many rows or parts of rows that were. `None`: whole rows are deleted; those
-    /// of a span if any part of it is selected; and if only one label is selected, those with that label.
-    pub forget: Option<fn(&Transaction<'_>, &Selection) -> rusqlite::Result<u64>>,
-}
-
-/// Where the times of a row are: milliseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeColumns {
-    /// The row is of one moment, in this column.
-    At(&'static str),
-    /// The row is of a span.
-    Span {
-        /// The column with its first moment.
-        first: &'static str,
-        /// The column with its last moment.
-        last: &'static str,
-    },
-}
-
-impl TimeColumns {
-    /// The column by which rows are old.
-    #[must_use]
-    pub fn last(self) -> &'static str {
-        match self {
-            Self::At(at) => at,
-            Self::Span { last, .. } => last,
-        }
-    }
-
-    /// The column by which rows begin.
-    #[must_use]
-    pub fn first(self) -> &'static str {
-        match self {
-            Self::At(at) => at,
-            Self::Span { first, .. } => first,
-        }
-    }
-}
-
-/// What is to be forgotten, as the file spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Selection {
-    /// The identifier of the source's name.
-    pub source: i64,
-    /// The first selected moment.
-    pub from: i64,
-    /// The last selected moment.
-    pub to: i64,
-    /// Only what belongs to the label with this name.
-    pub label: Option<i64>,
-}
 
 /// Why the history cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -247,35 +183,6 @@ impl Reader {
 #[must_use]
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
-}
-
-/// The identifier of a name; a new one if it has none yet.
-///
-/// # Errors
-/// The disk does not work.
-pub fn name_id(transaction: &Transaction<'_>, text: &str) -> rusqlite::Result<i64> {
-    if let Some(id) = known_name_id(transaction, text)? {
-        return Ok(id);
-    }
-    transaction.prepare_cached("INSERT INTO names (text) VALUES (?1)")?.execute([text])?;
-    Ok(transaction.last_insert_rowid())
-}
-
-/// The identifier of a name, if the history knows it.
-///
-/// # Errors
-/// The disk does not work.
-pub fn known_name_id(connection: &Connection, text: &str) -> rusqlite::Result<Option<i64>> {
-    let mut known = connection.prepare_cached("SELECT id FROM names WHERE text = ?1")?;
-    known.query_row([text], |row| row.get(0)).optional()
-}
-
-/// The name with this identifier.
-///
-/// # Errors
-/// There is none, or the disk does not work.
-pub fn name_text(connection: &Connection, id: i64) -> rusqlite::Result<String> {
-    connection.prepare_cached("SELECT text FROM names WHERE id = ?1")?.query_row([id], |row| row.get(0))
 }
 
 /// Locks the history for one writer; `None` if another one has it.
