@@ -10,7 +10,9 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-pub use super::table::{Selection, Table, TimeColumns, known_name_id, name_id, name_text};
+pub use super::table::{
+    Export, ExportLines, Range, Selection, Table, TimeColumns, known_name_id, name_id, name_text,
+};
 use crate::{
     atomic_file,
     descriptors::is_missing,
@@ -88,6 +90,12 @@ pub enum Error {
     /// A statement failed.
     #[error("cannot read or write the history")]
     Statement(#[from] rusqlite::Error),
+    /// The running service cannot use it at the moment.
+    #[error("the history does not work at the moment: {why}")]
+    Unavailable {
+        /// What the log of the service says.
+        why: String,
+    },
 }
 
 /// The file, open for its only writer.

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
-/// A table whose rows belong to a source and a time: what retention and forgetting need to know of it.
+/// A table whose rows belong to a source and a time: what retention, forgetting and the export need to know of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
     /// Its name.
@@ -14,11 +14,52 @@ pub struct Table {
     pub time: TimeColumns,
     /// The column with the label, if rows belong to one label.
     pub label: Option<&'static str>,
-    /// The columns that refer to `names`.
+    /// The columns that refer to `names`, without the column `source`.
     pub names: &'static [&'static str],
+    /// Rows are not deleted for their age or for space, only when they are to be forgotten.
+    pub permanent: bool,
     /// Deletes what is in the selection, and returns how many rows or parts of rows that were. `None`: whole rows are deleted; those
     /// of a span if any part of it is selected; and if only one label is selected, those with that label.
     pub forget: Option<fn(&Transaction<'_>, &Selection) -> rusqlite::Result<u64>>,
+    /// What the export writes of it.
+    pub export: Export,
+}
+
+/// What the export writes of a table.
+#[derive(Debug, Clone, Copy)]
+pub enum Export {
+    /// A JSON object for each row, with names and times as text. Blobs are left out.
+    Rows,
+    /// The same, and the JPEG in this column as a file.
+    Pictures(&'static str),
+    /// What this function hands to its last argument: JSON objects, in the order of their times, until that returns false.
+    Lines(ExportLines),
+    /// Nothing: it has no meaning elsewhere.
+    Nothing,
+}
+
+/// Hands the entries in a range to its last argument, until that returns false.
+pub type ExportLines =
+    fn(&Connection, &Range, &mut dyn FnMut(serde_json::Value) -> bool) -> rusqlite::Result<()>;
+
+/// A range of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The identifier of the source's name; `None`: all sources.
+    pub source: Option<i64>,
+    /// The first moment, in milliseconds since 1970.
+    pub from: i64,
+    /// The last moment.
+    pub to: i64,
+}
+
+impl Table {
+    /// A table without a column for the label. Use it as the rest of a literal: fields may be added.
+    #[must_use]
+    pub const fn new(name: &'static str, create: &'static str, time: TimeColumns) -> Self {
+        let (label, forget) = (None, None);
+        Self { name, create, time, label, names: &[], permanent: false, forget, export: Export::Rows }
+    }
 }
 
 /// Where the times of a row are: milliseconds since 1970.
