@@ -23,7 +23,7 @@ use crate::{
     },
     classify::Scored,
     config::{Config, Source},
-    judge::{Judge, Reloaded, SavedBaseline},
+    judge::{Assessment, Judge, Judged, Reloaded, SavedBaseline},
     observe::{Observation, Observers, ServiceMetrics},
     state_file::StateFile,
 };
@@ -171,13 +171,13 @@ impl JudgeThread {
         for mut scored in frames {
             scored.frame.captured_at = self.steps.corrected(scored.frame.captured_at);
             let now = Timestamp::now();
-            let own = self.judge_one(&scored, now);
-            judged.push((scored, now, own.len()));
+            let (own, assessments) = self.judge_one(&scored, now);
+            judged.push((scored, now, own.len(), assessments));
             alerts.extend(own);
         }
         let mut alerts = self.commit(alerts).into_iter();
         metrics.judging.observe(began.elapsed());
-        for (scored, judged_at, count) in judged {
+        for (scored, judged_at, count, assessments) in judged {
             let Scored { frame, sets, embeddings } = scored;
             let duration = frame.slot.age();
             metrics.count_frame(&frame.source, frame.captured_at, duration);
@@ -192,13 +192,14 @@ impl JudgeThread {
                 sets,
                 embeddings,
                 alerts: alerts.by_ref().take(count).collect(),
+                assessments,
             });
         }
     }
 
-    /// The alerts of this frame, with one snapshot at most: all alerts of a source share its topic.
-    fn judge_one(&mut self, scored: &Scored, now: Timestamp) -> Vec<Pictured> {
-        let alerts = self.judge.judge(scored, now, Uuid::now_v7);
+    /// The alerts of this frame, with one snapshot at most: all alerts of a source share its topic; and what was made of each label.
+    fn judge_one(&mut self, scored: &Scored, now: Timestamp) -> (Vec<Pictured>, Vec<Assessment>) {
+        let Judged { alerts, assessments } = self.judge.judge(scored, now, Uuid::now_v7);
         tracing::debug!(
             source = &*scored.frame.source,
             origin = scored.frame.origin,
@@ -218,7 +219,7 @@ impl JudgeThread {
             }
             (alert, jpeg)
         };
-        alerts.into_iter().map(with_snapshot).collect()
+        (alerts.into_iter().map(with_snapshot).collect(), assessments)
     }
 
     /// Writes the alerts to the outbox, and then the states of their labels to the board.
@@ -298,6 +299,7 @@ mod tests {
         classify::{RegionScores, SetScores},
         clock::Clock,
         frame::{Frame, Slot},
+        judge::Gate,
         picture::Picture,
         samples,
     };
@@ -346,6 +348,9 @@ mod tests {
         assert_eq!((outbox.waiting(), slots.available_permits()), (1, 1));
         let labels: Vec<_> = observation.alerts.iter().map(|alert| &*alert.label).collect();
         assert_eq!((labels, observation.sets.len(), observation.embeddings.len()), (vec!["Person"], 1, 1));
+        let assessed = observation.assessments.iter().map(|it| (&*it.label, it.raised, it.held_by.clone()));
+        let expected = [("Person", true, None), ("package", false, Some(Gate::BelowThreshold))];
+        assert_eq!(assessed.collect::<Vec<_>>(), expected);
 
         drop(scored);
         assert!(ended.await.is_err(), "the thread has ended");

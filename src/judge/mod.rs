@@ -2,6 +2,7 @@
 //!
 //! Pure: the caller passes the time and creates the identifiers. The service, `replay` and `tune` use the same judge.
 
+mod assessment;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::watched::{Evidence, Watched};
+pub use self::assessment::{Assessment, Gate, Judged};
+use self::watched::{Evidence, Measured, Watched};
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::Scored,
@@ -195,9 +197,9 @@ impl Judge {
         self.watched.values_mut().flatten().for_each(|watched| watched.clock_was_set(by));
     }
 
-    /// The alerts of this frame: labels in the order of their label sets, then rules.
-    pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Vec<Alert> {
-        let mut alerts = Vec::new();
+    /// Judges this frame.
+    pub fn judge(&mut self, scored: &Scored, now: Timestamp, mut id: impl FnMut() -> Uuid) -> Judged {
+        let mut judged = Judged::default();
         for scores in &scored.sets {
             let key = (scored.frame.source.to_string(), scores.label_set.to_string());
             let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
@@ -212,8 +214,15 @@ impl Judge {
                 };
                 // The levels before this frame is learnt.
                 let (levels, baseline) = (watched.levels(), watched.baseline());
-                watched.presence.update(score, levels, scored.frame.captured_at);
-                let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
+                let at = scored.frame.captured_at;
+                watched.presence.update(score, levels, at);
+                let (transition, checks) = watched.update(score, at);
+                let label_set = &scores.label_set;
+                let measured =
+                    Measured { label_set, score, region: region.region.as_ref(), levels, baseline };
+                let elsewhere = || watched.other_regions(scores, index, score, levels);
+                judged.assessments.push(watched.assess(&measured, (transition, checks), elsewhere));
+                let Some(transition) = transition else { continue };
                 let evidence = Evidence {
                     score,
                     threshold: levels.map_or(f32::NAN, |levels| levels.threshold),
@@ -222,11 +231,11 @@ impl Judge {
                     scores: scores.labels.iter().cloned().zip(region.labels.iter().copied()).collect(),
                     background: region.background,
                 };
-                alerts.push(scene.alert(&scores.label_set, watched, transition, evidence, id()));
+                judged.alerts.push(scene.alert(label_set, watched, transition, evidence, id()));
             }
         }
-        self.judge_rules(scored, now, &mut id, &mut alerts);
-        alerts
+        self.judge_rules(scored, now, &mut id, &mut judged);
+        judged
     }
 }
 
@@ -259,7 +268,7 @@ impl Scene<'_> {
             region,
             label_set: Arc::clone(label_set),
             label: Arc::clone(&watched.label),
-            when: watched.rule.as_ref().map(|rule| rule.when.text().into()),
+            when: watched.rule.as_ref().map(|rule| Arc::clone(&rule.text)),
             score,
             threshold,
             baseline,

@@ -1,12 +1,10 @@
 //! Rules over labels: whether their conditions are met, after all labels of a frame were judged.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Evidence, Judge, Scene, Watched};
-use crate::{alert::Alert, classify::Scored, policy::LabelName};
+use super::{Evidence, Judge, Judged, Measured, Scene, Watched};
+use crate::{classify::Scored, policy::LabelName};
 
 impl Judge {
     /// Whether the condition of each rule on `source` was met on the newest frame, where that is known: label set, rule, answer.
@@ -22,16 +20,19 @@ impl Judge {
         scored: &Scored,
         now: Timestamp,
         id: &mut impl FnMut() -> Uuid,
-        alerts: &mut Vec<Alert>,
+        judged: &mut Judged,
     ) {
         let source = &*scored.frame.source;
         for scores in &scored.sets {
             let key = (source.to_owned(), scores.label_set.to_string());
             for index in 0..self.watched.get(&key).map_or(0, Vec::len) {
                 let Some(rule) = &self.watched[&key][index].rule else { continue };
-                let met = rule.when.is_met(|name| self.label(source, name)?.presence.is_present());
+                let is_present = |name: &LabelName| self.label(source, name)?.presence.is_present();
+                let met = rule.when.is_met(is_present);
+                let gate = (met != Some(true)).then(|| rule.gate(is_present));
                 let labels = rule.when.labels().into_iter();
-                let label_scores = labels.filter_map(|name| self.score(scored, &key.1, name)).collect();
+                let label_scores =
+                    labels.filter_map(|name| Some((rule.shown(name)?, self.score(scored, name)?))).collect();
                 let scene = Scene { model: &self.model, topics: &self.topics, scored, now };
                 let Some(watched) = self.watched.get_mut(&key).and_then(|all| all.get_mut(index)) else {
                     continue;
@@ -41,7 +42,16 @@ impl Judge {
                 }
                 // NaN, for an unknown answer, is on neither side of the levels.
                 let score = met.map_or(f32::NAN, |met| f32::from(u8::from(met)));
-                let Some(transition) = watched.update(score, scored.frame.captured_at) else { continue };
+                let (transition, checks) = watched.update(score, scored.frame.captured_at);
+                let measured = Measured {
+                    label_set: &scores.label_set,
+                    score,
+                    region: None,
+                    levels: None,
+                    baseline: None,
+                };
+                judged.assessments.push(watched.assess(&measured, (transition, checks), || gate));
+                let Some(transition) = transition else { continue };
                 let evidence = Evidence {
                     score: f32::NAN,
                     threshold: f32::NAN,
@@ -50,7 +60,7 @@ impl Judge {
                     scores: label_scores,
                     background: None,
                 };
-                alerts.push(scene.alert(&scores.label_set, watched, transition, evidence, id()));
+                judged.alerts.push(scene.alert(&scores.label_set, watched, transition, evidence, id()));
             }
         }
     }
@@ -61,17 +71,12 @@ impl Judge {
         labels.iter().find(|watched| *watched.label == *name.label && watched.rule.is_none())
     }
 
-    /// The name and score of a label, as the alert of a rule in the label set `own` shows them.
-    fn score(&self, scored: &Scored, own: &str, name: &LabelName) -> Option<(Arc<str>, f32)> {
+    /// The score of a label, as the alert of a rule shows it.
+    fn score(&self, scored: &Scored, name: &LabelName) -> Option<f32> {
         let watched = self.label(&scored.frame.source, name)?;
         let scores = scored.sets.iter().find(|scores| *scores.label_set == *name.label_set)?;
         let (score, _) = scores.best_in(watched.index_in(scores, 0)?, &watched.settings.regions)?;
-        let shown = if name.label_set == own {
-            Arc::clone(&watched.label)
-        } else {
-            format!("{}/{}", name.label_set, name.label).into()
-        };
-        Some((shown, score))
+        Some(score)
     }
 }
 
@@ -79,9 +84,11 @@ impl Judge {
 mod tests {
     use proptest::prelude::*;
 
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
-        alert::State,
+        alert::{Alert, State},
         classify::{RegionScores, SetScores},
         config::Config,
         frame::{Frame, Slot},
@@ -133,7 +140,7 @@ mod tests {
         };
         let sets =
             vec![set("porch", &["Person", "package"], &[person, package]), set("yard", &["fox"], &[fox])];
-        judge.judge(&Scored { frame, sets, embeddings: vec![] }, captured_at, Uuid::nil)
+        judge.judge(&Scored { frame, sets, embeddings: vec![] }, captured_at, Uuid::nil).alerts
     }
 
     /// The alerts of the rule, one character for each frame: `R` raised, `C` cleared, `.` none.

@@ -46,7 +46,7 @@ fn reload(judge: &mut Judge, config: &Config) -> Reloaded {
 }
 
 fn judged(judge: &mut Judge, scored: &Scored) -> Vec<Alert> {
-    judge.judge(scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil)
+    judge.judge(scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil).alerts
 }
 
 #[test]
@@ -410,4 +410,151 @@ fn one_more_source_is_watched_as_after_a_reload_and_the_others_are_unchanged() {
     assert_eq!(cleared, [("new", State::Cleared)]);
     let back = judged(&mut judge, &scored("back", "porch", vec![region(None, &[0.1, 0.1], 0.8)]));
     assert_eq!(back.len(), 1, "it was raised all the time, and is cleared now");
+}
+
+/// What was made of each label: `label score passed: gates held: sentences`.
+fn assessed(judge: &mut Judge, scored: &Scored) -> Vec<String> {
+    let judged = judge.judge(scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil);
+    let words = |gates: crate::trigger::Gates| {
+        gates.iter().map(|gate| format!(" {}", gate.word())).collect::<String>()
+    };
+    let line = |it: &Assessment| {
+        let held = it.held_by.as_ref().map_or("raised".to_owned(), Gate::sentence);
+        let also =
+            if it.also_held_by.is_empty() { String::new() } else { format!(" +{}", words(it.also_held_by)) };
+        format!("{} {:.2}{} | {held}{also}", it.label, it.score, words(it.passed))
+    };
+    judged.assessments.iter().map(line).collect()
+}
+
+#[test]
+fn each_label_says_what_holds_it() {
+    let mut config = config();
+    let porch = &mut config.label_sets[0];
+    porch.labels[0].trigger.hold = crate::policy::Hold { frames: 2, of: 2 };
+    porch.labels[1].active = Schedule::parse("22:00-06:00 UTC").ok();
+    let settings = Label { prompts: vec![], ..label("visitor", 0.5) };
+    porch.rules.push(LabelRule { settings, when: Condition::of("porch", "Person and not package") });
+    let mut judge = Judge::new("home", "bundled");
+    reload(&mut judge, &config);
+    let mut then = |person, package| {
+        assessed(&mut judge, &scored("back", "porch", vec![region(None, &[person, package], 0.0)]))
+    };
+    let rule = |held: &str| format!("visitor NaN | condition: {held}");
+    assert_eq!(
+        then(0.9, 0.8),
+        [
+            "Person 0.90 threshold | hold: 1 of 2 so far",
+            "package 0.80 threshold | active: 22:00-06:00 UTC, now outside",
+            &*rule("package is present, Person is not known yet"),
+        ]
+    );
+    assert_eq!(
+        then(0.9, 0.1),
+        [
+            "Person 0.90 threshold hold | raised",
+            "package 0.10 | threshold: the score is below it + active",
+            "visitor NaN condition | raised",
+        ]
+    );
+    assert_eq!(
+        then(0.8, 0.9),
+        [
+            "Person 0.80 | raised",
+            "package 0.90 threshold | active: 22:00-06:00 UTC, now outside",
+            &*rule("package is present"),
+        ]
+    );
+    assert_eq!(then(0.1, 0.1)[0], "Person 0.10 | raised", "one frame is not enough to clear it");
+    assert_eq!(then(0.1, 0.1)[0], "Person 0.10 | threshold: the score is below it + hold", "cleared");
+    assert_eq!(then(0.1, 0.1)[2], rule("Person is missing"));
+}
+
+#[test]
+fn an_assessment_has_the_levels_the_region_and_since_when_it_is_raised() {
+    let mut judge = Judge::new("home", "bundled");
+    let mut config = rising();
+    config.label_sets[0].labels[0].regions = vec!["step".to_owned()];
+    reload(&mut judge, &config);
+    let frame = |second: i64, person: f32, package: f32| {
+        let regions = vec![
+            region(Some("step"), &[person, package], 0.0),
+            region(Some("gate"), &[0.9, package / 2.0], 0.0),
+        ];
+        let mut scored = scored("back", "porch", regions);
+        scored.frame.captured_at += SignedDuration::from_secs(second);
+        scored
+    };
+    let first = assessed(&mut judge, &frame(0, 0.41, 0.9));
+    assert_eq!(
+        first,
+        [
+            "Person 0.41 | region gate: best 0.41 here, 0.90 elsewhere (gate)",
+            "package 0.90 | baseline: not learnt yet, at least 12 quiet frames over 2m to come",
+        ]
+    );
+    (1..=120).for_each(|second| drop(judged(&mut judge, &frame(second, 0.1, 0.5))));
+    let time = "2026-11-23T08:00:01Z".parse().unwrap();
+    let raised = judge.judge(&frame(121, 0.8, 0.9), time, Uuid::nil);
+    let [person, package] = &raised.assessments[..] else { panic!("{raised:?}") };
+    assert_eq!(
+        (person.region.as_deref(), person.levels),
+        (Some("step"), Some(TriggerSettings::at(0.7).levels()))
+    );
+    assert!(person.raised && person.held_by.is_none() && person.when.is_none());
+    let since = frame(121, 0.0, 0.0).frame.captured_at;
+    let later = judge.judge(&frame(130, 0.8, 0.9), time, Uuid::nil);
+    assert_eq!((person.raised_since, later.assessments[0].raised_since), (Some(since), Some(since)));
+    let alert = &raised.alerts[1];
+    assert_eq!((package.score, package.baseline), (alert.score, alert.baseline));
+    assert_eq!(package.levels.map(|levels| levels.threshold), Some(alert.threshold));
+}
+
+proptest::proptest! {
+    /// On every frame a label is either raised, or a gate holds it; and alerts and assessments agree.
+    #[test]
+    fn a_label_that_is_not_raised_names_a_gate(
+        frames in proptest::collection::vec((0i64..4, [0.0f32..1.0, 0.0f32..1.0, 0.0f32..1.0, 0.0f32..1.0]), 1..60),
+        frames_of_hold in 1u8..3,
+        seconds in 0u64..5,
+    ) {
+        let mut config = config();
+        let porch = &mut config.label_sets[0];
+        porch.labels[0].regions = vec!["step".to_owned()];
+        porch.labels[1].trigger.hold = crate::policy::Hold { frames: frames_of_hold, of: 3 };
+        porch.labels[1].trigger.lasting = Duration::from_secs(seconds);
+        let settings = Label { prompts: vec![], ..label("visitor", 0.5) };
+        let when = Condition::of("porch", "Person or not package");
+        porch.rules.push(LabelRule { settings, when });
+        let mut judge = Judge::new("home", "bundled");
+        reload(&mut judge, &config);
+        let (mut second, mut raised) = (0, std::collections::HashSet::new());
+        for (step, scores) in frames {
+            second += step;
+            let regions = vec![region(Some("step"), &scores[..2], 0.0), region(Some("gate"), &scores[2..], 0.0)];
+            let mut scored = scored("back", "porch", regions);
+            scored.frame.captured_at += SignedDuration::from_secs(second);
+            let judged = judge.judge(&scored, "2026-11-23T08:00:01Z".parse().unwrap(), Uuid::nil);
+            for alert in &judged.alerts {
+                let changed = match alert.state {
+                    State::Raised => raised.insert(Arc::clone(&alert.label)),
+                    State::Cleared => raised.remove(&alert.label),
+                };
+                proptest::prop_assert!(changed);
+            }
+            proptest::prop_assert_eq!(judged.assessments.len(), 3);
+            for it in &judged.assessments {
+                proptest::prop_assert_eq!(it.raised, raised.contains(&it.label));
+                proptest::prop_assert_eq!(it.raised, it.held_by.is_none());
+                proptest::prop_assert_eq!(it.raised, it.raised_since.is_some());
+                if let Some(Gate::Condition { missing, present, unknown }) = &it.held_by {
+                    proptest::prop_assert!(it.when.is_some());
+                    proptest::prop_assert!(!(missing.is_empty() && present.is_empty() && unknown.is_empty()));
+                }
+                if let Some(Gate::Region { here, elsewhere, .. }) = it.held_by {
+                    proptest::prop_assert!(here < 0.7 && elsewhere >= 0.7 && here == it.score);
+                }
+            }
+        }
+    }
 }

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::assessment::{Assessment, Gate};
 use crate::{
     alert::Alert,
     classify::SetScores,
     config::Source,
-    policy::{Condition, Facts, Label, LabelSet, Levels, TriggerSettings},
-    trigger::{Baseline, Presence, Transition, Trigger},
+    policy::{Condition, Facts, Hold, Label, LabelName, LabelSet, Levels, TriggerSettings},
+    trigger::{Baseline, Checks, GateKind, Gates, Learning, Presence, Transition, Trigger},
 };
 
 /// One label of one label set on one source, or one rule over labels.
@@ -17,6 +18,8 @@ pub(super) struct Watched {
     pub(super) label: Arc<str>,
     /// The settings on this source.
     pub(super) settings: Label,
+    /// The hours in which it may be raised, as text.
+    hours: Option<Arc<str>>,
     /// See [`super::SavedBaseline::of`].
     of: String,
     /// Whether the label is present, for the conditions of rules.
@@ -33,8 +36,23 @@ pub(super) struct Watched {
 /// A rule over labels.
 pub(super) struct WatchedRule {
     pub(super) when: Condition,
+    /// The text of the condition.
+    pub(super) text: Arc<str>,
+    /// The labels of the condition, with their names as people read them in this label set.
+    shown: Vec<(LabelName, Arc<str>)>,
     /// Whether the condition was met on the newest frame; `None` if that is unknown.
     pub(super) met: Option<bool>,
+}
+
+/// What a frame says about a label.
+pub(super) struct Measured<'s> {
+    pub(super) label_set: &'s Arc<str>,
+    /// The score that the trigger receives; for a rule, 1 while its condition is met, otherwise 0.
+    pub(super) score: f32,
+    pub(super) region: Option<&'s Arc<str>>,
+    /// The levels and the baseline before the frame.
+    pub(super) levels: Option<Levels>,
+    pub(super) baseline: Option<f32>,
 }
 
 /// What caused a transition.
@@ -57,6 +75,7 @@ impl Watched {
         Self {
             label: Arc::clone(&alert.label),
             settings: Label::new(&alert.label, settings),
+            hours: None,
             of: String::new(),
             presence: Presence::restore(settings, raised),
             rule: None,
@@ -68,10 +87,16 @@ impl Watched {
 
     /// With the settings of `scoring` and the condition `when` if it is a rule, and with the state of `before`. The baseline is
     /// kept while it is computed from the same; one from before a restart is `saved`.
-    fn with(scoring: Scoring, when: Option<&Condition>, before: Option<Self>, saved: Option<Learnt>) -> Self {
-        let Scoring { settings, of, over } = scoring;
+    fn with(
+        scoring: Scoring<'_>,
+        when: Option<&Condition>,
+        before: Option<Self>,
+        saved: Option<Learnt>,
+    ) -> Self {
+        let Scoring { settings, of, over, label_set } = scoring;
         let trigger_settings = settings.trigger;
-        let watched_rule = when.map(|when| WatchedRule { when: when.clone(), met: None });
+        let hours = settings.active.as_ref().map(|active| active.to_string().into());
+        let watched_rule = when.map(|when| WatchedRule::new(when, label_set));
         let learnt = before.as_ref().and_then(Self::learnt).or(saved);
         let baseline = learnt.filter(|(learnt_of, _)| *learnt_of == of).map(|(_, baseline)| baseline);
         match before {
@@ -80,11 +105,12 @@ impl Watched {
                 let trigger = before.trigger.with_settings(trigger_settings).with_baseline(over, baseline);
                 let trigger = if same { trigger } else { trigger.without_frames() };
                 let presence = before.presence.with_settings(trigger_settings);
-                Self { settings, of, presence, rule: watched_rule, trigger, restored: false, ..before }
+                Self { settings, hours, of, presence, rule: watched_rule, trigger, restored: false, ..before }
             }
             None => Self {
                 label: settings.name.as_str().into(),
                 settings,
+                hours,
                 of,
                 presence: Presence::new(trigger_settings),
                 rule: watched_rule,
@@ -110,11 +136,71 @@ impl Watched {
         self.trigger.levels()
     }
 
-    /// The transition that the newest score causes. Outside its hours a label is not raised, and is cleared as usual.
-    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
-        match &self.settings.active {
-            Some(active) if !active.holds(at) => self.trigger.update_inactive(score, at),
+    /// The transition that the newest score causes, and what the gates said to it. Outside its hours a label is not raised, and is
+    /// cleared as usual.
+    pub(super) fn update(&mut self, score: f32, at: Timestamp) -> (Option<Transition>, Checks) {
+        let active = self.settings.active.as_ref().map(|active| active.holds(at));
+        let mut checks = self.trigger.check(score, active.unwrap_or(true), at);
+        checks.passed.add_if(GateKind::Active, active == Some(true));
+        let transition = match active {
+            Some(false) => self.trigger.update_inactive(score, at),
             _ => self.trigger.update(score, at),
+        };
+        (transition, checks)
+    }
+
+    /// What was made of a frame, after [`Self::update`]. `refined` gives the gate of a score that is too low, if there is more to say
+    /// than that.
+    pub(super) fn assess(
+        &self,
+        measured: &Measured<'_>,
+        (transition, checks): (Option<Transition>, Checks),
+        refined: impl FnOnce() -> Option<Gate>,
+    ) -> Assessment {
+        let (raised, rule) = (self.trigger.is_raised(), self.rule.as_ref());
+        let mut passed = if raised && transition.is_none() { Gates::default() } else { checks.passed };
+        if rule.is_some() && passed.contains(GateKind::Threshold) {
+            passed = passed.without(GateKind::Threshold);
+            passed.add_if(GateKind::Condition, true);
+        }
+        // A label that this frame cleared is not raised by it, whatever the gates say.
+        let first = checks.held.first().unwrap_or(GateKind::Hold);
+        let held_by = (!raised).then(|| match first {
+            GateKind::Threshold => refined().unwrap_or(Gate::BelowThreshold),
+            other => self.gate(other, checks),
+        });
+        let also_held_by = if raised { Gates::default() } else { checks.held.without(first) };
+        Assessment {
+            label_set: Arc::clone(measured.label_set),
+            label: Arc::clone(&self.label),
+            when: rule.map(|rule| Arc::clone(&rule.text)),
+            score: if rule.is_some() { f32::NAN } else { measured.score },
+            region: measured.region.cloned(),
+            levels: measured.levels.filter(|_| rule.is_none()),
+            baseline: measured.baseline,
+            raised,
+            raised_since: self.trigger.raised_since(),
+            held_by,
+            also_held_by,
+            passed,
+        }
+    }
+
+    fn gate(&self, kind: GateKind, checks: Checks) -> Gate {
+        match kind {
+            GateKind::Baseline => {
+                let Learning { frames, left } = self.trigger.learning();
+                Gate::BaselineUnknown { frames, left }
+            }
+            GateKind::Active => Gate::Inactive { active: self.hours.clone().unwrap_or_default() },
+            GateKind::For => Gate::Lasting { left: checks.lasting_left },
+            GateKind::Cooldown => Gate::Cooldown { left: checks.cooldown_left },
+            _ => {
+                let Hold { frames, of } = self.settings.trigger.hold;
+                // A frame that cleared the label does not count.
+                let seen = if checks.held.contains(GateKind::Hold) { checks.agreeing } else { 0 };
+                Gate::Hold { seen, frames, of }
+            }
         }
     }
 
@@ -132,6 +218,23 @@ impl Watched {
         scores.labels.iter().position(|scored| *scored == self.label)
     }
 
+    /// The gate of a label that is limited to regions, if its score reaches the threshold in another region only. `index` is that of the
+    /// label in the scores.
+    pub(super) fn other_regions(
+        &self,
+        scores: &SetScores,
+        index: usize,
+        here: f32,
+        levels: Option<Levels>,
+    ) -> Option<Gate> {
+        if self.settings.regions.is_empty() {
+            return None;
+        }
+        let (elsewhere, region) = scores.best(index)?;
+        let reaches = levels.is_some_and(|levels| elsewhere >= levels.threshold);
+        reaches.then(|| Gate::Region { here, elsewhere, region: region.region.clone() })
+    }
+
     /// The message of the alert for people.
     pub(super) fn message(&self, alert: &Alert) -> Option<String> {
         let facts = Facts {
@@ -146,6 +249,36 @@ impl Watched {
             severity: alert.severity,
         };
         self.settings.message.as_ref().map(|message| message.fill(&facts))
+    }
+}
+
+impl WatchedRule {
+    fn new(when: &Condition, label_set: &str) -> Self {
+        let shown = |name: &LabelName| match name.label_set == label_set {
+            true => name.label.as_str().into(),
+            false => format!("{}/{}", name.label_set, name.label).into(),
+        };
+        let shown = when.labels().into_iter().map(|name| (name.clone(), shown(name))).collect();
+        Self { when: when.clone(), text: when.text().into(), shown, met: None }
+    }
+
+    /// The name of a label of the condition, as people read it in the rule's label set.
+    pub(super) fn shown(&self, name: &LabelName) -> Option<Arc<str>> {
+        self.shown.iter().find(|(known, _)| known == name).map(|(_, shown)| Arc::clone(shown))
+    }
+
+    /// The gate of a condition that is not met. `is_present` says whether a label is present, if it is known.
+    pub(super) fn gate(&self, is_present: impl Fn(&LabelName) -> Option<bool>) -> Gate {
+        let (mut missing, mut present, mut unknown) = (vec![], vec![], vec![]);
+        for (name, state) in self.when.in_the_way(is_present) {
+            let labels = match state {
+                Some(false) => &mut missing,
+                Some(true) => &mut present,
+                None => &mut unknown,
+            };
+            labels.extend(self.shown(name));
+        }
+        Gate::Condition { missing, present, unknown }
     }
 }
 
@@ -175,7 +308,8 @@ pub(super) fn of(
 }
 
 /// How a label is scored and judged on a source.
-struct Scoring {
+struct Scoring<'s> {
+    label_set: &'s str,
     settings: Label,
     /// See [`super::SavedBaseline::of`].
     of: String,
@@ -183,11 +317,17 @@ struct Scoring {
     over: Option<Duration>,
 }
 
-impl Scoring {
-    fn of(source: &Source, set: &LabelSet, settings: Label, when: Option<&Condition>, model: &str) -> Self {
+impl<'s> Scoring<'s> {
+    fn of(
+        source: &Source,
+        set: &'s LabelSet,
+        settings: Label,
+        when: Option<&Condition>,
+        model: &str,
+    ) -> Self {
         // Whether a condition is met is no score that could drift.
         let over = source.baseline.filter(|_| when.is_none());
-        Self { of: scored_from(source, set, &settings, model), settings, over }
+        Self { label_set: &set.name, of: scored_from(source, set, &settings, model), settings, over }
     }
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 pub use self::{metrics::ServiceMetrics, scores::ScorePublisher};
-use crate::{alert::Alert, classify::SetScores, config::Config, picture::Picture};
+use crate::{alert::Alert, classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
 /// The observations that wait for one subscriber at most. Each holds a decoded picture, so there are few.
 const QUEUE: usize = 16;
@@ -41,6 +41,8 @@ pub struct Observation {
     pub embeddings: Vec<Arc<[f32]>>,
     /// The alerts that the frame caused.
     pub alerts: Vec<Alert>,
+    /// What the trigger of each label and rule made of the frame.
+    pub assessments: Vec<Assessment>,
 }
 
 /// The subscribers, as the judge thread sees them.
@@ -111,6 +113,7 @@ mod tests {
             sets: vec![],
             embeddings: vec![],
             alerts: vec![],
+            assessments: vec![],
         }
     }
 

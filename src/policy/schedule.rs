@@ -56,12 +56,12 @@ impl fmt::Display for Schedule {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = DAYS.iter().zip(self.days).filter_map(|(day, on)| on.then_some(*day)).collect::<Vec<_>>();
+        let every_day = !self.days.contains(&false);
         let all_day = self.from == self.to && self.from == Time::midnight();
-        if days.len() < DAYS.len() {
-            write!(f, "{} ", days.join(","))?;
+        if !every_day {
+            write!(f, "{} ", days_text(self.days))?;
         }
-        if days.len() == DAYS.len() || !all_day {
+        if every_day || !all_day {
             let to = if self.to == Time::midnight() {
                 "24:00".to_owned()
             } else {
@@ -129,6 +129,20 @@ fn hours_of(word: &str) -> Result<(Time, Time), String> {
         (Some(from), Some(to)) => Ok((from, to)),
         _ => Err("hours are from `00:00` to `24:00`: `22:00-06:00`".to_owned()),
     }
+}
+
+/// Days as they are typed: three or more in a row as `mon-fri`, others as `sat,sun`. Not for every day of the week.
+fn days_text(days: [bool; 7]) -> String {
+    let starts = (0..7).filter(|day| days[*day] && !days[(day + 6) % 7]);
+    let runs = starts.map(|first| {
+        let length = (0..7).take_while(|more| days[(first + more) % 7]).count();
+        match length {
+            1 => DAYS[first].to_owned(),
+            2 => format!("{},{}", DAYS[first], DAYS[(first + 1) % 7]),
+            _ => format!("{}-{}", DAYS[first], DAYS[(first + length - 1) % 7]),
+        }
+    });
+    runs.collect::<Vec<_>>().join(",")
 }
 
 /// `mon-fri`, `sat,sun`, `daily`.
@@ -210,7 +224,16 @@ mod tests {
             let schedule = Schedule::parse(text).unwrap();
             assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule), "{text}");
         }
-        assert_eq!(Schedule::parse("Monday-Tuesday UTC").unwrap().to_string(), "mon,tue UTC");
+        let shown = [
+            ("Monday-Tuesday UTC", "mon,tue UTC"),
+            ("mon,tue,wed,thu,fri 08:00-18:00 UTC", "mon-fri 08:00-18:00 UTC"),
+            ("fri-mon UTC", "fri-mon UTC"),
+            ("mon,wed-fri,sun UTC", "wed-fri,sun,mon UTC"),
+            ("daily UTC", "00:00-24:00 UTC"),
+        ];
+        for (text, expected) in shown {
+            assert_eq!(Schedule::parse(text).unwrap().to_string(), expected, "{text}");
+        }
     }
 
     #[test]

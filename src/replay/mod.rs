@@ -73,8 +73,8 @@ pub fn play(
     let mut ids = Ids::default();
     player::play(config, source, paths, start, |scored, playback| {
         let time = scored.frame.captured_at;
-        let alerts = judge.judge(scored, time, || ids.next(time));
-        each(Judged { scored, alerts: &alerts, judge: &judge, playback })
+        let judged = judge.judge(scored, time, || ids.next(time));
+        each(Judged { scored, alerts: &judged.alerts, judge: &judge, playback })
     })
 }
 

@@ -95,6 +95,18 @@ pub(super) fn moved(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(end)
 }
 
+/// What is missing until the baseline is known: at least this number of frames, and this part of the period.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 12")]
+pub(super) fn missing(baseline: Option<Baseline>) -> (u32, f64) {
+    let part = KNOWN - baseline.map_or(0.0, |baseline| baseline.weight);
+    if part < 1e-9 {
+        return (0, 0.0);
+    }
+    // The first frame covers no time.
+    let frames = (part / FRAME - 1e-9).ceil() as u32 + u32::from(baseline.is_none());
+    (frames, part)
+}
+
 /// The levels over this baseline, where those of `settings` are rises. The threshold is at most half of what is left up to 1 above
 /// the baseline, so that a label with a high usual score can still be raised.
 pub(super) fn above(baseline: f32, settings: &TriggerSettings) -> Levels {

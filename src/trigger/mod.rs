@@ -3,13 +3,14 @@
 //! Pure: a score and a time go in, at most one [`Transition`] comes out.
 //!
 //! The rules: raised and cleared alternate. A label is raised only when enough frames are at or above the threshold, for long
-//! enough, and after the cooldown. NaN is on neither side of any level. Times of frames that jump back delay a raise by at most
+//! enough, and after the cooldown. [`Trigger::check`] says which of these gates holds. NaN is on neither side of any level. Times of frames that jump back delay a raise by at most
 //! one cooldown, or by the required duration. Where the clock was set, the caller says by how much.
 //!
 //! Where levels are rises over a [`Baseline`], the trigger learns the baseline from quiet frames: those on which the label is
 //! not raised and whose score is below the threshold. Nothing is raised before the baseline is known.
 
 mod baseline;
+mod gates;
 mod presence;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::{baseline::Baseline, presence::Presence};
+pub use self::{
+    baseline::Baseline,
+    gates::{Checks, GateKind, Gates, Learning},
+    presence::Presence,
+};
 use crate::policy::{Levels, TriggerSettings};
 
 /// A change of a label's state on a source.
@@ -108,6 +113,12 @@ impl Trigger {
         self.raised
     }
 
+    /// The time of the frame that raised it, while it is raised.
+    #[must_use]
+    pub fn raised_since(&self) -> Option<Timestamp> {
+        self.last_raised.filter(|_| self.raised)
+    }
+
     /// The baseline, where one is learnt.
     #[must_use]
     pub fn baseline(&self) -> Option<Baseline> {
@@ -130,19 +141,20 @@ impl Trigger {
 
     /// Counts the newest score and the time of its frame.
     pub fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
-        self.take(score, score, at)
+        self.take(score, true, at)
     }
 
     /// Like [`Self::update`], outside the hours of the label: it is not raised, and is cleared as usual.
     pub fn update_inactive(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
-        self.take(score, if self.raised { score } else { f32::NAN }, at)
+        self.take(score, false, at)
     }
 
-    /// `counted` is the score as far as it may change the state.
-    fn take(&mut self, score: f32, counted: f32, at: Timestamp) -> Option<Transition> {
+    /// `may_raise`: outside its hours a label is not raised, and the frame does not count for it.
+    fn take(&mut self, score: f32, may_raise: bool, at: Timestamp) -> Option<Transition> {
         let (levels, raised) = (self.levels(), self.raised);
-        let transition =
-            self.decide(counted, levels.unwrap_or(Levels { threshold: f32::NAN, clear_below: f32::NAN }), at);
+        let counted = if may_raise || raised { score } else { f32::NAN };
+        let unknown = Levels { threshold: f32::NAN, clear_below: f32::NAN };
+        let transition = self.decide(counted, levels.unwrap_or(unknown), may_raise, at);
         let quiet = levels.is_none_or(|levels| score < levels.threshold);
         if quiet && !raised && !self.raised {
             self.learn(score, at);
@@ -158,7 +170,7 @@ impl Trigger {
         });
     }
 
-    fn decide(&mut self, score: f32, levels: Levels, at: Timestamp) -> Option<Transition> {
+    fn decide(&mut self, score: f32, levels: Levels, may_raise: bool, at: Timestamp) -> Option<Transition> {
         self.high = self.high << 1 | u64::from(score >= levels.threshold);
         self.low = self.low << 1 | u64::from(score < levels.clear_below);
         self.last_raised = self.last_raised.map(|last| last.min(at));
@@ -172,7 +184,7 @@ impl Trigger {
             self.agreed_since = None;
             return Some(Transition::Cleared);
         }
-        if !self.raised && self.lasted(at) && self.cooled_down(at) {
+        if !self.raised && may_raise && self.lasted(at) && self.cooled_down(at) {
             self.raised = true;
             self.low = 0;
             self.last_raised = Some(at);
@@ -183,8 +195,13 @@ impl Trigger {
     }
 
     fn agree(&self, frames: u64) -> bool {
+        self.newest(frames) >= self.settings.hold.frames
+    }
+
+    /// How many of the newest frames have their bit set.
+    fn newest(&self, frames: u64) -> u8 {
         let newest = u64::MAX >> (64 - u32::from(self.settings.hold.of.clamp(1, 64)));
-        (frames & newest).count_ones() >= u32::from(self.settings.hold.frames)
+        u8::try_from((frames & newest).count_ones()).expect("64 bits")
     }
 
     /// Whether enough frames were at or above the threshold for long enough, up to this one.

@@ -49,7 +49,7 @@ impl Presence {
     /// baseline is not known yet, nothing changes.
     pub fn update(&mut self, score: f32, levels: Option<Levels>, at: Timestamp) {
         let Some(levels) = levels else { return };
-        self.trigger.decide(score, levels, at);
+        self.trigger.decide(score, levels, true, at);
         let enough = self.trigger.settings.hold.of;
         self.seen = self.seen.saturating_add(1).min(enough);
         // Frames above the threshold, but not for long enough yet: it may have been present before.

@@ -347,6 +347,19 @@ fn outside_its_hours_a_label_learns_and_is_not_raised() {
     assert_eq!(trigger.update_inactive(0.3, at(123)), Some(Transition::Cleared));
 }
 
+#[test]
+fn outside_its_hours_a_label_is_not_raised_by_earlier_frames_either() {
+    let settings = TriggerSettings {
+        hold: Hold { frames: 2, of: 3 },
+        cooldown: Duration::from_secs(10),
+        ..TriggerSettings::at(0.6)
+    };
+    let mut trigger = Trigger::restore(settings, false, at(0));
+    assert_eq!([8, 9].map(|second| trigger.update(0.9, at(second))), [None, None], "the cooldown runs");
+    assert_eq!(trigger.update_inactive(0.9, at(10)), None, "two of three agree, and it is over");
+    assert_eq!(trigger.update(0.9, at(11)), Some(Transition::Raised));
+}
+
 proptest! {
     #[test]
     fn a_baseline_is_learnt_from_quiet_frames_alone(

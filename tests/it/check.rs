@@ -196,7 +196,7 @@ fn an_explanation_shows_templates_rules_and_settings_of_a_source() {
         "          person:\n            prompts:\n              - person\n            regions: all\n            threshold: 0.25\n            clear_below: 0.25\n",
         "            message: {label}: {score}\n            active: always\n",
         "        rules:\n          stranger:\n            when: person and not dog\n            hold: 2 of 3\n            for: 5s\n            cooldown: 0s\n",
-        "            active: mon,tue,wed,thu,fri 22:00-06:00 UTC\n",
+        "            active: mon-fri 22:00-06:00 UTC\n",
         "            alert: stakeout/door/porch/stranger/alert\n",
     ] {
         assert!(log.contains(expected), "{expected:?} in\n{log}");

@@ -38,6 +38,23 @@ impl Condition {
         self.tree.is_met(&is_present)
     }
 
+    /// The labels that keep it from being met, each once, with whether they are present. Empty exactly if the condition is met. Where
+    /// one of several labels would be enough (`or`), all of them are given.
+    pub fn in_the_way(
+        &self,
+        is_present: impl Fn(&LabelName) -> Option<bool>,
+    ) -> Vec<(&LabelName, Option<bool>)> {
+        let mut found = vec![];
+        self.tree.in_the_way(true, &is_present, &mut found);
+        let mut different: Vec<(&LabelName, Option<bool>)> = Vec::with_capacity(found.len());
+        found.into_iter().for_each(|label| {
+            if !different.contains(&label) {
+                different.push(label);
+            }
+        });
+        different
+    }
+
     /// The labels in the order of the text, each once.
     #[must_use]
     pub fn labels(&self) -> Vec<&LabelName> {
@@ -87,6 +104,37 @@ impl<N> Tree<N> {
             Self::Not(part) => part.is_met(is_present).map(|met| !met),
             Self::All(parts) => decided(parts, false),
             Self::Any(parts) => decided(parts, true),
+        }
+    }
+
+    /// Adds the names that keep the answer from being `wanted`, with whether they are present.
+    fn in_the_way<'t>(
+        &'t self,
+        wanted: bool,
+        is_present: &impl Fn(&N) -> Option<bool>,
+        found: &mut Vec<(&'t N, Option<bool>)>,
+    ) {
+        match self {
+            Self::Name(name) => {
+                let present = is_present(name);
+                if present != Some(wanted) {
+                    found.push((name, present));
+                }
+            }
+            Self::Not(part) => part.in_the_way(!wanted, is_present, found),
+            Self::All(parts) | Self::Any(parts) => {
+                let all_count = matches!(self, Self::All(_)) == wanted;
+                let before = found.len();
+                for part in parts {
+                    let length = found.len();
+                    part.in_the_way(wanted, is_present, found);
+                    // One part is enough, and this one is as wanted.
+                    if !all_count && found.len() == length {
+                        found.truncate(before);
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -210,7 +258,53 @@ mod tests {
         assert_eq!(labels, ["b", "a"]);
     }
 
+    #[test]
+    fn labels_that_are_in_the_way() {
+        let present = |name: &LabelName| match &*name.label {
+            "yes" | "here" => Some(true),
+            "no" | "gone" => Some(false),
+            _ => None,
+        };
+        for (text, expected) in [
+            ("yes and here", ""),
+            ("yes and no and gone", "no-, gone-"),
+            ("yes and not here", "here+"),
+            ("no or gone", "no-, gone-"),
+            ("no or yes", ""),
+            ("not (yes and here)", "yes+, here+"),
+            ("not (yes and no)", ""),
+            ("not (yes or no)", "yes+"),
+            ("who and (no or gone) and not here", "who?, no-, gone-, here+"),
+            ("no and (no or yes) and not not no", "no-"),
+        ] {
+            let condition = condition(text).unwrap();
+            let sign = |present| match present {
+                Some(true) => '+',
+                Some(false) => '-',
+                None => '?',
+            };
+            let found = condition.in_the_way(present).into_iter();
+            let found: Vec<_> =
+                found.map(|(name, present)| format!("{}{}", name.label, sign(present))).collect();
+            assert_eq!(found.join(", "), expected, "{text}");
+            assert_eq!(condition.is_met(present) == Some(true), found.is_empty(), "{text}");
+        }
+    }
+
     proptest! {
+        /// Nothing is in the way of a condition exactly if it is met.
+        #[test]
+        fn a_label_is_in_the_way_of_every_condition_that_is_not_met(
+            text in "(not )?[a-d]( (and|or) (not )?(\\((not )?[a-d] (and|or) [a-d]\\)|[a-d])){0,4}",
+            states in prop::array::uniform4(prop::option::of(any::<bool>())),
+        ) {
+            let present = |name: &LabelName| states[usize::from(name.label.as_bytes()[0] - b'a')];
+            let condition = condition(&text).unwrap();
+            let found = condition.in_the_way(present);
+            prop_assert_eq!(found.is_empty(), condition.is_met(present) == Some(true));
+            prop_assert!(found.iter().all(|(name, state)| *state == present(name)));
+        }
+
         #[test]
         fn no_text_panics(text in r#"([ab/"'()!é ]|and |or |not ){0,20}"#) {
             match Parsed::parse(&text) {
