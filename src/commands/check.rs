@@ -2,11 +2,13 @@
 //!
 //! With `--explain` it prints the effective settings to standard output.
 
+mod effective;
+
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::{DONE, FAILED, explain};
+use super::{DONE, FAILED};
 use crate::{
     classify::Classifier,
     config::{self, Config, Loaded},
@@ -87,9 +89,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
-    let described = explain::describe(config);
+    let described = effective::describe(config);
     let text = match format {
-        Format::Text => explain::in_lines(&described),
+        Format::Text => effective::in_lines(&described),
         Format::Json => format!("{described:#}\n"),
     };
     terminal::output().write_all(text.as_bytes()).context("standard output cannot be written")

@@ -9,7 +9,6 @@ pub mod completions;
 pub mod decoder;
 pub mod doctor;
 mod embed;
-mod explain;
 mod fetch;
 pub mod health;
 pub mod logging;
