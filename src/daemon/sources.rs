@@ -205,6 +205,7 @@ impl Sources {
             kind: source.kind.settings().key(),
             counts: Arc::clone(&counts),
             status: statuses.clone(),
+            problem: problems.clone(),
             slots: Arc::clone(&slots),
         };
         let context = source::Context {

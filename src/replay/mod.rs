@@ -3,6 +3,7 @@
 //!
 //! Nothing is published or kept, and identical input gives identical output, including the alerts' identifiers.
 
+mod picture;
 mod player;
 mod recordings;
 mod timeline;
@@ -16,6 +17,7 @@ use uuid::{Builder, Uuid};
 #[cfg(test)]
 pub(crate) use self::timeline::sample;
 pub use self::{
+    picture::{JudgedPicture, judge_picture},
     player::Played,
     timeline::{Peak, Point, Span, Timeline, Track},
 };

@@ -33,7 +33,7 @@ use crate::{
     metrics::Histogram,
     picture::Memory,
     sandbox::Sandbox,
-    source::{Counts, Status},
+    source::{Counts, Problem, Status},
 };
 
 /// A batch of a large model on a small machine takes this long, and so does a disk that is about to fail.
@@ -113,6 +113,8 @@ pub struct RunningSource {
     pub counts: Arc<Counts>,
     /// Whether the source delivers.
     pub status: watch::Receiver<Status>,
+    /// Why the source delivers no frames; `None`: it is well.
+    pub problem: watch::Receiver<Option<Problem>>,
     /// The slots of the source, [`SLOTS`](crate::source::SLOTS) of them.
     pub slots: Arc<Semaphore>,
 }
@@ -240,6 +242,14 @@ impl ServiceMetrics {
         lock(&self.sources).remove(name);
     }
 
+    /// Whether a source delivers, and why not; `None` if no such source runs. Dynamic sources have no state of their own.
+    #[must_use]
+    pub fn source_state(&self, name: &str) -> Option<(Status, Option<Problem>)> {
+        let sources = lock(&self.sources);
+        let source = sources.get(name)?;
+        Some((*source.status.borrow(), source.problem.borrow().clone()))
+    }
+
     /// Sets the sources that [`Self::source_stats`] reports, dynamic sources included.
     pub fn report_sources<'n>(&self, sources: impl Iterator<Item = &'n str>) {
         lock(&self.source_stats).report(sources);
@@ -355,6 +365,7 @@ mod tests {
                 kind: source.kind.settings().key(),
                 counts,
                 status: watch::channel(Status::Online).1,
+                problem: watch::channel(None).1,
                 slots: Arc::new(Semaphore::new(source::SLOTS - 1)),
             };
             metrics.add_source(&source.name, running);
