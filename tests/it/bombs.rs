@@ -91,15 +91,19 @@ fn slow_tiff() -> Vec<u8> {
 
 /// A PNG of `side` x `side` pixels, as its header says; most of them are missing.
 fn png(side: u32) -> Vec<u8> {
+    png_of(side, side, &vec![0; 1 << 20])
+}
+
+/// A PNG with this size in its header and these bytes as its lines.
+pub(crate) fn png_of(width: u32, height: u32, lines: &[u8]) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let mut checksum = flate2::Crc::new();
         checksum.update(kind);
         checksum.update(data);
         [&(data.len() as u32).to_be_bytes()[..], kind, data, &checksum.sum().to_be_bytes()].concat()
     };
-    let header = [&side.to_be_bytes()[..], &side.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-    let rows = zlib(&vec![0; 1 << 20]);
-    let chunks = [chunk(b"IHDR", &header), chunk(b"IDAT", &rows), chunk(b"IEND", b"")].concat();
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+    let chunks = [chunk(b"IHDR", &header), chunk(b"IDAT", &zlib(lines)), chunk(b"IEND", b"")].concat();
     [&b"\x89PNG\r\n\x1a\n"[..], &chunks].concat()
 }
 

@@ -19,7 +19,7 @@ use crate::common::{
 };
 
 /// Sends these bytes; the answer up to the end of the connection.
-fn send(port: u16, bytes: &[u8]) -> String {
+pub(crate) fn send(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     match stream.write_all(bytes) {

@@ -1,18 +1,16 @@
 //! Secrets in every place of the configuration that accepts one. Everything fails that produces messages, and no secret is
 //! logged (at any level, of any library), published, served or printed.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::fs::PermissionsExt as _,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use crate::common::{
-    broker::{Broker, ReceivedMessage, Subscriber, free_port, set_password},
-    camera::{Web, response},
-    service::{Home, Service},
-    stakeout, wait_until,
+use crate::{
+    common::{
+        broker::{Broker, ReceivedMessage, Subscriber, free_port, set_password},
+        camera::{Web, response},
+        service::{Home, Service},
+        stakeout, wait_until,
+    },
+    metrics,
 };
 
 /// A part of every secret, also of percent-encoded ones.
@@ -20,12 +18,8 @@ const PLANTED: &str = "hunter2";
 
 /// The answer of the HTTP endpoint.
 fn get(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {PLANTED}-of-the-listener\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    metrics::send(port, request.as_bytes())
 }
 
 /// The configuration with a secret in every place that accepts one, also in paths and queries.

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::bombs::png_of;
 
 /// The number of messages between two checks of the service.
 const BATCH: u64 = 50;
@@ -188,29 +189,6 @@ fn large() -> Vec<Vec<u8>> {
         bmp,
         webp,
     ]
-}
-
-/// A PNG with this size in its header and these bytes as its lines.
-fn png_of(width: u32, height: u32, lines: &[u8]) -> Vec<u8> {
-    let chunk = |kind: &[u8; 4], data: &[u8]| {
-        let checked = [kind, data].concat();
-        [&u32::try_from(data.len()).unwrap().to_be_bytes()[..], &checked, &crc(&checked).to_be_bytes()]
-            .concat()
-    };
-    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-    let packed = miniz_oxide::deflate::compress_to_vec_zlib(lines, 6);
-    [b"\x89PNG\r\n\x1a\n", &chunk(b"IHDR", &header)[..], &chunk(b"IDAT", &packed), &chunk(b"IEND", &[])]
-        .concat()
-}
-
-/// The CRC-32 of the PNG specification.
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(
-            crc ^ u32::from(*byte),
-            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 },
-        )
-    })
 }
 
 /// Pseudo-random numbers (xorshift).
