@@ -35,7 +35,7 @@ causes! {
     BeforeKeyFrame = "before_key_frame",
     /// The picture is damaged.
     Corrupt = "corrupt",
-    /// The service ended unexpectedly while it decoded this picture.
+    /// The service ended unexpectedly, more than once, while it decoded this picture.
     Crashed = "crashed",
     /// The video decoder reported a damaged frame.
     DamagedFrame = "damaged_frame",

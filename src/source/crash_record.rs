@@ -6,8 +6,10 @@
 //! that are never synced. The kernel keeps them when the process is killed. After a power failure the record may be old or empty;
 //! no picture causes one.
 //!
-//! What the file lists at the start is suspected, and stays in the file until the service stops in order: if another picture
-//! ends the process before the first one is out of the way, both are still known.
+//! One coincidence proves nothing: most processes that are killed are killed for another reason, and a picture that is skipped is
+//! an alert that may be lost. So what the file lists at the start is decoded once more. If the process ends during that, too, the
+//! picture is suspected. What is suspected, or is yet to be decoded once more, stays in the file until it was decoded or the service
+//! stops in order: if another picture ends the process before the first one is out of the way, both are still known.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,8 +25,10 @@ use crate::{descriptors::Identity, picture, state_file};
 const NAME: &str = "decoding";
 /// The bytes of a line.
 const LINE: usize = 256;
-/// The most pictures that are suspected: the newest ones.
+/// The most pictures that are remembered: the newest ones.
 const MOST: usize = 1024;
+/// A picture is suspected when the process has ended this number of times while it was being decoded.
+const SUSPECTED_AFTER: u8 = 2;
 
 /// The content of a picture, as far as it is needed to recognise the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +60,27 @@ impl Fingerprint {
 /// The pictures that are being decoded, and those that were when the process ended.
 #[derive(Debug, Default)]
 pub struct CrashRecord {
-    suspects: Vec<Fingerprint>,
     slots: Mutex<Slots>,
 }
 
-/// The lines of the file. The first ones are those of the suspects.
+/// The lines of the file.
 #[derive(Debug, Default)]
 struct Slots {
     /// `None` if there is no record.
     file: Option<RecordFile>,
-    first: usize,
+    /// The pictures of the first lines. `None` was decoded since.
+    witnessed: Vec<Option<Witnessed>>,
     /// Whether each line after the first ones is in use.
     used: Vec<bool>,
+}
+
+/// A picture that was being decoded when the process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Witnessed {
+    picture: Fingerprint,
+    /// How often.
+    times: u8,
+    name: String,
 }
 
 #[derive(Debug)]
@@ -80,6 +93,7 @@ struct RecordFile {
 #[derive(Debug)]
 pub struct Entry<'r> {
     record: &'r CrashRecord,
+    picture: Fingerprint,
     /// The number of its line after the first ones; `None` if it is not recorded.
     slot: Option<usize>,
 }
@@ -90,14 +104,8 @@ impl CrashRecord {
     pub fn open(state_dir: &Path) -> Self {
         let path = state_dir.join(NAME);
         match Self::try_open(&path) {
-            Ok((record, names)) => {
-                if !names.is_empty() {
-                    tracing::warn!(
-                        pictures = names.len(),
-                        "the service ended unexpectedly while it decoded {}: not decoded again until it was stopped and started",
-                        names.join(", ")
-                    );
-                }
+            Ok(record) => {
+                record.report();
                 record
             }
             Err(error) => {
@@ -112,33 +120,55 @@ impl CrashRecord {
         }
     }
 
-    fn try_open(path: &Path) -> io::Result<(Self, Vec<String>)> {
+    fn try_open(path: &Path) -> io::Result<Self> {
         let mut file = create(path)?;
         let mut bytes = Vec::new();
         file.by_ref().take((2 * MOST * LINE) as u64).read_to_end(&mut bytes)?;
-        let mut found: Vec<_> = bytes.chunks(LINE).filter_map(parse).collect();
-        found.drain(..found.len().saturating_sub(MOST));
-        let lines: String = found.iter().map(|(fingerprint, name)| line(*fingerprint, name)).collect();
-        // Over the old lines, and only then without what is left of them: a crash in between loses no suspect.
+        let witnessed = witnessed(bytes.chunks(LINE).filter_map(parse));
+        let lines: String = witnessed.iter().map(Witnessed::line).collect();
+        // Over the old lines, and only then without what is left of them: a crash in between loses nothing.
         file.write_all_at(lines.as_bytes(), 0)?;
         file.set_len(lines.len() as u64)?;
-        let (suspects, names) = found.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         let file = Some(RecordFile { file, path: path.to_owned() });
-        let slots = Slots { file, first: suspects.len(), used: Vec::new() };
-        Ok((Self { suspects, slots: Mutex::new(slots) }, names))
+        let witnessed = witnessed.into_iter().map(Some).collect();
+        Ok(Self { slots: Mutex::new(Slots { file, witnessed, used: Vec::new() }) })
     }
 
-    /// Whether this picture was being decoded when the process ended unexpectedly.
+    /// Logs what was being decoded when the service ended.
+    fn report(&self) {
+        let slots = self.lock();
+        let (suspected, once): (Vec<_>, Vec<_>) =
+            slots.witnessed.iter().flatten().partition(|it| it.times >= SUSPECTED_AFTER);
+        let names = |of: &[&Witnessed]| of.iter().map(|it| &*it.name).collect::<Vec<_>>().join(", ");
+        if !once.is_empty() {
+            let (pictures, names) = (once.len(), names(&once));
+            tracing::warn!(
+                pictures,
+                "the service ended unexpectedly while it decoded {names}: decoded once more"
+            );
+        }
+        if !suspected.is_empty() {
+            let (pictures, names) = (suspected.len(), names(&suspected));
+            tracing::warn!(
+                pictures,
+                "the service ended unexpectedly again while it decoded {names}: not decoded again until it was stopped and started"
+            );
+        }
+    }
+
+    /// Whether the process ended unexpectedly, more than once, while this picture was being decoded.
     #[must_use]
     pub fn is_suspected(&self, picture: Fingerprint) -> bool {
-        self.suspects.contains(&picture)
+        let slots = self.lock();
+        let mut witnessed = slots.witnessed.iter().flatten();
+        witnessed.any(|it| it.picture == picture && it.times >= SUSPECTED_AFTER)
     }
 
     /// Records that a picture is being decoded.
     pub fn begin(&self, picture: Fingerprint, name: &str) -> Entry<'_> {
         let mut slots = self.lock();
         let slot = slots.write(picture, name);
-        Entry { record: self, slot }
+        Entry { record: self, picture, slot }
     }
 
     /// The service stops in order: nothing is suspected at the next start.
@@ -157,13 +187,17 @@ impl CrashRecord {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let Some(slot) = self.slot else { return };
         let mut slots = self.record.lock();
-        slots.used[slot] = false;
-        let at = slots.offset(slot);
-        if let Some(file) = &slots.file {
-            // A full disk has room for a line that exists.
-            let _ = file.file.write_all_at(blank().as_bytes(), at);
+        let survived =
+            slots.witnessed.iter().position(|it| it.as_ref().is_some_and(|it| it.picture == self.picture));
+        if let Some(line) = survived {
+            slots.witnessed[line] = None;
+            slots.blank(line);
+        }
+        if let Some(slot) = self.slot {
+            slots.used[slot] = false;
+            let line = slots.witnessed.len() + slot;
+            slots.blank(line);
         }
     }
 }
@@ -172,10 +206,11 @@ impl Slots {
     /// Writes a line, and returns its number; `None` if it cannot be written.
     fn write(&mut self, picture: Fingerprint, name: &str) -> Option<usize> {
         let slot = self.used.iter().position(|used| !used).unwrap_or(self.used.len());
-        let at = self.offset(slot);
+        let at = offset(self.witnessed.len() + slot);
         let file = self.file.as_mut()?;
         file.keep_in_place();
-        file.file.write_all_at(line(picture, name).as_bytes(), at).ok()?;
+        let line = Witnessed { picture, times: 0, name: name.to_owned() }.line();
+        file.file.write_all_at(line.as_bytes(), at).ok()?;
         match self.used.get_mut(slot) {
             Some(used) => *used = true,
             None => self.used.push(true),
@@ -183,9 +218,16 @@ impl Slots {
         Some(slot)
     }
 
-    fn offset(&self, slot: usize) -> u64 {
-        ((self.first + slot) * LINE) as u64
+    fn blank(&self, line: usize) {
+        if let Some(file) = &self.file {
+            // A full disk has room for a line that exists.
+            let _ = file.file.write_all_at(blank().as_bytes(), offset(line));
+        }
     }
+}
+
+fn offset(line: usize) -> u64 {
+    (line * LINE) as u64
 }
 
 impl RecordFile {
@@ -209,27 +251,48 @@ fn create(path: &Path) -> io::Result<File> {
     options.custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-fn line(picture: Fingerprint, name: &str) -> String {
-    let Fingerprint { hash, length } = picture;
-    let name = name.replace(char::is_control, "\u{FFFD}");
-    let mut line = format!("{hash:016x} {length} {name}");
-    line.truncate(line.floor_char_boundary(LINE - 1));
-    line.push_str(&" ".repeat(LINE - 1 - line.len()));
-    line.push('\n');
-    line
+impl Witnessed {
+    /// The line of the file: hash, length, how often (0 while it is being decoded), name.
+    fn line(&self) -> String {
+        let Self { picture: Fingerprint { hash, length }, times, name } = self;
+        let name = name.replace(char::is_control, "\u{FFFD}");
+        let mut line = format!("{hash:016x} {length} x{times} {name}");
+        line.truncate(line.floor_char_boundary(LINE - 1));
+        line.push_str(&" ".repeat(LINE - 1 - line.len()));
+        line.push('\n');
+        line
+    }
 }
 
 fn blank() -> String {
     " ".repeat(LINE - 1) + "\n"
 }
 
-/// `None` for a line that is blank, or was not written by [`line`].
-fn parse(line: &[u8]) -> Option<(Fingerprint, String)> {
+/// `None` for a line that is blank, or was not written by [`Witnessed::line`].
+fn parse(line: &[u8]) -> Option<Witnessed> {
     let text = String::from_utf8_lossy(line);
-    let (hash, rest) = text.trim_end().split_once(' ')?;
-    let (length, name) = rest.split_once(' ')?;
-    let hash = u64::from_str_radix(hash, 16).ok()?;
-    Some((Fingerprint { hash, length: length.parse().ok()? }, name.to_owned()))
+    let mut words = text.trim_end().splitn(4, ' ');
+    let hash = u64::from_str_radix(words.next()?, 16).ok()?;
+    let length = words.next()?.parse().ok()?;
+    let times = words.next()?.strip_prefix('x')?.parse().ok()?;
+    Some(Witnessed { picture: Fingerprint { hash, length }, times, name: words.next()?.to_owned() })
+}
+
+/// The newest pictures of these lines, each once. One that was being decoded is witnessed once more, however many sources decoded it.
+fn witnessed(lines: impl Iterator<Item = Witnessed>) -> Vec<Witnessed> {
+    let (decoded, mut all): (Vec<_>, Vec<_>) = lines.partition(|line| line.times == 0);
+    for (at, line) in decoded.iter().enumerate() {
+        let is_same = |it: &Witnessed| it.picture == line.picture;
+        if decoded[..at].iter().any(is_same) {
+            continue;
+        }
+        match all.iter_mut().find(|it| is_same(it)) {
+            Some(known) => known.times = known.times.saturating_add(1),
+            None => all.push(Witnessed { times: 1, ..line.clone() }),
+        }
+    }
+    all.drain(..all.len().saturating_sub(MOST));
+    all
 }
 
 #[cfg(test)]
@@ -243,11 +306,20 @@ mod tests {
     /// The names that a process finds that starts now. Without changing the file: the running one still writes it.
     fn found(folder: &Path) -> Vec<String> {
         let bytes = fs::read(folder.join(NAME)).unwrap();
-        bytes.chunks(LINE).filter_map(parse).map(|(_, name)| name).collect()
+        bytes.chunks(LINE).filter_map(parse).map(|it| it.name).collect()
+    }
+
+    /// Starts while another process was killed.
+    fn restart(folder: &Path) -> CrashRecord {
+        CrashRecord::try_open(&folder.join(NAME)).unwrap()
+    }
+
+    fn suspected<const N: usize>(record: &CrashRecord, names: [&str; N]) -> [bool; N] {
+        names.map(|name| record.is_suspected(picture(name)))
     }
 
     #[test]
-    fn what_is_being_decoded_at_a_crash_is_suspected_at_the_next_start() {
+    fn what_is_being_decoded_at_two_crashes_is_suspected() {
         let folder = tempfile::tempdir().unwrap();
         let record = CrashRecord::open(folder.path());
         let (one, two) = (record.begin(picture("1"), "one"), record.begin(picture("2"), "two\nlines"));
@@ -258,25 +330,44 @@ mod tests {
 
         // The process is killed.
         std::mem::forget((two, four));
-        drop(record);
-        let (record, names) = CrashRecord::try_open(&folder.path().join(NAME)).unwrap();
+        let record = restart(folder.path());
+        let names = found(folder.path());
         assert_eq!(names[1], "two\u{FFFD}lines");
         assert!(names[0].starts_with("four four"));
-        let suspected = ["1", "2", "3", "4"].map(|name| record.is_suspected(picture(name)));
-        assert_eq!(suspected, [false, true, false, true]);
+        assert_eq!(suspected(&record, ["1", "2", "3", "4"]), [false; 4], "one coincidence proves nothing");
 
-        // Another one ends the process before the first ones are out of the way.
+        // Killed again, while one of them and another one are decoded.
+        std::mem::forget([record.begin(picture("2"), "two"), record.begin(picture("5"), "five")]);
+        let record = restart(folder.path());
+        assert_eq!(suspected(&record, ["1", "2", "4", "5"]), [false, true, false, false]);
+
+        // And again, before the first ones are out of the way: nothing is forgotten.
+        std::mem::forget(record.begin(picture("4"), "four"));
+        let record = restart(folder.path());
+        assert_eq!(suspected(&record, ["1", "2", "4", "5"]), [false, true, true, false]);
+
+        // One of them proves its innocence.
+        drop(record.begin(picture("5"), "five"));
         std::mem::forget(record.begin(picture("5"), "five"));
-        drop(record);
-        let record = CrashRecord::open(folder.path());
-        let suspected = ["1", "2", "4", "5"].map(|name| record.is_suspected(picture(name)));
-        assert_eq!(suspected, [false, true, true, true]);
+        let record = restart(folder.path());
+        assert_eq!(suspected(&record, ["2", "4", "5"]), [true, true, false]);
 
         // It stops in order while something is decoded.
         let six = record.begin(picture("6"), "six");
         record.clear();
         drop((six, record.begin(picture("7"), "seven")));
         assert!(found(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_picture_that_two_sources_decode_is_witnessed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = CrashRecord::open(folder.path());
+        std::mem::forget([record.begin(picture("1"), "one"), record.begin(picture("1"), "also one")]);
+        let record = restart(folder.path());
+        assert_eq!(suspected(&record, ["1"]), [false]);
+        std::mem::forget([record.begin(picture("1"), "one"), record.begin(picture("1"), "also one")]);
+        assert_eq!(suspected(&restart(folder.path()), ["1"]), [true]);
     }
 
     #[test]

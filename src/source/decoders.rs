@@ -63,9 +63,9 @@ pub(crate) enum NotDecoded {
     /// They are no usable picture.
     #[error(transparent)]
     Picture(#[from] PictureError),
-    /// The service ended while it decoded them.
+    /// The service ended while it decoded them, more than once.
     #[error(
-        "the service ended unexpectedly while it decoded this picture, so it is skipped. To try it again, stop and start the \
+        "the service ended unexpectedly twice while it decoded this picture, so it is skipped. To try it again, stop and start the \
          service, and send the picture again"
     )]
     Crashed,
@@ -91,7 +91,8 @@ impl Decoders {
         self.memory.share(Use::Clip, bytes, goes_on)
     }
 
-    /// Records that a clip is opened. `hash` is a hash of some parts of it. An error if the clip ended the service before.
+    /// Records that a clip is opened. `hash` is a hash of some parts of it. An error if the service ended twice while the clip was
+    /// open.
     pub(crate) fn record_clip(&self, hash: u64, length: u64, name: &str) -> Result<Entry<'_>, NotDecoded> {
         let fingerprint = Fingerprint::of_parts(hash, length);
         if self.record.is_suspected(fingerprint) {
@@ -213,14 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_ended_the_service_is_skipped() {
+    fn a_picture_that_ended_the_service_twice_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let started = |folder: &Path| {
             Decoders::new(Memory::new(100_000_000), CrashRecord::open(folder), Arc::new(Sandbox::off()))
         };
         let bytes = jpeg();
-        let before = started(folder.path());
-        std::mem::forget(before.record.begin(Fingerprint::of(&bytes), "a.jpg"));
+        let killed = |decoders: &Decoders| {
+            std::mem::forget(decoders.record.begin(Fingerprint::of(&bytes), "a.jpg"));
+        };
+        killed(&started(folder.path()));
+        let once = started(folder.path());
+        assert!(!once.record.is_suspected(Fingerprint::of(&bytes)), "it is decoded once more");
+        killed(&once);
         let after = started(folder.path());
         let decode = |bytes: &[u8]| decoder(&after).decode(bytes, "a.jpg").map(drop);
         assert!(matches!(decode(&bytes), Err(NotDecoded::Crashed)));

@@ -236,19 +236,19 @@ fn many_bombs_at_once_take_no_more_than_the_memory_that_is_configured() {
     assert!(peak < before + MORE_KIB, "{before} KiB before, {peak} KiB at most");
 }
 
-/// Waits until the service decodes `name`, and kills it.
-fn killed_while_decoding(service: &mut Service, home: &Home, name: &str) {
+/// Waits until the record of what is being decoded contains `text`, and kills the service.
+fn killed_while_decoding(service: &mut Service, home: &Home, text: &str) {
     wait_until("the picture is being decoded", || {
-        fs::read_to_string(home.path("state/decoding")).is_ok_and(|record| record.contains(name))
+        fs::read_to_string(home.path("state/decoding")).is_ok_and(|record| record.contains(text))
     });
     service.signal("-KILL");
     service.wait();
 }
 
-const CRASHED: &str = "the service ended unexpectedly while it decoded this picture, so it is skipped";
+const CRASHED: &str = "the service ended unexpectedly twice while it decoded this picture, so it is skipped";
 
 #[test]
-fn a_file_that_ends_the_service_is_skipped_at_the_next_start() {
+fn a_file_that_ends_the_service_twice_is_skipped_from_then_on() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home = Home::with_sources(
@@ -259,6 +259,9 @@ fn a_file_that_ends_the_service_is_skipped_at_the_next_start() {
     fs::write(home.path("inbox/slow.tif"), slow_tiff()).unwrap();
     let mut service = Service::start(&home);
     killed_while_decoding(&mut service, &home, "slow.tif");
+    let mut service = Service::start(&home);
+    service.wait_for_log("slow.tif (inbox): decoded once more");
+    killed_while_decoding(&mut service, &home, "x0 ");
 
     let mut service = Service::start(&home);
     service.wait_for_log(&format!("slow.tif: {CRASHED}"));
@@ -274,7 +277,7 @@ fn a_file_that_ends_the_service_is_skipped_at_the_next_start() {
 }
 
 #[test]
-fn a_shared_message_that_ends_the_service_is_skipped_at_the_next_start_and_acknowledged() {
+fn a_shared_message_that_ends_the_service_twice_is_skipped_and_acknowledged() {
     let (cameras, alerts) = (Broker::start(), Broker::start());
     let subscriber = Subscriber::start(&alerts);
     let source = format!(
@@ -288,6 +291,9 @@ fn a_shared_message_that_ends_the_service_is_skipped_at_the_next_start_and_ackno
     publisher.publish("cam/slow", &slow_tiff());
     publisher.settle();
     killed_while_decoding(&mut service, &home, "cam/slow");
+    let mut service = Service::start(&home);
+    service.wait_for_log("decoded once more");
+    killed_while_decoding(&mut service, &home, "x0 ");
 
     let mut service = Service::start(&home);
     service.wait_for_log(&format!("cam/slow: {CRASHED}"));

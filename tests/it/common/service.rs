@@ -63,6 +63,17 @@ impl Home {
         fs::copy(sample(picture), &elsewhere).unwrap();
         fs::rename(elsewhere, self.path("inbox").join(name)).unwrap();
     }
+
+    /// The same with a comment in the JPEG: as from a camera, no two files have the same content.
+    pub fn drop_unique_picture(&self, picture: &str, name: &str) {
+        let jpeg = fs::read(sample(picture)).unwrap();
+        let (start, rest) = jpeg.split_at(2);
+        let length = u16::try_from(2 + name.len()).unwrap().to_be_bytes();
+        let comment = [&[0xFF, 0xFE], &length[..], name.as_bytes()].concat();
+        let elsewhere = self.path("upload");
+        fs::write(&elsewhere, [start, &comment, rest].concat()).unwrap();
+        fs::rename(elsewhere, self.path("inbox").join(name)).unwrap();
+    }
 }
 
 /// The `mqtt:` line of [`Home`].
