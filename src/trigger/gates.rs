@@ -185,8 +185,8 @@ impl Trigger {
         // Enough agreeing frames before this one are enough.
         gate(GateKind::Threshold, reaches, levels.is_some() && !enough && !reaches);
         gate(GateKind::Active, false, !active);
-        gate(GateKind::Hold, of > 1, !enough && (reaches || agreeing.saturating_add(1) < frames));
-        gate(GateKind::For, !lasting.is_zero(), !lasting_left.is_zero());
+        gate(GateKind::Hold, of > 1 && enough, !enough && (reaches || agreeing.saturating_add(1) < frames));
+        gate(GateKind::For, !lasting.is_zero() && enough, !lasting_left.is_zero());
         gate(GateKind::Cooldown, !cooldown.is_zero(), !cooldown_left.is_zero());
         Checks { held, passed, agreeing, lasting_left, cooldown_left }
     }
