@@ -3,23 +3,22 @@
 //! A text whose vector is known is not encoded again, so a new label costs its own prompts only. The vectors of texts that
 //! no label set uses any more are dropped.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, slice};
 
 use super::{
-    labels::{self, LabelError, VectorCache},
-    score::Activation,
-    watchlist::Watchlist,
+    labels::{self, LabelError, LabelVectors, VectorCache},
+    watchlist::{Scale, Watchlist},
 };
 use crate::{
     config::Source,
-    model::{Model, ModelError, TextEncoder},
+    model::{Model, ModelError, TextEncoder, Tokens},
     policy::LabelSet,
 };
 
 /// Encodes label sets for one model.
 pub struct LabelEncoder {
     text: TextEncoder,
-    activation: Activation,
+    scale: Scale,
     cache: VectorCache,
     known: KnownVectors,
 }
@@ -28,12 +27,7 @@ impl LabelEncoder {
     /// An encoder for `model` that reads and writes vectors in `cache`.
     #[must_use]
     pub fn new(model: &Model, cache: VectorCache) -> Self {
-        Self {
-            text: model.text().clone(),
-            activation: model.activation(),
-            cache,
-            known: KnownVectors::default(),
-        }
+        Self { text: model.text().clone(), scale: Scale::of(model), cache, known: KnownVectors::default() }
     }
 
     /// The watchlist of `sources`, after [`labels::check`] of every label set.
@@ -44,10 +38,28 @@ impl LabelEncoder {
     /// # Panics
     /// A source watches a label set that does not exist; a valid configuration has none such.
     pub fn watchlist(&mut self, sets: &[LabelSet], sources: &[Source]) -> Result<Watchlist, LabelError> {
-        sets.iter().try_for_each(|set| labels::check(set, self.activation))?;
+        sets.iter().try_for_each(|set| labels::check(set, self.scale.activation))?;
         let Self { text, cache, known, .. } = self;
         let vectors = labels::encode_with(sets, |texts| known.vectors(texts, |new| cache.encode(text, new)))?;
         Ok(Watchlist::new(sets, vectors, sources))
+    }
+
+    /// The vectors of one label set, after [`labels::check`]. Neither memory nor disk keeps them.
+    pub(super) fn encode_once(&self, set: &LabelSet) -> Result<LabelVectors, LabelError> {
+        labels::check(set, self.scale.activation)?;
+        let vectors = labels::encode_with(slice::from_ref(set), |texts| self.text.encode(texts))?;
+        // One set gives one entry.
+        vectors.into_iter().next().ok_or_else(|| LabelError::Empty { set: set.name.clone() })
+    }
+
+    /// The tokens of a text.
+    pub(super) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
+        self.text.tokens(text)
+    }
+
+    /// How the model turns similarities into scores.
+    pub(super) fn scale(&self) -> Scale {
+        self.scale
     }
 }
 

@@ -10,6 +10,7 @@ mod prepare;
 mod progress;
 mod repeats;
 pub mod score;
+mod texts;
 mod thread;
 mod watchlist;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
 pub use progress::{Counts, Progress};
+pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};
 pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches};
 pub use watchlist::Watchlist;
 

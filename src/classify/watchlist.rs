@@ -4,7 +4,11 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use super::{RegionScores, SetScores, labels::LabelVectors, score::Activation};
+use super::{
+    RegionScores, SetScores,
+    labels::LabelVectors,
+    score::{Activation, Scores},
+};
 use crate::{
     config::{Region, Source},
     model::{Logits, Model},
@@ -38,13 +42,18 @@ pub(super) struct Watch {
 /// How a model turns similarities into scores.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    logits: Logits,
-    activation: Activation,
+    pub(super) logits: Logits,
+    pub(super) activation: Activation,
 }
 
 impl Scale {
     pub(super) fn of(model: &Model) -> Self {
         Self { logits: model.logits(), activation: model.activation() }
+    }
+
+    /// The scores of a picture, from its vector.
+    pub(super) fn scores(self, set: &LabelVectors, picture: &[f32]) -> Scores {
+        set.scores(picture, self.logits, self.activation)
     }
 }
 
@@ -145,7 +154,7 @@ impl Watch {
         let names =
             self.regions.iter().map(|(name, _)| Some(Arc::clone(name))).chain(std::iter::repeat(None));
         let region = |(region, vector): (_, &Arc<[f32]>)| {
-            let scores = set.vectors.scores(vector, scale.logits, scale.activation);
+            let scores = scale.scores(&set.vectors, vector);
             RegionScores { region, labels: scores.labels, background: scores.background }
         };
         SetScores {

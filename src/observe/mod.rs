@@ -7,6 +7,7 @@
 //! A new subscriber is a file here or a module of its own, and one line in `daemon` that calls [`Observers::subscribe`].
 
 pub mod metrics;
+pub mod newest;
 pub mod scores;
 
 use std::{sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-pub use self::{metrics::ServiceMetrics, scores::ScorePublisher};
+pub use self::{metrics::ServiceMetrics, newest::NewestFrames, scores::ScorePublisher};
 use crate::{alert::Alert, classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
 /// The observations that wait for one subscriber at most. Each holds a decoded picture, so there are few.

@@ -40,7 +40,9 @@ pub struct Scores {
 }
 
 impl Scores {
-    fn of(observation: &Observation, set: &SetScores) -> Self {
+    /// The scores of `set` on the frame of `observation`.
+    #[must_use]
+    pub fn of(observation: &Observation, set: &SetScores) -> Self {
         let best: Vec<_> = (0..set.labels.len()).filter_map(|label| set.best(label)).collect();
         let highest = best.iter().reduce(|highest, it| if it.0 > highest.0 { it } else { highest });
         let region = highest.map(|(_, region)| *region);
@@ -113,14 +115,14 @@ fn with_scores(config: &Config) -> HashSet<String> {
 
 /// Limits the rate of each label set on each source. Pure: the caller passes the time.
 #[derive(Debug, Default)]
-struct Limiter {
+pub struct Limiter {
     published: HashMap<(Arc<str>, Arc<str>), Timestamp>,
 }
 
 impl Limiter {
     /// Whether this label set on this source may publish `now`; if so, that is recorded. A clock that was set back does not
     /// suppress messages.
-    fn allows(&mut self, source: &Arc<str>, label_set: &Arc<str>, now: Timestamp) -> bool {
+    pub fn allows(&mut self, source: &Arc<str>, label_set: &Arc<str>, now: Timestamp) -> bool {
         let key = (Arc::clone(source), Arc::clone(label_set));
         let recent = |last: &Timestamp| *last <= now && now.duration_since(*last).unsigned_abs() < PAUSE;
         if self.published.get(&key).is_some_and(recent) {
