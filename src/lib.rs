@@ -69,7 +69,8 @@
 //! | [`alert`] | the outbox, the publisher, webhooks and commands, Home Assistant |
 //! | [`observe`] | follows the judge: scores over MQTT, metrics |
 //! | [`history`] | what the service remembers: the thread that writes it, and readers |
-//! | [`web`] | the HTTP endpoint: routes only |
+//! | [`api`] | requests and answers of programs and commands: a file for each verb, the client of the commands, the OpenAPI document |
+//! | [`web`] | HTTP over TCP and over the unix socket: routes only |
 //! | [`daemon`] | wiring only: build, connect, reload, stop |
 //! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
 //! | [`doctor`], [`bench`](mod@bench) | check a machine and a configuration; measure speed |
@@ -102,6 +103,7 @@
 //! | pure |
 //! |---|
 //! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
+//! | `api/openapi`, `api/query` |
 //! | `backoff`, `policy`, `topic` |
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
@@ -133,9 +135,9 @@
 //! | `prepare` | prepares pictures for the model while the model runs |
 //! | `model` | owns the model's sessions and scores batches |
 //! | `judge` | runs the triggers and writes alerts to the outbox |
-//! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them |
+//! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them, and encodes texts that people ask about |
 //! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
-//! | `web` | answers HTTP requests, only if `listen` is configured |
+//! | `web` | answers HTTP requests: at `listen`, if it is configured, and at the unix socket of the commands |
 //! | `look-up` | looks up the name of a host, for one exchange with a camera |
 //!
 //! Back-pressure exists in three places. A source has a few slots ([`frame::Slot`]), and each frame holds one until it has been
@@ -190,6 +192,7 @@
 //! whole shutdown. A second signal ends the process at once.
 
 pub mod alert;
+pub mod api;
 pub mod atomic_file;
 pub mod backoff;
 pub mod bench;

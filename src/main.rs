@@ -28,6 +28,8 @@ enum Command {
     Health(commands::health::Args),
     /// Print alerts as they are published
     Alerts(commands::alerts::Args),
+    /// Score the newest frame of a source against words, through the running service
+    Ask(commands::ask::Args),
     /// Fetch, list, verify and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
+        Command::Ask(args) => commands::ask::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

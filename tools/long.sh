@@ -25,6 +25,7 @@ fi
 step tools/test_debian.sh trixie
 step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_systemd.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
+step tools/test_api.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"
 step tools/test_node_red.py
 step tools/test_home_assistant.py
 step make attacks

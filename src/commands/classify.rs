@@ -128,7 +128,6 @@ fn print_json(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32)
 }
 
 fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32)>>) -> io::Result<()> {
-    const BAR: usize = 24;
     let scores = match scores {
         Ok(scores) => scores,
         Err(error) => {
@@ -137,9 +136,15 @@ fn print_table(out: &mut impl Write, image: &str, scores: &Result<Vec<(&str, f32
             return Ok(());
         }
     };
+    writeln!(out, "{image}")?;
+    print_scores(out, scores)
+}
+
+/// A line with a bar for each label.
+pub(super) fn print_scores(out: &mut impl Write, scores: &[(&str, f32)]) -> io::Result<()> {
+    const BAR: usize = 24;
     let width = |label: &str| terminal::one_line(label).chars().count();
     let width = scores.iter().map(|(label, _)| width(label)).max().unwrap_or(0);
-    writeln!(out, "{image}")?;
     for (label, score) in scores {
         let full = (score * BAR as f32).round() as usize;
         let bar = "█".repeat(full) + &"·".repeat(BAR.saturating_sub(full));

@@ -2,6 +2,7 @@
 //! has what they share: exit codes, common arguments, and loading the configuration.
 
 pub mod alerts;
+pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod classify;
@@ -29,6 +30,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    api,
     classify::LoadError,
     config::{self, Config, Device, Execution, HubModel, Loaded, ModelRef, Variant, is_plain_path},
     picture::MAX_PIXELS_RANGE,
@@ -170,6 +172,12 @@ fn with_config(path: &Path, run: impl FnOnce(Config) -> Result<ExitCode>) -> Res
 fn print_problems(problems: &Problems) -> ExitCode {
     terminal::say(format_args!("{problems}"));
     ExitCode::from(if problems.shortage().is_some() { FAILED } else { BAD_CONFIGURATION })
+}
+
+/// Prints why a request has no answer, and returns the exit code for it.
+fn report(error: &api::Error) -> ExitCode {
+    terminal::say(format_args!("error: {error}"));
+    ExitCode::from(if error.kind == api::Kind::BadRequest { WRONG_USAGE } else { FAILED })
 }
 
 /// An error of the model as a problem at its place in the configuration.

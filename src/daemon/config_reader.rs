@@ -1,4 +1,5 @@
-//! The thread `config`: reads the configuration again when it is requested, and prepares what a change needs.
+//! The thread `config`: reads the configuration again when it is requested, and prepares what a change needs. It owns the encoder
+//! of texts, so it also encodes the texts that people ask about.
 //!
 //! Everything slow happens here, beside the running service: reading, comparing, encoding the prompts of new labels. The
 //! [`config_applier`](super::config_applier) receives the result and changes what runs.
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, jitter},
-    classify::{LabelEncoder, LoadError, Watchlist},
+    classify::{LabelEncoder, LoadError, TextRequest, Watchlist},
     config::{
         self, Config,
         watch::{ReadContent, Reader},
@@ -55,13 +56,23 @@ pub(super) struct ConfigReader {
 
 impl ConfigReader {
     /// Starts the thread. Each report to the returned reader requests a check, whose result arrives in the channel. The thread
-    /// ends when either side closes.
-    pub(super) fn spawn(mut self) -> anyhow::Result<(Reader, Results)> {
+    /// ends when either side closes. Between checks it encodes `texts`.
+    pub(super) fn spawn(
+        mut self,
+        mut texts: mpsc::Receiver<TextRequest>,
+    ) -> anyhow::Result<(Reader, Results)> {
         let (reports, mut requests) = mpsc::channel(1);
         let reader = Reader { reports, read: self.read.clone() };
         let (results, receive_results) = mpsc::channel(1);
+        // A runtime for waiting on either channel; the work is done outside it.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
         let work = move || {
-            while requests.blocking_recv().is_some() {
+            while let Some(work) = runtime.block_on(next(&mut requests, &mut texts)) {
+                if let Work::Encode(request) = work {
+                    let _working = self.metrics.config.work();
+                    request.answer(&self.encoder);
+                    continue;
+                }
                 let check = self.reloads.begin();
                 let Some(result) = self.check_until_known(|| results.is_closed()) else { return };
                 if results.blocking_send((check, result)).is_err() {
@@ -113,5 +124,22 @@ impl ConfigReader {
             self.in_force = plan.in_force.clone();
         }
         Ok(CheckResult::Valid { plan: Box::new(plan), watchlist })
+    }
+}
+
+/// What the thread does next.
+enum Work {
+    /// Check the files.
+    Check,
+    /// Encode texts.
+    Encode(TextRequest),
+}
+
+/// Waits for work; `None` if no one can request a check any more.
+async fn next(checks: &mut mpsc::Receiver<()>, texts: &mut mpsc::Receiver<TextRequest>) -> Option<Work> {
+    tokio::select! {
+        biased;
+        check = checks.recv() => check.map(|()| Work::Check),
+        Some(request) = texts.recv() => Some(Work::Encode(request)),
     }
 }

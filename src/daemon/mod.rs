@@ -41,14 +41,15 @@ use self::{
 };
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
-    classify::{self, LabelEncoder, LoadError, labels::VectorCache},
+    api::{self, socket},
+    classify::{self, LabelEncoder, LoadError, TextEncoding, labels::VectorCache},
     clock::Clock,
     config::{
         self, Config,
         watch::{ReadContent, Reader},
     },
     judge::Judge,
-    observe::{Observers, ScorePublisher, ServiceMetrics},
+    observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
     source::{self, CrashRecord, Decoders},
     web,
@@ -77,11 +78,13 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     // First, so that a signal during the start stops the service in order instead of killing the process.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(ServiceMetrics::new(&config));
-    if let Some(settings) = &config.listen {
-        web::start(settings, Arc::clone(&metrics))?;
-    }
+    let api = Arc::new(api::Service::new(&config.state_dir, Arc::clone(&metrics)));
+    let server = web::start(config.listen.as_ref(), Arc::clone(&api))?;
+    // The file is locked from here on: no other service uses this state folder.
+    let outbox = Arc::new(delivery::open_outbox(&config)?);
+    let _socket = server.open_socket(&socket::of_service(&config.state_dir));
     signals::notify_status("loading the model");
-    let (mut service, config_reader) = Service::start(path, &config, &metrics).await?;
+    let (mut service, config_reader) = Service::start(path, &config, &metrics, outbox, &api).await?;
     metrics.set_ready(true);
     signals::notify_ready();
     tracing::info!(
@@ -134,8 +137,9 @@ impl Service {
         path: &Path,
         config: &Config,
         metrics: &Arc<ServiceMetrics>,
+        outbox: Arc<Outbox>,
+        api: &Arc<api::Service>,
     ) -> anyhow::Result<(Self, Reader)> {
-        let outbox = Arc::new(delivery::open_outbox(config)?);
         let model = classify::load_model(config)?;
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
         // Known dynamic sources are watched before their next picture.
@@ -149,7 +153,7 @@ impl Service {
             .announcing(&broker.announcer, &config.state_dir);
         metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
-        let (observers, observer_tasks) = start_observers(&watched, metrics, &publisher);
+        let (observers, observer_tasks, newest) = start_observers(&watched, metrics, &publisher, api);
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics);
@@ -183,7 +187,12 @@ impl Service {
             metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
         };
-        let (config_reader, results) = reader.spawn()?;
+        let (texts, to_encode) = TextEncoding::channel();
+        let (config_reader, results) = reader.spawn(to_encode)?;
+        api.set_live(api::Live { newest, texts });
+        if config.mqtt.commands {
+            tokio::spawn(api::mqtt::answer_questions(Arc::clone(&watched), Arc::clone(api)));
+        }
         let applier = ConfigApplier {
             results,
             watchlist,
@@ -255,11 +264,16 @@ fn start_observers(
     watched: &Arc<Config>,
     metrics: &Arc<ServiceMetrics>,
     publisher: &Publisher,
-) -> (Observers, JoinSet<()>) {
+    api: &Arc<api::Service>,
+) -> (Observers, JoinSet<()>, NewestFrames) {
     let mut observers = Observers::new(Arc::clone(watched), Arc::clone(metrics));
     let mut tasks = JoinSet::new();
     tasks.spawn(ScorePublisher::new(watched, publisher.scores()).run(observers.subscribe("scores")));
-    (observers, tasks)
+    let (newest, following) = NewestFrames::follow(observers.subscribe("newest"));
+    tasks.spawn(following);
+    let (api, events) = (Arc::clone(api), observers.subscribe("events"));
+    tasks.spawn(async move { api.events.follow(events).await });
+    (observers, tasks, newest)
 }
 
 /// The judge, with the state from before the restart.

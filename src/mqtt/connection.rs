@@ -103,6 +103,17 @@ pub struct Received {
     pub retain: bool,
     /// For [`Client::acknowledge`], if the broker waits for it.
     pub id: Option<u16>,
+    /// Where its sender waits for an answer. With MQTT 3.1.1 a message cannot say that.
+    pub reply_to: Option<ReplyTo>,
+}
+
+/// Where the sender of a message waits for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The response topic.
+    pub topic: String,
+    /// What the answer must repeat, if the sender wants that.
+    pub correlation: Option<Vec<u8>>,
 }
 
 /// A message to be sent.
@@ -199,6 +210,33 @@ impl Client {
             }
             #[cfg(test)]
             Sender::Fake(client) => client.request(fake::Request::Offer(topic.to_owned())),
+        }
+    }
+
+    /// Answers a message at least once, as JSON that the broker discards after `expiry` seconds. With MQTT 3.1.1 neither the
+    /// correlation nor the expiry is sent.
+    ///
+    /// # Errors
+    /// It is not sent.
+    pub fn reply(&self, to: &ReplyTo, payload: Vec<u8>, expiry: u32) -> Result<(), Unsent> {
+        let kind = "application/json";
+        match &self.0 {
+            Sender::V5(client) => {
+                let properties = five::PublishProperties {
+                    content_type: Some(kind.to_owned()),
+                    message_expiry_interval: Some(expiry),
+                    correlation_data: to.correlation.clone().map(Into::into),
+                    ..five::PublishProperties::default()
+                };
+                let qos = v5::mqttbytes::QoS::AtLeastOnce;
+                client
+                    .try_publish_with_properties(&to.topic, qos, false, payload, properties)
+                    .map_err(|_| Unsent)
+            }
+            _ => {
+                let message = Message { topic: &to.topic, retain: false, kind, expiry: Some(expiry) };
+                self.publish(message, payload)
+            }
         }
     }
 
@@ -351,9 +389,15 @@ fn five_event(event: v5::Event) -> Event {
             payload: message.payload.to_vec(),
             retain: message.retain,
             id: (message.qos != v5::mqttbytes::QoS::AtMostOnce).then_some(message.pkid),
+            reply_to: message.properties.and_then(reply_to),
         }),
         _ => Event::Other,
     }
+}
+
+fn reply_to(properties: five::PublishProperties) -> Option<ReplyTo> {
+    let correlation = properties.correlation_data.map(|data| data.to_vec());
+    Some(ReplyTo { topic: properties.response_topic?, correlation })
 }
 
 fn three_event(event: rumqttc::Event) -> Event {
@@ -378,6 +422,7 @@ fn three_event(event: rumqttc::Event) -> Event {
             payload: message.payload.to_vec(),
             retain: message.retain,
             id: (message.qos != rumqttc::QoS::AtMostOnce).then_some(message.pkid),
+            reply_to: None,
         }),
         _ => Event::Other,
     }

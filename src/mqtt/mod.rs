@@ -23,6 +23,8 @@ use rumqttc::{Transport, v5};
 
 /// The largest packet that is accepted, in bytes; the library's default of 10 KiB would break the connection at the first picture.
 const MAX_INCOMING: u32 = 8 * 1024 * 1024;
+/// The largest packet with a request, in bytes.
+const MAX_COMMAND: u32 = 64 * 1024;
 /// How many messages are unacknowledged at a time; by default the library would keep a table of 65,536.
 pub const INFLIGHT: u16 = 16;
 /// How long the broker keeps the session of a disconnected member of a shared subscription.
@@ -189,6 +191,14 @@ fn lasting(broker: &Mqtt) -> Result<Options, Error> {
 /// The files for TLS cannot be used.
 pub fn subscriber(broker: &Mqtt) -> Result<Options, Error> {
     connect(broker, &format!("{}-alerts-{}", broker.client_id, std::process::id()), MAX_INCOMING)
+}
+
+/// Options to answer requests, beside the connection that publishes alerts.
+///
+/// # Errors
+/// The files for TLS cannot be used.
+pub fn commands(broker: &Mqtt) -> Result<Options, Error> {
+    connect(broker, &format!("{}-commands", broker.client_id), MAX_COMMAND)
 }
 
 /// Options of the source with the identifier `source`, which accepts packets up to `max_packet` bytes.

@@ -1,12 +1,11 @@
-//! Accepts connections and answers the one request of each. Every step of a connection is limited in time, and [`places`]
-//! decides which connection is closed when there are too many.
+//! Accepts connections, over TCP or over a unix socket, and answers the one request of each. Every step of a connection is limited
+//! in time, and [`places`] decides which connection is closed when there are too many.
 //!
 //! [`places`]: super::places
 
 use std::{
     fs::File,
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,9 +18,9 @@ use hyper::{
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    io::AsyncReadExt as _,
-    net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +29,7 @@ use crate::shortage::Shortage;
 
 /// The time limit for the head of a request, from the start of the connection.
 const HEAD: Duration = Duration::from_secs(1);
-/// The time limit of a request and its answer.
+/// The time limit of a request and its answer, unless [`Visit::allow`] gives it more.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The time limit for a client to close the connection after its answer.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -63,6 +62,16 @@ pub(super) struct Visit {
     open: Open,
     /// Cancelled when the head of the request is complete.
     asked: CancellationToken,
+    /// When the answer must be complete.
+    until: Arc<Mutex<Instant>>,
+}
+
+/// Where connections come from.
+pub(super) enum Listener {
+    /// From this machine and others.
+    Tcp(TcpListener),
+    /// From programs of this machine that may open the socket.
+    Unix(UnixListener),
 }
 
 type Open = Arc<Mutex<Connections>>;
@@ -87,7 +96,25 @@ impl Connections {
 impl Visit {
     /// The head of the request is complete.
     pub(super) fn asked(&self) {
+        self.allow(ANSWER);
         self.asked.cancel();
+    }
+
+    /// The answer may take this long, from now on, if that is longer than it has already.
+    pub(super) fn allow(&self, time: Duration) {
+        let mut until = lock(&self.until);
+        *until = (*until).max(Instant::now() + time);
+    }
+
+    /// Waits until the time for the answer is over.
+    async fn out_of_time(&self) {
+        loop {
+            let until = *lock(&self.until);
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
     }
 
     /// The request has the token.
@@ -101,18 +128,12 @@ impl Visit {
 }
 
 /// Accepts connections until the future is dropped.
-pub(super) async fn accept(listener: TcpListener, router: Router) {
+pub(super) async fn accept(listener: Listener, router: Router) {
     let mut connections = Connections { places: Places::new(), spare: None };
     connections.reserve();
     let open: Open = Arc::new(Mutex::new(connections));
     loop {
-        let error = match listener.accept().await {
-            Ok((stream, peer)) => {
-                enter(stream, peer, &router, &open);
-                continue;
-            }
-            Err(error) => error,
-        };
+        let Err(error) = accept_one(&listener, &router, &open).await else { continue };
         let is_shortage = Shortage::of_io(&error).is_some();
         if is_shortage && lock(&open).spare.take().is_some() {
             continue;
@@ -126,15 +147,34 @@ pub(super) async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
+/// Waits for the next connection, and starts to serve it.
+async fn accept_one(listener: &Listener, router: &Router, open: &Open) -> io::Result<()> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, peer) = listener.accept().await?;
+            let own = stream.local_addr().map_or(peer.ip(), |own| own.ip());
+            enter(stream, Peer::of(peer.ip(), own), peer.to_string(), router, open);
+        }
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            enter(stream, Peer::ThisMachine, "the unix socket".to_owned(), router, open);
+        }
+    }
+    Ok(())
+}
+
 /// Starts to serve a connection, and closes the one that has to make room for it.
-fn enter(stream: TcpStream, peer: SocketAddr, router: &Router, open: &Open) {
-    let own = stream.local_addr().map_or(peer.ip(), |own| own.ip());
+fn enter<S>(stream: S, from: Peer, peer: String, router: &Router, open: &Open)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let closer = CancellationToken::new();
-    let (number, closed) = lock(open).places.enter(Peer::of(peer.ip(), own), closer.clone());
+    let (number, closed) = lock(open).places.enter(from, closer.clone());
     if let Some(closed) = closed {
         closed.cancel();
     }
-    let visit = Visit { number, open: Arc::clone(open), asked: CancellationToken::new() };
+    let (open, until) = (Arc::clone(open), Arc::new(Mutex::new(Instant::now())));
+    let visit = Visit { number, open, asked: CancellationToken::new(), until };
     let router = router.clone();
     tokio::spawn(async move {
         let served = tokio::select! {
@@ -147,13 +187,16 @@ fn enter(stream: TcpStream, peer: SocketAddr, router: &Router, open: &Open) {
         connections.reserve();
         drop(connections);
         if let Err(error) = served {
-            tracing::debug!(%peer, %error, "a request was not answered");
+            tracing::debug!(peer, %error, "a request was not answered");
         }
     });
 }
 
 /// Answers the one request of a connection, and waits a little until the client closes it.
-async fn serve(mut stream: TcpStream, router: Router, visit: Visit) -> Result<(), Unanswered> {
+async fn serve<S>(mut stream: S, router: Router, visit: Visit) -> Result<(), Unanswered>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let answered = answer(&mut stream, router, visit.clone()).await;
     visit.answered();
     if !matches!(answered, Err(Unanswered::NoRequest | Unanswered::NotRead)) {
@@ -163,8 +206,11 @@ async fn serve(mut stream: TcpStream, router: Router, visit: Visit) -> Result<()
     answered
 }
 
-async fn answer(stream: &mut TcpStream, router: Router, visit: Visit) -> Result<(), Unanswered> {
-    let (asked, router) = (visit.asked.clone(), TowerToHyperService::new(router));
+async fn answer<S>(stream: &mut S, router: Router, visit: Visit) -> Result<(), Unanswered>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (own, router) = (visit.clone(), TowerToHyperService::new(router));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(visit.clone());
         router.call(request)
@@ -176,9 +222,9 @@ async fn answer(stream: &mut TcpStream, router: Router, visit: Visit) -> Result<
         .max_headers(MAX_FIELDS)
         .serve_connection(TokioIo::new(stream), service);
     let too_late = async {
-        match timeout(HEAD, asked.cancelled()).await {
+        match timeout(HEAD, own.asked.cancelled()).await {
             Ok(()) => {
-                sleep(ANSWER).await;
+                own.out_of_time().await;
                 Unanswered::NotRead
             }
             Err(_) => Unanswered::NoRequest,
@@ -193,7 +239,7 @@ async fn answer(stream: &mut TcpStream, router: Router, visit: Visit) -> Result<
 }
 
 /// Reads until the client closes the connection, or has sent too much.
-async fn read_rest(stream: &mut TcpStream) -> io::Result<()> {
+async fn read_rest<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
     let (mut buffer, mut read) = ([0; 4096], 0);
     while read < MOST_UNREAD {
         match stream.read(&mut buffer).await? {
@@ -204,16 +250,19 @@ async fn read_rest(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(open: &Open) -> MutexGuard<'_, Connections> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{net::Ipv4Addr, sync::LazyLock};
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        sync::LazyLock,
+    };
 
     use axum::{Extension, body::Bytes, routing::get};
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
     use super::*;
 
@@ -224,7 +273,7 @@ pub(super) mod tests {
     pub(crate) async fn serving(router: Router) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(listener, router));
+        tokio::spawn(accept(Listener::Tcp(listener), router));
         address
     }
 

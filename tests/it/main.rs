@@ -6,6 +6,7 @@
 mod common;
 
 mod alerts;
+mod api;
 mod attacks;
 mod baseline;
 mod bench;

@@ -443,7 +443,7 @@ mod tests {
         );
         let status = |payload: &str, retain| {
             let (topic, payload) = (b"homeassistant/status".to_vec(), payload.into());
-            Event::Received(Received { topic, payload, retain, id: None })
+            Event::Received(Received { topic, payload, retain, id: None, reply_to: None })
         };
         for (payload, retain) in [("online", true), ("offline", false), ("online", false), ("other", false)] {
             peer.send(status(payload, retain)).await;

@@ -147,7 +147,7 @@ async fn subscribed(peer: &mut Peer) {
 /// Home Assistant publishes its birth message or its last will.
 async fn home_assistant(peer: &Peer, payload: &str) {
     let (topic, payload) = (b"homeassistant/status".to_vec(), payload.into());
-    peer.send(Event::Received(Received { topic, payload, retain: false, id: None })).await;
+    peer.send(Event::Received(Received { topic, payload, retain: false, id: None, reply_to: None })).await;
 }
 
 /// Accepts everything until a message to `topic`, while Home Assistant publishes what `says` lists by second. Returns the time until

@@ -253,8 +253,13 @@ impl Session<'_> {
             (broker.random.percent(50), broker.random.below(6_000))
         };
         if born {
-            let birth =
-                Received { topic: topic.into_bytes(), payload: b"online".to_vec(), retain: false, id: None };
+            let birth = Received {
+                topic: topic.into_bytes(),
+                payload: b"online".to_vec(),
+                retain: false,
+                id: None,
+                reply_to: None,
+            };
             self.at(Instant::now() + Duration::from_millis(delay), Event::Received(birth));
         }
     }

@@ -139,7 +139,7 @@ impl Session<'_> {
     /// Adds a message to the queue. Never waits: the connection needs its pump.
     fn arrived(&self, received: Received) {
         let counts = &self.context.counts;
-        let Received { topic, payload, retain, id } = received;
+        let Received { topic, payload, retain, id, .. } = received;
         let id = id.filter(|_| self.settings.is_shared());
         let receipt = id.map(|id| self.acks.borrow_mut().receipt(id));
         if retain && !self.settings.retained {

@@ -98,7 +98,7 @@ impl Running {
     /// Publishes a message that waits for an acknowledgement if it has an `id`.
     async fn publish(&self, topic: &str, payload: &[u8], id: Option<u16>) {
         let (topic, payload) = (topic.as_bytes().to_vec(), payload.to_vec());
-        self.peer.send(Event::Received(Received { topic, payload, retain: false, id })).await;
+        self.peer.send(Event::Received(Received { topic, payload, retain: false, id, reply_to: None })).await;
     }
 
     async fn subscribed(&mut self, expected: &str) {

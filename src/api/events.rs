@@ -1,0 +1,264 @@
+//! Alerts and scores as they happen, for clients that stay connected (server-sent events).
+//!
+//! Each client has a bounded queue. A client that reads too slowly loses events, and is told how many. Neither it nor the number
+//! of clients holds up anything else.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::error::{Error, Kind};
+use crate::observe::{
+    Observation, Subscription,
+    scores::{Limiter, Scores},
+};
+
+/// The most clients at a time: fewer than the connections of one machine, so that other requests of it are answered.
+const MOST_CLIENTS: usize = 12;
+/// The events that wait for one client at most.
+const QUEUE: usize = 256;
+
+/// Which events a client wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Only events of these sources; all sources if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// Only events of these kinds; alerts and scores if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<EventKind>,
+}
+
+/// A kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// A label was raised or cleared. The data is the JSON that is published over MQTT.
+    Alert,
+    /// The scores of a label set on a source, at most once a second. The data is the JSON that is published over MQTT.
+    Scores,
+}
+
+impl EventKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Scores => "scores",
+        }
+    }
+}
+
+/// The clients.
+#[derive(Default)]
+pub struct Events(Mutex<Vec<Client>>);
+
+struct Client {
+    wants: Request,
+    queue: mpsc::Sender<Arc<str>>,
+    lost: Arc<AtomicU64>,
+}
+
+/// What one client receives.
+pub struct EventStream {
+    queue: mpsc::Receiver<Arc<str>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Events {
+    /// Adds a client.
+    ///
+    /// # Errors
+    /// There are too many clients.
+    pub fn subscribe(&self, wants: Request) -> Result<EventStream, Error> {
+        let mut clients = self.lock();
+        clients.retain(|client| !client.queue.is_closed());
+        if clients.len() >= MOST_CLIENTS {
+            let what = format!("{MOST_CLIENTS} clients receive events already");
+            return Err(Error::new(Kind::Unavailable, what).remedy("Close one of them, and try again."));
+        }
+        let ((queue, receive), lost) = (mpsc::channel(QUEUE), Arc::default());
+        clients.push(Client { wants, queue, lost: Arc::clone(&lost) });
+        Ok(EventStream { queue: receive, lost })
+    }
+
+    /// Publishes what `subscription` brings, until the judge ends. Then every stream ends.
+    pub async fn follow(&self, mut subscription: Subscription) {
+        let mut limiter = Limiter::default();
+        while let Some(observation) = subscription.observations.recv().await {
+            self.publish(&observation, &mut limiter);
+        }
+        self.lock().clear();
+    }
+
+    fn publish(&self, observation: &Observation, limiter: &mut Limiter) {
+        let mut clients = self.lock();
+        clients.retain(|client| !client.queue.is_closed());
+        // Texts are only made if someone reads them.
+        let wanted = |kind| clients.iter().any(|client| client.wants(kind, &observation.source));
+        if wanted(EventKind::Alert) {
+            for alert in &observation.alerts {
+                let id = alert.id.to_string();
+                send(&clients, EventKind::Alert, &observation.source, Some(&id), &alert.to_json());
+            }
+        }
+        if wanted(EventKind::Scores) {
+            for set in &observation.sets {
+                if limiter.allows(&observation.source, &set.label_set, observation.judged_at) {
+                    let data = Scores::of(observation, set).to_json();
+                    send(&clients, EventKind::Scores, &observation.source, None, &data);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Client>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    fn wants(&self, kind: EventKind, source: &str) -> bool {
+        let Request { sources, kinds } = &self.wants;
+        (kinds.is_empty() || kinds.contains(&kind))
+            && (sources.is_empty() || sources.iter().any(|name| name == source))
+    }
+}
+
+fn send(clients: &[Client], kind: EventKind, source: &str, id: Option<&str>, data: &str) {
+    let text: Arc<str> = event(kind.word(), id, data).into();
+    for client in clients.iter().filter(|client| client.wants(kind, source)) {
+        if client.queue.try_send(Arc::clone(&text)).is_err() {
+            client.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One event in the format of server-sent events. `data` has no line breaks: it is JSON.
+fn event(kind: &str, id: Option<&str>, data: &str) -> String {
+    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
+    format!("event: {kind}\n{id}data: {data}\n\n")
+}
+
+impl EventStream {
+    /// The next event, in the format of server-sent events. `None` when the service stops.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
+        self.queue.poll_recv(context).map(|next| {
+            let next = next?;
+            // Before what follows the gap is unknown; that there was one is what a client must know.
+            Some(match self.lost.swap(0, Ordering::Relaxed) {
+                0 => next.to_string(),
+                lost => event("lost", None, &format!("{{\"lost\":{lost}}}")) + &next,
+            })
+        })
+    }
+
+    /// A line that keeps the connection open and means nothing.
+    #[must_use]
+    pub fn comment() -> &'static str {
+        ": \n\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        classify::{RegionScores, SetScores},
+        picture::Picture,
+    };
+
+    fn observation(source: &str, second: i64) -> Observation {
+        let set = SetScores {
+            label_set: "porch".into(),
+            labels: ["package".into()].into(),
+            regions: vec![RegionScores { region: None, labels: vec![0.25], background: None }],
+        };
+        Observation {
+            judged_at: Timestamp::from_second(second).unwrap(),
+            source: source.into(),
+            origin: "1.jpg".to_owned(),
+            captured_at: Timestamp::UNIX_EPOCH,
+            duration: Duration::ZERO,
+            picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
+            sets: vec![set],
+            embeddings: vec![],
+            alerts: vec![],
+            assessments: vec![],
+        }
+    }
+
+    fn next(stream: &mut EventStream) -> Option<String> {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        match stream.poll_next(&mut context) {
+            Poll::Ready(next) => next,
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_client_receives_what_it_wants() {
+        let (events, mut limiter) = (Events::default(), Limiter::default());
+        let wants = |sources: &[&str], kinds: &[EventKind]| Request {
+            sources: sources.iter().map(ToString::to_string).collect(),
+            kinds: kinds.to_vec(),
+        };
+        let mut all = events.subscribe(Request::default()).unwrap();
+        let mut back = events.subscribe(wants(&["back"], &[])).unwrap();
+        let mut alerts = events.subscribe(wants(&[], &[EventKind::Alert])).unwrap();
+        events.publish(&observation("door", 1), &mut limiter);
+        events.publish(&observation("door", 1), &mut limiter);
+        let expected = concat!(
+            "event: scores\n",
+            r#"data: {"time":"1970-01-01T00:00:00.000Z","source":"door","label_set":"porch","region":null,"#,
+            r#""scores":{"package":0.25}}"#,
+            "\n\n",
+        );
+        assert_eq!(next(&mut all).as_deref(), Some(expected));
+        assert_eq!(next(&mut all), None, "once a second");
+        assert_eq!((next(&mut back), next(&mut alerts)), (None, None));
+        events.publish(&observation("back", 1), &mut limiter);
+        assert!(next(&mut back).is_some_and(|event| event.contains(r#""source":"back""#)));
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_loses_events_and_is_told_how_many() {
+        let (events, mut limiter) = (Events::default(), Limiter::default());
+        let mut slow = events.subscribe(Request::default()).unwrap();
+        let lost = 7;
+        for second in 0..i64::try_from(QUEUE).unwrap() + lost {
+            events.publish(&observation("door", second), &mut limiter);
+        }
+        let first = poll_fn(|context| slow.poll_next(context)).await.unwrap();
+        assert!(first.starts_with("event: lost\ndata: {\"lost\":7}\n\nevent: scores\n"), "{first}");
+        let rest = std::iter::from_fn(|| next(&mut slow)).collect::<Vec<_>>();
+        assert_eq!(rest.len(), QUEUE - 1);
+        assert!(rest.iter().all(|event| event.starts_with("event: scores\n")));
+    }
+
+    #[test]
+    fn there_is_a_limit_of_clients_and_one_that_left_makes_room() {
+        let events = Events::default();
+        let mut streams: Vec<_> =
+            (0..MOST_CLIENTS).map(|_| events.subscribe(Request::default()).unwrap()).collect();
+        let refused = events.subscribe(Request::default()).err().unwrap();
+        assert_eq!(refused.kind, Kind::Unavailable);
+        streams.pop();
+        assert!(events.subscribe(Request::default()).is_ok());
+        events.lock().clear();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(matches!(streams[0].poll_next(&mut context), Poll::Ready(None)), "the service stops");
+    }
+}

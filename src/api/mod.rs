@@ -1,0 +1,26 @@
+//! The API: what a service remembers and sees, for programs over HTTP and for the commands over a unix socket.
+//!
+//! A file for each verb has its request, its answer and the function that answers it. [`routes`] lists all of them. Commands use
+//! [`Client`]: the running service if there is one, else the store. `web` serves the verbs; this room opens no listener.
+
+pub mod alerts;
+pub mod ask;
+pub mod client;
+pub mod error;
+pub mod events;
+pub mod mqtt;
+pub mod openapi;
+pub mod query;
+pub mod routes;
+pub mod service;
+pub mod socket;
+pub mod time;
+pub mod verb;
+
+pub use self::{
+    client::Client,
+    error::{Error, Kind},
+    service::{Live, Service},
+    time::Time,
+    verb::{Answer, Method, Verb},
+};

@@ -1,0 +1,24 @@
+//! Every verb. A new one is a file of its own, and one line here.
+
+use super::{ask, verb::Route};
+
+/// The verbs, by their names.
+#[must_use]
+pub fn all() -> Vec<Route> {
+    vec![ask::VERB.route()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verb_has_a_name_of_its_own() {
+        let routes = all();
+        let names: Vec<_> = routes.iter().map(|route| route.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted, "sorted, and each once");
+    }
+}

@@ -1,0 +1,161 @@
+//! The running service, as the API sees it: what answers requests, at every time from the start of the process.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{
+    error::{Error, Kind},
+    events::Events,
+};
+use crate::{
+    classify::TextEncoding,
+    config::Config,
+    history::{History, Reader},
+    observe::{NewestFrames, ServiceMetrics},
+    yaml::names,
+};
+
+/// The requests that read or change the store at the same time at most. More of them wait: the disk is the limit.
+const AT_THE_DISK: usize = 4;
+
+/// What answers requests.
+pub struct Service {
+    state_dir: PathBuf,
+    /// The state of the parts.
+    pub metrics: Arc<ServiceMetrics>,
+    /// Alerts and scores as they happen.
+    pub events: Events,
+    live: OnceLock<Live>,
+    at_the_disk: Semaphore,
+}
+
+/// What exists once the model is loaded.
+pub struct Live {
+    /// The newest frame of each source, and the configuration in force.
+    pub newest: NewestFrames,
+    /// Encodes texts with the model of the service.
+    pub texts: TextEncoding,
+}
+
+impl Service {
+    /// A service whose model is not loaded yet.
+    #[must_use]
+    pub fn new(state_dir: &Path, metrics: Arc<ServiceMetrics>) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            metrics,
+            events: Events::default(),
+            live: OnceLock::new(),
+            at_the_disk: Semaphore::new(AT_THE_DISK),
+        }
+    }
+
+    /// Everything is loaded. Later calls have no effect.
+    pub fn set_live(&self, live: Live) {
+        let _ = self.live.set(live);
+    }
+
+    /// What exists once the model is loaded.
+    ///
+    /// # Errors
+    /// It is not loaded yet.
+    pub fn live(&self) -> Result<&Live, Error> {
+        self.live.get().ok_or_else(|| {
+            Error::new(Kind::Unavailable, "the service is starting: the model is being loaded")
+                .remedy("Repeat the request in a few seconds.")
+        })
+    }
+
+    /// Reads what the service remembers.
+    ///
+    /// # Errors
+    /// There is no store, or `read` failed.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let folder = self.state_dir.clone();
+        self.blocking(move || read(&Reader::open(&folder)?)).await
+    }
+
+    /// Changes what the service remembers.
+    ///
+    /// # Errors
+    /// There is no store, or `write` failed.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut History) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let folder = self.state_dir.clone();
+        self.blocking(move || write(&mut History::open(&folder)?)).await
+    }
+
+    /// Runs work that blocks for the disk, on another thread.
+    ///
+    /// # Errors
+    /// `work` failed.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _place = self.at_the_disk.acquire().await;
+        spawn_blocking(work).await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Failed, "answering the request failed")
+                .remedy("The log of the service says why."))
+        })
+    }
+}
+
+/// The name of a source as in the configuration, dynamic sources included.
+///
+/// # Errors
+/// There is no such source; `parameter` names it.
+pub fn known_source(config: &Config, parameter: &str, typed: &str) -> Result<Arc<str>, Error> {
+    let known: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+    if let Some(name) = known.iter().find(|name| **name == typed) {
+        return Ok((*name).into());
+    }
+    let suggestion = names::suggest(typed, &known);
+    Err(Error::parameter(parameter, format!("there is no source `{typed}`; {suggestion}")))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::samples;
+
+    /// A service without a model in this state folder.
+    pub(crate) fn starting(state_dir: &Path) -> Arc<Service> {
+        let metrics = Arc::new(ServiceMetrics::new(&samples::config()));
+        Arc::new(Service::new(state_dir, metrics))
+    }
+
+    #[tokio::test]
+    async fn a_service_that_starts_or_fails_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        let error = service.live().err().unwrap();
+        assert_eq!((error.kind, error.kind.status()), (Kind::Unavailable, 503));
+        assert!(error.what.contains("model"), "{error}");
+        let broken = service.read(|_| -> Result<(), Error> { panic!("a fault") }).await;
+        assert_eq!(broken.unwrap_err().kind, Kind::Failed);
+        assert_eq!(service.read(|_| Ok(1)).await, Ok(1), "the next request is answered");
+    }
+
+    #[test]
+    fn sources_are_known_by_their_exact_name() {
+        let config = samples::config();
+        assert_eq!(known_source(&config, "source", "back"), Ok("back".into()));
+        for (typed, text) in
+            [("front door", "did you mean `Front Door`?"), ("garage", "known: `Front Door` and `back`")]
+        {
+            let error = known_source(&config, "source", typed).unwrap_err();
+            assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, Some("source")));
+            assert!(error.what.contains(text), "{error}");
+        }
+    }
+}

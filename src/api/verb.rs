@@ -1,0 +1,192 @@
+//! A verb: one thing that the API does, with the types of its request and its answer. Commands call it ([`Client`]), and it has
+//! an address over HTTP ([`routes`]).
+//!
+//! [`Client`]: super::client::Client
+//! [`routes`]: super::routes
+
+use std::{pin::Pin, sync::Arc};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    error::{Error, Kind},
+    query,
+    service::Service,
+};
+use crate::history::{History, Reader};
+
+/// The beginning of every address of the API.
+pub const PREFIX: &str = "/api/v1/";
+
+/// How a verb is requested over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// It changes nothing. The fields of the request are parameters of the address; a list is a parameter that is repeated.
+    Get,
+    /// It changes something, or its request is large. The request is JSON.
+    Post,
+}
+
+impl Method {
+    /// The method of HTTP.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// One thing that the API does.
+pub struct Verb<Request, Response> {
+    /// The last part of its address, `/api/v1/NAME`.
+    pub name: &'static str,
+    /// How it is requested.
+    pub method: Method,
+    /// What it does, as one sentence.
+    pub summary: &'static str,
+    /// Who answers.
+    pub answer: Answer<Request, Response>,
+}
+
+/// An answer that is being made.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Who answers a request.
+pub enum Answer<Request, Response> {
+    /// The store, with or without a running service.
+    Read(fn(&Reader, &Request) -> Result<Response, Error>),
+    /// The store, which is changed, with or without a running service.
+    Write(fn(&mut History, &Request) -> Result<Response, Error>),
+    /// The running service.
+    Live(fn(Arc<Service>, Request) -> Pending<Response>),
+}
+
+impl<Request, Response> Clone for Answer<Request, Response> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Request, Response> Copy for Answer<Request, Response> {}
+
+/// A verb without its types, as the server sees it. Requests and answers are JSON.
+pub struct Route {
+    /// The last part of its address.
+    pub name: &'static str,
+    /// How it is requested.
+    pub method: Method,
+    /// What it does.
+    pub summary: &'static str,
+    /// The schema of the request, without references.
+    pub request: Value,
+    /// The schemas of the request and of the answer, for the document.
+    pub schemas: fn(&mut SchemaGenerator) -> [Schema; 2],
+    answer: Box<dyn Fn(Arc<Service>, Value) -> Pending<String> + Send + Sync>,
+}
+
+impl Route {
+    /// The answer of the running service, as JSON.
+    pub fn answer(&self, service: Arc<Service>, request: Value) -> Pending<String> {
+        (self.answer)(service, request)
+    }
+}
+
+impl<Request, Response> Verb<Request, Response>
+where
+    Request: DeserializeOwned + JsonSchema + Send + 'static,
+    Response: Serialize + JsonSchema + Send + 'static,
+{
+    /// This verb as the server sees it.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        let answer = self.answer;
+        Route {
+            name: self.name,
+            method: self.method,
+            summary: self.summary,
+            request: query::schema::<Request>(),
+            schemas: |generator| {
+                [generator.subschema_for::<Request>(), generator.subschema_for::<Response>()]
+            },
+            answer: Box::new(move |service, request| {
+                Box::pin(async move {
+                    let request: Request = parse(request)?;
+                    let response = match answer {
+                        Answer::Read(answer) => service.read(move |reader| answer(reader, &request)).await?,
+                        Answer::Write(answer) => {
+                            service.write(move |history| answer(history, &request)).await?
+                        }
+                        Answer::Live(answer) => answer(service, request).await?,
+                    };
+                    json(&response)
+                })
+            }),
+        }
+    }
+}
+
+/// The request with these fields; the error names the field that is wrong.
+///
+/// # Errors
+/// A field is missing, unknown, or has a wrong value.
+pub fn parse<Request: DeserializeOwned>(value: Value) -> Result<Request, Error> {
+    let error = match serde_json::from_value(value.clone()) {
+        Ok(request) => return Ok(request),
+        Err(error) => Error::new(Kind::BadRequest, error.to_string()),
+    };
+    let Value::Object(fields) = value else {
+        return Err(Error::new(Kind::BadRequest, "the request is not a JSON object"));
+    };
+    let is_wrong = |field: &&String| {
+        let mut others = fields.clone();
+        others.shift_remove(*field);
+        serde_json::from_value::<Request>(Value::Object(others)).is_ok()
+    };
+    Err(match fields.keys().find(is_wrong) {
+        Some(field) => error.at(field.as_str()),
+        None => error,
+    })
+}
+
+fn json(response: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(response)
+        .map_err(|error| Error::new(Kind::Failed, format!("the answer is no JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::time::Time;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Example {
+        #[serde(rename = "count")]
+        _count: u8,
+        #[serde(rename = "since")]
+        _since: Option<Time>,
+    }
+
+    #[test]
+    fn the_error_names_the_field() {
+        assert!(parse::<Example>(json!({"count": 1, "since": "2026-11-23T08:15:30Z"})).is_ok());
+        for (value, place, what) in [
+            (json!({"count": 1, "since": "soon"}), Some("since"), "is not a time"),
+            (json!({"count": 1, "other": 2}), Some("other"), "unknown field"),
+            (json!({"count": 300, "since": "2026-11-23T08:15:30Z"}), None, "300"),
+            (json!({"since": "2026-11-23T08:15:30Z"}), None, "missing field `count`"),
+            (json!([1]), None, "object"),
+        ] {
+            let error = parse::<Example>(value.clone()).unwrap_err();
+            assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, place), "{value}");
+            assert!(error.what.contains(what), "{value}: {error}");
+        }
+    }
+}

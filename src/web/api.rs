@@ -1,0 +1,167 @@
+//! The addresses below `/api/v1/`: each verb of the API, the pictures, the events, and the document that describes them.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use hyper::body::Frame;
+use serde_json::Value;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{Endpoint, connections::Visit};
+use crate::api::{
+    self, Error, Kind, Method,
+    events::EventStream,
+    openapi, query,
+    service::known_source,
+    verb::{self, PREFIX, Route},
+};
+
+/// The time limit of a request and its answer: a question waits for the model, and a search for the disk.
+const PATIENCE: Duration = Duration::from_secs(50);
+/// The largest request, in bytes. A request with a picture is the largest one.
+const LARGEST: usize = 16 * 1024 * 1024;
+/// The longest pause between two lines of a stream of events.
+const BEAT: Duration = Duration::from_secs(15);
+/// A client that has not read a line of a stream for this long is disconnected.
+const UNREAD: Duration = Duration::from_secs(60);
+
+/// Every address of the API.
+pub(super) fn router() -> Router<Arc<Endpoint>> {
+    let routes = api::routes::all();
+    let document = Bytes::from(openapi::document(&routes).to_string());
+    let address = |name: &str| format!("{PREFIX}{name}");
+    let mut router = Router::new()
+        .route(&address("openapi.json"), get(async move || json(document)))
+        .route(&address("events"), get(events));
+    for route in routes {
+        router = router.route(&address(route.name), handler(route));
+    }
+    router
+}
+
+fn handler(route: Route) -> MethodRouter<Arc<Endpoint>> {
+    let (method, route) = (route.method, Arc::new(route));
+    let handler = move |State(endpoint): State<Arc<Endpoint>>, request: Request| async move {
+        match answer(&endpoint, &route, request).await {
+            Ok(answer) => json(answer.into()),
+            Err(error) => problem(&error),
+        }
+    };
+    match method {
+        Method::Get => get(handler),
+        Method::Post => post(handler),
+    }
+}
+
+async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<String, Error> {
+    allow(&request, PATIENCE);
+    let fields = match route.method {
+        Method::Get => query::parse(&route.request, request.uri().query().unwrap_or_default())?,
+        Method::Post => body(request.into_body()).await?,
+    };
+    route.answer(Arc::clone(&endpoint.service), fields).await
+}
+
+/// The answer may take this long.
+fn allow(request: &Request, time: Duration) {
+    if let Some(visit) = request.extensions().get::<Visit>() {
+        visit.allow(time);
+    }
+}
+
+/// The fields of a request that was sent as JSON.
+async fn body(body: Body) -> Result<Value, Error> {
+    let bytes = to_bytes(body, LARGEST).await.map_err(|_| {
+        Error::new(Kind::TooLarge, format!("the request is larger than {LARGEST} bytes, or was cut off"))
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(Kind::BadRequest, format!("the request is not JSON: {error}")))
+}
+
+async fn events(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let subscribed = subscribe(&endpoint, request.uri().query().unwrap_or_default());
+    let stream = match subscribed {
+        Ok(stream) => stream,
+        Err(error) => return problem(&error),
+    };
+    let visit = request.extensions().get::<Visit>().cloned();
+    // A line at once, so that the client knows that it is connected.
+    let body = EventBody { stream, beat: Box::pin(sleep(Duration::ZERO)), visit };
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response()
+}
+
+fn subscribe(endpoint: &Endpoint, query: &str) -> Result<EventStream, Error> {
+    let fields = query::parse(&query::schema::<api::events::Request>(), query)?;
+    let mut wants: api::events::Request = verb::parse(fields)?;
+    let config = endpoint.service.live()?.newest.config();
+    for source in &mut wants.sources {
+        *source = known_source(&config, "sources", source)?.to_string();
+    }
+    endpoint.service.events.subscribe(wants)
+}
+
+/// The body of a stream of events.
+struct EventBody {
+    stream: EventStream,
+    beat: Pin<Box<Sleep>>,
+    visit: Option<Visit>,
+}
+
+impl EventBody {
+    fn frame(&mut self, text: String) -> Frame<Bytes> {
+        self.beat.as_mut().reset(Instant::now() + BEAT);
+        // The client has read what was sent before.
+        if let Some(visit) = &self.visit {
+            visit.allow(UNREAD);
+        }
+        Frame::data(text.into())
+    }
+}
+
+impl HttpBody for EventBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let text = match self.stream.poll_next(context) {
+            Poll::Ready(Some(event)) => event,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                ready!(self.beat.as_mut().poll(context));
+                EventStream::comment().to_owned()
+            }
+        };
+        Poll::Ready(Some(Ok(self.frame(text))))
+    }
+}
+
+fn json(text: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// A problem document.
+pub(super) fn problem(error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    let mut response = (status, kind, error.to_json()).into_response();
+    if error.kind == Kind::Unavailable {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    response
+}
