@@ -19,7 +19,8 @@ pub fn logit(picture: &[f32], text: &[f32], scale: f32, bias: f32) -> f32 {
 }
 
 /// The dot product. Eight sums are computed in parallel: with a single sum each addition waits for the one before it.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+#[must_use]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0_f32; 8];
     for (a, b) in a.iter().zip(b) {

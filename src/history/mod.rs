@@ -16,7 +16,9 @@
 //! A [`Reader`] reads beside the writer, and when no service runs.
 
 mod recorders;
+pub mod search;
 pub mod store;
 mod table;
+pub mod vectors;
 
 pub use self::store::{Error, History, Reader};

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use rusqlite::Transaction;
 
+use super::vectors;
 use crate::{config::Config, observe::Observation};
 
 /// The recorders of all kinds of content. What they keep in memory belongs to one open file: they are made anew when the file is
 /// opened again, after an error, and after something was forgotten.
 #[derive(Debug)]
-pub(super) struct Recorders {}
+pub(super) struct Recorders {
+    /// Only with `search: true`.
+    vectors: Option<vectors::Recorder>,
+}
 
 impl Recorders {
     /// For the configuration in force.
     pub(super) fn new(config: &Arc<Config>) -> Self {
-        let _ = config;
-        Self {}
+        Self { vectors: vectors(config) }
     }
 
     /// Another configuration is in force. What was recorded before keeps its meaning.
@@ -24,7 +27,14 @@ impl Recorders {
         transaction: &Transaction<'_>,
         config: &Arc<Config>,
     ) -> rusqlite::Result<()> {
-        let _ = (transaction, config);
+        match (vectors(config), &mut self.vectors) {
+            // The model does not change while the service runs.
+            (Some(_), Some(_)) => {}
+            (wanted, vectors) => {
+                vectors.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
+                *vectors = wanted;
+            }
+        }
         Ok(())
     }
 
@@ -34,13 +44,18 @@ impl Recorders {
         transaction: &Transaction<'_>,
         observation: &Observation,
     ) -> rusqlite::Result<()> {
-        let _ = (transaction, observation);
+        self.vectors.iter_mut().try_for_each(|recorder| recorder.record(transaction, observation))?;
         Ok(())
     }
 
     /// Writes what is only in memory. This happens every few minutes, before the end, and before something is forgotten.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let _ = transaction;
+        self.vectors.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
         Ok(())
     }
+}
+
+fn vectors(config: &Config) -> Option<vectors::Recorder> {
+    let searches = config.history.as_ref().is_some_and(|history| history.search);
+    searches.then(|| vectors::Recorder::new(&config.model.name()))
 }

@@ -1,0 +1,148 @@
+//! The best vectors of the first pass: the best of each moment, and of these a limited number. Pure.
+
+use crate::history::vectors::codec::Span;
+
+/// The length of a moment in milliseconds. Of the frames of one view within it, only the best one is a candidate: otherwise a
+/// single event with thousands of frames would be all candidates.
+const MOMENT: i64 = 15_000;
+
+/// A vector of the first pass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The row of the vector.
+    pub id: i64,
+    /// The index of its view.
+    pub view: usize,
+    /// When its picture was seen.
+    pub span: Span,
+    /// The estimated lift.
+    pub lift: f32,
+    /// The standard deviation of the estimate's error.
+    pub error: f32,
+}
+
+/// The best candidates.
+#[derive(Debug)]
+pub struct Candidates {
+    most: usize,
+    kept: Vec<Candidate>,
+    /// Candidates below this lift cannot be among the best any more.
+    least: f32,
+    /// The best candidate of the current moment.
+    current: Option<Candidate>,
+    moments: u64,
+    vectors: u64,
+}
+
+impl Candidates {
+    /// Keeps at least the `most` best candidates, and at most twice as many while it works.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let most = most.max(1);
+        Self { most, kept: Vec::new(), least: f32::NEG_INFINITY, current: None, moments: 0, vectors: 0 }
+    }
+
+    /// Adds a candidate. Those of a view are added in the order of time; another order only costs memory. Estimates that are not
+    /// a number are ignored.
+    pub fn push(&mut self, candidate: Candidate) {
+        if candidate.lift.is_nan() {
+            return;
+        }
+        self.vectors += 1;
+        let moment = |it: &Candidate| (it.view, it.span.first.div_euclid(MOMENT));
+        match &mut self.current {
+            Some(current) if moment(current) == moment(&candidate) => {
+                if candidate.lift > current.lift {
+                    *current = candidate;
+                }
+            }
+            current => {
+                let ended = current.replace(candidate);
+                self.moments += 1;
+                self.keep(ended);
+            }
+        }
+    }
+
+    fn keep(&mut self, ended: Option<Candidate>) {
+        let Some(ended) = ended.filter(|ended| ended.lift > self.least) else { return };
+        self.kept.push(ended);
+        if self.kept.len() >= 2 * self.most {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.kept.len() > self.most {
+            let (_, last, _) = self.kept.select_nth_unstable_by(self.most - 1, by_lift);
+            self.least = last.lift;
+            self.kept.truncate(self.most);
+        }
+    }
+
+    /// The number of moments that were added.
+    #[must_use]
+    pub fn moments(&self) -> u64 {
+        self.moments
+    }
+
+    /// The number of vectors that were added.
+    #[must_use]
+    pub fn vectors(&self) -> u64 {
+        self.vectors
+    }
+
+    /// The best candidates, best first.
+    #[must_use]
+    pub fn best(mut self) -> Vec<Candidate> {
+        let last = self.current.take();
+        self.keep(last);
+        self.cut();
+        self.kept.sort_unstable_by(by_lift);
+        self.kept
+    }
+}
+
+/// Highest lift first. Equal ones are in the order of their rows, so that the result never depends on chance.
+fn by_lift(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.lift.total_cmp(&a.lift).then(a.id.cmp(&b.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn candidate(id: i64, view: usize, time: i64, lift: f32) -> Candidate {
+        Candidate { id, view, span: Span::at(time), lift, error: 0.1 }
+    }
+
+    #[test]
+    fn a_moment_has_one_candidate() {
+        let mut candidates = Candidates::new(10);
+        let frames = [(0, 1.0), (1_000, 3.0), (14_999, 2.0), (15_000, 0.5), (-1, f32::NAN), (16_000, 0.25)];
+        for (id, (time, lift)) in (0_i64..).zip(frames) {
+            candidates.push(candidate(id, 0, time, lift));
+        }
+        candidates.push(candidate(9, 1, 16_000, 0.125));
+        assert_eq!((candidates.moments(), candidates.vectors()), (3, 6));
+        let best: Vec<_> = candidates.best().iter().map(|it| it.id).collect();
+        assert_eq!(best, [1, 3, 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_best_moments_are_kept(lifts in prop::collection::vec(-100_i16..100, 0..200), most in 1_usize..20) {
+            let mut candidates = Candidates::new(most);
+            for (id, lift) in (0_i64..).zip(&lifts) {
+                candidates.push(candidate(id, 0, id * MOMENT, f32::from(*lift)));
+            }
+            let found: Vec<_> = candidates.best().iter().map(|it| it.lift).collect();
+            let mut expected: Vec<_> = lifts.iter().map(|lift| f32::from(*lift)).collect();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            expected.truncate(most);
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

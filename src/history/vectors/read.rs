@@ -1,0 +1,207 @@
+//! Reads stored vectors for a search: chunk by chunk, never all of them at the same time. Damaged parts are skipped.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, types::ValueRef};
+
+use super::{
+    codec::{Block, Code, Span},
+    tables::{centre, row_of, rows_from},
+};
+
+/// A chunk, without its vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chunk {
+    /// Its identifier.
+    pub id: i64,
+    /// The identifier of the source's name.
+    pub source: i64,
+    /// The identifier of the region's name; [`WHOLE_FRAME`](super::tables::WHOLE_FRAME) for none.
+    pub region: i64,
+    /// From its first to its last frame.
+    pub span: Span,
+    /// The number of the next vector. Vectors with lower numbers may have been forgotten.
+    pub next: u16,
+    /// Vectors with lower numbers are in blocks.
+    pub packed: u16,
+    /// What its vectors are stored as differences from.
+    pub centre: Vec<f32>,
+}
+
+/// A stored vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredVector {
+    /// When its picture was seen.
+    pub span: Span,
+    /// The difference from the centre of its chunk, see [`Code`].
+    pub code: Vec<u8>,
+}
+
+/// The chunks of a model, in the order of views and times; of one source or of all.
+///
+/// # Errors
+/// The disk does not work.
+pub fn chunks(
+    connection: &Connection,
+    model: i64,
+    dimensions: usize,
+    source: Option<i64>,
+) -> rusqlite::Result<Vec<Chunk>> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, source, region, first, last, next, packed, centre FROM vector_chunks
+         JOIN vector_centres ON chunk = id
+         WHERE model = ?1 AND dimensions = ?2 AND source = coalesce(?3, source)
+         ORDER BY source, region, day, id",
+    )?;
+    let number = |number: i64| u16::try_from(number.clamp(0, 4096)).unwrap_or(0);
+    let chunk = |row: &Row<'_>| {
+        let Some(centre) = centre(row.get_ref(7)?.as_blob()?, dimensions) else { return Ok(None) };
+        Ok(Some(Chunk {
+            id: row.get(0)?,
+            source: row.get(1)?,
+            region: row.get(2)?,
+            span: Span { first: row.get(3)?, last: row.get(4)? },
+            next: number(row.get(5)?),
+            packed: number(row.get(6)?),
+            centre,
+        }))
+    };
+    let found = select.query_map((model, dimensions as i64, source), chunk)?;
+    found.filter_map(Result::transpose).collect()
+}
+
+/// The number of stored vectors of other models, or of other versions of this one, whose vectors have another length.
+///
+/// # Errors
+/// The disk does not work.
+pub fn vectors_of_other_models(
+    connection: &Connection,
+    model: Option<i64>,
+    dimensions: usize,
+    source: Option<i64>,
+) -> rusqlite::Result<u64> {
+    // The rows that are in no block are at most those numbered behind the last block.
+    let mut select = connection.prepare_cached(
+        "SELECT coalesce(sum((SELECT coalesce(sum(vectors), 0) FROM vector_blocks WHERE chunk = c.id)
+                + (SELECT count(*) FROM vectors WHERE id >= (c.id << 12) + c.packed AND id < (c.id + 1) << 12)), 0)
+         FROM vector_chunks AS c
+         WHERE NOT (model = coalesce(?1, -1) AND dimensions = ?2) AND source = coalesce(?3, source)",
+    )?;
+    let count: i64 = select.query_row((model, dimensions as i64, source), |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// The names of the sources with stored vectors, sorted.
+///
+/// # Errors
+/// The disk does not work.
+pub fn sources(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut select = connection.prepare_cached(
+        "SELECT text FROM names WHERE id IN (SELECT DISTINCT source FROM vector_chunks) ORDER BY text",
+    )?;
+    select.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Calls `each` with every block of a chunk.
+///
+/// # Errors
+/// The disk does not work.
+pub fn blocks(
+    connection: &Connection,
+    chunk: &Chunk,
+    mut each: impl FnMut(&Block<'_>),
+) -> rusqlite::Result<()> {
+    let mut select =
+        connection.prepare_cached("SELECT content FROM vector_blocks WHERE chunk = ?1 ORDER BY id")?;
+    let mut rows = select.query([chunk.id])?;
+    while let Some(row) = rows.next()? {
+        if let Some(block) = blob(row, 0)?.and_then(|bytes| Block::parse(bytes, chunk.centre.len())) {
+            each(&block);
+        }
+    }
+    Ok(())
+}
+
+/// Calls `each` with every vector of a chunk that is in no block yet: its row, its span and its difference from the centre.
+///
+/// # Errors
+/// The disk does not work.
+pub fn unpacked(
+    connection: &Connection,
+    chunk: &Chunk,
+    mut each: impl FnMut(i64, Span, Code<'_>),
+) -> rusqlite::Result<()> {
+    let mut select = connection
+        .prepare_cached("SELECT id, first, last, code FROM vectors WHERE id >= ?1 AND id < ?2 ORDER BY id")?;
+    let range = rows_from(chunk.id, 0);
+    let mut rows = select.query([range.start.saturating_add(chunk.packed.into()), range.end])?;
+    while let Some(row) = rows.next()? {
+        let span = Span { first: row.get(1)?, last: row.get(2)? };
+        if let Some(code) = blob(row, 3)?.and_then(|bytes| Code::parse(bytes, chunk.centre.len())) {
+            each(row.get(0)?, span, code);
+        }
+    }
+    Ok(())
+}
+
+/// The vector in this row; `None` if it was forgotten.
+///
+/// # Errors
+/// The disk does not work.
+pub fn vector(connection: &Connection, row: i64) -> rusqlite::Result<Option<StoredVector>> {
+    let mut select = connection.prepare_cached("SELECT first, last, code FROM vectors WHERE id = ?1")?;
+    let vector = |row: &Row<'_>| {
+        let code = blob(row, 2)?.unwrap_or_default().to_vec();
+        Ok(StoredVector { span: Span { first: row.get(0)?, last: row.get(1)? }, code })
+    };
+    select.query_row([row], vector).optional()
+}
+
+/// Vectors at evenly distributed places of some chunks, at most `most`: for each the index of its chunk, and its row. Rows may have
+/// been forgotten.
+#[must_use]
+pub fn sample(chunks: &[&Chunk], most: usize) -> Vec<(usize, i64)> {
+    let total: u64 = chunks.iter().map(|chunk| u64::from(chunk.next)).sum();
+    let count = total.min(most as u64);
+    let (mut sample, mut at, mut before) = (Vec::new(), 0, 0);
+    for number in 0..count {
+        let (start, end) = (number * total / count, (number + 1) * total / count);
+        // Not the first of each part: a camera may show the same at equal intervals.
+        let place = start + number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (end - start).max(1);
+        while place - before >= u64::from(chunks[at].next) {
+            before += u64::from(chunks[at].next);
+            at += 1;
+        }
+        sample.push((at, row_of(chunks[at].id, (place - before) as u16)));
+    }
+    sample
+}
+
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<Option<&'a [u8]>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Blob(bytes) => Some(bytes),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_over_all_chunks() {
+        let chunk =
+            |id, next| Chunk { id, source: 1, region: 0, span: Span::at(0), next, packed: 0, centre: vec![] };
+        let chunks = [chunk(1, 100), chunk(5, 0), chunk(7, 300)];
+        let chunks: Vec<_> = chunks.iter().collect();
+        let all = sample(&chunks, 1000);
+        assert_eq!(all.len(), 400);
+        assert_eq!(
+            (all[0], all[99], all[100], all[399]),
+            ((0, row_of(1, 0)), (0, row_of(1, 99)), (2, row_of(7, 0)), (2, row_of(7, 299)))
+        );
+        let some = sample(&chunks, 40);
+        assert_eq!(some.len(), 40);
+        assert_eq!(some.iter().filter(|(at, _)| *at == 0).count(), 10);
+        assert!(some.windows(2).all(|pair| pair[0].1 < pair[1].1), "{some:?}");
+        assert!(sample(&[], 40).is_empty() && sample(&chunks[1..2], 40).is_empty());
+    }
+}
