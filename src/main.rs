@@ -22,6 +22,8 @@ enum Command {
     Run(commands::run::Args),
     /// Print every problem of the configuration
     Check(commands::check::Args),
+    /// Say for each label why it is raised, or which gate holds it
+    Explain(commands::explain::Args),
     /// Check everything that can be wrong, and print what to do
     Doctor(commands::doctor::Args),
     /// Ask a running service whether every part of it makes progress
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Decoder(args) => Ok(commands::decoder::run(&args)),
         Command::Check(args) => commands::check::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),

@@ -63,7 +63,7 @@ impl Client {
             return service.call(verb, request);
         }
         match verb.answer {
-            Answer::Read(answer) => answer(&self.reader()?, request),
+            Answer::Read(answer) | Answer::Either { read: answer, .. } => answer(&self.reader()?, request),
             Answer::Write(answer) => answer(&mut History::open(&self.state_dir)?, request),
             Answer::Live(_) => Err(self.not_running()),
         }

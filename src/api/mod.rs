@@ -8,6 +8,7 @@ pub mod ask;
 pub mod client;
 pub mod error;
 pub mod events;
+pub mod explain;
 pub mod mqtt;
 pub mod openapi;
 pub mod query;

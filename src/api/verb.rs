@@ -63,6 +63,13 @@ pub enum Answer<Request, Response> {
     Write(fn(&mut History, &Request) -> Result<Response, Error>),
     /// The running service.
     Live(fn(Arc<Service>, Request) -> Pending<Response>),
+    /// The running service, and without one the store.
+    Either {
+        /// With a running service.
+        live: fn(Arc<Service>, Request) -> Pending<Response>,
+        /// Without one.
+        read: fn(&Reader, &Request) -> Result<Response, Error>,
+    },
 }
 
 impl<Request, Response> Clone for Answer<Request, Response> {
@@ -120,7 +127,9 @@ where
                         Answer::Write(answer) => {
                             service.write(move |history| answer(history, &request)).await?
                         }
-                        Answer::Live(answer) => answer(service, request).await?,
+                        Answer::Live(answer) | Answer::Either { live: answer, .. } => {
+                            answer(service, request).await?
+                        }
                     };
                     json(&response)
                 })

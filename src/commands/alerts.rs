@@ -190,11 +190,13 @@ fn line(payload: &[u8], json: bool, columns: &Columns) -> Option<String> {
     Some(format!("{time}  {source}  {label}  {state:<7}  {score}{region}"))
 }
 
-fn padded(text: &str, wanted: usize) -> String {
+/// The text, filled with spaces to this width.
+pub(super) fn padded(text: &str, wanted: usize) -> String {
     format!("{text}{}", " ".repeat(wanted.saturating_sub(width(text))))
 }
 
-fn width(text: &str) -> usize {
+/// The columns that a text takes on a terminal.
+pub(super) fn width(text: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text)
 }
 

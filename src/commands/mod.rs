@@ -10,6 +10,7 @@ pub mod completions;
 pub mod decoder;
 pub mod doctor;
 mod embed;
+pub mod explain;
 mod fetch;
 pub mod health;
 pub mod logging;

@@ -3,6 +3,7 @@
 //! The alerts of a frame are on disk before its source receives the slot back and before any observer sees the frame.
 
 use std::{
+    fs,
     path::Path,
     sync::Arc,
     thread,
@@ -30,6 +31,8 @@ use crate::{
 
 /// The most frames that are judged together: their alerts reach the disk in one transaction.
 const BATCH: usize = 32;
+/// The file with the learnt baselines, in the state folder.
+const BASELINES: &str = "baselines.json";
 /// The JPEG quality of snapshots.
 const QUALITY: u8 = 85;
 
@@ -272,7 +275,7 @@ impl BaselineFile {
     pub(super) fn load(state_dir: &Path) -> (Self, Vec<SavedBaseline>) {
         let (file, baselines) = StateFile::load(
             state_dir,
-            "baselines.json",
+            BASELINES,
             "labels with a `rise` are not raised until their baselines are learnt again",
         );
         (Self { file, saved_at: Instant::now() }, baselines)
@@ -288,6 +291,13 @@ impl BaselineFile {
         self.file.save(&judge.baselines());
         self.saved_at = Instant::now();
     }
+}
+
+/// The baselines that a service with this state folder has learnt, for commands that judge beside it; none if they cannot be read.
+#[must_use]
+pub fn saved_baselines(state_dir: &Path) -> Vec<SavedBaseline> {
+    let content = fs::read(state_dir.join(BASELINES)).unwrap_or_default();
+    serde_json::from_slice(&content).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use self::judge_thread::saved_baselines;
 use self::{
     broker_state::BrokerState,
     clock_steps::ClockSteps,

@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{Observation, Subscription};
-use crate::{classify::SetScores, config::Config};
+use crate::{classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
 /// The newest scored frame of a source. Its picture is not kept: pictures of all sources would fill the memory.
 #[derive(Debug, Clone)]
@@ -24,10 +24,19 @@ pub struct NewestFrame {
     pub regions: Vec<(Option<Arc<str>>, Arc<[f32]>)>,
     /// The scores of each label set that the source watches.
     pub sets: Vec<SetScores>,
+    /// What the trigger of each label and rule made of the frame.
+    pub assessments: Vec<Assessment>,
+    /// When the first frame with this picture was captured: the model scored that one, and the frames since repeat its scores.
+    pub scored_at: Timestamp,
+    /// Recognises a repeated picture, and does not keep it alive.
+    picture: Weak<Picture>,
 }
 
 impl NewestFrame {
-    fn of(observation: &Observation) -> Self {
+    /// The frame of `observation`, which follows the frame `before`.
+    fn of(observation: &Observation, before: Option<&Self>) -> Self {
+        // A source whose view does not change sends the same picture again.
+        let same = |before: &&Self| std::ptr::eq(before.picture.as_ptr(), Arc::as_ptr(&observation.picture));
         let named = observation.sets.first().map(|set| set.regions.as_slice()).unwrap_or_default();
         let names = named.iter().map(|region| region.region.clone()).chain(std::iter::repeat(None));
         Self {
@@ -36,6 +45,9 @@ impl NewestFrame {
             origin: observation.origin.clone(),
             regions: names.zip(observation.embeddings.iter().cloned()).collect(),
             sets: observation.sets.clone(),
+            assessments: observation.assessments.clone(),
+            scored_at: before.filter(same).map_or(observation.captured_at, |before| before.scored_at),
+            picture: Arc::downgrade(&observation.picture),
         }
     }
 }
@@ -59,7 +71,9 @@ impl NewestFrames {
                     let config = subscription.config.borrow_and_update();
                     frames.retain(|name, _| config.sources.iter().any(|source| *source.name == **name));
                 }
-                frames.insert(Arc::clone(&observation.source), NewestFrame::of(&observation).into());
+                let before = frames.get(&observation.source).map(|frame| &**frame);
+                let newest = NewestFrame::of(&observation, before);
+                frames.insert(Arc::clone(&observation.source), newest.into());
             }
         };
         (newest, following)
@@ -91,6 +105,24 @@ mod tests {
         observe::{Observers, ServiceMetrics, tests::observation},
         samples,
     };
+
+    #[test]
+    fn frames_that_repeat_a_picture_say_when_it_was_scored() {
+        let picture: Arc<Picture> = Picture::of_rgb(2, 1, vec![0; 6]).into();
+        let mut newest: Option<NewestFrame> = None;
+        let mut see = |second, picture: &Arc<Picture>| {
+            let captured_at = Timestamp::from_second(second).unwrap();
+            let observation =
+                Observation { captured_at, picture: Arc::clone(picture), ..observation("1.jpg") };
+            newest = Some(NewestFrame::of(&observation, newest.as_ref()));
+            newest.as_ref().map(|frame| frame.scored_at.as_second())
+        };
+        assert_eq!([0, 12].map(|second| see(second, &picture)), [Some(0), Some(0)]);
+        let other = Picture::of_rgb(2, 1, vec![0; 6]).into();
+        assert_eq!(see(13, &other), Some(13), "the same pixels are not the same picture");
+        assert_eq!(see(14, &picture), Some(14), "it was scored again");
+        assert_eq!(Arc::strong_count(&picture), 1, "it is not kept alive");
+    }
 
     #[tokio::test]
     async fn the_newest_frame_is_kept_while_its_source_exists() {

@@ -18,6 +18,7 @@ mod delivery;
 mod devices;
 mod docs;
 mod doctor;
+mod explain;
 mod folder;
 mod folder_attacks;
 mod folder_clips;
