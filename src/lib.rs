@@ -109,6 +109,7 @@
 //! | `daemon/plan` |
 //! | `judge`, `trigger` |
 //! | `observe/scores` |
+//! | `picture/mask` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
 //! | `source/kinds/stream/access_units`, `source/kinds/stream/allowed`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |

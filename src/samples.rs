@@ -20,6 +20,7 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),
+        mask: Vec::new(),
         regions: Vec::new(),
         watch,
         adjusted: Vec::new(),

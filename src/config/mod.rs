@@ -14,6 +14,7 @@ mod http_endpoint;
 mod label_sets;
 mod labels;
 mod load;
+mod masks;
 mod model;
 mod reference_page;
 mod rules;

@@ -127,6 +127,7 @@ fn in_words(form: &Form) -> String {
         Form::Switch => "`true` or `false`".to_owned(),
         Form::Nothing => "nothing".to_owned(),
         Form::Fractions(count) => format!("list of {count} numbers, 0 to 1"),
+        Form::Polygon => "polygon: list of corners `[x, y]`, 0 to 1".to_owned(),
         Form::List(item) => match in_words(item).as_str() {
             "text" => "list of texts".to_owned(),
             item => format!("list, each: {item}"),

@@ -85,6 +85,7 @@ fn form(of: &Form) -> Value {
             ]});
             json!({"type": "array", "minItems": count, "maxItems": count, "items": fraction})
         }
+        Form::Polygon => json!({"type": "array", "minItems": 3, "items": form(&Form::Fractions(2))}),
         Form::List(item) => json!({"type": "array", "minItems": 1, "items": form(item)}),
         Form::OneOrMore(item) => json!({"anyOf": [form(item), form(&Form::List(item))]}),
         Form::Mapping(table) => mapping(&(table.fields)(), &[]),

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{
     home_assistant::{self, DeviceLook},
     label_sets::{LabelSets, Seen},
+    masks,
     watched::{self, Watched},
 };
 use crate::{
+    picture::mask::Polygon,
     policy::Label,
     source::kinds::{settings::KindKey, source_kind::SourceKind},
     yaml::{
@@ -29,6 +31,8 @@ pub struct Source {
     pub name: String,
     /// Its kind, with the settings of that kind.
     pub kind: SourceKind,
+    /// Parts of the frame that are hidden before anything else reads their pixels.
+    pub mask: Vec<Polygon>,
     /// Named parts of the frame that are scored separately; empty: the whole frame.
     pub regions: Vec<Region>,
     /// The names of the label sets to score.
@@ -75,6 +79,14 @@ pub struct Region {
 
 /// The keys that all kinds of source have.
 const FIELDS: &[Field<Source>] = &[
+    Field::new(
+        "mask",
+        masks::FORM,
+        "What is hidden: polygons that are filled with grey before anything is compared, scored, stored or sent. Each corner is x and y, as \
+         fractions of the frame's width and height.",
+        |it: &Source| Some(masks::shown(&it.mask)),
+    )
+    .example(masks::EXAMPLE),
     Field::new("regions", Form::Named(&Form::Fractions(4)), "Parts of the frame that are scored separately.", |it: &Source| {
         let regions = it.regions.iter();
         let regions = regions.map(|it| (it.name.clone(), json!([it.x, it.y, it.width, it.height])));
@@ -164,6 +176,7 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
             None => misplaced(at, key),
         })?;
     let settings = kind.and_then(|kind| SourceKind::read(reader, &section.get(kind.key)?, &section));
+    let mask = section.optional(reader, "mask", masks::read);
     let mut regions = section.get("regions").map_or_else(Vec::new, |at| regions(reader, &at));
     if let Some(at) = section.get("grid") {
         grid(reader, &at, &mut regions);
@@ -180,8 +193,8 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
         reader.problem(at.key, message, "remove `name` from `home_assistant`");
     }
     let (name, Watched { sets: watch, adjusted }) = (at.name.to_owned(), watch?);
-    let (scores, baseline) = (scores?, baseline?);
-    Some(Source { name, kind: settings, regions, watch, adjusted, scores, baseline, look })
+    let (mask, scores, baseline) = (mask?.unwrap_or_default(), scores?, baseline?);
+    Some(Source { name, kind: settings, mask, regions, watch, adjusted, scores, baseline, look })
 }
 
 /// The kind of a source: the one whose key it has.

@@ -97,6 +97,7 @@ fn absent_keys_have_the_documented_defaults() {
         sources: vec![Source {
             name: "inbox".to_owned(),
             kind: SourceKind::Folder(Folder::at(folder.path().join("inbox"))),
+            mask: vec![],
             regions: vec![],
             watch: vec!["porch".to_owned()],
             adjusted: vec![],

@@ -30,7 +30,11 @@ impl Plan {
         let continues = |before: &Source, after: &Source| {
             let same_regions =
                 before.regions == after.regions || after.kind.settings().unchanged() == Unchanged::Score;
-            before.name == after.name && before.kind == after.kind && same_regions && !restart_all
+            before.name == after.name
+                && before.kind == after.kind
+                && before.mask == after.mask
+                && same_regions
+                && !restart_all
         };
         let stops = |old: &&Source| !in_force.sources.iter().any(|new| continues(old, new));
         let starts = |new: &&Source| !running.sources.iter().any(|old| continues(old, new));
@@ -99,6 +103,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{HistoryPictures, HistorySettings, HubModel, ModelRef, Region, SourceKind},
+        picture::mask::Polygon,
         samples,
     };
 
@@ -116,6 +121,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_change() {
+        let mask = || vec![Polygon::new(vec![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).expect("a triangle")];
         let region = || Region { name: "step".to_owned(), x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
         let cases: &[Case<'_>] = &[
             ("nothing", &|_| {}, "="),
@@ -125,6 +131,7 @@ mod tests {
             ("a source renamed", &|c| c.sources[1].name = "new".into(), "-back +new"),
             ("a folder", &|c| c.sources[1].kind = samples::source("other", &[]).kind, "-back +back"),
             ("the label sets of a source", &|c| c.sources[1].watch = vec!["yard".into()], ""),
+            ("a mask", &|c| c.sources[0].mask = mask(), "-Front Door +Front Door"),
             ("a region", &|c| c.sources[0].regions.push(region()), ""),
             ("a label", &|c| c.label_sets[0].labels.push(samples::label("cat", 0.5)), ""),
             ("a threshold", &|c| c.label_sets[0].labels[0].trigger.threshold = 0.9, ""),

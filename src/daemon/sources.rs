@@ -219,6 +219,7 @@ impl Sources {
             remedy: source.kind.settings().remedy(),
             counts: Arc::clone(&counts),
             max_pixels: config.max_pixels,
+            mask: source.mask.as_slice().into(),
             decoders: Arc::clone(&self.decoders),
             state_dir: Some(config.state_dir.clone()),
             topics: Some(source::ForTopics {

@@ -1,5 +1,5 @@
 //! Pictures: decodes bytes of any supported format into upright RGB pixels, with exactly the values of the reference (Pillow).
-//! Video frames are pictures too; their pixels stay as the decoder gave them ([`Planes`]).
+//! Video frames are pictures too; their pixels stay as the decoder gave them ([`Planes`]). [`mask`] hides parts of a picture.
 //!
 //! [`decode`] takes bytes; [`read`] reads them, and checks their head first. Not here: resizing (`classify` does it for the
 //! model), and alpha blending (the reference drops alpha).
@@ -15,6 +15,7 @@ mod ifd;
 mod jp2;
 mod jpeg;
 mod limits;
+pub mod mask;
 mod memory;
 mod metadata;
 mod pixels;

@@ -7,7 +7,7 @@
 //! Limits: 8 bits, and colour samples of at most two by two pixels. A colour sample is assumed to be in the middle of its
 //! pixels, as FFmpeg does for a stream that does not specify it.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// The pixels of a picture, or of a part that shares them.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Planes {
     top: u32,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Whole {
     width: u32,
     height: u32,
@@ -44,6 +44,14 @@ pub struct Meaning {
     pub matrix: Matrix,
     /// Whether black is 0 and white 255; otherwise they are 16 and 235.
     pub full_range: bool,
+}
+
+impl Meaning {
+    /// The brightness of the middle between black and white.
+    #[must_use]
+    pub fn grey(self) -> u8 {
+        if self.full_range { 128 } else { 126 }
+    }
 }
 
 /// The standard that defines the colours.
@@ -142,6 +150,25 @@ impl Planes {
         Plane { levels, size, start: (self.left as usize, self.top as usize), halved }
     }
 
+    /// Makes some columns of a row of the part grey. Planes that another picture shares are copied before.
+    ///
+    /// A sample of colour that covers one of these pixels loses its colour, so nothing of them remains.
+    pub(super) fn make_grey(&mut self, row: usize, columns: Range<usize>) {
+        let (row, left) = (row + self.top as usize, self.left as usize);
+        let columns = columns.start + left..columns.end + left;
+        let whole = Arc::make_mut(&mut self.whole);
+        let (start, level) = (row * whole.width as usize, whole.meaning.grey());
+        whole.brightness[start + columns.start..start + columns.end].fill(level);
+        let (width, _) = whole.colour_size();
+        if let Some(Colour { blue, red, halved: (across, down) }) = &mut whole.colour {
+            let start = width * if *down { row / 2 } else { row };
+            let samples = if *across { columns.start / 2..columns.end.div_ceil(2) } else { columns };
+            for plane in [blue, red] {
+                plane[start + samples.start..start + samples.end].fill(NO_COLOUR);
+            }
+        }
+    }
+
     /// A part of `width` by `height` pixels as RGB; colour is interpolated where there are fewer samples.
     pub(super) fn rgb(&self, width: u32, height: u32) -> Vec<u8> {
         let (meaning, columns) = (Fixed::of(self.whole.meaning), self.left..self.left + width);
@@ -219,8 +246,10 @@ impl Between<'_> {
     }
 }
 
+/// The level of both planes of colour where there is no colour.
+const NO_COLOUR: u8 = 128;
 /// No colour, in sixteenths of a level.
-const NEUTRAL: i32 = 128 * 16;
+const NEUTRAL: i32 = NO_COLOUR as i32 * 16;
 
 /// The factors from levels to RGB. Source: ITU-R BT.601 and its successors. Each of them defines the weights of red and blue in
 /// brightness.

@@ -20,7 +20,10 @@ use crate::{
     classify::{self, LabelEncoder, LoadError, Scored, labels::VectorCache},
     config::{Config, Decode, Source},
     frame::{Frame, Slot},
-    picture::{self, Limits, Picture},
+    picture::{
+        self, Limits, Picture,
+        mask::{self, Polygon},
+    },
     progress::{self, Playback},
     source, terminal,
 };
@@ -69,6 +72,7 @@ pub(super) fn play(
         source: source.name.as_str().into(),
         sampling: sampling(source),
         limits: config.limits(),
+        mask: source.mask.as_slice().into(),
         clock: start,
         is_forced: start.is_some(),
         playback: playback.clone(),
@@ -113,6 +117,8 @@ struct Player {
     source: Arc<str>,
     sampling: (Duration, Decode),
     limits: Limits,
+    /// What the source hides.
+    mask: Arc<[Polygon]>,
     /// The start of the next video that has no time of its own.
     clock: Option<Timestamp>,
     /// Whether the clock overrides the times of the videos.
@@ -146,14 +152,16 @@ impl Player {
 
     fn picture(&self, recording: &Recording) -> Result<Result<(), ModelEnded>> {
         let bytes = picture::read_file(&recording.path)?;
-        let picture = picture::decode(&bytes, self.limits)?;
+        let mut picture = picture::decode(&bytes, self.limits)?;
+        mask::fill(&mut picture, &self.mask);
         let time = recording.time.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(self.send(picture, recording.path.display().to_string(), time))
     }
 
     fn video(&mut self, recording: &Recording, done: u64) -> Result<Result<(), ModelEnded>> {
         let (every, decode) = self.sampling;
-        let mut video = source::Recording::open(&recording.path, every, decode, self.limits)?;
+        let video = source::Recording::open(&recording.path, every, decode, self.limits)?;
+        let mut video = video.masked(Arc::clone(&self.mask));
         let own = video.began().or(recording.time).filter(|_| !self.is_forced);
         let began = own.or(self.clock).unwrap_or_else(|| {
             self.playback.aside(|| {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     frame::Frame,
-    picture::{Limits, Share},
+    picture::{Limits, Share, mask::Polygon},
     policy::Mqtt,
 };
 
@@ -70,6 +70,9 @@ pub struct Context {
     pub counts: Arc<Counts>,
     /// Pictures with more pixels are rejected.
     pub max_pixels: u64,
+    /// What is hidden in every picture of this source, before anything else reads its pixels. Pictures come from
+    /// [`PictureDecoder`], and frames of streams from the stream's converter: both apply it.
+    pub mask: Arc<[Polygon]>,
     /// What all sources share to decode pictures.
     pub decoders: Arc<Decoders>,
     /// Where a source remembers what it handled; `None`: it forgets everything when it ends.
@@ -92,6 +95,7 @@ impl Context {
             remedy: "",
             counts: Arc::default(),
             max_pixels: limits.max_pixels,
+            mask: Arc::default(),
             decoders: Decoders::unrecorded(limits.memory),
             state_dir: None,
             topics: None,
@@ -111,6 +115,7 @@ impl Context {
             counts: Arc::clone(&self.counts),
             stop: self.stop.clone(),
             max_pixels: self.max_pixels,
+            mask: Arc::clone(&self.mask),
         }
     }
 

@@ -12,7 +12,10 @@ use super::{
     crash_record::{CrashRecord, Entry, Fingerprint},
 };
 use crate::{
-    picture::{Limits, Memory, Picture, PictureError, Share, Use},
+    picture::{
+        Limits, Memory, Picture, PictureError, Share, Use,
+        mask::{self, Polygon},
+    },
     sandbox::{DecodeError, Outcome, Sandbox},
 };
 
@@ -82,6 +85,8 @@ pub(crate) struct PictureDecoder {
     pub(super) counts: Arc<Counts>,
     pub(super) stop: CancellationToken,
     pub(super) max_pixels: u64,
+    /// What is hidden in every picture.
+    pub(super) mask: Arc<[Polygon]>,
 }
 
 impl Decoders {
@@ -112,7 +117,8 @@ impl From<DecodeError> for NotDecoded {
 }
 
 impl PictureDecoder {
-    /// Decodes a picture, which is called `origin`. May wait for memory, for as long as other pictures are decoded and scored.
+    /// Decodes a picture, which is called `origin`, and hides what is masked. May wait for memory, for as long as other pictures
+    /// are decoded and scored.
     pub(crate) fn decode(&self, bytes: &[u8], origin: &str) -> Result<Decoded, NotDecoded> {
         let Decoders { memory, record, sandbox } = &*self.decoders;
         let fingerprint = Fingerprint::of(bytes);
@@ -136,7 +142,8 @@ impl PictureDecoder {
                 }
             };
             match outcome {
-                Outcome::Decoded(picture) => {
+                Outcome::Decoded(mut picture) => {
+                    mask::fill(&mut picture, &self.mask);
                     share.shrink(picture.bytes());
                     return Ok(Decoded { picture, share });
                 }
@@ -168,6 +175,20 @@ mod tests {
             counts: Arc::default(),
             stop: CancellationToken::new(),
             max_pixels: 1_000_000,
+            mask: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_masked_is_grey_and_the_rest_is_as_without_a_mask() {
+        let decoders = Decoders::unrecorded(100_000_000);
+        let left = Polygon::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
+        let masked = PictureDecoder { mask: [left].into(), ..decoder(&decoders) };
+        let rgb = |decoder: PictureDecoder| decoder.decode(&jpeg(), "a.jpg").unwrap().picture.into_rgb();
+        let (masked, plain) = (rgb(masked), rgb(decoder(&decoders)));
+        for (masked, plain) in masked.chunks(64 * 3).zip(plain.chunks(64 * 3)) {
+            let (hidden, shown) = masked.split_at(32 * 3);
+            assert!(hidden.iter().all(|level| *level == mask::GREY) && shown == &plain[32 * 3..]);
         }
     }
 

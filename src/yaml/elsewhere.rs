@@ -67,6 +67,11 @@ const KEYS: &[Row] = &[
     ),
     ("poll", SAME, &["interval", "polling", "scan_interval"]),
     ("regions", SAME, &["areas", "crop", "region", "roi", "rois", "zone", "zones"]),
+    (
+        "mask",
+        SAME,
+        &["blackout", "exclusion", "masks", "motion_mask", "object_mask", "privacy", "privacy_mask"],
+    ),
     ("unchanged", SAME, &["motion", "motion_detection"]),
     ("transport", SAME, &["protocol", "rtsp_transport"]),
     ("hwaccel", SAME, &["hardware_acceleration", "hwaccel_args"]),

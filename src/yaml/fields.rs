@@ -87,6 +87,8 @@ pub enum Form {
     Nothing,
     /// A list of this many fractions of the frame.
     Fractions(u64),
+    /// A list of at least three points in the frame, each a list of two fractions.
+    Polygon,
     /// A list of at least one.
     List(&'static Self),
     /// One, or a list of at least one.
@@ -240,6 +242,7 @@ impl Form {
             Self::Switch => "`true` or `false`".to_owned(),
             Self::Nothing => "nothing".to_owned(),
             Self::Fractions(count) => format!("a list of {count} numbers from 0 to 1"),
+            Self::Polygon => "a polygon of three or more corners".to_owned(),
             Self::List(_) => "a list".to_owned(),
             Self::OneOrMore(form) => form.expected(),
             Self::Mapping(table) => match (table.fields)()[..] {

@@ -74,6 +74,7 @@ fn context() -> (Context, mpsc::Receiver<Frame>, watch::Receiver<Status>) {
         remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 1_000_000,
+        mask: Arc::default(),
         decoders: Decoders::unrecorded(MEMORY),
         state_dir: None,
         topics: None,
@@ -110,6 +111,7 @@ fn launch_with(folder: Folder, state_dir: Option<PathBuf>) -> Running {
     let source = Source {
         name: "inbox".to_owned(),
         kind: SourceKind::Folder(folder),
+        mask: Vec::new(),
         regions: Vec::new(),
         watch: Vec::new(),
         adjusted: Vec::new(),

@@ -26,6 +26,7 @@ mod health;
 mod home_assistant;
 mod hub;
 mod layers;
+mod mask;
 mod metrics;
 mod model_errors;
 mod model_thread;

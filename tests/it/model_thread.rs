@@ -28,6 +28,7 @@ fn source(name: &str, regions: Vec<Region>, watch: &[&str]) -> Source {
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),
+        mask: Vec::new(),
         regions,
         watch: watch.iter().map(ToString::to_string).collect(),
         adjusted: Vec::new(),

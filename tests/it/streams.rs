@@ -62,6 +62,7 @@ fn start(settings: &str) -> Running {
         remedy: "",
         counts: Arc::new(Counts::default()),
         max_pixels: 10_000_000,
+        mask: Arc::default(),
         decoders: Decoders::unrecorded(MEMORY),
         state_dir: None,
         topics: None,

@@ -3,7 +3,9 @@
 //!
 //! Brightness has full range if the stream declares it (MJPEG does), and the matrix is that of the stream. By default the
 //! matrix is BT.709 for high definition and BT.601 below. The planes of nearly all cameras are used as they are; other
-//! formats (10 bits, RGB) are converted to RGB here. The size only changes for pixels that are not square ([`super::upright`]).
+//! formats (10 bits, RGB) are converted to RGB here. What a source masks is hidden here. The size only changes for pixels that are not square ([`super::upright`]).
+
+use std::{borrow::Cow, sync::Arc};
 
 use ffmpeg_next::{
     color::Space,
@@ -14,7 +16,10 @@ use ffmpeg_next::{
 };
 
 use super::{input::check, upright::View};
-use crate::picture::{Colour, Limits, Matrix, Meaning, Picture, PictureError, Pixels, Planes, declared};
+use crate::picture::{
+    Colour, Limits, Matrix, Meaning, Picture, PictureError, Pixels, Planes, declared,
+    mask::{self, Polygon},
+};
 
 /// Chroma at full resolution and exact rounding: a frame a second may take some time.
 const QUALITY: Flags =
@@ -24,6 +29,8 @@ const QUALITY: Flags =
 #[derive(Default)]
 pub(crate) struct Converter {
     view: View,
+    /// What is hidden, in the frame as it is shown.
+    mask: Arc<[Polygon]>,
     /// Fits one format and size, and is recreated when they change.
     context: Option<(Conversion, scaling::Context)>,
 }
@@ -45,9 +52,9 @@ struct FrameFormat {
 }
 
 impl Converter {
-    /// A converter for a stream whose frames are shown like this.
-    pub(crate) fn new(view: View) -> Self {
-        Self { view, context: None }
+    /// A converter for a stream whose frames are shown like this, and hide what `mask` covers.
+    pub(crate) fn new(view: View, mask: Arc<[Polygon]>) -> Self {
+        Self { view, mask, context: None }
     }
 
     /// The size of a frame as it is shown.
@@ -57,12 +64,19 @@ impl Converter {
 
     /// The plane of brightness, one byte a pixel, and the number of bytes of a row; `None` if the format has no such plane, or the
     /// frame is not shown as it is stored.
-    pub(crate) fn luma<'a>(&self, frame: &'a frame::Video) -> Option<(&'a [u8], usize)> {
+    pub(crate) fn luma<'a>(&self, frame: &'a frame::Video) -> Option<(Cow<'a, [u8]>, usize)> {
         let is_plain = self.view.of_frame(frame).is_plain((frame.width(), frame.height()));
-        Layout::of(frame).filter(|_| is_plain).map(|_| (frame.data(0), frame.stride(0)))
+        Layout::of(frame).filter(|_| is_plain)?;
+        if self.mask.is_empty() {
+            return Some((Cow::Borrowed(frame.data(0)), frame.stride(0)));
+        }
+        let size = (frame.width() as usize, frame.height() as usize);
+        let mut levels = without_padding(frame, 0, size);
+        mask::fill_plane(&mut levels, size, FrameFormat::of(frame).meaning().grey(), &self.mask);
+        Some((Cow::Owned(levels), size.0))
     }
 
-    /// The frame as an upright picture with square pixels.
+    /// The frame as an upright picture with square pixels, without what is masked.
     pub(crate) fn picture(&mut self, frame: &frame::Video, limits: Limits) -> Result<Picture, PictureError> {
         let stored = (frame.width(), frame.height());
         let view = self.view.of_frame(frame);
@@ -78,7 +92,9 @@ impl Converter {
             }
             None => self.rgb(frame, size)?,
         };
-        Ok(picture.turned(view.turn()))
+        let mut picture = picture.turned(view.turn());
+        mask::fill(&mut picture, &self.mask);
+        Ok(picture)
     }
 
     /// Converts with FFmpeg, which supports every format and size.
@@ -247,6 +263,36 @@ mod tests {
             }
         }
         frame
+    }
+
+    /// Also the brightness that is compared, so that nothing under the mask counts as a change.
+    #[test]
+    fn what_is_masked_is_in_no_picture_and_in_no_comparison() {
+        let unlimited = Limits { max_pixels: u64::MAX, memory: u64::MAX };
+        let left = Polygon::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
+        for format in
+            [Pixel::YUV420P, Pixel::YUVJ422P, Pixel::NV12, Pixel::GRAY8, Pixel::YUV420P10LE, Pixel::RGB24]
+        {
+            let frame = frame(format, 322, 50, Space::Unspecified);
+            let mut masked = Converter::new(View::default(), [left.clone()].into());
+            let rgb = masked.picture(&frame, unlimited).unwrap().into_rgb();
+            let plain = Converter::default().picture(&frame, unlimited).unwrap().into_rgb();
+            // A pixel next to the edge may have some of the colour on its other side.
+            for (row, (masked, plain)) in rgb.chunks(322 * 3).zip(plain.chunks(322 * 3)).enumerate() {
+                let hidden = &masked[..160 * 3];
+                assert!(hidden.iter().all(|level| level.abs_diff(mask::GREY) <= 1), "{format:?} {row}");
+                assert_eq!(&masked[163 * 3..], &plain[163 * 3..], "{format:?} {row}");
+            }
+            if let (Some((luma, stride)), Some((plain, wide))) =
+                (masked.luma(&frame), Converter::default().luma(&frame))
+            {
+                let grey = FrameFormat::of(&frame).meaning().grey();
+                for (masked, plain) in luma.chunks(stride).zip(plain.chunks(wide)).take(50) {
+                    assert!(masked[..161].iter().all(|level| *level == grey), "{format:?}");
+                    assert_eq!(&masked[161..322], &plain[161..322], "{format:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl<'a> Playing<'a> {
             last_sent: None,
             decoder,
             deferred: DeferredPackets::default(),
-            converter: Converter::new(opened.view()),
+            converter: Converter::new(opened.view(), Arc::clone(&context.mask)),
             clock: Clock::new(opened.played, opened.frame_time()),
             schedule: Schedule::new(settings, opened.is_recording()),
             began: Instant::now(),
@@ -277,7 +277,7 @@ impl<'a> Playing<'a> {
         let frame = self.decoder.frame();
         let (plane, stride) = self.converter.luma(frame).filter(|_| self.last_scored.is_compared())?;
         let size = (frame.width() as usize, frame.height() as usize);
-        Some((size, FrameLayout { size, regions: self.regions }.luma(plane, stride)?))
+        Some((size, FrameLayout { size, regions: self.regions }.luma(&plane, stride)?))
     }
 
     /// A slot. A recording that is played as fast as possible waits for one; `None` after the stop signal.

@@ -1,6 +1,9 @@
 //! Checks a stream: what it sends, and which of its frames would be decoded.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ffmpeg_next::codec;
 
@@ -88,7 +91,7 @@ fn read(settings: &Stream, limits: Limits) -> Result<Findings, StreamError> {
         .expect("only this function has the token of the stop signal");
     opened.memory(&origin, limits)?;
     let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin, limits)?;
-    let (codec, converter) = (opened.codec(), Converter::new(opened.view()));
+    let (codec, converter) = (opened.codec(), Converter::new(opened.view(), Arc::default()));
     let mut clock = Clock::new(opened.played, opened.frame_time());
     let (mut key_frames, mut size, mut packets, began) = (KeyFrames::default(), None, 0, Instant::now());
     let (mut first, mut now) = (None, Duration::ZERO);

@@ -16,7 +16,7 @@ use super::{
     settings::{Hwaccel, Input, Pace, Stream},
 };
 use crate::{
-    picture::{Limits, Picture, Share},
+    picture::{Limits, Picture, Share, mask::Polygon},
     source::{
         cause::Cause,
         context::Context,
@@ -61,6 +61,13 @@ impl Recording {
         Ok(opened.expect("only this function has the token of the stop signal"))
     }
 
+    /// The same recording, without what `mask` covers.
+    #[must_use]
+    pub fn masked(mut self, mask: Arc<[Polygon]>) -> Self {
+        self.converter = Converter::new(self.opened.view(), mask);
+        self
+    }
+
     /// Like [`Self::open`], for a source: its stop signal ends every call as if the recording were over. The errors name the file as
     /// `shown`.
     ///
@@ -75,6 +82,7 @@ impl Recording {
         let context = Context {
             stop: source.stop.clone(),
             decoders: Arc::clone(&source.decoders),
+            mask: Arc::clone(&source.mask),
             ..Context::detached(&shown.display().to_string(), source.limits())
         };
         let opened = Self::open_in(path, shown, every, Decode::Auto, context, Some(&source.counts))?;
@@ -116,7 +124,7 @@ impl Recording {
         let Some(share) = share else { return Ok(None) };
         Ok(Some(Self {
             decoder: Decoder::new(&opened, Hwaccel::None, &origin, limits)?,
-            converter: Converter::new(opened.view()),
+            converter: Converter::new(opened.view(), Arc::clone(&context.mask)),
             clock: Clock::new(opened.played, opened.frame_time()),
             schedule: Schedule::new(&settings, true),
             context,
