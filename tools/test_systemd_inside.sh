@@ -56,6 +56,9 @@ done
 ! journalctl -u "$unit" | grep 'there is no sandbox' || failed 'pictures are decoded in the service'
 echo 'sandbox: its user, no capability, system calls filtered, no device; it can write to its state, its cache and its pictures only'
 
+[ "$(stat -c '%U:%G %a' /run/stakeout)" = 'stakeout:stakeout 750' ] || failed "/run/stakeout is $(stat -c '%U:%G %a' /run/stakeout)"
+echo 'socket: its folder is for the group stakeout'
+
 memory=$(show MemoryMax) group=$(show ControlGroup)
 [ "$memory" != infinity ] && [ "$(ps -o ni= -p "$process" | tr -d ' ')" = 5 ] || failed 'it has no limits'
 for file in "/sys/fs/cgroup/memory$group/memory.limit_in_bytes" "/sys/fs/cgroup$group/memory.max"; do
@@ -128,6 +131,7 @@ wait_for 'the instance' grep -q '^garage/status online' /heard
 [ -d /var/lib/stakeout/garage ] && [ "$(stat -c %U /var/lib/stakeout/garage)" = stakeout ] || failed 'it has no own folder'
 [ "$(show MainPID stakeout@garage)" != "$(show MainPID)" ] || failed 'it is the same process'
 systemctl stop stakeout@garage
+[ ! -e /run/stakeout-garage ] && [ -d /run/stakeout ] || failed 'the folder of its socket is another one'
 [ "$(show ActiveState)" = active ] || failed 'the service stopped with its instance'
 echo 'template: stakeout@garage runs in addition, with its own folder and topics'
 

@@ -46,4 +46,5 @@ mod streams;
 mod supply_chain;
 mod terminal;
 mod tune;
+mod units;
 mod verify;
