@@ -1,9 +1,9 @@
 //! What the service remembers: alerts, near misses, scores, pictures and embeddings, in `history.db` in the state folder.
 //!
 //! The thread `history` is a subscriber of observations: its queue is bounded, and what does not fit is lost and counted. A disk
-//! that is full, slow or broken delays neither scoring nor alerts. [`store`] is the file, [`Writer`] the thread, `recorders` what
-//! the thread does with each observation, `retention` what it deletes for age and size, and [`forget`] what it deletes on
-//! request. Each kind of content has a file of its own here, which owns its tables: a line in [`store::TABLES`] and one in
+//! that is full, slow or broken delays neither scoring nor alerts. [`store`] is the file, [`spawn`] starts the thread, `recorders` is what
+//! the thread does with each observation, `retention` what it deletes for age and size, [`forget`] what it deletes on request, and
+//! `pace` when it commits. Each kind of content has a file of its own here, which owns its tables: a line in [`store::TABLES`] and one in
 //! `recorders`.
 //!
 //! Rules for a table:
@@ -15,10 +15,17 @@
 //!
 //! A [`Reader`] reads beside the writer, and when no service runs.
 
+pub mod forget;
+mod pace;
 mod recorders;
+mod retention;
 pub mod search;
 pub mod store;
 mod table;
 pub mod vectors;
+mod writer;
 
-pub use self::store::{Error, History, Reader};
+pub use self::{
+    store::{Error, History, Reader},
+    writer::{Handle, SUBSCRIBER, spawn},
+};

@@ -5,7 +5,8 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -26,9 +27,17 @@ const LOCK: &str = "history.lock";
 /// The file's format, in its `user_version`; 0 is a new file.
 const FORMAT: i64 = 1;
 /// Not durable: a power cut may lose the newest observations. Syncs are rare, because flash cards wear out.
-const MODE: Mode = Mode { exclusive: false, durable: false };
+pub(super) const MODE: Mode = Mode { exclusive: false, durable: false };
 /// How long a connection waits for another one.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a writer waits for the one before it, which may be ending.
+const PATIENCE_FOR_WRITER: Duration = Duration::from_secs(2);
+/// The time between two attempts to become the writer.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The pages in the log that are worth being written to the database, about 4 MB: a page that changed often is written once.
+const LOG_PAGES: u64 = 1000;
+/// What the log has for each page, besides the page.
+const LOG_HEADER: u64 = 24;
 
 const NAMES: &str =
     "CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;";
@@ -91,6 +100,15 @@ pub enum Error {
     /// A statement failed.
     #[error("cannot read or write the history")]
     Statement(#[from] rusqlite::Error),
+    /// Something was deleted, and traces of it may be left.
+    #[error(
+        "it is deleted, but copies may be left in unused parts of the files ({why}): make space, stop what reads them, \
+         and run the command again"
+    )]
+    Incomplete {
+        /// What prevented it.
+        why: String,
+    },
     /// The running service cannot use it at the moment.
     #[error("the history does not work at the moment: {why}")]
     Unavailable {
@@ -104,8 +122,11 @@ pub enum Error {
 pub struct History {
     connection: Connection,
     path: PathBuf,
-    mode: Mode,
     files: Files,
+    page_size: u64,
+    /// The pages in the log when they were counted last.
+    log_pages: u64,
+    forgotten: bool,
     /// Locked as long as this exists.
     _lock: File,
 }
@@ -123,21 +144,28 @@ impl History {
         let path = path(state_dir);
         let no_folder = |source| Error::Folder { folder: state_dir.to_owned(), source };
         fs::create_dir_all(state_dir).map_err(no_folder)?;
-        let lock = lock(state_dir).map_err(no_folder)?;
+        let lock = lock(state_dir, PATIENCE_FOR_WRITER).map_err(no_folder)?;
         let lock = lock.ok_or_else(|| Error::InUse { path: path.clone() })?;
         let opened = storage::connect(&path, mode, PATIENCE).and_then(|mut connection| {
             prepare(&mut connection)?;
             let files = Files::at(&path, mode).map_err(OpenError::Vanished)?;
-            Ok((connection, files))
+            let page_size = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+            Ok((connection, files, page_size))
         });
-        let (connection, files) = opened.map_err(|error| error_at(&path, error))?;
-        Ok(Self { connection, path, mode, files, _lock: lock })
+        let (connection, files, page_size) = opened.map_err(|error| error_at(&path, error))?;
+        Ok(Self { connection, path, files, page_size, log_pages: 0, forgotten: false, _lock: lock })
     }
 
     /// The connection, for reading.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Makes a change, wholly or not at all.
@@ -158,6 +186,71 @@ impl History {
     #[must_use]
     pub fn place(&self) -> Place {
         self.files.place(&self.path)
+    }
+
+    /// Something was forgotten.
+    pub(super) fn set_forgotten(&mut self) {
+        self.forgotten = true;
+    }
+
+    /// Whether something was forgotten since the last call: names may have other identifiers.
+    pub(super) fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// The size of its files on the disk, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let files = [self.path.clone(), storage::log_of(&self.path)];
+        files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+    }
+
+    /// The pages of the database, and those of them that are free.
+    ///
+    /// # Errors
+    /// The disk does not work.
+    pub(super) fn pages(&self) -> rusqlite::Result<(u64, u64)> {
+        let count = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get(0));
+        Ok((count("PRAGMA page_count")?, count("PRAGMA freelist_count")?))
+    }
+
+    /// The size of a page, in bytes.
+    pub(super) fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// The bytes that were written since the last call, at most. What is in the log is written to the database when it is enough.
+    ///
+    /// # Errors
+    /// The disk does not work.
+    pub(super) fn settle(&mut self) -> rusqlite::Result<u64> {
+        let pages = self.checkpoint("NOOP")?.0;
+        // The log begins anew after all of it was written to the database.
+        let new = pages.checked_sub(self.log_pages).unwrap_or(pages);
+        self.log_pages = pages;
+        let mut written = new * (self.page_size + LOG_HEADER);
+        if new > 0 && pages >= LOG_PAGES {
+            written += self.checkpoint("PASSIVE")?.1 * self.page_size;
+        }
+        Ok(written)
+    }
+
+    /// The pages in the log, and how many of them are in the database.
+    fn checkpoint(&self, how: &str) -> rusqlite::Result<(u64, u64)> {
+        // -1: there is no log.
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        self.connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
+            Ok((count(row.get(1)?), count(row.get(2)?)))
+        })
+    }
+
+    /// Empties the log, and returns whether that was possible: a reader may need it.
+    ///
+    /// # Errors
+    /// The disk does not work.
+    pub(super) fn empty_log(&mut self) -> rusqlite::Result<bool> {
+        self.log_pages = 0;
+        storage::checkpoint(&self.connection)
     }
 }
 
@@ -194,15 +287,19 @@ pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
-/// Locks the history for one writer; `None` if another one has it.
-fn lock(state_dir: &Path) -> io::Result<Option<File>> {
+/// Locks the history for one writer; `None` if another one keeps it for longer than `patience`.
+fn lock(state_dir: &Path, patience: Duration) -> io::Result<Option<File>> {
     let path = state_dir.join(LOCK);
-    let file =
-        File::options().write(true).create(true).truncate(false).mode(atomic_file::PRIVATE).open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(atomic_file::PRIVATE).open(path)?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= patience => return Ok(None),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 
@@ -216,6 +313,8 @@ fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
     create(&begin)?;
     begin.pragma_update(None, "user_version", FORMAT)?;
     begin.commit()?;
+    // The writer does that itself, and counts it. Freed pages are not overwritten, which would double what is written: `forget` does.
+    connection.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = FAST;")?;
     Ok(())
 }
 

@@ -15,7 +15,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-pub use self::{metrics::ServiceMetrics, newest::NewestFrames, scores::ScorePublisher};
+pub use self::{
+    metrics::{HistoryCounts, ServiceMetrics},
+    newest::NewestFrames,
+    scores::ScorePublisher,
+};
 use crate::{alert::Alert, classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
 /// The observations that wait for one subscriber at most. Each holds a decoded picture, so there are few.
@@ -99,11 +103,11 @@ impl Observers {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::samples;
 
-    pub(super) fn observation(origin: &str) -> Observation {
+    pub(crate) fn observation(origin: &str) -> Observation {
         Observation {
             judged_at: Timestamp::UNIX_EPOCH,
             source: "Front Door".into(),

@@ -3,6 +3,7 @@
 //! Parts count their own work and are read here when a client asks. Only what belongs to no part is counted here. Reading
 //! never waits for a part: a stuck part does not delay the answer.
 
+mod history;
 mod page;
 mod source_stats;
 mod summary;
@@ -20,7 +21,10 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use self::source_stats::SourceStats;
-pub use self::summary::{Summary, Throughput};
+pub use self::{
+    history::HistoryCounts,
+    summary::{Summary, Throughput},
+};
 use crate::{
     alert::{
         Alert, State,
@@ -69,6 +73,7 @@ pub struct ServiceMetrics {
     config_changed: Notify,
     delivery: OnceLock<Delivery>,
     sandbox: OnceLock<Arc<Sandbox>>,
+    history: OnceLock<Arc<HistoryCounts>>,
     alerts: Mutex<BTreeMap<Label, [u64; 2]>>,
     sources: Mutex<BTreeMap<String, RunningSource>>,
     source_stats: Mutex<SourceStats>,
@@ -140,6 +145,7 @@ impl ServiceMetrics {
             config_changed: Notify::new(),
             delivery: OnceLock::new(),
             sandbox: OnceLock::new(),
+            history: OnceLock::new(),
             alerts: Mutex::default(),
             sources: Mutex::default(),
             source_stats: Mutex::default(),
@@ -173,6 +179,17 @@ impl ServiceMetrics {
     /// What decodes pictures. Later calls have no effect.
     pub fn set_sandbox(&self, sandbox: Arc<Sandbox>) {
         let _ = self.sandbox.set(sandbox);
+    }
+
+    /// The counts of the history, which exists from now on.
+    pub fn add_history(&self) -> Arc<HistoryCounts> {
+        Arc::clone(self.history.get_or_init(Arc::default))
+    }
+
+    /// The counts of the history, if there is one.
+    #[must_use]
+    pub fn history(&self) -> Option<&HistoryCounts> {
+        self.history.get().map(|counts| &**counts)
     }
 
     /// Counts the alerts of the labels that `config` watches. A label that was watched before keeps its counts.

@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Delivery, DeliverySink, RunningSource, ServiceMetrics, lock};
+use super::{Delivery, DeliverySink, HistoryCounts, RunningSource, ServiceMetrics, lock};
 use crate::{
     alert::publisher,
     classify,
@@ -32,6 +32,7 @@ pub(super) fn page(state: &Arc<ServiceMetrics>) -> String {
         decoder_memory(page, state.decoder_memory.usage())?;
         sandbox(page, &state)?;
         alerts(page, &state)?;
+        state.history().map_or(Ok(()), |counts| history(page, counts))?;
         match state.delivery.get() {
             Some(delivery) => outbox(page, delivery).and_then(|()| broker(page, &delivery.publisher)),
             None => Ok(()),
@@ -207,6 +208,29 @@ fn alerts(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
         "stakeout_observations_lost_total",
         "Scored frames that a subscriber was too slow to receive.",
         lock(&state.lost_observations).iter().map(|(name, lost)| ([("subscriber", *name)], *lost)),
+    )
+}
+
+fn history(page: &mut Page<'_>, counts: &HistoryCounts) -> fmt::Result {
+    page.gauge(
+        "stakeout_history_failing",
+        "1 while nothing is remembered, because the disk does not work; the log says why.",
+        u64::from(counts.is_failing()),
+    )?;
+    page.gauge(
+        "stakeout_history_bytes",
+        "Size of the history on disk.",
+        counts.size.load(Ordering::Relaxed),
+    )?;
+    page.counter(
+        "stakeout_history_bytes_written_total",
+        "Bytes that were written to the history, at most: flash cards wear out.",
+        counts.written.load(Ordering::Relaxed),
+    )?;
+    page.counter(
+        "stakeout_history_dropped_total",
+        "Entries of the history that were deleted before their time, because of `max_size` or for want of space.",
+        counts.dropped.load(Ordering::Relaxed),
     )
 }
 
