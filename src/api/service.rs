@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
@@ -14,13 +15,17 @@ use super::{
 use crate::{
     classify::TextEncoding,
     config::Config,
-    history::{History, Reader},
+    history::{self, History, Reader},
     observe::{NewestFrames, ServiceMetrics},
     yaml::names,
 };
 
 /// The requests that read or change the store at the same time at most. More of them wait: the disk is the limit.
 const AT_THE_DISK: usize = 4;
+/// How long a reader waits for what was just observed.
+const PATIENCE_WITH_WRITER: Duration = Duration::from_secs(1);
+/// Readers see what was observed until then: writing it for each request would wear out flash cards.
+const NEW: Duration = Duration::from_secs(10);
 
 /// What answers requests.
 pub struct Service {
@@ -30,6 +35,8 @@ pub struct Service {
     /// Alerts and scores as they happen.
     pub events: Events,
     live: OnceLock<Live>,
+    /// The thread that writes the store, if there is one.
+    history: OnceLock<history::Handle>,
     at_the_disk: Semaphore,
 }
 
@@ -50,6 +57,7 @@ impl Service {
             metrics,
             events: Events::default(),
             live: OnceLock::new(),
+            history: OnceLock::new(),
             at_the_disk: Semaphore::new(AT_THE_DISK),
         }
     }
@@ -57,6 +65,11 @@ impl Service {
     /// Everything is loaded. Later calls have no effect.
     pub fn set_live(&self, live: Live) {
         let _ = self.live.set(live);
+    }
+
+    /// This thread writes the store from now on. Later calls have no effect.
+    pub fn set_history(&self, history: history::Handle) {
+        let _ = self.history.set(history);
     }
 
     /// What exists once the model is loaded.
@@ -78,6 +91,10 @@ impl Service {
         &self,
         read: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        if let Some(history) = self.history.get() {
+            // What is on the disk is read even if that does not work now.
+            let _ = tokio::time::timeout(PATIENCE_WITH_WRITER, history.flush(NEW)).await;
+        }
         let folder = self.state_dir.clone();
         self.blocking(move || read(&Reader::open(&folder)?)).await
     }
@@ -90,6 +107,9 @@ impl Service {
         &self,
         write: impl FnOnce(&mut History) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        if let Some(history) = self.history.get() {
+            return history.change(write).await?;
+        }
         let folder = self.state_dir.clone();
         self.blocking(move || write(&mut History::open(&folder)?)).await
     }

@@ -49,6 +49,7 @@ use crate::{
         self, Config,
         watch::{ReadContent, Reader},
     },
+    history,
     judge::Judge,
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
@@ -60,6 +61,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The part of it that the publisher may use.
 const GRACE: Duration = Duration::from_secs(5);
+/// The part of it that the history may use after the publisher.
+const GRACE_FOR_HISTORY: Duration = Duration::from_secs(2);
 /// The frames that fit between two parts: the slots of a thousand sources. An unused place costs nothing.
 const IN_FLIGHT: usize = 1000 * source::SLOTS;
 
@@ -128,6 +131,8 @@ struct Parts {
     /// Closes when the judge ends. The judge ends when the model does, so this reports both.
     judge: oneshot::Receiver<()>,
     observers: JoinSet<()>,
+    /// Closes when the thread of the history ends; `None` if there is none.
+    history: Option<oneshot::Receiver<()>>,
     delivery: Delivery,
 }
 
@@ -154,7 +159,8 @@ impl Service {
             .announcing(&broker.announcer, &config.state_dir);
         metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
-        let (observers, observer_tasks, newest) = start_observers(&watched, metrics, &publisher, api);
+        let (mut observers, observer_tasks, newest) = start_observers(&watched, metrics, &publisher, api);
+        let history = start_history(config, &mut observers, metrics, api)?;
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics);
@@ -167,7 +173,7 @@ impl Service {
         let (frames, to_model) = mpsc::channel(IN_FLIGHT);
         let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
         let model = classify::spawn(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
-        let parts = Parts { model, judge, observers: observer_tasks, delivery };
+        let parts = Parts { model, judge, observers: observer_tasks, history, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
         let sandbox = Arc::new(start_sandbox(config));
@@ -226,6 +232,11 @@ impl Service {
         if self.parts.delivery.stop().await?.said {
             broker.settle();
         }
+        if let Some(history) = self.parts.history
+            && tokio::time::timeout(GRACE_FOR_HISTORY, history).await.is_err()
+        {
+            tracing::warn!("the history is not written to its end: the disk is too slow");
+        }
         Ok(())
     }
 }
@@ -236,9 +247,16 @@ impl Parts {
         tokio::select! {
             _ = &mut self.judge => if self.model.is_finished() { "the model" } else { "the judge" },
             Some(_) = self.observers.join_next() => "an observer",
+            Some(_) = wait_for(&mut self.history) => "the history",
             part = self.delivery.next() => part,
         }
     }
+}
+
+/// Waits for the end of a part, if it exists.
+async fn wait_for(part: &mut Option<oneshot::Receiver<()>>) -> Option<()> {
+    let _ = part.as_mut()?.await;
+    Some(())
 }
 
 /// What decodes the pictures of sources.
@@ -275,6 +293,21 @@ fn start_observers(
     let (api, events) = (Arc::clone(api), observers.subscribe("events"));
     tasks.spawn(async move { api.events.follow(events).await });
     (observers, tasks, newest)
+}
+
+/// The thread that remembers what happens, unless the configuration forbids it. The result closes when it ends.
+fn start_history(
+    config: &Config,
+    observers: &mut Observers,
+    metrics: &Arc<ServiceMetrics>,
+    api: &api::Service,
+) -> anyhow::Result<Option<oneshot::Receiver<()>>> {
+    let Some(settings) = config.history else { return Ok(None) };
+    let subscription = observers.subscribe(history::SUBSCRIBER);
+    let (handle, ended) =
+        history::spawn(settings, subscription, metrics).context("cannot start the history")?;
+    api.set_history(handle);
+    Ok(Some(ended))
 }
 
 /// The judge, with the state from before the restart.

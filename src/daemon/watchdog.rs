@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 use super::signals;
 use crate::{
     alert::{Topics, board::Board},
-    observe::metrics::{ServiceMetrics, Throughput},
+    observe::metrics::{HistoryCounts, ServiceMetrics, Throughput},
 };
 
 /// The time between two notifications.
@@ -28,7 +28,7 @@ pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: watc
         (Throughput::default(), Throughput::default(), Vec::new());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut scored_per_second = 0.0;
+    let (mut scored_per_second, mut history_stalled) = (0.0, false);
     for tick in 0_u64.. {
         loop {
             tokio::select! {
@@ -39,6 +39,7 @@ pub(super) async fn run(metrics: Arc<ServiceMetrics>, board: Board, topics: watc
         }
         let stuck = metrics.stuck();
         report(&stuck, &reported);
+        history_stalled = report_history(&metrics, history_stalled);
         let (summary, now) = (metrics.summary(), began.elapsed());
         if tick.is_multiple_of(STATUS_TICKS) {
             scored_per_second = status_rate.since_previous(now, summary.scored());
@@ -82,6 +83,20 @@ fn report(stuck: &[String], reported: &[String]) {
             "stuck: it has work and makes no progress; systemd restarts the service if this lasts"
         );
     }
+}
+
+/// Logs when the disk of the history begins to hang, and when it works again. Returns whether it hangs. The service goes on: only the
+/// history waits for it.
+fn report_history(metrics: &ServiceMetrics, was_stalled: bool) -> bool {
+    let is_stalled = metrics.history().is_some_and(HistoryCounts::is_stalled);
+    match (was_stalled, is_stalled) {
+        (false, true) => tracing::error!(
+            "the disk of the history does not answer: nothing is remembered until it does, alerts are not affected"
+        ),
+        (true, false) => tracing::info!("the disk of the history answers again"),
+        _ => {}
+    }
+    is_stalled
 }
 
 #[cfg(test)]
