@@ -219,7 +219,7 @@ pub(crate) fn instant(time: Timestamp) -> String {
 
 /// Six decimals: more is noise of the model, fewer would hide a SigLIP score of 0.0005.
 /// Rounded as `f64`, so that 0.83 is written as `0.83`. NaN is `null`.
-fn number(score: f32) -> Value {
+pub(crate) fn number(score: f32) -> Value {
     json!((f64::from(score) * 1e6).round() / 1e6)
 }
 

@@ -188,6 +188,8 @@ mod tests {
         };
         Observation {
             judged_at: Timestamp::from_second(second).unwrap(),
+            number: 0,
+            checkpoint: None,
             source: source.into(),
             origin: "1.jpg".to_owned(),
             captured_at: Timestamp::UNIX_EPOCH,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::clock_steps::ClockSteps;
+use super::{checkpoints::Checkpoints, clock_steps::ClockSteps};
 use crate::{
     alert::{
         Alert, State, Topics,
@@ -27,6 +27,7 @@ use crate::{
     judge::{Assessment, Judge, Judged, Reloaded, SavedBaseline},
     observe::{Observation, Observers, ServiceMetrics},
     state_file::StateFile,
+    trigger::whole_milliseconds,
 };
 
 /// The most frames that are judged together: their alerts reach the disk in one transaction.
@@ -46,6 +47,7 @@ pub(super) struct JudgeThread {
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) observers: Observers,
     pub(super) steps: ClockSteps,
+    pub(super) checkpoints: Checkpoints,
 }
 
 /// A change of what is watched.
@@ -134,6 +136,7 @@ impl JudgeThread {
         self.observers.reload(config);
         self.metrics.set_labels(config);
         let reloaded = self.judge.reload(config, Timestamp::now(), Uuid::now_v7);
+        self.checkpoints.reloaded(|name| config.sources.iter().any(|source| source.name == name));
         self.apply(reloaded);
     }
 
@@ -143,6 +146,7 @@ impl JudgeThread {
         self.observers.reload(config);
         self.metrics.add_labels(config, source, gone);
         let reloaded = self.judge.add(config, source, gone, Timestamp::now(), Uuid::now_v7);
+        self.checkpoints.added(&source.name, gone);
         self.apply(reloaded);
     }
 
@@ -170,23 +174,29 @@ impl JudgeThread {
         let (mut alerts, mut judged) = (Vec::new(), Vec::with_capacity(frames.len()));
         if let Some(by) = self.steps.notice() {
             self.judge.clock_was_set(by);
+            self.checkpoints.clock_was_set(by);
         }
         for mut scored in frames {
-            scored.frame.captured_at = self.steps.corrected(scored.frame.captured_at);
+            let captured_at = self.steps.corrected(scored.frame.captured_at);
+            scored.frame.captured_at = whole_milliseconds(captured_at);
             let now = Timestamp::now();
+            let (number, checkpoint) = self.checkpoints.next(&scored.frame.source, &self.judge, began);
             let (own, assessments) = self.judge_one(&scored, now);
-            judged.push((scored, now, own.len(), assessments));
+            judged.push((scored, now, own.len(), assessments, number, checkpoint));
             alerts.extend(own);
         }
         let mut alerts = self.commit(alerts).into_iter();
         metrics.judging.observe(began.elapsed());
-        for (scored, judged_at, count, assessments) in judged {
+        for (scored, judged_at, count, assessments, number, checkpoint) in judged {
             let Scored { frame, sets, embeddings } = scored;
             let duration = frame.slot.age();
             metrics.count_frame(&frame.source, frame.captured_at, duration);
             frame.slot.done();
-            self.observers.publish(Observation {
+            let source = Arc::clone(&frame.source);
+            let received = self.observers.publish(Observation {
                 judged_at,
+                number,
+                checkpoint,
                 source: frame.source,
                 origin: frame.origin,
                 captured_at: frame.captured_at,
@@ -197,6 +207,9 @@ impl JudgeThread {
                 alerts: alerts.by_ref().take(count).collect(),
                 assessments,
             });
+            if !received {
+                self.checkpoints.lost(&source);
+            }
         }
     }
 
@@ -330,6 +343,7 @@ mod tests {
             metrics,
             observers,
             steps: ClockSteps::new(Clock::system()),
+            checkpoints: Checkpoints::default(),
         };
         judge.reload(&config);
         let ((scored, to_judge), (_configs, to_watch)) = (mpsc::channel(1), mpsc::channel(1));

@@ -5,6 +5,7 @@
 
 mod admissions;
 mod broker_state;
+pub(crate) mod checkpoints;
 mod clock_steps;
 mod config_applier;
 mod config_reader;
@@ -30,6 +31,7 @@ use tokio::{
 pub use self::judge_thread::saved_baselines;
 use self::{
     broker_state::BrokerState,
+    checkpoints::Checkpoints,
     clock_steps::ClockSteps,
     config_applier::ConfigApplier,
     config_reader::ConfigReader,
@@ -330,6 +332,7 @@ fn prepare_judge(
         metrics: Arc::clone(metrics),
         observers,
         steps: ClockSteps::new(Clock::system()),
+        checkpoints: Checkpoints::default(),
     };
     thread.restore();
     thread.reload(watched);

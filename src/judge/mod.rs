@@ -3,7 +3,10 @@
 //! Pure: the caller passes the time and creates the identifiers. The service, `replay` and `tune` use the same judge.
 
 mod assessment;
+mod checkpoint;
+mod rejudge;
 mod rules;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -14,8 +17,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::assessment::{Assessment, Gate, Judged};
+pub use self::watched::scored_from;
 use self::watched::{Evidence, Measured, Watched};
+pub use self::{
+    assessment::{Assessment, Gate, Judged},
+    rejudge::{FrameScores, SourceJudge, Turn},
+    setup::{Checkpoint, LabelSetup, LabelState, SetSetup, Setup, Start},
+};
 use crate::{
     alert::{Alert, FrameInfo, State, Topics},
     classify::Scored,
@@ -34,6 +42,8 @@ pub struct Judge {
     watched: Triggers,
     /// The baselines from before a restart, until the first reload.
     saved: Vec<SavedBaseline>,
+    /// How each source is judged.
+    setups: BTreeMap<String, Arc<Setup>>,
 }
 
 /// The baseline of a label on a source, as it is stored.
@@ -65,7 +75,13 @@ impl Judge {
     /// A judge without triggers; [`Self::reload`] creates them. `model` is the model's name in alerts.
     #[must_use]
     pub fn new(prefix: &str, model: &str) -> Self {
-        Self { model: model.into(), topics: Topics::new(prefix), watched: BTreeMap::new(), saved: Vec::new() }
+        Self {
+            model: model.into(),
+            topics: Topics::new(prefix),
+            watched: BTreeMap::new(),
+            saved: Vec::new(),
+            setups: BTreeMap::new(),
+        }
     }
 
     /// Restores the state of labels from before a restart: whether each was raised, and its last alert that it was raised. Call
@@ -121,6 +137,7 @@ impl Judge {
             self.watch(source, set, &mut before, &mut saved, &mut reloaded);
         }
         self.stop_watching(before, now, &mut id, &mut reloaded);
+        self.update_setups(config, None);
         reloaded
     }
 
@@ -143,6 +160,10 @@ impl Judge {
             self.watch(source, set, &mut before, &mut Vec::new(), &mut reloaded);
         }
         self.stop_watching(before, now, &mut id, &mut reloaded);
+        if let Some(gone) = gone {
+            self.setups.remove(gone);
+        }
+        self.update_setups(config, Some(&source.name));
         reloaded
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Evidence, Judge, Judged, Measured, Scene, Watched};
+use super::{Evidence, Judge, Judged, Measured, Scene, Watched, watched::rule_score};
 use crate::{classify::Scored, policy::LabelName};
 
 impl Judge {
@@ -40,8 +40,7 @@ impl Judge {
                 if let Some(rule) = &mut watched.rule {
                     rule.met = met;
                 }
-                // NaN, for an unknown answer, is on neither side of the levels.
-                let score = met.map_or(f32::NAN, |met| f32::from(u8::from(met)));
+                let score = rule_score(met);
                 let (transition, checks) = watched.update(score, scored.frame.captured_at);
                 let measured = Measured {
                     label_set: &scores.label_set,

@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::assessment::{Assessment, Gate};
+use super::{
+    assessment::{Assessment, Gate},
+    setup::{self, LabelSetup, LabelState},
+};
 use crate::{
     alert::Alert,
     classify::SetScores,
     config::Source,
-    policy::{Condition, Facts, Hold, Label, LabelName, LabelSet, Levels, TriggerSettings},
+    policy::{Condition, Hold, Label, LabelName, LabelSet, Levels, TriggerSettings},
     trigger::{Baseline, Checks, GateKind, Gates, Learning, Presence, Transition, Trigger},
 };
 
@@ -21,12 +24,12 @@ pub(super) struct Watched {
     /// The hours in which it may be raised, as text.
     hours: Option<Arc<str>>,
     /// See [`super::SavedBaseline::of`].
-    of: String,
+    pub(super) of: String,
     /// Whether the label is present, for the conditions of rules.
     pub(super) presence: Presence,
     /// Present in a rule; `None` is a label.
     pub(super) rule: Option<WatchedRule>,
-    trigger: Trigger,
+    pub(super) trigger: Trigger,
     /// The alert that raised it, while it is raised.
     pub(super) raised: Option<Box<Alert>>,
     /// It comes from before a restart, and its state was not published since.
@@ -63,6 +66,15 @@ pub(super) struct Evidence {
     pub(super) region: Option<Arc<str>>,
     pub(super) scores: Vec<(Arc<str>, f32)>,
     pub(super) background: Option<f32>,
+}
+
+/// A score that raised or cleared its label.
+pub(super) struct Counted {
+    pub(super) transition: Transition,
+    /// The levels with which the score was compared, where they are known.
+    pub(super) levels: Option<Levels>,
+    /// The baseline before the frame, where it is known.
+    pub(super) baseline: Option<f32>,
 }
 
 /// A baseline, with what its scores were computed from.
@@ -121,6 +133,40 @@ impl Watched {
         }
     }
 
+    /// A label or a rule of a stored setup. The state of `before` continues as after a reload of the configuration.
+    pub(super) fn of_setup(label_set: &str, setup: &LabelSetup, before: Option<Self>) -> Self {
+        let scoring =
+            Scoring { label_set, settings: setup.settings(), of: setup.of.clone(), over: setup.over };
+        Self::with(scoring, setup.when.as_ref(), before, None)
+    }
+
+    /// How it is judged.
+    pub(super) fn setup(&self) -> LabelSetup {
+        let Label { name: _, prompts: _, trigger, severity, message, active, regions: _, look: _ } =
+            &self.settings;
+        LabelSetup {
+            name: self.label.to_string(),
+            trigger: *trigger,
+            over: self.trigger.over(),
+            active: active.clone(),
+            severity: *severity,
+            message: message.clone(),
+            when: self.rule.as_ref().map(|rule| rule.when.clone()),
+            of: self.of.clone(),
+        }
+    }
+
+    /// Its state.
+    pub(super) fn state(&self) -> LabelState {
+        LabelState { trigger: self.trigger.state(), presence: self.presence.state() }
+    }
+
+    /// After a restart of the service: frames from before do not count.
+    pub(super) fn restarted(&mut self) {
+        self.trigger = self.trigger.clone().restarted();
+        self.presence = Presence::restore(self.settings.trigger, self.trigger.is_raised());
+    }
+
     /// The baseline, where one is learnt.
     pub(super) fn learnt(&self) -> Option<Learnt> {
         self.trigger.baseline().map(|baseline| (self.of.clone(), baseline))
@@ -136,17 +182,42 @@ impl Watched {
         self.trigger.levels()
     }
 
+    /// Counts the newest score of a label, also for the conditions of rules.
+    pub(super) fn count(&mut self, score: f32, at: Timestamp) -> Option<Counted> {
+        // The levels before this frame is learnt.
+        let (levels, baseline) = (self.levels(), self.baseline());
+        self.presence.update(score, levels, at);
+        let transition = self.decide(score, self.is_active(at), at)?;
+        Some(Counted { transition, levels, baseline })
+    }
+
+    /// Counts whether the condition of a rule is met; `None` is unknown.
+    pub(super) fn count_rule(&mut self, met: Option<bool>, at: Timestamp) -> Option<Transition> {
+        if let Some(rule) = &mut self.rule {
+            rule.met = met;
+        }
+        self.decide(rule_score(met), self.is_active(at), at)
+    }
+
     /// The transition that the newest score causes, and what the gates said to it. Outside its hours a label is not raised, and is
     /// cleared as usual.
     pub(super) fn update(&mut self, score: f32, at: Timestamp) -> (Option<Transition>, Checks) {
-        let active = self.settings.active.as_ref().map(|active| active.holds(at));
+        let active = self.is_active(at);
         let mut checks = self.trigger.check(score, active.unwrap_or(true), at);
         checks.passed.add_if(GateKind::Active, active == Some(true));
-        let transition = match active {
+        (self.decide(score, active, at), checks)
+    }
+
+    /// Whether the time is in the hours of the label, if it has any.
+    fn is_active(&self, at: Timestamp) -> Option<bool> {
+        self.settings.active.as_ref().map(|active| active.holds(at))
+    }
+
+    fn decide(&mut self, score: f32, active: Option<bool>, at: Timestamp) -> Option<Transition> {
+        match active {
             Some(false) => self.trigger.update_inactive(score, at),
             _ => self.trigger.update(score, at),
-        };
-        (transition, checks)
+        }
     }
 
     /// What was made of a frame, after [`Self::update`]. `refined` gives the gate of a score that is too low, if there is more to say
@@ -237,18 +308,7 @@ impl Watched {
 
     /// The message of the alert for people.
     pub(super) fn message(&self, alert: &Alert) -> Option<String> {
-        let facts = Facts {
-            label: &alert.label,
-            label_set: &alert.label_set,
-            source: &alert.source,
-            region: alert.region.as_deref(),
-            score: alert.score,
-            threshold: alert.threshold,
-            state: alert.state.word(),
-            time: alert.frame.captured_at,
-            severity: alert.severity,
-        };
-        self.settings.message.as_ref().map(|message| message.fill(&facts))
+        setup::filled(self.settings.message.as_ref(), alert)
     }
 }
 
@@ -280,6 +340,11 @@ impl WatchedRule {
         }
         Gate::Condition { missing, present, unknown }
     }
+}
+
+/// The score of a rule. NaN, for an unknown answer, is on neither side of the levels.
+pub(super) fn rule_score(met: Option<bool>) -> f32 {
+    met.map_or(f32::NAN, |met| f32::from(u8::from(met)))
 }
 
 /// The labels of a set in its order, then its rules, with their settings on `source`. The state of those in `known` is taken from
@@ -333,7 +398,7 @@ impl<'s> Scoring<'s> {
 
 /// What the scores of a label are computed from. The other labels of the set are not part of it, because they change while the
 /// service runs. Every field of the set is named, so that a new field requires a decision.
-fn scored_from(source: &Source, set: &LabelSet, label: &Label, model: &str) -> String {
+pub fn scored_from(source: &Source, set: &LabelSet, label: &Label, model: &str) -> String {
     let LabelSet { name: _, templates, scoring, background, labels: _, rules: _ } = set;
     let templates: Vec<_> = templates.iter().map(ToString::to_string).collect();
     let (prompts, regions, all_regions) = (&label.prompts, &label.regions, &source.regions);

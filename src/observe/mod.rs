@@ -20,7 +20,13 @@ pub use self::{
     newest::NewestFrames,
     scores::ScorePublisher,
 };
-use crate::{alert::Alert, classify::SetScores, config::Config, judge::Assessment, picture::Picture};
+use crate::{
+    alert::Alert,
+    classify::SetScores,
+    config::Config,
+    judge::{Assessment, Checkpoint},
+    picture::Picture,
+};
 
 /// The observations that wait for one subscriber at most. Each holds a decoded picture, so there are few.
 const QUEUE: usize = 16;
@@ -30,11 +36,15 @@ const QUEUE: usize = 16;
 pub struct Observation {
     /// When the frame was judged.
     pub judged_at: Timestamp,
+    /// The number of the frame among those of its source. If one is missing, this subscriber has lost an observation.
+    pub number: u64,
+    /// The triggers of the source before the frame, where they do not follow from the frames before.
+    pub checkpoint: Option<Checkpoint>,
     /// The name of the source, as in the configuration.
     pub source: Arc<str>,
     /// Where the picture came from: a path, an address, a topic.
     pub origin: String,
-    /// When the picture was captured.
+    /// When the picture was captured, in whole milliseconds.
     pub captured_at: Timestamp,
     /// From the moment the source took a slot for the frame until its alerts were on disk.
     pub duration: Duration,
@@ -91,14 +101,17 @@ impl Observers {
         self.config.send_replace(Arc::clone(config));
     }
 
-    /// Hands the observation to every subscriber that has room for it. Never waits.
-    pub fn publish(&self, observation: Observation) {
+    /// Hands the observation to every subscriber that has room for it. Never waits. Returns whether all of them had.
+    pub fn publish(&self, observation: Observation) -> bool {
         let observation = Arc::new(observation);
+        let mut received = true;
         for Subscriber { name, queue } in &self.subscribers {
             if queue.try_send(Arc::clone(&observation)).is_err() {
                 self.metrics.lost_observations(name, 1);
+                received = false;
             }
         }
+        received
     }
 }
 
@@ -110,6 +123,8 @@ pub(crate) mod tests {
     pub(crate) fn observation(origin: &str) -> Observation {
         Observation {
             judged_at: Timestamp::UNIX_EPOCH,
+            number: 0,
+            checkpoint: None,
             source: "Front Door".into(),
             origin: origin.to_owned(),
             captured_at: Timestamp::UNIX_EPOCH,
@@ -130,7 +145,8 @@ pub(crate) mod tests {
         let (mut slow, mut quick) = (observers.subscribe("slow"), observers.subscribe("quick"));
         let mut received = Vec::new();
         for number in 0..QUEUE + 4 {
-            observers.publish(observation(&number.to_string()));
+            let had_room = observers.publish(observation(&number.to_string()));
+            assert_eq!(had_room, number < QUEUE, "the slow one has room for {number}");
             received.extend(quick.observations.try_recv().map(|it| it.origin.clone()));
         }
         let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     condition::Condition,
     message::{AlertMessage, Severity},
@@ -87,7 +89,7 @@ pub struct Look {
 }
 
 /// The settings of a trigger.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TriggerSettings {
     /// A frame with at least this score counts for the label.
     pub threshold: f32,
@@ -113,7 +115,7 @@ pub struct Levels {
 }
 
 /// How many of the newest frames must agree: `2 of 3`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// This many must agree ...
     pub frames: u8,

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 
 use super::placeholders::{self, TextPart};
 use crate::yaml::{fields::word_of, mask, names};
 
 /// The severity of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// For information.
     Info,
@@ -19,7 +21,8 @@ pub enum Severity {
 }
 
 /// A sentence with placeholders.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AlertMessage {
     parts: Vec<TextPart<Place>>,
     /// The time zone of `{time}`.
@@ -102,6 +105,20 @@ impl fmt::Display for AlertMessage {
             TextPart::Text(text) => f.write_str(&placeholders::escaped(text)),
             TextPart::Place(place) => write!(f, "{{{}}}", word_of(PLACES, place)),
         })
+    }
+}
+
+impl From<AlertMessage> for String {
+    fn from(message: AlertMessage) -> Self {
+        message.to_string()
+    }
+}
+
+impl TryFrom<String> for AlertMessage {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
     }
 }
 

@@ -4,14 +4,16 @@
 use std::fmt;
 
 use jiff::{Timestamp, ToSpan as _, civil::Time, civil::Weekday, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 
 use crate::yaml::{mask, names};
 
 /// Spans of time that repeat every week.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Schedule(Vec<Span>);
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredSpan", into = "StoredSpan")]
 struct Span {
     /// Starting with Monday.
     days: [bool; 7],
@@ -20,6 +22,35 @@ struct Span {
     /// The end, exclusive; a time not later than `from` is on the next day.
     to: Time,
     zone: TimeZone,
+}
+
+/// A span as it is stored: the time zone by its name, so that the same span is read back whatever its name looks like.
+#[derive(Serialize, Deserialize)]
+struct StoredSpan {
+    days: [bool; 7],
+    /// Hour and minute.
+    from: (i8, i8),
+    to: (i8, i8),
+    /// `None` is the time zone of the machine.
+    zone: Option<String>,
+}
+
+impl From<Span> for StoredSpan {
+    fn from(span: Span) -> Self {
+        let Span { days, from, to, zone } = span;
+        let minutes = |time: Time| (time.hour(), time.minute());
+        Self { days, from: minutes(from), to: minutes(to), zone: zone.iana_name().map(str::to_owned) }
+    }
+}
+
+impl TryFrom<StoredSpan> for Span {
+    type Error = String;
+
+    fn try_from(stored: StoredSpan) -> Result<Self, String> {
+        let time = |(hour, minute)| Time::new(hour, minute, 0, 0).map_err(|error| error.to_string());
+        let zone = stored.zone.map_or_else(|| Ok(TimeZone::system()), |name| zone_of(&name))?;
+        Ok(Self { days: stored.days, from: time(stored.from)?, to: time(stored.to)?, zone })
+    }
 }
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -222,7 +253,9 @@ mod tests {
         for (text, at, expected) in cases {
             assert_eq!(holds(text, at), expected, "{text} at {at}");
             let schedule = Schedule::parse(text).unwrap();
-            assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule), "{text}");
+            assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule.clone()), "{text}");
+            let stored = serde_json::to_string(&schedule).unwrap();
+            assert_eq!(serde_json::from_str::<Schedule>(&stored).unwrap(), schedule, "{stored}");
         }
         let shown = [
             ("Monday-Tuesday UTC", "mon,tue UTC"),

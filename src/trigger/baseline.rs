@@ -52,8 +52,7 @@ impl TryFrom<Stored> for Baseline {
     type Error = &'static str;
 
     fn try_from(Stored { level, weight, at }: Stored) -> Result<Self, Self::Error> {
-        let valid = (-1.0..=1.0).contains(&level) && (0.0..=1.0).contains(&weight);
-        valid.then_some(Self { level, weight, at }).ok_or("a baseline is out of range")
+        Self::of_parts(level, weight, whole_milliseconds(at)).ok_or("a baseline is out of range")
     }
 }
 
@@ -61,6 +60,19 @@ impl Baseline {
     /// From the first quiet frame.
     pub(super) fn new(score: f32, at: Timestamp) -> Self {
         Self { level: score.into(), weight: 0.0, at }
+    }
+
+    /// The estimate, the part of the period that is covered, and the time of the newest frame.
+    #[must_use]
+    pub fn parts(self) -> (f64, f64, Timestamp) {
+        (self.level, self.weight, self.at)
+    }
+
+    /// A baseline of its [`parts`](Self::parts); `None` if one of them is out of range.
+    #[must_use]
+    pub fn of_parts(level: f64, weight: f64, at: Timestamp) -> Option<Self> {
+        let valid = (-1.0..=1.0).contains(&level) && (0.0..=1.0).contains(&weight);
+        valid.then_some(Self { level, weight, at })
     }
 
     /// The estimate, once it is known.
@@ -87,6 +99,13 @@ impl Baseline {
         let gain = if away < 0.0 { (FALL * gain).min(1.0) } else { gain };
         Self { level: self.level + gain * away, weight, at }
     }
+}
+
+/// The time without what is less than a millisecond. The triggers of the service count in whole milliseconds, which is how times
+/// are stored: with stored times the same triggers decide the same.
+#[must_use]
+pub fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// `time` after the clock was set by this much.

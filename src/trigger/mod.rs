@@ -7,11 +7,14 @@
 //! one cooldown, or by the required duration. Where the clock was set, the caller says by how much.
 //!
 //! Where levels are rises over a [`Baseline`], the trigger learns the baseline from quiet frames: those on which the label is
-//! not raised and whose score is below the threshold. Nothing is raised before the baseline is known.
+//! not raised and whose score is below the threshold. Nothing is raised before the baseline is known. Baselines are learnt from
+//! [rounded](rounding) scores, as the history stores them: judged again later, the same baselines result.
 
 mod baseline;
 mod gates;
 mod presence;
+pub mod rounding;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +23,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::{
-    baseline::Baseline,
+    baseline::{Baseline, whole_milliseconds},
     gates::{Checks, GateKind, Gates, Learning},
     presence::Presence,
+    state::{PresenceState, TriggerState},
 };
 use crate::policy::{Levels, TriggerSettings};
 
@@ -119,6 +123,12 @@ impl Trigger {
         self.last_raised.filter(|_| self.raised)
     }
 
+    /// The period over which a baseline is learnt; `None` if none is.
+    #[must_use]
+    pub fn over(&self) -> Option<Duration> {
+        self.over
+    }
+
     /// The baseline, where one is learnt.
     #[must_use]
     pub fn baseline(&self) -> Option<Baseline> {
@@ -164,6 +174,7 @@ impl Trigger {
 
     fn learn(&mut self, score: f32, at: Timestamp) {
         let Some(over) = self.over.filter(|_| score.is_finite()) else { return };
+        let score = rounding::rounded(score);
         self.baseline = Some(match self.baseline {
             Some(baseline) => baseline.with(score, at, over),
             None => Baseline::new(score, at),
@@ -194,14 +205,18 @@ impl Trigger {
         None
     }
 
+    /// A bit for each of the newest frames that count.
+    fn counted_frames(&self) -> u64 {
+        u64::MAX >> (64 - u32::from(self.settings.hold.of.clamp(1, 64)))
+    }
+
     fn agree(&self, frames: u64) -> bool {
         self.newest(frames) >= self.settings.hold.frames
     }
 
     /// How many of the newest frames have their bit set.
     fn newest(&self, frames: u64) -> u8 {
-        let newest = u64::MAX >> (64 - u32::from(self.settings.hold.of.clamp(1, 64)));
-        u8::try_from((frames & newest).count_ones()).expect("64 bits")
+        u8::try_from((frames & self.counted_frames()).count_ones()).expect("64 bits")
     }
 
     /// Whether enough frames were at or above the threshold for long enough, up to this one.

@@ -13,11 +13,11 @@ use crate::policy::{Levels, TriggerSettings};
 /// Whether one label is present on one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Presence {
-    trigger: Trigger,
+    pub(super) trigger: Trigger,
     /// The number of frames, up to the number that the settings require.
-    seen: u8,
+    pub(super) seen: u8,
     /// Whether the label is present was certain once. After that, uncertain means absent.
-    known: bool,
+    pub(super) known: bool,
 }
 
 impl Presence {

@@ -5,18 +5,20 @@
 
 mod parse;
 
+use serde::{Deserialize, Serialize};
+
 pub(crate) use self::parse::Parsed;
 use self::parse::{Name, Tree};
 
 /// A condition over labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     text: String,
     tree: Tree<LabelName>,
 }
 
 /// A label by its full name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelName {
     /// The label set.
     pub label_set: String,
@@ -92,12 +94,15 @@ impl<N> Tree<N> {
     fn is_met(&self, is_present: &impl Fn(&N) -> Option<bool>) -> Option<bool> {
         // One decisive part is enough, even if others are unknown.
         let decided = |parts: &[Self], by: bool| {
-            let answers: Vec<_> = parts.iter().map(|part| part.is_met(is_present)).collect();
-            match answers.contains(&Some(by)) {
-                true => Some(by),
-                false if answers.contains(&None) => None,
-                false => Some(!by),
+            let mut answer = Some(!by);
+            for part in parts {
+                match part.is_met(is_present) {
+                    Some(met) if met == by => return Some(by),
+                    Some(_) => {}
+                    None => answer = None,
+                }
             }
+            answer
         };
         match self {
             Self::Name(name) => is_present(name),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::yaml::mask;
 
 /// The most levels of brackets and `not`, so that no text exhausts the stack.
@@ -15,7 +17,7 @@ pub(crate) struct Parsed {
     pub(super) tree: Tree<Name>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Tree<N> {
     Name(N),
     Not(Box<Self>),
