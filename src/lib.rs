@@ -107,9 +107,11 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
+//! | `history/scores/bytes`, `history/scores/chunk`, `history/scores/states` |
 //! | `judge`, `trigger` |
 //! | `observe/scores` |
 //! | `picture/mask` |
+//! | `replay/changes` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
 //! | `source/kinds/stream/access_units`, `source/kinds/stream/allowed`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |
@@ -150,6 +152,13 @@
 //! A threshold can be a rise over the score that a label has while nothing is in view. [`trigger`] learns that baseline frame by
 //! frame, because only the trigger knows which frames are quiet. A reload keeps the baseline while the label's prompts stay the
 //! same. The daemon stores baselines on disk. `replay` and `tune` learn them from the recording and store nothing.
+//!
+//! # Stored scores
+//!
+//! The history stores the score that each trigger received, and once a minute a [`judge::Checkpoint`] with the states of the
+//! triggers. So stored scores can be judged again exactly. This needs three things of the service: triggers count in whole
+//! milliseconds, baselines are learnt from rounded scores ([`trigger::rounding`]), and an observation after a lost one has a
+//! checkpoint.
 //!
 //! # Dynamic sources
 //!

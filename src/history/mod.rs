@@ -19,6 +19,7 @@ pub mod forget;
 mod pace;
 mod recorders;
 mod retention;
+pub mod scores;
 pub mod search;
 pub mod store;
 mod table;

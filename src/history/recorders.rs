@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rusqlite::Transaction;
 
-use super::vectors;
+use super::{scores::ScoreRecorder, vectors};
 use crate::{config::Config, observe::Observation};
 
 /// The recorders of all kinds of content. What they keep in memory belongs to one open file: they are made anew when the file is
 /// opened again, after an error, and after something was forgotten.
 #[derive(Debug)]
 pub(super) struct Recorders {
+    scores: ScoreRecorder,
     /// Only with `search: true`.
     vectors: Option<vectors::Recorder>,
 }
@@ -18,7 +19,7 @@ pub(super) struct Recorders {
 impl Recorders {
     /// For the configuration in force.
     pub(super) fn new(config: &Arc<Config>) -> Self {
-        Self { vectors: vectors(config) }
+        Self { scores: ScoreRecorder::default(), vectors: vectors(config) }
     }
 
     /// Another configuration is in force. What was recorded before keeps its meaning.
@@ -44,12 +45,14 @@ impl Recorders {
         transaction: &Transaction<'_>,
         observation: &Observation,
     ) -> rusqlite::Result<()> {
+        self.scores.record(transaction, observation)?;
         self.vectors.iter_mut().try_for_each(|recorder| recorder.record(transaction, observation))?;
         Ok(())
     }
 
     /// Writes what is only in memory. This happens every few minutes, before the end, and before something is forgotten.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        self.scores.flush(transaction)?;
         self.vectors.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
         Ok(())
     }

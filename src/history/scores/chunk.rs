@@ -1,0 +1,452 @@
+//! A chunk: frames of one source that follow each other, with the states of the triggers before the first of them. Pure.
+//!
+//! | part | content |
+//! |---|---|
+//! | head | format, flags, by how much the clock was set, the time of the first frame |
+//! | states | of each label and rule; see `states` |
+//! | runs | the number of rows, and how many frames in succession have the scores of each row |
+//! | times | from frame to frame: by how much the distance differs from the distance before; a run of equal distances is a count |
+//! | sets | the rows in which a label set was not scored, which only happens while the configuration changes |
+//! | rows | 2 bytes for each label: its score as [`rounding`] writes it, or that it is missing, or that it is stored exactly |
+//! | exact | the scores that are stored exactly, 4 bytes each |
+//!
+//! A score is rounded unless that would change how it compares with the levels in force at that frame. Judged again with the same settings,
+//! the chunk therefore gives the same alerts. A frame with the scores of the frame before costs a byte or less.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    bytes::{Bytes, Damaged, put, put_signed},
+    states,
+};
+use crate::{
+    judge::{Checkpoint, FrameScores, LabelSetup, LabelState, Setup, Start},
+    policy::Levels,
+    trigger::rounding::{self, FREE},
+};
+
+/// The first byte.
+const FORMAT: u8 = 1;
+/// The label was not scored.
+const MISSING: u16 = FREE;
+/// The score is the next one of those that are stored exactly.
+const EXACT: u16 = FREE + 1;
+/// The most frames of a chunk, so that a damaged one ends.
+const MOST_FRAMES: usize = 1 << 16;
+/// A chunk with this number of frames is full...
+const FRAMES: usize = 8192;
+/// ...and so is one with this number of different scores.
+const SCORES: usize = 1 << 16;
+
+const FOLLOWS: u8 = 1;
+const RESTARTED: u8 = 2;
+const ADDED: u8 = 4;
+
+/// A chunk that is being written.
+#[derive(Debug)]
+pub(super) struct ChunkWriter {
+    /// Head and states.
+    head: Vec<u8>,
+    runs: Vec<u64>,
+    times: TimesWriter,
+    rows: Vec<u16>,
+    exact: Vec<f32>,
+    /// Rows in which a label set was not scored, with whether each set was.
+    partial: Vec<(usize, Vec<bool>)>,
+    /// The newest row, and its exact scores.
+    row: Vec<u16>,
+    row_exact: Vec<f32>,
+    /// The times of the earliest and the latest frame, and the number of frames.
+    first: i64,
+    last: i64,
+    frames: usize,
+}
+
+/// How a score may be rounded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rounding {
+    /// As long as it compares in the same way with these levels, which are in force at the frame. `None`: there are none.
+    Levels(Option<Levels>),
+    /// Not at all: it is as it was read from a chunk.
+    Never,
+}
+
+impl ChunkWriter {
+    /// An empty chunk. `at` is the time of its first frame, and `follows` says that no frame is missing between the source's chunk before
+    /// and this one.
+    pub(super) fn new(checkpoint: &Checkpoint, follows: bool, at: Timestamp) -> Self {
+        let base = at.as_millisecond();
+        let start = match checkpoint.start {
+            Start::Continued => 0,
+            Start::Restarted => RESTARTED,
+            Start::Added => ADDED,
+        };
+        let mut head = vec![FORMAT, start | if follows { FOLLOWS } else { 0 }];
+        let by = i64::try_from(checkpoint.clock_set_by.as_millis()).unwrap_or(0);
+        put_signed(&mut head, by);
+        put_signed(&mut head, base);
+        states::encode(&mut head, &checkpoint.setup, &checkpoint.states, base);
+        Self {
+            head,
+            runs: vec![],
+            times: TimesWriter::new(base),
+            rows: vec![],
+            exact: vec![],
+            partial: vec![],
+            row: vec![],
+            row_exact: vec![],
+            first: base,
+            last: base,
+            frames: 0,
+        }
+    }
+
+    /// Adds a frame. `scores` are in the order of [`Setup::labels`], and `sets` says which label sets were scored. The scores as they will
+    /// be read replace those in `stored`.
+    pub(super) fn add(
+        &mut self,
+        at: Timestamp,
+        scores: impl Iterator<Item = (Option<f32>, Rounding)>,
+        sets: &[bool],
+        stored: &mut Vec<Option<f32>>,
+    ) {
+        let (mut row, mut row_exact) = (Vec::with_capacity(self.row.len()), vec![]);
+        stored.clear();
+        for (score, rounding) in scores {
+            let (code, read) = match score {
+                None => (MISSING, None),
+                Some(score) => match rounded(score, rounding) {
+                    Some((code, rounded)) => (code, Some(rounded)),
+                    None => {
+                        row_exact.push(score);
+                        (EXACT, Some(score))
+                    }
+                },
+            };
+            row.push(code);
+            stored.push(read);
+        }
+        self.add_row(row, row_exact, sets);
+        let at = at.as_millisecond();
+        self.times.add(at);
+        (self.first, self.last) = (self.first.min(at), self.last.max(at));
+        self.frames += 1;
+    }
+
+    fn add_row(&mut self, row: Vec<u16>, exact: Vec<f32>, sets: &[bool]) {
+        let newest = self.runs.len().wrapping_sub(1);
+        let partial = self.partial.last().filter(|(row, _)| *row == newest).map(|(_, sets)| sets.as_slice());
+        let same_sets = partial.map_or(!sets.contains(&false), |before| before == sets);
+        let same_exact =
+            exact.iter().map(|score| score.to_bits()).eq(self.row_exact.iter().map(|score| score.to_bits()));
+        match self.runs.last_mut() {
+            Some(run) if same_sets && same_exact && row == self.row => *run += 1,
+            _ => {
+                if sets.contains(&false) {
+                    self.partial.push((self.runs.len(), sets.to_vec()));
+                }
+                self.runs.push(1);
+                self.rows.extend(&row);
+                self.exact.extend(&exact);
+                (self.row, self.row_exact) = (row, exact);
+            }
+        }
+    }
+
+    /// Whether the chunk should be written, and another one begun.
+    pub(super) fn is_full(&self) -> bool {
+        self.frames >= FRAMES || self.rows.len() >= SCORES
+    }
+
+    /// The times of the earliest and the latest frame in milliseconds since 1970, and the number of frames.
+    pub(super) fn span(&self) -> (i64, i64, usize) {
+        (self.first, self.last, self.frames)
+    }
+
+    /// The bytes of the chunk.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let mut bytes = self.head;
+        put(&mut bytes, self.runs.len() as u64);
+        self.runs.iter().for_each(|run| put(&mut bytes, *run));
+        bytes.extend(self.times.finish());
+        put(&mut bytes, self.partial.len() as u64);
+        for (row, sets) in &self.partial {
+            put(&mut bytes, *row as u64);
+            bytes.extend(sets.iter().map(|scored| u8::from(*scored)));
+        }
+        bytes.extend(self.rows.iter().flat_map(|code| code.to_le_bytes()));
+        bytes.extend(self.exact.iter().flat_map(|score| score.to_bits().to_le_bytes()));
+        bytes
+    }
+}
+
+/// The value and the rounded score, unless the score must be stored exactly.
+fn rounded(score: f32, how: Rounding) -> Option<(u16, f32)> {
+    let code = rounding::code(score)?;
+    let rounded = rounding::score(code)?;
+    let same = match how {
+        Rounding::Levels(None) => true,
+        Rounding::Levels(Some(Levels { threshold, clear_below })) => {
+            (rounded >= threshold) == (score >= threshold) && (rounded < clear_below) == (score < clear_below)
+        }
+        Rounding::Never => rounded.to_bits() == score.to_bits(),
+    };
+    same.then_some((code, rounded))
+}
+
+/// A chunk that is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'b> {
+    /// How the states continue those at the end of the chunk before.
+    pub start: Start,
+    /// Whether no frame is missing between the source's chunk before and this one.
+    pub follows: bool,
+    /// By how much the clock was set since the chunk before. The times in the states are moved already.
+    pub clock_set_by: SignedDuration,
+    base: i64,
+    /// Everything after the states.
+    frames: Bytes<'b>,
+    labels: usize,
+    sets: usize,
+}
+
+/// Space for the frames of a chunk, which is used again for the next one.
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    scores: Vec<Option<f32>>,
+    sets: Vec<bool>,
+}
+
+impl<'b> Chunk<'b> {
+    /// Reads the head of a chunk that was written for this setup, and the states before its first frame into `states`.
+    ///
+    /// # Errors
+    /// The bytes are damaged, or were written for another setup.
+    pub fn read(bytes: &'b [u8], setup: &Setup, states: &mut Vec<LabelState>) -> Result<Self, Damaged> {
+        let mut bytes = Bytes::new(bytes);
+        let (format, flags) = (bytes.byte()?, bytes.byte()?);
+        if format != FORMAT {
+            return Err(Damaged);
+        }
+        let (by, base) = (bytes.signed()?, bytes.signed()?);
+        states::decode(&mut bytes, setup, states, base)?;
+        Ok(Self {
+            start: match flags {
+                _ if flags & RESTARTED != 0 => Start::Restarted,
+                _ if flags & ADDED != 0 => Start::Added,
+                _ => Start::Continued,
+            },
+            follows: flags & FOLLOWS != 0,
+            clock_set_by: SignedDuration::from_millis(by),
+            base,
+            frames: bytes,
+            labels: setup.labels().count(),
+            sets: setup.sets.len(),
+        })
+    }
+
+    /// The same chunk without the scores and the states of the labels for which `is_gone` is true.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    pub(super) fn without(
+        &self,
+        setup: &Arc<Setup>,
+        states: &[LabelState],
+        is_gone: impl Fn(&LabelSetup) -> bool,
+    ) -> Result<ChunkWriter, Damaged> {
+        let states = setup.all().zip(states);
+        let states =
+            states.map(|((_, label), state)| if is_gone(label) { LabelState::default() } else { *state });
+        let checkpoint = Checkpoint {
+            setup: Arc::clone(setup),
+            states: states.collect(),
+            clock_set_by: self.clock_set_by,
+            start: self.start,
+        };
+        let gone: Vec<_> = setup.labels().map(|(_, label)| is_gone(label)).collect();
+        let base = Timestamp::from_millisecond(self.base).map_err(|_| Damaged)?;
+        let (mut writer, mut stored) = (ChunkWriter::new(&checkpoint, self.follows, base), vec![]);
+        self.frames(&mut FrameBuffer::default(), |frame| {
+            let scores = frame.scores.iter().zip(&gone);
+            let scores = scores.map(|(score, gone)| (score.filter(|_| !gone), Rounding::Never));
+            writer.add(frame.at, scores, frame.sets, &mut stored);
+        })?;
+        Ok(writer)
+    }
+
+    /// Calls `each` for each frame, in the order in which they were judged.
+    ///
+    /// # Errors
+    /// The bytes are damaged. The frames before the damage were given to `each`.
+    pub fn frames(
+        &self,
+        buffer: &mut FrameBuffer,
+        mut each: impl FnMut(&FrameScores<'_>),
+    ) -> Result<(), Damaged> {
+        let Layout { mut runs, mut times, rows, mut exact, mut partial } = self.layout()?;
+        let mut next_partial = partial.next(self.sets)?;
+        let row_bytes = 2 * self.labels;
+        let mut at = self.base;
+        for number in 0..runs.count {
+            let row = &rows[number * row_bytes..(number + 1) * row_bytes];
+            read_row(row, &mut exact, &mut buffer.scores)?;
+            buffer.sets.clear();
+            match next_partial {
+                Some((row, sets)) if row == number => {
+                    buffer.sets.extend(sets.iter().map(|scored| *scored != 0));
+                    next_partial = partial.next(self.sets)?;
+                }
+                _ => buffer.sets.resize(self.sets, true),
+            }
+            for _ in 0..runs.next()? {
+                at = at.checked_add(times.next()?).ok_or(Damaged)?;
+                let at = Timestamp::from_millisecond(at).map_err(|_| Damaged)?;
+                each(&FrameScores { at, scores: &buffer.scores, sets: &buffer.sets });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the parts are.
+    fn layout(&self) -> Result<Layout<'b>, Damaged> {
+        let mut bytes = self.frames;
+        let count = bytes.count(MOST_FRAMES)?;
+        let mut frames = 0;
+        let runs = Runs { count, bytes };
+        for _ in 0..count {
+            frames += bytes.count(MOST_FRAMES)?;
+        }
+        if frames > MOST_FRAMES {
+            return Err(Damaged);
+        }
+        let times = Times::new(bytes);
+        let mut skipped = Times::new(bytes);
+        for _ in 0..frames {
+            skipped.next()?;
+        }
+        let mut bytes = skipped.bytes;
+        let partials = bytes.count(count)?;
+        let partial = Partial { count: partials, bytes };
+        let mut skipped = partial;
+        while skipped.next(self.sets)?.is_some() {}
+        let mut exact = skipped.bytes;
+        let rows = exact.take(count * 2 * self.labels)?;
+        Ok(Layout { runs, times, rows, exact, partial })
+    }
+}
+
+struct Layout<'b> {
+    runs: Runs<'b>,
+    times: Times<'b>,
+    rows: &'b [u8],
+    exact: Bytes<'b>,
+    partial: Partial<'b>,
+}
+
+struct Runs<'b> {
+    count: usize,
+    bytes: Bytes<'b>,
+}
+
+impl Runs<'_> {
+    fn next(&mut self) -> Result<usize, Damaged> {
+        self.bytes.count(MOST_FRAMES)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Partial<'b> {
+    count: usize,
+    bytes: Bytes<'b>,
+}
+
+impl<'b> Partial<'b> {
+    fn next(&mut self, sets: usize) -> Result<Option<(usize, &'b [u8])>, Damaged> {
+        let Some(left) = self.count.checked_sub(1) else { return Ok(None) };
+        self.count = left;
+        Ok(Some((self.bytes.count(MOST_FRAMES)?, self.bytes.take(sets)?)))
+    }
+}
+
+fn read_row(row: &[u8], exact: &mut Bytes<'_>, scores: &mut Vec<Option<f32>>) -> Result<(), Damaged> {
+    scores.clear();
+    for code in row.chunks_exact(2) {
+        let code = u16::from_le_bytes([code[0], code[1]]);
+        scores.push(match rounding::score(code) {
+            Some(score) => Some(score),
+            None if code == MISSING => None,
+            None => Some(f32::from_bits(u32::from_le_bytes(exact.array()?))),
+        });
+    }
+    Ok(())
+}
+
+/// Times as changes of their distances.
+#[derive(Debug)]
+struct TimesWriter {
+    bytes: Vec<u8>,
+    last: i64,
+    distance: i64,
+    /// How often the distance was the same since the last byte.
+    same: u64,
+}
+
+impl TimesWriter {
+    fn new(base: i64) -> Self {
+        Self { bytes: vec![], last: base, distance: 0, same: 0 }
+    }
+
+    fn add(&mut self, at: i64) {
+        let distance = at.wrapping_sub(self.last);
+        let change = distance.wrapping_sub(self.distance);
+        (self.last, self.distance) = (at, distance);
+        if change == 0 {
+            self.same += 1;
+        } else {
+            self.end_run();
+            put_signed(&mut self.bytes, change);
+        }
+    }
+
+    /// A zero, and how often it is repeated.
+    fn end_run(&mut self) {
+        if let Some(more) = std::mem::take(&mut self.same).checked_sub(1) {
+            self.bytes.push(0);
+            put(&mut self.bytes, more);
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.end_run();
+        self.bytes
+    }
+}
+
+struct Times<'b> {
+    bytes: Bytes<'b>,
+    distance: i64,
+    same: u64,
+}
+
+impl<'b> Times<'b> {
+    fn new(bytes: Bytes<'b>) -> Self {
+        Self { bytes, distance: 0, same: 0 }
+    }
+
+    /// The distance to the next frame.
+    fn next(&mut self) -> Result<i64, Damaged> {
+        if let Some(less) = self.same.checked_sub(1) {
+            self.same = less;
+            return Ok(self.distance);
+        }
+        let change = self.bytes.signed()?;
+        if change == 0 {
+            self.same = self.bytes.number()?;
+        }
+        self.distance = self.distance.wrapping_add(change);
+        Ok(self.distance)
+    }
+}
