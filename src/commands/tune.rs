@@ -1,4 +1,4 @@
-//! `stakeout tune`: suggests thresholds from recordings.
+//! `stakeout tune`: suggests thresholds from recordings or from stored scores.
 //!
 //! Standard output holds only the suggestion as YAML. The tables for people go to standard error, or into the HTML file of
 //! `--report`. The configuration changes only with `--write`.
@@ -14,7 +14,8 @@ use anyhow::{Context, Result};
 
 use super::{DONE, FAILED, recordings::RecordingArgs};
 use crate::{
-    config::{Config, edit},
+    config::{Config, Source, edit},
+    history::Reader,
     replay, terminal,
     tune::{Truth, Tuning},
 };
@@ -49,7 +50,10 @@ fn tune(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
     let source = replay::source(config, source.as_deref())?;
     // Before the recordings, which may take hours.
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
-    let mut tuning = Tuning::new(config, source, recordings, *start, truth.as_ref())?;
+    let mut tuning = match args.played.history {
+        true => of_history(args, config, source, truth.as_ref())?,
+        false => Tuning::new(config, source, recordings, *start, truth.as_ref())?,
+    };
     terminal::say(tuning.text().strip_suffix('\n').unwrap_or_default());
     let rules = config.watches().filter(|(watching, _)| watching.name == source.name);
     for rule in rules.flat_map(|(_, set)| &set.rules) {
@@ -68,6 +72,18 @@ fn tune(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
         write(path, &tuning.edits())?;
     }
     Ok(ExitCode::from(if played.failed == 0 { DONE } else { FAILED }))
+}
+
+fn of_history(args: &Args, config: &Config, source: &Source, truth: Option<&Truth>) -> Result<Tuning> {
+    let (reader, window) = (Reader::open(&config.state_dir)?, args.played.window());
+    let (tuning, left_out) = Tuning::of_history(config, source, (&reader, window), truth, &[])?;
+    if left_out.frames > 0 {
+        terminal::say(format_args!(
+            "{} frames have scores of other prompts, regions or models, or of labels that are no longer watched: these were left out",
+            left_out.frames
+        ));
+    }
+    Ok(tuning)
 }
 
 fn write(path: &Path, edits: &[edit::LabelEdit]) -> Result<()> {

@@ -3,22 +3,29 @@
 //!
 //! Nothing is published or kept, and identical input gives identical output, including the alerts' identifiers.
 
+mod changes;
+pub mod history;
+mod ids;
 mod picture;
 mod player;
 mod recordings;
+mod stored_timeline;
 mod timeline;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) use self::timeline::sample;
 pub use self::{
+    changes::Change,
+    ids::Ids,
     picture::{JudgedPicture, judge_picture},
     player::Played,
+    stored_timeline::StoredTimeline,
     timeline::{Peak, Point, Span, Timeline, Track},
 };
 use crate::{
@@ -78,36 +85,4 @@ pub fn play(
         let judged = judge.judge(scored, time, || ids.next(time));
         each(Judged { scored, alerts: &judged.alerts, judge: &judge, playback })
     })
-}
-
-/// Identifiers that are the same in every replay: made from the alert's time and its number.
-#[derive(Default)]
-struct Ids {
-    count: u64,
-}
-
-impl Ids {
-    fn next(&mut self, time: Timestamp) -> Uuid {
-        self.count += 1;
-        let mut number = [0; 10];
-        number[2..].copy_from_slice(&self.count.to_be_bytes());
-        let milliseconds = u64::try_from(time.as_millisecond()).unwrap_or(0);
-        Builder::from_unix_timestamp_millis(milliseconds, &number).into_uuid()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identifiers_are_unique_and_the_same_in_every_replay() {
-        let time: Timestamp = "2026-11-23T08:00:00Z".parse().unwrap();
-        let (mut once, mut again) = (Ids::default(), Ids::default());
-        let [first, second] = [once.next(time), once.next(time)];
-        assert_ne!(first, second);
-        assert_eq!([again.next(time), again.next(time)], [first, second]);
-        assert_eq!(first.get_version_num(), 7);
-        assert_eq!(once.next("1960-01-01T00:00:00Z".parse().unwrap()).get_version_num(), 7);
-    }
 }

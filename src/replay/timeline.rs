@@ -111,6 +111,12 @@ impl Timeline {
         }
     }
 
+    /// A timeline without frames and labels.
+    #[must_use]
+    pub fn empty(source: &str) -> Self {
+        Self { source: source.to_owned(), model: String::new(), tracks: vec![] }
+    }
+
     /// Adds a frame: its scores, the levels that move, its alerts, and the conditions of rules over labels.
     pub fn add(&mut self, scored: &Scored, alerts: &[Alert], judge: &Judge) {
         for alert in alerts {

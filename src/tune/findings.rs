@@ -86,7 +86,7 @@ pub(super) fn of(
             track,
             configured: source.label(&set.name, label).trigger,
             over: source.baseline,
-            events: truth.map(|truth| truth.intervals(&source.name, &set.name, &label.name, first)),
+            events: truth.and_then(|truth| truth.intervals(&source.name, &set.name, &label.name, first)),
             measure: Measure::of(set.scoring),
             slack: grade::interval(&track.points),
         };

@@ -1,5 +1,5 @@
-//! Suggests trigger settings from recordings: scores them as `replay` does, and searches for each label the settings that
-//! separate what happens from what does not.
+//! Suggests trigger settings from recordings or stored scores: judges them as `replay` does, and searches for each label the settings
+//! that separate what happens from what does not.
 
 mod advice;
 mod findings;
@@ -14,11 +14,13 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 
-pub use self::truth::Truth;
+pub use self::truth::{Marked, Truth};
 use self::{findings::Finding, rivals::Rivals};
 use crate::{
     config::{Config, Source, edit::LabelEdit},
-    replay::{self, Played, Timeline},
+    history::{Reader, scores::Window},
+    judge,
+    replay::{self, Played, StoredTimeline, Timeline, history},
 };
 
 /// What the recordings of a source say about the settings of its labels.
@@ -27,6 +29,13 @@ pub struct Tuning {
     timeline: Timeline,
     findings: Vec<Finding>,
     rivals: Vec<Rivals>,
+}
+
+/// Stored scores that say nothing about the labels as they are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Frames with scores of other prompts, of other regions, of another model, or of labels that are no longer watched.
+    pub frames: u64,
 }
 
 impl Tuning {
@@ -46,6 +55,53 @@ impl Tuning {
             timeline.add_scores(judged.scored, judged.judge);
             Ok(())
         })?;
+        Self::of(config, source, timeline, played, truth)
+    }
+
+    /// Evaluates every label of `source` with the scores that the service has stored. Scores of other prompts or of another model are
+    /// left out. Without `truth`, the alerts of the service count as right, except those that `marks` say were wrong.
+    ///
+    /// # Errors
+    /// As [`history::rejudge`]; nothing is stored; or the truth names unknown labels.
+    pub fn of_history(
+        config: &Config,
+        source: &Source,
+        (reader, window): (&Reader, Window),
+        truth: Option<&Truth>,
+        marks: &[Marked],
+    ) -> Result<(Self, LeftOut)> {
+        history::sources(reader, Some(&source.name), window)?;
+        let model = config.model.name();
+        let labels =
+            config.watched_by(source).flat_map(|set| set.labels.iter().map(move |label| (set, label)));
+        let comparable: Vec<_> = labels
+            .map(|(set, label)| {
+                (
+                    &*set.name,
+                    &*label.name,
+                    judge::scored_from(source, set, source.label(&set.name, label), &model),
+                )
+            })
+            .collect();
+        let mut stored = StoredTimeline::new(Timeline::new(config, source), |set, label| {
+            let is_it = |known: &&(&str, &str, String)| known.0 == set.name && known.1 == label.name;
+            label.when.is_none() && comparable.iter().find(is_it).is_some_and(|(.., of)| *of == label.of)
+        });
+        let judged = history::rejudge(reader, &source.name, window, &[], |event| stored.add(&event))?;
+        let (timeline, frames) = stored.finish();
+        let played = Played { frames: judged.frames, failed: judged.damaged };
+        let marked = truth.is_none().then(|| Truth::of_marks(marks, &timeline)).flatten();
+        let tuning = Self::of(config, source, timeline, played, truth.or(marked.as_ref()))?;
+        Ok((tuning, LeftOut { frames }))
+    }
+
+    fn of(
+        config: &Config,
+        source: &Source,
+        timeline: Timeline,
+        played: Played,
+        truth: Option<&Truth>,
+    ) -> Result<Self> {
         let Some((first, _)) = timeline.range() else {
             bail!("nothing was played, so there is nothing to learn")
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::text_file;
+use crate::{replay::Timeline, text_file};
 
 /// The longest file: hundreds of thousands of rows.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -16,7 +16,25 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 pub struct Truth {
     path: PathBuf,
     rows: Vec<Row>,
+    /// The labels that it is about: label set and label. `None`: all.
+    only: Option<Vec<(String, String)>>,
 }
+
+/// A person's verdict on a moment of a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// The label set.
+    pub label_set: String,
+    /// The label.
+    pub label: String,
+    /// When the frame was captured.
+    pub time: Timestamp,
+    /// Whether the label was in view.
+    pub is_right: bool,
+}
+
+/// How long a label is in view before and after a moment that is marked as right and had no alert.
+const AROUND: SignedDuration = SignedDuration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
@@ -46,9 +64,47 @@ impl Truth {
     pub fn read(path: &Path) -> Result<Self> {
         let text = text_file::read(path, LONGEST).map_err(|error| anyhow!(error.about(path)))?;
         match Self::parse(&text) {
-            Ok(rows) => Ok(Self { path: path.to_owned(), rows }),
+            Ok(rows) => Ok(Self { path: path.to_owned(), rows, only: None }),
             Err(problems) => bail!("{}:{}", path.display(), list(&problems)),
         }
+    }
+
+    /// What marks say about the labels of a timeline; `None` if there are none. It is about labels with marks only: their alerts in the
+    /// timeline are right unless they are marked as wrong, and moments that are marked as right are events, too.
+    pub(super) fn of_marks(marks: &[Marked], timeline: &Timeline) -> Option<Self> {
+        let (mut rows, mut only) = (vec![], vec![]);
+        for track in &timeline.tracks {
+            let is_own = |mark: &&Marked| mark.label_set == track.label_set && mark.label == track.label;
+            let own: Vec<_> = marks.iter().filter(is_own).collect();
+            if own.is_empty() {
+                continue;
+            }
+            only.push((track.label_set.clone(), track.label.clone()));
+            let last = track.points.iter().map(|point| point.time).max().unwrap_or(Timestamp::MAX);
+            let spans: Vec<Interval> =
+                track.spans.iter().map(|span| (span.from, span.to.unwrap_or(last))).collect();
+            let is_in = |mark: &Marked, (from, to): &Interval| (*from..=*to).contains(&mark.time);
+            // The newest of several verdicts on one alert is the last one.
+            let is_right = |span: &&Interval| {
+                own.iter().rev().find(|mark| is_in(mark, span)).is_none_or(|mark| mark.is_right)
+            };
+            let missed =
+                own.iter().filter(|mark| mark.is_right && !spans.iter().any(|span| is_in(mark, span)));
+            let around = missed.map(|mark| {
+                let moved = |by| mark.time.checked_add(by).unwrap_or(mark.time);
+                (moved(-AROUND), moved(AROUND))
+            });
+            let events = spans.iter().filter(is_right).copied().chain(around);
+            rows.extend(events.map(|(from, to)| Row {
+                line: 0,
+                source: None,
+                label_set: Some(track.label_set.clone()),
+                label: track.label.clone(),
+                from: Moment::At(from),
+                to: Moment::At(to),
+            }));
+        }
+        (!only.is_empty()).then(|| Self { path: PathBuf::new(), rows, only: Some(only) })
     }
 
     /// Checks that every row of `source` names one of the labels (label set, label) and ends after it starts.
@@ -127,14 +183,18 @@ impl Truth {
         problems
     }
 
-    /// The times at which this label was visible, in order; overlapping ones are joined.
+    /// The times at which this label was visible, in order; overlapping ones are joined. `None` if that is not known.
     pub(super) fn intervals(
         &self,
         source: &str,
         label_set: &str,
         label: &str,
         first: Timestamp,
-    ) -> Vec<Interval> {
+    ) -> Option<Vec<Interval>> {
+        let is_it = |(set, name): &(String, String)| set == label_set && name == label;
+        if self.only.as_ref().is_some_and(|only| !only.iter().any(is_it)) {
+            return None;
+        }
         let rows = self.rows.iter().filter(|row| row.is_of(source) && row.names(label_set, label));
         let mut all = rows.filter_map(|row| row.interval(first)).collect::<Vec<_>>();
         all.sort();
@@ -145,7 +205,7 @@ impl Truth {
                 None => joined.push((from, to)),
             }
         }
-        joined
+        Some(joined)
     }
 }
 
@@ -195,7 +255,7 @@ mod tests {
     }
 
     fn truth(text: &str) -> Truth {
-        Truth { path: PathBuf::new(), rows: Truth::parse(text).unwrap() }
+        Truth { path: PathBuf::new(), rows: Truth::parse(text).unwrap(), only: None }
     }
 
     #[test]
@@ -207,12 +267,11 @@ mod tests {
                     garden,dog,1,2\n\
                     door,\"cat, black\",1970-01-01T00:01:00Z,1:02:03\n";
         let truth = truth(text);
-        assert_eq!(truth.intervals("door", "porch", "dog", FIRST), [(at(10), at(30))], "joined");
-        assert_eq!(truth.intervals("door", "porch", "cat, black", FIRST), [(at(60), at(3723))]);
-        assert_eq!(
-            truth.intervals("garden", "porch", "dog", at(100)),
-            [(at(101), at(102)), (at(115), at(130))]
-        );
+        let intervals =
+            |source: &str, label: &str, first| truth.intervals(source, "porch", label, first).unwrap();
+        assert_eq!(intervals("door", "dog", FIRST), [(at(10), at(30))], "joined");
+        assert_eq!(intervals("door", "cat, black", FIRST), [(at(60), at(3723))]);
+        assert_eq!(intervals("garden", "dog", at(100)), [(at(101), at(102)), (at(115), at(130))]);
         assert!(truth.problems("door", &[("porch", "dog"), ("porch", "cat, black")], FIRST).is_empty());
     }
 
@@ -228,5 +287,36 @@ mod tests {
         let problems = truth.problems("door", &[("porch", "dog")], FIRST);
         assert_eq!(problems[0], "line 2: there is no label `dgo` on this source; there are: dog");
         assert_eq!(problems[1], "line 3: it ends before it starts");
+    }
+
+    #[test]
+    fn marks_say_which_alerts_were_wrong_and_which_moments_had_none() {
+        let start = 1_800_000_000;
+        let track = |label: &str| {
+            crate::replay::sample(label, &[0.1; 400], &[(100, Some(110)), (200, Some(210)), (300, None)])
+        };
+        let timeline = Timeline {
+            source: "door".to_owned(),
+            model: String::new(),
+            tracks: vec![track("dog"), track("cat")],
+        };
+        let mark = |label: &str, second: i64, is_right: bool| Marked {
+            label_set: "porch".to_owned(),
+            label: label.to_owned(),
+            time: at(start + second),
+            is_right,
+        };
+        assert_eq!(Truth::of_marks(&[mark("fox", 5, true)], &timeline), None, "not watched");
+        // An alert that is right, one that is wrong, one without a mark, and a moment; and marks that change nothing.
+        let marks = [(100, true), (200, false), (50, true), (120, false), (300, true), (300, false)];
+        let marks = marks.map(|(second, is_right)| mark("dog", second, is_right));
+        let truth = Truth::of_marks(&marks, &timeline).unwrap();
+        let intervals = |label: &str| truth.intervals("door", "porch", label, FIRST);
+        let expected = [(20, 80), (100, 110)].map(|(from, to)| (at(start + from), at(start + to)));
+        assert_eq!(intervals("dog").unwrap(), expected);
+        assert_eq!(intervals("cat"), None, "nothing is known about it");
+        let one = Truth::of_marks(&marks[..1], &timeline).unwrap();
+        let kept = one.intervals("door", "porch", "dog", FIRST).unwrap();
+        assert_eq!(kept.len(), 3, "alerts without marks are right");
     }
 }

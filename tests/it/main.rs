@@ -34,6 +34,7 @@ mod mqtt_source;
 mod names;
 mod output;
 mod parity;
+mod rejudge;
 mod reload;
 mod replay;
 mod rules;

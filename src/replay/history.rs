@@ -1,0 +1,368 @@
+//! Judges the scores that the service has stored again, with the settings of that time or with others. No model is needed, and no
+//! pictures: weeks take less than a second.
+//!
+//! With the settings of that time the alerts are those that the service raised. With others, labels that are affected begin with the
+//! state that they had in the first chunk, and continue from chunk to chunk, through restarts and changes of the configuration as the
+//! service does. All other labels begin each chunk with the state that they had.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::{Result, bail};
+
+use super::{
+    changes::{self, Change, Changed},
+    ids::Ids,
+};
+use crate::{
+    alert::{Alert, FrameInfo, State},
+    history::{
+        Reader,
+        scores::{self, Chunk, FrameBuffer, StoredChunk, Window},
+    },
+    judge::{FrameScores, LabelSetup, LabelState, SetSetup, Setup, SourceJudge, Start, Turn},
+    trigger::Transition,
+};
+
+/// How much was judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rejudged {
+    /// Frames.
+    pub frames: u64,
+    /// Places in which frames are missing: observations were lost, or the service was killed.
+    pub gaps: u64,
+    /// Chunks of frames that are damaged.
+    pub damaged: u64,
+}
+
+impl Rejudged {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            gaps: self.gaps + other.gaps,
+            damaged: self.damaged + other.damaged,
+        }
+    }
+}
+
+/// What happens while scores are judged again.
+pub enum Event<'e> {
+    /// A label was raised or cleared by the frame.
+    Turn(Moment<'e>, Turn),
+    /// The frame was judged. The triggers are as they are after it.
+    Judged(Moment<'e>, &'e SourceJudge),
+}
+
+/// A frame, and how it was judged.
+#[derive(Clone, Copy)]
+pub struct Moment<'e> {
+    /// The settings with which it was judged.
+    pub setup: &'e Arc<Setup>,
+    /// Its time and scores.
+    pub frame: &'e FrameScores<'e>,
+}
+
+/// The names of the sources with stored scores in the window, or only `name`.
+///
+/// # Errors
+/// There is no such source, nothing is stored, or the history cannot be read.
+pub fn sources(reader: &Reader, name: Option<&str>, window: Window) -> Result<Vec<String>> {
+    let known = scores::sources(reader.connection(), window)?;
+    match name {
+        _ if known.is_empty() => bail!(
+            "no scores are stored for this time: the service stores them while it runs, unless `history: off`"
+        ),
+        Some(name) if !known.iter().any(|known| known == name) => {
+            bail!("no scores of {name} are stored for this time; there are scores of: {}", known.join(", "))
+        }
+        Some(name) => Ok(vec![name.to_owned()]),
+        None => Ok(known),
+    }
+}
+
+/// Judges the stored scores of a source again, with these changes of the settings, and calls `each` for what happens in the window.
+///
+/// # Errors
+/// The history cannot be read, or a change is impossible.
+pub fn rejudge(
+    reader: &Reader,
+    source: &str,
+    window: Window,
+    changes: &[Change],
+    mut each: impl FnMut(Event<'_>),
+) -> Result<Rejudged> {
+    let mut rejudge = Rejudge { changes, judged: Rejudged::default(), setups: HashMap::new(), current: None };
+    let (mut states, mut buffer) = (Vec::new(), FrameBuffer::default());
+    scores::chunks::<anyhow::Error>(reader.connection(), source, window, |chunk| {
+        let read =
+            chunk.and_then(|stored| Ok((Chunk::read(stored.bytes, stored.setup, &mut states)?, stored)));
+        let Ok((chunk, stored)) = read else {
+            rejudge.judged.damaged += 1;
+            return Ok(());
+        };
+        let Current { changed, judge, .. } = rejudge.enter(&stored, &chunk, &states)?;
+        let mut frames = 0;
+        let read = chunk.frames(&mut buffer, |frame| {
+            let is_inside = window.contains(frame.at);
+            let moment = Moment { setup: &changed.0, frame };
+            judge.judge(frame, |turn| {
+                if is_inside {
+                    each(Event::Turn(moment, turn));
+                }
+            });
+            if is_inside {
+                frames += 1;
+                each(Event::Judged(moment, judge));
+            }
+        });
+        rejudge.judged.frames += frames;
+        rejudge.judged.damaged += u64::from(read.is_err());
+        Ok(())
+    })?;
+    Ok(rejudge.judged)
+}
+
+/// The labels in `changes` that no stored setup of these sources has.
+///
+/// # Errors
+/// The history cannot be read.
+pub fn unknown_labels(
+    reader: &Reader,
+    sources: &[String],
+    window: Window,
+    changes: &[Change],
+) -> Result<Vec<String>> {
+    let mut setups: Vec<Arc<Setup>> = Vec::new();
+    for source in sources {
+        scores::chunks::<anyhow::Error>(reader.connection(), source, window, |chunk| {
+            if let Ok(StoredChunk { setup, .. }) = chunk
+                && !setups.iter().any(|known| Arc::ptr_eq(known, setup))
+            {
+                setups.push(Arc::clone(setup));
+            }
+            Ok(())
+        })?;
+    }
+    let unknown = changes::unknown(changes, setups.iter().map(AsRef::as_ref));
+    Ok(unknown.into_iter().map(str::to_owned).collect())
+}
+
+struct Rejudge<'c> {
+    changes: &'c [Change],
+    judged: Rejudged,
+    /// The changed setup of each recorded one. These are kept alive by the entries, so no other one has the same address.
+    setups: HashMap<*const Setup, (Arc<Setup>, ChangedSetup)>,
+    current: Option<Current>,
+}
+
+/// The changed setup, and which labels are affected.
+type ChangedSetup = (Arc<Setup>, Arc<[bool]>);
+
+/// The triggers at the end of the newest chunk.
+struct Current {
+    recorded: Arc<Setup>,
+    changed: ChangedSetup,
+    judge: SourceJudge,
+}
+
+impl Rejudge<'_> {
+    /// Brings the triggers into their states before the first frame of a chunk.
+    fn enter(
+        &mut self,
+        stored: &StoredChunk<'_>,
+        chunk: &Chunk<'_>,
+        states: &[LabelState],
+    ) -> Result<&mut Current> {
+        let is_gap = !chunk.follows && chunk.start == Start::Continued;
+        self.judged.gaps += u64::from(is_gap && self.current.is_some());
+        let before = self.current.take().filter(|_| chunk.start != Start::Added).map(|mut before| {
+            if !chunk.clock_set_by.is_zero() {
+                before.judge.clock_was_set(chunk.clock_set_by);
+            }
+            if chunk.start == Start::Restarted {
+                before.judge.restarted();
+            }
+            before
+        });
+        let current = match before {
+            Some(mut before) if Arc::ptr_eq(&before.recorded, stored.setup) => {
+                before.judge.resume(states, |at| !before.changed.1[at]);
+                before
+            }
+            before => {
+                let changed = self.changed(stored.setup)?;
+                follow(before, stored.setup, changed, states)
+            }
+        };
+        Ok(self.current.insert(current))
+    }
+
+    fn changed(&mut self, recorded: &Arc<Setup>) -> Result<ChangedSetup> {
+        if let Some((_, changed)) = self.setups.get(&Arc::as_ptr(recorded)) {
+            return Ok(changed.clone());
+        }
+        let Changed { setup, affected } = changes::apply(self.changes, recorded)?;
+        let changed: ChangedSetup = (Arc::new(setup), affected.into());
+        self.setups.insert(Arc::as_ptr(recorded), (Arc::clone(recorded), changed.clone()));
+        Ok(changed)
+    }
+}
+
+/// The triggers of another setup. Labels that are affected continue from `before`, if it has them.
+fn follow(
+    before: Option<Current>,
+    recorded: &Arc<Setup>,
+    changed: ChangedSetup,
+    states: &[LabelState],
+) -> Current {
+    // The recorded state, as a reload of the configuration would change it.
+    let mut judge = SourceJudge::new(recorded);
+    judge.resume(states, |_| true);
+    let mut judge = SourceJudge::after(Some(judge), &changed.0);
+    if let Some(Current { changed: (known, _), judge: carried, .. }) = before {
+        let is_known: Vec<_> = changed.0.all().map(|label| has(&known, label)).collect();
+        let states: Vec<_> = judge.states().collect();
+        judge = SourceJudge::after(Some(carried), &changed.0);
+        judge.resume(&states, |at| !changed.1[at] || !is_known[at]);
+    }
+    Current { recorded: Arc::clone(recorded), changed, judge }
+}
+
+fn has(setup: &Setup, (set, label): (&SetSetup, &LabelSetup)) -> bool {
+    setup.all().any(|(known_set, known)| known_set.name == set.name && known.name == label.name)
+}
+
+/// The alert of a turn. What the history does not keep with scores is absent: the region, the background, and the picture.
+pub(super) fn alert(source: &Arc<str>, moment: &Moment<'_>, turn: &Turn, ids: &mut Ids) -> Option<Alert> {
+    let Moment { setup, frame } = moment;
+    let set = setup.sets.get(turn.set)?;
+    let label = set.labels.iter().chain(&set.rules).nth(turn.label)?;
+    let is_shown = |(scored, it): &(&SetSetup, &LabelSetup)| match &label.when {
+        None => scored.name == set.name,
+        Some(when) => when.labels().iter().any(|name| name.label_set == scored.name && name.label == it.name),
+    };
+    let scores = setup.labels().zip(frame.scores).filter(|(label, _)| is_shown(label));
+    let scores = scores.filter_map(|((scored, it), score)| {
+        let own = scored.name == set.name;
+        let name = if own { it.name.clone() } else { format!("{}/{}", scored.name, it.name) };
+        Some((name.into(), (*score)?))
+    });
+    let mut alert = Alert {
+        id: ids.next(frame.at),
+        state: if turn.transition == Transition::Raised { State::Raised } else { State::Cleared },
+        time: frame.at,
+        source: Arc::clone(source),
+        region: None,
+        label_set: set.name.as_str().into(),
+        label: label.name.as_str().into(),
+        when: label.when.as_ref().map(|when| when.text().into()),
+        score: turn.score,
+        threshold: turn.threshold,
+        baseline: turn.baseline,
+        severity: label.severity,
+        message: None,
+        scores: scores.collect(),
+        background: None,
+        model: setup.model.as_str().into(),
+        frame: FrameInfo { origin: "history".to_owned(), captured_at: frame.at, width: 0, height: 0 },
+        snapshot: None,
+    };
+    alert.message = label.message(&alert);
+    Some(alert)
+}
+
+/// How often a label was raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The label set and the label, or the rule.
+    pub label: (String, String),
+    /// Alerts that the service raised.
+    pub now: u64,
+    /// Alerts with the changed settings.
+    pub then: u64,
+}
+
+/// The alerts of a source in a window.
+pub struct Replayed {
+    /// With the changed settings, in the order of the frames.
+    pub alerts: Vec<Alert>,
+    /// How much was judged.
+    pub judged: Rejudged,
+    /// How often each label was raised, in the order of the label sets.
+    pub counts: Vec<Count>,
+}
+
+/// Judges the stored scores of a source again with these changes. `each` receives what happens with them.
+///
+/// # Errors
+/// As [`rejudge`].
+pub fn replay(
+    reader: &Reader,
+    source: &str,
+    window: Window,
+    changes: &[Change],
+    ids: &mut Ids,
+    mut each: impl FnMut(&Event<'_>),
+) -> Result<Replayed> {
+    let shared: Arc<str> = source.into();
+    let (mut counts, mut alerts) = (Counts::default(), Vec::new());
+    let judged = rejudge(reader, source, window, changes, |event| {
+        match &event {
+            Event::Turn(moment, turn) => {
+                counts.count(moment, turn, |count| &mut count.then);
+                alerts.extend(alert(&shared, moment, turn, ids));
+            }
+            Event::Judged(moment, _) => counts.know(moment.setup),
+        }
+        each(&event);
+    })?;
+    if changes.is_empty() {
+        counts.all.iter_mut().for_each(|count| count.now = count.then);
+    } else {
+        rejudge(reader, source, window, &[], |event| {
+            if let Event::Turn(moment, turn) = event {
+                counts.count(&moment, &turn, |count| &mut count.now);
+            }
+        })?;
+    }
+    Ok(Replayed { alerts, judged, counts: counts.all })
+}
+
+#[derive(Default)]
+struct Counts {
+    all: Vec<Count>,
+    /// The setup whose labels are all known.
+    known: Option<Arc<Setup>>,
+}
+
+impl Counts {
+    fn know(&mut self, setup: &Arc<Setup>) {
+        if !self.known.as_ref().is_some_and(|known| Arc::ptr_eq(known, setup)) {
+            for (set, label) in setup.all() {
+                self.of(&set.name, &label.name);
+            }
+            self.known = Some(Arc::clone(setup));
+        }
+    }
+
+    fn count(&mut self, moment: &Moment<'_>, turn: &Turn, which: impl Fn(&mut Count) -> &mut u64) {
+        let Some(set) = moment.setup.sets.get(turn.set) else { return };
+        let label = set.labels.iter().chain(&set.rules).nth(turn.label);
+        if let Some(label) = label.filter(|_| turn.transition == Transition::Raised) {
+            *which(self.of(&set.name, &label.name)) += 1;
+        }
+    }
+
+    fn of(&mut self, set: &str, label: &str) -> &mut Count {
+        let known = self.all.iter().position(|count| count.label.0 == set && count.label.1 == label);
+        let at = known.unwrap_or_else(|| {
+            self.all.push(Count { label: (set.to_owned(), label.to_owned()), now: 0, then: 0 });
+            self.all.len() - 1
+        });
+        &mut self.all[at]
+    }
+}
+
+#[cfg(test)]
+mod tests;

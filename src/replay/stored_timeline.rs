@@ -1,0 +1,114 @@
+//! The timeline of stored scores, which have no pictures.
+
+use std::sync::Arc;
+
+use super::{
+    history::{Event, Moment},
+    timeline::{Point, Span, Timeline, Track},
+};
+use crate::{
+    judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
+    trigger::Transition,
+};
+
+/// Collects a timeline from what happens while scores are judged again.
+pub struct StoredTimeline<K> {
+    timeline: Timeline,
+    /// Whether the scores of a label are wanted.
+    is_wanted: K,
+    /// The newest setup, and the number of the track of each label and rule in it.
+    setup: Option<(Arc<Setup>, Vec<Option<usize>>)>,
+    /// The frames that had scores of unwanted labels.
+    unwanted: u64,
+}
+
+impl<K: Fn(&SetSetup, &LabelSetup) -> bool> StoredTimeline<K> {
+    /// Adds to `timeline`. Labels for which `is_wanted` is false are left out.
+    pub fn new(timeline: Timeline, is_wanted: K) -> Self {
+        Self { timeline, is_wanted, setup: None, unwanted: 0 }
+    }
+
+    /// The timeline, and the number of frames that had scores of labels that are not wanted.
+    pub fn finish(self) -> (Timeline, u64) {
+        (self.timeline, self.unwanted)
+    }
+
+    /// Adds a frame, or what it raised or cleared.
+    pub fn add(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Turn(moment, turn) => self.turn(moment, turn),
+            Event::Judged(moment, judge) => self.frame(moment, judge),
+        }
+    }
+
+    fn turn(&mut self, moment: &Moment<'_>, turn: &Turn) {
+        self.enter(moment.setup);
+        let Some(track) = self.track(moment.setup, turn.set, turn.label) else { return };
+        let time = moment.frame.at;
+        match turn.transition {
+            Transition::Raised => track.spans.push(Span { from: time, to: None, peak: None }),
+            Transition::Cleared => {
+                if let Some(span) = track.spans.last_mut() {
+                    span.to = Some(time);
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, moment: &Moment<'_>, judge: &SourceJudge) {
+        self.enter(moment.setup);
+        let Some((_, tracks)) = &self.setup else { return };
+        let time = moment.frame.at;
+        let labels = moment.setup.all().zip(tracks).filter(|((_, label), _)| label.when.is_none());
+        let mut unwanted = false;
+        for (((_, label), track), (score, levels)) in
+            labels.zip(moment.frame.scores.iter().zip(judge.levels()))
+        {
+            let Some(score) = score.filter(|score| score.is_finite()) else { continue };
+            let Some(track) = track.and_then(|track| self.timeline.tracks.get_mut(track)) else {
+                unwanted = true;
+                continue;
+            };
+            track.points.push(Point { time, score });
+            track.moving.extend(levels.filter(|_| label.trigger.rises).map(|levels| (time, levels)));
+        }
+        self.unwanted += u64::from(unwanted);
+        for (set, label, met) in judge.rules() {
+            if let Some(track) = self.track(moment.setup, set, label) {
+                track.points.push(Point { time, score: f32::from(u8::from(met)) });
+            }
+        }
+    }
+
+    fn track(&mut self, setup: &Setup, set: usize, label: usize) -> Option<&mut Track> {
+        let before = setup.sets.iter().take(set).map(|set| set.labels.len() + set.rules.len()).sum::<usize>();
+        let track = (*self.setup.as_ref()?.1.get(before + label)?)?;
+        self.timeline.tracks.get_mut(track)
+    }
+
+    /// Finds or adds the tracks of this setup.
+    fn enter(&mut self, setup: &Arc<Setup>) {
+        if self.setup.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, setup)) {
+            return;
+        }
+        self.timeline.model.clone_from(&setup.model);
+        let wanted = setup.all().map(|(set, label)| {
+            (self.is_wanted)(set, label).then(|| {
+                let all = &mut self.timeline.tracks;
+                let at = all.iter().position(|it| it.label == label.name && it.label_set == set.name);
+                at.unwrap_or_else(|| {
+                    let trigger = label.trigger;
+                    let is_fixed = !trigger.rises && label.when.is_none();
+                    let levels = is_fixed.then_some((trigger.threshold, trigger.clear_below));
+                    let rise = trigger.rises.then_some(trigger.threshold);
+                    let mut track = Track::new(&set.name, &label.name, levels);
+                    track.rise = rise;
+                    all.push(track);
+                    all.len() - 1
+                })
+            })
+        });
+        let tracks = wanted.collect();
+        self.setup = Some((Arc::clone(setup), tracks));
+    }
+}

@@ -1,0 +1,198 @@
+//! `stakeout replay --history` and `stakeout tune --history`: what a real service stored is judged again with the same result.
+
+use std::{
+    fs,
+    process::Output,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+
+use crate::common::{
+    broker::{Broker, ReceivedMessage, Subscriber},
+    service::{Home, Service, sample},
+    stakeout,
+};
+
+/// A label that must be seen twice, one that rises over a baseline, one with a cooldown, and a rule. The fish ends each part.
+const LABELS: &str = "labels:
+      red car: { threshold: 0.75, hold: 2 of 2, message: '{label} {state}' }
+      green tree: { rise: 0.3 }
+      Blue Umbrella: { threshold: 0.75, cooldown: 10m }
+      yellow fish: 0.75
+    rules: { Lonely car: red car and not green tree }";
+const SOURCES: &str = "  Inbox: { folder: inbox, watch: [objects], baseline: { over: 20s } }\n";
+
+/// Pictures that are put into the inbox, one a second by their own times.
+struct Camera<'h> {
+    home: &'h Home,
+    second: u64,
+}
+
+impl Camera<'_> {
+    fn show(&mut self, picture: &str, times: usize) {
+        for _ in 0..times {
+            self.second += 1;
+            let upload = self.home.path("upload");
+            fs::copy(sample(&format!("{picture}.jpg")), &upload).unwrap();
+            let nine = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_424_400);
+            let file = fs::File::options().append(true).open(&upload).unwrap();
+            // A fraction of a millisecond, as file systems have it.
+            file.set_modified(nine + Duration::from_micros(self.second * 1_000_457)).unwrap();
+            fs::rename(&upload, self.home.path("inbox").join(format!("{:04}.jpg", self.second))).unwrap();
+        }
+    }
+}
+
+/// Time, label and state.
+fn alert(json: &Value) -> (String, String, String) {
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    (word(&json["frame"]["captured_at"]), word(&json["label"]), word(&json["state"]))
+}
+
+fn published(messages: &[ReceivedMessage]) -> Vec<(String, String, String)> {
+    let alerts = messages.iter().filter(|message| message.topic.ends_with("/alert"));
+    alerts.map(|message| alert(&serde_json::from_slice(&message.payload).unwrap())).collect()
+}
+
+fn run(home: &Home, arguments: &[&str]) -> Output {
+    let mut command = stakeout();
+    command.args(&arguments[..1]).arg("--config").arg(home.path("stakeout.yaml")).args(&arguments[1..]);
+    command.args(["--history", "--since", "2026-11-23"]).env("TZ", "UTC").output().unwrap()
+}
+
+fn printed(output: &Output) -> Vec<(String, String, String)> {
+    let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+    lines.map(|line| alert(&serde_json::from_str(line).unwrap())).collect()
+}
+
+fn said(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn save(home: &Home, text: &str) {
+    fs::write(home.path("new"), text).unwrap();
+    fs::rename(home.path("new"), home.path("stakeout.yaml")).unwrap();
+}
+
+fn is_alert(label: &'static str, state: &'static str) -> impl Fn(&ReceivedMessage) -> bool {
+    move |message| {
+        message.topic == format!("home/inbox/objects/{label}/alert")
+            && message.text().contains(&format!("\"state\":\"{state}\""))
+    }
+}
+
+/// Shows a fish, which every configuration watches, and returns everything that was published until it is gone again.
+fn until_all_is_judged(camera: &mut Camera, subscriber: &Subscriber) -> Vec<ReceivedMessage> {
+    camera.show("yellow-fish", 1);
+    let mut seen = subscriber.until("the fish", is_alert("yellow_fish", "raised"));
+    camera.show("empty-wall", 1);
+    seen.extend(subscriber.until("no fish", is_alert("yellow_fish", "cleared")));
+    seen
+}
+
+#[test]
+fn stored_scores_give_the_alerts_of_the_service_through_reloads_and_a_restart() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::with_sources(broker.port, "home", SOURCES);
+    let original = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let original =
+        original.replace("labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }", LABELS);
+    save(&home, &original);
+    let (mut camera, mut seen) = (Camera { home: &home, second: 0 }, vec![]);
+
+    let mut service = Service::start(&home);
+    service.wait_for_log("watching the folder");
+    // A baseline is learnt, and each label is raised and cleared.
+    for (picture, times) in [
+        ("empty-wall", 30),
+        ("red-car", 3),
+        ("empty-wall", 3),
+        ("green-tree", 1),
+        ("blue-umbrella", 1),
+        ("empty-wall", 1),
+        ("blue-umbrella", 1),
+        ("red-car", 1),
+        ("empty-wall", 1),
+    ] {
+        camera.show(picture, times);
+    }
+    seen.extend(until_all_is_judged(&mut camera, &subscriber));
+    // Another threshold, other prompts, and one more label.
+    let changes = [
+        original.replace("threshold: 0.75, hold", "threshold: 0.7, hold"),
+        original.replace("rise: 0.3", "rise: 0.25, prompts: [a green tree]"),
+        original.replace("    rules:", "      purple mug: 0.6\n    rules:"),
+    ];
+    for (number, text) in changes.iter().enumerate() {
+        save(&home, text);
+        service.wait_for_times(number + 1, "the configuration has changed and is in force");
+        for (picture, times) in [("red-car", 2), ("purple-mug", 1), ("blue-umbrella", 1)] {
+            camera.show(picture, times);
+        }
+        seen.extend(until_all_is_judged(&mut camera, &subscriber));
+    }
+    // Raised before a restart, and cleared after it.
+    camera.show("red-car", 2);
+    seen.extend(subscriber.until("the last car", is_alert("red_car", "raised")));
+    service.stop();
+    let log = service.log();
+    let mut service = Service::start(&home);
+    service.wait_for_log("watching the folder");
+    camera.show("red-car", 1);
+    camera.show("empty-wall", 2);
+    camera.show("green-tree", 1);
+    seen.extend(until_all_is_judged(&mut camera, &subscriber));
+    service.stop();
+    assert!(!(log + &service.log()).contains("judged again differ"));
+
+    seen.extend(subscriber.so_far(&broker));
+    let expected = published(&seen);
+    for label in ["red car", "green tree", "Blue Umbrella", "purple mug", "Lonely car"] {
+        let times = expected.iter().filter(|alert| alert.1 == label).count();
+        assert!(times >= 2, "{label} is raised and cleared: {expected:#?}");
+    }
+    let same = run(&home, &["replay"]);
+    let sorted = |mut alerts: Vec<(String, String, String)>| {
+        alerts.sort();
+        alerts
+    };
+    assert_eq!(sorted(printed(&same)), sorted(expected.clone()), "{}", said(&same));
+    assert!(same.status.success() && !said(&same).contains("are missing"), "{}", said(&same));
+    assert!(std::str::from_utf8(&same.stdout).unwrap().contains("\"message\":\"red car raised\""));
+
+    // Umbrellas are held back by the cooldown; without it each one is an alert.
+    let tried = run(&home, &["replay", "--set", "objects/Blue Umbrella.cooldown=0s"]);
+    let umbrellas = |alerts: &[(String, String, String)]| {
+        alerts.iter().filter(|alert| alert.1 == "Blue Umbrella" && alert.2 == "raised").count()
+    };
+    let (before, after) = (umbrellas(&expected), umbrellas(&printed(&tried)));
+    assert!(before < after, "{before} {after}");
+    let line = format!("Inbox: objects / Blue Umbrella: {before} alert now, {after} with these settings");
+    assert!(said(&tried).contains(&line), "{}", said(&tried));
+    let others = |alerts: Vec<(String, String, String)>| {
+        sorted(alerts.into_iter().filter(|alert| alert.1 != "Blue Umbrella").collect())
+    };
+    assert_eq!(others(printed(&tried)), others(expected));
+
+    let tuned = run(&home, &["tune"]);
+    assert!(tuned.status.success(), "{}", said(&tuned));
+    assert!(said(&tuned).contains("objects / red car"), "{}", said(&tuned));
+    assert!(said(&tuned).contains("frames have scores of other prompts"), "{}", said(&tuned));
+}
+
+#[test]
+fn what_is_not_stored_is_said() {
+    let home = Home::new(1, "");
+    for (arguments, expected) in [
+        (&["replay"][..], "no scores are stored for this time"),
+        (&["tune"], "no scores are stored for this time"),
+        (&["replay", "--set", "red car.size=3"], "KEY is `threshold`"),
+        (&["replay", "day.mp4"], "cannot be used with"),
+    ] {
+        let output = run(&home, arguments);
+        assert!(!output.status.success());
+        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+    }
+}
