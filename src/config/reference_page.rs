@@ -179,6 +179,7 @@ mod tests {
                 "clear_below",
                 "| `clear_below` | number, more than 0, at most 1 | the threshold |",
             ),
+            ("sources.NAME", "mask", "| `mask` | polygon: list of corners `[x, y]`, 0 to 1; or list, each: "),
             ("sources.NAME", "scores", "| `scores` | `true` or `false` | `false` |"),
             ("sources.NAME with folder", "folder", "| `folder` | path | **required** |"),
             (

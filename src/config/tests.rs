@@ -382,6 +382,33 @@ fn the_history_is_on_off_or_has_settings() {
 }
 
 #[test]
+fn a_mask_is_one_polygon_or_several() {
+    let text = "
+mqtt: { url: mqtt://broker }
+label_sets: { porch: { labels: [person] } }
+sources:
+  none: { folder: a, watch: [porch] }
+  one: { folder: a, watch: [porch], mask: [[0, 0], [0.5, 0], [0.5, 1.0]] }
+  several:
+    folder: a
+    mask:
+      - [[0, 0], [1, 0], [1, 1], [0, 1]]
+      - - [0.1, 0.1]
+        - [0.2, 0.1]
+        - [0.1, .2]
+    watch: [porch]
+";
+    let config = load_text(text);
+    let corners = |source: usize| -> Vec<Vec<[f64; 2]>> {
+        config.sources[source].mask.iter().map(|polygon| polygon.corners().to_vec()).collect()
+    };
+    assert!(corners(0).is_empty());
+    assert_eq!(corners(1), [[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0]]]);
+    let square = vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
+    assert_eq!(corners(2), [square, vec![[0.1, 0.1], [0.2, 0.1], [0.1, 0.2]]]);
+}
+
+#[test]
 fn a_label_can_be_different_on_a_source() {
     let text = r#"
 mqtt: { url: mqtt://broker }
