@@ -109,6 +109,7 @@
 //! | `daemon/plan` |
 //! | `history/scores/bytes`, `history/scores/chunk`, `history/scores/states` |
 //! | `judge`, `trigger` |
+//! | `history/near_misses/choose`, `history/near_misses/episodes` |
 //! | `observe/scores` |
 //! | `picture/mask` |
 //! | `replay/changes` |

@@ -37,7 +37,7 @@ fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String
     })
 }
 
-/// `7d`: so long before `now`.
+/// `7d`: seven days before `now`.
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
     let ago = SignedDuration::try_from(value::duration(text).ok()?).ok()?;
     now.checked_sub(ago).ok()

@@ -15,10 +15,17 @@
 //!
 //! A [`Reader`] reads beside the writer, and when no service runs.
 
+pub mod alerts;
+pub mod filter;
 pub mod forget;
+pub mod marks;
+pub mod near_misses;
 mod pace;
+pub mod pictures;
 mod recorders;
 mod retention;
+#[cfg(test)]
+mod samples;
 pub mod scores;
 pub mod search;
 pub mod store;
@@ -27,6 +34,7 @@ pub mod vectors;
 mod writer;
 
 pub use self::{
+    filter::Filter,
     store::{Error, History, Reader},
     writer::{Handle, SUBSCRIBER, spawn},
 };

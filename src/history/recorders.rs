@@ -4,13 +4,22 @@ use std::sync::Arc;
 
 use rusqlite::Transaction;
 
-use super::{scores::ScoreRecorder, vectors};
-use crate::{config::Config, observe::Observation};
+use super::{
+    alerts,
+    near_misses::NearMissRecorder,
+    pictures::{FramePicture, PictureRecorder},
+    scores::ScoreRecorder,
+    vectors,
+};
+use crate::{config::Config, observe::Observation, policy::HistoryPictures};
 
 /// The recorders of all kinds of content. What they keep in memory belongs to one open file: they are made anew when the file is
 /// opened again, after an error, and after something was forgotten.
 #[derive(Debug)]
 pub(super) struct Recorders {
+    pictures: PictureRecorder,
+    /// Only with `near_misses: true`.
+    near_misses: Option<NearMissRecorder>,
     scores: ScoreRecorder,
     /// Only with `search: true`.
     vectors: Option<vectors::Recorder>,
@@ -19,7 +28,12 @@ pub(super) struct Recorders {
 impl Recorders {
     /// For the configuration in force.
     pub(super) fn new(config: &Arc<Config>) -> Self {
-        Self { scores: ScoreRecorder::default(), vectors: vectors(config) }
+        Self {
+            pictures: PictureRecorder::new(pictures(config)),
+            near_misses: near_misses(config),
+            scores: ScoreRecorder::default(),
+            vectors: vectors(config),
+        }
     }
 
     /// Another configuration is in force. What was recorded before keeps its meaning.
@@ -28,6 +42,15 @@ impl Recorders {
         transaction: &Transaction<'_>,
         config: &Arc<Config>,
     ) -> rusqlite::Result<()> {
+        self.pictures.keep(pictures(config));
+        match (near_misses(config), &mut self.near_misses) {
+            // Labels that are no longer watched get no more frames, and their near misses end.
+            (Some(_), Some(_)) => {}
+            (wanted, near_misses) => {
+                near_misses.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
+                *near_misses = wanted;
+            }
+        }
         match (vectors(config), &mut self.vectors) {
             // The model does not change while the service runs.
             (Some(_), Some(_)) => {}
@@ -45,6 +68,12 @@ impl Recorders {
         transaction: &Transaction<'_>,
         observation: &Observation,
     ) -> rusqlite::Result<()> {
+        let (pictures, mut frame) = (&mut self.pictures, FramePicture::of(observation));
+        alerts::record(transaction, observation, pictures, &mut frame)?;
+        if let Some(near_misses) = &mut self.near_misses {
+            near_misses.record(transaction, observation, pictures, &mut frame)?;
+        }
+        pictures.record(transaction, &mut frame)?;
         self.scores.record(transaction, observation)?;
         self.vectors.iter_mut().try_for_each(|recorder| recorder.record(transaction, observation))?;
         Ok(())
@@ -52,10 +81,20 @@ impl Recorders {
 
     /// Writes what is only in memory. This happens every few minutes, before the end, and before something is forgotten.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        self.near_misses.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
         self.scores.flush(transaction)?;
         self.vectors.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
         Ok(())
     }
+}
+
+fn pictures(config: &Config) -> HistoryPictures {
+    config.history.as_ref().map_or(HistoryPictures::Off, |history| history.pictures)
+}
+
+fn near_misses(config: &Config) -> Option<NearMissRecorder> {
+    let are_kept = config.history.as_ref().is_some_and(|history| history.near_misses);
+    are_kept.then(NearMissRecorder::new)
 }
 
 fn vectors(config: &Config) -> Option<vectors::Recorder> {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use super::table::{
     Export, ExportLines, Range, Selection, Table, TimeColumns, known_name_id, name_id, name_text,
 };
-use super::{scores, vectors};
+use super::{alerts, marks, near_misses, pictures, scores, vectors};
 use crate::{
     atomic_file,
     descriptors::is_missing,
@@ -43,7 +43,14 @@ const NAMES: &str =
     "CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;";
 
 /// The tables of all kinds of content. Each has a line here.
-pub const TABLES: &[Table] = &[scores::TABLE, vectors::TABLE];
+pub const TABLES: &[Table] = &[
+    pictures::TABLE,
+    alerts::TABLE,
+    near_misses::TABLE,
+    marks::TABLE,
+    scores::TABLE,
+    vectors::TABLE,
+];
 
 /// Why the history cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -131,6 +131,27 @@ impl Preprocessor {
     }
 }
 
+/// A copy of a picture for people, as RGB, whose longer side has at most `longest` pixels. A smaller picture keeps its size.
+#[must_use]
+pub fn thumbnail(picture: &Picture, longest: u32) -> Picture {
+    let from = (picture.width, picture.height);
+    let most = from.0.max(from.1);
+    if most <= longest {
+        return Picture::of_rgb(from.0, from.1, picture.rgb().into_owned());
+    }
+    // At most `longest`, because `side` is at most `most`.
+    let scaled = |side: u32| {
+        ((u64::from(side) * u64::from(longest) + u64::from(most) / 2) / u64::from(most)).max(1) as u32
+    };
+    let to = (scaled(from.0), scaled(from.1));
+    let window = (0..to.0 as usize, 0..to.1 as usize);
+    let rgb = match &picture.pixels {
+        Pixels::Rgb(rgb) => resize::resize(rgb, from, to, window, Filter::Bilinear, Backend::Torchvision),
+        Pixels::Planes(planes) => planes::resize(planes, from, to, window, Filter::Bilinear),
+    };
+    Picture::of_rgb(to.0, to.1, rgb)
+}
+
 /// The part of a resized edge that is in the result, and the zeros before and after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {

@@ -162,3 +162,20 @@ fn a_very_long_picture_is_scaled() {
         }
     }
 }
+
+#[test]
+fn a_thumbnail_is_small_and_keeps_the_shape_and_the_colours() {
+    let cases = [
+        ((640, 360), (320, 180)),
+        ((360, 640), (180, 320)),
+        ((641, 481), (320, 240)),
+        ((320, 200), (320, 200)),
+        ((4, 3), (4, 3)),
+        ((2000, 2), (320, 1)),
+    ];
+    for ((width, height), expected) in cases {
+        let small = thumbnail(&plain(width, height, [200, 100, 50]), 320);
+        assert_eq!((small.width, small.height), expected, "{width} x {height}");
+        assert!(small.rgb().as_chunks::<3>().0.iter().all(|pixel| *pixel == [200, 100, 50]));
+    }
+}
