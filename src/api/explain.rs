@@ -3,6 +3,7 @@
 //! The running service answers from the newest frame of the source. [`answer`] reads the history: for a moment in the past, and when no
 //! service runs.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,11 @@ use super::{
     verb::{Answer, Method, Verb},
 };
 use crate::{
-    history::Reader,
-    judge::{Assessment, Gate},
+    history::{
+        self, Reader,
+        scores::{self, Chunk, FrameBuffer},
+    },
+    judge::{Assessment, Gate, Setup, SourceJudge},
     observe::newest::NewestFrame,
     source::{Problem, Status},
     topic::topic_level,
@@ -219,17 +223,173 @@ fn of_service(
     }
 }
 
-/// The answer of the history: the newest recorded frame, or the newest one up to the moment that is named.
+/// The answer of the history: its newest frame, or its newest one up to the moment that is named. The recorded scores are judged again,
+/// from the state of the triggers before them.
 ///
 /// # Errors
 /// The history cannot be read.
-pub fn answer(_: &Reader, request: &Request) -> Result<Response, Error> {
-    Ok(Response {
-        source: request.source.clone(),
-        from: Origin::History,
-        status: None,
-        problem: None,
-        frame: None,
-        labels: Vec::new(),
-    })
+pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
+    let until = request.at.map(|at| at.0);
+    let newest = scores::newest(reader.connection(), &request.source, until).map_err(history::Error::from)?;
+    let judged = newest.and_then(|(setup, chunk)| last_judged(&setup, &chunk, until));
+    let (frame, labels) = match judged {
+        Some((at, assessments)) => {
+            let frame = ExplainedFrame { captured_at: Time(at), scored_at: Time(at) };
+            (Some(frame), request.labels(&assessments))
+        }
+        None => (None, Vec::new()),
+    };
+    let source = request.source.clone();
+    Ok(Response { source, from: Origin::History, status: None, problem: None, frame, labels })
+}
+
+/// The last frame of a chunk up to this time, and what was made of it; `None` if the chunk is damaged or begins later.
+fn last_judged(
+    setup: &Setup,
+    chunk: &[u8],
+    until: Option<Timestamp>,
+) -> Option<(Timestamp, Vec<Assessment>)> {
+    let mut states = Vec::new();
+    let chunk = Chunk::read(chunk, setup, &mut states).ok()?;
+    let mut judge = SourceJudge::new(setup);
+    judge.resume(&states, |_| true);
+    let mut last = None;
+    // Frames before a damage are as good as those of an intact chunk.
+    let _ = chunk.frames(&mut FrameBuffer::default(), |frame| {
+        if until.is_none_or(|until| frame.at <= until) {
+            last = Some((frame.at, judge.assess(frame)));
+        }
+    });
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        classify::{RegionScores, Scored, SetScores},
+        frame::{Frame, Slot},
+        history::{History, scores::ScoreRecorder},
+        judge::{Judge, Judged},
+        observe::Observation,
+        picture::Picture,
+        policy::Hold,
+        samples,
+        source::Problem,
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// A frame of `back` with these scores of Person and package.
+    fn scored(second: i64, scores: [f32; 2]) -> Scored {
+        let regions = vec![RegionScores { region: None, labels: scores.to_vec(), background: None }];
+        let labels = ["Person".into(), "package".into()].into();
+        let frame = Frame {
+            source: "back".into(),
+            origin: "1.jpg".to_owned(),
+            captured_at: at(second),
+            picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
+            slot: Slot::free(),
+        };
+        Scored {
+            frame,
+            sets: vec![SetScores { label_set: "porch".into(), labels, regions }],
+            embeddings: vec![],
+        }
+    }
+
+    fn request(at: Option<Timestamp>) -> Request {
+        Request { source: "back".to_owned(), label_set: None, label: None, at: at.map(Time) }
+    }
+
+    /// Without its score, which is rounded where it is stored.
+    fn rounded(label: &ExplainedLabel) -> ExplainedLabel {
+        ExplainedLabel { score: None, ..label.clone() }
+    }
+
+    #[test]
+    fn the_history_says_what_the_service_said() {
+        let mut config = samples::config();
+        config.label_sets[0].labels[0].trigger.hold = Hold { frames: 2, of: 2 };
+        config.label_sets[0].labels[1].trigger.cooldown = Duration::from_secs(60);
+        let mut judge = Judge::new("home", "bundled");
+        judge.reload(&config, at(0), Uuid::nil);
+        let folder = tempfile::tempdir().unwrap();
+        let (mut history, mut recorder) = (History::open(folder.path()).unwrap(), ScoreRecorder::default());
+        let mut said = Vec::new();
+        let frames = [[0.9, 0.1], [0.9, 0.9], [0.1, 0.1], [0.1, 0.9], [0.65, 0.9]];
+        for (number, scores) in (0..).zip(frames) {
+            let second = i64::try_from(number).unwrap();
+            let checkpoint = (number == 0).then(|| judge.checkpoint("back").unwrap());
+            let scored = scored(second, scores);
+            let Judged { alerts, assessments } = judge.judge(&scored, at(second), Uuid::nil);
+            said.push((second, request(None).labels(&assessments)));
+            let Scored { frame, sets, embeddings } = scored;
+            let observation = Observation {
+                judged_at: at(second),
+                number,
+                checkpoint,
+                source: Arc::clone(&frame.source),
+                origin: frame.origin,
+                captured_at: frame.captured_at,
+                duration: Duration::ZERO,
+                picture: frame.picture,
+                sets,
+                embeddings,
+                alerts,
+                assessments,
+            };
+            history.write(|transaction| recorder.record(transaction, &observation)).unwrap();
+        }
+        history.write(|transaction| recorder.flush(transaction)).unwrap();
+
+        let reader = Reader::open(folder.path()).unwrap();
+        let found = |second: Option<i64>| answer(&reader, &request(second.map(at))).unwrap();
+        for (second, labels) in &said {
+            let answer = found(Some(*second));
+            assert_eq!(answer.frame.unwrap().captured_at, Time(at(*second)));
+            let (answered, said): (Vec<_>, Vec<_>) =
+                (answer.labels.iter().map(rounded).collect(), labels.iter().map(rounded).collect());
+            assert_eq!(answered, said, "second {second}");
+            for (answered, said) in answer.labels.iter().zip(labels) {
+                assert!((answered.score.unwrap() - said.score.unwrap()).abs() < 1e-3, "{answered:?}");
+            }
+        }
+        let reasons: Vec<_> = said.iter().map(|(_, labels)| labels[0].reason.as_deref()).collect();
+        assert_eq!(reasons[..2], [Some("hold: 1 of 2 so far"), None]);
+        assert_eq!(said[3].1[1].reason.as_deref(), Some("cooldown: 58s left"));
+        assert_eq!(found(None).labels.len(), 2, "the newest frame");
+        assert_eq!(found(None).frame, found(Some(1000)).frame);
+        let before = found(Some(-1));
+        assert_eq!((before.frame, before.labels), (None, vec![]), "before the first frame");
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_answered_and_problems_of_the_source_are_known() {
+        let mut judge = Judge::new("home", "bundled");
+        judge.reload(&samples::config(), at(0), Uuid::nil);
+        let assessments = judge.judge(&scored(0, [0.9, 0.1]), at(0), Uuid::nil).assessments;
+        let names = |label_set: Option<&str>, label: Option<&str>| {
+            let request = Request {
+                label_set: label_set.map(str::to_owned),
+                label: label.map(str::to_owned),
+                ..request(None)
+            };
+            request.labels(&assessments).into_iter().map(|label| label.label).collect::<Vec<_>>()
+        };
+        assert_eq!(names(None, None), ["Person", "package"]);
+        assert_eq!(names(Some("PORCH"), Some("person")), ["Person"]);
+        assert_eq!(names(Some("yard"), None), [""; 0]);
+
+        let problem = Problem { cause: "refused".to_owned(), since: at(0), remedy: "Check it." };
+        let answer = of_service(&request(None), None, Some(&(Status::Offline, Some(problem))));
+        assert_eq!((answer.status.as_deref(), answer.frame), (Some("offline"), None));
+        assert_eq!(answer.problem.map(|problem| problem.cause).as_deref(), Some("refused"));
+    }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    assessment::Assessment,
     setup::{LabelSetup, LabelState, Setup},
-    watched::{Counted, Watched},
+    watched::{Counted, Measured, Watched, rule_score},
 };
 use crate::{
     policy::{LabelName, Levels},
@@ -155,6 +156,50 @@ impl SourceJudge {
             if frame.sets.get(number).copied().unwrap_or(false) {
                 self.judge_rules(number, frame.at, &mut each);
             }
+        }
+    }
+
+    /// Counts a frame as [`Self::judge`] does, and says what was made of each label. Regions are not stored, and are not named.
+    pub fn assess(&mut self, frame: &FrameScores<'_>) -> Vec<Assessment> {
+        let mut assessments = Vec::new();
+        let mut scores = frame.scores.iter();
+        for set in &mut self.sets {
+            for (watched, score) in set.labels.iter_mut().zip(&mut scores) {
+                let Some(score) = *score else { continue };
+                // The levels before this frame is learnt.
+                let (levels, baseline) = (watched.levels(), watched.baseline());
+                watched.presence.update(score, levels, frame.at);
+                let outcome = watched.update(score, frame.at);
+                let measured = Measured { label_set: &set.name, score, region: None, levels, baseline };
+                assessments.push(watched.assess(&measured, outcome, || None));
+            }
+        }
+        for number in 0..self.sets.len() {
+            if frame.sets.get(number).copied().unwrap_or(false) {
+                self.assess_rules(number, frame.at, &mut assessments);
+            }
+        }
+        assessments
+    }
+
+    fn assess_rules(&mut self, set: usize, at: Timestamp, assessments: &mut Vec<Assessment>) {
+        let label_set = Arc::clone(&self.sets[set].name);
+        for number in 0..self.sets[set].rules.len() {
+            let rule = &self.sets[set].rules[number];
+            let is_present = |name: &LabelName| self.is_present(rule, name);
+            let condition = rule.watched.rule.as_ref();
+            let met = condition.and_then(|condition| condition.when.is_met(is_present));
+            let unmet = condition.filter(|_| met != Some(true));
+            let gate = unmet.map(|condition| condition.gate(is_present));
+            let score = rule_score(met);
+            let watched = &mut self.sets[set].rules[number].watched;
+            if let Some(rule) = &mut watched.rule {
+                rule.met = met;
+            }
+            let outcome = watched.update(score, at);
+            let measured =
+                Measured { label_set: &label_set, score, region: None, levels: None, baseline: None };
+            assessments.push(watched.assess(&measured, outcome, || gate));
         }
     }
 

@@ -528,6 +528,16 @@ proptest::proptest! {
         porch.rules.push(LabelRule { settings, when });
         let mut judge = Judge::new("home", "bundled");
         reload(&mut judge, &config);
+        // Judges the scores again, as they are stored: without regions.
+        let mut again = SourceJudge::new(&judge.checkpoint("back").unwrap().setup);
+        let without_regions = |it: &Assessment| {
+            let held_by = it.held_by.clone().map(|gate| match gate {
+                Gate::Region { .. } => Gate::BelowThreshold,
+                other => other,
+            });
+            let state = (it.raised, it.raised_since, held_by, it.also_held_by, it.passed);
+            (Arc::clone(&it.label_set), Arc::clone(&it.label), it.when.clone(), it.levels, it.baseline, state)
+        };
         let (mut second, mut raised) = (0, std::collections::HashSet::new());
         for (step, scores) in frames {
             second += step;
@@ -543,6 +553,13 @@ proptest::proptest! {
                 proptest::prop_assert!(changed);
             }
             proptest::prop_assert_eq!(judged.assessments.len(), 3);
+            let scores = [0, 1].map(|label: usize| Some(judged.assessments[label].score));
+            let stored = FrameScores { at: scored.frame.captured_at, scores: &scores, sets: &[true] };
+            let (service, history): (Vec<_>, Vec<_>) = (
+                judged.assessments.iter().map(without_regions).collect(),
+                again.assess(&stored).iter().map(without_regions).collect(),
+            );
+            proptest::prop_assert_eq!(service, history);
             for it in &judged.assessments {
                 proptest::prop_assert_eq!(it.raised, raised.contains(&it.label));
                 proptest::prop_assert_eq!(it.raised, it.held_by.is_none());

@@ -34,6 +34,17 @@ fn answer(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The first answer for which `holds` is true.
+fn until(home: &Home, what: &str, arguments: &[&str], holds: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    wait_until(what, || {
+        let output = explain(home, arguments);
+        text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success() && holds(&text)
+    });
+    text
+}
+
 /// The lines of a label: its own, and those of its gates.
 fn lines<'t>(text: &'t str, label: &str) -> Vec<&'t str> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with(label));
@@ -48,15 +59,11 @@ fn the_running_service_and_then_its_memory_say_why_there_was_no_alert() {
     let subscriber = Subscriber::start(&broker);
     let mut service = Service::start(&home);
     subscriber.until("the source to be online", |message| message.line() == "r home/inbox/status online");
-    let before = answer(&explain(&home, &["inbox"]));
+    let before = until(&home, "the service answers", &["inbox"], |_| true);
     assert_eq!(before, "no frame of Inbox was scored since the service started\n");
 
     home.drop_picture("red-car.jpg", "1.jpg");
-    let mut text = String::new();
-    wait_until("the frame is explained", || {
-        text = answer(&explain(&home, &["inbox"]));
-        text.contains("objects/")
-    });
+    let text = until(&home, "the frame is explained", &["inbox"], |text| text.contains("objects/"));
     assert!(text.starts_with("newest frame of Inbox: 20"), "{text}");
     let car = lines(&text, "objects/red car");
     assert!(car[0].contains("0.75  not raised"), "{text}");
@@ -80,6 +87,9 @@ fn the_running_service_and_then_its_memory_say_why_there_was_no_alert() {
     assert!(car["raised_since"].is_string() && car["score"].as_f64().unwrap() > 0.75, "{json}");
 
     service.stop();
+    let text = answer(&explain(&home, &["inbox/objects/red car"]));
+    assert!(text.contains("from the history"), "{text}");
+    assert!(lines(&text, "objects/red car")[0].contains("raised since"), "{text}");
     let long_ago = explain(&home, &["inbox", "--at", "2020-01-01"]);
     let error = String::from_utf8_lossy(&long_ago.stderr);
     assert_eq!(long_ago.status.code(), Some(1), "{error}");

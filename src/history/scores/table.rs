@@ -200,6 +200,26 @@ pub fn sources(connection: &Connection, window: Window) -> rusqlite::Result<Vec<
     Ok(names)
 }
 
+/// The newest chunk of a source that begins at this time or earlier, with its setup; without a time, the newest of all. `None` if there
+/// is none, or if its setup is damaged.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn newest(
+    connection: &Connection,
+    source: &str,
+    until: Option<Timestamp>,
+) -> rusqlite::Result<Option<(Arc<Setup>, Vec<u8>)>> {
+    let Some(source) = known_name_id(connection, source)? else { return Ok(None) };
+    let (_, until) = Window { since: None, until }.range();
+    let mut select = connection.prepare_cached(
+        "SELECT setup, chunk FROM scores WHERE source = ?1 AND first <= ?2 ORDER BY last DESC LIMIT 1",
+    )?;
+    let newest = select.query_row(params![source, until], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((id, chunk)) = newest else { return Ok(None) };
+    Ok(setup(connection, id)?.map(|setup| (setup, chunk)))
+}
+
 /// Calls `each` for the chunks of a source that have frames in the window, in the order in which they were judged. Chunks whose setup is
 /// damaged are `Err`.
 ///
