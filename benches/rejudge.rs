@@ -1,7 +1,7 @@
 //! Measures how long it takes to judge a week of stored scores again: `cargo bench --bench rejudge`.
 //!
 //! It stores 604,800 frames, one a second, with ten labels and a rule over two of them, as the service does. Then it reads and judges
-//! them with `replay::history`, without printing. For comparison it reads the same rows and adds up their bytes, and adds up the same
+//! them with `history::rejudge`, without printing. For comparison it reads the same rows and adds up their bytes, and adds up the same
 //! bytes in memory. It prints a table, and has no pass or fail.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
@@ -13,13 +13,13 @@ use stakeout::{
     classify::SetScores,
     history::{
         History, Reader,
+        rejudge::{Event, rejudge},
         scores::{self, ScoreRecorder, Window},
     },
     judge::{Assessment, Checkpoint, FrameScores, LabelSetup, SetSetup, Setup, SourceJudge, Start},
     observe::Observation,
     picture::Picture,
     policy::{Hold, TriggerSettings},
-    replay::history::{Event, rejudge},
 };
 
 const LABELS: usize = 10;

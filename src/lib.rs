@@ -107,12 +107,11 @@
 //! | `backoff`, `policy`, `topic` |
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
-//! | `history/scores/bytes`, `history/scores/chunk`, `history/scores/states` |
+//! | `history/rejudge/changes`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/states` |
 //! | `judge`, `trigger` |
 //! | `history/near_misses/choose`, `history/near_misses/episodes` |
 //! | `observe/scores` |
 //! | `picture/mask` |
-//! | `replay/changes` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
 //! | `source/kinds/stream/access_units`, `source/kinds/stream/allowed`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod mqtt;
 pub mod openapi;
 pub mod query;
+pub mod replay;
 pub mod routes;
 pub mod service;
 pub mod socket;

@@ -1,19 +1,20 @@
 //! `stakeout replay`: prints the alerts that recordings would have raised, or stored scores, and draws the scores.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::Path, process::ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use super::{DONE, FAILED, recordings::RecordingArgs};
 use crate::{
     alert::Alert,
+    api::{self, Client, Time, replay::LabelCount},
     config::Config,
-    history::Reader,
-    plot,
-    replay::{
-        self, Change, Ids, Judged, StoredTimeline, Timeline,
-        history::{self, Count, Rejudged, Replayed},
+    history::{
+        Reader,
+        rejudge::{self, Change},
     },
+    plot,
+    replay::{self, Judged, StoredTimeline, Timeline},
     terminal,
 };
 
@@ -36,8 +37,9 @@ pub struct Args {
 /// # Errors
 /// The model, the source, a path, the stored scores or standard output cannot be used.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    super::with_config(&args.played.config.path(), |config| match args.played.history {
-        true => replay_history(args, &config),
+    let path = args.played.config.path();
+    super::with_config(&path, |config| match args.played.history {
+        true => replay_history(args, &path, &config),
         false => replay(args, &config),
     })
 }
@@ -61,50 +63,41 @@ fn replay(args: &Args, config: &Config) -> Result<ExitCode> {
 }
 
 fn print(alerts: &[Alert]) -> Result<()> {
-    let mut out = terminal::output();
-    alerts
-        .iter()
-        .try_for_each(|alert| writeln!(out, "{}", alert.to_json()))
-        .context("standard output cannot be written")
+    print_lines(alerts.iter().map(Alert::to_json))
 }
 
-fn replay_history(args: &Args, config: &Config) -> Result<ExitCode> {
-    let (reader, window) = (Reader::open(&config.state_dir)?, args.played.window());
-    let sources = history::sources(&reader, args.played.source.as_deref(), window)?;
-    let unknown = history::unknown_labels(&reader, &sources, window, &args.set)?;
-    if !unknown.is_empty() {
-        bail!("no scores of a label `{}` are stored for this time", unknown.join("`, `"));
+fn print_lines(lines: impl Iterator<Item = String>) -> Result<()> {
+    let mut out = terminal::output();
+    for line in lines {
+        writeln!(out, "{line}").context("standard output cannot be written")?;
     }
-    ensure!(
-        args.plot.is_none() || sources.len() == 1,
-        "a plot is about one source: name it with --source: {}",
-        sources.join(", ")
-    );
-    let mut timeline =
-        args.plot.as_ref().map(|_| StoredTimeline::new(Timeline::empty(&sources[0]), |_, _| true));
-    let (mut ids, mut alerts, mut all, mut counts) = (Ids::default(), vec![], Rejudged::default(), vec![]);
-    for source in &sources {
-        let replayed = history::replay(&reader, source, window, &args.set, &mut ids, |event| {
-            if let Some(timeline) = &mut timeline {
-                timeline.add(event);
-            }
-        })?;
-        let Replayed { alerts: own, judged, counts: own_counts } = replayed;
-        alerts.extend(own);
-        all = all.and(judged);
-        counts.extend(own_counts.into_iter().map(|count| (source, count)));
-    }
-    // The alerts of each source are sorted already.
-    alerts.sort_by_key(|alert| alert.time);
-    print(&alerts)?;
-    if let Some((plot, timeline)) = args.plot.as_ref().zip(timeline) {
-        plot.write(&timeline.finish().0)?;
+    Ok(())
+}
+
+fn replay_history(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
+    let (client, window) = (Client::of(path, config), args.played.window());
+    let request = api::replay::Request {
+        source: args.played.source.clone(),
+        since: window.since.map(Time),
+        until: window.until.map(Time),
+        set: args.set.iter().map(ToString::to_string).collect(),
+        counts_only: false,
+    };
+    // The running service writes its newest frames before it answers.
+    let answer = match client.call(&api::replay::VERB, &request) {
+        Ok(answer) => answer,
+        Err(error) => return Ok(super::report(&error)),
+    };
+    let lines = answer.alerts.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    print_lines(lines.into_iter())?;
+    if let Some(file) = &args.plot {
+        plot_history(file, &client.reader()?, args)?;
     }
     let with_changes = !args.set.is_empty();
-    for (source, count) in counts.iter().filter(|(_, count)| with_changes || count.now > 0) {
-        terminal::say(format_args!("{}", counted(source, count, with_changes)));
+    for count in answer.counts.iter().filter(|count| with_changes || count.now > 0) {
+        terminal::say(format_args!("{}", counted(count, with_changes)));
     }
-    let Rejudged { frames, gaps, damaged } = all;
+    let api::replay::Response { frames, gaps, damaged, .. } = answer;
     terminal::say(format_args!("{frames} frames judged again"));
     if gaps > 0 {
         terminal::say(format_args!(
@@ -117,9 +110,21 @@ fn replay_history(args: &Args, config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::from(if damaged == 0 { DONE } else { FAILED }))
 }
 
+/// Draws the scores of a source.
+fn plot_history(file: &plot::File, reader: &Reader, args: &Args) -> Result<()> {
+    let window = args.played.window();
+    let sources = rejudge::sources(reader, args.played.source.as_deref(), window)?;
+    let [source] = &sources[..] else {
+        bail!("a plot is about one source: name it with --source: {}", sources.join(", "))
+    };
+    let mut timeline = StoredTimeline::new(Timeline::empty(source), |_, _| true);
+    rejudge::rejudge(reader, source, window, &args.set, |event| timeline.add(&event))?;
+    file.write(&timeline.finish().0)
+}
+
 /// `gate: yard / person: 12 alerts now, 31 with these settings`.
-fn counted(source: &str, count: &Count, with_changes: bool) -> String {
-    let Count { label: (set, label), now, then } = count;
+fn counted(count: &LabelCount, with_changes: bool) -> String {
+    let LabelCount { source, label_set: set, label, now, then } = count;
     let alerts = |count: u64| if count == 1 { "1 alert".to_owned() } else { format!("{count} alerts") };
     match with_changes {
         true => format!("{source}: {set} / {label}: {} now, {then} with these settings", alerts(*now)),
@@ -133,11 +138,10 @@ mod tests {
 
     #[test]
     fn counts_are_compared_if_settings_are_changed() {
-        let count = |now, then| Count { label: ("yard".to_owned(), "person".to_owned()), now, then };
-        assert_eq!(counted("gate", &count(1, 1), false), "gate: yard / person: 1 alert");
-        assert_eq!(
-            counted("gate", &count(12, 31), true),
-            "gate: yard / person: 12 alerts now, 31 with these settings"
-        );
+        let [source, label_set, label] = ["gate", "yard", "person"].map(str::to_owned);
+        let count = LabelCount { source, label_set, label, now: 1, then: 1 };
+        assert_eq!(counted(&count, false), "gate: yard / person: 1 alert");
+        let count = LabelCount { now: 12, then: 31, ..count };
+        assert_eq!(counted(&count, true), "gate: yard / person: 12 alerts now, 31 with these settings");
     }
 }

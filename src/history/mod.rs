@@ -23,6 +23,7 @@ pub mod near_misses;
 mod pace;
 pub mod pictures;
 mod recorders;
+pub mod rejudge;
 mod retention;
 #[cfg(test)]
 mod samples;

@@ -402,5 +402,7 @@ pub fn scored_from(source: &Source, set: &LabelSet, label: &Label, model: &str) 
     let LabelSet { name: _, templates, scoring, background, labels: _, rules: _ } = set;
     let templates: Vec<_> = templates.iter().map(ToString::to_string).collect();
     let (prompts, regions, all_regions) = (&label.prompts, &label.regions, &source.regions);
-    format!("{model} {scoring:?} {templates:?} {background:?} {prompts:?} {regions:?} {all_regions:?}")
+    // A source without a mask keeps the baselines that were learnt before there were masks.
+    let mask = if source.mask.is_empty() { String::new() } else { format!(" {:?}", source.mask) };
+    format!("{model} {scoring:?} {templates:?} {background:?} {prompts:?} {regions:?} {all_regions:?}{mask}")
 }

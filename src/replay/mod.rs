@@ -3,9 +3,6 @@
 //!
 //! Nothing is published or kept, and identical input gives identical output, including the alerts' identifiers.
 
-mod changes;
-pub mod history;
-mod ids;
 mod picture;
 mod player;
 mod recordings;
@@ -21,8 +18,6 @@ use uuid::Uuid;
 #[cfg(test)]
 pub(crate) use self::timeline::sample;
 pub use self::{
-    changes::Change,
-    ids::Ids,
     picture::{JudgedPicture, judge_picture},
     player::Played,
     stored_timeline::StoredTimeline,
@@ -32,6 +27,7 @@ use crate::{
     alert::Alert,
     classify::Scored,
     config::{Config, Source},
+    history::rejudge::Ids,
     judge::Judge,
     progress::Playback,
 };

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{
-    history::{Event, Moment},
-    timeline::{Point, Span, Timeline, Track},
-};
+use super::timeline::{Point, Span, Timeline, Track};
 use crate::{
+    history::rejudge::{Event, Moment},
     judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
     trigger::Transition,
 };

@@ -18,9 +18,9 @@ pub use self::truth::{Marked, Truth};
 use self::{findings::Finding, rivals::Rivals};
 use crate::{
     config::{Config, Source, edit::LabelEdit},
-    history::{Reader, scores::Window},
+    history::{Reader, rejudge, scores::Window},
     judge,
-    replay::{self, Played, StoredTimeline, Timeline, history},
+    replay::{self, Played, StoredTimeline, Timeline},
 };
 
 /// What the recordings of a source say about the settings of its labels.
@@ -62,7 +62,7 @@ impl Tuning {
     /// left out. Without `truth`, the alerts of the service count as right, except those that `marks` say were wrong.
     ///
     /// # Errors
-    /// As [`history::rejudge`]; nothing is stored; or the truth names unknown labels.
+    /// As [`rejudge::rejudge`]; nothing is stored; or the truth names unknown labels.
     pub fn of_history(
         config: &Config,
         source: &Source,
@@ -70,7 +70,7 @@ impl Tuning {
         truth: Option<&Truth>,
         marks: &[Marked],
     ) -> Result<(Self, LeftOut)> {
-        history::sources(reader, Some(&source.name), window)?;
+        rejudge::sources(reader, Some(&source.name), window)?;
         let model = config.model.name();
         let labels =
             config.watched_by(source).flat_map(|set| set.labels.iter().map(move |label| (set, label)));
@@ -87,7 +87,7 @@ impl Tuning {
             let is_it = |known: &&(&str, &str, String)| known.0 == set.name && known.1 == label.name;
             label.when.is_none() && comparable.iter().find(is_it).is_some_and(|(.., of)| *of == label.of)
         });
-        let judged = history::rejudge(reader, &source.name, window, &[], |event| stored.add(&event))?;
+        let judged = rejudge::rejudge(reader, &source.name, window, &[], |event| stored.add(&event))?;
         let (timeline, frames) = stored.finish();
         let played = Played { frames: judged.frames, failed: judged.damaged };
         let marked = truth.is_none().then(|| Truth::of_marks(marks, &timeline)).flatten();

@@ -209,7 +209,8 @@ impl World {
         let (mut all, mut judged) = (vec![], Rejudged::default());
         for source in scores::sources(reader.connection(), Window::default()).unwrap() {
             let replayed =
-                replay(&reader, &source, Window::default(), changes, &mut Ids::default(), |_| {}).unwrap();
+                replay_source(&reader, &source, Window::default(), changes, &mut Ids::default(), |_| {})
+                    .unwrap();
             all.extend(replayed.alerts.iter().map(seen));
             judged = judged.and(replayed.judged);
         }
@@ -363,12 +364,19 @@ fn an_alert_of_stored_scores_has_the_form_of_a_replayed_one() {
     }
     world.flush();
     let reader = Reader::open(world._folder.path()).unwrap();
-    let replayed = replay(&reader, "back", Window::default(), &[], &mut Ids::default(), |_| {}).unwrap();
+    let replayed = replay(&reader, None, Window::default(), &[], |_| {}).unwrap();
     let [alert] = &replayed.alerts[..] else { panic!("{:?}", replayed.alerts) };
     assert_eq!((&*alert.label, alert.score, alert.threshold), ("fox", 0.75, 0.5));
     assert_eq!(alert.scores, [("fox".into(), 0.75)]);
     assert_eq!(alert.message.as_deref(), Some("fox on back"));
     assert_eq!(Alert::from_json(&alert.to_json()).unwrap().to_json(), alert.to_json());
-    let fox = replayed.counts.iter().find(|count| count.label.1 == "fox").unwrap();
+    let fox = replayed.counts.iter().find(|count| count.label == "fox").unwrap();
     assert_eq!((fox.now, fox.then, replayed.counts.len()), (1, 1, 4));
+    let error = |source: Option<&str>, change: &str| {
+        let changes = [change.parse().unwrap()];
+        replay(&reader, source, Window::default(), &changes, |_| {}).unwrap_err().to_string()
+    };
+    assert_eq!(error(None, "cat.for=1s"), "no scores of a label `cat` are stored for this time");
+    assert!(error(None, "fox.clear_below=0.9").contains("above the level 0.5"));
+    assert!(error(Some("gate"), "fox.for=1s").contains("there are scores of: back"));
 }

@@ -5,23 +5,37 @@
 //! state that they had in the first chunk, and continue from chunk to chunk, through restarts and changes of the configuration as the
 //! service does. All other labels begin each chunk with the state that they had.
 
+mod changes;
+mod ids;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, sync::Arc};
 
-use anyhow::{Result, bail};
-
+use self::changes::Changed;
+pub use self::{changes::Change, ids::Ids};
 use super::{
-    changes::{self, Change, Changed},
-    ids::Ids,
+    Reader,
+    scores::{self, Chunk, FrameBuffer, StoredChunk, Window},
 };
 use crate::{
     alert::{Alert, FrameInfo, State},
-    history::{
-        Reader,
-        scores::{self, Chunk, FrameBuffer, StoredChunk, Window},
-    },
     judge::{FrameScores, LabelSetup, LabelState, SetSetup, Setup, SourceJudge, Start, Turn},
     trigger::Transition,
 };
+
+/// Why scores cannot be judged again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for is not stored, or is impossible.
+    #[error("{0}")]
+    Request(String),
+    /// The history cannot be read.
+    #[error("cannot read the history")]
+    Read(#[from] rusqlite::Error),
+}
+
+type Result<T> = std::result::Result<T, Error>;
 
 /// How much was judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,16 +83,18 @@ pub struct Moment<'e> {
 /// There is no such source, nothing is stored, or the history cannot be read.
 pub fn sources(reader: &Reader, name: Option<&str>, window: Window) -> Result<Vec<String>> {
     let known = scores::sources(reader.connection(), window)?;
-    match name {
-        _ if known.is_empty() => bail!(
+    let missing = match name {
+        _ if known.is_empty() => {
             "no scores are stored for this time: the service stores them while it runs, unless `history: off`"
-        ),
-        Some(name) if !known.iter().any(|known| known == name) => {
-            bail!("no scores of {name} are stored for this time; there are scores of: {}", known.join(", "))
+                .to_owned()
         }
-        Some(name) => Ok(vec![name.to_owned()]),
-        None => Ok(known),
-    }
+        Some(name) if !known.iter().any(|known| known == name) => {
+            format!("no scores of {name} are stored for this time; there are scores of: {}", known.join(", "))
+        }
+        Some(name) => return Ok(vec![name.to_owned()]),
+        None => return Ok(known),
+    };
+    Err(Error::Request(missing))
 }
 
 /// Judges the stored scores of a source again, with these changes of the settings, and calls `each` for what happens in the window.
@@ -94,7 +110,7 @@ pub fn rejudge(
 ) -> Result<Rejudged> {
     let mut rejudge = Rejudge { changes, judged: Rejudged::default(), setups: HashMap::new(), current: None };
     let (mut states, mut buffer) = (Vec::new(), FrameBuffer::default());
-    scores::chunks::<anyhow::Error>(reader.connection(), source, window, |chunk| {
+    scores::chunks::<Error>(reader.connection(), source, window, |chunk| {
         let read =
             chunk.and_then(|stored| Ok((Chunk::read(stored.bytes, stored.setup, &mut states)?, stored)));
         let Ok((chunk, stored)) = read else {
@@ -124,10 +140,7 @@ pub fn rejudge(
 }
 
 /// The labels in `changes` that no stored setup of these sources has.
-///
-/// # Errors
-/// The history cannot be read.
-pub fn unknown_labels(
+fn unknown_labels(
     reader: &Reader,
     sources: &[String],
     window: Window,
@@ -135,7 +148,7 @@ pub fn unknown_labels(
 ) -> Result<Vec<String>> {
     let mut setups: Vec<Arc<Setup>> = Vec::new();
     for source in sources {
-        scores::chunks::<anyhow::Error>(reader.connection(), source, window, |chunk| {
+        scores::chunks::<Error>(reader.connection(), source, window, |chunk| {
             if let Ok(StoredChunk { setup, .. }) = chunk
                 && !setups.iter().any(|known| Arc::ptr_eq(known, setup))
             {
@@ -202,7 +215,7 @@ impl Rejudge<'_> {
         if let Some((_, changed)) = self.setups.get(&Arc::as_ptr(recorded)) {
             return Ok(changed.clone());
         }
-        let Changed { setup, affected } = changes::apply(self.changes, recorded)?;
+        let Changed { setup, affected } = changes::apply(self.changes, recorded).map_err(Error::Request)?;
         let changed: ChangedSetup = (Arc::new(setup), affected.into());
         self.setups.insert(Arc::as_ptr(recorded), (Arc::clone(recorded), changed.clone()));
         Ok(changed)
@@ -234,7 +247,7 @@ fn has(setup: &Setup, (set, label): (&SetSetup, &LabelSetup)) -> bool {
 }
 
 /// The alert of a turn. What the history does not keep with scores is absent: the region, the background, and the picture.
-pub(super) fn alert(source: &Arc<str>, moment: &Moment<'_>, turn: &Turn, ids: &mut Ids) -> Option<Alert> {
+fn alert(source: &Arc<str>, moment: &Moment<'_>, turn: &Turn, ids: &mut Ids) -> Option<Alert> {
     let Moment { setup, frame } = moment;
     let set = setup.sets.get(turn.set)?;
     let label = set.labels.iter().chain(&set.rules).nth(turn.label)?;
@@ -275,29 +288,63 @@ pub(super) fn alert(source: &Arc<str>, moment: &Moment<'_>, turn: &Turn, ids: &m
 /// How often a label was raised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// The label set and the label, or the rule.
-    pub label: (String, String),
-    /// Alerts that the service raised.
+    /// The source.
+    pub source: String,
+    /// The label set.
+    pub label_set: String,
+    /// The label or the rule.
+    pub label: String,
+    /// The number of raises by the service.
     pub now: u64,
-    /// Alerts with the changed settings.
+    /// The number of raises with the changed settings.
     pub then: u64,
 }
 
-/// The alerts of a source in a window.
+/// The alerts of one source or of several in a window.
+#[derive(Debug, Default)]
 pub struct Replayed {
-    /// With the changed settings, in the order of the frames.
+    /// With the changed settings: of one source in the order of its frames, of several by time.
     pub alerts: Vec<Alert>,
     /// How much was judged.
     pub judged: Rejudged,
-    /// How often each label was raised, in the order of the label sets.
+    /// How often each label was raised, by source and label set.
     pub counts: Vec<Count>,
 }
 
-/// Judges the stored scores of a source again with these changes. `each` receives what happens with them.
+/// Judges the stored scores of a source, or of all, again with these changes. `each` receives what happens with them.
 ///
 /// # Errors
-/// As [`rejudge`].
+/// As [`sources`] and [`rejudge`]; or no source has a label of `changes`.
 pub fn replay(
+    reader: &Reader,
+    source: Option<&str>,
+    window: Window,
+    changes: &[Change],
+    mut each: impl FnMut(&Event<'_>),
+) -> Result<Replayed> {
+    let sources = sources(reader, source, window)?;
+    let unknown = unknown_labels(reader, &sources, window, changes)?;
+    if !unknown.is_empty() {
+        return Err(Error::Request(format!(
+            "no scores of a label `{}` are stored for this time",
+            unknown.join("`, `")
+        )));
+    }
+    let (mut all, mut ids) = (Replayed::default(), Ids::default());
+    for source in &sources {
+        let Replayed { alerts, judged, counts } =
+            replay_source(reader, source, window, changes, &mut ids, &mut each)?;
+        all.alerts.extend(alerts);
+        all.counts.extend(counts);
+        all.judged = all.judged.and(judged);
+    }
+    if sources.len() > 1 {
+        all.alerts.sort_by_key(|alert| alert.time);
+    }
+    Ok(all)
+}
+
+fn replay_source(
     reader: &Reader,
     source: &str,
     window: Window,
@@ -306,7 +353,7 @@ pub fn replay(
     mut each: impl FnMut(&Event<'_>),
 ) -> Result<Replayed> {
     let shared: Arc<str> = source.into();
-    let (mut counts, mut alerts) = (Counts::default(), Vec::new());
+    let (mut counts, mut alerts) = (Counts::new(source), Vec::new());
     let judged = rejudge(reader, source, window, changes, |event| {
         match &event {
             Event::Turn(moment, turn) => {
@@ -329,14 +376,18 @@ pub fn replay(
     Ok(Replayed { alerts, judged, counts: counts.all })
 }
 
-#[derive(Default)]
-struct Counts {
+struct Counts<'s> {
+    source: &'s str,
     all: Vec<Count>,
     /// The setup whose labels are all known.
     known: Option<Arc<Setup>>,
 }
 
-impl Counts {
+impl<'s> Counts<'s> {
+    fn new(source: &'s str) -> Self {
+        Self { source, all: vec![], known: None }
+    }
+
     fn know(&mut self, setup: &Arc<Setup>) {
         if !self.known.as_ref().is_some_and(|known| Arc::ptr_eq(known, setup)) {
             for (set, label) in setup.all() {
@@ -355,14 +406,17 @@ impl Counts {
     }
 
     fn of(&mut self, set: &str, label: &str) -> &mut Count {
-        let known = self.all.iter().position(|count| count.label.0 == set && count.label.1 == label);
+        let known = self.all.iter().position(|count| count.label_set == set && count.label == label);
         let at = known.unwrap_or_else(|| {
-            self.all.push(Count { label: (set.to_owned(), label.to_owned()), now: 0, then: 0 });
+            self.all.push(Count {
+                source: self.source.to_owned(),
+                label_set: set.to_owned(),
+                label: label.to_owned(),
+                now: 0,
+                then: 0,
+            });
             self.all.len() - 1
         });
         &mut self.all[at]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,6 @@
-//! Settings of labels that `replay --history` tries instead of those that were in force: `yard/person.threshold=0.55`. Pure.
+//! Settings of labels that are tried instead of those that were in force: `yard/person.threshold=0.55`. Pure.
 
-use std::{str::FromStr, time::Duration};
-
-use anyhow::{Result, bail, ensure};
+use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{
     judge::{LabelSetup, SetSetup, Setup},
@@ -78,6 +76,13 @@ fn level(text: &str) -> Result<f32, String> {
     }
 }
 
+/// As it was typed.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Change {
     fn is_of(&self, set: &SetSetup, label: &LabelSetup) -> bool {
         let qualified = self.label.strip_prefix(&set.name).and_then(|rest| rest.strip_prefix('/'));
@@ -98,7 +103,7 @@ pub(super) struct Changed {
 ///
 /// # Errors
 /// A change is impossible for the label as it was.
-pub(super) fn apply(changes: &[Change], recorded: &Setup) -> Result<Changed> {
+pub(super) fn apply(changes: &[Change], recorded: &Setup) -> Result<Changed, String> {
     let mut setup = recorded.clone();
     let mut changed: Vec<LabelName> = Vec::new();
     for set in &mut setup.sets {
@@ -132,12 +137,15 @@ pub(super) fn unknown<'c>(
     changes.iter().filter(|change| !is_known(change)).map(|change| change.label.as_str()).collect()
 }
 
-fn change(label: &mut LabelSetup, changes: &[&Change]) -> Result<()> {
+fn change(label: &mut LabelSetup, changes: &[&Change]) -> Result<(), String> {
     let (mut upper, mut lower, mut active) = (None, None, None);
     for change in changes {
         match &change.value {
             NewValue::Upper(_) | NewValue::Lower(_) if label.when.is_some() => {
-                bail!("`{}`: `{}` is a rule over labels, which has no threshold", change.text, label.name)
+                return Err(format!(
+                    "`{}`: `{}` is a rule over labels, which has no threshold",
+                    change.text, label.name
+                ));
             }
             NewValue::Upper(level) => upper = Some((change, *level)),
             NewValue::Lower(level) => lower = Some((change, *level)),
@@ -156,10 +164,10 @@ fn change(label: &mut LabelSetup, changes: &[&Change]) -> Result<()> {
     }
     if let Some((change, level)) = upper.filter(|(_, level)| level.rises && label.over.is_none()) {
         let Level { level, .. } = level;
-        bail!(
+        return Err(format!(
             "`{}`: a rise of {level} needs a baseline, and the source learnt none: `baseline: true`",
             change.text
-        )
+        ));
     }
     label.trigger = levels(&label.trigger, upper.map(|(_, level)| level), lower)?;
     Ok(())
@@ -170,25 +178,25 @@ fn levels(
     base: &TriggerSettings,
     upper: Option<Level>,
     lower: Option<(&&Change, Level)>,
-) -> Result<TriggerSettings> {
+) -> Result<TriggerSettings, String> {
     let rises = upper.map_or(base.rises, |upper| upper.rises);
     let threshold = upper.map_or(base.threshold, |upper| upper.level);
     let usual = TriggerSettings::usual_clear_level;
     let follows = rises != base.rises || base.clear_below == usual(base.threshold, rises);
     let clear_below = match lower {
         Some((change, lower)) => {
-            ensure!(
-                lower.rises == rises,
-                "`{}`: a label with a threshold has `clear_below`, one with a `rise` has `clear_rise`",
-                change.text
-            );
-            let Level { level, .. } = lower;
-            ensure!(
-                level <= threshold,
-                "`{}`: it is above the level {threshold} at which the label is raised",
-                change.text
-            );
-            level
+            let text = &change.text;
+            if lower.rises != rises {
+                return Err(format!(
+                    "`{text}`: a label with a threshold has `clear_below`, one with a `rise` has `clear_rise`"
+                ));
+            }
+            if lower.level > threshold {
+                return Err(format!(
+                    "`{text}`: it is above the level {threshold} at which the label is raised"
+                ));
+            }
+            lower.level
         }
         None if follows => usual(threshold, rises),
         None => base.clear_below.min(threshold),
@@ -225,7 +233,7 @@ mod tests {
 
     fn tried(texts: &[&str]) -> Result<Changed, String> {
         let changes = texts.iter().map(|text| text.parse()).collect::<Result<Vec<Change>, _>>()?;
-        apply(&changes, &setup()).map_err(|error| error.to_string())
+        apply(&changes, &setup())
     }
 
     #[test]
