@@ -53,18 +53,22 @@ impl Checkpoints {
         let is_due = counter
             .last
             .is_none_or(|(last, at)| number - last >= FRAMES || now.saturating_duration_since(at) >= PERIOD);
-        let checkpoint = if is_due { judge.checkpoint(source) } else { None };
-        let checkpoint = checkpoint.map(|checkpoint| {
-            counter.last = Some((number, now));
-            let clock_set_by = std::mem::take(&mut counter.clock_set_by);
-            let start = match number {
-                0 if self.is_running => Start::Added,
-                0 => Start::Restarted,
-                _ => Start::Continued,
-            };
-            Checkpoint { clock_set_by, start, ..checkpoint }
-        });
-        (number, checkpoint)
+        if !is_due {
+            return (number, None);
+        }
+        let Some(checkpoint) = judge.checkpoint(source) else {
+            // A frame that was in flight while its source was removed.
+            self.sources.remove(source);
+            return (number, None);
+        };
+        counter.last = Some((number, now));
+        let clock_set_by = std::mem::take(&mut counter.clock_set_by);
+        let start = match number {
+            0 if self.is_running => Start::Added,
+            0 => Start::Restarted,
+            _ => Start::Continued,
+        };
+        (number, Some(Checkpoint { clock_set_by, start, ..checkpoint }))
     }
 
     /// A subscriber lost an observation of this source.

@@ -16,7 +16,77 @@ pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
 
 /// Appends a number with a sign: small numbers on both sides of 0 need one byte.
 pub(super) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
-    put(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
+    put(bytes, folded(number));
+}
+
+/// A number with a sign as one without: 0, -1, 1, -2 are 0, 1, 2, 3.
+pub(super) fn folded(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+/// The number that was [`folded`].
+pub(super) fn unfolded(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+/// Writes numbers of which most are zero: a zero is followed by the number of further zeros.
+#[derive(Debug, Default)]
+pub(super) struct SparseWriter {
+    bytes: Vec<u8>,
+    zeros: u64,
+}
+
+impl SparseWriter {
+    pub(super) fn add(&mut self, number: u64) {
+        if number == 0 {
+            self.zeros += 1;
+            return;
+        }
+        self.end_zeros();
+        put(&mut self.bytes, number);
+    }
+
+    fn end_zeros(&mut self) {
+        if let Some(further) = std::mem::take(&mut self.zeros).checked_sub(1) {
+            self.bytes.push(0);
+            put(&mut self.bytes, further);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.end_zeros();
+        self.bytes
+    }
+}
+
+/// Reads what a [`SparseWriter`] has written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sparse<'b> {
+    bytes: Bytes<'b>,
+    zeros: u64,
+}
+
+impl<'b> Sparse<'b> {
+    pub(super) fn new(bytes: Bytes<'b>) -> Self {
+        Self { bytes, zeros: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> Result<u64, Damaged> {
+        if let Some(further) = self.zeros.checked_sub(1) {
+            self.zeros = further;
+            return Ok(0);
+        }
+        let number = self.bytes.number()?;
+        if number == 0 {
+            self.zeros = self.bytes.number()?;
+        }
+        Ok(number)
+    }
+
+    /// What follows the numbers that were read.
+    pub(super) fn rest(self) -> Bytes<'b> {
+        self.bytes
+    }
 }
 
 /// Reads what the functions above have written.
@@ -54,8 +124,7 @@ impl<'b> Bytes<'b> {
     }
 
     pub(super) fn signed(&mut self) -> Result<i64, Damaged> {
-        let number = self.number()?;
-        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+        self.number().map(unfolded)
     }
 
     /// A number that must not be above `most`.
@@ -96,6 +165,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn zeros_are_counted(numbers in prop::collection::vec(prop_oneof![3 => Just(0), 1 => any::<u64>()], 0..100)) {
+            let mut writer = SparseWriter::default();
+            numbers.iter().for_each(|number| writer.add(*number));
+            let bytes = writer.finish();
+            let mut read = Sparse::new(Bytes::new(&bytes));
+            for number in &numbers {
+                prop_assert_eq!(read.next(), Ok(*number));
+            }
+            prop_assert_eq!(read.rest().byte(), Err(Damaged));
+        }
+
         #[test]
         fn numbers_are_read_as_they_were_written(numbers in prop::collection::vec((any::<u64>(), any::<i64>()), 0..20)) {
             let mut bytes = vec![];

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | head | format, flags, by how much the clock was set, the time of the first frame |
 //! | states | of each label and rule; see `states` |
-//! | runs | the number of rows, and how many frames in succession have the scores of each row |
-//! | times | from frame to frame: by how much the distance differs from the distance before; a run of equal distances is a count |
+//! | runs | the number of rows, and for each row how many further frames have its scores; mostly 0, which is counted |
+//! | times | from frame to frame: by how much the distance differs from the distance before; runs of 0 are counted |
 //! | sets | the rows in which a label set was not scored, which only happens while the configuration changes |
 //! | rows | 2 bytes for each label: its score as [`rounding`] writes it, or that it is missing, or that it is stored exactly |
 //! | exact | the scores that are stored exactly, 4 bytes each |
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    bytes::{Bytes, Damaged, put, put_signed},
+    bytes::{Bytes, Damaged, Sparse, SparseWriter, folded, put, put_signed, unfolded},
     states,
 };
 use crate::{
@@ -49,8 +49,15 @@ const ADDED: u8 = 4;
 pub(super) struct ChunkWriter {
     /// Head and states.
     head: Vec<u8>,
-    runs: Vec<u64>,
-    times: TimesWriter,
+    /// The number of frames of each row before the newest one, less one.
+    runs: SparseWriter,
+    /// The number of rows, and of frames of the newest row.
+    row_count: usize,
+    run: u64,
+    /// From frame to frame: the change of the distance in milliseconds, folded.
+    times: SparseWriter,
+    newest: i64,
+    distance: i64,
     rows: Vec<u16>,
     exact: Vec<f32>,
     /// Rows in which a label set was not scored, with whether each set was.
@@ -90,8 +97,12 @@ impl ChunkWriter {
         states::encode(&mut head, &checkpoint.setup, &checkpoint.states, base);
         Self {
             head,
-            runs: vec![],
-            times: TimesWriter::new(base),
+            runs: SparseWriter::default(),
+            row_count: 0,
+            run: 0,
+            times: SparseWriter::default(),
+            newest: base,
+            distance: 0,
             rows: vec![],
             exact: vec![],
             partial: vec![],
@@ -130,28 +141,34 @@ impl ChunkWriter {
         }
         self.add_row(row, row_exact, sets);
         let at = at.as_millisecond();
-        self.times.add(at);
+        let distance = at.wrapping_sub(self.newest);
+        self.times.add(folded(distance.wrapping_sub(self.distance)));
+        (self.newest, self.distance) = (at, distance);
         (self.first, self.last) = (self.first.min(at), self.last.max(at));
         self.frames += 1;
     }
 
     fn add_row(&mut self, row: Vec<u16>, exact: Vec<f32>, sets: &[bool]) {
-        let newest = self.runs.len().wrapping_sub(1);
-        let partial = self.partial.last().filter(|(row, _)| *row == newest).map(|(_, sets)| sets.as_slice());
-        let same_sets = partial.map_or(!sets.contains(&false), |before| before == sets);
-        let same_exact =
-            exact.iter().map(|score| score.to_bits()).eq(self.row_exact.iter().map(|score| score.to_bits()));
-        match self.runs.last_mut() {
-            Some(run) if same_sets && same_exact && row == self.row => *run += 1,
-            _ => {
-                if sets.contains(&false) {
-                    self.partial.push((self.runs.len(), sets.to_vec()));
-                }
-                self.runs.push(1);
-                self.rows.extend(&row);
-                self.exact.extend(&exact);
-                (self.row, self.row_exact) = (row, exact);
-            }
+        let partial = self.partial.last().filter(|(row, _)| *row + 1 == self.row_count);
+        let same_sets = partial.map_or(!sets.contains(&false), |(_, before)| before == sets);
+        let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
+        if self.run > 0 && same_sets && row == self.row && bits(&exact) == bits(&self.row_exact) {
+            self.run += 1;
+            return;
+        }
+        self.end_run();
+        if sets.contains(&false) {
+            self.partial.push((self.row_count, sets.to_vec()));
+        }
+        (self.row_count, self.run) = (self.row_count + 1, 1);
+        self.rows.extend(&row);
+        self.exact.extend(&exact);
+        (self.row, self.row_exact) = (row, exact);
+    }
+
+    fn end_run(&mut self) {
+        if let Some(further) = self.run.checked_sub(1) {
+            self.runs.add(further);
         }
     }
 
@@ -166,10 +183,11 @@ impl ChunkWriter {
     }
 
     /// The bytes of the chunk.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.end_run();
         let mut bytes = self.head;
-        put(&mut bytes, self.runs.len() as u64);
-        self.runs.iter().for_each(|run| put(&mut bytes, *run));
+        put(&mut bytes, self.row_count as u64);
+        bytes.extend(self.runs.finish());
         bytes.extend(self.times.finish());
         put(&mut bytes, self.partial.len() as u64);
         for (row, sets) in &self.partial {
@@ -286,11 +304,11 @@ impl<'b> Chunk<'b> {
         buffer: &mut FrameBuffer,
         mut each: impl FnMut(&FrameScores<'_>),
     ) -> Result<(), Damaged> {
-        let Layout { mut runs, mut times, rows, mut exact, mut partial } = self.layout()?;
+        let Layout { count, mut runs, mut times, rows, mut exact, mut partial } = self.layout()?;
         let mut next_partial = partial.next(self.sets)?;
         let row_bytes = 2 * self.labels;
-        let mut at = self.base;
-        for number in 0..runs.count {
+        let (mut at, mut distance) = (self.base, 0_i64);
+        for number in 0..count {
             let row = &rows[number * row_bytes..(number + 1) * row_bytes];
             read_row(row, &mut exact, &mut buffer.scores)?;
             buffer.sets.clear();
@@ -301,8 +319,9 @@ impl<'b> Chunk<'b> {
                 }
                 _ => buffer.sets.resize(self.sets, true),
             }
-            for _ in 0..runs.next()? {
-                at = at.checked_add(times.next()?).ok_or(Damaged)?;
+            for _ in 0..=runs.next()? {
+                distance = distance.wrapping_add(unfolded(times.next()?));
+                at = at.checked_add(distance).ok_or(Damaged)?;
                 let at = Timestamp::from_millisecond(at).map_err(|_| Damaged)?;
                 each(&FrameScores { at, scores: &buffer.scores, sets: &buffer.sets });
             }
@@ -314,47 +333,38 @@ impl<'b> Chunk<'b> {
     fn layout(&self) -> Result<Layout<'b>, Damaged> {
         let mut bytes = self.frames;
         let count = bytes.count(MOST_FRAMES)?;
-        let mut frames = 0;
-        let runs = Runs { count, bytes };
+        let runs = Sparse::new(bytes);
+        let (mut skipped, mut frames) = (runs, 0_u64);
         for _ in 0..count {
-            frames += bytes.count(MOST_FRAMES)?;
+            frames = frames.saturating_add(skipped.next()?).saturating_add(1);
         }
-        if frames > MOST_FRAMES {
+        if frames > MOST_FRAMES as u64 {
             return Err(Damaged);
         }
-        let times = Times::new(bytes);
-        let mut skipped = Times::new(bytes);
+        let times = Sparse::new(skipped.rest());
+        let mut skipped = times;
         for _ in 0..frames {
             skipped.next()?;
         }
-        let mut bytes = skipped.bytes;
+        let mut bytes = skipped.rest();
         let partials = bytes.count(count)?;
         let partial = Partial { count: partials, bytes };
         let mut skipped = partial;
         while skipped.next(self.sets)?.is_some() {}
         let mut exact = skipped.bytes;
         let rows = exact.take(count * 2 * self.labels)?;
-        Ok(Layout { runs, times, rows, exact, partial })
+        Ok(Layout { count, runs, times, rows, exact, partial })
     }
 }
 
 struct Layout<'b> {
-    runs: Runs<'b>,
-    times: Times<'b>,
+    /// The number of rows.
+    count: usize,
+    runs: Sparse<'b>,
+    times: Sparse<'b>,
     rows: &'b [u8],
     exact: Bytes<'b>,
     partial: Partial<'b>,
-}
-
-struct Runs<'b> {
-    count: usize,
-    bytes: Bytes<'b>,
-}
-
-impl Runs<'_> {
-    fn next(&mut self) -> Result<usize, Damaged> {
-        self.bytes.count(MOST_FRAMES)
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -382,71 +392,4 @@ fn read_row(row: &[u8], exact: &mut Bytes<'_>, scores: &mut Vec<Option<f32>>) ->
         });
     }
     Ok(())
-}
-
-/// Times as changes of their distances.
-#[derive(Debug)]
-struct TimesWriter {
-    bytes: Vec<u8>,
-    last: i64,
-    distance: i64,
-    /// How often the distance was the same since the last byte.
-    same: u64,
-}
-
-impl TimesWriter {
-    fn new(base: i64) -> Self {
-        Self { bytes: vec![], last: base, distance: 0, same: 0 }
-    }
-
-    fn add(&mut self, at: i64) {
-        let distance = at.wrapping_sub(self.last);
-        let change = distance.wrapping_sub(self.distance);
-        (self.last, self.distance) = (at, distance);
-        if change == 0 {
-            self.same += 1;
-        } else {
-            self.end_run();
-            put_signed(&mut self.bytes, change);
-        }
-    }
-
-    /// A zero, and how often it is repeated.
-    fn end_run(&mut self) {
-        if let Some(more) = std::mem::take(&mut self.same).checked_sub(1) {
-            self.bytes.push(0);
-            put(&mut self.bytes, more);
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.end_run();
-        self.bytes
-    }
-}
-
-struct Times<'b> {
-    bytes: Bytes<'b>,
-    distance: i64,
-    same: u64,
-}
-
-impl<'b> Times<'b> {
-    fn new(bytes: Bytes<'b>) -> Self {
-        Self { bytes, distance: 0, same: 0 }
-    }
-
-    /// The distance to the next frame.
-    fn next(&mut self) -> Result<i64, Damaged> {
-        if let Some(less) = self.same.checked_sub(1) {
-            self.same = less;
-            return Ok(self.distance);
-        }
-        let change = self.bytes.signed()?;
-        if change == 0 {
-            self.same = self.bytes.number()?;
-        }
-        self.distance = self.distance.wrapping_add(change);
-        Ok(self.distance)
-    }
 }
