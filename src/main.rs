@@ -32,6 +32,8 @@ enum Command {
     Alerts(commands::alerts::Args),
     /// Score the newest frame of a source against words, through the running service
     Ask(commands::ask::Args),
+    /// Find stored frames by words or by a picture
+    Search(commands::search::Args),
     /// Fetch, list, verify and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
         Command::Ask(args) => commands::ask::run(&args),
+        Command::Search(args) => commands::search::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

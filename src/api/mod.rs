@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod query;
 pub mod replay;
 pub mod routes;
+pub mod search;
 pub mod service;
 pub mod socket;
 pub mod time;

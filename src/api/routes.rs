@@ -1,11 +1,11 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
-use super::{ask, explain, replay, verb::Route};
+use super::{ask, explain, replay, search, verb::Route};
 
 /// The verbs, by their names.
 #[must_use]
 pub fn all() -> Vec<Route> {
-    vec![ask::VERB.route(), explain::VERB.route(), replay::VERB.route()]
+    vec![ask::VERB.route(), explain::VERB.route(), replay::VERB.route(), search::VERB.route()]
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod recordings;
 pub mod replay;
 pub mod run;
 pub mod schema;
+pub mod search;
 pub mod tune;
 
 use std::{

@@ -39,6 +39,7 @@ mod reload;
 mod replay;
 mod rules;
 mod sandbox;
+mod search;
 mod secrets;
 mod service;
 mod shortage;

@@ -8,8 +8,11 @@
 const LEAST_SPREAD: f32 = 0.002;
 /// A standard deviation is this multiple of the median distance from the median.
 const OF_MEDIAN: f32 = 1.4826;
-/// A view with few frames is treated as if it had this number of frames more, which are usual for all views together.
+/// A view with few frames is treated as if it had more of them, which are usual for all views together: half of this number for a
+/// view with one frame, and none for a view with many.
 const BORROWED: f32 = 8.0;
+/// Chance alone reaches the line in one of this number of searches.
+const SEARCHES: u64 = 20;
 
 /// The usual similarity of a view, and its spread.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,7 +47,8 @@ impl Baseline {
     /// The baseline with the experience of other views: it decides for a view with no frames, and hardly counts for one with many.
     #[must_use]
     pub fn with(self, all: Self) -> Self {
-        let (own, other) = (self.frames as f32, BORROWED);
+        let own = self.frames as f32;
+        let other = BORROWED / (1.0 + own);
         let mix = |mine: f32, theirs: f32| (own * mine + other * theirs) / (own + other);
         let spread = mix(self.spread.powi(2), all.spread.powi(2)).sqrt();
         Self { usual: mix(self.usual, all.usual), spread, frames: self.frames }
@@ -69,15 +73,15 @@ fn middle(sorted: &[f32]) -> Option<f32> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// The lift that about one of this number of unrelated moments has by chance. Results below it are probably wrong.
+/// The lift that none of this number of unrelated moments reaches by chance, in most searches. Results below it are probably wrong.
 ///
-/// This is the quantile of the normal distribution. It is bounded because moments of a camera are not independent, and because
-/// the spread is not exact.
+/// This is a quantile of the normal distribution. It is bounded because moments of a camera are not independent, and because the
+/// spread is not exact.
 #[must_use]
 pub fn chance_line(moments: u64) -> f32 {
-    let twice_log = 2.0 * (moments.max(2) as f32).ln();
+    let twice_log = 2.0 * (moments.max(1).saturating_mul(SEARCHES) as f32).ln();
     let squared = twice_log - (std::f32::consts::TAU * twice_log).ln();
-    squared.max(0.0).sqrt().clamp(3.0, 5.0)
+    squared.max(0.0).sqrt().clamp(3.0, 6.0)
 }
 
 #[cfg(test)]
@@ -117,9 +121,9 @@ mod tests {
         // One frame says little: its view is treated as usual.
         let all = Baseline { usual: 0.2, spread: 0.02, frames: 1000 };
         let mixed = single.with(all);
-        assert!((mixed.usual - 0.211).abs() < 0.001 && mixed.lift(0.3) > 4.0, "{mixed:?}");
+        assert!((mixed.usual - 0.22).abs() < 0.001 && mixed.lift(0.3) > 4.0, "{mixed:?}");
         let views = of_views(&[vec![0.3], vec![], vec![0.1; 9]]);
-        assert!(views.iter().all(|view| (0.1..0.2).contains(&view.usual)), "{views:?}");
+        assert!(views.iter().all(|view| (0.09..0.2).contains(&view.usual)), "{views:?}");
         assert_eq!(of_views(&[vec![]])[0].lift(0.5), 0.5);
         let many = Baseline { usual: 0.3, spread: 0.01, frames: 1000 }.with(all);
         assert!((many.usual - 0.3).abs() < 0.001 && (many.spread - 0.01).abs() < 0.001, "{many:?}");
@@ -127,12 +131,12 @@ mod tests {
 
     #[test]
     fn the_line_is_the_quantile_of_chance() {
-        // Quantiles of the normal distribution at 1 - 1 / n.
-        for (moments, quantile) in [(1_000, 3.09), (10_000, 3.72), (100_000, 4.26), (1_000_000, 4.75)] {
+        // Quantiles of the normal distribution at 1 - 1 / (20 n).
+        for (moments, quantile) in [(50, 3.09), (500, 3.72), (5_000, 4.26), (50_000, 4.75)] {
             let line = chance_line(moments);
             assert!((line - quantile).abs() < 0.05, "{moments}: {line}");
         }
-        assert_eq!((chance_line(0), chance_line(1), chance_line(u64::MAX)), (3.0, 3.0, 5.0));
+        assert_eq!((chance_line(0), chance_line(1), chance_line(u64::MAX)), (3.0, 3.0, 6.0));
     }
 
     proptest! {

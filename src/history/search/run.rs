@@ -67,7 +67,7 @@ pub enum SearchError {
 pub struct Found {
     /// The results, the best first.
     pub matches: Vec<Match>,
-    /// The lift that chance alone would give to one of the searched moments: results below it are probably wrong.
+    /// The lift that chance alone reaches in one of twenty searches: results below it are probably wrong.
     pub line: f32,
     /// The number of stored vectors that were searched.
     pub vectors: u64,
@@ -105,12 +105,22 @@ struct View<'a> {
     /// The spread of the similarity to each vector of the search.
     spreads: Vec<f32>,
     baseline: Baseline,
+    /// The average of some frames.
+    average: Vec<f32>,
+}
+
+/// Some frames of a view.
+struct Sample {
+    /// For each frame its similarity to each vector of the search.
+    similarities: Vec<Vec<f32>>,
+    average: Vec<f32>,
 }
 
 /// A candidate whose similarity was computed.
 #[derive(Clone)]
 struct Scored<'a> {
     hit: Hit,
+    view: usize,
     chunk: &'a Chunk,
     code: Vec<u8>,
     similarities: Vec<f32>,
@@ -191,41 +201,52 @@ fn views<'a>(
         .map(|group| sample(connection, group, vectors, size))
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let of_vector = |at: usize| {
-        let views = samples.iter().map(|frames| frames.iter().map(|frame| frame[at]).collect());
+        let views = samples.iter().map(|it| it.similarities.iter().map(|frame| frame[at]).collect());
         baseline::of_views(&views.collect::<Vec<_>>())
     };
     let of_vectors: Vec<_> = (0..vectors.len()).map(of_vector).collect();
     let spreads = |view: usize| -> Vec<f32> { of_vectors.iter().map(|views| views[view].spread).collect() };
     // Of several vectors, the sum of similarities in units of their spreads has a spread of its own.
-    let sums = |(view, frames): (usize, &Vec<Vec<f32>>)| {
+    let sums = |(view, sample): (usize, &Sample)| {
         let spreads = spreads(view);
-        frames.iter().map(|frame| combined(frame, &spreads)).collect()
+        sample.similarities.iter().map(|frame| combined(frame, &spreads)).collect()
     };
     let baselines = baseline::of_views(&samples.iter().enumerate().map(sums).collect::<Vec<_>>());
-    let view = |(at, (chunks, baseline))| {
+    let view = |(at, ((chunks, baseline), sample)): (usize, ((Vec<_>, _), Sample))| {
         let spreads = spreads(at);
         let mut query = vec![0.0; vectors.first().map_or(0, Vec::len)];
         for (vector, spread) in vectors.iter().zip(&spreads) {
             query.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value / spread);
         }
-        View { chunks, query: Query::new(query), spreads, baseline }
+        View { chunks, query: Query::new(query), spreads, baseline, average: sample.average }
     };
-    Ok(groups.into_iter().zip(baselines).enumerate().map(view).collect())
+    let views = groups.into_iter().zip(baselines).zip(samples);
+    Ok(views.enumerate().map(view).collect())
 }
 
-/// The similarities of some frames of a view and each vector of the search.
+/// Reads some frames of a view.
 fn sample(
     connection: &Connection,
     chunks: &[&Chunk],
     vectors: &[Vec<f32>],
     size: usize,
-) -> rusqlite::Result<Vec<Vec<f32>>> {
-    let mut frames = Vec::with_capacity(size);
+) -> rusqlite::Result<Sample> {
+    let mut sample = Sample { similarities: vec![], average: vec![0.0; vectors.first().map_or(0, Vec::len)] };
     for (at, row) in read::sample(chunks, size) {
         let Some(stored) = read::vector(connection, row)? else { continue };
-        frames.extend(similarities(chunks[at], &stored.code, vectors));
+        let Some(vector) = whole(chunks[at], &stored.code) else { continue };
+        sample.similarities.push(vectors.iter().map(|it| dot(it, &vector)).collect());
+        sample.average.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
     }
-    Ok(frames)
+    let count = sample.similarities.len().max(1) as f32;
+    sample.average.iter_mut().for_each(|sum| *sum /= count);
+    Ok(sample)
+}
+
+/// A stored vector, rotated; `None` if it is damaged.
+fn whole(chunk: &Chunk, code: &[u8]) -> Option<Vec<f32>> {
+    let values = Code::parse(code, chunk.centre.len())?.values();
+    Some(values.zip(&chunk.centre).map(|(value, centre)| value + centre).collect())
 }
 
 /// The similarities of a stored vector and each vector of the search; `None` if it is damaged.
@@ -294,13 +315,14 @@ fn second_pass<'a>(
             let View { baseline, spreads, .. } = &views[candidate.view];
             let lift = baseline.lift(combined(&similarities, spreads));
             let hit = Hit { source: chunk.source, span: stored.span, lift };
-            if lift > 0.0 && stored.span.is_within(search.since, search.until) {
-                scored.push(Scored { hit, chunk, code: stored.code, similarities });
+            if stored.span.is_within(search.since, search.until) {
+                scored.push(Scored { hit, view: candidate.view, chunk, code: stored.code, similarities });
             }
         }
         let hits: Vec<_> = scored.iter().map(|scored| scored.hit).collect();
-        found = events(&hits, |a, b| alike(&scored[a], &scored[b]));
+        found = events(&hits, |a, b| alike(&scored[a], &scored[b], &views[scored[a].view].average));
         let last = search.top.checked_sub(1).and_then(|last| found.get(last));
+        // With fewer events than wanted, what is usual completes the list.
         let least = last.map_or(0.0, |event| hits[event.best].lift);
         if rest.iter().all(|other| other.lift + CERTAINTY * other.error < least) {
             break;
@@ -310,17 +332,18 @@ fn second_pass<'a>(
     Ok(found.iter().map(|event| (scored[event.best].clone(), event.span)).collect())
 }
 
-/// How alike two frames are: the cosine of their differences from the centre of the first one's chunk.
-fn alike(a: &Scored<'_>, b: &Scored<'_>) -> f32 {
-    let dimensions = a.chunk.centre.len();
-    let codes = Code::parse(&a.code, dimensions).zip(Code::parse(&b.code, dimensions));
-    let Some((left, right)) = codes else { return 0.0 };
-    let moved = b.chunk.centre.iter().zip(&a.chunk.centre).map(|(theirs, ours)| theirs - ours);
-    let right = right.values().zip(moved).map(|(value, moved)| value + moved);
-    let (mut product, mut lengths) = (0.0, (0.0, 0.0));
-    for (left, right) in left.values().zip(right) {
-        product += left * right;
-        lengths = (lengths.0 + left * left, lengths.1 + right * right);
-    }
-    product / (lengths.0 * lengths.1).sqrt().max(f32::MIN_POSITIVE)
+/// How alike two frames are: the cosine of their differences from the average of their view. Frames that are nearly equal as a whole
+/// are alike, too: what is always there is a part of the average, and the differences are only noise.
+fn alike(a: &Scored<'_>, b: &Scored<'_>, average: &[f32]) -> f32 {
+    let Some((left, right)) = whole(a.chunk, &a.code).zip(whole(b.chunk, &b.code)) else { return 0.0 };
+    let difference = |vector: &[f32]| -> Vec<f32> {
+        vector.iter().zip(average).map(|(value, average)| value - average).collect()
+    };
+    let of_differences = cosine(&difference(&left), &difference(&right));
+    // 0.94 counts as similar, and 0.985 as nearly equal.
+    of_differences.max(10.0 * cosine(&left, &right) - 9.0)
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE)
 }

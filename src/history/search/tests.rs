@@ -267,7 +267,7 @@ fn words_and_a_picture_together() {
     assert_eq!((best(&query[..1]), best(&query[1..]), best(&query)), (40, 80, 120));
     assert_eq!(world.search(&of(&query)).matches[0].similarities.len(), 2);
     for vectors in [&[][..], &[vec![]], &[vec![1.0], vec![1.0, 0.0]]] {
-        let failed = super::search(world.history.connection(), &of(vectors));
+        let failed = search(world.history.connection(), &of(vectors));
         assert!(matches!(failed, Err(SearchError::Vectors)));
     }
 }
@@ -370,6 +370,28 @@ fn forgotten_vectors_are_gone_from_rows_and_blocks() {
 }
 
 #[test]
+fn retention_deletes_whole_chunks_and_recording_goes_on() {
+    let mut world = World::new(12);
+    world.record_events("yard", 12, 30);
+    // As retention deletes rows of any table.
+    let delete =
+        "DELETE FROM vector_chunks WHERE rowid IN (SELECT rowid FROM vector_chunks WHERE last <= ?1)";
+    assert_eq!(
+        world.history.write(|transaction| transaction.execute(delete, [START + 30 * DAY])).unwrap(),
+        2
+    );
+    for table in ["vectors", "vector_blocks", "vector_centres", "vector_chunks"] {
+        assert_eq!(count(&world.history, table), 0, "{table}");
+    }
+    // The recorder has the deleted chunk in memory.
+    let vector: Arc<[f32]> = unit(world.random.vector()).into();
+    world.record("yard", &[(START + 23 * HOUR, Arc::clone(&vector))]);
+    let found = world.search(&of(&[vector.to_vec()]));
+    assert_eq!((found.vectors, found.matches[0].time), (1, START + 23 * HOUR));
+    assert_eq!(count(&world.history, "vectors"), 1);
+}
+
+#[test]
 fn vectors_of_another_model_are_counted_and_not_compared() {
     let mut world = World::new(9);
     world.record_events("yard", 12, 30);
@@ -441,7 +463,7 @@ fn damaged_content_is_skipped() {
                 .history
                 .write(|transaction| transaction.execute(&update, rusqlite::params![id, bytes]))
                 .unwrap();
-            let found = super::search(world.history.connection(), &of(&query)).unwrap();
+            let found = search(world.history.connection(), &of(&query)).unwrap();
             assert!(found.matches.len() <= 20);
         }
     }

@@ -47,7 +47,10 @@ impl Chunk {
             .prepare_cached("SELECT min(first), max(last) FROM vectors WHERE id >= ?1 AND id < ?2")?
             .query_row([rows.start, rows.end], |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)))?;
         match left {
-            None => self.delete(connection)?,
+            // What belongs to it is deleted with it.
+            None => {
+                connection.prepare_cached("DELETE FROM vector_chunks WHERE id = ?1")?.execute([self.id])?;
+            }
             Some((first, last)) => {
                 self.repack(connection, from, to)?;
                 connection
@@ -56,17 +59,6 @@ impl Chunk {
             }
         }
         Ok(forgotten as u64)
-    }
-
-    fn delete(&self, connection: &Connection) -> rusqlite::Result<()> {
-        for statement in [
-            "DELETE FROM vector_blocks WHERE chunk = ?1",
-            "DELETE FROM vector_centres WHERE chunk = ?1",
-            "DELETE FROM vector_chunks WHERE id = ?1",
-        ] {
-            connection.prepare_cached(statement)?.execute([self.id])?;
-        }
-        Ok(())
     }
 
     /// Takes the bits of deleted rows out of the blocks.

@@ -145,8 +145,17 @@ impl Recorder {
             model: name_id(transaction, &self.model)?,
             dimensions: embedding.len(),
         };
-        let mut chunk = ids.chunk(transaction, self.views.remove(&name), time.div_euclid(DAY))?;
-        let row = chunk.add(transaction, &self.rotation.apply(embedding), time)?;
+        let (vector, day) = (self.rotation.apply(embedding), time.div_euclid(DAY));
+        let mut chunk = ids.chunk(transaction, self.views.remove(&name), day)?;
+        let row = match chunk.add(transaction, &vector, time)? {
+            Some(row) => row,
+            // Retention has deleted the chunk.
+            None => {
+                chunk = ids.new_chunk(transaction, day)?;
+                let Some(row) = chunk.add(transaction, &vector, time)? else { return Ok(()) };
+                row
+            }
+        };
         let (embedding, span) = (Arc::clone(embedding), Span::at(time));
         self.views.insert(name, View { ids, chunk, embedding, row, span, written: time });
         Ok(())
@@ -290,10 +299,25 @@ impl ViewIds {
 }
 
 impl Chunk {
-    /// Adds a rotated vector, and returns its row.
-    fn add(&mut self, transaction: &Transaction<'_>, vector: &[f32], time: i64) -> rusqlite::Result<i64> {
+    /// Adds a rotated vector, and returns its row; `None` if the chunk was deleted meanwhile.
+    fn add(
+        &mut self,
+        transaction: &Transaction<'_>,
+        vector: &[f32],
+        time: i64,
+    ) -> rusqlite::Result<Option<i64>> {
         // The rows before this one do not change any more.
-        if self.next - self.packed >= BLOCK {
+        let packed = if self.next - self.packed >= BLOCK { self.next } else { self.packed };
+        let changed = transaction
+            .prepare_cached(
+                "UPDATE vector_chunks SET next = ?2, packed = ?3, first = min(first, ?4), last = max(last, ?4)
+                 WHERE id = ?1",
+            )?
+            .execute([self.id, self.next as i64 + 1, packed as i64, time])?;
+        if changed == 0 {
+            return Ok(None);
+        }
+        if packed > self.packed {
             self.pack(transaction, vector.len())?;
         }
         let difference: Vec<f32> =
@@ -303,13 +327,7 @@ impl Chunk {
             .prepare_cached("INSERT OR REPLACE INTO vectors (id, first, last, code) VALUES (?1, ?2, ?2, ?3)")?
             .execute(params![row, time, encode(&difference)])?;
         self.next += 1;
-        transaction
-            .prepare_cached(
-                "UPDATE vector_chunks SET next = ?2, packed = ?3, first = min(first, ?4), last = max(last, ?4)
-                 WHERE id = ?1",
-            )?
-            .execute(params![self.id, self.next as i64, self.packed as i64, time])?;
-        Ok(row)
+        Ok(Some(row))
     }
 
     /// Packs the rows that are in no block yet.

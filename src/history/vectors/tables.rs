@@ -1,8 +1,9 @@
 //! The tables of vectors.
 //!
 //! `vectors.id` is made of the chunk and the number of the vector in its chunk, so that the rows of a chunk are neighbours, and no
-//! index over all vectors is needed. `vector_chunks` is the table that retention and forgetting know. Its columns: `next` is the
-//! number of the next vector, vectors below `packed` are in blocks, and `most` is the number of vectors at which it is complete.
+//! index over all vectors is needed. `vector_chunks` is the table that retention and forgetting know: with a chunk, a trigger deletes
+//! everything that belongs to it. The identifiers of chunks are never used again. The columns: `next` is the number of the next
+//! vector, vectors below `packed` are in blocks, and `most` is the number of vectors at which the chunk is complete.
 
 use std::ops::Range;
 
@@ -12,7 +13,7 @@ pub const NAME: &str = "vector_chunks";
 /// Makes the tables.
 pub const CREATE: &str = "
     CREATE TABLE IF NOT EXISTS vector_chunks (
-        id         INTEGER PRIMARY KEY,
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
         source     INTEGER NOT NULL,
         region     INTEGER NOT NULL,
         model      INTEGER NOT NULL,
@@ -39,7 +40,12 @@ pub const CREATE: &str = "
         first INTEGER NOT NULL,
         last  INTEGER NOT NULL,
         code  BLOB NOT NULL
-    ) STRICT;";
+    ) STRICT;
+    CREATE TRIGGER IF NOT EXISTS vector_chunks_deleted AFTER DELETE ON vector_chunks BEGIN
+        DELETE FROM vectors WHERE id >= old.id << 12 AND id < (old.id + 1) << 12;
+        DELETE FROM vector_blocks WHERE chunk = old.id;
+        DELETE FROM vector_centres WHERE chunk = old.id;
+    END;";
 
 /// The identifier of the whole frame, which is no region.
 pub const WHOLE_FRAME: i64 = 0;

@@ -2,7 +2,7 @@
 
 mod chinese_clip;
 mod preprocess;
-mod published;
+pub(crate) mod published;
 mod scores;
 
 use std::{fs, path::Path};

@@ -41,7 +41,8 @@ fn npz(path: &Path) -> HashMap<String, Vec<f32>> {
     arrays
 }
 
-fn npy(bytes: &[u8]) -> Vec<f32> {
+/// The values of a NumPy array of 32-bit numbers.
+pub(crate) fn npy(bytes: &[u8]) -> Vec<f32> {
     let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     assert!(String::from_utf8_lossy(&bytes[..10 + header]).contains("'<f4'"));
     bytes[10 + header..].as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
