@@ -26,7 +26,7 @@ fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String
         "yesterday" => today.yesterday().ok().and_then(|day| local(day.to_datetime(Time::midnight()))),
         _ => ago(text, now)
             .or_else(|| with_offset(text))
-            .or_else(|| text.parse::<Date>().ok().and_then(|day| local(day.to_datetime(Time::midnight()))))
+            // A day is its midnight.
             .or_else(|| text.parse::<DateTime>().ok().and_then(local))
             .or_else(|| newest_at(text.parse().ok()?, today, now, local)),
     };
