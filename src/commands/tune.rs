@@ -15,9 +15,13 @@ use anyhow::{Context, Result};
 use super::{DONE, FAILED, recordings::RecordingArgs};
 use crate::{
     config::{Config, Source, edit},
-    history::Reader,
+    history::{
+        Filter, Reader,
+        marks::{self, Mark, Verdict},
+        scores::Window,
+    },
     replay, terminal,
-    tune::{Truth, Tuning},
+    tune::{Marked, Truth, Tuning},
 };
 
 /// The arguments of `stakeout tune`.
@@ -76,7 +80,8 @@ fn tune(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
 
 fn of_history(args: &Args, config: &Config, source: &Source, truth: Option<&Truth>) -> Result<Tuning> {
     let (reader, window) = (Reader::open(&config.state_dir)?, args.played.window());
-    let (tuning, left_out) = Tuning::of_history(config, source, (&reader, window), truth, &[])?;
+    let marks = marks(&reader, &source.name, window)?;
+    let (tuning, left_out) = Tuning::of_history(config, source, (&reader, window), truth, &marks)?;
     if left_out.frames > 0 {
         terminal::say(format_args!(
             "{} frames have scores of other prompts, regions or models, or of labels that are no longer watched: these were left out",
@@ -84,6 +89,25 @@ fn of_history(args: &Args, config: &Config, source: &Source, truth: Option<&Trut
         ));
     }
     Ok(tuning)
+}
+
+/// The verdicts of people on moments in the window. Of several verdicts on one alert the newest is the last.
+fn marks(reader: &Reader, source: &str, window: Window) -> Result<Vec<Marked>> {
+    let filter = Filter {
+        source: Some(source.to_owned()),
+        since: window.since,
+        until: window.until,
+        ..Filter::default()
+    };
+    let mut marks = marks::newest(reader.connection(), &filter)?;
+    marks.sort_by_key(|mark| mark.marked_at);
+    let marked = |Mark { subject, verdict, .. }: Mark| Marked {
+        label_set: subject.label_set,
+        label: subject.label,
+        time: subject.time,
+        is_right: verdict == Verdict::Right,
+    };
+    Ok(marks.into_iter().map(marked).collect())
 }
 
 fn write(path: &Path, edits: &[edit::LabelEdit]) -> Result<()> {
