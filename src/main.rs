@@ -28,8 +28,10 @@ enum Command {
     Doctor(commands::doctor::Args),
     /// Ask a running service whether every part of it makes progress
     Health(commands::health::Args),
-    /// Print alerts as they are published
+    /// Print alerts as they are published, or those of the past
     Alerts(commands::alerts::Args),
+    /// Say that an alert was right or wrong
+    Mark(commands::mark::Args),
     /// Score the newest frame of a source against words, through the running service
     Ask(commands::ask::Args),
     /// Find stored frames by words or by a picture
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
+        Command::Mark(args) => commands::mark::run(&args),
         Command::Ask(args) => commands::ask::run(&args),
         Command::Search(args) => commands::search::run(&args),
         Command::Models(args) => commands::models::run(&args),

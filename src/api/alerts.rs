@@ -1,4 +1,4 @@
-//! Alerts, as they are published over MQTT.
+//! `alerts`: the newest alerts that the service remembers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,101 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{Error, Kind},
+    pictures,
     time::Time,
+    verb::{Answer, Method, Verb},
 };
+use crate::history::{
+    self, Reader,
+    alerts::{self, StoredAlert},
+    filter::Filter,
+};
+
+/// The alerts of one answer, if the request names no number.
+pub const LIMIT: u32 = 100;
+/// The most alerts of one answer.
+pub const HIGHEST_LIMIT: u32 = 10_000;
+
+/// The verb.
+pub const VERB: Verb<Request, Response> = Verb {
+    name: "alerts",
+    method: Method::Get,
+    summary: "Lists the newest alerts that the service remembers, the newest first.",
+    answer: Answer::Read(answer),
+};
+
+/// Which alerts are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Only alerts of the source with this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only alerts of the label with this name; `set/label` names its label set, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Only alerts of frames that were captured at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Only alerts of frames that were captured at this time or earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// The most alerts, from 1 to 10000; 100 if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// The alerts that were found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Response {
+    /// The alerts, the newest first.
+    pub alerts: Vec<RememberedAlert>,
+}
+
+/// An alert that the service remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RememberedAlert {
+    /// The alert, as it was published.
+    pub alert: Alert,
+    /// Why it was raised or cleared, for people.
+    pub reason: String,
+    /// The level below which the label was cleared, or would have been; `null` for a rule.
+    pub clear_below: Option<f64>,
+    /// The address of its small picture, if it has one.
+    pub picture: Option<String>,
+    /// A person's verdict: `right` or `wrong`.
+    pub mark: Option<String>,
+}
+
+/// Lists alerts.
+///
+/// # Errors
+/// The limit is out of range, or the store cannot be read.
+pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
+    let limit = request.limit.unwrap_or(LIMIT);
+    if !(1..=HIGHEST_LIMIT).contains(&limit) {
+        return Err(Error::parameter("limit", format!("{limit} is not a number from 1 to {HIGHEST_LIMIT}")));
+    }
+    let filter = Filter {
+        source: request.source.clone(),
+        label: request.label.clone(),
+        since: request.since.map(|since| since.0),
+        until: request.until.map(|until| until.0),
+        limit: Some(limit),
+    };
+    let found = alerts::newest(reader.connection(), &filter).map_err(history::Error::from)?;
+    Ok(Response { alerts: found.into_iter().map(remembered).collect::<Result<_, _>>()? })
+}
+
+fn remembered(stored: StoredAlert) -> Result<RememberedAlert, Error> {
+    Ok(RememberedAlert {
+        alert: Alert::of(&stored.payload)?,
+        reason: stored.reason,
+        clear_below: stored.clear_below,
+        picture: stored.picture.map(pictures::address),
+        mark: stored.mark.map(|mark| mark.word().to_owned()),
+    })
+}
 
 /// A label was raised or cleared on a source: the JSON that was published over MQTT, field for field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +174,17 @@ impl Alert {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_remembered_at_first_and_limits_have_a_range() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = Reader::open(folder.path()).unwrap();
+        assert_eq!(answer(&reader, &Request::default()).unwrap().alerts, []);
+        for limit in [0, HIGHEST_LIMIT + 1] {
+            let error = answer(&reader, &Request { limit: Some(limit), ..Request::default() }).unwrap_err();
+            assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, Some("limit")));
+        }
+    }
 
     #[test]
     fn an_alert_has_the_fields_that_are_published() {

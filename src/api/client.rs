@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     error::{Error, Kind, Problem},
-    query, socket,
+    pictures, query, socket,
     verb::{Answer, Method, PREFIX, Verb},
 };
 use crate::{
@@ -85,6 +85,20 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// The JPEG of the picture at an address of an answer, from the running service, else from the store.
+    ///
+    /// # Errors
+    /// It does not exist any more, or cannot be read.
+    pub fn picture(&self, address: &str) -> Result<Vec<u8>, Error> {
+        if let Some(service) = self.running()? {
+            return service.picture(address);
+        }
+        let id = pictures::id(address).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("{address} is not the address of a picture"))
+        })?;
+        pictures::read(&self.reader()?, id)
     }
 
     /// What the service in the state folder remembers, read without the service.

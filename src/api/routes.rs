@@ -1,11 +1,20 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
-use super::{ask, explain, replay, search, verb::Route};
+use super::{alerts, ask, explain, mark, near_misses, replay, search, verb::Route};
 
 /// The verbs, by their names.
 #[must_use]
 pub fn all() -> Vec<Route> {
-    vec![ask::VERB.route(), explain::VERB.route(), replay::VERB.route(), search::VERB.route()]
+    vec![
+        alerts::VERB.route(),
+        ask::VERB.route(),
+        explain::VERB.route(),
+        mark::VERB.route(),
+        mark::LIST.route(),
+        near_misses::VERB.route(),
+        replay::VERB.route(),
+        search::VERB.route(),
+    ]
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
-//! `stakeout alerts`: prints alerts as they are published, one line each, until Ctrl-C or `--count`.
-//!
-//! It shows no earlier alerts: the broker does not keep them.
+//! `stakeout alerts`: prints alerts as they are published, one line each, until Ctrl-C or `--count`; with `--last`, `--since` or `--until`
+//! the alerts that the history has (`stored`), because the broker does not keep them.
 
-use std::{io::Write as _, ops::ControlFlow, process::ExitCode};
+mod stored;
+
+use std::{io::Write as _, ops::ControlFlow, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
-use super::{ConfigArgs, DONE, WRONG_USAGE};
+use super::{ConfigArgs, DONE, WRONG_USAGE, moment};
 use crate::{
     alert::{Topics, subscriber},
+    api::Client,
     config::Config,
     local_time,
     policy::LabelSet,
@@ -21,6 +23,7 @@ use crate::{
 
 /// The arguments of `stakeout alerts`.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("stored").multiple(true)))]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -30,24 +33,45 @@ pub struct Args {
     /// Only alerts of this label
     #[arg(long, value_name = "NAME")]
     label: Option<String>,
-    /// Continue until Ctrl-C, which is the default
+    /// Continue until Ctrl-C, which is the default without --last, --since and --until
     #[arg(long, short, conflicts_with = "count")]
     follow: bool,
     /// End after this number of alerts
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Print each alert as published: one JSON object per line
+    /// Print each alert as published: one JSON object per line. Alerts of the history have more fields
     #[arg(long)]
     json: bool,
+    /// Print this number of newest alerts of the history, and end
+    #[arg(long, value_name = "N", group = "stored", conflicts_with_all = ["follow", "count"],
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    last: Option<u32>,
+    /// Print the alerts of the history since this time, such as 7d (ago), 08:15 or "2026-11-23 08:15"
+    #[arg(long, value_name = "TIME", group = "stored", conflicts_with_all = ["follow", "count"], value_parser = moment::parse)]
+    since: Option<Timestamp>,
+    /// Print the alerts of the history until this time
+    #[arg(long, value_name = "TIME", group = "stored", conflicts_with_all = ["follow", "count"], value_parser = moment::parse)]
+    until: Option<Timestamp>,
+    /// Also print near misses: moments that nearly raised a label, and what held it back
+    #[arg(long, requires = "stored")]
+    near_misses: bool,
+    /// Write the small pictures of what is printed into this folder
+    #[arg(long, value_name = "FOLDER", requires = "stored")]
+    pictures: Option<PathBuf>,
 }
 
-/// Prints alerts until Ctrl-C, until `--count` is reached, or until standard output is closed.
+/// Prints alerts until Ctrl-C, until `--count` is reached, or until standard output is closed; or those of the history.
 ///
 /// # Errors
 /// A failure that repeating does not repair, such as credentials that the broker rejects.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    super::with_config(&args.config.path(), |config| {
-        if let Some(unknown) = unknown_name(args, &config) {
+    let path = args.config.path();
+    super::with_config(&path, |config| {
+        let unknown = unknown_name(args, &config);
+        if args.last.is_some() || args.since.is_some() || args.until.is_some() {
+            return stored::run(args, &Client::of(&path, &config), unknown);
+        }
+        if let Some(unknown) = unknown {
             terminal::say(format_args!("error: {unknown}"));
             return Ok(ExitCode::from(WRONG_USAGE));
         }

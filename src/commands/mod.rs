@@ -14,6 +14,7 @@ pub mod explain;
 mod fetch;
 pub mod health;
 pub mod logging;
+pub mod mark;
 pub mod models;
 mod moment;
 mod pictures;

@@ -24,6 +24,7 @@ use crate::{
     },
     classify::Scored,
     config::{Config, Source},
+    history,
     judge::{Assessment, Judge, Judged, Reloaded, SavedBaseline},
     observe::{Observation, Observers, ServiceMetrics},
     state_file::StateFile,
@@ -48,6 +49,8 @@ pub(super) struct JudgeThread {
     pub(super) observers: Observers,
     pub(super) steps: ClockSteps,
     pub(super) checkpoints: Checkpoints,
+    /// The history, unless the configuration forbids it.
+    pub(super) history: Option<history::Handle>,
 }
 
 /// A change of what is watched.
@@ -152,7 +155,10 @@ impl JudgeThread {
 
     /// Publishes what a change of the labels means.
     fn apply(&mut self, reloaded: Reloaded) {
-        self.commit(reloaded.cleared.into_iter().map(|cleared| (cleared, None)).collect());
+        let cleared = self.commit(reloaded.cleared.into_iter().map(|cleared| (cleared, None)).collect());
+        if let Some(history) = &self.history {
+            history.record(cleared);
+        }
         for (topics, payload) in [
             (&reloaded.removed, ""),
             (&reloaded.added, State::Cleared.switch()),
@@ -344,6 +350,7 @@ mod tests {
             observers,
             steps: ClockSteps::new(Clock::system()),
             checkpoints: Checkpoints::default(),
+            history: None,
         };
         judge.reload(&config);
         let ((scored, to_judge), (_configs, to_watch)) = (mpsc::channel(1), mpsc::channel(1));

@@ -162,10 +162,10 @@ impl Service {
         metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
         let (mut observers, observer_tasks, newest) = start_observers(&watched, metrics, &publisher, api);
-        let history = start_history(config, &mut observers, metrics, api)?;
+        let (history, history_ends) = start_history(config, &mut observers, metrics, api)?.unzip();
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
-        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics);
+        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history);
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, GRACE);
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
@@ -175,7 +175,7 @@ impl Service {
         let (frames, to_model) = mpsc::channel(IN_FLIGHT);
         let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
         let model = classify::spawn(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
-        let parts = Parts { model, judge, observers: observer_tasks, history, delivery };
+        let parts = Parts { model, judge, observers: observer_tasks, history: history_ends, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
         let sandbox = Arc::new(start_sandbox(config));
@@ -303,13 +303,13 @@ fn start_history(
     observers: &mut Observers,
     metrics: &Arc<ServiceMetrics>,
     api: &api::Service,
-) -> anyhow::Result<Option<oneshot::Receiver<()>>> {
+) -> anyhow::Result<Option<(history::Handle, oneshot::Receiver<()>)>> {
     let Some(settings) = config.history else { return Ok(None) };
     let subscription = observers.subscribe(history::SUBSCRIBER);
     let (handle, ended) =
         history::spawn(settings, subscription, metrics).context("cannot start the history")?;
-    api.set_history(handle);
-    Ok(Some(ended))
+    api.set_history(handle.clone());
+    Ok(Some((handle, ended)))
 }
 
 /// The judge, with the state from before the restart.
@@ -319,6 +319,7 @@ fn prepare_judge(
     board: &Board,
     observers: Observers,
     metrics: &Arc<ServiceMetrics>,
+    history: Option<history::Handle>,
 ) -> JudgeThread {
     let mut judge = Judge::new(&watched.mqtt.prefix, &watched.model.name());
     let (baselines, saved) = BaselineFile::load(&watched.state_dir);
@@ -333,6 +334,7 @@ fn prepare_judge(
         observers,
         steps: ClockSteps::new(Clock::system()),
         checkpoints: Checkpoints::default(),
+        history,
     };
     thread.restore();
     thread.reload(watched);

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction};
+use serde_json::Value;
 
 use super::{
     filter::{self, Filter},
     marks::Verdict,
     pictures::{self, FramePicture, PictureRecorder, Reason},
-    table::{Table, TimeColumns, name_id},
+    table::{Selection, Table, TimeColumns, name_id, name_text},
 };
 use crate::{
     alert::{Alert, State},
@@ -19,6 +20,7 @@ use crate::{
 pub const TABLE: Table = Table {
     label: Some("label"),
     names: &["label_set", "label"],
+    forget: Some(forget),
     ..Table::new(
         "alerts",
         "CREATE TABLE IF NOT EXISTS alerts (
@@ -43,7 +45,7 @@ pub const TABLE: Table = Table {
 /// An alert of the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAlert {
-    /// When its frame was captured.
+    /// When its frame was captured; if no frame caused it, when the label was cleared.
     pub captured_at: Timestamp,
     /// The JSON that was published.
     pub payload: String,
@@ -72,14 +74,20 @@ pub(super) fn record(
     for alert in &observation.alerts {
         let of_alert = |it: &&Assessment| it.label_set == alert.label_set && it.label == alert.label;
         let assessment = observation.assessments.iter().find(of_alert);
-        write(transaction, alert, assessment, picture)?;
+        write(transaction, alert, alert.frame.captured_at, assessment, picture)?;
     }
     Ok(())
+}
+
+/// Records alerts that no frame caused. They show the frame that raised the label, so their time is their own.
+pub(super) fn record_without_frame(transaction: &Transaction<'_>, alerts: &[Alert]) -> rusqlite::Result<()> {
+    alerts.iter().try_for_each(|alert| write(transaction, alert, alert.time, None, None))
 }
 
 fn write(
     transaction: &Transaction<'_>,
     alert: &Alert,
+    time: Timestamp,
     assessment: Option<&Assessment>,
     picture: Option<i64>,
 ) -> rusqlite::Result<()> {
@@ -94,7 +102,7 @@ fn write(
         .execute((
             alert.id.to_string(),
             name_id(transaction, source)?,
-            alert.frame.captured_at.as_millisecond(),
+            time.as_millisecond(),
             name_id(transaction, label_set)?,
             name_id(transaction, label)?,
             clear_below,
@@ -155,6 +163,39 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     })
 }
 
+/// Deletes the alerts of a selection. Of one label: its alerts, and its scores in the alerts of other labels.
+fn forget(transaction: &Transaction<'_>, selection: &Selection) -> rusqlite::Result<u64> {
+    let Selection { source, from, to, label } = *selection;
+    let Some(label) = label else {
+        let all = "DELETE FROM alerts WHERE source = ?1 AND time BETWEEN ?2 AND ?3";
+        return Ok(transaction.execute(all, (source, from, to))? as u64);
+    };
+    let own = "DELETE FROM alerts WHERE source = ?1 AND time BETWEEN ?2 AND ?3 AND label = ?4";
+    let mut forgotten = transaction.execute(own, (source, from, to, label))? as u64;
+    let name = name_text(transaction, label)?;
+    let mut others = transaction
+        .prepare("SELECT rowid, payload FROM alerts WHERE source = ?1 AND time BETWEEN ?2 AND ?3")?;
+    let others = others.query_map((source, from, to), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let others: Vec<(i64, String)> = others.collect::<rusqlite::Result<_>>()?;
+    for (row, payload) in others {
+        if let Some(payload) = without_score(&payload, &name) {
+            transaction.execute("UPDATE alerts SET payload = ?2 WHERE rowid = ?1", (row, payload))?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
+/// The JSON of an alert without the scores of this label; `None` if it has none. The alert of a rule names labels of other label sets
+/// `set/label`.
+fn without_score(payload: &str, label: &str) -> Option<String> {
+    let mut alert: Value = serde_json::from_str(payload).ok()?;
+    let scores = alert.get_mut("scores")?.as_object_mut()?;
+    let before = scores.len();
+    scores.retain(|name, _| name != label && name.split_once('/').is_none_or(|(_, of_set)| of_set != label));
+    (scores.len() < before).then(|| alert.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn alerts_without_a_frame_have_their_own_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        let cleared = Alert { time: at(90_000), ..alert("door", State::Cleared, 7, 0) };
+        history.write(|transaction| record_without_frame(transaction, &[cleared])).unwrap();
+        let found = newest(history.connection(), &Filter::default()).unwrap();
+        assert_eq!(
+            (found[0].captured_at, found[0].picture, &*found[0].reason),
+            (at(90_000), None, "score 0.83")
+        );
+    }
+
+    #[test]
     fn filters_select_the_newest() {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::open(folder.path()).unwrap();
@@ -232,6 +286,37 @@ mod tests {
         let (since, until) = (Some(at(60_000)), Some(at(3_600_000)));
         assert_eq!(times(Filter { since, until, ..Filter::default() }), [60, 1]);
         assert_eq!(times(Filter { since, ..source("Front Door") }), [121, 120, 1]);
+    }
+
+    #[test]
+    fn a_label_is_forgotten_in_the_alerts_of_others_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        record_all(&mut history, &raised_and_cleared("door", 1, 0));
+        let forgotten = |history: &mut History, label: Option<&str>| {
+            let forgotten = history.write(|transaction| {
+                let source = name_id(transaction, "door")?;
+                let label = label.map(|label| name_id(transaction, label)).transpose()?;
+                let (from, to) = (at(0).as_millisecond(), at(60_000).as_millisecond());
+                forget(transaction, &Selection { source, from, to, label })
+            });
+            forgotten.unwrap()
+        };
+        let scores = |history: &History| {
+            let found = newest(history.connection(), &Filter::default()).unwrap();
+            let scores = found
+                .iter()
+                .map(|it| serde_json::from_str::<Value>(&it.payload).unwrap()["scores"].to_string());
+            scores.collect::<Vec<_>>()
+        };
+        assert_eq!(forgotten(&mut history, Some("package")), 2);
+        assert_eq!(scores(&history), [r#"{"person":0.83,"background":0.15}"#; 2]);
+        assert_eq!(forgotten(&mut history, Some("package")), 0);
+        assert_eq!((forgotten(&mut history, Some("person")), scores(&history).len()), (2, 0));
+        record_all(&mut history, &raised_and_cleared("door", 1, 0));
+        assert_eq!((forgotten(&mut history, None), scores(&history).len()), (2, 0));
+        let of_rule = r#"{"scores":{"dog":0.1,"porch/person":0.9}}"#;
+        assert_eq!(without_score(of_rule, "person").as_deref(), Some(r#"{"scores":{"dog":0.1}}"#));
     }
 
     #[test]

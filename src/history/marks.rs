@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, Transaction};
 
 use super::{
     filter::{self, Filter},
-    table::{Table, TimeColumns, name_id},
+    table::{Table, TimeColumns, known_name_id, name_id},
 };
 
 /// The table of marks. `target` is the identifier of an alert or a near miss; a moment has none.
@@ -136,8 +136,14 @@ const NAMES: &str =
     "(SELECT text FROM names WHERE names.id = source), (SELECT text FROM names WHERE names.id = label_set),
     (SELECT text FROM names WHERE names.id = label)";
 
-/// The alerts and near misses with this identifier, or with one that ends so: at most two, since more than one is too many. What is
-/// marked is found even if it was deleted.
+/// The alert that raised what the alert `cleared` cleared; the alert itself, if it raised a label.
+const RAISED: &str = "(SELECT rowid FROM alerts
+    WHERE source = cleared.source AND label_set = cleared.label_set AND label = cleared.label
+        AND rowid <= cleared.rowid AND payload ->> 'state' = 'raised'
+    ORDER BY rowid DESC LIMIT 1)";
+
+/// The alerts and near misses with this identifier, or with one that ends so: at most two, since more than one is too many. Of a
+/// label that was cleared, the alert that raised it is found. What is marked is found even if it was deleted.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -149,7 +155,7 @@ pub fn find(connection: &Connection, typed: &str) -> rusqlite::Result<Vec<Subjec
     // The inner selections read an index only.
     let mut statement = connection.prepare_cached(&format!(
         "SELECT 'alert', id, {NAMES}, time, payload ->> 'score', payload ->> 'threshold' FROM alerts
-             WHERE rowid IN (SELECT rowid FROM alerts WHERE id LIKE ?1)
+             WHERE rowid IN (SELECT coalesce({RAISED}, cleared.rowid) FROM alerts AS cleared WHERE id LIKE ?1)
          UNION ALL SELECT 'near_miss', id, {NAMES}, time, score, threshold FROM near_misses
              WHERE rowid IN (SELECT rowid FROM near_misses WHERE id LIKE ?1)
          UNION ALL SELECT kind, target, {NAMES}, time, score, threshold FROM marks
@@ -159,6 +165,22 @@ pub fn find(connection: &Connection, typed: &str) -> rusqlite::Result<Vec<Subjec
     ))?;
     let subjects = statement.query_map([format!("%{typed}")], subject)?;
     subjects.collect()
+}
+
+/// The label sets in which the history has alerts, near misses or marks of a label on a source.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn label_sets(connection: &Connection, source: &str, label: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT text FROM names WHERE id IN (
+             SELECT label_set FROM alerts WHERE source = ?1 AND label = ?2
+             UNION SELECT label_set FROM near_misses WHERE source = ?1 AND label = ?2
+             UNION SELECT label_set FROM marks WHERE source = ?1 AND label = ?2) ORDER BY text",
+    )?;
+    let ids = (known_name_id(connection, source)?, known_name_id(connection, label)?);
+    let sets = statement.query_map(ids, |row| row.get(0))?;
+    sets.collect()
 }
 
 /// Marks something. An earlier mark of the same is replaced.
@@ -345,6 +367,25 @@ mod tests {
         for typed in ["", "bcdef", "abcde0", "%", "019340a2", "0193-a", "' OR 1"] {
             assert_eq!(found(typed), [], "{typed}");
         }
+    }
+
+    #[test]
+    fn of_a_label_that_was_cleared_the_alert_that_raised_it_is_marked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut history, raised) = with_alert(folder.path());
+        let cleared = alert("door", State::Cleared, 0x0193_40a2_7b1c_7000_8000_0000_0012_3456, 60_000);
+        let observation = Observation {
+            alerts: vec![cleared],
+            assessments: vec![assessment(0.2, None)],
+            ..observation("door", 60_000, &grey(90))
+        };
+        let mut pictures = PictureRecorder::new(HistoryPictures::Off);
+        let mut frame = FramePicture::of(&observation);
+        history
+            .write(|transaction| alerts::record(transaction, &observation, &mut pictures, &mut frame))
+            .unwrap();
+        let found = find(history.connection(), "123456").unwrap();
+        assert_eq!(found.iter().map(|it| it.id.as_deref()).collect::<Vec<_>>(), [Some(&*raised)]);
     }
 
     #[test]

@@ -19,13 +19,14 @@ use tokio::{
 };
 
 use super::{
-    Error, History,
+    Error, History, alerts,
     pace::Pace,
     recorders::Recorders,
     retention::{self, Limits, Space, Step},
     store,
 };
 use crate::{
+    alert::Alert,
     clock::{Clock, Reading},
     config::Config,
     observe::{HistoryCounts, Observation, ServiceMetrics, Subscription},
@@ -89,6 +90,29 @@ impl Handle {
         });
         self.requests.send(Request::Change(request)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Records alerts that no frame caused: those that clear labels which are no longer watched. Never waits. What the queue has no
+    /// room for is lost.
+    pub fn record(&self, alerts: Vec<Alert>) {
+        if alerts.is_empty() {
+            return;
+        }
+        let count = alerts.len();
+        let request: Change = Box::new(move |history| {
+            let recorded = history.and_then(|history| {
+                Ok(history.write(|transaction| alerts::record_without_frame(transaction, &alerts))?)
+            });
+            if let Err(error) = recorded {
+                tracing::warn!(alerts = count, %error, "the history lacks alerts of labels that are no longer watched");
+            }
+        });
+        if self.requests.try_send(Request::Change(request)).is_err() {
+            tracing::warn!(
+                alerts = count,
+                "the history lacks alerts of labels that are no longer watched: it is busy"
+            );
+        }
     }
 }
 

@@ -11,22 +11,26 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes, HttpBody, to_bytes},
-    extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
 use hyper::body::Frame;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Endpoint, connections::Visit};
-use crate::api::{
-    self, Error, Kind, Method,
-    events::EventStream,
-    openapi, query,
-    service::known_source,
-    verb::{self, PREFIX, Route},
+use crate::{
+    api::{
+        self, Error, Kind, Method,
+        events::EventStream,
+        openapi, pictures, query,
+        service::known_source,
+        verb::{self, PREFIX, Route},
+    },
+    cache::hex,
 };
 
 /// The time limit of a request and its answer: a question waits for the model, and a search for the disk.
@@ -45,7 +49,8 @@ pub(super) fn router() -> Router<Arc<Endpoint>> {
     let address = |name: &str| format!("{PREFIX}{name}");
     let mut router = Router::new()
         .route(&address("openapi.json"), get(async move || json(document)))
-        .route(&address("events"), get(events));
+        .route(&address("events"), get(events))
+        .route(&address("pictures/{id}"), get(picture));
     for route in routes {
         router = router.route(&address(route.name), handler(route));
     }
@@ -89,6 +94,34 @@ async fn body(body: Body) -> Result<Value, Error> {
     })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(Kind::BadRequest, format!("the request is not JSON: {error}")))
+}
+
+async fn picture(
+    State(endpoint): State<Arc<Endpoint>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    allow(&request, PATIENCE);
+    match endpoint.service.read(move |reader| pictures::read(reader, &id)).await {
+        Ok(picture) => tagged(picture, &headers),
+        Err(error) => problem(&error),
+    }
+}
+
+/// A picture with its ETag; without its bytes if the client has it already.
+fn tagged(picture: Vec<u8>, headers: &HeaderMap) -> Response {
+    let tag = format!("\"{}\"", hex(&Sha256::digest(&picture)[..16]));
+    let sent = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let is_known = sent
+        .flat_map(|tags| tags.split(','))
+        .any(|known| known.trim() == "*" || known.trim().trim_start_matches("W/") == tag);
+    // The browser asks each time: a picture that was forgotten must not be shown any more.
+    let cache = [(header::ETAG, tag), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, cache).into_response();
+    }
+    (cache, [(header::CONTENT_TYPE, "image/jpeg")], picture).into_response()
 }
 
 async fn events(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
@@ -164,4 +197,30 @@ pub(super) fn problem(error: &Error) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_that_the_client_has_is_not_sent_again() {
+        let response = tagged(b"jpeg".to_vec(), &HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "image/jpeg");
+        let tag = response.headers()[header::ETAG].clone();
+        let listed = format!("\"other\", W/{}", tag.to_str().unwrap());
+        for (known, status) in [
+            (tag.to_str().unwrap(), StatusCode::NOT_MODIFIED),
+            (&listed, StatusCode::NOT_MODIFIED),
+            ("*", StatusCode::NOT_MODIFIED),
+            ("\"other\"", StatusCode::OK),
+            ("", StatusCode::OK),
+        ] {
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, known.parse().unwrap())]);
+            let response = tagged(b"jpeg".to_vec(), &headers);
+            assert_eq!(response.status(), status, "{known}");
+            assert_eq!(response.headers()[header::ETAG], tag);
+        }
+    }
 }

@@ -36,6 +36,7 @@ mod output;
 mod parity;
 mod rejudge;
 mod reload;
+mod remembered;
 mod replay;
 mod rules;
 mod sandbox;
