@@ -42,6 +42,8 @@ enum Command {
     Classify(commands::classify::Args),
     /// Measure how many cameras this machine can watch
     Bench(commands::bench::Args),
+    /// Delete from what the service remembers, or copy it
+    History(commands::history::Args),
     /// Print the alerts that recordings would have raised
     Replay(commands::replay::Args),
     /// Print the completions of commands and options for a shell
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
+        Command::History(args) => commands::history::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Completions(args) => commands::completions::completions(&args, Arguments::command()),
         Command::Man(args) => commands::completions::man(&args, Arguments::command()),

@@ -1,6 +1,6 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
-use super::{alerts, ask, explain, mark, near_misses, replay, search, verb::Route};
+use super::{alerts, ask, explain, forget, mark, near_misses, replay, search, verb::Route};
 
 /// The verbs, by their names.
 #[must_use]
@@ -9,6 +9,7 @@ pub fn all() -> Vec<Route> {
         alerts::VERB.route(),
         ask::VERB.route(),
         explain::VERB.route(),
+        forget::VERB.route(),
         mark::VERB.route(),
         mark::LIST.route(),
         near_misses::VERB.route(),

@@ -111,6 +111,12 @@ impl Service {
             return history.change(write).await?;
         }
         let folder = self.state_dir.clone();
+        if !history::store::path(&folder).exists() {
+            return Err(Error::new(
+                Kind::Conflict,
+                "there is no history: it is off, or the service is starting",
+            ));
+        }
         self.blocking(move || write(&mut History::open(&folder)?)).await
     }
 

@@ -13,6 +13,7 @@ mod embed;
 pub mod explain;
 mod fetch;
 pub mod health;
+pub mod history;
 pub mod logging;
 pub mod mark;
 pub mod models;

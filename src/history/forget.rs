@@ -128,3 +128,121 @@ fn delete_names(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        history::{Reader, recorders::Recorders},
+        observe::{Observation, tests::observation},
+        policy::HistorySettings,
+        samples,
+    };
+
+    fn moment(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// Records one frame for each of these sources and seconds.
+    fn record(history: &mut History, frames: &[(String, i64)]) {
+        let settings = HistorySettings { search: true, ..HistorySettings::default() };
+        let config = Arc::new(Config { history: Some(settings), ..samples::config() });
+        let mut recorders = Recorders::new(&config);
+        for (source, second) in frames {
+            let embedding = (0..16).map(|it| ((it * 7 + second * 13) % 29) as f32 / 29.0 - 0.4).collect();
+            let frame = Observation {
+                source: (&**source).into(),
+                captured_at: moment(*second),
+                embeddings: vec![embedding],
+                ..observation("1.jpg")
+            };
+            history.write(|transaction| recorders.record(transaction, &frame)).unwrap();
+        }
+        history.write(|transaction| recorders.flush(transaction)).unwrap();
+    }
+
+    fn everything(source: &str) -> Scope {
+        Scope { source: source.to_owned(), from: moment(-1_000_000), to: moment(1_000_000), label: None }
+    }
+
+    fn count(forgotten: &Forgotten) -> u64 {
+        forgotten.entries.values().sum()
+    }
+
+    /// The files of the folder that contain these bytes.
+    fn files_with(folder: &Path, bytes: &[u8]) -> Vec<String> {
+        let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let contains = |file: &std::path::PathBuf| {
+            fs::read(file).unwrap().windows(bytes.len()).any(|window| window == bytes)
+        };
+        files.filter(contains).map(|file| file.display().to_string()).collect()
+    }
+
+    #[test]
+    fn no_file_contains_what_was_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        // Long names, in many rounds with other deletions between them: rows are moved between pages, and pages are freed.
+        let name = |number: usize| format!("MARKER-{number:04}-{}", "x".repeat(number * 37 % 900));
+        for round in 0..4 {
+            let frames: Vec<_> = (0..60).map(|it| (name(round * 60 + it * 7 % 60), it as i64)).collect();
+            record(&mut history, &frames);
+            history.empty_log().unwrap();
+            history.forget(&everything(&name(round * 60 + 30))).unwrap();
+        }
+        record(&mut history, &[("kept".to_owned(), 0)]);
+        fs::write(folder.path().join("history.db.damaged-1"), name(7)).unwrap();
+        let reader = Reader::open(folder.path()).unwrap();
+        for number in [7, 31, 99, 200] {
+            let marker = format!("MARKER-{number:04}");
+            assert!(
+                !files_with(folder.path(), marker.as_bytes()).is_empty(),
+                "{marker}: the test can find it"
+            );
+            let forgotten = history.forget(&everything(&name(number))).unwrap();
+            assert!(count(&forgotten) > 0, "{marker}: {forgotten:?}");
+            assert_eq!(forgotten.files, u64::from(number == 7), "{marker}");
+            assert_eq!(files_with(folder.path(), marker.as_bytes()), [""; 0], "{marker}");
+        }
+        assert!(known_name_id(reader.connection(), "kept").unwrap().is_some(), "others are kept");
+        assert!(known_name_id(reader.connection(), &name(8)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_reader_that_needs_the_old_content_is_reported_and_the_next_run_completes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        history.connection().busy_timeout(std::time::Duration::ZERO).unwrap();
+        record(&mut history, &[("MARKER".to_owned(), 0), ("kept".to_owned(), 0)]);
+        let reader = Reader::open(folder.path()).unwrap();
+        reader.connection().execute_batch("BEGIN; SELECT * FROM names;").unwrap();
+        assert!(known_name_id(reader.connection(), "MARKER").unwrap().is_some());
+        let error = history.forget(&everything("MARKER")).unwrap_err();
+        assert!(matches!(error, Error::Incomplete { .. }) && error.to_string().contains("again"), "{error}");
+        reader.connection().execute_batch("COMMIT").unwrap();
+        history.forget(&everything("MARKER")).unwrap();
+        assert_eq!(files_with(folder.path(), b"MARKER"), [""; 0]);
+        assert!(count(&history.forget(&everything("kept")).unwrap()) > 0);
+    }
+
+    #[test]
+    fn only_the_source_and_the_time_that_were_named_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        let frames = [("door", 0), ("door", 100), ("door", 90_000), ("yard", 100)];
+        record(&mut history, &frames.map(|(source, second)| (source.to_owned(), second)));
+        let label = Some("never seen".to_owned());
+        let nothing = Scope { label, ..everything("door") };
+        assert_eq!(count(&history.forget(&nothing).unwrap()), 0, "no such label");
+        assert_eq!(history.forget(&everything("garage")).unwrap(), Forgotten::default(), "no such source");
+        let one = Scope { from: moment(50), to: moment(150), ..everything("door") };
+        let of_one = count(&history.forget(&one).unwrap());
+        assert!(of_one > 0);
+        assert_eq!(count(&history.forget(&one).unwrap()), 0, "it is forgotten");
+        assert_eq!(count(&history.forget(&everything("door")).unwrap()), 2 * of_one, "the others were kept");
+        assert_eq!(count(&history.forget(&everything("yard")).unwrap()), of_one);
+    }
+}

@@ -16,6 +16,7 @@
 //! A [`Reader`] reads beside the writer, and when no service runs.
 
 pub mod alerts;
+pub mod export;
 pub mod filter;
 pub mod forget;
 pub mod marks;

@@ -79,6 +79,20 @@ impl Recorders {
         Ok(())
     }
 
+    /// Old rows of these tables were deleted: a recorder must not refer to them.
+    pub(super) fn rows_deleted(
+        &mut self,
+        transaction: &Transaction<'_>,
+        tables: &[&str],
+        config: &Arc<Config>,
+    ) -> rusqlite::Result<()> {
+        if tables.contains(&vectors::TABLE.name) {
+            self.vectors.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
+            self.vectors = vectors(config);
+        }
+        Ok(())
+    }
+
     /// Writes what is only in memory. This happens every few minutes, before the end, and before something is forgotten.
     pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         self.near_misses.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;

@@ -43,14 +43,8 @@ const NAMES: &str =
     "CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;";
 
 /// The tables of all kinds of content. Each has a line here.
-pub const TABLES: &[Table] = &[
-    pictures::TABLE,
-    alerts::TABLE,
-    near_misses::TABLE,
-    marks::TABLE,
-    scores::TABLE,
-    vectors::TABLE,
-];
+pub const TABLES: &[Table] =
+    &[pictures::TABLE, alerts::TABLE, near_misses::TABLE, marks::TABLE, scores::TABLE, vectors::TABLE];
 
 /// Why the history cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +204,11 @@ impl History {
     pub fn size(&self) -> u64 {
         let files = [self.path.clone(), storage::log_of(&self.path)];
         files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+    }
+
+    /// The size of the file without its log, in bytes.
+    pub(super) fn file_size(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
     /// The pages of the database, and those of them that are free.

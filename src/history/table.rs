@@ -16,6 +16,9 @@ pub struct Table {
     pub label: Option<&'static str>,
     /// The columns that refer to `names`, without the column `source`.
     pub names: &'static [&'static str],
+    /// The most rows that are deleted in one step, so that the step is short. Rows of other tables that belong to a row are deleted with it,
+    /// by a trigger.
+    pub step: u32,
     /// Rows are not deleted for their age or for space, only when they are to be forgotten.
     pub permanent: bool,
     /// Deletes what is in the selection, and returns how many rows or parts of rows that were. `None`: whole rows are deleted; those
@@ -57,8 +60,17 @@ impl Table {
     /// A table without a column for the label. Use it as the rest of a literal: fields may be added.
     #[must_use]
     pub const fn new(name: &'static str, create: &'static str, time: TimeColumns) -> Self {
-        let (label, forget) = (None, None);
-        Self { name, create, time, label, names: &[], permanent: false, forget, export: Export::Rows }
+        Self {
+            name,
+            create,
+            time,
+            label: None,
+            names: &[],
+            step: 200,
+            permanent: false,
+            forget: None,
+            export: Export::Rows,
+        }
     }
 }
 

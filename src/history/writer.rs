@@ -85,7 +85,7 @@ impl Handle {
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let request: Change = Box::new(move |history| {
-            // The one who asked may be gone.
+            // The client may be gone.
             let _ = reply.send(history.map(change));
         });
         self.requests.send(Request::Change(request)).await.map_err(|_| ended())?;
@@ -372,7 +372,7 @@ impl Writer {
         // To forget something takes as long as the file is large, so this does not count as a disk that hangs.
         change(Ok(&mut *history));
         if history.take_forgotten() {
-            // What they know of the file may be gone.
+            // They may refer to names and rows that are gone.
             *recorders = Recorders::new(&self.config);
         }
         self.settle(Ok(()));
@@ -387,13 +387,17 @@ impl Writer {
         }
         let limits = Limits { keep: self.settings.keep, max_size: self.settings.max_size };
         let (now, space) = (self.now(), space(&self.config.state_dir));
-        let Some(Store { history, .. }) = &mut self.store else { return };
+        let Some(Store { history, recorders }) = &mut self.store else { return };
         let working = self.counts.work.work();
-        let step = retention::step(history, now, limits, space);
+        let step = retention::step(history, now, limits, space).and_then(|step| {
+            let config = &self.config;
+            history.write(|transaction| recorders.rows_deleted(transaction, &step.tables, config))?;
+            Ok(step)
+        });
         drop(working);
-        if let Ok(Step { dropped, more }) = step {
-            self.counts.dropped.fetch_add(dropped, Ordering::Relaxed);
-            if more {
+        if let Ok(Step { dropped, more, .. }) = &step {
+            self.counts.dropped.fetch_add(*dropped, Ordering::Relaxed);
+            if *more {
                 self.tend = Instant::now() + STEP;
             }
         }
@@ -562,3 +566,6 @@ fn space(folder: &PathBuf) -> Option<Space> {
     let disk = statvfs(folder).ok()?;
     Some(Space { total: disk.f_blocks * disk.f_frsize, free: disk.f_bavail * disk.f_frsize })
 }
+
+#[cfg(test)]
+mod tests;

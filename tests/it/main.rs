@@ -23,6 +23,7 @@ mod folder;
 mod folder_attacks;
 mod folder_clips;
 mod health;
+mod history;
 mod home_assistant;
 mod hub;
 mod layers;

@@ -59,10 +59,14 @@ fn an_alert_is_remembered_with_its_picture_and_a_mark_survives_the_service() {
     home.drop_picture("red-car.jpg", "1.jpg");
     let running = entries_when(&home, 1, &["--last", "1"]);
     let alert = &running[0];
-    for (key, expected) in [("source", "Inbox"), ("label_set", "objects"), ("label", "red car"), ("state", "raised")] {
+    for (key, expected) in
+        [("source", "Inbox"), ("label_set", "objects"), ("label", "red car"), ("state", "raised")]
+    {
         assert_eq!(alert[key], expected, "{alert}");
     }
-    assert!(alert["scores"]["red car"].as_f64().unwrap() >= 0.75 && alert["scores"]["background"].is_number());
+    assert!(
+        alert["scores"]["red car"].as_f64().unwrap() >= 0.75 && alert["scores"]["background"].is_number()
+    );
     assert!(alert["reason"].as_str().unwrap().contains("threshold 0.75"), "{alert}");
     assert!(alert["picture"].is_string() && alert["mark"].is_null(), "{alert}");
 
@@ -115,7 +119,9 @@ fn a_near_miss_is_remembered_with_the_gate_that_held_it_and_can_be_marked() {
     assert_eq!((&near_miss["state"], &near_miss["label"]), (&"near_miss".into(), &"red car".into()));
     assert_eq!(near_miss["held_by"]["gate"], "hold", "{near_miss}");
     assert_eq!(near_miss["reason"], "hold: 1 of 2 so far");
-    assert!(near_miss["score"].as_f64() >= near_miss["threshold"].as_f64() && near_miss["picture"].is_string());
+    assert!(
+        near_miss["score"].as_f64() >= near_miss["threshold"].as_f64() && near_miss["picture"].is_string()
+    );
     assert_eq!(entries(&home, &["--last", "5"]).len(), 0, "it is no alert");
 
     let id = near_miss["id"].as_str().unwrap();
@@ -144,7 +150,12 @@ fn wrong_arguments_are_reported() {
         ("mark", &["0123abcd"], 64, "stakeout mark ID right"),
         ("mark", &["0123abcd", "maybe"], 64, "maybe"),
         ("mark", &["0123abcd", "right"], 1, "no alert"),
-        ("mark", &["--source", "Inbox", "--label", "red car", "--at", "90m", "maybe"], 64, "the verdicts are"),
+        (
+            "mark",
+            &["--source", "Inbox", "--label", "red car", "--at", "90m", "maybe"],
+            64,
+            "the verdicts are",
+        ),
     ];
     for (command, arguments, code, word) in cases {
         let output = run(&home, command, arguments);

@@ -28,6 +28,8 @@ use super::table::{Export, Table, TimeColumns};
 /// What retention and forgetting need to know. The other tables belong to rows of this one.
 pub const TABLE: Table = Table {
     names: &["region", "model"],
+    // Each has thousands of vectors.
+    step: 2,
     forget: Some(forget),
     export: Export::Nothing,
     ..Table::new(tables::NAME, tables::CREATE, TimeColumns::Span { first: "first", last: "last" })

@@ -181,7 +181,7 @@ impl ServiceMetrics {
         let _ = self.sandbox.set(sandbox);
     }
 
-    /// The counts of the history, which exists from now on.
+    /// Makes the counts of the history, which begins now.
     pub fn add_history(&self) -> Arc<HistoryCounts> {
         Arc::clone(self.history.get_or_init(Arc::default))
     }

@@ -223,7 +223,7 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "");
     let (mut seed, mut logged) = (11, BTreeSet::new());
-    let rounds = times(3, 200);
+    let rounds = times(3, 1000);
     for round in 0..rounds {
         let mut service = Service::start(&home);
         service.wait_for_log("watching the folder");
@@ -243,6 +243,7 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
         }
         service.signal("-KILL");
         service.wait();
+        assert_eq!(integrity(&home.path("state/history.db")), "ok", "after kill {round}");
         logged.extend(service.log().lines().filter_map(alert_in));
     }
     let mut last = Service::start(&home);
@@ -251,6 +252,9 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
     let seen =
         subscriber.until("the last alert", |message| message.text().contains("last.jpg\",\"captured_at"));
     last.stop();
+    let database = rusqlite::Connection::open(home.path("state/history.db")).unwrap();
+    let remembered = database.query_row("SELECT count(*) FROM alerts", [], |row| row.get::<_, u32>(0));
+    assert!(remembered.unwrap() > 0, "the history goes on after each kill");
     let mut delivered = BTreeSet::new();
     let mut count = 0;
     for message in seen.iter().filter(|message| message.topic.ends_with("/alert")) {
@@ -268,6 +272,12 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
         lost.len()
     );
     assert!(lost.is_empty(), "{lost:?}");
+}
+
+/// What SQLite says about a database that a process may have left in the middle of a change.
+fn integrity(database: &Path) -> String {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
 }
 
 /// `raised` or `cleared` and the name of the picture, if the log line reports an alert.
