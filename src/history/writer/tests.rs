@@ -64,7 +64,7 @@ fn value(metrics: &Arc<ServiceMetrics>, series: &str) -> u64 {
 
 /// A frame of a source of its own, whose name is in the file if the frame is.
 fn frame(source: &str) -> Observation {
-    let seed = source.bytes().fold(7, |seed: u64, byte| seed * 31 + u64::from(byte));
+    let seed = source.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let mut random = Random::new(seed, 0);
     let embedding: Vec<f32> = (0..16).map(|_| random.below(1000) as f32 / 1000.0 - 0.5).collect();
     Observation { source: source.into(), embeddings: vec![embedding.into()], ..observation("1.jpg") }
