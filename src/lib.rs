@@ -193,6 +193,9 @@
 //! A source never ends by a failure: it logs the cause, reports its status and retries. Any other part that ends or panics
 //! ends the process with a non-zero code, and systemd restarts it.
 //!
+//! The history is the part that may fail without an end: while its disk does not work nothing is remembered, which is counted and logged
+//! once. Nothing waits for it.
+//!
 //! A picture that ends the process in which it is decoded is counted as failed; [`sandbox`] starts another process.
 //!
 //! # Shutdown
