@@ -138,6 +138,7 @@
 //! | `prepare` | prepares pictures for the model while the model runs |
 //! | `model` | owns the model's sessions and scores batches |
 //! | `judge` | runs the triggers and writes alerts to the outbox |
+//! | `history` | records observations, deletes old entries, and carries out requests; no other thread writes to the history |
 //! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them, and encodes texts that people ask about |
 //! | `log` | reports how many similar log lines were suppressed, a minute after the first of them |
 //! | `web` | answers HTTP requests: at `listen`, if it is configured, and at the unix socket of the commands |
