@@ -336,13 +336,14 @@ fn a_label_raised_without_a_baseline_is_cleared_near_its_old_threshold() {
 
 #[test]
 fn outside_its_hours_a_label_learns_and_is_not_raised() {
+    let learnt = rounding::rounded(0.3);
     let mut trigger = Trigger::new(RISES).with_baseline(Some(OVER), None);
     for second in 0..=120 {
         assert_eq!(trigger.update_inactive(0.3, at(second)), None);
     }
-    assert_eq!(known(&trigger), 0.3);
+    assert_eq!(known(&trigger), learnt);
     assert_eq!(trigger.update_inactive(0.9, at(121)), None);
-    assert_eq!(known(&trigger), 0.3);
+    assert_eq!(known(&trigger), learnt);
     assert_eq!(trigger.update(0.9, at(122)), Some(Transition::Raised));
     assert_eq!(trigger.update_inactive(0.3, at(123)), Some(Transition::Cleared));
 }

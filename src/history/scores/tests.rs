@@ -201,7 +201,7 @@ fn a_label_costs_two_bytes_a_frame_and_a_repeated_frame_almost_nothing() {
     let regular = repeated(&|frame| frame * 1000);
     assert!(regular < 40, "{regular} bytes for an hour at equal distances");
     let jitter = repeated(&|frame| frame * 1000 + frame * 7 % 13);
-    assert!(jitter < 3700, "{jitter} bytes for an hour with jitter: one a frame");
+    assert!(jitter < 4000, "{jitter} bytes for an hour with jitter: about one a frame");
 }
 
 #[test]
@@ -225,8 +225,8 @@ fn a_label_can_be_removed_and_the_others_stay_exactly() {
     let checkpoint = Checkpoint { setup: Arc::clone(&setup), ..checkpoint(Setup::default(), states) };
     let levels = Rounding::Levels(Some(Levels { threshold: 0.6, clear_below: 0.4 }));
     let mut writer = ChunkWriter::new(&checkpoint, true, at(0));
-    // The first one is stored exactly.
-    let scores = [Some(0.599_999_9), Some(0.3), None];
+    // The first one is stored exactly: the nearest value is below the threshold.
+    let scores = [Some(0.600_003), Some(0.3), None];
     writer.add(at(0), scores.into_iter().map(|score| (score, levels)), &[true, false], &mut vec![]);
     let bytes = writer.finish();
     let mut states = vec![];
@@ -234,7 +234,7 @@ fn a_label_can_be_removed_and_the_others_stay_exactly() {
     let rest = chunk.without(&setup, &states, |label| label.name == "l1").unwrap().finish();
     let (states, frames) = read(&rest, &setup).unwrap();
     assert_eq!(states.iter().map(|state| state.presence.seen).collect::<Vec<_>>(), [0, 0, 2, 3]);
-    assert_eq!(frames, [(at(0), vec![Some(0.599_999_9_f32.to_bits()), None, None], vec![true, false])]);
+    assert_eq!(frames, [(at(0), vec![Some(0.600_003_f32.to_bits()), None, None], vec![true, false])]);
 }
 
 /// A frame of `gate` on which the labels have these scores, as an observation.
