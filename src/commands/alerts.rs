@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::with_config(&path, |config| {
         let unknown = unknown_name(args, &config);
         if args.last.is_some() || args.since.is_some() || args.until.is_some() {
-            return stored::run(args, &Client::of(&path, &config), unknown);
+            return stored::run(args, &Client::of(&path, &config), unknown, config.history.is_some());
         }
         if let Some(unknown) = unknown {
             terminal::say(format_args!("error: {unknown}"));

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 use jiff::Timestamp;
 
-use super::{ConfigArgs, DONE, WRONG_USAGE, moment, report};
+use super::{ConfigArgs, DONE, FAILED, HISTORY_IS_OFF, WRONG_USAGE, moment, report};
 use crate::{
     api::{
         Client, Time,
@@ -57,6 +57,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let path = args.config.path();
     super::with_config(&path, |config| {
+        if config.history.is_none() {
+            terminal::say(format_args!("error: {HISTORY_IS_OFF}"));
+            return Ok(ExitCode::from(FAILED));
+        }
         let client = Client::of(&path, &config);
         match request(args, &config) {
             Ok(Some(request)) => store(args, &client, &request),

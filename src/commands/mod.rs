@@ -55,6 +55,10 @@ pub const WRONG_USAGE: u8 = 64;
 /// Exit code: bad configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 78;
 
+/// Why there is nothing to read or to mark.
+const HISTORY_IS_OFF: &str =
+    "nothing is remembered, because the configuration has `history: off`: remove that line to remember alerts";
+
 /// The configuration, for commands that need one.
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {

@@ -165,4 +165,14 @@ fn wrong_arguments_are_reported() {
     }
     let none = run(&home, "alerts", &["--last", "1"]);
     assert!(none.status.success() && none.stdout.is_empty(), "{}", text(&none.stderr));
+
+    let path = home.path("stakeout.yaml");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + "history: off\n").unwrap();
+    for (command, arguments, code) in
+        [("alerts", &["--last", "1"][..], 0), ("mark", &["0123abcd", "right"], 1)]
+    {
+        let output = run(&home, command, arguments);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(text(&output.stderr).contains("`history: off`"), "{}", text(&output.stderr));
+    }
 }

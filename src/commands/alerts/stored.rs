@@ -13,7 +13,7 @@ use crate::{
         alerts::{self, RememberedAlert},
         near_misses::{self, NearMiss},
     },
-    commands::{DONE, WRONG_USAGE, report},
+    commands::{DONE, HISTORY_IS_OFF, WRONG_USAGE, report},
     local_time, terminal,
     topic::slug,
 };
@@ -41,7 +41,12 @@ struct Entry {
 ///
 /// # Errors
 /// Standard output or the folder of pictures cannot be written.
-pub(super) fn run(args: &Args, client: &Client, unknown: Option<String>) -> Result<ExitCode> {
+pub(super) fn run(
+    args: &Args,
+    client: &Client,
+    unknown: Option<String>,
+    history_is_on: bool,
+) -> Result<ExitCode> {
     let entries = match entries(args, client) {
         Ok(entries) => entries,
         Err(error) => return Ok(report(&error)),
@@ -52,7 +57,7 @@ pub(super) fn run(args: &Args, client: &Client, unknown: Option<String>) -> Resu
             terminal::say(format_args!("error: {unknown}"));
             return Ok(ExitCode::from(WRONG_USAGE));
         }
-        terminal::say("the history has no such alerts");
+        terminal::say(if history_is_on { "the history has no such alerts" } else { HISTORY_IS_OFF });
         return Ok(ExitCode::from(DONE));
     }
     let mut out = terminal::output();
