@@ -132,6 +132,12 @@ impl Topics {
         self.label(source, label_set, label, "state")
     }
 
+    /// The near misses of a label on a source.
+    #[must_use]
+    pub fn near_miss(&self, source: &str, label_set: &str, label: &str) -> String {
+        self.label(source, label_set, label, "near_miss")
+    }
+
     /// A filter for all alerts.
     #[must_use]
     pub fn all_alerts(&self) -> String {
@@ -178,6 +184,10 @@ mod tests {
             "home/stakeout/front-door/porch/a_dog/alert"
         );
         assert_eq!(topics.state("front-door", "porch", "+/#"), "home/stakeout/front-door/porch/_/state");
+        assert_eq!(
+            topics.near_miss("front-door", "porch", "a dog"),
+            "home/stakeout/front-door/porch/a_dog/near_miss"
+        );
         assert_eq!(topics.scores("front-door", "Porch"), "home/stakeout/front-door/porch/scores");
         assert_eq!(topics.all_alerts(), "home/stakeout/+/+/+/alert");
         assert_eq!(topics.snapshot("Garage 2"), "home/stakeout/garage_2/snapshot");

@@ -52,6 +52,7 @@ use crate::{
         watch::{ReadContent, Reader},
     },
     history,
+    history::near_misses::NearMissReporter,
     judge::Judge,
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
@@ -290,6 +291,7 @@ fn start_observers(
     let mut observers = Observers::new(Arc::clone(watched), Arc::clone(metrics));
     let mut tasks = JoinSet::new();
     tasks.spawn(ScorePublisher::new(watched, publisher.scores()).run(observers.subscribe("scores")));
+    tasks.spawn(NearMissReporter::new(watched, publisher.scores()).run(observers.subscribe("near_misses")));
     let (newest, following) = NewestFrames::follow(observers.subscribe("newest"));
     tasks.spawn(following);
     let (api, events) = (Arc::clone(api), observers.subscribe("events"));

@@ -48,6 +48,7 @@ fn topics() -> BTreeMap<&'static str, String> {
         ("alert", topics.alert(source, label_set, label)),
         ("state", topics.state(source, label_set, label)),
         ("scores", topics.scores(source, label_set)),
+        ("near_miss", topics.near_miss(source, label_set, label)),
     ];
     let written = |topic: &str| {
         let topic = topic.strip_prefix("stakeout/").unwrap();
@@ -98,7 +99,9 @@ fn keys(json: &Value) -> Vec<&str> {
 #[test]
 fn the_examples_of_payloads_equal_what_is_published() {
     let examples = examples(&read("docs/topics.md"));
-    let [alert, stats, scores, stream, problem, restart, invalid, outbox, heartbeat] = &examples[..] else {
+    let [alert, stats, scores, near_miss, stream, problem, restart, invalid, outbox, heartbeat] =
+        &examples[..]
+    else {
         panic!("{}", examples.len())
     };
     let labels: Vec<(Arc<str>, f32)> = vec![("package".into(), 0.83), ("person".into(), 0.02)];
@@ -166,6 +169,20 @@ fn the_examples_of_payloads_equal_what_is_published() {
     assert_eq!(problem.to_string(), built.to_json());
     assert_eq!(keys(stats), ["frames", "per_second", "last_frame"]);
     // Unit tests check these payloads.
+    let expected = [
+        "time",
+        "source",
+        "region",
+        "label_set",
+        "label",
+        "score",
+        "threshold",
+        "reason",
+        "held_by",
+        "also_held_by",
+        "passed",
+    ];
+    assert_eq!(keys(near_miss), expected);
     assert_eq!(keys(heartbeat), ["time", "every_s", "waiting", "outbox"]);
     assert_eq!((keys(restart), keys(invalid)), (vec!["state", "after_restart"], vec!["state", "problems"]));
 }

@@ -97,6 +97,29 @@ fn the_running_service_and_then_its_memory_say_why_there_was_no_alert() {
 }
 
 #[test]
+fn a_near_miss_is_published_and_logged() {
+    let broker = Broker::start();
+    let home = home(broker.port);
+    let path = home.path("stakeout.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("prefix: home", "prefix: home, near_misses: true")).unwrap();
+    let subscriber = Subscriber::start(&broker);
+    let service = Service::start(&home);
+    subscriber.until("the source to be online", |message| message.line() == "r home/inbox/status online");
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let topic = "home/inbox/objects/red_car/near_miss";
+    let seen = subscriber.until("the near miss", |message| message.topic.ends_with("/near_miss"));
+    let near_miss = seen.last().unwrap();
+    assert_eq!((&*near_miss.topic, near_miss.retain), (topic, false));
+    let json: Value = serde_json::from_str(near_miss.text()).unwrap();
+    assert_eq!((&json["source"], &json["label"]), (&"Inbox".into(), &"red car".into()));
+    assert_eq!((&json["reason"], &json["held_by"]["gate"]), (&"hold: 1 of 2 so far".into(), &"hold".into()));
+    assert!(json["score"].as_f64() > json["threshold"].as_f64(), "{json}");
+    service.wait_for_log("`red car` was nearly raised: hold: 1 of 2 so far");
+    assert!(!seen.iter().any(|message| message.topic.ends_with("/alert")), "{seen:#?}");
+}
+
+#[test]
 fn a_picture_is_explained_without_a_service() {
     let home = home(free_port());
     let (car, tree) = (sample("red-car.jpg"), sample("green-tree.jpg"));

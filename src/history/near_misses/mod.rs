@@ -1,10 +1,11 @@
 //! Near misses: the moments that nearly raised a label, with the gate that held it back.
 //!
 //! `choose` decides what is near and how many are kept, and `episodes` joins near frames to moments; both are pure. This file writes and
-//! reads them.
+//! reads them, and `report` reports them while they are new.
 
 mod choose;
 mod episodes;
+mod report;
 
 use std::sync::Arc;
 
@@ -12,10 +13,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use uuid::Uuid;
 
-pub use self::choose::{MOST_BELOW, MOST_HELD};
 use self::{
     choose::{HOUR, Kept, Nearness, Placement, place},
     episodes::{At, Episodes, Key, Moment, Seen, Step},
+};
+pub use self::{
+    choose::{MOST_BELOW, MOST_HELD},
+    report::NearMissReporter,
 };
 use super::{
     alerts::rounded,

@@ -304,7 +304,7 @@ fn broker(page: &mut Page<'_>, counts: &publisher::Counts) -> fmt::Result {
         ),
         (
             "stakeout_scores_dropped_total",
-            "Score messages that were dropped because alerts have priority or the broker was away.",
+            "Messages with scores and near misses that were dropped because alerts have priority or the broker was away.",
             &counts.scores_dropped,
         ),
     ] {
