@@ -18,6 +18,7 @@ use super::{alerts, marks, near_misses, pictures, scores, vectors};
 use crate::{
     atomic_file,
     descriptors::is_missing,
+    state_file,
     storage::{self, Files, Mode, OpenError, Place},
 };
 
@@ -297,7 +298,9 @@ pub fn path(state_dir: &Path) -> PathBuf {
 fn lock(state_dir: &Path, patience: Duration) -> io::Result<Option<File>> {
     let path = state_dir.join(LOCK);
     let mut options = File::options();
-    let file = options.write(true).create(true).truncate(false).mode(atomic_file::PRIVATE).open(path)?;
+    let file = options.write(true).create(true).truncate(false).mode(atomic_file::PRIVATE).open(&path)?;
+    // It may be older, and open to others.
+    state_file::make_private(&path);
     let began = Instant::now();
     loop {
         match file.try_lock() {
