@@ -197,14 +197,12 @@ impl Version {
 fn write(path: &Path, content: &str, unusable: bool) -> io::Result<Version> {
     // The folder may have been deleted.
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    if unusable {
-        if let Some(aside) = atomic_file::set_aside(path)? {
-            let (file, aside) = (path.display(), aside.display());
-            tracing::warn!(
-                %file, %aside,
-                "a state file that could not be used was renamed and is replaced: if it is intact, stop the service and rename it back"
-            );
-        }
+    if unusable && let Some(aside) = atomic_file::set_aside(path)? {
+        let (file, aside) = (path.display(), aside.display());
+        tracing::warn!(
+            %file, %aside,
+            "a state file that could not be used was renamed and is replaced: if it is intact, stop the service and rename it back"
+        );
     }
     atomic_file::write_private(path, content)?;
     Version::at(path)
