@@ -1,6 +1,6 @@
 //! `search`: finds stored frames by words. The commands also search by a picture, with [`find`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Config,
     history::{
-        self, Reader,
+        self, Reader, pictures,
         search::{Found, Search, SearchError},
     },
     policy::{LabelSet, Scoring, Template},
@@ -25,6 +25,9 @@ use crate::{
 pub const TOP: u32 = 20;
 /// The most results.
 pub const MOST: u32 = 1000;
+/// A picture that was captured within this time of the best frame shows the event, at least and at most.
+const AROUND: SignedDuration = SignedDuration::from_secs(10);
+const LONGEST_EVENT: SignedDuration = SignedDuration::from_mins(5);
 
 /// The verb.
 pub const VERB: Verb<Request, Response> = Verb {
@@ -94,6 +97,8 @@ pub struct Match {
     pub similarity: f32,
     /// The lift is above the line.
     pub likely: bool,
+    /// The address of a small picture of the event, if one is stored.
+    pub picture: Option<String>,
 }
 
 /// Searches with the model of the running service.
@@ -156,7 +161,7 @@ pub fn find(
         check_source(reader, request)?;
         check_settings(config, &found)?;
     }
-    Ok(response(found, &model))
+    response(reader, found, &model)
 }
 
 /// The error for a source of which nothing is stored, while there is something of others.
@@ -182,9 +187,10 @@ fn check_settings(config: &Config, found: &Found) -> Result<(), Error> {
         .remedy("Set `history: { search: true }`. Frames that are scored later can be found."))
 }
 
-fn response(found: Found, model: &str) -> Response {
-    Response {
-        matches: found.matches.into_iter().map(result).collect(),
+fn response(reader: &Reader, found: Found, model: &str) -> Result<Response, Error> {
+    let matches = found.matches.into_iter().map(|found| result(reader, found));
+    Ok(Response {
+        matches: matches.collect::<Result<_, _>>()?,
         line: found.line,
         model: model.to_owned(),
         embeddings: found.vectors,
@@ -192,11 +198,16 @@ fn response(found: Found, model: &str) -> Response {
         first: found.span.map(|span| time(span.first)),
         last: found.span.map(|span| time(span.last)),
         embeddings_of_other_models: found.of_other_models,
-    }
+    })
 }
 
-fn result(found: history::search::Match) -> Match {
-    Match {
+fn result(reader: &Reader, found: history::search::Match) -> Result<Match, Error> {
+    let (Time(best), Time(last)) = (time(found.time), time(found.span.last));
+    // Of the event, and else of the seconds around the best frame: a picture is stored for an alert, and not for every frame.
+    let within = last.duration_since(best).clamp(AROUND, LONGEST_EVENT);
+    let picture = pictures::nearest(reader.connection(), &found.source, best, within);
+    let picture = picture.map_err(history::Error::from)?;
+    Ok(Match {
         source: found.source,
         region: found.region,
         time: time(found.time),
@@ -206,7 +217,8 @@ fn result(found: history::search::Match) -> Match {
         // With words and a picture, that of the words, which are first.
         similarity: found.similarities.first().copied().unwrap_or_default(),
         likely: found.is_likely,
-    }
+        picture: picture.map(|picture| super::pictures::address(picture.id)),
+    })
 }
 
 fn time(milliseconds: i64) -> Time {

@@ -1,6 +1,12 @@
 //! `stakeout search`: finds stored frames by words or by a picture.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use jiff::{Timestamp, tz::TimeZone};
@@ -15,6 +21,7 @@ use crate::{
     classify::{self, LabelEncoder, labels::VectorCache},
     config::Config,
     local_time, picture, terminal,
+    topic::topic_level,
     yaml::value,
 };
 
@@ -42,6 +49,9 @@ pub struct Args {
     /// Print the answer as one JSON object
     #[arg(long)]
     json: bool,
+    /// Write the stored picture of each result into this folder
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
     /// What to search for, such as "a dog at the gate"
     #[arg(required_unless_present = "like", value_name = "TEXT")]
     text: Option<String>,
@@ -55,7 +65,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = args.config.path();
     super::with_config(&path, |config| {
         let client = Client::of(&path, &config);
-        let found = match answer(args, &client, &config) {
+        let found = answer(args, &client, &config).and_then(|found| {
+            let files = args.pictures.as_deref().map(|folder| write_pictures(folder, &client, &found));
+            Ok((found, files.transpose()?.unwrap_or_default()))
+        });
+        let (found, files) = match found {
             Ok(found) => found,
             Err(error) => match error.downcast_ref::<api::Error>() {
                 Some(error) => return Ok(report(error)),
@@ -67,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             writeln!(out, "{}", serde_json::to_string(&found)?)
         } else {
             notes(&found, &TimeZone::system()).iter().for_each(terminal::say);
-            lines(&found, &[], &TimeZone::system()).iter().try_for_each(|line| writeln!(out, "{line}"))
+            lines(&found, &files, &TimeZone::system()).iter().try_for_each(|line| writeln!(out, "{line}"))
         }
         .context("standard output cannot be written")?;
         Ok(ExitCode::from(DONE))
@@ -109,6 +123,29 @@ fn read_picture(typed: &str, config: &Config) -> anyhow::Result<picture::Picture
     let [item] = &items[..] else { bail!("--like takes one picture, and `{typed}` names {}", items.len()) };
     let bytes = item.read().with_context(|| item.shown())?;
     picture::decode(&bytes, config.limits()).with_context(|| item.shown())
+}
+
+/// Writes the picture of each result, if it has one. Returns the paths, in the order of the results.
+fn write_pictures(folder: &Path, client: &Client, found: &Response) -> anyhow::Result<Vec<Option<PathBuf>>> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let write = |result: &Match| {
+        let Some(address) = &result.picture else { return Ok(None) };
+        let jpeg = match client.picture(address) {
+            // Deleted meanwhile.
+            Err(error) if error.kind == api::Kind::NotFound => return Ok(None),
+            jpeg => jpeg?,
+        };
+        let path = folder.join(file_name(result));
+        fs::write(&path, jpeg).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Some(path))
+    };
+    found.matches.iter().map(write).collect()
+}
+
+/// `2026-11-23T081530.125Z-front-door.jpg`: sorted by time, and without characters that a file system treats in a special way.
+fn file_name(result: &Match) -> String {
+    let time = result.time.0.strftime("%Y-%m-%dT%H%M%S%.3fZ");
+    format!("{time}-{}.jpg", topic_level(&result.source))
 }
 
 /// The lines of the results: time, source, a bar, the lift, how long the event lasted, the region, and the file of the picture.
@@ -182,6 +219,7 @@ mod tests {
             lift,
             similarity: 0.25,
             likely,
+            picture: None,
         }
     }
 
@@ -214,6 +252,7 @@ mod tests {
             "2026-11-21 09:00:00 +00:00  yard\\u001b  █████·····  3.9  5s",
         ];
         assert_eq!(lines(&found, &files, &TimeZone::UTC), expected);
+        assert_eq!(file_name(&found.matches[0]), "2026-11-23T081530.125Z-front-door.jpg");
         let only_unlikely = response(vec![result("yard", "2026-11-21T09:00:00Z", 0, -0.5, false)]);
         let lines = lines(&only_unlikely, &[], &TimeZone::UTC);
         assert_eq!(lines[0], "--- probably nothing below ---");

@@ -58,11 +58,15 @@ fn a_picture_is_found_by_words_and_by_a_picture() {
     assert_eq!(both["matches"][0]["time"], words["matches"][0]["time"]);
 
     // The small pictures, and the text for people.
-    let output = run(&home, &["a red car"]);
+    let folder = home.path("found");
+    let output = run(&home, &["a red car", "--pictures", &folder.display().to_string()]);
     let text = String::from_utf8(output.stdout).unwrap();
     let notes = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("Inbox") && text.contains("--- probably nothing below ---"), "{text}");
     assert!(notes.contains("searched 3 embeddings of 1 source"), "{notes}");
+    let pictures = fs::read_dir(&folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let pictures: Vec<_> = pictures.collect();
+    assert!(!pictures.is_empty() && pictures.iter().all(|jpeg| jpeg.starts_with(&[0xff, 0xd8])), "{text}");
 
     let until = found(&home, &["a red car", "--until", "2001-01-01"]);
     assert_eq!(until["embeddings"], 0, "{until}");

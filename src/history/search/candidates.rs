@@ -1,21 +1,21 @@
 //! The best vectors of the first pass: the best of each moment, and of these a limited number. Pure.
 
-use crate::history::vectors::codec::Span;
+use crate::history::vectors::{codec::Span, tables::chunk_of};
 
-/// The length of a moment in milliseconds. Of the frames of one view within it, only the best one is a candidate: otherwise a
-/// single event with thousands of frames would be all candidates.
-const MOMENT: i64 = 15_000;
+/// The length of a moment in milliseconds. The frames of one view within it are one candidate: otherwise a single event with thousands
+/// of frames would be all candidates.
+const MOMENT: i64 = 4_000;
 
-/// A vector of the first pass.
+/// A moment of the first pass: the vectors of a chunk that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// The row of the vector.
-    pub id: i64,
+    /// The rows of its first and last vector.
+    pub rows: (i64, i64),
     /// The index of its view.
     pub view: usize,
-    /// When its picture was seen.
+    /// When the picture of its first vector was seen.
     pub span: Span,
-    /// The estimated lift.
+    /// The estimated lift of its best vector.
     pub lift: f32,
     /// The standard deviation of the estimate's error.
     pub error: f32,
@@ -42,18 +42,19 @@ impl Candidates {
         Self { most, kept: Vec::new(), least: f32::NEG_INFINITY, current: None, moments: 0, vectors: 0 }
     }
 
-    /// Adds a candidate. Those of a view are added in the order of time; another order only costs memory. Estimates that are not
-    /// a number are ignored.
+    /// Adds a vector, as a candidate with a single row. Those of a view are added in the order of rows; another order only costs memory.
+    /// Estimates that are not a number are ignored.
     pub fn push(&mut self, candidate: Candidate) {
         if candidate.lift.is_nan() {
             return;
         }
         self.vectors += 1;
-        let moment = |it: &Candidate| (it.view, it.span.first.div_euclid(MOMENT));
+        let moment = |it: &Candidate| (it.view, chunk_of(it.rows.0), it.span.first.div_euclid(MOMENT));
         match &mut self.current {
             Some(current) if moment(current) == moment(&candidate) => {
+                current.rows.1 = candidate.rows.1;
                 if candidate.lift > current.lift {
-                    *current = candidate;
+                    (current.lift, current.error) = (candidate.lift, candidate.error);
                 }
             }
             current => {
@@ -105,7 +106,7 @@ impl Candidates {
 
 /// Highest lift first. Equal ones are in the order of their rows, so that the result never depends on chance.
 fn by_lift(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.lift.total_cmp(&a.lift).then(a.id.cmp(&b.id))
+    b.lift.total_cmp(&a.lift).then(a.rows.cmp(&b.rows))
 }
 
 #[cfg(test)]
@@ -115,20 +116,22 @@ mod tests {
     use super::*;
 
     fn candidate(id: i64, view: usize, time: i64, lift: f32) -> Candidate {
-        Candidate { id, view, span: Span::at(time), lift, error: 0.1 }
+        Candidate { rows: (id, id), view, span: Span::at(time), lift, error: 0.1 }
     }
 
     #[test]
     fn a_moment_has_one_candidate() {
         let mut candidates = Candidates::new(10);
-        let frames = [(0, 1.0), (1_000, 3.0), (14_999, 2.0), (15_000, 0.5), (-1, f32::NAN), (16_000, 0.25)];
+        let frames = [(0, 1.0), (1_000, 3.0), (3_999, 2.0), (4_000, 0.5), (-1, f32::NAN), (5_000, 0.25)];
         for (id, (time, lift)) in (0_i64..).zip(frames) {
             candidates.push(candidate(id, 0, time, lift));
         }
-        candidates.push(candidate(9, 1, 16_000, 0.125));
-        assert_eq!((candidates.moments(), candidates.vectors()), (3, 6));
-        let best: Vec<_> = candidates.best().iter().map(|it| it.id).collect();
-        assert_eq!(best, [1, 3, 9]);
+        candidates.push(candidate(9, 1, 5_000, 0.125));
+        // The same time in the next chunk.
+        candidates.push(candidate(5_000, 1, 5_000, 0.0));
+        assert_eq!((candidates.moments(), candidates.vectors()), (4, 7));
+        let best: Vec<_> = candidates.best().iter().map(|it| (it.rows, it.lift)).collect();
+        assert_eq!(best, [((0, 2), 3.0), ((3, 5), 0.5), ((9, 9), 0.125), ((5_000, 5_000), 0.0)]);
     }
 
     proptest! {

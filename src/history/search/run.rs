@@ -249,12 +249,6 @@ fn whole(chunk: &Chunk, code: &[u8]) -> Option<Vec<f32>> {
     Some(values.zip(&chunk.centre).map(|(value, centre)| value + centre).collect())
 }
 
-/// The similarities of a stored vector and each vector of the search; `None` if it is damaged.
-fn similarities(chunk: &Chunk, code: &[u8], vectors: &[Vec<f32>]) -> Option<Vec<f32>> {
-    let code = Code::parse(code, chunk.centre.len())?;
-    Some(vectors.iter().map(|vector| dot(vector, &chunk.centre) + code.dot(vector)).collect())
-}
-
 /// One similarity of several, each in units of its spread.
 fn combined(similarities: &[f32], spreads: &[f32]) -> f32 {
     similarities.iter().zip(spreads).map(|(similarity, spread)| similarity / spread).sum()
@@ -273,7 +267,8 @@ fn first_pass(
             let mut add = |id: i64, span: Span, estimate: f32, error: f32| {
                 if span.is_within(search.since, search.until) {
                     let lift = baseline.lift(of_centre + estimate);
-                    candidates.push(Candidate { id, view: at, span, lift, error: error / baseline.spread });
+                    let error = error / baseline.spread;
+                    candidates.push(Candidate { rows: (id, id), view: at, span, lift, error });
                 }
             };
             read::blocks(connection, chunk, |block| {
@@ -307,16 +302,17 @@ fn second_pass<'a>(
         (rest, size) = (others, 2 * size);
         // In the order of the file.
         let mut batch = batch.to_vec();
-        batch.sort_unstable_by_key(|candidate| candidate.id);
+        batch.sort_unstable_by_key(|candidate| candidate.rows);
         for candidate in &batch {
-            let Some(chunk) = chunks.get(&chunk_of(candidate.id)) else { continue };
-            let Some(stored) = read::vector(connection, candidate.id)? else { continue };
-            let Some(similarities) = similarities(chunk, &stored.code, vectors) else { continue };
-            let View { baseline, spreads, .. } = &views[candidate.view];
-            let lift = baseline.lift(combined(&similarities, spreads));
-            let hit = Hit { source: chunk.source, span: stored.span, lift };
-            if stored.span.is_within(search.since, search.until) {
-                scored.push(Scored { hit, view: candidate.view, chunk, code: stored.code, similarities });
+            if let Some(chunk) = chunks.get(&chunk_of(candidate.rows.0)) {
+                scored.extend(best_of(
+                    connection,
+                    search,
+                    candidate,
+                    chunk,
+                    &views[candidate.view],
+                    vectors,
+                )?);
             }
         }
         let hits: Vec<_> = scored.iter().map(|scored| scored.hit).collect();
@@ -330,6 +326,32 @@ fn second_pass<'a>(
     }
     found.truncate(search.top);
     Ok(found.iter().map(|event| (scored[event.best].clone(), event.span)).collect())
+}
+
+/// The vector of a moment with the highest lift; `None` if its vectors are damaged.
+fn best_of<'a>(
+    connection: &Connection,
+    search: &Search<'_>,
+    candidate: &Candidate,
+    chunk: &'a Chunk,
+    view: &View<'_>,
+    vectors: &[Vec<f32>],
+) -> rusqlite::Result<Option<Scored<'a>>> {
+    let of_centre: Vec<_> = vectors.iter().map(|vector| dot(vector, &chunk.centre)).collect();
+    let mut best: Option<Scored<'a>> = None;
+    read::between(connection, chunk, candidate.rows, |_, span, code| {
+        if !span.is_within(search.since, search.until) {
+            return;
+        }
+        let similarities: Vec<_> =
+            vectors.iter().zip(&of_centre).map(|(vector, of_centre)| of_centre + code.dot(vector)).collect();
+        let lift = view.baseline.lift(combined(&similarities, &view.spreads));
+        if best.as_ref().is_none_or(|best| lift > best.hit.lift) {
+            let hit = Hit { source: chunk.source, span, lift };
+            best = Some(Scored { hit, view: candidate.view, chunk, code: code.bytes(), similarities });
+        }
+    })?;
+    Ok(best)
 }
 
 /// How alike two frames are: the cosine of their differences from the average of their view. Frames that are nearly equal as a whole

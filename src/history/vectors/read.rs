@@ -127,12 +127,26 @@ pub fn blocks(
 pub fn unpacked(
     connection: &Connection,
     chunk: &Chunk,
+    each: impl FnMut(i64, Span, Code<'_>),
+) -> rusqlite::Result<()> {
+    let rows = rows_from(chunk.id, 0);
+    between(connection, chunk, (rows.start.saturating_add(chunk.packed.into()), rows.end - 1), each)
+}
+
+/// Calls `each` with the vectors of a chunk in the rows from the first to the last one.
+///
+/// # Errors
+/// The disk does not work.
+pub fn between(
+    connection: &Connection,
+    chunk: &Chunk,
+    rows: (i64, i64),
     mut each: impl FnMut(i64, Span, Code<'_>),
 ) -> rusqlite::Result<()> {
-    let mut select = connection
-        .prepare_cached("SELECT id, first, last, code FROM vectors WHERE id >= ?1 AND id < ?2 ORDER BY id")?;
-    let range = rows_from(chunk.id, 0);
-    let mut rows = select.query([range.start.saturating_add(chunk.packed.into()), range.end])?;
+    let mut select = connection.prepare_cached(
+        "SELECT id, first, last, code FROM vectors WHERE id >= ?1 AND id <= ?2 ORDER BY id",
+    )?;
+    let mut rows = select.query(rows)?;
     while let Some(row) = rows.next()? {
         let span = Span { first: row.get(1)?, last: row.get(2)? };
         if let Some(code) = blob(row, 3)?.and_then(|bytes| Code::parse(bytes, chunk.centre.len())) {
