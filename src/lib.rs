@@ -108,6 +108,8 @@
 //! | `classify/score`, `model/preprocess` |
 //! | `daemon/plan` |
 //! | `history/rejudge/changes`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/states` |
+//! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
+//! | `history/vectors/codec`, `history/vectors/rotation`, `history/vectors/tables` |
 //! | `judge`, `trigger` |
 //! | `history/near_misses/choose`, `history/near_misses/episodes` |
 //! | `observe/scores` |
