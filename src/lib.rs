@@ -33,7 +33,7 @@
 //! | 6 | `source/kinds/*/settings` |
 //! | 7 | `source/kinds/source_kind` |
 //! | 8 | `config` |
-//! | 9 | `engine`, `mqtt` |
+//! | 9 | `engine`, `mqtt`, `watches` |
 //! | 10 | `model` |
 //! | 11 | `alert`, `classify`, `source`, `trigger` |
 //! | 12 | `judge`, `progress` |
@@ -52,6 +52,7 @@
 //! | [`yaml`] | the YAML tree, the reader, values such as durations, and errors with line, column and remedy |
 //! | [`policy`] | what a user asks for: label sets, trigger settings, conditions, templates, messages, schedules |
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
+//! | [`watches`] | temporary labels, which expire: `stakeout watch-for` |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
 //! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
@@ -250,6 +251,7 @@ pub mod tls;
 pub mod topic;
 pub mod trigger;
 pub mod tune;
+pub mod watches;
 pub mod web;
 pub mod yaml;
 

@@ -36,6 +36,8 @@ enum Command {
     Ask(commands::ask::Args),
     /// Find stored frames by words or by a picture
     Search(commands::search::Args),
+    /// Watch for words on one source until a time
+    WatchFor(commands::watch_for::Args),
     /// Fetch, list, verify and remove models of the hub
     Models(commands::models::Args),
     /// Score pictures against labels, as zero-shot-image-classification does
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Mark(args) => commands::mark::run(&args),
         Command::Ask(args) => commands::ask::run(&args),
         Command::Search(args) => commands::search::run(&args),
+        Command::WatchFor(args) => commands::watch_for::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Classify(args) => commands::classify::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

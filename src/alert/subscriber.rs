@@ -68,7 +68,7 @@ pub async fn receive(
         .await
 }
 
-/// Calls `each` with every message that is published to `topic` from now on, and with what answers it; up to `room` answers wait to be
+/// Calls `each` with every new message that is published to `topic`, and with what answers it; up to `room` answers wait to be
 /// sent. Connects again when the connection breaks, and logs that.
 ///
 /// # Errors

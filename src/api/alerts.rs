@@ -193,7 +193,7 @@ mod tests {
             r#""source":"Front Door","region":null,"label_set":"porch","label":"package","score":0.83,"threshold":0.7,"#,
             r#""scores":{"package":0.83,"background":0.15},"model":"bundled","frame":{"origin":"1.jpg","#,
             r#""captured_at":"2026-11-23T08:15:30.000Z","width":640,"height":480},"snapshot":"home/front_door/snapshot","#,
-            r#""severity":"high","message":"A package","when":"a and b","baseline":0.1}"#,
+            r#""severity":"info","message":"A package","when":"a and b","baseline":0.1}"#,
         );
         assert_eq!(serde_json::to_string(&Alert::of(published).unwrap()).unwrap(), published);
         let parsed = crate::alert::Alert::from_json(published).unwrap();

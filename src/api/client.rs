@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_serves_is_no_service() {
+    fn a_socket_without_a_listener_is_no_service() {
         let folder = tempfile::tempdir().unwrap();
         let client = |path: PathBuf| Client { sockets: vec![path], state_dir: folder.path().to_owned() };
         assert!(client(folder.path().join("none")).running().unwrap().is_none());

@@ -9,7 +9,7 @@ use crate::history;
 
 /// What kind of error it is. Each kind has one status of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The request is wrong: a parameter is unknown, missing or out of range, or names something that does not exist.
     BadRequest,
     /// The token is missing or wrong.
@@ -32,7 +32,10 @@ pub enum Kind {
     Unavailable,
 }
 
-impl Kind {
+/// The short name, for the files of this room.
+pub use self::ErrorKind as Kind;
+
+impl ErrorKind {
     const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::Unauthorized,

@@ -23,6 +23,7 @@ pub mod service;
 pub mod socket;
 pub mod time;
 pub mod verb;
+pub mod watch_for;
 
 pub use self::{
     client::Client,

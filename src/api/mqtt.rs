@@ -27,9 +27,9 @@ use crate::{
 
 /// The requests that wait at most; more are dropped.
 const WAITING: usize = 8;
-/// So many requests are answered in [`WINDOW`] ...
+/// This number of requests is answered in [`WINDOW`] ...
 const MOST_ANSWERED: usize = 10;
-/// ... as many are answered with an error, and more are dropped.
+/// ... this number is answered with an error, and more are dropped.
 const MOST_REFUSED: usize = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Seconds after which the broker discards an answer.
@@ -84,7 +84,7 @@ async fn work(mut questions: mpsc::Receiver<Question>, rules: &Rules, service: &
             _ => Err(Error::new(Kind::TooMany, "there are too many questions")
                 .remedy(format!("Ask at most {MOST_ANSWERED} in {} s.", WINDOW.as_secs()))),
         };
-        // It fails if the connection has ended: then the one who asked has no answer, and asks again.
+        // It fails if the connection has ended: then the caller has no answer, and asks again.
         let _ = client.reply(&reply.to, reply.payload(answered), EXPIRY);
     }
 }

@@ -1,6 +1,6 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
-use super::{alerts, ask, explain, forget, mark, near_misses, replay, search, verb::Route};
+use super::{alerts, ask, explain, forget, mark, near_misses, replay, search, verb::Route, watch_for};
 
 /// The verbs, by their names.
 #[must_use]
@@ -8,6 +8,7 @@ pub fn all() -> Vec<Route> {
     vec![
         alerts::VERB.route(),
         ask::VERB.route(),
+        watch_for::CANCEL.route(),
         explain::VERB.route(),
         forget::VERB.route(),
         mark::VERB.route(),
@@ -15,6 +16,8 @@ pub fn all() -> Vec<Route> {
         near_misses::VERB.route(),
         replay::VERB.route(),
         search::VERB.route(),
+        watch_for::ADD.route(),
+        watch_for::LIST.route(),
     ]
 }
 

@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     history::{self, History, Reader},
     observe::{NewestFrames, ServiceMetrics},
+    watches::Watches,
     yaml::names,
 };
 
@@ -46,6 +47,8 @@ pub struct Live {
     pub newest: NewestFrames,
     /// Encodes texts with the model of the service.
     pub texts: TextEncoding,
+    /// The temporary labels.
+    pub watches: Watches,
 }
 
 impl Service {
@@ -67,7 +70,7 @@ impl Service {
         let _ = self.live.set(live);
     }
 
-    /// This thread writes the store from now on. Later calls have no effect.
+    /// This thread writes the store. Later calls have no effect.
     pub fn set_history(&self, history: history::Handle) {
         let _ = self.history.set(history);
     }

@@ -25,6 +25,7 @@ pub mod run;
 pub mod schema;
 pub mod search;
 pub mod tune;
+pub mod watch_for;
 
 use std::{
     path::{Path, PathBuf},

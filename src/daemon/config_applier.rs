@@ -51,7 +51,10 @@ impl ConfigApplier {
         loop {
             let applied = tokio::select! {
                 result = self.results.recv() => match result {
-                    Some((check, result)) => self.handle(result).await.map(|()| self.reloads.done(&check)),
+                    Some((check, result)) => {
+                        let handled = self.handle(result).await;
+                        handled.map(|()| check.iter().for_each(|check| self.reloads.done(check)))
+                    }
                     None => return anyhow::anyhow!("the reader of the configuration ended; its last message is above"),
                 },
                 Some(appeared) = self.appeared.recv() => {
@@ -75,6 +78,7 @@ impl ConfigApplier {
                     tracing::info!("the configuration is valid again");
                 }
             }
+            CheckResult::Watches { plan, watchlist } => self.apply(&plan, watchlist).await?,
             CheckResult::Invalid(problems) => {
                 self.metrics.config_checked(false);
                 tracing::error!("the configuration is invalid; the previous one stays in force\n{problems}");

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     plan::Plan,
@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, jitter},
-    classify::{LabelEncoder, LoadError, TextRequest, Watchlist},
+    classify::{LabelEncoder, LoadError, TextRequest, Watchlist, labels::LabelError},
     config::{
         self, Config,
         watch::{ReadContent, Reader},
     },
     observe::ServiceMetrics,
+    watches::Watches,
     yaml::error::Problems,
 };
 
@@ -39,16 +40,26 @@ pub(super) enum CheckResult {
     },
     /// The files are invalid, with the message for people. Nothing changes.
     Invalid(String),
+    /// A temporary label was added or has ended. The files were not read.
+    Watches {
+        /// What changes.
+        plan: Box<Plan>,
+        /// The new watchlist, if anything changes.
+        watchlist: Option<Watchlist>,
+    },
 }
 
-/// The results of checks, in order.
-pub(super) type Results = mpsc::Receiver<(ConfigCheck, CheckResult)>;
+/// The results of checks, in order; a change of temporary labels answers no request to read the files.
+pub(super) type Results = mpsc::Receiver<(Option<ConfigCheck>, CheckResult)>;
 
 /// The files, and the configuration that is in force.
 pub(super) struct ConfigReader {
     pub(super) path: PathBuf,
     pub(super) read: ReadContent,
     pub(super) in_force: Config,
+    /// The newest valid content of the files, without temporary labels.
+    pub(super) files: Config,
+    pub(super) watches: Watches,
     pub(super) encoder: LabelEncoder,
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) reloads: Reloads,
@@ -66,16 +77,23 @@ impl ConfigReader {
         let (results, receive_results) = mpsc::channel(1);
         // A runtime for waiting on either channel; the work is done outside it.
         let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
+        let mut changes = self.watches.changes();
         let work = move || {
-            while let Some(work) = runtime.block_on(next(&mut requests, &mut texts)) {
-                if let Work::Encode(request) = work {
-                    let _working = self.metrics.config.work();
-                    request.answer(&self.encoder);
-                    continue;
-                }
-                let check = self.reloads.begin();
-                let Some(result) = self.check_until_known(|| results.is_closed()) else { return };
-                if results.blocking_send((check, result)).is_err() {
+            while let Some(work) = runtime.block_on(next(&mut requests, &mut texts, &mut changes)) {
+                let result = match work {
+                    Work::Encode(request) => {
+                        let _working = self.metrics.config.work();
+                        request.answer(&self.encoder);
+                        continue;
+                    }
+                    Work::Watches => self.follow_watches().map(|result| (None, result)),
+                    Work::Check => {
+                        let check = self.reloads.begin();
+                        let Some(result) = self.check_until_known(|| results.is_closed()) else { return };
+                        Some((Some(check), result))
+                    }
+                };
+                if result.is_some_and(|result| results.blocking_send(result).is_err()) {
                     return;
                 }
             }
@@ -111,19 +129,41 @@ impl ConfigReader {
 
     fn check(&mut self) -> Result<CheckResult, Problems> {
         let loaded = self.read.of(&self.path, || config::load(&self.path))?;
-        let plan = Plan::between(&self.in_force, &loaded.config);
-        let mut watchlist = None;
-        if plan.changes {
-            let encoded = self.encoder.watchlist(&plan.in_force.label_sets, &plan.in_force.sources);
-            watchlist = Some(encoded.map_err(|error| {
-                // The model's error about a label set, at its place in the files.
-                let error = LoadError::from(error);
-                Problems::new(vec![loaded.places.problem(&error.place(), error.to_string(), "")])
-            })?);
-            // The applier carries out every plan in order and cannot refuse one.
-            self.in_force = plan.in_force.clone();
-        }
+        let plan = Plan::between(&self.in_force, &self.watches.expand(&loaded.config));
+        let watchlist = self.watchlist(&plan).map_err(|error| {
+            // The model's error about a label set, at its place in the files.
+            let error = LoadError::from(error);
+            Problems::new(vec![loaded.places.problem(&error.place(), error.to_string(), "")])
+        })?;
+        self.files = loaded.config;
         Ok(CheckResult::Valid { plan: Box::new(plan), watchlist })
+    }
+
+    /// What changed with the temporary labels; `None` if the model failed.
+    fn follow_watches(&mut self) -> Option<CheckResult> {
+        let metrics = Arc::clone(&self.metrics);
+        let _working = metrics.config.work();
+        let plan = Plan::between(&self.in_force, &self.watches.expand(&self.files));
+        // Keys of the files that wait for a restart were reported when the files changed.
+        let plan = Plan { after_restart: Vec::new(), ..plan };
+        match self.watchlist(&plan) {
+            Ok(watchlist) => Some(CheckResult::Watches { plan: Box::new(plan), watchlist }),
+            Err(error) => {
+                tracing::error!(%error, "temporary labels are not watched; the configuration stays in force");
+                None
+            }
+        }
+    }
+
+    /// The new watchlist, if the plan changes anything. The plan is in force then: the applier carries out every plan in order and
+    /// cannot refuse one.
+    fn watchlist(&mut self, plan: &Plan) -> Result<Option<Watchlist>, LabelError> {
+        if !plan.changes {
+            return Ok(None);
+        }
+        let watchlist = self.encoder.watchlist(&plan.in_force.label_sets, &plan.in_force.sources)?;
+        self.in_force = plan.in_force.clone();
+        Ok(Some(watchlist))
     }
 }
 
@@ -133,13 +173,20 @@ enum Work {
     Check,
     /// Encode texts.
     Encode(TextRequest),
+    /// Temporary labels were added or have ended.
+    Watches,
 }
 
 /// Waits for work; `None` if no one can request a check any more.
-async fn next(checks: &mut mpsc::Receiver<()>, texts: &mut mpsc::Receiver<TextRequest>) -> Option<Work> {
+async fn next(
+    checks: &mut mpsc::Receiver<()>,
+    texts: &mut mpsc::Receiver<TextRequest>,
+    watches: &mut watch::Receiver<()>,
+) -> Option<Work> {
     tokio::select! {
         biased;
         check = checks.recv() => check.map(|()| Work::Check),
+        Ok(()) = watches.changed() => Some(Work::Watches),
         Some(request) = texts.recv() => Some(Work::Encode(request)),
     }
 }

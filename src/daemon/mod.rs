@@ -18,6 +18,7 @@ mod signals;
 #[cfg(test)]
 mod simulation;
 mod sources;
+mod watch_ends;
 mod watchdog;
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
@@ -57,6 +58,7 @@ use crate::{
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
     source::{self, CrashRecord, Decoders},
+    watches::Watches,
     web,
 };
 
@@ -87,11 +89,12 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(ServiceMetrics::new(&config));
     let api = Arc::new(api::Service::new(&config.state_dir, Arc::clone(&metrics)));
     let server = web::start(config.listen.as_ref(), Arc::clone(&api))?;
-    // The file is locked from here on: no other service uses this state folder.
+    // The file stays locked: no other service uses this state folder.
     let outbox = Arc::new(delivery::open_outbox(&config)?);
     let _socket = server.open_socket(&socket::of_service(&config.state_dir));
     signals::notify_status("loading the model");
-    let (mut service, config_reader) = Service::start(path, &config, &metrics, outbox, &api).await?;
+    let watches = Watches::load(&config.state_dir);
+    let (mut service, config_reader) = Service::start(path, &config, outbox, &api, &watches).await?;
     metrics.set_ready(true);
     signals::notify_ready();
     tracing::info!(
@@ -144,11 +147,12 @@ impl Service {
     /// checks the configuration when the watcher of the files asks for it.
     async fn start(
         path: &Path,
-        config: &Config,
-        metrics: &Arc<ServiceMetrics>,
+        files: &Config,
         outbox: Arc<Outbox>,
         api: &Arc<api::Service>,
+        watches: &Watches,
     ) -> anyhow::Result<(Self, Reader)> {
+        let (config, metrics) = (&watches.expand(files), &api.metrics);
         let model = classify::load_model(config)?;
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
         // Known dynamic sources are watched before their next picture.
@@ -162,7 +166,7 @@ impl Service {
             .announcing(&broker.announcer, &config.state_dir);
         metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
-        let (mut observers, observer_tasks, newest) = start_observers(&watched, metrics, &publisher, api);
+        let (mut observers, observer_tasks, newest) = start_observers(&watched, &publisher, api, watches);
         let (history, history_ends) = start_history(config, &mut observers, metrics, api)?.unzip();
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
@@ -193,13 +197,15 @@ impl Service {
             path: path.to_owned(),
             read: ReadContent::default(),
             in_force: config.clone(),
+            files: files.clone(),
+            watches: watches.clone(),
             encoder,
             metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
         };
         let (texts, to_encode) = TextEncoding::channel();
         let (config_reader, results) = reader.spawn(to_encode)?;
-        api.set_live(api::Live { newest, texts });
+        api.set_live(api::Live { newest, texts, watches: watches.clone() });
         if config.mqtt.commands {
             tokio::spawn(api::mqtt::answer_questions(Arc::clone(&watched), Arc::clone(api)));
         }
@@ -284,16 +290,17 @@ fn start_sandbox(config: &Config) -> Sandbox {
 /// Every subscriber of observations has a line here.
 fn start_observers(
     watched: &Arc<Config>,
-    metrics: &Arc<ServiceMetrics>,
     publisher: &Publisher,
     api: &Arc<api::Service>,
+    watches: &Watches,
 ) -> (Observers, JoinSet<()>, NewestFrames) {
-    let mut observers = Observers::new(Arc::clone(watched), Arc::clone(metrics));
+    let mut observers = Observers::new(Arc::clone(watched), Arc::clone(&api.metrics));
     let mut tasks = JoinSet::new();
     tasks.spawn(ScorePublisher::new(watched, publisher.scores()).run(observers.subscribe("scores")));
     tasks.spawn(NearMissReporter::new(watched, publisher.scores()).run(observers.subscribe("near_misses")));
     let (newest, following) = NewestFrames::follow(observers.subscribe("newest"));
     tasks.spawn(following);
+    tasks.spawn(watch_ends::run(watches.clone(), observers.subscribe("watches")));
     let (api, events) = (Arc::clone(api), observers.subscribe("events"));
     tasks.spawn(async move { api.events.follow(events).await });
     (observers, tasks, newest)

@@ -100,7 +100,7 @@ impl Visit {
         self.asked.cancel();
     }
 
-    /// The answer may take this long, from now on, if that is longer than it has already.
+    /// The answer may take this long, starting now, if that is longer than it has already.
     pub(super) fn allow(&self, time: Duration) {
         let mut until = lock(&self.until);
         *until = (*until).max(Instant::now() + time);

@@ -22,7 +22,7 @@ pub struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if id(&self.path).is_ok_and(|id| id == self.id) {
-            // Otherwise the next service finds that nobody listens, and replaces it.
+            // Otherwise the next service finds a socket without a listener, and replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_replaced_only_if_nobody_listens() {
+    fn a_socket_is_replaced_only_if_no_service_listens() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place { path: folder.path().join("api.sock"), for_group: true };
         let mode = || fs::metadata(&place.path).unwrap().permissions().mode() & 0o777;

@@ -24,13 +24,13 @@ const OPEN: &str = "a red car";
 const CLOSED: &str = "an empty scene";
 
 /// The status, the head and the body of an answer.
-struct Answer {
+struct HttpAnswer {
     status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     fn of(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|end| end == b"\r\n\r\n").expect("an answer has a head");
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
@@ -50,23 +50,23 @@ fn request(method: &str, target: &str, fields: &str, body: &str) -> String {
 }
 
 /// The answer at the unix socket of the service in `home`.
-fn at_socket(home: &Home, method: &str, target: &str, body: &str) -> Answer {
+fn at_socket(home: &Home, method: &str, target: &str, body: &str) -> HttpAnswer {
     let mut stream = UnixStream::connect(home.path("state/api.sock")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request(method, target, "", body).as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    Answer::of(&answer)
+    HttpAnswer::of(&answer)
 }
 
 /// The answer over HTTP.
-fn over_http(port: u16, method: &str, target: &str, fields: &str) -> Answer {
+fn over_http(port: u16, method: &str, target: &str, fields: &str) -> HttpAnswer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request(method, target, fields, "").as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    Answer::of(&answer)
+    HttpAnswer::of(&answer)
 }
 
 fn ask(home: &Home, arguments: &[&str]) -> Output {
@@ -305,6 +305,40 @@ fn alerts_and_scores_arrive_as_events() {
 }
 
 #[test]
+fn alerts_are_remembered_with_their_pictures() {
+    let (broker, port) = (Broker::start(), free_port());
+    let home = Home::new(broker.port, &format!("listen: 127.0.0.1:{port}\n"));
+    let mut service = Service::start(&home);
+    wait_until_ready(&service, port);
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let mut found = Value::Null;
+    wait_until("the alert is remembered", || {
+        found = over_http(port, "GET", "/api/v1/alerts?source=Inbox&label=red+car&limit=1", "").json();
+        found["alerts"].as_array().is_some_and(|alerts| !alerts.is_empty())
+    });
+    let document = over_http(port, "GET", "/api/v1/openapi.json", "").json();
+    assert_answer(&document, "/alerts", &found);
+    let alert = &found["alerts"][0];
+    assert_eq!((&alert["alert"]["label"], &alert["alert"]["state"]), (&json!("red car"), &json!("raised")));
+    let picture = alert["picture"].as_str().unwrap();
+    let sent = over_http(port, "GET", picture, "");
+    assert_eq!(sent.status, 200);
+    assert!(
+        sent.head.contains("content-type: image/jpeg") && sent.body.starts_with(&[0xFF, 0xD8]),
+        "{}",
+        sent.head
+    );
+    let (_, tag) = sent.head.split_once("etag: ").unwrap();
+    let known = format!("If-None-Match: {}\r\n", tag.lines().next().unwrap());
+    let known = over_http(port, "GET", picture, &known);
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    let gone = over_http(port, "GET", "/api/v1/pictures/999", "");
+    assert_eq!(gone.status, 404);
+    assert_valid(&document, "#/components/schemas/Problem", &gone.json());
+    service.stop();
+}
+
+#[test]
 fn clients_of_events_are_limited_and_do_not_keep_others_out() {
     let home = Home::new(free_port(), "");
     let mut service = Service::start(&home);
@@ -399,6 +433,91 @@ fn questions_over_mqtt_are_off_by_default() {
     service.stop();
     let seen = subscriber.so_far(&broker);
     assert!(seen.iter().all(|message| !message.topic.starts_with("home/ask/")), "{seen:#?}");
+}
+
+fn watch_for(home: &Home, arguments: &[&str]) -> Output {
+    let mut command = stakeout();
+    command.args(["watch-for", "--config"]).arg(home.path("stakeout.yaml")).args(arguments);
+    command.output().unwrap()
+}
+
+/// The lines that a command printed, as JSON.
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", text_of(output));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn words_are_watched_for_until_their_first_alert_or_a_time() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker);
+    let home = Home::new(broker.port, "home_assistant: true\n");
+    let written = fs::read(home.path("stakeout.yaml")).unwrap();
+    let mut service = Service::start(&home);
+    service.wait_for_log("watching");
+
+    let once = ["a red car", "--source", "Inbox", "--for", "2h", "--once", "--json"];
+    let [watched] = &lines(&watch_for(&home, &once))[..] else { panic!("one line") };
+    assert_eq!(
+        (&watched["id"], &watched["label_set"], &watched["threshold"]),
+        (&json!(1), &json!("watch 1"), &json!(0.5))
+    );
+    let state = "home/inbox/watch_1/a_red_car/state";
+    subscriber.until("its state is published", |message| message.topic == state && message.text() == "OFF");
+    subscriber.until("Home Assistant has an entity for it", |message| {
+        message.topic.starts_with("homeassistant/device/") && message.text().contains("a red car")
+    });
+    home.drop_picture("red-car.jpg", "1.jpg");
+    let alert = "home/inbox/watch_1/a_red_car/alert";
+    // Alerts wait until Home Assistant knows the entity; what is retained does not.
+    let messages = subscriber
+        .until("its alerts", |message| message.topic == alert && message.text().contains("\"cleared\""));
+    let alerts = messages.iter().filter(|message| message.topic == alert);
+    let alerts =
+        alerts.map(|alert| serde_json::from_slice::<Value>(&alert.payload).unwrap()["state"].clone());
+    assert_eq!(alerts.collect::<Vec<_>>(), ["raised", "cleared"]);
+    if !messages.iter().any(|message| message.topic == state && message.text().is_empty()) {
+        subscriber
+            .until("its topics are cleared", |message| message.topic == state && message.text().is_empty());
+    }
+    service.wait_for_log("a temporary label has ended");
+    assert_eq!(lines(&watch_for(&home, &["--list", "--json"])), Vec::<Value>::new());
+
+    let lasting = ["a green tree", "--source", "Inbox", "--for", "1d", "--threshold", "0.6", "--json"];
+    let [watched] = &lines(&watch_for(&home, &lasting))[..] else { panic!("one line") };
+    service.wait_for_times(3, "the configuration has changed and is in force");
+    service.stop();
+    let mut service = Service::start(&home);
+    service.wait_for_log("watching");
+    assert_eq!(lines(&watch_for(&home, &["--list", "--json"])), [watched.clone()], "it survives a restart");
+    home.drop_picture("green-tree.jpg", "2.jpg");
+    subscriber.until("its alert", |message| message.topic == "home/inbox/watch_2/a_green_tree/alert");
+    assert_eq!(fs::read(home.path("stakeout.yaml")).unwrap(), written, "no file is changed");
+
+    for (arguments, code, message) in [
+        (&["a dog", "--source", "Inbx", "--for", "2h"][..], 64, "did you mean `Inbox`?"),
+        (&["a dog", "--source", "Inbox", "--for", "5s"], 64, "not a time from 1m to 31d"),
+        (&["a dog", "--source", "Inbox"], 64, "--for"),
+        (&["a dog", "--source", "Inbox", "--for", "2h", "--threshold", "7"], 64, "threshold"),
+        (&["a green tree", "--source", "Inbox", "--for", "2h"], 1, "as number 2"),
+        (&["--cancel", "7"], 64, "no temporary label has the number 7"),
+    ] {
+        let output = watch_for(&home, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text_of(&output));
+        assert!(text_of(&output).contains(message), "{arguments:?}: {}", text_of(&output));
+    }
+    let cancelled = watch_for(&home, &["--cancel", "2"]);
+    assert!(
+        text(&cancelled.stdout).starts_with("2  a green tree  on Inbox  until "),
+        "{}",
+        text_of(&cancelled)
+    );
+    let state = "home/inbox/watch_2/a_green_tree/state";
+    subscriber.until("its topics are cleared", |message| message.topic == state && message.text().is_empty());
+    let document = at_socket(&home, "GET", "/api/v1/openapi.json", "").json();
+    assert_answer(&document, "/watches", &at_socket(&home, "GET", "/api/v1/watches", "").json());
+    service.stop();
+    assert_eq!(watch_for(&home, &["--list"]).status.code(), Some(1), "no service, no list");
 }
 
 /// The answer of an address equals its schema in the document.
