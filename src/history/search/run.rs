@@ -122,7 +122,8 @@ struct Scored<'a> {
     hit: Hit,
     view: usize,
     chunk: &'a Chunk,
-    code: Vec<u8>,
+    /// The stored vector.
+    vector: Vec<f32>,
     similarities: Vec<f32>,
 }
 
@@ -234,7 +235,8 @@ fn sample(
     let mut sample = Sample { similarities: vec![], average: vec![0.0; vectors.first().map_or(0, Vec::len)] };
     for (at, row) in read::sample(chunks, size) {
         let Some(stored) = read::vector(connection, row)? else { continue };
-        let Some(vector) = whole(chunks[at], &stored.code) else { continue };
+        let Some(code) = Code::parse(&stored.code, chunks[at].centre.len()) else { continue };
+        let vector = vector(chunks[at], code);
         sample.similarities.push(vectors.iter().map(|it| dot(it, &vector)).collect());
         sample.average.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
     }
@@ -243,10 +245,9 @@ fn sample(
     Ok(sample)
 }
 
-/// A stored vector, rotated; `None` if it is damaged.
-fn whole(chunk: &Chunk, code: &[u8]) -> Option<Vec<f32>> {
-    let values = Code::parse(code, chunk.centre.len())?.values();
-    Some(values.zip(&chunk.centre).map(|(value, centre)| value + centre).collect())
+/// A stored vector, rotated.
+fn vector(chunk: &Chunk, code: Code<'_>) -> Vec<f32> {
+    code.values().zip(&chunk.centre).map(|(value, centre)| value + centre).collect()
 }
 
 /// One similarity of several, each in units of its spread.
@@ -296,12 +297,13 @@ fn second_pass<'a>(
         views.iter().flat_map(|view| &view.chunks).map(|chunk| (chunk.id, *chunk)).collect();
     let mut scored: Vec<Scored<'a>> = Vec::new();
     let mut found = Vec::new();
-    let (mut rest, mut size) = (candidates, FIRST_BATCH);
+    let (mut rest, mut size, mut least) = (candidates, FIRST_BATCH, f32::NEG_INFINITY);
     while !rest.is_empty() {
         let (batch, others) = rest.split_at(size.min(rest.len()));
         (rest, size) = (others, 2 * size);
-        // In the order of the file.
-        let mut batch = batch.to_vec();
+        // In the order of the file, without those that cannot be among the results.
+        let can_be = |it: &&Candidate| it.lift + CERTAINTY * it.error >= least;
+        let mut batch: Vec<_> = batch.iter().filter(can_be).copied().collect();
         batch.sort_unstable_by_key(|candidate| candidate.rows);
         for candidate in &batch {
             if let Some(chunk) = chunks.get(&chunk_of(candidate.rows.0)) {
@@ -319,7 +321,7 @@ fn second_pass<'a>(
         found = events(&hits, |a, b| alike(&scored[a], &scored[b], &views[scored[a].view].average));
         let last = search.top.checked_sub(1).and_then(|last| found.get(last));
         // With fewer events than wanted, what is usual completes the list.
-        let least = last.map_or(0.0, |event| hits[event.best].lift);
+        least = last.map_or(0.0, |event| hits[event.best].lift);
         if rest.iter().all(|other| other.lift + CERTAINTY * other.error < least) {
             break;
         }
@@ -348,7 +350,8 @@ fn best_of<'a>(
         let lift = view.baseline.lift(combined(&similarities, &view.spreads));
         if best.as_ref().is_none_or(|best| lift > best.hit.lift) {
             let hit = Hit { source: chunk.source, span, lift };
-            best = Some(Scored { hit, view: candidate.view, chunk, code: code.bytes(), similarities });
+            best =
+                Some(Scored { hit, view: candidate.view, chunk, vector: vector(chunk, code), similarities });
         }
     })?;
     Ok(best)
@@ -357,15 +360,18 @@ fn best_of<'a>(
 /// How alike two frames are: the cosine of their differences from the average of their view. Frames that are nearly equal as a whole
 /// are alike, too: what is always there is a part of the average, and the differences are only noise.
 fn alike(a: &Scored<'_>, b: &Scored<'_>, average: &[f32]) -> f32 {
-    let Some((left, right)) = whole(a.chunk, &a.code).zip(whole(b.chunk, &b.code)) else { return 0.0 };
-    let difference = |vector: &[f32]| -> Vec<f32> {
-        vector.iter().zip(average).map(|(value, average)| value - average).collect()
-    };
-    let of_differences = cosine(&difference(&left), &difference(&right));
+    // Products of the wholes and of the differences: of both, of the left one and of the right one with itself.
+    let (mut wholes, mut differences) = ([0.0_f32; 3], [0.0_f32; 3]);
+    for ((left, right), average) in a.vector.iter().zip(&b.vector).zip(average) {
+        for (sums, left, right) in
+            [(&mut wholes, *left, *right), (&mut differences, left - average, right - average)]
+        {
+            sums[0] += left * right;
+            sums[1] += left * left;
+            sums[2] += right * right;
+        }
+    }
+    let cosine = |[both, left, right]: [f32; 3]| both / (left * right).sqrt().max(f32::MIN_POSITIVE);
     // 0.94 counts as similar, and 0.985 as nearly equal.
-    of_differences.max(10.0 * cosine(&left, &right) - 9.0)
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f32::MIN_POSITIVE)
+    cosine(differences).max(10.0 * cosine(wholes) - 9.0)
 }

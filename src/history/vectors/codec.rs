@@ -101,12 +101,6 @@ impl<'a> Code<'a> {
         (sums.iter().sum::<f32>() + rest) * self.scale
     }
 
-    /// The stored form.
-    #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        [&self.scale.to_le_bytes(), self.steps].concat()
-    }
-
     /// The difference from the centre.
     pub fn values(&self) -> impl Iterator<Item = f32> + use<'a> {
         let scale = self.scale;
@@ -319,7 +313,6 @@ mod tests {
             let bytes = encode(&difference);
             prop_assert_eq!(bytes.len(), difference.len() + 4);
             let code = Code::parse(&bytes, difference.len()).unwrap();
-            prop_assert_eq!(code.bytes(), bytes.clone());
             let largest = difference.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
             for (stored, value) in code.values().zip(&difference) {
                 prop_assert!((stored - value).abs() <= largest / 127.0 * 0.501, "{stored} {value}");
