@@ -247,6 +247,7 @@ mqtt: &broker
   keep_alive: 30s
   message_expiry: 1d
   heartbeat: 1m
+  near_misses: true
   tls: { ca: ca.pem, certificate: me.pem, key: me.key, alpn: [mqtt] }
 home_assistant: { discovery_prefix: homeassistant, name: Eye }
 outbox: { max_size: 10MB, max_snapshots: 20MB, max_age: 1d }

@@ -23,7 +23,7 @@ pub(super) fn describe(config: &Config) -> Value {
         let mut explained = source.explain();
         explained.insert("topics".to_owned(), source_topics(&topics, source).into());
         let sets = config.watches().filter(|(watching, _)| watching.name == source.name);
-        let sets = sets.map(|(_, set)| (set.name.clone(), label_set(&topics, source, set)));
+        let sets = sets.map(|(_, set)| (set.name.clone(), label_set(&topics, config, source, set)));
         explained.insert("label_sets".to_owned(), sets.collect::<Map<_, _>>().into());
         (source.name.clone(), explained.into())
     });
@@ -84,14 +84,19 @@ fn watched_by(config: &Config) -> Map<String, Value> {
 }
 
 /// A label set on a source.
-fn label_set(topics: &Topics, source: &Source, set: &LabelSet) -> Value {
+fn label_set(topics: &Topics, config: &Config, source: &Source, set: &LabelSet) -> Value {
     let here = |label: &Label| source.label(&set.name, label).clone();
     let mut explained = config::explain_label_set(set, here, |label| {
         let topic = |topic: String| Value::String(topic);
-        Map::from_iter([
+        let mut explained = Map::from_iter([
             ("alert".to_owned(), topic(topics.alert(&source.name, &set.name, &label.name))),
             ("state".to_owned(), topic(topics.state(&source.name, &set.name, &label.name))),
-        ])
+        ]);
+        if config.mqtt.near_misses {
+            let near_miss = topics.near_miss(&source.name, &set.name, &label.name);
+            explained.insert("near_miss".to_owned(), topic(near_miss));
+        }
+        explained
     });
     if source.scores {
         explained.insert("scores".to_owned(), json!(topics.scores(&source.name, &set.name)));
