@@ -57,8 +57,7 @@ pub const WRONG_USAGE: u8 = 64;
 pub const BAD_CONFIGURATION: u8 = 78;
 
 /// Why there is nothing to read or to mark.
-const HISTORY_IS_OFF: &str =
-    "nothing is remembered, because the configuration has `history: off`: remove that line to remember alerts";
+const HISTORY_IS_OFF: &str = "nothing is remembered, because the configuration has `history: off`: remove that line to remember alerts";
 
 /// The configuration, for commands that need one.
 #[derive(Debug, clap::Args)]

@@ -27,6 +27,7 @@ use anyhow::{Context as _, anyhow, bail};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
+    time::Instant,
 };
 
 pub use self::judge_thread::saved_baselines;
@@ -66,8 +67,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The part of it that the publisher may use.
 const GRACE: Duration = Duration::from_secs(5);
-/// The part of it that the history may use after the publisher.
-const GRACE_FOR_HISTORY: Duration = Duration::from_secs(2);
+/// The history may use the whole deadline but this part: a disk that is too slow for it is no failure.
+const RESERVE: Duration = Duration::from_secs(1);
 /// The frames that fit between two parts: the slots of a thousand sources. An unused place costs nothing.
 const IN_FLIGHT: usize = 1000 * source::SLOTS;
 
@@ -116,8 +117,9 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     }
     metrics.set_ready(false);
     signals::notify_stopping();
+    let history_until = Instant::now() + (DEADLINE - RESERVE);
     tokio::select! {
-        stopped = service.stop() => stopped,
+        stopped = service.stop(history_until) => stopped,
         () = tokio::time::sleep(DEADLINE) => {
             bail!("stopped after {} s with work left; alerts that were raised are in the outbox", DEADLINE.as_secs())
         }
@@ -227,8 +229,8 @@ impl Service {
     }
 
     /// Only the sources receive the stop signal. Each other part ends when its input closes, the publisher last. A check of the
-    /// configuration in flight is dropped.
-    async fn stop(self) -> anyhow::Result<()> {
+    /// configuration in flight is dropped. Waits for the history until the given time.
+    async fn stop(self, history_until: Instant) -> anyhow::Result<()> {
         let mut broker = self.applier.broker;
         let sources = self.applier.sources.stop();
         // The judge receives each frame last: when it has ended, no frame is in flight.
@@ -242,7 +244,7 @@ impl Service {
             broker.settle();
         }
         if let Some(history) = self.parts.history
-            && tokio::time::timeout(GRACE_FOR_HISTORY, history).await.is_err()
+            && tokio::time::timeout_at(history_until, history).await.is_err()
         {
             tracing::warn!("the history is not written to its end: the disk is too slow");
         }

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -57,8 +57,13 @@ impl Counts {
     pub fn decoding<T>(&self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let done = work();
-        self.decoding.observe(began.elapsed());
+        self.decoded(began.elapsed());
         done
+    }
+
+    /// Records how long it took to decode a picture.
+    pub fn decoded(&self, duration: Duration) {
+        self.decoding.observe(duration);
     }
 
     /// Counts a picture that the source found.

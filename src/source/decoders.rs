@@ -3,7 +3,7 @@
 //! A source thread may wait here for memory. It signals progress meanwhile, because it is healthy; and the stop signal ends the
 //! wait.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -138,7 +138,13 @@ impl PictureDecoder {
                 0 => job.decode_within(0)?,
                 granted => {
                     let _entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
-                    self.counts.decoding(|| job.decode_within(granted))?
+                    let began = Instant::now();
+                    let outcome = job.decode_within(granted);
+                    // One that needs more memory is decoded in the next round.
+                    if !matches!(outcome, Ok(Outcome::Needs(_))) {
+                        self.counts.decoded(began.elapsed());
+                    }
+                    outcome?
                 }
             };
             match outcome {
