@@ -102,7 +102,7 @@ fn rows(
     let mut statement = connection.prepare(&format!(
         "SELECT rowid AS row, * FROM {name} WHERE (?1 IS NULL OR source = ?1) AND {last} >= ?2 AND {first} <= ?3 ORDER BY {last}"
     ))?;
-    let columns: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query((range.source, range.from, range.to))?;
     while let Some(row) = rows.next()? {
         let mut line = object(connection, table, &columns, row)?;

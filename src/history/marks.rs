@@ -362,7 +362,7 @@ mod tests {
             ..moment("person", 0)
         };
         for typed in [&*id, &id.to_uppercase(), "00abcdef", "abcdef", "8000-000000abcdef"] {
-            assert_eq!(found(typed), [subject.clone()], "{typed}");
+            assert_eq!(found(typed), std::slice::from_ref(&subject), "{typed}");
         }
         for typed in ["", "bcdef", "abcde0", "%", "019340a2", "0193-a", "' OR 1"] {
             assert_eq!(found(typed), [], "{typed}");
@@ -416,7 +416,11 @@ mod tests {
         history.write(|transaction| transaction.execute("DELETE FROM alerts", [])).unwrap();
         let marks = newest(history.connection(), &Filter::default()).unwrap();
         assert_eq!(marks[0].subject, subject);
-        assert_eq!(find(history.connection(), &id).unwrap(), [subject.clone()], "it can be undone");
+        assert_eq!(
+            find(history.connection(), &id).unwrap(),
+            std::slice::from_ref(&subject),
+            "it can be undone"
+        );
         assert!(history.write(|transaction| undo(transaction, &subject)).unwrap());
         assert_eq!(find(history.connection(), &id).unwrap(), []);
     }

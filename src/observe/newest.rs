@@ -11,6 +11,9 @@ use tokio::sync::watch;
 use super::{Observation, Subscription};
 use crate::{classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
+/// The name of a region and its embedding.
+pub type RegionEmbedding = (Option<Arc<str>>, Arc<[f32]>);
+
 /// The newest scored frame of a source. Its picture is not kept: pictures of all sources would fill the memory.
 #[derive(Debug, Clone)]
 pub struct NewestFrame {
@@ -21,7 +24,7 @@ pub struct NewestFrame {
     /// Where the picture came from: a path, an address, a topic.
     pub origin: String,
     /// The embedding (a vector of length 1) of each region, with the region's name; `None` is the whole frame.
-    pub regions: Vec<(Option<Arc<str>>, Arc<[f32]>)>,
+    pub regions: Vec<RegionEmbedding>,
     /// The scores of each label set that the source watches.
     pub sets: Vec<SetScores>,
     /// What the trigger of each label and rule made of the frame.

@@ -489,7 +489,11 @@ fn words_are_watched_for_until_their_first_alert_or_a_time() {
     service.stop();
     let mut service = Service::start(&home);
     service.wait_for_log("watching");
-    assert_eq!(lines(&watch_for(&home, &["--list", "--json"])), [watched.clone()], "it survives a restart");
+    assert_eq!(
+        lines(&watch_for(&home, &["--list", "--json"])),
+        std::slice::from_ref(&watched),
+        "it survives a restart"
+    );
     home.drop_picture("green-tree.jpg", "2.jpg");
     subscriber.until("its alert", |message| message.topic == "home/inbox/watch_2/a_green_tree/alert");
     assert_eq!(fs::read(home.path("stakeout.yaml")).unwrap(), written, "no file is changed");

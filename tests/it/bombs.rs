@@ -248,7 +248,7 @@ fn killed_while_decoding(service: &mut Service, home: &Home, text: &str) {
 const CRASHED: &str = "the service ended unexpectedly twice while it decoded this picture, so it is skipped";
 
 #[test]
-fn a_file_that_ends_the_service_twice_is_skipped_from_then_on() {
+fn a_file_that_ends_the_service_twice_is_skipped_later() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker);
     let home = Home::with_sources(

@@ -285,7 +285,8 @@ mod tests {
     #[test]
     fn a_table_of_episodes() {
         use Seen::{Far, Raised};
-        let cases: &[(&str, &[(i64, Seen)], &str)] = &[
+        type Case<'a> = (&'a str, &'a [(i64, Seen)], &'a str);
+        let cases: &[Case<'_>] = &[
             ("nothing", &[(0, Far), (1, Far)], ""),
             ("one frame is held", &[(0, Far), (1, held(1.2)), (2, Far), (3, Far)], "w1@1"),
             (

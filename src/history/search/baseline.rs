@@ -94,7 +94,7 @@ mod tests {
     fn normal(count: usize, mean: f32, deviation: f32) -> Vec<f32> {
         // The sum of three waves that have no common period is nearly normal.
         let wave = |at: usize, speed: f32| (at as f32 * speed).sin();
-        let value = |at| wave(at, 0.734_1) + wave(at, 1.934_7) + wave(at, 2.718_3);
+        let value = |at| wave(at, 0.734_1) + wave(at, 1.934_7) + wave(at, 2.618_3);
         (0..count).map(|at| mean + deviation * value(at) / 1.224_7).collect()
     }
 
@@ -105,7 +105,7 @@ mod tests {
         assert!((baseline.usual - 0.2).abs() < 0.004, "{baseline:?}");
         assert!((0.007..0.016).contains(&baseline.spread), "{baseline:?}");
         // In every fourth frame there is a dog.
-        let mut with_dog = empty.clone();
+        let mut with_dog = empty;
         with_dog.iter_mut().step_by(4).for_each(|similarity| *similarity += 0.08);
         let baseline = Baseline::of(&with_dog).unwrap();
         assert!(baseline.lift(0.28) > 3.0, "{baseline:?}");
