@@ -106,6 +106,9 @@ fn recall(history: &History, cameras: &[Camera], queries: &[Vec<f32>], exact: &[
     f64::from(found as u32) / f64::from(expected as u32)
 }
 
+/// A camera, a time, and an embedding.
+type Frame = (Arc<str>, i64, Arc<[f32]>);
+
 /// Writes all vectors. Returns the time that this took without making them, and for each query the best events of its camera in full
 /// precision.
 fn fill(
@@ -118,8 +121,8 @@ fn fill(
     let mut recorder = Recorder::new("clip");
     let mut insertion = Duration::ZERO;
     let mut similarities: Vec<Vec<(i64, f32)>> = vec![Vec::new(); queries.len()];
-    let mut frames: Vec<(Arc<str>, i64, Arc<[f32]>)> = Vec::with_capacity(BATCH);
-    let mut write = |frames: &mut Vec<(Arc<str>, i64, Arc<[f32]>)>| {
+    let mut frames: Vec<Frame> = Vec::with_capacity(BATCH);
+    let mut write = |frames: &mut Vec<Frame>| {
         let started = Instant::now();
         history
             .write(|transaction| {

@@ -49,7 +49,7 @@ pub struct LabelSetup {
     pub message: Option<AlertMessage>,
     /// The condition of a rule; `None` is a label.
     pub when: Option<Condition>,
-    /// See [`super::SavedBaseline::of`].
+    /// What its scores are computed from, as in a saved baseline.
     pub of: String,
 }
 

@@ -491,7 +491,7 @@ fn words_are_watched_for_until_their_first_alert_or_a_time() {
     service.wait_for_log("watching");
     assert_eq!(
         lines(&watch_for(&home, &["--list", "--json"])),
-        std::slice::from_ref(&watched),
+        std::slice::from_ref(watched),
         "it survives a restart"
     );
     home.drop_picture("green-tree.jpg", "2.jpg");

@@ -1,6 +1,11 @@
 //! `stakeout search`: with the running service, without it, and the recall on vectors of a real model.
 
-use std::{fs, process::Output, sync::Arc};
+use std::{
+    fs,
+    process::Output,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 use stakeout::{
@@ -41,8 +46,13 @@ fn a_picture_is_found_by_words_and_by_a_picture() {
     let home = Home::new(broker.port, HISTORY);
     let mut service = Service::start(&home);
     service.wait_for_log("watching");
-    for name in ["red-car.jpg", "green-tree.jpg", "blue-umbrella.jpg"] {
-        home.drop_unique_picture(name, name);
+    // On three days: frames of the same minute may be one event.
+    for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
+        let elsewhere = home.path("upload");
+        fs::copy(sample(name), &elsewhere).unwrap();
+        let day = SystemTime::now() - Duration::from_secs(days * 86_400);
+        fs::File::options().write(true).open(&elsewhere).unwrap().set_modified(day).unwrap();
+        fs::rename(elsewhere, home.path("inbox").join(name)).unwrap();
     }
     wait_until("the embeddings of three pictures", || found(&home, &["a red car"])["embeddings"] == 3);
 

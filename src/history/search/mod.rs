@@ -3,7 +3,7 @@
 //! A search is two passes over the vectors of a model. The first one estimates the similarity of the query and every vector from
 //! one bit for each dimension ([`query`]), and keeps the best moments ([`candidates`]). The second one computes the similarity of
 //! these from 8 bits, the best first, until no other one can be among the results. Results are ranked by lift over what is usual for
-//! the camera ([`baseline`]), and frames of the same event are one result ([`events`]). [`run`] reads the file and uses the others,
+//! the camera ([`baseline`]), and frames of the same event are one result ([`events`]). `run` reads the file and uses the others,
 //! which are pure.
 
 pub mod baseline;
