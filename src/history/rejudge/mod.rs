@@ -1,5 +1,5 @@
 //! Judges the scores that the service has stored again, with the settings of that time or with others. No model is needed, and no
-//! pictures: weeks take less than a second.
+//! pictures.
 //!
 //! With the settings of that time the alerts are those that the service raised. With others, labels that are affected begin with the
 //! state that they had in the first chunk, and continue from chunk to chunk, through restarts and changes of the configuration as the
