@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::picture::{Picture, Share};
+use crate::picture::{Share, mask::Masked};
 
 /// One picture from one source.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub struct Frame {
     pub origin: String,
     /// When the picture was captured, as exactly as the source knows it.
     pub captured_at: Timestamp,
-    /// The decoded pixels, upright. A source whose picture has not changed sends the same `Arc` again, and its scores are
-    /// reused.
-    pub picture: Arc<Picture>,
+    /// The decoded pixels, upright, without what the source hides. A source whose picture has not changed sends a clone of it
+    /// again, and its scores are reused.
+    pub picture: Masked,
     /// The slot of the source that this frame occupies.
     pub slot: Slot,
 }

@@ -339,7 +339,7 @@ mod tests {
                 origin: frame.origin,
                 captured_at: frame.captured_at,
                 duration: Duration::ZERO,
-                picture: frame.picture,
+                picture: frame.picture.into(),
                 sets,
                 embeddings,
                 alerts,

@@ -18,7 +18,7 @@ use crate::{
     classify::{Watchlist, score_all},
     frame::{Frame, Slot},
     model::Model,
-    picture::{self, Limits},
+    picture::{self, Limits, mask::Masked},
 };
 
 /// Pictures per second from JPEG bytes to scores, in batches of `batch`, with the service's code: cameras decode on threads of
@@ -75,7 +75,7 @@ fn camera((jpeg, limits): (&[u8], Limits), frames: &mpsc::Sender<Frame>, enough:
             source: SOURCE.into(),
             origin: String::new(),
             captured_at: Timestamp::UNIX_EPOCH,
-            picture: picture::decode(jpeg, limits)?.into(),
+            picture: Masked::new(picture::decode(jpeg, limits)?, &[]),
             slot: Slot::free(),
         };
         if frames.blocking_send(frame).is_err() {

@@ -101,7 +101,10 @@ impl PreparedFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{classify::labels::LabelVectors, frame::Slot, model::preprocess::Backend, policy::Scoring};
+    use crate::{
+        classify::labels::LabelVectors, frame::Slot, model::preprocess::Backend, picture::mask::Masked,
+        policy::Scoring,
+    };
 
     fn list() -> Arc<Watchlist> {
         let scoring = Scoring::Auto;
@@ -113,7 +116,7 @@ mod tests {
     fn pictures_are_prepared_for_the_watchlist_in_force() {
         let settings = br#"{"size": {"height": 2, "width": 2}, "do_normalize": false, "do_rescale": false}"#;
         let preprocessor = Preprocessor::from_json(settings, Backend::Torchvision).unwrap();
-        let picture = |grey| Arc::new(Picture::of_rgb(1, 1, vec![grey; 3]));
+        let picture = |grey| Masked::from(Picture::of_rgb(1, 1, vec![grey; 3]));
         let [one, two] = [picture(1), picture(2)];
         let frames = [("a", &one), ("a", &one), ("b", &one), ("a", &two), ("a", &one)];
         let (first, second) = (list(), list());
@@ -124,7 +127,7 @@ mod tests {
                 source: source.into(),
                 origin: number.to_string(),
                 captured_at: jiff::Timestamp::UNIX_EPOCH,
-                picture: Arc::clone(picture),
+                picture: picture.clone(),
                 slot: Slot::free(),
             };
             sender.blocking_send(frame).unwrap();

@@ -94,21 +94,21 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Slot;
+    use crate::{frame::Slot, picture::mask::Masked};
 
     /// A frame of the source `a` or `b`; the origin identifies it.
-    fn frame(name: &str, picture: &Arc<Picture>) -> PreparedFrame {
+    fn frame(name: &str, picture: &Masked) -> PreparedFrame {
         PreparedFrame::unprepared(Frame {
             source: name[..1].into(),
             origin: name.to_owned(),
             captured_at: jiff::Timestamp::UNIX_EPOCH,
-            picture: Arc::clone(picture),
+            picture: picture.clone(),
             slot: Slot::free(),
         })
     }
 
-    fn picture() -> Arc<Picture> {
-        Arc::new(Picture::of_rgb(1, 1, vec![0; 3]))
+    fn picture() -> Masked {
+        Picture::of_rgb(1, 1, vec![0; 3]).into()
     }
 
     /// Scores each frame with its own origin; those with `bad` in it fail.

@@ -207,7 +207,7 @@ impl JudgeThread {
                 origin: frame.origin,
                 captured_at: frame.captured_at,
                 duration,
-                picture: frame.picture,
+                picture: frame.picture.into(),
                 sets,
                 embeddings,
                 alerts: alerts.by_ref().take(count).collect(),

@@ -4,7 +4,11 @@
 //! smaller than a pixel still fills one. An outline that crosses itself fills everything that it goes around, also more than
 //! once.
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 use super::pixels::{Picture, Pixels};
 
@@ -65,6 +69,42 @@ impl fmt::Display for Polygon {
     }
 }
 
+/// A picture without what the mask of its source covers. A frame takes no other picture, so no kind of source can forget the mask.
+/// Clones share the pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Masked(Arc<Picture>);
+
+impl Masked {
+    /// Fills the polygons of `mask` with grey.
+    #[must_use]
+    pub fn new(mut picture: Picture, mask: &[Polygon]) -> Self {
+        fill(&mut picture, mask);
+        Self(Arc::new(picture))
+    }
+}
+
+impl Deref for Masked {
+    type Target = Arc<Picture>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl From<Masked> for Arc<Picture> {
+    fn from(masked: Masked) -> Self {
+        masked.0
+    }
+}
+
+/// For tests of parts that have no source.
+#[cfg(test)]
+impl From<Picture> for Masked {
+    fn from(picture: Picture) -> Self {
+        Self::new(picture, &[])
+    }
+}
+
 /// Whether all corners are on one line, or at one place.
 fn is_line(corners: &[[f64; 2]]) -> bool {
     let from_first = |corner: &[f64; 2]| [corner[0] - corners[0][0], corner[1] - corners[0][1]];
@@ -76,7 +116,7 @@ fn is_line(corners: &[[f64; 2]]) -> bool {
 }
 
 /// Fills the polygons of a picture with grey. Pixels that are shared with another picture are copied before.
-pub fn fill(picture: &mut Picture, polygons: &[Polygon]) {
+fn fill(picture: &mut Picture, polygons: &[Polygon]) {
     let size = (picture.width as usize, picture.height as usize);
     match &mut picture.pixels {
         Pixels::Rgb(rgb) => covered(polygons, size, |row, columns| {

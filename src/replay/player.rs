@@ -21,8 +21,8 @@ use crate::{
     config::{Config, Decode, Source},
     frame::{Frame, Slot},
     picture::{
-        self, Limits, Picture,
-        mask::{self, Polygon},
+        self, Limits,
+        mask::{Masked, Polygon},
     },
     progress::{self, Playback},
     source, terminal,
@@ -152,16 +152,15 @@ impl Player {
 
     fn picture(&self, recording: &Recording) -> Result<Result<(), ModelEnded>> {
         let bytes = picture::read_file(&recording.path)?;
-        let mut picture = picture::decode(&bytes, self.limits)?;
-        mask::fill(&mut picture, &self.mask);
+        let picture = Masked::new(picture::decode(&bytes, self.limits)?, &self.mask);
         let time = recording.time.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(self.send(picture, recording.path.display().to_string(), time))
     }
 
     fn video(&mut self, recording: &Recording, done: u64) -> Result<Result<(), ModelEnded>> {
         let (every, decode) = self.sampling;
-        let video = source::Recording::open(&recording.path, every, decode, self.limits)?;
-        let mut video = video.masked(Arc::clone(&self.mask));
+        let mask = Arc::clone(&self.mask);
+        let mut video = source::Recording::open(&recording.path, every, decode, self.limits, mask)?;
         let own = video.began().or(recording.time).filter(|_| !self.is_forced);
         let began = own.or(self.clock).unwrap_or_else(|| {
             self.playback.aside(|| {
@@ -189,9 +188,8 @@ impl Player {
         Ok(Ok(()))
     }
 
-    fn send(&self, picture: Picture, origin: String, captured_at: Timestamp) -> Result<(), ModelEnded> {
-        let source = Arc::clone(&self.source);
-        let (picture, slot) = (picture.into(), Slot::free());
+    fn send(&self, picture: Masked, origin: String, captured_at: Timestamp) -> Result<(), ModelEnded> {
+        let (source, slot) = (Arc::clone(&self.source), Slot::free());
         let frame = Frame { source, origin, captured_at, picture, slot };
         self.frames.blocking_send(frame).map_err(|_| ModelEnded)
     }

@@ -70,8 +70,7 @@ pub struct Context {
     pub counts: Arc<Counts>,
     /// Pictures with more pixels are rejected.
     pub max_pixels: u64,
-    /// What is hidden in every picture of this source, before anything else reads its pixels. Pictures come from
-    /// `PictureDecoder`, and frames of streams from the stream's converter: both apply it.
+    /// What is hidden in every picture of this source, before anything else reads its pixels.
     pub mask: Arc<[Polygon]>,
     /// What all sources share to decode pictures.
     pub decoders: Arc<Decoders>,

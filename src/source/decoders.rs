@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     picture::{
-        Limits, Memory, Picture, PictureError, Share, Use,
-        mask::{self, Polygon},
+        Limits, Memory, PictureError, Share, Use,
+        mask::{Masked, Polygon},
     },
     sandbox::{DecodeError, Outcome, Sandbox},
 };
@@ -55,7 +55,7 @@ impl Decoders {
 /// A decoded picture.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    pub(crate) picture: Picture,
+    pub(crate) picture: Masked,
     /// Its memory, which is to be held until its frame is scored.
     pub(crate) share: Share,
 }
@@ -148,8 +148,8 @@ impl PictureDecoder {
                 }
             };
             match outcome {
-                Outcome::Decoded(mut picture) => {
-                    mask::fill(&mut picture, &self.mask);
+                Outcome::Decoded(picture) => {
+                    let picture = Masked::new(picture, &self.mask);
                     share.shrink(picture.bytes());
                     return Ok(Decoded { picture, share });
                 }
@@ -168,6 +168,7 @@ mod tests {
     use std::{path::Path, thread, time::Duration};
 
     use super::*;
+    use crate::picture::{Picture, mask::GREY};
 
     fn jpeg() -> Vec<u8> {
         Picture::of_rgb(64, 48, vec![90; 64 * 48 * 3]).to_jpeg(90).unwrap()
@@ -190,11 +191,12 @@ mod tests {
         let decoders = Decoders::unrecorded(100_000_000);
         let left = Polygon::new(vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]).unwrap();
         let masked = PictureDecoder { mask: [left].into(), ..decoder(&decoders) };
-        let rgb = |decoder: PictureDecoder| decoder.decode(&jpeg(), "a.jpg").unwrap().picture.into_rgb();
+        let rgb =
+            |decoder: PictureDecoder| decoder.decode(&jpeg(), "a.jpg").unwrap().picture.rgb().into_owned();
         let (masked, plain) = (rgb(masked), rgb(decoder(&decoders)));
         for (masked, plain) in masked.chunks(64 * 3).zip(plain.chunks(64 * 3)) {
             let (hidden, shown) = masked.split_at(32 * 3);
-            assert!(hidden.iter().all(|level| *level == mask::GREY) && shown == &plain[32 * 3..]);
+            assert!(hidden.iter().all(|level| *level == GREY) && shown == &plain[32 * 3..]);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sends the frames of live sources. A frame that finds no free slot is skipped: the next one is newer anyway.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc::error::TrySendError};
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc::error::TrySendError};
 use super::{cause::Cause, context::Context};
 use crate::{
     frame::{Frame, Slot},
-    picture::Picture,
+    picture::mask::Masked,
 };
 
 /// Why a picture is sent.
@@ -34,7 +34,7 @@ impl Context {
     pub(crate) fn send(
         &self,
         content: Content,
-        picture: Arc<Picture>,
+        picture: Masked,
         origin: &str,
         captured_at: Timestamp,
         slot: Slot,

@@ -1,7 +1,7 @@
 //! Small files that declare or unpack to gigabytes, and pictures that end the service: the running service stays within its
 //! memory, names them in its log, and raises the alerts of the other pictures.
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, sync::Arc};
 
 use flate2::{Compression, write::ZlibEncoder};
 use stakeout::{
@@ -140,7 +140,7 @@ fn a_video_with_huge_frames_is_rejected_whatever_its_container_says() {
         let file = folder.path().join("clip.avi");
         fs::write(&file, avi(side, &png(16_000))).unwrap();
         let every = std::time::Duration::from_millis(100);
-        let mut recording = Recording::open(&file, every, Decode::Auto, limits)?;
+        let mut recording = Recording::open(&file, every, Decode::Auto, limits, Arc::default())?;
         Ok::<_, StreamError>(recording.next_frame()?.map(|(_, picture)| (picture.width, picture.height)))
     };
     let limits = Limits::of(4_000_000);

@@ -7,7 +7,7 @@ use stakeout::{
     config::{DeviceLook, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
-    picture::{self, Picture},
+    picture::{self, Picture, mask::Masked},
     policy::{Label, LabelSet, TriggerSettings},
 };
 use tokio::sync::{mpsc, watch};
@@ -44,7 +44,7 @@ fn frame(source: &str, picture: Picture) -> Frame {
         source: source.into(),
         origin: "a test".to_owned(),
         captured_at,
-        picture: picture.into(),
+        picture: Masked::new(picture, &[]),
         slot: Slot::free(),
     }
 }

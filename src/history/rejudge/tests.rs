@@ -148,7 +148,7 @@ impl World {
             origin: frame.origin,
             captured_at,
             duration: Duration::ZERO,
-            picture: frame.picture,
+            picture: frame.picture.into(),
             sets,
             embeddings: vec![],
             alerts: judged.alerts,

@@ -1,6 +1,6 @@
 //! Videos whose container or encoder declares that they are turned, mirrored or have pixels that are not square.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use stakeout::{
     config::Decode,
@@ -48,8 +48,9 @@ fn both(file: &Path) -> [Picture; 2] {
     assert_eq!(info.size, (streamed.width, streamed.height));
     source.stop();
     let mut recording =
-        Recording::open(file, Duration::from_secs(1), Decode::Auto, Limits::of(10_000_000)).unwrap();
-    [(*streamed).clone(), recording.next_frame().unwrap().unwrap().1]
+        Recording::open(file, Duration::from_secs(1), Decode::Auto, Limits::of(10_000_000), Arc::default())
+            .unwrap();
+    [streamed, recording.next_frame().unwrap().unwrap().1].map(|picture| Picture::clone(&picture))
 }
 
 #[test]

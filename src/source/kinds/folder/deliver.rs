@@ -83,7 +83,7 @@ impl FolderSource {
             source: context.name.clone(),
             origin: taken.path.display().to_string(),
             captured_at: candidate.version.modified.captured_at(SystemTime::now()),
-            picture: picture.into(),
+            picture,
             slot: self.slot(permit, &taken, context).with_memory(share),
         };
         tokio::select! {

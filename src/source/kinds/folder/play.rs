@@ -120,7 +120,7 @@ impl FolderSource {
             source: context.name.clone(),
             origin: format!("{}#t={:.3}", clip.taken.path.display(), into.as_secs_f64()),
             captured_at: clip.captured_at(into),
-            picture: picture.into(),
+            picture,
             slot: clip.slot(permit, self.done_sender.clone(), context),
         };
         tokio::select! {

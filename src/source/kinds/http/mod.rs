@@ -29,7 +29,7 @@ use self::{
 use crate::{
     config::Region,
     frame::Slot,
-    picture::{self, Picture, PictureError},
+    picture::{self, PictureError, mask::Masked},
     sandbox::DecodeError,
     source::{
         cause::{self, Cause, Causes},
@@ -63,7 +63,7 @@ struct Last {
     hash: u64,
     validators: Validators,
     /// The picture that was sent to be scored: this one, or one that looks like it.
-    sent: Arc<Picture>,
+    sent: Masked,
 }
 
 impl Kind for HttpSource {
@@ -120,7 +120,7 @@ impl HttpSource {
             let (captured_at, mut slot) = (Timestamp::now(), Slot::new(slot));
             let (content, picture) = match received {
                 None => match &self.last {
-                    Some(last) => (Content::Repeated, Arc::clone(&last.sent)),
+                    Some(last) => (Content::Repeated, last.sent.clone()),
                     None => continue,
                 },
                 Some((bytes, validators)) => {
@@ -131,7 +131,7 @@ impl HttpSource {
                             slot = slot.with_memory(share);
                             let (content, sent) = self.compare(picture);
                             let hash = picture::hash(&bytes);
-                            self.last = Some(Last { hash, validators, sent: Arc::clone(&sent) });
+                            self.last = Some(Last { hash, validators, sent: sent.clone() });
                             (content, sent)
                         }
                         Err(NotDecoded::Stopped) => return Ok(()),
@@ -175,18 +175,18 @@ impl HttpSource {
     }
 
     /// The picture to send: the last scored one again if this one looks like it.
-    fn compare(&mut self, picture: Picture) -> (Content, Arc<Picture>) {
+    fn compare(&mut self, picture: Masked) -> (Content, Masked) {
         if self.last_scored.is_compared() {
             let (size, now) = ((picture.width as usize, picture.height as usize), self.began.elapsed());
             let parts = FrameLayout { size, regions: &self.regions }.picture(&picture);
             if let Some(last) = &self.last
                 && self.last_scored.is_repeated(size, &parts, now)
             {
-                return (Content::Repeated, Arc::clone(&last.sent));
+                return (Content::Repeated, last.sent.clone());
             }
             self.last_scored.scored(size, parts, now);
         }
-        (Content::New, Arc::new(picture))
+        (Content::New, picture)
     }
 }
 

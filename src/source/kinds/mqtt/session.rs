@@ -30,7 +30,7 @@ use crate::{
         connection::{Client, Connection, Event, Filter, Received},
         failure,
     },
-    picture::Picture,
+    picture::mask::Masked,
     source::{
         cause::Cause,
         context::{Admission, Appeared, Context, SLOTS, Status},
@@ -69,7 +69,7 @@ struct Ready {
     name: String,
     topic: String,
     captured_at: Timestamp,
-    picture: Picture,
+    picture: Masked,
     slot: Slot,
 }
 
@@ -325,7 +325,7 @@ impl Session<'_> {
 
     async fn send(&self, source: Arc<str>, ready: Ready) -> ControlFlow<()> {
         let Ready { topic: origin, captured_at, picture, slot, .. } = ready;
-        let frame = Frame { source, origin, captured_at, picture: Arc::new(picture), slot };
+        let frame = Frame { source, origin, captured_at, picture, slot };
         // The channel has room for every slot of every source.
         match self.context.frames.send(frame).await {
             Ok(()) => self.context.counts.sent(),

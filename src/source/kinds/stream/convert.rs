@@ -18,7 +18,7 @@ use ffmpeg_next::{
 use super::{input::check, upright::View};
 use crate::picture::{
     Colour, Limits, Matrix, Meaning, Picture, PictureError, Pixels, Planes, declared,
-    mask::{self, Polygon},
+    mask::{self, Masked, Polygon},
 };
 
 /// Chroma at full resolution and exact rounding: a frame a second may take some time.
@@ -77,7 +77,7 @@ impl Converter {
     }
 
     /// The frame as an upright picture with square pixels, without what is masked.
-    pub(crate) fn picture(&mut self, frame: &frame::Video, limits: Limits) -> Result<Picture, PictureError> {
+    pub(crate) fn picture(&mut self, frame: &frame::Video, limits: Limits) -> Result<Masked, PictureError> {
         let stored = (frame.width(), frame.height());
         let view = self.view.of_frame(frame);
         let size = view.stretched(stored);
@@ -92,9 +92,7 @@ impl Converter {
             }
             None => self.rgb(frame, size)?,
         };
-        let mut picture = picture.turned(view.turn());
-        mask::fill(&mut picture, &self.mask);
-        Ok(picture)
+        Ok(Masked::new(picture.turned(view.turn()), &self.mask))
     }
 
     /// Converts with FFmpeg, which supports every format and size.
@@ -275,8 +273,8 @@ mod tests {
         {
             let frame = frame(format, 322, 50, Space::Unspecified);
             let mut masked = Converter::new(View::default(), [left.clone()].into());
-            let rgb = masked.picture(&frame, unlimited).unwrap().into_rgb();
-            let plain = Converter::default().picture(&frame, unlimited).unwrap().into_rgb();
+            let rgb = masked.picture(&frame, unlimited).unwrap().rgb().into_owned();
+            let plain = Converter::default().picture(&frame, unlimited).unwrap().rgb().into_owned();
             // A pixel next to the edge may have some of the colour on its other side.
             for (row, (masked, plain)) in rgb.chunks(322 * 3).zip(plain.chunks(322 * 3)).enumerate() {
                 let hidden = &masked[..160 * 3];

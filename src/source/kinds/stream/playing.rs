@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::Region,
     frame::Slot,
-    picture::Picture,
+    picture::mask::Masked,
     source::{
         cause::Cause,
         context::{Context, Status},
@@ -46,7 +46,7 @@ pub(crate) struct Playing<'a> {
     schedule: Schedule,
     last_scored: LastScored,
     /// The picture that was sent last.
-    last_sent: Option<Arc<Picture>>,
+    last_sent: Option<Masked>,
     began: Instant,
 }
 
@@ -237,7 +237,7 @@ impl<'a> Playing<'a> {
     /// The picture to send: the last one again if the decoder's newest frame looks like it.
     ///
     /// A frame without a plane of brightness, or which is turned, is converted first, which takes longer.
-    fn content(&mut self, now: Duration) -> Result<(Content, Arc<Picture>), StreamError> {
+    fn content(&mut self, now: Duration) -> Result<(Content, Masked), StreamError> {
         let stored = self.luma_parts();
         if let Some((size, parts)) = &stored
             && let Some(last) = self.repeated(*size, parts, now)
@@ -246,7 +246,7 @@ impl<'a> Playing<'a> {
         }
         let picture = self.converter.picture(self.decoder.frame(), self.context.limits());
         let not_converted = |cause| StreamError::NotConverted { address: self.origin.to_owned(), cause };
-        let picture = Arc::new(picture.map_err(not_converted)?);
+        let picture = picture.map_err(not_converted)?;
         if !self.last_scored.is_compared() {
             return Ok((Content::New, picture));
         }
@@ -262,14 +262,14 @@ impl<'a> Playing<'a> {
             }
         };
         self.last_scored.scored(size, parts, now);
-        self.last_sent = Some(Arc::clone(&picture));
+        self.last_sent = Some(picture.clone());
         Ok((Content::New, picture))
     }
 
     /// The last picture, if a frame with these parts looks like it.
-    fn repeated(&self, size: (usize, usize), parts: &[Grey], now: Duration) -> Option<Arc<Picture>> {
+    fn repeated(&self, size: (usize, usize), parts: &[Grey], now: Duration) -> Option<Masked> {
         let last = self.last_sent.as_ref()?;
-        self.last_scored.is_repeated(size, parts, now).then(|| Arc::clone(last))
+        self.last_scored.is_repeated(size, parts, now).then(|| last.clone())
     }
 
     /// The size and the parts of the decoder's newest frame that are compared, if they can be without a conversion.

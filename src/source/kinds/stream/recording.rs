@@ -16,7 +16,10 @@ use super::{
     settings::{Hwaccel, Input, Pace, Stream},
 };
 use crate::{
-    picture::{Limits, Picture, Share, mask::Polygon},
+    picture::{
+        Limits, Share,
+        mask::{Masked, Polygon},
+    },
     source::{
         cause::Cause,
         context::Context,
@@ -51,21 +54,20 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Opens the file at `path`. One frame is taken from each period `every`.
+    /// Opens the file at `path`. One frame is taken from each period `every`, and hides what `mask` covers.
     ///
     /// # Errors
     /// It is no recording, or has no video that can be decoded.
-    pub fn open(path: &Path, every: Duration, decode: Decode, limits: Limits) -> Result<Self, StreamError> {
-        let context = Context::detached(&path.display().to_string(), limits);
+    pub fn open(
+        path: &Path,
+        every: Duration,
+        decode: Decode,
+        limits: Limits,
+        mask: Arc<[Polygon]>,
+    ) -> Result<Self, StreamError> {
+        let context = Context { mask, ..Context::detached(&path.display().to_string(), limits) };
         let opened = Self::open_in(path, path, every, decode, context, None)?;
         Ok(opened.expect("only this function has the token of the stop signal"))
-    }
-
-    /// The same recording, without what `mask` covers.
-    #[must_use]
-    pub fn masked(mut self, mask: Arc<[Polygon]>) -> Self {
-        self.converter = Converter::new(self.opened.view(), mask);
-        self
     }
 
     /// Like [`Self::open`], for a source: its stop signal ends every call as if the recording were over. The errors name the file as
@@ -172,7 +174,7 @@ impl Recording {
     ///
     /// # Errors
     /// The file cannot be read any further, or its frames cannot be converted to pictures.
-    pub fn next_frame(&mut self) -> Result<Option<(Duration, Picture)>, StreamError> {
+    pub fn next_frame(&mut self) -> Result<Option<(Duration, Masked)>, StreamError> {
         while !self.over {
             if let Some(watched) = &self.watched {
                 watched.pulse().beat();
