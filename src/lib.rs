@@ -207,6 +207,9 @@
 //! Only the sources receive the stop signal. Channels then close downstream: the model thread finishes its frames and ends, then
 //! the judge, then the publisher sends the rest of the outbox, publishes `offline` and disconnects. A deadline limits the
 //! whole shutdown. A second signal ends the process at once.
+//!
+//! ONNX Runtime crashes if the process ends while it runs a graph. So `main` last waits for the graphs that are running, and prevents
+//! that others begin ([`engine::onnx::finish`]).
 
 pub mod alert;
 pub mod api;

@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use stakeout::{
     commands::{self, DONE, FAILED, WRONG_USAGE},
-    terminal,
+    engine, terminal,
 };
 
 /// Watches folders and cameras for the things you describe in words, and publishes MQTT alerts.
@@ -97,6 +97,7 @@ fn main() -> ExitCode {
         Command::Tune(args) => commands::tune::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
     };
+    engine::onnx::finish();
     exit_code.unwrap_or_else(|error| {
         if terminal::is_closed_output(&error) {
             return ExitCode::from(DONE);

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     plan::Plan,
@@ -63,8 +63,6 @@ pub(super) struct ConfigReader {
     pub(super) encoder: LabelEncoder,
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) reloads: Reloads,
-    /// Locked while the encoder may be at work. Who keeps it locked may end the process: the engine must not be at work then.
-    pub(super) at_work: Arc<Mutex<()>>,
 }
 
 impl ConfigReader {
@@ -85,15 +83,10 @@ impl ConfigReader {
                 let result = match work {
                     Work::Encode(request) => {
                         let _working = self.metrics.config.work();
-                        let _at_work = self.at_work.blocking_lock();
                         request.answer(&self.encoder);
                         continue;
                     }
-                    Work::Watches => {
-                        let at_work = Arc::clone(&self.at_work);
-                        let _at_work = at_work.blocking_lock();
-                        self.follow_watches().map(|result| (None, result))
-                    }
+                    Work::Watches => self.follow_watches().map(|result| (None, result)),
                     Work::Check => {
                         let check = self.reloads.begin();
                         let Some(result) = self.check_until_known(|| results.is_closed()) else { return };
@@ -117,12 +110,7 @@ impl ConfigReader {
         loop {
             let metrics = Arc::clone(&self.metrics);
             let working = metrics.config.work();
-            let at_work = Arc::clone(&self.at_work);
-            let checked = {
-                let _at_work = at_work.blocking_lock();
-                self.check()
-            };
-            let problems = match checked {
+            let problems = match self.check() {
                 Ok(result) => return Some(result),
                 Err(problems) => problems,
             };

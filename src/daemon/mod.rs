@@ -25,7 +25,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::{
-    sync::{Mutex, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::Instant,
 };
@@ -131,8 +131,6 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
 struct Service {
     applier: ConfigApplier,
     parts: Parts,
-    /// Locked while texts may be encoded.
-    encoder_at_work: Arc<Mutex<()>>,
 }
 
 /// The parts whose end ends the service.
@@ -197,7 +195,6 @@ impl Service {
         sources.publish(config, &dynamic_sources);
 
         let reloads = Reloads::default();
-        let encoder_at_work = Arc::default();
         let reader = ConfigReader {
             path: path.to_owned(),
             read: ReadContent::default(),
@@ -207,7 +204,6 @@ impl Service {
             encoder,
             metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
-            at_work: Arc::clone(&encoder_at_work),
         };
         let (texts, to_encode) = TextEncoding::channel();
         let (config_reader, results) = reader.spawn(to_encode)?;
@@ -229,7 +225,7 @@ impl Service {
             invalid: false,
             reloads,
         };
-        Ok((Self { applier, parts, encoder_at_work }, config_reader))
+        Ok((Self { applier, parts }, config_reader))
     }
 
     /// Only the sources receive the stop signal. Each other part ends when its input closes, the publisher last. A check of the
@@ -252,8 +248,6 @@ impl Service {
         {
             tracing::warn!("the history is not written to its end: the disk is too slow");
         }
-        // It stays locked: the process ends, and the engine that encodes texts must not be at work then.
-        std::mem::forget(self.encoder_at_work.lock_owned().await);
         Ok(())
     }
 }

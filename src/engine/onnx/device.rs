@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::{
     device_error::{DeviceError, provider, unusable},
     runtime::Runtime,
+    work,
 };
 use crate::{
     cache,
@@ -75,6 +76,7 @@ impl Runtime {
             let has = self.providers();
             return Err(DeviceError::NotBuilt { device, library: self.library().to_owned(), has });
         }
+        let _working = work::begin();
         let built =
             Session::builder(&self.environment).map_err(|error| error.to_string()).and_then(|builder| {
                 let mut builder = on(builder, device, None, "probe")?;

@@ -11,7 +11,11 @@ use ort::{
     value::{Tensor, TensorElementType, TensorRef, ValueType},
 };
 
-use super::{device, runtime::Runtime};
+use super::{
+    device,
+    runtime::Runtime,
+    work::{self, Working},
+};
 use crate::{
     config::{Device, Execution},
     engine::interface::{
@@ -22,6 +26,14 @@ use crate::{
 pub(crate) struct OnnxGraph {
     session: Session,
     metadata: Metadata,
+    /// Set while the session is released: fields are dropped in this order.
+    releasing: Option<Working<'static>>,
+}
+
+impl Drop for OnnxGraph {
+    fn drop(&mut self) {
+        self.releasing = Some(work::begin());
+    }
 }
 
 impl OnnxGraph {
@@ -33,12 +45,13 @@ impl OnnxGraph {
         execution: &Execution,
         device: Device,
     ) -> Result<Self, EngineError> {
+        let _working = work::begin();
         let session = session(runtime, source, execution, device).map_err(EngineError::Rejected)?;
         let inputs = session.inputs().iter();
         let inputs =
             inputs.map(|input| InputInfo { name: input.name().to_owned(), shape: shape(input.dtype()) });
         let outputs = session.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Self { metadata: Metadata { inputs: inputs.collect(), outputs }, session })
+        Ok(Self { metadata: Metadata { inputs: inputs.collect(), outputs }, session, releasing: None })
     }
 
     /// The kind of number that an input holds.
@@ -82,6 +95,7 @@ impl Engine for OnnxGraph {
             .iter()
             .map(|input| Ok((input.name, self.tensor(input)?)))
             .collect::<Result<Vec<_>, EngineError>>()?;
+        let _working = work::begin();
         let answer = self.session.run(values).map_err(rejected)?;
         outputs.iter().map(|name| rows(&answer, name)).collect()
     }

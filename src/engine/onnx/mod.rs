@@ -4,7 +4,9 @@ mod device;
 mod device_error;
 mod graph;
 mod runtime;
+mod work;
 
 pub use device_error::DeviceError;
 pub(super) use graph::OnnxGraph;
 pub use runtime::{Runtime, RuntimeError};
+pub use work::finish;
