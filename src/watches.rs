@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     policy::{Label, LabelSet, Template, TriggerSettings},
     state_file::StateFile,
+    topic::topic_level,
 };
 
 /// The most temporary labels at a time.
@@ -81,12 +82,14 @@ pub enum Refused {
 #[derive(Debug, Clone)]
 pub struct Watches {
     kept: Arc<Mutex<Kept>>,
+    /// Locked during a change and while it is written, so that the file has the newest one. `kept` is not locked while it is written:
+    /// a slow disk does not hold up those who read.
+    file: Arc<Mutex<StateFile>>,
     changes: watch::Sender<()>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    file: StateFile,
     saved: Saved,
     /// The names of the sources that [`Watches::expand`] was called with, except for those that name others.
     sources: Vec<String>,
@@ -106,7 +109,8 @@ impl Watches {
         let (file, saved) =
             StateFile::load(state_dir, "watches.json", "temporary labels are not watched any more");
         Self {
-            kept: Arc::new(Mutex::new(Kept { file, saved, sources: vec![] })),
+            kept: Arc::new(Mutex::new(Kept { saved, sources: vec![] })),
+            file: Arc::new(Mutex::new(file)),
             changes: watch::Sender::new(()),
         }
     }
@@ -188,18 +192,24 @@ impl Watches {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Saved) -> T) -> T {
+        let mut file = lock(&self.file);
         let mut kept = self.lock();
-        let Kept { file, saved, .. } = &mut *kept;
-        let changed = change(saved);
-        file.save(saved);
+        let changed = change(&mut kept.saved);
+        let saved = kept.saved.clone();
         drop(kept);
+        file.save(&saved);
+        drop(file);
         self.changes.send_replace(());
         changed
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn expand(config: &Config, watches: &[Watch]) -> Config {
@@ -207,8 +217,8 @@ fn expand(config: &Config, watches: &[Watch]) -> Config {
     let Ok(template) = "This is a photo of {}.".parse::<Template>() else { return config };
     for watch in watches {
         let name = watch.label_set();
-        // A set of this name in the configuration goes first.
-        let is_free = config.label_sets.iter().all(|set| set.name != name);
+        // A set of this name in the configuration goes first, also one that is spelt alike: both would have the same topics.
+        let is_free = config.label_sets.iter().all(|set| topic_level(&set.name) != topic_level(&name));
         let source = config.sources.iter_mut().find(|source| source.name == watch.source);
         if let Some(source) = source.filter(|_| is_free) {
             source.watch.push(name);
@@ -307,10 +317,12 @@ mod tests {
         assert_eq!(expanded.sources[0].watch, config.sources[0].watch);
         assert_eq!(expand(&config, &[]), config);
 
-        let mut taken = config;
-        taken.label_sets[1].name = "watch 7".to_owned();
-        taken.sources[0].watch = vec!["porch".to_owned(), "watch 7".to_owned()];
-        let same = Watch { id: 7, ..watch("a parcel", "back", 60) };
-        assert_eq!(expand(&taken, &[same]), taken, "the configuration goes first");
+        for name in ["watch 7", "Watch_7"] {
+            let mut taken = config.clone();
+            taken.label_sets[1].name = name.to_owned();
+            taken.sources[0].watch = vec!["porch".to_owned(), name.to_owned()];
+            let same = Watch { id: 7, ..watch("a parcel", "back", 60) };
+            assert_eq!(expand(&taken, &[same]), taken, "the configuration goes first");
+        }
     }
 }

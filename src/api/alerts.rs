@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{Error, Kind},
+    filter::Request,
     pictures,
     time::Time,
     verb::{Answer, Method, Verb},
@@ -13,13 +14,7 @@ use super::{
 use crate::history::{
     self, Reader,
     alerts::{self, StoredAlert},
-    filter::Filter,
 };
-
-/// The alerts of one answer, if the request names no number.
-pub const LIMIT: u32 = 100;
-/// The most alerts of one answer.
-pub const HIGHEST_LIMIT: u32 = 10_000;
 
 /// The verb.
 pub const VERB: Verb<Request, Response> = Verb {
@@ -28,27 +23,6 @@ pub const VERB: Verb<Request, Response> = Verb {
     summary: "Lists the newest alerts that the service remembers, the newest first.",
     answer: Answer::Read(answer),
 };
-
-/// Which alerts are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// Only alerts of the source with this name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Only alerts of the label with this name; `set/label` names its label set, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Only alerts of frames that were captured at this time or later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
-    /// Only alerts of frames that were captured at this time or earlier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Time>,
-    /// The most alerts, from 1 to 10000; 100 if there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
 
 /// The alerts that were found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,18 +51,7 @@ pub struct RememberedAlert {
 /// # Errors
 /// The limit is out of range, or the store cannot be read.
 pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
-    let limit = request.limit.unwrap_or(LIMIT);
-    if !(1..=HIGHEST_LIMIT).contains(&limit) {
-        return Err(Error::parameter("limit", format!("{limit} is not a number from 1 to {HIGHEST_LIMIT}")));
-    }
-    let filter = Filter {
-        source: request.source.clone(),
-        label: request.label.clone(),
-        since: request.since.map(|since| since.0),
-        until: request.until.map(|until| until.0),
-        limit: Some(limit),
-    };
-    let found = alerts::newest(reader.connection(), &filter).map_err(history::Error::from)?;
+    let found = alerts::newest(reader.connection(), &request.filter()?).map_err(history::Error::from)?;
     Ok(Response { alerts: found.into_iter().map(remembered).collect::<Result<_, _>>()? })
 }
 
@@ -176,14 +139,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_remembered_at_first_and_limits_have_a_range() {
+    fn nothing_is_remembered_at_first() {
         let folder = tempfile::tempdir().unwrap();
         let reader = Reader::open(folder.path()).unwrap();
         assert_eq!(answer(&reader, &Request::default()).unwrap().alerts, []);
-        for limit in [0, HIGHEST_LIMIT + 1] {
-            let error = answer(&reader, &Request { limit: Some(limit), ..Request::default() }).unwrap_err();
-            assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, Some("limit")));
-        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     error::{Error, Kind, Problem},
     pictures, query, socket,
-    verb::{Answer, Method, PREFIX, Verb},
+    verb::{Answer, Method, PATIENCE, PREFIX, Verb},
 };
 use crate::{
     config::Config,
@@ -20,8 +20,8 @@ use crate::{
     history::{History, Reader},
 };
 
-/// The time limit for an answer to begin, and between two parts of it. The service has less for making one.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time that the service has less for its answer than the client waits for it.
+const MARGIN: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
@@ -141,9 +141,14 @@ impl Running {
     {
         let sent = serde_json::to_value(request)
             .map_err(|error| Error::new(Kind::BadRequest, format!("the request is no JSON: {error}")))?;
+        let patience = verb.answer.patience();
         let body = match verb.method {
-            Method::Get => self.exchange(verb.method, &target(verb.name, &query::write(&sent)), b""),
-            Method::Post => self.exchange(verb.method, &target(verb.name, ""), sent.to_string().as_bytes()),
+            Method::Get => {
+                self.exchange(verb.method, &target(verb.name, &query::write(&sent)), b"", patience)
+            }
+            Method::Post => {
+                self.exchange(verb.method, &target(verb.name, ""), sent.to_string().as_bytes(), patience)
+            }
         }?;
         serde_json::from_slice(&body).map_err(|error| {
             Error::new(Kind::Failed, format!("the answer of the service is not understood: {error}"))
@@ -156,11 +161,17 @@ impl Running {
     /// # Errors
     /// It does not exist, or does not arrive.
     pub fn picture(&self, address: &str) -> Result<Vec<u8>, Error> {
-        self.exchange(Method::Get, address, b"")
+        self.exchange(Method::Get, address, b"", PATIENCE)
     }
 
-    fn exchange(&self, method: Method, target: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
-        let answer = exchange(&self.socket, method, target, body);
+    fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let answer = exchange(&self.socket, method, target, body, patience + MARGIN);
         parse(answer.map_err(|error| unreachable(&self.socket, &error))?)
     }
 }
@@ -177,11 +188,18 @@ fn target(name: &str, query: &str) -> String {
     format!("{PREFIX}{name}{separator}{query}")
 }
 
-/// The whole answer. HTTP/1.0, so that it arrives in one piece, until the end of the connection.
-fn exchange(socket: &Path, method: Method, target: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+/// The whole answer. HTTP/1.0, so that it arrives in one piece, until the end of the connection. `patience` is the time limit for the
+/// answer to begin, and between two parts of it.
+fn exchange(
+    socket: &Path,
+    method: Method,
+    target: &str,
+    body: &[u8],
+    patience: Duration,
+) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let (method, length) = (method.name(), body.len());
     let head = format!(
         "{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::{Error, Kind},
+    filter,
     time::Time,
     verb::{Answer, Method, Verb},
 };
 use crate::history::{
-    self, Filter, History, Reader,
+    self, History, Reader,
     marks::{self, SHORTEST_ID, Subject, SubjectKind, Verdict},
 };
 
@@ -23,17 +24,12 @@ pub const VERB: Verb<Request, Response> = Verb {
 };
 
 /// The verb that lists verdicts.
-pub const LIST: Verb<ListRequest, ListResponse> = Verb {
+pub const LIST: Verb<filter::Request, ListResponse> = Verb {
     name: "marks",
     method: Method::Get,
     summary: "Counts the verdicts of people for each label, and lists the newest ones.",
     answer: Answer::Read(list),
 };
-
-/// The marks of one answer, if the request names no number.
-const LIMIT: u32 = 100;
-/// The most marks of one answer.
-const HIGHEST_LIMIT: u32 = 10_000;
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -96,27 +92,6 @@ pub struct Marked {
     pub threshold: Option<f64>,
     /// The verdict, `right` or `wrong`; `null` after `undo`.
     pub mark: Option<String>,
-}
-
-/// Which marks are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListRequest {
-    /// Only marks on the source with this name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Only marks on the label with this name; `set/label` names its label set, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Only marks on moments at this time or later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
-    /// Only marks on moments at this time or earlier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Time>,
-    /// The most marks that are listed, from 1 to 10000; 100 if there is none. All are counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
 }
 
 /// The marks that were found.
@@ -227,18 +202,8 @@ fn of_moment(history: &History, source: &str, label: &str, time: Timestamp) -> R
 ///
 /// # Errors
 /// The limit is out of range, or the store cannot be read.
-pub fn list(reader: &Reader, request: &ListRequest) -> Result<ListResponse, Error> {
-    let limit = request.limit.unwrap_or(LIMIT);
-    if !(1..=HIGHEST_LIMIT).contains(&limit) {
-        return Err(Error::parameter("limit", format!("{limit} is not a number from 1 to {HIGHEST_LIMIT}")));
-    }
-    let filter = Filter {
-        source: request.source.clone(),
-        label: request.label.clone(),
-        since: request.since.map(|since| since.0),
-        until: request.until.map(|until| until.0),
-        limit: Some(limit),
-    };
+pub fn list(reader: &Reader, request: &filter::Request) -> Result<ListResponse, Error> {
+    let filter = request.filter()?;
     let counts = marks::counts(reader.connection(), &filter).map_err(history::Error::from)?;
     let found = marks::newest(reader.connection(), &filter).map_err(history::Error::from)?;
     let count = |it: marks::Count| Count {
@@ -299,8 +264,9 @@ mod tests {
         // Since the first mark, its label set is known.
         let again = answer(&mut history, &moment("person", Choice::Wrong)).unwrap().marked;
         assert_eq!((&*again.label_set, again.mark.as_deref()), ("porch", Some("wrong")));
-        let listed =
-            |folder: &std::path::Path| list(&Reader::open(folder).unwrap(), &ListRequest::default()).unwrap();
+        let listed = |folder: &std::path::Path| {
+            list(&Reader::open(folder).unwrap(), &filter::Request::default()).unwrap()
+        };
         let found = listed(folder.path());
         assert_eq!((found.counts[0].right, found.counts[0].wrong, found.marks.len()), (0, 1, 1));
         assert_eq!(answer(&mut history, &moment("person", Choice::Undo)).unwrap().marked.mark, None);

@@ -9,6 +9,7 @@ pub mod client;
 pub mod error;
 pub mod events;
 pub mod explain;
+pub mod filter;
 pub mod forget;
 pub mod mark;
 pub mod mqtt;

@@ -5,19 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::Error,
+    filter::Request,
     pictures,
     time::Time,
     verb::{Answer, Method, Verb},
 };
 use crate::{
-    history::{self, Filter, Reader, near_misses},
+    history::{self, Reader, near_misses},
     judge::Gate,
 };
-
-/// The near misses of one answer, if the request names no number.
-pub const LIMIT: u32 = 100;
-/// The most near misses of one answer.
-pub const HIGHEST_LIMIT: u32 = 10_000;
 
 /// The verb.
 pub const VERB: Verb<Request, Response> = Verb {
@@ -26,27 +22,6 @@ pub const VERB: Verb<Request, Response> = Verb {
     summary: "Lists the newest moments that nearly raised a label, the newest first.",
     answer: Answer::Read(answer),
 };
-
-/// Which near misses are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// Only near misses of the source with this name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Only near misses of the label with this name; `set/label` names its label set, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Only near misses of frames that were captured at this time or later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
-    /// Only near misses of frames that were captured at this time or earlier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Time>,
-    /// The most near misses, from 1 to 10000; 100 if there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
 
 /// The near misses that were found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,18 +66,7 @@ pub struct NearMiss {
 /// # Errors
 /// The limit is out of range, or the store cannot be read.
 pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
-    let limit = request.limit.unwrap_or(LIMIT);
-    if !(1..=HIGHEST_LIMIT).contains(&limit) {
-        return Err(Error::parameter("limit", format!("{limit} is not a number from 1 to {HIGHEST_LIMIT}")));
-    }
-    let filter = Filter {
-        source: request.source.clone(),
-        label: request.label.clone(),
-        since: request.since.map(|since| since.0),
-        until: request.until.map(|until| until.0),
-        limit: Some(limit),
-    };
-    let found = near_misses::newest(reader.connection(), &filter).map_err(history::Error::from)?;
+    let found = near_misses::newest(reader.connection(), &request.filter()?).map_err(history::Error::from)?;
     Ok(Response { near_misses: found.into_iter().map(NearMiss::from).collect() })
 }
 
@@ -129,16 +93,11 @@ impl From<near_misses::NearMiss> for NearMiss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Kind;
 
     #[test]
-    fn limits_have_a_range() {
+    fn nothing_is_remembered_at_first() {
         let folder = tempfile::tempdir().unwrap();
         let reader = Reader::open(folder.path()).unwrap();
         assert_eq!(answer(&reader, &Request::default()).unwrap().near_misses, []);
-        for limit in [0, HIGHEST_LIMIT + 1] {
-            let error = answer(&reader, &Request { limit: Some(limit), ..Request::default() }).unwrap_err();
-            assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, Some("limit")));
-        }
     }
 }

@@ -164,7 +164,7 @@ pub fn find(
     response(reader, found, &model)
 }
 
-/// The error for a source of which nothing is stored, while there is something of others.
+/// The error for a source without stored embeddings, if other sources have some: its name is probably misspelt.
 fn check_source(reader: &Reader, request: &Request) -> Result<(), Error> {
     let Some(source) = &request.source else { return Ok(()) };
     let known = history::vectors::read::sources(reader.connection()).map_err(SearchError::from)?;

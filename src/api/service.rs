@@ -38,7 +38,7 @@ pub struct Service {
     live: OnceLock<Live>,
     /// The thread that writes the store, if there is one.
     history: OnceLock<history::Handle>,
-    at_the_disk: Semaphore,
+    at_the_disk: Arc<Semaphore>,
 }
 
 /// What exists once the model is loaded.
@@ -61,7 +61,7 @@ impl Service {
             events: Events::default(),
             live: OnceLock::new(),
             history: OnceLock::new(),
-            at_the_disk: Semaphore::new(AT_THE_DISK),
+            at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),
         }
     }
 
@@ -131,7 +131,12 @@ impl Service {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self.at_the_disk.acquire().await;
+        let place = Arc::clone(&self.at_the_disk).acquire_owned().await;
+        // The work goes on when the client leaves, so the work keeps the place and not this future.
+        let work = move || {
+            let _place = place;
+            work()
+        };
         spawn_blocking(work).await.unwrap_or_else(|_| {
             Err(Error::new(Kind::Failed, "answering the request failed")
                 .remedy("The log of the service says why."))
@@ -173,6 +178,30 @@ pub(crate) mod tests {
         let broken = service.read(|_| -> Result<(), Error> { panic!("a fault") }).await;
         assert_eq!(broken.unwrap_err().kind, Kind::Failed);
         assert_eq!(service.read(|_| Ok(1)).await, Ok(1), "the next request is answered");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_makes_no_room_while_its_work_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let finished = Arc::new(std::sync::Mutex::new(finished));
+        for _ in 0..AT_THE_DISK {
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            let finished = Arc::clone(&finished);
+            let work = service.blocking(move || {
+                let _ = begun.send(());
+                let _ = finished.lock().map(|finished| finished.recv());
+                Ok(())
+            });
+            tokio::select! {
+                _ = work => panic!("it waits"),
+                begun = begins => begun.unwrap(),
+            }
+        }
+        assert_eq!(service.at_the_disk.available_permits(), 0);
+        drop(finish);
+        assert_eq!(service.blocking(|| Ok(1)).await, Ok(1), "the work has ended");
     }
 
     #[test]

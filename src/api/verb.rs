@@ -4,7 +4,7 @@
 //! [`Client`]: super::client::Client
 //! [`routes`]: super::routes
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +19,12 @@ use crate::history::{History, Reader};
 
 /// The beginning of every address of the API.
 pub const PREFIX: &str = "/api/v1/";
+/// The time limit of a request and its answer: a question waits for the model, and a search for the disk.
+pub const PATIENCE: Duration = Duration::from_secs(50);
+/// The time limit of a change of the store. To forget something, the whole file is written again.
+const PATIENCE_FOR_CHANGE: Duration = Duration::from_secs(3600);
+/// No request has more fields than this.
+const MOST_FIELDS: usize = 32;
 
 /// How a verb is requested over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +86,17 @@ impl<Request, Response> Clone for Answer<Request, Response> {
 
 impl<Request, Response> Copy for Answer<Request, Response> {}
 
+impl<Request, Response> Answer<Request, Response> {
+    /// The time limit.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Write(_) => PATIENCE_FOR_CHANGE,
+            Self::Read(_) | Self::Live(_) | Self::Either { .. } => PATIENCE,
+        }
+    }
+}
+
 /// A verb without its types, as the server sees it. Requests and answers are JSON.
 pub struct Route {
     /// The last part of its address.
@@ -90,6 +107,8 @@ pub struct Route {
     pub summary: &'static str,
     /// The schema of the request, without references.
     pub request: Value,
+    /// The time limit.
+    pub patience: Duration,
     /// The schemas of the request and of the answer, for the document.
     pub schemas: fn(&mut SchemaGenerator) -> [Schema; 2],
     answer: Box<dyn Fn(Arc<Service>, Value) -> Pending<String> + Send + Sync>,
@@ -116,6 +135,7 @@ where
             method: self.method,
             summary: self.summary,
             request: query::schema::<Request>(),
+            patience: answer.patience(),
             schemas: |generator| {
                 [generator.subschema_for::<Request>(), generator.subschema_for::<Response>()]
             },
@@ -143,13 +163,17 @@ where
 /// # Errors
 /// A field is missing, unknown, or has a wrong value.
 pub fn parse<Request: DeserializeOwned>(value: Value) -> Result<Request, Error> {
-    let error = match serde_json::from_value(value.clone()) {
+    let error = match Request::deserialize(&value) {
         Ok(request) => return Ok(request),
         Err(error) => Error::new(Kind::BadRequest, error.to_string()),
     };
     let Value::Object(fields) = value else {
         return Err(Error::new(Kind::BadRequest, "the request is not a JSON object"));
     };
+    if fields.len() > MOST_FIELDS {
+        // To try each of them takes a time that grows with the square of their number.
+        return Err(error);
+    }
     let is_wrong = |field: &&String| {
         let mut others = fields.clone();
         others.shift_remove(*field);
@@ -186,12 +210,16 @@ mod tests {
     #[test]
     fn the_error_names_the_field() {
         assert!(parse::<Example>(json!({"count": 1, "since": "2026-11-23T08:15:30Z"})).is_ok());
+        let many: serde_json::Map<_, _> =
+            (0..=MOST_FIELDS).map(|number| (format!("field {number}"), json!(1))).collect();
+        let many = Value::Object(many);
         for (value, place, what) in [
             (json!({"count": 1, "since": "soon"}), Some("since"), "is not a time"),
             (json!({"count": 1, "other": 2}), Some("other"), "unknown field"),
             (json!({"count": 300, "since": "2026-11-23T08:15:30Z"}), None, "300"),
             (json!({"since": "2026-11-23T08:15:30Z"}), None, "missing field `count`"),
             (json!([1]), None, "object"),
+            (many, None, "unknown field"),
         ] {
             let error = parse::<Example>(value.clone()).unwrap_err();
             assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, place), "{value}");

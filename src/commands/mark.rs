@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{ConfigArgs, DONE, FAILED, HISTORY_IS_OFF, WRONG_USAGE, moment, report};
 use crate::{
     api::{
-        Client, Time,
+        Client, Time, filter,
         mark::{self, Choice, Count, Marked},
     },
     config::Config,
@@ -150,10 +150,10 @@ fn sentence(marked: &Marked) -> String {
 }
 
 fn count(args: &Args, client: &Client) -> Result<ExitCode> {
-    let request = mark::ListRequest {
+    let request = filter::Request {
         source: args.source.clone(),
         label: args.label.clone(),
-        ..mark::ListRequest::default()
+        ..filter::Request::default()
     };
     let answer = match client.call(&mark::LIST, &request) {
         Ok(answer) => answer,

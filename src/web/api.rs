@@ -28,15 +28,13 @@ use crate::{
         events::EventStream,
         openapi, pictures, query,
         service::known_source,
-        verb::{self, PREFIX, Route},
+        verb::{self, PATIENCE, PREFIX, Route},
     },
     cache::hex,
 };
 
-/// The time limit of a request and its answer: a question waits for the model, and a search for the disk.
-const PATIENCE: Duration = Duration::from_secs(50);
-/// The largest request, in bytes. A request with a picture is the largest one.
-const LARGEST: usize = 16 * 1024 * 1024;
+/// The largest request, in bytes. Requests are words, names and times.
+const LARGEST: usize = 64 * 1024;
 /// The longest pause between two lines of a stream of events.
 const BEAT: Duration = Duration::from_secs(15);
 /// A client that has not read a line of a stream for this long is disconnected.
@@ -73,10 +71,15 @@ fn handler(route: Route) -> MethodRouter<Arc<Endpoint>> {
 
 async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<String, Error> {
     allow(&request, PATIENCE);
+    let visit = request.extensions().get::<Visit>().cloned();
     let fields = match route.method {
         Method::Get => query::parse(&route.request, request.uri().query().unwrap_or_default())?,
         Method::Post => body(request.into_body()).await?,
     };
+    // Not before the request is complete: its client may be slow.
+    if let Some(visit) = visit {
+        visit.allow(route.patience);
+    }
     route.answer(Arc::clone(&endpoint.service), fields).await
 }
 

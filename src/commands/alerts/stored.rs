@@ -11,6 +11,7 @@ use crate::{
     api::{
         Client, Error, Kind, Time,
         alerts::{self, RememberedAlert},
+        filter,
         near_misses::{self, NearMiss},
     },
     commands::{DONE, HISTORY_IS_OFF, WRONG_USAGE, report},
@@ -77,18 +78,16 @@ pub(super) fn run(
 
 /// What is asked for, the oldest first.
 fn entries(args: &Args, client: &Client) -> Result<Vec<Entry>, Error> {
-    let request = alerts::Request {
+    let request = filter::Request {
         source: args.source.clone(),
         label: args.label.clone(),
         since: args.since.map(Time),
         until: args.until.map(Time),
-        limit: Some(args.last.unwrap_or(alerts::HIGHEST_LIMIT)),
+        limit: Some(args.last.unwrap_or(filter::HIGHEST_LIMIT)),
     };
     let found = client.call(&alerts::VERB, &request)?.alerts;
     let mut entries: Vec<_> = found.into_iter().map(Entry::of_alert).collect();
     if args.near_misses {
-        let alerts::Request { source, label, since, until, limit } = request;
-        let request = near_misses::Request { source, label, since, until, limit };
         let found = client.call(&near_misses::VERB, &request)?.near_misses;
         entries.extend(found.into_iter().map(Entry::of_near_miss));
     }
