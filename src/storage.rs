@@ -61,6 +61,16 @@ pub fn is_damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// The error for content that SQLite accepts and that is invalid.
+#[must_use]
+pub fn damaged(why: &str) -> rusqlite::Error {
+    sqlite_error(rusqlite::ffi::SQLITE_CORRUPT, why)
+}
+
+fn sqlite_error(code: i32, why: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(why.to_owned()))
+}
+
 /// Opens the file, or makes it; its folder must exist. Waits for another process that has it for as long as `patience`.
 ///
 /// # Errors
@@ -108,8 +118,7 @@ fn read_through(path: Option<&str>) -> rusqlite::Result<()> {
     for file in [path, &log_of(path)] {
         match read(file) {
             Err(error) if !is_missing(&error) => {
-                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_READ);
-                return Err(rusqlite::Error::SqliteFailure(code, Some(error.to_string())));
+                return Err(sqlite_error(rusqlite::ffi::SQLITE_IOERR_READ, &error.to_string()));
             }
             _ => {}
         }

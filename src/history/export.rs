@@ -1,7 +1,7 @@
 //! Writes a range of the history into a folder: a file with JSON lines for each kind of entry, and the pictures as JPEG files.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{DirBuilder, File},
     io::{self, BufWriter, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -198,15 +198,12 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        Ok(()) => fs::metadata(folder).map(drop),
-        Err(error) => Err(error),
-    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{fs, sync::Arc};
 
     use super::*;
     use crate::{

@@ -58,11 +58,13 @@ impl History {
 
     /// Overwrites what was deleted. Returns how many damaged files were deleted.
     fn erase(&mut self) -> Result<u64, String> {
+        // First: they may take the space that the new file needs.
+        let deleted = delete_set_aside(self.path()).map_err(|error| error.to_string())?;
         self.connection().execute_batch("VACUUM").map_err(|error| error.to_string())?;
         if !self.empty_log().map_err(|error| error.to_string())? {
             return Err("another program is reading the history".to_owned());
         }
-        delete_set_aside(self.path()).map_err(|error| error.to_string())
+        Ok(deleted)
     }
 }
 

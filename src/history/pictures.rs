@@ -1,4 +1,4 @@
-//! Small JPEGs of frames: of alerts and near misses, and with `pictures: changes` of every frame that changed.
+//! Small JPEGs of frames with an alert or a near miss, and with `pictures: changes` of every frame that changed.
 //!
 //! A frame has one picture, which all rows of the frame share. A frame is made small and encoded at most once, and only if a row
 //! wants its picture. The number of pictures of a source is limited for each second, so that neither a label that flickers nor a
@@ -115,7 +115,7 @@ impl PictureRecorder {
         Self { kept, limits: HashMap::new(), newest: HashMap::new() }
     }
 
-    /// The configuration says of which frames pictures are kept.
+    /// Another configuration is in force, which keeps the pictures of these frames.
     pub fn keep(&mut self, kept: HistoryPictures) {
         self.kept = kept;
     }
@@ -128,12 +128,20 @@ impl PictureRecorder {
         // What is encoded for another row costs nothing.
         if frame.small.is_none() {
             let Observation { source, judged_at, .. } = frame.observation;
-            let limit = self.limits.entry((Arc::clone(source), reason)).or_insert_with(|| Limit::of(reason));
-            if !limit.allows(*judged_at) {
+            if !self.limit(source, reason, *judged_at).allows(*judged_at) {
                 return None;
             }
         }
         frame.small()
+    }
+
+    fn limit(&mut self, source: &Arc<str>, reason: Reason, now: Timestamp) -> &mut Limit {
+        let key = (Arc::clone(source), reason);
+        if !self.limits.contains_key(&key) {
+            // Sources come and go. A limit that is not used any more is like a new one.
+            self.limits.retain(|_, limit| limit.left_at(now) < limit.most);
+        }
+        self.limits.entry(key).or_insert_with(|| Limit::of(reason))
     }
 
     /// Stores the picture of a frame that differs from the frame before it, if such pictures are kept.
@@ -148,6 +156,10 @@ impl PictureRecorder {
         let Observation { source, picture, .. } = frame.observation;
         let newest = Arc::downgrade(picture);
         let before = self.newest.insert(Arc::clone(source), newest.clone());
+        if before.is_none() {
+            // Sources come and go.
+            self.newest.retain(|_, picture| picture.strong_count() > 0);
+        }
         if before.is_some_and(|before| before.ptr_eq(&newest)) {
             return Ok(());
         }
@@ -175,14 +187,19 @@ impl Limit {
 
     /// Whether there may be a picture `now`; if so, it is counted. A clock that was set counts as no time.
     fn allows(&mut self, now: Timestamp) -> bool {
-        let passed = self.at.map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+        self.left = self.left_at(now);
         self.at = Some(now);
-        self.left = (self.left + self.rate * passed.as_secs_f64().max(0.0)).min(self.most);
         let allowed = self.left >= 1.0;
         if allowed {
             self.left -= 1.0;
         }
         allowed
+    }
+
+    /// The number of pictures that there may be at once.
+    fn left_at(&self, now: Timestamp) -> f64 {
+        let passed = self.at.map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+        (self.left + self.rate * passed.as_secs_f64().max(0.0)).min(self.most)
     }
 }
 
@@ -297,6 +314,28 @@ mod tests {
         assert_eq!(allowed(&[500, 501]), [true, false]);
         assert_eq!(allowed(&[-60_000, -59_000, -58_000]), [false, true, true], "the clock was set back");
         assert_eq!(allowed(&[3_600_000; 5]), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn sources_that_ended_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        let mut recorder = PictureRecorder::new(HistoryPictures::Changes);
+        for number in 0..100 {
+            let observation = observation(&format!("source {number}"), number * 10_000, &grey(90));
+            let mut of_frame = FramePicture::of(&observation);
+            assert!(recorder.take(&mut of_frame, Reason::Alert).is_some());
+            history.write(|transaction| recorder.record(transaction, &mut of_frame)).unwrap();
+        }
+        assert_eq!((recorder.limits.len(), recorder.newest.len()), (1, 1));
+        let busy = observation("busy", 2_000_000, &grey(90));
+        for _ in 0..4 {
+            assert!(recorder.take(&mut FramePicture::of(&busy), Reason::Alert).is_some());
+        }
+        let other = observation("other", 2_000_400, &grey(90));
+        assert!(recorder.take(&mut FramePicture::of(&other), Reason::Alert).is_some());
+        let busy = observation("busy", 2_000_400, &grey(90));
+        assert!(recorder.take(&mut FramePicture::of(&busy), Reason::Alert).is_none(), "its limit is kept");
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn shrink(history: &History) -> rusqlite::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{fs, sync::Arc};
 
     use jiff::Timestamp;
 
@@ -154,6 +154,7 @@ mod tests {
         observe::{Observation, tests::observation},
         policy::HistorySettings,
         samples,
+        storage::is_damaged,
     };
 
     const MB: u64 = 1 << 20;
@@ -270,6 +271,27 @@ mod tests {
         let used = (pages - free) * history.page_size();
         assert!(used <= before - 100_000 && used + 600_000 > before, "{before} {used}");
         assert_eq!(hours(&history).last(), Some(&3999), "the newest are kept");
+    }
+
+    #[test]
+    fn a_damaged_number_of_free_pages_is_noticed_and_deletes_nothing() {
+        for number in [u32::MAX, 1 << 30] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut history = History::open(folder.path()).unwrap();
+            record(&mut history, 0..50);
+            history.empty_log().unwrap();
+            let path = history.path().to_owned();
+            drop(history);
+            let mut file = fs::read(&path).unwrap();
+            // Its place in the header.
+            file[36..40].copy_from_slice(&number.to_be_bytes());
+            fs::write(&path, file).unwrap();
+            let mut history = History::open(folder.path()).unwrap();
+            let limits = Limits { keep: Duration::from_secs(1 << 40), max_size: 10 * MB };
+            let error = step(&mut history, 0, limits, None).unwrap_err();
+            assert!(is_damaged(&error), "{error}");
+            assert_eq!(hours(&history).len(), 50, "{number}");
+        }
     }
 
     #[test]

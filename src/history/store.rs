@@ -212,13 +212,18 @@ impl History {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// The pages of the database, and those of them that are free.
+    /// The number of pages of the database, and the number of free ones among them. SQLite reads the second number from the file without
+    /// a check.
     ///
     /// # Errors
-    /// The disk does not work.
+    /// The disk does not work, or the file is damaged.
     pub(super) fn pages(&self) -> rusqlite::Result<(u64, u64)> {
-        let count = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get(0));
-        Ok((count("PRAGMA page_count")?, count("PRAGMA freelist_count")?))
+        let count = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        let counts = [count("PRAGMA page_count")?, count("PRAGMA freelist_count")?];
+        match counts.map(u64::try_from) {
+            [Ok(pages), Ok(free)] if free <= pages => Ok((pages, free)),
+            _ => Err(storage::damaged("the number of free pages is wrong")),
+        }
     }
 
     /// The size of a page, in bytes.

@@ -564,7 +564,9 @@ impl Writer {
 /// The disk with this folder, if the system says how large it is.
 fn space(folder: &PathBuf) -> Option<Space> {
     let disk = statvfs(folder).ok()?;
-    Some(Space { total: disk.f_blocks * disk.f_frsize, free: disk.f_bavail * disk.f_frsize })
+    // A file system in another process may say anything.
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Some(Space { total: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ pub enum Gate {
         #[serde(with = "texts")]
         #[schemars(with = "Vec<String>")]
         present: Vec<Arc<str>>,
-        /// Labels of which it is not known yet.
+        /// Labels that are not known yet to be present or absent.
         #[serde(with = "texts")]
         #[schemars(with = "Vec<String>")]
         unknown: Vec<Arc<str>>,

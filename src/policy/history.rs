@@ -23,7 +23,7 @@ pub struct HistorySettings {
     pub keep: Duration,
     /// The most bytes on disk. When there are more, the oldest entries are deleted.
     pub max_size: u64,
-    /// Of which frames a small picture is kept.
+    /// Which frames are kept as small pictures.
     pub pictures: HistoryPictures,
     /// Whether embeddings of frames and regions are kept, so that frames can be found again by words.
     pub search: bool,
@@ -31,7 +31,7 @@ pub struct HistorySettings {
     pub near_misses: bool,
 }
 
-/// The frames of which a small picture is kept.
+/// The frames that are kept as small pictures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HistoryPictures {
     /// Frames with an alert or a near miss.
@@ -85,8 +85,8 @@ const FIELDS: &[Field<HistorySettings>] = &[
     Field::new(
         "pictures",
         Form::Words(&words(&HistoryPictures::WORDS)),
-        "Small pictures (320 pixels wide). alerts: of frames with an alert or a near miss; changes: also of frames that differ from the \
-         frame before; off: none.",
+        "The frames that are kept as small pictures (the longer side has 320 pixels). alerts: those with an alert or a near miss; changes: \
+         also those that differ from the frame before; off: none.",
         |it: &HistorySettings| Some(json!(it.pictures.word())),
     )
     .default("alerts"),

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::timeline::{Point, Span, Timeline, Track};
+use super::timeline::{Point, Timeline, Track};
 use crate::{
+    alert::State,
     history::rejudge::{Event, Moment},
     judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
     trigger::Transition,
@@ -40,21 +41,14 @@ impl<K: Fn(&SetSetup, &LabelSetup) -> bool> StoredTimeline<K> {
     }
 
     fn turn(&mut self, moment: &Moment<'_>, turn: &Turn) {
-        self.enter(moment.setup);
+        self.enter(moment);
         let Some(track) = self.track(moment.setup, turn.set, turn.label) else { return };
-        let time = moment.frame.at;
-        match turn.transition {
-            Transition::Raised => track.spans.push(Span { from: time, to: None, peak: None }),
-            Transition::Cleared => {
-                if let Some(span) = track.spans.last_mut() {
-                    span.to = Some(time);
-                }
-            }
-        }
+        let state = if turn.transition == Transition::Raised { State::Raised } else { State::Cleared };
+        track.turn(state, moment.frame.at);
     }
 
     fn frame(&mut self, moment: &Moment<'_>, judge: &SourceJudge) {
-        self.enter(moment.setup);
+        self.enter(moment);
         let Some((_, tracks)) = &self.setup else { return };
         let time = moment.frame.at;
         let labels = moment.setup.all().zip(tracks).filter(|((_, label), _)| label.when.is_none());
@@ -84,8 +78,9 @@ impl<K: Fn(&SetSetup, &LabelSetup) -> bool> StoredTimeline<K> {
         self.timeline.tracks.get_mut(track)
     }
 
-    /// Finds or adds the tracks of this setup.
-    fn enter(&mut self, setup: &Arc<Setup>) {
+    /// Finds or adds the tracks of this frame's setup. What the setup no longer has is no longer raised.
+    fn enter(&mut self, moment: &Moment<'_>) {
+        let setup = moment.setup;
         if self.setup.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, setup)) {
             return;
         }
@@ -106,7 +101,65 @@ impl<K: Fn(&SetSetup, &LabelSetup) -> bool> StoredTimeline<K> {
                 })
             })
         });
-        let tracks = wanted.collect();
+        let tracks: Vec<_> = wanted.collect();
+        for (at, track) in self.timeline.tracks.iter_mut().enumerate() {
+            if !tracks.contains(&Some(at)) {
+                track.close(moment.frame.at);
+            }
+        }
         self.setup = Some((Arc::clone(setup), tracks));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{judge::FrameScores, policy::TriggerSettings};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn setup(label: &str) -> Arc<Setup> {
+        let label = LabelSetup {
+            name: label.to_owned(),
+            trigger: TriggerSettings::at(0.5),
+            over: None,
+            active: None,
+            severity: None,
+            message: None,
+            when: None,
+            of: String::new(),
+        };
+        let set = SetSetup { name: "yard".to_owned(), labels: vec![label], rules: vec![] };
+        Arc::new(Setup { model: String::new(), sets: vec![set] })
+    }
+
+    #[test]
+    fn spans_end_where_frames_or_labels_are_missing() {
+        let (dog, cat) = (setup("dog"), setup("cat"));
+        let mut stored = StoredTimeline::new(Timeline::empty("gate"), |_, _| true);
+        let turns = [
+            (10, &dog, Transition::Raised),
+            (20, &dog, Transition::Cleared),
+            // The frames with the raise before this clear are missing, and those with the clear before the last raise.
+            (30, &dog, Transition::Cleared),
+            (40, &dog, Transition::Raised),
+            (50, &dog, Transition::Raised),
+            // The dog is no longer watched.
+            (60, &cat, Transition::Raised),
+        ];
+        for (second, setup, transition) in turns {
+            let frame = FrameScores { at: at(second), scores: &[], sets: &[] };
+            let turn = Turn { set: 0, label: 0, transition, score: 0.5, threshold: 0.5, baseline: None };
+            stored.add(&Event::Turn(Moment { setup, frame: &frame }, turn));
+        }
+        let (timeline, _) = stored.finish();
+        let spans = |track: &Track| track.spans.iter().map(|span| (span.from, span.to)).collect::<Vec<_>>();
+        let expected = [(10, 20), (40, 50), (50, 60)].map(|(from, to)| (at(from), Some(at(to))));
+        assert_eq!(spans(&timeline.tracks[0]), expected);
+        assert_eq!(spans(&timeline.tracks[1]), [(at(60), None)]);
     }
 }

@@ -10,11 +10,12 @@ use crate::{
     classify::{Scored, SetScores},
     config::{Config, Source},
     judge::Judge,
+    model::preprocess,
     picture::Picture,
     policy::Levels,
 };
 
-/// The width of a thumbnail in pixels.
+/// The longer side of a thumbnail in pixels.
 const THUMBNAIL: u32 = 160;
 /// The least time between two peaks. If they are closer, only one of them is kept.
 const APART: SignedDuration = SignedDuration::from_secs(10);
@@ -194,14 +195,18 @@ impl Track {
         peaks
     }
 
-    fn turn(&mut self, to: State, time: Timestamp) {
-        match to {
-            State::Raised => self.spans.push(Span { from: time, to: None, peak: None }),
-            State::Cleared => {
-                if let Some(span) = self.spans.last_mut() {
-                    span.to = Some(time);
-                }
-            }
+    /// The label was raised or cleared at this time.
+    pub(super) fn turn(&mut self, to: State, time: Timestamp) {
+        self.close(time);
+        if to == State::Raised {
+            self.spans.push(Span { from: time, to: None, peak: None });
+        }
+    }
+
+    /// Ends the newest span, if it has no end. With missing frames, a raise may follow a raise, and a clear a clear.
+    pub(super) fn close(&mut self, time: Timestamp) {
+        if let Some(span) = self.spans.last_mut() {
+            span.to.get_or_insert(time);
         }
     }
 
@@ -253,36 +258,10 @@ impl Seen<'_> {
     }
 }
 
-/// The picture reduced by averaging, as JPEG; empty if that fails, and the plot then has no such thumbnail.
+/// A small copy of the picture as JPEG; empty if that fails, and the plot then has no such thumbnail.
 fn thumbnail(picture: &Picture) -> Vec<u8> {
     const QUALITY: u8 = 75;
-    let width = picture.width.min(THUMBNAIL);
-    let height = u64::from(picture.height) * u64::from(width) / u64::from(picture.width);
-    let height = height.clamp(1, 4 * u64::from(THUMBNAIL)) as u32;
-    // The pixels of the picture, in one direction, that a pixel of the thumbnail averages.
-    let averaged = |at: u32, small: u32, large: u32| {
-        let edge = |at: u32| (u64::from(at) * u64::from(large) / u64::from(small)) as usize;
-        edge(at)..edge(at + 1).max(edge(at) + 1)
-    };
-    let (pixels, mut rgb) = (picture.rgb(), Vec::with_capacity((width * height * 3) as usize));
-    for y in 0..height {
-        let rows = averaged(y, height, picture.height);
-        for x in 0..width {
-            let columns = averaged(x, width, picture.width);
-            let mut sum = [0_u64; 3];
-            for row in rows.clone() {
-                for column in columns.clone() {
-                    let at = (row * picture.width as usize + column) * 3;
-                    sum.iter_mut()
-                        .zip(&pixels[at..at + 3])
-                        .for_each(|(sum, value)| *sum += u64::from(*value));
-                }
-            }
-            let count = (rows.len() * columns.len()) as u64;
-            rgb.extend(sum.map(|sum| (sum / count) as u8));
-        }
-    }
-    Picture::of_rgb(width, height, rgb).to_jpeg(QUALITY).unwrap_or_default()
+    preprocess::thumbnail(picture, THUMBNAIL).to_jpeg(QUALITY).unwrap_or_default()
 }
 
 /// For tests: a track with these scores, a second apart, and these spans.

@@ -142,12 +142,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trigger::tests::at;
 
     const OVER: Duration = Duration::from_secs(600);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
 
     /// The baseline after a frame in each of these seconds, all with the same score.
     fn seen(score: f32, seconds: impl IntoIterator<Item = i64>) -> Baseline {

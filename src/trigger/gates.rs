@@ -206,21 +206,11 @@ mod tests {
     use super::*;
     use crate::{
         policy::TriggerSettings,
-        trigger::{Baseline, Transition},
+        trigger::{
+            Baseline, Transition,
+            tests::{PLAIN, at},
+        },
     };
-
-    const PLAIN: TriggerSettings = TriggerSettings {
-        threshold: 0.6,
-        clear_below: 0.4,
-        rises: false,
-        hold: Hold { frames: 1, of: 1 },
-        lasting: Duration::ZERO,
-        cooldown: Duration::ZERO,
-    };
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
 
     fn words(gates: Gates) -> String {
         gates.iter().map(GateKind::word).collect::<Vec<_>>().join(" ")

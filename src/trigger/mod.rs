@@ -3,8 +3,9 @@
 //! Pure: a score and a time go in, at most one [`Transition`] comes out.
 //!
 //! The rules: raised and cleared alternate. A label is raised only when enough frames are at or above the threshold, for long
-//! enough, and after the cooldown. [`Trigger::check`] says which of these gates holds. NaN is on neither side of any level. Times of frames that jump back delay a raise by at most
-//! one cooldown, or by the required duration. Where the clock was set, the caller says by how much.
+//! enough, and after the cooldown. [`Trigger::check`] says which of these gates holds. NaN is on neither side of any level. Times of
+//! frames that jump back delay a raise by at most one cooldown, or by the required duration. Where the clock was set, the caller says
+//! by how much.
 //!
 //! Where levels are rises over a [`Baseline`], the trigger learns the baseline from quiet frames: those on which the label is
 //! not raised and whose score is below the threshold. Nothing is raised before the baseline is known. Baselines are learnt from

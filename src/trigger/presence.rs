@@ -71,11 +71,7 @@ fn without_cooldown(settings: TriggerSettings) -> TriggerSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Hold;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
+    use crate::{policy::Hold, trigger::tests::at};
 
     /// One character for each frame, a second apart: `+` present, `-` absent, `?` unknown.
     fn states(mut presence: Presence, scores: &[f32]) -> String {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::Hold;
 
-const PLAIN: TriggerSettings = TriggerSettings {
+pub(super) const PLAIN: TriggerSettings = TriggerSettings {
     threshold: 0.6,
     clear_below: 0.4,
     rises: false,
@@ -12,7 +12,7 @@ const PLAIN: TriggerSettings = TriggerSettings {
     cooldown: Duration::ZERO,
 };
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 

@@ -26,19 +26,25 @@ const SOURCES: &str = "  Inbox: { folder: inbox, watch: [objects], baseline: { o
 /// Pictures that are put into the inbox, one a second by their own times.
 struct Camera<'h> {
     home: &'h Home,
+    began: SystemTime,
     second: u64,
 }
 
-impl Camera<'_> {
+impl<'h> Camera<'h> {
+    /// It began an hour ago: the history deletes what is a month old.
+    fn new(home: &'h Home) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        Self { home, began: SystemTime::UNIX_EPOCH + Duration::from_secs(now - 3600), second: 0 }
+    }
+
     fn show(&mut self, picture: &str, times: usize) {
         for _ in 0..times {
             self.second += 1;
             let upload = self.home.path("upload");
             fs::copy(sample(&format!("{picture}.jpg")), &upload).unwrap();
-            let nine = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_424_400);
             let file = fs::File::options().append(true).open(&upload).unwrap();
             // A fraction of a millisecond, as file systems have it.
-            file.set_modified(nine + Duration::from_micros(self.second * 1_000_457)).unwrap();
+            file.set_modified(self.began + Duration::from_micros(self.second * 1_000_457)).unwrap();
             fs::rename(&upload, self.home.path("inbox").join(format!("{:04}.jpg", self.second))).unwrap();
             // Fewer than the history's queue has room for: what it loses cannot be judged again.
             if self.second.is_multiple_of(8) {
@@ -68,7 +74,7 @@ fn published(messages: &[ReceivedMessage]) -> Vec<(String, String, String)> {
 fn run(home: &Home, arguments: &[&str]) -> Output {
     let mut command = stakeout();
     command.args(&arguments[..1]).arg("--config").arg(home.path("stakeout.yaml")).args(&arguments[1..]);
-    command.args(["--history", "--since", "2026-11-23"]).env("TZ", "UTC").output().unwrap()
+    command.args(["--history", "--since", "1d"]).env("TZ", "UTC").output().unwrap()
 }
 
 fn printed(output: &Output) -> Vec<(String, String, String)> {
@@ -110,7 +116,7 @@ fn stored_scores_give_the_alerts_of_the_service_through_reloads_and_a_restart() 
     let original =
         original.replace("labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }", LABELS);
     save(&home, &original);
-    let (mut camera, mut seen) = (Camera { home: &home, second: 0 }, vec![]);
+    let (mut camera, mut seen) = (Camera::new(&home), vec![]);
 
     let mut service = Service::start(&home);
     service.wait_for_log("watching the folder");

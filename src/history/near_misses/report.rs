@@ -24,6 +24,8 @@ use crate::{
 
 /// The least time between two reports of a label.
 const PAUSE: SignedDuration = SignedDuration::from_mins(1);
+/// A label without a report for this time is forgotten.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(2);
 /// How often near misses that no frame follows are looked for.
 const TICK: Duration = Duration::from_secs(2);
 
@@ -183,57 +185,28 @@ impl Reports {
             reports.push(Report { key, moment });
         }
         // Sources come and go.
-        let hour = SignedDuration::from_hours(2);
-        self.reported.retain(|_, (_, at)| now.duration_since(*at).abs() < hour);
+        self.reported.retain(|_, (_, at)| now.duration_since(*at).abs() < FORGOTTEN);
         reports
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::{
+        history::samples::{START, assessment, at, grey, observation},
         picture::Picture,
-        policy::Levels,
-        trigger::{GateKind, Gates},
     };
 
-    fn assessment(score: f32, held_by: Option<Gate>) -> Assessment {
-        Assessment {
-            label_set: "porch".into(),
-            label: "person".into(),
-            when: None,
-            score,
-            region: None,
-            levels: Some(Levels { threshold: 0.6, clear_below: 0.4 }),
-            baseline: None,
-            raised: held_by.is_none(),
-            raised_since: None,
-            held_by,
-            also_held_by: Gates::default(),
-            passed: [GateKind::Threshold].into_iter().collect(),
-        }
-    }
-
     fn second(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
+        at(second * 1000)
     }
 
-    fn frame(at: i64, assessment: Assessment) -> Observation {
-        Observation {
-            judged_at: second(at),
-            number: 0,
-            checkpoint: None,
-            source: "front-door".into(),
-            origin: "1.jpg".to_owned(),
-            captured_at: second(at),
-            duration: Duration::ZERO,
-            picture: Picture::of_rgb(2, 1, vec![0; 6]).into(),
-            sets: vec![],
-            embeddings: vec![],
-            alerts: vec![],
-            assessments: vec![assessment],
-        }
+    fn frame(second: i64, assessment: Assessment) -> Observation {
+        static PICTURE: LazyLock<Arc<Picture>> = LazyLock::new(|| grey(90));
+        Observation { assessments: vec![assessment], ..observation("front-door", second * 1000, &PICTURE) }
     }
 
     fn hold() -> Option<Gate> {
@@ -250,7 +223,7 @@ mod tests {
         let mut found = Vec::new();
         for (at, assessment) in frames {
             for report in reports.see(&frame(at, assessment)) {
-                found.push(format!("{at}@{}", report.moment.captured.as_second() - 1_800_000_000));
+                found.push(format!("{at}@{}", report.moment.captured.as_second() - START / 1000));
             }
         }
         found.join(" ")

@@ -146,16 +146,9 @@ fn unknown_labels(
     window: Window,
     changes: &[Change],
 ) -> Result<Vec<String>> {
-    let mut setups: Vec<Arc<Setup>> = Vec::new();
-    for source in sources {
-        scores::chunks::<Error>(reader.connection(), source, window, |chunk| {
-            if let Ok(StoredChunk { setup, .. }) = chunk
-                && !setups.iter().any(|known| Arc::ptr_eq(known, setup))
-            {
-                setups.push(Arc::clone(setup));
-            }
-            Ok(())
-        })?;
+    let mut setups = Vec::new();
+    for source in sources.iter().filter(|_| !changes.is_empty()) {
+        setups.extend(scores::setups(reader.connection(), source, window)?);
     }
     let unknown = changes::unknown(changes, setups.iter().map(AsRef::as_ref));
     Ok(unknown.into_iter().map(str::to_owned).collect())

@@ -29,7 +29,7 @@ pub(super) fn unfolded(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
-/// Writes numbers of which most are zero: a zero is followed by the number of further zeros.
+/// Writes numbers that are mostly zero: zeros that follow each other are written as one zero and the number of further zeros.
 #[derive(Debug, Default)]
 pub(super) struct SparseWriter {
     bytes: Vec<u8>,

@@ -107,30 +107,42 @@ pub(super) fn setup_id(transaction: &Transaction<'_>, setup: &Setup) -> rusqlite
 /// the chunks.
 fn forget(transaction: &Transaction<'_>, selection: &Selection) -> rusqlite::Result<u64> {
     let Selection { source, from, to, label } = *selection;
-    let name = label.map(|label| name_text(transaction, label)).transpose()?;
+    let count = match label {
+        Some(label) => forget_label(transaction, (source, from, to), &name_text(transaction, label)?)?,
+        None => transaction
+            .prepare_cached("DELETE FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3")?
+            .execute(params![source, from, to])?,
+    };
+    delete_unused_setups(transaction)?;
+    Ok(count as u64)
+}
+
+/// Removes the scores of a label from the chunks of a source.
+fn forget_label(
+    transaction: &Transaction<'_>,
+    selected: (i64, i64, i64),
+    label: &str,
+) -> rusqlite::Result<usize> {
     let mut select = transaction
         .prepare_cached("SELECT id FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3")?;
     let mut read = transaction.prepare_cached("SELECT setup, chunk FROM scores WHERE id = ?1")?;
     let mut delete = transaction.prepare_cached("DELETE FROM scores WHERE id = ?1")?;
     let mut update = transaction.prepare_cached("UPDATE scores SET chunk = ?2 WHERE id = ?1")?;
-    let chunks = select.query_map(params![source, from, to], |row| row.get::<_, i64>(0))?;
-    let (mut count, mut states) = (0, Vec::new());
-    for id in chunks.collect::<Result<Vec<_>, _>>()? {
-        let (setup_id, bytes): (i64, Vec<u8>) = read.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let setup = setup(transaction, setup_id)?;
-        let others = setup.zip(name.as_ref()).and_then(|(setup, name)| {
-            let chunk = Chunk::read(&bytes, &setup, &mut states).ok()?;
-            chunk.without(&setup, &states, |label| label.name == *name).ok()
+    let chunks = select.query_map(selected, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let (mut setups, mut states) = (Setups::default(), Vec::new());
+    for id in &chunks {
+        let (setup, bytes): (i64, Vec<u8>) = read.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let others = setups.get(transaction, setup)?.and_then(|setup| {
+            let chunk = Chunk::read(&bytes, setup, &mut states).ok()?;
+            chunk.without(setup, &states, |it| it.name == label).ok()
         });
         match others {
             Some(others) => update.execute(params![id, others.finish()])?,
-            // Everything is selected, or the chunk is damaged.
+            // It is damaged.
             None => delete.execute([id])?,
         };
-        count += 1;
     }
-    delete_unused_setups(transaction)?;
-    Ok(count)
+    Ok(chunks.len())
 }
 
 /// The scores of each frame as JSON, a minute of a source at a time.
@@ -145,13 +157,13 @@ fn export(
     )?;
     let mut rows = select.query(params![source, from, to])?;
     let (mut states, mut buffer, mut goes_on) = (Vec::new(), FrameBuffer::default(), true);
-    let mut known: Option<(i64, Arc<Setup>)> = None;
+    let mut setups = Setups::default();
     while let (true, Some(row)) = (goes_on, rows.next()?) {
-        let (source, id) = (name_text(connection, row.get(0)?)?, row.get(1)?);
-        if known.as_ref().is_none_or(|(known, _)| *known != id) {
-            known = setup(connection, id)?.map(|setup| (id, setup));
-        }
-        let (Some((_, setup)), Ok(bytes)) = (&known, row.get_ref(2)?.as_blob()) else { continue };
+        let source = name_text(connection, row.get(0)?)?;
+        let (Some(setup), Ok(bytes)) = (setups.get(connection, row.get(1)?)?, row.get_ref(2)?.as_blob())
+        else {
+            continue;
+        };
         let Ok(chunk) = Chunk::read(bytes, setup, &mut states) else { continue };
         // The frames before the damage, if there is any.
         let _ = chunk.frames(&mut buffer, |frame| {
@@ -200,6 +212,23 @@ pub fn sources(connection: &Connection, window: Window) -> rusqlite::Result<Vec<
     Ok(names)
 }
 
+/// The setups of a source's chunks in the window, without those that are damaged.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn setups(connection: &Connection, source: &str, window: Window) -> rusqlite::Result<Vec<Arc<Setup>>> {
+    let Some(source) = known_name_id(connection, source)? else { return Ok(vec![]) };
+    let (since, until) = window.range();
+    let mut select = connection.prepare_cached(
+        "SELECT DISTINCT setup FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3",
+    )?;
+    let ids = select.query_map(params![source, since, until], |row| row.get::<_, i64>(0))?;
+    ids.collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .filter_map(|id| setup(connection, id).transpose())
+        .collect()
+}
+
 /// The newest chunk of a source that begins at this time or earlier, with its setup; without a time, the newest of all. `None` if there
 /// is none, or if its setup is damaged.
 ///
@@ -236,15 +265,10 @@ pub fn chunks<E: From<rusqlite::Error>>(
     let mut select = connection.prepare_cached(
         "SELECT setup, chunk FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3 ORDER BY id",
     )?;
-    let mut setups = HashMap::new();
+    let mut setups = Setups::default();
     let mut rows = select.query(params![source, since, until])?;
     while let Some(row) = rows.next()? {
-        let id: i64 = row.get(0)?;
-        let setup = match setups.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(setup(connection, id)?),
-        };
-        match (setup, row.get_ref(1)?.as_blob()) {
+        match (setups.get(connection, row.get(0)?)?, row.get_ref(1)?.as_blob()) {
             (Some(setup), Ok(bytes)) => each(Ok(StoredChunk { setup, bytes }))?,
             _ => each(Err(Damaged))?,
         }
@@ -252,7 +276,22 @@ pub fn chunks<E: From<rusqlite::Error>>(
     Ok(())
 }
 
-/// The setup; `None` if it is damaged.
+/// Setups that were read. Each is read once, because many chunks have the same one.
+#[derive(Default)]
+struct Setups(HashMap<i64, Option<Arc<Setup>>>);
+
+impl Setups {
+    /// The setup; `None` if it is damaged.
+    fn get(&mut self, connection: &Connection, id: i64) -> rusqlite::Result<Option<&Arc<Setup>>> {
+        let setup = match self.0.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(setup(connection, id)?),
+        };
+        Ok(setup.as_ref())
+    }
+}
+
+/// Reads a setup; `None` if it is damaged.
 fn setup(connection: &Connection, id: i64) -> rusqlite::Result<Option<Arc<Setup>>> {
     let mut select = connection.prepare_cached("SELECT content FROM score_setups WHERE id = ?1")?;
     let content: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;

@@ -1,4 +1,4 @@
-//! Deletes vectors: their rows, their bits in blocks, and chunks of which nothing is left.
+//! Deletes vectors: their rows, and their bits in blocks. A chunk that has no rows any more is deleted, too.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::history::table::Selection;
 
-/// What of a chunk must be deleted.
+/// A chunk that may have vectors of the selection.
 struct Chunk {
     id: i64,
     dimensions: usize,

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, types::ValueRef};
 
 use super::{
     codec::{Block, Code, Span},
-    tables::{centre, row_of, rows_from},
+    tables::{LAST, centre, row_of},
 };
 
 /// A chunk, without its vectors.
@@ -129,8 +129,8 @@ pub fn unpacked(
     chunk: &Chunk,
     each: impl FnMut(i64, Span, Code<'_>),
 ) -> rusqlite::Result<()> {
-    let rows = rows_from(chunk.id, 0);
-    between(connection, chunk, (rows.start.saturating_add(chunk.packed.into()), rows.end - 1), each)
+    let first = row_of(chunk.id, 0).saturating_add(chunk.packed.into());
+    between(connection, chunk, (first, row_of(chunk.id, LAST)), each)
 }
 
 /// Calls `each` with the vectors of a chunk in the rows from the first to the last one.

@@ -1,6 +1,10 @@
 //! Records the embeddings of observations.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
@@ -23,6 +27,10 @@ const FIRST: usize = 256;
 const FOR_CENTRE: usize = 16;
 /// The chunks of a view that are read for a centre, at most: a source may have few frames a day.
 const CHUNKS_FOR_CENTRE: usize = 16;
+
+/// A view without frames for this time is removed from memory, so that sources that come and go do not fill it. That is longer than a
+/// span, so nothing is lost.
+const FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
 
 /// Records embeddings. What it keeps in memory belongs to one open file: another recorder is made when the file was replaced, when
 /// a transaction was rolled back, and after something was forgotten.
@@ -47,6 +55,8 @@ struct View {
     span: Span,
     /// The end of the span in the file.
     written: i64,
+    /// When the newest frame was recorded.
+    used: Instant,
 }
 
 /// The identifiers that the chunks of a view have.
@@ -114,7 +124,9 @@ impl Recorder {
     /// # Errors
     /// As [`Self::record`].
     pub fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        self.views.values_mut().try_for_each(|view| view.write_end(transaction))
+        self.views.values_mut().try_for_each(|view| view.write_end(transaction))?;
+        self.views.retain(|_, view| view.used.elapsed() < FORGOTTEN);
+        Ok(())
     }
 
     fn record_view(
@@ -157,7 +169,8 @@ impl Recorder {
             }
         };
         let (embedding, span) = (Arc::clone(embedding), Span::at(time));
-        self.views.insert(name, View { ids, chunk, embedding, row, span, written: time });
+        let view = View { ids, chunk, embedding, row, span, written: time, used: Instant::now() };
+        self.views.insert(name, view);
         Ok(())
     }
 }
@@ -174,7 +187,7 @@ impl View {
         if !Arc::ptr_eq(embedding, &self.embedding) || !(self.span.last..=longest).contains(&time) {
             return Ok(false);
         }
-        self.span.last = time;
+        (self.span.last, self.used) = (time, Instant::now());
         if time.saturating_sub(self.written) >= STRETCH {
             self.write_end(transaction)?;
         }

@@ -53,6 +53,9 @@ pub const WHOLE_FRAME: i64 = 0;
 /// The bits of an identifier that are the number in the chunk.
 const NUMBER_BITS: u32 = 12;
 
+/// The greatest number in a chunk.
+pub const LAST: u16 = (1 << NUMBER_BITS) - 1;
+
 /// The identifier of a vector.
 #[must_use]
 pub fn row_of(chunk: i64, number: u16) -> i64 {
