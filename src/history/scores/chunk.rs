@@ -230,6 +230,15 @@ pub struct Chunk<'b> {
     sets: usize,
 }
 
+/// The scores of a chunk that are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// The numbers of labels in the order of [`Setup::labels`], ascending.
+    pub labels: Vec<usize>,
+    /// The numbers of label sets, ascending.
+    pub sets: Vec<usize>,
+}
+
 /// Space for the frames of a chunk, which is used again for the next one.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
@@ -302,6 +311,20 @@ impl<'b> Chunk<'b> {
     pub fn frames(
         &self,
         buffer: &mut FrameBuffer,
+        each: impl FnMut(&FrameScores<'_>),
+    ) -> Result<(), Damaged> {
+        let all = Columns { labels: (0..self.labels).collect(), sets: (0..self.sets).collect() };
+        self.frames_of(&all, buffer, each)
+    }
+
+    /// Calls `each` for each frame, with the scores of these columns only.
+    ///
+    /// # Errors
+    /// As [`Self::frames`].
+    pub fn frames_of(
+        &self,
+        columns: &Columns,
+        buffer: &mut FrameBuffer,
         mut each: impl FnMut(&FrameScores<'_>),
     ) -> Result<(), Damaged> {
         let Layout { count, mut runs, mut times, rows, mut exact, mut partial } = self.layout()?;
@@ -310,14 +333,15 @@ impl<'b> Chunk<'b> {
         let (mut at, mut distance) = (self.base, 0_i64);
         for number in 0..count {
             let row = &rows[number * row_bytes..(number + 1) * row_bytes];
-            read_row(row, &mut exact, &mut buffer.scores)?;
+            read_row(row, &columns.labels, &mut exact, &mut buffer.scores)?;
             buffer.sets.clear();
             match next_partial {
                 Some((row, sets)) if row == number => {
-                    buffer.sets.extend(sets.iter().map(|scored| *scored != 0));
+                    let is_scored = |set: &usize| sets.get(*set).is_some_and(|scored| *scored != 0);
+                    buffer.sets.extend(columns.sets.iter().map(is_scored));
                     next_partial = partial.next(self.sets)?;
                 }
-                _ => buffer.sets.resize(self.sets, true),
+                _ => buffer.sets.resize(columns.sets.len(), true),
             }
             for _ in 0..=runs.next()? {
                 distance = distance.wrapping_add(unfolded(times.next()?));
@@ -381,15 +405,37 @@ impl<'b> Partial<'b> {
     }
 }
 
-fn read_row(row: &[u8], exact: &mut Bytes<'_>, scores: &mut Vec<Option<f32>>) -> Result<(), Damaged> {
+/// Reads the scores of these labels.
+fn read_row(
+    row: &[u8],
+    labels: &[usize],
+    exact: &mut Bytes<'_>,
+    scores: &mut Vec<Option<f32>>,
+) -> Result<(), Damaged> {
     scores.clear();
-    for code in row.chunks_exact(2) {
-        let code = u16::from_le_bytes([code[0], code[1]]);
-        scores.push(match rounding::score(code) {
-            Some(score) => Some(score),
-            None if code == MISSING => None,
-            None => Some(f32::from_bits(u32::from_le_bytes(exact.array()?))),
-        });
+    let (codes, _) = row.as_chunks::<2>();
+    if exact.is_empty() {
+        // Most chunks have no exact scores, so that single columns are found without reading the others.
+        for label in labels {
+            let code = u16::from_le_bytes(*codes.get(*label).ok_or(Damaged)?);
+            let score = rounding::score(code);
+            if score.is_none() && code != MISSING {
+                return Err(Damaged);
+            }
+            scores.push(score);
+        }
+        return Ok(());
+    }
+    let mut labels = labels.iter().peekable();
+    for (label, code) in codes.iter().enumerate() {
+        let code = u16::from_le_bytes(*code);
+        let score = match rounding::score(code) {
+            None if code != MISSING => Some(f32::from_bits(u32::from_le_bytes(exact.array()?))),
+            score => score,
+        };
+        if labels.next_if(|wanted| **wanted == label).is_some() {
+            scores.push(score);
+        }
     }
     Ok(())
 }

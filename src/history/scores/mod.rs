@@ -14,7 +14,7 @@ mod tests;
 
 pub use self::{
     bytes::Damaged,
-    chunk::{Chunk, FrameBuffer},
+    chunk::{Chunk, Columns, FrameBuffer},
     recorder::ScoreRecorder,
     table::{StoredChunk, TABLE, Window, chunks, newest, setups, sources},
 };

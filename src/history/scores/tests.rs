@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::{
-    Chunk, FrameBuffer, ScoreRecorder, TABLE, Window,
+    Chunk, Columns, FrameBuffer, ScoreRecorder, TABLE, Window,
     bytes::Damaged,
     chunk::{ChunkWriter, Rounding},
     chunks,
@@ -72,6 +72,17 @@ fn read(bytes: &[u8], setup: &Setup) -> Result<(Vec<LabelState>, Vec<Frame>), Da
         frames.push((frame.at, scores, frame.sets.to_vec()));
     })?;
     Ok((states, frames))
+}
+
+/// The frames with the scores of the second label and of the third one, whose label set is the second one.
+fn read_columns(bytes: &[u8], setup: &Setup) -> Result<Vec<Frame>, Damaged> {
+    let mut frames = vec![];
+    let columns = Columns { labels: vec![1, 2], sets: vec![1] };
+    Chunk::read(bytes, setup, &mut vec![])?.frames_of(&columns, &mut FrameBuffer::default(), |frame| {
+        let scores = frame.scores.iter().map(|score| score.map(f32::to_bits)).collect();
+        frames.push((frame.at, scores, frame.sets.to_vec()));
+    })?;
+    Ok(frames)
 }
 
 fn any_time() -> impl Strategy<Value = Option<Timestamp>> {
@@ -141,7 +152,9 @@ proptest! {
         let bytes = writer.finish();
         let (states, frames) = read(&bytes, &checkpoint.setup).unwrap();
         prop_assert_eq!(states, checkpoint.states);
-        prop_assert_eq!(frames, written);
+        prop_assert_eq!(&frames, &written);
+        let columns = written.iter().map(|(time, bits, sets)| (*time, bits[1..].to_vec(), sets[1..].to_vec()));
+        prop_assert_eq!(read_columns(&bytes, &checkpoint.setup).unwrap(), columns.collect::<Vec<_>>());
     }
 
     /// Whatever the bytes are, reading ends, with little memory.
@@ -149,6 +162,7 @@ proptest! {
     fn random_bytes_are_damaged_or_end(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let setup = setup([2, 1]);
         let _ = read(&bytes, &setup);
+        let _ = read_columns(&bytes, &setup);
         // Behind a valid head.
         let mut valid = ChunkWriter::new(&checkpoint(setup.clone(), vec![LabelState::default(); 4]), false, at(0)).finish();
         valid.truncate(valid.len() - 2);
@@ -156,6 +170,7 @@ proptest! {
         if let Ok((_, frames)) = read(&valid, &setup) {
             prop_assert!(frames.len() <= 1 << 16);
         }
+        let _ = read_columns(&valid, &setup);
     }
 
     /// One damaged byte or a missing end.
@@ -165,7 +180,7 @@ proptest! {
         let end = bytes.len();
         prop_assert!(read(&bytes[..length % end], &setup).is_err());
         bytes[at_byte % end] = byte;
-        let _ = read(&bytes, &setup);
+        let _ = (read(&bytes, &setup), read_columns(&bytes, &setup));
     }
 }
 
