@@ -65,7 +65,7 @@ impl Client {
         match verb.answer {
             Answer::Read(answer) | Answer::Either { read: answer, .. } => answer(&self.reader()?, request),
             Answer::Write(answer) => answer(&mut History::open(&self.state_dir)?, request),
-            Answer::Live(_) => Err(self.not_running()),
+            Answer::Live(_) | Answer::ForRole(_) => Err(self.not_running()),
         }
     }
 

@@ -18,6 +18,7 @@ pub mod openapi;
 pub mod pictures;
 pub mod query;
 pub mod replay;
+pub mod role;
 pub mod routes;
 pub mod search;
 pub mod service;
@@ -29,6 +30,7 @@ pub mod watch_for;
 pub use self::{
     client::Client,
     error::{Error, Kind},
+    role::Role,
     service::{Live, Service},
     time::Time,
     verb::{Answer, Method, Verb},

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     error::{Error, Kind},
     query,
+    role::Role,
     service::Service,
 };
 use crate::history::{History, Reader};
@@ -23,6 +24,8 @@ pub const PREFIX: &str = "/api/v1/";
 pub const PATIENCE: Duration = Duration::from_secs(50);
 /// The time limit of a change of the store. To forget something, the whole file is written again.
 const PATIENCE_FOR_CHANGE: Duration = Duration::from_secs(3600);
+/// The largest request in bytes, unless its verb needs more. Most requests are words, names and times.
+pub const LARGEST: usize = 64 * 1024;
 /// No request has more fields than this.
 const MOST_FIELDS: usize = 32;
 
@@ -69,6 +72,8 @@ pub enum Answer<Request, Response> {
     Write(fn(&mut History, &Request) -> Result<Response, Error>),
     /// The running service.
     Live(fn(Arc<Service>, Request) -> Pending<Response>),
+    /// The running service. What it answers depends on what the client may do.
+    ForRole(fn(Arc<Service>, Role, Request) -> Pending<Response>),
     /// The running service, and without one the store.
     Either {
         /// With a running service.
@@ -92,7 +97,7 @@ impl<Request, Response> Answer<Request, Response> {
     pub fn patience(&self) -> Duration {
         match self {
             Self::Write(_) => PATIENCE_FOR_CHANGE,
-            Self::Read(_) | Self::Live(_) | Self::Either { .. } => PATIENCE,
+            Self::Read(_) | Self::Live(_) | Self::ForRole(_) | Self::Either { .. } => PATIENCE,
         }
     }
 }
@@ -109,15 +114,23 @@ pub struct Route {
     pub request: Value,
     /// The time limit.
     pub patience: Duration,
+    /// The largest request that is read, in bytes.
+    pub largest: usize,
     /// The schemas of the request and of the answer, for the document.
     pub schemas: fn(&mut SchemaGenerator) -> [Schema; 2],
-    answer: Box<dyn Fn(Arc<Service>, Value) -> Pending<String> + Send + Sync>,
+    answer: Box<dyn Fn(Arc<Service>, Role, Value) -> Pending<String> + Send + Sync>,
 }
 
 impl Route {
-    /// The answer of the running service, as JSON.
-    pub fn answer(&self, service: Arc<Service>, request: Value) -> Pending<String> {
-        (self.answer)(service, request)
+    /// The answer of the running service to a client with this role, as JSON.
+    pub fn answer(&self, service: Arc<Service>, role: Role, request: Value) -> Pending<String> {
+        (self.answer)(service, role, request)
+    }
+
+    /// The same verb, for requests of up to this number of bytes.
+    #[must_use]
+    pub fn up_to(self, largest: usize) -> Self {
+        Self { largest, ..self }
     }
 }
 
@@ -136,10 +149,11 @@ where
             summary: self.summary,
             request: query::schema::<Request>(),
             patience: answer.patience(),
+            largest: LARGEST,
             schemas: |generator| {
                 [generator.subschema_for::<Request>(), generator.subschema_for::<Response>()]
             },
-            answer: Box::new(move |service, request| {
+            answer: Box::new(move |service, role, request| {
                 Box::pin(async move {
                     let request: Request = parse(request)?;
                     let response = match answer {
@@ -150,6 +164,7 @@ where
                         Answer::Live(answer) | Answer::Either { live: answer, .. } => {
                             answer(service, request).await?
                         }
+                        Answer::ForRole(answer) => answer(service, role, request).await?,
                     };
                     json(&response)
                 })

@@ -24,6 +24,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The bearer token that a client must send; there is one if other machines can connect.
     pub token: Option<Secret>,
+    /// Whether clients that may change something may change the configuration file, too.
+    pub edit: bool,
 }
 
 /// The keys of `listen`.
@@ -43,6 +45,14 @@ pub(super) const FIELDS: &[Field<Listen>] = &[
         |it: &Listen| Some(set(&it.token)),
     )
     .example("${env:STAKEOUT_TOKEN}"),
+    Field::new(
+        "edit",
+        Form::Switch,
+        "true: clients with the right to change something may also edit this file, in the console and over the API. They then learn \
+         the secrets that are typed in it. The service must be able to write it.",
+        |it: &Listen| Some(json!(it.edit)),
+    )
+    .default("false"),
 ];
 pub(super) const TABLE: Table = Table { title: "listen", fields: || specs(FIELDS) };
 
@@ -50,19 +60,20 @@ pub(super) const TABLE: Table = Table { title: "listen", fields: || specs(FIELDS
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Listen> {
     if !at.is_mapping() {
         let address = reader.parsed(at, address)?;
-        return Some(Listen { address: checked(reader, at, address, false)?, token: None });
+        return Some(Listen { address: checked(reader, at, address, false)?, token: None, edit: false });
     }
     let section = reader.section(at, &TABLE)?;
     let token = section.optional(reader, "token", |reader, at| {
         reader.note_secret(at);
         reader.parsed(at, token)
     });
+    let edit = section.read(reader, "edit", Reader::switch);
     let has_token = !section.lacks("token");
     let address = section.read(reader, "address", |reader, at| {
         let address = reader.parsed(at, address)?;
         checked(reader, at, address, has_token)
     });
-    Some(Listen { address: address?, token: token? })
+    Some(Listen { address: address?, token: token?, edit: edit? })
 }
 
 /// Requires a token if other machines can connect.

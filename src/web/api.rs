@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{Endpoint, connections::Visit};
 use crate::{
     api::{
-        self, Error, Kind, Method,
+        self, Error, Kind, Method, Role,
         events::EventStream,
         openapi, pictures, query,
         service::known_source,
@@ -33,8 +33,6 @@ use crate::{
     cache::hex,
 };
 
-/// The largest request, in bytes. Requests are words, names and times.
-const LARGEST: usize = 64 * 1024;
 /// The longest pause between two lines of a stream of events.
 const BEAT: Duration = Duration::from_secs(15);
 /// A client that has not read a line of a stream for this long is disconnected.
@@ -72,15 +70,16 @@ fn handler(route: Route) -> MethodRouter<Arc<Endpoint>> {
 async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<String, Error> {
     allow(&request, PATIENCE);
     let visit = request.extensions().get::<Visit>().cloned();
+    let role = request.extensions().get::<Role>().copied().unwrap_or(Role::View);
     let fields = match route.method {
         Method::Get => query::parse(&route.request, request.uri().query().unwrap_or_default())?,
-        Method::Post => body(request.into_body()).await?,
+        Method::Post => body(request.into_body(), route.largest).await?,
     };
     // Not before the request is complete: its client may be slow.
     if let Some(visit) = visit {
         visit.allow(route.patience);
     }
-    route.answer(Arc::clone(&endpoint.service), fields).await
+    route.answer(Arc::clone(&endpoint.service), role, fields).await
 }
 
 /// The answer may take this long.
@@ -91,9 +90,9 @@ fn allow(request: &Request, time: Duration) {
 }
 
 /// The fields of a request that was sent as JSON.
-async fn body(body: Body) -> Result<Value, Error> {
-    let bytes = to_bytes(body, LARGEST).await.map_err(|_| {
-        Error::new(Kind::TooLarge, format!("the request is larger than {LARGEST} bytes, or was cut off"))
+async fn body(body: Body, largest: usize) -> Result<Value, Error> {
+    let bytes = to_bytes(body, largest).await.map_err(|_| {
+        Error::new(Kind::TooLarge, format!("the request is larger than {largest} bytes, or was cut off"))
     })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(Kind::BadRequest, format!("the request is not JSON: {error}")))

@@ -38,7 +38,7 @@ pub use self::{
     socket::SocketFile,
 };
 use crate::{
-    api::{Error as Problem, Kind, Service, socket::Place, verb::PREFIX},
+    api::{Error as Problem, Kind, Role, Service, socket::Place, verb::PREFIX},
     config::{Listen, Secret},
     metrics,
 };
@@ -210,7 +210,7 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// Rejects what the client may not do, and adds the headers that every response has.
-async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let is_authorized = is_authorized(&access, authorization);
     if let Some(visit) = request.extensions().get::<Visit>() {
@@ -222,7 +222,10 @@ async fn guard(State(access): State<Access>, request: Request, next: Next) -> Re
     let mut response = if is_authorized {
         match refusal(&access, &request) {
             Some(refusal) => refusal,
-            None => next.run(request).await,
+            None => {
+                request.extensions_mut().insert(role(&access));
+                next.run(request).await
+            }
         }
     } else {
         let refused = refused(
@@ -237,6 +240,14 @@ async fn guard(State(access): State<Access>, request: Request, next: Next) -> Re
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// What a client that is authorized may do.
+fn role(access: &Access) -> Role {
+    match access {
+        Access::Socket | Access::Token(_) => Role::Change,
+        Access::Reading => Role::View,
+    }
 }
 
 /// The response to a request that is refused, whatever its token.
