@@ -171,14 +171,16 @@ impl From<&Problem> for SourceProblem {
     }
 }
 
+/// Whether this is the name that is asked for, if any is. Names that differ only in their spelling are the same.
+pub(super) fn is_asked(asked: Option<&str>, name: &str) -> bool {
+    asked.is_none_or(|asked| topic_level(asked) == topic_level(name))
+}
+
 impl Request {
     /// Whether the label is asked for. Names that differ only in their spelling are the same.
     #[must_use]
     pub fn includes(&self, label_set: &str, label: &str) -> bool {
-        let is = |asked: &Option<String>, name: &str| {
-            asked.as_ref().is_none_or(|asked| topic_level(asked) == topic_level(name))
-        };
-        is(&self.label_set, label_set) && is(&self.label, label)
+        is_asked(self.label_set.as_deref(), label_set) && is_asked(self.label.as_deref(), label)
     }
 
     /// These assessments as the labels of an answer.
@@ -244,7 +246,7 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
 }
 
 /// The last frame of a chunk up to this time, and what was made of it; `None` if the chunk is damaged or begins later.
-fn last_judged(
+pub(super) fn last_judged(
     setup: &Setup,
     chunk: &[u8],
     until: Option<Timestamp>,

@@ -20,6 +20,7 @@ pub mod query;
 pub mod replay;
 pub mod role;
 pub mod routes;
+pub mod scores;
 pub mod search;
 pub mod service;
 pub mod socket;

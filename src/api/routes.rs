@@ -1,6 +1,6 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
-use super::{alerts, ask, explain, forget, mark, near_misses, replay, search, verb::Route, watch_for};
+use super::{alerts, ask, explain, forget, mark, near_misses, replay, scores, search, verb::Route, watch_for};
 
 /// The verbs, by their names.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn all() -> Vec<Route> {
         mark::LIST.route(),
         near_misses::VERB.route(),
         replay::VERB.route(),
+        scores::VERB.route(),
         search::VERB.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),

@@ -212,6 +212,28 @@ pub fn sources(connection: &Connection, window: Window) -> rusqlite::Result<Vec<
     Ok(names)
 }
 
+/// The times of about the first and the last frame of a source in the window, in milliseconds since 1970; `None` if there is none. Frames
+/// may be earlier or later where the clock was set.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn span(
+    connection: &Connection,
+    source: &str,
+    window: Window,
+) -> rusqlite::Result<Option<(i64, i64)>> {
+    let Some(source) = known_name_id(connection, source)? else { return Ok(None) };
+    let (since, until) = window.range();
+    let chunks = "FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3 ORDER BY last";
+    let end = |statement: &str| {
+        let mut select = connection.prepare_cached(statement)?;
+        select.query_row(params![source, since, until], |row| row.get::<_, i64>(0)).optional()
+    };
+    let first = end(&format!("SELECT first {chunks} LIMIT 1"))?;
+    let last = end(&format!("SELECT last {chunks} DESC LIMIT 1"))?;
+    Ok(first.zip(last).map(|(first, last)| (first.max(since), last.min(until))))
+}
+
 /// The setups of a source's chunks in the window, without those that are damaged.
 ///
 /// # Errors
