@@ -1,0 +1,84 @@
+// Builds the console. `node build.mjs [FOLDER]` writes what the program embeds, by default to dist/: a compressed file for each asset
+// and assets.rs, the list of them. `build()` is the same in memory, for the stand-in and the tests.
+
+import { createHash } from "node:crypto";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import * as esbuild from "esbuild";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const KINDS = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  svg: "image/svg+xml",
+};
+
+/** Every asset: a map from its name to its bytes. Names other than `index.html` contain the hash of the content. */
+export async function build() {
+  const result = await esbuild.build({
+    absWorkingDir: HERE,
+    entryPoints: ["src/main.tsx", "src/style.css"],
+    outdir: "assets",
+    entryNames: "[name]-[hash]",
+    chunkNames: "[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    target: ["chrome123", "firefox121", "safari17.5"],
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    minify: true,
+    legalComments: "none",
+    metafile: true,
+    write: false,
+    logLevel: "silent",
+  });
+  const assets = new Map();
+  for (const file of result.outputFiles) assets.set(file.path.split("/").at(-1), Buffer.from(file.contents));
+  const icon = await readFile(join(HERE, "src/icon.svg"));
+  const iconName = `icon-${createHash("sha256").update(icon).digest("hex").slice(0, 8).toUpperCase()}.svg`;
+  assets.set(iconName, icon);
+  const page = await readFile(join(HERE, "index.html"), "utf8");
+  const names = {
+    SCRIPT: entry(result.metafile, "src/main.tsx"),
+    STYLE: entry(result.metafile, "src/style.css"),
+    ICON: iconName,
+  };
+  const filled = page.replace(/%([A-Z]+)%/g, (_, key) => names[key]);
+  assets.set("index.html", Buffer.from(filled));
+  return new Map([...assets].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The name of the output that was made from this entry. */
+function entry(metafile, source) {
+  const found = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint === source);
+  return found[0].split("/").at(-1);
+}
+
+/** The content type of an asset. */
+export function kind(name) {
+  return KINDS[name.split(".").at(-1)];
+}
+
+/** Writes compressed assets and their list, and removes what a former build left there. */
+async function write(assets, folder) {
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(folder)) await rm(join(folder, name));
+  let list = "// Written by `npm run build` in web/. Do not edit.\n&[\n";
+  for (const [name, bytes] of assets) {
+    await writeFile(join(folder, `${name}.gz`), gzipSync(bytes, { level: 9 }));
+    list += `    Asset { name: "${name}", kind: "${kind(name)}", compressed: include_bytes!("${name}.gz") },\n`;
+  }
+  await writeFile(join(folder, "assets.rs"), `${list}]\n`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const assets = await build();
+  const folder = process.argv[2] ?? join(HERE, "dist");
+  await write(assets, folder);
+  const size = [...assets.values()].reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0);
+  console.error(`${assets.size} files, ${(size / 1024).toFixed(1)} KiB compressed, in ${folder}`);
+}

@@ -1,0 +1,114 @@
+// Alerts and scores as they happen: one connection for the whole console. The service has room for a dozen of them, so a page that
+// has been hidden for a minute gives its own up.
+
+import { useEffect, useState } from "preact/hooks";
+import { type Schema, apiUrl } from "./api";
+
+/** An alert, as it is published over MQTT. */
+export type AlertEvent = Schema<"Alert">;
+
+/** The scores of a label set on a source, at most once a second. */
+export interface ScoresEvent {
+  time: string;
+  source: string;
+  label_set: string;
+  region: string | null;
+  scores: Record<string, number>;
+}
+
+/** `open`: events arrive. `lost`: the console tries to connect again. */
+export type Connection = "connecting" | "open" | "lost";
+
+const HIDDEN_MS = 60_000;
+const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
+
+const alerts = new Set<(alert: AlertEvent) => void>();
+const scores = new Set<(scores: ScoresEvent) => void>();
+const gaps = new Set<() => void>();
+const states = new Set<(state: Connection) => void>();
+let source: EventSource | undefined;
+let state: Connection = "connecting";
+let failures = 0;
+let retry: number | undefined;
+let hidden: number | undefined;
+let isStarted = false;
+
+/** Calls `listener` for each alert. Returns the function that ends this. */
+export function onAlert(listener: (alert: AlertEvent) => void): () => void {
+  return add(alerts, listener);
+}
+
+/** Calls `listener` for each message with scores. Returns the function that ends this. */
+export function onScores(listener: (scores: ScoresEvent) => void): () => void {
+  return add(scores, listener);
+}
+
+/** Calls `listener` when events may have been missed: after a new connection, and when the service reports a loss. */
+export function onGap(listener: () => void): () => void {
+  return add(gaps, listener);
+}
+
+/** Whether events arrive. */
+export function useConnection(): Connection {
+  const [now, setNow] = useState(state);
+  useEffect(() => add(states, setNow), []);
+  return now;
+}
+
+function add<Listener>(listeners: Set<Listener>, listener: Listener): () => void {
+  listeners.add(listener);
+  start();
+  return () => listeners.delete(listener);
+}
+
+function start() {
+  if (isStarted) return;
+  isStarted = true;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hidden);
+    if (document.hidden) hidden = window.setTimeout(close, HIDDEN_MS);
+    else if (!source) connect();
+  });
+  connect();
+}
+
+function connect() {
+  clearTimeout(retry);
+  source?.close();
+  const opened = (source = new EventSource(apiUrl("events")));
+  opened.addEventListener("open", () => {
+    const isAgain = state !== "connecting" || failures > 0;
+    failures = 0;
+    set("open");
+    if (isAgain) gaps.forEach((listener) => listener());
+  });
+  opened.addEventListener("alert", (event) => deliver(alerts, event));
+  opened.addEventListener("scores", (event) => deliver(scores, event));
+  opened.addEventListener("lost", () => gaps.forEach((listener) => listener()));
+  opened.addEventListener("error", () => {
+    set("lost");
+    // The browser itself connects again after a broken connection, and gives up after an answer that is an error.
+    if (opened.readyState !== EventSource.CLOSED) return;
+    source = undefined;
+    retry = window.setTimeout(connect, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
+    failures += 1;
+  });
+}
+
+function close() {
+  clearTimeout(retry);
+  source?.close();
+  source = undefined;
+  set("lost");
+}
+
+function deliver<Event>(listeners: Set<(event: Event) => void>, message: MessageEvent<string>) {
+  const event = JSON.parse(message.data) as Event;
+  listeners.forEach((listener) => listener(event));
+}
+
+function set(next: Connection) {
+  if (next === state) return;
+  state = next;
+  states.forEach((listener) => listener(next));
+}

@@ -1,0 +1,117 @@
+// The shell: the header with the pages, the theme, and the page that the address names. A page is loaded when it is opened.
+
+import { type ComponentType, render } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { onSignedOut } from "./api";
+import { useConnection } from "./events";
+import { Button } from "./parts/Button";
+import { Problem } from "./parts/Problem";
+import { Toasts } from "./parts/Toast";
+import { PAGES, type PageName, link, useRoute } from "./router";
+import { SignedOut } from "./signed-out";
+import { type Theme, restoreTheme, useTheme } from "./theme";
+
+const TITLES: Record<PageName, string> = {
+  live: "Live",
+  alerts: "Alerts",
+  tune: "Tune",
+  search: "Search",
+  configuration: "Configuration",
+  system: "System",
+  start: "Start",
+};
+
+const LOADERS: Record<PageName, () => Promise<{ default: ComponentType }>> = {
+  live: () => import("./pages/live"),
+  alerts: () => import("./pages/alerts"),
+  tune: () => import("./pages/tune"),
+  search: () => import("./pages/search"),
+  configuration: () => import("./pages/configuration"),
+  system: () => import("./pages/system"),
+  start: () => import("./pages/start"),
+};
+
+function Shell() {
+  const { page } = useRoute();
+  const [isSignedOut, setSignedOut] = useState(false);
+  useEffect(() => onSignedOut(() => setSignedOut(true)), []);
+  return (
+    <>
+      <a class="skip" href="#main" onClick={skip}>Skip to the page</a>
+      <Header page={page} />
+      <main id="main" tabIndex={-1}>{isSignedOut ? <SignedOut /> : <Lazy page={page} />}</main>
+      <Toasts />
+    </>
+  );
+}
+
+/** The address is the page's, so the link only moves the focus. */
+function skip(event: Event) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+function Header({ page }: { page: PageName }) {
+  return (
+    <header class="header">
+      <a class="header-name" href={link("live")}>stakeout</a>
+      <nav aria-label="Pages">
+        {PAGES.map((name) => (
+          <a key={name} href={link(name)} aria-current={name === page ? "page" : undefined}>{TITLES[name]}</a>
+        ))}
+      </nav>
+      <div class="header-state">
+        <State />
+        <ThemeSwitch />
+      </div>
+    </header>
+  );
+}
+
+function State() {
+  const connection = useConnection();
+  const text = { connecting: "connecting", open: "connected", lost: "not connected: trying again" }[connection];
+  return <span class={`state state-${connection}`} role="status">{text}</span>;
+}
+
+function ThemeSwitch() {
+  const [theme, setTheme] = useTheme();
+  const next: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };
+  const names: Record<Theme, string> = { system: "as the system", light: "light", dark: "dark" };
+  return (
+    <Button kind="quiet" label={`Colours: ${names[theme]}. Change to ${names[next[theme]]}`} title={`Colours: ${names[theme]}`} onClick={() => setTheme(next[theme])}>
+      <span class={`theme-sign theme-${theme}`} aria-hidden="true" />
+    </Button>
+  );
+}
+
+/** The page, as soon as it is loaded. The page before it stays until then. */
+function Lazy({ page }: { page: PageName }) {
+  const [loaded, setLoaded] = useState<{ name: PageName; Page: ComponentType }>();
+  const [isBroken, setBroken] = useState(false);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    let isLate = false;
+    LOADERS[page]().then(
+      ({ default: Page }) => {
+        if (isLate) return;
+        setBroken(false);
+        setLoaded({ name: page, Page });
+        if (!isFirst.current) {
+          scrollTo(0, 0);
+          document.getElementById("main")?.focus({ preventScroll: true });
+        }
+        isFirst.current = false;
+      },
+      () => !isLate && setBroken(true),
+    );
+    return () => void (isLate = true);
+  }, [page]);
+  // After an update of the service the files of the old page are gone.
+  if (isBroken) return <Problem onRetry={() => location.reload()}><p>This page cannot be loaded. Load the console again.</p></Problem>;
+  return loaded ? <loaded.Page key={loaded.name} /> : null;
+}
+
+restoreTheme();
+const root = document.getElementById("console");
+if (root) render(<Shell />, root);

@@ -1,0 +1,5 @@
+import { Heading } from "../parts/Heading";
+
+export default function Page() {
+  return <Heading title="System" />;
+}

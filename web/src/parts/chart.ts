@@ -1,0 +1,311 @@
+// Draws a TimeChart with uPlot: the lines and spans on its canvas, the levels as elements over it, so that they can be dragged, reached
+// with the keyboard, and read by a screen reader.
+
+import uPlot from "uplot";
+import { score } from "../format";
+import { colour } from "../theme";
+import type { Level, Mark, Span, TimeChartProps } from "./TimeChart";
+
+export interface ChartHandle {
+  /** Times, series or the range have changed. */
+  data: () => void;
+  /** Levels, spans or marks have changed. */
+  overlays: () => void;
+  remove: () => void;
+}
+
+const STEP = 0.01;
+const WIDE_STEP = 0.1;
+
+interface Colours {
+  line: string;
+  accent: string;
+  muted: string;
+  raised: string;
+  raisedSoft: string;
+  accentSoft: string;
+  right: string;
+  problem: string;
+  grid: string;
+  surface: string;
+}
+
+/** Draws into `box`. `props` returns the present properties. */
+export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle {
+  let colours = readColours();
+  const size = () => ({ width: Math.max(200, box.clientWidth), height: Math.max(160, box.clientHeight) });
+  let plot = create();
+  const levels = new LevelHandles(plot, props);
+  const resized = new ResizeObserver(() => plot.setSize(size()));
+  resized.observe(box);
+  const themed = () => {
+    colours = readColours();
+    plot.redraw(false, true);
+  };
+  const root = new MutationObserver(themed);
+  root.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", themed);
+
+  function create(): uPlot {
+    const options: uPlot.Options = {
+      ...size(),
+      legend: { show: false },
+      padding: [8, 0, 0, 0],
+      cursor: {
+        drag: { x: true, y: false, setScale: false },
+        points: { size: 6 },
+        y: false,
+      },
+      scales: { x: { time: true }, score: { range: [0, 1] } },
+      axes: [
+        {
+          stroke: () => colours.muted,
+          grid: { stroke: () => colours.grid, width: 1 },
+          ticks: { show: false },
+          font: font(),
+          size: 28,
+        },
+        {
+          scale: "score",
+          side: 1,
+          stroke: () => colours.muted,
+          grid: { stroke: () => colours.grid, width: 1 },
+          ticks: { show: false },
+          font: font(),
+          size: 34,
+          splits: [0, 0.2, 0.4, 0.6, 0.8, 1],
+          values: (_, splits) => splits.map((value) => value.toFixed(1)),
+        },
+      ],
+      series: [{}, ...props().series.map((one) => lineOf(one.kind))],
+      hooks: {
+        drawClear: [(drawn) => props().spans?.forEach((span) => drawSpan(drawn, span, colours))],
+        draw: [(drawn) => props().marks?.forEach((mark) => drawMark(drawn, mark, colours))],
+        setSize: [() => levels?.place()],
+        setSelect: [selected],
+      },
+    };
+    const made = new uPlot(options, aligned(props()), box);
+    made.over.addEventListener("dblclick", () => props().onRange?.(undefined));
+    made.over.addEventListener("click", (event) => {
+      if (event.target === made.over) props().onPick?.(made.posToVal(event.offsetX, "x"));
+    });
+    return made;
+  }
+
+  function lineOf(kind: "score" | "secondary" | "raised" = "score"): uPlot.Series {
+    const stroke = () => ({ score: colours.accent, raised: colours.raised, secondary: colours.muted })[kind];
+    return { scale: "score", stroke, width: kind === "secondary" ? 1 : 1.5, points: { show: false }, spanGaps: false };
+  }
+
+  function selected(drawn: uPlot) {
+    const { left, width } = drawn.select;
+    if (width < 8) return;
+    const range = [drawn.posToVal(left, "x"), drawn.posToVal(left + width, "x")] as const;
+    drawn.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    props().onRange?.(range);
+  }
+
+  return {
+    data() {
+      const now = props();
+      if (now.series.length + 1 !== plot.series.length) {
+        plot.destroy();
+        plot = create();
+        levels.moveTo(plot);
+      } else {
+        plot.setData(aligned(now), false);
+      }
+      const [first, last] = [now.times[0] ?? 0, now.times.at(-1) ?? 1];
+      const [min, max] = now.range ?? [first, last === first ? first + 1 : last];
+      plot.setScale("x", { min, max });
+      levels.place();
+    },
+    overlays() {
+      plot.redraw(false, false);
+      levels.update();
+    },
+    remove() {
+      resized.disconnect();
+      root.disconnect();
+      dark.removeEventListener("change", themed);
+      plot.destroy();
+    },
+  };
+}
+
+function aligned({ times, series }: TimeChartProps): uPlot.AlignedData {
+  return [times as number[], ...series.map((one) => one.values as (number | null)[])];
+}
+
+function font(): string {
+  return `12px ${getComputedStyle(document.body).fontFamily}`;
+}
+
+function readColours(): Colours {
+  return {
+    line: colour("--line"),
+    accent: colour("--accent"),
+    muted: colour("--muted"),
+    raised: colour("--raised"),
+    raisedSoft: colour("--raised-span"),
+    accentSoft: colour("--accent-span"),
+    right: colour("--right"),
+    problem: colour("--problem"),
+    grid: colour("--grid"),
+    surface: colour("--surface"),
+  };
+}
+
+function drawSpan(plot: uPlot, span: Span, colours: Colours) {
+  const { left, top, width, height } = plot.bbox;
+  const from = Math.max(left, plot.valToPos(span.from, "x", true));
+  const to = Math.min(left + width, plot.valToPos(span.to, "x", true));
+  if (to < left || from > left + width) return;
+  plot.ctx.save();
+  plot.ctx.fillStyle = span.kind === "new" ? colours.accentSoft : colours.raisedSoft;
+  plot.ctx.globalAlpha = span.kind === "gone" ? 0.45 : 1;
+  plot.ctx.fillRect(from, top, Math.max(2 * devicePixelRatio, to - from), height);
+  plot.ctx.restore();
+}
+
+function drawMark(plot: uPlot, mark: Mark, colours: Colours) {
+  const x = plot.valToPos(mark.at, "x", true);
+  const y = plot.valToPos(mark.value, "score", true);
+  if (x < plot.bbox.left || x > plot.bbox.left + plot.bbox.width) return;
+  const fill = { alert: colours.accent, right: colours.right, wrong: colours.raised, near: colours.problem }[mark.kind];
+  const { ctx } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.arc(x, y, 4 * devicePixelRatio, 0, 2 * Math.PI);
+  ctx.fillStyle = fill;
+  ctx.strokeStyle = colours.surface;
+  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.stroke();
+  ctx.fill();
+  ctx.restore();
+}
+
+/** The levels over the plot: a line across, and a pill that is a slider where the level can be moved. */
+class LevelHandles {
+  private lines: HTMLElement[] = [];
+  private pills: HTMLElement[] = [];
+
+  constructor(
+    private plot: uPlot,
+    private readonly props: () => TimeChartProps,
+  ) {
+    this.update();
+  }
+
+  moveTo(plot: uPlot) {
+    this.plot = plot;
+    this.lines = [];
+    this.pills = [];
+    this.update();
+  }
+
+  /** Makes as many elements as there are levels, and writes what they say. */
+  update() {
+    const levels = this.props().levels ?? [];
+    while (this.lines.length > levels.length) {
+      this.lines.pop()?.remove();
+      this.pills.pop()?.remove();
+    }
+    while (this.lines.length < levels.length) this.add(this.lines.length);
+    levels.forEach((level, index) => this.describe(level, this.lines[index]!, this.pills[index]!));
+    this.place();
+  }
+
+  /** Puts each level at its height. Pills that would cover each other move apart. */
+  place() {
+    const levels = this.props().levels ?? [];
+    const heights = levels.map((level) => this.plot.valToPos(level.value, "score"));
+    levels.forEach((_, index) => {
+      const y = heights[index]!;
+      this.lines[index]!.style.transform = `translateY(${y}px)`;
+      const isCovered = heights.some((other, before) => before < index && Math.abs(other - y) < 26);
+      this.pills[index]!.style.transform = `translate(${isCovered ? -140 : 0}px, ${y}px)`;
+    });
+  }
+
+  private add(index: number) {
+    const line = document.createElement("div");
+    const pill = document.createElement("div");
+    pill.addEventListener("pointerdown", (event) => this.drag(event, index));
+    pill.addEventListener("keydown", (event) => this.press(event, index));
+    this.plot.over.append(line, pill);
+    this.lines.push(line);
+    this.pills.push(pill);
+  }
+
+  private describe(level: Level, line: HTMLElement, pill: HTMLElement) {
+    line.className = `level level-${level.kind}`;
+    pill.className = `level-pill level-pill-${level.kind} ${level.onMove ? "level-movable" : ""}`;
+    const text = `${level.onMove ? "⇅ " : ""}${level.text} ${score(level.value)}`;
+    if (pill.textContent !== text) pill.textContent = text;
+    if (!level.onMove) return;
+    pill.tabIndex = 0;
+    const attributes = {
+      role: "slider",
+      "aria-orientation": "vertical",
+      "aria-label": level.text,
+      "aria-valuemin": score(level.min ?? 0),
+      "aria-valuemax": score(level.max ?? 1),
+      "aria-valuenow": score(level.value),
+      "aria-valuetext": `${level.text} ${score(level.value)}`,
+    };
+    for (const [name, value] of Object.entries(attributes)) pill.setAttribute(name, value);
+  }
+
+  private move(index: number, value: number) {
+    const level = this.props().levels?.[index];
+    if (!level?.onMove) return;
+    const rounded = Math.round(Math.min(level.max ?? 1, Math.max(level.min ?? 0, value)) / STEP) * STEP;
+    const next = Number(rounded.toFixed(2));
+    if (next !== level.value) level.onMove(next);
+  }
+
+  private drag(event: PointerEvent, index: number) {
+    const pill = this.pills[index]!;
+    if (!this.props().levels?.[index]?.onMove) return;
+    event.preventDefault();
+    event.stopPropagation();
+    pill.focus();
+    pill.setPointerCapture(event.pointerId);
+    const top = this.plot.over.getBoundingClientRect().top;
+    const offset = event.clientY - top - this.plot.valToPos(this.props().levels![index]!.value, "score");
+    const moved = (next: PointerEvent) => {
+      const height = next.clientY - this.plot.over.getBoundingClientRect().top - offset;
+      this.move(index, this.plot.posToVal(height, "score"));
+    };
+    const ended = () => {
+      pill.removeEventListener("pointermove", moved);
+      pill.removeEventListener("pointerup", ended);
+      pill.removeEventListener("pointercancel", ended);
+    };
+    pill.addEventListener("pointermove", moved);
+    pill.addEventListener("pointerup", ended);
+    pill.addEventListener("pointercancel", ended);
+  }
+
+  private press(event: KeyboardEvent, index: number) {
+    const value = this.props().levels?.[index]?.value ?? 0;
+    const step = event.shiftKey ? WIDE_STEP : STEP;
+    const next = {
+      ArrowUp: value + step,
+      ArrowRight: value + step,
+      ArrowDown: value - step,
+      ArrowLeft: value - step,
+      PageUp: value + WIDE_STEP,
+      PageDown: value - WIDE_STEP,
+      Home: 0,
+      End: 1,
+    }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.move(index, next);
+  }
+}
