@@ -1,4 +1,4 @@
-import type { InputHTMLAttributes, Ref } from "preact";
+import type { Ref } from "preact";
 import { useId } from "preact/hooks";
 
 interface Props {
@@ -29,14 +29,15 @@ interface Props {
 export function Field({ label, value, onInput, onChange, hint, error, type = "text", hideLabel, autofocus, inputRef, ...rest }: Props) {
   const id = useId();
   const notes = [hint !== undefined && `${id}-hint`, error !== undefined && `${id}-error`].filter(Boolean).join(" ");
+  // The types of Preact differ for each kind of input, and this one may be any of them.
+  const attributes = { ...rest, type: type as "text" };
   return (
     <div class="field">
       <label for={id} class={hideLabel ? "hidden" : undefined}>{label}</label>
       <input
-        {...(rest as InputHTMLAttributes<HTMLInputElement>)}
+        {...attributes}
         id={id}
         ref={inputRef}
-        type={type}
         value={value}
         autoFocus={autofocus}
         spellcheck={false}
