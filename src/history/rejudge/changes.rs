@@ -84,6 +84,16 @@ impl fmt::Display for Change {
 }
 
 impl Change {
+    /// The setting `key` of this label; the error is the remedy.
+    ///
+    /// # Errors
+    /// There is no such setting, or the value is wrong.
+    pub fn of(name: &LabelName, key: &str, value: &str) -> Result<Self, String> {
+        let label = format!("{}/{}", name.label_set, name.label);
+        let new = new_value(key, value.trim())?.ok_or_else(|| format!("the settings are {KEYS}"))?;
+        Ok(Self { text: format!("{label}.{key}={value}"), label, value: new })
+    }
+
     fn is_of(&self, set: &SetSetup, label: &LabelSetup) -> bool {
         let qualified = self.label.strip_prefix(&set.name).and_then(|rest| rest.strip_prefix('/'));
         self.label == label.name || qualified == Some(&label.name)
@@ -248,6 +258,19 @@ mod tests {
         let (none, setup) = (["cat.for=1s".parse().unwrap()], setup());
         assert_eq!(unknown(&none, [&setup]), ["cat"]);
         assert_eq!(apply(&none, &setup).unwrap().affected, [false; 4]);
+    }
+
+    #[test]
+    fn a_name_with_the_marks_of_the_text_form_can_be_changed() {
+        let name = LabelName { label_set: "yard".to_owned(), label: "a.b=c".to_owned() };
+        let change = Change::of(&name, "threshold", "0.55").unwrap();
+        assert_eq!(change.to_string(), "yard/a.b=c.threshold=0.55");
+        let mut setup = setup();
+        setup.sets[0].labels[0].name = "a.b=c".to_owned();
+        let changed = apply(&[change], &setup).unwrap();
+        assert_eq!(changed.affected, [true, false, false, false]);
+        assert!(Change::of(&name, "size", "3").unwrap_err().contains("`threshold`"));
+        assert!(Change::of(&name, "hold", "3").unwrap_err().contains("did you mean `3 of 3`?"));
     }
 
     #[test]

@@ -6,76 +6,33 @@
 //! service does. All other labels begin each chunk with the state that they had.
 
 mod changes;
+mod compare;
 mod ids;
+mod part;
+mod pass;
 #[cfg(test)]
 mod tests;
+mod trial;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use self::changes::Changed;
-pub use self::{changes::Change, ids::Ids};
+use self::pass::Result;
+pub use self::{
+    changes::Change,
+    compare::{Compared, Counted, Difference, MarkedMoment, compare},
+    ids::Ids,
+    pass::{Error, Event, Moment, Rejudged, rejudge},
+    trial::{RaisedSpan, Raises, Trial, try_label},
+};
 use super::{
     Reader,
-    scores::{self, Chunk, FrameBuffer, StoredChunk, Window},
+    scores::{self, Window},
 };
 use crate::{
     alert::{Alert, FrameInfo, State},
-    judge::{FrameScores, LabelSetup, LabelState, SetSetup, Setup, SourceJudge, Start, Turn},
+    judge::{LabelSetup, SetSetup, Setup, Turn},
     trigger::Transition,
 };
-
-/// Why scores cannot be judged again.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// What was asked for is not stored, or is impossible.
-    #[error("{0}")]
-    Request(String),
-    /// The history cannot be read.
-    #[error("cannot read the history")]
-    Read(#[from] rusqlite::Error),
-}
-
-type Result<T> = std::result::Result<T, Error>;
-
-/// How much was judged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rejudged {
-    /// Frames.
-    pub frames: u64,
-    /// Places in which frames are missing: observations were lost, or the service was killed.
-    pub gaps: u64,
-    /// Chunks of frames that are damaged.
-    pub damaged: u64,
-}
-
-impl Rejudged {
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            frames: self.frames + other.frames,
-            gaps: self.gaps + other.gaps,
-            damaged: self.damaged + other.damaged,
-        }
-    }
-}
-
-/// What happens while scores are judged again.
-pub enum Event<'e> {
-    /// A label was raised or cleared by the frame.
-    Turn(Moment<'e>, Turn),
-    /// The frame was judged. The triggers are as they are after it.
-    Judged(Moment<'e>, &'e SourceJudge),
-}
-
-/// A frame, and how it was judged.
-#[derive(Clone, Copy)]
-pub struct Moment<'e> {
-    /// The settings with which it was judged.
-    pub setup: &'e Arc<Setup>,
-    /// Its time and scores.
-    pub frame: &'e FrameScores<'e>,
-}
 
 /// The names of the sources with stored scores in the window, or only `name`.
 ///
@@ -97,48 +54,6 @@ pub fn sources(reader: &Reader, name: Option<&str>, window: Window) -> Result<Ve
     Err(Error::Request(missing))
 }
 
-/// Judges the stored scores of a source again, with these changes of the settings, and calls `each` for what happens in the window.
-///
-/// # Errors
-/// The history cannot be read, or a change is impossible.
-pub fn rejudge(
-    reader: &Reader,
-    source: &str,
-    window: Window,
-    changes: &[Change],
-    mut each: impl FnMut(Event<'_>),
-) -> Result<Rejudged> {
-    let mut rejudge = Rejudge { changes, judged: Rejudged::default(), setups: HashMap::new(), current: None };
-    let (mut states, mut buffer) = (Vec::new(), FrameBuffer::default());
-    scores::chunks::<Error>(reader.connection(), source, window, |chunk| {
-        let read =
-            chunk.and_then(|stored| Ok((Chunk::read(stored.bytes, stored.setup, &mut states)?, stored)));
-        let Ok((chunk, stored)) = read else {
-            rejudge.judged.damaged += 1;
-            return Ok(());
-        };
-        let Current { changed, judge, .. } = rejudge.enter(&stored, &chunk, &states)?;
-        let mut frames = 0;
-        let read = chunk.frames(&mut buffer, |frame| {
-            let is_inside = window.contains(frame.at);
-            let moment = Moment { setup: &changed.0, frame };
-            judge.judge(frame, |turn| {
-                if is_inside {
-                    each(Event::Turn(moment, turn));
-                }
-            });
-            if is_inside {
-                frames += 1;
-                each(Event::Judged(moment, judge));
-            }
-        });
-        rejudge.judged.frames += frames;
-        rejudge.judged.damaged += u64::from(read.is_err());
-        Ok(())
-    })?;
-    Ok(rejudge.judged)
-}
-
 /// The labels in `changes` that no stored setup of these sources has.
 fn unknown_labels(
     reader: &Reader,
@@ -152,91 +67,6 @@ fn unknown_labels(
     }
     let unknown = changes::unknown(changes, setups.iter().map(AsRef::as_ref));
     Ok(unknown.into_iter().map(str::to_owned).collect())
-}
-
-struct Rejudge<'c> {
-    changes: &'c [Change],
-    judged: Rejudged,
-    /// The changed setup of each recorded one. These are kept alive by the entries, so no other one has the same address.
-    setups: HashMap<*const Setup, (Arc<Setup>, ChangedSetup)>,
-    current: Option<Current>,
-}
-
-/// The changed setup, and which labels are affected.
-type ChangedSetup = (Arc<Setup>, Arc<[bool]>);
-
-/// The triggers at the end of the newest chunk.
-struct Current {
-    recorded: Arc<Setup>,
-    changed: ChangedSetup,
-    judge: SourceJudge,
-}
-
-impl Rejudge<'_> {
-    /// Brings the triggers into their states before the first frame of a chunk.
-    fn enter(
-        &mut self,
-        stored: &StoredChunk<'_>,
-        chunk: &Chunk<'_>,
-        states: &[LabelState],
-    ) -> Result<&mut Current> {
-        let is_gap = !chunk.follows && chunk.start == Start::Continued;
-        self.judged.gaps += u64::from(is_gap && self.current.is_some());
-        let before = self.current.take().filter(|_| chunk.start != Start::Added).map(|mut before| {
-            if !chunk.clock_set_by.is_zero() {
-                before.judge.clock_was_set(chunk.clock_set_by);
-            }
-            if chunk.start == Start::Restarted {
-                before.judge.restarted();
-            }
-            before
-        });
-        let current = match before {
-            Some(mut before) if Arc::ptr_eq(&before.recorded, stored.setup) => {
-                before.judge.resume(states, |at| !before.changed.1[at]);
-                before
-            }
-            before => {
-                let changed = self.changed(stored.setup)?;
-                follow(before, stored.setup, changed, states)
-            }
-        };
-        Ok(self.current.insert(current))
-    }
-
-    fn changed(&mut self, recorded: &Arc<Setup>) -> Result<ChangedSetup> {
-        if let Some((_, changed)) = self.setups.get(&Arc::as_ptr(recorded)) {
-            return Ok(changed.clone());
-        }
-        let Changed { setup, affected } = changes::apply(self.changes, recorded).map_err(Error::Request)?;
-        let changed: ChangedSetup = (Arc::new(setup), affected.into());
-        self.setups.insert(Arc::as_ptr(recorded), (Arc::clone(recorded), changed.clone()));
-        Ok(changed)
-    }
-}
-
-/// The triggers of another setup. Labels that are affected continue from `before`, if it has them.
-fn follow(
-    before: Option<Current>,
-    recorded: &Arc<Setup>,
-    changed: ChangedSetup,
-    states: &[LabelState],
-) -> Current {
-    // The recorded state, as a reload of the configuration would change it.
-    let mut judge = SourceJudge::new(recorded);
-    judge.resume(states, |_| true);
-    let mut judge = SourceJudge::after(Some(judge), &changed.0);
-    if let Some(Current { changed: (known, _), judge: carried, .. }) = before {
-        let is_known: Vec<_> = changed.0.all().map(|label| has(&known, label)).collect();
-        let states: Vec<_> = judge.states().collect();
-        judge = SourceJudge::after(Some(carried), &changed.0);
-        judge.resume(&states, |at| !changed.1[at] || !is_known[at]);
-    }
-    Current { recorded: Arc::clone(recorded), changed, judge }
-}
-
-fn has(setup: &Setup, (set, label): (&SetSetup, &LabelSetup)) -> bool {
-    setup.all().any(|(known_set, known)| known_set.name == set.name && known.name == label.name)
 }
 
 /// The alert of a turn. What the history does not keep with scores is absent: the region, the background, and the picture.

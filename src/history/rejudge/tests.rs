@@ -19,7 +19,7 @@ use crate::{
     judge::{Judge, SavedBaseline},
     observe::Observation,
     picture::Picture,
-    policy::{Condition, Hold, Label, LabelRule, Schedule, TriggerSettings},
+    policy::{Condition, Hold, Label, LabelName, LabelRule, Schedule, TriggerSettings},
     samples,
     trigger::whole_milliseconds,
 };
@@ -218,6 +218,31 @@ impl World {
     }
 }
 
+/// When a label of `back` was raised: by the service, and with these changes. Empty if no scores of the label are stored.
+fn tried_alone(world: &World, name: (&str, &str), changes: &[Change]) -> [Vec<i64>; 2] {
+    let reader = Reader::open(world._folder.path()).unwrap();
+    let name = LabelName { label_set: name.0.to_owned(), label: name.1.to_owned() };
+    match try_label(&reader, "back", Window::default(), &name, changes) {
+        Ok(Trial { now, then, .. }) => [now, then].map(|Raises { alerts, spans }| {
+            let raised = spans.iter().filter(|span| span.is_alert).map(|span| span.from.as_millisecond());
+            let raised: Vec<_> = raised.collect();
+            assert_eq!(raised.len() as u64, alerts);
+            assert!(spans.iter().all(|span| span.until >= span.from));
+            raised
+        }),
+        Err(Error::Request(_)) => [vec![], vec![]],
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// When a label of `back` was raised, of these alerts.
+fn raised(all: &[Seen], name: (&str, &str)) -> Vec<i64> {
+    let of_label = all.iter().filter(|it| it.4 && it.0 == "back" && (&*it.1, &*it.2) == name);
+    let mut times: Vec<_> = of_label.map(|it| it.3).collect();
+    times.sort_unstable();
+    times
+}
+
 fn seen(alert: &Alert) -> Seen {
     let text = |text: &Arc<str>| text.to_string();
     (
@@ -300,6 +325,12 @@ proptest! {
             all.iter().filter(other).cloned().collect::<Vec<_>>()
         };
         prop_assert_eq!(others(&tried), others(&expected));
+
+        // Judged alone, a label and a rule have the same alerts.
+        for name in [("yard", "fox"), ("porch", "stranger"), ("porch", "Person"), ("porch", "package")] {
+            let alone = tried_alone(&world, name, &changes);
+            prop_assert_eq!(alone, [raised(&again, name), raised(&tried, name)], "{:?}", name);
+        }
     }
 
     /// A label whose setting is "changed" to what it was has the same alerts: its state continues as that of the service.
@@ -349,14 +380,40 @@ fn another_threshold_raises_more_often_and_keeps_its_state_from_chunk_to_chunk()
             world.frame(1, &[0.1, 0.1, if second == 59 && minute == 20 { 0.45 } else { fox }], false);
         }
     }
-    let raised =
+    let states =
         |all: Vec<Seen>| all.into_iter().filter(|it| it.2 == "fox").map(|it| it.4).collect::<Vec<_>>();
     let (now, judged) = world.judged_again(&[]);
-    assert_eq!((raised(now), judged.frames, judged.gaps), (vec![true, false], 1800, 0));
+    assert_eq!((states(now), judged.frames, judged.gaps), (vec![true, false], 1800, 0));
     let lower = ["yard/fox.threshold=0.4".parse().unwrap()];
-    assert_eq!(raised(world.judged_again(&lower).0), [true, false], "once for all of it");
+    assert_eq!(states(world.judged_again(&lower).0), [true, false], "once for all of it");
     let lower = ["yard/fox.threshold=0.4".parse().unwrap(), "fox.for=0s".parse().unwrap()];
-    assert_eq!(raised(world.judged_again(&lower).0), [true, false, true, false], "and for a single frame");
+    assert_eq!(states(world.judged_again(&lower).0), [true, false, true, false], "and for a single frame");
+    // The same as spans: one that begins before the window is no alert in it.
+    let reader = Reader::open(world._folder.path()).unwrap();
+    let name = LabelName { label_set: "yard".to_owned(), label: "fox".to_owned() };
+    let at = |minute: i64, second: i64| {
+        let start: Timestamp = "2026-11-23T11:55:01.123Z".parse().unwrap();
+        start + SignedDuration::from_secs(60 * minute + second)
+    };
+    let spans = |since: Option<Timestamp>| {
+        let Trial { now, then, scores, newest, .. } =
+            try_label(&reader, "back", Window { since, until: None }, &name, &lower[..1]).unwrap();
+        assert_eq!((now.alerts, newest.trigger.threshold), (1, 0.5));
+        let of = |raises: Raises| raises.spans.iter().map(|it| (it.from, it.until, it.is_alert)).collect::<Vec<_>>();
+        (scores, of(now), of(then), then.alerts)
+    };
+    let (scores, now, then, alerts) = spans(None);
+    // `for` is three seconds.
+    assert_eq!((scores, alerts), (1800, 1));
+    assert_eq!(now, [(at(10, 3), at(11, 0), true)]);
+    assert_eq!(then, [(at(8, 3), at(13, 0), true)]);
+    let (scores, now, then, alerts) = spans(Some(at(9, 30)));
+    assert_eq!((scores, alerts), (1230, 0));
+    assert_eq!(now, [(at(10, 3), at(11, 0), true)]);
+    assert_eq!(then, [(at(9, 30), at(13, 0), false)]);
+    let nothing = LabelName { label: "wolf".to_owned(), ..name.clone() };
+    let error = try_label(&reader, "back", Window::default(), &nothing, &[]).unwrap_err();
+    assert_eq!(error.to_string(), "no scores of `yard/wolf` on back are stored for this time");
 }
 
 #[test]

@@ -1,0 +1,197 @@
+//! One label of one source with settings that are tried, beside what the service raised. Only what decides about the label is read
+//! and judged, so that a week is answered while a threshold is dragged.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    changes::Change,
+    pass::{Error, Event, Moment, Rejudged, Result, judge_again},
+};
+use crate::{
+    history::{Reader, scores::Window},
+    judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
+    policy::LabelName,
+    trigger::Transition,
+};
+
+/// The spans that are kept, the newest ones. Settings that raise a label more often are useless, and cost no more memory.
+const MOST_SPANS: usize = 20_000;
+
+/// A label as it was judged, and with settings that are tried.
+#[derive(Debug)]
+pub struct Trial {
+    /// With the settings of that time: what the service raised.
+    pub now: Raises,
+    /// With the settings that are tried.
+    pub then: Raises,
+    /// How much was judged.
+    pub judged: Rejudged,
+    /// The number of frames with a score of the label.
+    pub scores: u64,
+    /// The settings of that time in the newest frame.
+    pub newest: LabelSetup,
+}
+
+/// When a label was raised.
+#[derive(Debug, Default)]
+pub struct Raises {
+    /// The number of alerts: how often it was raised in the window.
+    pub alerts: u64,
+    /// The times, in order; at most 20,000, the newest ones.
+    pub spans: Vec<RaisedSpan>,
+}
+
+/// A time in which a label was raised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RaisedSpan {
+    /// When it was raised; if that was before the window, the first frame in it.
+    pub from: Timestamp,
+    /// When it was cleared; if it was not, the last frame.
+    pub until: Timestamp,
+    /// Whether it was cleared.
+    pub is_cleared: bool,
+    /// Whether it was raised in the window: then this is an alert.
+    pub is_alert: bool,
+    /// The score that raised it; NaN for a rule.
+    pub score: f32,
+    /// The threshold at that time; NaN for a rule.
+    pub threshold: f32,
+}
+
+/// Judges one label of a source again, as it was judged and with these changes.
+///
+/// # Errors
+/// No scores of the label are stored, a change is impossible, or the history cannot be read.
+pub fn try_label(
+    reader: &Reader,
+    source: &str,
+    window: Window,
+    name: &LabelName,
+    changes: &[Change],
+) -> Result<Trial> {
+    let mut collectors = [Collector::new(name), Collector::new(name)];
+    let (mut scores, mut newest): (_, Option<Arc<Setup>>) = (0, None);
+    let judged = judge_again(reader, source, window, Some(name), [&[], changes], |number, event| {
+        if let (0, Event::Judged(Moment { setup, frame }, _)) = (number, &event) {
+            scores += u64::from(frame.scores.iter().any(Option::is_some));
+            if !setup.sets.is_empty() && !newest.as_ref().is_some_and(|known| Arc::ptr_eq(known, setup)) {
+                newest = Some(Arc::clone(setup));
+            }
+        }
+        collectors[number].add(&event);
+    })?;
+    let newest = newest.as_ref().and_then(|setup| Some(find(setup, name)?.1.clone()));
+    let newest = newest.ok_or_else(|| {
+        let LabelName { label_set, label } = name;
+        Error::Request(format!("no scores of `{label_set}/{label}` on {source} are stored for this time"))
+    })?;
+    let [now, then] = collectors.map(Collector::finish);
+    Ok(Trial { now, then, judged, scores, newest })
+}
+
+/// The number of a label or rule in the order of [`Setup::all`], and the label.
+fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(usize, &'s LabelSetup)> {
+    let is_it = |(_, (set, label)): &(usize, (&SetSetup, &LabelSetup))| {
+        set.name == name.label_set && label.name == name.label
+    };
+    setup.all().enumerate().find(is_it).map(|(number, (_, label))| (number, label))
+}
+
+/// Collects the times in which one label is raised.
+struct Collector<'n> {
+    name: &'n LabelName,
+    alerts: u64,
+    spans: VecDeque<RaisedSpan>,
+    /// The last frame; `None` before the first one, and while the label is not watched.
+    last: Option<Timestamp>,
+}
+
+impl<'n> Collector<'n> {
+    fn new(name: &'n LabelName) -> Self {
+        Self { name, alerts: 0, spans: VecDeque::new(), last: None }
+    }
+
+    fn add(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Turn(moment, turn) => self.turn(moment, turn),
+            Event::Judged(moment, judge) => self.judged(moment, judge),
+        }
+    }
+
+    fn turn(&mut self, Moment { setup, frame }: &Moment<'_>, turn: &Turn) {
+        let Some(set) = setup.sets.get(turn.set).filter(|set| set.name == self.name.label_set) else { return };
+        let label = set.labels.iter().chain(&set.rules).nth(turn.label);
+        if label.is_none_or(|label| label.name != self.name.label) {
+            return;
+        }
+        let (at, Turn { score, threshold, .. }) = (frame.at, *turn);
+        match turn.transition {
+            Transition::Raised => {
+                // With missing frames, a raise may follow a raise.
+                self.close(false);
+                self.alerts += 1;
+                self.open(RaisedSpan { is_alert: true, score, threshold, ..RaisedSpan::since(at) });
+            }
+            Transition::Cleared => {
+                self.last = Some(at);
+                self.close(true);
+            }
+        }
+    }
+
+    fn judged(&mut self, Moment { setup, frame }: &Moment<'_>, judge: &SourceJudge) {
+        if setup.sets.is_empty() {
+            // The label is not watched (any more).
+            self.close(false);
+            self.last = None;
+            return;
+        }
+        let is_first = self.last.is_none() && self.open_span().is_none();
+        self.last = Some(frame.at);
+        if is_first && is_raised(setup, judge, self.name) {
+            self.open(RaisedSpan::since(frame.at));
+        }
+    }
+
+    fn open(&mut self, span: RaisedSpan) {
+        if self.spans.len() == MOST_SPANS {
+            self.spans.pop_front();
+        }
+        self.spans.push_back(span);
+    }
+
+    fn open_span(&mut self) -> Option<&mut RaisedSpan> {
+        self.spans.back_mut().filter(|span| span.until == Timestamp::MAX)
+    }
+
+    /// Ends the open span, if there is one, at the last frame.
+    fn close(&mut self, is_cleared: bool) {
+        let last = self.last;
+        if let Some(span) = self.open_span() {
+            // The times of a folder may jump back.
+            (span.until, span.is_cleared) = (last.unwrap_or(span.from).max(span.from), is_cleared);
+        }
+    }
+
+    fn finish(mut self) -> Raises {
+        self.close(false);
+        let mut spans = Vec::from(self.spans);
+        spans.sort_by_key(|span| (span.from, span.until));
+        Raises { alerts: self.alerts, spans }
+    }
+}
+
+impl RaisedSpan {
+    /// A span that is open, and no alert.
+    fn since(from: Timestamp) -> Self {
+        let (score, threshold) = (f32::NAN, f32::NAN);
+        Self { from, until: Timestamp::MAX, is_cleared: false, is_alert: false, score, threshold }
+    }
+}
+
+fn is_raised(setup: &Setup, judge: &SourceJudge, name: &LabelName) -> bool {
+    let number = find(setup, name).map(|(number, _)| number);
+    number.and_then(|number| judge.states().nth(number)).is_some_and(|state| state.trigger.raised)
+}
