@@ -71,7 +71,7 @@
 //! | [`observe`] | follows the judge: scores over MQTT, metrics |
 //! | [`history`] | what the service remembers: the thread that writes it, and readers |
 //! | [`api`] | requests and answers of programs and commands: a file for each verb, the client of the commands, the OpenAPI document |
-//! | [`web`] | HTTP over TCP and over the unix socket: routes only |
+//! | [`web`] | HTTP over TCP and over the unix socket: routes, and the files of the console |
 //! | [`daemon`] | wiring only: build, connect, reload, stop |
 //! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
 //! | [`doctor`], [`bench`](mod@bench) | check a machine and a configuration; measure speed |
@@ -83,7 +83,8 @@
 //! | crate | home |
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
-//! | `fax`, `flate2`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
+//! | `fax`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
+//! | `flate2` | `picture`, `web/console` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `landlock`, `seccompiler` | `sandbox` |

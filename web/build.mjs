@@ -70,7 +70,8 @@ async function write(assets, folder) {
   let list = "// Written by `npm run build` in web/. Do not edit.\n&[\n";
   for (const [name, bytes] of assets) {
     await writeFile(join(folder, `${name}.gz`), gzipSync(bytes, { level: 9 }));
-    list += `    Asset { name: "${name}", kind: "${kind(name)}", compressed: include_bytes!("${name}.gz") },\n`;
+    const tag = createHash("sha256").update(bytes).digest("hex").slice(0, 16);
+    list += `    Asset { name: "${name}", kind: "${kind(name)}", tag: "${tag}", compressed: include_bytes!("${name}.gz") },\n`;
   }
   await writeFile(join(folder, "assets.rs"), `${list}]\n`);
 }

@@ -8,6 +8,7 @@
 
 mod api;
 mod connections;
+mod console;
 mod health;
 mod places;
 mod socket;
@@ -155,6 +156,7 @@ fn router(endpoint: &Arc<Endpoint>, access: Access) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .merge(api::router())
+        .merge(console::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(access, guard))

@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
 
-/** What a component knows of its request. The last answer stays while the next one is on its way, and when the next one fails. */
+/** What a component knows of its request. The last answer stays until the next one arrives, and if the next one fails. */
 export interface Loaded<Answer> {
   answer?: Answer;
   error?: ApiError;

@@ -6,7 +6,7 @@ interface Props {
   kind?: "plain" | "primary" | "quiet" | "danger";
   onClick?: (event: MouseEvent) => void;
   disabled?: boolean;
-  /** Its work is in progress: it cannot be pressed again, and screen readers are told. */
+  /** Its work is in progress: it cannot be pressed again. */
   busy?: boolean;
   type?: "button" | "submit";
   /** Whether a switch is on. */

@@ -16,7 +16,7 @@ export function Keys({ keys }: { keys: readonly (readonly [string, string])[] })
 }
 
 /**
- * Calls a function for a key (`j`, `Enter`, `ArrowDown`, `?`), while nobody writes in a field and no dialog is open. Keys with Ctrl, Alt
+ * Calls a function for a key (`j`, `Enter`, `ArrowDown`, `?`), while no field has the focus and no dialog is open. Keys with Ctrl, Alt
  * or Meta stay the browser's. Enter and the space bar stay the focused button's or link's. A function that returns `false` did nothing.
  */
 export function useKeys(keys: Record<string, (event: KeyboardEvent) => void | false>) {

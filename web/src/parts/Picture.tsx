@@ -10,7 +10,7 @@ export interface Region {
   top: number;
   width: number;
   height: number;
-  /** `region`: it is scored by itself. `change`: what changed there. `raised`: the region of an alert. */
+  /** `region`: it has scores of its own. `change`: what changed there. `raised`: the region of an alert. */
   kind?: "region" | "change" | "raised";
 }
 
