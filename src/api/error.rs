@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::history;
+use crate::history::{self, rejudge};
 
 /// What kind of error it is. Each kind has one status of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +171,15 @@ impl From<history::Error> for Error {
             cause = source.source();
         }
         Self::new(kind, what)
+    }
+}
+
+impl From<rejudge::Error> for Error {
+    fn from(error: rejudge::Error) -> Self {
+        match error {
+            rejudge::Error::Request(what) => Self::new(Kind::BadRequest, what),
+            rejudge::Error::Read(error) => history::Error::from(error).into(),
+        }
     }
 }
 

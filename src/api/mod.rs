@@ -17,6 +17,7 @@ pub mod near_misses;
 pub mod openapi;
 pub mod pictures;
 pub mod query;
+pub mod rejudge;
 pub mod replay;
 pub mod role;
 pub mod routes;

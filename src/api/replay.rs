@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alerts::Alert,
-    error::{Error, Kind},
+    error::Error,
     time::Time,
     verb::{Answer, Method, Verb},
 };
@@ -83,11 +83,8 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
     let changes = changes.map_err(|remedy| Error::parameter("set", "a setting is invalid").remedy(remedy))?;
     let time = |time: Option<Time>| time.map(|Time(time)| time);
     let window = Window { since: time(request.since), until: time(request.until) };
-    let replayed = rejudge::replay(reader, request.source.as_deref(), window, &changes, |_| {});
-    let Replayed { alerts, judged, counts } = replayed.map_err(|error| match error {
-        rejudge::Error::Request(what) => Error::new(Kind::BadRequest, what),
-        rejudge::Error::Read(error) => Error::from(crate::history::Error::from(error)),
-    })?;
+    let Replayed { alerts, judged, counts } =
+        rejudge::replay(reader, request.source.as_deref(), window, &changes, |_| {})?;
     let alerts = if request.counts_only { vec![] } else { alerts };
     let alerts = alerts.iter().map(|alert| Alert::of(&alert.to_json())).collect::<Result<_, _>>()?;
     let count =
@@ -99,6 +96,7 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Kind;
 
     #[test]
     fn what_is_wrong_with_a_request_is_said() {

@@ -1,6 +1,8 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
-use super::{alerts, ask, explain, forget, mark, near_misses, replay, scores, search, verb::Route, watch_for};
+use super::{
+    alerts, ask, explain, forget, mark, near_misses, rejudge, replay, scores, search, verb::Route, watch_for,
+};
 
 /// The verbs, by their names.
 #[must_use]
@@ -14,6 +16,7 @@ pub fn all() -> Vec<Route> {
         mark::VERB.route(),
         mark::LIST.route(),
         near_misses::VERB.route(),
+        rejudge::VERB.route(),
         replay::VERB.route(),
         scores::VERB.route(),
         search::VERB.route(),

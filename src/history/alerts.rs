@@ -1,14 +1,14 @@
 //! Every alert: its published JSON, the levels and the reason, and the picture of its frame.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use serde_json::Value;
 
 use super::{
     filter::{self, Filter},
     marks::Verdict,
     pictures::{self, FramePicture, PictureRecorder, Reason},
-    table::{Selection, Table, TimeColumns, name_id, name_text},
+    table::{Selection, Table, TimeColumns, known_name_id, name_id, name_text},
 };
 use crate::{
     alert::{Alert, State},
@@ -152,6 +152,37 @@ pub fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<
     alerts.collect()
 }
 
+/// The identifier and the picture of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertEntry {
+    /// The identifier.
+    pub id: String,
+    /// The identifier of its picture.
+    pub picture: Option<i64>,
+}
+
+/// The alert that raised a label at this moment; `None` if there is none (any more).
+///
+/// # Errors
+/// The file cannot be read.
+pub fn raised_at(
+    connection: &Connection,
+    [source, label_set, label]: [&str; 3],
+    moment: Timestamp,
+) -> rusqlite::Result<Option<AlertEntry>> {
+    let known = |name| known_name_id(connection, name);
+    let (Some(source), Some(label_set), Some(label)) = (known(source)?, known(label_set)?, known(label)?)
+    else {
+        return Ok(None);
+    };
+    let mut select = connection.prepare_cached(
+        "SELECT id, picture FROM alerts WHERE source = ?1 AND time = ?2 AND label_set = ?3 AND label = ?4
+         AND payload ->> 'state' = 'raised' LIMIT 1",
+    )?;
+    let entry = |row: &Row<'_>| Ok(AlertEntry { id: row.get(0)?, picture: row.get(1)? });
+    select.query_row((source, moment.as_millisecond(), label_set, label), entry).optional()
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     Ok(StoredAlert {
         captured_at: filter::time(row.get(0)?)?,
@@ -247,6 +278,11 @@ mod tests {
         let jpeg = pictures::jpeg(history.connection(), raised.picture.unwrap()).unwrap().unwrap();
         assert!(jpeg.starts_with(&[0xFF, 0xD8]));
         assert_eq!(raised.mark, None);
+        let entry = |names, millisecond| raised_at(history.connection(), names, at(millisecond)).unwrap();
+        let (front, back) = (["Front Door", "porch", "person"], ["back", "porch", "person"]);
+        let expected = AlertEntry { id: frames[0].alerts[0].id.to_string(), picture: raised.picture };
+        assert_eq!(entry(front, 0), Some(expected));
+        assert_eq!((entry(front, 60_000), entry(front, 1), entry(back, 0)), (None, None, None));
     }
 
     #[test]

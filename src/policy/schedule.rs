@@ -54,6 +54,8 @@ impl TryFrom<StoredSpan> for Span {
 }
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// What is shown instead of the name of a time zone without one.
+const NAMELESS: &str = "in the machine's time zone";
 const FORM: &str = "write hours, days or both: `22:00-06:00`, `sat,sun`, `mon-fri 08:00-18:00`; a time zone is last: \
                     `22:00-06:00 Europe/Berlin`";
 
@@ -66,6 +68,11 @@ impl Schedule {
     /// The union of several schedules.
     pub(crate) fn union(all: Vec<Self>) -> Self {
         Self(all.into_iter().flat_map(|schedule| schedule.0).collect())
+    }
+
+    /// Its spans as they can be typed: with the time zone, unless that of the machine has no name.
+    pub fn parts(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|span| span.to_string().trim_end_matches(NAMELESS).trim_end().to_owned())
     }
 
     /// Whether `at` is inside one of the spans.
@@ -100,7 +107,7 @@ impl fmt::Display for Span {
             };
             write!(f, "{}-{to} ", self.from.strftime("%H:%M"))?;
         }
-        f.write_str(self.zone.iana_name().unwrap_or("in the machine's time zone"))
+        f.write_str(self.zone.iana_name().unwrap_or(NAMELESS))
     }
 }
 
@@ -254,6 +261,7 @@ mod tests {
             assert_eq!(holds(text, at), expected, "{text} at {at}");
             let schedule = Schedule::parse(text).unwrap();
             assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule.clone()), "{text}");
+            assert_eq!(schedule.parts().collect::<Vec<_>>(), [schedule.to_string()], "{text}");
             let stored = serde_json::to_string(&schedule).unwrap();
             assert_eq!(serde_json::from_str::<Schedule>(&stored).unwrap(), schedule, "{stored}");
         }

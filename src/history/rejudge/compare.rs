@@ -153,8 +153,10 @@ mod tests {
 
     /// The alerts of both lists: `kept@10+` is kept, the service raised it at 10, and it is right.
     fn compared(now: &[(i64, i64)], then: &[(i64, i64)], marks: &[(i64, bool)]) -> [String; 2] {
-        let marks: Vec<_> =
-            marks.iter().map(|(time, is_right)| MarkedMoment { time: at(*time), is_right: *is_right }).collect();
+        let marks: Vec<_> = marks
+            .iter()
+            .map(|(time, is_right)| MarkedMoment { time: at(*time), is_right: *is_right })
+            .collect();
         let (tried, recorded) = compare(&spans(now), &spans(then), &marks);
         [tried, recorded].map(|alerts| {
             let words = alerts.iter().map(|alert| {
@@ -178,11 +180,23 @@ mod tests {
             ("nothing", &[], &[], &[(5, true)], ["", ""]),
             ("the same", &[(10, 20)], &[(10, 20)], &[(10, true)], ["kept@10+", "kept@10+"]),
             ("earlier and longer", &[(10, 20)], &[(8, 25)], &[(10, false)], ["kept@10-", "kept@10-"]),
-            ("later, and marked before that", &[(10, 20)], &[(15, 20)], &[(10, true)], ["kept@10+", "kept@10+"]),
+            (
+                "later, and marked before that",
+                &[(10, 20)],
+                &[(15, 20)],
+                &[(10, true)],
+                ["kept@10+", "kept@10+"],
+            ),
             ("only now", &[(10, 20)], &[], &[(10, true)], ["", "lost@10+"]),
             ("only then, and marked", &[], &[(10, 20)], &[(12, false)], ["new-", ""]),
             ("they touch", &[(10, 20)], &[(20, 30)], &[], ["kept@10", "kept@10"]),
-            ("one becomes two", &[(10, 40)], &[(10, 15), (30, 40)], &[(10, true)], ["kept@10+ new+", "kept@10+"]),
+            (
+                "one becomes two",
+                &[(10, 40)],
+                &[(10, 15), (30, 40)],
+                &[(10, true)],
+                ["kept@10+ new+", "kept@10+"],
+            ),
             ("two become one", &[(10, 15), (30, 40)], &[(8, 50)], &[], ["kept@10", "kept@10 kept@30"]),
             (
                 "the newest of several verdicts",

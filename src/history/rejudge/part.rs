@@ -8,7 +8,7 @@ use crate::{
 
 /// The part of a setup that decides about one label or rule.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Part {
+pub(super) struct LabelPart {
     /// Without all other labels and rules. Empty if the setup does not have the label.
     pub(super) setup: Setup,
     /// The scores of its labels.
@@ -17,7 +17,7 @@ pub(super) struct Part {
     states: Vec<usize>,
 }
 
-impl Part {
+impl LabelPart {
     /// The part of `recorded` that decides about the label or rule with this name.
     pub(super) fn of(recorded: &Setup, name: &LabelName) -> Self {
         let needed = needed(recorded, name);
@@ -66,7 +66,8 @@ impl Part {
 
 /// The label itself, and for a rule the labels of its condition; empty if the setup does not have it.
 fn needed(recorded: &Setup, name: &LabelName) -> Vec<LabelName> {
-    let is_it = |(set, label): &(&SetSetup, &LabelSetup)| set.name == name.label_set && label.name == name.label;
+    let is_it =
+        |(set, label): &(&SetSetup, &LabelSetup)| set.name == name.label_set && label.name == name.label;
     let Some((_, label)) = recorded.all().find(is_it) else { return vec![] };
     let over = label.when.as_ref().map_or_else(Vec::new, |when| when.labels());
     over.into_iter().chain([name]).cloned().collect()
@@ -101,7 +102,7 @@ mod tests {
     /// The names of a part, its columns, its label sets and its states.
     fn parts(label_set: &str, label: &str) -> (Vec<String>, Vec<usize>, Vec<usize>, Vec<usize>) {
         let name = LabelName { label_set: label_set.to_owned(), label: label.to_owned() };
-        let Part { setup, columns, states } = Part::of(&setup(), &name);
+        let LabelPart { setup, columns, states } = LabelPart::of(&setup(), &name);
         let names = setup.all().map(|(set, label)| format!("{}/{}", set.name, label.name)).collect();
         (names, columns.labels, columns.sets, states)
     }
@@ -127,7 +128,7 @@ mod tests {
             state
         };
         let mut states: Vec<_> = (0..6).map(state).collect();
-        Part::of(&setup(), &name).select(&mut states);
+        LabelPart::of(&setup(), &name).select(&mut states);
         assert_eq!(states, [1, 3, 5].map(state));
     }
 }

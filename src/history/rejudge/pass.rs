@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     changes::{self, Change, Changed},
-    part::Part,
+    part::LabelPart,
 };
 use crate::{
     history::{
@@ -147,7 +147,7 @@ struct Views<'n> {
 struct View {
     setup: Arc<Setup>,
     /// `None`: all of it.
-    part: Option<Part>,
+    part: Option<LabelPart>,
 }
 
 impl<'n> Views<'n> {
@@ -159,7 +159,7 @@ impl<'n> Views<'n> {
         let view = || match self.only {
             None => View { setup: Arc::clone(stored), part: None },
             Some(name) => {
-                let part = Part::of(stored, name);
+                let part = LabelPart::of(stored, name);
                 View { setup: Arc::new(part.setup.clone()), part: Some(part) }
             }
         };

@@ -396,10 +396,13 @@ fn another_threshold_raises_more_often_and_keeps_its_state_from_chunk_to_chunk()
         start + SignedDuration::from_secs(60 * minute + second)
     };
     let spans = |since: Option<Timestamp>| {
-        let Trial { now, then, scores, newest, .. } =
-            try_label(&reader, "back", Window { since, until: None }, &name, &lower[..1]).unwrap();
-        assert_eq!((now.alerts, newest.trigger.threshold), (1, 0.5));
-        let of = |raises: Raises| raises.spans.iter().map(|it| (it.from, it.until, it.is_alert)).collect::<Vec<_>>();
+        let window = Window { since, until: None };
+        let Trial { now, then, scores, newest, tried, .. } =
+            try_label(&reader, "back", window, &name, &lower[..1]).unwrap();
+        assert_eq!((now.alerts, newest.trigger.threshold, tried.trigger.clear_below), (1, 0.5, 0.4));
+        let of = |raises: Raises| {
+            raises.spans.iter().map(|it| (it.from, it.until, it.is_alert)).collect::<Vec<_>>()
+        };
         (scores, of(now), of(then), then.alerts)
     };
     let (scores, now, then, alerts) = spans(None);

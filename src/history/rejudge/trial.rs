@@ -30,8 +30,10 @@ pub struct Trial {
     pub judged: Rejudged,
     /// The number of frames with a score of the label.
     pub scores: u64,
-    /// The settings of that time in the newest frame.
+    /// How the label was judged in the newest frame.
     pub newest: LabelSetup,
+    /// The same with the settings that are tried.
+    pub tried: LabelSetup,
 }
 
 /// When a label was raised.
@@ -72,23 +74,25 @@ pub fn try_label(
     changes: &[Change],
 ) -> Result<Trial> {
     let mut collectors = [Collector::new(name), Collector::new(name)];
-    let (mut scores, mut newest): (_, Option<Arc<Setup>>) = (0, None);
+    let (mut scores, mut newest): (_, [Option<Arc<Setup>>; 2]) = (0, [None, None]);
     let judged = judge_again(reader, source, window, Some(name), [&[], changes], |number, event| {
-        if let (0, Event::Judged(Moment { setup, frame }, _)) = (number, &event) {
-            scores += u64::from(frame.scores.iter().any(Option::is_some));
-            if !setup.sets.is_empty() && !newest.as_ref().is_some_and(|known| Arc::ptr_eq(known, setup)) {
-                newest = Some(Arc::clone(setup));
+        if let Event::Judged(Moment { setup, frame }, _) = &event {
+            scores += u64::from(number == 0 && frame.scores.iter().any(Option::is_some));
+            let is_known = newest[number].as_ref().is_some_and(|known| Arc::ptr_eq(known, setup));
+            if !is_known && !setup.sets.is_empty() {
+                newest[number] = Some(Arc::clone(setup));
             }
         }
         collectors[number].add(&event);
     })?;
-    let newest = newest.as_ref().and_then(|setup| Some(find(setup, name)?.1.clone()));
-    let newest = newest.ok_or_else(|| {
+    let of_label = |setup: Option<Arc<Setup>>| setup.and_then(|setup| Some(find(&setup, name)?.1.clone()));
+    let [Some(newest), Some(tried)] = newest.map(of_label) else {
         let LabelName { label_set, label } = name;
-        Error::Request(format!("no scores of `{label_set}/{label}` on {source} are stored for this time"))
-    })?;
+        let what = format!("no scores of `{label_set}/{label}` on {source} are stored for this time");
+        return Err(Error::Request(what));
+    };
     let [now, then] = collectors.map(Collector::finish);
-    Ok(Trial { now, then, judged, scores, newest })
+    Ok(Trial { now, then, judged, scores, newest, tried })
 }
 
 /// The number of a label or rule in the order of [`Setup::all`], and the label.
@@ -121,7 +125,9 @@ impl<'n> Collector<'n> {
     }
 
     fn turn(&mut self, Moment { setup, frame }: &Moment<'_>, turn: &Turn) {
-        let Some(set) = setup.sets.get(turn.set).filter(|set| set.name == self.name.label_set) else { return };
+        let Some(set) = setup.sets.get(turn.set).filter(|set| set.name == self.name.label_set) else {
+            return;
+        };
         let label = set.labels.iter().chain(&set.rules).nth(turn.label);
         if label.is_none_or(|label| label.name != self.name.label) {
             return;
