@@ -73,6 +73,9 @@ systemd            test -x /lib/systemd/systemd && command -v systemd-analyze
 systemd-container  command -v systemd-nspawn
 procps             command -v ps
 prometheus         command -v promtool
+nodejs             command -v node
+npm                command -v npm
+chromium           command -v chromium
 END
 }
 
@@ -101,8 +104,6 @@ attack_packages() {
   all_packages
   cat <<'END'
 debootstrap      command -v debootstrap
-nodejs           command -v node
-npm              command -v npm
 rabbitmq-server  test -x /usr/lib/rabbitmq/bin/rabbitmq-server
 redis-server     command -v redis-server
 END

@@ -32,6 +32,7 @@ check promtool test rules grafana/alerts_test.yaml
 check tools/deny.sh
 # The program that the tests use: `cargo build` would build it once more, because the crates for tests change features of others.
 check cargo test --locked --no-run --quiet
+check tools/console.sh "$binary"
 check tools/test_oldest_runtime.sh
 check tools/test_install.sh "$binary"
 check tools/test_systemd.sh "$binary"

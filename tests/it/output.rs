@@ -33,8 +33,9 @@ fn a_reader_that_wants_no_more_is_not_an_error() {
     let folder = home.path("");
     let picture = sample("red-car.jpg").display().to_string();
     let label = ["--label", "red car", "--label", "green tree"];
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["schema"],
+        &["schema", "--api"],
         &["completions", "bash"],
         &["check", "--offline", "--explain"],
         &["doctor"],
