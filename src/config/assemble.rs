@@ -196,8 +196,8 @@ pub(super) const FIELDS: &[Field<Config>] = &[
     Field::new(
         "listen",
         Form::Either(&[http_endpoint::ADDRESS, Form::Mapping(&http_endpoint::TABLE)]),
-        "The HTTP endpoint, which is off by default: /metrics for Prometheus; /healthz, whether every part of the service makes \
-         progress; /readyz, whether it watches.",
+        "The HTTP endpoint, which is off by default: /console/ for people; /metrics for Prometheus; /healthz, whether every part of \
+         the service makes progress; /readyz, whether it watches; /api/v1/ for programs.",
         |it: &Config| Some(json!(it.listen.as_ref().map(|it| explain(http_endpoint::FIELDS, it)))),
     )
     .example("127.0.0.1:9464"),

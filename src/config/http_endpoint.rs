@@ -1,15 +1,20 @@
-//! The address of the HTTP endpoint for metrics and health: the section `listen`.
+//! The address of the HTTP endpoint for metrics, health, the API and the console, and who may use it: the section `listen`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use url::Url;
 
 use crate::{
     policy::broker::set,
     yaml::{
-        fields::{Field, Form, Table, specs},
+        fields::{Field, Form, Table, explain, specs},
         mask::Secret,
-        reader::{Reader, Setting},
+        reader::{Reader, Section, Setting},
     },
 };
 
@@ -17,15 +22,87 @@ use crate::{
 const SHORTEST_TOKEN: usize = 16;
 pub(super) const ADDRESS: Form = Form::like("an address and a port such as `127.0.0.1:9464`");
 
-/// The HTTP endpoint for metrics and health.
+/// The HTTP endpoint, and who may use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// Its address.
     pub address: SocketAddr,
-    /// The bearer token that a client must send; there is one if other machines can connect.
+    /// The bearer token of clients that may change something; there is one of the two if other machines can connect.
     pub token: Option<Secret>,
+    /// The bearer token of clients that may only look.
+    pub view_token: Option<Secret>,
+    /// The certificate; without one the connections are not encrypted.
+    pub tls: Option<ListenTls>,
+    /// The address that people use, if a proxy answers there.
+    pub base_url: Option<BaseUrl>,
+    /// Whether Home Assistant's supervisor shows the console.
+    pub ingress: bool,
     /// Whether clients that may change something may change the configuration file, too.
     pub edit: bool,
+}
+
+/// The files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenTls {
+    /// The PEM file with the certificate, and those of the authorities between.
+    pub cert: PathBuf,
+    /// The PEM file with its key.
+    pub key: PathBuf,
+}
+
+/// The address of a proxy in front of the service: `https://home.example.org/stakeout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    origin: String,
+    prefix: String,
+}
+
+impl BaseUrl {
+    /// Scheme, host and port, as a browser sends them in `Origin`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The path before the paths of the service: `/stakeout`, or nothing.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether browsers connect with TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.origin.starts_with("https:")
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix)
+    }
+}
+
+impl Listen {
+    /// Listens at `address`, and everything else has its default.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            token: None,
+            view_token: None,
+            tls: None,
+            base_url: None,
+            ingress: false,
+            edit: false,
+        }
+    }
+
+    /// A token with which this machine can ask for the state of the service.
+    #[must_use]
+    pub fn any_token(&self) -> Option<&Secret> {
+        self.token.as_ref().or(self.view_token.as_ref())
+    }
 }
 
 /// The keys of `listen`.
@@ -40,11 +117,40 @@ pub(super) const FIELDS: &[Field<Listen>] = &[
     .example("0.0.0.0:9464"),
     Field::new(
         "token",
-        Form::like("a text of letters, digits and signs"),
-        "What clients must send as `Authorization: Bearer TOKEN`; required if other machines can connect.",
+        TOKEN,
+        "What clients must send as `Authorization: Bearer TOKEN`, and what people can type in the console; required, or `view_token`, if \
+         other machines can connect.",
         |it: &Listen| Some(set(&it.token)),
     )
     .example("${env:STAKEOUT_TOKEN}"),
+    Field::new(
+        "view_token",
+        TOKEN,
+        "The same for clients that may only look, such as Prometheus.",
+        |it: &Listen| Some(set(&it.view_token)),
+    )
+    .example("${env:STAKEOUT_VIEW_TOKEN}"),
+    Field::new(
+        "tls",
+        Form::Mapping(&TLS_TABLE),
+        "The certificate of the service. Connections are encrypted then. The files are read again when they change.",
+        |it: &Listen| Some(it.tls.as_ref().map_or(Value::Null, |it| explain(TLS_FIELDS, it).into())),
+    ),
+    Field::new(
+        "base_url",
+        Form::like("an address such as `https://home.example.org/stakeout`"),
+        "The address that people use, if a proxy answers there. Its path is the prefix of all paths, whether the proxy removes it or not.",
+        |it: &Listen| Some(json!(it.base_url.as_ref().map(ToString::to_string))),
+    )
+    .example("https://home.example.org/stakeout"),
+    Field::new(
+        "ingress",
+        Form::Switch,
+        "true: who may open the add-on's page in Home Assistant may look and change, without another sign-in. Only the address of \
+         Home Assistant's supervisor (172.30.32.2) is believed.",
+        |it: &Listen| Some(json!(it.ingress)),
+    )
+    .default("false"),
     Field::new(
         "edit",
         Form::Switch,
@@ -56,24 +162,83 @@ pub(super) const FIELDS: &[Field<Listen>] = &[
 ];
 pub(super) const TABLE: Table = Table { title: "listen", fields: || specs(FIELDS) };
 
+const TOKEN: Form = Form::like("a text of letters, digits and signs");
+
+const TLS_FIELDS: &[Field<ListenTls>] = &[
+    Field::new(
+        "cert",
+        Form::Path,
+        "The PEM file with the certificate, followed by those of the authorities between, if there are any.",
+        |it: &ListenTls| Some(json!(it.cert.display().to_string())),
+    )
+    .required()
+    .example("/etc/stakeout/tls/cert.pem"),
+    Field::new("key", Form::Path, "The PEM file with the key of the certificate.", |it: &ListenTls| {
+        Some(json!(it.key.display().to_string()))
+    })
+    .required()
+    .example("/etc/stakeout/tls/key.pem"),
+];
+const TLS_TABLE: Table = Table { title: "listen.tls", fields: || specs(TLS_FIELDS) };
+
 /// Reads an address, or a mapping.
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Listen> {
     if !at.is_mapping() {
         let address = reader.parsed(at, address)?;
-        return Some(Listen { address: checked(reader, at, address, false)?, token: None, edit: false });
+        return Some(Listen::at(checked(reader, at, address, false)?));
     }
     let section = reader.section(at, &TABLE)?;
-    let token = section.optional(reader, "token", |reader, at| {
-        reader.note_secret(at);
-        reader.parsed(at, token)
-    });
+    let token = section.optional(reader, "token", secret);
+    let view_token = section.optional(reader, "view_token", secret);
+    let tls = section.optional(reader, "tls", tls);
+    let base_url = section.optional(reader, "base_url", |reader, at| reader.parsed(at, base_url));
+    let ingress = section.read(reader, "ingress", Reader::switch);
     let edit = section.read(reader, "edit", Reader::switch);
-    let has_token = !section.lacks("token");
+    let has_token = !section.lacks("token") || !section.lacks("view_token");
     let address = section.read(reader, "address", |reader, at| {
         let address = reader.parsed(at, address)?;
         checked(reader, at, address, has_token)
     });
-    Some(Listen { address: address?, token: token?, edit: edit? })
+    let (token, view_token) = (token?, view_token?);
+    check_difference(reader, &section, token.as_ref(), view_token.as_ref())?;
+    Some(Listen {
+        address: address?,
+        token,
+        view_token,
+        tls: tls?,
+        base_url: base_url?,
+        ingress: ingress?,
+        edit: edit?,
+    })
+}
+
+fn secret(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Secret> {
+    reader.note_secret(at);
+    reader.parsed(at, token)
+}
+
+fn tls(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ListenTls> {
+    let section = reader.section(at, &TLS_TABLE)?;
+    let cert = section.read(reader, "cert", Reader::path);
+    let key = section.read(reader, "key", Reader::path);
+    Some(ListenTls { cert: cert?, key: key? })
+}
+
+/// Reports tokens that are the same: who has the one for looking could change everything.
+fn check_difference(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    token: Option<&Secret>,
+    view_token: Option<&Secret>,
+) -> Option<()> {
+    match section.get("view_token") {
+        Some(at) if token.is_some() && token == view_token => {
+            let remedy = "choose another one; `openssl rand -hex 16` makes a good token";
+            reader.problem(at.key, "`view_token` is the same as `token`, which may change everything", remedy);
+            None
+        }
+        _ => Some(()),
+    }
 }
 
 /// Requires a token if other machines can connect.
@@ -110,6 +275,24 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+fn base_url(text: &str) -> Result<BaseUrl, String> {
+    let example = "write the address that people use, such as `https://home.example.org/stakeout`";
+    let url = Url::parse(text).map_err(|error| format!("{example} ({error})"))?;
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() || !is_plain {
+        return Err(example.to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("remove what follows `?` or `#`".to_owned());
+    }
+    let prefix = url.path().trim_end_matches('/');
+    // The prefix becomes a part of a route and of a cookie, where some signs have a meaning.
+    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte)) || prefix.contains("//") {
+        return Err("use only letters, digits and `-`, `_`, `.`, `~` in its path".to_owned());
+    }
+    Ok(BaseUrl { origin: url.origin().ascii_serialization(), prefix: prefix.to_owned() })
+}
+
 fn token(text: &str) -> Result<Secret, String> {
     if text.len() < SHORTEST_TOKEN {
         return Err(format!(
@@ -140,6 +323,35 @@ mod tests {
             ["", "9464", ":9464", "127.0.0.1", "127.0.0.1:0", "::1:9464", "host:9464", "http://127.0.0.1:1"]
         {
             assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn base_urls() {
+        for (text, origin, prefix) in [
+            ("https://home.example.org", "https://home.example.org", ""),
+            ("https://Home.example.org:443/", "https://home.example.org", ""),
+            ("http://10.0.0.2:8080/a/b/", "http://10.0.0.2:8080", "/a/b"),
+            ("http://[::1]:80/stakeout", "http://[::1]", "/stakeout"),
+        ] {
+            let url = base_url(text).unwrap();
+            assert_eq!((url.origin(), url.prefix()), (origin, prefix), "{text}");
+            assert_eq!(url.to_string(), format!("{origin}{prefix}"));
+            assert_eq!(url.is_https(), text.starts_with("https"));
+        }
+        for bad in [
+            "",
+            "home.example.org",
+            "ftp://h/",
+            "https://",
+            "https://me:secret@h/",
+            "https://h/?a",
+            "https://h/#a",
+            "https://h/a;b",
+            "https://h/{a}",
+            "https://h//a",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
         }
     }
 

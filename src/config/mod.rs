@@ -33,7 +33,7 @@ pub use self::{
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
     home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
-    http_endpoint::Listen,
+    http_endpoint::{BaseUrl, Listen, ListenTls},
     label_sets::explain as explain_label_set,
     load::{Loaded, USUAL_PLACES, listen, load, look},
     model::{HubModel, ModelRef, Variant, is_plain_path},

@@ -135,7 +135,7 @@ mod tests {
     fn a_port_in_use_may_be_the_service() {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = taken.local_addr().unwrap();
-        let state = |address| listen(&Listen { address, token: None, edit: false }).state;
+        let state = |address| listen(&Listen::at(address)).state;
         assert_eq!(state(address), State::Note);
         drop(taken);
         assert_eq!(state(address), State::Ok);
