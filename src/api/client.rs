@@ -65,7 +65,7 @@ impl Client {
         match verb.answer {
             Answer::Read(answer) | Answer::Either { read: answer, .. } => answer(&self.reader()?, request),
             Answer::Write(answer) => answer(&mut History::open(&self.state_dir)?, request),
-            Answer::Live(_) | Answer::ForRole(_) => Err(self.not_running()),
+            Answer::Live(_) | Answer::ForRole(_) | Answer::Owner(_) => Err(self.not_running()),
         }
     }
 
@@ -146,7 +146,7 @@ impl Running {
             Method::Get => {
                 self.exchange(verb.method, &target(verb.name, &query::write(&sent)), b"", patience)
             }
-            Method::Post => {
+            Method::Post | Method::Query => {
                 self.exchange(verb.method, &target(verb.name, ""), sent.to_string().as_bytes(), patience)
             }
         }?;

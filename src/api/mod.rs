@@ -3,6 +3,7 @@
 //! A file for each verb has its request, its answer and the function that answers it. [`routes`] lists all of them. Commands use
 //! [`Client`]: the running service if there is one, else the store. `web` serves the verbs; this room opens no listener.
 
+pub mod access;
 pub mod alerts;
 pub mod ask;
 pub mod client;
@@ -12,6 +13,7 @@ pub mod explain;
 pub mod filter;
 pub mod forget;
 pub mod mark;
+pub mod me;
 pub mod mqtt;
 pub mod near_misses;
 pub mod openapi;
@@ -24,6 +26,7 @@ pub mod routes;
 pub mod scores;
 pub mod search;
 pub mod service;
+pub mod sign_in;
 pub mod socket;
 pub mod time;
 pub mod verb;

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use super::{
     alerts,
     error::Problem,
-    events, query,
+    events,
+    me::Me,
+    query,
     verb::{Method, PREFIX, Route},
 };
 
@@ -24,9 +26,10 @@ pub fn document(routes: &[Route]) -> Value {
         let [request, response] = (route.schemas)(&mut generator);
         let mut operation = operation(route.name, route.summary, &problem);
         operation["responses"]["200"] = content("The answer.", "application/json", &json!(response));
+        operation["x-needs"] = json!(if route.is_for_owner { "socket" } else { route.method.needs().word() });
         match route.method {
             Method::Get => operation["parameters"] = parameters(&route.request),
-            Method::Post => {
+            Method::Post | Method::Query => {
                 operation["requestBody"] =
                     json!({ "required": true, "content": { "application/json": { "schema": request } } });
             }
@@ -43,8 +46,8 @@ pub fn document(routes: &[Route]) -> Value {
         "info": {
             "title": "stakeout",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What a stakeout service remembers and sees now. Without a token only GET is allowed over HTTP; the \
-                unix socket needs no token.",
+            "description": "What a stakeout service remembers and sees now. `x-needs` says what a client needs for an address: the \
+                right to `view` or to `change`, or the unix `socket`, which needs no token.",
         },
         "security": [{ "token": [] }, {}],
         "paths": paths,
@@ -59,6 +62,10 @@ pub fn document(routes: &[Route]) -> Value {
 fn others(generator: &mut SchemaGenerator, problem: &Schema) -> Map<String, Value> {
     let mut document = operation("openapi", "This document.", problem);
     document["responses"]["200"] = content("The document.", "application/json", &json!({ "type": "object" }));
+
+    let mut me = operation("me", "What the client may do.", problem);
+    me["responses"]["200"] =
+        content("The role of the client.", "application/json", &json!(generator.subschema_for::<Me>()));
 
     let mut events = operation("events", "Alerts and scores as they happen, as server-sent events.", problem);
     events["parameters"] = parameters(&query::schema::<events::Request>());
@@ -82,7 +89,7 @@ fn others(generator: &mut SchemaGenerator, problem: &Schema) -> Map<String, Valu
     picture["responses"]["304"] =
         json!({ "description": "The client has it: its `If-None-Match` is the ETag." });
 
-    [("openapi.json", document), ("events", events), ("pictures/{id}", picture)]
+    [("openapi.json", document), ("me", me), ("events", events), ("pictures/{id}", picture)]
         .into_iter()
         .map(|(name, operation)| (format!("{PREFIX}{name}"), json!({ "get": operation })))
         .collect()
@@ -127,7 +134,7 @@ mod tests {
         let routes = routes::all();
         let document = document(&routes);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), routes.len() + 3);
+        assert_eq!(paths.len(), routes.len() + 4);
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {
                 let described = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
@@ -147,7 +154,7 @@ mod tests {
             let fields = route.request["properties"].as_object().map_or(0, Map::len);
             match route.method {
                 Method::Get => assert_eq!(parameters.as_array().unwrap().len(), fields, "{}", route.name),
-                Method::Post => assert!(described["post"]["requestBody"].is_object(), "{}", route.name),
+                Method::Post | Method::Query => assert!(described["post"]["requestBody"].is_object(), "{}", route.name),
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
 use super::{
-    alerts, ask, explain, forget, mark, near_misses, rejudge, replay, scores, search, verb::Route, watch_for,
+    alerts, ask, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in, verb::Route,
+    watch_for,
 };
 
 /// The verbs, by their names.
@@ -20,6 +21,8 @@ pub fn all() -> Vec<Route> {
         replay::VERB.route(),
         scores::VERB.route(),
         search::VERB.route(),
+        sign_in::VERB.route(),
+        sign_in::SIGN_OUT_ALL.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),
     ]

@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
+    access::Access,
     error::{Error, Kind},
     events::Events,
 };
@@ -35,6 +36,8 @@ pub struct Service {
     pub metrics: Arc<ServiceMetrics>,
     /// Alerts and scores as they happen.
     pub events: Events,
+    /// Who has signed in.
+    pub access: Access,
     live: OnceLock<Live>,
     /// The thread that writes the store, if there is one.
     history: OnceLock<history::Handle>,
@@ -59,6 +62,7 @@ impl Service {
             state_dir: state_dir.to_owned(),
             metrics,
             events: Events::default(),
+            access: Access::load(state_dir),
             live: OnceLock::new(),
             history: OnceLock::new(),
             at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),

@@ -34,8 +34,11 @@ const MOST_FIELDS: usize = 32;
 pub enum Method {
     /// It changes nothing. The fields of the request are parameters of the address; a list is a parameter that is repeated.
     Get,
-    /// It changes something, or its request is large. The request is JSON.
+    /// It changes something, so its client needs the right to change. The request is JSON.
     Post,
+    /// It changes nothing, and its request is too large for an address, such as one with a picture. The request is JSON, sent with
+    /// POST, and the right to look is enough.
+    Query,
 }
 
 impl Method {
@@ -44,7 +47,16 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
-            Self::Post => "POST",
+            Self::Post | Self::Query => "POST",
+        }
+    }
+
+    /// What a client must be allowed to do.
+    #[must_use]
+    pub fn needs(self) -> Role {
+        match self {
+            Self::Get | Self::Query => Role::View,
+            Self::Post => Role::Change,
         }
     }
 }
@@ -74,6 +86,8 @@ pub enum Answer<Request, Response> {
     Live(fn(Arc<Service>, Request) -> Pending<Response>),
     /// The running service. What it answers depends on what the client may do.
     ForRole(fn(Arc<Service>, Role, Request) -> Pending<Response>),
+    /// The running service, for clients of its unix socket only.
+    Owner(fn(Arc<Service>, Request) -> Pending<Response>),
     /// The running service, and without one the store.
     Either {
         /// With a running service.
@@ -97,7 +111,9 @@ impl<Request, Response> Answer<Request, Response> {
     pub fn patience(&self) -> Duration {
         match self {
             Self::Write(_) => PATIENCE_FOR_CHANGE,
-            Self::Read(_) | Self::Live(_) | Self::ForRole(_) | Self::Either { .. } => PATIENCE,
+            Self::Read(_) | Self::Live(_) | Self::ForRole(_) | Self::Owner(_) | Self::Either { .. } => {
+                PATIENCE
+            }
         }
     }
 }
@@ -116,6 +132,8 @@ pub struct Route {
     pub patience: Duration,
     /// The largest request that is read, in bytes.
     pub largest: usize,
+    /// Only clients of the unix socket may request it.
+    pub is_for_owner: bool,
     /// The schemas of the request and of the answer, for the document.
     pub schemas: fn(&mut SchemaGenerator) -> [Schema; 2],
     answer: Box<dyn Fn(Arc<Service>, Role, Value) -> Pending<String> + Send + Sync>,
@@ -150,6 +168,7 @@ where
             request: query::schema::<Request>(),
             patience: answer.patience(),
             largest: LARGEST,
+            is_for_owner: matches!(answer, Answer::Owner(_)),
             schemas: |generator| {
                 [generator.subschema_for::<Request>(), generator.subschema_for::<Response>()]
             },
@@ -161,7 +180,7 @@ where
                         Answer::Write(answer) => {
                             service.write(move |history| answer(history, &request)).await?
                         }
-                        Answer::Live(answer) | Answer::Either { live: answer, .. } => {
+                        Answer::Live(answer) | Answer::Owner(answer) | Answer::Either { live: answer, .. } => {
                             answer(service, request).await?
                         }
                         Answer::ForRole(answer) => answer(service, role, request).await?,

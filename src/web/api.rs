@@ -63,7 +63,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Endpoint>> {
     };
     match method {
         Method::Get => get(handler),
-        Method::Post => post(handler),
+        Method::Post | Method::Query => post(handler),
     }
 }
 
@@ -73,7 +73,7 @@ async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<
     let role = request.extensions().get::<Role>().copied().unwrap_or(Role::View);
     let fields = match route.method {
         Method::Get => query::parse(&route.request, request.uri().query().unwrap_or_default())?,
-        Method::Post => body(request.into_body(), route.largest).await?,
+        Method::Post | Method::Query => body(request.into_body(), route.largest).await?,
     };
     // Not before the request is complete: its client may be slow.
     if let Some(visit) = visit {
