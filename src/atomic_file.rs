@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -31,7 +31,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The folder cannot be written, or the disk is full. The old file is unchanged then, and no temporary file is left.
 pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let old = fs::metadata(path).ok().map(|old| old.permissions());
-    replace(path, content.as_ref(), 0o666, old)
+    replace(path, content.as_ref(), 0o666, None, old)
+}
+
+/// Like [`write()`], for a file of people: it also keeps its owner and its group, so that everyone who could read it still can.
+///
+/// # Errors
+/// As [`write()`]; also if this process may not give a file to that owner or group.
+pub fn write_for_owner(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
+    let old = fs::metadata(path)?;
+    replace(path, content.as_ref(), PRIVATE, Some((old.uid(), old.gid())), Some(old.permissions()))
 }
 
 /// Like [`write()`], for a file that only its owner reads, whatever its permissions were and whatever those of the process are.
@@ -39,7 +48,7 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
 /// # Errors
 /// As [`write()`].
 pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
-    replace(path, content.as_ref(), PRIVATE, Some(Permissions::from_mode(PRIVATE)))
+    replace(path, content.as_ref(), PRIVATE, None, Some(Permissions::from_mode(PRIVATE)))
 }
 
 /// Takes the permissions to read a file of the service from everyone but its owner: an earlier version may have made it.
@@ -56,7 +65,13 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-fn replace(path: &Path, content: &[u8], new_mode: u32, mode: Option<Permissions>) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    content: &[u8],
+    new_mode: u32,
+    owner: Option<(u32, u32)>,
+    mode: Option<Permissions>,
+) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     // The extension keeps readers of `*.yaml` or `*.json` in the same folder from taking the temporary file.
@@ -67,6 +82,14 @@ fn replace(path: &Path, content: &[u8], new_mode: u32, mode: Option<Permissions>
         .suffix(".new")
         .permissions(Permissions::from_mode(new_mode))
         .tempfile_in(folder)?;
+    // Before the permissions: a change of the owner removes some of them.
+    if let Some((user, group)) = owner {
+        let own = new.as_file().metadata()?;
+        if (own.uid(), own.gid()) != (user, group) {
+            let user = Some(user).filter(|user| *user != own.uid());
+            fchown(new.as_file(), user, Some(group))?;
+        }
+    }
     if let Some(mode) = mode {
         new.as_file().set_permissions(mode)?;
     }
@@ -165,6 +188,30 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(io::read_to_string(reader).unwrap(), "a long old text");
         assert_eq!(mode(&file), 0o640);
+    }
+
+    #[test]
+    fn a_file_of_people_keeps_its_owner_and_its_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        assert!(write_for_owner(&file, "new").is_err(), "it has no owner yet");
+        fs::write(&file, "old").unwrap();
+        // Only root can give a file away.
+        let is_root = fs::metadata(&file).unwrap().uid() == 0;
+        if is_root {
+            std::os::unix::fs::chown(&file, Some(1), Some(2)).unwrap();
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let before = fs::metadata(&file).unwrap();
+        write_for_owner(&file, "new").unwrap();
+        let after = fs::metadata(&file).unwrap();
+        assert_eq!((after.uid(), after.gid(), mode(&file)), (before.uid(), before.gid(), 0o640));
+        assert_ne!(before.ino(), after.ino(), "it was replaced in one step");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        if is_root {
+            write(&file, "newer").unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().uid(), 0, "state files belong to the service");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@
 //! | `api/openapi`, `api/query` |
 //! | `backoff`, `policy`, `topic` |
 //! | `classify/score`, `model/preprocess` |
-//! | `daemon/plan` |
+//! | `config/changes`, `config/masked`, `config/plan` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
 //! | `history/vectors/codec`, `history/vectors/rotation`, `history/vectors/tables` |
@@ -182,7 +182,7 @@
 //! # Reload
 //!
 //! [`config::watch`] only reports that files changed. The thread `config` then reads everything. An invalid configuration is
-//! reported with its full text (log, `config/status`) and changes nothing. For a valid one, the pure `daemon::plan` lists the
+//! reported with its full text (log, `config/status`) and changes nothing. For a valid one, the pure [`config::plan`] lists the
 //! sources to start and stop, and new prompts are encoded. Only then the new state replaces the old one, in this order:
 //!
 //! 1. the [`classify::Watchlist`], between two batches;

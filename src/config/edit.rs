@@ -127,12 +127,12 @@ pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError
 }
 
 impl Edited {
-    /// Replaces the file in one step. A link stays a link; permissions stay.
+    /// Replaces the file in one step. A link stays a link; permissions, owner and group stay.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self) -> Result<(), EditError> {
-        let written = fs::canonicalize(&self.path).and_then(|target| atomic_file::write(&target, &self.text));
+        let written = fs::canonicalize(&self.path).and_then(|target| atomic_file::write_for_owner(&target, &self.text));
         written.map_err(|error| EditError::Io { file: self.path.clone(), error })
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     yaml::{
         Places,
         error::Problems,
+        mask::Secret,
         reader::{Reader, Surroundings},
     },
 };
@@ -41,6 +42,17 @@ pub struct Loaded {
     pub unseen: bool,
     /// The files in which a password is typed, and not a reference to one.
     pub secret_files: Vec<PathBuf>,
+    /// The values of references; only [`load_with`] keeps them.
+    pub referenced: Vec<Secret>,
+}
+
+/// A text in place of the content of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Replaced<'t> {
+    /// The file: the main one, or one of `rules.d`.
+    pub file: &'t Path,
+    /// What is read instead.
+    pub text: &'t str,
 }
 
 /// Reads the configuration at `path` and in `rules.d` beside it.
@@ -61,6 +73,20 @@ pub fn look(path: &Path) -> Result<Loaded, Problems> {
     load_here(path, true)
 }
 
+/// Reads the configuration at `path` with a text in place of one of its files, and everything else as it is on the disk. The problems
+/// show no value that a reference provides: the person who wrote the text may not know it.
+///
+/// # Errors
+///
+/// All problems.
+pub fn load_with(path: &Path, replaced: Replaced<'_>) -> Result<Loaded, Problems> {
+    here(false, |surroundings| {
+        let mut reader = Reader::new(surroundings, folder_of(path));
+        reader.referenced = Some(Vec::new());
+        load_by(reader, path, Some(replaced))
+    })
+}
+
 /// Reads only `listen` of the configuration at `path`, for a client of the HTTP endpoint. Other mistakes do not matter: the service
 /// may run with the configuration from before them.
 ///
@@ -70,7 +96,7 @@ pub fn look(path: &Path) -> Result<Loaded, Problems> {
 pub fn listen(path: &Path) -> Result<Option<Listen>, Problems> {
     here(false, |surroundings| {
         let mut reader = Reader::new(surroundings, folder_of(path));
-        let main = read_file(&mut reader, path);
+        let main = read_file(&mut reader, path, None);
         let listen = main.and_then(|main| assemble::listen(&mut reader, &main));
         let Reader { problems, shortage, .. } = reader;
         listen.ok_or_else(|| Problems::new(problems).with_shortage(shortage.get()))
@@ -97,24 +123,37 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 pub(super) fn load_in(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Problems> {
-    let mut reader = Reader::new(surroundings, folder_of(path));
-    let main = read_file(&mut reader, path);
+    load_by(Reader::new(surroundings, folder_of(path)), path, None)
+}
+
+fn load_by(mut reader: Reader<'_>, path: &Path, replaced: Option<Replaced<'_>>) -> Result<Loaded, Problems> {
+    let main = read_file(&mut reader, path, replaced);
     let rules: Vec<_> =
-        rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path)).collect();
+        rules_files(&mut reader, path).iter().map(|path| read_file(&mut reader, path, replaced)).collect();
     let config = assemble(&mut reader, main.as_ref(), &rules);
 
-    let Reader { problems, places, unseen, shortage, secret_files, .. } = reader;
+    let Reader { problems, places, unseen, shortage, secret_files, referenced, .. } = reader;
     let secret_files =
         secret_files.into_iter().filter_map(|file| Some(places.files.path(file)?.to_owned())).collect();
+    let referenced = referenced.unwrap_or_default();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, places, unseen, secret_files }),
-        _ => Err(Problems::new(problems).with_shortage(shortage.get())),
+        Some(config) if problems.is_empty() => {
+            Ok(Loaded { config, places, unseen, secret_files, referenced })
+        }
+        _ => Err(Problems::new(problems).with_shortage(shortage.get()).without(&referenced)),
     }
 }
 
 /// Reads a file; `None` if that fails, which is reported.
-fn read_file(reader: &mut Reader<'_>, path: &Path) -> Option<File> {
-    let (text, failure) = match read_text(path, &reader.shortage) {
+fn read_file(reader: &mut Reader<'_>, path: &Path, replaced: Option<Replaced<'_>>) -> Option<File> {
+    let bytes = match replaced.filter(|replaced| replaced.file == path) {
+        Some(Replaced { text, .. }) if text.len() as u64 > LONGEST => {
+            Err(TextFileError::TooLong { limit: LONGEST })
+        }
+        Some(Replaced { text, .. }) => Ok(text.as_bytes().to_vec()),
+        None => read_bytes(path),
+    };
+    let (text, failure) = match read_text(bytes, &reader.shortage) {
         Ok(text) => (text, None),
         Err(failure) => (String::new(), Some(failure)),
     };
@@ -131,8 +170,11 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, TextFileError> {
     text_file::read_bytes(path, LONGEST)
 }
 
-fn read_text(path: &Path, shortage: &Cell<Option<Shortage>>) -> Result<String, (String, String)> {
-    read_bytes(path).and_then(text_file::text).map_err(|error| {
+fn read_text(
+    bytes: Result<Vec<u8>, TextFileError>,
+    shortage: &Cell<Option<Shortage>>,
+) -> Result<String, (String, String)> {
+    bytes.and_then(text_file::text).map_err(|error| {
         if let Some(found) = error.shortage() {
             shortage.set(Some(found));
             return (format!("the file cannot be read: {found}"), found.remedy().to_owned());

@@ -5,7 +5,9 @@
 //! JSON Schema (`schema`), the reference page (`reference_page`) and `check --explain` are derived. [`watch`] reports when the
 //! files change, and [`edit`] changes settings of labels in place.
 
+pub mod additions;
 mod assemble;
+pub mod changes;
 mod delivery;
 mod device;
 pub mod edit;
@@ -14,14 +16,19 @@ mod http_endpoint;
 mod label_sets;
 mod labels;
 mod load;
+pub mod main_file;
+mod masked;
 mod masks;
 mod model;
+pub mod plan;
 mod reference_page;
 mod rules;
 mod schema;
 mod source_checks;
 mod sources;
+pub mod state;
 mod templates;
+pub mod versions;
 pub mod watch;
 mod watched;
 
@@ -35,7 +42,8 @@ pub use self::{
     home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
     http_endpoint::{BaseUrl, Listen, ListenTls},
     label_sets::explain as explain_label_set,
-    load::{Loaded, USUAL_PLACES, listen, load, look},
+    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look},
+    masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},
     reference_page::markdown as reference_page,
     schema::schema,

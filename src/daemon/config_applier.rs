@@ -13,14 +13,13 @@ use super::{
     config_reader::{CheckResult, Results},
     dynamic_sources::{Decision, DynamicSources},
     judge_thread::Watching,
-    plan::Plan,
     signals::Reloads,
     sources::Sources,
 };
 use crate::{
     blocking,
     classify::Watchlist,
-    config::Config,
+    config::{Config, plan::Plan},
     observe::ServiceMetrics,
     source::{Admission, Appeared},
 };

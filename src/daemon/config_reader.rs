@@ -9,15 +9,13 @@ use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
-use super::{
-    plan::Plan,
-    signals::{ConfigCheck, Reloads},
-};
+use super::signals::{ConfigCheck, Reloads};
 use crate::{
     backoff::{Backoff, jitter},
     classify::{LabelEncoder, LoadError, TextRequest, Watchlist, labels::LabelError},
     config::{
         self, Config,
+        plan::Plan,
         watch::{ReadContent, Reader},
     },
     observe::ServiceMetrics,

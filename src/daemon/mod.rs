@@ -1,7 +1,7 @@
 //! The wiring of the service: builds the parts, connects them, waits for a stop signal, and stops them in order.
 //!
 //! Decisions about frames, scores and alerts are in `judge` and below. While the service runs, `config_reader` prepares
-//! changes of the configuration and `config_applier` applies them, as `plan` says.
+//! changes of the configuration and `config_applier` applies them, as `config::plan` says.
 
 mod admissions;
 mod broker_state;
@@ -13,7 +13,6 @@ mod delivery;
 mod dynamic_sources;
 mod heartbeats;
 mod judge_thread;
-mod plan;
 mod signals;
 #[cfg(test)]
 mod simulation;
@@ -40,7 +39,6 @@ use self::{
     delivery::Delivery,
     dynamic_sources::DynamicSources,
     judge_thread::{BaselineFile, JudgeThread},
-    plan::Plan,
     signals::{Reloads, Signals},
     sources::Sources,
 };
@@ -51,6 +49,7 @@ use crate::{
     clock::Clock,
     config::{
         self, Config,
+        plan::Plan,
         watch::{ReadContent, Reader},
     },
     history,

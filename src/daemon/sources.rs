@@ -15,11 +15,10 @@ use super::{
     broker_state::{BrokerState, SourceTopics},
     delivery::unverified,
     dynamic_sources::DynamicSources,
-    plan::Plan,
 };
 use crate::{
     alert::{Topics, board::Board},
-    config::{self, Config},
+    config::{self, Config, plan::Plan},
     frame::Frame,
     observe::metrics::{RunningSource, ServiceMetrics},
     source::{self, Appeared, Counts, Decoders},

@@ -93,6 +93,22 @@ impl Problems {
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
+
+    /// The same problems. The text of a problem that has a part of one of these values is replaced: the person who wrote the
+    /// configuration may not know the values of its references.
+    #[must_use]
+    pub fn without(mut self, values: &[mask::Secret]) -> Self {
+        for problem in &mut self.problems {
+            let reveals =
+                |value: &mask::Secret| [&problem.message, &problem.remedy].iter().any(|text| mask::reveals(text, value));
+            if values.iter().any(reveals) {
+                problem.message = "a value that a reference provides is not accepted here".to_owned();
+                problem.remedy =
+                    "check what the reference provides; `stakeout check` on the machine shows the whole message".to_owned();
+            }
+        }
+        self
+    }
 }
 
 impl fmt::Display for Problems {
@@ -129,6 +145,36 @@ impl Problem {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// How to correct it; may have several lines, or be empty.
+    #[must_use]
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The place in the file; `None` for the file as a whole.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        let Excerpt { line, column, length, .. } = *self.excerpt.as_ref()?;
+        Some(Place { line, column, length })
+    }
+}
+
+/// Where a problem is in its file, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The first character in the line, from 1.
+    pub column: usize,
+    /// The number of characters in that line, at least 1.
+    pub length: usize,
 }
 
 impl fmt::Display for Problem {
@@ -156,6 +202,8 @@ impl fmt::Display for Problem {
 struct Excerpt {
     line: usize,
     column: usize,
+    /// In characters.
+    length: usize,
     text: String,
     /// In columns of a terminal.
     caret: Range<usize>,
@@ -275,7 +323,8 @@ fn excerpt(text: &str, span: Span) -> Excerpt {
     }
     let (shown, caret) = cut(&shown, caret.unwrap_or(end..end + 1));
     let column = 1 + line[..from].chars().count();
-    Excerpt { line: line_number(text, start), column, text: shown, caret }
+    let length = line[from..to].chars().count().max(1);
+    Excerpt { line: line_number(text, start), column, length, text: shown, caret }
 }
 
 /// Keeps at most `WIDEST` columns around the caret.

@@ -53,6 +53,21 @@ pub(super) fn interpolate(text: &str, references: &References<'_>) -> Result<Str
     Ok(result)
 }
 
+/// The values of the references in a text that [`interpolate`] accepts.
+pub(super) fn values(text: &str, references: &References<'_>) -> Vec<String> {
+    let (mut values, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find("${") {
+        let Some(end) = rest[at..].find('}') else { break };
+        if rest[..at].ends_with('$') {
+            rest = &rest[at + 2..];
+            continue;
+        }
+        values.extend(resolve(&rest[at + 2..at + end], references));
+        rest = &rest[at + end + 1..];
+    }
+    values
+}
+
 fn resolve(reference: &str, references: &References<'_>) -> Result<String, (String, String)> {
     let References { env, folder, shortage, .. } = *references;
     match reference.split_once(':') {

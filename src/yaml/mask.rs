@@ -96,6 +96,20 @@ pub fn arguments(typed: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Whether a text has a part of a secret that a person could recognise. In doubt it has.
+#[must_use]
+pub fn reveals(text: &str, secret: &Secret) -> bool {
+    const PART: usize = 6;
+    const LONGEST: usize = 4096;
+    let secret = secret.reveal().trim();
+    if secret.chars().count() <= PART {
+        return !secret.is_empty() && text.contains(secret);
+    }
+    let ends = secret.char_indices().skip(PART).map(|(at, _)| at).chain([secret.len()]);
+    let parts = secret.char_indices().zip(ends).take(LONGEST).map(|((start, _), end)| &secret[start..end]);
+    parts.into_iter().any(|part| text.contains(part))
+}
+
 /// The character itself, or U+FFFD instead of one that a terminal would act on or that has no width. It is always one
 /// character, so that the caret below a line is at the right place.
 pub fn printable(letter: char) -> char {
@@ -339,6 +353,23 @@ mod tests {
         for (typed, shown) in cases {
             let typed: Vec<_> = typed.split('|').map(str::to_owned).collect();
             assert_eq!(arguments(&typed).join("|"), shown);
+        }
+    }
+
+    #[test]
+    fn parts_of_a_secret_are_recognised() {
+        let cases = [
+            ("there is no label set `hunter2`", "hunter2", true),
+            ("there is no label set `hunt`", "hunter2", false),
+            ("`sentence` is not known", "a long sentence\n", true),
+            ("`sente` is not known", "a long sentence\n", false),
+            ("`pw` is too short", "pw", true),
+            ("nothing", "", false),
+            ("nothing", "\n", false),
+            ("日本語の秘密です", "これは日本語の秘密", true),
+        ];
+        for (text, secret, expected) in cases {
+            assert_eq!(reveals(text, &Secret::new(secret.to_owned())), expected, "{text} {secret}");
         }
     }
 

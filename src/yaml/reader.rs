@@ -17,7 +17,7 @@ use super::{
     elsewhere,
     error::{MOST_PROBLEMS, Mistake, Places, Problem, Span},
     fields::{Default, Form, Spec, Table},
-    interpolate::{References, UNSEEN, interpolate},
+    interpolate::{self, References, UNSEEN, interpolate},
     lines::{block, start_of_line},
     mask::{self, Secret},
     names,
@@ -59,6 +59,8 @@ pub struct Reader<'a> {
     pub shortage: Cell<Option<Shortage>>,
     /// The numbers of the files in which a password is typed, and not a reference to one.
     pub secret_files: BTreeSet<usize>,
+    /// The values that references have provided, if they are needed.
+    pub referenced: Option<Vec<Secret>>,
     /// The parts of files that are no YAML. What follows from one of them is no mistake of its own.
     losses: Vec<(usize, Loss)>,
 }
@@ -241,6 +243,7 @@ impl<'a> Reader<'a> {
             unseen: false,
             shortage,
             secret_files: BTreeSet::new(),
+            referenced: None,
             losses,
         }
     }
@@ -478,7 +481,11 @@ impl Reader<'_> {
         };
         let Surroundings { env, unseen, .. } = *self.surroundings;
         let (folder, shortage) = (&*self.folder, &self.shortage);
-        match interpolate(typed, &References { env, folder, unseen, shortage }) {
+        let references = References { env, folder, unseen, shortage };
+        if let Some(referenced) = &mut self.referenced {
+            referenced.extend(interpolate::values(typed, &references).into_iter().map(Secret::new));
+        }
+        match interpolate(typed, &references) {
             Ok(text) if text.trim().is_empty() => {
                 self.problem(
                     at.span(),

@@ -3,27 +3,29 @@
 //! Pure: two configurations go in, a plan comes out. Which triggers keep their state is decided by
 //! [`Judge`](crate::judge::Judge).
 
-use crate::config::{Config, Source, Unchanged};
+use super::{assemble::Config, sources::Source};
+use crate::source::kinds::camera::Unchanged;
 
 /// The changes from the running configuration to a new one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Plan {
+pub struct Plan {
     /// The configuration after the plan was applied: the new one, except for the keys of `after_restart`.
-    pub(super) in_force: Config,
+    pub in_force: Config,
     /// Whether it differs from the running one.
-    pub(super) changes: bool,
+    pub changes: bool,
     /// The names of sources that stop: removed, or with other settings.
-    pub(super) stop: Vec<String>,
+    pub stop: Vec<String>,
     /// Sources that start after those of `stop` have ended: added, or with other settings. A change of the label sets that
     /// a source watches does not restart it. A change of its regions restarts only cameras that compare frames in them.
-    pub(super) start: Vec<Source>,
+    pub start: Vec<Source>,
     /// Changed keys that take effect after a restart.
-    pub(super) after_restart: Vec<&'static str>,
+    pub after_restart: Vec<&'static str>,
 }
 
 impl Plan {
     /// The plan that turns `running` into `new`.
-    pub(super) fn between(running: &Config, new: &Config) -> Self {
+    #[must_use]
+    pub fn between(running: &Config, new: &Config) -> Self {
         let in_force = in_force(running, new);
         // Sources reject pictures that are too large.
         let restart_all = running.max_pixels != in_force.max_pixels;
