@@ -39,9 +39,14 @@ export function duration(seconds: number): string {
 export function time(at: Date, now: Date): string {
   const age = (now.getTime() - at.getTime()) / 1000;
   if (age >= 0 && age < 60) return age < 1 ? "now" : `${Math.round(age)} s ago`;
-  const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  if (at.toDateString() === now.toDateString()) return clock;
-  return `${day(at, now)} ${clock}`;
+  if (at.toDateString() === now.toDateString()) return clock(at);
+  return `${day(at, now)} ${clock(at)}`;
+}
+
+/** A time of day: `21:04`, or `21:04:30`. */
+export function clock(at: Date, withSeconds = false): string {
+  const parts = [at.getHours(), at.getMinutes(), ...(withSeconds ? [at.getSeconds()] : [])];
+  return parts.map((part) => String(part).padStart(2, "0")).join(":");
 }
 
 /** A day: `Fri 20`, or `20 Mar` if it is more than three weeks away. */

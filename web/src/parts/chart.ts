@@ -2,7 +2,7 @@
 // with the keyboard, and read by a screen reader.
 
 import uPlot from "uplot";
-import { score } from "../format";
+import { clock, day, score } from "../format";
 import { colour } from "../theme";
 import type { Level, Mark, Span, TimeChartProps } from "./TimeChart";
 
@@ -65,6 +65,8 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           ticks: { show: false },
           font: font(),
           size: 28,
+          space: 64,
+          values: (_, splits, _axis, _space, step) => timeLabels(splits, step),
         },
         {
           scale: "score",
@@ -83,10 +85,15 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
         drawClear: [(drawn) => props().spans?.forEach((span) => drawSpan(drawn, span, colours))],
         draw: [(drawn) => props().marks?.forEach((mark) => drawMark(drawn, mark, colours))],
         setSize: [() => levels?.place()],
+        setCursor: [(drawn) => readOut(drawn, readout)],
         setSelect: [selected],
       },
     };
+    const readout = document.createElement("span");
+    readout.className = "timechart-readout";
+    readout.setAttribute("aria-hidden", "true");
     const made = new uPlot(options, aligned(props()), box);
+    made.over.append(readout);
     made.over.addEventListener("dblclick", () => props().onRange?.(undefined));
     made.over.addEventListener("click", (event) => {
       if (event.target === made.over) props().onPick?.(made.posToVal(event.offsetX, "x"));
@@ -156,6 +163,26 @@ function readColours(): Colours {
     grid: colour("--grid"),
     surface: colour("--surface"),
   };
+}
+
+/** The day at midnight and where the steps are days; the time elsewhere. */
+function timeLabels(splits: number[], step: number): string[] {
+  const now = new Date();
+  return splits.map((second) => {
+    const at = new Date(second * 1000);
+    const isMidnight = at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0;
+    return step >= 86_400 || isMidnight ? day(at, now) : clock(at, step < 60);
+  });
+}
+
+/** The time and the score under the pointer. */
+function readOut(plot: uPlot, readout: HTMLElement) {
+  const { idx, left = -1 } = plot.cursor;
+  const value = idx == null ? undefined : plot.data.slice(1).map((values) => values[idx]).find((found) => found != null);
+  readout.hidden = idx == null || value == null || left < 0;
+  if (readout.hidden || idx == null) return;
+  const at = new Date((plot.data[0][idx] ?? 0) * 1000);
+  readout.textContent = `${day(at, new Date())} ${clock(at, true)} · ${score(value)}`;
 }
 
 function drawSpan(plot: uPlot, span: Span, colours: Colours) {
