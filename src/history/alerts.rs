@@ -1,7 +1,7 @@
 //! Every alert: its published JSON, the levels and the reason, and the picture of its frame.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params_from_iter};
 use serde_json::Value;
 
 use super::{
@@ -45,6 +45,8 @@ pub const TABLE: Table = Table {
 /// An alert of the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAlert {
+    /// Its identifier, a `UUIDv7`.
+    pub id: String,
     /// When its frame was captured; if no frame caused it, when the label was cleared.
     pub captured_at: Timestamp,
     /// The JSON that was published.
@@ -143,12 +145,28 @@ pub(super) fn rounded(score: f32) -> f64 {
 /// # Errors
 /// The file cannot be read.
 pub fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<StoredAlert>> {
-    let clauses = filter.clauses(connection, "alerts")?;
+    select(connection, &filter.clauses(connection, "alerts")?, None)
+}
+
+/// The alert with this identifier.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<StoredAlert>> {
+    Ok(select(connection, "WHERE alerts.id = ?1", Some(id))?.pop())
+}
+
+/// The alerts that a statement with this end selects; `?1` in it is `id`.
+pub(super) fn select(
+    connection: &Connection,
+    clauses: &str,
+    id: Option<&str>,
+) -> rusqlite::Result<Vec<StoredAlert>> {
     let mut statement = connection.prepare(&format!(
-        "SELECT alerts.time, payload, clear_below, reason, picture, marks.is_right
+        "SELECT alerts.time, payload, clear_below, reason, picture, marks.is_right, alerts.id
          FROM alerts LEFT JOIN marks ON marks.target = alerts.id {clauses}"
     ))?;
-    let alerts = statement.query_map([], read)?;
+    let alerts = statement.query_map(params_from_iter(id), read)?;
     alerts.collect()
 }
 
@@ -183,6 +201,22 @@ pub fn raised_at(
     select.query_row((source, moment.as_millisecond(), label_set, label), entry).optional()
 }
 
+/// When the label that this alert raised was cleared; `None` if it is still raised, or if that is not stored.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn cleared_at(connection: &Connection, id: &str) -> rusqlite::Result<Option<Timestamp>> {
+    let mut next = connection.prepare_cached(
+        "SELECT CASE WHEN next.payload ->> 'state' = 'cleared' THEN next.time END
+         FROM alerts AS raised JOIN alerts AS next ON next.source = raised.source AND next.time >= raised.time
+         WHERE raised.id = ?1 AND next.rowid > raised.rowid
+             AND next.label_set = raised.label_set AND next.label = raised.label
+         ORDER BY next.time, next.rowid LIMIT 1",
+    )?;
+    let time = next.query_row([id], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten();
+    time.map(filter::time).transpose()
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     Ok(StoredAlert {
         captured_at: filter::time(row.get(0)?)?,
@@ -191,6 +225,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
         reason: row.get(3)?,
         picture: row.get(4)?,
         mark: row.get::<_, Option<bool>>(5)?.map(Verdict::of),
+        id: row.get(6)?,
     })
 }
 
@@ -270,6 +305,10 @@ mod tests {
         let [cleared, raised] = &found[..] else { panic!("each is stored once: {found:?}") };
         assert_eq!(raised.payload, frames[0].alerts[0].to_json());
         assert_eq!((raised.captured_at, cleared.captured_at), (at(0), at(60_000)));
+        let cleared_at = |alert: &StoredAlert| cleared_at(history.connection(), &alert.id).unwrap();
+        assert_eq!((cleared_at(raised), cleared_at(cleared)), (Some(at(60_000)), None));
+        assert_eq!(find(history.connection(), &raised.id).unwrap().as_ref(), Some(raised));
+        assert_eq!(find(history.connection(), "' OR 1").unwrap(), None);
         assert_eq!(
             (raised.clear_below, &*raised.reason),
             (Some(0.4), "score 0.83, threshold 0.60; passed: threshold")

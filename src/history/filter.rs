@@ -24,6 +24,14 @@ impl Filter {
     /// The end of a statement that selects from a table with the columns `source`, `label_set`, `label` and `time`: its conditions,
     /// the newest first, and the limit. `table` is the name of the table in the statement.
     pub(super) fn clauses(&self, connection: &Connection, table: &str) -> rusqlite::Result<String> {
+        let conditions = self.conditions(connection, table)?;
+        let condition = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
+        let limit = self.limit.map_or(-1, i64::from);
+        Ok(format!("WHERE {condition} ORDER BY {table}.time DESC, {table}.rowid DESC LIMIT {limit}"))
+    }
+
+    /// The conditions alone.
+    pub(super) fn conditions(&self, connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
         let mut conditions = Vec::new();
         if let Some(source) = &self.source {
             conditions.push(format!("{table}.source IN ({})", list(&ids(connection, source)?)));
@@ -34,9 +42,7 @@ impl Filter {
         let since = self.since.map(|time| format!("{table}.time >= {}", time.as_millisecond()));
         let until = self.until.map(|time| format!("{table}.time <= {}", time.as_millisecond()));
         conditions.extend(since.into_iter().chain(until));
-        let condition = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
-        let limit = self.limit.map_or(-1, i64::from);
-        Ok(format!("WHERE {condition} ORDER BY {table}.time DESC, {table}.rowid DESC LIMIT {limit}"))
+        Ok(conditions)
     }
 }
 

@@ -6,7 +6,7 @@
 //! A mark contains everything that is needed of what it marks. It survives the picture and the age of the alert, and is deleted only by
 //! [`undo`], or when its moment is to be forgotten.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, Transaction};
 
 use super::{
@@ -41,6 +41,8 @@ pub const TABLE: Table = Table {
     )
 };
 
+/// How long a label is in view before and after a moment that is marked as right and had no alert.
+pub const AROUND: SignedDuration = SignedDuration::from_secs(30);
 /// The shortest end of an identifier that is searched.
 pub const SHORTEST_ID: usize = 6;
 

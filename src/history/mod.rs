@@ -32,6 +32,7 @@ pub mod scores;
 pub mod search;
 pub mod store;
 mod table;
+pub mod timeline;
 pub mod vectors;
 mod writer;
 

@@ -260,15 +260,34 @@ pub fn nearest(
     moment: Timestamp,
     within: SignedDuration,
 ) -> rusqlite::Result<Option<Stored>> {
-    let Some(source) = known_name_id(connection, source)? else { return Ok(None) };
+    Ok(around(connection, source, moment, within, 1)?.pop())
+}
+
+/// The pictures of a source that were captured nearest to a moment, at most `within` away from it and at most this number of them, in
+/// the order of their times.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn around(
+    connection: &Connection,
+    source: &str,
+    moment: Timestamp,
+    within: SignedDuration,
+    most: u32,
+) -> rusqlite::Result<Vec<Stored>> {
+    let Some(source) = known_name_id(connection, source)? else { return Ok(vec![]) };
     let (time, within) = (moment.as_millisecond(), i64::try_from(within.as_millis()).unwrap_or(i64::MAX));
     let mut nearest = connection.prepare_cached(
         "SELECT id, time FROM pictures WHERE source = ?1 AND time BETWEEN ?2 AND ?3
-         ORDER BY abs(time - ?4), id LIMIT 1",
+         ORDER BY abs(time - ?4), id LIMIT ?5",
     )?;
-    let range = (source, time.saturating_sub(within), time.saturating_add(within), time);
-    let found = nearest.query_row(range, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    found.map(|(id, time)| Ok(Stored { id, captured_at: filter::time(time)? })).transpose()
+    let range = (source, time.saturating_sub(within), time.saturating_add(within), time, most);
+    let found = nearest.query_map(range, |row| {
+        Ok(Stored { id: row.get(0)?, captured_at: filter::time(row.get(1)?)? })
+    })?;
+    let mut found: Vec<_> = found.collect::<rusqlite::Result<_>>()?;
+    found.sort_by_key(|picture| (picture.captured_at, picture.id));
+    Ok(found)
 }
 
 /// Deletes the pictures of a selection. Of one label: those of its alerts and near misses, also if another label has them too.

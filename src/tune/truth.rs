@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{replay::Timeline, text_file};
+use crate::{history::marks::AROUND, replay::Timeline, text_file};
 
 /// The longest file: hundreds of thousands of rows.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -32,9 +32,6 @@ pub struct Marked {
     /// Whether the label was in view.
     pub is_right: bool,
 }
-
-/// How long a label is in view before and after a moment that is marked as right and had no alert.
-const AROUND: SignedDuration = SignedDuration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Row {

@@ -10,7 +10,7 @@ mod report;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params_from_iter};
 use uuid::Uuid;
 
 use self::{
@@ -259,7 +259,23 @@ fn delete(transaction: &Transaction<'_>, id: Uuid) -> rusqlite::Result<()> {
 /// # Errors
 /// The file cannot be read.
 pub fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<NearMiss>> {
-    let clauses = filter.clauses(connection, "near_misses")?;
+    select(connection, &filter.clauses(connection, "near_misses")?, None)
+}
+
+/// The near miss with this identifier.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<NearMiss>> {
+    Ok(select(connection, "WHERE near_misses.id = ?1", Some(id))?.pop())
+}
+
+/// The near misses that a statement with this end selects; `?1` in it is `id`.
+pub(super) fn select(
+    connection: &Connection,
+    clauses: &str,
+    id: Option<&str>,
+) -> rusqlite::Result<Vec<NearMiss>> {
     let mut statement = connection.prepare(&format!(
         "SELECT near_misses.id, near_misses.time, sources.text, sets.text, labels.text, regions.text,
              near_misses.score, near_misses.threshold, baseline, gate, picture, marks.is_right
@@ -270,7 +286,7 @@ pub fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<
              LEFT JOIN names AS regions ON regions.id = near_misses.region
              LEFT JOIN marks ON marks.target = near_misses.id {clauses}"
     ))?;
-    let near_misses = statement.query_map([], read)?;
+    let near_misses = statement.query_map(params_from_iter(id), read)?;
     near_misses.collect()
 }
 

@@ -4,8 +4,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, types::ValueRef};
 
 use super::{
     codec::{Block, Code, Span},
+    rotation::Rotation,
     tables::{LAST, centre, row_of},
 };
+use crate::history::table::known_name_id;
 
 /// A chunk, without its vectors.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,6 +171,57 @@ pub fn vector(connection: &Connection, row: i64) -> rusqlite::Result<Option<Stor
     select.query_row([row], vector).optional()
 }
 
+/// Which frame a vector is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// The region; `None`: the whole frame, or else the first region.
+    pub region: Option<&'a str>,
+    /// When the frame was captured, in milliseconds since 1970.
+    pub time: i64,
+}
+
+/// The vector of length 1 that this model made of a frame; of the nearest one at most `within` milliseconds away, if none is stored of
+/// the frame itself.
+///
+/// # Errors
+/// The disk does not work.
+pub fn of_moment(
+    connection: &Connection,
+    model: &str,
+    moment: &Moment<'_>,
+    within: i64,
+) -> rusqlite::Result<Option<Vec<f32>>> {
+    let known = |name: &str| known_name_id(connection, name);
+    let Some((source, model)) = known(moment.source)?.zip(known(model)?) else { return Ok(None) };
+    let region = match moment.region {
+        None => None,
+        // No name has this identifier.
+        Some(region) => Some(known(region)?.unwrap_or(-1)),
+    };
+    let (first, last) = (moment.time.saturating_sub(within), moment.time.saturating_add(within));
+    let mut select = connection.prepare_cached(
+        "SELECT dimensions, centre, code FROM vector_chunks AS c
+         JOIN vector_centres ON chunk = c.id
+         JOIN vectors AS v ON v.id >= c.id << 12 AND v.id < (c.id + 1) << 12
+         WHERE c.source = ?1 AND c.model = ?2 AND c.region = coalesce(?3, c.region)
+             AND c.last >= ?4 AND c.first <= ?5 AND v.last >= ?4 AND v.first <= ?5
+         ORDER BY max(v.first - ?6, ?6 - v.last, 0), c.region, v.id LIMIT 1",
+    )?;
+    let mut rows = select.query((source, model, region, first, last, moment.time))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let dimensions = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+    let centre = blob(row, 1)?.and_then(|bytes| centre(bytes, dimensions));
+    let code = blob(row, 2)?.and_then(|bytes| Code::parse(bytes, dimensions));
+    Ok(centre.zip(code).map(|(centre, code)| {
+        let rotated: Vec<_> = code.values().zip(&centre).map(|(value, centre)| value + centre).collect();
+        let vector = Rotation::new(dimensions).undo(&rotated);
+        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        vector.into_iter().map(|value| value / length).collect()
+    }))
+}
+
 /// Vectors at evenly distributed places of some chunks, at most `most`: for each the index of its chunk, and its row. Rows may have
 /// been forgotten.
 #[must_use]
@@ -198,7 +251,53 @@ fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<Option<&'a [u8]
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::history::{History, vectors::Recorder};
+
+    #[test]
+    fn the_vector_of_a_moment_is_that_of_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        let mut recorder = Recorder::new("clip");
+        let vector = |number: i64| -> Arc<[f32]> {
+            let angle = number as f32 / 10.0;
+            [angle.cos(), angle.sin(), 0.0].into()
+        };
+        history
+            .write(|transaction| {
+                (0..600).try_for_each(|number| {
+                    let (step, gate) = (vector(number), vector(number + 5));
+                    let views = [(Some("step"), &step), (Some("gate"), &gate)];
+                    recorder.record_frame(transaction, &"door".into(), 1000 * number, views)
+                })
+            })
+            .unwrap();
+        let found = |source, region, time| {
+            let moment = Moment { source, region, time };
+            of_moment(history.connection(), "clip", &moment, 400).unwrap()
+        };
+        for (region, time, expected) in [
+            (Some("step"), 7000, Some(7)),
+            (Some("gate"), 7000, Some(12)),
+            (None, 599_000, Some(599)),
+            (Some("step"), 7400, Some(7)),
+            (Some("step"), 7500, None),
+            (Some("yard"), 7000, None),
+        ] {
+            let found = found("door", region, time);
+            let is_near = |found: &Vec<f32>, number: i64| {
+                found.iter().zip(&*vector(number)).all(|(found, value)| (found - value).abs() < 0.02)
+            };
+            assert_eq!(found.is_some(), expected.is_some(), "{region:?} {time}");
+            let same = found.zip(expected).is_none_or(|(found, number)| is_near(&found, number));
+            assert!(same, "{region:?} {time}");
+        }
+        assert_eq!(found("yard", None, 7000), None);
+        let other = of_moment(history.connection(), "siglip", &Moment { source: "door", region: None, time: 0 }, 1);
+        assert_eq!(other.unwrap(), None);
+    }
 
     #[test]
     fn a_sample_is_spread_over_all_chunks() {

@@ -45,13 +45,35 @@ impl Rotation {
         }
         let scale = 1.0 / (self.part as f32).sqrt();
         for (round, signs) in self.signs.chunks_exact(self.part).enumerate() {
-            // The beginning and the end in turn: both overlap, so that every dimension reaches every other one.
-            let start = if round % 2 == 0 { 0 } else { self.dimensions - self.part };
+            let start = self.start(round);
             let part = &mut values[start..start + self.part];
             part.iter_mut().zip(signs).for_each(|(value, sign)| *value *= sign * scale);
             hadamard(part);
         }
         values
+    }
+
+    /// The vector that [`Self::apply`] has rotated.
+    #[must_use]
+    pub fn undo(&self, rotated: &[f32]) -> Vec<f32> {
+        let mut values = rotated.to_vec();
+        values.resize(self.dimensions, 0.0);
+        if self.part < 2 {
+            return values;
+        }
+        let scale = 1.0 / (self.part as f32).sqrt();
+        for (round, signs) in self.signs.chunks_exact(self.part).enumerate().rev() {
+            let start = self.start(round);
+            let part = &mut values[start..start + self.part];
+            hadamard(part);
+            part.iter_mut().zip(signs).for_each(|(value, sign)| *value *= sign * scale);
+        }
+        values
+    }
+
+    /// Where the part of a round begins: the beginning and the end in turn. Both overlap, so that every dimension reaches every other one.
+    fn start(&self, round: usize) -> usize {
+        if round.is_multiple_of(2) { 0 } else { self.dimensions - self.part }
     }
 }
 
@@ -100,6 +122,8 @@ mod tests {
             let (left, right) = (rotation.apply(&a), rotation.apply(&b));
             prop_assert_eq!(left.len(), a.len());
             prop_assert!((dot(&left, &right) - dot(&a, &b)).abs() < 1e-3);
+            let undone = rotation.undo(&left);
+            prop_assert!(undone.iter().zip(&a).all(|(undone, value)| (undone - value).abs() < 1e-4));
         }
     }
 
