@@ -6,6 +6,7 @@ mod classifier;
 mod embed;
 mod encoder;
 pub mod labels;
+mod pictures;
 mod prepare;
 mod progress;
 mod repeats;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
+pub use pictures::{PictureEncoding, PictureEncodingError, PictureRequest};
 pub use progress::{Counts, Progress};
 pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};
 pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches};

@@ -1,4 +1,5 @@
-//! Prepares the pictures of frames for the model, on a thread of its own, while the model runs on the frames before them.
+//! Prepares the pictures of frames for the model, on a thread of its own, while the model runs on the frames before them. Pictures that
+//! people search by come between the frames.
 //!
 //! Frames keep their order. Values that were prepared for another watchlist than the one in force at the frame's turn are
 //! not used.
@@ -9,9 +10,16 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use tokio::sync::{mpsc::Receiver, watch};
+use tokio::{
+    runtime,
+    sync::{mpsc::Receiver, watch},
+};
 
-use super::{progress::Progress, watchlist::Watchlist};
+use super::{
+    pictures::{PictureRequest, PreparedPicture},
+    progress::Progress,
+    watchlist::Watchlist,
+};
 use crate::{frame::Frame, model::preprocess::Preprocessor, picture::Picture, prefetch::Prefetch};
 
 /// A frame with the numbers that the model needs of its parts.
@@ -21,28 +29,74 @@ pub(super) struct PreparedFrame {
     prepared: Option<(Weak<Watchlist>, Vec<f32>)>,
 }
 
-/// Starts the thread. At most `ready` prepared frames wait for the model.
+/// What the model does next.
+pub(super) enum Prepared {
+    /// It scores a frame.
+    Frame(PreparedFrame),
+    /// It encodes a picture that someone searches by.
+    Picture(PreparedPicture),
+}
+
+/// What is prepared for the model.
+pub(super) struct Work {
+    /// The frames. The thread ends when they are closed.
+    pub(super) frames: Receiver<Frame>,
+    /// The pictures that people search by, if the service runs.
+    pub(super) pictures: Option<Receiver<PictureRequest>>,
+}
+
+/// Starts the thread. At most `ready` prepared frames and pictures wait for the model.
 ///
 /// # Errors
 /// The operating system has no thread left.
 pub(super) fn spawn(
     preprocessor: Preprocessor,
     watchlist: watch::Receiver<Arc<Watchlist>>,
-    mut frames: Receiver<Frame>,
+    mut work: Work,
     ready: usize,
     progress: Arc<Progress>,
-) -> io::Result<Prefetch<PreparedFrame>> {
+) -> io::Result<Prefetch<Prepared>> {
     let mut newest = HashMap::new();
+    let runtime = runtime::Builder::new_current_thread().build()?;
     let maker = std::iter::from_fn(move || {
-        let frame = frames.blocking_recv()?;
+        let next = runtime.block_on(work.next())?;
         let prepared = {
             let _at_work = progress.prepare.work();
-            prepare(&preprocessor, &watchlist, &frame, &mut newest)
+            match next {
+                Next::Frame(frame) => {
+                    let prepared = prepare(&preprocessor, &watchlist, &frame, &mut newest);
+                    Prepared::Frame(PreparedFrame { frame, prepared })
+                }
+                Next::Picture(request) => Prepared::Picture(request.prepare(&preprocessor)),
+            }
         };
         progress.pulse.queued();
-        Some(PreparedFrame { frame, prepared })
+        Some(prepared)
     });
     Prefetch::spawn("prepare", [maker], ready)
+}
+
+enum Next {
+    Frame(Frame),
+    Picture(PictureRequest),
+}
+
+impl Work {
+    /// The next picture or frame. Pictures are first: there are few of them, and there may always be frames.
+    async fn next(&mut self) -> Option<Next> {
+        let Self { frames, pictures } = self;
+        let picture = async {
+            match pictures {
+                Some(pictures) => pictures.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(request) = picture => Some(Next::Picture(request)),
+            frame = frames.recv() => frame.map(Next::Frame),
+        }
+    }
 }
 
 impl PreparedFrame {
@@ -133,9 +187,10 @@ mod tests {
             sender.blocking_send(frame).unwrap();
         }
         drop(sender);
-        let mut ready = spawn(preprocessor, to_look_for, receiver, 2, Arc::default()).unwrap();
+        let work = Work { frames: receiver, pictures: None };
+        let mut ready = spawn(preprocessor, to_look_for, work, 2, Arc::default()).unwrap();
         let mut next = |list| {
-            let prepared = ready.wait()?;
+            let Prepared::Frame(prepared) = ready.wait()? else { panic!("there is no picture") };
             Some((prepared.frame.origin.clone(), prepared.for_list(list).map(<[f32]>::to_vec)))
         };
         let values = |grey: f32| Some(vec![grey; 12]);

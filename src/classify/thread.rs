@@ -1,7 +1,8 @@
 //! The thread that owns the model: takes the waiting frames as one batch, scores them, and sends the scores on.
 //!
 //! The pictures of the frames are prepared by another thread meanwhile ([`super::prepare`]). A frame keeps its slot while
-//! the engine is unavailable; a frame that the model rejects is dropped and counted.
+//! the engine is unavailable; a frame that the model rejects is dropped and counted. Pictures that people search by are encoded
+//! between two batches.
 
 use std::{
     io,
@@ -19,7 +20,8 @@ use tracing::{debug, error, warn};
 use super::{
     Scored,
     embed::embed_each,
-    prepare::{self, PreparedFrame},
+    pictures::PictureRequest,
+    prepare::{self, Prepared, PreparedFrame, Work},
     progress::{Counts, Progress},
     repeats::{Batch, Repeats},
     watchlist::{Scale, Watchlist},
@@ -46,10 +48,11 @@ pub fn spawn(
     model: Model,
     watchlist: watch::Receiver<Arc<Watchlist>>,
     frames: Receiver<Frame>,
+    pictures: Receiver<PictureRequest>,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    start(model, watchlist, frames, scored, progress, false)
+    start(model, watchlist, Work { frames, pictures: Some(pictures) }, scored, progress, false)
 }
 
 /// Starts the threads, which wait until a batch is full: the same frames are then always in the same batches, whose scores
@@ -63,20 +66,20 @@ pub fn spawn_in_full_batches(
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    start(model, watchlist, frames, scored, Arc::default(), true)
+    start(model, watchlist, Work { frames, pictures: None }, scored, Arc::default(), true)
 }
 
 fn start(
     mut model: Model,
     watchlist: watch::Receiver<Arc<Watchlist>>,
-    frames: Receiver<Frame>,
+    work: Work,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
     full_batches: bool,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     let max_batch = model.max_batch();
     let preprocessor = model.preprocessor().clone();
-    let frames = prepare::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
+    let frames = prepare::spawn(preprocessor, watchlist.clone(), work, max_batch, Arc::clone(&progress))?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
         Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
     })
@@ -95,7 +98,8 @@ pub fn score_all(
 ) -> io::Result<Result<Counts, ReceiverGone>> {
     let (preprocessor, progress) = (model.preprocessor().clone(), Arc::<Progress>::default());
     let max_batch = max_batch.max(1);
-    let frames = prepare::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
+    let work = Work { frames, pictures: None };
+    let frames = prepare::spawn(preprocessor, watchlist.clone(), work, max_batch, Arc::clone(&progress))?;
     Ok(Worker::new(model, watchlist, progress, max_batch, false).run(frames, scored))
 }
 
@@ -125,7 +129,7 @@ impl<'a> Worker<'a> {
 
     fn run(
         mut self,
-        mut frames: Prefetch<PreparedFrame>,
+        mut frames: Prefetch<Prepared>,
         scored: &Sender<Scored>,
     ) -> Result<Counts, ReceiverGone> {
         while let Some(batch) = self.next_batch(&mut frames) {
@@ -144,16 +148,24 @@ impl<'a> Worker<'a> {
         Ok(self.counts)
     }
 
-    /// Waits for the next frame and adds the frames that are ready, or all that fit if batches are to be full.
-    fn next_batch(&self, frames: &mut Prefetch<PreparedFrame>) -> Option<Vec<PreparedFrame>> {
-        let mut batch = vec![frames.wait()?];
+    /// Waits for the next frame and adds the frames that are ready, or all that fit if batches are to be full. Pictures among them are
+    /// encoded at once.
+    fn next_batch(&mut self, frames: &mut Prefetch<Prepared>) -> Option<Vec<PreparedFrame>> {
+        let mut batch = Vec::new();
         while batch.len() < self.max_batch {
-            let next = if self.full_batches { frames.wait() } else { frames.take_ready() };
+            let waits = batch.is_empty() || self.full_batches;
+            let next = if waits { frames.wait() } else { frames.take_ready() };
             let Some(next) = next else { break };
-            batch.push(next);
+            self.progress.pulse.taken();
+            match next {
+                Prepared::Frame(frame) => batch.push(frame),
+                Prepared::Picture(picture) => {
+                    let _at_work = self.progress.pulse.work();
+                    picture.answer(self.model);
+                }
+            }
         }
-        batch.iter().for_each(|_| self.progress.pulse.taken());
-        Some(batch)
+        (!batch.is_empty()).then_some(batch)
     }
 
     fn score_batch(
@@ -269,7 +281,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        classify::labels::LabelVectors,
+        classify::{PictureEncoding, PictureEncodingError, labels::LabelVectors},
         engine::{EngineError, Engines, fake::FakeEngine},
         frame::Slot,
         model::{ModelFiles, Options},
@@ -341,7 +353,7 @@ mod tests {
         let prepared = prepare::spawn(
             model.preprocessor().clone(),
             watchlist.clone(),
-            receiver,
+            Work { frames: receiver, pictures: None },
             max_batch,
             Arc::clone(&progress),
         );
@@ -354,6 +366,42 @@ mod tests {
             scored.frame.origin
         });
         (origins.collect(), counts)
+    }
+
+    #[test]
+    fn a_picture_is_encoded_between_frames_and_also_without_frames() {
+        let (engine, _) = engine(0);
+        let label = Arc::from([1.0_f32, 0.0]);
+        let vectors = LabelVectors {
+            name: "set".into(),
+            labels: vec![label],
+            background: vec![],
+            scoring: Scoring::Cosine,
+        };
+        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::of_one("inbox", &["a"], vectors)));
+        let ((frames, receiver), (sender, mut scored)) = (mpsc::channel(4), mpsc::channel(4));
+        let (encoding, pictures) = PictureEncoding::channel();
+        let progress = Arc::<Progress>::default();
+        let model = spawn(model(engine), watchlist, receiver, pictures, sender, Arc::clone(&progress)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let encoded = || runtime.block_on(encoding.encode(picture(7).into()));
+        let before = encoded().unwrap();
+        assert!((before.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
+        let frame = Frame {
+            source: "inbox".into(),
+            origin: "1".to_owned(),
+            captured_at: jiff::Timestamp::UNIX_EPOCH,
+            picture: picture(1).into(),
+            slot: Slot::free(),
+        };
+        frames.blocking_send(frame).unwrap();
+        assert_eq!(scored.blocking_recv().unwrap().frame.origin, "1");
+        assert_eq!(encoded().unwrap(), before);
+        let rejected = runtime.block_on(encoding.encode(picture(REJECTED).into()));
+        assert!(matches!(rejected, Err(PictureEncodingError::Model(ModelError::Run(_)))), "{rejected:?}");
+        drop(frames);
+        assert_eq!(model.join().unwrap().unwrap().scored, 1);
+        assert_eq!(encoded(), Err(PictureEncodingError::Stopping));
     }
 
     #[test]

@@ -45,7 +45,7 @@ use self::{
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     api::{self, socket},
-    classify::{self, LabelEncoder, LoadError, TextEncoding, labels::VectorCache},
+    classify::{self, LabelEncoder, LoadError, PictureEncoding, TextEncoding, labels::VectorCache},
     clock::Clock,
     config::{
         self, Config,
@@ -180,7 +180,9 @@ impl Service {
         }
         let (frames, to_model) = mpsc::channel(IN_FLIGHT);
         let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
-        let model = classify::spawn(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
+        let (pictures, to_search) = PictureEncoding::channel();
+        let model =
+            classify::spawn(model, watchlists, to_model, to_search, scored, Arc::clone(&metrics.model))?;
         let parts = Parts { model, judge, observers: observer_tasks, history: history_ends, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
@@ -188,7 +190,7 @@ impl Service {
         metrics.set_sandbox(Arc::clone(&sandbox));
         let decoders =
             Decoders::new(Arc::clone(&metrics.decoder_memory), CrashRecord::open(&config.state_dir), sandbox);
-        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), decoders);
+        let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), Arc::clone(&decoders));
         let nothing = Config { sources: Vec::new(), ..config.clone() };
         sources.apply(&Plan::between(&nothing, config)).await?;
         sources.publish(config, &dynamic_sources);
@@ -206,7 +208,7 @@ impl Service {
         };
         let (texts, to_encode) = TextEncoding::channel();
         let (config_reader, results) = reader.spawn(to_encode)?;
-        api.set_live(api::Live { newest, texts, watches: watches.clone() });
+        api.set_live(api::Live { newest, texts, pictures, decoders, watches: watches.clone() });
         if config.mqtt.commands {
             tokio::spawn(api::mqtt::answer_questions(Arc::clone(&watched), Arc::clone(api)));
         }

@@ -40,6 +40,19 @@ impl Decoders {
         Self::new(Memory::new(total), CrashRecord::default(), Arc::new(Sandbox::off()))
     }
 
+    /// Decodes pictures that people send, which are of no source. The stop signal ends a wait for memory.
+    pub(crate) fn of_people(self: &Arc<Self>, max_pixels: u64, stop: CancellationToken) -> PictureDecoder {
+        PictureDecoder {
+            // No source has this name, so these pictures have a decoder process of their own.
+            source: "".into(),
+            decoders: Arc::clone(self),
+            counts: Arc::default(),
+            stop,
+            max_pixels,
+            mask: Arc::default(),
+        }
+    }
+
     /// The memory that they share.
     #[must_use]
     pub fn memory(&self) -> &Arc<Memory> {
@@ -207,6 +220,8 @@ mod tests {
         assert_eq!(decoders.memory().usage().used, 64 * 48 * 3);
         drop(decoded);
         assert_eq!(decoders.memory().usage().used, 0);
+        let of_people = decoders.of_people(1_000, CancellationToken::new()).decode(&jpeg(), "c.jpg").unwrap_err();
+        assert!(of_people.to_string().contains("64 x 48 pixels"), "{of_people}");
         let error = decoder(&decoders).decode(b"no picture", "b.jpg").unwrap_err();
         assert!(matches!(error, NotDecoded::Picture(PictureError::NotAPicture)), "{error}");
         assert_eq!(decoders.memory().usage().used, 0);
