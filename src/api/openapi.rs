@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use super::{
     alerts,
     error::Problem,
-    events,
+    events, filter,
     me::Me,
-    query,
+    query, search, search_picture, truth,
     verb::{Method, PREFIX, Route},
 };
 
@@ -89,10 +89,28 @@ fn others(generator: &mut SchemaGenerator, problem: &Schema) -> Map<String, Valu
     picture["responses"]["304"] =
         json!({ "description": "The client has it: its `If-None-Match` is the ETag." });
 
-    [("openapi.json", document), ("me", me), ("events", events), ("pictures/{id}", picture)]
-        .into_iter()
-        .map(|(name, operation)| (format!("{PREFIX}{name}"), json!({ "get": operation })))
-        .collect()
+    let mut truth_file = operation("truth", truth::SUMMARY, problem);
+    truth_file["parameters"] = parameters(&query::schema::<filter::Request>());
+    truth_file["responses"]["200"] = content("The file.", "text/csv", &json!({ "type": "string" }));
+
+    let mut search_picture = operation(search_picture::NAME, search_picture::SUMMARY, problem);
+    search_picture["parameters"] = parameters(&query::schema::<search::Request>());
+    let bytes = json!({ "schema": { "type": "string", "contentMediaType": "image/*" } });
+    search_picture["requestBody"] = json!({ "required": true, "content": { "image/*": bytes } });
+    let found = generator.subschema_for::<search::Response>();
+    search_picture["responses"]["200"] = content("What was found.", "application/json", &json!(found));
+
+    [
+        ("openapi.json", "get", document),
+        ("me", "get", me),
+        ("events", "get", events),
+        ("pictures/{id}", "get", picture),
+        (search_picture::NAME, "post", search_picture),
+        (truth::NAME, "get", truth_file),
+    ]
+    .into_iter()
+    .map(|(name, method, operation)| (format!("{PREFIX}{name}"), json!({ method: operation })))
+    .collect()
 }
 
 fn operation(id: &str, summary: &str, problem: &Schema) -> Value {
@@ -134,7 +152,7 @@ mod tests {
         let routes = routes::all();
         let document = document(&routes);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), routes.len() + 4);
+        assert_eq!(paths.len(), routes.len() + 6);
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {
                 let described = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());

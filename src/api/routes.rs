@@ -1,8 +1,8 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
 use super::{
-    alerts, ask, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in, verb::Route,
-    watch_for,
+    alerts, ask, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in, timeline,
+    verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -12,6 +12,7 @@ pub fn all() -> Vec<Route> {
         alerts::VERB.route(),
         ask::VERB.route(),
         watch_for::CANCEL.route(),
+        entry::VERB.route(),
         explain::VERB.route(),
         forget::VERB.route(),
         mark::VERB.route(),
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Route> {
         search::VERB.route(),
         sign_in::VERB.route(),
         sign_in::SIGN_OUT_ALL.route(),
+        timeline::VERB.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),
     ]

@@ -1,4 +1,5 @@
-//! `search`: finds stored frames by words. The commands also search by a picture, with [`find`].
+//! `search`: finds stored frames by words, or by a stored frame that they are similar to. With [`find`] the commands, and
+//! [`search_picture`](super::search_picture), also search by a picture.
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ask,
     error::{Error, Kind},
-    service::Service,
+    service::{Live, Service},
     time::Time,
     verb::{Answer, Method, Verb},
 };
@@ -16,6 +17,7 @@ use crate::{
     history::{
         self, Reader, pictures,
         search::{Found, Search, SearchError},
+        vectors::read::{self, Moment},
     },
     policy::{LabelSet, Scoring, Template},
     yaml::names,
@@ -28,12 +30,14 @@ pub const MOST: u32 = 1000;
 /// A picture that was captured within this time of the best frame shows the event, at least and at most.
 const AROUND: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_EVENT: SignedDuration = SignedDuration::from_mins(5);
+/// A frame without an embedding of its own is found by one that was captured within this time, in milliseconds.
+const NEAR: i64 = 2000;
 
 /// The verb.
 pub const VERB: Verb<Request, Response> = Verb {
     name: "search",
     method: Method::Get,
-    summary: "Finds stored frames by words.",
+    summary: "Finds stored frames by words, or by a stored frame that they are similar to.",
     answer: Answer::Live(|service, request| Box::pin(async move { answer(&service, request).await })),
 };
 
@@ -41,8 +45,18 @@ pub const VERB: Verb<Request, Response> = Verb {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// The words, such as `a dog at the gate`.
+    /// The words, such as `a dog at the gate`. They may be left out if frames are to be similar to a picture or to a stored frame.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
+    /// The source of the stored frame that frames are to be similar to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like_source: Option<String>,
+    /// When that frame was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like_at: Option<Time>,
+    /// The region of that frame; the whole frame if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like_region: Option<String>,
     /// Only frames of the source with this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -106,12 +120,71 @@ pub struct Match {
 /// # Errors
 /// The request is wrong, the service keeps no embeddings, or the model is busy.
 pub async fn answer(service: &Service, request: Request) -> Result<Response, Error> {
-    let set = words(&request.text)?;
+    let is_like = request.like()?.is_some();
     let live = service.live()?;
-    let texts = live.texts.encode(set).await?;
-    let vectors: Vec<_> = texts.vectors.labels.iter().map(|vector| vector.to_vec()).collect();
+    let vectors = match &*request.text {
+        "" if is_like => Vec::new(),
+        text => of_words(live, text).await?,
+    };
+    find_like(service, live, request, vectors).await
+}
+
+/// The vectors of words, by the model of the running service.
+///
+/// # Errors
+/// There are no words, or too many; or the model is busy.
+pub(super) async fn of_words(live: &Live, text: &str) -> Result<Vec<Vec<f32>>, Error> {
+    let texts = live.texts.encode(words(text)?).await?;
+    Ok(texts.vectors.labels.iter().map(|vector| vector.to_vec()).collect())
+}
+
+/// Searches by these vectors, and by the stored frame of the request if it names one.
+///
+/// # Errors
+/// As [`answer`].
+pub(super) async fn find_like(
+    service: &Service,
+    live: &Live,
+    request: Request,
+    mut vectors: Vec<Vec<f32>>,
+) -> Result<Response, Error> {
     let config = live.newest.config();
-    service.read(move |reader| find(reader, &config, &request, &vectors)).await
+    let search = move |reader: &Reader| {
+        if let Some(like) = request.like()? {
+            vectors.push(of_frame(reader, &config, &like)?);
+        }
+        find(reader, &config, &request, &vectors)
+    };
+    service.read(search).await
+}
+
+/// The vector of a stored frame.
+fn of_frame(reader: &Reader, config: &Config, like: &Moment<'_>) -> Result<Vec<f32>, Error> {
+    let found = read::of_moment(reader.connection(), &config.model.name(), like, NEAR);
+    found.map_err(SearchError::from)?.ok_or_else(|| {
+        Error::new(Kind::NotFound, "no embedding of this frame is stored")
+            .at("like_at")
+            .remedy("Embeddings are stored with `history: { search: true }`. Search by the picture of the frame instead.")
+    })
+}
+
+impl Request {
+    /// The stored frame that frames are to be similar to.
+    ///
+    /// # Errors
+    /// It is named incompletely.
+    fn like(&self) -> Result<Option<Moment<'_>>, Error> {
+        let Self { like_source, like_at, like_region, .. } = self;
+        match (like_source, like_at) {
+            (Some(source), Some(Time(at))) => {
+                let (region, time) = (like_region.as_deref(), at.as_millisecond());
+                Ok(Some(Moment { source, region, time }))
+            }
+            (None, None) if like_region.is_none() => Ok(None),
+            (None, _) => Err(Error::parameter("like_source", "the source of the stored frame is missing")),
+            (Some(_), None) => Err(Error::parameter("like_at", "the time of the stored frame is missing")),
+        }
+    }
 }
 
 /// The words of a search as a label set, which the label encoder encodes.
@@ -167,7 +240,7 @@ pub fn find(
 /// The error for a source without stored embeddings, if other sources have some: its name is probably misspelt.
 fn check_source(reader: &Reader, request: &Request) -> Result<(), Error> {
     let Some(source) = &request.source else { return Ok(()) };
-    let known = history::vectors::read::sources(reader.connection()).map_err(SearchError::from)?;
+    let known = read::sources(reader.connection()).map_err(SearchError::from)?;
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     if known.is_empty() || known.contains(&source.as_str()) {
         return Ok(());
@@ -278,6 +351,24 @@ mod tests {
             })
             .unwrap();
         let reader = Reader::open(folder.path()).unwrap();
+        let like = |at: &str, region: Option<&str>| Request {
+            like_source: Some("Front Door".to_owned()),
+            like_at: time(at),
+            like_region: region.map(str::to_owned),
+            ..Request::default()
+        };
+        let similar = like("2026-11-23T18:15:31Z", None);
+        let vector = of_frame(&reader, &config, &similar.like().unwrap().unwrap()).unwrap();
+        assert!((vector[1] - 0.5).abs() < 0.01, "{vector:?}");
+        let same = find(&reader, &config, &similar, &[vector]).unwrap();
+        assert_eq!(Some(same.matches[0].time), time("2026-11-23T18:15:30Z"));
+        for (at, region) in [("2026-11-23T18:20:00Z", None), ("2026-11-23T18:15:30Z", Some("gate"))] {
+            let other = like(at, region);
+            let error = of_frame(&reader, &config, &other.like().unwrap().unwrap()).unwrap_err();
+            assert_eq!((error.kind, error.place.as_deref()), (Kind::NotFound, Some("like_at")));
+        }
+        let half = Request { like_at: None, ..like("2026-11-23T18:15:30Z", None) };
+        assert_eq!(half.like().unwrap_err().place.as_deref(), Some("like_at"));
         let found = find(&reader, &config, &request(None, None), &[vec![0.0, 1.0, 0.0]]).unwrap();
         let best = &found.matches[0];
         assert_eq!((&*best.source, best.region.as_deref(), best.likely), ("Front Door", Some("step"), true));

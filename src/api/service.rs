@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
 
 use super::{
     access::Access,
@@ -14,16 +17,19 @@ use super::{
     events::Events,
 };
 use crate::{
-    classify::TextEncoding,
+    classify::{PictureEncoding, TextEncoding},
     config::Config,
     history::{self, History, Reader},
     observe::{NewestFrames, ServiceMetrics},
+    source::Decoders,
     watches::Watches,
     yaml::names,
 };
 
 /// The requests that read or change the store at the same time at most. More of them wait: the disk is the limit.
 const AT_THE_DISK: usize = 4;
+/// The pictures of people that are received and decoded at the same time at most: each may have 16 MiB, and takes memory to decode.
+const PICTURES: usize = 2;
 /// How long a reader waits for what was just observed.
 const PATIENCE_WITH_WRITER: Duration = Duration::from_secs(1);
 /// Readers see what was observed until then: writing it for each request would wear out flash cards.
@@ -42,6 +48,7 @@ pub struct Service {
     /// The thread that writes the store, if there is one.
     history: OnceLock<history::Handle>,
     at_the_disk: Arc<Semaphore>,
+    pictures: Arc<Semaphore>,
 }
 
 /// What exists once the model is loaded.
@@ -50,6 +57,10 @@ pub struct Live {
     pub newest: NewestFrames,
     /// Encodes texts with the model of the service.
     pub texts: TextEncoding,
+    /// Encodes pictures with the model of the service.
+    pub pictures: PictureEncoding,
+    /// Decodes pictures that people send.
+    pub decoders: Arc<Decoders>,
     /// The temporary labels.
     pub watches: Watches,
 }
@@ -66,6 +77,7 @@ impl Service {
             live: OnceLock::new(),
             history: OnceLock::new(),
             at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),
+            pictures: Arc::new(Semaphore::new(PICTURES)),
         }
     }
 
@@ -86,6 +98,17 @@ impl Service {
     pub fn live(&self) -> Result<&Live, Error> {
         self.live.get().ok_or_else(|| {
             Error::new(Kind::Unavailable, "the service is starting: the model is being loaded")
+                .remedy("Repeat the request in a few seconds.")
+        })
+    }
+
+    /// The right to send a picture. It ends when the result is dropped.
+    ///
+    /// # Errors
+    /// Too many pictures are being received or decoded.
+    pub fn picture_place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.pictures).try_acquire_owned().map_err(|_| {
+            Error::new(Kind::Unavailable, "the service receives and decodes other pictures")
                 .remedy("Repeat the request in a few seconds.")
         })
     }
@@ -182,6 +205,10 @@ pub(crate) mod tests {
         let broken = service.read(|_| -> Result<(), Error> { panic!("a fault") }).await;
         assert_eq!(broken.unwrap_err().kind, Kind::Failed);
         assert_eq!(service.read(|_| Ok(1)).await, Ok(1), "the next request is answered");
+        let places: Vec<_> = (0..PICTURES).map(|_| service.picture_place().unwrap()).collect();
+        assert_eq!(service.picture_place().unwrap_err().kind, Kind::Unavailable);
+        drop(places);
+        assert!(service.picture_place().is_ok());
     }
 
     #[tokio::test]

@@ -219,7 +219,11 @@ pub fn parse<Request: DeserializeOwned>(value: Value) -> Result<Request, Error> 
     })
 }
 
-fn json(response: &impl Serialize) -> Result<String, Error> {
+/// The JSON of an answer.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn json(response: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(response)
         .map_err(|error| Error::new(Kind::Failed, format!("the answer is no JSON: {error}")))
 }

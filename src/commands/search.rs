@@ -96,6 +96,7 @@ fn answer(args: &Args, client: &Client, config: &Config) -> anyhow::Result<Respo
         since: args.since.map(Time),
         until: args.until.map(Time),
         top: Some(args.top),
+        ..Request::default()
     };
     if args.like.is_none()
         && let Some(service) = client.running()?

@@ -83,7 +83,7 @@ async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<
 }
 
 /// The answer may take this long.
-fn allow(request: &Request, time: Duration) {
+pub(super) fn allow(request: &Request, time: Duration) {
     if let Some(visit) = request.extensions().get::<Visit>() {
         visit.allow(time);
     }
@@ -186,7 +186,8 @@ impl HttpBody for EventBody {
     }
 }
 
-fn json(text: Bytes) -> Response {
+/// An answer in JSON.
+pub(super) fn json(text: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 

@@ -9,6 +9,7 @@
 mod api;
 mod connections;
 mod console;
+mod files;
 mod health;
 mod places;
 mod socket;
@@ -156,6 +157,7 @@ fn router(endpoint: &Arc<Endpoint>, access: Access) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .merge(api::router())
+        .merge(files::router())
         .merge(console::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)

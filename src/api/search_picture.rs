@@ -1,0 +1,118 @@
+//! `search_picture`: finds stored frames that are similar to a picture that a person sends. Its bytes are the body of the request, and
+//! the parameters are those of [`search`]. The picture is decoded as those of sources are, and nothing of it is stored.
+
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error::{Error, Kind},
+    search::{self, Request, Response},
+    service::{Live, Service},
+};
+use crate::{
+    classify::PictureEncodingError,
+    source::decoders::{Decoded, NotDecoded},
+};
+
+/// The last part of the address.
+pub const NAME: &str = "search_picture";
+/// What the address does.
+pub const SUMMARY: &str = "Finds stored frames that are similar to the picture in the body, or to it and to words.";
+/// The largest picture, in bytes.
+pub const LARGEST: usize = 16 * 1024 * 1024;
+
+/// Searches with the model of the running service, by a picture of at most [`LARGEST`] bytes.
+///
+/// # Errors
+/// The bytes are no usable picture, the request is wrong, the service keeps no embeddings, or the model is busy.
+pub async fn answer(
+    service: &Service,
+    request: Request,
+    picture: impl AsRef<[u8]> + Send + 'static,
+) -> Result<Response, Error> {
+    let live = service.live()?;
+    let mut vectors = match &*request.text {
+        "" => Vec::new(),
+        text => search::of_words(live, text).await?,
+    };
+    vectors.push(vector(live, picture).await?);
+    search::find_like(service, live, request, vectors).await
+}
+
+/// The error for a picture of more than [`LARGEST`] bytes.
+#[must_use]
+pub fn too_large() -> Error {
+    Error::new(Kind::TooLarge, format!("the picture has more than {} MB, or was cut off", LARGEST / 1024 / 1024))
+        .at("picture")
+        .remedy("Send a smaller one.")
+}
+
+/// The vector of a picture.
+async fn vector(live: &Live, picture: impl AsRef<[u8]> + Send + 'static) -> Result<Vec<f32>, Error> {
+    let stop = CancellationToken::new();
+    // The client may leave while the picture waits for memory.
+    let _stops = stop.clone().drop_guard();
+    let decoder = live.decoders.of_people(live.newest.config().max_pixels, stop);
+    let decoded = spawn_blocking(move || decoder.decode(picture.as_ref(), "a picture to search by")).await;
+    let failed = |_| Error::new(Kind::Failed, "decoding the picture failed");
+    // Its memory counts until it has a vector.
+    let Decoded { picture, share: _share } = decoded.map_err(failed)??;
+    Ok(live.pictures.encode(picture.into()).await?.to_vec())
+}
+
+impl From<NotDecoded> for Error {
+    fn from(error: NotDecoded) -> Self {
+        let text = error.to_string();
+        match error {
+            NotDecoded::Picture(error) => {
+                let kind = if error.cause() == "too_large" { Kind::TooLarge } else { Kind::BadRequest };
+                Self::new(kind, text).at("picture").remedy("Send another picture: a JPEG, or one of the other formats.")
+            }
+            NotDecoded::Crashed => Self::new(Kind::BadRequest, text).at("picture"),
+            NotDecoded::Stopped => {
+                Self::new(Kind::Unavailable, text).remedy("Repeat the request in a few seconds.")
+            }
+        }
+    }
+}
+
+impl From<PictureEncodingError> for Error {
+    fn from(error: PictureEncodingError) -> Self {
+        let text = error.to_string();
+        match error {
+            PictureEncodingError::Model(_) => Self::new(Kind::Failed, text),
+            PictureEncodingError::Busy | PictureEncodingError::Stopping => {
+                Self::new(Kind::Unavailable, text).remedy("Repeat the request in a few seconds.")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::service::tests::starting, picture::PictureError};
+
+    #[test]
+    fn what_is_wrong_with_a_picture_is_said() {
+        let large = PictureError::TooLarge { width: 20_000, height: 20_000, max_pixels: 100_000_000 };
+        for (error, status, what) in [
+            (NotDecoded::Picture(PictureError::NotAPicture), 400, "it is not a picture"),
+            (NotDecoded::Picture(large), 413, "20000 x 20000 pixels"),
+            (NotDecoded::Crashed, 400, "ended unexpectedly twice"),
+            (NotDecoded::Stopped, 503, "stops"),
+        ] {
+            let error = Error::from(error);
+            assert_eq!(error.kind.status(), status, "{error}");
+            assert!(error.what.contains(what), "{error}");
+        }
+        assert!(too_large().what.contains("16 MB"));
+    }
+
+    #[tokio::test]
+    async fn a_picture_before_the_model_is_loaded_is_sent_again_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = answer(&starting(folder.path()), Request::default(), b"").await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unavailable);
+    }
+}
