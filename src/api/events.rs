@@ -1,4 +1,4 @@
-//! Alerts and scores as they happen, for clients that stay connected (server-sent events).
+//! Alerts, scores and changes of state as they happen, for clients that stay connected (server-sent events).
 //!
 //! Each client has a bounded queue. A client that reads too slowly loses events, and receives their number. Neither it nor the number
 //! of clients holds up anything else.
@@ -46,6 +46,11 @@ pub enum EventKind {
     Alert,
     /// The scores of a label set on a source, at most once a second. The data is the JSON that is published over MQTT.
     Scores,
+    /// The status or the problem of a source changed. Sent for each source at the beginning.
+    Source,
+    /// The broker was connected or lost, the configuration changed, became valid or invalid, or the number of sources that deliver frames
+    /// changed. Sent once at the beginning.
+    Service,
 }
 
 impl EventKind {
@@ -53,13 +58,24 @@ impl EventKind {
         match self {
             Self::Alert => "alert",
             Self::Scores => "scores",
+            Self::Source => "source",
+            Self::Service => "service",
         }
+    }
+
+    /// Whether clients that name no kind receive it.
+    fn is_usual(self) -> bool {
+        matches!(self, Self::Alert | Self::Scores)
     }
 }
 
 /// The clients.
 #[derive(Default)]
-pub struct Events(Mutex<Vec<Client>>);
+pub struct Events {
+    clients: Mutex<Vec<Client>>,
+    /// The number of clients that there were.
+    subscribed: AtomicU64,
+}
 
 struct Client {
     wants: Request,
@@ -87,6 +103,7 @@ impl Events {
         }
         let ((queue, receive), lost) = (mpsc::channel(QUEUE), Arc::default());
         clients.push(Client { wants, queue, lost: Arc::clone(&lost) });
+        self.subscribed.fetch_add(1, Ordering::Relaxed);
         Ok(EventStream { queue: receive, lost })
     }
 
@@ -120,16 +137,31 @@ impl Events {
         }
     }
 
+    /// The number of clients that there were, if one of them wants changes of state.
+    pub(super) fn wanting_states(&self) -> Option<u64> {
+        let mut clients = self.lock();
+        clients.retain(|client| !client.queue.is_closed());
+        let kinds = || clients.iter().flat_map(|client| &client.wants.kinds);
+        let wanted = kinds().any(|kind| !kind.is_usual());
+        wanted.then(|| self.subscribed.load(Ordering::Relaxed))
+    }
+
+    /// Sends a change of state of a source, or with an empty name, of the service.
+    pub(super) fn send_state(&self, kind: EventKind, source: &str, data: &str) {
+        send(&self.lock(), kind, source, None, data);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Client>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Client {
     fn wants(&self, kind: EventKind, source: &str) -> bool {
         let Request { sources, kinds } = &self.wants;
-        (kinds.is_empty() || kinds.contains(&kind))
-            && (sources.is_empty() || sources.iter().any(|name| name == source))
+        let is_wanted = if kinds.is_empty() { kind.is_usual() } else { kinds.contains(&kind) };
+        let of_all = sources.is_empty() || kind == EventKind::Service;
+        is_wanted && (of_all || sources.iter().any(|name| name == source))
     }
 }
 
@@ -231,6 +263,18 @@ mod tests {
         assert_eq!(next(&mut all).as_deref(), Some(expected));
         assert_eq!(next(&mut all), None, "once a second");
         assert_eq!((next(&mut back), next(&mut alerts)), (None, None));
+        assert_eq!(events.wanting_states(), None, "no one wants changes of state");
+        let mut states =
+            events.subscribe(wants(&["back"], &[EventKind::Source, EventKind::Service])).unwrap();
+        assert_eq!(events.wanting_states(), Some(4));
+        for (kind, source) in
+            [(EventKind::Source, "door"), (EventKind::Source, "back"), (EventKind::Service, "")]
+        {
+            events.send_state(kind, source, "{}");
+        }
+        assert_eq!(next(&mut states).as_deref(), Some("event: source\ndata: {}\n\n"), "of `back`");
+        assert_eq!(next(&mut states).as_deref(), Some("event: service\ndata: {}\n\n"));
+        assert_eq!((next(&mut all), next(&mut states)), (None, None), "kinds that no one named");
         events.publish(&observation("back", 1), &mut limiter);
         assert!(next(&mut back).is_some_and(|event| event.contains(r#""source":"back""#)));
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::Error,
-    service::{Service, known_source},
+    service::{Service, source_named},
     time::Time,
     verb::{Answer, Method, Verb},
 };
@@ -19,8 +19,8 @@ use crate::{
         scores::{self, Chunk, FrameBuffer},
     },
     judge::{Assessment, Gate, Setup, SourceJudge},
-    observe::newest::NewestFrame,
-    source::{Problem, Status},
+    observe::{metrics::SourceState, newest::NewestFrame},
+    source::Problem,
     topic::topic_level,
     trigger::Gates,
 };
@@ -196,27 +196,24 @@ impl Request {
 /// There is no such source, the service is starting, or the history cannot be read.
 pub async fn answer_live(service: &Service, request: Request) -> Result<Response, Error> {
     let live = service.live()?;
-    let source = known_source(&live.newest.config(), "source", &request.source)?.to_string();
-    let request = Request { source, ..request };
+    let config = live.newest.config();
+    let source = source_named(&config, "source", &request.source)?;
+    let request = Request { source: source.name.clone(), ..request };
     if request.at.is_some() {
         return service.read(move |reader| answer(reader, &request)).await;
     }
     let frame = live.newest.of(&request.source);
-    let state = service.metrics.source_state(&request.source);
+    let state = service.metrics.source_state(source);
     Ok(of_service(&request, frame.as_deref(), state.as_ref()))
 }
 
 /// The answer from the newest frame of the source, and the state of the source.
-fn of_service(
-    request: &Request,
-    frame: Option<&NewestFrame>,
-    state: Option<&(Status, Option<Problem>)>,
-) -> Response {
+fn of_service(request: &Request, frame: Option<&NewestFrame>, state: Option<&SourceState>) -> Response {
     Response {
         source: request.source.clone(),
         from: Origin::Service,
-        status: state.map(|(status, _)| status.as_str().to_owned()),
-        problem: state.and_then(|(_, problem)| problem.as_ref().map(SourceProblem::from)),
+        status: state.map(|state| state.status.as_str().to_owned()),
+        problem: state.and_then(|state| state.problem.as_ref().map(SourceProblem::from)),
         frame: frame.map(|frame| ExplainedFrame {
             captured_at: Time(frame.captured_at),
             scored_at: Time(frame.scored_at),
@@ -281,7 +278,7 @@ mod tests {
         picture::Picture,
         policy::Hold,
         samples,
-        source::Problem,
+        source::Status,
     };
 
     fn at(second: i64) -> Timestamp {
@@ -390,7 +387,8 @@ mod tests {
         assert_eq!(names(Some("yard"), None), [""; 0]);
 
         let problem = Problem { cause: "refused".to_owned(), since: at(0), remedy: "Check it." };
-        let answer = of_service(&request(None), None, Some(&(Status::Offline, Some(problem))));
+        let state = SourceState { status: Status::Offline, problem: Some(problem), stream: None };
+        let answer = of_service(&request(None), None, Some(&state));
         assert_eq!((answer.status.as_deref(), answer.frame), (Some("offline"), None));
         assert_eq!(answer.problem.map(|problem| problem.cause).as_deref(), Some("refused"));
     }

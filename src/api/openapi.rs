@@ -8,9 +8,12 @@ use super::{
     error::Problem,
     events, filter,
     me::Me,
-    query, search, search_picture, truth,
+    newest, query, search, search_picture, sources, states, truth,
     verb::{Method, PREFIX, Route},
 };
+
+/// Why an answer has no picture.
+const KNOWN: &str = "The client has it: its `If-None-Match` is the ETag.";
 
 /// The document for these verbs, and for the addresses that are no verbs.
 #[must_use]
@@ -71,12 +74,25 @@ fn others(generator: &mut SchemaGenerator, problem: &Schema) -> Map<String, Valu
     events["parameters"] = parameters(&query::schema::<events::Request>());
     events["responses"]["200"] = content(
         "Events until the client closes the connection. `event: alert` has an alert as data, `event: scores` the scores of a \
-         label set on a source, and `event: lost` the number of events that this client has lost because it reads too slowly.",
+         label set on a source, `event: source` the status and the problem of a source, `event: service` the state of the whole \
+         service, and `event: lost` the number of events that this client has lost because it reads too slowly.",
         "text/event-stream",
         &json!({ "type": "string" }),
     );
-    // The data of `event: alert`.
+    // The data of `event: alert`, `event: source` and `event: service`.
     let _ = generator.subschema_for::<alerts::Alert>();
+    let _ = generator.subschema_for::<states::SourceStateEvent>();
+    let _ = generator.subschema_for::<sources::ServiceState>();
+
+    let mut newest = operation(newest::NAME, "The newest picture of a source, small.", problem);
+    newest["parameters"] = parameters(&query::schema::<newest::Request>());
+    newest["responses"]["200"] = content(
+        "The picture. The header `Stakeout-Captured-At` says when its frame was captured, and `Stakeout-Changed`, if it is there, the \
+         part that is different from the picture before: left edge, upper edge, width and height, as fractions of the frame.",
+        "image/jpeg",
+        &json!({ "type": "string", "contentMediaType": "image/jpeg" }),
+    );
+    newest["responses"]["304"] = json!({ "description": KNOWN });
 
     let mut picture =
         operation("picture", "The small picture of an alert, by the alert's `picture`.", problem);
@@ -86,8 +102,7 @@ fn others(generator: &mut SchemaGenerator, problem: &Schema) -> Map<String, Valu
     }]);
     picture["responses"]["200"] =
         content("The picture.", "image/jpeg", &json!({ "type": "string", "contentMediaType": "image/jpeg" }));
-    picture["responses"]["304"] =
-        json!({ "description": "The client has it: its `If-None-Match` is the ETag." });
+    picture["responses"]["304"] = json!({ "description": KNOWN });
 
     let mut truth_file = operation("truth", truth::SUMMARY, problem);
     truth_file["parameters"] = parameters(&query::schema::<filter::Request>());
@@ -104,6 +119,7 @@ fn others(generator: &mut SchemaGenerator, problem: &Schema) -> Map<String, Valu
         ("openapi.json", "get", document),
         ("me", "get", me),
         ("events", "get", events),
+        (newest::NAME, "get", newest),
         ("pictures/{id}", "get", picture),
         (search_picture::NAME, "post", search_picture),
         (truth::NAME, "get", truth_file),
@@ -152,7 +168,7 @@ mod tests {
         let routes = routes::all();
         let document = document(&routes);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), routes.len() + 6);
+        assert_eq!(paths.len(), routes.len() + 7);
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {
                 let described = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
@@ -172,7 +188,9 @@ mod tests {
             let fields = route.request["properties"].as_object().map_or(0, Map::len);
             match route.method {
                 Method::Get => assert_eq!(parameters.as_array().unwrap().len(), fields, "{}", route.name),
-                Method::Post | Method::Query => assert!(described["post"]["requestBody"].is_object(), "{}", route.name),
+                Method::Post | Method::Query => {
+                    assert!(described["post"]["requestBody"].is_object(), "{}", route.name)
+                }
             }
         }
     }

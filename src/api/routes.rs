@@ -1,8 +1,8 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
 use super::{
-    alerts, ask, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in, timeline,
-    verb::Route, watch_for,
+    alerts, ask, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in,
+    sources, timeline, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -24,6 +24,7 @@ pub fn all() -> Vec<Route> {
         search::VERB.route(),
         sign_in::VERB.route(),
         sign_in::SIGN_OUT_ALL.route(),
+        sources::VERB.route(),
         timeline::VERB.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),

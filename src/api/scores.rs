@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     error::{Error, Kind},
     explain::{is_asked, last_judged},
-    service::{Service, known_source},
+    service::{Service, source_named},
     time::Time,
     verb::{Answer, Method, Verb},
 };
@@ -164,14 +164,10 @@ impl Request {
 pub async fn answer_live(service: &Service, request: Request) -> Result<Response, Error> {
     let live = service.live()?;
     let config = live.newest.config();
-    let name = known_source(&config, "source", &request.source)?;
-    let frame = live.newest.of(&name);
+    let source = source_named(&config, "source", &request.source)?;
+    let frame = live.newest.of(&source.name);
     let assessments = frame.as_ref().map_or(&[][..], |frame| &frame.assessments);
-    let watched = config
-        .sources
-        .iter()
-        .find(|source| source.name == *name)
-        .map_or(vec![], |source| watched_now(&config, source, assessments));
+    let watched = watched_now(&config, source, assessments);
     service.read(move |reader| with_levels(reader, &request, watched)).await
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     classify::{PictureEncoding, TextEncoding},
-    config::Config,
+    config::{Config, Source},
     history::{self, History, Reader},
     observe::{NewestFrames, ServiceMetrics},
     source::Decoders,
@@ -176,12 +176,19 @@ impl Service {
 /// # Errors
 /// There is no such source; `parameter` names it.
 pub fn known_source(config: &Config, parameter: &str, typed: &str) -> Result<Arc<str>, Error> {
-    let known: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    if let Some(name) = known.iter().find(|name| **name == typed) {
-        return Ok((*name).into());
-    }
-    let suggestion = names::suggest(typed, &known);
-    Err(Error::parameter(parameter, format!("there is no source `{typed}`; {suggestion}")))
+    Ok(source_named(config, parameter, typed)?.name.as_str().into())
+}
+
+/// The source with this name, dynamic sources included.
+///
+/// # Errors
+/// There is no such source; `parameter` names it.
+pub fn source_named<'c>(config: &'c Config, parameter: &str, typed: &str) -> Result<&'c Source, Error> {
+    config.sources.iter().find(|source| source.name == typed).ok_or_else(|| {
+        let known: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+        let suggestion = names::suggest(typed, &known);
+        Error::parameter(parameter, format!("there is no source `{typed}`; {suggestion}"))
+    })
 }
 
 #[cfg(test)]

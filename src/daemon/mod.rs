@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
-    api::{self, socket},
+    api::{self, socket, states},
     classify::{self, LabelEncoder, LoadError, PictureEncoding, TextEncoding, labels::VectorCache},
     clock::Clock,
     config::{
@@ -106,6 +106,7 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     let ask = config::watch::watch(path, config_reader).context("cannot watch the configuration")?;
     signals.reload_on_hang_up(ask, service.applier.reloads.clone());
     let topics = service.applier.broker.subscribe_topics();
+    tokio::spawn(states::follow(Arc::clone(&api)));
     let watchdog = watchdog::run(Arc::clone(&metrics), service.applier.broker.board.clone(), topics);
 
     tokio::select! {

@@ -202,6 +202,7 @@ impl Sources {
         let slots = Arc::new(Semaphore::new(source::SLOTS));
         let reported = RunningSource {
             kind: source.kind.settings().key(),
+            settings: source.kind.clone(),
             counts: Arc::clone(&counts),
             status: statuses.clone(),
             problem: problems.clone(),

@@ -8,6 +8,7 @@
 
 pub mod metrics;
 pub mod newest;
+pub mod pictures;
 pub mod scores;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::{
     metrics::{HistoryCounts, ServiceMetrics},
     newest::NewestFrames,
+    pictures::{NewestPictures, SmallPicture},
     scores::ScorePublisher,
 };
 use crate::{

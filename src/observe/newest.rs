@@ -1,4 +1,4 @@
-//! The subscriber that keeps the newest frame of each source, without its picture: what it shows as vectors, and what was decided.
+//! The subscriber that keeps the newest frame of each source: what it shows as vectors, what was decided, and a small picture.
 
 use std::{
     collections::HashMap,
@@ -8,13 +8,16 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{Observation, Subscription};
+use super::{
+    Observation, Subscription,
+    pictures::{self, NewestPictures},
+};
 use crate::{classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
 /// The name of a region and its embedding.
 pub type RegionEmbedding = (Option<Arc<str>>, Arc<[f32]>);
 
-/// The newest scored frame of a source. Its picture is not kept: pictures of all sources would fill the memory.
+/// The newest scored frame of a source. Its picture is only kept small: pictures of all sources would fill the memory.
 #[derive(Debug, Clone)]
 pub struct NewestFrame {
     /// When the picture was captured.
@@ -23,6 +26,8 @@ pub struct NewestFrame {
     pub judged_at: Timestamp,
     /// Where the picture came from: a path, an address, a topic.
     pub origin: String,
+    /// Width and height of the picture in pixels.
+    pub size: (u32, u32),
     /// The embedding (a vector of length 1) of each region, with the region's name; `None` is the whole frame.
     pub regions: Vec<RegionEmbedding>,
     /// The scores of each label set that the source watches.
@@ -46,6 +51,7 @@ impl NewestFrame {
             captured_at: observation.captured_at,
             judged_at: observation.judged_at,
             origin: observation.origin.clone(),
+            size: (observation.picture.width, observation.picture.height),
             regions: names.zip(observation.embeddings.iter().cloned()).collect(),
             sets: observation.sets.clone(),
             assessments: observation.assessments.clone(),
@@ -59,27 +65,38 @@ impl NewestFrame {
 #[derive(Debug, Clone)]
 pub struct NewestFrames {
     frames: Arc<Mutex<HashMap<Arc<str>, Arc<NewestFrame>>>>,
+    /// A small picture of each source.
+    pub pictures: NewestPictures,
     config: watch::Receiver<Arc<Config>>,
 }
 
 impl NewestFrames {
     /// Follows what `subscription` brings. The returned future ends when the judge does.
     pub fn follow(mut subscription: Subscription) -> (Self, impl Future<Output = ()>) {
-        let newest = Self { frames: Arc::default(), config: subscription.config.clone() };
-        let frames = Arc::clone(&newest.frames);
+        let pictures = NewestPictures::default();
+        let newest =
+            Self { frames: Arc::default(), pictures: pictures.clone(), config: subscription.config.clone() };
+        let (frames, kept) = (Arc::clone(&newest.frames), pictures.clone());
+        let (jobs, to_make) = pictures::jobs();
         let following = async move {
             while let Some(observation) = subscription.observations.recv().await {
                 let mut frames = lock(&frames);
                 if subscription.config.has_changed().unwrap_or(false) {
                     let config = subscription.config.borrow_and_update();
-                    frames.retain(|name, _| config.sources.iter().any(|source| *source.name == **name));
+                    let is_source = |name: &str| config.sources.iter().any(|source| *source.name == *name);
+                    frames.retain(|name, _| is_source(name));
+                    kept.retain(is_source);
                 }
+                kept.offer(&observation, &jobs);
                 let before = frames.get(&observation.source).map(|frame| &**frame);
                 let newest = NewestFrame::of(&observation, before);
                 frames.insert(Arc::clone(&observation.source), newest.into());
             }
         };
-        (newest, following)
+        let both = async move {
+            tokio::join!(following, pictures.make(to_make));
+        };
+        (newest, both)
     }
 
     /// The newest frame of a source, by its name in the configuration; `None` if it has had none since the start.

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
@@ -24,15 +24,19 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{Endpoint, connections::Visit};
 use crate::{
     api::{
-        self, Error, Kind, Method, Role,
+        self, Error, Kind, Method, Role, Time,
         events::EventStream,
-        openapi, pictures, query,
+        newest, openapi, pictures, query,
         service::known_source,
         verb::{self, PATIENCE, PREFIX, Route},
     },
     cache::hex,
 };
 
+/// When the frame of a picture was captured.
+const CAPTURED_AT: HeaderName = HeaderName::from_static("stakeout-captured-at");
+/// The part of a picture that is different from the one before: left edge, upper edge, width and height, as fractions.
+const CHANGED: HeaderName = HeaderName::from_static("stakeout-changed");
 /// The longest pause between two lines of a stream of events.
 const BEAT: Duration = Duration::from_secs(15);
 /// A client that has not read a line of a stream for this long is disconnected.
@@ -46,6 +50,7 @@ pub(super) fn router() -> Router<Arc<Endpoint>> {
     let mut router = Router::new()
         .route(&address("openapi.json"), get(async move || json(document)))
         .route(&address("events"), get(events))
+        .route(&address(newest::NAME), get(newest_picture))
         .route(&address("pictures/{id}"), get(picture));
     for route in routes {
         router = router.route(&address(route.name), handler(route));
@@ -107,6 +112,27 @@ async fn picture(
     allow(&request, PATIENCE);
     match endpoint.service.read(move |reader| pictures::read(reader, &id)).await {
         Ok(picture) => tagged(picture, &headers),
+        Err(error) => problem(&error),
+    }
+}
+
+async fn newest_picture(
+    State(endpoint): State<Arc<Endpoint>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    allow(&request, PATIENCE);
+    match newest::read(&endpoint.service, request.uri().query().unwrap_or_default()).await {
+        Ok(picture) => {
+            let mut response = tagged(picture.jpeg.clone(), &headers);
+            let facts = response.headers_mut();
+            let captured_at = String::from(Time(picture.captured_at));
+            facts.extend(HeaderValue::try_from(captured_at).ok().map(|value| (CAPTURED_AT, value)));
+            let changed = picture.changed.map(|edges| edges.map(|edge| format!("{edge:.4}")).join(" "));
+            let changed = changed.and_then(|changed| HeaderValue::try_from(changed).ok());
+            facts.extend(changed.map(|value| (CHANGED, value)));
+            response
+        }
         Err(error) => problem(&error),
     }
 }

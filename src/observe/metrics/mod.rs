@@ -32,12 +32,12 @@ use crate::{
         publisher,
     },
     classify,
-    config::{Config, Source},
+    config::{Config, Source, SourceKind},
     heartbeat::Heartbeat,
     metrics::Histogram,
     picture::Memory,
     sandbox::Sandbox,
-    source::{Counts, Problem, Status},
+    source::{Counts, Problem, Status, StreamInfo},
 };
 
 /// A batch of a large model on a small machine takes this long, and so does a disk that is about to fail.
@@ -114,6 +114,8 @@ impl Oldest {
 pub struct RunningSource {
     /// The kind, as its key in the configuration.
     pub kind: &'static str,
+    /// Its settings, which its dynamic sources have, too.
+    pub settings: SourceKind,
     /// What the source counts.
     pub counts: Arc<Counts>,
     /// Whether the source delivers.
@@ -122,6 +124,27 @@ pub struct RunningSource {
     pub problem: watch::Receiver<Option<Problem>>,
     /// The slots of the source, [`SLOTS`](crate::source::SLOTS) of them.
     pub slots: Arc<Semaphore>,
+}
+
+/// The state of a running source at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceState {
+    /// Whether it delivers.
+    pub status: Status,
+    /// Why it delivers no frames; `None`: it is well.
+    pub problem: Option<Problem>,
+    /// The properties of its stream; `None` before the first frame, and without a stream.
+    pub stream: Option<StreamInfo>,
+}
+
+impl RunningSource {
+    fn state(&self) -> SourceState {
+        SourceState {
+            status: *self.status.borrow(),
+            problem: self.problem.borrow().clone(),
+            stream: self.counts.stream.borrow().clone(),
+        }
+    }
 }
 
 impl ServiceMetrics {
@@ -259,12 +282,45 @@ impl ServiceMetrics {
         lock(&self.sources).remove(name);
     }
 
-    /// Whether a source delivers, and why not; `None` if no such source runs. Dynamic sources have no state of their own.
+    /// The state of a source; `None` if it does not run. A dynamic source has the state of the source that made its name.
     #[must_use]
-    pub fn source_state(&self, name: &str) -> Option<(Status, Option<Problem>)> {
+    pub fn source_state(&self, source: &Source) -> Option<SourceState> {
         let sources = lock(&self.sources);
-        let source = sources.get(name)?;
-        Some((*source.status.borrow(), source.problem.borrow().clone()))
+        let own = sources.get(&source.name);
+        let running = own.or_else(|| {
+            source.kind.settings().name_pattern()?;
+            sources.values().find(|running| running.settings == source.kind)
+        });
+        running.map(RunningSource::state)
+    }
+
+    /// The name, the kind and the state of each running source for which `wants` is true; it receives the name and the settings.
+    #[must_use]
+    pub fn running_sources(
+        &self,
+        wants: impl Fn(&str, &SourceKind) -> bool,
+    ) -> Vec<(String, &'static str, SourceState)> {
+        let sources = lock(&self.sources);
+        let wanted = sources.iter().filter(|(name, running)| wants(name, &running.settings));
+        wanted.map(|(name, running)| (name.clone(), running.kind, running.state())).collect()
+    }
+
+    /// What decodes pictures, once it is started.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&Arc<Sandbox>> {
+        self.sandbox.get()
+    }
+
+    /// Whether the broker is connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.delivery.get().is_some_and(|delivery| delivery.publisher.connected.load(Ordering::Relaxed))
+    }
+
+    /// Whether the newest configuration files are invalid. The configuration in force is an earlier one then.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.invalid.load(Ordering::Relaxed)
     }
 
     /// Sets the sources that [`Self::source_stats`] reports, dynamic sources included.
@@ -335,8 +391,7 @@ impl ServiceMetrics {
         let classify::Counts { scored, repeated, failed, .. } = self.model.counts();
         // Not by the clock, which may have been set since.
         let up_s = i64::try_from(self.began_up.elapsed().as_secs()).unwrap_or(i64::MAX);
-        let invalid = self.invalid.load(Ordering::Relaxed);
-        let mut summary = Summary { up_s, invalid, on_disk: true, ..Summary::default() };
+        let mut summary = Summary { up_s, invalid: self.is_invalid(), on_disk: true, ..Summary::default() };
         summary.frames.scored = scored + repeated;
         summary.frames.failed = failed;
         summary.alerts.raised = lock(&self.alerts).values().map(|count| count[0]).sum();
@@ -351,8 +406,8 @@ impl ServiceMetrics {
             summary.frames.skipped += counts.skipped.values().sum::<u64>();
             summary.frames.failed += counts.failed.values().sum::<u64>();
         }
+        summary.connected = self.is_connected();
         if let Some(delivery) = self.delivery.get() {
-            summary.connected = delivery.publisher.connected.load(Ordering::Relaxed);
             summary.alerts.published = delivery.publisher.published.load(Ordering::Relaxed);
             summary.alerts.waiting = delivery.outbox.waiting();
             summary.alerts.dropped = delivery.outbox.dropped();
@@ -380,6 +435,7 @@ mod tests {
             counts.seen();
             let running = RunningSource {
                 kind: source.kind.settings().key(),
+                settings: source.kind.clone(),
                 counts,
                 status: watch::channel(Status::Online).1,
                 problem: watch::channel(None).1,
@@ -403,6 +459,39 @@ mod tests {
         assert!(!changed().await, "it is invalid still");
         metrics.config_checked(true);
         assert!(changed().await && !metrics.summary().status_line(0.0).contains("invalid"));
+    }
+
+    #[test]
+    fn dynamic_sources_have_the_state_of_the_source_that_made_their_names() {
+        let metrics = metrics();
+        let (status, statuses) = watch::channel(Status::Offline);
+        let named = |name: &str, topics: &str| Source {
+            kind: SourceKind::Mqtt(samples::topics(topics, Some("cam-{1}"))),
+            ..samples::source(name, &[])
+        };
+        let made = named("cams", "cams/+");
+        let running = RunningSource {
+            kind: "mqtt",
+            settings: made.kind.clone(),
+            counts: Arc::default(),
+            status: statuses,
+            problem: watch::channel(None).1,
+            slots: Arc::new(Semaphore::new(source::SLOTS)),
+        };
+        metrics.add_named("cams", running);
+        let state = |source: &Source| metrics.source_state(source).map(|state| state.status);
+        assert_eq!(state(&named("cam-1", "cams/+")), Some(Status::Offline));
+        status.send_replace(Status::Online);
+        assert_eq!(state(&named("cam-1", "cams/+")), Some(Status::Online));
+        assert_eq!(state(&named("cam-1", "other/+")), None, "another one made it");
+        assert_eq!(state(&samples::source("back", &[])), Some(Status::Online));
+        let folder = samples::source("cam-2", &[]);
+        assert_eq!(state(&folder), None);
+        let others = metrics.running_sources(|_, kind| *kind == made.kind);
+        assert_eq!(
+            others.iter().map(|(name, kind, _)| (&**name, *kind)).collect::<Vec<_>>(),
+            [("cams", "mqtt")]
+        );
     }
 
     #[test]

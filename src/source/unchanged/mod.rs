@@ -127,6 +127,28 @@ impl Grey {
     /// Whether `new` shows something different.
     #[must_use]
     pub fn differs(&self, new: &Self) -> bool {
+        self.changed_cells(new).take(CHANGED).count() == CHANGED
+    }
+
+    /// The smallest rectangle around everything that is different in `new`: left edge, upper edge, width and height, as fractions of the
+    /// part. `None` if nothing is different.
+    #[must_use]
+    pub fn changed_area(&self, new: &Self) -> Option<[f64; 4]> {
+        let cells: Vec<_> = self.changed_cells(new).map(|at| (at % WIDTH, at / WIDTH)).collect();
+        if cells.len() < CHANGED {
+            return None;
+        }
+        let edge = |of: fn(&(usize, usize)) -> usize, size: usize| {
+            let all = || cells.iter().map(of);
+            let (first, last) = (all().min()?, all().max()?);
+            Some((first as f64 / size as f64, (last + 1 - first) as f64 / size as f64))
+        };
+        let ((x, width), (y, height)) = (edge(|cell| cell.0, WIDTH)?, edge(|cell| cell.1, HEIGHT)?);
+        Some([x, y, width, height])
+    }
+
+    /// The cells that changed together with cells around them.
+    fn changed_cells(&self, new: &Self) -> impl Iterator<Item = usize> {
         let remains = without_exposure(&self.0, &new.0);
         let noise = (deviation(&remains) * DEVIATIONS).min(MOST_NOISE * DEVIATIONS);
         let allowed = noise.max(LEAST);
@@ -136,10 +158,9 @@ impl Grey {
             remains > allowed && remains > allowed + EDGES * contrast(&self.0, x, y)
         };
         let changed: Vec<bool> = (0..WIDTH * HEIGHT).map(|at| changed(at % WIDTH, at / WIDTH)).collect();
-        let together = |at: &usize| {
+        (0..WIDTH * HEIGHT).filter(move |at| {
             changed[*at] && around(*at % WIDTH, *at / WIDTH).filter(|at| changed[*at]).count() > NEIGHBOURS
-        };
-        (0..WIDTH * HEIGHT).filter(together).take(CHANGED).count() == CHANGED
+        })
     }
 }
 

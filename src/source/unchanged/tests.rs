@@ -75,6 +75,22 @@ fn differs(old: &[f32], new: &[f32]) -> bool {
 }
 
 #[test]
+fn the_changed_area_encloses_what_changed() {
+    let scene = scene();
+    let area = |new: &[f32]| greys(&scene, &[])[0].changed_area(&greys(new, &[])[0]);
+    assert_eq!(area(&scene), None);
+    assert_eq!(area(&noisy(&scene, 2.0, 3)), None);
+    // 80 x 60 pixels at 160, 200 of 640 x 360.
+    let [x, y, width, height] = area(&object(&scene, 160, 200, 80, 60, 20.0)).unwrap();
+    let cell = 0.03;
+    for (edge, expected) in
+        [(x, 0.25), (y, 200.0 / 360.0), (x + width, 240.0 / 640.0), (y + height, 260.0 / 360.0)]
+    {
+        assert!((edge - expected).abs() < cell, "{x} {y} {width} {height}");
+    }
+}
+
+#[test]
 fn a_table_of_scenes() {
     let scene = scene();
     let with = |x, y, width, height, level| object(&scene, x, y, width, height, level);
