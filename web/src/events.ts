@@ -1,4 +1,4 @@
-// Alerts and scores as they happen: one connection for the whole console. The service has room for a dozen of them, so a page that
+// Alerts, scores and changes of state as they happen: one connection for the whole console. The service has room for a dozen of them, so a page that
 // has been hidden for a minute gives its own up.
 
 import { useEffect, useState } from "preact/hooks";
@@ -16,18 +16,37 @@ export interface ScoresEvent {
   scores: Record<string, number>;
 }
 
+/** The state of a source changed. The first one of each source arrives when the connection is made. */
+export interface SourceEvent {
+  source: string;
+  status: "online" | "offline" | "stalled";
+  problem?: { cause: string; since: string } & Record<string, unknown>;
+}
+
+/** The state of the whole service. */
+export interface ServiceEvent {
+  sources: number;
+  online: number;
+  broker_connected: boolean;
+  configuration_valid: boolean;
+}
+
 /** `open`: events arrive. `lost`: the console tries to connect again. */
 export type Connection = "connecting" | "open" | "lost";
 
+const KINDS = "kinds=alert&kinds=scores&kinds=source&kinds=service";
 const HIDDEN_MS = 60_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
 
 const alerts = new Set<(alert: AlertEvent) => void>();
 const scores = new Set<(scores: ScoresEvent) => void>();
+const sources = new Set<(source: SourceEvent) => void>();
+const services = new Set<(service: ServiceEvent) => void>();
 const gaps = new Set<() => void>();
 const states = new Set<(state: Connection) => void>();
 let source: EventSource | undefined;
 let state: Connection = "connecting";
+let service: ServiceEvent | undefined;
 let failures = 0;
 let retry: number | undefined;
 let hidden: number | undefined;
@@ -41,6 +60,23 @@ export function onAlert(listener: (alert: AlertEvent) => void): () => void {
 /** Calls `listener` for each message with scores. Returns the function that ends this. */
 export function onScores(listener: (scores: ScoresEvent) => void): () => void {
   return add(scores, listener);
+}
+
+/** Calls `listener` for each change of a source's state. Returns the function that ends this. */
+export function onSource(listener: (source: SourceEvent) => void): () => void {
+  return add(sources, listener);
+}
+
+/** Calls `listener` when the state or the configuration of the service changes. Returns the function that ends this. */
+export function onService(listener: (service: ServiceEvent) => void): () => void {
+  return add(services, listener);
+}
+
+/** The newest state of the service. */
+export function useService(): ServiceEvent | undefined {
+  const [now, setNow] = useState(service);
+  useEffect(() => add(services, setNow), []);
+  return now;
 }
 
 /** Calls `listener` when events may have been missed: after a new connection, and when the service reports a loss. */
@@ -75,7 +111,7 @@ function start() {
 function connect() {
   clearTimeout(retry);
   source?.close();
-  const opened = (source = new EventSource(apiUrl("events")));
+  const opened = (source = new EventSource(apiUrl(`events?${KINDS}`)));
   opened.addEventListener("open", () => {
     const isAgain = state !== "connecting" || failures > 0;
     failures = 0;
@@ -84,6 +120,11 @@ function connect() {
   });
   opened.addEventListener("alert", (event) => deliver(alerts, event));
   opened.addEventListener("scores", (event) => deliver(scores, event));
+  opened.addEventListener("source", (event) => deliver(sources, event));
+  opened.addEventListener("service", (event) => {
+    service = JSON.parse(event.data) as ServiceEvent;
+    deliver(services, event);
+  });
   opened.addEventListener("lost", () => gaps.forEach((listener) => listener()));
   opened.addEventListener("error", () => {
     set("lost");

@@ -3,7 +3,8 @@
 import { type ComponentType, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { onSignedOut } from "./api";
-import { useConnection } from "./events";
+import { useConnection, useService } from "./events";
+import { counted } from "./format";
 import { Button } from "./parts/Button";
 import { Problem } from "./parts/Problem";
 import { Toasts } from "./parts/Toast";
@@ -70,8 +71,18 @@ function Header({ page }: { page: PageName }) {
 
 function State() {
   const connection = useConnection();
-  const text = { connecting: "connecting", open: "connected", lost: "not connected: trying again" }[connection];
-  return <span class={`state state-${connection}`} role="status">{text}</span>;
+  const service = useService();
+  if (connection === "lost") return <span class="state state-problem" role="status">not connected: trying again</span>;
+  if (!service) return <span class="state" role="status">connecting</span>;
+  const { online, sources, broker_connected, configuration_valid } = service;
+  const isWell = online === sources && broker_connected && configuration_valid;
+  return (
+    <span class="header-facts" role="status">
+      <a class={`state ${isWell ? "state-well" : "state-problem"}`} href={link("live")}>{online} of {counted(sources, "source")} online</a>
+      <a class={broker_connected ? "wide" : "state-text"} href={link("system")}>broker {broker_connected ? "connected" : "not connected"}</a>
+      {!configuration_valid && <a class="state-text" href={link("configuration")}>configuration invalid</a>}
+    </span>
+  );
 }
 
 function ThemeSwitch() {
