@@ -3,7 +3,6 @@
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
 };
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use url::Url;
 
 use crate::{
     policy::broker::set,
+    tls::ServerFiles,
     yaml::{
         fields::{Field, Form, Table, explain, specs},
         mask::Secret,
@@ -32,22 +32,13 @@ pub struct Listen {
     /// The bearer token of clients that may only look.
     pub view_token: Option<Secret>,
     /// The certificate; without one the connections are not encrypted.
-    pub tls: Option<ListenTls>,
+    pub tls: Option<ServerFiles>,
     /// The address that people use, if a proxy answers there.
     pub base_url: Option<BaseUrl>,
     /// Whether Home Assistant's supervisor shows the console.
     pub ingress: bool,
     /// Whether clients that may change something may change the configuration file, too.
     pub edit: bool,
-}
-
-/// The files of a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenTls {
-    /// The PEM file with the certificate, and those of the authorities between.
-    pub cert: PathBuf,
-    /// The PEM file with its key.
-    pub key: PathBuf,
 }
 
 /// The address of a proxy in front of the service: `https://home.example.org/stakeout`.
@@ -164,16 +155,16 @@ pub(super) const TABLE: Table = Table { title: "listen", fields: || specs(FIELDS
 
 const TOKEN: Form = Form::like("a text of letters, digits and signs");
 
-const TLS_FIELDS: &[Field<ListenTls>] = &[
+const TLS_FIELDS: &[Field<ServerFiles>] = &[
     Field::new(
         "cert",
         Form::Path,
         "The PEM file with the certificate, followed by those of the authorities between, if there are any.",
-        |it: &ListenTls| Some(json!(it.cert.display().to_string())),
+        |it: &ServerFiles| Some(json!(it.certificate.display().to_string())),
     )
     .required()
     .example("/etc/stakeout/tls/cert.pem"),
-    Field::new("key", Form::Path, "The PEM file with the key of the certificate.", |it: &ListenTls| {
+    Field::new("key", Form::Path, "The PEM file with the key of the certificate.", |it: &ServerFiles| {
         Some(json!(it.key.display().to_string()))
     })
     .required()
@@ -217,11 +208,11 @@ fn secret(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Secret> {
     reader.parsed(at, token)
 }
 
-fn tls(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ListenTls> {
+fn tls(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<ServerFiles> {
     let section = reader.section(at, &TLS_TABLE)?;
     let cert = section.read(reader, "cert", Reader::path);
     let key = section.read(reader, "key", Reader::path);
-    Some(ListenTls { cert: cert?, key: key? })
+    Some(ServerFiles { certificate: cert?, key: key? })
 }
 
 /// Reports tokens that are the same: who has the one for looking could change everything.

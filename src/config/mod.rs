@@ -40,7 +40,7 @@ pub use self::{
     delivery::{Command, OutboxLimits, Webhook},
     device::{Device, Execution, OpenVino},
     home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
-    http_endpoint::{BaseUrl, Listen, ListenTls},
+    http_endpoint::{BaseUrl, Listen},
     label_sets::explain as explain_label_set,
     load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look},
     masked::masked,
@@ -59,6 +59,6 @@ pub use crate::{
         source_kind::SourceKind,
         stream::settings::{Hwaccel, Input, Pace, Stream, Transport},
     },
-    tls::{Fingerprint, Trust},
+    tls::{Fingerprint, ServerFiles, Trust},
     yaml::{Address, Secret},
 };

@@ -67,13 +67,16 @@ pub enum Error {
     /// The client's certificate and key do not match.
     #[error("`certificate` and `key` of `tls` cannot be used together: {0}")]
     Identity(rustls::Error),
+    /// The certificate of the HTTP endpoint and its key do not match.
+    #[error("`cert` and `key` of `listen.tls` do not belong together, or are of a kind that cannot be used: {0}")]
+    Server(rustls::Error),
     /// The TLS library rejects the settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }
 
 impl Error {
-    fn of_file(key: &'static str, path: &Path, what: &'static str, source: pem::Error) -> Self {
+    pub(super) fn of_file(key: &'static str, path: &Path, what: &'static str, source: pem::Error) -> Self {
         let shortage = if let pem::Error::Io(error) = &source { Shortage::of_io(error) } else { None };
         match shortage {
             Some(shortage) => Self::NotNow { shortage },
@@ -137,7 +140,7 @@ fn system_roots() -> Result<RootCertStore, Error> {
 }
 
 /// At least one certificate.
-fn certificates(path: &Path, key: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn certificates(path: &Path, key: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |source| Error::of_file(key, path, "certificate", source);
     let pem = pem(path).map_err(wrong)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
@@ -145,7 +148,7 @@ fn certificates(path: &Path, key: &'static str) -> Result<Vec<CertificateDer<'st
 }
 
 /// The content of a PEM file.
-fn pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
+pub(super) fn pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
     const LONGEST: u64 = 4 * 1024 * 1024;
     text_file::read_ascii(path, LONGEST).map_err(|error| match error {
         TextFileError::Io(error) => pem::Error::Io(error),

@@ -1,8 +1,13 @@
-//! Connects to a server for `doctor`: reads its certificate, trusted or not, and checks whether it is trusted.
+//! Connects to a server for `doctor` and `health`: reads its certificate, trusted or not, and checks whether it is trusted.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io::{Read, Write},
+    sync::Arc,
+    time::Duration,
+};
 
-use rustls::{ClientConnection, pki_types::ServerName};
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::{
     client::{Trust, client_config},
@@ -31,7 +36,30 @@ pub fn check(host: &str, port: u16, trust: &Trust, limit: Duration) -> Result<()
     handshake(host, port, trust, limit).map(drop)
 }
 
+/// A connection to a trusted server, for one exchange that takes `limit` at most.
+///
+/// # Errors
+/// There is no connection, no TLS, or no trust; for people.
+pub fn connect(
+    host: &str,
+    port: u16,
+    trust: &Trust,
+    limit: Duration,
+) -> Result<impl Read + Write + use<>, String> {
+    let (connection, stream) = establish(host, port, trust, limit)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
 fn handshake(host: &str, port: u16, trust: &Trust, limit: Duration) -> Result<ClientConnection, String> {
+    establish(host, port, trust, limit).map(|(connection, _)| connection)
+}
+
+fn establish(
+    host: &str,
+    port: u16,
+    trust: &Trust,
+    limit: Duration,
+) -> Result<(ClientConnection, Exchange), String> {
     let in_words =
         |error: &(dyn Error + 'static)| explain(error, "server").unwrap_or_else(|| error.to_string());
     let config = client_config(trust, None, &[]).map_err(|error| in_words(&error))?;
@@ -41,7 +69,7 @@ fn handshake(host: &str, port: u16, trust: &Trust, limit: Duration) -> Result<Cl
     while connection.is_handshaking() {
         connection.complete_io(&mut stream).map_err(|error| in_words(&error))?;
     }
-    Ok(connection)
+    Ok((connection, stream))
 }
 
 #[cfg(test)]
