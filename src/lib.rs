@@ -36,7 +36,7 @@
 //! | 9 | `engine`, `mqtt`, `watches` |
 //! | 10 | `model` |
 //! | 11 | `alert`, `classify`, `source`, `trigger` |
-//! | 12 | `judge`, `progress` |
+//! | 12 | `judge`, `progress`, `suggest` |
 //! | 13 | `observe` |
 //! | 14 | `history` |
 //! | 15 | `api` |
@@ -67,6 +67,7 @@
 //! | [`model`] | model families, files, preprocessing, tokenizer, and the hub |
 //! | [`classify`] | prompts to vectors, vectors to scores, and the thread that owns the model |
 //! | [`trigger`], [`judge`] | decisions: what raises and clears a label |
+//! | [`suggest`] | which settings of a label suit its recorded scores |
 //! | [`alert`] | the outbox, the publisher, webhooks and commands, Home Assistant |
 //! | [`observe`] | follows the judge: scores over MQTT, metrics |
 //! | [`history`] | what the service remembers: the thread that writes it, and readers |
@@ -112,7 +113,7 @@
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
 //! | `history/vectors/codec`, `history/vectors/rotation`, `history/vectors/tables` |
-//! | `judge`, `trigger` |
+//! | `judge`, `suggest`, `trigger` |
 //! | `history/near_misses/choose`, `history/near_misses/episodes` |
 //! | `observe/scores` |
 //! | `picture/mask` |
@@ -248,6 +249,7 @@ pub mod shortage;
 pub mod source;
 pub mod state_file;
 pub mod storage;
+pub mod suggest;
 pub mod tcp;
 pub mod terminal;
 pub mod text_file;

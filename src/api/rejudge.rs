@@ -15,11 +15,12 @@ use crate::{
     history::{
         self, Filter, Reader, alerts,
         marks::{self, Verdict},
-        rejudge::{self, Change, Compared, Counted, Difference, MarkedMoment, RaisedSpan, Trial},
+        rejudge::{self, Change, Compared, Counted, Difference, RaisedSpan, Trial},
         scores::Window,
     },
     judge::LabelSetup,
     policy::LabelName,
+    suggest::MarkedMoment,
     yaml::value::duration_text,
 };
 

@@ -6,13 +6,14 @@
 //! A mark contains everything that is needed of what it marks. It survives the picture and the age of the alert, and is deleted only by
 //! [`undo`], or when its moment is to be forgotten.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction};
 
 use super::{
     filter::{self, Filter},
     table::{Table, TimeColumns, known_name_id, name_id},
 };
+pub use crate::suggest::AROUND;
 
 /// The table of marks. `target` is the identifier of an alert or a near miss; a moment has none.
 pub const TABLE: Table = Table {
@@ -41,8 +42,6 @@ pub const TABLE: Table = Table {
     )
 };
 
-/// How long a label is in view before and after a moment that is marked as right and had no alert.
-pub const AROUND: SignedDuration = SignedDuration::from_secs(30);
 /// The shortest end of an identifier that is searched.
 pub const SHORTEST_ID: usize = 6;
 

@@ -21,7 +21,7 @@ pub use self::{
     picture::{JudgedPicture, judge_picture},
     player::Played,
     stored_timeline::StoredTimeline,
-    timeline::{Peak, Point, Span, Timeline, Track},
+    timeline::{Peak, Span, Timeline, Track},
 };
 use crate::{
     alert::Alert,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::timeline::{Point, Timeline, Track};
+use super::timeline::{Timeline, Track};
 use crate::{
     alert::State,
     history::rejudge::{Event, Moment},
     judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
+    suggest::Point,
     trigger::Transition,
 };
 

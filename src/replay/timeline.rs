@@ -13,6 +13,7 @@ use crate::{
     model::preprocess,
     picture::Picture,
     policy::Levels,
+    suggest::Point,
 };
 
 /// The longer side of a thumbnail in pixels.
@@ -58,15 +59,6 @@ pub struct Track {
     regions: Vec<String>,
     steps: Vec<Vec<Peak>>,
     open: Option<Peak>,
-}
-
-/// One frame's score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
-    /// When the frame was captured.
-    pub time: Timestamp,
-    /// The label's score, the highest of its regions. For a rule over labels, 1 while its condition is met and 0 otherwise.
-    pub score: f32,
 }
 
 /// The time from a raise to its clear.

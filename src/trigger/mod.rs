@@ -150,6 +150,18 @@ impl Trigger {
         }
     }
 
+    /// Whether frames with scores in this range, none of which was captured before the newest one, change nothing: neither whether the
+    /// label is raised, nor what later frames do. They need not be counted.
+    #[must_use]
+    pub fn ignores(&self, lowest: f32, highest: f32) -> bool {
+        // Where a baseline is learnt, each frame counts.
+        let levels = self.levels().filter(|_| self.over.is_none());
+        levels.is_some_and(|levels| match self.raised {
+            true => lowest >= levels.clear_below && self.newest(self.low) == 0,
+            false => highest < levels.threshold && self.newest(self.high) == 0,
+        })
+    }
+
     /// Counts the newest score and the time of its frame.
     pub fn update(&mut self, score: f32, at: Timestamp) -> Option<Transition> {
         self.take(score, true, at)

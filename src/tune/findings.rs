@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::{
-    advice::{Advice, Measure, NoAdvice, advise},
-    grade::{self, Frames, Grade, grade, spans},
     rivals::{self, Rivals},
-    truth::{Interval, Truth},
+    truth::Truth,
 };
 use crate::{
     config::{Config, Source, edit::LabelEdit},
     policy::{Label, LabelSet, Scoring, TriggerSettings},
-    replay::{Peak, Point, Timeline, Track},
+    replay::{Peak, Timeline, Track},
+    suggest::{self, Frames, Grade, Measure, Point, Recording, Suggestion},
     trigger::Trigger,
 };
 
@@ -31,25 +28,12 @@ pub(super) struct Finding {
     pub source: Option<String>,
     pub label_set: String,
     pub label: String,
-    /// The configured settings.
-    pub configured: TriggerSettings,
-    pub measure: Measure,
-    /// The number of alerts with the configured settings, and their grade.
-    pub now: (usize, Option<Grade>),
-    /// The times at which it was visible; `None` without truth.
-    pub events: Option<Vec<Interval>>,
-    /// The highest score.
-    pub highest: f32,
+    /// What is suggested, and why.
+    pub suggestion: Suggestion,
     pub histogram: Histogram,
     pub table: Vec<Row>,
-    /// The advice, or why there is none.
-    pub advice: Result<Advice, NoAdvice>,
-    /// The times at which the suggested settings raise it, or the configured ones if no others are suggested.
-    pub spans: Vec<Interval>,
     /// Frames just below the suggested threshold (or the configured one) without an event, closest first.
     pub near: Vec<Peak>,
-    /// The recorded time.
-    pub recorded: SignedDuration,
 }
 
 /// The number of frames by score, from 0 to `top`: frames that show the label, and others (without truth: all).
@@ -82,16 +66,22 @@ pub(super) fn of(
         let track =
             timeline.tracks.iter().find(|track| track.label_set == set.name && track.label == label.name)?;
         let first = timeline.range()?.0;
-        let evaluation = Evaluation {
-            track,
-            configured: source.label(&set.name, label).trigger,
-            over: source.baseline,
-            events: truth.and_then(|truth| truth.intervals(&source.name, &set.name, &label.name, first)),
-            measure: Measure::of(set.scoring),
-            slack: grade::interval(&track.points),
-        };
+        let events = truth.and_then(|truth| truth.intervals(&source.name, &set.name, &label.name, first));
+        let recording = Recording::new(&track.points);
+        let (configured, over) = (source.label(&set.name, label).trigger, source.baseline);
+        let suggestion = Suggestion::of(&recording, configured, over, events, Measure::of(set.scoring));
         let is_own = source.adjusted.iter().any(|(of, it)| *of == set.name && it.name == label.name);
-        Some(Finding { source: is_own.then(|| source.name.clone()), ..evaluation.finding() })
+        let finding = Evaluation { track, recording, over, suggestion: &suggestion }.finding();
+        let (histogram, table, near) = finding;
+        Some(Finding {
+            source: is_own.then(|| source.name.clone()),
+            label_set: set.name.clone(),
+            label: label.name.clone(),
+            suggestion,
+            histogram,
+            table,
+            near,
+        })
     };
     labels.filter_map(finding).collect()
 }
@@ -114,48 +104,26 @@ pub(super) fn rivals(config: &Config, timeline: &Timeline) -> Vec<Rivals> {
 /// A label that is evaluated.
 struct Evaluation<'t> {
     track: &'t Track,
-    configured: TriggerSettings,
+    recording: Recording<'t>,
     /// The time over which the source keeps a baseline.
     over: Option<Duration>,
-    /// `None` without truth.
-    events: Option<Vec<Interval>>,
-    measure: Measure,
-    /// How early or late an alert may be.
-    slack: SignedDuration,
+    suggestion: &'t Suggestion,
 }
 
 impl Evaluation<'_> {
-    fn finding(self) -> Finding {
-        let (points, configured) = (&self.track.points, self.configured);
-        let shown = grade::shown(points, self.events());
-        let highest = points.iter().map(|point| point.score).fold(0.0, f32::max);
-        let advice = advise(&configured, points, self.events.as_deref(), self.measure);
-        let table = self.table(advice.as_ref().ok(), highest, &shown);
+    /// The histogram, the table and the near misses.
+    fn finding(&self) -> (Histogram, Vec<Row>, Vec<Peak>) {
+        let Suggestion { configured, measure, highest, advice, .. } = self.suggestion;
+        let shown = suggest::shown(&self.track.points, self.events());
         let suggested = advice.as_ref().ok().filter(|advice| advice.separates);
-        let settings = suggested.map_or(configured, |advice| advice.settings);
-        let threshold = settings.threshold;
+        let threshold = suggested.map_or(*configured, |advice| advice.settings).threshold;
         // Scores are not comparable with a threshold that moves.
         let near = if configured.rises { Vec::new() } else { self.near_misses(threshold) };
-        Finding {
-            source: None,
-            spans: spans(self.trigger(&settings), points),
-            label_set: self.track.label_set.clone(),
-            label: self.track.label.clone(),
-            now: self.alerts(&configured),
-            highest,
-            histogram: histogram(self.track, &shown, top(highest, self.measure)),
-            table,
-            near,
-            recorded: grade::length(points),
-            configured,
-            measure: self.measure,
-            events: self.events,
-            advice,
-        }
+        (histogram(self.track, &shown, top(*highest, *measure)), self.table(&shown), near)
     }
 
-    fn events(&self) -> &[Interval] {
-        self.events.as_deref().unwrap_or_default()
+    fn events(&self) -> &[suggest::Interval] {
+        self.suggestion.events.as_deref().unwrap_or_default()
     }
 
     fn trigger(&self, settings: &TriggerSettings) -> Trigger {
@@ -164,15 +132,17 @@ impl Evaluation<'_> {
 
     /// The number of alerts with these settings, and their grade.
     fn alerts(&self, settings: &TriggerSettings) -> (usize, Option<Grade>) {
-        let spans = spans(self.trigger(settings), &self.track.points);
-        (spans.len(), self.events.as_ref().map(|events| grade(&spans, events, self.slack)))
+        let spans = self.recording.spans(self.trigger(settings));
+        let grade = |events: &Vec<_>| suggest::grade(&spans, events, self.recording.interval());
+        (spans.len(), self.suggestion.events.as_ref().map(grade))
     }
 
     /// Round thresholds, the suggested one, and the configured rise, with their alerts.
-    fn table(&self, advice: Option<&Advice>, highest: f32, shown: &[bool]) -> Vec<Row> {
-        let configured = self.configured;
-        let measure = if configured.rises { Measure::Odds } else { self.measure };
-        let mut thresholds = thresholds(&self.track.points, highest, measure);
+    fn table(&self, shown: &[bool]) -> Vec<Row> {
+        let Suggestion { configured, measure, highest, advice, .. } = self.suggestion;
+        let advice = advice.as_ref().ok();
+        let measure = if configured.rises { Measure::Odds } else { *measure };
+        let mut thresholds = thresholds(&self.track.points, *highest, measure);
         thresholds.extend(advice.map(|advice| advice.settings.threshold));
         thresholds.extend(configured.rises.then_some(configured.threshold));
         thresholds.sort_by(f32::total_cmp);
@@ -184,9 +154,9 @@ impl Evaluation<'_> {
             } else {
                 configured.clear_below.min(threshold)
             };
-            let settings = suggested.unwrap_or(TriggerSettings { threshold, clear_below, ..configured });
+            let settings = suggested.unwrap_or(TriggerSettings { threshold, clear_below, ..*configured });
             let (alerts, grade) = self.alerts(&settings);
-            let frames = |grade| (grade::frames(self.trigger(&settings), &self.track.points, shown), grade);
+            let frames = |grade| (suggest::frames(self.trigger(&settings), &self.track.points, shown), grade);
             Row { threshold, alerts, worth: grade.map(frames) }
         };
         thresholds.into_iter().map(row).collect()
@@ -195,7 +165,7 @@ impl Evaluation<'_> {
     /// Peaks below the threshold that are not part of an event.
     fn near_misses(&self, threshold: f32) -> Vec<Peak> {
         let is_expected = |peak: &Peak| {
-            let slack = self.slack;
+            let slack = self.recording.interval();
             self.events().iter().any(|(from, to)| {
                 let time = peak.point.time;
                 time.duration_since(*from) >= -slack && to.duration_since(time) >= -slack
@@ -238,122 +208,12 @@ impl Finding {
 
     /// The heading of the numbers in the table.
     pub(super) fn level_word(&self) -> &'static str {
-        if self.configured.rises { "rise" } else { "threshold" }
-    }
-
-    /// The number of alerts per day, extrapolated from the recording.
-    pub(super) fn a_day(&self, alerts: usize) -> f64 {
-        alerts as f64 * 86_400.0 / self.recorded.as_secs_f64().max(1.0)
-    }
-
-    /// The advice, if it separates and differs from the configured settings.
-    pub(super) fn suggested(&self) -> Option<&Advice> {
-        let numbers = |it: &TriggerSettings| (it.threshold, it.clear_below, it.hold);
-        let differs = |advice: &&Advice| numbers(&advice.settings) != numbers(&self.configured);
-        self.advice.as_ref().ok().filter(|advice| advice.separates).filter(differs)
-    }
-
-    /// The reason for the suggestion, or for none, in a sentence.
-    pub(super) fn reason(&self) -> String {
-        match &self.advice {
-            Ok(advice) => self.reason_for(advice),
-            Err(NoAdvice::Rises) => self.reason_for_a_rise(),
-            Err(other) => self.reason_for_nothing(*other),
-        }
-    }
-
-    fn reason_for_a_rise(&self) -> String {
-        let grade = self.now.1.map_or(String::new(), |grade| {
-            format!(", {} wrong, {} events missed", grade.wrong(), grade.missed)
-        });
-        format!(
-            "its threshold is a rise of {} over the baseline, which is kept: {}{grade}. What other rises would do is in the table",
-            self.configured.threshold,
-            alerts(self.now.0),
-        )
-    }
-
-    fn reason_for_nothing(&self, reason: NoAdvice) -> String {
-        let highest = self.measure.rounded(self.highest.into());
-        let threshold = self.configured.threshold;
-        match (reason, self.now.0) {
-            (NoAdvice::NeverVisible, 0) => format!(
-                "unchanged: it is never visible according to the truth, and never alerts. Its highest score is {highest}"
-            ),
-            (NoAdvice::NeverVisible, count) => format!(
-                "unchanged: it is never visible according to the truth, and yet alerts {}. Its highest score is {highest}. Describe \
-                 what is seen instead in `background`",
-                times(count)
-            ),
-            (NoAdvice::NotSeen, _) if self.highest >= threshold => format!(
-                "not seen here, unchanged: its highest score is {highest}, but it never stays above {threshold} for long enough \
-                 (`hold`, `for`). If it is there, say when with `--truth FILE.csv`"
-            ),
-            (NoAdvice::SameScores, _) => format!(
-                "unchanged: all frames have the same score, {highest}, so there is nothing to compare. Record it with and without \
-                 what you mean"
-            ),
-            (NoAdvice::NothingSimilar, _) => {
-                let raised: f64 =
-                    self.spans.iter().map(|(from, to)| to.duration_since(*from).as_secs_f64()).sum();
-                let share = 100.0 * (raised / self.recorded.as_secs_f64().max(1.0)).min(1.0);
-                format!(
-                    "unchanged: {}, raised for {share:.0} % of the recording, and no other threshold separates these times from the \
-                     others. Record more without it, or say with `--truth FILE.csv` when it is visible",
-                    alerts(self.now.0)
-                )
-            }
-            _ => format!(
-                "not seen here, unchanged: its highest score is {highest}, below {threshold}. If it is there, say when with \
-                 `--truth FILE.csv`"
-            ),
-        }
-    }
-
-    fn reason_for(&self, advice: &Advice) -> String {
-        let TriggerSettings { threshold, hold, .. } = advice.settings;
-        let (low, high) = advice.range;
-        match (advice.grade, advice.separates) {
-            (Some(grade), true) => {
-                let wrong = match grade.wrong() {
-                    0 => "no false alert".to_owned(),
-                    1 => "1 false alert".to_owned(),
-                    wrong => format!("{wrong} false alerts"),
-                };
-                let held_off = match hold.frames {
-                    1 => String::new(),
-                    frames => format!("; single frames above it are held off by `{frames} of {}`", hold.of),
-                };
-                format!(
-                    "{} of {} events are alerted, with {wrong}; any threshold from {low} to {high} does as well{held_off}",
-                    grade.right,
-                    grade.right + grade.missed,
-                )
-            }
-            (Some(grade), false) => format!(
-                "no threshold separates: at best ({threshold}) {} of {} alerts are wrong and {} of {} events are missed. Try other \
-                 prompts, a background that names what is there instead, or a region",
-                grade.wrong(),
-                grade.alerts,
-                grade.missed,
-                grade.right + grade.missed
-            ),
-            (None, true) => format!(
-                "from {low} to {high} it makes no difference: {} in the recording, about {:.0} a day",
-                alerts(advice.alerts),
-                self.a_day(advice.alerts)
-            ),
-            (None, false) => {
-                "no threshold separates: moving it a little always changes the number of alerts. If it occurs here at all, say when \
-                 with `--truth FILE.csv`"
-                    .to_owned()
-            }
-        }
+        if self.suggestion.configured.rises { "rise" } else { "threshold" }
     }
 
     /// The suggested settings as a change of the configuration.
     pub(super) fn edit(&self) -> Option<LabelEdit> {
-        let settings = settings(&self.suggested()?.settings);
+        let settings = suggest::settings(&self.suggestion.suggested()?.settings);
         Some(LabelEdit {
             source: self.source.clone(),
             label_set: self.label_set.clone(),
@@ -361,21 +221,4 @@ impl Finding {
             settings,
         })
     }
-}
-
-/// The keys and values of the settings in the configuration.
-pub(super) fn settings(settings: &TriggerSettings) -> Vec<(&'static str, String)> {
-    vec![
-        ("threshold", settings.threshold.to_string()),
-        ("clear_below", settings.clear_below.to_string()),
-        ("hold", format!("{} of {}", settings.hold.frames, settings.hold.of)),
-    ]
-}
-
-fn times(count: usize) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
-}
-
-pub(super) fn alerts(count: usize) -> String {
-    if count == 1 { "1 alert".to_owned() } else { format!("{count} alerts") }
 }

@@ -1,9 +1,7 @@
 //! Suggests trigger settings from recordings or stored scores: judges them as `replay` does, and searches for each label the settings
-//! that separate what happens from what does not.
+//! that separate what happens from what does not. The search is [`suggest`](crate::suggest).
 
-mod advice;
 mod findings;
-mod grade;
 mod page;
 mod report;
 mod rivals;

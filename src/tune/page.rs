@@ -3,22 +3,26 @@
 use std::fmt::Write;
 
 use super::{
-    findings::{BINS, Finding, alerts},
+    findings::{BINS, Finding},
     report,
     rivals::Rivals,
-    truth::Interval,
 };
 use crate::{
     plot::{data_uri, document, escaped, section},
     replay::{Peak, Span, Timeline, Track},
+    suggest::{Interval, alerts},
 };
 
 /// The whole page; its plots show the suggested levels, and when they raise each label.
 pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
     let mut body = String::new();
     for finding in findings {
-        let _ =
-            writeln!(body, "<h2>{}</h2>\n<p>{}</p>", escaped(&finding.name()), escaped(&finding.reason()));
+        let _ = writeln!(
+            body,
+            "<h2>{}</h2>\n<p>{}</p>",
+            escaped(&finding.name()),
+            escaped(&finding.suggestion.reason())
+        );
         let drawn = (0..timeline.tracks.len()).find(|number| {
             let track = &timeline.tracks[*number];
             track.label == finding.label && track.label_set == finding.label_set
@@ -51,7 +55,7 @@ pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Riva
 
 /// Draws the suggested levels and the times at which they raise the label; the configured ones if no others are suggested.
 fn draw(track: &mut Track, finding: &Finding) {
-    if let Some(advice) = finding.suggested() {
+    if let Some(advice) = finding.suggestion.suggested() {
         track.levels = Some((advice.settings.threshold, advice.settings.clear_below));
     }
     let kept: Vec<Peak> = track.peaks().into_iter().cloned().collect();
@@ -60,7 +64,7 @@ fn draw(track: &mut Track, finding: &Finding) {
         let peak = kept.iter().find(|peak| (*from..=*to).contains(&peak.point.time)).cloned();
         Span { from: *from, to: Some(*to), peak }
     };
-    track.spans = finding.spans.iter().map(span).collect();
+    track.spans = finding.suggestion.spans.iter().map(span).collect();
 }
 
 /// Text with its line breaks.
@@ -91,7 +95,7 @@ fn histogram(body: &mut String, finding: &Finding) {
         BINS * WIDTH,
         histogram.top
     );
-    body.push_str(if finding.events.is_some() {
+    body.push_str(if finding.suggestion.events.is_some() {
         "<p>Frames by their score, logarithmic; blue: frames that show the label.</p>\n"
     } else {
         "<p>Frames by their score, logarithmic.</p>\n"
@@ -100,19 +104,20 @@ fn histogram(body: &mut String, finding: &Finding) {
 
 fn table(body: &mut String, finding: &Finding) {
     let _ = write!(body, "<table><tr><th>{}</th><th>alerts</th><th>a day</th>", finding.level_word());
-    if finding.events.is_some() {
+    if finding.suggestion.events.is_some() {
         body.push_str("<th>precision of frames</th><th>recall of frames</th><th>F1 of alerts</th>");
     }
     body.push_str("</tr>\n");
     for row in &finding.table {
-        let chosen = finding.suggested().is_some_and(|advice| advice.settings.threshold == row.threshold);
+        let chosen =
+            finding.suggestion.suggested().is_some_and(|advice| advice.settings.threshold == row.threshold);
         let class = if chosen { " class=\"chosen\"" } else { "" };
         let _ = write!(
             body,
             "<tr{class}><td>{}</td><td>{}</td><td>{:.0}</td>",
             row.threshold,
             row.alerts,
-            finding.a_day(row.alerts)
+            finding.suggestion.a_day(row.alerts)
         );
         if let Some((frames, grade)) = &row.worth {
             let _ = write!(
@@ -129,7 +134,7 @@ fn table(body: &mut String, finding: &Finding) {
         body,
         "</table>\n<p>Now: {} {}, {}.</p>",
         finding.level_word(),
-        finding.configured.threshold,
-        alerts(finding.now.0)
+        finding.suggestion.configured.threshold,
+        alerts(finding.suggestion.now.0)
     );
 }

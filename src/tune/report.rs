@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::{
-    advice::Advice,
-    findings::{BINS, Finding, alerts, settings},
+    findings::{BINS, Finding},
     rivals::Rivals,
 };
+use crate::suggest::{Advice, alerts, settings};
 
 /// The report for people.
 pub(super) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
@@ -15,21 +15,25 @@ pub(super) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
         let _ = writeln!(text, "{}", finding.name());
         histogram(&mut text, finding);
         table(&mut text, finding);
-        let now = worth(finding, finding.now.0);
-        let _ = writeln!(text, "  now: {} {}, {now}", finding.level_word(), finding.configured.threshold);
-        if let Some(advice) = finding.suggested() {
+        let now = worth(finding, finding.suggestion.now.0);
+        let _ = writeln!(
+            text,
+            "  now: {} {}, {now}",
+            finding.level_word(),
+            finding.suggestion.configured.threshold
+        );
+        if let Some(advice) = finding.suggestion.suggested() {
             let settings = settings(&advice.settings)
                 .iter()
                 .map(|(key, value)| format!("{key} {value}"))
                 .collect::<Vec<_>>();
             let _ = writeln!(text, "  suggested: {}", settings.join(", "));
         }
-        let _ = writeln!(text, "  {}", finding.reason());
+        let _ = writeln!(text, "  {}", finding.suggestion.reason());
         if !finding.near.is_empty() {
-            let near = finding
-                .near
-                .iter()
-                .map(|peak| format!("{} {}", finding.measure.rounded(peak.point.score.into()), peak.origin));
+            let near = finding.near.iter().map(|peak| {
+                format!("{} {}", finding.suggestion.measure.rounded(peak.point.score.into()), peak.origin)
+            });
             let _ = writeln!(text, "  near misses: {}", near.collect::<Vec<_>>().join(", "));
         }
         text.push('\n');
@@ -54,9 +58,9 @@ pub(super) fn patch(findings: &[Finding]) -> String {
     let mut yaml = String::new();
     let mut suggested: Vec<(Vec<&str>, &Finding, &Advice)> = vec![];
     for finding in findings {
-        let Some(advice) = finding.suggested() else {
-            let same = finding.advice.as_ref().is_ok_and(|advice| advice.separates);
-            let reason = if same { "good as it is".to_owned() } else { finding.reason() };
+        let Some(advice) = finding.suggestion.suggested() else {
+            let same = finding.suggestion.advice.as_ref().is_ok_and(|advice| advice.separates);
+            let reason = if same { "good as it is".to_owned() } else { finding.suggestion.reason() };
             let _ = writeln!(yaml, "# {}: {reason}", finding.name());
             continue;
         };
@@ -75,7 +79,7 @@ pub(super) fn patch(findings: &[Finding]) -> String {
             let _ = writeln!(yaml, "{}{}:", "  ".repeat(depth), key(name));
         }
         let indent = "  ".repeat(path.len());
-        let _ = writeln!(yaml, "{indent}# {}\n{indent}{}:", finding.reason(), key(&finding.label));
+        let _ = writeln!(yaml, "{indent}# {}\n{indent}{}:", finding.suggestion.reason(), key(&finding.label));
         for (key, value) in settings(&advice.settings) {
             let _ = writeln!(yaml, "{indent}  {key}: {value}");
         }
@@ -95,9 +99,10 @@ fn key(name: &str) -> String {
 }
 
 fn worth(finding: &Finding, count: usize) -> String {
-    let recorded = jiff::SignedDuration::from_secs(finding.recorded.as_secs());
-    let a_day = format!("{} in {recorded:#}, about {:.0} a day", alerts(count), finding.a_day(count));
-    match finding.now.1 {
+    let recorded = jiff::SignedDuration::from_secs(finding.suggestion.recorded.as_secs());
+    let a_day =
+        format!("{} in {recorded:#}, about {:.0} a day", alerts(count), finding.suggestion.a_day(count));
+    match finding.suggestion.now.1 {
         Some(grade) => format!("{a_day}, {} wrong, {} events missed", grade.wrong(), grade.missed),
         None => a_day,
     }
@@ -113,7 +118,7 @@ fn histogram(text: &mut String, finding: &Finding) {
         bins.iter().map(bar).collect::<String>()
     };
     let top = histogram.top;
-    if finding.events.is_some() {
+    if finding.suggestion.events.is_some() {
         let _ = writeln!(text, "  shown      0 |{}| {top}", bars(&histogram.shown));
         let _ = writeln!(text, "  not shown  0 |{}| {top}", bars(&histogram.others));
     } else {
@@ -122,7 +127,7 @@ fn histogram(text: &mut String, finding: &Finding) {
 }
 
 fn table(text: &mut String, finding: &Finding) {
-    let with_truth = finding.events.is_some();
+    let with_truth = finding.suggestion.events.is_some();
     let _ = write!(text, "  {:9}   alerts    a day", finding.level_word());
     text.push_str(if with_truth {
         "   precision   recall       F1   (precision and recall of frames, F1 of alerts)\n"
@@ -130,11 +135,18 @@ fn table(text: &mut String, finding: &Finding) {
         "\n"
     });
     for row in &finding.table {
-        let _ = write!(text, "  {:9}   {:6}   {:6.0}", row.threshold, row.alerts, finding.a_day(row.alerts));
+        let _ = write!(
+            text,
+            "  {:9}   {:6}   {:6.0}",
+            row.threshold,
+            row.alerts,
+            finding.suggestion.a_day(row.alerts)
+        );
         if let Some((frames, grade)) = &row.worth {
             let _ = write!(text, "   {:9.3}   {:6.3}   {:6.3}", frames.precision, frames.recall, grade.f1());
         }
-        let chosen = finding.suggested().is_some_and(|advice| advice.settings.threshold == row.threshold);
+        let chosen =
+            finding.suggestion.suggested().is_some_and(|advice| advice.settings.threshold == row.threshold);
         text.push_str(if chosen { "   <- suggested\n" } else { "\n" });
     }
 }

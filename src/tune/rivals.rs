@@ -64,7 +64,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::replay::Point;
+    use crate::suggest::Point;
 
     fn track(label: &str, scores: &[f32]) -> Track {
         let mut track = Track::new("porch", label, None);

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{history::marks::AROUND, replay::Timeline, text_file};
+use crate::{
+    replay::Timeline,
+    suggest::{self, Interval, MarkedMoment},
+    text_file,
+};
 
 /// The longest file: hundreds of thousands of rows.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -50,9 +54,6 @@ enum Moment {
     At(Timestamp),
 }
 
-/// Start and end.
-pub(super) type Interval = (Timestamp, Timestamp);
-
 impl Truth {
     /// Reads a file.
     ///
@@ -80,18 +81,9 @@ impl Truth {
             let last = track.points.iter().map(|point| point.time).max().unwrap_or(Timestamp::MAX);
             let spans: Vec<Interval> =
                 track.spans.iter().map(|span| (span.from, span.to.unwrap_or(last))).collect();
-            let is_in = |mark: &Marked, (from, to): &Interval| (*from..=*to).contains(&mark.time);
-            // The newest of several verdicts on one alert is the last one.
-            let is_right = |span: &&Interval| {
-                own.iter().rev().find(|mark| is_in(mark, span)).is_none_or(|mark| mark.is_right)
-            };
-            let missed =
-                own.iter().filter(|mark| mark.is_right && !spans.iter().any(|span| is_in(mark, span)));
-            let around = missed.map(|mark| {
-                let moved = |by| mark.time.checked_add(by).unwrap_or(mark.time);
-                (moved(-AROUND), moved(AROUND))
-            });
-            let events = spans.iter().filter(is_right).copied().chain(around);
+            let moment = |mark: &&Marked| MarkedMoment { time: mark.time, is_right: mark.is_right };
+            let moments = own.iter().map(moment).collect::<Vec<_>>();
+            let events = suggest::events_of_marks(&spans, &moments).into_iter();
             rows.extend(events.map(|(from, to)| Row {
                 line: 0,
                 source: None,
@@ -193,16 +185,7 @@ impl Truth {
             return None;
         }
         let rows = self.rows.iter().filter(|row| row.is_of(source) && row.names(label_set, label));
-        let mut all = rows.filter_map(|row| row.interval(first)).collect::<Vec<_>>();
-        all.sort();
-        let mut joined: Vec<Interval> = vec![];
-        for (from, to) in all {
-            match joined.last_mut().filter(|(_, end)| from <= *end) {
-                Some((_, end)) => *end = to.max(*end),
-                None => joined.push((from, to)),
-            }
-        }
-        Some(joined)
+        Some(suggest::joined(rows.filter_map(|row| row.interval(first)).collect()))
     }
 }
 

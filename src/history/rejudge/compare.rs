@@ -9,15 +9,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use super::trial::RaisedSpan;
-
-/// A person's verdict on a moment of the label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MarkedMoment {
-    /// When the frame was captured.
-    pub time: Timestamp,
-    /// Whether the label was in view.
-    pub is_right: bool,
-}
+use crate::suggest::MarkedMoment;
 
 /// What became of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

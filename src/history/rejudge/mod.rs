@@ -19,7 +19,7 @@ use std::sync::Arc;
 use self::pass::Result;
 pub use self::{
     changes::Change,
-    compare::{Compared, Counted, Difference, MarkedMoment, compare},
+    compare::{Compared, Counted, Difference, compare},
     ids::Ids,
     pass::{Error, Event, Moment, Rejudged, rejudge},
     trial::{RaisedSpan, Raises, Trial, try_label},

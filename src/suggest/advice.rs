@@ -1,4 +1,4 @@
-//! Searches trigger settings that suit recorded scores. Pure.
+//! Searches trigger settings that suit recorded scores.
 //!
 //! The trigger itself tries every combination of threshold, clear level and hold in a grid. With truth the best combinations have
 //! the highest F1 of alerts. Without truth they are those with the same number of alerts over the widest range of thresholds: if
@@ -9,15 +9,14 @@
 //! Without truth only the configured settings say what the label looks like here: settings that raise it at any other time are
 //! never suggested, and a label that the configured settings never raise keeps them.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
-    grade::{self, Grade, grade, spans},
-    truth::Interval,
+    grade::{Grade, Recording, grade},
+    point::{Interval, Point},
 };
 use crate::{
     policy::{Hold, Scoring, TriggerSettings},
-    replay::Point,
     trigger::Trigger,
 };
 
@@ -40,7 +39,7 @@ const FURTHEST: f64 = 7.0;
 
 /// How the distance of two scores is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Measure {
+pub enum Measure {
     /// `ln(p / (1 - p))`: steps of softmax and sigmoid are even in it.
     Odds,
     /// A cosine times 100, which is about the scale of CLIP's and SigLIP's logits.
@@ -48,7 +47,9 @@ pub(super) enum Measure {
 }
 
 impl Measure {
-    pub(super) fn of(scoring: Scoring) -> Self {
+    /// How the scores of labels with this scoring are measured.
+    #[must_use]
+    pub fn of(scoring: Scoring) -> Self {
         if scoring == Scoring::Cosine { Self::Cosine } else { Self::Odds }
     }
 
@@ -68,7 +69,8 @@ impl Measure {
 
     /// Rounds a score as people type it: two digits, or more where two would be too coarse. Never 0.
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    pub(super) fn rounded(self, score: f64) -> f32 {
+    #[must_use]
+    pub fn rounded(self, score: f64) -> f32 {
         let digits = match self {
             Self::Cosine => 1000.0,
             Self::Odds if score.min(1.0 - score) >= 0.02 => 100.0,
@@ -80,7 +82,7 @@ impl Measure {
 
 /// Suggested settings, and what they do on the recorded scores.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Advice {
+pub struct Advice {
     /// The settings; everything except threshold, clear level and hold is as configured.
     pub settings: TriggerSettings,
     /// Whether they separate what happens from what does not.
@@ -95,7 +97,7 @@ pub(super) struct Advice {
 
 /// Why the settings of a label are left as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAdvice {
+pub enum NoAdvice {
     /// The threshold is a rise over a baseline.
     Rises,
     /// According to the truth, the label is never visible.
@@ -113,9 +115,9 @@ pub(super) enum NoAdvice {
 ///
 /// # Errors
 /// There is nothing to learn, and why.
-pub(super) fn advise(
+pub fn advise(
     configured: &TriggerSettings,
-    points: &[Point],
+    recording: &Recording<'_>,
     events: Option<&[Interval]>,
     measure: Measure,
 ) -> Result<Advice, NoAdvice> {
@@ -125,13 +127,13 @@ pub(super) fn advise(
     if events.is_some_and(<[_]>::is_empty) {
         return Err(NoAdvice::NeverVisible);
     }
-    let mut now = spans(Trigger::new(*configured), points);
+    let mut now = recording.spans(Trigger::new(*configured));
     now.sort_unstable(); // the time of one recording may be before that of the last one
     if events.is_none() && now.is_empty() {
         return Err(NoAdvice::NotSeen);
     }
-    let recorded = Recorded { points, events, now, slack: grade::interval(points) };
-    let logits = grid(points, measure).ok_or(NoAdvice::SameScores)?;
+    let recorded = Recorded { recording, events, now };
+    let logits = grid(recording.points(), measure).ok_or(NoAdvice::SameScores)?;
     let combinations = combinations(&recorded, configured, measure, &logits);
     let range = match events {
         Some(_) => best_by_truth(&combinations, &logits),
@@ -148,7 +150,7 @@ pub(super) fn advise(
     }
 
     let own = measure.logit(configured.threshold.into());
-    let as_configured = recorded.outcome(*configured);
+    let as_configured = Outcome { alerts: recorded.now.len(), ..recorded.outcome(*configured) };
     let is_as_good = match events {
         Some(_) => as_configured.f1() >= outcome.f1() - TOLERANCE,
         None => as_configured.alerts == outcome.alerts,
@@ -163,12 +165,10 @@ pub(super) fn advise(
 
 /// The recorded scores of a label, and its events if there is truth.
 struct Recorded<'a> {
-    points: &'a [Point],
+    recording: &'a Recording<'a>,
     events: Option<&'a [Interval]>,
     /// The times at which the configured settings raise it, in order.
     now: Vec<Interval>,
-    /// How early or late an alert may be.
-    slack: SignedDuration,
 }
 
 /// What settings do on the recorded scores.
@@ -183,6 +183,9 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// Of settings that raise the label at times at which the configured settings do not.
+    const USELESS: Self = Self { alerts: 0, is_useful: false, grade: None };
+
     fn f1(self) -> f64 {
         self.grade.map_or(0.0, Grade::f1)
     }
@@ -194,23 +197,23 @@ impl Outcome {
 
 impl Recorded<'_> {
     fn outcome(&self, settings: TriggerSettings) -> Outcome {
-        let spans = spans(Trigger::new(settings), self.points);
+        // Without truth, one alert at another time is enough: most settings of the grid end early.
+        let is_possible = |from: Timestamp| self.events.is_some() || self.is_raised_now(from);
+        let trigger = Trigger::new(settings);
+        let Some(spans) = self.recording.spans_while(trigger, is_possible) else { return Outcome::USELESS };
         let raised: f64 = spans.iter().map(|(from, to)| to.duration_since(*from).as_secs_f64()).sum();
         Outcome {
             alerts: spans.len(),
-            is_useful: raised <= 0.5 * grade::length(self.points).as_secs_f64()
-                && (self.events.is_some() || spans.iter().all(|(from, _)| self.is_raised_now(*from))),
-            grade: self.events.map(|events| grade(&spans, events, self.slack)),
+            is_useful: raised <= 0.5 * self.recording.length().as_secs_f64(),
+            grade: self.events.map(|events| grade(&spans, events, self.recording.interval())),
         }
     }
-}
 
-impl Recorded<'_> {
     /// Whether the configured settings raise the label at `time`, or a few frames later: lower levels are reached earlier.
     fn is_raised_now(&self, time: Timestamp) -> bool {
         /// The frames of a slow arrival.
         const EARLIER: i32 = 5;
-        let earlier = self.slack.saturating_mul(EARLIER);
+        let earlier = self.recording.interval().saturating_mul(EARLIER);
         let next = self.now.partition_point(|(_, to)| *to < time);
         self.now.get(next).is_some_and(|(from, _)| from.duration_since(time) <= earlier)
     }
@@ -362,14 +365,18 @@ mod tests {
     fn a_wide_gap_is_found_with_and_without_truth() {
         let (points, events) = recorded(0.1, 0.8, 0.05);
         for events in [Some(&events[..]), None] {
-            let advice = advise(&CONFIGURED, &points, events, Measure::Odds).unwrap();
+            let advice = advise(&CONFIGURED, &Recording::new(&points), events, Measure::Odds).unwrap();
             assert!(advice.separates, "{advice:?}");
             assert_eq!((advice.alerts, advice.settings.hold), (10, Hold { frames: 1, of: 1 }), "{advice:?}");
             assert!((0.3..0.6).contains(&advice.settings.threshold), "{advice:?}");
             assert!(advice.settings.clear_below <= advice.settings.threshold, "{advice:?}");
         }
         assert_eq!(
-            advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap().grade.unwrap().f1(),
+            advise(&CONFIGURED, &Recording::new(&points), Some(&events), Measure::Odds)
+                .unwrap()
+                .grade
+                .unwrap()
+                .f1(),
             1.0
         );
     }
@@ -378,11 +385,17 @@ mod tests {
     fn good_settings_are_kept() {
         let (points, events) = recorded(0.05, 0.9, 0.02);
         let configured = TriggerSettings { threshold: 0.4, clear_below: 0.4, ..CONFIGURED };
-        assert_eq!(advise(&configured, &points, Some(&events), Measure::Odds).unwrap().settings, configured);
-        assert_eq!(advise(&configured, &points, None, Measure::Odds).unwrap().settings, configured);
+        assert_eq!(
+            advise(&configured, &Recording::new(&points), Some(&events), Measure::Odds).unwrap().settings,
+            configured
+        );
+        assert_eq!(
+            advise(&configured, &Recording::new(&points), None, Measure::Odds).unwrap().settings,
+            configured
+        );
         let near = TriggerSettings { threshold: 0.1, clear_below: 0.1, ..CONFIGURED };
         assert_ne!(
-            advise(&near, &points, Some(&events), Measure::Odds).unwrap().settings,
+            advise(&near, &Recording::new(&points), Some(&events), Measure::Odds).unwrap().settings,
             near,
             "too close to the quiet scores"
         );
@@ -392,7 +405,7 @@ mod tests {
     fn small_scores_are_separated_too() {
         let (mut points, events) = recorded(0.1, 0.8, 0.05);
         points.iter_mut().for_each(|point| point.score *= 0.01);
-        let advice = advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap();
+        let advice = advise(&CONFIGURED, &Recording::new(&points), Some(&events), Measure::Odds).unwrap();
         assert!(advice.separates && (0.002..0.007).contains(&advice.settings.threshold), "{advice:?}");
     }
 
@@ -402,7 +415,7 @@ mod tests {
         points.iter_mut().for_each(|point| point.score = 0.2 + point.score * 0.1);
         let configured = TriggerSettings { threshold: 0.278, clear_below: 0.26, ..CONFIGURED };
         for events in [Some(&events[..]), None] {
-            let advice = advise(&configured, &points, events, Measure::Cosine).unwrap();
+            let advice = advise(&configured, &Recording::new(&points), events, Measure::Cosine).unwrap();
             assert!(advice.separates && (0.23..0.27).contains(&advice.settings.threshold), "{advice:?}");
             assert!(advice.settings.clear_below > 0.21 && advice.alerts == 10, "{advice:?}");
         }
@@ -415,14 +428,14 @@ mod tests {
         for second in [5, 100, 155, 300, 420] {
             points[second].score = 0.95;
         }
-        let advice = advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap();
+        let advice = advise(&CONFIGURED, &Recording::new(&points), Some(&events), Measure::Odds).unwrap();
         assert!(advice.separates && advice.settings.hold.frames > 1, "{advice:?}");
     }
 
     #[test]
     fn scores_that_no_threshold_separates_are_reported() {
         let (points, events) = recorded(0.5, 0.5, 0.3);
-        let advice = advise(&CONFIGURED, &points, Some(&events), Measure::Odds).unwrap();
+        let advice = advise(&CONFIGURED, &Recording::new(&points), Some(&events), Measure::Odds).unwrap();
         assert!(!advice.separates, "{advice:?}");
     }
 
@@ -450,22 +463,29 @@ mod tests {
             ("always raised", &always, None, NoAdvice::NothingSimilar),
         ];
         for (name, points, events, expected) in cases {
-            assert_eq!(advise(&CONFIGURED, points, events, Measure::Odds), Err(expected), "{name}");
+            assert_eq!(
+                advise(&CONFIGURED, &Recording::new(points), events, Measure::Odds),
+                Err(expected),
+                "{name}"
+            );
         }
         let rises = TriggerSettings { rises: true, ..CONFIGURED };
-        assert_eq!(advise(&rises, &points, None, Measure::Odds), Err(NoAdvice::Rises));
+        assert_eq!(advise(&rises, &Recording::new(&points), None, Measure::Odds), Err(NoAdvice::Rises));
     }
 
     /// Scores near 0 have wide gaps in logits, and a label that is not there has scores near 0.
     #[test]
     fn without_truth_nothing_is_raised_that_is_not_raised_now() {
         let (mut points, _) = recorded(0.004, 0.018, 0.001);
-        assert_eq!(advise(&CONFIGURED, &points, None, Measure::Odds), Err(NoAdvice::NotSeen));
+        assert_eq!(
+            advise(&CONFIGURED, &Recording::new(&points), None, Measure::Odds),
+            Err(NoAdvice::NotSeen)
+        );
         // One real event among ten weak ones: only the real one is raised with any suggestion.
         points[65..68].iter_mut().for_each(|point| point.score = 0.9);
-        let raised = |settings| spans(Trigger::new(settings), &points);
+        let raised = |settings| Recording::new(&points).spans(Trigger::new(settings));
         assert_eq!(raised(CONFIGURED), [(at(65), at(68))]);
-        let advice = advise(&CONFIGURED, &points, None, Measure::Odds).unwrap();
+        let advice = advise(&CONFIGURED, &Recording::new(&points), None, Measure::Odds).unwrap();
         assert!(advice.separates && advice.settings.threshold > 0.02, "{advice:?}");
         assert_eq!(raised(advice.settings).len(), 1, "{advice:?}");
     }
@@ -474,7 +494,7 @@ mod tests {
     fn without_truth_a_threshold_that_is_always_exceeded_is_raised() {
         let (points, _) = recorded(0.1, 0.8, 0.05);
         let configured = TriggerSettings { threshold: 0.04, clear_below: 0.04, ..CONFIGURED };
-        let advice = advise(&configured, &points, None, Measure::Odds).unwrap();
+        let advice = advise(&configured, &Recording::new(&points), None, Measure::Odds).unwrap();
         assert!(advice.separates && advice.alerts == 10 && advice.settings.threshold > 0.15, "{advice:?}");
     }
 
