@@ -1,0 +1,95 @@
+// A browser for the tests of the console: Debian's Chromium, and pages that notice what no page may do.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+import { PATIENCE } from "./service.mjs";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** The pages of the header. */
+export const PAGES = ["live", "alerts", "tune", "search", "configuration", "system"];
+/** A phone and a wide screen. */
+export const PHONE = { width: 360, height: 740 };
+export const WIDE = { width: 1440, height: 900 };
+
+/** Starts the browser. As root Chromium has no sandbox. */
+export function launch() {
+  const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  return chromium.launch({ executablePath: CHROMIUM, args });
+}
+
+/**
+ * A visitor: a browser of its own, with no cookies. `page` is its page. `faults` collects errors of the console, exceptions, requests to
+ * other machines, and text that was run; `expectNone` checks that there are none.
+ */
+export async function visitor(browser, service, { viewport = WIDE, colorScheme = "light", reducedMotion = "reduce", ...rest } = {}) {
+  const context = await browser.newContext({ viewport, colorScheme, reducedMotion, ...rest });
+  context.setDefaultTimeout(PATIENCE);
+  const page = await context.newPage();
+  const faults = [];
+  const origin = new URL(service.url).origin;
+  await page.exposeFunction("planted", () => void faults.push("planted text was run"));
+  page.on("console", (message) => message.type() === "error" && faults.push(`console: ${message.text()} (${message.location().url})`));
+  page.on("pageerror", (error) => faults.push(`exception: ${error.stack ?? error}`));
+  page.on("dialog", (dialog) => {
+    faults.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  context.on("request", (request) => {
+    const url = new URL(request.url());
+    if (!["blob:", "data:"].includes(url.protocol) && url.origin !== origin) faults.push(`a request to ${request.url()}`);
+  });
+  return {
+    page,
+    context,
+    faults,
+    expectNone(what) {
+      assert.deepEqual(faults, [], what);
+    },
+    /** Errors that a test provokes are no faults. */
+    forget: () => faults.splice(0),
+    close: () => context.close(),
+  };
+}
+
+/** Signs the visitor in with a link that is valid once, and waits for the first page. */
+export async function signIn(visit, service, ...options) {
+  await visit.page.goto(await service.link(...options));
+  await ready(visit.page);
+}
+
+/** Opens a page of the console, for a visitor who is signed in. */
+export async function open(visit, service, address) {
+  await visit.page.goto(`${service.url}/console/#/${address}`);
+  await ready(visit.page);
+}
+
+/** Waits until the page is drawn, and no request is open that it waits for. */
+export async function ready(page) {
+  await page.locator("main h1").first().waitFor();
+  await page.waitForFunction(() => document.querySelectorAll("[aria-busy=true]").length === 0);
+  await page.evaluate(() => document.fonts.ready);
+}
+
+/** What axe-core finds on the page, one line each. */
+export async function violations(page) {
+  await page.evaluate(await readFile(AXE, "utf8"));
+  const found = await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.target.join(" ")}: ${node.html.slice(0, 200)}: ${node.failureSummary}`));
+  });
+  return found;
+}
+
+/** Elements that make the page wider than the screen. Parts that scroll inside are no fault. */
+export async function tooWide(page) {
+  return page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    if (scrollWidth <= clientWidth) return [];
+    const wide = [...document.querySelectorAll("body *")].filter((element) => element.getBoundingClientRect().right > clientWidth + 1);
+    return [`${scrollWidth} px on ${clientWidth} px`, ...wide.slice(0, 5).map((element) => element.outerHTML.slice(0, 160))];
+  });
+}

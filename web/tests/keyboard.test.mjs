@@ -1,0 +1,97 @@
+// The console without a mouse.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PAGES, launch, open, ready, signIn, visitor } from "./browser.mjs";
+import { start, wait } from "./service.mjs";
+
+let service, browser;
+
+before(async () => {
+  service = await start({ yard: ["objects"] });
+  browser = await launch();
+  await service.put("yard", "red-car", "1.jpg");
+  await wait("an alert is remembered", async () => (await service.ask("alerts")).alerts.length >= 1);
+});
+
+after(async () => {
+  await browser?.close();
+  await service?.stop();
+});
+
+/** What has the focus, and whether a person sees that. */
+const focused = (page) =>
+  page.evaluate(() => {
+    let element = document.activeElement;
+    while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+    const style = getComputedStyle(element);
+    const box = element.getBoundingClientRect();
+    return {
+      text: (element.textContent ?? "").trim(),
+      tag: element.localName,
+      id: element.id,
+      isSeen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1 && box.width > 0 && box.bottom > 0,
+    };
+  });
+
+test("the tab key reaches the pages of the header, and Enter opens them", async (t) => {
+  const visit = await visitor(browser, service);
+  t.after(() => visit.close());
+  await signIn(visit, service);
+  const { page } = visit;
+  const reached = [];
+  for (let step = 0; step < 12 && reached.at(-1)?.text !== "System"; step += 1) {
+    await page.keyboard.press("Tab");
+    const now = await focused(page);
+    assert.ok(now.isSeen, `the focus is visible on ${now.tag} ${now.text}`);
+    reached.push(now);
+  }
+  const names = reached.map(({ text }) => text.toLowerCase());
+  assert.equal(reached[0].text, "Skip to the page");
+  assert.deepEqual(names.filter((name) => PAGES.includes(name)), PAGES);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/#\/system$/);
+  await ready(page);
+  assert.equal((await focused(page)).id, "main", "the focus is on the new page");
+  visit.expectNone();
+});
+
+test("the first link moves the focus behind the header", async (t) => {
+  const visit = await visitor(browser, service);
+  t.after(() => visit.close());
+  await signIn(visit, service);
+  await visit.page.keyboard.press("Tab");
+  await visit.page.keyboard.press("Enter");
+  assert.equal((await focused(visit.page)).id, "main");
+  assert.match(visit.page.url(), /#\/live$/, "the address stays");
+});
+
+test("everything that can be pressed is reached, and is seen when it is", async (t) => {
+  const visit = await visitor(browser, service);
+  t.after(() => visit.close());
+  await signIn(visit, service);
+  for (const name of PAGES) {
+    await open(visit, service, name);
+    const { page } = visit;
+    const expected = await page.evaluate(() => {
+      const all = document.querySelectorAll("main a[href], main button, main input, main select, main textarea, main [role=slider]");
+      const shown = [...all].filter((element) => !element.disabled && element.tabIndex >= 0 && element.checkVisibility());
+      shown.forEach((element, number) => element.setAttribute("data-number", number));
+      return shown.length;
+    });
+    const reached = new Set();
+    // Some stops are no control: parts that scroll.
+    for (let step = 0; step < expected * 2 + 40; step += 1) {
+      await page.keyboard.press("Tab");
+      const number = await page.evaluate(() => document.activeElement?.getAttribute("data-number"));
+      if (number !== null && number !== undefined) {
+        const now = await focused(page);
+        assert.ok(now.isSeen, `${name}: the focus is visible on ${now.tag} ${now.text}`);
+        reached.add(number);
+      }
+      if (reached.size === expected) break;
+    }
+    assert.equal(reached.size, expected, `${name}: every control is reached with the tab key`);
+    visit.expectNone(name);
+  }
+});

@@ -1,0 +1,172 @@
+// A real service for the tests of the console: the program, the bundled model, folders with real pictures, and a broker if one is
+// installed. Everything is in a temporary folder and at free ports of this machine, and ends with the test.
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const PROGRAM = process.env.STAKEOUT ?? join(ROOT, "target/debug/stakeout");
+const BROKER = "/usr/sbin/mosquitto";
+/** Only what hangs reaches this limit. */
+export const PATIENCE = 120_000;
+/** The token of clients that may change something. */
+export const TOKEN = "0123456789abcdef";
+
+/** Names that must appear as text: each would run or show something if a page took it for HTML. */
+export const HOSTILE = {
+  label: `<img src=x onerror="planted()">`,
+  file: `<b onclick=planted()>bold.jpg`,
+  prefix: "topic-<script>planted()",
+};
+
+/**
+ * Starts a service with `sources`, a map from the name of a source to the labels it watches, and waits until it can score.
+ * `options.config` is YAML that is added to the configuration.
+ */
+export async function start(sources, options = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "stakeout-console-"));
+  const [port, brokerPort] = [await freePort(), await freePort()];
+  const broker = await startBroker(folder, brokerPort);
+  const config = join(folder, "stakeout.yaml");
+  for (const name of Object.keys(sources)) await mkdir(join(folder, "inbox", name), { recursive: true });
+  await writeFile(config, configuration(folder, port, brokerPort, sources, options));
+  const service = spawn(PROGRAM, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
+  const log = follow(service.stderr);
+  const url = `http://127.0.0.1:${port}`;
+  const running = { folder, config, url, log, service, broker, put, ask, link, command, stop };
+  await wait("the service is ready", async () => {
+    if (service.exitCode !== null) throw new Error(`the service ended:\n${log()}`);
+    const answer = await fetch(`${url}/readyz`, { headers: authorization() }).catch(() => undefined);
+    return answer?.status === 200;
+  });
+  return running;
+
+  /** Puts a sample picture of the bundled model into the folder of a source, as a file with this name. */
+  async function put(source, sample, name) {
+    const place = join(folder, "inbox", source);
+    // The service ignores hidden files: it sees the whole picture at once.
+    const hidden = join(place, `.${Date.now()}-${Math.random()}`);
+    await copyFile(join(ROOT, "models/bundled/samples", `${sample}.jpg`), hidden);
+    await rename(hidden, join(place, name));
+  }
+
+  /** The answer of a verb that changes nothing. */
+  async function ask(verb, query = {}) {
+    const answer = await fetch(`${url}/api/v1/${verb}?${new URLSearchParams(query)}`, { headers: authorization() });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${verb}: ${answer.status} ${text}`);
+    return JSON.parse(text);
+  }
+
+  /** A link that signs a browser in once. */
+  async function link(...options) {
+    const output = await command("console", "--no-open", ...options);
+    const found = output.match(/https?:\/\/\S+/);
+    if (!found) throw new Error(`stakeout console printed no link: ${output}`);
+    return found[0];
+  }
+
+  /** The standard output of a command about this service. */
+  async function command(name, ...options) {
+    const run = promisify(execFile);
+    const { stdout } = await run(PROGRAM, [name, "--config", config, ...options], { timeout: PATIENCE });
+    return stdout;
+  }
+
+  async function stop() {
+    await end(service);
+    if (broker) await end(broker);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Waits until `isSo` returns something true, and returns it. */
+export async function wait(what, isSo) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const found = await isSo();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function authorization() {
+  return { Authorization: `Bearer ${TOKEN}` };
+}
+
+function configuration(folder, port, brokerPort, sources, { config = "", prefix = "stakeout", edit = true }) {
+  const watched = [...new Set(Object.values(sources).flat())];
+  return JSON.stringify({
+    model: join(ROOT, "models/bundled"),
+    state_dir: join(folder, "state"),
+    mqtt: { url: `mqtt://127.0.0.1:${brokerPort}`, prefix },
+    listen: { address: `127.0.0.1:${port}`, token: TOKEN, edit },
+    history: { search: true, pictures: "changes" },
+    label_sets: Object.fromEntries(
+      watched.map((name) => [
+        name,
+        {
+          template: "a photo of {}",
+          background: ["an empty scene", "a plain background", "something else"],
+          labels: LABEL_SETS[name],
+        },
+      ]),
+    ),
+    sources: Object.fromEntries(
+      Object.entries(sources).map(([name, sets]) => [name, { folder: join(folder, "inbox", name), watch: sets }]),
+    ),
+    ...(config ? JSON.parse(config) : {}),
+  }, null, 2);
+}
+
+/** The label sets that a source can watch. */
+const LABEL_SETS = {
+  objects: { "red car": 0.75, "green tree": 0.75, "blue umbrella": 0.75, "yellow fish": 0.75 },
+  toys: { "pink heart": 0.75, "purple mug": 0.75 },
+  hostile: { [HOSTILE.label]: { prompts: ["red car"], threshold: 0.75 }, "green tree": 0.75 },
+};
+
+async function startBroker(folder, port) {
+  if (await access(BROKER).then(() => false, () => true)) return undefined;
+  const file = join(folder, "broker.conf");
+  await writeFile(file, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
+  const broker = spawn(BROKER, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
+  const log = follow(broker.stderr);
+  await wait("the broker listens", () => {
+    if (broker.exitCode !== null) throw new Error(`the broker ended:\n${log()}`);
+    return log().includes("running");
+  });
+  return broker;
+}
+
+/** What a process has written so far. */
+function follow(stream) {
+  let text = "";
+  stream.setEncoding("utf8").on("data", (part) => (text = (text + part).slice(-200_000)));
+  return () => text;
+}
+
+async function end(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE);
+  await ended;
+  clearTimeout(timer);
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
