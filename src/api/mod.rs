@@ -33,6 +33,7 @@ pub mod sign_in;
 pub mod socket;
 pub mod sources;
 pub mod states;
+pub mod suggest;
 pub mod time;
 pub mod timeline;
 pub mod truth;

@@ -234,7 +234,7 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
     let (name, changes) = (request.name(), request.changes()?);
     rejudge::sources(reader, Some(&request.source), window)?;
     let trial = rejudge::try_label(reader, &request.source, window, &name, &changes)?;
-    let marks = marks_of(reader, request, window)?;
+    let marks = marks_of(reader, &request.source, &name, window)?;
     let Trial { now, then, judged, scores, newest, tried } = trial;
     let (with_changes, recorded) = rejudge::compare(&now.spans, &then.spans, &marks);
     let is = |wanted: Difference| move |alert: &Compared| alert.difference == wanted;
@@ -258,17 +258,22 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<Response, Error> {
     })
 }
 
-/// The verdicts on moments of the label, in the order in which they were given.
-fn marks_of(reader: &Reader, request: &Request, window: Window) -> Result<Vec<MarkedMoment>, Error> {
+/// The verdicts on moments of a label, in the order in which they were given.
+pub(super) fn marks_of(
+    reader: &Reader,
+    source: &str,
+    LabelName { label_set, label }: &LabelName,
+    window: Window,
+) -> Result<Vec<MarkedMoment>, Error> {
     let filter = Filter {
-        source: Some(request.source.clone()),
-        label: Some(request.label.clone()),
+        source: Some(source.to_owned()),
+        label: Some(label.clone()),
         since: window.since,
         until: window.until,
         limit: Some(MOST_MARKS),
     };
     let mut marks = marks::newest(reader.connection(), &filter).map_err(history::Error::from)?;
-    marks.retain(|mark| mark.subject.label_set == request.label_set && mark.subject.label == request.label);
+    marks.retain(|mark| mark.subject.label_set == *label_set && mark.subject.label == *label);
     marks.sort_by_key(|mark| mark.marked_at);
     let moment = |mark: marks::Mark| MarkedMoment {
         time: mark.subject.time,

@@ -2,7 +2,7 @@
 
 use super::{
     alerts, ask, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in,
-    sources, timeline, verb::Route, watch_for,
+    sources, suggest, timeline, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -25,6 +25,7 @@ pub fn all() -> Vec<Route> {
         sign_in::VERB.route(),
         sign_in::SIGN_OUT_ALL.route(),
         sources::VERB.route(),
+        suggest::VERB.route(),
         timeline::VERB.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),

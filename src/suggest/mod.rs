@@ -14,5 +14,5 @@ pub use self::{
     grade::{Frames, Grade, Recording, frames, grade, shown},
     marks::{AROUND, MarkedMoment, events_of_marks, joined},
     point::{Interval, Point},
-    suggestion::{Suggestion, alerts, settings},
+    suggestion::{Suggestion, TruthBy, alerts, settings},
 };

@@ -11,6 +11,24 @@ use super::{
 };
 use crate::{policy::TriggerSettings, trigger::Trigger};
 
+/// How a person can say when a label is in view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TruthBy {
+    /// With a file, as an option of the command.
+    File,
+    /// With marks, on a page.
+    Marks,
+}
+
+impl TruthBy {
+    fn words(self) -> &'static str {
+        match self {
+            Self::File => "`--truth FILE.csv`",
+            Self::Marks => "marks",
+        }
+    }
+}
+
 /// What recorded scores say about the settings of a label.
 #[derive(Debug)]
 pub struct Suggestion {
@@ -80,26 +98,30 @@ impl Suggestion {
 
     /// The reason for the suggestion, or for none, in a sentence.
     #[must_use]
-    pub fn reason(&self) -> String {
+    pub fn reason(&self, truth: TruthBy) -> String {
         match &self.advice {
-            Ok(advice) => self.reason_for(advice),
-            Err(NoAdvice::Rises) => self.reason_for_a_rise(),
-            Err(other) => self.reason_for_nothing(*other),
+            Ok(advice) => self.reason_for(advice, truth),
+            Err(NoAdvice::Rises) => self.reason_for_a_rise(truth),
+            Err(other) => self.reason_for_nothing(*other, truth),
         }
     }
 
-    fn reason_for_a_rise(&self) -> String {
+    fn reason_for_a_rise(&self, truth: TruthBy) -> String {
+        let others = match truth {
+            TruthBy::File => "What other rises would do is in the table",
+            TruthBy::Marks => "Try what other rises would do",
+        };
         let grade = self.now.1.map_or(String::new(), |grade| {
             format!(", {} wrong, {} events missed", grade.wrong(), grade.missed)
         });
         format!(
-            "its threshold is a rise of {} over the baseline, which is kept: {}{grade}. What other rises would do is in the table",
+            "its threshold is a rise of {} over the baseline, which is kept: {}{grade}. {others}",
             self.configured.threshold,
             alerts(self.now.0),
         )
     }
 
-    fn reason_for_nothing(&self, reason: NoAdvice) -> String {
+    fn reason_for_nothing(&self, reason: NoAdvice, truth: TruthBy) -> String {
         let highest = self.measure.rounded(self.highest.into());
         let threshold = self.configured.threshold;
         match (reason, self.now.0) {
@@ -113,7 +135,8 @@ impl Suggestion {
             ),
             (NoAdvice::NotSeen, _) if self.highest >= threshold => format!(
                 "not seen here, unchanged: its highest score is {highest}, but it never stays above {threshold} for long enough \
-                 (`hold`, `for`). If it is there, say when with `--truth FILE.csv`"
+                 (`hold`, `for`). If it is there, say when with {}",
+                truth.words()
             ),
             (NoAdvice::SameScores, _) => format!(
                 "unchanged: all frames have the same score, {highest}, so there is nothing to compare. Record it with and without \
@@ -125,18 +148,19 @@ impl Suggestion {
                 let share = 100.0 * (raised / self.recorded.as_secs_f64().max(1.0)).min(1.0);
                 format!(
                     "unchanged: {}, raised for {share:.0} % of the recording, and no other threshold separates these times from the \
-                     others. Record more without it, or say with `--truth FILE.csv` when it is visible",
-                    alerts(self.now.0)
+                     others. Record more without it, or say with {} when it is visible",
+                    alerts(self.now.0),
+                    truth.words()
                 )
             }
             _ => format!(
-                "not seen here, unchanged: its highest score is {highest}, below {threshold}. If it is there, say when with \
-                 `--truth FILE.csv`"
+                "not seen here, unchanged: its highest score is {highest}, below {threshold}. If it is there, say when with {}",
+                truth.words()
             ),
         }
     }
 
-    fn reason_for(&self, advice: &Advice) -> String {
+    fn reason_for(&self, advice: &Advice, truth: TruthBy) -> String {
         let TriggerSettings { threshold, hold, .. } = advice.settings;
         let (low, high) = advice.range;
         match (advice.grade, advice.separates) {
@@ -169,11 +193,11 @@ impl Suggestion {
                 alerts(advice.alerts),
                 self.a_day(advice.alerts)
             ),
-            (None, false) => {
+            (None, false) => format!(
                 "no threshold separates: moving it a little always changes the number of alerts. If it occurs here at all, say when \
-                 with `--truth FILE.csv`"
-                    .to_owned()
-            }
+                 with {}",
+                truth.words()
+            ),
         }
     }
 }

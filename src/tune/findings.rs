@@ -10,7 +10,7 @@ use crate::{
     config::{Config, Source, edit::LabelEdit},
     policy::{Label, LabelSet, Scoring, TriggerSettings},
     replay::{Peak, Timeline, Track},
-    suggest::{self, Frames, Grade, Measure, Point, Recording, Suggestion},
+    suggest::{self, Frames, Grade, Measure, Point, Recording, Suggestion, TruthBy},
     trigger::Trigger,
 };
 
@@ -204,6 +204,11 @@ impl Finding {
     /// `porch / dog`
     pub(super) fn name(&self) -> String {
         format!("{} / {}", self.label_set, self.label)
+    }
+
+    /// The reason for the suggestion, or for none, in a sentence.
+    pub(super) fn reason(&self) -> String {
+        self.suggestion.reason(TruthBy::File)
     }
 
     /// The heading of the numbers in the table.

@@ -17,12 +17,8 @@ use crate::{
 pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
     let mut body = String::new();
     for finding in findings {
-        let _ = writeln!(
-            body,
-            "<h2>{}</h2>\n<p>{}</p>",
-            escaped(&finding.name()),
-            escaped(&finding.suggestion.reason())
-        );
+        let _ =
+            writeln!(body, "<h2>{}</h2>\n<p>{}</p>", escaped(&finding.name()), escaped(&finding.reason()));
         let drawn = (0..timeline.tracks.len()).find(|number| {
             let track = &timeline.tracks[*number];
             track.label == finding.label && track.label_set == finding.label_set

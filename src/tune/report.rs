@@ -29,7 +29,7 @@ pub(super) fn text(findings: &[Finding], rivals: &[Rivals]) -> String {
                 .collect::<Vec<_>>();
             let _ = writeln!(text, "  suggested: {}", settings.join(", "));
         }
-        let _ = writeln!(text, "  {}", finding.suggestion.reason());
+        let _ = writeln!(text, "  {}", finding.reason());
         if !finding.near.is_empty() {
             let near = finding.near.iter().map(|peak| {
                 format!("{} {}", finding.suggestion.measure.rounded(peak.point.score.into()), peak.origin)
@@ -60,7 +60,7 @@ pub(super) fn patch(findings: &[Finding]) -> String {
     for finding in findings {
         let Some(advice) = finding.suggestion.suggested() else {
             let same = finding.suggestion.advice.as_ref().is_ok_and(|advice| advice.separates);
-            let reason = if same { "good as it is".to_owned() } else { finding.suggestion.reason() };
+            let reason = if same { "good as it is".to_owned() } else { finding.reason() };
             let _ = writeln!(yaml, "# {}: {reason}", finding.name());
             continue;
         };
@@ -79,7 +79,7 @@ pub(super) fn patch(findings: &[Finding]) -> String {
             let _ = writeln!(yaml, "{}{}:", "  ".repeat(depth), key(name));
         }
         let indent = "  ".repeat(path.len());
-        let _ = writeln!(yaml, "{indent}# {}\n{indent}{}:", finding.suggestion.reason(), key(&finding.label));
+        let _ = writeln!(yaml, "{indent}# {}\n{indent}{}:", finding.reason(), key(&finding.label));
         for (key, value) in settings(&advice.settings) {
             let _ = writeln!(yaml, "{indent}  {key}: {value}");
         }

@@ -22,7 +22,7 @@ pub use self::{
     compare::{Compared, Counted, Difference, compare},
     ids::Ids,
     pass::{Error, Event, Moment, Rejudged, rejudge},
-    trial::{RaisedSpan, Raises, Trial, try_label},
+    trial::{LabelScores, RaisedSpan, Raises, Trial, label_scores, try_label},
 };
 use super::{
     Reader,

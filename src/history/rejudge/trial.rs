@@ -13,6 +13,7 @@ use crate::{
     history::{Reader, scores::Window},
     judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
     policy::LabelName,
+    suggest::Point,
     trigger::Transition,
 };
 
@@ -95,6 +96,60 @@ pub fn try_label(
     Ok(Trial { now, then, judged, scores, newest, tried })
 }
 
+/// The scores of a label, and when the service raised it.
+#[derive(Debug, Default)]
+pub struct LabelScores {
+    /// The scores, in the order of the frames.
+    pub points: Vec<Point>,
+    /// When the label was raised.
+    pub raised: Vec<RaisedSpan>,
+    /// The number of frames whose scores are not wanted.
+    pub left_out: u64,
+    /// Whether there are more scores, which are left out: the newest ones.
+    pub is_cut: bool,
+}
+
+/// The first `most` scores of one label of a source. Frames for which `is_wanted` is false are left out: their scores were computed from
+/// other prompts, for example.
+///
+/// # Errors
+/// The history cannot be read.
+pub fn label_scores(
+    reader: &Reader,
+    source: &str,
+    window: Window,
+    name: &LabelName,
+    most: usize,
+    is_wanted: impl Fn(&LabelSetup) -> bool,
+) -> Result<LabelScores> {
+    let (mut scores, mut collector) = (LabelScores::default(), Collector::new(name));
+    let mut newest: Option<(Arc<Setup>, bool)> = None;
+    judge_again(reader, source, window, Some(name), [&[]], |_, event| {
+        let (Event::Turn(Moment { setup, .. }, _) | Event::Judged(Moment { setup, .. }, _)) = &event;
+        let known = newest.as_ref().filter(|(known, _)| Arc::ptr_eq(known, setup)).map(|(_, wanted)| *wanted);
+        let wanted = known.unwrap_or_else(|| {
+            let wanted = find(setup, name).is_some_and(|(_, label)| is_wanted(label));
+            newest = Some((Arc::clone(setup), wanted));
+            wanted
+        });
+        if scores.points.len() >= most {
+            scores.is_cut |= wanted;
+            return;
+        }
+        if !wanted {
+            scores.left_out += u64::from(matches!(event, Event::Judged(..)));
+            collector.unwatched();
+            return;
+        }
+        if let Event::Judged(Moment { frame, .. }, _) = &event {
+            let score = frame.scores.first().copied().flatten().filter(|score| score.is_finite());
+            scores.points.extend(score.map(|score| Point { time: frame.at, score }));
+        }
+        collector.add(&event);
+    })?;
+    Ok(LabelScores { raised: collector.finish().spans, ..scores })
+}
+
 /// The number of a label or rule in the order of [`Setup::all`], and the label.
 fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(usize, &'s LabelSetup)> {
     let is_it = |(_, (set, label)): &(usize, (&SetSetup, &LabelSetup))| {
@@ -149,9 +204,7 @@ impl<'n> Collector<'n> {
 
     fn judged(&mut self, Moment { setup, frame }: &Moment<'_>, judge: &SourceJudge) {
         if setup.sets.is_empty() {
-            // The label is not watched (any more).
-            self.close(false);
-            self.last = None;
+            self.unwatched();
             return;
         }
         let is_first = self.last.is_none() && self.open_span().is_none();
@@ -159,6 +212,12 @@ impl<'n> Collector<'n> {
         if is_first && is_raised(setup, judge, self.name) {
             self.open(RaisedSpan::since(frame.at));
         }
+    }
+
+    /// The label is not watched (any more).
+    fn unwatched(&mut self) {
+        self.close(false);
+        self.last = None;
     }
 
     fn open(&mut self, span: RaisedSpan) {
