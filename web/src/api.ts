@@ -73,6 +73,19 @@ export async function call<Answer>(
     init.headers = { Accept: "application/json", "Content-Type": "application/json" };
     init.body = JSON.stringify(request);
   }
+  return answered(address, init);
+}
+
+/** Sends a file as the body of a request. The other fields of the request are parameters of the address. */
+export function upload<Answer>(verb: string, request: Record<string, unknown>, file: Blob, signal?: AbortSignal): Promise<Answer> {
+  const headers = { Accept: "application/json", "Content-Type": file.type || "application/octet-stream" };
+  const init: RequestInit = { method: "POST", headers, credentials: "same-origin", cache: "no-cache", body: file };
+  if (signal) init.signal = signal;
+  const parameters = query(request);
+  return answered(apiUrl(verb) + (parameters && `?${parameters}`), init);
+}
+
+async function answered<Answer>(address: string, init: RequestInit): Promise<Answer> {
   let response: Response;
   try {
     response = await fetch(address, init);
