@@ -63,15 +63,25 @@ export async function call<Answer>(
   request: Record<string, unknown> = {},
   signal?: AbortSignal,
 ): Promise<Answer> {
-  const init: RequestInit = { method, headers: { Accept: "application/json" }, credentials: "same-origin", cache: "no-cache" };
+  const parameters = method === "GET" ? query(request) : "";
+  const response = await send(method, apiUrl(parameters ? `${verb}?${parameters}` : verb), method === "POST" ? request : undefined, signal);
+  return (await response.json()) as Answer;
+}
+
+/** Sends a request to an address of the service, with a body of JSON, or with a file. Every answer that is no success is thrown. */
+export async function send(
+  method: "GET" | "POST" | "DELETE",
+  address: string,
+  body?: Record<string, unknown> | Blob,
+  signal?: AbortSignal,
+): Promise<Response> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-cache" };
   if (signal) init.signal = signal;
-  let address = apiUrl(verb);
-  if (method === "GET") {
-    const parameters = query(request);
-    if (parameters) address += `?${parameters}`;
-  } else {
-    init.headers = { Accept: "application/json", "Content-Type": "application/json" };
-    init.body = JSON.stringify(request);
+  if (body instanceof Blob) init.body = body;
+  else if (body) {
+    headers["Content-Type"] = "application/json";
+    init.body = JSON.stringify(body);
   }
   return answered(address, init);
 }
@@ -93,7 +103,7 @@ async function answered<Answer>(address: string, init: RequestInit): Promise<Ans
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "the service does not answer", undefined, "Check that it runs and that this device reaches it.");
   }
-  if (response.ok) return (await response.json()) as Answer;
+  if (response.ok) return response;
   if (response.status === 401) signedOut.forEach((listener) => listener());
   throw await problem(response);
 }

@@ -2,13 +2,13 @@
 
 import { type ComponentType, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { onSignedOut } from "./api";
 import { useConnection, useService } from "./events";
 import { counted } from "./format";
 import { Button } from "./parts/Button";
 import { Problem } from "./parts/Problem";
 import { Toasts } from "./parts/Toast";
 import { PAGES, type PageName, link, useRoute } from "./router";
+import { type Me, refresh, signOut, useSession } from "./session";
 import { SignedOut } from "./signed-out";
 import { type Theme, restoreTheme, useTheme } from "./theme";
 
@@ -34,13 +34,17 @@ const LOADERS: Record<PageName, () => Promise<{ default: ComponentType }>> = {
 
 function Shell() {
   const { page } = useRoute();
-  const [isSignedOut, setSignedOut] = useState(false);
-  useEffect(() => onSignedOut(() => setSignedOut(true)), []);
+  const { me, error } = useSession();
   return (
     <>
       <a class="skip" href="#main" onClick={skip}>Skip to the page</a>
-      <Header page={page} />
-      <main id="main" tabIndex={-1}>{isSignedOut ? <SignedOut /> : <Lazy page={page} />}</main>
+      <Header page={page} isSignedIn={me?.role != null} />
+      <main id="main" tabIndex={-1}>
+        {me?.role && <Lazy page={page} />}
+        {me?.role === null && <SignedOut hasToken={me.has_token} error={error} />}
+        {!me && error && <Problem error={error} onRetry={() => void refresh()} />}
+      </main>
+      {me?.role && <Footer me={me} />}
       <Toasts />
     </>
   );
@@ -52,17 +56,19 @@ function skip(event: Event) {
   document.getElementById("main")?.focus();
 }
 
-function Header({ page }: { page: PageName }) {
+function Header({ page, isSignedIn }: { page: PageName; isSignedIn: boolean }) {
   return (
     <header class="header">
       <a class="header-name" href={link("live")}>stakeout</a>
-      <nav aria-label="Pages">
-        {PAGES.map((name) => (
-          <a key={name} href={link(name)} aria-current={name === page ? "page" : undefined}>{TITLES[name]}</a>
-        ))}
-      </nav>
+      {isSignedIn && (
+        <nav aria-label="Pages">
+          {PAGES.map((name) => (
+            <a key={name} href={link(name)} aria-current={name === page ? "page" : undefined}>{TITLES[name]}</a>
+          ))}
+        </nav>
+      )}
       <div class="header-state">
-        <State />
+        {isSignedIn && <State />}
         <ThemeSwitch />
       </div>
     </header>
@@ -93,6 +99,17 @@ function ThemeSwitch() {
     <Button kind="quiet" label={`Colours: ${names[theme]}. Change to ${names[next[theme]]}`} title={`Colours: ${names[theme]}`} onClick={() => setTheme(next[theme])}>
       <span class={`theme-sign theme-${theme}`} aria-hidden="true" />
     </Button>
+  );
+}
+
+/** What this browser may do. */
+function Footer({ me }: { me: Me }) {
+  const may = me.role === "change" ? "You may look and change." : "You may look, and change nothing.";
+  return (
+    <footer class="footer">
+      <span>{may}</span>
+      {me.by === "session" && <Button kind="quiet" onClick={() => void signOut()}>Sign out</Button>}
+    </footer>
   );
 }
 

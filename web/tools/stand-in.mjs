@@ -33,6 +33,7 @@ async function answer(request, response) {
   if (path === "/" || path === "/console") return response.writeHead(302, { Location: "/console/" }).end();
   if (path.startsWith("/api/v1/pictures/")) return picture(path, response);
   if (path === "/api/v1/events") return events(response);
+  if (path === "/console/session") return response.writeHead(204).end();
   if (path.startsWith("/api/v1/")) return verb(path.slice("/api/v1/".length), address, request, response);
   const name = path === "/console/" ? "index.html" : path.slice("/console/".length);
   if (name === "index.html") assets = await build();
