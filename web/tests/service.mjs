@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { access, copyFile, mkdir, mkdtemp, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,8 +26,8 @@ export const HOSTILE = {
 };
 
 /**
- * Starts a service with `sources`, a map from the name of a source to the labels it watches, and waits until it can score.
- * `options.config` is YAML that is added to the configuration.
+ * Starts a service and waits until it can score. `sources` maps the name of a source to the label sets that it watches: it is a folder
+ * then; or to its settings. `options.labels` replaces the label sets, and `options.prefix` is the beginning of every topic.
  */
 export async function start(sources, options = {}) {
   const folder = await mkdtemp(join(tmpdir(), "stakeout-console-"));
@@ -47,18 +47,21 @@ export async function start(sources, options = {}) {
   });
   return running;
 
-  /** Puts a sample picture of the bundled model into the folder of a source, as a file with this name. */
-  async function put(source, sample, name) {
+  /** Puts a sample picture of the bundled model into the folder of a source, as a file with this name that was written `at` a time. */
+  async function put(source, sample, name, at = new Date()) {
     const place = join(folder, "inbox", source);
     // The service ignores hidden files: it sees the whole picture at once.
     const hidden = join(place, `.${Date.now()}-${Math.random()}`);
     await copyFile(join(ROOT, "models/bundled/samples", `${sample}.jpg`), hidden);
+    await utimes(hidden, at, at);
     await rename(hidden, join(place, name));
   }
 
-  /** The answer of a verb that changes nothing. */
-  async function ask(verb, query = {}) {
-    const answer = await fetch(`${url}/api/v1/${verb}?${new URLSearchParams(query)}`, { headers: authorization() });
+  /** The answer of a verb: with `query` as its parameters, or with a body of JSON. */
+  async function ask(verb, query = {}, body = undefined) {
+    const init = { headers: authorization() };
+    if (body) Object.assign(init, { method: "POST", body: JSON.stringify(body) });
+    const answer = await fetch(`${url}/api/v1/${verb}?${new URLSearchParams(query)}`, init);
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${verb}: ${answer.status} ${text}`);
     return JSON.parse(text);
@@ -101,29 +104,26 @@ function authorization() {
   return { Authorization: `Bearer ${TOKEN}` };
 }
 
-function configuration(folder, port, brokerPort, sources, { config = "", prefix = "stakeout", edit = true }) {
-  const watched = [...new Set(Object.values(sources).flat())];
-  return JSON.stringify({
+/** The configuration. JSON is YAML. */
+function configuration(folder, port, brokerPort, sources, { labels = LABEL_SETS, prefix = "stakeout" }) {
+  const settings = ([name, source]) => [name, Array.isArray(source) ? { folder: join(folder, "inbox", name), watch: source } : source];
+  const all = Object.fromEntries(Object.entries(sources).map(settings));
+  const watched = new Set(Object.values(all).flatMap((source) => source.watch));
+  const set = (name) => ({
+    template: "a photo of {}",
+    background: ["an empty scene", "a plain background", "something else"],
+    labels: labels[name],
+  });
+  const config = {
     model: join(ROOT, "models/bundled"),
     state_dir: join(folder, "state"),
     mqtt: { url: `mqtt://127.0.0.1:${brokerPort}`, prefix },
-    listen: { address: `127.0.0.1:${port}`, token: TOKEN, edit },
+    listen: { address: `127.0.0.1:${port}`, token: TOKEN, edit: true },
     history: { search: true, pictures: "changes" },
-    label_sets: Object.fromEntries(
-      watched.map((name) => [
-        name,
-        {
-          template: "a photo of {}",
-          background: ["an empty scene", "a plain background", "something else"],
-          labels: LABEL_SETS[name],
-        },
-      ]),
-    ),
-    sources: Object.fromEntries(
-      Object.entries(sources).map(([name, sets]) => [name, { folder: join(folder, "inbox", name), watch: sets }]),
-    ),
-    ...(config ? JSON.parse(config) : {}),
-  }, null, 2);
+    label_sets: Object.fromEntries([...watched].map((name) => [name, set(name)])),
+    sources: all,
+  };
+  return `${JSON.stringify(config, null, 2)}\n`;
 }
 
 /** The label sets that a source can watch. */
