@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `blocking`, `clock`, `descriptors`, `local_time`, `shortage`, `tcp`, `terminal`, `topic` |
+//! | 0 | `blocking`, `clock`, `descriptors`, `local_time`, `remedy`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
 //! | 3 | `policy`, `storage` |
@@ -55,7 +55,7 @@
 //! | [`watches`] | temporary labels, which expire: `stakeout watch-for` |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
-//! | [`shortage`], [`tcp`] | errors that only say "try again"; one exchange with a server, with one deadline |
+//! | [`shortage`], [`remedy`], [`tcp`] | errors that only say "try again"; what to do about an error; one exchange with a server, with one deadline |
 //! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor, and which file a path leads to; files that are replaced in one step; files of the state folder |
 //! | [`storage`] | SQLite files of the state folder |
 //! | [`text_file`], [`topic`] | text files that people write; names as topic levels and identifiers |
@@ -117,6 +117,7 @@
 //! | `history/near_misses/choose`, `history/near_misses/episodes` |
 //! | `observe/scores` |
 //! | `picture/mask` |
+//! | `remedy` |
 //! | `source/kinds/mqtt/names`, `source/kinds/mqtt/payload`, `source/kinds/mqtt/waiting` |
 //! | `tls/certificate`, `tls/explain`, `tls/fingerprint` |
 //! | `source/kinds/stream/access_units`, `source/kinds/stream/allowed`, `source/kinds/stream/schedule`, `source/kinds/stream/transport` |
@@ -243,6 +244,7 @@ pub mod plot;
 pub mod policy;
 pub mod prefetch;
 pub mod progress;
+pub mod remedy;
 pub mod replay;
 pub mod sandbox;
 pub mod shortage;

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::terminal::{Colour, Style, escaped};
+use crate::{
+    remedy,
+    terminal::{Colour, Style, escaped},
+};
 
 /// One check: what was checked, its state, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,10 +57,8 @@ impl Finding {
     /// A failure whose text may end with its own remedy, as most errors do. Otherwise the remedy is for the cause that the text
     /// names, or else `otherwise`.
     pub(super) fn of_error(what: impl Into<String>, text: &str, otherwise: &str) -> Self {
-        if let Some((message, remedy)) = split_remedy(text) {
-            return Self::failed(what, message, remedy);
-        }
-        Self::failed(what, text, cause_remedy(text).unwrap_or(otherwise))
+        let (message, remedy) = remedy::of_error(text, otherwise);
+        Self::failed(what, message, remedy)
     }
 
     /// The lines for people. What servers and files have contributed is escaped.
@@ -84,56 +85,6 @@ impl Finding {
         }
         format!("{heading}{lines}\n")
     }
-}
-
-/// The words with which a remedy begins.
-const IMPERATIVES: [&str; 21] = [
-    "add", "change", "check", "choose", "correct", "export", "give", "install", "make", "name", "pull",
-    "put", "remove", "run", "save", "see", "set", "start", "update", "use", "write",
-];
-
-/// What is wrong and what to do, of an error in the form "what is wrong: what to do".
-fn split_remedy(text: &str) -> Option<(&str, &str)> {
-    let ends = text
-        .match_indices(": ")
-        .chain(text.match_indices(". "))
-        .map(|(at, end)| (&text[..at], &text[at + end.len()..]));
-    let is_remedy = |rest: &str| {
-        let word = rest.split([' ', ',']).next().unwrap_or_default().to_lowercase();
-        IMPERATIVES.contains(&&*word)
-    };
-    // The first such place: a remedy may have several sentences.
-    ends.filter(|(_, rest)| is_remedy(rest) && !rest.contains('\n')).min_by_key(|(message, _)| message.len())
-}
-
-/// What to do about a cause in the words of the system.
-pub(super) fn cause_remedy(text: &str) -> Option<&'static str> {
-    let text = text.to_lowercase();
-    let causes: [(&[&str], &str); 7] = [
-        (&["refused"], "start the program that should answer there, or correct the port of the address"),
-        (
-            &["lookup address", "name or service not known", "not resolve", "resolution", "no such host"],
-            "correct the host of the address, or check that this machine resolves names: `getent hosts NAME`",
-        ),
-        (
-            &["timed out", "time-out", "no answer", "not answer"],
-            "check that the device is on, and the network and the firewalls between",
-        ),
-        (&["unreachable", "no route"], "check the network of this machine: it has no way to this address"),
-        (
-            &["certificate", "tls", "handshake"],
-            "check the scheme and the port of the address, and the certificate",
-        ),
-        (
-            &["denies access", "unauthorized", "answers 401", "answers 403"],
-            "correct `username` and `password`",
-        ),
-        (&["permission denied"], "give the user who runs stakeout the right to do this"),
-    ];
-    causes
-        .into_iter()
-        .find(|(words, _)| words.iter().any(|word| text.contains(word)))
-        .map(|(_, remedy)| remedy)
 }
 
 #[cfg(test)]
@@ -174,38 +125,5 @@ mod tests {
             "x",
         );
         assert!(caret.lines(style).contains("        1 | a: a line that is longer than the terminal\n"));
-    }
-
-    #[test]
-    fn remedies_fit_the_causes() {
-        let cases = [
-            (
-                "the broker does not accept the user `me` with this password: check mqtt.username and mqtt.password",
-                "the broker does not accept the user `me` with this password",
-                "check mqtt.username and mqtt.password",
-            ),
-            (
-                "x cannot be used: no such file. Name another one, or none",
-                "x cannot be used: no such file",
-                "Name another one, or none",
-            ),
-            (
-                "Connection refused (os error 111)",
-                "Connection refused (os error 111)",
-                "start the program that should answer there, or correct the port of the address",
-            ),
-            (
-                "there is no answer",
-                "there is no answer",
-                "check that the device is on, and the network and the firewalls between",
-            ),
-            ("http://h/a answers 401", "http://h/a answers 401", "correct `username` and `password`"),
-            ("the port 14013 of /cam/401/403 is odd", "the port 14013 of /cam/401/403 is odd", "otherwise"),
-            ("something else", "something else", "otherwise"),
-        ];
-        for (text, message, remedy) in cases {
-            let finding = Finding::of_error("a", text, "otherwise");
-            assert_eq!((&*finding.message, finding.remedy.as_deref()), (message, Some(remedy)));
-        }
     }
 }
