@@ -124,6 +124,10 @@ pub(super) struct LabelSets {
 impl LabelSets {
     /// Reads the `label_sets` of one file.
     pub fn read(&mut self, reader: &mut Reader<'_>, at: &Setting<'_>) {
+        // A new service watches nothing yet: it is set up in the console.
+        if at.is_empty_mapping() {
+            return;
+        }
         for set in reader.named(at, &format!("describe what to watch for:\n{EXAMPLE}")) {
             // A duplicate in one file is a duplicate key of the YAML; this is about two files.
             self.seen.check(reader, "label set", set.name, set.key);

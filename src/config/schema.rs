@@ -21,6 +21,12 @@ pub fn schema() -> Value {
     let mut schema = mapping(&specs(FIELDS), &[]);
     schema["$schema"] = json!(DRAFT);
     schema["title"] = json!("A configuration of stakeout");
+    // A service that is new watches nothing yet.
+    for key in ["label_sets", "sources"] {
+        if let Some(section) = schema["properties"][key].as_object_mut() {
+            section.shift_remove("minProperties");
+        }
+    }
     // A file of rules has neither.
     schema["dependencies"] = json!({"mqtt": ["sources"], "sources": ["mqtt"]});
     schema

@@ -157,6 +157,10 @@ pub(super) const EXAMPLE: &str =
 pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> Vec<Source> {
     let mut seen = Seen::default();
     let mut sources = vec![];
+    // A new service watches nothing yet: it is set up in the console.
+    if at.is_empty_mapping() {
+        return sources;
+    }
     for source in reader.named(at, &format!("describe where frames come from:\n{EXAMPLE}")) {
         seen.check(reader, "source", source.name, source.key);
         sources.extend(read_source(reader, &source, sets));

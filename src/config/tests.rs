@@ -60,6 +60,18 @@ fn rule(threshold: f32) -> TriggerSettings {
 }
 
 #[test]
+fn a_new_service_watches_nothing() {
+    let config = load_text("mqtt: { url: mqtt://broker }\nlabel_sets: {}\nsources: {}\n");
+    assert_eq!((config.sources.len(), config.label_sets.len()), (0, 0));
+    for text in
+        ["label_sets:\nsources: {}\n", "label_sets: {}\nsources:\n", "sources: {}\n", "label_sets: {}\n"]
+    {
+        let folder = folder_with(&[("stakeout.yaml", &format!("mqtt: {{ url: mqtt://broker }}\n{text}"))]);
+        assert!(load_from(folder.path(), &[]).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn absent_keys_have_the_documented_defaults() {
     let folder = folder_with(&[("stakeout.yaml", SMALL)]);
     let Loaded { config, .. } = load_from(folder.path(), &[]).unwrap();

@@ -53,6 +53,12 @@ impl Decoders {
         }
     }
 
+    /// What decodes pictures.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// The memory that they share.
     #[must_use]
     pub fn memory(&self) -> &Arc<Memory> {

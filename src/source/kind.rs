@@ -1,11 +1,18 @@
 //! What every kind of source provides: one run, its error causes, and a probe for `doctor`.
 
+use std::sync::Arc;
+
 use super::{
     access::Access,
     cause::Causes,
     context::{Context, Status},
 };
-use crate::{config::Region, picture::Limits, policy::Mqtt, sandbox::Sandbox};
+use crate::{
+    config::Region,
+    picture::{Limits, Picture},
+    policy::Mqtt,
+    sandbox::Sandbox,
+};
 
 /// A kind of source, with the state that it keeps over its failures.
 pub(crate) trait Kind: Sized {
@@ -26,6 +33,15 @@ pub(crate) trait Kind: Sized {
 
     /// Checks whether a source with these settings would deliver frames. May block for some seconds.
     fn probe(settings: &Self::Settings, surroundings: &Surroundings<'_>) -> Probe;
+
+    /// One picture, for people who set up a source with these settings, or why there is none. `None`: a source of this kind cannot be
+    /// requested for a picture. May block for some seconds.
+    fn picture(
+        _settings: &Self::Settings,
+        _surroundings: &Surroundings<'_>,
+    ) -> Option<Result<Arc<Picture>, String>> {
+        None
+    }
 }
 
 /// Why a source cannot continue, and what follows.

@@ -48,7 +48,7 @@ pub use self::{
     info::StreamInfo,
     kind::{Outcome, Probe, Surroundings},
     kinds::{
-        causes, probe,
+        causes, picture, probe,
         stream::{
             error::StreamError,
             probe::{Ffmpeg, ffmpeg},

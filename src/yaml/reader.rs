@@ -217,6 +217,12 @@ impl<'n> Setting<'n> {
         matches!(self.node.value, Value::Mapping(_))
     }
 
+    /// Whether the value is `{}`.
+    #[must_use]
+    pub fn is_empty_mapping(&self) -> bool {
+        matches!(&self.node.value, Value::Mapping(entries) if entries.is_empty())
+    }
+
     /// How a message names it.
     fn title(&self) -> String {
         let name = mask::shown(self.name);

@@ -26,6 +26,7 @@ fn the_example_files_are_valid_and_name_the_schema() {
         assert!(text.starts_with("# yaml-language-server: $schema=stakeout.schema.json\n"), "{name}");
     }
     for text in [
+        "mqtt: { url: 'mqtt://h' }\nlabel_sets: {}\nsources: {}",
         "label_sets: { yard: { labels: { fox: 0.3, cat: , cow: { hold: 2 of 3, cooldown: 1m30s } } } }",
         "mqtt: { url: 'mqtt://h' }\nsources: { a: { folder: '${env:X}', poll: 5s, after: { move: b }, watch: [1] } }\nthreads: '2'",
     ] {

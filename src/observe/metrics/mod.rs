@@ -305,12 +305,6 @@ impl ServiceMetrics {
         wanted.map(|(name, running)| (name.clone(), running.kind, running.state())).collect()
     }
 
-    /// What decodes pictures, once it is started.
-    #[must_use]
-    pub fn sandbox(&self) -> Option<&Arc<Sandbox>> {
-        self.sandbox.get()
-    }
-
     /// Whether the broker is connected.
     #[must_use]
     pub fn is_connected(&self) -> bool {

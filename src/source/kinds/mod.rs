@@ -16,6 +16,8 @@ macro_rules! for_each_kind {
     };
 }
 
+use std::sync::Arc;
+
 pub mod camera;
 pub mod folder;
 pub mod http;
@@ -32,7 +34,7 @@ use super::{
     context::Context,
     kind::{Failure, Kind, Probe, Surroundings},
 };
-use crate::config;
+use crate::{config, picture::Picture};
 
 macro_rules! running {
     ($($(#[$doc:meta])* $kind:ident $module:ident ($settings:ident, $source:ident),)+) => {
@@ -78,6 +80,18 @@ macro_rules! running {
         pub fn probe(kind: &SourceKind, surroundings: &Surroundings<'_>) -> Probe {
             match kind {
                 $(SourceKind::$kind(settings) => $module::$source::probe(settings, surroundings),)+
+            }
+        }
+
+        /// One picture of a source, or why there is none; `None`: this kind of source cannot be requested for one. May block for some
+        /// seconds.
+        #[must_use]
+        pub fn picture(
+            kind: &SourceKind,
+            surroundings: &Surroundings<'_>,
+        ) -> Option<Result<Arc<Picture>, String>> {
+            match kind {
+                $(SourceKind::$kind(settings) => $module::$source::picture(settings, surroundings),)+
             }
         }
 

@@ -29,7 +29,7 @@ use self::{
 use crate::{
     config::Region,
     frame::Slot,
-    picture::{self, PictureError, mask::Masked},
+    picture::{self, Picture, PictureError, mask::Masked},
     sandbox::DecodeError,
     source::{
         cause::{self, Cause, Causes},
@@ -95,10 +95,16 @@ impl Kind for HttpSource {
     }
 
     fn probe(settings: &Http, surroundings: &Surroundings<'_>) -> Probe {
-        match size(settings, surroundings) {
-            Ok((width, height)) => Probe::good(format!("delivers pictures of {width}x{height}")),
+        match picture(settings, surroundings) {
+            Ok(Picture { width, height, .. }) => {
+                Probe::good(format!("delivers pictures of {width}x{height}"))
+            }
             Err(error) => Probe::failed(error.to_string(), CAMERA_REMEDY),
         }
+    }
+
+    fn picture(settings: &Http, surroundings: &Surroundings<'_>) -> Option<Result<Arc<Picture>, String>> {
+        Some(picture(settings, surroundings).map(Arc::new).map_err(|error| error.to_string()))
     }
 }
 
@@ -190,15 +196,15 @@ impl HttpSource {
     }
 }
 
-/// Requests one picture. Its width and height.
-fn size(settings: &Http, surroundings: &Surroundings<'_>) -> Result<(u32, u32), HttpError> {
+/// Requests one picture.
+fn picture(settings: &Http, surroundings: &Surroundings<'_>) -> Result<Picture, HttpError> {
     let no_picture = |cause| HttpError::NoPicture(settings.address.to_string(), cause);
     match Camera::new(settings, login_of(settings)).request(&Validators::default())? {
         Response::Picture { bytes, .. } => {
             let (began, host) = (Instant::now(), settings.address.to_string());
             let go_on = || began.elapsed() < PROBE_TIMEOUT;
             match surroundings.sandbox.decode(&host, &bytes, surroundings.limits, &go_on) {
-                Ok(picture) => Ok((picture.width, picture.height)),
+                Ok(picture) => Ok(picture),
                 Err(DecodeError::Picture(cause)) => Err(no_picture(cause)),
                 Err(DecodeError::Stopped) => Err(no_picture(PictureError::DecoderEnded {
                     how: "no process could be started".to_owned(),

@@ -36,6 +36,21 @@ pub struct Http {
     pub unchanged: Unchanged,
 }
 
+impl Http {
+    /// A camera that is tried before it is configured.
+    #[must_use]
+    pub fn tried(address: Address) -> Self {
+        Self {
+            address,
+            every: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+            redirects: Redirects::SameHost,
+            tls: Trust::System,
+            unchanged: Unchanged::Score,
+        }
+    }
+}
+
 /// The keys of an http source.
 pub(crate) const FIELDS: &[Field<Http>] = &[
     Field::new("http", Form::Text, "The http:// or https:// address of a picture.", |it: &Http| {

@@ -56,6 +56,8 @@ pub mod settings;
 mod transport;
 mod upright;
 
+use std::sync::Arc;
+
 use self::{
     decoder::Decoder,
     error::StreamError,
@@ -67,6 +69,7 @@ use self::{
 };
 use crate::{
     config::Region,
+    picture::Picture,
     source::{
         cause::{Cause, Causes},
         context::{Context, Status},
@@ -130,6 +133,11 @@ impl Kind for StreamSource {
 
     fn probe(settings: &Stream, surroundings: &Surroundings<'_>) -> Probe {
         probe::probe(settings, surroundings.limits)
+    }
+
+    fn picture(settings: &Stream, surroundings: &Surroundings<'_>) -> Option<Result<Arc<Picture>, String>> {
+        let picture = probe::picture(settings, surroundings.limits);
+        Some(picture.map(Arc::from).map_err(|error| error.to_string()))
     }
 }
 

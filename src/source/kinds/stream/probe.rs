@@ -1,6 +1,7 @@
 //! Checks a stream: what it sends, and which of its frames would be decoded.
 
 use std::{
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use super::{
     settings::{Hwaccel, Stream},
 };
 use crate::{
-    picture::Limits,
+    picture::{Limits, mask::Masked},
     source::{
         context::Context,
         kind::Probe,
@@ -72,8 +73,26 @@ pub fn ffmpeg() -> Ffmpeg {
     }
 }
 
+/// The first intact frame of a stream, for people who set it up.
+pub(super) fn picture(settings: &Stream, limits: Limits) -> Result<Masked, StreamError> {
+    let (origin, mut picture) = (settings.input.shown(), None);
+    let found = read(settings, limits, |converter, decoder| {
+        let converted = converter.picture(decoder.frame(), limits);
+        let not_converted = |cause| StreamError::NotConverted { address: origin.clone(), cause };
+        picture = Some(converted.map_err(not_converted)?);
+        Ok(ControlFlow::Break(()))
+    });
+    found?;
+    picture.ok_or(StreamError::NoIntactFrame(origin))
+}
+
 pub(super) fn probe(settings: &Stream, limits: Limits) -> Probe {
-    match read(settings, limits) {
+    let mut size = None;
+    let found = read(settings, limits, |converter, decoder| {
+        size.get_or_insert_with(|| converter.shown_size(decoder.frame()));
+        Ok(ControlFlow::Continue(()))
+    });
+    match found.map(|found| Findings { size, ..found }) {
         Ok(found) => describe(settings, &found, limits.max_pixels),
         Err(StreamError::NotConverted { address, cause }) => Probe::failed(
             format!("the frames of {address} cannot be used: {cause}"),
@@ -83,17 +102,22 @@ pub(super) fn probe(settings: &Stream, limits: Limits) -> Probe {
     }
 }
 
-/// Reads the stream until it has two intervals between key frames, or for [`PROBE_TIME`].
-fn read(settings: &Stream, limits: Limits) -> Result<Findings, StreamError> {
+/// Reads the stream until it has two intervals between key frames, or for [`PROBE_TIME`], or until `each` breaks, which is called for
+/// each packet with a new intact frame. The size that is returned is unknown.
+fn read(
+    settings: &Stream,
+    limits: Limits,
+    mut each: impl FnMut(&mut Converter, &Decoder) -> Result<ControlFlow<()>, StreamError>,
+) -> Result<Findings, StreamError> {
     let origin = settings.input.shown();
     let context = Context::detached(&origin, limits);
     let mut opened = Opened::open(settings, &origin, &context, &mut Memory::new(settings))?
         .expect("only this function has the token of the stop signal");
     opened.memory(&origin, limits)?;
     let mut decoder = Decoder::new(&opened, Hwaccel::None, &origin, limits)?;
-    let (codec, converter) = (opened.codec(), Converter::new(opened.view(), Arc::default()));
+    let (codec, mut converter) = (opened.codec(), Converter::new(opened.view(), Arc::default()));
     let mut clock = Clock::new(opened.played, opened.frame_time());
-    let (mut key_frames, mut size, mut packets, began) = (KeyFrames::default(), None, 0, Instant::now());
+    let (mut key_frames, mut packets, began) = (KeyFrames::default(), 0, Instant::now());
     let (mut first, mut now) = (None, Duration::ZERO);
     while began.elapsed() < PROBE_TIME && packets < PACKETS && key_frames.interval(now).is_none() {
         let Next::Packet(Arrived { mut packet, at, .. }) = opened.next(&origin, &context)? else { break };
@@ -104,8 +128,10 @@ fn read(settings: &Stream, limits: Limits) -> Result<Findings, StreamError> {
             key_frames.record(now);
         }
         // Keys without a whole picture show themselves at the second key.
-        if decoder.feed(&mut packet, at, Need::Frame, &context.counts) && size.is_none() {
-            size = Some(converter.shown_size(decoder.frame()));
+        if decoder.feed(&mut packet, at, Need::Frame, &context.counts)
+            && each(&mut converter, &decoder)?.is_break()
+        {
+            break;
         }
         if let Some(cause) = decoder.exceeded() {
             return Err(StreamError::NotConverted { address: origin, cause });
@@ -117,7 +143,7 @@ fn read(settings: &Stream, limits: Limits) -> Result<Findings, StreamError> {
     let only_key_frames = suffice && !decoder.has_partial_keys();
     Ok(Findings {
         codec,
-        size,
+        size: None,
         rate: if seconds > 0.0 { f64::from(packets - 1) / seconds } else { 0.0 },
         key_frames: interval,
         only_key_frames,

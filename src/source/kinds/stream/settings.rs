@@ -208,6 +208,25 @@ impl Settings for Stream {
 }
 
 impl Stream {
+    /// A camera that is tried before it is configured: it has to answer soon.
+    #[must_use]
+    pub fn tried(address: Address) -> Self {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        Self {
+            input: Input::Rtsp(address),
+            every: Duration::from_secs(1),
+            decode: Decode::Auto,
+            hwaccel: Hwaccel::None,
+            transport: None,
+            redirects: Redirects::SameHost,
+            tls: Trust::System,
+            pace: Pace::Real,
+            open_timeout: PATIENCE,
+            stall_after: PATIENCE,
+            unchanged: Unchanged::Score,
+        }
+    }
+
     fn input(&self) -> Option<Value> {
         Some(json!(self.input.shown()))
     }
