@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     classify::{TextError, TextVectors, labels::LabelError},
-    observe::newest::NewestFrame,
+    observe::newest::RegionEmbedding,
     policy::{LabelSet, Template},
 };
 
@@ -74,7 +74,7 @@ pub struct TextScore {
 /// # Errors
 /// The question is wrong, the source has no frame yet, or the model is busy.
 pub async fn answer(service: &Service, request: &Request) -> Result<Response, Error> {
-    let set = question(request)?;
+    let set = question(&request.text, request.template.as_deref())?;
     let live = service.live()?;
     let config = live.newest.config();
     let source = known_source(&config, "source", &request.source)?;
@@ -92,42 +92,42 @@ pub async fn answer(service: &Service, request: &Request) -> Result<Response, Er
         captured_at: Time(frame.captured_at),
         origin: frame.origin.clone(),
         model: config.model.name().into_owned(),
-        scores: scores(&request.text, &texts, &frame),
+        scores: scores(&request.text, &texts, &frame.regions),
     })
 }
 
 /// The label set of a question.
-fn question(request: &Request) -> Result<LabelSet, Error> {
-    let template = request.template.as_deref().unwrap_or(TEMPLATE);
+pub(super) fn question(text: &[String], template: Option<&str>) -> Result<LabelSet, Error> {
+    let template = template.unwrap_or(TEMPLATE);
     let template: Template =
         template.parse().map_err(|error| Error::parameter("template", format!("{error}")))?;
     let wrong = |what: String| Err(Error::parameter("text", what));
-    match request.text.len() {
+    match text.len() {
         0 => return wrong("there is no text".to_owned()),
         count if count > MOST_TEXTS => {
             return wrong(format!("there are {count} texts, and {MOST_TEXTS} are allowed"));
         }
         _ => {}
     }
-    for (number, text) in request.text.iter().enumerate() {
-        let length = text.chars().count();
-        if text.trim().is_empty() {
+    for (number, one) in text.iter().enumerate() {
+        let length = one.chars().count();
+        if one.trim().is_empty() {
             return wrong("a text is empty".to_owned());
         }
         if length > LONGEST_TEXT {
             return wrong(format!("a text has {length} characters, and {LONGEST_TEXT} are allowed"));
         }
-        if request.text[..number].contains(text) {
-            return wrong(format!("`{text}` is given twice"));
+        if text[..number].contains(one) {
+            return wrong(format!("`{one}` is given twice"));
         }
     }
-    Ok(LabelSet::untriggered("the question", &template, &request.text))
+    Ok(LabelSet::untriggered("the question", &template, text))
 }
 
 /// Each text with the highest of its scores in the regions, the highest first; equal scores keep the order of the texts.
-fn scores(texts: &[String], vectors: &TextVectors, frame: &NewestFrame) -> Vec<TextScore> {
+pub(super) fn scores(texts: &[String], vectors: &TextVectors, regions: &[RegionEmbedding]) -> Vec<TextScore> {
     let regions: Vec<_> =
-        frame.regions.iter().map(|(region, vector)| (region, vectors.scores(vector).labels)).collect();
+        regions.iter().map(|(region, vector)| (region, vectors.scores(vector).labels)).collect();
     let best = |(number, text): (usize, &String)| {
         let scored = regions.iter().map(|(region, scores)| (*region, scores[number]));
         let (region, score) = scored.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
@@ -175,15 +175,15 @@ mod tests {
             (&["open", &long], "301 characters, and 300 are allowed"),
             (&many, "17 texts, and 16 are allowed"),
         ] {
-            let error = question(&request(text)).unwrap_err();
+            let error = question(&request(text).text, None).unwrap_err();
             assert_eq!((error.kind, error.place.as_deref()), (Kind::BadRequest, Some("text")));
             assert!(error.what.contains(what), "{error}");
         }
-        let template = Request { template: Some("a {} and {}".to_owned()), ..request(&["open", "closed"]) };
-        assert_eq!(question(&template).unwrap_err().place.as_deref(), Some("template"));
-        let set = question(&request(&["open", "closed"])).unwrap();
+        let two = request(&["open", "closed"]).text;
+        assert_eq!(question(&two, Some("a {} and {}")).unwrap_err().place.as_deref(), Some("template"));
+        let set = question(&two, None).unwrap();
         assert_eq!(set.templates[0].fill("x"), "This is a photo of x.");
-        let set = question(&Request { template: Some("{}".to_owned()), ..request(&["open"]) }).unwrap();
+        let set = question(&request(&["open"]).text, Some("{}")).unwrap();
         assert_eq!((set.templates[0].fill("x"), &*set.labels[0].name), ("x".to_owned(), "open"));
     }
 

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod alerts;
 pub mod ask;
+pub mod ask_picture;
 pub mod client;
 pub mod entry;
 pub mod error;
@@ -37,6 +38,7 @@ pub mod suggest;
 pub mod time;
 pub mod timeline;
 pub mod truth;
+pub mod try_source;
 pub mod verb;
 pub mod watch_for;
 

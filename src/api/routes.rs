@@ -1,8 +1,8 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
 use super::{
-    alerts, ask, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search, sign_in,
-    sources, suggest, timeline, verb::Route, watch_for,
+    alerts, ask, ask_picture, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search,
+    sign_in, sources, suggest, timeline, try_source, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -11,6 +11,7 @@ pub fn all() -> Vec<Route> {
     vec![
         alerts::VERB.route(),
         ask::VERB.route(),
+        ask_picture::VERB.route().up_to(ask_picture::LARGEST),
         watch_for::CANCEL.route(),
         entry::VERB.route(),
         explain::VERB.route(),
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Route> {
         sources::VERB.route(),
         suggest::VERB.route(),
         timeline::VERB.route(),
+        try_source::VERB.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),
     ]

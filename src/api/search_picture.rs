@@ -48,7 +48,7 @@ pub fn too_large() -> Error {
 }
 
 /// The vector of a picture.
-async fn vector(live: &Live, picture: impl AsRef<[u8]> + Send + 'static) -> Result<Vec<f32>, Error> {
+pub(super) async fn vector(live: &Live, picture: impl AsRef<[u8]> + Send + 'static) -> Result<Vec<f32>, Error> {
     let stop = CancellationToken::new();
     // The client may leave while the picture waits for memory.
     let _stops = stop.clone().drop_guard();

@@ -30,6 +30,8 @@ use crate::{
 const AT_THE_DISK: usize = 4;
 /// The pictures of people that are received and decoded at the same time at most: each may have 16 MiB, and takes memory to decode.
 const PICTURES: usize = 2;
+/// The cameras that people try at the same time at most: each holds a thread and a decoder for up to half a minute.
+const TRIES: usize = 2;
 /// How long a reader waits for what was just observed.
 const PATIENCE_WITH_WRITER: Duration = Duration::from_secs(1);
 /// Readers see what was observed until then: writing it for each request would wear out flash cards.
@@ -49,6 +51,7 @@ pub struct Service {
     history: OnceLock<history::Handle>,
     at_the_disk: Arc<Semaphore>,
     pictures: Arc<Semaphore>,
+    tries: Arc<Semaphore>,
 }
 
 /// What exists once the model is loaded.
@@ -78,6 +81,7 @@ impl Service {
             history: OnceLock::new(),
             at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),
             pictures: Arc::new(Semaphore::new(PICTURES)),
+            tries: Arc::new(Semaphore::new(TRIES)),
         }
     }
 
@@ -110,6 +114,16 @@ impl Service {
         Arc::clone(&self.pictures).try_acquire_owned().map_err(|_| {
             Error::new(Kind::Unavailable, "the service receives and decodes other pictures")
                 .remedy("Repeat the request in a few seconds.")
+        })
+    }
+
+    /// The right to try a camera. It ends when the result is dropped.
+    ///
+    /// # Errors
+    /// Too many cameras are being tried.
+    pub fn try_place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.tries).try_acquire_owned().map_err(|_| {
+            Error::new(Kind::TooMany, "other cameras are being tried").remedy("Try again in half a minute.")
         })
     }
 
