@@ -39,6 +39,7 @@ pub mod time;
 pub mod timeline;
 pub mod truth;
 pub mod try_source;
+pub mod try_words;
 pub mod verb;
 pub mod watch_for;
 

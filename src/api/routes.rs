@@ -2,7 +2,7 @@
 
 use super::{
     alerts, ask, ask_picture, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search,
-    sign_in, sources, suggest, timeline, try_source, verb::Route, watch_for,
+    sign_in, sources, suggest, timeline, try_source, try_words, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -29,6 +29,7 @@ pub fn all() -> Vec<Route> {
         suggest::VERB.route(),
         timeline::VERB.route(),
         try_source::VERB.route(),
+        try_words::VERB.route(),
         watch_for::ADD.route(),
         watch_for::LIST.route(),
     ]

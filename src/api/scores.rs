@@ -148,13 +148,21 @@ impl Request {
     }
 
     fn points(&self) -> Result<usize, Error> {
-        let points = self.points.unwrap_or(POINTS);
-        if !(1..=MOST_POINTS).contains(&points) {
-            let what = format!("{points} is not a number from 1 to {MOST_POINTS}");
-            return Err(Error::parameter("points", what));
-        }
-        Ok(points as usize)
+        points_of(self.points)
     }
+}
+
+/// The number of points for each label.
+///
+/// # Errors
+/// It is out of range.
+pub(super) fn points_of(points: Option<u32>) -> Result<usize, Error> {
+    let points = points.unwrap_or(POINTS);
+    if !(1..=MOST_POINTS).contains(&points) {
+        let what = format!("{points} is not a number from 1 to {MOST_POINTS}");
+        return Err(Error::parameter("points", what));
+    }
+    Ok(points as usize)
 }
 
 /// The answer of the running service: stored scores, with the levels that are in force.
@@ -242,14 +250,14 @@ fn with_levels(reader: &Reader, request: &Request, watched: Vec<Watched>) -> Res
     for Watched { label_set, label, levels } in asked {
         let found = lines.iter().position(|line| line.label_set == label_set && line.label == label);
         let points = found.map_or(vec![], |found| lines.remove(found).points);
-        let points = points.into_iter().map(point).collect();
+        let points = points.into_iter().map(score_point).collect();
         labels.push(LabelScores { label_set, label, levels_now: Some(levels), points });
     }
     labels.extend(lines.into_iter().map(|ScoreLine { label_set, label, points }| LabelScores {
         label_set,
         label,
         levels_now: None,
-        points: points.into_iter().map(point).collect(),
+        points: points.into_iter().map(score_point).collect(),
     }));
     let time = |millisecond| Timestamp::from_millisecond(millisecond).ok().map(Time);
     Ok(Response {
@@ -263,7 +271,8 @@ fn with_levels(reader: &Reader, request: &Request, watched: Vec<Watched>) -> Res
     })
 }
 
-fn point(point: ScorePoint) -> (i64, f64, f64, f64) {
+/// A point as it is sent.
+pub(super) fn score_point(point: ScorePoint) -> (i64, f64, f64, f64) {
     (point.at, decimals(point.lowest), decimals(point.highest), decimals(point.last))
 }
 

@@ -44,10 +44,12 @@ impl LabelEncoder {
         Ok(Watchlist::new(sets, vectors, sources))
     }
 
-    /// The vectors of one label set, after [`labels::check`]. Neither memory nor disk keeps them.
+    /// The vectors of one label set, after [`labels::check`]. Neither memory nor disk keeps them; those that are known are used.
     pub(super) fn encode_once(&self, set: &LabelSet) -> Result<LabelVectors, LabelError> {
         labels::check(set, self.scale.activation)?;
-        let vectors = labels::encode_with(slice::from_ref(set), |texts| self.text.encode(texts))?;
+        let vectors = labels::encode_with(slice::from_ref(set), |texts| {
+            self.known.or_encoded(texts, |new| self.text.encode(new))
+        })?;
         // One set gives one entry.
         vectors.into_iter().next().ok_or_else(|| LabelError::Empty { set: set.name.clone() })
     }
@@ -90,6 +92,18 @@ impl KnownVectors {
         self.0 = used;
         Ok(vectors)
     }
+
+    /// The vectors of `texts`, which are all different. Only unknown texts are encoded, and none of them becomes known.
+    fn or_encoded(
+        &self,
+        texts: &[&str],
+        encode: impl FnOnce(&[&str]) -> Result<Vec<Vec<f32>>, ModelError>,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        let new: Vec<&str> = texts.iter().copied().filter(|text| !self.0.contains_key(*text)).collect();
+        let mut encoded = if new.is_empty() { vec![] } else { encode(&new)? }.into_iter();
+        let vector = |text: &&str| self.0.get(*text).cloned().or_else(|| encoded.next());
+        Ok(texts.iter().filter_map(vector).collect())
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +130,20 @@ mod tests {
             (vec![1.0, 3.0], "a".to_owned()),
             "unused vectors were dropped"
         );
+    }
+
+    #[test]
+    fn texts_that_are_encoded_once_do_not_become_known() {
+        let mut known = KnownVectors::default();
+        known.vectors(&["a"], |_| Ok(vec![vec![1.0]])).unwrap();
+        for _ in 0..2 {
+            let vectors = known.or_encoded(&["b", "a", "c"], |new| {
+                assert_eq!(new, ["b", "c"]);
+                Ok(vec![vec![2.0], vec![3.0]])
+            });
+            assert_eq!(vectors.unwrap().concat(), [2.0, 1.0, 3.0]);
+        }
+        assert_eq!(known.or_encoded(&["a"], |_| unreachable!()), Ok(vec![vec![1.0]]));
     }
 
     #[test]

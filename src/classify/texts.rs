@@ -1,7 +1,7 @@
 //! Encodes texts that people ask about while the service runs. The thread that owns the [`LabelEncoder`] answers, one request
 //! after the other, so no second model is in memory.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{
@@ -13,8 +13,8 @@ use tokio::{
 
 use super::{
     encoder::LabelEncoder,
-    labels::{LabelError, LabelVectors},
-    score::Scores,
+    labels::{LabelError, LabelVectors, activation},
+    score::{Activation, Scores},
     watchlist::Scale,
 };
 use crate::{model::ModelError, policy::LabelSet};
@@ -67,6 +67,22 @@ impl TextVectors {
     #[must_use]
     pub fn scores(&self, picture: &[f32]) -> Scores {
         self.scale.scores(&self.vectors, picture)
+    }
+
+    /// The same texts with vectors in another form, in which the products of vectors are the same: rotated, for example.
+    #[must_use]
+    pub fn in_form(&self, form: impl Fn(&[f32]) -> Vec<f32>) -> Self {
+        let other = |vectors: &[Arc<[f32]>]| vectors.iter().map(|vector| form(vector).into()).collect();
+        let LabelVectors { name, labels, background, scoring } = &self.vectors;
+        let (labels, background) = (other(labels), other(background));
+        let vectors = LabelVectors { name: Arc::clone(name), labels, background, scoring: *scoring };
+        Self { vectors, scale: self.scale }
+    }
+
+    /// Whether the labels share a total score of 1, so that other words for one of them change the scores of all.
+    #[must_use]
+    pub fn share_scores(&self) -> bool {
+        activation(self.vectors.scoring, self.scale.activation) == Activation::Softmax
     }
 }
 
@@ -148,7 +164,7 @@ impl LabelEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{classify::score::Activation, model::Logits, policy::Scoring};
+    use crate::{model::Logits, policy::Scoring};
 
     fn set(texts: &[&str]) -> LabelSet {
         let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
@@ -164,6 +180,17 @@ mod tests {
         };
         let scale = Scale { logits: Logits { scale: 10.0, bias: 0.0 }, activation: Activation::Softmax };
         TextVectors { vectors, scale }
+    }
+
+    #[test]
+    fn another_form_has_the_same_scores() {
+        let texts = vectors();
+        let swapped = |vector: &[f32]| vector.iter().rev().copied().collect::<Vec<_>>();
+        assert_eq!(texts.in_form(swapped).scores(&[0.8, 0.6]), texts.scores(&[0.6, 0.8]));
+        assert!(texts.share_scores());
+        let mut alone = texts.clone();
+        alone.vectors.scoring = Scoring::Cosine;
+        assert!(!alone.share_scores());
     }
 
     #[tokio::test(start_paused = true)]

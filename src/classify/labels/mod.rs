@@ -60,7 +60,7 @@ pub enum LabelError {
 }
 
 /// How a set's logits become scores with a model that was trained with `model`.
-fn activation(scoring: Scoring, model: Activation) -> Activation {
+pub(super) fn activation(scoring: Scoring, model: Activation) -> Activation {
     match scoring {
         Scoring::Auto => model,
         Scoring::Softmax => Activation::Softmax,

@@ -18,6 +18,7 @@ mod forget;
 pub mod read;
 mod recorder;
 pub mod rotation;
+pub mod series;
 pub mod tables;
 
 pub use forget::forget;

@@ -135,6 +135,12 @@ pub fn unpacked(
     between(connection, chunk, (first, row_of(chunk.id, LAST)), each)
 }
 
+/// The first and the last row that the vectors of a chunk may have.
+#[must_use]
+pub fn rows(chunk: &Chunk) -> (i64, i64) {
+    (row_of(chunk.id, 0), row_of(chunk.id, LAST))
+}
+
 /// Calls `each` with the vectors of a chunk in the rows from the first to the last one.
 ///
 /// # Errors
