@@ -79,7 +79,7 @@ pub struct LiveSource {
     /// The address of its newest small picture; absent if there was no frame since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<String>,
-    /// The named parts of the frame that are scored by themselves.
+    /// The named parts of the frame that are scored separately.
     pub regions: Vec<LiveRegion>,
     /// The labels and rules that it watches, in the order of the configuration.
     pub labels: Vec<ExplainedLabel>,

@@ -1,7 +1,7 @@
-//! Keeps a small JPEG of the newest frame of each source, for people who look at it.
+//! Keeps a small JPEG of the newest frame of each source, for the page Live.
 //!
-//! To make a picture small costs milliseconds. While someone looks at a source, it is made of its frames, twice a second at most;
-//! otherwise of one frame in ten seconds. One picture is made at a time, beside everything else. Frames that arrive while too many
+//! To make a picture small costs milliseconds. While the pictures of a source are requested, one is made twice a second at most;
+//! otherwise one in ten seconds. One picture is made at a time, beside everything else. Frames that arrive while too many
 //! pictures wait are left out.
 
 use std::{
@@ -30,11 +30,11 @@ pub const LONGEST: u32 = 640;
 const QUALITY: u8 = 80;
 /// Pictures that wait to be made small, besides the one that is being made. Each is a whole frame in memory.
 const WAITING: usize = 2;
-/// Someone who has requested a picture looks at the source for this time.
-const LOOKING: Duration = Duration::from_secs(30);
-/// The least time between two pictures of a source while someone looks at it, and otherwise.
+/// The client of a request wants newer pictures for this time.
+const WANTED: Duration = Duration::from_secs(30);
+/// The least time between two pictures of a source while they are wanted, and otherwise.
 const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_ALONE: Duration = Duration::from_secs(10);
+const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// How long a request waits for a picture that is being made.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -91,8 +91,8 @@ pub(super) fn jobs() -> (mpsc::Sender<Job>, mpsc::Receiver<Job>) {
 }
 
 impl NewestPictures {
-    /// The newest small picture of a source, `None` if it has had no frame. Waits a moment for one that is being made. Until further
-    /// notice someone looks at the source.
+    /// The newest small picture of a source, `None` if it has had no frame. Waits a moment for one that is being made. More of them are
+    /// made for half a minute after that.
     pub async fn of(&self, source: &Arc<str>) -> Option<Arc<SmallPicture>> {
         let mut made = self.0.made.subscribe();
         let wait = async {
@@ -175,10 +175,10 @@ impl NewestPictures {
     }
 }
 
-/// Whether a frame is made small, by the time since its source was looked at, and since its last picture was begun.
-fn is_due(looked_at: Option<Duration>, begun: Option<Duration>) -> bool {
-    let is_looked_at = looked_at.is_some_and(|ago| ago < LOOKING);
-    let pause = if is_looked_at { PAUSE } else { PAUSE_ALONE };
+/// Whether a frame is made small, by the time since the newest request, and since the last picture was begun.
+fn is_due(requested: Option<Duration>, begun: Option<Duration>) -> bool {
+    let is_wanted = requested.is_some_and(|ago| ago < WANTED);
+    let pause = if is_wanted { PAUSE } else { LONG_PAUSE };
     begun.is_none_or(|ago| ago >= pause)
 }
 
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn pictures_are_made_when_they_are_due() {
         let seconds = |seconds: f64| Some(Duration::from_secs_f64(seconds));
-        for (looked_at, begun, expected) in [
+        for (requested, begun, expected) in [
             (None, None, true),
             (None, seconds(9.9), false),
             (None, seconds(10.0), true),
@@ -212,12 +212,12 @@ mod tests {
             (seconds(29.0), seconds(1.0), true),
             (seconds(30.0), seconds(1.0), false),
         ] {
-            assert_eq!(is_due(looked_at, begun), expected, "{looked_at:?} {begun:?}");
+            assert_eq!(is_due(requested, begun), expected, "{requested:?} {begun:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_source_that_is_looked_at_has_a_picture_of_its_newest_frame() {
+    async fn a_source_whose_pictures_are_requested_has_one_of_its_newest_frame() {
         let pictures = NewestPictures::default();
         let (sender, receiver) = jobs();
         let making = tokio::spawn({
