@@ -1,5 +1,6 @@
 // Builds the console. `node build.mjs [FOLDER]` writes what the program embeds, by default to dist/: a compressed file for each asset
-// and assets.rs, the list of them. `build()` is the same in memory, for the stand-in and the tests.
+// and assets.rs, the list of them; and report.js and report.css for the HTML reports of `replay` and `tune`. `build()` makes the assets
+// in memory, for the stand-in.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
@@ -9,6 +10,7 @@ import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
+const TARGET = ["chrome123", "firefox121", "safari17.5"];
 const KINDS = {
   html: "text/html; charset=utf-8",
   js: "text/javascript; charset=utf-8",
@@ -27,7 +29,7 @@ export async function build() {
     bundle: true,
     splitting: true,
     format: "esm",
-    target: ["chrome123", "firefox121", "safari17.5"],
+    target: TARGET,
     jsx: "automatic",
     jsxImportSource: "preact",
     minify: true,
@@ -52,6 +54,23 @@ export async function build() {
   return new Map([...assets].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** The script and the style of the reports: one file each, because a report is one file. */
+async function buildReport() {
+  const result = await esbuild.build({
+    absWorkingDir: HERE,
+    entryPoints: ["src/report.ts", "src/report.css"],
+    outdir: "report",
+    bundle: true,
+    format: "iife",
+    target: TARGET,
+    minify: true,
+    legalComments: "none",
+    write: false,
+    logLevel: "silent",
+  });
+  return new Map(result.outputFiles.map((file) => [file.path.split("/").at(-1), file.text]));
+}
+
 /** The name of the output that was made from this entry. */
 function entry(metafile, source) {
   const found = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint === source);
@@ -64,7 +83,7 @@ export function kind(name) {
 }
 
 /** Writes compressed assets and their list, and removes what a former build left there. */
-async function write(assets, folder) {
+async function write(assets, reports, folder) {
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder)) await rm(join(folder, name));
   let list = "// Written by `npm run build` in web/. Do not edit.\n&[\n";
@@ -74,12 +93,13 @@ async function write(assets, folder) {
     list += `    Asset { name: "${name}", kind: "${kind(name)}", tag: "${tag}", compressed: include_bytes!("${name}.gz") },\n`;
   }
   await writeFile(join(folder, "assets.rs"), `${list}]\n`);
+  for (const [name, text] of reports) await writeFile(join(folder, name), text);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const assets = await build();
   const folder = process.argv[2] ?? join(HERE, "dist");
-  await write(assets, folder);
+  await write(assets, await buildReport(), folder);
   const size = [...assets.values()].reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0);
   console.error(`${assets.size} files, ${(size / 1024).toFixed(1)} KiB compressed, in ${folder}`);
 }

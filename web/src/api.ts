@@ -68,6 +68,13 @@ export async function call<Answer>(
   return (await response.json()) as Answer;
 }
 
+/** Sends a file as the body of a request. The other fields of the request are parameters of the address. */
+export async function upload<Answer>(verb: string, request: Record<string, unknown>, file: Blob, signal?: AbortSignal): Promise<Answer> {
+  const parameters = query(request);
+  const response = await send("POST", apiUrl(parameters ? `${verb}?${parameters}` : verb), file, signal);
+  return (await response.json()) as Answer;
+}
+
 /** Sends a request to an address of the service, with a body of JSON, or with a file. Every answer that is no success is thrown. */
 export async function send(
   method: "GET" | "POST" | "DELETE",
@@ -78,24 +85,10 @@ export async function send(
   const headers: Record<string, string> = { Accept: "application/json" };
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-cache" };
   if (signal) init.signal = signal;
-  if (body instanceof Blob) init.body = body;
-  else if (body) {
-    headers["Content-Type"] = "application/json";
-    init.body = JSON.stringify(body);
+  if (body) {
+    headers["Content-Type"] = body instanceof Blob ? body.type || "application/octet-stream" : "application/json";
+    init.body = body instanceof Blob ? body : JSON.stringify(body);
   }
-  return answered(address, init);
-}
-
-/** Sends a file as the body of a request. The other fields of the request are parameters of the address. */
-export function upload<Answer>(verb: string, request: Record<string, unknown>, file: Blob, signal?: AbortSignal): Promise<Answer> {
-  const headers = { Accept: "application/json", "Content-Type": file.type || "application/octet-stream" };
-  const init: RequestInit = { method: "POST", headers, credentials: "same-origin", cache: "no-cache", body: file };
-  if (signal) init.signal = signal;
-  const parameters = query(request);
-  return answered(apiUrl(verb) + (parameters && `?${parameters}`), init);
-}
-
-async function answered<Answer>(address: string, init: RequestInit): Promise<Answer> {
   let response: Response;
   try {
     response = await fetch(address, init);

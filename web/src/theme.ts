@@ -40,16 +40,6 @@ export function useColours(): number {
   return round;
 }
 
-/** A colour of style.css as the canvas needs it: `colour("--accent")`. */
-export function colour(token: string): string {
-  const probe = document.createElement("i");
-  probe.style.color = `var(${token})`;
-  document.body.append(probe);
-  const value = getComputedStyle(probe).color;
-  probe.remove();
-  return value;
-}
-
 function apply(theme: Theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;

@@ -7,8 +7,8 @@ export interface Series {
   name: string;
   /** A score for each time; `null` is a gap. */
   values: readonly (number | null)[];
-  /** `secondary` is drawn thin and grey. */
-  kind?: "score" | "secondary" | "raised";
+  /** `secondary` is thin and grey; `threshold` and `clear` are levels that move. */
+  kind?: "score" | "secondary" | "raised" | "threshold" | "clear";
 }
 
 /** A horizontal line, which can be dragged where it has `onMove`. */
@@ -47,6 +47,10 @@ export interface TimeChartProps {
   levels?: readonly Level[];
   spans?: readonly Span[];
   marks?: readonly Mark[];
+  /** The highest score on the axis: 1, or less where all scores are low. */
+  top?: number;
+  /** Whether the times have a date. Those of a recording without one begin at 0:00. */
+  isDated?: boolean;
   /** The times that are shown; all of them if there is none. */
   range?: readonly [number, number];
   /** The range was changed: with the mouse, or by a double click (`undefined`). */

@@ -2,9 +2,9 @@
 // with the keyboard, and read by a screen reader.
 
 import uPlot from "uplot";
+import { colour } from "../colour";
 import { clock, day, score } from "../format";
-import { colour } from "../theme";
-import type { Level, Mark, Span, TimeChartProps } from "./TimeChart";
+import type { Level, Mark, Series, Span, TimeChartProps } from "./TimeChart";
 
 export interface ChartHandle {
   /** Times, series or the range have changed. */
@@ -33,6 +33,7 @@ interface Colours {
 /** Draws into `box`. `props` returns the present properties. */
 export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle {
   let colours = readColours();
+  const top = () => props().top ?? 1;
   const size = () => ({ width: Math.max(200, box.clientWidth), height: Math.max(160, box.clientHeight) });
   let plot = create();
   const levels = new LevelHandles(plot, props);
@@ -57,7 +58,7 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
         points: { size: 6 },
         y: false,
       },
-      scales: { x: { time: true }, score: { range: [0, 1] } },
+      scales: { x: { time: true }, score: { range: () => [0, top()] } },
       axes: [
         {
           stroke: () => colours.muted,
@@ -66,7 +67,7 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           font: font(),
           size: 28,
           space: 64,
-          values: (_, splits, _axis, _space, step) => timeLabels(splits, step),
+          values: (_, splits, _axis, _space, step) => timeLabels(splits, step, props().isDated ?? true),
         },
         {
           scale: "score",
@@ -76,8 +77,8 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           ticks: { show: false },
           font: font(),
           size: 34,
-          splits: [0, 0.2, 0.4, 0.6, 0.8, 1],
-          values: (_, splits) => splits.map((value) => value.toFixed(1)),
+          splits: () => [0, 0.2, 0.4, 0.6, 0.8, 1].map((part) => part * top()),
+          values: (_, splits) => splits.map((value) => (top() >= 0.5 ? value.toFixed(1) : String(Number(value.toPrecision(2))))),
         },
       ],
       series: [{}, ...props().series.map((one) => lineOf(one.kind))],
@@ -85,7 +86,7 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
         drawClear: [(drawn) => props().spans?.forEach((span) => drawSpan(drawn, span, colours))],
         draw: [(drawn) => props().marks?.forEach((mark) => drawMark(drawn, mark, colours))],
         setSize: [() => levels?.place()],
-        setCursor: [(drawn) => readOut(drawn, readout)],
+        setCursor: [(drawn) => readOut(drawn, readout, props())],
         setSelect: [selected],
       },
     };
@@ -101,9 +102,11 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
     return made;
   }
 
-  function lineOf(kind: "score" | "secondary" | "raised" = "score"): uPlot.Series {
-    const stroke = () => ({ score: colours.accent, raised: colours.raised, secondary: colours.muted })[kind];
-    return { scale: "score", stroke, width: kind === "secondary" ? 1 : 1.5, points: { show: false }, spanGaps: false };
+  function lineOf(kind: Series["kind"] = "score"): uPlot.Series {
+    const tokens = { score: "accent", raised: "raised", secondary: "muted", threshold: "raised", clear: "raised" } as const;
+    const line: uPlot.Series = { scale: "score", stroke: () => colours[tokens[kind]], points: { show: false }, spanGaps: false };
+    if (kind === "score" || kind === "raised") return { ...line, width: 1.5 };
+    return { ...line, width: 1, ...(kind === "clear" && { dash: [4, 4] }) };
   }
 
   function selected(drawn: uPlot) {
@@ -166,23 +169,24 @@ function readColours(): Colours {
 }
 
 /** The day at midnight and where the steps are days; the time elsewhere. */
-function timeLabels(splits: number[], step: number): string[] {
+function timeLabels(splits: number[], step: number, isDated: boolean): string[] {
   const now = new Date();
   return splits.map((second) => {
     const at = new Date(second * 1000);
     const isMidnight = at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0;
-    return step >= 86_400 || isMidnight ? day(at, now) : clock(at, step < 60);
+    return isDated && (step >= 86_400 || isMidnight) ? day(at, now) : clock(at, step < 60);
   });
 }
 
 /** The time and the score under the pointer. */
-function readOut(plot: uPlot, readout: HTMLElement) {
+function readOut(plot: uPlot, readout: HTMLElement, { isDated = true, top = 1 }: TimeChartProps) {
   const { idx, left = -1 } = plot.cursor;
   const value = idx == null ? undefined : plot.data.slice(1).map((values) => values[idx]).find((found) => found != null);
   readout.hidden = idx == null || value == null || left < 0;
   if (readout.hidden || idx == null) return;
   const at = new Date((plot.data[0][idx] ?? 0) * 1000);
-  readout.textContent = `${day(at, new Date())} ${clock(at, true)} · ${score(value)}`;
+  const when = isDated ? `${day(at, new Date())} ${clock(at, true)}` : clock(at, true);
+  readout.textContent = `${when} · ${top >= 0.5 ? score(value) : String(value)}`;
 }
 
 function drawSpan(plot: uPlot, span: Span, colours: Colours) {
