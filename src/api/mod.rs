@@ -8,6 +8,13 @@ pub mod alerts;
 pub mod ask;
 pub mod ask_picture;
 pub mod client;
+pub mod config;
+pub mod config_check;
+pub mod config_edit;
+pub mod config_preview;
+pub mod config_save;
+pub mod config_versions;
+pub mod configuration;
 pub mod entry;
 pub mod error;
 pub mod events;
@@ -26,6 +33,7 @@ pub mod rejudge;
 pub mod replay;
 pub mod role;
 pub mod routes;
+pub mod schema;
 pub mod scores;
 pub mod search;
 pub mod search_picture;
@@ -45,6 +53,7 @@ pub mod watch_for;
 
 pub use self::{
     client::Client,
+    configuration::Configuration,
     error::{Error, Kind},
     role::Role,
     service::{Live, Service},

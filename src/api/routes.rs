@@ -1,8 +1,9 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
 use super::{
-    alerts, ask, ask_picture, entry, explain, forget, mark, near_misses, rejudge, replay, scores, search,
-    sign_in, sources, suggest, timeline, try_source, try_words, verb::Route, watch_for,
+    alerts, ask, ask_picture, config, config_check, config_edit, config_preview, config_save, config_versions,
+    configuration, entry, explain, forget, mark, near_misses, rejudge, replay, schema, scores, search, sign_in,
+    sources, suggest, timeline, try_source, try_words, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -13,6 +14,13 @@ pub fn all() -> Vec<Route> {
         ask::VERB.route(),
         ask_picture::VERB.route().up_to(ask_picture::LARGEST),
         watch_for::CANCEL.route(),
+        config::VERB.route(),
+        config_check::VERB.route().up_to(configuration::LARGEST),
+        config_edit::VERB.route(),
+        config_preview::VERB.route().up_to(configuration::LARGEST),
+        config_save::VERB.route().up_to(configuration::LARGEST),
+        config_versions::VERB.route(),
+        config_versions::LIST.route(),
         entry::VERB.route(),
         explain::VERB.route(),
         forget::VERB.route(),
@@ -21,6 +29,7 @@ pub fn all() -> Vec<Route> {
         near_misses::VERB.route(),
         rejudge::VERB.route(),
         replay::VERB.route(),
+        schema::VERB.route(),
         scores::VERB.route(),
         search::VERB.route(),
         sign_in::VERB.route(),

@@ -13,11 +13,12 @@ use tokio::{
 
 use super::{
     access::Access,
+    configuration::Configuration,
     error::{Error, Kind},
     events::Events,
 };
 use crate::{
-    classify::{PictureEncoding, TextEncoding},
+    classify::{PictureEncoding, TextEncoding, score::Activation},
     config::{Config, Source},
     history::{self, History, Reader},
     observe::{NewestFrames, ServiceMetrics},
@@ -49,6 +50,7 @@ pub struct Service {
     live: OnceLock<Live>,
     /// The thread that writes the store, if there is one.
     history: OnceLock<history::Handle>,
+    configuration: OnceLock<Configuration>,
     at_the_disk: Arc<Semaphore>,
     pictures: Arc<Semaphore>,
     tries: Arc<Semaphore>,
@@ -66,6 +68,8 @@ pub struct Live {
     pub decoders: Arc<Decoders>,
     /// The temporary labels.
     pub watches: Watches,
+    /// How the model was trained to score.
+    pub activation: Activation,
 }
 
 impl Service {
@@ -79,6 +83,7 @@ impl Service {
             access: Access::load(state_dir),
             live: OnceLock::new(),
             history: OnceLock::new(),
+            configuration: OnceLock::new(),
             at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),
             pictures: Arc::new(Semaphore::new(PICTURES)),
             tries: Arc::new(Semaphore::new(TRIES)),
@@ -93,6 +98,21 @@ impl Service {
     /// This thread writes the store. Later calls have no effect.
     pub fn set_history(&self, history: history::Handle) {
         let _ = self.history.set(history);
+    }
+
+    /// These are the files of the configuration. Later calls have no effect.
+    pub fn set_configuration(&self, configuration: Configuration) {
+        let _ = self.configuration.set(configuration);
+    }
+
+    /// The files of the configuration.
+    ///
+    /// # Errors
+    /// The service has just begun to start.
+    pub fn configuration(&self) -> Result<&Configuration, Error> {
+        self.configuration.get().ok_or_else(|| {
+            Error::new(Kind::Unavailable, "the service is starting").remedy("Repeat the request in a few seconds.")
+        })
     }
 
     /// What exists once the model is loaded.

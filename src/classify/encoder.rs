@@ -7,6 +7,7 @@ use std::{collections::HashMap, slice};
 
 use super::{
     labels::{self, LabelError, LabelVectors, VectorCache},
+    score::Activation,
     watchlist::{Scale, Watchlist},
 };
 use crate::{
@@ -57,6 +58,12 @@ impl LabelEncoder {
     /// The tokens of a text.
     pub(super) fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
         self.text.tokens(text)
+    }
+
+    /// How the model was trained to score.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.scale.activation
     }
 
     /// How the model turns similarities into scores.

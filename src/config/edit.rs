@@ -1,4 +1,5 @@
-//! Changes settings of labels in the configuration's files, for `tune --write`: comments, order and spacing stay.
+//! Changes settings of labels in the configuration's files, for `tune --write` and the API: comments, order and spacing stay.
+//! [`super::additions`] adds labels, label sets and sources.
 //!
 //! The bytes of values are replaced. Nothing is written unless the new text, read again, has exactly the new settings and no
 //! other change.
@@ -13,7 +14,10 @@ use super::load::{read_bytes, rules};
 use crate::{
     atomic_file,
     text_file::{self, TextFileError},
-    yaml::tree::{self, Entry, Node, Value},
+    yaml::{
+        lines,
+        tree::{self, Entry, Node, Value},
+    },
 };
 
 /// New settings of one label.
@@ -25,7 +29,7 @@ pub struct LabelEdit {
     pub label_set: String,
     /// The label's name.
     pub label: String,
-    /// Keys and their values as text: plain words and numbers.
+    /// Keys and their values as YAML in one line: words, numbers, lists in brackets.
     pub settings: Vec<(&'static str, String)>,
 }
 
@@ -126,6 +130,16 @@ pub fn edited(path: &Path, edits: &[LabelEdit]) -> Result<Vec<Edited>, EditError
     }
 }
 
+/// `text` with the settings of one label changed; `None` if it has no such label.
+///
+/// # Errors
+/// The label cannot be changed in place; this says why.
+pub fn changed(text: &str, edit: &LabelEdit) -> Option<Result<String, &'static str>> {
+    let (Some(root), _) = tree::parse(0, text) else { return None };
+    labels(&root, edit).is_some_and(|labels| has(labels, &edit.label)).then_some(())?;
+    Some(edit_text(text, &root, &[edit]).map_err(|(_, why)| why))
+}
+
 impl Edited {
     /// Replaces the file in one step. A link stays a link; permissions, owner and group stay.
     ///
@@ -165,9 +179,18 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
             _ => {}
         }
     }
+    let new = spliced(text, changes).ok_or_else(|| {
+        (edits[0].label.clone(), "two labels share the text that would change")
+    })?;
+    check(root, &new, edits)?;
+    Ok(new)
+}
+
+/// `text` with these parts replaced; `None` if two of them overlap.
+pub(super) fn spliced(text: &str, mut changes: Vec<(Range<usize>, String)>) -> Option<String> {
     changes.sort_by_key(|(range, _)| (range.start, range.end));
     if changes.windows(2).any(|pair| pair[0].0.end > pair[1].0.start) {
-        return Err((edits[0].label.clone(), "two labels share the text that would change"));
+        return None;
     }
     let (mut new, mut at) = (String::with_capacity(text.len() + 256), 0);
     for (range, replacement) in changes {
@@ -176,8 +199,7 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
         at = range.end;
     }
     new.push_str(&text[at..]);
-    check(root, &new, edits)?;
-    Ok(new)
+    Some(new)
 }
 
 /// The mapping or list with the label.
@@ -215,6 +237,10 @@ fn change_label(
         return Err("its value is an alias");
     }
     match &entry.value.value {
+        // The short form is the threshold, which stays unless the label gets another one.
+        Value::Text(_) if !sets_a_level(edit) => {
+            Ok(vec![(span.start..span.end, format!("{{ threshold: {typed}, {}", &flow(edit)[2..]))])
+        }
         Value::Text(_) => Ok(vec![(span.start..span.end, flow(edit))]),
         Value::Nothing if !typed.trim().is_empty() => Ok(vec![(span.start..span.end, flow(edit))]),
         Value::Nothing => {
@@ -241,13 +267,7 @@ fn change_settings(
     let (mut changes, mut new) = (vec![], vec![]);
     for (key, value) in &edit.settings {
         match own.iter().find(|entry| entry.key == *key) {
-            Some(entry)
-                if !matches!(entry.value.value, Value::Text(_))
-                    || entry.value.span.start < entry.key_span.start =>
-            {
-                return Err("one of its values is an alias, or not a plain value");
-            }
-            Some(entry) => changes.push((entry.value.span.start..entry.value.span.end, value.clone())),
+            Some(entry) => changes.push(change_value(text, entry, value)?),
             None => new.push(format!("{key}: {value}")),
         }
     }
@@ -290,8 +310,36 @@ fn change_settings(
     Ok(changes)
 }
 
+/// The change of the value of a setting.
+fn change_value(text: &str, entry: &Entry, value: &str) -> Result<(Range<usize>, String), &'static str> {
+    let span = entry.value.span;
+    if span.start < entry.key_span.start {
+        return Err("one of its values is an alias, or not a plain value");
+    }
+    match entry.value.value {
+        Value::Text(_) => Ok((span.start..span.end, value.to_owned())),
+        Value::List(_) if text[span.start..].starts_with('[') => Ok((span.start..span.end, value.to_owned())),
+        Value::List(_) => {
+            // The items have lines of their own: they become one line.
+            let end = lines::block(text, entry.key_span.start).range.end;
+            let colon = text[entry.key_span.end..end].find(':').ok_or("one of its values is not plain")?;
+            let start = entry.key_span.end + colon + 1;
+            if text[start..end].contains('#') {
+                return Err("one of its lists has comments");
+            }
+            Ok((start..end, format!(" {value}")))
+        }
+        _ => Err("one of its values is an alias, or not a plain value"),
+    }
+}
+
+/// Whether an edit sets the level at which the label counts.
+fn sets_a_level(edit: &LabelEdit) -> bool {
+    edit.settings.iter().any(|(key, _)| matches!(*key, "threshold" | "rise"))
+}
+
 /// The changes that turn a list of labels into a mapping.
-fn change_list(
+pub(super) fn change_list(
     text: &str,
     node: &Node,
     items: &[Node],
@@ -343,13 +391,27 @@ fn check(old: &Node, new: &str, edits: &[&LabelEdit]) -> Result<(), Refused> {
         let label = labels(&root, edit).and_then(|labels| child(labels, &edit.label));
         let is_set = |(key, value): &(&str, String)| {
             let found = label.and_then(|label| child(label, key));
-            found.is_some_and(|node| matches!(&node.value, Value::Text(text) if text == value))
+            let wanted = tree::parse(0, value).0;
+            found.zip(wanted).is_some_and(|(found, wanted)| shape(found) == shape(&wanted))
         };
         if !edit.settings.iter().all(is_set) {
             return Err(refused(edit));
         }
     }
     Ok(())
+}
+
+/// A tree without places. The order of keys has no meaning.
+pub(super) fn shape(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Nothing => serde_json::Value::Null,
+        Value::Text(text) => text.clone().into(),
+        Value::List(items) => items.iter().map(shape).collect(),
+        Value::Mapping(entries) => {
+            let entries = entries.iter().map(|entry| (entry.key.clone(), shape(&entry.value)));
+            serde_json::Value::Object(entries.collect())
+        }
+    }
 }
 
 /// The tree without the settings that change and without places. A list of labels counts as a mapping to nothing, and a threshold
@@ -391,6 +453,9 @@ fn plain(node: &Node, path: &mut Vec<String>, edits: &[&LabelEdit]) -> String {
         }
         Value::List(items) => {
             format!("[{}]", items.iter().map(|item| plain(item, path, edits)).collect::<Vec<_>>().join(", "))
+        }
+        Value::Text(level) if edit.is_some_and(|edit| !sets_a_level(edit)) => {
+            format!("{{\"threshold\": {level:?}}}")
         }
         Value::Text(_) | Value::Nothing if edit.is_some() => "{}".to_owned(),
         Value::Text(text) => format!("{text:?}"),
@@ -487,6 +552,31 @@ mod tests {
         );
         let other = LabelEdit { source: Some("back".to_owned()), ..tuned("dog") };
         assert!(edited(&path, &[other]).is_err());
+    }
+
+    #[test]
+    fn prompts_are_lists() {
+        let text = |dog: &str| format!("label_sets:\n  porch:\n    labels:\n      dog:{dog}\n      cat: 0.2 # soft\n");
+        let prompts = LabelEdit { settings: vec![("prompts", "[a dog, \"a: b\"]".to_owned())], ..tuned("dog") };
+        let changed = |dog: &str| super::changed(&text(dog), &prompts).unwrap();
+        for (typed, expected) in [
+            (" 0.5 # barks", " { threshold: 0.5, prompts: [a dog, \"a: b\"] } # barks"),
+            ("", " { prompts: [a dog, \"a: b\"] }"),
+            (" { prompts: [x, y], rise: 0.1 }", " { prompts: [a dog, \"a: b\"], rise: 0.1 }"),
+            (
+                "\n        prompts:\n          - x\n          - y\n        rise: 0.1",
+                "\n        prompts: [a dog, \"a: b\"]\n        rise: 0.1",
+            ),
+            (
+                "\n        prompts:\n        - x\n        # more\n        threshold: 0.7 # high",
+                "\n        prompts: [a dog, \"a: b\"]\n        # more\n        threshold: 0.7 # high",
+            ),
+        ] {
+            assert_eq!(changed(typed), Ok(text(expected)), "{typed}");
+        }
+        let commented = "\n        prompts:\n          - x # why\n          - y";
+        assert_eq!(changed(commented), Err("one of its lists has comments"));
+        assert_eq!(super::changed("a: 1", &prompts), None);
     }
 
     #[test]

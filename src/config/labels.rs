@@ -126,6 +126,12 @@ pub(super) fn of_labels_only(key: &str) -> bool {
     [specs(OWN), specs(ADJUSTABLE)].concat().iter().any(|spec| spec.key == key)
 }
 
+/// The keys of a label in its label set.
+#[must_use]
+pub fn keys() -> Vec<&'static str> {
+    all_fields().iter().map(|spec| spec.key).collect()
+}
+
 /// A label for `check --explain`.
 pub(super) fn explain(label: &Label) -> Map<String, Value> {
     let tables = [OWN, ADJUSTABLE, COMMON, LOOK];

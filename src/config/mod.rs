@@ -42,6 +42,7 @@ pub use self::{
     home_assistant::{DEVICE_CLASS, DeviceLook, HomeAssistant},
     http_endpoint::{BaseUrl, Listen},
     label_sets::explain as explain_label_set,
+    labels::keys as label_keys,
     load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look},
     masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},

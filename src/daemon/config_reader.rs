@@ -14,8 +14,10 @@ use crate::{
     backoff::{Backoff, jitter},
     classify::{LabelEncoder, LoadError, TextRequest, Watchlist, labels::LabelError},
     config::{
-        self, Config,
+        self, Config, Loaded,
+        main_file,
         plan::Plan,
+        state::ConfigState,
         watch::{ReadContent, Reader},
     },
     observe::ServiceMetrics,
@@ -61,6 +63,8 @@ pub(super) struct ConfigReader {
     pub(super) encoder: LabelEncoder,
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) reloads: Reloads,
+    /// What people see of it.
+    pub(super) state: watch::Sender<ConfigState>,
 }
 
 impl ConfigReader {
@@ -108,13 +112,20 @@ impl ConfigReader {
         loop {
             let metrics = Arc::clone(&self.metrics);
             let working = metrics.config.work();
-            let problems = match self.check() {
-                Ok(result) => return Some(result),
+            let (path, read) = (self.path.clone(), self.read.clone());
+            let (tag, loaded) = read.of(&path, || (main_file::tag_now(&path), config::load(&path)));
+            let problems = match loaded.and_then(|loaded| self.check(loaded)) {
+                Ok(result) => {
+                    self.state.send_modify(|state| state.valid(&self.files, tag));
+                    return Some(result);
+                }
                 Err(problems) => problems,
             };
             drop(working);
             let Some(shortage) = problems.shortage() else {
-                return Some(CheckResult::Invalid(problems.to_string()));
+                let text = problems.to_string();
+                self.state.send_modify(|state| state.invalid(problems, tag));
+                return Some(CheckResult::Invalid(text));
             };
             let remedy = shortage.remedy();
             tracing::warn!("the configuration is read again soon: {shortage}. {remedy}");
@@ -125,8 +136,7 @@ impl ConfigReader {
         }
     }
 
-    fn check(&mut self) -> Result<CheckResult, Problems> {
-        let loaded = self.read.of(&self.path, || config::load(&self.path))?;
+    fn check(&mut self, loaded: Loaded) -> Result<CheckResult, Problems> {
         let plan = Plan::between(&self.in_force, &self.watches.expand(&loaded.config));
         let watchlist = self.watchlist(&plan).map_err(|error| {
             // The model's error about a label set, at its place in the files.

@@ -50,6 +50,7 @@ use crate::{
     config::{
         self, Config,
         plan::Plan,
+        state::ConfigState,
         watch::{ReadContent, Reader},
     },
     history,
@@ -88,13 +89,16 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let metrics = Arc::new(ServiceMetrics::new(&config));
     let api = Arc::new(api::Service::new(&config.state_dir, Arc::clone(&metrics)));
+    let (state, states) =
+        watch::channel(ConfigState::started(&config, config::main_file::tag_now(path)));
+    api.set_configuration(api::Configuration::new(path, &config, states));
     let server = web::start(config.listen.as_ref(), Arc::clone(&api))?;
     // The file stays locked: no other service uses this state folder.
     let outbox = Arc::new(delivery::open_outbox(&config)?);
     let _socket = server.open_socket(&socket::of_service(&config.state_dir));
     signals::notify_status("loading the model");
     let watches = Watches::load(&config.state_dir);
-    let (mut service, config_reader) = Service::start(path, &config, outbox, &api, &watches).await?;
+    let (mut service, config_reader) = Service::start(path, &config, outbox, &api, &watches, state).await?;
     metrics.set_ready(true);
     signals::notify_ready();
     tracing::info!(
@@ -153,10 +157,12 @@ impl Service {
         outbox: Arc<Outbox>,
         api: &Arc<api::Service>,
         watches: &Watches,
+        state: watch::Sender<ConfigState>,
     ) -> anyhow::Result<(Self, Reader)> {
         let (config, metrics) = (&watches.expand(files), &api.metrics);
         let model = classify::load_model(config)?;
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
+        let activation = encoder.activation();
         // Known dynamic sources are watched before their next picture.
         let mut dynamic_sources = DynamicSources::load(&config.state_dir);
         let watched = Arc::new(dynamic_sources.expand(config));
@@ -206,10 +212,11 @@ impl Service {
             encoder,
             metrics: Arc::clone(metrics),
             reloads: reloads.clone(),
+            state,
         };
         let (texts, to_encode) = TextEncoding::channel();
         let (config_reader, results) = reader.spawn(to_encode)?;
-        api.set_live(api::Live { newest, texts, pictures, decoders, watches: watches.clone() });
+        api.set_live(api::Live { newest, texts, pictures, decoders, watches: watches.clone(), activation });
         if config.mqtt.commands {
             tokio::spawn(api::mqtt::answer_questions(Arc::clone(&watched), Arc::clone(api)));
         }
