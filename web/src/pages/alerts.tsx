@@ -18,7 +18,7 @@ import { type Query, link, useQuery } from "../router";
 import { Detail } from "./alerts/Detail";
 import { Row, rowId } from "./alerts/Row";
 import { type Entry, KINDS, type Part, RANGES, belongs, dayOf, extended, filters, load, refreshed } from "./alerts/list";
-import { type Verdict, mark, retry, undo, unstored, useMarks } from "./alerts/marks";
+import { type Verdict, mark, retry, undo, unstored, useMarks, verdictOf } from "./alerts/marks";
 
 /** The pictures behind the selected entry that are loaded in advance. */
 const AHEAD = 3;
@@ -46,11 +46,12 @@ export default function Page() {
     show(entry.id, open === undefined);
     if (to >= entries.length - AHEAD) list.loadOlder();
   };
-  const judge = (entry: Entry | undefined, verdict: Verdict) => {
-    if (!entry) return;
+  const judge = (entry: Entry, verdict: Verdict | null) => {
     if (mayMark) mark(entry, verdict);
     else toast("You may look and not mark: sign in with the right to change.");
   };
+  // A button that is pressed already takes its verdict back.
+  const press = (entry: Entry, verdict: Verdict) => judge(entry, verdictOf(entry) === verdict ? null : verdict);
   const judgeAndMove = (verdict: Verdict) => {
     // The first key chooses the first entry, so that nothing is judged unseen.
     if (!current) return move(0);
@@ -80,11 +81,11 @@ export default function Page() {
       <Heading title="Alerts" aside={<a class="button" href={download(query)} download>Download marks</a>}>
         <Filters query={query} setQuery={setQuery} entries={entries} />
       </Heading>
-      <div class="alerts stack">
-        <Counts query={query} />
+      <div class="alerts stack" aria-busy={(list.isLoading && !list.part) || undefined}>
         <Unstored />
-        <div class="spread alerts-head">
-          <Newer list={list} />
+        <Newer list={list} />
+        <div class="alerts-head">
+          <Counts query={query} />
           <Keys keys={[["j k", "move"], ["y", "right"], ["n", "wrong"], ["u", "undo"], ["Enter", "show all"]]} />
         </div>
         {list.error && <Problem error={list.error} onRetry={list.reload} />}
@@ -102,7 +103,7 @@ export default function Page() {
                 select(entry.id);
                 setQuery({ entry: entry.id }, true);
               }}
-              onMark={(verdict) => judge(entry, verdict)}
+              onMark={(verdict) => press(entry, verdict)}
             />
           )}
         </Days>
@@ -113,7 +114,7 @@ export default function Page() {
           id={open}
           known={entries.find((entry) => entry.id === open)}
           mayMark={mayMark}
-          onMark={judge}
+          onMark={press}
           onClose={() => setQuery({ entry: undefined }, true)}
         />
       )}
@@ -250,10 +251,15 @@ function Filters({ query, setQuery, entries }: {
   );
 }
 
-/** The names for the filters: those that were seen on this page, since names of the past are not in the configuration any more. */
+/** The names for the filters: those of the configuration, and those that were seen on this page, which may be of the past. */
 function useNames(query: Query, entries: Entry[]): { sources: string[]; labels: string[] } {
+  const { answer } = useRequest((signal) => call<Configured>("GET", "sources", {}, signal), []);
   const seen = useRef({ sources: new Set<string>(), labels: new Set<string>() });
   const { sources, labels } = seen.current;
+  for (const configured of answer?.sources ?? []) {
+    sources.add(configured.source);
+    for (const label of configured.labels) labels.add(`${label.label_set}/${label.label}`);
+  }
   for (const entry of entries) {
     sources.add(entry.source);
     labels.add(`${entry.label_set}/${entry.label}`);
@@ -261,6 +267,10 @@ function useNames(query: Query, entries: Entry[]): { sources: string[]; labels: 
   if (query["source"]) sources.add(query["source"]);
   if (query["label"]) labels.add(query["label"]);
   return { sources: [...sources].sort(), labels: [...labels].sort() };
+}
+
+interface Configured {
+  sources: { source: string; labels: { label_set: string; label: string }[] }[];
 }
 
 /** How many marks each label has. */

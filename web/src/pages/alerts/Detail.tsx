@@ -41,7 +41,7 @@ export function Detail({ id, known, mayMark, onMark, onClose }: {
   const title = entry ? `${entry.label} on ${entry.source}` : "Alert";
   return (
     <Sheet title={title} onClose={onClose} actions={entry && <Verdicts entry={entry} mayMark={mayMark} onMark={(verdict) => onMark(entry, verdict)} />}>
-      <div class="stack detail">
+      <div class="stack detail" aria-busy={(!everything && !error) || undefined}>
         {entry && <Seen key={entry.id} entry={entry} pictures={everything?.pictures ?? []} />}
         {entry && <Facts entry={entry} alert={everything?.alert ?? null} />}
         {error && <Problem error={error} onRetry={reload} />}
@@ -107,7 +107,7 @@ function Facts({ entry, alert }: { entry: Entry; alert: Schema<"Alert"> | null }
   ];
   return (
     <div class="stack">
-      <p class="row"><Signs entry={entry} /></p>
+      {(entry.state === "near_miss" || entry.severity !== null || entry.when !== null) && <p class="row"><Signs entry={entry} /></p>}
       <dl class="facts">
         {facts.map(([name, value]) => value != null && value !== "" && (
           <div key={name}>

@@ -37,11 +37,12 @@ export function hasFailed(id: string): boolean {
   return items.get(id)?.error !== undefined;
 }
 
-/** Says whether an entry is right. The same verdict again takes it back. */
-export function mark(entry: Entry, verdict: Verdict) {
+/** Says whether an entry is right; `null` takes a verdict back. */
+export function mark(entry: Entry, verdict: Verdict | null) {
   const before = verdictOf(entry);
+  if (before === verdict && !hasFailed(entry.id)) return;
   done.push({ id: entry.id, before });
-  want(entry.id, entry.mark, before === verdict ? null : verdict);
+  want(entry.id, entry.mark, verdict);
 }
 
 /** Takes back the newest verdict, and returns its entry's identifier; `undefined` if there is none. */

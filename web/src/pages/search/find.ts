@@ -1,0 +1,98 @@
+// Searches by words, by a picture, and by a stored frame: the request from the address, and the answer.
+
+import { ApiError, call, pictureUrl, upload } from "../../api";
+import type { Query } from "../../router";
+
+/** An event that was found. */
+export interface Match {
+  source: string;
+  region: string | null;
+  /** When the best frame was captured. */
+  time: string;
+  first: string;
+  last: string;
+  lift: number;
+  similarity: number;
+  likely: boolean;
+  picture: string | null;
+}
+
+/** What was found, and what was searched. */
+export interface Found {
+  matches: Match[];
+  line: number;
+  model: string;
+  embeddings: number;
+  sources: number;
+  first: string | null;
+  last: string | null;
+  embeddings_of_other_models: number;
+}
+
+/** The largest picture that the service accepts, in bytes. */
+export const LARGEST = 16 * 1024 * 1024;
+/** The results of one request, and the most of them. */
+export const TOP = 24;
+export const MOST = 240;
+
+/** The ranges of time that can be chosen, with their days. */
+export const RANGES = [
+  { value: "", text: "all", days: undefined },
+  { value: "1d", text: "1 d", days: 1 },
+  { value: "7d", text: "7 d", days: 7 },
+  { value: "30d", text: "30 d", days: 30 },
+] as const;
+
+/** Whether the address says what to search for; a picture of this device is not in it. */
+export function isAsked(query: Query, picture: Blob | undefined): boolean {
+  return Boolean(picture || query["q"]?.trim() || (query["like"] && query["at"]));
+}
+
+/** Searches. A stored frame without an embedding is found by its picture. */
+export async function find(query: Query, picture: Blob | undefined, top: number, signal: AbortSignal): Promise<Found> {
+  const days = RANGES.find((range) => range.value === query["since"])?.days;
+  const filters = {
+    text: query["q"]?.trim(),
+    source: query["source"],
+    since: days && new Date(Date.now() - days * 86_400_000).toISOString(),
+    top,
+  };
+  if (picture) return upload<Found>("search_picture", filters, picture, signal);
+  if (!query["like"]) return call<Found>("GET", "search", filters, signal);
+  const like = { like_source: query["like"], like_at: query["at"], like_region: query["region"] };
+  try {
+    return await call<Found>("GET", "search", { ...filters, ...like }, signal);
+  } catch (error) {
+    const isMissing = error instanceof ApiError && error.status === 404;
+    if (!isMissing || !query["picture"]) throw error;
+    const stored = await fetch(pictureUrl(query["picture"]), { credentials: "same-origin", signal });
+    if (!stored.ok) throw error;
+    return upload<Found>("search_picture", filters, await stored.blob(), signal);
+  }
+}
+
+/** What is wrong with a file before it is sent; `undefined` if nothing is. */
+export function refused(file: File): string | undefined {
+  if (file.size > LARGEST) return `${file.name} has more than 16 MB. Choose a smaller picture.`;
+  if (file.size === 0) return `${file.name} is empty.`;
+  return undefined;
+}
+
+/** The label set, the label and its words as lines for the configuration. */
+export function yamlOf(set: string, label: string, words: string[], threshold: number): string {
+  const prompts = words.map(quoted).join(", ");
+  return `label_sets:
+  ${quoted(set)}:
+    labels:
+      ${quoted(label)}:
+        prompts: [${prompts}]
+        threshold: ${threshold}
+`;
+}
+
+/** A text as YAML reads it: as it is, if that is safe. */
+export function quoted(text: string): string {
+  const isPlain = /^[A-Za-z][A-Za-z0-9 _-]*$/.test(text) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(text) && text === text.trim();
+  // JSON is YAML.
+  return isPlain ? text : JSON.stringify(text);
+}
