@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     error::{Error, Kind},
     rejudge::marks_of,
-    service::{Service, known_source},
+    service::{Service, source_named},
     time::Time,
     verb::{Answer, Method, Verb},
 };
@@ -79,6 +79,23 @@ pub struct Response {
     pub left_out: u64,
     /// Whether there are more scores than can be used: the newest are left out. Choose a shorter time.
     pub is_cut: bool,
+    /// The label in the configuration.
+    pub configured: ConfiguredLabel,
+}
+
+/// A label as it is in the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfiguredLabel {
+    /// The words that the model compares pictures with.
+    pub prompts: Vec<String>,
+    /// The background of the label set.
+    pub background: Vec<String>,
+    /// Whether the label has settings of its own on this source: then these are changed, and not those of the label set.
+    pub is_adjusted: bool,
+    /// The number of sources that have the same settings of the label, this one included.
+    pub sources: usize,
+    /// Whether embeddings are stored, so that other words can be tried.
+    pub has_embeddings: bool,
 }
 
 /// Whether other settings are suggested.
@@ -128,6 +145,7 @@ struct Asked {
     measure: Measure,
     /// What its scores are computed from.
     of: String,
+    configured: ConfiguredLabel,
 }
 
 /// Suggests settings.
@@ -147,13 +165,11 @@ pub(super) fn label<'c>(
     config: &'c Config,
     [source, label_set, label]: [&str; 3],
 ) -> Result<(&'c Source, &'c LabelSet, &'c Label), Error> {
-    let name = known_source(config, "source", source)?;
-    let missing = || Error::new(Kind::Failed, "the configuration has changed");
-    let source = config.sources.iter().find(|source| source.name == *name).ok_or_else(missing)?;
+    let source = source_named(config, "source", source)?;
     let sets: Vec<_> = config.watched_by(source).collect();
     let set = sets.iter().find(|set| set.name == *label_set).ok_or_else(|| {
         let suggestion = names::suggest(label_set, &sets.iter().map(|set| &*set.name).collect::<Vec<_>>());
-        let what = format!("the source `{name}` watches no label set `{label_set}`; {suggestion}");
+        let what = format!("the source `{}` watches no label set `{label_set}`; {suggestion}", source.name);
         Error::parameter("label_set", what)
     })?;
     if set.rules.iter().any(|rule| rule.settings.name == *label) {
@@ -170,6 +186,18 @@ pub(super) fn label<'c>(
 
 fn asked(config: &Config, request: &Request) -> Result<Asked, Error> {
     let (source, set, label) = label(config, [&request.source, &request.label_set, &request.label])?;
+    let is_adjusted = |source: &Source| {
+        source.adjusted.iter().any(|(of, adjusted)| *of == set.name && adjusted.name == label.name)
+    };
+    let shares = |other: &&Source| other.watch.contains(&set.name) && !is_adjusted(other);
+    let is_own = is_adjusted(source);
+    let configured = ConfiguredLabel {
+        prompts: label.prompts.clone(),
+        background: set.background.clone(),
+        is_adjusted: is_own,
+        sources: if is_own { 1 } else { config.sources.iter().filter(shares).count() },
+        has_embeddings: config.history.as_ref().is_some_and(|history| history.search),
+    };
     Ok(Asked {
         source: source.name.clone(),
         name: LabelName { label_set: set.name.clone(), label: label.name.clone() },
@@ -177,6 +205,7 @@ fn asked(config: &Config, request: &Request) -> Result<Asked, Error> {
         over: source.baseline,
         measure: Measure::of(set.scoring),
         of: judge::scored_from(source, set, label, &config.model.name()),
+        configured,
     })
 }
 
@@ -230,6 +259,7 @@ fn response(scores: &LabelScores, marks: &[MarkedMoment], asked: &Asked) -> Resp
         scores: scores.points.len() as u64,
         left_out: scores.left_out,
         is_cut: scores.is_cut,
+        configured: asked.configured.clone(),
     }
 }
 
@@ -261,6 +291,18 @@ mod tests {
         let threshold =
             |source: &str| asked(&config, &request(source, "porch", "package")).unwrap().settings.threshold;
         assert_eq!((threshold("Front Door"), threshold("back")), (0.6, 0.75));
+        let configured =
+            |source: &str, label: &str| asked(&config, &request(source, "porch", label)).unwrap().configured;
+        let package = configured("back", "package");
+        assert_eq!((package.is_adjusted, package.sources, package.has_embeddings), (true, 1, false));
+        assert_eq!(
+            (package.prompts, package.background),
+            (vec!["package".to_owned()], vec!["an empty porch".to_owned()])
+        );
+        assert_eq!(
+            (configured("Front Door", "package").sources, configured("back", "Person").sources),
+            (1, 2)
+        );
         for (source, set, label, place, words) in [
             ("bakc", "porch", "Person", "source", "did you mean `back`?"),
             ("back", "prch", "Person", "label_set", "did you mean `porch`?"),
