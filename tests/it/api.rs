@@ -24,33 +24,33 @@ const OPEN: &str = "a red car";
 const CLOSED: &str = "an empty scene";
 
 /// The status, the head and the body of an answer.
-struct HttpAnswer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl HttpAnswer {
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|end| end == b"\r\n\r\n").expect("an answer has a head");
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Self { status, head: head.to_lowercase(), body: bytes[end + 4..].to_vec() }
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 }
 
-fn request(method: &str, target: &str, fields: &str, body: &str) -> String {
+pub(crate) fn request(method: &str, target: &str, fields: &str, body: &str) -> String {
     let length = body.len();
     format!("{method} {target} HTTP/1.0\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
 }
 
 /// The answer at the unix socket of the service in `home`.
-fn at_socket(home: &Home, method: &str, target: &str, body: &str) -> HttpAnswer {
+pub(crate) fn at_socket(home: &Home, method: &str, target: &str, body: &str) -> HttpAnswer {
     let mut stream = UnixStream::connect(home.path("state/api.sock")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request(method, target, "", body).as_bytes()).unwrap();
@@ -60,7 +60,7 @@ fn at_socket(home: &Home, method: &str, target: &str, body: &str) -> HttpAnswer 
 }
 
 /// The answer over HTTP.
-fn over_http(port: u16, method: &str, target: &str, fields: &str) -> HttpAnswer {
+pub(crate) fn over_http(port: u16, method: &str, target: &str, fields: &str) -> HttpAnswer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request(method, target, fields, "").as_bytes()).unwrap();
@@ -247,10 +247,10 @@ fn answers_over_http_are_those_of_the_document() {
 }
 
 /// A stream of events, line by line.
-struct Events(BufReader<UnixStream>);
+pub(crate) struct Events(BufReader<UnixStream>);
 
 impl Events {
-    fn open(home: &Home, query: &str) -> Self {
+    pub(crate) fn open(home: &Home, query: &str) -> Self {
         let mut stream = UnixStream::connect(home.path("state/api.sock")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(request("GET", &format!("/api/v1/events{query}"), "", "").as_bytes()).unwrap();
@@ -267,7 +267,7 @@ impl Events {
     }
 
     /// The kind and the data of the next event.
-    fn next(&mut self) -> (String, Value) {
+    pub(crate) fn next(&mut self) -> (String, Value) {
         let mut kind = String::new();
         loop {
             let line = self.line();
@@ -531,7 +531,7 @@ fn words_are_watched_for_until_their_first_alert_or_a_time() {
 }
 
 /// The answer of an address equals its schema in the document.
-fn assert_answer(document: &Value, path: &str, answer: &Value) {
+pub(crate) fn assert_answer(document: &Value, path: &str, answer: &Value) {
     let pointer = format!(
         "/paths/~1api~1v1{}/get/responses/200/content/application~1json/schema",
         path.replace('/', "~1")
@@ -540,7 +540,7 @@ fn assert_answer(document: &Value, path: &str, answer: &Value) {
     validate(document, schema, answer, "").unwrap_or_else(|fault| panic!("{path}: {fault} in {answer}"));
 }
 
-fn assert_valid(document: &Value, reference: &str, answer: &Value) {
+pub(crate) fn assert_valid(document: &Value, reference: &str, answer: &Value) {
     let schema = json!({ "$ref": reference });
     validate(document, &schema, answer, "")
         .unwrap_or_else(|fault| panic!("{reference}: {fault} in {answer}"));
@@ -584,6 +584,19 @@ fn validate(document: &Value, schema: &Value, value: &Value, at: &str) -> Result
             "minimum" if number.is_some_and(|(value, least)| value < least) => return wrong("too small"),
             "maximum" if number.is_some_and(|(value, most)| value > most) => return wrong("too large"),
             "minimum" | "maximum" => {}
+            "minItems" if value.as_array().map(Vec::len) < rule.as_u64().map(|least| least as usize) => {
+                return wrong("too few");
+            }
+            "maxItems" if value.as_array().map(Vec::len) > rule.as_u64().map(|most| most as usize) => {
+                return wrong("too many");
+            }
+            "minItems" | "maxItems" => {}
+            "prefixItems" => {
+                let rules = rule.as_array().into_iter().flatten();
+                for (rule, item) in rules.zip(value.as_array().into_iter().flatten()) {
+                    validate(document, rule, item, &format!("{at}[]"))?;
+                }
+            }
             "items" => {
                 for item in value.as_array().into_iter().flatten() {
                     validate(document, rule, item, &format!("{at}[]"))?;
