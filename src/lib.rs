@@ -98,7 +98,7 @@
 //! | `rusqlite` | `storage`, `alert/outbox`, `history` |
 //! | `rustls` | `tls`, `https` |
 //! | `tokenizers` | `model` |
-//! | `tokio_rustls` | `source/kinds/stream/relay` |
+//! | `tokio_rustls` | `source/kinds/stream/relay`, `web/connections` |
 //! | `ureq` | `https`, `model/hub`, `source/kinds/http`, `alert/sinks/webhook`, `commands/fetch` |
 //!
 //! Pure modules use no tokio, no clock, no disk, no network and no log. Everything they need is an argument, the time included:
@@ -108,6 +108,7 @@
 //! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
 //! | `api/openapi`, `api/query` |
 //! | `backoff`, `policy`, `topic` |
+//! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/score`, `model/preprocess` |
 //! | `config/changes`, `config/masked`, `config/plan` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |

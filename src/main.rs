@@ -24,6 +24,8 @@ enum Command {
     Check(commands::check::Args),
     /// Say for each label why it is raised, or which gate holds it
     Explain(commands::explain::Args),
+    /// Open the console of a running service in a browser
+    Console(commands::console::Args),
     /// Check everything that can be wrong, and print what to do
     Doctor(commands::doctor::Args),
     /// Ask a running service whether every part of it makes progress
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Decoder(args) => Ok(commands::decoder::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Console(args) => commands::console::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),

@@ -42,8 +42,13 @@ impl Client {
     /// For the service with the configuration file `path`, whose content is `config`.
     #[must_use]
     pub fn of(path: &Path, config: &Config) -> Self {
-        let sockets = socket::of_commands(path, &config.state_dir);
-        Self { sockets, state_dir: config.state_dir.clone() }
+        Self::at(path, &config.state_dir)
+    }
+
+    /// For the service with the configuration file `path`, whose state is in `state_dir`.
+    #[must_use]
+    pub fn at(path: &Path, state_dir: &Path) -> Self {
+        Self { sockets: socket::of_commands(path, state_dir), state_dir: state_dir.to_owned() }
     }
 
     /// The answer of the running service, else of the store.
@@ -126,6 +131,12 @@ impl Client {
 }
 
 impl Running {
+    /// The socket to which browsers are forwarded.
+    #[must_use]
+    pub fn socket_for_browsers(&self) -> PathBuf {
+        socket::for_browsers(&self.socket)
+    }
+
     /// The answer of the service.
     ///
     /// # Errors

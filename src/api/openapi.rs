@@ -8,7 +8,9 @@ use super::{
     error::Problem,
     events, filter,
     me::Me,
-    newest, query, search, search_picture, sources, states, truth,
+    newest, query,
+    role::Role,
+    search, search_picture, sources, states, truth,
     verb::{Method, PREFIX, Route},
 };
 
@@ -133,6 +135,7 @@ fn operation(id: &str, summary: &str, problem: &Schema) -> Value {
     json!({
         "operationId": id,
         "summary": summary,
+        "x-needs": Role::View.word(),
         "responses": { "default": content("What is wrong, where, and what to do.", "application/problem+json", &json!(problem)) },
     })
 }

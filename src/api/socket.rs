@@ -14,6 +14,8 @@ use std::{
 
 /// The name of the socket.
 const NAME: &str = "api.sock";
+/// The name of the socket beside it, to which `stakeout console` forwards browsers.
+const FOR_BROWSERS: &str = "console.sock";
 /// The folder of the configurations of packaged services.
 const PACKAGED: &str = "/etc/stakeout";
 
@@ -25,6 +27,20 @@ pub struct Place {
     /// The members of the service's group may use it, because systemd has made a folder for it. Otherwise only the user of the
     /// service may, like everything else in the state folder.
     pub for_group: bool,
+}
+
+impl Place {
+    /// The socket for browsers beside this one. Clients of it have to sign in.
+    #[must_use]
+    pub fn for_browsers(&self) -> Self {
+        Self { path: for_browsers(&self.path), ..self.clone() }
+    }
+}
+
+/// The socket for browsers of the service with this socket.
+#[must_use]
+pub fn for_browsers(socket: &Path) -> PathBuf {
+    socket.with_file_name(FOR_BROWSERS)
 }
 
 /// Where a service makes its socket.
@@ -103,5 +119,8 @@ mod tests {
             assert_eq!(found, [service.path, state.join("api.sock")]);
         }
         assert!(!place(None, state).for_group);
+        let browsers = place(Some(OsStr::new("/run/stakeout")), state).for_browsers();
+        let expected = Place { path: "/run/stakeout/console.sock".into(), for_group: true };
+        assert_eq!(browsers, expected);
     }
 }

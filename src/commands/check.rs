@@ -97,7 +97,7 @@ fn print_explanation(config: &Config, format: Format) -> anyhow::Result<()> {
     terminal::output().write_all(text.as_bytes()).context("standard output cannot be written")
 }
 
-/// Checks what the configuration names: the model and the broker.
+/// Checks what the configuration names: the model, the certificate of `listen`, and the broker.
 fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     let (config, places) = (&loaded.config, &loaded.places);
     let model = match hub::find(&config.model, config.execution.device) {
@@ -113,15 +113,20 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
         _ => Classifier::load(config).err().map(|error| super::problem(places, &error)),
     };
 
+    let certificate = config.listen.as_ref().and_then(|listen| listen.tls.as_ref()?.check().err());
+    let certificate = certificate.map(|error| places.problem("listen.tls", error.to_string(), ""));
+
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let visit = || runtime.block_on(mqtt::check_connection(&config.mqtt)).err();
     let broker = if loaded.unseen { None } else { visit() };
-    let is_only_unreachable = model.is_none() && broker.as_ref().is_some_and(|why| !why.is_configuration);
+    let is_only_unreachable = model.is_none()
+        && certificate.is_none()
+        && broker.as_ref().is_some_and(|why| !why.is_configuration);
     let broker = broker.map(|why| {
         let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
         places.problem("mqtt.url", message, "use `--offline` to check neither the model nor the broker")
     });
-    let problems = model.into_iter().chain(broker).collect::<Vec<_>>();
+    let problems = model.into_iter().chain(certificate).chain(broker).collect::<Vec<_>>();
     Ok(match (problems.is_empty(), is_only_unreachable) {
         (true, _) => Checked::Valid(Box::new(loaded)),
         (false, true) => Checked::Unreachable(Problems::new(problems)),

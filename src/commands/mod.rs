@@ -7,6 +7,7 @@ pub mod bench;
 pub mod check;
 pub mod classify;
 pub mod completions;
+pub mod console;
 pub mod decoder;
 pub mod doctor;
 mod embed;

@@ -291,6 +291,16 @@ pub(super) fn listen(reader: &mut Reader<'_>, main: &File) -> Option<Option<List
     section.optional(reader, "listen", http_endpoint::read)
 }
 
+/// The state folder alone, whatever else is wrong in the main file. `None` if `state_dir` is invalid or cannot be found.
+pub(super) fn state_dir(reader: &mut Reader<'_>, main: &File) -> Option<PathBuf> {
+    let section = top(reader, main, specs(FIELDS), |_| None)?;
+    if section.lacks("state_dir") && reader.lost_keys(&Setting::root(&main.root)) {
+        return None;
+    }
+    let typed = section.optional(reader, "state_dir", Reader::path)?;
+    typed.or_else(|| default_state_dir(reader))
+}
+
 /// The label sets of all files.
 fn all_label_sets(reader: &mut Reader<'_>, main: Option<&Section<'_>>, rules: &[Option<File>]) -> LabelSets {
     let mut sets = LabelSets::default();

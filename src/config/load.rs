@@ -103,6 +103,22 @@ pub fn listen(path: &Path) -> Result<Option<Listen>, Problems> {
     })
 }
 
+/// Reads only `state_dir` of the configuration at `path`, for a command that only needs to find the running service. Other mistakes do
+/// not matter: the command may be the way to correct them.
+///
+/// # Errors
+///
+/// All problems, if `state_dir` is invalid or the file cannot be read.
+pub fn state_dir(path: &Path) -> Result<PathBuf, Problems> {
+    here(true, |surroundings| {
+        let mut reader = Reader::new(surroundings, folder_of(path));
+        let main = read_file(&mut reader, path);
+        let state_dir = main.and_then(|main| assemble::state_dir(&mut reader, &main));
+        let Reader { problems, shortage, .. } = reader;
+        state_dir.ok_or_else(|| Problems::new(problems).with_shortage(shortage.get()))
+    })
+}
+
 fn load_here(path: &Path, unseen: bool) -> Result<Loaded, Problems> {
     here(unseen, |surroundings| load_in(path, surroundings))
 }

@@ -43,7 +43,7 @@ pub use self::{
     http_endpoint::{BaseUrl, Listen},
     label_sets::explain as explain_label_set,
     labels::keys as label_keys,
-    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look},
+    load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, state_dir},
     masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},
     reference_page::markdown as reference_page,

@@ -95,7 +95,7 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     let server = web::start(config.listen.as_ref(), Arc::clone(&api))?;
     // The file stays locked: no other service uses this state folder.
     let outbox = Arc::new(delivery::open_outbox(&config)?);
-    let _socket = server.open_socket(&socket::of_service(&config.state_dir));
+    let _sockets = server.open_sockets(&socket::of_service(&config.state_dir));
     signals::notify_status("loading the model");
     let watches = Watches::load(&config.state_dir);
     let (mut service, config_reader) = Service::start(path, &config, outbox, &api, &watches, state).await?;

@@ -11,7 +11,8 @@ use std::{
 
 use super::{certificates, finding::Finding};
 use crate::{
-    config::{Command, Config, Listen, Webhook},
+    config::{Command, Config, Listen, ServerFiles, Webhook},
+    source::Access,
     tcp::Exchange,
     tls,
 };
@@ -20,11 +21,13 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A finding for each of them that is configured.
-pub(super) fn findings(config: &Config) -> Vec<Finding> {
+pub(super) fn findings(config: &Config, rights: &Access) -> Vec<Finding> {
     let webhook = config.webhook.as_ref().map(webhook);
     let command = config.command.as_ref().map(command);
-    let listen = config.listen.as_ref().map(listen);
-    [webhook, command, listen].into_iter().flatten().collect()
+    let listen = config.listen.as_ref();
+    let certificate = listen.and_then(|listen| Some(certificate(listen.tls.as_ref()?, rights)));
+    let listen = listen.map(self::listen);
+    [webhook, command, listen, certificate].into_iter().flatten().collect()
 }
 
 /// Checks that the web server accepts connections; nothing is posted.
@@ -112,6 +115,26 @@ fn listen(settings: &Listen) -> Finding {
                 _ => "choose another address and port for `listen`",
             };
             Finding::failed(what, format!("cannot be used: {error}"), remedy)
+        }
+    }
+}
+
+/// Checks the files of the certificate, which the service reads with its own rights.
+fn certificate(files: &ServerFiles, rights: &Access) -> Finding {
+    let what = format!("certificate {}", files.certificate.display());
+    for path in [&files.certificate, &files.key] {
+        if let Err(error) = rights.read(path) {
+            let message = format!("the service cannot read {}: {error}", path.display());
+            return Finding::failed(what, message, "make both files of `listen.tls` readable for its user");
+        }
+    }
+    match files.check().and_then(|()| files.fingerprint()) {
+        Ok(fingerprint) => {
+            Finding::ok(what, format!("belongs to its key, and has the SHA-256 fingerprint {fingerprint}"))
+        }
+        Err(error) => {
+            let remedy = "name the PEM files of one certificate and its key in `listen.tls`";
+            Finding::failed(what, error.to_string(), remedy)
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
     }
     let sandbox = Sandbox::configured(config.sandbox, config.limits());
     report(sandbox_finding(&sandbox))?;
-    delivery_checks::findings(&config).into_iter().try_for_each(&mut report)?;
+    delivery_checks::findings(&config, &rights).into_iter().try_for_each(&mut report)?;
     sources::findings(&config, &rights, &sandbox).into_iter().try_for_each(&mut report)
 }
 

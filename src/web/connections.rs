@@ -6,27 +6,37 @@
 use std::{
     fs::File,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use axum::{Router, extract::Request};
+use axum::{Router, extract::Request, http::Uri};
 use hyper::{
     body::Incoming,
     server::conn::http1,
     service::{Service as _, service_fn},
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use jiff::Timestamp;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UnixListener},
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::places::{Peer, Places};
-use crate::shortage::Shortage;
+use crate::{api::access::Session, shortage::Shortage, tls};
 
+/// The time limit for the handshake of TLS, from the start of the connection.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The first byte of a connection with TLS.
+const TLS: u8 = 0x16;
+/// The answer to a client that does not speak TLS where it must.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 49\r\n\r\n\
+    this address needs TLS: write https:// before it\n";
 /// The time limit for the head of a request, from the start of the connection.
 const HEAD: Duration = Duration::from_secs(1);
 /// The time limit of a request and its answer, unless [`Visit::allow`] gives it more.
@@ -51,6 +61,10 @@ enum Unanswered {
     NotRead,
     #[error("closed for a newer connection")]
     MadeRoom,
+    #[error("the session of the client has ended")]
+    SignedOut,
+    #[error("there is no TLS: {0}")]
+    NoTls(#[from] io::Error),
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
@@ -60,6 +74,9 @@ enum Unanswered {
 pub(super) struct Visit {
     number: u64,
     open: Open,
+    peer: Peer,
+    /// The session of its request.
+    session: Arc<OnceLock<Session>>,
     /// Cancelled when the head of the request is complete.
     asked: CancellationToken,
     /// When the answer must be complete.
@@ -68,13 +85,28 @@ pub(super) struct Visit {
 
 /// Where connections come from.
 pub(super) enum Listener {
-    /// From this machine and others.
-    Tcp(TcpListener),
+    /// From this machine and others, with TLS if there is a certificate.
+    Tcp(TcpListener, Option<Arc<tls::Server>>),
     /// From programs of this machine that may open the socket.
     Unix(UnixListener),
 }
 
+/// What answers the requests.
+#[derive(Clone)]
+pub(super) struct Site {
+    router: Router,
+    /// What is removed from the beginning of each path.
+    prefix: Arc<str>,
+}
+
 type Open = Arc<Mutex<Connections>>;
+
+impl Site {
+    /// The routes, and the prefix that a proxy may leave in their paths.
+    pub(super) fn new(router: Router, prefix: &str) -> Self {
+        Self { router, prefix: prefix.into() }
+    }
+}
 
 /// The open connections.
 #[derive(Debug)]
@@ -117,7 +149,30 @@ impl Visit {
         }
     }
 
-    /// The request has the token.
+    /// The other machine; `None`: the client is on this one.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        match self.peer {
+            Peer::ThisMachine => None,
+            Peer::Other(address) => Some(address),
+        }
+    }
+
+    /// The connection is closed when this session ends. To be called before [`Visit::asked`].
+    pub(super) fn belongs_to(&self, session: &Session) {
+        let _ = self.session.set(session.clone());
+    }
+
+    /// Waits until the session of the request ends.
+    async fn signed_out(&self) {
+        let Some(session) = self.session.get() else { return std::future::pending().await };
+        let left = session.until.duration_since(Timestamp::now());
+        tokio::select! {
+            () = session.ended.cancelled() => {}
+            () = sleep(left.try_into().unwrap_or_default()) => {}
+        }
+    }
+
+    /// The client has shown who it is.
     pub(super) fn trusted(&self) {
         lock(&self.open).places.trust(self.number);
     }
@@ -128,12 +183,12 @@ impl Visit {
 }
 
 /// Accepts connections until the future is dropped.
-pub(super) async fn accept(listener: Listener, router: Router) {
+pub(super) async fn accept(listener: Listener, site: Site) {
     let mut connections = Connections { places: Places::new(), spare: None };
     connections.reserve();
     let open: Open = Arc::new(Mutex::new(connections));
     loop {
-        let Err(error) = accept_one(&listener, &router, &open).await else { continue };
+        let Err(error) = accept_one(&listener, &site, &open).await else { continue };
         let is_shortage = Shortage::of_io(&error).is_some();
         if is_shortage && lock(&open).spare.take().is_some() {
             continue;
@@ -148,24 +203,61 @@ pub(super) async fn accept(listener: Listener, router: Router) {
 }
 
 /// Waits for the next connection, and starts to serve it.
-async fn accept_one(listener: &Listener, router: &Router, open: &Open) -> io::Result<()> {
+async fn accept_one(listener: &Listener, site: &Site, open: &Open) -> io::Result<()> {
     match listener {
-        Listener::Tcp(listener) => {
+        Listener::Tcp(listener, tls) => {
             let (stream, peer) = listener.accept().await?;
             let own = stream.local_addr().map_or(peer.ip(), |own| own.ip());
-            enter(stream, Peer::of(peer.ip(), own), peer.to_string(), router, open);
+            let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+            let ready = secured(stream, acceptor);
+            enter(ready, Peer::of(peer.ip(), own), peer.to_string(), site, open);
         }
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
-            enter(stream, Peer::ThisMachine, "the unix socket".to_owned(), router, open);
+            let ready = std::future::ready(Ok(stream));
+            enter(ready, Peer::ThisMachine, "the unix socket".to_owned(), site, open);
         }
     }
     Ok(())
 }
 
-/// Starts to serve a connection, and closes the one that has to make room for it.
-fn enter<S>(stream: S, from: Peer, peer: String, router: &Router, open: &Open)
-where
+/// The same connection, with TLS if there is a certificate.
+async fn secured(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+) -> Result<Either<TcpStream, TlsStream<TcpStream>>, Unanswered> {
+    let Some(acceptor) = acceptor else { return Ok(Either::Left(stream)) };
+    let handshake = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [TLS] {
+            return Err(refuse_plain(stream).await);
+        }
+        Ok(Either::Right(acceptor.accept(stream).await?))
+    };
+    timeout(HANDSHAKE, handshake).await.unwrap_or(Err(Unanswered::NoRequest))
+}
+
+/// Says in plain text that the client must speak TLS.
+async fn refuse_plain(mut stream: TcpStream) -> Unanswered {
+    let refused = async {
+        stream.write_all(NO_TLS).await?;
+        stream.shutdown().await?;
+        // The kernel resets a connection that is closed with unread bytes, and the client loses the answer.
+        let _ = timeout(CLOSE, read_rest(&mut stream)).await;
+        Ok(())
+    };
+    let refused: io::Result<()> = refused.await;
+    Unanswered::NoTls(refused.err().unwrap_or_else(|| io::Error::other("the client has sent plain text")))
+}
+
+/// Starts to serve a connection that is `ready` soon, and closes the one that has to make room for it.
+fn enter<S>(
+    ready: impl Future<Output = Result<S, Unanswered>> + Send + 'static,
+    from: Peer,
+    peer: String,
+    site: &Site,
+    open: &Open,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let closer = CancellationToken::new();
@@ -174,12 +266,14 @@ where
         closed.cancel();
     }
     let (open, until) = (Arc::clone(open), Arc::new(Mutex::new(Instant::now())));
-    let visit = Visit { number, open, asked: CancellationToken::new(), until };
-    let router = router.clone();
+    let (asked, session) = (CancellationToken::new(), Arc::default());
+    let visit = Visit { number, open, peer: from, session, asked, until };
+    let site = site.clone();
     tokio::spawn(async move {
+        let serving = async { serve(ready.await?, site, visit.clone()).await };
         let served = tokio::select! {
             biased;
-            served = serve(stream, router, visit.clone()) => served,
+            served = serving => served,
             () = closer.cancelled() => Err(Unanswered::MadeRoom),
         };
         let mut connections = lock(&visit.open);
@@ -193,26 +287,29 @@ where
 }
 
 /// Answers the one request of a connection, and waits a little until the client closes it.
-async fn serve<S>(mut stream: S, router: Router, visit: Visit) -> Result<(), Unanswered>
+async fn serve<S>(mut stream: S, site: Site, visit: Visit) -> Result<(), Unanswered>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let answered = answer(&mut stream, router, visit.clone()).await;
+    let answered = answer(&mut stream, site, visit.clone()).await;
     visit.answered();
-    if !matches!(answered, Err(Unanswered::NoRequest | Unanswered::NotRead)) {
+    if !matches!(answered, Err(Unanswered::NoRequest | Unanswered::NotRead | Unanswered::SignedOut)) {
         // The kernel resets a connection that is closed with unread bytes, and the client loses the answer.
         let _ = timeout(CLOSE, read_rest(&mut stream)).await;
     }
     answered
 }
 
-async fn answer<S>(stream: &mut S, router: Router, visit: Visit) -> Result<(), Unanswered>
+async fn answer<S>(stream: &mut S, site: Site, visit: Visit) -> Result<(), Unanswered>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (own, router) = (visit.clone(), TowerToHyperService::new(router));
+    let (own, router) = (visit.clone(), TowerToHyperService::new(site.router));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(visit.clone());
+        if let Some(rest) = without_prefix(request.uri(), &site.prefix) {
+            *request.uri_mut() = rest;
+        }
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -223,10 +320,10 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let too_late = async {
         match timeout(HEAD, own.asked.cancelled()).await {
-            Ok(()) => {
-                own.out_of_time().await;
-                Unanswered::NotRead
-            }
+            Ok(()) => tokio::select! {
+                () = own.out_of_time() => Unanswered::NotRead,
+                () = own.signed_out() => Unanswered::SignedOut,
+            },
             Err(_) => Unanswered::NoRequest,
         }
     };
@@ -236,6 +333,15 @@ where
         answered = connection => Ok(answered?),
         unanswered = too_late => Err(unanswered),
     }
+}
+
+/// The address without the prefix; `None` if it is not below the prefix.
+fn without_prefix(uri: &Uri, prefix: &str) -> Option<Uri> {
+    if prefix.is_empty() {
+        return None;
+    }
+    let rest = uri.path_and_query()?.as_str().strip_prefix(prefix)?;
+    rest.starts_with('/').then(|| rest.parse().ok()).flatten()
 }
 
 /// Reads until the client closes the connection, or has sent too much.
@@ -270,10 +376,15 @@ pub(super) mod tests {
     const LONG: Duration = Duration::from_secs(120);
 
     /// A server on a port of its own.
-    pub(crate) async fn serving(router: Router) -> SocketAddr {
+    async fn serving(router: Router) -> SocketAddr {
+        serving_site(Site::new(router, "")).await
+    }
+
+    /// The same, with a prefix.
+    pub(crate) async fn serving_site(site: Site) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(Listener::Tcp(listener), router));
+        tokio::spawn(accept(Listener::Tcp(listener, None), site));
         address
     }
 
@@ -314,6 +425,30 @@ pub(super) mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request).await.unwrap();
         stream
+    }
+
+    #[test]
+    fn a_prefix_is_removed_from_the_beginning_of_a_path() {
+        for (uri, prefix, expected) in [
+            ("/console/", "", None),
+            ("/console/", "/eyes", None),
+            ("/eyes/console/?a=/eyes", "/eyes", Some("/console/?a=/eyes")),
+            ("/eyes/", "/eyes", Some("/")),
+            ("/eyes", "/eyes", None),
+            ("/eyesight/", "/eyes", None),
+            ("/a/eyes/x", "/eyes", None),
+            ("/a/b/x", "/a/b", Some("/x")),
+        ] {
+            let rest = without_prefix(&uri.parse().unwrap(), prefix);
+            assert_eq!(rest.map(|rest| rest.to_string()).as_deref(), expected, "{uri} {prefix}");
+        }
+    }
+
+    #[test]
+    fn the_answer_in_plain_text_has_its_length() {
+        let answer = std::str::from_utf8(NO_TLS).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{}", body.len());
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
-//! The client side of `/healthz`: asks the service at its own address, with its token.
+//! The client side of `/healthz`: asks the service at its own address, with its token and its certificate.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::{Listen, Secret},
     tcp::Exchange,
+    tls::{self, Trust},
 };
 
 /// The time limit of the whole check. A container engine waits for 5 s.
@@ -38,8 +39,7 @@ pub enum HealthError {
 /// The service does not answer within 3 s, or its answer is not 200.
 pub fn check(settings: &Listen) -> Result<String, HealthError> {
     let address = local(settings.address);
-    let answer =
-        ask(address, settings.token.as_ref()).map_err(|source| HealthError::Silent { address, source })?;
+    let answer = ask(address, settings).map_err(|source| HealthError::Silent { address, source })?;
     parse(&answer)
 }
 
@@ -54,8 +54,21 @@ fn local(address: SocketAddr) -> SocketAddr {
 }
 
 /// The whole answer. Proxies of the environment are not used: the service is on this machine.
-fn ask(address: SocketAddr, token: Option<&Secret>) -> io::Result<String> {
-    let mut stream = Exchange::connect(&address.ip().to_string(), address.port(), LIMIT)?;
+fn ask(address: SocketAddr, settings: &Listen) -> io::Result<String> {
+    let (host, port) = (address.ip().to_string(), address.port());
+    match &settings.tls {
+        None => exchange(Exchange::connect(&host, port, LIMIT)?, address, settings.any_token()),
+        Some(files) => {
+            // The certificate need not be valid for the address of this machine: it must be the one in the file.
+            let trust = Trust::Pinned(files.fingerprint().map_err(io::Error::other)?);
+            let stream = tls::connect(&host, port, &trust, LIMIT).map_err(io::Error::other)?;
+            exchange(stream, address, settings.any_token())
+        }
+    }
+}
+
+/// Sends the request, and reads the whole answer.
+fn exchange(mut stream: impl Read + Write, address: SocketAddr, token: Option<&Secret>) -> io::Result<String> {
     let authorization =
         token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.reveal()));
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n")?;

@@ -1,0 +1,332 @@
+//! Who may do what: runs before every route, decides whether the client may do what its request needs, and adds the header fields that
+//! every answer has.
+//!
+//! | client | role |
+//! |---|---|
+//! | of the unix socket | change |
+//! | with `listen.token` | change |
+//! | with `listen.view_token` | view |
+//! | a browser that has signed in | that of its link or token |
+//! | Home Assistant's supervisor, with `ingress: true` | change |
+//! | any other | none |
+//!
+//! A client without a role can load the files of the console and sign in. Where the service has no token and only this machine can
+//! connect, programs can also read what they could before there was a console (`rules`).
+
+mod origin;
+mod rules;
+mod session;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+pub(super) use self::rules::Rules;
+use self::{
+    origin::{Elsewhere, elsewhere, is_this_machine},
+    rules::{SESSION, Verbs, need, refusal},
+};
+use super::{Endpoint, api, connections::Visit, line};
+use crate::api::{
+    Error, Kind, Role, Service,
+    access::{Peer, Refused, Session},
+    me::By,
+    routes,
+    verb::PREFIX,
+};
+
+/// The address of Home Assistant's supervisor in the network of its add-ons.
+const SUPERVISOR: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 30, 32, 2));
+/// The field with which the supervisor shows the page of an add-on.
+const INGRESS_PATH: HeaderName = HeaderName::from_static("x-ingress-path");
+/// What each answer says about frames, unless the supervisor shows the page in one.
+const NO_FRAME: &str = "frame-ancestors 'none'";
+const OWN_FRAME: &str = "frame-ancestors 'self'";
+/// The most cookies of our name that are tried: a browser sends one for each path.
+const MOST_COOKIES: usize = 4;
+
+/// One of the places where the service listens.
+pub(super) struct Door {
+    service: Arc<Service>,
+    rules: Rules,
+    verbs: Verbs,
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone)]
+struct Client {
+    /// What it may do.
+    role: Option<Role>,
+    /// How it has shown that.
+    by: By,
+    /// Its session.
+    session: Option<Session>,
+    /// It has sent too many wrong tokens, and has to wait this long.
+    must_wait: Option<Duration>,
+}
+
+impl Client {
+    fn of(role: Option<Role>, by: By) -> Self {
+        Self { role, by, session: None, must_wait: None }
+    }
+}
+
+impl Door {
+    /// A place where clients come in by these rules.
+    pub(super) fn new(service: Arc<Service>, rules: Rules) -> Self {
+        Self { service, rules, verbs: Verbs::of(&routes::all()) }
+    }
+
+    /// The prefix of the paths, if a proxy has one.
+    pub(super) fn prefix(&self) -> &str {
+        self.rules.base_url.as_ref().map_or("", |base_url| base_url.prefix())
+    }
+
+    /// Who sent a request with these header fields.
+    fn client(&self, headers: &HeaderMap, peer: Peer) -> Client {
+        if self.rules.is_owner {
+            return Client::of(Some(Role::Change), By::Socket);
+        }
+        if self.rules.ingress && peer == Some(SUPERVISOR) && headers.contains_key(INGRESS_PATH) {
+            return Client::of(Some(Role::Change), By::HomeAssistant);
+        }
+        let access = &self.service.access;
+        if let Some(token) = bearer(headers).filter(|_| access.has_token()) {
+            return match access.role_of_token(token, peer) {
+                Ok(role) => Client::of(Some(role), By::Token),
+                Err(Refused::Wrong) => Client::of(None, By::Nothing),
+                Err(Refused::TooMany(wait)) => {
+                    Client { must_wait: Some(wait), ..Client::of(None, By::Nothing) }
+                }
+            };
+        }
+        match self.cookies(headers).find_map(|cookie| access.session(cookie)) {
+            Some(session) => {
+                Client { session: Some(session.clone()), ..Client::of(Some(session.role), By::Session) }
+            }
+            None => Client::of(None, By::Nothing),
+        }
+    }
+
+    /// The cookies of this service in a request.
+    fn cookies<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> + use<'h> {
+        let name = self.service.access.cookie_name();
+        let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = sent.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs
+            .filter(move |(sent, _)| name.as_deref() == Some(*sent))
+            .map(|(_, value)| value)
+            .take(MOST_COOKIES)
+    }
+
+    /// Why the request is refused.
+    fn refusal(&self, request: &Request, client: &Client) -> Option<Error> {
+        let (method, headers) = (request.method(), request.headers());
+        let need = need(method, request.uri().path(), &self.verbs);
+        if let Some(wait) = client.must_wait {
+            let error = Error::new(Kind::TooMany, "there were too many requests with a wrong token");
+            return Some(error.remedy(format!("Send the right token, after {} s.", wait.as_secs() + 1)));
+        }
+        let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+        let refused = refusal(need, client.role, &self.rules, host.is_none_or(is_this_machine));
+        let is_change = ![Method::GET, Method::HEAD].contains(method) && !self.rules.is_owner;
+        refused.or_else(|| {
+            let base_url = self.rules.base_url.as_ref();
+            let from_supervisor = client.by == By::HomeAssistant;
+            let found = is_change
+                .then(|| elsewhere(headers, base_url, from_supervisor, client.session.is_some()))
+                .flatten()?;
+            Some(from_elsewhere(found))
+        })
+    }
+}
+
+/// The token in `Authorization: Bearer TOKEN`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn from_elsewhere(found: Elsewhere) -> Error {
+    let (what, remedy) = match found {
+        Elsewhere::Page => {
+            ("this request comes from a page of someone else", "Use the pages of the console.")
+        }
+        Elsewhere::Host => (
+            "the page of this request has another address than the service",
+            "If a proxy is between them, set `listen.base_url` to the address that the browser shows.",
+        ),
+        Elsewhere::Unknown => (
+            "a change with a cookie must say where it comes from",
+            "Programs send `Authorization: Bearer TOKEN` instead of a cookie.",
+        ),
+    };
+    Error::new(Kind::Forbidden, what).remedy(remedy)
+}
+
+/// The addresses where browsers sign in and out and ask what they may do.
+pub(super) fn router(door: &Arc<Door>) -> Router<Arc<Endpoint>> {
+    session::router(door)
+}
+
+/// Runs before every route.
+pub(super) async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+    let visit = request.extensions().get::<Visit>().cloned();
+    let client = door.client(request.headers(), visit.as_ref().and_then(Visit::peer));
+    let path = request.uri().path();
+    if let Some(visit) = &visit {
+        // The answer to the sign-out must still be sent.
+        if let Some(session) = client.session.as_ref().filter(|_| path != SESSION) {
+            visit.belongs_to(session);
+        }
+        visit.asked();
+        if ![By::Socket, By::Nothing].contains(&client.by) {
+            visit.trusted();
+        }
+    }
+    let is_framed = client.by == By::HomeAssistant;
+    let mut response = if path == door.prefix() && !path.is_empty() {
+        // Relative addresses of the page need the slash.
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{path}/console/"))]).into_response()
+    } else if let Some(error) = door.refusal(&request, &client) {
+        refused(path, &error)
+    } else {
+        // What a verb may answer. Programs that may read without a token see no more than a client that may only look.
+        request.extensions_mut().insert(client.role.unwrap_or(Role::View));
+        request.extensions_mut().insert(client);
+        next.run(request).await
+    };
+    add_fields(response.headers_mut(), is_framed);
+    response
+}
+
+/// A refusal in the form of the address: a problem document, or a line.
+fn refused(path: &str, error: &Error) -> Response {
+    let mut response = match path.starts_with(PREFIX) || path == SESSION {
+        true => api::problem(error),
+        false => {
+            let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::FORBIDDEN);
+            line(status, &error.to_string())
+        }
+    };
+    let field = match error.kind {
+        Kind::Unauthorized => Some((header::WWW_AUTHENTICATE, "Bearer")),
+        Kind::Method => Some((header::ALLOW, "GET, HEAD")),
+        _ => None,
+    };
+    if let Some((name, value)) = field {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Adds the fields that every answer has. Only the supervisor of Home Assistant shows pages in a frame.
+fn add_fields(headers: &mut HeaderMap, is_framed: bool) {
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let resources = HeaderName::from_static("cross-origin-resource-policy");
+    headers.entry(resources).or_insert(HeaderValue::from_static("same-origin"));
+    let policy = headers.get(header::CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+    let policy = match policy {
+        Some(policy) if is_framed => HeaderValue::try_from(policy.replace(NO_FRAME, OWN_FRAME)).ok(),
+        Some(_) => None,
+        None => Some(HeaderValue::from_static(if is_framed { OWN_FRAME } else { NO_FRAME })),
+    };
+    if let Some(policy) = policy {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{access::Proof, service::tests::starting},
+        config::{Listen, Secret},
+    };
+
+    const TOKEN: &str = "0123456789abcdef";
+    const VIEW: &str = "abcdef0123456789";
+    const ELSEWHERE: Peer = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+
+    fn listen() -> Listen {
+        let secret = |text: &str| Some(Secret::new(text.to_owned()));
+        let address = "0.0.0.0:9464".parse().unwrap();
+        Listen { token: secret(TOKEN), view_token: secret(VIEW), ingress: true, ..Listen::at(address) }
+    }
+
+    fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn who_a_client_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        service.access.configure(Some(&listen()));
+        let (code, _) = service.access.code(Role::View).unwrap();
+        let signed_in = service.access.sign_in(&Proof::Code(Secret::new(code)), None).unwrap();
+        let cookie = format!("{}={}", signed_in.name, signed_in.cookie.reveal());
+        let others = format!("a=b; {}=wrong; {cookie}; c", signed_in.name);
+        let [change, view, wrong] = [TOKEN, VIEW, "wrong"].map(|token| format!("Bearer {token}"));
+        let (token, ingress) = (header::AUTHORIZATION, INGRESS_PATH);
+        let (nothing, by_token) = ((None, By::Nothing), |role| (Some(role), By::Token));
+        let by_session = (Some(Role::View), By::Session);
+        let door = Door::new(Arc::clone(&service), Rules::of(&listen()));
+        for (what, fields, peer, expected) in [
+            ("nobody", &[][..], ELSEWHERE, nothing),
+            ("the token", &[(token.clone(), &*change)], ELSEWHERE, by_token(Role::Change)),
+            ("the token for looking", &[(token.clone(), &view)], None, by_token(Role::View)),
+            ("another token", &[(token.clone(), &wrong)], ELSEWHERE, nothing),
+            ("no scheme", &[(token.clone(), TOKEN)], ELSEWHERE, nothing),
+            ("another scheme", &[(token.clone(), "Basic 0123456789abcdef")], ELSEWHERE, nothing),
+            ("small letters and blanks", &[(token.clone(), "bearer  0123456789abcdef ")], ELSEWHERE, by_token(Role::Change)),
+            ("a session", &[(header::COOKIE, &*cookie)], ELSEWHERE, by_session),
+            ("a session among others", &[(header::COOKIE, &*others)], None, by_session),
+            ("a session, and the login of a proxy", &[(token.clone(), "Basic x"), (header::COOKIE, &cookie)], None, by_session),
+            ("a wrong token, and a session", &[(token.clone(), &*wrong), (header::COOKIE, &cookie)], None, nothing),
+            ("the supervisor", &[(ingress.clone(), "/x")], Some(SUPERVISOR), (Some(Role::Change), By::HomeAssistant)),
+            ("the supervisor, without a page", &[], Some(SUPERVISOR), nothing),
+            ("someone who pretends", &[(ingress.clone(), "/x")], ELSEWHERE, nothing),
+            ("a program that pretends", &[(ingress.clone(), "/x")], None, nothing),
+        ] {
+            let client = door.client(&headers(fields), peer);
+            assert_eq!((client.role, client.by), expected, "{what}");
+        }
+        let without = Door::new(Arc::clone(&service), Rules::of(&Listen { ingress: false, ..listen() }));
+        let client = without.client(&headers(&[(ingress, "/x")]), Some(SUPERVISOR));
+        assert_eq!((client.role, client.by), nothing, "it is off");
+        let owner = Door::new(service, Rules::owner()).client(&headers(&[(token, &wrong)]), None);
+        assert_eq!((owner.role, owner.by), (Some(Role::Change), By::Socket));
+    }
+
+    #[test]
+    fn only_the_supervisor_shows_pages_in_a_frame() {
+        let page = "default-src 'none'; frame-ancestors 'none'";
+        for (policy, is_framed, expected) in [
+            (None, false, NO_FRAME),
+            (None, true, OWN_FRAME),
+            (Some(page), false, page),
+            (Some(page), true, "default-src 'none'; frame-ancestors 'self'"),
+        ] {
+            let mut fields = HeaderMap::new();
+            if let Some(policy) = policy {
+                fields.insert(header::CONTENT_SECURITY_POLICY, policy.parse().unwrap());
+            }
+            add_fields(&mut fields, is_framed);
+            assert_eq!(fields[header::CONTENT_SECURITY_POLICY], expected, "{policy:?} {is_framed}");
+            assert_eq!(fields[header::CACHE_CONTROL], "no-store");
+        }
+        assert!(super::super::console::POLICY.contains(NO_FRAME), "the page has the words that are replaced");
+    }
+}

@@ -1,0 +1,157 @@
+//! Decides whether a request comes from a page of this service, from a program, or from a page of someone else. Pure.
+
+use core::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderName, header};
+
+use crate::config::BaseUrl;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Why a change is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// It comes from a page of someone else.
+    Page,
+    /// Its address is not the one in its `Host`: from a page of someone else, or through a proxy that changes the host.
+    Host,
+    /// It has a cookie, and does not say where it comes from, as every browser does.
+    Unknown,
+}
+
+/// Whether a change may not be made because of where it comes from. A browser says that in `Sec-Fetch-Site` and in `Origin`; a program
+/// says nothing. `is_forwarded`: the request comes from a proxy that is believed; `has_cookie`: its right is that of a session.
+pub(super) fn elsewhere(
+    headers: &HeaderMap,
+    base_url: Option<&BaseUrl>,
+    is_forwarded: bool,
+    has_cookie: bool,
+) -> Option<Elsewhere> {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let (site, origin) = (text(&FETCH_SITE), text(&header::ORIGIN));
+    if site.is_some_and(|site| site != "same-origin") {
+        return Some(Elsewhere::Page);
+    }
+    let Some(origin) = origin else {
+        return (has_cookie && site.is_none()).then_some(Elsewhere::Unknown);
+    };
+    let host = text(&header::HOST);
+    let forwarded = text(&FORWARDED_HOST).filter(|_| is_forwarded);
+    let is_own = base_url.is_some_and(|own| own.origin() == origin)
+        || [host, forwarded].into_iter().flatten().any(|host| is_of(origin, host))
+        // Home Assistant may be behind another proxy. No page can set this field.
+        || is_forwarded && site.is_some();
+    (!is_own).then_some(Elsewhere::Host)
+}
+
+/// Whether a page with this `Origin` has the address of this `Host`.
+fn is_of(origin: &str, host: &str) -> bool {
+    let (name, default) = match origin.split_once("://") {
+        Some(("http", name)) => (name, ":80"),
+        Some(("https", name)) => (name, ":443"),
+        _ => return false,
+    };
+    // Browsers leave the usual port out; not every proxy does.
+    name.eq_ignore_ascii_case(host.strip_suffix(default).unwrap_or(host))
+}
+
+/// Whether a `Host` names this machine in a way that no web page of someone else can use: a page whose name is made to lead to this
+/// machine (DNS rebinding) must not read what the service remembers.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Listen;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    fn proxied() -> Listen {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stakeout.yaml");
+        let text = "listen: { address: \"127.0.0.1:1\", base_url: \"https://home.example.org/eyes\" }\n";
+        std::fs::write(&path, text).unwrap();
+        crate::config::listen(&path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn changes_come_from_pages_of_this_service_or_from_programs() {
+        let listen = proxied();
+        let (host, own) = (("host", "127.0.0.1:9464"), ("origin", "http://127.0.0.1:9464"));
+        let site = |site| ("sec-fetch-site", site);
+        let (same, evil) = (site("same-origin"), ("origin", "https://evil.example"));
+        for (what, fields, with_base, with_cookie, expected) in [
+            ("a program", &[host][..], false, false, None),
+            ("a program behind a proxy", &[host], true, false, None),
+            ("the console", &[host, own, same], false, true, None),
+            ("the console, in an old browser", &[host, own], false, true, None),
+            ("without Origin, as for GET", &[host, same], false, true, None),
+            ("with the usual port", &[("host", "cam.lan:80"), ("origin", "http://cam.lan")], false, true, None),
+            ("in other letters", &[("host", "Cam.lan"), ("origin", "http://cam.lan")], false, true, None),
+            ("through the proxy", &[host, ("origin", "https://home.example.org"), same], true, true, None),
+            ("a proxy that is not configured", &[host, ("origin", "https://home.example.org"), same], false, true, Some(Elsewhere::Host)),
+            ("another site", &[host, evil, site("cross-site")], false, true, Some(Elsewhere::Page)),
+            ("another site, in an old browser", &[host, evil], false, false, Some(Elsewhere::Host)),
+            ("another port of this machine", &[host, ("origin", "http://127.0.0.1:8000"), site("same-site")], false, true, Some(Elsewhere::Page)),
+            ("the same, in an old browser", &[host, ("origin", "http://127.0.0.1:8000")], false, true, Some(Elsewhere::Host)),
+            ("an address that was typed", &[host, site("none")], false, true, Some(Elsewhere::Page)),
+            ("a page without an address", &[host, ("origin", "null")], false, true, Some(Elsewhere::Host)),
+            ("both must agree", &[host, evil, same], false, true, Some(Elsewhere::Host)),
+            ("a cookie of no browser", &[host], false, true, Some(Elsewhere::Unknown)),
+            ("a host in a field that anyone can write", &[host, evil, ("x-forwarded-host", "evil.example")], false, true, Some(Elsewhere::Host)),
+            ("another scheme", &[host, ("origin", "ftp://127.0.0.1:9464")], false, true, Some(Elsewhere::Host)),
+        ] {
+            let base_url = listen.base_url.as_ref().filter(|_| with_base);
+            assert_eq!(elsewhere(&headers(fields), base_url, false, with_cookie), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_supervisor_says_which_host_the_browser_has_used() {
+        let (host, own) = (("host", "172.30.33.4:9464"), ("origin", "http://homeassistant.local:8123"));
+        let forwarded = ("x-forwarded-host", "homeassistant.local:8123");
+        for (fields, expected) in [
+            (&[host, own, forwarded][..], None),
+            (&[host, own, ("sec-fetch-site", "same-origin")], None),
+            (&[host, own], Some(Elsewhere::Host)),
+            (&[host, own, forwarded, ("sec-fetch-site", "cross-site")], Some(Elsewhere::Page)),
+        ] {
+            assert_eq!(elsewhere(&headers(fields), None, true, false), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_no_web_page_can_have() {
+        for host in [
+            "localhost",
+            "LOCALHOST:9464",
+            "127.0.0.1",
+            "127.0.0.1:9464",
+            "[::1]:9464",
+            "[::1]",
+            "192.0.2.7:80",
+        ] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9464",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:1",
+            ":9464",
+        ] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+}
