@@ -37,12 +37,14 @@ pub(super) fn whole(timeline: &Timeline) -> Drawing {
         for track in &timeline.tracks {
             let top = drawing.height;
             drawing.track(track, range, top);
+            drawing.thumbnails(track, range);
+            drawing.height += GAP;
         }
     }
     drawing
 }
 
-/// The plot of one label.
+/// The plot of one label, without pictures.
 pub(super) fn of_track(track: &Track, range: (Timestamp, Timestamp)) -> Drawing {
     let mut drawing = Drawing::new(0.0);
     drawing.track(track, range, 0.0);
@@ -68,7 +70,7 @@ fn offset(time: Timestamp) -> String {
     if has_date(time) { zoned(time).strftime(" %:z").to_string() } else { String::new() }
 }
 
-fn has_date(time: Timestamp) -> bool {
+pub(super) fn has_date(time: Timestamp) -> bool {
     time.as_second() > 365 * 86_400
 }
 
@@ -77,7 +79,7 @@ fn zoned(time: Timestamp) -> ZonedDateTime {
 }
 
 /// The horizontal position of a time.
-pub(super) fn x(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
+fn x(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> f64 {
     let seconds = |a: Timestamp, b: Timestamp| b.duration_since(a).as_secs_f64();
     let part = seconds(from, time) / seconds(from, to).max(1e-3);
     LEFT + part.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
@@ -146,8 +148,6 @@ impl Drawing {
         self.scores(track, &graph);
         self.levels(track, &graph);
         self.height = graph.end + AXIS;
-        self.thumbnails(track, range);
-        self.height += GAP;
     }
 
     fn raised_spans(&mut self, track: &Track, graph: &Graph) {

@@ -1,7 +1,7 @@
 //! Plots of scores over time, as SVG or HTML: for each label its scores, threshold, clear level, raised spans and thumbnails.
 //!
-//! `chart` lays out a [`Timeline`], and `svg` and `html` write it. An HTML file works offline. A long day is not drawn frame by
-//! frame: a column shows the range of its scores.
+//! `chart` lays out a [`Timeline`], and `svg` and `html` write it. An HTML file works offline, and has the look and the charts of the
+//! console. A long day is not drawn frame by frame: a column shows the range of its scores.
 
 mod chart;
 mod html;
@@ -12,8 +12,8 @@ use std::{fs, path::Path, str::FromStr};
 use anyhow::{Context, Result};
 
 pub use self::{
-    html::{document, section},
-    svg::{data_uri, escaped},
+    html::{card, document, graph, id, thumbnails},
+    svg::escaped,
 };
 use crate::replay::Timeline;
 

@@ -48,6 +48,7 @@ fn a_page_needs_no_other_file_and_a_name_cannot_break_it() {
     let page = html::page(&timeline);
     assert!(!page.contains("</script><script>alert"), "{page}");
     assert_eq!(page.matches("<section").count(), 3);
+    assert!(page.contains("href=\"#label-2\"") && page.contains("id=\"label-2\""));
     // The name of a namespace looks like an address, but is not loaded.
     let others = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!others.contains("http://") && !others.contains("https://") && !others.contains("src=\"/"));
@@ -61,6 +62,58 @@ fn a_long_day_is_drawn_in_a_limited_number_of_columns() {
     let columns = chart::columns(&track, range);
     assert!((800..=901).contains(&columns.len()), "{}", columns.len());
     assert!(columns.iter().filter(|(_, _, high)| *high > 0.8).count() >= 95, "no peak is lost");
+}
+
+/// What the script draws.
+fn data(page: &str, number: usize) -> serde_json::Value {
+    let (_, rest) =
+        page.split(&format!("id=\"{}\"", id(number))).nth(1).unwrap().split_once("json\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn a_page_has_the_chart_as_data_and_scores_under_its_pictures() {
+    let mut timeline = timeline();
+    timeline.tracks[1].rise = Some(0.2);
+    let track = &mut timeline.tracks[1];
+    track.levels = None;
+    let moving = |point: &crate::suggest::Point| {
+        (point.time, Levels { threshold: 0.5 + point.score, clear_below: 0.4 })
+    };
+    track.moving = track.points[2..].iter().map(moving).collect();
+    let page = html::page(&timeline);
+    let (dog, fox) = (data(&page, 0), data(&page, 1));
+    let from = 1_800_000_000_000_i64;
+    assert_eq!(dog["time"], serde_json::json!([from, from + 1000, from + 2000, from + 3000, from + 4000]));
+    assert_eq!(dog["score"], serde_json::json!([0.1, 0.2, 0.9, 0.8, 0.1]));
+    assert_eq!(dog["spans"], serde_json::json!([[from + 2000, from + 4000]]));
+    assert_eq!((&dog["threshold"], &dog["clear_below"]), (&0.6.into(), &0.4.into()));
+    assert_eq!((&dog["top"], &dog["dated"]), (&1.0.into(), &true.into()));
+    assert_eq!(fox["threshold"], serde_json::json!([null, null, 0.5, 0.502, 0.501]), "levels that move");
+    assert!(page.contains("<span class=\"legend-threshold\">threshold 0.6</span>"));
+    assert!(
+        page.contains("threshold, 0.2 above the baseline")
+            && page.contains("dog &lt;&amp;&gt; &quot;cat&quot;: raised once")
+    );
+    assert_eq!(page.matches("<span class=\"picture-score\">0.90</span>").count(), 1);
+    assert_eq!(page.matches("data-time=\"1800000002000\"").count(), 1);
+    assert_eq!(page.matches("<figure>").count(), page.matches("<img src=\"data:image/jpeg").count());
+}
+
+#[test]
+fn a_chart_keeps_the_lowest_and_the_highest_scores() {
+    let scores =
+        (0..100_000).map(|second| if second % 1000 == 500 { 0.9 } else { 0.1 + (second % 7) as f32 * 0.01 });
+    let track = sample("dog", &scores.collect::<Vec<f32>>(), &[]);
+    let thinned = html::thinned(&track.points, 8000);
+    assert!((4000..=8000).contains(&thinned.len()), "{}", thinned.len());
+    assert_eq!(thinned.iter().filter(|point| point.score > 0.8).count(), 100, "no peak is lost");
+    assert!(thinned.is_sorted_by_key(|point| point.time));
+    assert_eq!(
+        html::thinned(&track.points[..8000], 8000),
+        track.points[..8000],
+        "few frames are kept as they are"
+    );
 }
 
 #[test]

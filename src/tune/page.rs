@@ -8,45 +8,76 @@ use super::{
     rivals::Rivals,
 };
 use crate::{
-    plot::{data_uri, document, escaped, section},
+    plot::{card, document, escaped, graph, id, thumbnails},
     replay::{Peak, Span, Timeline, Track},
-    suggest::{Interval, alerts},
+    suggest::{Grade, Interval, alerts, settings},
 };
 
 /// The whole page; its plots show the suggested levels, and when they raise each label.
 pub(super) fn page(timeline: &mut Timeline, findings: &[Finding], rivals: &[Rivals]) -> String {
-    let mut body = String::new();
-    for finding in findings {
-        let _ =
-            writeln!(body, "<h2>{}</h2>\n<p>{}</p>", escaped(&finding.name()), escaped(&finding.reason()));
+    let mut body = now_and_suggested(findings);
+    for (number, finding) in findings.iter().enumerate() {
         let drawn = (0..timeline.tracks.len()).find(|number| {
             let track = &timeline.tracks[*number];
             track.label == finding.label && track.label_set == finding.label_set
         });
+        let mut content = format!("<p>{}</p>\n", escaped(&finding.reason()));
         if let Some(number) = drawn {
             draw(&mut timeline.tracks[number], finding);
-            body.push_str(&section(timeline, &timeline.tracks[number]));
+            content.push_str(&graph(timeline, &timeline.tracks[number]));
         }
-        histogram(&mut body, finding);
-        table(&mut body, finding);
         if !finding.near.is_empty() {
-            body.push_str("<p>Near misses:</p>\n");
+            let near = finding.near.iter().collect::<Vec<_>>();
+            let top = finding.histogram.top.into();
+            let _ = write!(content, "<h3>Near misses</h3>\n{}", thumbnails(&near, top));
         }
-        for peak in &finding.near {
-            let _ = writeln!(
-                body,
-                "<figure><img src=\"{}\" alt=\"\"><figcaption>{:.2}, {}</figcaption></figure>",
-                data_uri(&peak.thumbnail),
-                peak.point.score,
-                escaped(&peak.origin)
-            );
-        }
+        table(&mut content, finding);
+        histogram(&mut content, finding);
+        body.push_str(&card(&id(number), &finding.name(), &content));
     }
     for rivals in rivals {
-        let _ = writeln!(body, "<p>{}</p>", escaped(&report::rivalry(rivals)));
+        let _ = writeln!(body, "<p class=\"problem\">{}</p>", escaped(&report::rivalry(rivals)));
     }
-    let _ = writeln!(body, "<h2>Suggested settings</h2>\n<pre>{}</pre>", code(&report::patch(findings)));
+    let patch = format!("<pre class=\"code\" tabindex=\"0\">{}</pre>\n", code(&report::patch(findings)));
+    body.push_str(&card("settings", "Suggested settings", &patch));
     document(&format!("{}: suggested settings", timeline.source), &body)
+}
+
+/// The table at the top: for each label its settings and alerts now, and with the suggestion.
+fn now_and_suggested(findings: &[Finding]) -> String {
+    let row = |(number, finding): (usize, &Finding)| {
+        let suggestion = &finding.suggestion;
+        let now = format!(
+            "{} {}, {}",
+            finding.level_word(),
+            suggestion.configured.threshold,
+            outcome(finding, suggestion.now.0, suggestion.now.1)
+        );
+        let then = match suggestion.suggested() {
+            Some(advice) => {
+                let settings =
+                    settings(&advice.settings).into_iter().map(|(key, value)| format!("{key} {value}"));
+                let settings = settings.collect::<Vec<_>>().join(", ");
+                let outcome = outcome(finding, advice.alerts, advice.grade);
+                format!("<td class=\"suggested\">{}, {outcome}</td>", escaped(&settings))
+            }
+            None => "<td>unchanged</td>".to_owned(),
+        };
+        let name = escaped(&finding.name());
+        format!("<tr><td><a href=\"#{}\">{name}</a></td><td>{now}</td>{then}</tr>\n", id(number))
+    };
+    let rows = findings.iter().enumerate().map(row).collect::<String>();
+    let table = format!(
+        "<div class=\"scroll-x\" tabindex=\"0\"><table class=\"table\">\n<tr><th>label</th><th>now</th><th>suggested</th></tr>\n{rows}</table></div>\n"
+    );
+    card("now-and-suggested", "Now and suggested", &table)
+}
+
+/// `4 alerts (2 a day), 1 wrong, 0 missed`.
+fn outcome(finding: &Finding, count: usize, grade: Option<Grade>) -> String {
+    let graded =
+        grade.map_or_else(String::new, |grade| format!(", {} wrong, {} missed", grade.wrong(), grade.missed));
+    format!("{} ({:.0} a day){graded}", alerts(count), finding.suggestion.a_day(count))
 }
 
 /// Draws the suggested levels and the times at which they raise the label; the configured ones if no others are suggested.
@@ -74,14 +105,18 @@ fn histogram(body: &mut String, finding: &Finding) {
     let histogram = &finding.histogram;
     let all = histogram.shown.iter().chain(&histogram.others).copied().max().unwrap_or(0);
     let most = f64::from(all).ln_1p().max(1e-9);
-    let _ = write!(body, "<svg viewBox=\"0 0 {} 76\" width=\"480\" font-size=\"11\">", BINS * WIDTH);
+    let _ = write!(
+        body,
+        "<svg class=\"histogram\" viewBox=\"0 0 {} 76\" font-size=\"11\" role=\"img\" aria-label=\"Frames by their score\">",
+        BINS * WIDTH
+    );
     for (bin, (shown, others)) in histogram.shown.iter().zip(&histogram.others).enumerate() {
-        for (count, at, colour) in [(others, 1, "#9aa7b4"), (shown, 12, "#1f6fb4")] {
+        for (count, at, class) in [(others, 1, "others"), (shown, 12, "shown")] {
             let height = f64::from(*count).ln_1p() / most * HEIGHT;
             let (x, y) = (bin * WIDTH + at, HEIGHT - height);
             let _ = write!(
                 body,
-                "<rect x=\"{x}\" y=\"{y:.1}\" width=\"10\" height=\"{height:.1}\" fill=\"{colour}\"><title>{count} frames</title></rect>"
+                "<rect x=\"{x}\" y=\"{y:.1}\" width=\"10\" height=\"{height:.1}\" class=\"{class}\"><title>{count} frames</title></rect>"
             );
         }
     }
@@ -92,14 +127,18 @@ fn histogram(body: &mut String, finding: &Finding) {
         histogram.top
     );
     body.push_str(if finding.suggestion.events.is_some() {
-        "<p>Frames by their score, logarithmic; blue: frames that show the label.</p>\n"
+        "<p class=\"muted small\">Frames by their score, logarithmic; blue: frames that show the label.</p>\n"
     } else {
-        "<p>Frames by their score, logarithmic.</p>\n"
+        "<p class=\"muted small\">Frames by their score, logarithmic.</p>\n"
     });
 }
 
 fn table(body: &mut String, finding: &Finding) {
-    let _ = write!(body, "<table><tr><th>{}</th><th>alerts</th><th>a day</th>", finding.level_word());
+    let _ = write!(
+        body,
+        "<div class=\"scroll-x\" tabindex=\"0\"><table class=\"table\"><tr><th>{}</th><th>alerts</th><th>a day</th>",
+        finding.level_word()
+    );
     if finding.suggestion.events.is_some() {
         body.push_str("<th>precision of frames</th><th>recall of frames</th><th>F1 of alerts</th>");
     }
@@ -126,11 +165,5 @@ fn table(body: &mut String, finding: &Finding) {
         }
         body.push_str("</tr>\n");
     }
-    let _ = writeln!(
-        body,
-        "</table>\n<p>Now: {} {}, {}.</p>",
-        finding.level_word(),
-        finding.suggestion.configured.threshold,
-        alerts(finding.suggestion.now.0)
-    );
+    body.push_str("</table></div>\n");
 }
