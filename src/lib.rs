@@ -24,7 +24,7 @@
 //!
 //! | row | rooms |
 //! |---|---|
-//! | 0 | `blocking`, `clock`, `descriptors`, `local_time`, `remedy`, `shortage`, `tcp`, `terminal`, `topic` |
+//! | 0 | `blocking`, `clock`, `descriptors`, `local_time`, `recent_lines`, `remedy`, `shortage`, `tcp`, `terminal`, `topic` |
 //! | 1 | `atomic_file`, `backoff`, `heartbeat`, `picture`, `prefetch`, `text_file` |
 //! | 2 | `cache`, `frame`, `metrics`, `sandbox`, `state_file`, `tls`, `yaml` |
 //! | 3 | `policy`, `storage` |
@@ -54,6 +54,7 @@
 //! | [`config`] | assembles the validated [`Config`](config::Config); JSON Schema, reference page, editor, file watcher |
 //! | [`watches`] | temporary labels, which expire: `stakeout watch-for` |
 //! | [`terminal`], [`local_time`] | standard output and error of the commands; times for people |
+//! | [`recent_lines`] | the newest lines of the log, in memory |
 //! | [`clock`] | the clocks of the machine: the time of day, which may be wrong, and the time since the start |
 //! | [`shortage`], [`remedy`], [`tcp`] | errors that only say "try again"; what to do about an error; one exchange with a server, with one deadline |
 //! | [`descriptors`], [`atomic_file`], [`state_file`] | files and folders by descriptor, and which file a path leads to; files that are replaced in one step; files of the state folder |
@@ -85,7 +86,7 @@
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
 //! | `fax`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
-//! | `flate2` | `picture`, `web/console` |
+//! | `flate2` | `api/bundle`, `picture`, `web/console` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `landlock`, `seccompiler` | `sandbox` |
@@ -106,11 +107,11 @@
 //! | pure |
 //! |---|
 //! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
-//! | `api/openapi`, `api/query` |
+//! | `api/bundle`, `api/openapi`, `api/query`, `api/system/advice` |
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
-//! | `classify/score`, `model/preprocess` |
-//! | `config/changes`, `config/masked`, `config/plan` |
+//! | `classify/figures`, `classify/score`, `model/preprocess` |
+//! | `config/changes`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |
 //! | `history/vectors/codec`, `history/vectors/rotation`, `history/vectors/tables` |
@@ -245,6 +246,7 @@ pub mod plot;
 pub mod policy;
 pub mod prefetch;
 pub mod progress;
+pub mod recent_lines;
 pub mod remedy;
 pub mod replay;
 pub mod sandbox;

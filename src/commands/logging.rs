@@ -3,7 +3,7 @@
 //! `line` makes the text of a line, which is the same in both places.
 //! `RUST_LOG` selects what is logged (`RUST_LOG=stakeout=debug`), and `rate_limit` suppresses similar lines that are too many.
 //! Lines of other libraries may hold secrets: `libraries` lists those that are logged.
-//! There are no log files: the journal keeps the lines.
+//! There are no log files: the journal keeps the lines, and `remember` the newest ones in memory.
 
 mod allowance;
 mod format;
@@ -11,6 +11,7 @@ mod journal;
 mod libraries;
 mod line;
 mod rate_limit;
+mod remember;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -24,18 +25,30 @@ use self::{
     format::LineFormat,
     journal::Journal,
     rate_limit::{Limited, RateLimit},
+    remember::Remember,
 };
-use crate::terminal::wants_colours;
+use crate::{recent_lines::RecentLines, terminal::wants_colours};
 
 /// What is logged unless `RUST_LOG` says otherwise. `ort` logs every allocation at `info`.
 pub const DEFAULT_FILTER: &str = "info,ort=warn";
 
 /// The running logging. Dropping it logs how many lines are still suppressed.
-pub struct Logging(RateLimit);
+pub struct Logging {
+    limit: RateLimit,
+    lines: RecentLines,
+}
+
+impl Logging {
+    /// The newest lines, also those that follow.
+    #[must_use]
+    pub fn lines(&self) -> RecentLines {
+        self.lines.clone()
+    }
+}
 
 impl Drop for Logging {
     fn drop(&mut self) {
-        self.0.report();
+        self.limit.report();
     }
 }
 
@@ -52,13 +65,14 @@ pub fn start(default: &str) -> Logging {
     let journal =
         if stderr_is_the_journal() { Journal::connect(Path::new(journal::SOCKET)).ok() } else { None };
     let output = journal.map_or_else(|| terminal().boxed(), Layer::boxed);
-    let limit = RateLimit::new();
+    let (limit, lines) = (RateLimit::new(), RecentLines::default());
+    let output = output.and_then(Remember(lines.clone()));
     let output = Limited::new(output, limit.clone()).with_filter(filter);
     tracing_subscriber::registry().with(output).init();
     if let Some(error) = wrong {
         tracing::warn!(%error, "RUST_LOG is invalid and was ignored; example: RUST_LOG=stakeout=debug");
     }
-    Logging(limit)
+    Logging { limit, lines }
 }
 
 fn terminal<S>() -> impl Layer<S>
