@@ -23,6 +23,17 @@ pub struct Heartbeat {
     newest: AtomicI64,
 }
 
+/// What a part does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartState {
+    /// It waits for work.
+    Waiting,
+    /// It works.
+    Working,
+    /// It has work and makes no progress.
+    Stuck,
+}
+
 /// The part is working until this is dropped.
 #[derive(Debug)]
 pub struct Working<'a>(&'a Heartbeat);
@@ -59,7 +70,13 @@ impl Heartbeat {
     /// Whether the part has work and has not beaten for longer than `patience`.
     #[must_use]
     pub fn is_stuck(&self, patience: Duration) -> bool {
-        self.read().is_stuck(patience)
+        self.state(patience) == PartState::Stuck
+    }
+
+    /// What the part does, if it may be silent for as long as `patience` while it has work.
+    #[must_use]
+    pub fn state(&self, patience: Duration) -> PartState {
+        self.read().state(patience)
     }
 
     fn read(&self) -> Reading {
@@ -90,8 +107,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn is_stuck(self, patience: Duration) -> bool {
-        self.has_work && self.silent > patience
+    fn state(self, patience: Duration) -> PartState {
+        match self.has_work {
+            false => PartState::Waiting,
+            true if self.silent > patience => PartState::Stuck,
+            true => PartState::Working,
+        }
     }
 }
 
@@ -106,11 +127,15 @@ mod tests {
     #[test]
     fn only_a_part_with_work_can_be_stuck() {
         let patience = Duration::from_secs(10);
-        for (has_work, silent, stuck) in
-            [(false, 0, false), (false, 11, false), (true, 0, false), (true, 10, false), (true, 11, true)]
-        {
+        for (has_work, silent, state) in [
+            (false, 0, PartState::Waiting),
+            (false, 11, PartState::Waiting),
+            (true, 0, PartState::Working),
+            (true, 10, PartState::Working),
+            (true, 11, PartState::Stuck),
+        ] {
             let reading = Reading { has_work, silent: Duration::from_secs(silent) };
-            assert_eq!(reading.is_stuck(patience), stuck, "{reading:?}");
+            assert_eq!(reading.state(patience), state, "{reading:?}");
         }
     }
 

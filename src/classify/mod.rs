@@ -5,6 +5,7 @@
 mod classifier;
 mod embed;
 mod encoder;
+mod figures;
 pub mod labels;
 mod pictures;
 mod prepare;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
+pub use figures::BatchFigures;
 pub use pictures::{PictureEncoding, PictureEncodingError, PictureRequest};
 pub use progress::{Counts, Progress};
 pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};

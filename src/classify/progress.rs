@@ -1,8 +1,15 @@
 //! What the model's thread has done and is doing.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
+use super::figures::{BatchFigures, RecentBatches};
 use crate::{heartbeat::Heartbeat, metrics::Histogram};
+
+/// The start of the times of batches.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// What the thread has done when it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +28,7 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Progress {
     counts: Mutex<Counts>,
+    recent: Mutex<RecentBatches>,
     /// The time from the source to the model, which includes preparing the picture.
     pub queue: Histogram,
     /// The time that a batch took in the model's thread.
@@ -32,8 +40,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub(super) fn set(&self, counts: Counts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    /// A batch ended, with these counts after it.
+    pub(super) fn batch_ended(&self, counts: Counts, took: Duration) {
+        let before = std::mem::replace(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner), counts);
+        self.batch.observe(took);
+        let frames = counts.scored.saturating_sub(before.scored);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.add(EPOCH.elapsed(), took, frames);
+    }
+
+    /// The figures of the newest batches; `None` before the first one.
+    #[must_use]
+    pub fn figures(&self) -> Option<BatchFigures> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).figures(EPOCH.elapsed())
     }
 
     /// The counts after the last batch.

@@ -138,8 +138,7 @@ impl<'a> Worker<'a> {
             batch.iter().for_each(|prepared| progress.queue.observe(prepared.frame.slot.age()));
             let began = Instant::now();
             let answers = self.score_batch(batch, scored);
-            progress.set(self.counts);
-            progress.batch.observe(began.elapsed());
+            progress.batch_ended(self.counts, began.elapsed());
             for answer in answers? {
                 scored.blocking_send(answer).map_err(|_| ReceiverGone)?;
             }

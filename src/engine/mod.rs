@@ -60,6 +60,16 @@ impl Engines {
         }
     }
 
+    /// The names of the devices that it could use.
+    #[must_use]
+    pub fn providers(&self) -> Vec<&'static str> {
+        match self {
+            Self::Onnx(runtime) => runtime.providers(),
+            #[cfg(test)]
+            Self::Fake(_) => vec!["CPU"],
+        }
+    }
+
     /// A text that changes with what computes: results that are kept on disk depend on it.
     pub(crate) fn identity(&self) -> String {
         match self {

@@ -19,6 +19,7 @@ pub mod alerts;
 pub mod export;
 pub mod filter;
 pub mod forget;
+pub mod inventory;
 pub mod marks;
 pub mod near_misses;
 mod pace;
@@ -38,6 +39,8 @@ mod writer;
 
 pub use self::{
     filter::Filter,
+    inventory::Inventory,
+    retention::Space,
     store::{Error, History, Reader},
     writer::{Handle, SUBSCRIBER, spawn},
 };

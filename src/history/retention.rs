@@ -1,8 +1,9 @@
 //! Deletes what is too old or too much, the oldest first: a little at a time, so that no transaction is long.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rusqlite::{OptionalExtension as _, Transaction};
+use rustix::fs::statvfs;
 
 use super::store::{History, TABLES, Table};
 
@@ -34,6 +35,21 @@ pub struct Space {
 }
 
 impl Space {
+    /// The disk with this folder, if the system says how large it is.
+    #[must_use]
+    pub fn of(folder: &Path) -> Option<Self> {
+        let disk = statvfs(folder).ok()?;
+        // A file system in another process may say anything.
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some(Self { total: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
+    }
+
+    /// Whether there is less than what is left free for alerts and for other programs.
+    #[must_use]
+    pub fn is_almost_full(self) -> bool {
+        self.missing() > 0
+    }
+
     /// How many more bytes should be free.
     fn missing(self) -> u64 {
         RESERVE.min(self.total / 20).saturating_sub(self.free)

@@ -6,13 +6,11 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::fs::statvfs;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, oneshot},
@@ -386,7 +384,7 @@ impl Writer {
             return;
         }
         let limits = Limits { keep: self.settings.keep, max_size: self.settings.max_size };
-        let (now, space) = (self.now(), space(&self.config.state_dir));
+        let (now, space) = (self.now(), Space::of(&self.config.state_dir));
         let Some(Store { history, recorders }) = &mut self.store else { return };
         let working = self.counts.work.work();
         let step = retention::step(history, now, limits, space).and_then(|step| {
@@ -471,7 +469,7 @@ impl Writer {
                 self.counts.size.store(store.history.size(), Ordering::Relaxed);
                 self.pace.spend(bytes, Instant::now());
                 if self.failing.take().is_some() {
-                    self.counts.set_failing(false);
+                    self.counts.set_failure(None);
                     tracing::info!("the history is written again");
                 }
                 true
@@ -534,8 +532,8 @@ impl Writer {
                  check that the disk works and is not full"
             );
         }
+        self.counts.set_failure(Some(why.clone()));
         self.failing = Some(why);
-        self.counts.set_failing(true);
     }
 
     fn why(&self) -> String {
@@ -559,14 +557,6 @@ impl Writer {
         let done = history.write(|transaction| recorders.reload(transaction, &self.config));
         self.settle(done);
     }
-}
-
-/// The disk with this folder, if the system says how large it is.
-fn space(folder: &PathBuf) -> Option<Space> {
-    let disk = statvfs(folder).ok()?;
-    // A file system in another process may say anything.
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    Some(Space { total: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod context;
 mod digest;
 mod error;
 mod external_data;
+mod facts;
 mod family;
 mod files;
 mod graph;
@@ -21,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use context::Options;
 pub use error::ModelError;
+pub use facts::ModelFacts;
 pub use family::{Activation, Logits};
 pub use files::ModelFiles;
 pub use preprocess::Backend;
@@ -72,6 +74,12 @@ impl Model {
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// What is loaded, for people.
+    #[must_use]
+    pub fn facts(&self) -> ModelFacts {
+        ModelFacts::of(&self.text.0, self.device)
     }
 
     /// The vectors of some pictures, each of length 1, from one run.

@@ -11,6 +11,7 @@
 mod disk;
 mod elapsed;
 mod entry;
+mod failures;
 mod recent;
 mod recovery;
 mod status;
@@ -36,11 +37,13 @@ use tokio::{
 pub use self::{
     disk::Error,
     entry::{Entry, Mark, Seq, Sink, Snapshot},
+    failures::Failure,
     status::Status,
 };
 use self::{
     disk::{Disk, Opened, Row, UnwrittenMark},
     elapsed::Elapsed,
+    failures::Failures,
     recent::{Dropped, Recent},
 };
 use crate::{clock::Clock, config::OutboxLimits};
@@ -73,6 +76,7 @@ pub struct Outbox {
     /// Alerts on disk with this number or a lower one were delivered or dropped.
     dropped_to: AtomicI64,
     heartbeat: Mutex<Option<Heartbeat>>,
+    failures: Failures,
     clock: Clock,
     status: watch::Sender<Status>,
 }
@@ -192,6 +196,7 @@ impl Outbox {
             rewound: AtomicU64::new(0),
             dropped_to: AtomicI64::new(0),
             heartbeat: Mutex::default(),
+            failures: Failures::default(),
             clock,
             status: watch::Sender::new(status),
         };
@@ -413,6 +418,23 @@ impl Outbox {
         let in_memory = self.recent().oldest_only_in_memory(sink);
         let raised = on_disk.into_iter().chain(in_memory).min()?;
         Some(Duration::from_millis(file.elapsed.total.saturating_sub(raised).try_into().unwrap_or(0)))
+    }
+
+    /// `sink` did not accept alerts now, for this cause. It is kept for people who look at the service.
+    pub fn failed(&self, sink: Sink, cause: &str) {
+        let now = Timestamp::from_millisecond(self.clock.read().wall);
+        self.failures.set(sink, cause, now.unwrap_or(Timestamp::UNIX_EPOCH));
+    }
+
+    /// `sink` accepts alerts.
+    pub fn works(&self, sink: Sink) {
+        self.failures.end(sink);
+    }
+
+    /// The newest failure of `sink` since the start.
+    #[must_use]
+    pub fn failure(&self, sink: Sink) -> Option<Failure> {
+        self.failures.of(sink)
     }
 
     /// How many state files beside the outbox cannot be written, and how many had vanished and were written again.

@@ -386,6 +386,7 @@ impl Publisher {
 
     async fn connected(&mut self) {
         self.set_connected(true);
+        self.delivery.outbox.works(Sink::Mqtt);
         self.delivery.start().await;
         self.scores.clear();
         let (broker, waiting) = (&self.url, self.delivery.outbox.waiting());
@@ -406,6 +407,7 @@ impl Publisher {
 
     fn disconnected(&mut self, explanation: &Explanation) {
         self.set_connected(false);
+        self.delivery.outbox.failed(Sink::Mqtt, &explanation.text);
         if let Some(away) = self.outage.failed(Instant::now().into_std(), explanation) {
             let (waiting, away_s, why) = (self.delivery.outbox.waiting(), away.as_secs(), &explanation.text);
             let broker = &self.url;

@@ -140,6 +140,7 @@ impl SinkWorker {
             subject.words
         );
         if std::mem::take(&mut self.failing) {
+            outbox.works(self.sink);
             tracing::info!(waiting = outbox.waiting_for(self.sink), "{} accepts alerts again", self.name);
         }
         self.schedule.accepted(seq);
@@ -159,6 +160,7 @@ impl SinkWorker {
         let (Failure::Unavailable(why) | Failure::Refused(why)) = failure;
         let now = Instant::now().into_std();
         self.failing = true;
+        outbox.failed(self.sink, why);
         if self.reminder.due(now) {
             let waiting = outbox.waiting_for(self.sink);
             tracing::warn!(

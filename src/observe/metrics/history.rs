@@ -1,7 +1,7 @@
 //! What is counted of the history. Its thread writes this; the metrics page and the watchdog read it.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -21,25 +21,37 @@ pub struct HistoryCounts {
     pub dropped: AtomicU64,
     /// The thread uses the disk.
     pub work: Heartbeat,
-    failing: AtomicBool,
+    /// Why the newest change of the file failed, if it did.
+    failure: Mutex<Option<String>>,
 }
 
 impl HistoryCounts {
-    /// Whether the newest change of the file failed.
-    pub fn set_failing(&self, failing: bool) {
-        self.failing.store(failing, Ordering::Relaxed);
+    /// Sets why the newest change of the file failed, or that it did not.
+    pub fn set_failure(&self, why: Option<String>) {
+        *self.failure() = why;
+    }
+
+    /// Why nothing is remembered at the moment, for people; `None` while it is.
+    #[must_use]
+    pub fn why_failing(&self) -> Option<String> {
+        let stalled = || self.is_stalled().then(|| "the disk does not answer".to_owned());
+        self.failure().clone().or_else(stalled)
     }
 
     /// Whether nothing is remembered at the moment.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed) || self.is_stalled()
+        self.failure().is_some() || self.is_stalled()
     }
 
     /// Whether the disk hangs. Nothing waits for it but the history.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.work.is_stuck(PATIENCE)
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,9 +67,13 @@ mod tests {
         assert!(!counts.is_failing(), "it works");
         counts.work.age(PATIENCE * 2);
         assert!(counts.is_failing() && counts.is_stalled());
+        assert_eq!(counts.why_failing().as_deref(), Some("the disk does not answer"));
         drop(working);
         assert!(!counts.is_failing());
-        counts.set_failing(true);
+        counts.set_failure(Some("the disk is full".to_owned()));
         assert!(counts.is_failing() && !counts.is_stalled());
+        assert_eq!(counts.why_failing().as_deref(), Some("the disk is full"));
+        counts.set_failure(None);
+        assert_eq!((counts.is_failing(), counts.why_failing()), (false, None));
     }
 }

@@ -5,7 +5,9 @@
 
 mod history;
 mod page;
+pub mod process;
 mod source_stats;
+mod state;
 mod summary;
 
 use std::{
@@ -23,6 +25,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use self::source_stats::SourceStats;
 pub use self::{
     history::HistoryCounts,
+    state::{DeliveryState, Part, SinkState},
     summary::{Summary, Throughput},
 };
 use crate::{
@@ -33,8 +36,9 @@ use crate::{
     },
     classify,
     config::{Config, Source, SourceKind},
-    heartbeat::Heartbeat,
+    heartbeat::{Heartbeat, PartState},
     metrics::Histogram,
+    model::ModelFacts,
     picture::Memory,
     sandbox::Sandbox,
     source::{Counts, Problem, Status, StreamInfo},
@@ -52,6 +56,7 @@ pub struct ServiceMetrics {
     began: Timestamp,
     began_up: Instant,
     model_name: String,
+    model_facts: OnceLock<ModelFacts>,
     ready: AtomicBool,
     /// Written by the model's threads.
     pub model: Arc<classify::Progress>,
@@ -155,6 +160,7 @@ impl ServiceMetrics {
             began: Timestamp::now(),
             began_up: Instant::now(),
             model_name: config.model.name().into_owned(),
+            model_facts: OnceLock::new(),
             ready: AtomicBool::new(false),
             model: Arc::default(),
             decoding: Arc::default(),
@@ -357,20 +363,8 @@ impl ServiceMetrics {
     /// The parts that have work and have made no progress for too long.
     #[must_use]
     pub fn stuck(&self) -> Vec<String> {
-        let parts = [
-            ("the model", &self.model.pulse, PATIENCE),
-            ("the preparation of pictures for the model", &self.model.prepare, PATIENCE),
-            ("the judge", &self.judge, PATIENCE),
-            ("the reader of the configuration", &self.config, PATIENCE_WITH_CONFIG),
-        ];
-        let stuck_parts = parts.into_iter().filter(|(_, heartbeat, patience)| heartbeat.is_stuck(*patience));
-        let sources = lock(&self.sources);
-        let stuck_sources =
-            sources.iter().filter(|(_, source)| source.counts.pulse().is_stuck(PATIENCE_WITH_SOURCES));
-        stuck_parts
-            .map(|(part, ..)| part.to_owned())
-            .chain(stuck_sources.map(|(name, _)| format!("the source {name}")))
-            .collect()
+        let stuck = self.parts().into_iter().filter(|part| part.state == PartState::Stuck);
+        stuck.map(|part| part.name).collect()
     }
 
     /// The metrics page.

@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Delivery, DeliverySink, HistoryCounts, RunningSource, ServiceMetrics, lock};
+use super::{Delivery, HistoryCounts, RunningSource, ServiceMetrics, lock, process};
 use crate::{
     alert::publisher,
     classify,
@@ -66,7 +66,7 @@ fn service(page: &mut Page<'_>, state: &ServiceMetrics) -> fmt::Result {
     )?;
     let began = seconds(state.began);
     page.gauge("process_start_time_seconds", "Start of the service, in seconds since 1970.", began)?;
-    match resident_memory() {
+    match process::resident_memory() {
         Some(bytes) => page.gauge("process_resident_memory_bytes", "Resident memory of the service.", bytes),
         None => Ok(()),
     }
@@ -235,17 +235,17 @@ fn history(page: &mut Page<'_>, counts: &HistoryCounts) -> fmt::Result {
 }
 
 fn outbox(page: &mut Page<'_>, delivery: &Delivery) -> fmt::Result {
-    let waiting = |sink: &DeliverySink| ([("sink", sink.name)], delivery.outbox.waiting_for(sink.sink));
     page.gauges(
         "stakeout_outbox_alerts",
         "Alerts that wait for delivery.",
-        delivery.sinks.iter().map(waiting),
+        delivery.states().map(|sink| ([("sink", sink.name)], sink.waiting)),
     )?;
-    let age = |sink: &DeliverySink| lock(&sink.oldest).map_or(0.0, |oldest| oldest.age().as_secs_f64());
     page.gauges(
         "stakeout_outbox_oldest_alert_age_seconds",
         "Age of the oldest alert that waits for delivery; 0 if none waits.",
-        delivery.sinks.iter().map(|sink| ([("sink", sink.name)], age(sink))),
+        delivery
+            .states()
+            .map(|sink| ([("sink", sink.name)], sink.oldest.map_or(0.0, |oldest| oldest.as_secs_f64()))),
     )?;
     let status = delivery.outbox.status().borrow().clone();
     page.gauge(
@@ -319,11 +319,4 @@ fn broker(page: &mut Page<'_>, counts: &publisher::Counts) -> fmt::Result {
 
 fn seconds(time: Timestamp) -> f64 {
     time.as_millisecond() as f64 / 1e3
-}
-
-/// As the kernel counts it.
-fn resident_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
