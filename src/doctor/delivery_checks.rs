@@ -22,12 +22,23 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A finding for each of them that is configured.
 pub(super) fn findings(config: &Config, rights: &Access) -> Vec<Finding> {
-    let webhook = config.webhook.as_ref().map(webhook);
-    let command = config.command.as_ref().map(command);
-    let listen = config.listen.as_ref();
-    let certificate = listen.and_then(|listen| Some(certificate(listen.tls.as_ref()?, rights)));
-    let listen = listen.map(self::listen);
-    [webhook, command, listen, certificate].into_iter().flatten().collect()
+    let listen = config.listen.as_ref().map(listen);
+    sinks(config).chain(listen).chain(certificate_of(config, rights)).collect()
+}
+
+/// The same for a running service, which uses the port of `listen` itself.
+pub(super) fn of_service(config: &Config) -> Vec<Finding> {
+    sinks(config).chain(certificate_of(config, &Access::Own)).collect()
+}
+
+/// A finding for each receiver of alerts besides the broker.
+fn sinks(config: &Config) -> impl Iterator<Item = Finding> {
+    config.webhook.as_ref().map(webhook).into_iter().chain(config.command.as_ref().map(command))
+}
+
+fn certificate_of(config: &Config, rights: &Access) -> Option<Finding> {
+    let listen = config.listen.as_ref()?;
+    Some(certificate(listen.tls.as_ref()?, rights))
 }
 
 /// Checks that the web server accepts connections; nothing is posted.

@@ -2,6 +2,7 @@
 //!
 //! A failed check does not hide the next one. Two things change: one file is written into the state folder and removed again, and
 //! the check of the broker's sessions leaves a session at the broker and a small file in the state folder (`sessions`).
+//! [`run`] is for the command, and [`run_in_service`] for a running service.
 
 mod certificates;
 mod delivery_checks;
@@ -9,6 +10,7 @@ mod device;
 mod finding;
 mod machine;
 mod secrets;
+mod service;
 mod sessions;
 mod sources;
 
@@ -19,6 +21,7 @@ use anyhow::{Context as _, Result};
 pub use self::{
     finding::{Finding, State},
     secrets::exposed_secrets,
+    service::run_in_service,
 };
 use crate::{
     classify::{Classifier, LoadError},
@@ -62,12 +65,7 @@ pub fn run(path: &Path, user: &str, mut report: impl FnMut(Finding) -> Result<()
         // A camera may lock out a client with a wrong password.
         config.sources.retain(|source| source.kind.settings().is_local());
     } else {
-        let connection = broker(&config)?;
-        let is_usable = connection.state == State::Ok;
-        report(connection)?;
-        if is_usable {
-            report(sessions::finding(&config)?)?;
-        }
+        broker_findings(&config)?.into_iter().try_for_each(&mut report)?;
     }
     let sandbox = Sandbox::configured(config.sandbox, config.limits());
     report(sandbox_finding(&sandbox))?;
@@ -155,6 +153,14 @@ fn model(config: &Config) -> Finding {
             }
         },
     }
+}
+
+/// Checks the connection to the broker and, if there is one, whether it keeps sessions.
+fn broker_findings(config: &Config) -> Result<Vec<Finding>> {
+    let connection = broker(config)?;
+    let is_usable = connection.state == State::Ok;
+    let sessions = is_usable.then(|| sessions::finding(config)).transpose()?;
+    Ok(std::iter::once(connection).chain(sessions).collect())
 }
 
 fn broker(config: &Config) -> Result<Finding> {

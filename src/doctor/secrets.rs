@@ -23,6 +23,11 @@ pub fn exposed_secrets(loaded: &Loaded) -> Vec<Finding> {
         .collect()
 }
 
+/// The same for a configuration in force, without its files.
+pub(super) fn of_config(config: &Config) -> Vec<Finding> {
+    on_the_network(config).into_iter().chain(links(config)).collect()
+}
+
 /// Passwords that are sent without encryption to other machines.
 fn on_the_network(config: &Config) -> Vec<Finding> {
     let broker = config.mqtt.sends_a_readable_secret().then(|| {
