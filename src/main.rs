@@ -28,6 +28,8 @@ enum Command {
     Console(commands::console::Args),
     /// Check everything that can be wrong, and print what to do
     Doctor(commands::doctor::Args),
+    /// Write a file for someone who helps: configuration without secrets, checks, metrics and log
+    SupportBundle(commands::support_bundle::Args),
     /// Ask a running service whether every part of it makes progress
     Health(commands::health::Args),
     /// Print alerts as they are published, or those of the past
@@ -70,20 +72,24 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let _logging = match arguments.command {
+    let logging = match arguments.command {
         // It gives up its rights while it has one thread, and the service reports how it ended.
         Command::Decoder(_) => None,
         // Its findings say what is wrong; lines of the log between them would repeat that.
-        Command::Doctor(_) => Some(commands::logging::start("off")),
+        Command::Doctor(_) | Command::SupportBundle(_) => Some(commands::logging::start("off")),
         _ => Some(commands::logging::start(commands::logging::DEFAULT_FILTER)),
     };
     let exit_code = match arguments.command {
-        Command::Run(args) => commands::run::run(&args),
+        Command::Run(args) => {
+            let lines = logging.as_ref().map(commands::logging::Logging::lines);
+            commands::run::run(&args, lines.unwrap_or_default())
+        }
         Command::Decoder(args) => Ok(commands::decoder::run(&args)),
         Command::Check(args) => commands::check::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Console(args) => commands::console::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::SupportBundle(args) => commands::support_bundle::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
         Command::Mark(args) => commands::mark::run(&args),

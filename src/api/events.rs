@@ -107,6 +107,12 @@ impl Events {
         Ok(EventStream { queue: receive, lost })
     }
 
+    /// The number of clients that receive events now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.lock().iter().filter(|client| !client.queue.is_closed()).count()
+    }
+
     /// Publishes what `subscription` brings, until the judge ends. Then every stream ends.
     pub async fn follow(&self, mut subscription: Subscription) {
         let mut limiter = Limiter::default();

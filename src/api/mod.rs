@@ -7,6 +7,8 @@ pub mod access;
 pub mod alerts;
 pub mod ask;
 pub mod ask_picture;
+pub mod bundle;
+pub mod checks;
 pub mod client;
 pub mod config;
 pub mod config_check;
@@ -15,6 +17,8 @@ pub mod config_preview;
 pub mod config_save;
 pub mod config_versions;
 pub mod configuration;
+pub mod doctor;
+pub mod effective;
 pub mod entry;
 pub mod error;
 pub mod events;
@@ -43,6 +47,8 @@ pub mod socket;
 pub mod sources;
 pub mod states;
 pub mod suggest;
+pub mod support_bundle;
+pub mod system;
 pub mod time;
 pub mod timeline;
 pub mod truth;
@@ -56,7 +62,7 @@ pub use self::{
     configuration::Configuration,
     error::{Error, Kind},
     role::Role,
-    service::{Live, Service},
+    service::{Live, Service, Tools},
     time::Time,
     verb::{Answer, Method, Verb},
 };

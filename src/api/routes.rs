@@ -2,8 +2,8 @@
 
 use super::{
     alerts, ask, ask_picture, config, config_check, config_edit, config_preview, config_save, config_versions,
-    configuration, entry, explain, forget, mark, near_misses, rejudge, replay, schema, scores, search, sign_in,
-    sources, suggest, timeline, try_source, try_words, verb::Route, watch_for,
+    configuration, doctor, entry, explain, forget, mark, near_misses, rejudge, replay, schema, scores, search,
+    sign_in, sources, suggest, support_bundle, system, timeline, try_source, try_words, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.
@@ -21,6 +21,7 @@ pub fn all() -> Vec<Route> {
         config_save::VERB.route().up_to(configuration::LARGEST),
         config_versions::VERB.route(),
         config_versions::LIST.route(),
+        doctor::VERB.route(),
         entry::VERB.route(),
         explain::VERB.route(),
         forget::VERB.route(),
@@ -36,6 +37,8 @@ pub fn all() -> Vec<Route> {
         sign_in::SIGN_OUT_ALL.route(),
         sources::VERB.route(),
         suggest::VERB.route(),
+        support_bundle::VERB.route(),
+        system::VERB.route(),
         timeline::VERB.route(),
         try_source::VERB.route(),
         try_words::VERB.route(),

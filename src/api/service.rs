@@ -3,16 +3,18 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
 };
 
 use super::{
     access::Access,
+    checks::{Check, RunChecks},
     configuration::Configuration,
     error::{Error, Kind},
     events::Events,
@@ -20,8 +22,9 @@ use super::{
 use crate::{
     classify::{PictureEncoding, TextEncoding, score::Activation},
     config::{Config, Source},
-    history::{self, History, Reader},
+    history::{self, History, Inventory, Reader},
     observe::{NewestFrames, ServiceMetrics},
+    recent_lines::RecentLines,
     source::Decoders,
     watches::Watches,
     yaml::names,
@@ -37,6 +40,8 @@ const TRIES: usize = 2;
 const PATIENCE_WITH_WRITER: Duration = Duration::from_secs(1);
 /// Readers see what was observed until then: writing it for each request would wear out flash cards.
 const NEW: Duration = Duration::from_secs(10);
+/// The entries of the history are counted again after this time: it reads indexes of a file that may be large.
+const COUNTED_AGAIN: Duration = Duration::from_secs(60);
 
 /// What answers requests.
 pub struct Service {
@@ -54,6 +59,18 @@ pub struct Service {
     at_the_disk: Arc<Semaphore>,
     pictures: Arc<Semaphore>,
     tries: Arc<Semaphore>,
+    tools: OnceLock<Arc<Tools>>,
+    /// When the checks of `doctor` ran last, and their result. It is locked while they run.
+    pub(super) checked: Arc<Mutex<Option<(Timestamp, Vec<Check>)>>>,
+    inventory: Mutex<Option<(Instant, Inventory)>>,
+}
+
+/// What the command that starts the service hands in.
+pub struct Tools {
+    /// The newest lines of the log.
+    pub lines: RecentLines,
+    /// Runs the checks of `doctor`.
+    pub checks: RunChecks,
 }
 
 /// What exists once the model is loaded.
@@ -87,7 +104,25 @@ impl Service {
             at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),
             pictures: Arc::new(Semaphore::new(PICTURES)),
             tries: Arc::new(Semaphore::new(TRIES)),
+            tools: OnceLock::new(),
+            checked: Arc::default(),
+            inventory: Mutex::default(),
         }
+    }
+
+    /// These are the tools. Later calls have no effect.
+    pub fn set_tools(&self, tools: Tools) {
+        let _ = self.tools.set(tools.into());
+    }
+
+    /// What the command that started the service has handed in; `None` before that.
+    pub(super) fn tools(&self) -> Option<&Arc<Tools>> {
+        self.tools.get()
+    }
+
+    /// The folder of the service's state.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     /// Everything is loaded. Later calls have no effect.
@@ -161,6 +196,22 @@ impl Service {
         }
         let folder = self.state_dir.clone();
         self.blocking(move || read(&Reader::open(&folder)?)).await
+    }
+
+    /// What the history holds. It is counted at most once a minute.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) async fn inventory(&self) -> Result<Inventory, Error> {
+        // Others wait for the one that counts.
+        let mut counted = self.inventory.lock().await;
+        if let Some((_, inventory)) = counted.as_ref().filter(|(at, _)| at.elapsed() < COUNTED_AGAIN) {
+            return Ok(inventory.clone());
+        }
+        let read = |reader: &Reader| Ok(Inventory::of(reader.connection()).map_err(history::Error::from)?);
+        let inventory = self.read(read).await?;
+        *counted = Some((Instant::now(), inventory.clone()));
+        Ok(inventory)
     }
 
     /// Changes what the service remembers.

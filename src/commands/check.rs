@@ -2,14 +2,13 @@
 //!
 //! With `--explain` it prints the effective settings to standard output.
 
-mod effective;
-
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 
 use super::{DONE, FAILED};
 use crate::{
+    api::effective,
     classify::Classifier,
     config::{self, Config, Loaded},
     doctor::{self, Finding},

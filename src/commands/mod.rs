@@ -25,6 +25,7 @@ pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod search;
+pub mod support_bundle;
 pub mod tune;
 pub mod watch_for;
 

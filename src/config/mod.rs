@@ -21,6 +21,7 @@ mod masked;
 mod masks;
 mod model;
 pub mod plan;
+mod publishable;
 mod reference_page;
 mod rules;
 mod schema;
@@ -46,6 +47,7 @@ pub use self::{
     load::{Loaded, Replaced, USUAL_PLACES, listen, load, load_with, look, state_dir},
     masked::masked,
     model::{HubModel, ModelRef, Variant, is_plain_path},
+    publishable::publishable,
     reference_page::markdown as reference_page,
     schema::schema,
     sources::{Region, Source},

@@ -72,19 +72,19 @@ const RESERVE: Duration = Duration::from_secs(1);
 /// The frames that fit between two parts: the slots of a thousand sources. An unused place costs nothing.
 const IN_FLIGHT: usize = 1000 * source::SLOTS;
 
-/// Runs the service until SIGTERM or SIGINT. `path` is the main file of `config`. The files may change meanwhile.
+/// Runs the service until SIGTERM or SIGINT. `path` is the main file of `config`. The files may change meanwhile. The API uses `tools`.
 ///
 /// # Errors
 /// What prevents the start, or the part that ended before the stop signal.
-pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
+pub fn run(path: &Path, config: Config, tools: api::Tools) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let ended = runtime.block_on(run_until_stopped(path, config));
+    let ended = runtime.block_on(run_until_stopped(path, config, tools));
     // A task that is still running, after the deadline for example, must not delay the exit.
     runtime.shutdown_background();
     ended
 }
 
-async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
+async fn run_until_stopped(path: &Path, config: Config, tools: api::Tools) -> anyhow::Result<()> {
     // First, so that a signal during the start stops the service in order instead of killing the process.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(ServiceMetrics::new(&config));
@@ -92,6 +92,7 @@ async fn run_until_stopped(path: &Path, config: Config) -> anyhow::Result<()> {
     let (state, states) =
         watch::channel(ConfigState::started(&config, config::main_file::tag_now(path)));
     api.set_configuration(api::Configuration::new(path, &config, states));
+    api.set_tools(tools);
     let server = web::start(config.listen.as_ref(), Arc::clone(&api))?;
     // The file stays locked: no other service uses this state folder.
     let outbox = Arc::new(delivery::open_outbox(&config)?);
@@ -161,6 +162,7 @@ impl Service {
     ) -> anyhow::Result<(Self, Reader)> {
         let (config, metrics) = (&watches.expand(files), &api.metrics);
         let model = classify::load_model(config)?;
+        metrics.set_model(model.facts());
         let mut encoder = LabelEncoder::new(&model, VectorCache::of_user());
         let activation = encoder.activation();
         // Known dynamic sources are watched before their next picture.

@@ -9,10 +9,16 @@ mod interpolate;
 mod lines;
 pub(crate) mod mask;
 pub(crate) mod names;
+mod publishable;
 pub(crate) mod reader;
 mod recovery;
 mod syntax;
 pub(crate) mod tree;
 pub(crate) mod value;
 
-pub use self::{address::Address, error::Places, mask::Secret};
+pub use self::{
+    address::Address,
+    error::Places,
+    mask::Secret,
+    publishable::{Publishable, publishable},
+};

@@ -1,4 +1,4 @@
-//! The settings in force, for `check --explain`: with all defaults, the final prompts, and the topics. Pure.
+//! The settings in force, for `check --explain` and support bundles: with all defaults, the final prompts, and the topics. Pure.
 //!
 //! The settings come from the field descriptors of the configuration; only the topics and who watches a label set are added
 //! here. The text for people has the same content as the JSON, line by line. Secrets are not shown.
@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// All settings in force, as JSON.
-pub(super) fn describe(config: &Config) -> Value {
+#[must_use]
+pub fn describe(config: &Config) -> Value {
     let topics = Topics::of(config);
     let sources = config.sources.iter().map(|source| {
         let mut explained = source.explain();
@@ -105,7 +106,8 @@ fn label_set(topics: &Topics, config: &Config, source: &Source, set: &LabelSet) 
 }
 
 /// The explanation for people: one line for each setting.
-pub(super) fn in_lines(value: &Value) -> String {
+#[must_use]
+pub fn in_lines(value: &Value) -> String {
     let mut text = String::new();
     if let Value::Object(entries) = value {
         lines(&mut text, entries, 0);
