@@ -49,6 +49,7 @@ mod shortage;
 mod sinks;
 mod streams;
 mod supply_chain;
+mod system;
 mod terminal;
 mod tune;
 mod units;

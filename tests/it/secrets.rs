@@ -1,7 +1,9 @@
 //! Secrets in every place of the configuration that accepts one. Everything fails that produces messages, and no secret is
 //! logged (at any level, of any library), published, served or printed.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _};
+
+use flate2::read::GzDecoder;
 
 use crate::{
     common::{
@@ -50,6 +52,19 @@ fn output(home: &Home, arguments: &[&str]) -> String {
     command.args(arguments).arg("--config").arg(home.path("stakeout.yaml"));
     let output = command.envs(ENVIRONMENT).output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The whole content of the support bundle that is written to this file.
+fn support_bundle(home: &Home, name: &str) -> String {
+    let file = home.path(name);
+    let mut command = stakeout();
+    command.args(["support-bundle", "--config"]).arg(home.path("stakeout.yaml")).arg(&file);
+    let output = command.envs(ENVIRONMENT).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains(PLANTED), "{said}");
+    let mut content = String::new();
+    GzDecoder::new(&fs::read(&file).unwrap()[..]).read_to_string(&mut content).unwrap();
+    content
 }
 
 /// Every library logs everything, and the environment has secrets, too.
@@ -101,6 +116,10 @@ fn no_secret_is_logged_published_or_served() {
         &["doctor", "--format", "json"],
     ];
     let outputs = commands.map(|arguments| (arguments, output(&home, arguments)));
+    let mut bundles = vec![support_bundle(&home, "running.tar.gz")];
+    for file in ["log.txt", "metrics.txt", "settings.txt", "checks.txt"] {
+        assert!(bundles[0].contains(&format!("/{file}\0")), "{file} is in the bundle of a running service");
+    }
 
     // A mistake next to the secrets: the error shows the lines around it.
     let typed = fs::read_to_string(&file).unwrap();
@@ -109,6 +128,8 @@ fn no_secret_is_logged_published_or_served() {
     assert!(mistaken.contains("tmeout"));
     fs::write(&file, mistaken.replace("unifi: { rtsp", "unifi: { evry: 5s, rtsp")).unwrap();
     service.wait_for_log("the configuration is invalid");
+    bundles.push(support_bundle(&home, "invalid.tar.gz"));
+    assert!(bundles[1].contains("tmeout"), "the mistake is in it");
     let problems = |message: &ReceivedMessage| {
         message.topic == "home/config/status" && message.text().contains("invalid")
     };
@@ -118,6 +139,12 @@ fn no_secret_is_logged_published_or_served() {
         subscriber.until("offline", |message| message.topic == "home/status" && message.text() == "offline"),
     );
     assert!(service.wait().success());
+    bundles.push(support_bundle(&home, "stopped.tar.gz"));
+    for bundle in &bundles {
+        assert!(bundle.contains("mqtt"), "the configuration is in it");
+        let shown = bundle.lines().find(|line| line.contains(PLANTED));
+        assert_eq!(shown, None, "in a support bundle");
+    }
 
     let log = service.log();
     let shown = log.lines().find(|line| line.contains(PLANTED));
