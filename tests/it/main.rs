@@ -51,6 +51,7 @@ mod streams;
 mod supply_chain;
 mod system;
 mod terminal;
+mod timeline;
 mod tune;
 mod units;
 mod verify;

@@ -78,15 +78,37 @@ export function refused(file: File): string | undefined {
   return undefined;
 }
 
-/** The label set, the label and its words as lines for the configuration. */
-export function yamlOf(set: string, label: string, words: string[], threshold: number): string {
-  const prompts = words.map(quoted).join(", ");
+/** The threshold of a new label. Tune finds a better one when there are scores. */
+const THRESHOLD = 0.6;
+
+/** A label that is being made. */
+export interface Draft {
+  set: string;
+  label: string;
+  words: string;
+  /** What is seen otherwise, for a label set that does not exist yet. */
+  background?: string;
+  /** The source that is to watch a new label set. */
+  source?: string;
+}
+
+/** The draft as changes for `config_edit`. */
+export function changesOf({ set, label, words, background, source }: Draft): Record<string, unknown>[] {
+  const settings = { prompts: [words], threshold: THRESHOLD };
+  if (background === undefined) return [{ kind: "add_label", label_set: set, label, settings }];
+  const added = { kind: "add_label_set", label_set: set, settings: { background: [background], labels: { [label]: settings } } };
+  return source === undefined ? [added] : [added, { kind: "watch", source, label_set: set }];
+}
+
+/** The draft as lines for the configuration. */
+export function yamlOf({ set, label, words, background }: Draft): string {
+  const otherwise = background === undefined ? "" : `\n    background: [${quoted(background)}]`;
   return `label_sets:
-  ${quoted(set)}:
+  ${quoted(set)}:${otherwise}
     labels:
       ${quoted(label)}:
-        prompts: [${prompts}]
-        threshold: ${threshold}
+        prompts: [${quoted(words)}]
+        threshold: ${THRESHOLD}
 `;
 }
 
