@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::{Error, Kind},
+    error::Error,
     rejudge::marks_of,
     service::{Service, source_named},
     time::Time,
@@ -151,7 +151,7 @@ struct Asked {
 /// Suggests settings.
 ///
 /// # Errors
-/// The configuration has no such label on this source, no scores of it are stored, or the service is starting.
+/// The configuration has no such label on this source, the history cannot be read, or the service is starting.
 pub async fn answer(service: &Arc<Service>, request: Request) -> Result<Response, Error> {
     let asked = asked(&service.live()?.newest.config(), &request)?;
     service.read(move |reader| suggested(reader, &request, &asked)).await
@@ -167,7 +167,7 @@ pub(super) fn label<'c>(
 ) -> Result<(&'c Source, &'c LabelSet, &'c Label), Error> {
     let source = source_named(config, "source", source)?;
     let sets: Vec<_> = config.watched_by(source).collect();
-    let set = sets.iter().find(|set| set.name == *label_set).ok_or_else(|| {
+    let set = sets.iter().copied().find(|set| set.name == *label_set).ok_or_else(|| {
         let suggestion = names::suggest(label_set, &sets.iter().map(|set| &*set.name).collect::<Vec<_>>());
         let what = format!("the source `{}` watches no label set `{label_set}`; {suggestion}", source.name);
         Error::parameter("label_set", what)
@@ -212,19 +212,16 @@ fn asked(config: &Config, request: &Request) -> Result<Asked, Error> {
 fn suggested(reader: &Reader, request: &Request, asked: &Asked) -> Result<Response, Error> {
     let time = |time: Option<Time>| time.map(|Time(time)| time);
     let window = Window { since: time(request.since), until: time(request.until) };
-    rejudge::sources(reader, Some(&asked.source), window)?;
     let scores = rejudge::label_scores(reader, &asked.source, window, &asked.name, MOST_SCORES, |label| {
         label.of == asked.of
     })?;
-    if scores.points.is_empty() {
-        let LabelName { label_set, label } = &asked.name;
-        let what = format!("no scores of `{label_set}/{label}` on {} are stored for this time", asked.source);
-        let remedy = "Scores of other prompts, regions or models are not used. Choose a longer time, or wait for new scores.";
-        return Err(Error::new(Kind::BadRequest, what).remedy(remedy));
-    }
     let marks = marks_of(reader, &asked.source, &asked.name, window)?;
     Ok(response(&scores, &marks, asked))
 }
+
+/// Why there is nothing to learn from.
+const NO_SCORES: &str = "no scores are stored for this time. Scores of other prompts, regions or models are not used: choose a longer \
+                         time, or wait for new scores";
 
 fn response(scores: &LabelScores, marks: &[MarkedMoment], asked: &Asked) -> Response {
     let raised: Vec<Interval> = scores.raised.iter().map(|span| (span.from, span.until)).collect();
@@ -251,7 +248,11 @@ fn response(scores: &LabelScores, marks: &[MarkedMoment], asked: &Asked) -> Resp
             clear_below: typed(advice.settings.clear_below),
             hold: advice.settings.hold.to_string(),
         }),
-        reason: suggestion.reason(TruthBy::Marks),
+        reason: if scores.points.is_empty() {
+            NO_SCORES.to_owned()
+        } else {
+            suggestion.reason(TruthBy::Marks)
+        },
         range: separates.map(|advice| [typed(advice.range.0), typed(advice.range.1)]),
         now: graded(suggestion.now.0, suggestion.now.1),
         then: advice.map(|advice| graded(advice.alerts, advice.grade)),
@@ -367,5 +368,8 @@ mod tests {
         let nothing = response(&scores(), &[], &asked);
         assert_eq!((nothing.outcome, nothing.range), (Outcome::Nothing, None));
         assert!(nothing.reason.starts_with("not seen here"), "{}", nothing.reason);
+        let empty = response(&LabelScores { left_out: 7, ..LabelScores::default() }, &[], &asked);
+        assert_eq!((empty.outcome, empty.scores, empty.left_out), (Outcome::Nothing, 0, 7));
+        assert!(empty.reason.starts_with("no scores are stored"), "{}", empty.reason);
     }
 }

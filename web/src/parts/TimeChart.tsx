@@ -44,10 +44,12 @@ export interface TimeChartProps {
   /** Seconds since 1970, ascending. */
   times: readonly number[];
   series: readonly Series[];
+  /** The lowest and the highest score of each time, shaded behind the first series. */
+  band?: { lowest: readonly (number | null | undefined)[]; highest: readonly (number | null | undefined)[] };
   levels?: readonly Level[];
   spans?: readonly Span[];
   marks?: readonly Mark[];
-  /** The highest score on the axis: 1, or less where all scores are low. */
+  /** The highest score on the axis: 1, or less where all scores are low. Levels then move in smaller steps. */
   top?: number;
   /** Whether the times have a date. Those of a recording without one begin at 0:00. */
   isDated?: boolean;
@@ -81,8 +83,8 @@ export function TimeChart(props: TimeChartProps) {
       chart.current = undefined;
     };
   }, []);
-  const { times, series, range, levels, spans, marks } = props;
-  useEffect(() => chart.current?.data(), [times, series, range, isReady]);
+  const { times, series, band, top, range, levels, spans, marks } = props;
+  useEffect(() => chart.current?.data(), [times, series, band, top, range, isReady]);
   useEffect(() => chart.current?.overlays(), [levels, spans, marks, isReady]);
   return (
     <div class="timechart" role="group" aria-label={props.label} aria-busy={!isReady || undefined}>

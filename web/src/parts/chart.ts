@@ -14,8 +14,15 @@ export interface ChartHandle {
   remove: () => void;
 }
 
-const STEP = 0.01;
-const WIDE_STEP = 0.1;
+/** The decimals of a level: two, or more where all scores are low. */
+export function decimalsOf(top = 1): number {
+  return Math.max(2, Math.ceil(-Math.log10(top / 100)));
+}
+
+/** The step of a level: 0.01, or less where all scores are low. With shift it is ten times as wide. */
+function stepOf(top?: number): number {
+  return 10 ** -decimalsOf(top);
+}
 
 interface Colours {
   line: string;
@@ -81,7 +88,8 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           values: (_, splits) => splits.map((value) => (top() >= 0.5 ? value.toFixed(1) : String(Number(value.toPrecision(2))))),
         },
       ],
-      series: [{}, ...props().series.map((one) => lineOf(one.kind))],
+      series: [{}, ...props().series.map((one) => lineOf(one.kind)), ...(props().band ? [EDGE, EDGE] : [])],
+      bands: props().band ? [{ series: [props().series.length + 2, props().series.length + 1], fill: () => colours.accentSoft }] : [],
       hooks: {
         drawClear: [(drawn) => props().spans?.forEach((span) => drawSpan(drawn, span, colours))],
         draw: [(drawn) => props().marks?.forEach((mark) => drawMark(drawn, mark, colours))],
@@ -120,7 +128,7 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
   return {
     data() {
       const now = props();
-      if (now.series.length + 1 !== plot.series.length) {
+      if (now.series.length + 1 + (now.band ? 2 : 0) !== plot.series.length) {
         plot.destroy();
         plot = create();
         levels.moveTo(plot);
@@ -145,8 +153,12 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
   };
 }
 
-function aligned({ times, series }: TimeChartProps): uPlot.AlignedData {
-  return [times as number[], ...series.map((one) => one.values as (number | null)[])];
+/** An edge of the band, which has no line. */
+const EDGE: uPlot.Series = { scale: "score", width: 0, points: { show: false }, spanGaps: false };
+
+function aligned({ times, series, band }: TimeChartProps): uPlot.AlignedData {
+  const edges = band ? [band.lowest, band.highest] : [];
+  return [times, ...series.map((one) => one.values), ...edges] as uPlot.AlignedData;
 }
 
 function font(): string {
@@ -274,7 +286,8 @@ class LevelHandles {
   private describe(level: Level, line: HTMLElement, pill: HTMLElement) {
     line.className = `level level-${level.kind}`;
     pill.className = `level-pill level-pill-${level.kind} ${level.onMove ? "level-movable" : ""}`;
-    const text = `${level.onMove ? "⇅ " : ""}${level.text} ${score(level.value)}`;
+    const number = (value: number) => value.toFixed(decimalsOf(this.props().top));
+    const text = `${level.onMove ? "⇅ " : ""}${level.text} ${number(level.value)}`;
     if (pill.textContent !== text) pill.textContent = text;
     if (!level.onMove) return;
     pill.tabIndex = 0;
@@ -282,10 +295,10 @@ class LevelHandles {
       role: "slider",
       "aria-orientation": "vertical",
       "aria-label": level.text,
-      "aria-valuemin": score(level.min ?? 0),
-      "aria-valuemax": score(level.max ?? 1),
-      "aria-valuenow": score(level.value),
-      "aria-valuetext": `${level.text} ${score(level.value)}`,
+      "aria-valuemin": number(level.min ?? 0),
+      "aria-valuemax": number(level.max ?? 1),
+      "aria-valuenow": number(level.value),
+      "aria-valuetext": `${level.text} ${number(level.value)}`,
     };
     for (const [name, value] of Object.entries(attributes)) pill.setAttribute(name, value);
   }
@@ -293,8 +306,10 @@ class LevelHandles {
   private move(index: number, value: number) {
     const level = this.props().levels?.[index];
     if (!level?.onMove) return;
-    const rounded = Math.round(Math.min(level.max ?? 1, Math.max(level.min ?? 0, value)) / STEP) * STEP;
-    const next = Number(rounded.toFixed(2));
+    const { top } = this.props();
+    const step = stepOf(top);
+    const within = Math.min(level.max ?? 1, Math.max(level.min ?? 0, value));
+    const next = Number((Math.round(within / step) * step).toFixed(decimalsOf(top)));
     if (next !== level.value) level.onMove(next);
   }
 
@@ -323,14 +338,15 @@ class LevelHandles {
 
   private press(event: KeyboardEvent, index: number) {
     const value = this.props().levels?.[index]?.value ?? 0;
-    const step = event.shiftKey ? WIDE_STEP : STEP;
+    const [narrow, wide] = [stepOf(this.props().top), 10 * stepOf(this.props().top)];
+    const step = event.shiftKey ? wide : narrow;
     const next = {
       ArrowUp: value + step,
       ArrowRight: value + step,
       ArrowDown: value - step,
       ArrowLeft: value - step,
-      PageUp: value + WIDE_STEP,
-      PageDown: value - WIDE_STEP,
+      PageUp: value + wide,
+      PageDown: value - wide,
       Home: 0,
       End: 1,
     }[event.key];
