@@ -1,0 +1,209 @@
+// The page Alerts: one time line, filters in the address, judging with keys, and what arrives meanwhile.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, open, ready, signIn, tooWide, violations, visitor } from "./browser.mjs";
+import { start, wait } from "./service.mjs";
+
+const SAMPLES = ["red-car", "green-tree", "blue-umbrella", "yellow-fish"];
+let service, browser;
+let shown = 0;
+
+before(async () => {
+  service = await start({ yard: ["objects"], shelf: ["toys"] });
+  browser = await launch();
+  for (let number = 0; number < 6; number += 1) await raise();
+  await service.put("shelf", "pink-heart", "1.jpg");
+  await listed(({ source }) => source === "shelf");
+});
+
+after(async () => {
+  await browser?.close();
+  await service?.stop();
+});
+
+/** Shows the next picture in the yard, and waits until its alert is remembered. */
+async function raise() {
+  const sample = SAMPLES[shown % SAMPLES.length];
+  const [before] = await entries({ source: "yard", only: "alerts", limit: 1 });
+  await service.put("yard", sample, `${(shown += 1)}.jpg`);
+  return listed((entry) => entry.source === "yard" && entry.id !== before?.id && entry.label === sample.replace("-", " "), before);
+}
+
+async function entries(query = {}) {
+  return (await service.ask("timeline", query)).entries;
+}
+
+/** The newest alert that fits, once there is one that is newer than `before`. */
+function listed(fits, before) {
+  return wait("an alert is listed", async () => {
+    const all = await entries({ only: "alerts" });
+    const fresh = before ? all.slice(0, all.findIndex(({ id }) => id === before.id)) : all;
+    return fresh.find(fits);
+  });
+}
+
+async function visit(t, address = "alerts", ...options) {
+  const one = await visitor(browser, service);
+  t.after(() => one.close());
+  await signIn(one, service, ...options);
+  await open(one, service, address);
+  return one;
+}
+
+const rows = (page) => page.locator("li.entry");
+const selected = (page) => page.locator("li.entry[aria-current=true]");
+
+test("the newest alerts are on top, with label, source, score and reason", async (t) => {
+  const { page, expectNone } = await visit(t);
+  const all = await entries();
+  await page.waitForFunction((count) => document.querySelectorAll("li.entry").length === count, all.length);
+  for (const [number, entry] of all.slice(0, 3).entries()) {
+    const text = await rows(page).nth(number).innerText();
+    for (const part of [entry.label, entry.source, entry.reason, entry.score.toFixed(2)]) assert.ok(text.includes(part), `${part} in ${text}`);
+  }
+  assert.equal(await page.locator(".entry-picture img").first().evaluate((image) => image.decode().then(() => image.naturalWidth > 0)), true);
+  expectNone();
+});
+
+test("filters are in the address, and the address brings them back", async (t) => {
+  const { page, expectNone } = await visit(t);
+  await page.getByLabel("Source").selectOption("shelf");
+  await page.waitForURL(/#\/alerts\?source=shelf$/);
+  await page.waitForFunction(() => [...document.querySelectorAll("li.entry")].every((row) => row.textContent.includes("shelf")));
+  assert.equal(await rows(page).count(), (await entries({ source: "shelf" })).length);
+  await page.reload();
+  await ready(page);
+  assert.equal(await page.getByLabel("Source").inputValue(), "shelf");
+  await page.getByLabel("Label").selectOption("objects/red car");
+  await page.getByText("Nothing fits these filters").waitFor();
+  await page.goBack();
+  await page.waitForURL(/#\/alerts\?source=shelf$/);
+  expectNone();
+});
+
+test("alerts are judged with keys, and a verdict is taken back", async (t) => {
+  const { page, expectNone } = await visit(t, "alerts?only=alerts&source=yard");
+  const all = await entries({ source: "yard", only: "alerts" });
+  await page.waitForFunction((count) => document.querySelectorAll("li.entry").length === count, all.length);
+  const verdicts = async () => (await entries({ source: "yard", only: "alerts" })).map(({ mark }) => mark);
+  const stored = (expected) => wait(`the verdicts are ${expected}`, async () => (await verdicts()).slice(0, expected.length).join() === expected.join());
+  await page.keyboard.press("j");
+  assert.match(await selected(page).innerText(), new RegExp(all[0].label));
+  await page.keyboard.press("y");
+  await page.keyboard.press("n");
+  await page.keyboard.press("n");
+  await stored(["right", "wrong", "wrong"]);
+  assert.match(await selected(page).innerText(), new RegExp(all[3].label), "the next one is selected");
+  await page.keyboard.press("u");
+  await stored(["right", "wrong", ""]);
+  await page.keyboard.press("k");
+  assert.match(await selected(page).innerText(), new RegExp(all[1].label));
+  await rows(page).nth(1).getByRole("button", { name: "right" }).click();
+  await stored(["right", "right", ""]);
+  await page.locator(".counts").getByText("objects/").first().waitFor();
+
+  // The marks as a file.
+  const downloading = page.waitForEvent("download");
+  await page.getByRole("link", { name: "Download marks" }).click();
+  const download = await downloading;
+  assert.match(download.suggestedFilename(), /^truth.*\.csv$/);
+  const stream = await download.createReadStream();
+  let text = "";
+  for await (const part of stream) text += part;
+  assert.ok(text.startsWith("label,start,end,source,label_set\n") && text.includes(`${all[0].label},${all[0].captured_at}`), text);
+  expectNone();
+});
+
+test("a verdict that cannot be stored is shown and stored later", async (t) => {
+  const one = await visit(t, "alerts?only=alerts&source=shelf");
+  const { page } = one;
+  await rows(page).first().waitFor();
+  await page.route("**/api/v1/mark", (route) => route.abort());
+  await page.keyboard.press("j");
+  await page.keyboard.press("y");
+  await page.getByText("1 verdict is not stored.").waitFor();
+  await page.getByText("not stored", { exact: true }).waitFor();
+  await page.unroute("**/api/v1/mark");
+  one.forget();
+  await page.getByRole("button", { name: "Try again" }).click();
+  await wait("the verdict is stored", async () => (await entries({ source: "shelf", only: "alerts" }))[0].mark === "right");
+  await page.getByText("1 verdict is not stored.").waitFor({ state: "detached" });
+  one.expectNone();
+});
+
+test("what arrives is announced, and nothing moves until it is asked for", async (t) => {
+  const { page, expectNone } = await visit(t, "alerts?source=yard");
+  await rows(page).first().waitFor();
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  const before = { id: await selected(page).getAttribute("id"), box: await selected(page).boundingBox() };
+  const first = await rows(page).first().getAttribute("id");
+  const alerts = [await raise(), await raise()];
+  const button = page.getByRole("button", { name: "2 new" });
+  await button.waitFor();
+  assert.equal(await rows(page).first().getAttribute("id"), first);
+  assert.deepEqual(await selected(page).boundingBox(), before.box);
+  await button.click();
+  await page.waitForFunction((id) => document.querySelector("li.entry")?.id === id, `entry-${alerts[1].id}`);
+  assert.equal(await selected(page).getAttribute("id"), before.id, "the same entry is selected");
+  expectNone();
+});
+
+test("Enter opens everything about an entry, and Escape closes it", async (t) => {
+  const { page, expectNone } = await visit(t, "alerts?only=alerts&source=yard");
+  const [newest] = await entries({ source: "yard", only: "alerts" });
+  await rows(page).first().waitFor();
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/entry=/);
+  const sheet = page.getByRole("dialog");
+  await sheet.getByText("All labels of this frame").waitFor();
+  const { labels } = await service.ask("entry", { id: newest.id });
+  const text = await sheet.innerText();
+  for (const label of labels) assert.ok(text.includes(label.label) && text.includes(label.score.toFixed(2)), `${label.label} in ${text}`);
+  for (const part of [newest.reason, newest.id, "bundled"]) assert.ok(text.includes(part), part);
+  // The address opens it, too.
+  await page.reload();
+  await sheet.getByText("All labels of this frame").waitFor();
+  await ready(page);
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Escape");
+  await sheet.waitFor({ state: "detached" });
+  assert.ok(!page.url().includes("entry="));
+  expectNone();
+});
+
+test("long lists load more, and no entry is missing or doubled", async (t) => {
+  const { page, expectNone } = await visit(t);
+  // The service answers in small parts.
+  await page.route("**/api/v1/timeline?*", (route) => {
+    const url = new URL(route.request().url());
+    url.searchParams.set("limit", "3");
+    return route.continue({ url: url.href });
+  });
+  await page.reload();
+  const all = (await entries()).map(({ id }) => `entry-${id}`);
+  await page.waitForFunction(
+    (count) => {
+      document.querySelector(".older button")?.scrollIntoView();
+      return document.querySelectorAll("li.entry").length >= count;
+    },
+    all.length,
+  );
+  const found = await rows(page).evaluateAll((elements) => elements.map((element) => element.id));
+  assert.deepEqual(found, all);
+  expectNone();
+});
+
+test("who may only look cannot mark", async (t) => {
+  const { page, expectNone } = await visit(t, "alerts", "--view");
+  await rows(page).first().waitFor();
+  assert.equal(await page.getByRole("button", { name: "✓ right" }).count(), 0);
+  await page.keyboard.press("j");
+  await page.keyboard.press("y");
+  await page.getByText("You may look and not mark").waitFor();
+  assert.deepEqual(await violations(page), []);
+  assert.deepEqual(await tooWide(page), []);
+  expectNone();
+});

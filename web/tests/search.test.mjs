@@ -1,0 +1,147 @@
+// The page Search: words, a picture, similar frames, and a label of what was found.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { PHONE, launch, open, ready, signIn, tooWide, violations, visitor } from "./browser.mjs";
+import { start, wait } from "./service.mjs";
+
+const sample = (name) => fileURLToPath(new URL(`../../models/bundled/samples/${name}.jpg`, import.meta.url));
+let service, browser;
+
+before(async () => {
+  service = await start({ yard: ["objects"], shelf: ["toys"] });
+  browser = await launch();
+  const pictures = { yard: ["empty-wall", "red-car", "empty-corner", "green-tree"], shelf: ["pink-heart", "purple-mug"] };
+  for (const [source, names] of Object.entries(pictures)) {
+    for (const name of names) await service.put(source, name, `${name}.jpg`);
+  }
+  await wait("the embeddings of six pictures", async () => (await service.ask("search", { text: "a red car" })).embeddings >= 6);
+});
+
+after(async () => {
+  await browser?.close();
+  await service?.stop();
+});
+
+async function visit(t, address = "search", options = {}, running = service) {
+  const one = await visitor(browser, running, options);
+  t.after(() => one.close());
+  await signIn(one, running);
+  await open(one, running, address);
+  return one;
+}
+
+const results = (page) => page.locator("li.result");
+
+test("words find a moment, and the answer says what was searched", async (t) => {
+  const { page, expectNone } = await visit(t);
+  await page.getByText("Find a moment that no label names").waitFor();
+  await page.getByRole("searchbox", { name: "Words" }).fill("a red car");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/#\/search\?q=a\+red\+car$/);
+  await results(page).first().waitFor();
+  const expected = await service.ask("search", { text: "a red car", top: 24 });
+  assert.equal(await results(page).count(), expected.matches.length);
+  assert.match(await results(page).first().innerText(), new RegExp(expected.matches[0].source));
+  const covered = await page.getByText(/^Searched/).innerText();
+  assert.match(covered, new RegExp(`Searched ${expected.embeddings} embeddings of 2 sources`));
+  const isLine = expected.matches.some(({ likely }) => !likely);
+  assert.equal(await page.getByText("probably nothing below").count(), isLine ? 1 : 0);
+  await ready(page);
+  assert.deepEqual(await violations(page), []);
+
+  // Filters are in the address.
+  await page.getByLabel("Source").selectOption("shelf");
+  await page.waitForURL(/source=shelf/);
+  await page.waitForFunction(() => [...document.querySelectorAll("li.result strong")].every((name) => name.textContent === "shelf"));
+  await page.reload();
+  await results(page).first().waitFor();
+  assert.equal(await page.getByRole("searchbox", { name: "Words" }).inputValue(), "a red car");
+  expectNone();
+});
+
+test("a picture that is chosen, dropped or pasted finds its frame", async (t) => {
+  const { page, expectNone } = await visit(t);
+  const best = async () => {
+    await results(page).first().waitFor();
+    await ready(page);
+    return results(page).first().innerText();
+  };
+  await page.locator("input[type=file]").setInputFiles(sample("pink-heart"));
+  assert.match(await best(), /shelf/);
+  await page.getByText("similar to pink-heart.jpg").waitFor();
+  await page.getByRole("button", { name: "Do not search by this picture" }).click();
+  await page.getByText("Find a moment that no label names").waitFor();
+
+  for (const kind of ["drop", "paste"]) {
+    const bytes = [...(await readFile(sample("purple-mug")))];
+    await page.evaluate(
+      ([kind, bytes]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], `${kind}.jpg`, { type: "image/jpeg" }));
+        const init = { bubbles: true, cancelable: true };
+        if (kind === "paste") return void document.body.dispatchEvent(new ClipboardEvent("paste", { ...init, clipboardData: data }));
+        document.body.dispatchEvent(new DragEvent("dragover", { ...init, dataTransfer: data }));
+        document.body.dispatchEvent(new DragEvent("drop", { ...init, dataTransfer: data }));
+      },
+      [kind, bytes],
+    );
+    await page.getByText(`similar to ${kind}.jpg`).waitFor();
+    assert.match(await best(), /shelf/);
+  }
+  expectNone();
+});
+
+test("a damaged picture is refused in words", async (t) => {
+  const one = await visit(t);
+  await one.page.locator("input[type=file]").setInputFiles({ name: "note.jpg", mimeType: "image/jpeg", buffer: Buffer.from("<b>no picture</b>") });
+  await one.page.getByRole("alert").getByText("it is not a picture").waitFor();
+  one.forget();
+  const huge = Buffer.alloc(17 << 20, 1);
+  await one.page.locator("input[type=file]").setInputFiles({ name: "huge.jpg", mimeType: "image/jpeg", buffer: huge });
+  await one.page.getByText("huge.jpg has more than 16 MB").waitFor();
+  one.expectNone();
+});
+
+test("similar frames are found from a result", async (t) => {
+  const { page, expectNone } = await visit(t, "search?q=a+green+tree");
+  await results(page).first().waitFor();
+  await ready(page);
+  await results(page).first().getByRole("link", { name: "Find similar" }).click();
+  await page.waitForURL(/like=yard/);
+  await page.getByText("similar to yard").waitFor();
+  await results(page).first().waitFor();
+  assert.match(await results(page).first().innerText(), /yard/);
+  expectNone();
+});
+
+test("a label is made of what was found, and watched", async (t) => {
+  const { page, expectNone } = await visit(t, "search?q=a+black+key&source=yard");
+  await results(page).first().waitFor();
+  await ready(page);
+  await results(page).first().getByRole("button", { name: "Make a label" }).click();
+  const dialog = page.getByRole("dialog");
+  assert.equal(await dialog.getByLabel("Name of the label", { exact: true }).inputValue(), "black key");
+  assert.match(await dialog.locator("pre").innerText(), /black key:\s+prompts: \[a black key\]/);
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await wait("the new label is watched", async () => {
+    const { sources } = await service.ask("sources", { sources: "yard" });
+    return sources[0].labels.some(({ label }) => label === "black key");
+  });
+  expectNone();
+});
+
+test("where nothing is stored, the page says what to do", async (t) => {
+  const off = await start({ yard: ["objects"] }, { config: JSON.stringify({ history: { search: false } }) });
+  t.after(() => off.stop());
+  const one = await visit(t, "search?q=a+dog", { viewport: PHONE, colorScheme: "dark" }, off);
+  await one.page.getByRole("alert").getByText("history: { search: true }").waitFor();
+  await one.page.getByRole("link", { name: "Open the configuration" }).waitFor();
+  assert.deepEqual(await violations(one.page), []);
+  assert.deepEqual(await tooWide(one.page), []);
+  one.forget();
+});
