@@ -180,9 +180,9 @@ where
                         Answer::Write(answer) => {
                             service.write(move |history| answer(history, &request)).await?
                         }
-                        Answer::Live(answer) | Answer::Owner(answer) | Answer::Either { live: answer, .. } => {
-                            answer(service, request).await?
-                        }
+                        Answer::Live(answer)
+                        | Answer::Owner(answer)
+                        | Answer::Either { live: answer, .. } => answer(service, request).await?,
                         Answer::ForRole(answer) => answer(service, role, request).await?,
                     };
                     json(&response)

@@ -118,9 +118,8 @@ fn examine(loaded: Loaded) -> anyhow::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let visit = || runtime.block_on(mqtt::check_connection(&config.mqtt)).err();
     let broker = if loaded.unseen { None } else { visit() };
-    let is_only_unreachable = model.is_none()
-        && certificate.is_none()
-        && broker.as_ref().is_some_and(|why| !why.is_configuration);
+    let is_only_unreachable =
+        model.is_none() && certificate.is_none() && broker.as_ref().is_some_and(|why| !why.is_configuration);
     let broker = broker.map(|why| {
         let message = format!("not connected to {}: {why}", mqtt::url(&config.mqtt));
         places.problem("mqtt.url", message, "use `--offline` to check neither the model nor the broker")

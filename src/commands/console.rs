@@ -10,6 +10,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
+    thread,
 };
 
 use anyhow::Context as _;
@@ -104,7 +105,9 @@ async fn serve(
         .with_context(|| format!("cannot listen at 127.0.0.1:{port}: choose another port with `--port`"))?;
     let address = listener.local_addr().context("the port has no address")?;
     print_link(args, surroundings, &format!("http://{address}"), response)?;
-    terminal::say("The console is here while this command runs; Ctrl-C ends it. With `listen:` in the configuration, the service itself serves it.");
+    terminal::say(
+        "The console is here while this command runs; Ctrl-C ends it. With `listen:` in the configuration, the service itself serves it.",
+    );
     let mut terminated = signal::unix::signal(signal::unix::SignalKind::terminate()).context("no signals")?;
     tokio::select! {
         () = web::forward::run(listener, socket.into()) => {}
@@ -147,9 +150,14 @@ fn open(link: &str) {
     let mut command = Command::new("xdg-open");
     command.arg(link).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Ctrl-C must not end the browser.
-    if let Err(error) = command.process_group(0).spawn() {
-        tracing::debug!(%error, "xdg-open cannot be started");
-    }
+    command.process_group(0);
+    let opening = move || {
+        if let Err(error) = command.status() {
+            tracing::debug!(%error, "xdg-open cannot be started");
+        }
+    };
+    // Some browsers keep xdg-open until they are closed.
+    let _ = thread::Builder::new().name("xdg-open".to_owned()).spawn(opening);
 }
 
 /// Where the command runs.
@@ -230,7 +238,11 @@ mod tests {
             (at("", "10.0.0.2"), listens("0.0.0.0:9464", false, None), "http://10.0.0.2:9464"),
             (at("10.9.9.9", "10.0.0.2"), listens("0.0.0.0:9464", true, None), "https://10.9.9.9:9464"),
             (at("fd00::7", ""), listens("[::]:9464", false, None), "http://[fd00::7]:9464"),
-            (Surroundings { has_desktop: true, ..at("10.9.9.9", "10.0.0.2") }, listens("0.0.0.0:9464", false, None), "http://127.0.0.1:9464"),
+            (
+                Surroundings { has_desktop: true, ..at("10.9.9.9", "10.0.0.2") },
+                listens("0.0.0.0:9464", false, None),
+                "http://127.0.0.1:9464",
+            ),
             (at("", ""), listens("0.0.0.0:9464", false, None), "http://127.0.0.1:9464"),
             (at("", "10.0.0.2"), listens("192.0.2.7:80", false, None), "http://192.0.2.7:80"),
             (
@@ -248,7 +260,11 @@ mod tests {
         let surroundings = |ssh: &str| Surroundings { has_desktop: false, ssh: ssh.parse().ok(), own: None };
         let hint = surroundings("10.9.9.9").hint("http://127.0.0.1:4711").unwrap();
         assert!(hint.ends_with("ssh -N -L 4711:127.0.0.1:4711 10.9.9.9"), "{hint}");
-        for (ssh, base) in [("", "http://127.0.0.1:4711"), ("10.9.9.9", "http://10.9.9.9:4711"), ("10.9.9.9", "https://h.example/x")] {
+        for (ssh, base) in [
+            ("", "http://127.0.0.1:4711"),
+            ("10.9.9.9", "http://10.9.9.9:4711"),
+            ("10.9.9.9", "https://h.example/x"),
+        ] {
             assert_eq!(surroundings(ssh).hint(base), None, "{ssh} {base}");
         }
     }

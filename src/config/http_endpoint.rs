@@ -225,7 +225,11 @@ fn check_difference(
     match section.get("view_token") {
         Some(at) if token.is_some() && token == view_token => {
             let remedy = "choose another one; `openssl rand -hex 16` makes a good token";
-            reader.problem(at.key, "`view_token` is the same as `token`, which may change everything", remedy);
+            reader.problem(
+                at.key,
+                "`view_token` is the same as `token`, which may change everything",
+                remedy,
+            );
             None
         }
         _ => Some(()),
@@ -278,7 +282,9 @@ fn base_url(text: &str) -> Result<BaseUrl, String> {
     }
     let prefix = url.path().trim_end_matches('/');
     // The prefix becomes a part of a route and of a cookie, where some signs have a meaning.
-    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte)) || prefix.contains("//") {
+    if !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte))
+        || prefix.contains("//")
+    {
         return Err("use only letters, digits and `-`, `_`, `.`, `~` in its path".to_owned());
     }
     Ok(BaseUrl { origin: url.origin().ascii_serialization(), prefix: prefix.to_owned() })

@@ -68,7 +68,9 @@ pub enum Error {
     #[error("`certificate` and `key` of `tls` cannot be used together: {0}")]
     Identity(rustls::Error),
     /// The certificate of the HTTP endpoint and its key do not match.
-    #[error("`cert` and `key` of `listen.tls` do not belong together, or are of a kind that cannot be used: {0}")]
+    #[error(
+        "`cert` and `key` of `listen.tls` do not belong together, or are of a kind that cannot be used: {0}"
+    )]
     Server(rustls::Error),
     /// The TLS library rejects the settings.
     #[error("TLS cannot be set up: {0}")]

@@ -85,7 +85,9 @@ impl Server {
                 tracing::info!(%certificate, "the new certificate of `listen.tls` is in use");
             }
             // Nothing is known about the files: they are read again with the next connection.
-            Err(error @ Error::NotNow { .. }) => tracing::warn!(%error, "the former certificate stays in use"),
+            Err(error @ Error::NotNow { .. }) => {
+                tracing::warn!(%error, "the former certificate stays in use")
+            }
             Err(error) => {
                 loaded.versions = versions;
                 tracing::warn!(%error, "the new certificate of `listen.tls` cannot be used: the former one stays in use");
@@ -149,10 +151,24 @@ mod tests {
     fn home_made(name: &str) -> [String; 2] {
         let folder = tempfile::tempdir().unwrap();
         let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ]);
         openssl.args(["-subj", &format!("/CN={name}"), "-keyout", "key.pem", "-out", "cert.pem"]);
         let output = openssl.current_dir(folder.path()).output().unwrap();
-        assert!(output.status.success(), "the tests need openssl: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "the tests need openssl: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         ["cert.pem", "key.pem"].map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
     }
 
@@ -163,7 +179,12 @@ mod tests {
         for (path, text) in [(&files.certificate, certificate), (&files.key, key)] {
             fs::write(path, text).unwrap();
             let time = Duration::from_secs(TIMES.fetch_add(1, Ordering::Relaxed));
-            fs::File::options().append(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH + time).unwrap();
+            fs::File::options()
+                .append(true)
+                .open(path)
+                .unwrap()
+                .set_modified(SystemTime::UNIX_EPOCH + time)
+                .unwrap();
         }
         files
     }
@@ -173,18 +194,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [certificate, key] = home_made("one");
         let [_, other] = home_made("two");
+        let [certificate, key, other] = [&*certificate, &*key, &*other];
         for (certificate, key, words) in [
-            (&*certificate, &*key, None),
-            (&certificate, &other, Some("do not belong together")),
-            ("", &key, Some("`cert` of `tls`")),
-            (&key, &key, Some("`cert` of `tls`")),
-            (&certificate, "no key", Some("`key` of `tls`")),
-            (&certificate, &certificate, Some("`key` of `tls`")),
+            (certificate, key, None),
+            (certificate, other, Some("do not belong together")),
+            ("", key, Some("`cert` of `tls`")),
+            (key, key, Some("`cert` of `tls`")),
+            (certificate, "no key", Some("`key` of `tls`")),
+            (certificate, certificate, Some("`key` of `tls`")),
         ] {
             let checked = files(folder.path(), certificate, key).check().map_err(|error| error.to_string());
             match words {
                 None => assert_eq!(checked, Ok(())),
-                Some(words) => assert!(checked.as_ref().is_err_and(|error| error.contains(words)), "{checked:?}"),
+                Some(words) => {
+                    assert!(checked.as_ref().is_err_and(|error| error.contains(words)), "{checked:?}")
+                }
             }
         }
         let none = folder.path().join("none");

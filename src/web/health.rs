@@ -68,7 +68,11 @@ fn ask(address: SocketAddr, settings: &Listen) -> io::Result<String> {
 }
 
 /// Sends the request, and reads the whole answer.
-fn exchange(mut stream: impl Read + Write, address: SocketAddr, token: Option<&Secret>) -> io::Result<String> {
+fn exchange(
+    mut stream: impl Read + Write,
+    address: SocketAddr,
+    token: Option<&Secret>,
+) -> io::Result<String> {
     let authorization =
         token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.reveal()));
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n")?;

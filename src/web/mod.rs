@@ -320,20 +320,8 @@ mod tests {
             (token, post, bearer, "405 Method Not Allowed", "has no method POST"),
             (socket, get, "Host: evil.example\r\n", "200 OK", "openapi"),
             (socket, post, "", "405 Method Not Allowed", "has no method POST"),
-            (
-                socket,
-                "GET /api/v1/openapi HTTP/1.1\r\n",
-                "",
-                "404 Not Found",
-                "openapi.json describes",
-            ),
-            (
-                socket,
-                "GET /api/v1/ask?source=x&text=a&text=b HTTP/1.1\r\n",
-                "",
-                "503 Service",
-                "model",
-            ),
+            (socket, "GET /api/v1/openapi HTTP/1.1\r\n", "", "404 Not Found", "openapi.json describes"),
+            (socket, "GET /api/v1/ask?source=x&text=a&text=b HTTP/1.1\r\n", "", "503 Service", "model"),
             (socket, "GET /api/v1/ask?sorce=x HTTP/1.1\r\n", "", "400 Bad", "Did you mean `source`?"),
             (socket, "GET /api/v1/events HTTP/1.1\r\n", "", "503 Service", "retry-after: 2"),
         ] {

@@ -212,8 +212,11 @@ impl Access {
                 Some(role) => Ok((role, None)),
                 None => {
                     state.sign_ins.begin(peer, now).map_err(too_many)?;
-                    Err(Error::new(Kind::Unauthorized, "this link was used already, or is older than five minutes")
-                        .remedy("Run `stakeout console` again."))
+                    Err(Error::new(
+                        Kind::Unauthorized,
+                        "this link was used already, or is older than five minutes",
+                    )
+                    .remedy("Run `stakeout console` again."))
                 }
             },
             Proof::Token(token) => {
@@ -365,7 +368,9 @@ mod tests {
             assert_eq!(access.session(signed_in.cookie.reveal()).unwrap().role, role);
             let error = access.sign_in(&link(&code), None).unwrap_err();
             assert_eq!(error.kind, Kind::Unauthorized);
-            assert!(error.to_string().contains("used already") && error.to_string().contains("stakeout console"));
+            assert!(
+                error.to_string().contains("used already") && error.to_string().contains("stakeout console")
+            );
         }
     }
 
@@ -374,7 +379,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::load(folder.path());
         access.configure(Some(&listen(Some(TOKEN), Some(VIEW))));
-        for (sent, role) in [(TOKEN, Some(Role::Change)), (VIEW, Some(Role::View)), ("", None), ("0123456789abcde", None)] {
+        for (sent, role) in
+            [(TOKEN, Some(Role::Change)), (VIEW, Some(Role::View)), ("", None), ("0123456789abcde", None)]
+        {
             assert_eq!(access.role_of_token(sent, ELSEWHERE).ok(), role, "{sent}");
             assert_eq!(access.sign_in(&token(sent), ELSEWHERE).ok().map(|it| it.role), role, "{sent}");
         }
@@ -394,7 +401,11 @@ mod tests {
         });
         let refused = refused.expect("guesses are limited");
         assert!(refused.to_string().contains("stakeout console"), "{refused}");
-        assert_eq!(access.sign_in(&token(TOKEN), ELSEWHERE).unwrap_err().kind, Kind::TooMany, "a right guess, too");
+        assert_eq!(
+            access.sign_in(&token(TOKEN), ELSEWHERE).unwrap_err().kind,
+            Kind::TooMany,
+            "a right guess, too"
+        );
         let (code, _) = access.code(Role::Change).unwrap();
         assert!(access.sign_in(&link(&code), ELSEWHERE).is_ok(), "a link always works");
         assert!(access.sign_in(&token(TOKEN), None).is_ok(), "another peer is not affected");
@@ -405,7 +416,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::load(folder.path());
         access.configure(Some(&listen(Some(TOKEN), None)));
-        let wrong = |peer| (0..100).map(|_| access.role_of_token("wrong", peer)).find(|it| *it != Err(Refused::Wrong));
+        let wrong = |peer| {
+            (0..100).map(|_| access.role_of_token("wrong", peer)).find(|it| *it != Err(Refused::Wrong))
+        };
         assert!(matches!(wrong(ELSEWHERE), Some(Err(Refused::TooMany(_)))));
         assert!(matches!(access.role_of_token(TOKEN, ELSEWHERE), Err(Refused::TooMany(_))));
         assert_eq!(wrong(None), None, "the health check of this machine is never kept out");
@@ -426,15 +439,22 @@ mod tests {
         assert_eq!((Some(&first.name), &first.name), (access.cookie_name().as_ref(), &second.name));
         let file = folder.path().join(FILE);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!std::fs::read_to_string(&file).unwrap().contains(first.cookie.reveal()), "only its digest is kept");
+        assert!(
+            !std::fs::read_to_string(&file).unwrap().contains(first.cookie.reveal()),
+            "only its digest is kept"
+        );
 
         let again = Access::load(folder.path());
         assert_eq!(again.cookie_name(), Some(first.name.clone()));
         let session = again.session(first.cookie.reveal()).unwrap();
-        assert!(session.role == Role::View && session.until > Timestamp::now() && !session.ended.is_cancelled());
+        assert!(
+            session.role == Role::View && session.until > Timestamp::now() && !session.ended.is_cancelled()
+        );
         assert!(again.sign_out(first.cookie.reveal()) && !again.sign_out(first.cookie.reveal()));
         assert!(session.ended.is_cancelled(), "its connections are closed");
-        assert!(again.session(first.cookie.reveal()).is_none() && again.session(second.cookie.reveal()).is_some());
+        assert!(
+            again.session(first.cookie.reveal()).is_none() && again.session(second.cookie.reveal()).is_some()
+        );
         assert_eq!((again.sign_out_all(), again.sign_out_all()), (1, 0));
         assert!(Access::load(folder.path()).session(second.cookie.reveal()).is_none());
     }

@@ -119,9 +119,7 @@ mod tests {
         sessions.add(digest(3), Role::View, Some(new.clone()), 0);
         assert!(!sessions.clone().keep_tokens(&[(old, Role::Change), (new.clone(), Role::View)]));
         assert!(sessions.keep_tokens(&[(new.clone(), Role::View)]));
-        let left = |sessions: &Sessions| {
-            [1, 2, 3].map(|number| sessions.find(&digest(number), 1).is_some())
-        };
+        let left = |sessions: &Sessions| [1, 2, 3].map(|number| sessions.find(&digest(number), 1).is_some());
         assert_eq!(left(&sessions), [true, false, true]);
         assert!(sessions.keep_tokens(&[(new, Role::Change)]), "it was the token for looking");
         assert_eq!(left(&sessions), [true, false, false]);

@@ -278,24 +278,46 @@ mod tests {
         let signed_in = service.access.sign_in(&Proof::Code(Secret::new(code)), None).unwrap();
         let cookie = format!("{}={}", signed_in.name, signed_in.cookie.reveal());
         let others = format!("a=b; {}=wrong; {cookie}; c", signed_in.name);
-        let [change, view, wrong] = [TOKEN, VIEW, "wrong"].map(|token| format!("Bearer {token}"));
+        let bearers = [TOKEN, VIEW, "wrong"].map(|token| format!("Bearer {token}"));
+        let [change, view, wrong] = [0, 1, 2].map(|at: usize| &*bearers[at]);
+        let (cookie, others) = (&*cookie, &*others);
         let (token, ingress) = (header::AUTHORIZATION, INGRESS_PATH);
         let (nothing, by_token) = ((None, By::Nothing), |role| (Some(role), By::Token));
         let by_session = (Some(Role::View), By::Session);
         let door = Door::new(Arc::clone(&service), Rules::of(&listen()));
         for (what, fields, peer, expected) in [
-            ("nobody", &[][..], ELSEWHERE, nothing),
-            ("the token", &[(token.clone(), &*change)], ELSEWHERE, by_token(Role::Change)),
-            ("the token for looking", &[(token.clone(), &view)], None, by_token(Role::View)),
-            ("another token", &[(token.clone(), &wrong)], ELSEWHERE, nothing),
+            ("the token", &[(token.clone(), change)][..], ELSEWHERE, by_token(Role::Change)),
+            ("the token for looking", &[(token.clone(), view)], None, by_token(Role::View)),
+            ("nobody", &[], ELSEWHERE, nothing),
+            ("another token", &[(token.clone(), wrong)], ELSEWHERE, nothing),
             ("no scheme", &[(token.clone(), TOKEN)], ELSEWHERE, nothing),
             ("another scheme", &[(token.clone(), "Basic 0123456789abcdef")], ELSEWHERE, nothing),
-            ("small letters and blanks", &[(token.clone(), "bearer  0123456789abcdef ")], ELSEWHERE, by_token(Role::Change)),
-            ("a session", &[(header::COOKIE, &*cookie)], ELSEWHERE, by_session),
-            ("a session among others", &[(header::COOKIE, &*others)], None, by_session),
-            ("a session, and the login of a proxy", &[(token.clone(), "Basic x"), (header::COOKIE, &cookie)], None, by_session),
-            ("a wrong token, and a session", &[(token.clone(), &*wrong), (header::COOKIE, &cookie)], None, nothing),
-            ("the supervisor", &[(ingress.clone(), "/x")], Some(SUPERVISOR), (Some(Role::Change), By::HomeAssistant)),
+            (
+                "small letters and blanks",
+                &[(token.clone(), "bearer  0123456789abcdef ")],
+                ELSEWHERE,
+                by_token(Role::Change),
+            ),
+            ("a session", &[(header::COOKIE, cookie)], ELSEWHERE, by_session),
+            ("a session among others", &[(header::COOKIE, others)], None, by_session),
+            (
+                "a session, and the login of a proxy",
+                &[(token.clone(), "Basic x"), (header::COOKIE, cookie)],
+                None,
+                by_session,
+            ),
+            (
+                "a wrong token, and a session",
+                &[(token.clone(), wrong), (header::COOKIE, cookie)],
+                None,
+                nothing,
+            ),
+            (
+                "the supervisor",
+                &[(ingress.clone(), "/x")],
+                Some(SUPERVISOR),
+                (Some(Role::Change), By::HomeAssistant),
+            ),
             ("the supervisor, without a page", &[], Some(SUPERVISOR), nothing),
             ("someone who pretends", &[(ingress.clone(), "/x")], ELSEWHERE, nothing),
             ("a program that pretends", &[(ingress.clone(), "/x")], None, nothing),
@@ -306,7 +328,7 @@ mod tests {
         let without = Door::new(Arc::clone(&service), Rules::of(&Listen { ingress: false, ..listen() }));
         let client = without.client(&headers(&[(ingress, "/x")]), Some(SUPERVISOR));
         assert_eq!((client.role, client.by), nothing, "it is off");
-        let owner = Door::new(service, Rules::owner()).client(&headers(&[(token, &wrong)]), None);
+        let owner = Door::new(service, Rules::owner()).client(&headers(&[(token, wrong)]), None);
         assert_eq!((owner.role, owner.by), (Some(Role::Change), By::Socket));
     }
 

@@ -15,7 +15,16 @@ pub(super) const SESSION: &str = "/console/session";
 /// What programs may read without a token, where the service listens only on this machine and has none. Everything else that was
 /// added to the API needs a sign-in or a token.
 const OPEN: [&str; 10] = [
-    "alerts", "ask", "events", "explain", "marks", "near_misses", "openapi.json", "replay", "search", "watches",
+    "alerts",
+    "ask",
+    "events",
+    "explain",
+    "marks",
+    "near_misses",
+    "openapi.json",
+    "replay",
+    "search",
+    "watches",
 ];
 /// The same for every picture of an alert.
 const OPEN_PICTURES: &str = "pictures/";
@@ -258,7 +267,8 @@ mod tests {
             (&forwarded, view, true, [0, 0, 0, 403, 403, 0, 405]),
         ] {
             let needs = [read, api, Need::View, Need::Change, Need::Owner, Need::Nothing, Need::Impossible];
-            let statuses = needs.map(|need| refusal(need, role, rules, host).map_or(0, |it| it.kind.status()));
+            let statuses =
+                needs.map(|need| refusal(need, role, rules, host).map_or(0, |it| it.kind.status()));
             assert_eq!(statuses, expected, "{rules:?} {role:?} {host}");
         }
     }

@@ -63,7 +63,8 @@ async fn sign_in(door: &Arc<Door>, request: Request) -> Result<Response, Error> 
     let peer = patient(&request);
     let (parts, body) = request.into_parts();
     // No form of a page of someone else can send this type.
-    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err(Error::new(Kind::BadRequest, "the request is not `application/json`"));
     }
@@ -133,7 +134,8 @@ fn own_cookies(door: &Door, headers: &HeaderMap) -> Vec<String> {
 
 /// What the body of a request proves.
 fn proof(body: &[u8]) -> Result<Proof, Error> {
-    let wrong = || Error::new(Kind::BadRequest, "the request is neither `{\"code\": ...}` nor `{\"token\": ...}`");
+    let wrong =
+        || Error::new(Kind::BadRequest, "the request is neither `{\"code\": ...}` nor `{\"token\": ...}`");
     // The error of the parser could show the token.
     let sent: Credentials = serde_json::from_slice(body).map_err(|_| wrong())?;
     let secret = |text: String| Secret::new(text.trim().to_owned());
@@ -188,7 +190,10 @@ mod tests {
             r#"{"token": "hunter2"#,
         ] {
             let error = read(wrong);
-            assert!(error.starts_with("the request is neither") && !error.contains("hunter2"), "{wrong}: {error}");
+            assert!(
+                error.starts_with("the request is neither") && !error.contains("hunter2"),
+                "{wrong}: {error}"
+            );
         }
     }
 
