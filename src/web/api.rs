@@ -213,7 +213,6 @@ impl HttpBody for EventBody {
 }
 
 /// An answer in JSON.
-/// An answer in JSON.
 pub(super) fn json(text: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

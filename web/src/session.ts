@@ -1,7 +1,7 @@
 // Who uses the console, and what they may do. The service decides it; pages only hide what is not possible.
 
 import { useEffect, useState } from "preact/hooks";
-import { type ApiError, call, onSignedOut, send } from "./api";
+import { ApiError, call, onSignedOut, send } from "./api";
 import { asApiError } from "./request";
 
 /** What the service says about this browser. */
@@ -26,6 +26,7 @@ const LINK = /^#sign-in=(.+)$/;
 const listeners = new Set<(state: State) => void>();
 let state: State = {};
 let isStarted = false;
+let isProving = false;
 
 /** Who uses the console. */
 export function useSession(): State {
@@ -45,8 +46,7 @@ export function useMayChange(): boolean {
 
 /** Signs in with the token of the configuration. */
 export async function signIn(token: string): Promise<void> {
-  await send("POST", SESSION, { token });
-  await refresh();
+  await prove({ token });
 }
 
 /** Ends this session. */
@@ -64,24 +64,45 @@ export async function refresh(): Promise<void> {
   }
 }
 
-/** Uses up the code of a link, if the address has one, and then asks who this is. */
 async function start() {
   if (isStarted) return;
   isStarted = true;
-  onSignedOut(() => void refresh());
+  // A wrong code or token is no sign-out: its error must stay.
+  onSignedOut(() => void (isProving || refresh()));
+  // A link that is opened where the console is open already changes only this part of the address.
+  window.addEventListener("hashchange", () => void followLink());
+  if (!(await followLink())) await refresh();
+}
+
+/** Uses up the code of a link, and then asks who this is. Returns whether the address has a code. */
+async function followLink(): Promise<boolean> {
   const code = LINK.exec(location.hash)?.[1];
-  if (code === undefined) return refresh();
+  if (code === undefined) return false;
   // The code must not stay in the address or in the history of the browser.
   history.replaceState(null, "", "#/live");
   window.dispatchEvent(new HashChangeEvent("hashchange"));
   try {
-    await send("POST", SESSION, { code: decodeURIComponent(code) });
-    await refresh();
+    await prove({ code: decodeURIComponent(code) });
   } catch (error) {
     await refresh();
     // An old link does no harm to a browser that is signed in.
     if (!state.me?.role) set({ ...state, error: asApiError(error) });
   }
+  return true;
+}
+
+/** Signs in, and makes sure that the browser keeps the session. */
+async function prove(proof: { code: string } | { token: string }) {
+  isProving = true;
+  try {
+    await send("POST", SESSION, proof);
+  } finally {
+    isProving = false;
+  }
+  await refresh();
+  if (state.me?.role !== null) return;
+  const remedy = "Allow cookies for this page. If the service has a `listen.base_url`, use that address.";
+  throw new ApiError(0, "the browser has not kept the sign-in", undefined, remedy);
 }
 
 function set(next: State) {

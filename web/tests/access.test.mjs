@@ -56,6 +56,16 @@ test("a link signs in once", async (t) => {
   await second.page.getByRole("alert").waitFor();
 });
 
+test("a link also works where the console is open already", async (t) => {
+  const visit = await visitor(browser, service);
+  t.after(() => visit.close());
+  await visit.page.goto(`${service.url}/console/`);
+  await visit.page.getByRole("heading", { name: "Sign in" }).waitFor();
+  // Only the part of the address behind `#` changes: the page is not loaded again.
+  await visit.page.goto(await service.link());
+  await visit.page.getByRole("heading", { name: "Live" }).waitFor();
+});
+
 test("a token signs in, and a wrong one says what is wrong", async (t) => {
   const visit = await visitor(browser, service);
   t.after(() => visit.close());
