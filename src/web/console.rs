@@ -22,10 +22,10 @@ pub(super) const PREFIX: &str = "/console/";
 /// The page, whose name has no hash.
 const PAGE: &str = "index.html";
 
-/// What a browser may do with the page: run and show files of this program, show pictures of it, and send requests to it. No page of
-/// someone else may show it in a frame.
+/// What a browser may do with the page: run and show files of this program, show pictures of it, and send requests to it. No text
+/// becomes HTML: where browsers know trusted types, that is an error. No page of someone else may show it in a frame.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// A file of the console.
 struct Asset {

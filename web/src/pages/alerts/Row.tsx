@@ -27,7 +27,8 @@ export function Row({ entry, isSelected, mayMark, eager, onSelect, onOpen, onMar
       aria-current={isSelected ? "true" : undefined}
       onClick={onSelect}
     >
-      <button type="button" class="entry-picture" aria-label={`Show all of ${name}`} onClick={onOpen}>
+      <button type="button" class="entry-picture" onClick={onOpen}>
+        <span class="hidden">Show all of {name}</span>
         <Picture address={entry.picture} alt="" score={entry.score} eager={eager} />
       </button>
       <div class="entry-text">
