@@ -32,6 +32,11 @@ async function answer(request, response) {
   const path = address.pathname;
   if (path === "/" || path === "/console") return response.writeHead(302, { Location: "/console/" }).end();
   if (path.startsWith("/api/v1/pictures/")) return picture(path, response);
+  if (path === "/api/v1/newest") {
+    response.setHeader("Stakeout-Captured-At", new Date().toISOString());
+    response.setHeader("Stakeout-Changed", "0.3000 0.3000 0.2500 0.4000");
+    return picture(address.search, response);
+  }
   if (path === "/api/v1/events") return events(response);
   if (path === "/console/session") return response.writeHead(204).end();
   if (path.startsWith("/api/v1/")) return verb(path.slice("/api/v1/".length), address, request, response);

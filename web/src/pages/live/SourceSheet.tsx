@@ -1,0 +1,74 @@
+import { useEffect, useState } from "preact/hooks";
+import { Sheet } from "../../parts/Sheet";
+import { Time } from "../../parts/Time";
+import { score } from "../../format";
+import { link } from "../../router";
+import { Facts, Labels, SourceTrouble, State } from "./Lines";
+import { Frame } from "./Frame";
+import { key, sorted } from "./model";
+import type { LiveStore } from "./store";
+
+/** Gates and learnt levels change with each frame, without events. */
+const REFRESH_MS = 5_000;
+
+/** An opened source: its whole picture, all labels and why each is raised or not, and the ways to the other pages. */
+export function SourceSheet({ store, name, onClose }: { store: LiveStore; name: string; onClose: () => void }) {
+  const [, render] = useState(0);
+  useEffect(() => {
+    let refreshed = -REFRESH_MS;
+    return store.watch(name, () => {
+      render((before) => before + 1);
+      // After new scores only: a source without frames is not asked about again.
+      if (performance.now() - refreshed < REFRESH_MS) return;
+      refreshed = performance.now();
+      store.refresh(name).catch(() => undefined);
+    });
+  }, [store, name]);
+  const state = store.get(name);
+  if (!state) return null;
+  const { source, picture } = state;
+  const labels = sorted(source.labels);
+  return (
+    <Sheet
+      title={name}
+      onClose={onClose}
+      actions={
+        <nav class="row" aria-label={`Pages about ${name}`}>
+          <a class="button" href={link("alerts", { source: name })}>Alerts</a>
+          <a class="button" href={link("tune", { source: name })}>Tune</a>
+          <a class="button" href={link("search", { source: name })}>Search</a>
+        </nav>
+      }
+    >
+      <div class="stack">
+        <Frame source={source} picture={picture} whole />
+        <div class="spread"><Facts source={source} /><State source={source} /></div>
+        <SourceTrouble source={source} />
+        <Labels state={state} labels={labels} />
+        <h3>Why each label is raised or not</h3>
+        <ul class="stack small">
+          {labels.map((label) => (
+            <li key={key(label)}>
+              <a href={link("tune", { source: name, label_set: label.label_set, label: label.label })}>{label.label_set}/{label.label}</a>{" "}
+              {label.raised ? (
+                <>is raised{label.raised_since && <> <Time at={label.raised_since} prefix="since " /></>}.</>
+              ) : (
+                <span class="muted">{label.reason ?? "was not scored yet"}</span>
+              )}{" "}
+              <span class="muted number">{levels(label)}</span>
+            </li>
+          ))}
+        </ul>
+      </div>
+    </Sheet>
+  );
+}
+
+function levels(label: { threshold: number | null; clear_below: number | null; baseline?: number; region?: string; when?: string }): string {
+  if (label.when !== undefined) return "";
+  const facts = [`threshold ${score(label.threshold)}`];
+  if (label.clear_below !== label.threshold) facts.push(`clear below ${score(label.clear_below)}`);
+  if (label.baseline !== undefined) facts.push(`usually ${score(label.baseline)}`);
+  if (label.region !== undefined) facts.push(`best in ${label.region}`);
+  return facts.join(", ");
+}

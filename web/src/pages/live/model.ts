@@ -1,0 +1,158 @@
+// What Live knows of each source, and how events change it. Without a page and without a clock: times are arguments.
+
+import type { AlertEvent, ScoresEvent, SourceEvent } from "../../events";
+
+/** Why a source delivers no frames. */
+export interface SourceProblem {
+  cause: string;
+  since: string;
+  remedy: string;
+}
+
+/** A label or a rule, as `explain` describes it. */
+export interface LiveLabel {
+  label_set: string;
+  label: string;
+  when?: string;
+  score: number | null;
+  region?: string;
+  threshold: number | null;
+  clear_below: number | null;
+  baseline?: number;
+  raised: boolean;
+  raised_since?: string;
+  reason?: string;
+}
+
+/** A part of the frame, in fractions. */
+export interface Area {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** A source of the answer of `sources`. */
+export interface LiveSource {
+  source: string;
+  kind: string;
+  status: "online" | "offline" | "stalled";
+  problem?: SourceProblem;
+  details: string[];
+  frame?: { captured_at: string; scored_at: string; width: number; height: number };
+  picture?: string;
+  regions: (Area & { name: string })[];
+  labels: LiveLabel[];
+}
+
+/** The answer of `scores`. */
+export interface ScoresAnswer {
+  labels: { label_set: string; label: string; points: [number, number, number, number][] }[];
+}
+
+/** The time of one value of a sparkline, and the number of values: ten minutes. */
+export const BUCKET_MS = 10_000;
+export const BUCKETS = 60;
+
+/** The highest score in each bucket of time, the oldest first. */
+export interface History {
+  /** The number of the newest bucket since 1970. */
+  newest: number;
+  values: (number | null)[];
+}
+
+/** Identifies a label of a source. */
+export function key(label: { label_set: string; label: string }): string {
+  return JSON.stringify([label.label_set, label.label]);
+}
+
+/** The history with one more score at this time. Scores from before the history change nothing. */
+export function withScore(history: History | undefined, at: number, score: number): History {
+  const bucket = Math.floor(at / BUCKET_MS);
+  if (!history || bucket - history.newest >= BUCKETS) return { newest: bucket, values: [score] };
+  const values = [...history.values];
+  for (let next = history.newest + 1; next <= bucket; next += 1) values.push(null);
+  const index = values.length - 1 - Math.max(0, history.newest - bucket);
+  if (index < 0) return history;
+  const known = values[index] ?? null;
+  values[index] = known === null ? score : Math.max(known, score);
+  return { newest: Math.max(history.newest, bucket), values: values.slice(-BUCKETS) };
+}
+
+/** The histories of stored scores: each point has its highest score. */
+export function histories(answer: ScoresAnswer): Map<string, History> {
+  const all = new Map<string, History>();
+  for (const label of answer.labels) {
+    let history: History | undefined;
+    for (const [at, , highest] of label.points) history = withScore(history, at, highest);
+    if (history) all.set(key(label), history);
+  }
+  return all;
+}
+
+/** Stored scores, and the scores that arrived while they were read. */
+export function joined(stored: Map<string, History>, arrived: Map<string, History>): Map<string, History> {
+  const all = new Map(stored);
+  for (const [label, { newest, values }] of arrived) {
+    let history = all.get(label);
+    values.forEach((value, index) => {
+      const at = (newest - values.length + 1 + index) * BUCKET_MS;
+      if (value !== null) history = withScore(history, at, value);
+    });
+    if (history) all.set(label, history);
+  }
+  return all;
+}
+
+/** The values of a sparkline that ends now. */
+export function values(history: History | undefined, now: number): (number | null)[] {
+  if (!history) return [];
+  const missing = Math.floor(now / BUCKET_MS) - history.newest;
+  const gap = Array<null>(Math.min(BUCKETS, Math.max(0, missing - 1))).fill(null);
+  return [...Array<null>(BUCKETS).fill(null), ...history.values, ...gap].slice(-BUCKETS);
+}
+
+/** The source after new scores of one of its label sets. */
+export function afterScores(source: LiveSource, event: ScoresEvent): LiveSource {
+  let isSame = true;
+  const labels = source.labels.map((label) => {
+    const score = label.label_set === event.label_set ? event.scores[label.label] : undefined;
+    if (score === undefined || label.when !== undefined) return label;
+    isSame &&= score === label.score;
+    return { ...label, score };
+  });
+  const before = source.frame;
+  // A picture that looks the same repeats its scores, to the last digit.
+  const scoredAt = isSame && before ? before.scored_at : event.time;
+  const frame = { width: before?.width ?? 0, height: before?.height ?? 0, captured_at: event.time, scored_at: scoredAt };
+  return { ...source, labels, frame };
+}
+
+/** The source after one of its labels was raised or cleared. */
+export function afterAlert(source: LiveSource, alert: AlertEvent): LiveSource {
+  const isRaised = alert.state === "raised";
+  const labels = source.labels.map((label) =>
+    label.label_set === alert.label_set && label.label === alert.label
+      ? { ...label, raised: isRaised, raised_since: isRaised ? alert.time : undefined, reason: undefined }
+      : label,
+  );
+  return { ...source, labels };
+}
+
+/** The source after its status or its problem changed. */
+export function afterState(source: LiveSource, event: SourceEvent): LiveSource {
+  const problem = event.problem && { remedy: "", ...event.problem };
+  return { ...source, status: event.status, problem };
+}
+
+/** Raised labels first, otherwise in the order of the configuration. */
+export function sorted(labels: readonly LiveLabel[]): LiveLabel[] {
+  return [...labels].sort((a, b) => Number(b.raised) - Number(a.raised));
+}
+
+/** Whether a source is shown under this filter. */
+export function isShown(source: LiveSource, filter: string): boolean {
+  if (filter === "raised") return source.labels.some((label) => label.raised);
+  if (filter === "problems") return source.status !== "online" || source.problem !== undefined;
+  return true;
+}
