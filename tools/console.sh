@@ -29,7 +29,7 @@ npm run --silent check
 
 echo 'web/dist/ is built from web/src/'
 node build.mjs "$work/dist"
-unpacked() { for file in "$1"/*.gz; do printf '%s ' "$(basename "$file")"; gzip -dc "$file" | sha256sum; done; cat "$1"/assets.rs "$1"/report.*; }
+unpacked() { for file in "$1"/*.gz; do printf '%s ' "$(basename "$file")"; gzip -dc "$file" | sha256sum; done; cat "$1"/assets.rs "$1"/report.* "$1"/packages.json; }
 # Compressed files may differ between releases of zlib; what they contain may not.
 diff <(unpacked dist) <(unpacked "$work/dist") || {
   echo 'FAILED: web/dist/ is not what web/src/ builds: run `npm run build` in web/, and commit web/dist/'

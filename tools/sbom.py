@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the software bill of materials of the program, in CycloneDX 1.6: `tools/sbom.py [--library FILE]`.
 
-It names every crate in the program with its version, licence and hash, and every C library that a crate compiles, with the version
+It names every crate and every npm package in the program with its version, licence and hash, and every C library that a crate compiles, with the version
 in that crate's sources. Scanners need these: no crate version says which SQLite or libjpeg-turbo is inside. FILE is the ONNX Runtime
 library of the package. A crate with C sources that this script does not know is an error.
 
@@ -9,6 +9,7 @@ library of the package. A crate with C sources that this script does not know is
 """
 
 import argparse
+import base64
 import hashlib
 import json
 import os
@@ -104,6 +105,23 @@ def reference(package):
     return f"crate:{package['name']}@{package['version']}"
 
 
+def npm(package):
+    """A package of the console."""
+    algorithm, digest = package["integrity"].split("-", 1)
+    if algorithm != "sha512":
+        sys.exit(f"{package['name']}: the lock file has {algorithm} instead of sha512")
+    return {
+        "type": "library",
+        "bom-ref": f"npm:{package['name']}@{package['version']}",
+        "name": package["name"],
+        "version": package["version"],
+        "scope": "required",
+        "purl": f"pkg:npm/{package['name'].replace('@', '%40')}@{package['version']}",
+        "licenses": [{"expression": package["license"]}],
+        "hashes": [{"alg": "SHA-512", "content": base64.b64decode(digest).hex()}],
+    }
+
+
 def others(library):
     """What is linked when the program starts: ONNX Runtime, which is in the package, and the distribution's FFmpeg."""
     version = found(HERE / "tools/setup.sh", r"^\s*local version=([\d.]+)")
@@ -153,6 +171,8 @@ def document(library):
             components.append(own | part)
             needs.append(own["bom-ref"])
         dependencies[reference(package)] = sorted(set(needs))
+    console = [npm(package) for package in third_party.in_the_console()]
+    components += console
     linked = others(library)
     components += linked
     direct = [names[dependency["pkg"]] for dependency in nodes[root["id"]]["deps"] if dependency["pkg"] in names]
@@ -164,7 +184,7 @@ def document(library):
         "purl": f"pkg:generic/{root['name']}@{root['version']}",
         "licenses": [{"expression": root["license"]}],
     }
-    dependencies["stakeout"] = sorted(set(direct)) + [component["bom-ref"] for component in linked]
+    dependencies["stakeout"] = sorted(set(direct)) + [component["bom-ref"] for component in console + linked]
     bom = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -217,7 +237,8 @@ def faults(bom):
         cpe = r"cpe:2\.3:[aho](:[^:\s]+){10}"
         require(re.fullmatch(cpe, component.get("cpe", "cpe:2.3:a:b:c:d:*:*:*:*:*:*:*")), f"{name}: the CPE is malformed")
         for entry in component.get("hashes", []):
-            require(re.fullmatch(r"[0-9a-f]{64}", entry["content"]) and entry["alg"] == "SHA-256", f"{name}: the hash is malformed")
+            length = {"SHA-256": 64, "SHA-512": 128}.get(entry["alg"], 0)
+            require(re.fullmatch(rf"[0-9a-f]{{{length}}}", entry["content"]) and length, f"{name}: the hash is malformed")
         licences = component.get("licenses", [])
         require(len(licences) < 2 and all(list(entry) == ["expression"] for entry in licences), f"{name}: not one licence expression")
         for entry in licences:

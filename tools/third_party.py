@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Prints the licences of all crates in the program, each text once, below the names of its crates.
+"""Prints the licences of all crates and npm packages in the program, each text once, below the names of its packages.
 
-Most licences require this text with every copy of the program. A crate with neither a text nor a licence expression is an error.
+Most licences require this text with every copy of the program. A crate with neither a text nor a licence expression is an error. The npm packages are those of the console: the build of web/ lists them.
 """
 
 import json
 import subprocess
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent.parent
 KINDS = ("license", "licence", "copying", "notice", "unlicense", "copyright")
 
 
@@ -35,8 +36,16 @@ def metadata():
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
+def in_the_console():
+    """The npm packages in the console: name, version, license, integrity and text of each."""
+    return json.loads((HERE / "web/dist/packages.json").read_text())
+
+
 def main():
     texts, without = {}, []
+    for package in in_the_console():
+        label = f"{package['name']} {package['version']}, npm ({package['license']})"
+        texts.setdefault(package["text"].strip(), set()).add(label)
     for package in in_the_program(metadata()):
         label = f"{package['name']} {package['version']} ({package['license'] or 'see below'})"
         folder = Path(package["manifest_path"]).parent

@@ -1,6 +1,6 @@
 // Builds the console. `node build.mjs [FOLDER]` writes what the program embeds, by default to dist/: a compressed file for each asset
-// and assets.rs, the list of them; and report.js and report.css for the HTML reports of `replay` and `tune`. `build()` makes the assets
-// in memory, for the stand-in.
+// and assets.rs, the list of them; report.js and report.css for the HTML reports of `replay` and `tune`; and packages.json, the packages
+// inside with their licences. `build()` makes the assets in memory, for the stand-in.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
@@ -18,7 +18,7 @@ const KINDS = {
   svg: "image/svg+xml",
 };
 
-/** Every asset: a map from its name to its bytes. Names other than `index.html` contain the hash of the content. */
+/** `assets`: a map from the name of each file to its bytes. Names other than `index.html` contain the hash of the content. */
 export async function build() {
   const result = await esbuild.build({
     absWorkingDir: HERE,
@@ -51,7 +51,7 @@ export async function build() {
   };
   const filled = page.replace(/%([A-Z]+)%/g, (_, key) => names[key]);
   assets.set("index.html", Buffer.from(filled));
-  return new Map([...assets].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return { assets: new Map([...assets].sort(([a], [b]) => (a < b ? -1 : 1))), metafile: result.metafile };
 }
 
 /** The script and the style of the reports: one file each, because a report is one file. */
@@ -65,10 +65,27 @@ async function buildReport() {
     target: TARGET,
     minify: true,
     legalComments: "none",
+    metafile: true,
     write: false,
     logLevel: "silent",
   });
-  return new Map(result.outputFiles.map((file) => [file.path.split("/").at(-1), file.text]));
+  const reports = new Map(result.outputFiles.map((file) => [file.path.split("/").at(-1), file.text]));
+  return { reports, metafile: result.metafile };
+}
+
+/** The packages that are part of the outputs, with their licences: they are passed on with the program. */
+async function packages(...metafiles) {
+  const inputs = metafiles.flatMap((metafile) => Object.keys(metafile.inputs));
+  const names = new Set(inputs.flatMap((path) => /(?:^|.*\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []));
+  const lock = JSON.parse(await readFile(join(HERE, "package-lock.json"), "utf8")).packages;
+  const found = [...names].sort().map(async (name) => {
+    const folder = join(HERE, "node_modules", name);
+    const { version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+    const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    const { integrity } = lock[`node_modules/${name}`];
+    return { name, version, license, integrity, text: await readFile(join(folder, file), "utf8") };
+  });
+  return Promise.all(found);
 }
 
 /** The name of the output that was made from this entry. */
@@ -83,7 +100,7 @@ export function kind(name) {
 }
 
 /** Writes compressed assets and their list, and removes what a former build left there. */
-async function write(assets, reports, folder) {
+async function write(assets, reports, packages, folder) {
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder)) await rm(join(folder, name));
   let list = "// Written by `npm run build` in web/. Do not edit.\n&[\n";
@@ -94,12 +111,14 @@ async function write(assets, reports, folder) {
   }
   await writeFile(join(folder, "assets.rs"), `${list}]\n`);
   for (const [name, text] of reports) await writeFile(join(folder, name), text);
+  await writeFile(join(folder, "packages.json"), `${JSON.stringify(packages, null, 1)}\n`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const assets = await build();
+  const { assets, metafile } = await build();
+  const report = await buildReport();
   const folder = process.argv[2] ?? join(HERE, "dist");
-  await write(assets, await buildReport(), folder);
+  await write(assets, report.reports, await packages(metafile, report.metafile), folder);
   const size = [...assets.values()].reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0);
   console.error(`${assets.size} files, ${(size / 1024).toFixed(1)} KiB compressed, in ${folder}`);
 }

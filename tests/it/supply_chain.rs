@@ -91,6 +91,14 @@ fn the_sbom_names_every_part_with_its_version() {
     for name in ["ort", "rumqttc", "rustls", "ffmpeg-next", "tokenizers"] {
         find(name);
     }
+    // The packages of the console are those of its lock file.
+    let lock: Value = serde_json::from_str(&read("web/package-lock.json")).unwrap();
+    for name in ["preact", "uplot"] {
+        let locked = &lock["packages"][format!("node_modules/{name}")];
+        assert_eq!(find(name)["version"], locked["version"], "{name}");
+        assert_eq!(find(name)["purl"], format!("pkg:npm/{name}@{}", locked["version"].as_str().unwrap()));
+        assert_eq!(find(name)["hashes"][0]["content"].as_str().map(str::len), Some(128), "{name}");
+    }
     // A vendored library belongs to the crate that contains it.
     let edges = bom["dependencies"].as_array().unwrap();
     let turbojpeg =

@@ -16,7 +16,7 @@ const SAMPLES = join(HERE, "../../models/bundled/samples");
 const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-let assets = await build();
+let { assets } = await build();
 
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => {
@@ -41,7 +41,7 @@ async function answer(request, response) {
   if (path === "/console/session") return response.writeHead(204).end();
   if (path.startsWith("/api/v1/")) return verb(path.slice("/api/v1/".length), address, request, response);
   const name = path === "/console/" ? "index.html" : path.slice("/console/".length);
-  if (name === "index.html") assets = await build();
+  if (name === "index.html") ({ assets } = await build());
   const bytes = assets.get(name);
   if (!bytes) return send(response, 404, "text/plain", "not found\n");
   response.setHeader("Content-Security-Policy", CSP);
