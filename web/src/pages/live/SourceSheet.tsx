@@ -70,5 +70,5 @@ function levels(label: { threshold: number | null; clear_below: number | null; b
   if (label.clear_below !== label.threshold) facts.push(`clear below ${score(label.clear_below)}`);
   if (label.baseline !== undefined) facts.push(`usually ${score(label.baseline)}`);
   if (label.region !== undefined) facts.push(`best in ${label.region}`);
-  return facts.join(", ");
+  return `(${facts.join(", ")})`;
 }

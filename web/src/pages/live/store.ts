@@ -126,7 +126,7 @@ export class LiveStore {
   /** Asks for the newest levels and gates of a source, which change without an event. */
   async refresh(name: string) {
     const { sources } = await this.#ask<{ sources: LiveSource[] }>("sources", { sources: name });
-    const [source] = sources;
+    const source = sources.find((found) => found.source === name);
     if (source) this.#update(name, () => source);
   }
 
