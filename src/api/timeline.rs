@@ -48,7 +48,7 @@ pub struct Request {
     pub after: Option<String>,
     /// Only alerts, or only near misses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<Kind>,
+    pub only: Option<EntryKind>,
     /// Only entries that no one has marked.
     #[serde(default)]
     pub unmarked: bool,
@@ -60,7 +60,7 @@ pub struct Request {
 /// A kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum EntryKind {
     /// A label was raised.
     Alerts,
     /// A label was nearly raised.
@@ -153,8 +153,8 @@ impl Request {
             }
         };
         let only = only.map(|only| match only {
-            Kind::Alerts => timeline::Kind::Alert,
-            Kind::NearMisses => timeline::Kind::NearMiss,
+            EntryKind::Alerts => timeline::EntryKind::Alert,
+            EntryKind::NearMisses => timeline::EntryKind::NearMiss,
         });
         let filter = filter::Request { source, label, since, until, limit }.filter()?;
         Ok(Asked { filter, after, only, unmarked })

@@ -78,7 +78,7 @@ fn too_many() -> Error {
 /// The alerts of these labels, without rules. Read in parts, so that few payloads are in memory.
 fn raised(reader: &Reader, filter: Filter, labels: &BTreeSet<Label>) -> Result<Vec<Raised>, Error> {
     let filter = Filter { limit: Some(PART), ..filter };
-    let mut asked = Asked { filter, only: Some(timeline::Kind::Alert), ..Asked::default() };
+    let mut asked = Asked { filter, only: Some(timeline::EntryKind::Alert), ..Asked::default() };
     let mut found = Vec::new();
     loop {
         let part = timeline::newest(reader.connection(), &asked).map_err(history::Error::from)?;

@@ -35,19 +35,19 @@ pub enum PictureEncodingError {
     Stopping,
 }
 
-type Answer = oneshot::Sender<Result<Arc<[f32]>, ModelError>>;
+type Reply = oneshot::Sender<Result<Arc<[f32]>, ModelError>>;
 
 /// A request for the vector of a picture.
 #[derive(Debug)]
 pub struct PictureRequest {
     picture: Arc<Picture>,
-    answer: Answer,
+    answer: Reply,
 }
 
 /// The same with the numbers that the model needs.
 pub(super) struct PreparedPicture {
     values: Vec<f32>,
-    answer: Answer,
+    answer: Reply,
 }
 
 impl PictureRequest {

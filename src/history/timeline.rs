@@ -20,14 +20,14 @@ pub struct Asked {
     /// Only entries behind this one.
     pub after: Option<Place>,
     /// Only alerts, or only near misses.
-    pub only: Option<Kind>,
+    pub only: Option<EntryKind>,
     /// Only entries without a mark.
     pub unmarked: bool,
 }
 
 /// The kinds of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A label was raised.
     Alert,
     /// A label was nearly raised.
@@ -71,11 +71,11 @@ impl Entry {
 pub fn newest(connection: &Connection, asked: &Asked) -> rusqlite::Result<Vec<Entry>> {
     let after = asked.after.as_ref().map(|place| &*place.id);
     let mut entries = Vec::new();
-    if asked.only != Some(Kind::NearMiss) {
+    if asked.only != Some(EntryKind::NearMiss) {
         let clauses = asked.clauses(connection, "alerts", &["payload ->> 'state' = 'raised'"])?;
         entries.extend(alerts::select(connection, &clauses, after)?.into_iter().map(Entry::Alert));
     }
-    if asked.only != Some(Kind::Alert) {
+    if asked.only != Some(EntryKind::Alert) {
         let clauses = asked.clauses(connection, "near_misses", &[])?;
         entries.extend(near_misses::select(connection, &clauses, after)?.into_iter().map(Entry::NearMiss));
     }
@@ -181,8 +181,8 @@ mod tests {
             (Asked::default(), &[4, 3, 1][..]),
             (Asked { filter: source, ..Asked::default() }, &[3, 1]),
             (Asked { filter: limited, ..Asked::default() }, &[4, 3]),
-            (Asked { only: Some(Kind::Alert), ..Asked::default() }, &[4, 1]),
-            (Asked { only: Some(Kind::NearMiss), ..Asked::default() }, &[3]),
+            (Asked { only: Some(EntryKind::Alert), ..Asked::default() }, &[4, 1]),
+            (Asked { only: Some(EntryKind::NearMiss), ..Asked::default() }, &[3]),
             (Asked { unmarked: true, ..Asked::default() }, &[3, 1]),
         ] {
             assert_eq!(listed(&asked), expected, "{asked:?}");

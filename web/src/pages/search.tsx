@@ -246,7 +246,7 @@ function Covered({ found }: { found: Found }) {
   if (found.embeddings === 0) {
     return (
       <p class="muted small" role="status">
-        No frame is stored that could be searched. Frames that are scored from now on are stored, while <code>history.search</code> is on.
+        No frame is stored that could be searched. Frames that are scored later are stored while <code>history.search</code> is on.
         <Others found={found} />
       </p>
     );

@@ -13,7 +13,7 @@ import { asApiError } from "../../request";
 import { go, link } from "../../router";
 import { type Draft, type Match, changesOf, yamlOf } from "./find";
 
-/** Stands for a label set that does not exist yet. */
+/** The value of a label set that does not exist yet. */
 const NEW_SET = "";
 
 interface Edited {
