@@ -233,7 +233,7 @@ fn answers_over_http_are_those_of_the_document() {
         ("GET", "/api/v1/ask?source=Inbox&text=a&text=b&limit=1", "", 400),
         ("GET", "/api/v1/events?sources=Nowhere", "", 400),
         ("GET", "/api/v1/events?kinds=everything", "", 400),
-        ("GET", "/api/v1/", "", 404),
+        ("GET", "/api/v1/", "", 401),
         ("POST", "/api/v1/ask", "", 403),
         ("DELETE", "/api/v1/ask", "", 403),
         ("GET", target, "Host: stakeout.evil.example\r\n", 403),
