@@ -74,7 +74,7 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           font: font(),
           size: 28,
           space: 64,
-          values: (_, splits, _axis, _space, step) => timeLabels(splits, step, props().isDated ?? true),
+          values: (drawn, splits, _axis, _space, step) => timeLabels(drawn, splits, step, props().isDated ?? true),
         },
         {
           scale: "score",
@@ -180,10 +180,11 @@ function readColours(): Colours {
   };
 }
 
-/** The day at midnight and where the steps are days; the time elsewhere. */
-function timeLabels(splits: number[], step: number, isDated: boolean): string[] {
+/** The day at midnight and where the steps are days; the time elsewhere. Nothing at the left edge, where a text would be cut. */
+function timeLabels(plot: uPlot, splits: number[], step: number, isDated: boolean): string[] {
   const now = new Date();
   return splits.map((second) => {
+    if (plot.valToPos(second, "x") < LABEL_PX / 2) return "";
     const at = new Date(second * 1000);
     const isMidnight = at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0;
     return isDated && (step >= 86_400 || isMidnight) ? day(at, now) : clock(at, step < 60);
