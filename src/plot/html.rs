@@ -99,7 +99,7 @@ pub fn thumbnails(peaks: &[&Peak], top: f64) -> String {
         let Peak { point: Point { time, score }, origin, thumbnail } = peak;
         let (moment, origin) = (chart::moment(*time), escaped(origin));
         format!(
-            "<figure><button type=\"button\" data-time=\"{}\" aria-label=\"Show {moment} in the chart\"><span class=\"picture\">\
+            "<figure><button type=\"button\" data-time=\"{}\"><span class=\"hidden\">Show {moment} in the chart</span><span class=\"picture\">\
              <img src=\"{}\" alt=\"\"><span class=\"picture-score\">{score:.*}</span></span></button>\
              <figcaption>{moment}<span title=\"{origin}\">{origin}</span></figcaption></figure>\n",
             time.as_millisecond(),

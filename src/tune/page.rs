@@ -59,16 +59,22 @@ fn now_and_suggested(findings: &[Finding]) -> String {
                     settings(&advice.settings).into_iter().map(|(key, value)| format!("{key} {value}"));
                 let settings = settings.collect::<Vec<_>>().join(", ");
                 let outcome = outcome(finding, advice.alerts, advice.grade);
-                format!("<td class=\"suggested\">{}, {outcome}</td>", escaped(&settings))
+                format!(
+                    "<td class=\"suggested\" data-name=\"suggested\">{}, {outcome}</td>",
+                    escaped(&settings)
+                )
             }
-            None => "<td>unchanged</td>".to_owned(),
+            None => "<td data-name=\"suggested\">unchanged</td>".to_owned(),
         };
         let name = escaped(&finding.name());
-        format!("<tr><td><a href=\"#{}\">{name}</a></td><td>{now}</td>{then}</tr>\n", id(number))
+        format!(
+            "<tr><td><a href=\"#{}\">{name}</a></td><td data-name=\"now\">{now}</td>{then}</tr>\n",
+            id(number)
+        )
     };
     let rows = findings.iter().enumerate().map(row).collect::<String>();
     let table = format!(
-        "<div class=\"scroll-x\" tabindex=\"0\"><table class=\"table\">\n<tr><th>label</th><th>now</th><th>suggested</th></tr>\n{rows}</table></div>\n"
+        "<table class=\"table compared\">\n<tr><th>label</th><th>now</th><th>suggested</th></tr>\n{rows}</table>\n"
     );
     card("now-and-suggested", "Now and suggested", &table)
 }

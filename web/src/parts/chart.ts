@@ -24,6 +24,9 @@ function stepOf(top?: number): number {
   return 10 ** -decimalsOf(top);
 }
 
+/** The width of a time below the chart. */
+const LABEL_PX = 40;
+
 interface Colours {
   line: string;
   accent: string;
