@@ -5,8 +5,8 @@ import type { ChartHandle } from "./chart";
 /** A line of the chart. */
 export interface Series {
   name: string;
-  /** A score for each time; `null` is a gap. */
-  values: readonly (number | null)[];
+  /** A score for each time; `null` is a gap, and `undefined` is a time of another series. */
+  values: readonly (number | null | undefined)[];
   /** `secondary` is thin and grey; `threshold` and `clear` are levels that move. */
   kind?: "score" | "secondary" | "raised" | "threshold" | "clear";
 }

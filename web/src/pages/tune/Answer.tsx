@@ -1,0 +1,51 @@
+import { count, counted } from "../../format";
+import type { Trial } from "./trial";
+import type { TrialAnswer, Verdicts } from "./types";
+
+/** What the settings do, as a sentence: `8 alerts instead of 4; 4 right, 2 wrong, 2 unmarked`. */
+export function AnswerLine({ trial, range, tried }: { trial: Trial; range: string; tried: boolean }) {
+  const { answer } = trial;
+  if (!answer) return <p class="muted" aria-busy={trial.isBusy || undefined}>{trial.isBusy ? "Judging the stored scores…" : "No answer."}</p>;
+  const { then, now } = answer;
+  return (
+    <div class="tune-answer" aria-busy={trial.isBusy || undefined}>
+      <p class="muted small">With {tried ? "these" : "today's"} settings, {range}</p>
+      <p aria-hidden="true">
+        <span class="tune-count">{counted(then.alerts, "alert")}</span>{" "}
+        {tried && <span class="muted">instead of {count(now.alerts)}</span>}
+      </p>
+      <p class="tune-verdicts" aria-hidden="true">
+        <span class="tune-right">{count(then.right)} right</span>
+        <span class="tune-wrong">{count(then.wrong)} wrong</span>
+        <span class="muted">{count(then.unmarked)} unmarked</span>
+      </p>
+      {tried && <p class="small" aria-hidden="true">{differences(answer)}</p>}
+      <p class="hidden" role="status">{sentence(answer, tried)}</p>
+    </div>
+  );
+}
+
+/** The whole sentence, for screen readers and for the bar of a phone. */
+export function sentence(answer: TrialAnswer, tried: boolean): string {
+  const { then, now } = answer;
+  const instead = tried ? ` instead of ${count(now.alerts)}` : "";
+  const all = `${counted(then.alerts, "alert")}${instead}; ${count(then.right)} right, ${count(then.wrong)} wrong, ${count(then.unmarked)} unmarked`;
+  return tried ? `${all}; ${differences(answer)}` : all;
+}
+
+/** `4 new, 2 of them wrong; 1 of 9 right ones lost`. */
+function differences({ now, new: added, lost }: TrialAnswer): string {
+  const parts: string[] = [];
+  if (total(added) > 0) {
+    const known = [added.right > 0 && `${count(added.right)} right`, added.wrong > 0 && `${count(added.wrong)} wrong`].filter(Boolean);
+    parts.push(`${count(total(added))} new${known.length > 0 ? ` (${known.join(", ")})` : ""}`);
+  }
+  if (lost.right > 0) parts.push(`${count(lost.right)} of ${count(now.right)} right ones lost`);
+  const others = lost.wrong + lost.unmarked;
+  if (others > 0) parts.push(`${count(others)} ${lost.right > 0 ? "others " : ""}lost${lost.wrong > 0 ? ` (${count(lost.wrong)} wrong)` : ""}`);
+  return parts.length > 0 ? parts.join("; ") : "the same alerts";
+}
+
+export function total({ right, wrong, unmarked }: Verdicts): number {
+  return right + wrong + unmarked;
+}

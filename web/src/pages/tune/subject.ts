@@ -1,0 +1,45 @@
+// Which label is tuned, and over which time: what the address says, or else the first label.
+
+import type { Query } from "../../router";
+
+/** A source with its labels, as `sources` lists it. */
+export interface Choice {
+  source: string;
+  labels: { label_set: string; label: string; when?: string }[];
+}
+
+export type RangeName = "1h" | "1d" | "7d" | "30d";
+
+export const RANGES: readonly { value: RangeName; text: string; words: string; hours: number }[] = [
+  { value: "1h", text: "1 h", words: "last hour", hours: 1 },
+  { value: "1d", text: "1 d", words: "last day", hours: 24 },
+  { value: "7d", text: "7 d", words: "last 7 days", hours: 7 * 24 },
+  { value: "30d", text: "30 d", words: "last 30 days", hours: 30 * 24 },
+];
+
+export interface ChosenLabel {
+  source: string;
+  label_set: string;
+  label: string;
+  isRule: boolean;
+}
+
+/** The label of the address; the first one of the source, or of all, if the address names none that exists. */
+export function choose(choices: readonly Choice[], query: Query): ChosenLabel | undefined {
+  const source = choices.find((one) => one.source === query["source"] && one.labels.length > 0) ?? choices.find((one) => one.labels.length > 0);
+  const named = source?.labels.find((one) => one.label === query["label"] && (query["set"] === undefined || one.label_set === query["set"]));
+  const label = named ?? source?.labels[0];
+  if (!source || !label) return undefined;
+  return { source: source.source, label_set: label.label_set, label: label.label, isRule: label.when != null };
+}
+
+/** A label as the value of a choice. */
+export function labelKey({ label_set, label }: { label_set: string; label: string }): string {
+  return JSON.stringify([label_set, label]);
+}
+
+/** The time until now. */
+export function windowOf(range: RangeName, now: Date): { since: string; until: string } {
+  const hours = RANGES.find((one) => one.value === range)?.hours ?? 24;
+  return { since: new Date(now.getTime() - hours * 3_600_000).toISOString(), until: now.toISOString() };
+}

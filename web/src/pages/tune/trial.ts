@@ -1,0 +1,54 @@
+// Judges again while a level is dragged: one request at a time, and after it the newest settings.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type ApiError, call } from "../../api";
+import { asApiError } from "../../request";
+import type { TrialAnswer, TrialRequest } from "./types";
+
+export interface Trial {
+  answer?: TrialAnswer;
+  /** What the answer is about. */
+  request?: TrialRequest;
+  /** How long the answer took. */
+  milliseconds?: number;
+  error?: ApiError;
+  /** Whether another answer is on its way. */
+  isBusy: boolean;
+}
+
+/** The answer to `request`; while it is on its way, that to the request before. Another `round` asks again. */
+export function useTrial(request: TrialRequest | undefined, round: number): Trial {
+  const [state, setState] = useState<Trial>({ isBusy: request !== undefined });
+  const key = JSON.stringify([request, round]);
+  const wanted = useRef({ request, key });
+  const isAsking = useRef(false);
+  wanted.current = { request, key };
+  useEffect(() => {
+    setState((before) => ({ ...before, isBusy: request !== undefined }));
+    if (isAsking.current || !request) return;
+    isAsking.current = true;
+    void untilAnswered().finally(() => (isAsking.current = false));
+
+    async function untilAnswered() {
+      for (;;) {
+        const asked = wanted.current;
+        if (!asked.request) return;
+        const next = await ask(asked.request);
+        const isNewest = asked.key === wanted.current.key;
+        setState((before) => ({ ...(next.error ? { ...before, error: next.error } : next), isBusy: !isNewest }));
+        if (isNewest) return;
+      }
+    }
+  }, [key]);
+  return state;
+}
+
+async function ask(request: TrialRequest): Promise<Omit<Trial, "isBusy">> {
+  const began = performance.now();
+  try {
+    const answer = await call<TrialAnswer>("GET", "rejudge", { ...request });
+    return { answer, request, milliseconds: performance.now() - began };
+  } catch (error) {
+    return { request, error: asApiError(error) };
+  }
+}
