@@ -179,10 +179,14 @@ mod tests {
     #[test]
     fn of_many_scores_the_nearest_are_kept_in_their_order() {
         let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
-        let all = [-9, -5, -1, 0, 2, 3, 8].map(|second| ScoreAround { captured_at: Time(at(second)), score: 0.5 });
+        let all =
+            [-9, -5, -1, 0, 2, 3, 8].map(|second| ScoreAround { captured_at: Time(at(second)), score: 0.5 });
         let seconds = |most| {
             let nearest = nearest(all.to_vec(), at(0), most);
-            nearest.iter().map(|score| score.captured_at.0.duration_since(at(0)).as_secs()).collect::<Vec<_>>()
+            nearest
+                .iter()
+                .map(|score| score.captured_at.0.duration_since(at(0)).as_secs())
+                .collect::<Vec<_>>()
         };
         assert_eq!(seconds(4), [-1, 0, 2, 3]);
         assert_eq!(seconds(100), [-9, -5, -1, 0, 2, 3, 8]);

@@ -17,7 +17,8 @@ use crate::{
 /// The last part of the address.
 pub const NAME: &str = "search_picture";
 /// What the address does.
-pub const SUMMARY: &str = "Finds stored frames that are similar to the picture in the body, or to it and to words.";
+pub const SUMMARY: &str =
+    "Finds stored frames that are similar to the picture in the body, or to it and to words.";
 /// The largest picture, in bytes.
 pub const LARGEST: usize = 16 * 1024 * 1024;
 
@@ -42,13 +43,19 @@ pub async fn answer(
 /// The error for a picture of more than [`LARGEST`] bytes.
 #[must_use]
 pub fn too_large() -> Error {
-    Error::new(Kind::TooLarge, format!("the picture has more than {} MB, or was cut off", LARGEST / 1024 / 1024))
-        .at("picture")
-        .remedy("Send a smaller one.")
+    Error::new(
+        Kind::TooLarge,
+        format!("the picture has more than {} MB, or was cut off", LARGEST / 1024 / 1024),
+    )
+    .at("picture")
+    .remedy("Send a smaller one.")
 }
 
 /// The vector of a picture.
-pub(super) async fn vector(live: &Live, picture: impl AsRef<[u8]> + Send + 'static) -> Result<Vec<f32>, Error> {
+pub(super) async fn vector(
+    live: &Live,
+    picture: impl AsRef<[u8]> + Send + 'static,
+) -> Result<Vec<f32>, Error> {
     let stop = CancellationToken::new();
     // The client may leave while the picture waits for memory.
     let _stops = stop.clone().drop_guard();
@@ -66,7 +73,9 @@ impl From<NotDecoded> for Error {
         match error {
             NotDecoded::Picture(error) => {
                 let kind = if error.cause() == "too_large" { Kind::TooLarge } else { Kind::BadRequest };
-                Self::new(kind, text).at("picture").remedy("Send another picture: a JPEG, or one of the other formats.")
+                Self::new(kind, text)
+                    .at("picture")
+                    .remedy("Send another picture: a JPEG, or one of the other formats.")
             }
             NotDecoded::Crashed => Self::new(Kind::BadRequest, text).at("picture"),
             NotDecoded::Stopped => {

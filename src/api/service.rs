@@ -146,7 +146,8 @@ impl Service {
     /// The service has just begun to start.
     pub fn configuration(&self) -> Result<&Configuration, Error> {
         self.configuration.get().ok_or_else(|| {
-            Error::new(Kind::Unavailable, "the service is starting").remedy("Repeat the request in a few seconds.")
+            Error::new(Kind::Unavailable, "the service is starting")
+                .remedy("Repeat the request in a few seconds.")
         })
     }
 

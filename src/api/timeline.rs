@@ -179,7 +179,6 @@ impl Entry {
                     reason: stored.reason,
                     picture: stored.picture.map(pictures::address),
                     mark: stored.mark.map(|mark| mark.word().to_owned()),
-                    held_by: None,
                     ..Self::of_published(alert)
                 })
             }
@@ -250,7 +249,10 @@ mod tests {
             (Request { limit: Some(0), ..Request::default() }, Some("limit")),
             (Request { limit: Some(10_001), ..Request::default() }, Some("limit")),
             (Request { after: id(), ..Request::default() }, Some("after")),
-            (Request { after: Some("' OR 1".to_owned()), until: time(), ..Request::default() }, Some("after")),
+            (
+                Request { after: Some("' OR 1".to_owned()), until: time(), ..Request::default() },
+                Some("after"),
+            ),
             (Request { after: id(), until: time(), ..Request::default() }, None),
             (Request::default(), None),
         ] {

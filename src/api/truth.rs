@@ -67,7 +67,8 @@ pub fn answer(reader: &Reader, request: &Request) -> Result<String, Error> {
     if events.len() > MOST {
         return Err(too_many());
     }
-    csv(&events, &alerts).map_err(|error| Error::new(Kind::Failed, format!("the file cannot be written: {error}")))
+    csv(&events, &alerts)
+        .map_err(|error| Error::new(Kind::Failed, format!("the file cannot be written: {error}")))
 }
 
 fn too_many() -> Error {
@@ -254,7 +255,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let reader = Reader::open(folder.path()).unwrap();
         let text = answer(&reader, &Request::default()).unwrap();
-        assert!(text.starts_with("label,start,end,source,label_set\n# ") && text.lines().count() == 2, "{text}");
+        assert!(
+            text.starts_with("label,start,end,source,label_set\n# ") && text.lines().count() == 2,
+            "{text}"
+        );
         assert_eq!(file_name(&Request::default()), "truth.csv");
         let since = Some(Time(at(0)));
         assert_eq!(file_name(&Request { since, ..Request::default() }), "truth-2027-01-15.csv");

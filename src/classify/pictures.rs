@@ -146,7 +146,8 @@ mod tests {
         let mut absent = model(FakeEngine::new(move |_| absent()));
         let expected = good.embed_pictures(&[&picture()]).unwrap().remove(0);
         let (encoding, mut requests) = PictureEncoding::channel();
-        let answer = tokio::spawn(async move { [encoding.encode(picture()).await, encoding.encode(picture()).await] });
+        let answer =
+            tokio::spawn(async move { [encoding.encode(picture()).await, encoding.encode(picture()).await] });
         for model in [&mut good, &mut absent] {
             let request = requests.recv().await.unwrap();
             request.prepare(model.preprocessor()).answer(model);

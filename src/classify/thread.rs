@@ -381,7 +381,8 @@ mod tests {
         let ((frames, receiver), (sender, mut scored)) = (mpsc::channel(4), mpsc::channel(4));
         let (encoding, pictures) = PictureEncoding::channel();
         let progress = Arc::<Progress>::default();
-        let model = spawn(model(engine), watchlist, receiver, pictures, sender, Arc::clone(&progress)).unwrap();
+        let model =
+            spawn(model(engine), watchlist, receiver, pictures, sender, Arc::clone(&progress)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let encoded = || runtime.block_on(encoding.encode(picture(7).into()));
         let before = encoded().unwrap();

@@ -282,9 +282,8 @@ pub fn around(
          ORDER BY abs(time - ?4), id LIMIT ?5",
     )?;
     let range = (source, time.saturating_sub(within), time.saturating_add(within), time, most);
-    let found = nearest.query_map(range, |row| {
-        Ok(Stored { id: row.get(0)?, captured_at: filter::time(row.get(1)?)? })
-    })?;
+    let found = nearest
+        .query_map(range, |row| Ok(Stored { id: row.get(0)?, captured_at: filter::time(row.get(1)?)? }))?;
     let mut found: Vec<_> = found.collect::<rusqlite::Result<_>>()?;
     found.sort_by_key(|picture| (picture.captured_at, picture.id));
     Ok(found)

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    Filter,
     alerts::{self, StoredAlert},
+    filter::Filter,
     near_misses::{self, NearMiss},
 };
 
@@ -148,7 +148,8 @@ mod tests {
     fn record_near_miss(history: &mut History, number: u128, millisecond: i64) {
         let id = Uuid::from_u128(number).to_string();
         let written = history.write(|transaction| {
-            let [source, set, label] = ["door", "porch", "person"].map(|name| name_id(transaction, name).unwrap());
+            let [source, set, label] =
+                ["door", "porch", "person"].map(|name| name_id(transaction, name).unwrap());
             transaction.execute(
                 "INSERT INTO near_misses
                      (id, source, time, label_set, label, score, threshold, held, nearness, gate)
@@ -172,7 +173,8 @@ mod tests {
         record(&mut history, "door", State::Cleared, 2, 1000);
         record_near_miss(&mut history, 3, 500);
         record(&mut history, "yard", State::Raised, 4, 2000);
-        let subject = marks::find(history.connection(), "00000000-0000-0000-0000-000000000004").unwrap().remove(0);
+        let subject =
+            marks::find(history.connection(), "00000000-0000-0000-0000-000000000004").unwrap().remove(0);
         history.write(|transaction| marks::set(transaction, &subject, Verdict::Wrong, at(9))).unwrap();
         let listed = |asked: &Asked| ends(&newest(history.connection(), asked).unwrap());
         let source = Filter { source: Some("door".to_owned()), ..Filter::default() };
@@ -211,7 +213,8 @@ mod tests {
             let (mut all, mut after) = (Vec::new(), None);
             loop {
                 let filter = Filter { limit: Some(limit), ..Filter::default() };
-                let part = newest(history.connection(), &Asked { filter, after, ..Asked::default() }).unwrap();
+                let part =
+                    newest(history.connection(), &Asked { filter, after, ..Asked::default() }).unwrap();
                 let Some(last) = part.last() else { break };
                 after = Some(last.place());
                 all.extend(ends(&part));

@@ -226,7 +226,8 @@ mod tests {
         assert_eq!(decoders.memory().usage().used, 64 * 48 * 3);
         drop(decoded);
         assert_eq!(decoders.memory().usage().used, 0);
-        let of_people = decoders.of_people(1_000, CancellationToken::new()).decode(&jpeg(), "c.jpg").unwrap_err();
+        let of_people =
+            decoders.of_people(1_000, CancellationToken::new()).decode(&jpeg(), "c.jpg").unwrap_err();
         assert!(of_people.to_string().contains("64 x 48 pixels"), "{of_people}");
         let error = decoder(&decoders).decode(b"no picture", "b.jpg").unwrap_err();
         assert!(matches!(error, NotDecoded::Picture(PictureError::NotAPicture)), "{error}");

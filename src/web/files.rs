@@ -104,9 +104,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_picture_is_received_up_to_its_limit() {
-        for (length, wanted, expected) in
-            [(0, true, Some(0)), (LARGEST, true, Some(LARGEST)), (LARGEST, false, Some(0)), (LARGEST + 1, true, None)]
-        {
+        for (length, wanted, expected) in [
+            (0, true, Some(0)),
+            (LARGEST, true, Some(LARGEST)),
+            (LARGEST, false, Some(0)),
+            (LARGEST + 1, true, None),
+        ] {
             let received = receive(Body::from(vec![7; length]), wanted).await;
             assert_eq!(received.ok().map(|bytes| bytes.len()), expected, "{length}");
         }

@@ -98,19 +98,29 @@ fn parts_of_the_list_lose_and_double_nothing_while_alerts_arrive() {
     let all = entries(&home, "");
     let unique: BTreeSet<_> = ids(&all).into_iter().collect();
     assert_eq!(unique.len(), all.len());
-    assert!(all.iter().all(|entry| entry["state"] != "cleared"), "an alert that clears is a part of the one that raised");
+    assert!(
+        all.iter().all(|entry| entry["state"] != "cleared"),
+        "an alert that clears is a part of the one that raised"
+    );
     let alerts = entries(&home, "only=alerts&limit=2");
     assert!(alerts[1]["cleared_at"].is_string(), "the newest alert cleared the one before: {alerts:?}");
 
     // Filters, and what a person has marked.
     let cars = entries(&home, "label=objects%2Fred+car&only=alerts");
     assert!(!cars.is_empty() && cars.iter().all(|entry| entry["label"] == "red car"), "{cars:?}");
-    let (status, _) = exchange(&home, "POST", "mark", json!({"id": cars[0]["id"], "verdict": "wrong"}).to_string().as_bytes());
+    let (status, _) = exchange(
+        &home,
+        "POST",
+        "mark",
+        json!({"id": cars[0]["id"], "verdict": "wrong"}).to_string().as_bytes(),
+    );
     assert_eq!(status, 200);
     assert_eq!(entries(&home, "label=red+car&only=alerts")[0]["mark"], "wrong");
     let unmarked = entries(&home, "label=red+car&only=alerts&unmarked=true");
     assert_eq!(ids(&unmarked), ids(&cars[1..]));
-    for (query, place) in [("limit=0", "limit"), ("after=x", "after"), ("unmarked=maybe", "unmarked"), ("only=all", "only")] {
+    for (query, place) in
+        [("limit=0", "limit"), ("after=x", "after"), ("unmarked=maybe", "unmarked"), ("only=all", "only")]
+    {
         let (status, body) = exchange(&home, "GET", &format!("timeline?{query}"), b"");
         let problem: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, problem["where"].as_str()), (400, Some(place)), "{problem}");
@@ -124,7 +134,8 @@ fn an_entry_says_what_explain_says_of_its_frame() {
     let home = Home::new(broker.port, "");
     let path = home.path("stakeout.yaml");
     let typed = fs::read_to_string(&path).unwrap();
-    fs::write(&path, typed.replace("green tree: 0.75", "green tree: { threshold: 0.75, hold: 2 of 2 }")).unwrap();
+    fs::write(&path, typed.replace("green tree: 0.75", "green tree: { threshold: 0.75, hold: 2 of 2 }"))
+        .unwrap();
     let mut service = started(&broker, &home);
     let alert = raise(&home, 0);
     home.drop_unique_picture("green-tree.jpg", "tree.jpg");
@@ -146,7 +157,8 @@ fn an_entry_says_what_explain_says_of_its_frame() {
         assert_eq!(shown["labels"], explained["labels"]);
         assert_eq!(explained["frame"]["captured_at"], at);
         assert_eq!((&shown["entry"]["id"], &shown["entry"]["reason"]), (&entry["id"], &entry["reason"]));
-        let own = explained["labels"].as_array().unwrap().iter().find(|label| label["label"] == entry["label"]);
+        let own =
+            explained["labels"].as_array().unwrap().iter().find(|label| label["label"] == entry["label"]);
         let own = own.unwrap();
         assert_eq!(own["raised"], entry["state"] == "raised", "{own}");
         let [score, listed] = [&own["score"], &entry["score"]].map(|score| score.as_f64().unwrap());
@@ -171,7 +183,11 @@ fn an_entry_says_what_explain_says_of_its_frame() {
 
 fn tune(home: &Home, truth: &str) -> Output {
     let mut command = stakeout();
-    command.args(["tune", "--config"]).arg(home.path("stakeout.yaml")).args(["--history", "--truth"]).arg(home.path(truth));
+    command
+        .args(["tune", "--config"])
+        .arg(home.path("stakeout.yaml"))
+        .args(["--history", "--truth"])
+        .arg(home.path(truth));
     command.output().unwrap()
 }
 
@@ -193,7 +209,10 @@ fn marks_are_a_file_that_tune_reads() {
     let rows: Vec<_> = text.lines().filter(|line| line.starts_with("red car,")).collect();
     // One of three is wrong; the third one has no mark. Labels without marks are left out.
     assert_eq!((cars.len(), rows.len()), (3, 2), "{text}");
-    assert!(text.starts_with("label,start,end,source,label_set\n# ") && !text.contains("green tree"), "{text}");
+    assert!(
+        text.starts_with("label,start,end,source,label_set\n# ") && !text.contains("green tree"),
+        "{text}"
+    );
     let start = |car: &Value| format!("red car,{},", car["captured_at"].as_str().unwrap());
     assert!(rows[0].starts_with(&start(cars[0])) && rows[1].starts_with(&start(cars[2])), "{text}");
     assert!(rows.iter().all(|row| row.ends_with(",Inbox,objects")), "{text}");
@@ -235,7 +254,9 @@ fn frames_are_found_by_a_picture_and_other_bytes_are_refused_in_words() {
         fs::File::options().write(true).open(&elsewhere).unwrap().set_modified(day).unwrap();
         fs::rename(elsewhere, home.path("inbox").join(name)).unwrap();
     }
-    wait_until("the embeddings of three pictures", || asked(&home, "search?text=a+red+car")["embeddings"] == 3);
+    wait_until("the embeddings of three pictures", || {
+        asked(&home, "search?text=a+red+car")["embeddings"] == 3
+    });
 
     let picture = fs::read(sample("red-car.jpg")).unwrap();
     let search = |query: &str, bytes: &[u8]| -> (u16, Value) {

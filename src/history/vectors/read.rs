@@ -301,7 +301,8 @@ mod tests {
             assert!(same, "{region:?} {time}");
         }
         assert_eq!(found("yard", None, 7000), None);
-        let other = of_moment(history.connection(), "siglip", &Moment { source: "door", region: None, time: 0 }, 1);
+        let other =
+            of_moment(history.connection(), "siglip", &Moment { source: "door", region: None, time: 0 }, 1);
         assert_eq!(other.unwrap(), None);
     }
 
