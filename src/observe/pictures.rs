@@ -36,7 +36,7 @@ const WANTED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// How long a request waits for a picture that is being made.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A small picture of a frame.
 #[derive(Debug)]

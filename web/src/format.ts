@@ -56,3 +56,10 @@ export function day(at: Date, now: Date): string {
   const year = at.getFullYear() === now.getFullYear() ? undefined : ("numeric" as const);
   return at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year });
 }
+
+/** A text of the service as a sentence. An address at its beginning stays as it is, and the signs around code are left out. */
+export function sentence(text: string): string {
+  const plain = text.replaceAll("`", "");
+  const first = /^\S*[/:]/.test(plain) ? plain : plain.charAt(0).toUpperCase() + plain.slice(1);
+  return /[.!?:]$/.test(first) ? first : `${first}.`;
+}

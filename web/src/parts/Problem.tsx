@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import type { ApiError } from "../api";
+import { sentence } from "../format";
 import { Button } from "./Button";
 
 /** A problem, in amber: what is wrong, where, and what to do. */
@@ -10,7 +11,7 @@ export function Problem({ error, children, onRetry }: { error?: ApiError; childr
         {error && (
           <p>
             {sentence(error.where ? `${error.where}: ${error.problem}` : error.problem)}
-            {error.remedy && <> {error.remedy}</>}
+            {error.remedy && <> {sentence(error.remedy)}</>}
           </p>
         )}
         {children}
@@ -18,9 +19,4 @@ export function Problem({ error, children, onRetry }: { error?: ApiError; childr
       {onRetry && <Button onClick={onRetry}>Try again</Button>}
     </div>
   );
-}
-
-function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(first) ? first : `${first}.`;
 }

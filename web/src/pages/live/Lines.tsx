@@ -1,4 +1,4 @@
-import { duration } from "../../format";
+import { duration, sentence } from "../../format";
 import { Score } from "../../parts/Score";
 import { Sparkline } from "../../parts/Sparkline";
 import { Time } from "../../parts/Time";
@@ -58,10 +58,4 @@ export function SourceTrouble({ source }: { source: LiveSource }) {
       {sentence(problem.cause)}{problem.remedy && ` ${sentence(problem.remedy)}`} <Time at={problem.since} prefix="Since " />
     </p>
   );
-}
-
-/** A text as a sentence. An address at its beginning stays as it is. */
-export function sentence(text: string): string {
-  const first = /^\S*[/:]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(first) ? first : `${first}.`;
 }
