@@ -86,7 +86,7 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           grid: { stroke: () => colours.grid, width: 1 },
           ticks: { show: false },
           font: font(),
-          size: 34,
+          size: top() >= 0.5 ? 34 : 62,
           splits: () => [0, 0.2, 0.4, 0.6, 0.8, 1].map((part) => part * top()),
           values: (_, splits) => splits.map((value) => (top() >= 0.5 ? value.toFixed(1) : String(Number(value.toPrecision(2))))),
         },
