@@ -15,6 +15,7 @@ import { useNow } from "../parts/Time";
 import { toast } from "../parts/Toast";
 import { asApiError, useRequest } from "../request";
 import { type Query, link, useQuery } from "../router";
+import { useMayChange } from "../session";
 import { Detail } from "./alerts/Detail";
 import { Row, rowId } from "./alerts/Row";
 import { type Entry, KINDS, type Part, RANGES, belongs, dayOf, extended, filters, load, refreshed } from "./alerts/list";
@@ -30,9 +31,7 @@ export default function Page() {
   const list = useList(query);
   const [selected, select] = useState<string>();
   const open = query["entry"];
-  const me = useRequest((signal) => call<{ role: string | null }>("GET", "me", {}, signal), []);
-  // An older service has no roles: then storing says what is not allowed.
-  const mayMark = me.answer?.role !== "view";
+  const mayMark = useMayChange();
   useMarks();
 
   const entries = list.part?.entries ?? [];

@@ -68,10 +68,11 @@ export function unstored(): { waiting: number; failed: ApiError[] } {
   };
 }
 
-/** Draws a component again whenever a verdict changes. */
+/** Draws a component again whenever a verdict changes. For one page: what was stored before it appeared is in its list. */
 export function useMarks() {
   const [, draw] = useState(0);
   useEffect(() => {
+    for (const [id, item] of items) if (!item.isSending && !item.error && item.wanted === item.stored) items.delete(id);
     const changed = () => draw((before) => before + 1);
     listeners.add(changed);
     return () => void listeners.delete(changed);
