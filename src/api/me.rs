@@ -1,4 +1,4 @@
-//! What a client may do, so that a page hides what is not possible. `web` answers it: only `web` knows who asks.
+//! What a client may do, so that a page hides what is not possible. `web` answers it: only `web` knows the client.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

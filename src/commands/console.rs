@@ -56,29 +56,29 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(print_problems(&problems)),
     };
     match ask(args, &Client::at(&path, &state_dir)) {
-        Ok(Answer::SignedOut(sessions)) => {
+        Ok(Outcome::SignedOut(sessions)) => {
             terminal::say(format_args!("browsers that were signed out: {sessions}"));
             Ok(ExitCode::from(DONE))
         }
-        Ok(Answer::Code(running, response)) => show(args, &running, &response),
+        Ok(Outcome::Code(running, response)) => show(args, &running, &response),
         Err(error) => Ok(report(&error)),
     }
 }
 
-enum Answer {
+enum Outcome {
     SignedOut(u64),
     Code(Running, sign_in::Response),
 }
 
-fn ask(args: &Args, client: &Client) -> Result<Answer, Error> {
+fn ask(args: &Args, client: &Client) -> Result<Outcome, Error> {
     let running = client.running()?.ok_or_else(|| client.not_running())?;
     if args.sign_out_all {
         let ended = running.call(&sign_in::SIGN_OUT_ALL, &SignOutAll {})?;
-        return Ok(Answer::SignedOut(ended.sessions));
+        return Ok(Outcome::SignedOut(ended.sessions));
     }
     let role = if args.view { Role::View } else { Role::Change };
     let response = running.call(&sign_in::VERB, &sign_in::Request { role })?;
-    Ok(Answer::Code(running, response))
+    Ok(Outcome::Code(running, response))
 }
 
 fn show(args: &Args, running: &Running, response: &sign_in::Response) -> anyhow::Result<ExitCode> {

@@ -36,7 +36,7 @@ pub async fn run(listener: TcpListener, socket: Arc<Path>) {
                 let socket = Arc::clone(&socket);
                 tokio::spawn(async move {
                     let _place = place;
-                    // One of the two has closed the connection: there is nobody to report it to.
+                    // One of the two has closed the connection: the other one notices.
                     let _ = forward(client, &socket).await;
                 });
             }
@@ -55,7 +55,7 @@ async fn forward(mut client: TcpStream, socket: &Path) -> io::Result<()> {
     let ((from_client, to_client), (from_service, to_service)) = (client.into_split(), service.into_split());
     let request = async {
         let _ = copy(from_client, to_service).await;
-        // The answer may still be on its way.
+        // The answer may still be in flight.
         std::future::pending::<()>().await
     };
     tokio::select! {

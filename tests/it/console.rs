@@ -29,13 +29,13 @@ const VIEW: &str = "view-0123456789ab";
 
 /// The status, the head and the body of an answer.
 #[derive(Debug)]
-struct Answer {
+struct HttpAnswer {
     status: u16,
     head: String,
     body: String,
 }
 
-impl Answer {
+impl HttpAnswer {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
@@ -55,7 +55,7 @@ fn request(port: u16, method: &str, target: &str, fields: &str, body: &str) -> S
 }
 
 /// The answer that is read from a stream until its end; of a stream of events only the head.
-fn read(stream: impl Read) -> Answer {
+fn read(stream: impl Read) -> HttpAnswer {
     let mut stream = BufReader::new(stream);
     let (mut head, mut body) = (String::new(), Vec::new());
     while !head.ends_with("\r\n\r\n") {
@@ -65,11 +65,11 @@ fn read(stream: impl Read) -> Answer {
     if !head.contains("text/event-stream") {
         stream.read_to_end(&mut body).unwrap();
     }
-    Answer { status, head, body: String::from_utf8_lossy(&body).into_owned() }
+    HttpAnswer { status, head, body: String::from_utf8_lossy(&body).into_owned() }
 }
 
 /// The answer to a request over TCP.
-fn ask(port: u16, method: &str, target: &str, fields: &str, body: &str) -> Answer {
+fn ask(port: u16, method: &str, target: &str, fields: &str, body: &str) -> HttpAnswer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request(port, method, target, fields, body).as_bytes()).unwrap();
@@ -82,12 +82,12 @@ fn of_console(port: u16, cookie: &str) -> String {
 }
 
 /// Signs in as the console does: with `{"code": ...}` or `{"token": ...}`.
-fn sign_in(port: u16, proof: &Value) -> Answer {
+fn sign_in(port: u16, proof: &Value) -> HttpAnswer {
     ask(port, "POST", "/console/session", &of_console(port, ""), &proof.to_string())
 }
 
 /// The cookie that an answer sets, and its attributes.
-fn cookie(answer: &Answer) -> (String, Vec<&str>) {
+fn cookie(answer: &HttpAnswer) -> (String, Vec<&str>) {
     let set = answer.field("set-cookie").unwrap_or_else(|| panic!("no cookie: {}", answer.head));
     let mut parts = set.split("; ");
     (parts.next().unwrap().to_owned(), parts.collect())
@@ -179,7 +179,7 @@ fn nothing_is_read_or_changed_without_a_sign_in() {
             "socket" => 403,
             _ => 401,
         };
-        assert_eq!(status(""), expected, "{method} {path} of nobody");
+        assert_eq!(status(""), expected, "{method} {path} without a credential");
         assert_eq!(
             status("Authorization: Bearer another-0123456789\r\n"),
             expected,
@@ -430,7 +430,7 @@ fn make_certificate(home: &Home, name: &str) -> String {
 }
 
 /// The answer over TLS of a server with this certificate.
-fn ask_secured(port: u16, fingerprint: &str, asked: &str) -> Result<Answer, String> {
+fn ask_secured(port: u16, fingerprint: &str, asked: &str) -> Result<HttpAnswer, String> {
     let trust = Trust::Pinned(fingerprint.parse().unwrap());
     let mut stream = tls::connect("127.0.0.1", port, &trust, PATIENCE)?;
     stream.write_all(asked.as_bytes()).unwrap();
@@ -449,7 +449,7 @@ fn a_home_made_certificate_and_a_proxy_with_a_prefix() {
     let mut service = Service::start(&home);
     service.wait_for_log("watching");
     let health = || stakeout().args(["health", "--config"]).arg(home.path("stakeout.yaml")).output().unwrap();
-    // A proxy answers for other people, so nobody reads anything without a sign-in: the check of a container needs a token.
+    // A proxy answers for other people, so everything needs a sign-in, and the check of a container needs a token.
     let checked = health();
     assert!(text(&checked).contains("401"), "{}", text(&checked));
     let plain = ask(port, "GET", "/console/", "", "");

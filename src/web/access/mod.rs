@@ -288,7 +288,7 @@ mod tests {
         for (what, fields, peer, expected) in [
             ("the token", &[(token.clone(), change)][..], ELSEWHERE, by_token(Role::Change)),
             ("the token for looking", &[(token.clone(), view)], None, by_token(Role::View)),
-            ("nobody", &[], ELSEWHERE, nothing),
+            ("anyone", &[], ELSEWHERE, nothing),
             ("another token", &[(token.clone(), wrong)], ELSEWHERE, nothing),
             ("no scheme", &[(token.clone(), TOKEN)], ELSEWHERE, nothing),
             ("another scheme", &[(token.clone(), "Basic 0123456789abcdef")], ELSEWHERE, nothing),

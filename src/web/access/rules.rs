@@ -251,19 +251,19 @@ mod tests {
         };
         let (open, closed) = (of(None, "127.0.0.1:1"), of(Some("0123456789abcdef"), "0.0.0.0:1"));
         let (owner, forwarded) = (Rules::owner(), Rules::forwarded());
-        let (nobody, view, change) = (None, Some(Role::View), Some(Role::Change));
+        let (anyone, view, change) = (None, Some(Role::View), Some(Role::Change));
         let (read, api) = (Need::Open { host: false }, Need::Open { host: true });
         for (rules, role, host, expected) in [
             //                              read  api   View  Change Owner Nothing Impossible
             (&owner, change, false, [0, 0, 0, 0, 0, 0, 405]),
-            (&open, nobody, true, [0, 0, 401, 403, 403, 0, 405]),
-            (&open, nobody, false, [0, 403, 401, 403, 403, 0, 405]),
+            (&open, anyone, true, [0, 0, 401, 403, 403, 0, 405]),
+            (&open, anyone, false, [0, 403, 401, 403, 403, 0, 405]),
             (&open, view, false, [0, 0, 0, 403, 403, 0, 405]),
             (&open, change, false, [0, 0, 0, 0, 403, 0, 405]),
-            (&closed, nobody, true, [401, 401, 401, 401, 403, 0, 405]),
+            (&closed, anyone, true, [401, 401, 401, 401, 403, 0, 405]),
             (&closed, view, true, [0, 0, 0, 403, 403, 0, 405]),
             (&closed, change, false, [0, 0, 0, 0, 403, 0, 405]),
-            (&forwarded, nobody, true, [401, 401, 401, 401, 403, 0, 405]),
+            (&forwarded, anyone, true, [401, 401, 401, 401, 403, 0, 405]),
             (&forwarded, view, true, [0, 0, 0, 403, 403, 0, 405]),
         ] {
             let needs = [read, api, Need::View, Need::Change, Need::Owner, Need::Nothing, Need::Impossible];
