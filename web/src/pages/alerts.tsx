@@ -23,6 +23,8 @@ import { type Verdict, mark, retry, undo, unstored, useMarks, verdictOf } from "
 
 /** The pictures behind the selected entry that are loaded in advance. */
 const AHEAD = 3;
+/** An alert that has arrived is stored within this time. */
+const STORED_MS = 15_000;
 /** The labels whose marks are shown at the top. */
 const MOST_COUNTS = 6;
 
@@ -161,7 +163,8 @@ function useList(query: Query): List {
   const key = JSON.stringify(relevant);
   const filter = useMemo(() => filters(relevant, new Date()), [key]);
   const [state, setState] = useState<{ key: string; part?: Part; error?: List["error"] }>({ key });
-  const [newer, setNewer] = useState<ReadonlySet<string>>(new Set());
+  // When each of them arrived.
+  const [newer, setNewer] = useState<ReadonlyMap<string, number>>(new Map());
   const [isLoading, setLoading] = useState(false);
   const [round, setRound] = useState(0);
   // Nothing that was asked for other filters is shown.
@@ -177,7 +180,9 @@ function useList(query: Query): List {
       const found = await load(filter, after);
       if (now.current.key !== key) return;
       const before = now.current.part;
-      setState({ key, part: before ? join(before, found) : found });
+      const part = before ? join(before, found) : found;
+      setState({ key, part });
+      setNewer((all) => missing(all, part));
     } catch (error) {
       if (now.current.key === key) setState((before) => ({ ...before, error: asApiError(error) }));
     } finally {
@@ -188,7 +193,7 @@ function useList(query: Query): List {
 
   useEffect(() => {
     const control = new AbortController();
-    setNewer(new Set());
+    setNewer(new Map());
     load(filter, undefined, control.signal).then(
       (part) => !control.signal.aborted && setState({ key, part }),
       (error: unknown) => !control.signal.aborted && setState({ key, error: asApiError(error) }),
@@ -200,7 +205,7 @@ function useList(query: Query): List {
     const count = (ids: string[]) => {
       const known = new Set(now.current.part?.entries.map((entry) => entry.id));
       const fresh = ids.filter((id) => !known.has(id));
-      if (fresh.length > 0) setNewer((before) => new Set([...before, ...fresh]));
+      if (fresh.length > 0) setNewer((before) => new Map([...fresh.map((id) => [id, Date.now()] as const), ...before]));
     };
     const stopAlerts = onAlert((alert) => belongs(alert, relevant) && count([alert.id]));
     const stopGaps = onGap(() => {
@@ -220,15 +225,18 @@ function useList(query: Query): List {
     error: state.key === key ? state.error : undefined,
     isLoading: isLoading || (part === undefined && state.error === undefined),
     newer: newer.size,
-    showNewer: () => {
-      setNewer(new Set());
-      void ask(undefined, refreshed);
-    },
+    showNewer: () => void ask(undefined, refreshed),
     loadOlder: () => {
       if (part?.more && last) void ask(last, extended);
     },
     reload: () => setRound((before) => before + 1),
   };
+}
+
+/** What arrived and is not in the list. It is stored some seconds later at most: after that it was deleted, or is not stored at all. */
+function missing(newer: ReadonlyMap<string, number>, list: Part): ReadonlyMap<string, number> {
+  const known = new Set(list.entries.map((entry) => entry.id));
+  return new Map([...newer].filter(([id, at]) => !known.has(id) && Date.now() - at < STORED_MS));
 }
 
 function Filters({ query, setQuery, entries }: {

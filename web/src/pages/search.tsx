@@ -84,7 +84,7 @@ export default function Page() {
         }} />
         {search.error && <Failed error={search.error} onRetry={search.reload} />}
         {!isSearching && <Hint />}
-        {isSearching && search.answer && (
+        {isSearching && search.answer && !search.error && (
           <Results found={search.answer} isLoading={search.isLoading} onMore={top < MOST ? () => setTop((before) => Math.min(MOST, 2 * before)) : undefined} top={top} onLabel={(match) => setLabel({ match })} />
         )}
       </div>

@@ -22,7 +22,7 @@ const AT_ONCE = 3;
 
 const items = new Map<string, Item>();
 /** What `undo` takes back, the newest last. */
-const done: { id: string; before: Verdict | null }[] = [];
+const done: { id: string; before: Verdict | null; after: Verdict | null }[] = [];
 const listeners = new Set<() => void>();
 let sending = 0;
 
@@ -41,7 +41,7 @@ export function hasFailed(id: string): boolean {
 export function mark(entry: Entry, verdict: Verdict | null) {
   const before = verdictOf(entry);
   if (before === verdict && !hasFailed(entry.id)) return;
-  done.push({ id: entry.id, before });
+  done.push({ id: entry.id, before, after: verdict });
   want(entry.id, entry.mark, verdict);
 }
 
@@ -49,7 +49,7 @@ export function mark(entry: Entry, verdict: Verdict | null) {
 export function undo(): string | undefined {
   const last = done.pop();
   if (!last) return undefined;
-  want(last.id, null, last.before);
+  want(last.id, last.after, last.before);
   return last.id;
 }
 
