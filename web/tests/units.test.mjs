@@ -87,3 +87,66 @@ test("addresses", async () => {
   assert.deepEqual(parse(address), { page: "alerts", query: { source: "back yard", label: "a&b?#/", limit: "5" } });
   assert.equal(link("live"), "#/live");
 });
+
+test("sparklines keep the highest score of ten seconds", async () => {
+  const { withScore, values, joined, histories, key, BUCKETS } = await load("pages/live/model.ts");
+  const line = (...scores) => scores.reduce((history, [second, value]) => withScore(history, second * 1000, value), undefined);
+  const shown = (history, second) => values(history, second * 1000).map((value) => value ?? "-").join(" ").replace(/^(- )+/, "");
+  for (const [history, second, expected] of [
+    [line([0, 0.1]), 0, "0.1"],
+    [line([0, 0.1], [3, 0.7], [9, 0.2]), 9, "0.7"],
+    [line([0, 0.1], [12, 0.2]), 12, "0.1 0.2"],
+    [line([0, 0.1], [35, 0.2]), 35, "0.1 - - 0.2"],
+    [line([0, 0.1], [35, 0.2], [12, 0.9]), 35, "0.1 0.9 - 0.2"],
+    [line([0, 0.1], [10_000, 0.2]), 10_000, "0.2"],
+    [line([10_000, 0.2], [0, 0.1]), 10_000, "0.2"],
+    [line([0, 0.1]), 45, "0.1 - - -"],
+  ]) {
+    assert.equal(shown(history, second), expected);
+    assert.equal(values(history, second * 1000).length, BUCKETS);
+  }
+  assert.deepEqual(values(undefined, 0), []);
+  const label = { label_set: "porch", label: "person" };
+  const stored = histories({ labels: [{ ...label, points: [[0, 0.1, 0.8, 0.2], [20_000, 0.1, 0.3, 0.2]] }] });
+  const all = joined(stored, new Map([[key(label), line([25, 0.5], [30, 0.4])]]));
+  assert.equal(shown(all.get(key(label)), 30), "0.8 - 0.5 0.4");
+});
+
+test("events change a source", async () => {
+  const { afterScores, afterAlert, afterState, sorted, isShown } = await load("pages/live/model.ts");
+  const label = (name, score, more = {}) => ({ label_set: "porch", label: name, score, threshold: 0.6, clear_below: 0.6, raised: false, ...more });
+  const before = {
+    source: "door", kind: "rtsp", status: "online", details: [], regions: [],
+    frame: { captured_at: "t0", scored_at: "t0", width: 4, height: 3 },
+    labels: [label("person", 0.1), label("parcel", 0.2), label("both", null, { when: "person and parcel" })],
+  };
+  const event = (time, person) => ({ time, source: "door", label_set: "porch", region: null, scores: { person, parcel: 0.2, both: 1, background: 0.7 } });
+  const next = afterScores(before, event("t1", 0.9));
+  assert.deepEqual(next.labels.map(({ score }) => score), [0.9, 0.2, null], "a rule has no score");
+  assert.deepEqual(next.frame, { captured_at: "t1", scored_at: "t1", width: 4, height: 3 });
+  assert.equal(afterScores(next, event("t2", 0.9)).frame.scored_at, "t1", "the same scores are a picture that looks the same");
+  const raised = afterAlert(next, { state: "raised", label_set: "porch", label: "parcel", time: "t3" });
+  assert.deepEqual(sorted(raised.labels).map((one) => one.label), ["parcel", "person", "both"]);
+  assert.equal(raised.labels[1].raised_since, "t3");
+  assert.equal(afterAlert(raised, { state: "cleared", label_set: "porch", label: "parcel", time: "t4" }).labels[1].raised, false);
+  const offline = afterState(raised, { source: "door", status: "offline", problem: { cause: "refused", since: "t5" } });
+  assert.deepEqual([offline.status, offline.problem.remedy], ["offline", ""]);
+  const shown = (source) => ["", "raised", "problems"].filter((filter) => isShown(source, filter));
+  assert.deepEqual([shown(before), shown(raised), shown(offline)], [[""], ["", "raised"], ["", "raised", "problems"]]);
+});
+
+test("what the first steps save", async () => {
+  const { words, freeName, changes } = await load("pages/start/camera.ts");
+  assert.deepEqual(words(" a dog \n\n a cat, a dog ,"), ["a dog", "a cat"]);
+  for (const [taken, expected] of [[[], "camera"], [["Camera"], "camera-2"], [["camera", "camera-2"], "camera-3"]]) {
+    assert.equal(freeName(taken), expected);
+  }
+  const camera = { address: " rtsp://h/a ", username: "me", password: "p${env:X}" };
+  assert.deepEqual(changes("door", "rtsp", camera, ["a dog"], ["an empty yard"], 0.7), [
+    { kind: "add_label_set", label_set: "door", settings: { background: ["an empty yard"], labels: { "a dog": 0.7 } } },
+    { kind: "add_source", source: "door", settings: { rtsp: "rtsp://h/a", username: "me", password: "p$${env:X}", watch: ["door"] } },
+  ]);
+  const plain = changes("door", "http", { address: "http://h/a", username: "", password: "" }, ["a dog"], [], 0.7);
+  assert.deepEqual(plain[0].settings, { labels: { "a dog": 0.7 } });
+  assert.deepEqual(plain[1].settings, { http: "http://h/a", watch: ["door"] });
+});

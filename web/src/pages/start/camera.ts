@@ -93,7 +93,7 @@ export function blobUrl(jpeg: string): string {
 
 /** `${` begins a reference in the configuration; here it is typed as it is. */
 function literal(text: string): string {
-  return text.replaceAll("${", "$${");
+  return text.replaceAll("${", () => "$${");
 }
 
 function filled(fields: Record<string, string>): Record<string, string> {
