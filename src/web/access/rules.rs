@@ -36,6 +36,8 @@ pub(in super::super) struct Rules {
     pub(super) is_owner: bool,
     /// Programs may read without a token: there is none, and only this machine can connect.
     pub(super) is_open: bool,
+    /// Programs may ask for the state of the service without a token: there is none. The health check of a container has to.
+    pub(super) is_health_open: bool,
     /// Browsers connect with TLS.
     pub(super) is_https: bool,
     /// The address that people use.
@@ -57,14 +59,12 @@ impl Rules {
 
     /// The address of `listen`.
     pub(in super::super) fn of(listen: &Listen) -> Self {
-        let base_url = listen.base_url.clone();
+        let (base_url, has_token) = (listen.base_url.clone(), listen.any_token().is_some());
         Self {
             is_owner: false,
             // A proxy connects from this machine, for people on others.
-            is_open: listen.any_token().is_none()
-                && listen.address.ip().is_loopback()
-                && base_url.is_none()
-                && !listen.ingress,
+            is_health_open: !has_token,
+            is_open: !has_token && listen.address.ip().is_loopback() && base_url.is_none() && !listen.ingress,
             is_https: listen.tls.is_some() || base_url.as_ref().is_some_and(BaseUrl::is_https),
             base_url,
             ingress: listen.ingress,
@@ -104,6 +104,8 @@ pub(super) enum Need {
         /// Whether the host is checked.
         host: bool,
     },
+    /// The right to ask for the state of the service, in one word.
+    Health,
     /// The right to look, of a client that has shown who it is.
     View,
     /// The right to change.
@@ -121,6 +123,7 @@ pub(super) fn need(method: &Method, path: &str, verbs: &Verbs) -> Need {
         return match reads {
             _ if path == SESSION => Need::Nothing,
             true if path == "/" || path == "/console" || path.starts_with("/console/") => Need::Nothing,
+            true if ["/healthz", "/readyz"].contains(&path) => Need::Health,
             true => Need::Open { host: false },
             false => Need::Impossible,
         };
@@ -147,7 +150,8 @@ pub(super) fn refusal(need: Need, role: Option<Role>, rules: &Rules, is_known_ho
             Error::new(Kind::Forbidden, "this is only possible at the unix socket of the service")
                 .remedy("Run `stakeout console` on the machine of the service."),
         ),
-        Need::Open { .. } | Need::View if may(Role::View) => None,
+        Need::Open { .. } | Need::Health | Need::View if may(Role::View) => None,
+        Need::Health if rules.is_health_open => None,
         Need::Change if may(Role::Change) => None,
         Need::Change if role.is_some() => Some(
             Error::new(Kind::Forbidden, "this client may only look").remedy(
@@ -167,7 +171,7 @@ pub(super) fn refusal(need: Need, role: Option<Role>, rules: &Rules, is_known_ho
             Error::new(Kind::Unauthorized, "this needs a sign-in or a token, and `listen` has no token")
                 .remedy("Run `stakeout console` and open its link, or set `listen.token`."),
         ),
-        Need::Open { .. } | Need::View | Need::Change => Some(
+        Need::Open { .. } | Need::Health | Need::View | Need::Change => Some(
             Error::new(Kind::Unauthorized, "the token is missing or wrong")
                 .remedy("Send `Authorization: Bearer TOKEN`; people run `stakeout console` and open its link."),
         ),
@@ -196,7 +200,8 @@ mod tests {
             (&post, "/console/", Need::Impossible),
             (&get, "/consolex", Need::Open { host: false }),
             (&get, "/metrics", Need::Open { host: false }),
-            (&head, "/healthz", Need::Open { host: false }),
+            (&head, "/healthz", Need::Health),
+            (&get, "/readyz", Need::Health),
             (&post, "/metrics", Need::Impossible),
             (&get, "/api/v1/me", Need::Nothing),
             (&post, "/api/v1/me", Need::Change),
@@ -251,22 +256,33 @@ mod tests {
         };
         let (open, closed) = (of(None, "127.0.0.1:1"), of(Some("0123456789abcdef"), "0.0.0.0:1"));
         let (owner, forwarded) = (Rules::owner(), Rules::forwarded());
+        let proxied = Rules { is_open: false, ..open.clone() };
         let (anyone, view, change) = (None, Some(Role::View), Some(Role::Change));
         let (read, api) = (Need::Open { host: false }, Need::Open { host: true });
         for (rules, role, host, expected) in [
-            //                              read  api   View  Change Owner Nothing Impossible
-            (&owner, change, false, [0, 0, 0, 0, 0, 0, 405]),
-            (&open, anyone, true, [0, 0, 401, 403, 403, 0, 405]),
-            (&open, anyone, false, [0, 403, 401, 403, 403, 0, 405]),
-            (&open, view, false, [0, 0, 0, 403, 403, 0, 405]),
-            (&open, change, false, [0, 0, 0, 0, 403, 0, 405]),
-            (&closed, anyone, true, [401, 401, 401, 401, 403, 0, 405]),
-            (&closed, view, true, [0, 0, 0, 403, 403, 0, 405]),
-            (&closed, change, false, [0, 0, 0, 0, 403, 0, 405]),
-            (&forwarded, anyone, true, [401, 401, 401, 401, 403, 0, 405]),
-            (&forwarded, view, true, [0, 0, 0, 403, 403, 0, 405]),
+            // read, api, Health, View, Change, Owner, Nothing, Impossible
+            (&owner, change, false, [0, 0, 0, 0, 0, 0, 0, 405]),
+            (&open, anyone, true, [0, 0, 0, 401, 403, 403, 0, 405]),
+            (&open, anyone, false, [0, 403, 0, 401, 403, 403, 0, 405]),
+            (&open, view, false, [0, 0, 0, 0, 403, 403, 0, 405]),
+            (&open, change, false, [0, 0, 0, 0, 0, 403, 0, 405]),
+            (&closed, anyone, true, [401, 401, 401, 401, 401, 403, 0, 405]),
+            (&closed, view, true, [0, 0, 0, 0, 403, 403, 0, 405]),
+            (&closed, change, false, [0, 0, 0, 0, 0, 403, 0, 405]),
+            (&proxied, anyone, true, [401, 401, 0, 401, 401, 403, 0, 405]),
+            (&forwarded, anyone, true, [401, 401, 401, 401, 401, 403, 0, 405]),
+            (&forwarded, view, true, [0, 0, 0, 0, 403, 403, 0, 405]),
         ] {
-            let needs = [read, api, Need::View, Need::Change, Need::Owner, Need::Nothing, Need::Impossible];
+            let needs = [
+                read,
+                api,
+                Need::Health,
+                Need::View,
+                Need::Change,
+                Need::Owner,
+                Need::Nothing,
+                Need::Impossible,
+            ];
             let statuses =
                 needs.map(|need| refusal(need, role, rules, host).map_or(0, |it| it.kind.status()));
             assert_eq!(statuses, expected, "{rules:?} {role:?} {host}");
