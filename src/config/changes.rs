@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{assemble::Config, label_sets, plan::Plan, sources::Source};
 use crate::policy::LabelSet;
 
-/// The keys that name programs and libraries. Whoever may change them can run code as the user of the service.
+/// The keys that name programs and libraries: who may change them can run code as the user of the service.
 const PRIVILEGED: [&str; 2] = ["command", "onnxruntime"];
 
 /// All changes from one configuration to another.

@@ -1,7 +1,7 @@
 //! The main file of a configuration, for people who edit it through the service: its text, its tag, whether it can be written, and a
 //! new version of it.
 //!
-//! A tag changes whenever the content does. Whoever saves a text names the tag of the text that they have read: a file that was
+//! A tag changes whenever the content does. A client that saves a text names the tag of the text that it has read: a file that was
 //! changed by someone else meanwhile is not overwritten.
 
 use std::{

@@ -3,7 +3,7 @@
 use super::{assemble::Config, plan::Plan};
 use crate::yaml::error::Problems;
 
-/// The state, from the start of the service on.
+/// The state.
 #[derive(Debug, Clone)]
 pub struct ConfigState {
     /// What is in force, without temporary labels and dynamic sources.
