@@ -59,12 +59,10 @@ fn in_tree<'n>(text: &str, node: &'n Node, path: &mut Vec<&'n str>, hidden: &mut
                 hide(text, node, hidden);
             }
         }
-        Value::Text(value) if path.ends_with(&["webhook", "url"]) => {
-            let typed = typed(text, node);
-            let path = typed.find("://").and_then(|at| Some(at + 4 + typed[at + 3..].find('/')?));
-            if let Some(path) = path.filter(|_| !is_reference(value)) {
-                let end = typed.trim_end_matches(['"', '\'']).len();
-                hidden.push(node.span.start + path.min(end)..node.span.start + end);
+        Value::Text(value) if value.contains("://") => {
+            let is_webhook = path.ends_with(&["webhook", "url"]);
+            if let Some(secret) = address(typed(text, node), is_webhook).filter(|_| !is_reference(value)) {
+                hidden.push(node.span.start + secret.start..node.span.start + secret.end);
             }
         }
         Value::Text(_) => {}
@@ -89,6 +87,16 @@ fn in_tree<'n>(text: &str, node: &'n Node, path: &mut Vec<&'n str>, hidden: &mut
             }
         }
     }
+}
+
+/// The secret part of an address: its path, from where it begins. Login and query are hidden in every line.
+fn address(typed: &str, is_webhook: bool) -> Option<Range<usize>> {
+    let host = typed.find("://")? + 3;
+    let path = host + typed[host..].find('/')? + 1;
+    let end = typed.trim_end_matches(['"', '\'']).len();
+    let before_query = typed.get(path..end)?.split(['?', '#']).next()?;
+    let is_hidden = path < end && (is_webhook || mask::is_secret_path(before_query));
+    is_hidden.then_some(path..end)
 }
 
 /// Hides a value in each of its lines.
@@ -138,6 +146,7 @@ mod tests {
                 "command: { run: [send, --token, ***, --loud] }\n",
             ),
             ("a: rtsp://me:hunter2@h/s # door\r\nb: 1\r\n", "a: rtsp://***@h/s # door\r\nb: 1\r\n"),
+            ("a: [\"http://h/token/hunter2/c.jpg\"]", "a: [\"http://h/***\"]"),
             ("labels: { secret garden: 0.7 }", "labels: { secret garden: 0.7 }"),
             ("mqtt: [\n  password: hunter2\n", "mqtt: [\n  password: ***\n"),
             ("", ""),

@@ -145,9 +145,7 @@ impl Address {
     }
 
     fn hides(&self, path: &str) -> bool {
-        let has_word = || path.split(|c: char| !c.is_ascii_alphabetic()).any(mask::is_secret);
-        let has_key = || path.split('/').any(mask::is_key);
-        path.len() > 1 && (self.has_secret_path || has_word() || has_key())
+        path.len() > 1 && (self.has_secret_path || mask::is_secret_path(path))
     }
 }
 

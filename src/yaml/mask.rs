@@ -140,6 +140,11 @@ pub fn is_key(part: &str) -> bool {
     is_uuid || part.len() >= SHORTEST_KEY && is_one_word && is_mixed
 }
 
+/// Whether the path of an address is a secret: it has a word for a password, or a part that looks like a key.
+pub fn is_secret_path(path: &str) -> bool {
+    path.split(|c: char| !c.is_ascii_alphabetic()).any(is_secret) || path.split('/').any(is_key)
+}
+
 /// The part of the line at `line` (a range of `text`) that is hidden, relative to the start of the line.
 pub fn hidden(text: &str, line: Range<usize>) -> Option<Range<usize>> {
     let shown = &text[line.clone()];
@@ -184,7 +189,10 @@ fn secret_path(before: &str, line: &str) -> Option<Range<usize>> {
             line[host..].split(char::is_whitespace).next()?.trim_end_matches(['"', '\'', ',', '}', ']']);
         let path = word.find('/')? + 1;
         let is_webhook = is_below_webhook || line[..at].contains("webhook");
-        let is_hidden = is_webhook && path < word.len() || word[path..].split(['/', '?']).any(is_key);
+        let before_query = word[path..].split(['?', '#']).next().unwrap_or_default();
+        let is_hidden = is_webhook && path < word.len()
+            || is_secret_path(before_query)
+            || word[path..].split('?').skip(1).any(is_key);
         is_hidden.then(|| host + path..host + word.len())
     });
     hull(paths)
@@ -319,6 +327,7 @@ mod tests {
             ),
             ("webhook: { url: https://h/ }", "webhook: { url: https://h/ }"),
             ("  rtsp: rtsp://h:7447/hunter2Kd83bQa71x", "  rtsp: rtsp://h:7447/***"),
+            ("  http: http://h/token/hunter2/c.jpg?hunter2", "  http: http://h/***"),
             ("  rtsp: rtsp://h/Streaming/Channels/101", "  rtsp: rtsp://h/Streaming/Channels/101"),
             ("  passenger: 0.7", "  passenger: 0.7"),
             ("  password:", "  password:"),

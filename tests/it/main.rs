@@ -14,6 +14,7 @@ mod bombs;
 mod bundled;
 mod check;
 mod classify;
+mod configuration;
 mod console;
 mod console_live;
 mod delivery;

@@ -105,7 +105,9 @@ fn no_secret_is_logged_published_or_served() {
         subscriber.until("the alert", |message| message.topic == "home/inbox/objects/red_car/alert");
     service.wait_for_log("alert sent to the webhook http://127.0.0.1:");
     service.wait_for_log("the command /bin/false does not accept an alert");
-    let answers = ["/metrics", "/healthz", "/readyz", "/x"].map(|path| get(port, path));
+    let mut answers =
+        ["/metrics", "/healthz", "/readyz", "/x", "/api/v1/config", "/api/v1/config_versions"].map(|path| get(port, path)).to_vec();
+    assert!(answers[4].contains("webhook:"), "the configuration: {}", answers[4]);
     assert!(answers[0].contains("stakeout_alerts_total"), "{}", answers[0]);
     let commands: [&[&str]; 6] = [
         &["check", "--offline"],
@@ -128,6 +130,8 @@ fn no_secret_is_logged_published_or_served() {
     assert!(mistaken.contains("tmeout"));
     fs::write(&file, mistaken.replace("unifi: { rtsp", "unifi: { evry: 5s, rtsp")).unwrap();
     service.wait_for_log("the configuration is invalid");
+    answers.push(get(port, "/api/v1/config"));
+    assert!(answers[6].contains("tmeout"), "with its mistakes: {}", answers[6]);
     bundles.push(support_bundle(&home, "invalid.tar.gz"));
     assert!(bundles[1].contains("tmeout"), "the mistake is in it");
     let problems = |message: &ReceivedMessage| {
