@@ -207,3 +207,20 @@ test("who may only look cannot mark", async (t) => {
   assert.deepEqual(await tooWide(page), []);
   expectNone();
 });
+
+test("verdicts in quick succession are all stored", async (t) => {
+  const { page, expectNone } = await visit(t, "alerts?source=yard&only=alerts");
+  const all = await entries({ source: "yard", only: "alerts" });
+  await page.waitForFunction((count) => document.querySelectorAll("li.entry").length === count, all.length);
+  await page.keyboard.press("j");
+  const verdicts = all.map((_, number) => (number % 3 === 1 ? "wrong" : "right"));
+  for (const verdict of verdicts) await page.keyboard.press(verdict === "right" ? "y" : "n");
+  await wait("all verdicts are stored", async () => {
+    const now = await entries({ source: "yard", only: "alerts" });
+    return now.map(({ mark }) => mark).join() === verdicts.join();
+  });
+  // All are marked, so nothing is left without a mark.
+  await page.getByRole("button", { name: "unmarked only" }).click();
+  await page.getByText("Nothing fits these filters").waitFor();
+  expectNone();
+});

@@ -182,7 +182,7 @@ function useList(query: Query): List {
       const before = now.current.part;
       const part = before ? join(before, found) : found;
       setState({ key, part });
-      setNewer((all) => missing(all, part));
+      if (!after) setNewer((all) => missing(all, part));
     } catch (error) {
       if (now.current.key === key) setState((before) => ({ ...before, error: asApiError(error) }));
     } finally {
