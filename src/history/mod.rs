@@ -24,7 +24,7 @@ pub mod marks;
 pub mod near_misses;
 mod pace;
 pub mod pictures;
-mod recorders;
+pub mod recorders;
 pub mod rejudge;
 mod retention;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{config::Config, observe::Observation, policy::HistoryPictures};
 /// The recorders of all kinds of content. What they keep in memory belongs to one open file: they are made anew when the file is
 /// opened again, after an error, and after something was forgotten.
 #[derive(Debug)]
-pub(super) struct Recorders {
+pub struct Recorders {
     pictures: PictureRecorder,
     /// Only with `near_misses: true`.
     near_misses: Option<NearMissRecorder>,
@@ -27,7 +27,8 @@ pub(super) struct Recorders {
 
 impl Recorders {
     /// For the configuration in force.
-    pub(super) fn new(config: &Arc<Config>) -> Self {
+    #[must_use]
+    pub fn new(config: &Arc<Config>) -> Self {
         Self {
             pictures: PictureRecorder::new(pictures(config)),
             near_misses: near_misses(config),
@@ -63,7 +64,10 @@ impl Recorders {
     }
 
     /// Records an observation, now or with a later one: a recorder may keep in memory what changes with the next observation.
-    pub(super) fn record(
+    ///
+    /// # Errors
+    /// The disk does not work, or it is full.
+    pub fn record(
         &mut self,
         transaction: &Transaction<'_>,
         observation: &Observation,
@@ -94,7 +98,10 @@ impl Recorders {
     }
 
     /// Writes what is only in memory. This happens every few minutes, before the end, and before something is forgotten.
-    pub(super) fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         self.near_misses.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;
         self.scores.flush(transaction)?;
         self.vectors.iter_mut().try_for_each(|recorder| recorder.flush(transaction))?;

@@ -28,6 +28,7 @@ export const HOSTILE = {
 /**
  * Starts a service and waits until it can score. `sources` maps the name of a source to the label sets that it watches: it is a folder
  * then; or to its settings. `options.labels` replaces the label sets, and `options.prefix` is the beginning of every topic.
+ * `options.before` receives the path of the configuration, and runs before the service starts.
  */
 export async function start(sources, options = {}) {
   const folder = await mkdtemp(join(tmpdir(), "stakeout-console-"));
@@ -36,6 +37,7 @@ export async function start(sources, options = {}) {
   const config = join(folder, "stakeout.yaml");
   for (const name of Object.keys(sources)) await mkdir(join(folder, "inbox", name), { recursive: true });
   await writeFile(config, configuration(folder, port, brokerPort, sources, options));
+  await options.before?.(config);
   const service = spawn(PROGRAM, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
   const log = follow(service.stderr);
   const url = `http://127.0.0.1:${port}`;
