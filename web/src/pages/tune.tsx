@@ -69,7 +69,7 @@ function Tuned({ choices, choice, query, setQuery }: {
   const range: RangeName = RANGES.find((one) => one.value === query["range"])?.value ?? "7d";
   const [refreshed, refresh] = useState(0);
   const window = useMemo(() => windowOf(range, new Date()), [range, refreshed]);
-  const words = RANGES.find((one) => one.value === range)?.words ?? range;
+  const { words, short } = RANGES.find((one) => one.value === range)!;
   const { source, label_set, label, isRule } = choice;
   const subject: Subject = useMemo(() => ({ source, label_set, label, ...window }), [source, label_set, label, window]);
   const zoom = useMemo(() => zoomOf(query["from"], query["to"]), [query["from"], query["to"]]);
@@ -110,7 +110,7 @@ function Tuned({ choices, choice, query, setQuery }: {
 
   const panel = (
     <Panel
-      {...{ trial, suggestion, subject, isRule, words, tried, mayChange }}
+      {...{ trial, suggestion, subject, isRule, words, short, tried }}
       onChange={change}
       otherWords={otherWords}
       onWords={setOtherWords}
@@ -187,12 +187,13 @@ function Tuned({ choices, choice, query, setQuery }: {
 }
 
 /** The answer, the suggestion, the settings and the words. */
-function Panel({ trial, suggestion, subject, isRule, words, tried, otherWords, onChange, onWords, onSaveWords }: {
+function Panel({ trial, suggestion, subject, isRule, words, short, tried, otherWords, onChange, onWords, onSaveWords }: {
   trial: ReturnType<typeof useTrial>;
   suggestion: Loaded<Suggestion>;
   subject: Subject;
   isRule: boolean;
   words: string;
+  short: string;
   tried: typeof NOTHING;
   otherWords: TriedWords | undefined;
   onChange: (changes: typeof NOTHING) => void;
@@ -209,7 +210,7 @@ function Panel({ trial, suggestion, subject, isRule, words, tried, otherWords, o
       {settings && <Fields settings={settings} tried={tried} error={trial.error} onChange={onChange} />}
       {!isRule && <hr class="rule" />}
       {!isRule && (
-        <Words subject={subject} range={words} configured={suggestion.answer?.configured} tried={otherWords} onTried={onWords} onSave={onSaveWords} />
+        <Words subject={subject} range={short} configured={suggestion.answer?.configured} tried={otherWords} onTried={onWords} onSave={onSaveWords} />
       )}
     </div>
   );

@@ -141,7 +141,8 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
       const [first, last] = [now.times[0] ?? 0, now.times.at(-1) ?? 1];
       const [min, max] = now.range ?? [first, last === first ? first + 1 : last];
       plot.setScale("x", { min, max });
-      levels.place();
+      // Levels may have been added in the same moment.
+      levels.update();
     },
     overlays() {
       plot.redraw(false, false);
@@ -272,7 +273,7 @@ class LevelHandles {
     levels.forEach((_, index) => {
       const y = heights[index]!;
       this.lines[index]!.style.transform = `translateY(${y}px)`;
-      const isCovered = heights.some((other, before) => before < index && Math.abs(other - y) < 26);
+      const isCovered = levels[index]!.kind !== "now" && heights.some((other, before) => before < index && Math.abs(other - y) < 26);
       this.pills[index]!.style.transform = `translate(${isCovered ? -140 : 0}px, ${y}px)`;
     });
   }
@@ -293,7 +294,10 @@ class LevelHandles {
     const number = (value: number) => value.toFixed(decimalsOf(this.props().top));
     const text = `${level.onMove ? "⇅ " : ""}${level.text} ${number(level.value)}`;
     if (pill.textContent !== text) pill.textContent = text;
-    if (!level.onMove) return;
+    if (!level.onMove) {
+      for (const name of [...pill.getAttributeNames()]) if (name !== "class" && name !== "style") pill.removeAttribute(name);
+      return;
+    }
     pill.tabIndex = 0;
     const attributes = {
       role: "slider",

@@ -60,8 +60,12 @@ function Verdicts({ alert, verdict, mayMark, onMark }: {
   const what = new Date(alert.time).toLocaleString();
   return (
     <span class="tried-verdicts" role="group" aria-label={`Was the alert of ${what} right?`}>
-      <Button kind="quiet" class="tried-right" pressed={verdict === "right"} label="right" title="y" onClick={() => onMark("right")}>✓{verdict === "right" && " right"}</Button>
-      <Button kind="quiet" class="tried-wrong" pressed={verdict === "wrong"} label="wrong" title="n" onClick={() => onMark("wrong")}>✕{verdict === "wrong" && " wrong"}</Button>
+      {verdict !== "wrong" && (
+        <Button kind="quiet" class="tried-right" pressed={verdict === "right"} label="right" title="y" onClick={() => onMark("right")}>✓{verdict === "right" && " right"}</Button>
+      )}
+      {verdict !== "right" && (
+        <Button kind="quiet" class="tried-wrong" pressed={verdict === "wrong"} label="wrong" title="n" onClick={() => onMark("wrong")}>✕{verdict === "wrong" && " wrong"}</Button>
+      )}
     </span>
   );
 }

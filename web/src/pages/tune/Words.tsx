@@ -20,7 +20,7 @@ export interface TriedWords {
 /** The words of the label, and others that are tried on stored embeddings. Their scores are a second line of the chart. */
 export function Words({ subject, range, configured, tried, onTried, onSave }: {
   subject: Subject;
-  /** `last 7 days`. */
+  /** `last week`. */
   range: string;
   configured: Suggestion["configured"] | undefined;
   tried: TriedWords | undefined;
@@ -66,7 +66,7 @@ export function Words({ subject, range, configured, tried, onTried, onSave }: {
     <section class="stack tune-part" aria-label="Words">
       <h3>Words</h3>
       {!isOpen && <p class="chips">{configured.prompts.map((prompt) => <Chip key={prompt}>{prompt}</Chip>)}</p>}
-      {!isOpen && configured.has_embeddings && <div class="row"><Button onClick={open}>Try other words on the {range}</Button></div>}
+      {!isOpen && configured.has_embeddings && <div class="row"><Button onClick={open}>Try other words on {range}</Button></div>}
       {!isOpen && !configured.has_embeddings && (
         <p class="muted small">To try other words on stored pictures, set <code>{"history: { search: true }"}</code>.</p>
       )}

@@ -58,12 +58,14 @@ export function levels(settings: Settings | undefined, tried: Tried, top: number
   if (!settings || settings.rises || settings.threshold === null) return [];
   const [threshold, clear] = [thresholdOf(settings, tried) ?? top, clearOf(settings, tried)];
   const least = top / 100;
-  const all: Level[] = [];
-  if (threshold !== settings.threshold) all.push({ kind: "now", value: settings.threshold, text: "now" });
-  all.push({ kind: "alert", value: threshold, text: "alert at", min: least, max: Math.max(top, threshold), onMove: (value) => change({ threshold: value }) });
+  const all: Level[] = [
+    { kind: "alert", value: threshold, text: "alert at", min: least, max: Math.max(top, threshold), onMove: (value) => change({ threshold: value }) },
+  ];
   if (clear !== null) {
     all.push({ kind: "clear", value: clear, text: "clear below", min: least, max: threshold, onMove: (value) => change({ clear_below: value }) });
   }
+  // The last one: those before it keep their places, and the focus.
+  if (threshold !== settings.threshold) all.push({ kind: "now", value: settings.threshold, text: "now" });
   return all;
 }
 

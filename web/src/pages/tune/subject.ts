@@ -10,11 +10,11 @@ export interface Choice {
 
 export type RangeName = "1h" | "1d" | "7d" | "30d";
 
-export const RANGES: readonly { value: RangeName; text: string; words: string; hours: number }[] = [
-  { value: "1h", text: "1 h", words: "last hour", hours: 1 },
-  { value: "1d", text: "1 d", words: "last day", hours: 24 },
-  { value: "7d", text: "7 d", words: "last 7 days", hours: 7 * 24 },
-  { value: "30d", text: "30 d", words: "last 30 days", hours: 30 * 24 },
+export const RANGES: readonly { value: RangeName; text: string; words: string; short: string; hours: number }[] = [
+  { value: "1h", text: "1 h", words: "last hour", short: "last hour", hours: 1 },
+  { value: "1d", text: "1 d", words: "last day", short: "last day", hours: 24 },
+  { value: "7d", text: "7 d", words: "last 7 days", short: "last week", hours: 7 * 24 },
+  { value: "30d", text: "30 d", words: "last 30 days", short: "last month", hours: 30 * 24 },
 ];
 
 export interface ChosenLabel {
