@@ -110,7 +110,7 @@
 //! | `api/bundle`, `api/openapi`, `api/query`, `api/system/advice` |
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
-//! | `classify/figures`, `classify/score`, `model/preprocess` |
+//! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
 //! | `config/changes`, `config/masked`, `config/plan`, `yaml/publishable` |
 //! | `history/rejudge/changes`, `history/rejudge/compare`, `history/rejudge/part`, `history/scores/bytes`, `history/scores/chunk`, `history/scores/reduce`, `history/scores/states` |
 //! | `history/search/baseline`, `history/search/candidates`, `history/search/events`, `history/search/query` |

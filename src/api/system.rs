@@ -19,7 +19,7 @@ use tracing::Level;
 
 pub use self::facts::{
     Advice, BundleFile, ClockFacts, Decoders, Delivery, Disk, Entries, Facts, FaultySource, Figures,
-    HistoryFacts, LoadedModel, LogLevel, LogLine, Model, Outbox, Part, PartState, Platform, Process, SandboxState,
+    HistoryFacts, LoadedModel, LogLevel, LogLine, Model, Outbox, ServicePart, PartState, Platform, Process, SandboxState,
     Sink, SinkError, Sources,
 };
 use super::{
@@ -137,10 +137,10 @@ fn model(metrics: &ServiceMetrics) -> Model {
 }
 
 /// The parts of the service. A source counts only while it is stuck: there may be many.
-fn parts(metrics: &ServiceMetrics) -> Vec<Part> {
+fn parts(metrics: &ServiceMetrics) -> Vec<ServicePart> {
     let parts = metrics.parts().into_iter();
     let shown = parts.filter(|part| !part.is_source || part.state == heartbeat::PartState::Stuck);
-    shown.take(MOST_SOURCES).map(|part| Part { name: part.name, state: part.state.into() }).collect()
+    shown.take(MOST_SOURCES).map(|part| ServicePart { name: part.name, state: part.state.into() }).collect()
 }
 
 fn history_facts(

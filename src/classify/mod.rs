@@ -2,10 +2,10 @@
 //!
 //! This room knows no thresholds, alerts or brokers, and not where a frame came from.
 
+mod batch_figures;
 mod classifier;
 mod embed;
 mod encoder;
-mod figures;
 pub mod labels;
 mod pictures;
 mod prepare;
@@ -18,9 +18,9 @@ mod watchlist;
 
 use std::sync::Arc;
 
+pub use batch_figures::BatchFigures;
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
-pub use figures::BatchFigures;
 pub use pictures::{PictureEncoding, PictureEncodingError, PictureRequest};
 pub use progress::{Counts, Progress};
 pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::figures::{BatchFigures, RecentBatches};
+use super::batch_figures::{BatchFigures, RecentBatches};
 use crate::{heartbeat::Heartbeat, metrics::Histogram};
 
 /// The start of the times of batches.

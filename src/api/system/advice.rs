@@ -108,7 +108,7 @@ pub(super) mod tests {
     use super::*;
     use crate::api::{
         system::facts::{
-            ClockFacts, Decoders, Disk, FaultySource, HistoryFacts, Model, Outbox, Part, Platform, Process, Sink,
+            ClockFacts, Decoders, Disk, FaultySource, HistoryFacts, Model, Outbox, ServicePart, Platform, Process, Sink,
             SinkError, Sources,
         },
         time::Time,
@@ -125,7 +125,7 @@ pub(super) mod tests {
             ready: true,
             platform: Platform::default(),
             model: Model::default(),
-            parts: vec![Part { name: "the judge".to_owned(), state: PartState::Working }],
+            parts: vec![ServicePart { name: "the judge".to_owned(), state: PartState::Working }],
             config_valid: true,
             delivery: Some(Delivery {
                 connected: true,
@@ -164,7 +164,7 @@ pub(super) mod tests {
             since: Time(Timestamp::UNIX_EPOCH),
             remedy: "Check the camera.".to_owned(),
         };
-        let stuck = Part { name: "the judge".to_owned(), state: PartState::Stuck };
+        let stuck = ServicePart { name: "the judge".to_owned(), state: PartState::Stuck };
         let full = Disk { folder: "/state".to_owned(), almost_full: true, ..Disk::default() };
         let failing = HistoryFacts { failing: Some("the disk is full".to_owned()), ..HistoryFacts::default() };
         let files = Process { open_files: Some(1000), most_open_files: Some(1024), ..Process::default() };

@@ -21,7 +21,7 @@ pub struct Facts {
     /// The model.
     pub model: Model,
     /// The parts of the service, and the sources that make no progress.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ServicePart>,
     /// Whether the newest check of the configuration files found no errors. If it did, an earlier configuration is in force.
     pub config_valid: bool,
     /// What delivers alerts; `null` while the service starts.
@@ -114,7 +114,7 @@ pub struct Figures {
 
 /// A part of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Part {
+pub struct ServicePart {
     /// Its name.
     pub name: String,
     /// What it does.

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use self::source_stats::SourceStats;
 pub use self::{
     history::HistoryCounts,
-    state::{DeliveryState, Part, SinkState},
+    state::{DeliveryState, ServicePart, SinkState},
     summary::{Summary, Throughput},
 };
 use crate::{

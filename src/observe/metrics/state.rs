@@ -16,7 +16,7 @@ use crate::{
 
 /// A part of the service that has a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct ServicePart {
     /// Its name, for people.
     pub name: String,
     /// What it does.
@@ -101,20 +101,20 @@ impl ServiceMetrics {
 
     /// Every part that has a heartbeat.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
+    pub fn parts(&self) -> Vec<ServicePart> {
         let own = [
             ("the model", &self.model.pulse, PATIENCE),
             ("the preparation of pictures for the model", &self.model.prepare, PATIENCE),
             ("the judge", &self.judge, PATIENCE),
             ("the reader of the configuration", &self.config, PATIENCE_WITH_CONFIG),
         ];
-        let own = own.into_iter().map(|(name, heartbeat, patience)| Part {
+        let own = own.into_iter().map(|(name, heartbeat, patience)| ServicePart {
             name: name.to_owned(),
             state: heartbeat.state(patience),
             is_source: false,
         });
         let sources = lock(&self.sources);
-        let sources = sources.iter().map(|(name, source)| Part {
+        let sources = sources.iter().map(|(name, source)| ServicePart {
             name: format!("the source {name}"),
             state: source.counts.pulse().state(PATIENCE_WITH_SOURCES),
             is_source: true,
