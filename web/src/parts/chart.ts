@@ -91,8 +91,8 @@ export function draw(box: HTMLElement, props: () => TimeChartProps): ChartHandle
           values: (_, splits) => splits.map((value) => (top() >= 0.5 ? value.toFixed(1) : String(Number(value.toPrecision(2))))),
         },
       ],
-      series: [{}, ...props().series.map((one) => lineOf(one.kind)), ...(props().band ? [EDGE, EDGE] : [])],
-      bands: props().band ? [{ series: [props().series.length + 2, props().series.length + 1], fill: () => colours.accentSoft }] : [],
+      series: [{}, ...(props().band ? [EDGE, EDGE] : []), ...props().series.map((one) => lineOf(one.kind))],
+      bands: props().band ? [{ series: [2, 1], fill: () => colours.accentSoft }] : [],
       hooks: {
         drawClear: [(drawn) => props().spans?.forEach((span) => drawSpan(drawn, span, colours))],
         draw: [(drawn) => props().marks?.forEach((mark) => drawMark(drawn, mark, colours))],
@@ -162,7 +162,7 @@ const EDGE: uPlot.Series = { scale: "score", width: 0, points: { show: false }, 
 
 function aligned({ times, series, band }: TimeChartProps): uPlot.AlignedData {
   const edges = band ? [band.lowest, band.highest] : [];
-  return [times, ...series.map((one) => one.values), ...edges] as uPlot.AlignedData;
+  return [times, ...edges, ...series.map((one) => one.values)] as uPlot.AlignedData;
 }
 
 function font(): string {
@@ -196,9 +196,9 @@ function timeLabels(plot: uPlot, splits: number[], step: number, isDated: boolea
 }
 
 /** The time and the score under the pointer. */
-function readOut(plot: uPlot, readout: HTMLElement, { isDated = true, top = 1 }: TimeChartProps) {
+function readOut(plot: uPlot, readout: HTMLElement, { isDated = true, top = 1, band }: TimeChartProps) {
   const { idx, left = -1 } = plot.cursor;
-  const value = idx == null ? undefined : plot.data.slice(1).map((values) => values[idx]).find((found) => found != null);
+  const value = idx == null ? undefined : plot.data.slice(band ? 3 : 1).map((values) => values[idx]).find((found) => found != null);
   readout.hidden = idx == null || value == null || left < 0;
   if (readout.hidden || idx == null) return;
   const at = new Date((plot.data[0][idx] ?? 0) * 1000);
@@ -270,7 +270,7 @@ class LevelHandles {
   place() {
     const levels = this.props().levels ?? [];
     const heights = levels.map((level) => this.plot.valToPos(level.value, "score"));
-    levels.forEach((_, index) => {
+    levels.slice(0, this.lines.length).forEach((_, index) => {
       const y = heights[index]!;
       this.lines[index]!.style.transform = `translateY(${y}px)`;
       const isCovered = levels[index]!.kind !== "now" && heights.some((other, before) => before < index && Math.abs(other - y) < 26);
