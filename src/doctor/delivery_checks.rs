@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use super::{certificates, finding::Finding};
 use crate::{
     config::{Command, Config, Listen, ServerFiles, Webhook},
@@ -17,6 +19,8 @@ use crate::{
     tls,
 };
 
+/// A certificate ends soon if it has less than two weeks, in hours.
+const SOON: i64 = 14 * 24;
 /// The time limit for a connection to the webhook.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -139,14 +143,27 @@ fn certificate(files: &ServerFiles, rights: &Access) -> Finding {
             return Finding::failed(what, message, "make both files of `listen.tls` readable for its user");
         }
     }
-    match files.check().and_then(|()| files.fingerprint()) {
-        Ok(fingerprint) => {
-            Finding::ok(what, format!("belongs to its key, and has the SHA-256 fingerprint {fingerprint}"))
-        }
+    let found = files.check().and_then(|()| Ok((files.fingerprint()?, files.ends()?)));
+    let (fingerprint, end) = match found {
+        Ok(found) => found,
         Err(error) => {
             let remedy = "name the PEM files of one certificate and its key in `listen.tls`";
-            Finding::failed(what, error.to_string(), remedy)
+            return Finding::failed(what, error.to_string(), remedy);
         }
+    };
+    let message = format!("belongs to its key, and has the SHA-256 fingerprint {fingerprint}");
+    age(what, message, end, Timestamp::now())
+}
+
+/// What to say about a certificate that ends at `end`.
+fn age(what: String, message: String, end: Option<Timestamp>, now: Timestamp) -> Finding {
+    let Some(end) = end else { return Finding::ok(what, message) };
+    let day = end.strftime("%F");
+    let remedy = "renew it: the service reads the files again when they change";
+    match end.duration_since(now).as_hours() {
+        _ if end <= now => Finding::failed(what, format!("has ended on {day}: browsers reject it"), remedy),
+        hours if hours < SOON => Finding::note(what, format!("{message}; it ends on {day}"), remedy),
+        _ => Finding::ok(what, format!("{message}; it ends on {day}")),
     }
 }
 
@@ -163,6 +180,22 @@ mod tests {
             assert_eq!(executable(Path::new(wrong), path), None, "{wrong}");
         }
         assert_eq!(executable(Path::new("/bin/sh"), path), Some("/bin/sh".into()));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_is_reported_in_time() {
+        let now: Timestamp = "2026-11-27T08:00:00Z".parse().unwrap();
+        for (end, state, words) in [
+            (None, State::Ok, "fits"),
+            (Some("2027-11-27T08:00:00Z"), State::Ok, "ends on 2027-11-27"),
+            (Some("2026-12-01T08:00:00Z"), State::Note, "ends on 2026-12-01"),
+            (Some("2026-11-27T08:00:00Z"), State::Failed, "has ended on 2026-11-27"),
+        ] {
+            let end = end.map(|end| end.parse().unwrap());
+            let finding = age("certificate".to_owned(), "fits".to_owned(), end, now);
+            assert_eq!(finding.state, state, "{finding:?}");
+            assert!(finding.message.contains(words), "{finding:?}");
+        }
     }
 
     #[test]

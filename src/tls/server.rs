@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -15,6 +16,7 @@ use rustls::{
 };
 
 use super::{
+    certificate::ends,
     client::{Error, certificates, pem},
     fingerprint::Fingerprint,
 };
@@ -113,6 +115,15 @@ impl ServerFiles {
         let chain = certificates(&self.certificate, "cert")?;
         // The function returns at least one.
         Ok(Fingerprint::of(chain.first().map_or(&[][..], |certificate| certificate)))
+    }
+
+    /// When the certificate ends; `None` if that is unknown.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn ends(&self) -> Result<Option<Timestamp>, Error> {
+        let chain = certificates(&self.certificate, "cert")?;
+        Ok(chain.first().and_then(|certificate| ends(certificate)))
     }
 
     fn config(&self) -> Result<ServerConfig, Error> {
@@ -231,6 +242,8 @@ mod tests {
         files(folder.path(), &new_certificate, &key);
         assert!(Arc::ptr_eq(&first, &again()), "the key is still the old one");
         let files = files(folder.path(), &new_certificate, &new_key);
+        let left = files.ends().unwrap().unwrap().duration_since(Timestamp::now()).as_hours();
+        assert!((46..=48).contains(&left), "it was made for two days: {left}");
         let second = again();
         assert!(!Arc::ptr_eq(&first, &second));
         assert!(Arc::ptr_eq(&second, &again()));
