@@ -43,6 +43,7 @@ const scores = new Set<(scores: ScoresEvent) => void>();
 const sources = new Set<(source: SourceEvent) => void>();
 const services = new Set<(service: ServiceEvent) => void>();
 const gaps = new Set<() => void>();
+const refusals = new Set<() => void>();
 const states = new Set<(state: Connection) => void>();
 let source: EventSource | undefined;
 let state: Connection = "connecting";
@@ -50,7 +51,7 @@ let service: ServiceEvent | undefined;
 let failures = 0;
 let retry: number | undefined;
 let hidden: number | undefined;
-let isStarted = false;
+let isWatching = false;
 
 /** Calls `listener` for each alert. Returns the function that ends this. */
 export function onAlert(listener: (alert: AlertEvent) => void): () => void {
@@ -91,6 +92,20 @@ export function useConnection(): Connection {
   return now;
 }
 
+/** Calls `listener` when the service refuses the connection. The reason may be that the session has ended. */
+export function onRefused(listener: () => void): () => void {
+  refusals.add(listener);
+  return () => void refusals.delete(listener);
+}
+
+/** Gives the connection up, until something listens again: this browser has signed out. */
+export function pause() {
+  close();
+  state = "connecting";
+  service = undefined;
+  failures = 0;
+}
+
 function add<Listener>(listeners: Set<Listener>, listener: Listener): () => void {
   listeners.add(listener);
   start();
@@ -98,18 +113,24 @@ function add<Listener>(listeners: Set<Listener>, listener: Listener): () => void
 }
 
 function start() {
-  if (isStarted) return;
-  isStarted = true;
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(hidden);
-    if (document.hidden) hidden = window.setTimeout(close, HIDDEN_MS);
-    else if (!source) connect();
-  });
-  connect();
+  if (!isWatching) document.addEventListener("visibilitychange", changed);
+  isWatching = true;
+  if (!source && retry === undefined && !document.hidden) connect();
+}
+
+function changed() {
+  clearTimeout(hidden);
+  if (document.hidden) hidden = window.setTimeout(close, HIDDEN_MS);
+  else if (!source && isWanted()) connect();
+}
+
+function isWanted(): boolean {
+  return [alerts, scores, sources, services, states].some((listeners) => listeners.size > 0);
 }
 
 function connect() {
   clearTimeout(retry);
+  retry = undefined;
   source?.close();
   const opened = (source = new EventSource(apiUrl(`events?${KINDS}`)));
   opened.addEventListener("open", () => {
@@ -133,11 +154,13 @@ function connect() {
     source = undefined;
     retry = window.setTimeout(connect, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
     failures += 1;
+    refusals.forEach((listener) => listener());
   });
 }
 
 function close() {
   clearTimeout(retry);
+  retry = undefined;
   source?.close();
   source = undefined;
   set("lost");

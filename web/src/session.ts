@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, call, onSignedOut, send } from "./api";
+import { onRefused, pause } from "./events";
 import { asApiError } from "./request";
 
 /** What the service says about this browser. */
@@ -69,6 +70,7 @@ async function start() {
   isStarted = true;
   // A wrong code or token is no sign-out: its error must stay.
   onSignedOut(() => void (isProving || refresh()));
+  onRefused(() => void noticeTheEnd());
   // A link that is opened where the console is open already changes only this part of the address.
   window.addEventListener("hashchange", () => void followLink());
   if (!(await followLink())) await refresh();
@@ -105,7 +107,14 @@ async function prove(proof: { code: string } | { token: string }) {
   throw new ApiError(0, "the browser has not kept the sign-in", undefined, remedy);
 }
 
+/** Asks whether the session has ended. A service that does not answer says nothing about it. */
+async function noticeTheEnd() {
+  const me = await call<Me>("GET", "me").catch(() => undefined);
+  if (me) set({ me });
+}
+
 function set(next: State) {
+  if (next.me?.role === null) pause();
   state = next;
   listeners.forEach((listener) => listener(next));
 }

@@ -27,7 +27,8 @@ export const HOSTILE = {
 
 /**
  * Starts a service and waits until it can score. `sources` maps the name of a source to the label sets that it watches: it is a folder
- * then; or to its settings. `options.labels` replaces the label sets, and `options.prefix` is the beginning of every topic.
+ * then; or to its settings. `options.labels` replaces the label sets, `options.prefix` is the beginning of every topic, and
+ * `options.listen` is added to `listen`.
  * `options.before` receives the path of the configuration, and runs before the service starts.
  */
 export async function start(sources, options = {}) {
@@ -107,7 +108,7 @@ function authorization() {
 }
 
 /** The configuration. JSON is YAML. */
-function configuration(folder, port, brokerPort, sources, { labels = LABEL_SETS, prefix = "stakeout" }) {
+function configuration(folder, port, brokerPort, sources, { labels = LABEL_SETS, prefix = "stakeout", listen = {} }) {
   const settings = ([name, source]) => [name, Array.isArray(source) ? { folder: join(folder, "inbox", name), watch: source } : source];
   const all = Object.fromEntries(Object.entries(sources).map(settings));
   const watched = new Set(Object.values(all).flatMap((source) => source.watch));
@@ -120,7 +121,7 @@ function configuration(folder, port, brokerPort, sources, { labels = LABEL_SETS,
     model: join(ROOT, "models/bundled"),
     state_dir: join(folder, "state"),
     mqtt: { url: `mqtt://127.0.0.1:${brokerPort}`, prefix },
-    listen: { address: `127.0.0.1:${port}`, token: TOKEN, edit: true },
+    listen: { address: `127.0.0.1:${port}`, token: TOKEN, edit: true, ...listen },
     history: { search: true, pictures: "changes" },
     label_sets: Object.fromEntries([...watched].map((name) => [name, set(name)])),
     sources: all,
@@ -164,7 +165,8 @@ async function end(child) {
   clearTimeout(timer);
 }
 
-async function freePort() {
+/** A port that is free now. */
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();

@@ -1,0 +1,76 @@
+// The console behind a proxy with a prefix, as `listen.base_url` says.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import { after, before, test } from "node:test";
+import { PAGES, launch, open, ready, visitor } from "./browser.mjs";
+import { TOKEN, freePort, start, wait } from "./service.mjs";
+
+const PREFIX = "/home/eyes";
+let service, browser, proxy, url;
+
+before(async () => {
+  const port = await freePort();
+  url = `http://127.0.0.1:${port}${PREFIX}`;
+  service = await start({ yard: ["objects"] }, { listen: { base_url: url } });
+  proxy = createServer(forward).listen(port, "127.0.0.1");
+  await once(proxy, "listening");
+  browser = await launch();
+  await service.put("yard", "red-car", "1.jpg");
+  await wait("an alert is remembered", async () => (await service.ask("alerts")).alerts.length >= 1);
+});
+
+after(async () => {
+  await browser?.close();
+  proxy?.closeAllConnections();
+  proxy?.close();
+  await service?.stop();
+});
+
+/** Removes the prefix, as many proxies do. Everything else of the machine is another site. */
+function forward(received, response) {
+  if (!received.url.startsWith(`${PREFIX}/`)) return response.writeHead(404).end("another site\n");
+  const { port } = new URL(service.url);
+  const options = { port, host: "127.0.0.1", method: received.method, path: received.url.slice(PREFIX.length), headers: received.headers };
+  const sent = request(options, (answer) => {
+    response.writeHead(answer.statusCode, answer.headers);
+    answer.pipe(response);
+  });
+  sent.on("error", () => response.destroy());
+  response.on("close", () => sent.destroy());
+  received.pipe(sent);
+}
+
+test("every page works below the prefix", async (t) => {
+  const behind = { ...service, url };
+  const visit = await visitor(browser, behind);
+  t.after(() => visit.close());
+  const { page } = visit;
+  const refused = [];
+  page.on("response", (answer) => !new URL(answer.url()).pathname.startsWith(`${PREFIX}/`) && refused.push(answer.url()));
+  await page.goto(`${url}/`);
+  await page.getByLabel("Token").fill(TOKEN);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Live" }).waitFor();
+  for (const name of PAGES) {
+    await open(visit, behind, name);
+    visit.expectNone(name);
+  }
+  await open(visit, behind, "live");
+  await page.getByText(/1 of 1 source online/).waitFor();
+  assert.deepEqual(refused, [], "nothing is requested outside of the prefix");
+  const [cookie] = await visit.context.cookies();
+  assert.ok(cookie.path.startsWith(PREFIX), "the cookie is for the prefix only");
+  await page.reload();
+  await ready(page);
+});
+
+test("a link leads to the address of the proxy", async (t) => {
+  const link = await service.link();
+  assert.ok(link.startsWith(`${url}/`), link);
+  const visit = await visitor(browser, { ...service, url });
+  t.after(() => visit.close());
+  await visit.page.goto(link);
+  await visit.page.getByRole("heading", { name: "Live" }).waitFor();
+});
