@@ -147,8 +147,7 @@ impl Events {
     pub(super) fn wanting_states(&self) -> Option<u64> {
         let mut clients = self.lock();
         clients.retain(|client| !client.queue.is_closed());
-        let kinds = || clients.iter().flat_map(|client| &client.wants.kinds);
-        let wanted = kinds().any(|kind| !kind.is_usual());
+        let wanted = clients.iter().flat_map(|client| &client.wants.kinds).any(|kind| !kind.is_usual());
         wanted.then(|| self.subscribed.load(Ordering::Relaxed))
     }
 

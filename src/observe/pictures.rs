@@ -115,12 +115,6 @@ impl NewestPictures {
         kept.pending
     }
 
-    /// When the frame of the small picture of a source was captured, if there is one.
-    #[must_use]
-    pub fn captured_at(&self, source: &str) -> Option<Timestamp> {
-        self.lock().get(source)?.picture.as_ref().map(|picture| picture.captured_at)
-    }
-
     /// Has a frame made small if it is time for that. Never waits.
     pub(super) fn offer(&self, observation: &Observation, jobs: &mpsc::Sender<Job>) {
         let now = Instant::now();
@@ -244,7 +238,6 @@ mod tests {
         let shown_first = shown(1).await;
         assert_eq!(shown_first.changed, None);
         assert!(is_picture(&shown_first.jpeg) && shown_first.jpeg.len() < 10_000);
-        assert_eq!(pictures.captured_at("Front Door"), Some(shown_first.captured_at));
 
         set_begun(Instant::now() + Duration::from_secs(3600));
         offer(2, &grey(40));
@@ -261,7 +254,7 @@ mod tests {
         assert!((x - 0.5).abs() < 0.03 && (width - 0.25).abs() < 0.05, "{x} {width}");
 
         pictures.retain(|name| name != "Front Door");
-        assert!(pictures.captured_at("Front Door").is_none());
+        assert!(pictures.lock().is_empty());
         drop(sender);
         making.await.unwrap();
     }
