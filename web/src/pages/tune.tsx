@@ -251,7 +251,7 @@ function Choices({ choices, choice, setQuery }: {
   const labels = choices.find((one) => one.source === choice.source)?.labels ?? [];
   const sets = new Set(labels.map((one) => one.label_set));
   const named = labels.map((one) => ({ value: labelKey(one), text: sets.size > 1 ? `${one.label_set}/${one.label}` : one.label }));
-  const other = { set: undefined, label: undefined, from: undefined, to: undefined };
+  const other = { set: undefined, label_set: undefined, label: undefined, from: undefined, to: undefined };
   return (
     <>
       <Select
@@ -346,7 +346,7 @@ function useJudging(
   });
 }
 
-/** The suggestion; again when marks were made, a moment after the last one. */
+/** The suggestion. When marks were made, it is searched again `QUIET_MS` after the last one. */
 function useSuggestion(subject: Subject, isRule: boolean, round: number): Loaded<Suggestion> {
   const [known, setKnown] = useState(round);
   useEffect(() => {

@@ -27,7 +27,8 @@ export interface ChosenLabel {
 /** The label of the address; the first one of the source, or of all, if the address names none that exists. */
 export function choose(choices: readonly Choice[], query: Query): ChosenLabel | undefined {
   const source = choices.find((one) => one.source === query["source"] && one.labels.length > 0) ?? choices.find((one) => one.labels.length > 0);
-  const named = source?.labels.find((one) => one.label === query["label"] && (query["set"] === undefined || one.label_set === query["set"]));
+  const set = query["set"] ?? query["label_set"];
+  const named = source?.labels.find((one) => one.label === query["label"] && (set === undefined || one.label_set === set));
   const label = named ?? source?.labels[0];
   if (!source || !label) return undefined;
   return { source: source.source, label_set: label.label_set, label: label.label, isRule: label.when != null };

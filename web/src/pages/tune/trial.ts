@@ -12,11 +12,11 @@ export interface Trial {
   /** How long the answer took. */
   milliseconds?: number;
   error?: ApiError;
-  /** Whether another answer is on its way. */
+  /** Whether another request is in flight. */
   isBusy: boolean;
 }
 
-/** The answer to `request`; while it is on its way, that to the request before. Another `round` asks again. */
+/** The answer to `request`; while that request is in flight, the answer to the one before. Another `round` asks again. */
 export function useTrial(request: TrialRequest | undefined, round: number): Trial {
   const [state, setState] = useState<Trial>({ isBusy: request !== undefined });
   const key = JSON.stringify([request, round]);
