@@ -31,9 +31,11 @@ const APPEARS: u64 = 6 * 60;
 fn main() {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let Some(path) = arguments.first() else { panic!("name a configuration: CONFIG [DAYS [SECONDS]]") };
-    let number = |at: usize, otherwise: u64| arguments.get(at).map_or(otherwise, |text| text.parse().unwrap());
+    let number =
+        |at: usize, otherwise: u64| arguments.get(at).map_or(otherwise, |text| text.parse().unwrap());
     let (days, every) = (number(1, 7), number(2, 1).max(1));
-    let config = Arc::new(config::load(Path::new(path)).unwrap_or_else(|problems| panic!("{problems}")).config);
+    let config =
+        Arc::new(config::load(Path::new(path)).unwrap_or_else(|problems| panic!("{problems}")).config);
     let mut history = History::open(&config.state_dir).unwrap();
     let end = Timestamp::now();
     let mut filler = Filler::new(&config, end - SignedDuration::from_secs(60));
@@ -156,7 +158,8 @@ impl Filler {
 
     /// A number from 0 to 1, always the same ones in the same order.
     fn noise(&mut self) -> f32 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 40) as f32 / (1_u64 << 24) as f32
     }
 }

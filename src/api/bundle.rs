@@ -104,10 +104,8 @@ impl Content {
 /// The files of a bundle, for people who decide whether they give it to others.
 #[must_use]
 pub fn contents() -> Vec<BundleFile> {
-    let file = |content: Content| BundleFile {
-        name: content.name().to_owned(),
-        what: content.what().to_owned(),
-    };
+    let file =
+        |content: Content| BundleFile { name: content.name().to_owned(), what: content.what().to_owned() };
     Content::ALL.into_iter().map(file).collect()
 }
 
@@ -179,7 +177,8 @@ fn cut(text: &str, most: usize, keeps_end: bool) -> String {
 /// The header of a file.
 fn header(path: &str, size: usize, at: Timestamp) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
-    let mut put = |start: usize, text: &str| header[start..start + text.len()].copy_from_slice(text.as_bytes());
+    let mut put =
+        |start: usize, text: &str| header[start..start + text.len()].copy_from_slice(text.as_bytes());
     put(0, &path[..path.floor_char_boundary(99)]);
     put(100, MODE);
     put(108, "0000000");

@@ -51,13 +51,6 @@ impl Client {
         Self { sockets: socket::of_commands(path, state_dir), state_dir: state_dir.to_owned() }
     }
 
-    /// For the service with the configuration file `path`, which is invalid: where a packaged service would be.
-    #[must_use]
-    pub fn without_config(path: &Path) -> Self {
-        let state_dir = PathBuf::from("/var/lib/stakeout");
-        Self { sockets: socket::of_commands(path, &state_dir), state_dir }
-    }
-
     /// The answer of the running service, else of the store.
     ///
     /// # Errors

@@ -74,9 +74,9 @@ async fn run(service: &Service, mut checked: OwnedMutexGuard<Checked>) -> Result
         *checked = Some((at, checks.clone()));
         Response { at: Time(at), checks }
     };
-    blocking::run(work).await.map_err(|_| {
-        Error::new(Kind::Failed, "the checks failed").remedy("The log of the service says why.")
-    })
+    blocking::run(work)
+        .await
+        .map_err(|_| Error::new(Kind::Failed, "the checks failed").remedy("The log of the service says why."))
 }
 
 fn is_fresh(at: Timestamp, now: Timestamp) -> bool {

@@ -209,8 +209,8 @@ impl Service {
         if let Some((_, inventory)) = counted.as_ref().filter(|(at, _)| at.elapsed() < COUNTED_AGAIN) {
             return Ok(inventory.clone());
         }
-        let read = |reader: &Reader| Ok(Inventory::of(reader.connection()).map_err(history::Error::from)?);
-        let inventory = self.read(read).await?;
+        let read = self.read(|reader| Ok(Inventory::of(reader.connection()).map_err(history::Error::from)?));
+        let inventory = read.await?;
         *counted = Some((Instant::now(), inventory.clone()));
         Ok(inventory)
     }

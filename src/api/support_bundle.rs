@@ -99,7 +99,8 @@ pub struct ServiceParts {
 
 async fn answer(service: &Arc<Service>) -> Result<Response, Error> {
     let tools = service.tools().cloned();
-    let tools = tools.ok_or_else(|| Error::new(Kind::Unavailable, "this service makes no support bundles"))?;
+    let tools =
+        tools.ok_or_else(|| Error::new(Kind::Unavailable, "this service makes no support bundles"))?;
     let path = service.configuration()?.path().to_owned();
     let checks = async {
         match timeout(PATIENCE_WITH_CHECKS, doctor::newest(service)).await {
@@ -174,10 +175,8 @@ fn secrets(config: &Config) -> Vec<String> {
 }
 
 fn read_me(parts: &Parts, at: Timestamp) -> String {
-    let mut text = format!(
-        "A support bundle of stakeout {}, made at {at:.0}.\n\n",
-        env!("CARGO_PKG_VERSION"),
-    );
+    let mut text =
+        format!("A support bundle of stakeout {}, made at {at:.0}.\n\n", env!("CARGO_PKG_VERSION"),);
     for content in Content::ALL {
         let is_in_it = match content {
             Content::Settings => parts.config.is_some(),
@@ -187,7 +186,11 @@ fn read_me(parts: &Parts, at: Timestamp) -> String {
         // Writing to a string cannot fail.
         let _ = match is_in_it {
             true => writeln!(text, "{:20}{}", content.name(), content.what()),
-            false => writeln!(text, "{:20}missing: no service was running, or the files are invalid", content.name()),
+            false => writeln!(
+                text,
+                "{:20}missing: no service was running, or the files are invalid",
+                content.name()
+            ),
         };
     }
     text.push_str(
@@ -323,7 +326,9 @@ mod tests {
         assert_eq!(names, ["README.txt", "configuration.yaml", "problems.txt", "checks.txt"]);
         let text = unpacked(&response);
         assert!(text.contains("log.txt             missing"), "{text}");
-        assert!(text.contains("not checked: the files are invalid") && text.contains("there is no such file"));
+        assert!(
+            text.contains("not checked: the files are invalid") && text.contains("there is no such file")
+        );
     }
 
     #[tokio::test]

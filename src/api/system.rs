@@ -19,8 +19,8 @@ use tracing::Level;
 
 pub use self::facts::{
     Advice, BundleFile, ClockFacts, Decoders, Delivery, Disk, Entries, Facts, FaultySource, Figures,
-    HistoryFacts, LoadedModel, LogLevel, LogLine, Model, Outbox, ServicePart, PartState, Platform, Process, SandboxState,
-    Sink, SinkError, Sources,
+    HistoryFacts, LoadedModel, LogLevel, LogLine, Model, Outbox, PartState, Platform, Process, SandboxState,
+    ServicePart, Sink, SinkError, Sources,
 };
 use super::{
     bundle,

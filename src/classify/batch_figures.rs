@@ -78,13 +78,8 @@ mod tests {
         recent.add(ms(1000), ms(100), 1);
         recent.add(ms(2000), ms(200), 2);
         let figures = recent.figures(ms(2400)).unwrap();
-        let expected = BatchFigures {
-            batches: 2,
-            frames: 1.5,
-            batch: ms(150),
-            frame: ms(100),
-            per_second: 2.0,
-        };
+        let expected =
+            BatchFigures { batches: 2, frames: 1.5, batch: ms(150), frame: ms(100), per_second: 2.0 };
         assert_eq!(figures, expected);
         assert!(recent.figures(ms(300_900)).unwrap().per_second < 0.011, "nothing arrives any more");
         for number in 0..NEWEST as u64 {

@@ -42,7 +42,8 @@ pub struct Progress {
 impl Progress {
     /// A batch ended, with these counts after it.
     pub(super) fn batch_ended(&self, counts: Counts, took: Duration) {
-        let before = std::mem::replace(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner), counts);
+        let before =
+            std::mem::replace(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner), counts);
         self.batch.observe(took);
         let frames = counts.scored.saturating_sub(before.scored);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

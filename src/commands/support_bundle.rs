@@ -56,17 +56,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The bundle of the service with the configuration at `path`.
 fn of_service(path: &Path) -> Result<Response, Error> {
-    let loaded = config::look(path);
-    let client = match &loaded {
-        Ok(loaded) => Client::of(path, &loaded.config),
-        // The service may run with the configuration from before a mistake.
-        Err(_) => Client::without_config(path),
-    };
-    if let Some(service) = client.running()? {
+    // The service may run with the configuration from before a mistake.
+    if let Ok(state_dir) = config::state_dir(path)
+        && let Some(service) = Client::at(path, &state_dir).running()?
+    {
         return service.call(&VERB, &Request {});
     }
     terminal::say("no service is running: the bundle has no metrics and no log");
-    let config = loaded.ok().map(|loaded| Arc::new(loaded.config));
+    let config = config::look(path).ok().map(|loaded| Arc::new(loaded.config));
     let mut checks = Vec::new();
     let checked = doctor::run(path, USER, |finding| {
         checks.push(super::run::check(finding));
@@ -84,5 +81,7 @@ fn describe(bundle: &Response) {
     for file in &bundle.files {
         terminal::say(format_args!("{:20}{:>8} bytes  {}", file.name, file.bytes, file.what));
     }
-    terminal::say("no pictures, scores, embeddings, alerts and passwords; read it before you give it to someone else");
+    terminal::say(
+        "no pictures, scores, embeddings, alerts and passwords; read it before you give it to someone else",
+    );
 }

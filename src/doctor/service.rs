@@ -79,10 +79,7 @@ fn tasks(path: &Path, config: &Arc<Config>, sandbox: &Arc<Sandbox>) -> Vec<Task>
         Task::new("secrets", of(secrets::of_config)),
         Task::new("machine", || machine::findings(&Access::Own)),
         Task::new("ONNX Runtime and FFmpeg", of(|config| device::findings(Some(config)))),
-        Task::new(
-            "state folder",
-            of(|config| vec![machine::state_dir(&config.state_dir, &Access::Own)]),
-        ),
+        Task::new("state folder", of(|config| vec![machine::state_dir(&config.state_dir, &Access::Own)])),
         Task::new("broker", of(of_broker)),
         Task::new("sandbox", move || vec![sandbox_finding(&sandbox_state)]),
         Task::new("webhook, command and listen", of(delivery_checks::of_service)),
@@ -91,7 +88,10 @@ fn tasks(path: &Path, config: &Arc<Config>, sandbox: &Arc<Sandbox>) -> Vec<Task>
         let (config, sandbox) = (Arc::clone(config), Arc::clone(sandbox));
         Task::new(format!("source {}", source.name), move || {
             let source = config.sources.get(number);
-            source.map(|source| sources::finding(&config, source, &Access::Own, &sandbox)).into_iter().collect()
+            source
+                .map(|source| sources::finding(&config, source, &Access::Own, &sandbox))
+                .into_iter()
+                .collect()
         })
     });
     tasks.extend(of_sources);
@@ -109,7 +109,8 @@ fn files(path: &Path) -> Vec<Finding> {
             findings
         }
         Err(problems) => {
-            let message = format!("the files are invalid, and an earlier configuration is in force\n{problems}");
+            let message =
+                format!("the files are invalid, and an earlier configuration is in force\n{problems}");
             vec![Finding::failed("configuration", message, "correct them")]
         }
     }
@@ -139,7 +140,8 @@ fn run_all(tasks: Vec<Task>, limits: TimeLimits) -> Vec<Finding> {
             running.insert(number, (what, (Instant::now() + limits.check).min(until)));
         }
         let Some(next) = running.values().map(|(_, until)| *until).min() else { break };
-        if let Ok((number, findings)) = receiver.recv_timeout(next.saturating_duration_since(Instant::now())) {
+        if let Ok((number, findings)) = receiver.recv_timeout(next.saturating_duration_since(Instant::now()))
+        {
             if running.remove(&number).is_some() {
                 found.insert(number, findings);
             }
@@ -165,7 +167,8 @@ fn start(
     let work = move || {
         let findings = catch_unwind(AssertUnwindSafe(run));
         UNFINISHED.fetch_sub(1, Ordering::Relaxed);
-        let bug = |_| vec![Finding::failed("checks", "a bug in the program", "please report it, with the log")];
+        let bug =
+            |_| vec![Finding::failed("checks", "a bug in the program", "please report it, with the log")];
         let _ = sender.send((number, findings.unwrap_or_else(bug)));
     };
     if let Err(error) = thread::Builder::new().name("check".to_owned()).spawn(work) {

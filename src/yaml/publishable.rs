@@ -18,9 +18,8 @@ const MOST_HIDDEN: usize = 500;
 /// The section whose `run` is a program with arguments.
 const COMMAND: &str = "command";
 /// The schemes of the addresses that are shown without their secrets. Other addresses are hidden.
-const SCHEMES: [&str; 13] = [
-    "http", "https", "mqtt", "mqtts", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "ws", "wss",
-];
+const SCHEMES: [&str; 13] =
+    ["http", "https", "mqtt", "mqtts", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "ws", "wss"];
 
 /// A file without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +162,9 @@ impl Writer<'_> {
             && let Some((_, path)) = text.split_once("://").and_then(|(_, rest)| rest.split_once('/'))
         {
             self.hide(path.to_owned());
-            path.split(['/', '?']).filter(|part| mask::is_key(part)).for_each(|key| self.hide(key.to_owned()));
+            path.split(['/', '?'])
+                .filter(|part| mask::is_key(part))
+                .for_each(|key| self.hide(key.to_owned()));
         }
         shown
     }
@@ -259,7 +260,10 @@ mod tests {
     fn hidden_values_can_be_hidden_elsewhere() {
         let hidden = |typed| publishable(typed).unwrap().hidden;
         assert_eq!(hidden("x: &pw hunter2-long\nmqtt: { password: *pw }"), ["hunter2-long"]);
-        assert_eq!(hidden("a: \"rtsp://me:hun%40ter2@h/s?key=abcdef\""), ["hun@ter2", "key=abcdef", "abcdef"]);
+        assert_eq!(
+            hidden("a: \"rtsp://me:hun%40ter2@h/s?key=abcdef\""),
+            ["hun@ter2", "key=abcdef", "abcdef"]
+        );
         assert_eq!(hidden("a: \"rtsp://h/hunter2Kd83bQa71xZ\""), ["hunter2Kd83bQa71xZ"]);
         assert_eq!(hidden("command: { run: [x, --token, hunter2] }"), ["hunter2"]);
         assert_eq!(hidden("mqtt: { password: abc }"), [""; 0], "it would hide parts of words");

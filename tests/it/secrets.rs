@@ -105,8 +105,9 @@ fn no_secret_is_logged_published_or_served() {
         subscriber.until("the alert", |message| message.topic == "home/inbox/objects/red_car/alert");
     service.wait_for_log("alert sent to the webhook http://127.0.0.1:");
     service.wait_for_log("the command /bin/false does not accept an alert");
-    let mut answers =
-        ["/metrics", "/healthz", "/readyz", "/x", "/api/v1/config", "/api/v1/config_versions"].map(|path| get(port, path)).to_vec();
+    let mut answers = ["/metrics", "/healthz", "/readyz", "/x", "/api/v1/config", "/api/v1/config_versions"]
+        .map(|path| get(port, path))
+        .to_vec();
     assert!(answers[4].contains("webhook:"), "the configuration: {}", answers[4]);
     assert!(answers[0].contains("stakeout_alerts_total"), "{}", answers[0]);
     let commands: [&[&str]; 6] = [

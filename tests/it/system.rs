@@ -70,7 +70,9 @@ fn the_state_of_a_service_that_works_and_that_loses_its_broker() {
     wait_until("the log says why", || {
         facts = system(&home);
         let lines = facts["log"].as_array().unwrap();
-        lines.iter().any(|line| line["level"] == "warning" && line["text"].as_str().unwrap().contains("not connected"))
+        lines.iter().any(|line| {
+            line["level"] == "warning" && line["text"].as_str().unwrap().contains("not connected")
+        })
     });
     service.stop();
 }
@@ -137,7 +139,10 @@ fn a_support_bundle_with_and_without_a_service() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("metrics.txt") && said.contains("read it before you give it"), "{said}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), home.path("a.tar.gz").display().to_string());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim_end(),
+        home.path("a.tar.gz").display().to_string()
+    );
     let mode = fs::metadata(home.path("a.tar.gz")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     for (name, text) in [

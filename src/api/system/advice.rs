@@ -29,7 +29,8 @@ pub(super) fn advice(facts: &Facts) -> Vec<Advice> {
         );
     }
     if let Some(why) = facts.history.as_ref().and_then(|history| history.failing.as_ref()) {
-        let remedy = "Check that the disk of the state folder works and is not full. Alerts are not affected.";
+        let remedy =
+            "Check that the disk of the state folder works and is not full. Alerts are not affected.";
         add("history", format!("nothing is remembered: {why}"), remedy);
     }
     if let Some(disk) = facts.disk.as_ref().filter(|disk| disk.almost_full) {
@@ -72,7 +73,8 @@ fn of_delivery(delivery: &Delivery, add: &mut impl FnMut(&str, String, &str)) {
     }
     if outbox.dropped > 0 {
         let what = format!("{} alerts were dropped since the start", outbox.dropped);
-        let remedy = "Repair the receiver that does not accept alerts, or raise `max_size` and `max_age` of `outbox`.";
+        let remedy =
+            "Repair the receiver that does not accept alerts, or raise `max_size` and `max_age` of `outbox`.";
         add("outbox", what, remedy);
     }
     for sink in &delivery.sinks {
@@ -88,7 +90,9 @@ fn of_delivery(delivery: &Delivery, add: &mut impl FnMut(&str, String, &str)) {
                 "it is not connected",
                 "Check that the broker runs, and the address, the user and the password in `mqtt`.",
             ),
-            false => ("it does not accept alerts", "Check the receiver, and its section in the configuration."),
+            false => {
+                ("it does not accept alerts", "Check the receiver, and its section in the configuration.")
+            }
         };
         add(about, format!("{fault}{cause}; {} alerts wait", sink.waiting), remedy);
     }
@@ -102,20 +106,20 @@ fn of_delivery(delivery: &Delivery, add: &mut impl FnMut(&str, String, &str)) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use jiff::Timestamp;
 
     use super::*;
     use crate::api::{
         system::facts::{
-            ClockFacts, Decoders, Disk, FaultySource, HistoryFacts, Model, Outbox, ServicePart, Platform, Process, Sink,
-            SinkError, Sources,
+            ClockFacts, Decoders, Disk, FaultySource, HistoryFacts, Model, Outbox, Platform, Process,
+            ServicePart, Sink, SinkError, Sources,
         },
         time::Time,
     };
 
     /// A service that works.
-    pub(crate) fn well() -> Facts {
+    fn well() -> Facts {
         let sink = |name: &str| Sink { name: name.to_owned(), ..Sink::default() };
         let outbox = Outbox { on_disk: true, ..Outbox::default() };
         Facts {
@@ -166,7 +170,8 @@ pub(super) mod tests {
         };
         let stuck = ServicePart { name: "the judge".to_owned(), state: PartState::Stuck };
         let full = Disk { folder: "/state".to_owned(), almost_full: true, ..Disk::default() };
-        let failing = HistoryFacts { failing: Some("the disk is full".to_owned()), ..HistoryFacts::default() };
+        let failing =
+            HistoryFacts { failing: Some("the disk is full".to_owned()), ..HistoryFacts::default() };
         let files = Process { open_files: Some(1000), most_open_files: Some(1024), ..Process::default() };
         let mut broken_sandbox = well();
         broken_sandbox.decoders.sandbox = SandboxState::Impossible;
@@ -212,7 +217,11 @@ pub(super) mod tests {
                 "configuration",
                 "the files are invalid, and an earlier configuration is in force",
             ),
-            (Facts { history: Some(failing), ..well() }, "history", "nothing is remembered: the disk is full"),
+            (
+                Facts { history: Some(failing), ..well() },
+                "history",
+                "nothing is remembered: the disk is full",
+            ),
             (Facts { disk: Some(full), ..well() }, "disk", "the disk of /state is almost full"),
             (Facts { process: files, ..well() }, "process", "1000 files are open, and 1024 are allowed"),
             (
