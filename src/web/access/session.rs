@@ -81,14 +81,25 @@ async fn sign_in(door: &Arc<Door>, request: Request) -> Result<Response, Error> 
         }
         Ok(signed_in)
     };
-    let signed_in = door.service.blocking(signing_in).await?;
+    let signed_in = door.service.blocking(signing_in).await.inspect_err(|error| report(error, peer))?;
     let SignedIn { name, cookie: value, role, lasts } = signed_in;
-    tracing::info!(role = role.word(), "a browser has signed in");
+    tracing::info!(role = role.word(), from = shown(peer), "a browser has signed in");
     let path = path(&parts.headers, door.rules.base_url.as_ref());
     let cookie = cookie(&name, value.reveal(), &path, lasts, door.rules.is_https);
     let mut response = api::json(json!({ "role": role }).to_string().into());
     append(&mut response, &cookie);
     Ok(response)
+}
+
+/// Reports that someone tries to sign in again and again.
+fn report(error: &Error, peer: Peer) {
+    if error.kind == Kind::TooMany {
+        tracing::warn!(from = shown(peer), "someone tries to sign in to the console again and again");
+    }
+}
+
+fn shown(peer: Peer) -> String {
+    peer.map_or_else(|| "this machine".to_owned(), |address| address.to_string())
 }
 
 async fn sign_out(door: &Arc<Door>, request: Request) -> Result<Response, Error> {
