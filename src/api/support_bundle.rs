@@ -158,7 +158,6 @@ fn secrets(config: &Config) -> Vec<String> {
     let webhook = config.webhook.as_ref();
     let listen = config.listen.as_ref();
     let texts = [
-        config.mqtt.password.as_ref(),
         webhook.and_then(|webhook| webhook.secret.as_ref()),
         webhook.and_then(|webhook| webhook.token.as_ref()),
         listen.and_then(|listen| listen.token.as_ref()),
@@ -170,13 +169,15 @@ fn secrets(config: &Config) -> Vec<String> {
         let pairs = command.arguments.iter().map(Secret::reveal).zip(&command.shown_arguments);
         pairs.filter(|(typed, shown)| typed != shown).map(|(typed, _)| typed)
     });
+    let sources = config.sources.iter().flat_map(|source| source.kind.settings().secrets());
+    let all = texts.chain(config.mqtt.secrets()).chain(sources);
     // A shorter one is a part of many words.
-    texts.chain(login).chain(command).filter(|secret| secret.len() >= 4).map(str::to_owned).collect()
+    all.chain(login).chain(command).filter(|secret| secret.len() >= 4).map(str::to_owned).collect()
 }
 
 fn read_me(parts: &Parts, at: Timestamp) -> String {
     let mut text =
-        format!("A support bundle of stakeout {}, made at {at:.0}.\n\n", env!("CARGO_PKG_VERSION"),);
+        format!("A support bundle of stakeout {}, made at {at:.0}.\n\n", env!("CARGO_PKG_VERSION"));
     for content in Content::ALL {
         let is_in_it = match content {
             Content::Settings => parts.config.is_some(),
@@ -250,7 +251,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{Configuration, Tools, service::tests::starting},
-        config::state::ConfigState,
+        config::{Mqtt, MqttSettings, Source, SourceKind, state::ConfigState},
         recent_lines::RecentLines,
         samples,
     };
@@ -275,9 +276,13 @@ mod tests {
         fs::write(&path, typed).unwrap();
         let mut config = samples::config();
         config.mqtt.password = Some(Secret::new("from-the-environment".to_owned()));
+        let broker = Mqtt { password: Some(Secret::new("of-a-camera".to_owned())), ..config.mqtt.clone() };
+        let topics = MqttSettings { broker: Some(broker), ..samples::topics("a/b", None) };
+        config.sources.push(Source { kind: SourceKind::Mqtt(topics), ..samples::source("topics", &[]) });
         let lines = RecentLines::default();
         lines.push(Timestamp::UNIX_EPOCH, Level::WARN, format!("a fault shows {PLANTED}"));
-        lines.push(Timestamp::UNIX_EPOCH, Level::INFO, "and from-the-environment".to_owned());
+        let secrets = "from-the-environment, and of-a-camera";
+        lines.push(Timestamp::UNIX_EPOCH, Level::INFO, secrets.to_owned());
         let service = starting(folder.path());
         let check = Check {
             check: "broker".to_owned(),
@@ -299,7 +304,7 @@ mod tests {
         assert_eq!(response.name, "stakeout-support-20261123-081530.tar.gz");
         assert_eq!(response.files.len(), Content::ALL.len());
         let text = unpacked(&response);
-        for secret in [PLANTED, "from-the-environment"] {
+        for secret in [PLANTED, "from-the-environment", "of-a-camera"] {
             assert!(!text.contains(secret), "{text}");
         }
         for expected in [

@@ -118,6 +118,13 @@ impl Mqtt {
         format!("{scheme}://{host}:{}", self.port)
     }
 
+    /// The password and the query of the address.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&str> {
+        let query = self.connection.websocket.as_ref().and_then(|path| path.reveal().split_once('?'));
+        self.password.iter().map(Secret::reveal).chain(query.map(|(_, query)| query)).collect()
+    }
+
     /// Whether a password, or the query of the address, is sent to another machine without TLS.
     #[must_use]
     pub fn sends_a_readable_secret(&self) -> bool {

@@ -48,6 +48,11 @@ pub trait Settings {
         None
     }
 
+    /// The passwords that the source sends. They are hidden wherever something is given to strangers.
+    fn secrets(&self) -> Vec<&str> {
+        vec![]
+    }
+
     /// What happens to unchanged frames. Unless they are scored, the source compares the regions of the frame.
     fn unchanged(&self) -> Unchanged {
         Unchanged::Score

@@ -117,6 +117,10 @@ impl Settings for Http {
         self.address.sends_a_readable_secret().then(|| self.address.to_string())
     }
 
+    fn secrets(&self) -> Vec<&str> {
+        self.address.login().map(|(_, password)| password).into_iter().collect()
+    }
+
     fn unchanged(&self) -> Unchanged {
         self.unchanged
     }

@@ -168,6 +168,10 @@ impl Settings for MqttSettings {
         Some(broker.url())
     }
 
+    fn secrets(&self) -> Vec<&str> {
+        self.broker.iter().flat_map(|broker| broker.secrets()).collect()
+    }
+
     fn remedy(&self) -> &'static str {
         "check that the broker is on, that this machine reaches it, its address, user and password, and that its access rules let \
          this user read the topics"

@@ -191,6 +191,10 @@ impl Settings for Stream {
         Some(address.to_string())
     }
 
+    fn secrets(&self) -> Vec<&str> {
+        self.address().and_then(Address::login).map(|(_, password)| password).into_iter().collect()
+    }
+
     fn remedy(&self) -> &'static str {
         match self.input {
             Input::Rtsp(_) | Input::Url(_) => CAMERA_REMEDY,
