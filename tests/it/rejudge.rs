@@ -6,12 +6,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use url::form_urlencoded;
 
-use crate::common::{
-    broker::{Broker, ReceivedMessage, Subscriber},
-    service::{Home, Service, sample},
-    stakeout, wait_until,
+use crate::{
+    api::at_socket,
+    common::{
+        broker::{Broker, ReceivedMessage, Subscriber},
+        service::{Home, Service, sample},
+        stakeout, wait_until,
+    },
 };
 
 /// A label that must be seen twice, one that rises over a baseline, one with a cooldown, and a rule. The fish ends each part.
@@ -198,6 +202,210 @@ fn stored_scores_give_the_alerts_of_the_service_through_reloads_and_a_restart() 
     assert!(tuned.status.success(), "{}", said(&tuned));
     assert!(said(&tuned).contains("objects / red car"), "{}", said(&tuned));
     assert!(said(&tuned).contains("frames have scores of other prompts"), "{}", said(&tuned));
+}
+
+/// The answer of a verb about a label of the source Inbox, with these parameters.
+fn asked(home: &Home, verb: &str, label: &str, parameters: &[(&str, &str)]) -> Value {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query
+        .extend_pairs([("source", "Inbox"), ("label_set", "objects"), ("label", label)])
+        .extend_pairs(parameters);
+    let answer = at_socket(home, "GET", &format!("/api/v1/{verb}?{}", query.finish()), "");
+    assert_eq!(
+        answer.status,
+        200,
+        "{verb} {label} {parameters:?}: {}",
+        String::from_utf8_lossy(&answer.body)
+    );
+    answer.json()
+}
+
+fn posted(home: &Home, verb: &str, request: &Value) -> Value {
+    let answer = at_socket(home, "POST", &format!("/api/v1/{verb}"), &request.to_string());
+    assert_eq!(answer.status, 200, "{verb} {request}: {}", String::from_utf8_lossy(&answer.body));
+    answer.json()
+}
+
+/// When `replay --history` raises a label with these settings.
+fn replayed(home: &Home, label: &str, settings: &[(&str, &str)]) -> Vec<String> {
+    let settings: Vec<_> =
+        settings.iter().map(|(key, value)| format!("objects/{label}.{key}={value}")).collect();
+    let options = settings.iter().flat_map(|setting| ["--set", setting]);
+    let output = run(home, &["replay"].into_iter().chain(options).collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", said(&output));
+    let raised = printed(&output).into_iter().filter(|alert| alert.1 == label && alert.2 == "raised");
+    raised.map(|alert| alert.0).collect()
+}
+
+/// The times of the alerts in an answer of `rejudge`, the earliest first.
+fn times(answer: &Value, key: &str) -> Vec<String> {
+    let alerts = answer[key].as_array().unwrap().iter().rev();
+    alerts.map(|alert| alert["time"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A service that keeps embeddings and pictures, after some pictures.
+fn watched(broker: &Broker) -> (Home, Service) {
+    let home = Home::with_sources(broker.port, "home", SOURCES);
+    let text = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    let text = text.replace("labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }", LABELS);
+    save(&home, &format!("history: {{ search: true, pictures: changes }}\n{text}"));
+    let service = Service::start(&home);
+    service.wait_for_log("watching the folder");
+    let mut camera = Camera::new(&home);
+    for (picture, times) in [
+        ("empty-wall", 24),
+        ("red-car", 3),
+        ("empty-wall", 2),
+        ("blue-umbrella", 1),
+        ("empty-wall", 1),
+        ("blue-umbrella", 1),
+        ("green-tree", 2),
+        ("red-car", 1),
+        ("empty-wall", 2),
+        ("yellow-fish", 1),
+        ("empty-wall", 1),
+    ] {
+        camera.show(picture, times);
+    }
+    camera.settle();
+    (home, service)
+}
+
+#[test]
+fn a_label_that_is_tried_over_the_api_has_the_alerts_of_replay() {
+    let broker = Broker::start();
+    let (home, mut service) = watched(&broker);
+    let cases: [(&str, &[(&str, &str)]); 8] = [
+        ("red car", &[]),
+        ("Blue Umbrella", &[("cooldown", "0s")]),
+        ("red car", &[("threshold", "0.3"), ("hold", "1 of 1")]),
+        ("red car", &[("threshold", "0.3"), ("clear_below", "0.05"), ("hold", "1 of 1"), ("for", "1s")]),
+        ("red car", &[("threshold", "0.999999")]),
+        ("green tree", &[("rise", "0.1")]),
+        ("yellow fish", &[("active", "00:00-00:01 UTC")]),
+        ("Lonely car", &[("hold", "2 of 2")]),
+    ];
+    for (label, settings) in cases {
+        let answer = asked(&home, "rejudge", label, settings);
+        let (now, then) = (replayed(&home, label, &[]), replayed(&home, label, settings));
+        assert_eq!(times(&answer, "alerts"), then, "{label} {settings:?}");
+        assert_eq!(
+            (&answer["now"]["alerts"], &answer["then"]["alerts"]),
+            (&json!(now.len()), &json!(then.len()))
+        );
+        let kept: Vec<_> = then.iter().filter(|time| now.contains(time)).collect();
+        for alert in answer["alerts"].as_array().unwrap() {
+            // An alert at the same time is the alert of the service, with its identifier and its picture.
+            if kept.iter().any(|time| alert["time"] == json!(time)) {
+                assert_eq!(alert["difference"], "kept", "{alert}");
+                assert_eq!(alert["id"].as_str().map(str::len), Some(36), "{alert}");
+            }
+            let picture = at_socket(&home, "GET", alert["picture"].as_str().unwrap(), "");
+            assert!(picture.status == 200 && picture.body.starts_with(&[0xFF, 0xD8]), "{alert}");
+        }
+    }
+    let umbrella = asked(&home, "rejudge", "Blue Umbrella", &[("cooldown", "0s")]);
+    assert_eq!(
+        (&umbrella["now"]["alerts"], &umbrella["new"]["unmarked"]),
+        (&json!(1), &json!(1)),
+        "{umbrella}"
+    );
+
+    // Verdicts on an alert and on a moment that only other settings raise.
+    let wrong = umbrella["alerts"][1].clone();
+    posted(&home, "mark", &json!({"id": wrong["id"], "verdict": "wrong"}));
+    let moment = &umbrella["alerts"][0]["time"];
+    posted(
+        &home,
+        "mark",
+        &json!({"source": "Inbox", "label": "objects/Blue Umbrella", "at": moment, "verdict": "right"}),
+    );
+    let marked = asked(&home, "rejudge", "Blue Umbrella", &[("cooldown", "0s")]);
+    let counts = |side: &str| ["right", "wrong", "unmarked"].map(|key| marked[side][key].as_u64().unwrap());
+    assert_eq!((counts("now"), counts("then"), counts("new")), ([0, 1, 0], [1, 1, 0], [1, 0, 0]), "{marked}");
+
+    // The suggestion is that of `tune`, with marks and without.
+    let tuned = run(&home, &["tune"]);
+    for label in ["red car", "Blue Umbrella", "yellow fish", "green tree"] {
+        let suggested = asked(&home, "suggest", label, &[]);
+        let reason = suggested["reason"].as_str().unwrap().replace("with marks", "with `--truth FILE.csv`");
+        let reason =
+            reason.replace("Try what other rises would do", "What other rises would do is in the table");
+        assert!(said(&tuned).contains(&reason), "{label}: {reason}\n{}", said(&tuned));
+        let line = &suggested["settings"];
+        if line.is_object() {
+            let line = format!(
+                "suggested: threshold {}, clear_below {}, hold {}",
+                line["threshold"],
+                line["clear_below"],
+                line["hold"].as_str().unwrap()
+            );
+            assert!(said(&tuned).contains(&line), "{label}: {line}\n{}", said(&tuned));
+        }
+    }
+    service.stop();
+    assert!(!service.log().contains("judged again differ"));
+}
+
+#[test]
+fn other_words_are_scored_on_stored_embeddings_as_the_service_scores() {
+    let broker = Broker::start();
+    let (home, mut service) = watched(&broker);
+    let points = |answer: &Value| -> Vec<(i64, f64)> {
+        let points = answer["points"].as_array().unwrap().iter();
+        points.map(|point| (point[0].as_i64().unwrap(), point[2].as_f64().unwrap())).collect()
+    };
+    let stored = asked(&home, "scores", "red car", &[("points", "2000")]);
+    let stored = points(&stored["labels"][0]);
+    let words = |prompts: &[&str]| {
+        let request = json!({
+            "source": "Inbox", "label_set": "objects", "label": "red car", "prompts": prompts, "points": 2000,
+        });
+        let answer = posted(&home, "try_words", &request);
+        assert!(
+            answer["embeddings"].as_u64().unwrap() > 0 && answer["changes_other_labels"] == json!(true),
+            "{answer}"
+        );
+        points(&answer)
+    };
+    // The words of the configuration: the scores are those of the service, but for the rounding of embeddings.
+    let same = words(&["red car"]);
+    assert!(!same.is_empty());
+    for (time, score) in &same {
+        let service = stored.iter().find(|(at, _)| at == time).map(|(_, score)| *score);
+        let service = service.unwrap_or_else(|| panic!("no frame at {time}"));
+        assert!((score - service).abs() < 0.1, "{time}: {score}, and the service stored {service}");
+    }
+    let highest = |points: &[(i64, f64)]| points.iter().map(|(_, score)| *score).fold(0.0, f64::max);
+    assert!(highest(&same) > 0.75, "the car is found: {same:?}");
+    // Other words find something else.
+    let other = words(&["yellow fish on a plate"]);
+    let at_car = same.iter().filter(|(_, score)| *score > 0.75).map(|(time, _)| *time).collect::<Vec<_>>();
+    let there = other.iter().filter(|(time, _)| at_car.contains(time)).copied().collect::<Vec<_>>();
+    assert!(!there.is_empty() && highest(&there) < 0.5, "{there:?}");
+
+    for (request, status, words) in [
+        (
+            json!({"source": "Inbox", "label_set": "objects", "label": "red car", "prompts": []}),
+            400,
+            "no words",
+        ),
+        (
+            json!({"source": "Inbox", "label_set": "objects", "label": "Lonely car", "prompts": ["a"]}),
+            400,
+            "is a rule",
+        ),
+        (
+            json!({"source": "Inbox", "label_set": "object", "label": "red car", "prompts": ["a"]}),
+            400,
+            "did you mean",
+        ),
+    ] {
+        let answer = at_socket(&home, "POST", "/api/v1/try_words", &request.to_string());
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status == status && text.contains(words), "{request}: {text}");
+    }
+    service.stop();
 }
 
 #[test]
