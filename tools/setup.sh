@@ -76,6 +76,7 @@ prometheus         command -v promtool
 nodejs             command -v node
 npm                command -v npm
 chromium           command -v chromium
+fonts-dejavu-core  test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 END
 }
 
