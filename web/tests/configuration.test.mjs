@@ -85,9 +85,7 @@ test("a mistake is marked, its effects are shown when it is corrected, and the s
   await page.locator(".cm-content").focus();
   await page.keyboard.press("Control+s");
   await toast(page, "Saved and in force");
-  assert.equal(await file(), original.replace('"red car": 0.75,', '"red car": { "threshold": 0.7 },').replace(/^ {6}(?="red car")/m, ""));
-  const { label_sets: sets } = JSON.parse((await file()).replace(/^#.*\n/, ""));
-  assert.deepEqual(sets.objects.labels["red car"], { threshold: 0.7 });
+  assert.equal(await file(), original.replace('"red car": 0.75,', '"red car": { "threshold": 0.7 },'), "everything else stays");
   visit.expectNone();
 });
 
@@ -128,7 +126,7 @@ test("a file that was changed elsewhere is not overwritten unless the person say
   await toast(page, "Saved and in force");
   assert.equal(await file(), original.replace("# the yard", "# my yard"));
 
-  await retype(page, "# my yard", "# nobody's yard");
+  await retype(page, "# my yard", "# another yard");
   await status(page, "valid, not saved");
   await write(elsewhere);
   await page.locator("body").press("Control+s");
@@ -165,13 +163,10 @@ test("keys are completed and explained", async (t) => {
   await page.keyboard.press("End");
   await page.keyboard.press("Enter");
   await page.keyboard.type("sandb");
-  await page.locator(".cm-tooltip-autocomplete", { hasText: "sandbox" }).waitFor();
+  await page.locator(".cm-tooltip-autocomplete li", { hasText: "sandbox" }).waitFor();
   assert.deepEqual(await violations(page), []);
-  // A completion that has just appeared is not taken by accident: the editor waits a moment.
-  await wait("the completion is taken", async () => {
-    await page.keyboard.press("Enter");
-    return page.locator(".cm-line", { hasText: "sandbox: " }).count();
-  });
+  await page.locator(".cm-tooltip-autocomplete li", { hasText: "sandbox" }).click();
+  await page.locator(".cm-line", { hasText: "sandbox: " }).waitFor();
   await page.locator(".cm-line", { hasText: "state_dir" }).getByText("state_dir").hover();
   await page.locator(".cm-tooltip", { hasText: "The folder of the outbox" }).waitFor();
   await page.getByRole("button", { name: "Discard" }).click();
