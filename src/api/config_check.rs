@@ -48,8 +48,8 @@ pub struct Response {
 pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Result<Response, Error> {
     service.configuration()?.allow_editing(role)?;
     configuration::limited(&request.text)?;
-    let activation = configuration::activation(service);
-    configuration::in_turn(service, move |path| {
+    let activation = service.activation();
+    service.on_configuration(move |path| {
         let replaced = Replaced { file: path, text: &request.text };
         let checked = configuration::check(path, replaced, activation)?;
         let problems = Configuration::problems(path, checked.as_ref().err());

@@ -157,10 +157,10 @@ pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Res
     }
     let allowed = configuration.allow_editing(role);
     checked(&request, allowed.is_ok())?;
-    let activation = configuration::activation(service);
+    let activation = service.activation();
     let (changes, wanted) = (request.changes, request.tag);
     let edited =
-        configuration::in_turn(service, move |path| edited(path, &changes, wanted.as_deref(), allowed, activation))
+        service.on_configuration(move |path| edited(path, &changes, wanted.as_deref(), allowed, activation))
             .await?;
     let shown = |text: &str| configuration.shown(role, text.to_owned());
     let (before, after) = (shown(&edited.before), shown(&edited.after));
@@ -210,7 +210,7 @@ fn checked(request: &Request, may_edit: bool) -> Result<(), Error> {
                 return wrong("there is no setting".to_owned());
             }
             let known = label_keys();
-            if let Some(key) = settings.keys().find(|key| !known.contains(&&***key)) {
+            if let Some(key) = settings.keys().find(|key| !known.iter().any(|known| known == key)) {
                 let suggestion = names::suggest(key, &known);
                 return wrong(format!("a label has no key `{key}`; {suggestion}"));
             }

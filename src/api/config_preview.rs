@@ -141,9 +141,9 @@ pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Res
     let configuration = service.configuration()?;
     configuration.allow_editing(role)?;
     configuration::limited(&request.text)?;
-    let activation = configuration::activation(service);
+    let activation = service.activation();
     let in_force = configuration.state().borrow().in_force.clone();
-    configuration::in_turn(service, move |path| {
+    service.on_configuration(move |path| {
         let replaced = Replaced { file: path, text: &request.text };
         Ok(match configuration::check(path, replaced, activation)? {
             Ok(loaded) => preview(&in_force, &loaded, refused(path, &in_force, &loaded.config)),

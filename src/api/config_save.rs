@@ -70,7 +70,7 @@ pub async fn answer(service: &Arc<Service>, role: Role, text: &str, tag: &str) -
     let configuration = service.configuration()?;
     configuration.allow_editing(role)?;
     configuration::limited(text)?;
-    let activation = configuration::activation(service);
+    let activation = service.activation();
     let mut state = configuration.state();
     let work = Save {
         text: text.to_owned(),
@@ -78,7 +78,7 @@ pub async fn answer(service: &Arc<Service>, role: Role, text: &str, tag: &str) -
         versions: configuration.versions(),
         in_force: state.borrow().in_force.clone(),
     };
-    let tag = configuration::in_turn(service, move |path| work.carry_out(path, activation)).await?;
+    let tag = service.on_configuration(move |path| work.carry_out(path, activation)).await?;
     tracing::info!(path = %configuration.path().display(), tag, "the configuration file was saved over the API");
     let checked = timeout(PATIENCE, state.wait_for(|state| state.tag == tag)).await;
     let (checked, problems, after_restart) = match checked {

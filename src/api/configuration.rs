@@ -21,7 +21,6 @@ use tokio::sync::{Semaphore, watch};
 use super::{
     error::{Error, Kind},
     role::Role,
-    service::Service,
 };
 use crate::{
     classify::{
@@ -92,6 +91,11 @@ impl Configuration {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Checks and saves take this while they run.
+    pub(super) fn turn(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.turn)
     }
 
     /// Earlier versions of the main file.
@@ -167,26 +171,6 @@ impl Configuration {
     }
 }
 
-/// Runs `work` with the path of the main file when no other check or save runs.
-///
-/// # Errors
-/// `work` failed.
-pub async fn in_turn<T: Send + 'static>(
-    service: &Service,
-    work: impl FnOnce(&Path) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let configuration = service.configuration()?;
-    let path = configuration.path.clone();
-    let turn = Arc::clone(&configuration.turn).acquire_owned().await;
-    service
-        .blocking(move || {
-            // The work goes on when the client leaves, so the work keeps the turn.
-            let _turn = turn;
-            work(&path)
-        })
-        .await
-}
-
 /// Refuses a text that is too long to be a configuration.
 ///
 /// # Errors
@@ -199,12 +183,6 @@ pub fn limited(text: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// How the model of the running service was trained to score; `None` while it is being loaded.
-#[must_use]
-pub fn activation(service: &Service) -> Option<Activation> {
-    service.live().ok().map(|live| live.activation)
 }
 
 /// Checks a text in place of a file of the configuration at `path`, as the service does when the file changes: everything that
@@ -239,7 +217,7 @@ fn check_label_sets(loaded: Loaded, activation: Activation) -> Result<Loaded, Pr
             loaded.places.problem(&error.place(), error.to_string(), "")
         })
         .collect();
-    if found.is_empty() { Ok(loaded) } else { Err(Problems::new(found)) }
+    if found.is_empty() { Ok(loaded) } else { Err(Problems::new(found).without(&loaded.referenced)) }
 }
 
 #[cfg(test)]
@@ -250,7 +228,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        api::service::tests::starting,
+        api::{Service, service::tests::starting},
         config::{self, Listen},
     };
 

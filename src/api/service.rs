@@ -151,6 +151,31 @@ impl Service {
         })
     }
 
+    /// Runs work on the main file of the configuration, which blocks for the disk, when no other such work runs.
+    ///
+    /// # Errors
+    /// `work` failed.
+    pub async fn on_configuration<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let configuration = self.configuration()?;
+        let path = configuration.path().to_owned();
+        let turn = configuration.turn().acquire_owned().await;
+        // The work goes on when the client leaves, so the work keeps the turn.
+        self.blocking(move || {
+            let _turn = turn;
+            work(&path)
+        })
+        .await
+    }
+
+    /// How the model was trained to score; `None` while it is being loaded.
+    #[must_use]
+    pub fn activation(&self) -> Option<Activation> {
+        self.live.get().map(|live| live.activation)
+    }
+
     /// What exists once the model is loaded.
     ///
     /// # Errors

@@ -170,7 +170,7 @@ fn on_source(before: &Config, after: &Config, source: &Source) -> Vec<LabelChang
     let keys = |map: &Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
     let mut changes = Vec::new();
     for place in both(keys(&old), keys(&new)) {
-        let (set, label) = place.split_once('\0').unwrap_or((&place, ""));
+        let (set, label) = place.split_once('\0').unwrap_or((place.as_str(), ""));
         let settings = |labels: &Map<String, Value>| labels.get(&place).and_then(Value::as_object).cloned();
         let (old, new) = (settings(&old), settings(&new));
         changes.extend(change(set, Some(label), Some(&source.name), old.as_ref(), new.as_ref()));

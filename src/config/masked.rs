@@ -1,13 +1,13 @@
 //! A file of the configuration for people who may view it and not change it: the passwords in it are replaced. Pure.
 //!
 //! Lines are masked as in the messages of problems, which works for files that are no YAML, too. What the YAML says is masked as
-//! well: values in several lines, values that an alias repeats elsewhere, and arguments of the program that receives alerts. In
-//! doubt too much is hidden. The number of lines stays the same.
+//! well: values in several lines, values that an alias repeats elsewhere, arguments of the program that receives alerts, and each of
+//! them wherever else it is typed. In doubt too much is hidden. The number of lines stays the same.
 
 use std::ops::Range;
 
 use crate::yaml::{
-    mask,
+    mask, publishable,
     tree::{self, Node, Value},
 };
 
@@ -18,6 +18,10 @@ pub fn masked(text: &str) -> String {
     if let Some(root) = tree::parse_all(0, text).root {
         in_tree(text, &root, &mut Vec::new(), &mut hidden);
     }
+    for secret in publishable(text).map_or(Vec::new(), |found| found.hidden) {
+        hidden.extend(text.match_indices(&secret).map(|(at, secret)| at..at + secret.len()));
+    }
+    hidden.retain(|range| !text[range.clone()].contains('\n'));
     hidden.sort_by_key(|range| (range.start, range.end));
     let (mut shown, mut at) = (String::with_capacity(text.len()), 0);
     for Range { start, end } in hidden {
@@ -140,6 +144,10 @@ mod tests {
             (
                 "x-a: &a https://h/services/hunter2\nwebhook: { url: *a }\n",
                 "x-a: &a https://h/***\nwebhook: { url: *a }\n",
+            ),
+            (
+                "# not hunter2 any more\nmqtt: { password: hunter2 }\n",
+                "# not *** any more\nmqtt: { password: ***\n",
             ),
             (
                 "command: { run: [send, --token, hunter2, --loud] }\n",

@@ -6,7 +6,7 @@ mod elsewhere;
 pub mod error;
 pub(crate) mod fields;
 mod interpolate;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod mask;
 pub(crate) mod names;
 mod publishable;
