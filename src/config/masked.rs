@@ -18,10 +18,14 @@ pub fn masked(text: &str) -> String {
     if let Some(root) = tree::parse_all(0, text).root {
         in_tree(text, &root, &mut Vec::new(), &mut hidden);
     }
-    for secret in publishable(text).map_or(Vec::new(), |found| found.hidden) {
-        hidden.extend(text.match_indices(&secret).map(|(at, secret)| at..at + secret.len()));
+    // A level of a label that sounds like a password is in every other label, too.
+    let is_level = |secret: &String| secret.parse::<f32>().is_ok_and(|level| level <= 1.0);
+    let secrets = publishable(text).map_or(Vec::new(), |found| found.hidden);
+    for secret in secrets.into_iter().filter(|secret| !is_level(secret)) {
+        for (at, secret) in text.match_indices(&secret) {
+            hide(text, at..at + secret.len(), &mut hidden);
+        }
     }
-    hidden.retain(|range| !text[range.clone()].contains('\n'));
     hidden.sort_by_key(|range| (range.start, range.end));
     let (mut shown, mut at) = (String::with_capacity(text.len()), 0);
     for Range { start, end } in hidden {
@@ -60,13 +64,13 @@ fn in_tree<'n>(text: &str, node: &'n Node, path: &mut Vec<&'n str>, hidden: &mut
         Value::Nothing => {}
         Value::Text(value) if path.last().is_some_and(|key| is_secret(key)) => {
             if !is_reference(value) {
-                hide(text, node, hidden);
+                hide(text, node.span.start..node.span.end, hidden);
             }
         }
         Value::Text(value) if value.contains("://") => {
             let is_webhook = path.ends_with(&["webhook", "url"]);
             if let Some(secret) = address(typed(text, node), is_webhook).filter(|_| !is_reference(value)) {
-                hidden.push(node.span.start + secret.start..node.span.start + secret.end);
+                hide(text, node.span.start + secret.start..node.span.start + secret.end, hidden);
             }
         }
         Value::Text(_) => {}
@@ -78,7 +82,7 @@ fn in_tree<'n>(text: &str, node: &'n Node, path: &mut Vec<&'n str>, hidden: &mut
             let arguments: Vec<_> = items.iter().map(text_of).collect();
             for (item, (typed, shown)) in items.iter().zip(arguments.iter().zip(mask::arguments(&arguments))) {
                 if *typed != shown {
-                    hide(text, item, hidden);
+                    hide(text, item.span.start..item.span.end, hidden);
                 }
             }
         }
@@ -103,10 +107,10 @@ fn address(typed: &str, is_webhook: bool) -> Option<Range<usize>> {
     is_hidden.then_some(path..end)
 }
 
-/// Hides a value in each of its lines.
-fn hide(text: &str, node: &Node, hidden: &mut Vec<Range<usize>>) {
-    let mut start = node.span.start;
-    for line in typed(text, node).split_inclusive('\n') {
+/// Hides a part of the text in each of its lines.
+fn hide(text: &str, range: Range<usize>, hidden: &mut Vec<Range<usize>>) {
+    let mut start = range.start;
+    for line in text.get(range).unwrap_or_default().split_inclusive('\n') {
         let words = line.trim();
         if !words.is_empty() {
             let indent = line.len() - line.trim_start().len();
