@@ -150,3 +150,62 @@ test("what the first steps save", async () => {
   assert.deepEqual(plain[0].settings, { labels: { "a dog": 0.7 } });
   assert.deepEqual(plain[1].settings, { http: "http://h/a", watch: ["door"] });
 });
+
+test("settings that are tried", async () => {
+  const { NOTHING, clearOf, forConfiguration, linesOf, thresholdOf, withChanges } = await load("pages/tune/types.ts");
+  const settings = { threshold: 0.8, clear_below: 0.8, rises: false, has_baseline: false, hold: "2 of 3", for: "0s", cooldown: "5m", active: [] };
+  const typed = { ...settings, clear_below: 0.6 };
+  const rises = { ...settings, threshold: 0.3, clear_below: 0.15, rises: true };
+  for (const [name, found, expected] of [
+    ["a threshold", withChanges(settings, NOTHING, { threshold: 0.55 }), { threshold: 0.55 }],
+    ["back to the one in force", withChanges(settings, { threshold: 0.55 }, { threshold: 0.8 }), {}],
+    ["a clear level that would follow", withChanges(settings, { threshold: 0.55 }, { clear_below: 0.55 }), { threshold: 0.55 }],
+    ["a clear level", withChanges(settings, { threshold: 0.55 }, { clear_below: 0.3 }), { threshold: 0.55, clear_below: 0.3 }],
+    ["a threshold below it", withChanges(settings, { clear_below: 0.5 }, { threshold: 0.4 }), { threshold: 0.4 }],
+    ["always is in force", withChanges(settings, NOTHING, { active: ["always"] }), {}],
+    ["hours", withChanges(settings, NOTHING, { active: ["22:00-06:00"] }), { active: ["22:00-06:00"] }],
+    ["the threshold", thresholdOf(settings, { threshold: 0.5 }), 0.5],
+    ["the clear level follows", clearOf(settings, { threshold: 0.5 }), 0.5],
+    ["one that was typed stays", clearOf(typed, { threshold: 0.7 }), 0.6],
+    ["but never above", clearOf(typed, { threshold: 0.5 }), 0.5],
+    ["half of a rise", clearOf(rises, { rise: 0.2 }), 0.1],
+    ["as typed", forConfiguration(settings, { threshold: 0.5 }), { threshold: 0.5 }],
+    ["with a clear level that would be above", forConfiguration(typed, { threshold: 0.5 }), { threshold: 0.5, clear_below: 0.5 }],
+    ["one span", forConfiguration(settings, { active: ["22:00-06:00"] }), { active: "22:00-06:00" }],
+    [
+      "lines",
+      linesOf({ source: undefined, label_set: "yard", label: "a: b" }, { threshold: 0.5, hold: "2 of 3", active: "22:00-06:00" }),
+      'label_sets:\n  yard:\n    labels:\n      "a: b":\n        threshold: 0.5\n        hold: 2 of 3\n        active: "22:00-06:00"',
+    ],
+    [
+      "lines of a source",
+      linesOf({ source: "gate", label_set: "yard", label: "dog" }, { prompts: ["a dog", "two dogs"] }),
+      'sources:\n  gate:\n    watch:\n      yard:\n        dog:\n          prompts: ["a dog", "two dogs"]',
+    ],
+  ]) {
+    assert.deepEqual(found, expected, name);
+  }
+});
+
+test("what is drawn of a trial", async () => {
+  const { apart, drawn, levels, spans, topOf } = await load("pages/tune/chart.ts");
+  assert.deepEqual(apart([[1, 5], [10, 20], [30, 40]], [[5, 6], [21, 29]]), [[10, 20], [30, 40]]);
+  assert.deepEqual(apart([[1, 5]], []), [[1, 5]]);
+  const answer = { now: { spans: [[1000, 2000], [5000, 6000]] }, then: { spans: [[1500, 2500], [8000, 9000]] } };
+  assert.deepEqual(spans(answer), [
+    { from: 5, to: 6, kind: "gone" },
+    { from: 1.5, to: 2.5, kind: "raised" },
+    { from: 8, to: 9, kind: "new" },
+  ]);
+  for (const [highest, expected] of [[0.9, 1], [0.5, 1], [0.3, 0.4], [0.02, 0.03], [0, 0.001]]) assert.equal(topOf(highest), expected, highest);
+  const scores = { labels: [{ label_set: "a", label: "b", points: [[1000, 0.1, 0.3, 0.2], [9000, 0.2, 0.9, 0.4]] }], gaps: [[1000, 9000]] };
+  const { times, series, band, top } = drawn(scores, { label_set: "a", label: "b" }, { points: [[1000, 0, 0.5, 0.5], [2000, 0, 0.6, 0.6]], gaps: [] }, undefined);
+  assert.deepEqual(times, [1, 1.001, 2, 9]);
+  assert.deepEqual(series.map(({ values }) => values), [[0.3, null, undefined, 0.9], [0.5, undefined, 0.6, undefined]]);
+  assert.deepEqual([band.lowest, top], [[0.1, null, undefined, 0.2], 1]);
+  const settings = { threshold: 0.8, clear_below: 0.6, rises: false, hold: "1 of 1", for: "0s", cooldown: "0s", active: [] };
+  const words = (tried) => levels(settings, tried, 1, () => {}).map(({ text, value }) => `${text} ${value}`);
+  assert.deepEqual(words({}), ["alert at 0.8", "clear below 0.6"]);
+  assert.deepEqual(words({ threshold: 0.5 }), ["alert at 0.5", "clear below 0.5", "now 0.8"]);
+  assert.deepEqual(levels({ ...settings, rises: true }, {}, 1, () => {}), []);
+});

@@ -18,13 +18,12 @@ export interface Trial {
 
 /** The answer to `request`; while that request is in flight, the answer to the one before. Another `round` asks again. */
 export function useTrial(request: TrialRequest | undefined, round: number): Trial {
-  const [state, setState] = useState<Trial>({ isBusy: request !== undefined });
+  const [state, setState] = useState<Omit<Trial, "isBusy"> & { key?: string }>({});
   const key = JSON.stringify([request, round]);
   const wanted = useRef({ request, key });
   const isAsking = useRef(false);
   wanted.current = { request, key };
   useEffect(() => {
-    setState((before) => ({ ...before, isBusy: request !== undefined }));
     if (isAsking.current || !request) return;
     isAsking.current = true;
     void untilAnswered().finally(() => (isAsking.current = false));
@@ -34,13 +33,13 @@ export function useTrial(request: TrialRequest | undefined, round: number): Tria
         const asked = wanted.current;
         if (!asked.request) return;
         const next = await ask(asked.request);
-        const isNewest = asked.key === wanted.current.key;
-        setState((before) => ({ ...(next.error ? { ...before, error: next.error } : next), isBusy: !isNewest }));
-        if (isNewest) return;
+        // An answer that is late is shown too: while a level is dragged, the page follows.
+        setState((before) => ({ ...(next.error ? { ...before, error: next.error } : next), key: asked.key }));
+        if (asked.key === wanted.current.key) return;
       }
     }
   }, [key]);
-  return state;
+  return { ...state, isBusy: request !== undefined && state.key !== key };
 }
 
 async function ask(request: TrialRequest): Promise<Omit<Trial, "isBusy">> {
