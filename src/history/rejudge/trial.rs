@@ -137,7 +137,7 @@ pub fn label_scores(
             return;
         }
         if !wanted {
-            scores.left_out += u64::from(matches!(event, Event::Judged(..)));
+            scores.left_out += u64::from(!setup.sets.is_empty() && matches!(event, Event::Judged(..)));
             collector.unwatched();
             return;
         }
