@@ -31,8 +31,8 @@ use crate::{
     policy::{LabelSet, TriggerSettings},
 };
 
-/// The most embeddings that are scored at once: those of a week with a frame a second, of two regions.
-const MOST_EMBEDDINGS: u64 = 1_250_000;
+/// The most embeddings that are scored at once: those of a week with a frame a second. They need about 60 MB.
+const MOST_EMBEDDINGS: u64 = 700_000;
 
 /// The verb.
 pub const VERB: Verb<Request, Response> = Verb {

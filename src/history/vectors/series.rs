@@ -119,29 +119,43 @@ struct ScoredSpan {
     score: f32,
 }
 
-/// The highest score of several regions at each time at which one of them begins or ends to show a picture.
+/// A picture of a region begins to be seen, or is seen for the last time.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    time: i64,
+    region: u32,
+    /// The number of its span in the region.
+    span: u32,
+}
+
+/// The highest score of several regions at each time at which one of them begins or ends to show a picture. There are fewer than 2^32
+/// spans.
+#[expect(clippy::cast_possible_truncation, reason = "the number of spans is limited")]
 fn merged(regions: &[Vec<ScoredSpan>]) -> Vec<(i64, f32)> {
-    // Ends are after the beginnings of the same time: a frame has all of its regions.
-    let mut changes = Vec::with_capacity(2 * regions.iter().map(Vec::len).sum::<usize>());
+    let mut turns = Vec::with_capacity(2 * regions.iter().map(Vec::len).sum::<usize>());
     for (region, spans) in regions.iter().enumerate() {
-        for scored in spans {
-            changes.push((scored.span.first, region, Some(*scored)));
-            if scored.span.last > scored.span.first {
-                changes.push((scored.span.last, region, None));
+        for (number, ScoredSpan { span, .. }) in spans.iter().enumerate() {
+            let turn = |time| Turn { time, region: region as u32, span: number as u32 };
+            turns.push(turn(span.first));
+            if span.last > span.first {
+                turns.push(turn(span.last));
             }
         }
     }
-    changes.sort_by_key(|(time, ..)| *time);
+    turns.sort_by_key(|turn| turn.time);
     let mut shown: Vec<Option<ScoredSpan>> = vec![None; regions.len()];
     let mut points: Vec<(i64, f32)> = Vec::new();
-    for at_once in changes.chunk_by(|a, b| a.0 == b.0) {
-        let time = at_once[0].0;
-        for (_, region, scored) in at_once {
-            shown[*region] = scored.or(shown[*region]);
+    for at_once in turns.chunk_by(|a, b| a.time == b.time) {
+        let time = at_once[0].time;
+        for turn in at_once {
+            let (region, scored) = (turn.region as usize, regions[turn.region as usize][turn.span as usize]);
+            // Where one picture ends and the next one begins at the same time, the next one counts.
+            if shown[region].is_none_or(|before| before.span.first <= scored.span.first) {
+                shown[region] = Some(scored);
+            }
         }
-        let visible =
-            shown.iter().flatten().filter(|scored| (scored.span.first..=scored.span.last).contains(&time));
-        let highest = visible.map(|scored| scored.score).reduce(f32::max);
+        let is_seen = |scored: &&ScoredSpan| (scored.span.first..=scored.span.last).contains(&time);
+        let highest = shown.iter().flatten().filter(is_seen).map(|scored| scored.score).reduce(f32::max);
         points.extend(highest.map(|highest| (time, highest)));
     }
     points
