@@ -120,7 +120,7 @@ pub struct Response {
     pub masked: bool,
     /// What changes in the file, for people who make the change themselves.
     pub lines: Lines,
-    /// What is wrong with the new text.
+    /// What is wrong with the new text. An invalid text is not saved.
     pub problems: Vec<ConfigProblem>,
     /// Whether it was saved.
     pub saved: bool,
@@ -163,19 +163,18 @@ pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Res
         service.on_configuration(move |path| edited(path, &changes, wanted.as_deref(), allowed, activation))
             .await?;
     let shown = |text: &str| configuration.shown(role, text.to_owned());
-    let (before, after) = (shown(&edited.before), shown(&edited.after));
     let mut response = Response {
         path: edited.path.display().to_string(),
         masked: !configuration.shows_secrets(role),
-        lines: Lines::between(&before, &after),
-        text: after,
+        lines: Lines::shown(&edited.before, &edited.after, shown),
+        text: shown(&edited.after),
         problems: edited.problems,
         saved: false,
         tag: edited.tag,
         why_not: edited.obstacle.as_ref().map(|obstacle| obstacle.what.clone()),
         remedy: edited.obstacle.as_ref().map(|obstacle| obstacle.remedy.clone()),
     };
-    if request.save && edited.obstacle.is_none() {
+    if request.save && edited.obstacle.is_none() && response.problems.is_empty() {
         let saved = config_save::answer(service, role, &edited.after, &response.tag).await?;
         response.saved = true;
         response.tag = saved.tag;
@@ -222,7 +221,8 @@ fn checked(request: &Request, may_edit: bool) -> Result<(), Error> {
 /// Whether a value makes the service read something else.
 fn has_reference(value: &Value) -> bool {
     match value {
-        Value::String(text) => text.contains("${"),
+        // `$${` is a literal `${`.
+        Value::String(text) => text.match_indices("${").any(|(at, _)| !text[..at].ends_with('$')),
         Value::Array(items) => items.iter().any(has_reference),
         Value::Object(map) => map.values().any(has_reference),
         _ => false,
@@ -350,6 +350,13 @@ fn apply(text: &str, change: &Change) -> Result<String, Error> {
 }
 
 impl Lines {
+    /// The lines that differ, with texts as the client may see them. What the client itself has typed is not hidden from it: lines that
+    /// are only added.
+    fn shown(before: &str, after: &str, shown: impl Fn(&str) -> String) -> Self {
+        let lines = Self::between(before, after);
+        if lines.before.is_empty() { lines } else { Self::between(&shown(before), &shown(after)) }
+    }
+
     /// The lines that differ: those between the first and the last lines that are the same.
     fn between(before: &str, after: &str) -> Self {
         let (old, new): (Vec<_>, Vec<_>) =
@@ -445,7 +452,7 @@ mod tests {
             (long.into(), Kind::BadRequest, "64 are allowed"),
             (set(json!({})), Kind::BadRequest, "no setting"),
             (set(json!({ "treshold": 0.5 })), Kind::BadRequest, "did you mean `threshold`?"),
-            (set(json!({ "prompts": ["${file:/etc/passwd}"] })), Kind::BadRequest, "reference"),
+            (set(json!({ "prompts": ["a $${b} ${file:/etc/passwd}"] })), Kind::BadRequest, "reference"),
             (unknown, Kind::BadRequest, "there is no `porch/cow`"),
             (exists, Kind::Conflict, "`person` exists already"),
         ] {
@@ -456,6 +463,10 @@ mod tests {
         let (_folder, service, _state) = service(true);
         let viewed = answer(&service, Role::View, request(set(json!({ "threshold": 0.5 })))).await;
         assert_eq!(viewed.unwrap_err().kind, Kind::Forbidden);
+        assert!(edit(set(json!({ "prompts": ["a $${b}"] }))).await.is_ok(), "it is no reference");
+        let camera = json!({ "kind": "add_source", "source": "door", "settings": { "rtsp": "rtsp://me:pass-word@h/s", "watch": ["porch"] } });
+        let camera = edit(json!([camera])).await.unwrap();
+        assert!(camera.lines.after.contains("pass-word") && !camera.text.contains("pass-word"), "{camera:?}");
         let invalid = edit(set(json!({ "threshold": 7 }))).await.unwrap();
         assert!(invalid.problems[0].message.contains("threshold"), "{invalid:?}");
     }
