@@ -44,3 +44,13 @@ export function windowOf(range: RangeName, now: Date): { since: string; until: s
   const hours = RANGES.find((one) => one.value === range)?.hours ?? 24;
   return { since: new Date(now.getTime() - hours * 3_600_000).toISOString(), until: now.toISOString() };
 }
+
+/** The part of the time that is shown, in seconds since 1970; `undefined`: all of it. */
+export function zoomOf(typedFrom: string | undefined, typedTo: string | undefined): [number, number] | undefined {
+  const [from, to] = [Number(typedFrom), Number(typedTo)];
+  return Number.isFinite(from) && Number.isFinite(to) && from > 0 && to > from ? [from, to] : undefined;
+}
+
+export function secondsOf({ since, until }: { since: string; until: string }): [number, number] {
+  return [Date.parse(since) / 1000, Date.parse(until) / 1000];
+}

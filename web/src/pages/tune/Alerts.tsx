@@ -1,0 +1,88 @@
+import { count, counted } from "../../format";
+import { Button } from "../../parts/Button";
+import { Card } from "../../parts/Card";
+import { Keys, useKeys } from "../../parts/Keys";
+import { toast } from "../../parts/Toast";
+import { total } from "./Answer";
+import { Pictures, pictureId } from "./Pictures";
+import type { Marks } from "./marks";
+import type { TriedAlert, TrialAnswer, Verdict } from "./types";
+
+/** The alerts that are listed, at most. */
+export const MOST = 1000;
+
+/** What would have alerted, as pictures, and what is lost. */
+export function AlertsCard({ answer, alerts, selected, marks, mayMark, limit, onSelect, onMore }: {
+  answer: TrialAnswer | undefined;
+  /** Those of the tried settings, and then those that are lost. */
+  alerts: readonly TriedAlert[];
+  selected: string | undefined;
+  marks: Marks;
+  mayMark: boolean;
+  /** The number of alerts that were asked for. */
+  limit: number;
+  onSelect: (time: string) => void;
+  onMore: () => void;
+}) {
+  useJudging(alerts, selected, onSelect, marks, mayMark);
+  const pictures = (some: readonly TriedAlert[]) => some.length > 0 && (
+    <Pictures
+      alerts={some}
+      selected={selected}
+      verdictOf={marks.of}
+      mayMark={mayMark}
+      onSelect={(alert) => onSelect(alert.time)}
+      onMark={marks.set}
+    />
+  );
+  return (
+    <Card title="What would have alerted" actions={<Keys keys={[["j k", "move"], ["y", "right"], ["n", "wrong"], ["u", "undo"]]} />}>
+      {answer && answer.alerts.length === 0 && <p class="muted">These settings raise no alert in this time.</p>}
+      {answer && pictures(answer.alerts)}
+      {answer && <More shown={answer.alerts.length} all={answer.then.alerts} limit={limit} onMore={onMore} />}
+      {answer && answer.lost_alerts.length > 0 && (
+        <>
+          <hr class="rule" />
+          <h3 class="tune-lost">Lost: {counted(total(answer.lost), "alert")} of the service</h3>
+          {pictures(answer.lost_alerts)}
+        </>
+      )}
+    </Card>
+  );
+}
+
+function More({ shown, all, limit, onMore }: { shown: number; all: number; limit: number; onMore: () => void }) {
+  if (shown >= all) return null;
+  if (limit >= MOST) return <p class="muted small">The newest {count(shown)} of {count(all)} alerts are shown.</p>;
+  return <div class="row tune-more"><Button onClick={onMore}>Show more of {count(all)}</Button></div>;
+}
+
+/** The keys: j and k move, y and n judge, u takes back. */
+function useJudging(alerts: readonly TriedAlert[], selected: string | undefined, select: (time: string) => void, marks: Marks, mayMark: boolean) {
+  const place = alerts.findIndex((alert) => alert.time === selected);
+  const move = (to: number) => {
+    const next = alerts[Math.min(Math.max(to, 0), alerts.length - 1)];
+    if (!next) return;
+    select(next.time);
+    document.getElementById(pictureId(next.time))?.scrollIntoView({ block: "nearest" });
+  };
+  const judge = (verdict: Verdict) => {
+    const alert = alerts[place];
+    // The first key chooses the first alert, so that nothing is judged unseen.
+    if (!alert) return move(0);
+    if (!mayMark) return toast("You may look and not mark: sign in with the right to change.");
+    marks.set(alert, verdict);
+    move(place + 1);
+  };
+  useKeys({
+    j: () => move(place + 1),
+    k: () => move(place - 1),
+    y: () => judge("right"),
+    n: () => judge("wrong"),
+    u: () => {
+      const time = marks.undo();
+      if (time) select(time);
+      else toast("There is nothing to undo.");
+    },
+  });
+}
