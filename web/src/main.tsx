@@ -45,6 +45,7 @@ function Shell() {
         {!me && error && <Problem error={error} onRetry={() => void refresh()} />}
       </main>
       {me?.role && <Footer me={me} />}
+      {me?.role && <GoTo />}
       <Toasts />
     </>
   );
@@ -69,6 +70,7 @@ function Header({ page, isSignedIn }: { page: PageName; isSignedIn: boolean }) {
       )}
       <div class="header-state">
         {isSignedIn && <State />}
+        {isSignedIn && <Button kind="quiet" class="goto" label={`Go to (${GO_TO})`} onClick={() => openPalette()}>{GO_TO}</Button>}
         <ThemeSwitch />
       </div>
     </header>
@@ -100,6 +102,32 @@ function ThemeSwitch() {
       <span class={`theme-sign theme-${theme}`} aria-hidden="true" />
     </Button>
   );
+}
+
+/** The keys of the palette, as this system writes them. */
+const GO_TO = /Mac|iP(hone|ad)/.test(navigator.platform) ? "⌘K" : "Ctrl K";
+let openPalette = () => {};
+
+/** The palette, as soon as it is wanted. */
+function GoTo() {
+  const [Palette, setPalette] = useState<ComponentType<{ onClose: () => void }>>();
+  const [isOpen, setOpen] = useState(false);
+  openPalette = () => {
+    // A file that is gone after an update of the service: the pages of the header remain.
+    import("./palette").then((loaded) => setPalette(() => loaded.default), () => undefined);
+    setOpen(true);
+  };
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+      if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      openPalette();
+    };
+    window.addEventListener("keydown", pressed);
+    return () => window.removeEventListener("keydown", pressed);
+  }, []);
+  return isOpen && Palette ? <Palette onClose={() => setOpen(false)} /> : null;
 }
 
 /** What this browser may do. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PAGES, launch, open, ready, signIn, visitor } from "./browser.mjs";
+import { PAGES, launch, open, ready, signIn, violations, visitor } from "./browser.mjs";
 import { start, wait } from "./service.mjs";
 
 let service, browser;
@@ -94,4 +94,33 @@ test("everything that can be pressed is reached, and is seen when it is", async 
     assert.equal(reached.size, expected, `${name}: every control is reached with the tab key`);
     visit.expectNone(name);
   }
+});
+
+test("Ctrl+K goes to pages, sources, labels and a search", async (t) => {
+  const visit = await visitor(browser, service);
+  t.after(() => visit.close());
+  await signIn(visit, service);
+  const { page } = visit;
+  for (const [words, address] of [
+    ["syst", /#\/system$/],
+    ["yard alerts", /#\/alerts\?source=yard$/],
+    ["yard red", /#\/tune\?source=yard&label_set=objects&label=red\+car/],
+    ["a dog at the gate", /#\/search\?q=a\+dog\+at\+the\+gate$/],
+  ]) {
+    await page.keyboard.press("Control+k");
+    const input = page.getByRole("combobox", { name: /^Page, source/ });
+    await input.waitFor();
+    await page.getByRole("option", { name: /^yard Live/ }).waitFor();
+    assert.deepEqual(await violations(page), []);
+    await input.pressSequentially(words);
+    await page.keyboard.press("Enter");
+    await page.waitForURL(address);
+    await input.waitFor({ state: "hidden" });
+    await ready(page);
+  }
+  await page.keyboard.press("Control+k");
+  await page.getByRole("dialog", { name: "Go to" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog", { name: "Go to" }).waitFor({ state: "hidden" });
+  visit.expectNone();
 });

@@ -209,3 +209,22 @@ test("what is drawn of a trial", async () => {
   assert.deepEqual(words({ threshold: 0.5 }), ["alert at 0.5", "clear below 0.5", "now 0.8"]);
   assert.deepEqual(levels({ ...settings, rises: true }, {}, 1, () => {}), []);
 });
+
+test("places by a part of their names", async () => {
+  globalThis.document ??= { baseURI: "http://localhost/console/" };
+  const { matching } = await load("palette.tsx");
+  const place = (text, kind) => ({ text, kind, href: `#${text} ${kind}` });
+  const places = [place("Live", "page"), place("back yard", "Live"), place("back yard / red car", "Tune")];
+  const texts = (words) => matching(places, words).map(({ text, kind }) => `${text}, ${kind}`);
+  for (const [words, expected] of [
+    ["", ["Live, page", "back yard, Live", "back yard / red car, Tune"]],
+    ["  ", ["Live, page", "back yard, Live", "back yard / red car, Tune"]],
+    ["YARD", ["back yard, Live", "back yard / red car, Tune", "YARD, Search"]],
+    ["car back", ["back yard / red car, Tune", "car back, Search"]],
+    ["a fox", ["a fox, Search"]],
+  ]) {
+    assert.deepEqual(texts(words), expected, words);
+  }
+  const many = Array.from({ length: 50 }, (_, number) => place(`camera ${number}`, "Live"));
+  assert.equal(matching(many, "camera").length, 13, "twelve, and the search");
+});
