@@ -311,6 +311,12 @@ impl ServiceMetrics {
         wanted.map(|(name, running)| (name.clone(), running.kind, running.state())).collect()
     }
 
+    /// What decodes pictures, once it is started.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&Arc<Sandbox>> {
+        self.sandbox.get()
+    }
+
     /// Whether the broker is connected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -466,7 +472,7 @@ mod tests {
             problem: watch::channel(None).1,
             slots: Arc::new(Semaphore::new(source::SLOTS)),
         };
-        metrics.add_named("cams", running);
+        metrics.add_source("cams", running);
         let state = |source: &Source| metrics.source_state(source).map(|state| state.status);
         assert_eq!(state(&named("cam-1", "cams/+")), Some(Status::Offline));
         status.send_replace(Status::Online);
