@@ -112,7 +112,7 @@ pub fn listen(path: &Path) -> Result<Option<Listen>, Problems> {
 pub fn state_dir(path: &Path) -> Result<PathBuf, Problems> {
     here(true, |surroundings| {
         let mut reader = Reader::new(surroundings, folder_of(path));
-        let main = read_file(&mut reader, path);
+        let main = read_file(&mut reader, path, None);
         let state_dir = main.and_then(|main| assemble::state_dir(&mut reader, &main));
         let Reader { problems, shortage, .. } = reader;
         state_dir.ok_or_else(|| Problems::new(problems).with_shortage(shortage.get()))
