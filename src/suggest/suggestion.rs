@@ -216,6 +216,7 @@ fn times(count: usize) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
+/// `1 alert`, `2 alerts`.
 #[must_use]
 pub fn alerts(count: usize) -> String {
     if count == 1 { "1 alert".to_owned() } else { format!("{count} alerts") }
