@@ -284,8 +284,10 @@ pub fn chunks<E: From<rusqlite::Error>>(
 ) -> Result<(), E> {
     let Some(source) = known_name_id(connection, source)? else { return Ok(()) };
     let (since, until) = window.range();
+    // By their identifiers, so that whole chunks are not sorted: that would need a temporary file.
     let mut select = connection.prepare_cached(
-        "SELECT setup, chunk FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3 ORDER BY id",
+        "SELECT setup, chunk FROM scores WHERE id IN (SELECT id FROM scores WHERE source = ?1 AND last >= ?2)
+         AND first <= ?3 ORDER BY id",
     )?;
     let mut setups = Setups::default();
     let mut rows = select.query(params![source, since, until])?;
