@@ -31,7 +31,7 @@ use super::{
 use crate::{
     clock::Clock,
     heartbeat,
-    history::{self, Inventory, Space},
+    history::{Inventory, Space},
     observe::metrics::{self, HistoryCounts, ServiceMetrics, process},
     policy::HistorySettings,
     recent_lines::RecentLine,
@@ -256,7 +256,7 @@ impl From<metrics::DeliveryState> for Delivery {
 
 impl From<Inventory> for Entries {
     fn from(inventory: Inventory) -> Self {
-        let history::Inventory { alerts, near_misses, marks, pictures, embeddings, oldest } = inventory;
+        let Inventory { alerts, near_misses, marks, pictures, embeddings, oldest } = inventory;
         Self { alerts, near_misses, marks, pictures, embeddings, oldest: oldest.map(Time) }
     }
 }
