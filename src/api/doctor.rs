@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_a_recent_result_is_fresh() {
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         for (now, fresh) in [(0, true), (59, true), (60, false), (-1, false)] {
             assert_eq!(is_fresh(at(0), at(now)), fresh, "{now}");
         }

@@ -403,7 +403,8 @@ fn another_threshold_raises_more_often_and_keeps_its_state_from_chunk_to_chunk()
         let of = |raises: Raises| {
             raises.spans.iter().map(|it| (it.from, it.until, it.is_alert)).collect::<Vec<_>>()
         };
-        (scores, of(now), of(then), then.alerts)
+        let alerts = then.alerts;
+        (scores, of(now), of(then), alerts)
     };
     let (scores, now, then, alerts) = spans(None);
     // `for` is three seconds.
