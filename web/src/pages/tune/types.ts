@@ -171,18 +171,22 @@ export function clearOf(settings: Settings, tried: Tried): number | null {
   const [threshold, named] = [thresholdOf(settings, tried), settings.rises ? tried.clear_rise : tried.clear_below];
   if (named !== undefined) return named;
   if (threshold === null || settings.threshold == null || settings.clear_below == null) return settings.clear_below ?? null;
-  const usual = settings.rises ? settings.threshold / 2 : settings.threshold;
-  if (Math.abs(usual - settings.clear_below) < 1e-6) return settings.rises ? threshold / 2 : threshold;
+  if (follows(settings)) return settings.rises ? threshold / 2 : threshold;
   return Math.min(settings.clear_below, threshold);
+}
+
+/** Whether the clear level is the usual one: the threshold itself, or half of the rise. */
+function follows({ threshold, clear_below, rises }: Settings): boolean {
+  return threshold !== null && clear_below !== null && Math.abs((rises ? threshold / 2 : threshold) - clear_below) < 1e-6;
 }
 
 /** The keys and values for the configuration. */
 export function forConfiguration(settings: Settings, tried: Tried): Record<string, unknown> {
   const changes: Record<string, unknown> = { ...tried };
-  const clear = clearOf(settings, tried);
+  const [upper, lower] = settings.rises ? [tried.rise, "clear_rise"] : [tried.threshold, "clear_below"];
   // Below a clear level that was typed, a threshold alone would be refused.
-  if (tried.threshold !== undefined && settings.clear_below != null && settings.clear_below > tried.threshold) {
-    changes["clear_below"] = clear;
+  if (upper !== undefined && settings.clear_below != null && settings.clear_below > upper && !follows(settings)) {
+    changes[lower] = clearOf(settings, tried);
   }
   if (tried.active?.length === 1) changes["active"] = tried.active[0];
   return changes;
