@@ -28,6 +28,7 @@ export function launch() {
 export async function visitor(browser, service, { viewport = WIDE, colorScheme = "light", reducedMotion = "reduce", ...rest } = {}) {
   const context = await browser.newContext({ viewport, colorScheme, reducedMotion, ...rest });
   context.setDefaultTimeout(PATIENCE);
+  if (process.env.CONSOLE === "sources") await serveSources(context, service);
   const page = await context.newPage();
   const faults = [];
   const origin = new URL(service.url).origin;
@@ -53,6 +54,22 @@ export async function visitor(browser, service, { viewport = WIDE, colorScheme =
     forget: () => faults.splice(0),
     close: () => context.close(),
   };
+}
+
+/**
+ * With CONSOLE=sources the pages are those of src/ instead of those in the program, with the header fields of the program: a change of a
+ * page needs no build of the program.
+ */
+async function serveSources(context, service) {
+  const { build, kind } = await import("../build.mjs");
+  const { assets } = await build();
+  const { headers } = await fetch(`${service.url}/console/`);
+  await context.route(`${service.url}/console/**`, (route) => {
+    const name = new URL(route.request().url()).pathname.split("/").at(-1) || "index.html";
+    if (!assets.has(name)) return route.fallback();
+    const policy = headers.get("content-security-policy");
+    return route.fulfill({ body: assets.get(name), contentType: kind(name), headers: { "content-security-policy": policy } });
+  });
 }
 
 /** Signs the visitor in with a link that is valid once, and waits for the first page. */

@@ -188,7 +188,7 @@ test("settings that are tried", async () => {
 });
 
 test("what is drawn of a trial", async () => {
-  const { apart, drawn, levels, spans, topOf } = await load("pages/tune/chart.ts");
+  const { apart, drawn, levels, spans, topOf } = await load("pages/tune/drawn.ts");
   assert.deepEqual(apart([[1, 5], [10, 20], [30, 40]], [[5, 6], [21, 29]]), [[10, 20], [30, 40]]);
   assert.deepEqual(apart([[1, 5]], []), [[1, 5]]);
   const answer = { now: { spans: [[1000, 2000], [5000, 6000]] }, then: { spans: [[1500, 2500], [8000, 9000]] } };

@@ -2,7 +2,7 @@ import { useMemo } from "preact/hooks";
 import { Card } from "../../parts/Card";
 import { TimeChart } from "../../parts/TimeChart";
 import type { TriedWords } from "./Words";
-import { drawn, levels, marks as signs, spans } from "./chart";
+import { drawn, levels, marks as signs, spans } from "./drawn";
 import type { Marks } from "./marks";
 import type { Scores, Settings, Subject, Tried, TriedAlert, TrialAnswer } from "./types";
 
