@@ -230,7 +230,7 @@ fn posted(home: &Home, verb: &str, request: &Value) -> Value {
 fn replayed(home: &Home, label: &str, settings: &[(&str, &str)]) -> Vec<String> {
     let settings: Vec<_> =
         settings.iter().map(|(key, value)| format!("objects/{label}.{key}={value}")).collect();
-    let options = settings.iter().flat_map(|setting| ["--set", setting]);
+    let options = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
     let output = run(home, &["replay"].into_iter().chain(options).collect::<Vec<_>>());
     assert!(output.status.success(), "{}", said(&output));
     let raised = printed(&output).into_iter().filter(|alert| alert.1 == label && alert.2 == "raised");
@@ -383,11 +383,12 @@ fn other_words_are_scored_on_stored_embeddings_as_the_service_scores() {
     }
     let highest = |points: &[(i64, f64)]| points.iter().map(|(_, score)| *score).fold(0.0, f64::max);
     assert!(highest(&same) > 0.75, "the car is found: {same:?}");
-    // Other words find something else.
-    let other = words(&["yellow fish on a plate"]);
+    // Words that another label has find what that label finds, and share its score.
+    let other = words(&["green tree"]);
     let at_car = same.iter().filter(|(_, score)| *score > 0.75).map(|(time, _)| *time).collect::<Vec<_>>();
     let there = other.iter().filter(|(time, _)| at_car.contains(time)).copied().collect::<Vec<_>>();
-    assert!(!there.is_empty() && highest(&there) < 0.5, "{there:?}");
+    assert!(!there.is_empty() && highest(&there) < 0.25, "{there:?}");
+    assert!((0.4..0.5001).contains(&highest(&other)), "{other:?}");
 
     for (request, status, words) in [
         (
