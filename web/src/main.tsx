@@ -70,7 +70,7 @@ function Header({ page, isSignedIn }: { page: PageName; isSignedIn: boolean }) {
       )}
       <div class="header-state">
         {isSignedIn && <State />}
-        {isSignedIn && <Button kind="quiet" class="goto" label={`Go to (${GO_TO})`} onClick={() => openPalette()}>{GO_TO}</Button>}
+        {isSignedIn && <Button kind="quiet" class="goto" onClick={() => openPalette()}><span class="hidden">Go to</span> {GO_TO}</Button>}
         <ThemeSwitch />
       </div>
     </header>

@@ -48,6 +48,7 @@ test("the details of an alert show the name of its file as it is", async (t) => 
   t.after(() => visit.close());
   await signIn(visit, service);
   await open(visit, service, "alerts");
+  await visit.page.getByText(HOSTILE.label).first().waitFor();
   await visit.page.keyboard.press("j");
   await visit.page.keyboard.press("Enter");
   await visit.page.getByText(HOSTILE.file).first().waitFor();

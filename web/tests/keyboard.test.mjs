@@ -24,13 +24,14 @@ const focused = (page) =>
   page.evaluate(() => {
     let element = document.activeElement;
     while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
-    const style = getComputedStyle(element);
+    // The frame of a card belongs to a part of its link.
+    const styles = [undefined, "::after"].map((part) => getComputedStyle(element, part));
     const box = element.getBoundingClientRect();
     return {
       text: (element.textContent ?? "").trim(),
       tag: element.localName,
       id: element.id,
-      isSeen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1 && box.width > 0 && box.bottom > 0,
+      isSeen: styles.some((style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1) && box.width > 0 && box.bottom > 0,
     };
   });
 
