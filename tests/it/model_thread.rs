@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use stakeout::{
-    classify::{Counts, LabelEncoder, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn},
+    classify::{
+        Counts, LabelEncoder, PictureEncoding, ReceiverGone, Scored, Watchlist, labels::VectorCache, spawn,
+    },
     config::{DeviceLook, Folder, Region, Source, SourceKind},
     frame::{Frame, Slot},
     model::{Model, ModelFiles, Options, Runtime},
@@ -70,7 +72,8 @@ fn start(sources: &[Source]) -> Option<(Setup, PathBuf)> {
     let (watchlist, to_look_for) = watch::channel(Arc::new(encoder.watchlist(&sets, sources).unwrap()));
     let (frames, receiver) = mpsc::channel(64);
     let (sender, scored) = mpsc::channel(64);
-    let thread = spawn(model, to_look_for, receiver, sender, Arc::default()).unwrap();
+    let (_, of_people) = PictureEncoding::channel();
+    let thread = spawn(model, to_look_for, receiver, of_people, sender, Arc::default()).unwrap();
     Some((Setup { thread, encoder, watchlist, frames, scored }, folder.join("samples")))
 }
 
