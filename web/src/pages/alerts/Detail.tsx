@@ -68,7 +68,7 @@ function Seen({ entry, pictures }: { entry: Entry; pictures: Around[] }) {
             const offset = away(around.captured_at, entry.captured_at);
             return (
               <li key={around.picture}>
-                <button type="button" aria-pressed={around.picture === shown.picture} aria-label={offset} onClick={() => choose(around.picture)}>
+                <button type="button" aria-pressed={around.picture === shown.picture} onClick={() => choose(around.picture)}>
                   <Picture address={around.picture} alt="" score={around.score} />
                   <span class="small muted">{offset}</span>
                 </button>
