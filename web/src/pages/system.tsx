@@ -1,7 +1,6 @@
 // The state of the service: what needs a person, the facts, the checks, the newest problems of the log, and a file for someone who helps.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call } from "../api";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
 import { Heading } from "../parts/Heading";
@@ -13,13 +12,13 @@ import { useMayChange } from "../session";
 import { BundleDialog } from "./system/Bundle";
 import { Checks } from "./system/Checks";
 import { DeliveryCard, HistoryCard, MachineCard, ModelCard, ResourcesCard, ServiceCard } from "./system/cards";
-import type { Advice, Facts } from "./system/facts";
+import { type Advice, type Facts, facts as ask } from "./system/facts";
 
 /** The facts are asked for once in this time, while the page is visible. */
 const EVERY_MS = 10_000;
 
 export default function Page() {
-  const { answer: facts, error, reload } = useRequest((signal) => call<Facts>("GET", "system", {}, signal), []);
+  const { answer: facts, error, reload } = useRequest(ask, []);
   const mayChange = useMayChange();
   const [isBundling, setBundling] = useState(false);
   useEvery(EVERY_MS, reload);

@@ -1,14 +1,14 @@
 // The support bundle: what is in it, and then the file.
 
 import { useState } from "preact/hooks";
-import { type ApiError, call } from "../../api";
+import type { ApiError } from "../../api";
 import { bytes } from "../../format";
 import { Button } from "../../parts/Button";
 import { Dialog } from "../../parts/Dialog";
 import { Problem } from "../../parts/Problem";
 import { toast } from "../../parts/Toast";
 import { asApiError } from "../../request";
-import type { Facts, SupportBundle } from "./facts";
+import { type Facts, bundle as makeBundle } from "./facts";
 
 /** Says what a bundle has in it, makes one, and hands it to the browser. */
 export function BundleDialog({ files, onClose }: { files: Facts["bundle"]; onClose: () => void }) {
@@ -18,10 +18,10 @@ export function BundleDialog({ files, onClose }: { files: Facts["bundle"]; onClo
     setBusy(true);
     setError(undefined);
     try {
-      const bundle = await call<SupportBundle>("POST", "support_bundle");
-      const content = decoded(bundle.content);
-      save(bundle.name, content);
-      toast(`${bundle.name} has ${bytes(content.size)}.`);
+      const { name, content } = await makeBundle();
+      const file = decoded(content);
+      save(name, file);
+      toast(`${name} has ${bytes(file.size)}.`);
       onClose();
     } catch (thrown) {
       setError(asApiError(thrown));

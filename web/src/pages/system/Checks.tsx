@@ -1,7 +1,7 @@
 // The checks of `doctor`: they run when someone asks for them.
 
 import { useState } from "preact/hooks";
-import { type ApiError, call } from "../../api";
+import type { ApiError } from "../../api";
 import { counted } from "../../format";
 import { Button } from "../../parts/Button";
 import { Card } from "../../parts/Card";
@@ -9,7 +9,9 @@ import { Problem } from "../../parts/Problem";
 import { Tag } from "../../parts/Tag";
 import { Time } from "../../parts/Time";
 import { asApiError } from "../../request";
-import type { Check, Checked } from "./facts";
+import { type Check, check as runChecks } from "./facts";
+
+type Checked = Awaited<ReturnType<typeof runChecks>>;
 
 /** What is wrong is first. */
 const ORDER: readonly Check["state"][] = ["problem", "warning", "ok"];
@@ -24,7 +26,7 @@ export function Checks({ mayRun }: { mayRun: boolean }) {
     setBusy(true);
     setError(undefined);
     try {
-      setChecked(await call<Checked>("POST", "doctor"));
+      setChecked(await runChecks());
     } catch (thrown) {
       setError(asApiError(thrown));
     }

@@ -1,104 +1,35 @@
-// The answers of `system`, `doctor` and `support_bundle`.
+// The answers of `system`, `doctor` and `support_bundle`, as the service writes them.
 
-/** Something that needs a person. */
-export interface Advice {
-  about: string;
-  what: string;
-  remedy: string;
-}
+import { type Schema, get, post } from "../../api";
 
-/** A receiver of alerts. */
-export interface Sink {
-  name: string;
-  waiting: number;
-  oldest_s: number | null;
-  error: { cause: string; at: string; is_over: boolean } | null;
-}
+/** The document allows to leave out what is `null`. These answers never do. */
+type Written<T> = T extends (infer Item)[]
+  ? Written<Item>[]
+  : T extends object
+    ? { [Name in keyof T]-?: Written<Exclude<T[Name], undefined>> }
+    : T;
 
 /** The facts about the running service. */
-export interface Facts {
-  version: string;
-  since: string;
-  up_s: number;
-  ready: boolean;
-  platform: { system: string; kernel: string; architecture: string; processors: number };
-  model: {
-    name: string;
-    loaded: { files: string; graph: string; bytes: number; engine: string; device: string; reason: string } | null;
-    scored: number;
-    repeated: number;
-    failed: number;
-    figures: { batches: number; pictures: number; batch_ms: number; picture_ms: number; per_second: number } | null;
-  };
-  parts: { name: string; state: "waiting" | "working" | "stuck" }[];
-  config_valid: boolean;
-  delivery: {
-    connected: boolean;
-    published: number;
-    refused: number;
-    scores_dropped: number;
-    sinks: Sink[];
-    outbox: {
-      on_disk: boolean;
-      why: string | null;
-      waiting: number;
-      dropped: number;
-      snapshots_dropped: number;
-      state_files_failing: number;
-    };
-  } | null;
-  history: {
-    failing: string | null;
-    bytes: number;
-    max_bytes: number;
-    keep_s: number;
-    dropped: number;
-    entries: {
-      alerts: number;
-      near_misses: number;
-      marks: number;
-      pictures: number;
-      embeddings: number;
-      oldest: string | null;
-    } | null;
-  } | null;
-  disk: { folder: string; total: number; free: number; almost_full: boolean } | null;
-  process: { memory: number | null; open_files: number | null; most_open_files: number | null };
-  decoders: {
-    total: number;
-    used: number;
-    waiting: number;
-    sandbox: "unknown" | "on" | "off" | "impossible";
-    why: string | null;
-    processes: number;
-    crashes: number;
-  };
-  sources: { online: number; offline: number; stalled: number };
-  clock: { now: string; synchronised: boolean };
-  watches: number | null;
-  clients: number;
-  problems: Advice[];
-  log: { at: string; level: "error" | "warning"; text: string }[];
-  bundle: { name: string; what: string }[];
-}
-
+export type Facts = Written<Schema<"Facts">>;
+/** Something that needs a person. */
+export type Advice = Facts["problems"][number];
+/** A receiver of alerts. */
+export type Sink = NonNullable<Facts["delivery"]>["sinks"][number];
 /** One check of `doctor`. */
-export interface Check {
-  check: string;
-  state: "ok" | "warning" | "problem";
-  what: string;
-  remedy: string | null;
+export type Check = Written<Schema<"Check">>;
+
+/** The state of the service now. */
+export function facts(signal?: AbortSignal): Promise<Facts> {
+  return get("system", undefined, signal) as Promise<Facts>;
 }
 
-/** The result of the checks. */
-export interface Checked {
-  at: string;
-  checks: Check[];
+/** Runs the checks. */
+export async function check(): Promise<{ at: string; checks: Check[] }> {
+  const { at, checks } = await post("doctor", {});
+  return { at, checks: checks as Check[] };
 }
 
-/** A support bundle; its content is base64. */
-export interface SupportBundle {
-  name: string;
-  files: { name: string; what: string; bytes: number }[];
-  content: string;
+/** Makes a support bundle; its content is base64. */
+export function bundle(): Promise<{ name: string; content: string }> {
+  return post("support_bundle", {});
 }
