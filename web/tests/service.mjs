@@ -93,13 +93,23 @@ export async function start(sources, options = {}) {
 }
 
 /** Waits until `isSo` returns something true, and returns it. */
-export async function wait(what, isSo) {
-  const end = Date.now() + PATIENCE;
+export async function wait(what, isSo, patience = PATIENCE) {
+  const end = Date.now() + patience;
   for (;;) {
-    const found = await isSo();
+    const found = await attempt(isSo);
     if (found) return found;
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** A connection that the service closes, as it does when it has too many, is no answer yet. */
+async function attempt(isSo) {
+  try {
+    return await isSo();
+  } catch (error) {
+    if (error instanceof TypeError && error.message === "fetch failed") return undefined;
+    throw error;
   }
 }
 
