@@ -223,10 +223,10 @@ function Problems({ problems, onOpen }: { problems: readonly ConfigProblem[]; on
             {problems.map((problem, index) => (
               <tr key={index}>
                 <td>
-                  {problem.is_main && problem.line !== null ? (
+                  {problem.is_main && problem.line != null ? (
                     <button type="button" class="link" onClick={() => onOpen(problem.line!, problem.column ?? 1)}>Line {problem.line}</button>
                   ) : (
-                    <span>{problem.is_main ? "the file" : `${problem.file}${problem.line === null ? "" : `, line ${problem.line}`}`}</span>
+                    <span>{problem.is_main ? "the file" : `${problem.file}${problem.line == null ? "" : `, line ${problem.line}`}`}</span>
                   )}
                 </td>
                 <td class="problem-text">{problem.message}</td>

@@ -143,7 +143,7 @@ function extensions(text: string, latest: { current: Props }): Extension {
 /** The marks of the problems of the main file. */
 function marks(state: EditorState, problems: readonly ConfigProblem[]): Diagnostic[] {
   return problems.flatMap((problem): Diagnostic[] => {
-    if (!problem.is_main || problem.line === null || problem.line > state.doc.lines) return [];
+    if (!problem.is_main || problem.line == null || problem.line > state.doc.lines) return [];
     const line = state.doc.line(problem.line);
     const first = (problem.column ?? 1) - 1;
     const from = line.from + units(line.text, first);

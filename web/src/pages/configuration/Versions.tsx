@@ -18,7 +18,7 @@ export function Versions({ text, mayReturn, onReturn, onClose }: {
 }) {
   const [id, setId] = useState<string>();
   const list = useRequest(versions, []);
-  const chosen = useRequest(async (signal) => (id === undefined ? undefined : { id, ...(await version(id, signal)) }), [id]);
+  const chosen = useRequest(async (signal) => (id === undefined ? undefined : version(id, signal)), [id]);
   const shown = chosen.answer?.id === id ? chosen.answer : undefined;
   const found = list.answer?.versions;
   const actions = shown && mayReturn && (
