@@ -18,6 +18,8 @@ const PICTURES = {
 const HOUR = 3_600_000;
 /** Hundreds of pictures are scored, by a program that may not be optimised. */
 const PATIENCE = 900_000;
+/** What is in view now. */
+const SEEN = { "front-door": "blue-umbrella", yard: "red-car", garage: "empty-corner", inbox: "yellow-fish", barn: "green-tree" };
 const EMPTY = ["empty-wall", "empty-corner", "orange-star", "black-key"];
 
 const isForDocs = process.argv.includes("--docs");
@@ -52,7 +54,12 @@ try {
     const visit = await visitor(browser, service, { viewport, colorScheme });
     await signIn(visit, service);
     await open(visit, service, address);
-    await visit.page.waitForLoadState("networkidle").catch(() => undefined);
+    // While no one looks, small pictures of a source are made rarely: these are made while its page is open.
+    if (address === "live") for (const [source, sample] of Object.entries(SEEN)) await service.put(source, sample, `seen-${name}.jpg`);
+    await visit.page.waitForFunction(() => !/Judging|Searching the stored/.test(document.body.innerText));
+    // The stream of events stays open, so the network is never idle.
+    await visit.page.waitForFunction(() => [...document.images].every((image) => image.complete));
+    await visit.page.waitForTimeout(5_000);
     await visit.page.screenshot({ path: join(folder, `${name}.png`), fullPage: !isForDocs });
     if (visit.faults.length > 0) console.error(`${name}: ${visit.faults.join("; ")}`);
     await visit.close();
@@ -70,7 +77,6 @@ function pick(...names) {
 /** A week of pictures, with marks, and then what is in view now. */
 async function fill() {
   const now = Date.now();
-  const seen = { "front-door": "blue-umbrella", yard: "red-car", garage: "empty-corner", inbox: "yellow-fish", barn: "green-tree" };
   let number = 0;
   for (let ago = 7 * 24; ago > 0; ago -= 2) {
     const at = new Date(now - ago * HOUR);
@@ -80,7 +86,7 @@ async function fill() {
   }
   for (let ago = 60; ago >= 0; ago -= 3) {
     const at = new Date(Date.now() - ago * 1_000);
-    for (const [source, sample] of Object.entries(seen)) {
+    for (const [source, sample] of Object.entries(SEEN)) {
       await service.put(source, ago < 6 ? sample : EMPTY[(ago + source.length) % EMPTY.length], `${number++}.jpg`, at);
     }
   }
@@ -103,7 +109,7 @@ function everyPage() {
   for (const [size, viewport] of [["wide", WIDE], ["phone", PHONE]]) {
     for (const colours of ["light", "dark"]) {
       for (const page of PAGES) {
-        const address = page === "tune" ? PICTURES["console-tune"][0] : page === "search" ? "search?text=a%20red%20car" : page;
+        const address = page === "tune" ? PICTURES["console-tune"][0] : page === "search" ? "search?q=a%20red%20car" : page;
         pictures[`${page}-${size}-${colours}`] = [address, viewport, colours];
       }
     }
