@@ -48,7 +48,7 @@ pub async fn run(listener: TcpListener, socket: Arc<Path>) {
     }
 }
 
-async fn forward(mut client: TcpStream, socket: &Path) -> io::Result<()> {
+async fn forward(client: TcpStream, socket: &Path) -> io::Result<()> {
     let Ok(service) = UnixStream::connect(socket).await else {
         return refuse(client).await;
     };
