@@ -94,12 +94,16 @@ fn of_delivery(delivery: &Delivery, add: &mut impl FnMut(&str, String, &str)) {
                 ("it does not accept alerts", "Check the receiver, and its section in the configuration.")
             }
         };
-        add(about, format!("{fault}{cause}; {} alerts wait", sink.waiting), remedy);
+        let waiting = match sink.waiting {
+            1 => "1 alert waits".to_owned(),
+            count => format!("{count} alerts wait"),
+        };
+        add(about, format!("{fault}{cause}; {waiting}"), remedy);
     }
     if outbox.state_files_failing > 0 {
         add(
             "state folder",
-            format!("{} files of the state folder cannot be written", outbox.state_files_failing),
+            format!("files of the state folder cannot be written: {}", outbox.state_files_failing),
             "The log names them. Check the disk, and that the service owns the folder.",
         );
     }
@@ -205,7 +209,7 @@ mod tests {
             (
                 delivery(|it| it.outbox.state_files_failing = 1),
                 "state folder",
-                "1 files of the state folder cannot be written",
+                "files of the state folder cannot be written: 1",
             ),
             (
                 Facts { sources: Sources { problems: vec![gate], ..Sources::default() }, ..well() },
