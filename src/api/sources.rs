@@ -219,7 +219,9 @@ fn live(
 /// How the frames of a source are taken.
 fn details(source: &Source, stream: Option<&StreamInfo>) -> Vec<String> {
     let explained = source.kind.settings().explain();
-    let every = explained.get("every").and_then(|every| every.as_str()).map(|every| format!("every {every}"));
+    // `every` of a folder is about the clips in it.
+    let every = explained.get("every").filter(|_| !matches!(source.kind, SourceKind::Folder(_)));
+    let every = every.and_then(|every| every.as_str()).map(|every| format!("every {every}"));
     let decoded = stream.map(|stream| match stream.decode {
         "key_frames" => "key frames".to_owned(),
         _ => "all frames".to_owned(),
