@@ -25,22 +25,20 @@ after(async () => {
   await service?.stop();
 });
 
+/** Waits until this text can be seen; an option of a closed list cannot. */
+const seen = (page, text) => page.getByText(text).filter({ visible: true }).first().waitFor();
+
 test("planted names are shown as they are, and do nothing", async (t) => {
   const visit = await visitor(browser, service);
   t.after(() => visit.close());
   await signIn(visit, service);
-  const shown = new Set();
   for (const name of PAGES) {
     await open(visit, service, name);
-    const found = await visit.page.evaluate(() => ({
-      text: document.body.innerText,
-      planted: document.querySelectorAll("img[src='x'], [onclick], [onerror], main script, b[onclick]").length,
-    }));
-    assert.equal(found.planted, 0, `${name}: no element was made of a name`);
-    if (found.text.includes(HOSTILE.label)) shown.add(name);
+    if (name === "live" || name === "alerts") await seen(visit.page, HOSTILE.label);
+    const planted = await visit.page.locator("img[src='x'], [onclick], [onerror], main script").count();
+    assert.equal(planted, 0, `${name}: no element was made of a name`);
     visit.expectNone(name);
   }
-  assert.ok(shown.has("live") && shown.has("alerts"), `the label is shown as it is: ${[...shown]}`);
 });
 
 test("the details of an alert show the name of its file as it is", async (t) => {
@@ -48,9 +46,9 @@ test("the details of an alert show the name of its file as it is", async (t) => 
   t.after(() => visit.close());
   await signIn(visit, service);
   await open(visit, service, "alerts");
-  await visit.page.getByText(HOSTILE.label).first().waitFor();
+  await seen(visit.page, HOSTILE.label);
   await visit.page.keyboard.press("j");
   await visit.page.keyboard.press("Enter");
-  await visit.page.getByText(HOSTILE.file).first().waitFor();
+  await seen(visit.page, HOSTILE.file);
   visit.expectNone();
 });
