@@ -82,8 +82,8 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         history
             .write(|transaction| {
-                for second in [50_u8, 70, 90] {
-                    let embedding = (0..64_u8).map(|it| f32::from((it * 3 + second) % 29) / 29.0 - 0.4);
+                for second in [50_u16, 70, 90] {
+                    let embedding = (0..64).map(|it| f32::from((it * 3 + second) % 29) / 29.0 - 0.4);
                     let (embeddings, second) = (vec![embedding.collect()], i64::from(second));
                     let picture = Picture::of_rgb(1, 1, vec![0; 3]).into();
                     let seen = observation("1.jpg");
