@@ -89,7 +89,9 @@ pub async fn answer(service: &Arc<Service>, role: Role) -> Result<Response, Erro
             let damage = main.damage.clone().map(|what| damaged(&what));
             (main, damage.or(obstacle))
         }
-        Err(what) => (ReadFile { text: String::new(), tag: String::new(), damage: None }, Some(damaged(&what))),
+        Err(what) => {
+            (ReadFile { text: String::new(), tag: String::new(), damage: None }, Some(damaged(&what)))
+        }
     };
     let state = configuration.state();
     let state = state.borrow();

@@ -49,13 +49,14 @@ pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Res
     service.configuration()?.allow_editing(role)?;
     configuration::limited(&request.text)?;
     let activation = service.activation();
-    service.on_configuration(move |path| {
-        let replaced = Replaced { file: path, text: &request.text };
-        let checked = configuration::check(path, replaced, activation)?;
-        let problems = Configuration::problems(path, checked.as_ref().err());
-        Ok(Response { valid: checked.is_ok(), problems })
-    })
-    .await
+    service
+        .on_configuration(move |path| {
+            let replaced = Replaced { file: path, text: &request.text };
+            let checked = configuration::check(path, replaced, activation)?;
+            let problems = Configuration::problems(path, checked.as_ref().err());
+            Ok(Response { valid: checked.is_ok(), problems })
+        })
+        .await
 }
 
 #[cfg(test)]
@@ -75,7 +76,10 @@ mod tests {
     async fn a_text_is_valid_or_has_problems() {
         assert_eq!(check(TEXT).await, Response { valid: true, problems: vec![] });
         let wrong = check(&TEXT.replace("porch]", "yard]")).await;
-        assert!(!wrong.valid && wrong.problems[0].message.contains("there is no label set `yard`"), "{wrong:#?}");
+        assert!(
+            !wrong.valid && wrong.problems[0].message.contains("there is no label set `yard`"),
+            "{wrong:#?}"
+        );
     }
 
     /// The cases of the reader's own test of hostile files.

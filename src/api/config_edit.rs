@@ -159,9 +159,9 @@ pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Res
     checked(&request, allowed.is_ok())?;
     let activation = service.activation();
     let (changes, wanted) = (request.changes, request.tag);
-    let edited =
-        service.on_configuration(move |path| edited(path, &changes, wanted.as_deref(), allowed, activation))
-            .await?;
+    let edited = service
+        .on_configuration(move |path| edited(path, &changes, wanted.as_deref(), allowed, activation))
+        .await?;
     let shown = |text: &str| configuration.shown(role, text.to_owned());
     let mut response = Response {
         path: edited.path.display().to_string(),
@@ -202,7 +202,10 @@ fn checked(request: &Request, may_edit: bool) -> Result<(), Error> {
             continue;
         };
         if !may_edit && settings.values().any(has_reference) {
-            return wrong("a value has a reference such as `${file:...}`, which only an editor of the file may write".to_owned());
+            return wrong(
+                "a value has a reference such as `${file:...}`, which only an editor of the file may write"
+                    .to_owned(),
+            );
         }
         if let Change::SetLabel { settings, .. } = change {
             if settings.is_empty() {
@@ -322,8 +325,11 @@ fn apply(text: &str, change: &Change) -> Result<String, Error> {
             match (edit::changed(text, &edit), source) {
                 (Some(changed), _) => {
                     return changed.map_err(|why| {
-                        Error::new(Kind::Conflict, format!("the label `{label}` cannot be changed in place ({why})"))
-                            .remedy("Change it in the text.")
+                        Error::new(
+                            Kind::Conflict,
+                            format!("the label `{label}` cannot be changed in place ({why})"),
+                        )
+                        .remedy("Change it in the text.")
                     });
                 }
                 (None, Some(source)) => additions::adjustment(text, source, label_set, label, settings),
@@ -343,7 +349,9 @@ fn apply(text: &str, change: &Change) -> Result<String, Error> {
         let what = error.to_string();
         match error {
             AddError::Missing(_) => Error::parameter("changes", what),
-            AddError::Exists(_) => Error::new(Kind::Conflict, what).remedy("Choose another name, or change the existing entry."),
+            AddError::Exists(_) => {
+                Error::new(Kind::Conflict, what).remedy("Choose another name, or change the existing entry.")
+            }
             AddError::Unusual(_) => Error::new(Kind::Conflict, what),
         }
     })

@@ -143,16 +143,18 @@ pub async fn answer(service: &Arc<Service>, role: Role, request: Request) -> Res
     configuration::limited(&request.text)?;
     let activation = service.activation();
     let in_force = configuration.state().borrow().in_force.clone();
-    service.on_configuration(move |path| {
-        let replaced = Replaced { file: path, text: &request.text };
-        Ok(match configuration::check(path, replaced, activation)? {
-            Ok(loaded) => preview(&in_force, &loaded, refused(path, &in_force, &loaded.config)),
-            Err(problems) => {
-                Response { problems: Configuration::problems(path, Some(&problems)), ..Response::default() }
-            }
+    service
+        .on_configuration(move |path| {
+            let replaced = Replaced { file: path, text: &request.text };
+            Ok(match configuration::check(path, replaced, activation)? {
+                Ok(loaded) => preview(&in_force, &loaded, refused(path, &in_force, &loaded.config)),
+                Err(problems) => Response {
+                    problems: Configuration::problems(path, Some(&problems)),
+                    ..Response::default()
+                },
+            })
         })
-    })
-    .await
+        .await
 }
 
 /// The keys that a save may not change. They are compared with the file; with what is in force if the file is invalid.
@@ -196,8 +198,11 @@ fn preview(in_force: &Config, loaded: &Loaded, refused: Vec<&'static str>) -> Re
             })
             .collect(),
     });
-    let keys =
-        changes.keys.into_iter().map(|it| KeyChange { key: it.key, after_restart: it.after_restart }).collect();
+    let keys = changes
+        .keys
+        .into_iter()
+        .map(|it| KeyChange { key: it.key, after_restart: it.after_restart })
+        .collect();
     Response {
         valid: true,
         problems: Vec::new(),
@@ -249,9 +254,7 @@ mod tests {
         let same = preview_of(&text).await;
         assert_eq!((same.valid, same.changes), (true, false), "{same:#?}");
         assert_eq!(same.after_restart, Vec::<String>::new());
-        let text = text
-            .replace("person: 0.7", "person: 0.6\n      dog: 0.5")
-            .replace("hunter2", "hunter3")
+        let text = text.replace("person: 0.7", "person: 0.6\n      dog: 0.5").replace("hunter2", "hunter3")
             + "  back: { folder: back, watch: [porch] }\n";
         let preview = preview_of(&text).await;
         assert!(preview.valid && preview.changes && preview.refused.is_empty(), "{preview:#?}");
@@ -270,7 +273,8 @@ mod tests {
         assert_eq!(command.refused, ["command"]);
         let library = preview_of(&format!("onnxruntime: /tmp/x.so\n{TEXT}")).await;
         assert_eq!(library.refused, ["onnxruntime"]);
-        let named = TEXT.replace("    labels:\n      person: 0.7  # soft\n", "    labels: [a, \"${file:secret}\"]\n");
+        let named =
+            TEXT.replace("    labels:\n      person: 0.7  # soft\n", "    labels: [a, \"${file:secret}\"]\n");
         let named = preview_of(&named).await;
         assert!(named.valid, "{named:#?}");
         assert!(!serde_json::to_string(&named).unwrap().contains("secretvalue"), "{named:#?}");

@@ -134,7 +134,9 @@ impl Save {
 fn unwritten(path: &Path, error: &io::Error) -> Error {
     let what = format!("{} cannot be written: {error}", path.display());
     let remedy = match error.kind() {
-        io::ErrorKind::ResourceBusy => "The file is mounted alone: mount the folder that it is in.".to_owned(),
+        io::ErrorKind::ResourceBusy => {
+            "The file is mounted alone: mount the folder that it is in.".to_owned()
+        }
         io::ErrorKind::StorageFull => "Make room on the disk.".to_owned(),
         _ => main_file::obstacle(path).map_or_else(String::new, |obstacle| obstacle.remedy),
     };
@@ -156,7 +158,12 @@ mod tests {
     use crate::api::configuration::tests::{TEXT, service};
 
     /// Saves, while the state follows the file as the service does.
-    async fn save(edit: bool, role: Role, text: &str, tag: Option<&str>) -> (Result<Response, Error>, String) {
+    async fn save(
+        edit: bool,
+        role: Role,
+        text: &str,
+        tag: Option<&str>,
+    ) -> (Result<Response, Error>, String) {
         let (folder, service, state) = service(edit);
         let path = folder.path().join("stakeout.yaml");
         let tag = tag.map_or_else(|| main_file::tag_now(&path), str::to_owned);

@@ -78,7 +78,8 @@ pub struct Response {
 async fn list(service: &Arc<Service>) -> Result<List, Error> {
     let versions = service.configuration()?.versions();
     let found = service.blocking(move || versions.list().map_err(|error| unreadable(&error))).await?;
-    let version = |it: versions::Version| Version { id: it.id, replaced_at: Time(it.replaced_at), size: it.size };
+    let version =
+        |it: versions::Version| Version { id: it.id, replaced_at: Time(it.replaced_at), size: it.size };
     Ok(List { versions: found.into_iter().map(version).collect() })
 }
 

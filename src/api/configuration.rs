@@ -132,9 +132,12 @@ impl Configuration {
                 .remedy("Sign in with the right to change something."));
         }
         if !self.edit {
-            return Err(Error::new(Kind::Forbidden, "the configuration does not allow that it is edited here")
-                .at("listen.edit")
-                .remedy("Set `listen: { edit: true }` in the file on the machine, and restart the service."));
+            return Err(Error::new(
+                Kind::Forbidden,
+                "the configuration does not allow that it is edited here",
+            )
+            .at("listen.edit")
+            .remedy("Set `listen: { edit: true }` in the file on the machine, and restart the service."));
         }
         Ok(())
     }
@@ -202,8 +205,11 @@ pub fn check(
     if let Err(problems) = &checked
         && let Some(shortage) = problems.shortage()
     {
-        return Err(Error::new(Kind::Unavailable, format!("the configuration cannot be checked: {shortage}"))
-            .remedy(shortage.remedy()));
+        return Err(Error::new(
+            Kind::Unavailable,
+            format!("the configuration cannot be checked: {shortage}"),
+        )
+        .remedy(shortage.remedy()));
     }
     Ok(checked)
 }
@@ -285,16 +291,20 @@ sources:
         let (folder, service, _state) = service(true);
         let path = service.configuration().unwrap().path().to_owned();
         let check = |text: &str, activation| {
-            check(&path, Replaced { file: &path, text }, activation).unwrap().map(|_| ()).map_err(|problems| {
-                Configuration::problems(&path, Some(&problems))
-            })
+            check(&path, Replaced { file: &path, text }, activation)
+                .unwrap()
+                .map(|_| ())
+                .map_err(|problems| Configuration::problems(&path, Some(&problems)))
         };
         assert_eq!(check(TEXT, Some(Activation::Softmax)), Ok(()));
         let found = check(&TEXT.replace("person: 0.7", "person: { treshold: 0.7 }"), None).unwrap_err();
         let [problem] = &found[..] else { panic!("{found:#?}") };
         assert_eq!((problem.line, problem.column, problem.length), (Some(8), Some(17), Some(8)));
         assert!(problem.is_main && problem.remedy.contains("did you mean `threshold`?"), "{problem:?}");
-        assert!(problem.shown.contains("stakeout.yaml:8:17") && problem.shown.contains("^^^^^^^^"), "{problem:?}");
+        assert!(
+            problem.shown.contains("stakeout.yaml:8:17") && problem.shown.contains("^^^^^^^^"),
+            "{problem:?}"
+        );
 
         let alone = TEXT.replace("    background: [an empty porch]\n", "");
         assert_eq!(check(&alone, None), Ok(()), "only the model knows");
@@ -306,7 +316,10 @@ sources:
         let rule = folder.path().join("rules.d/more.yaml");
         fs::write(&rule, "label_sets: { porch: { labels: [a, b] } }\n").unwrap();
         let found = check(TEXT, None).unwrap_err();
-        assert!(found.iter().any(|problem| !problem.is_main && problem.file.ends_with("more.yaml")), "{found:#?}");
+        assert!(
+            found.iter().any(|problem| !problem.is_main && problem.file.ends_with("more.yaml")),
+            "{found:#?}"
+        );
     }
 
     /// What references provide stays secret, whatever a text does with them.

@@ -140,7 +140,8 @@ pub fn in_one_line(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(in_one_line).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) if entries.is_empty() => "{}".to_owned(),
         Value::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| format!("{}: {}", scalar(key), in_one_line(value)));
+            let entries =
+                entries.iter().map(|(key, value)| format!("{}: {}", scalar(key), in_one_line(value)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
     }
@@ -449,17 +450,14 @@ mod tests {
     fn a_label_can_be_different_on_one_source() {
         let settings = object(json!({ "threshold": 0.8 }));
         let changed = |source: &str| adjustment(FILE, source, "porch", "cat", &settings);
-        assert_eq!(
-            changed("gate"),
-            Ok(FILE.replacen("watch: [porch]", "watch: {porch: { cat: 0.8 }}", 1))
-        );
-        assert_eq!(
-            changed("door"),
-            Ok(FILE.replacen("  - porch # all", "    porch: { cat: 0.8 } # all", 1))
-        );
+        assert_eq!(changed("gate"), Ok(FILE.replacen("watch: [porch]", "watch: {porch: { cat: 0.8 }}", 1)));
+        assert_eq!(changed("door"), Ok(FILE.replacen("  - porch # all", "    porch: { cat: 0.8 } # all", 1)));
         let twice = adjustment(&changed("gate").unwrap(), "gate", "porch", "dog", &settings).unwrap();
         assert!(twice.contains("{porch: { dog: 0.8, cat: 0.8 }}"), "{twice}");
-        assert_eq!(adjustment(FILE, "gate", "yard", "x", &settings), Err(AddError::Missing("yard".to_owned())));
+        assert_eq!(
+            adjustment(FILE, "gate", "yard", "x", &settings),
+            Err(AddError::Missing("yard".to_owned()))
+        );
     }
 
     #[test]

@@ -137,7 +137,9 @@ fn sources(before: &Config, after: &Config, plan: &Plan) -> Vec<SourceChange> {
 
 fn labels(before: &Config, after: &Config) -> Vec<LabelChange> {
     let names = |config: &Config| config.label_sets.iter().map(|set| set.name.clone()).collect::<Vec<_>>();
-    let of = |config: &Config, name: &str| config.label_sets.iter().find(|set| set.name == name).map(Explained::of);
+    let of = |config: &Config, name: &str| {
+        config.label_sets.iter().find(|set| set.name == name).map(Explained::of)
+    };
     let mut changes = Vec::new();
     for name in both(names(before), names(after)) {
         let (old, new) = (of(before, &name), of(after, &name));
@@ -146,8 +148,15 @@ fn labels(before: &Config, after: &Config) -> Vec<LabelChange> {
         let (old, new) = (old.unwrap_or_default().labels, new.unwrap_or_default().labels);
         let keys = |map: &Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
         for label in both(keys(&old), keys(&new)) {
-            let settings = |labels: &Map<String, Value>| labels.get(&label).and_then(Value::as_object).cloned();
-            changes.extend(change(&name, Some(&label), None, settings(&old).as_ref(), settings(&new).as_ref()));
+            let settings =
+                |labels: &Map<String, Value>| labels.get(&label).and_then(Value::as_object).cloned();
+            changes.extend(change(
+                &name,
+                Some(&label),
+                None,
+                settings(&old).as_ref(),
+                settings(&new).as_ref(),
+            ));
         }
     }
     changes.extend(after.sources.iter().flat_map(|source| on_source(before, after, source)));
@@ -221,7 +230,8 @@ fn keys(before: &Config, after: &Config, plan: &Plan) -> Vec<KeyChange> {
     // Passwords that differ are not shown, but the plan compares them.
     let waiting = plan.after_restart.iter().map(ToString::to_string);
     let keys: BTreeSet<_> = shown.chain(waiting).collect();
-    let change = |key: String| KeyChange { after_restart: plan.after_restart.iter().any(|waits| *waits == key), key };
+    let change =
+        |key: String| KeyChange { after_restart: plan.after_restart.iter().any(|waits| *waits == key), key };
     keys.into_iter().map(change).collect()
 }
 
@@ -269,7 +279,8 @@ mod tests {
             let settings = it.settings.iter().map(|it| format!(" {}: {} -> {}", it.key, it.before, it.after));
             format!("{}/{label}{on} {:?}{}", it.label_set, it.effect, settings.collect::<String>())
         });
-        let keys = changes.keys.iter().map(|it| format!("{}{}", it.key, if it.after_restart { " !" } else { "" }));
+        let keys =
+            changes.keys.iter().map(|it| format!("{}{}", it.key, if it.after_restart { " !" } else { "" }));
         sources.chain(labels).chain(keys).collect()
     }
 
@@ -294,10 +305,7 @@ mod tests {
             (&|c| c.max_pixels += 1, &["Front Door Restarts", "back Restarts", "max_pixels"]),
             (&|c| c.memory += 1, &["memory"]),
             (&|c| c.mqtt.prefix = "elsewhere".into(), &["mqtt !"]),
-            (
-                &|c| c.mqtt.password = Some(crate::config::Secret::new("hunter2".to_owned())),
-                &["mqtt !"],
-            ),
+            (&|c| c.mqtt.password = Some(crate::config::Secret::new("hunter2".to_owned())), &["mqtt !"]),
         ];
         for (edit, expected) in cases {
             assert_eq!(lines(edit), *expected);

@@ -146,7 +146,8 @@ impl Edited {
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self) -> Result<(), EditError> {
-        let written = fs::canonicalize(&self.path).and_then(|target| atomic_file::write_for_owner(&target, &self.text));
+        let written =
+            fs::canonicalize(&self.path).and_then(|target| atomic_file::write_for_owner(&target, &self.text));
         written.map_err(|error| EditError::Io { file: self.path.clone(), error })
     }
 }
@@ -179,9 +180,8 @@ fn edit_text(text: &str, root: &Node, edits: &[&LabelEdit]) -> Result<String, Re
             _ => {}
         }
     }
-    let new = spliced(text, changes).ok_or_else(|| {
-        (edits[0].label.clone(), "two labels share the text that would change")
-    })?;
+    let new = spliced(text, changes)
+        .ok_or_else(|| (edits[0].label.clone(), "two labels share the text that would change"))?;
     check(root, &new, edits)?;
     Ok(new)
 }
@@ -556,8 +556,11 @@ mod tests {
 
     #[test]
     fn prompts_are_lists() {
-        let text = |dog: &str| format!("label_sets:\n  porch:\n    labels:\n      dog:{dog}\n      cat: 0.2 # soft\n");
-        let prompts = LabelEdit { settings: vec![("prompts", "[a dog, \"a: b\"]".to_owned())], ..tuned("dog") };
+        let text = |dog: &str| {
+            format!("label_sets:\n  porch:\n    labels:\n      dog:{dog}\n      cat: 0.2 # soft\n")
+        };
+        let prompts =
+            LabelEdit { settings: vec![("prompts", "[a dog, \"a: b\"]".to_owned())], ..tuned("dog") };
         let changed = |dog: &str| super::changed(&text(dog), &prompts).unwrap();
         for (typed, expected) in [
             (" 0.5 # barks", " { threshold: 0.5, prompts: [a dog, \"a: b\"] } # barks"),

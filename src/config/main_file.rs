@@ -100,7 +100,10 @@ pub fn obstacle(path: &Path) -> Option<Obstacle> {
         Ok(found) => found,
         Err(error) => {
             let what = format!("{shown} cannot be opened: {error}");
-            return Some(Obstacle { what, remedy: "Make it readable for the user of the service.".to_owned() });
+            return Some(Obstacle {
+                what,
+                remedy: "Make it readable for the user of the service.".to_owned(),
+            });
         }
     };
     let folder = target.parent().unwrap_or(Path::new("/"));
@@ -143,7 +146,9 @@ pub fn save(
     if before == text.as_bytes() {
         return Ok(tag(&before));
     }
-    versions.keep(&before, now).map_err(|error| SaveError::Io { path: versions.folder().to_owned(), error })?;
+    versions
+        .keep(&before, now)
+        .map_err(|error| SaveError::Io { path: versions.folder().to_owned(), error })?;
     atomic_file::write_for_owner(&target, text).map_err(failed)?;
     Ok(tag(text.as_bytes()))
 }

@@ -80,7 +80,8 @@ fn in_tree<'n>(text: &str, node: &'n Node, path: &mut Vec<&'n str>, hidden: &mut
                 _ => String::new(),
             };
             let arguments: Vec<_> = items.iter().map(text_of).collect();
-            for (item, (typed, shown)) in items.iter().zip(arguments.iter().zip(mask::arguments(&arguments))) {
+            for (item, (typed, shown)) in items.iter().zip(arguments.iter().zip(mask::arguments(&arguments)))
+            {
                 if *typed != shown {
                     hide(text, item.span.start..item.span.end, hidden);
                 }
@@ -143,7 +144,10 @@ mod tests {
             ("mqtt: { url: mqtt://h, password: hunter2 }", "mqtt: { url: mqtt://h, password: ***"),
             ("password: ${env:A}\n", "password: ${env:A}\n"),
             ("a: { password:\nhunter2 }", "a: { password:\n*** }"),
-            ("a:\n  password: |\n    hunter2\n    more\n  b: 1\n", "a:\n  password: ***\n    ***\n    ***\n  b: 1\n"),
+            (
+                "a:\n  password: |\n    hunter2\n    more\n  b: 1\n",
+                "a:\n  password: ***\n    ***\n    ***\n  b: 1\n",
+            ),
             ("x-a: &a hunter2\nmqtt: { password: *a }\n", "x-a: &a ***\nmqtt: { password: ***\n"),
             (
                 "x-a: &a https://h/services/hunter2\nwebhook: { url: *a }\n",
@@ -175,7 +179,8 @@ mod tests {
     fn the_secret_of_every_key_that_has_one_is_hidden() {
         let reference = include_str!("../../config/reference.yaml");
         let secrets = ["password", "token", "secret"];
-        let typed = reference.lines().filter(|line| secrets.iter().any(|key| line.contains(&format!("{key}: "))));
+        let typed =
+            reference.lines().filter(|line| secrets.iter().any(|key| line.contains(&format!("{key}: "))));
         let typed = typed.map(|line| line.trim_start_matches(['#', ' '])).collect::<Vec<_>>();
         assert!(typed.len() >= 4, "{typed:?}");
         for line in typed {

@@ -45,11 +45,7 @@ mod tests {
     fn an_invalid_file_changes_nothing_that_is_in_force() {
         let started = samples::config();
         let mut state = ConfigState::started(&started, "1".to_owned());
-        let other = Config {
-            max_pixels: 7,
-            state_dir: "elsewhere".into(),
-            ..started.clone()
-        };
+        let other = Config { max_pixels: 7, state_dir: "elsewhere".into(), ..started.clone() };
         state.valid(&other, "2".to_owned());
         assert_eq!((state.in_force.max_pixels, &*state.tag), (7, "2"));
         assert_eq!(state.after_restart, ["state_dir"]);

@@ -3,8 +3,7 @@
 //! A version has the passwords that its file had, so only the user of the service may read it.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -111,7 +110,8 @@ impl Versions {
         let mut bytes = 0;
         for (number, version) in self.list()?.into_iter().enumerate() {
             bytes += version.size;
-            if number > 0 && (number >= MOST || bytes > MOST_BYTES)
+            if number > 0
+                && (number >= MOST || bytes > MOST_BYTES)
                 && let Some(time) = microseconds(&format!("{}.yaml", version.id))
             {
                 fs::remove_file(self.path(time))?;

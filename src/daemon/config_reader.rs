@@ -14,8 +14,7 @@ use crate::{
     backoff::{Backoff, jitter},
     classify::{LabelEncoder, LoadError, TextRequest, Watchlist, labels::LabelError},
     config::{
-        self, Config, Loaded,
-        main_file,
+        self, Config, Loaded, main_file,
         plan::Plan,
         state::ConfigState,
         watch::{ReadContent, Reader},

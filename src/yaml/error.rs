@@ -99,8 +99,9 @@ impl Problems {
     #[must_use]
     pub fn without(mut self, values: &[mask::Secret]) -> Self {
         for problem in &mut self.problems {
-            let reveals =
-                |value: &mask::Secret| [&problem.message, &problem.remedy].iter().any(|text| mask::reveals(text, value));
+            let reveals = |value: &mask::Secret| {
+                [&problem.message, &problem.remedy].iter().any(|text| mask::reveals(text, value))
+            };
             if values.iter().any(reveals) {
                 problem.message = "a value that a reference provides is not accepted here".to_owned();
                 problem.remedy =

@@ -79,13 +79,19 @@ fn a_save_takes_effect_without_a_restart_and_an_earlier_version_returns() {
 
     let second = first.replace(LABELS, "Blue Umbrella: 0.75, yellow fish: 0.7 }  # one more");
     let preview = posted(&home, "config_preview", &json!({ "text": second }));
-    assert_eq!((&preview["valid"], &preview["sources"], &preview["after_restart"]), (&json!(true), &json!([]), &json!([])));
+    assert_eq!(
+        (&preview["valid"], &preview["sources"], &preview["after_restart"]),
+        (&json!(true), &json!([]), &json!([]))
+    );
     assert_eq!(preview["labels"][0]["label"], json!("yellow fish"));
     assert_eq!(preview["labels"][0]["effect"], json!("added"));
     let saved = posted(&home, "config_save", &json!({ "text": second, "tag": config["tag"] }));
     assert_eq!((&saved["checked"], &saved["problems"]), (&json!(true), &json!([])));
     let seen = subscriber.until("the state of the new label", is(NEW_STATE, "OFF"));
-    assert!(!seen.iter().any(|message| message.topic == "home/inbox/status"), "the source was not restarted: {seen:#?}");
+    assert!(
+        !seen.iter().any(|message| message.topic == "home/inbox/status"),
+        "the source was not restarted: {seen:#?}"
+    );
     assert_eq!(file(&home), second, "comments and order stay");
     let mode = fs::metadata(home.path("stakeout.yaml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
@@ -117,10 +123,13 @@ fn an_invalid_text_is_refused_and_an_invalid_file_is_repaired() {
     subscriber.until("the configuration", is(CONFIG, r#"{"state":"ok"}"#));
     let valid = file(&home);
     let config = get(&home, "config");
-    let invalid = valid.replace("red car: 0.75", "red car: { treshold: 0.75 }").replace("watch: [objects]", "watch: [objcts]");
+    let invalid = valid
+        .replace("red car: 0.75", "red car: { treshold: 0.75 }")
+        .replace("watch: [objects]", "watch: [objcts]");
     let checked = posted(&home, "config_check", &json!({ "text": invalid }));
     assert_eq!(checked["valid"], json!(false));
-    let shown: Vec<_> = checked["problems"].as_array().unwrap().iter().map(|it| text(&it["shown"]).to_owned()).collect();
+    let shown: Vec<_> =
+        checked["problems"].as_array().unwrap().iter().map(|it| text(&it["shown"]).to_owned()).collect();
     assert_eq!(shown.len(), 2, "{shown:#?}");
     let refused = post(&home, "config_save", &json!({ "text": invalid, "tag": config["tag"] }));
     assert_eq!((refused.status, &refused.json()["where"]), (400, &json!("text")));
@@ -206,7 +215,10 @@ fn who_may_only_look_sees_no_secret_and_changes_nothing() {
         let answer = over_http(port, "GET", &format!("/api/v1/{verb}"), &view);
         assert_eq!(answer.status, 200, "{verb}");
         let body = String::from_utf8_lossy(&answer.body).into_owned();
-        assert!(!body.contains("hunter2") && !body.contains(TOKEN) && !body.contains(VIEW_TOKEN), "{verb}: {body}");
+        assert!(
+            !body.contains("hunter2") && !body.contains(TOKEN) && !body.contains(VIEW_TOKEN),
+            "{verb}: {body}"
+        );
     }
     let seen = over_http(port, "GET", "/api/v1/config", &view).json();
     assert_eq!((&seen["masked"], &seen["editable"]), (&json!(true), &json!(false)));
