@@ -15,6 +15,7 @@ before(async () => {
     const answer = await service.ask("alerts");
     return answer.alerts.length > 0 && answer;
   });
+  await service.stored("yard", "hostile", HOSTILE.label);
   const [{ alert }] = alerts;
   assert.equal(alert.label, HOSTILE.label);
   assert.ok(alert.frame.origin.endsWith(HOSTILE.file) && alert.snapshot.startsWith(HOSTILE.prefix), JSON.stringify(alert));

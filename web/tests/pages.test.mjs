@@ -14,6 +14,7 @@ before(async () => {
   await service.put("yard", "red-car", "2.jpg");
   await service.put("shelf", "pink-heart", "1.jpg");
   await wait("two alerts are remembered", async () => (await service.ask("alerts")).alerts.length >= 2);
+  for (const source of ["yard", "shelf"]) await service.stored(source, "objects", "red car");
 });
 
 after(async () => {

@@ -19,6 +19,7 @@ before(async () => {
   browser = await launch();
   await service.put("yard", "red-car", "1.jpg");
   await wait("an alert is remembered", async () => (await service.ask("alerts")).alerts.length >= 1);
+  await service.stored("yard", "objects", "red car");
 });
 
 after(async () => {

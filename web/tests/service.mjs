@@ -42,7 +42,7 @@ export async function start(sources, options = {}) {
   const service = spawn(PROGRAM, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
   const log = follow(service.stderr);
   const url = `http://127.0.0.1:${port}`;
-  const running = { folder, config, url, log, service, broker, put, ask, link, command, stop };
+  const running = { folder, config, url, log, service, broker, put, ask, stored, link, command, stop };
   await wait("the service is ready", async () => {
     if (service.exitCode !== null) throw new Error(`the service ended:\n${log()}`);
     const answer = await fetch(`${url}/readyz`, { headers: authorization() }).catch(() => undefined);
@@ -68,6 +68,15 @@ export async function start(sources, options = {}) {
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${verb}: ${answer.status} ${text}`);
     return JSON.parse(text);
+  }
+
+  /** Waits until scores of a label are in the history, which is written at intervals: until then Tune has nothing to judge. */
+  function stored(source, label_set, label) {
+    return wait("scores are stored", async () => {
+      const query = new URLSearchParams({ source, label_set, label });
+      const answer = await fetch(`${url}/api/v1/rejudge?${query}`, { headers: authorization() });
+      return answer.ok;
+    });
   }
 
   /** A link that signs a browser in once. */
