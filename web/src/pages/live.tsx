@@ -65,7 +65,7 @@ export default function Page() {
       {shown && shown.length > 0 && (
         <ul class="grid live-grid">{cards}</ul>
       )}
-      {names?.length === 0 && <FirstVisit />}
+      {names?.length === 0 && (opened === undefined ? <FirstVisit /> : <Empty title={`${opened} is being started.`} />)}
       {names && names.length > 0 && shown?.length === 0 && <Empty title={filter === "raised" ? "Nothing is raised." : "Every source delivers."} />}
       {opened !== undefined && names?.includes(opened) && (
         <SourceSheet key={opened} store={store} name={opened} onClose={() => setQuery({ source: undefined })} />
