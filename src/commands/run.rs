@@ -1,26 +1,49 @@
 //! `stakeout run`: the service.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-pub use super::ConfigArgs as Args;
-use super::DONE;
+use super::{ConfigArgs, DONE};
 use crate::{
     classify::{self, LoadError},
     daemon, progress,
+    yaml::value,
 };
+
+/// The shortest and the longest stop: the publisher has half of it, and the history all but a second.
+const STOP_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(3600);
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The time from the stop signal to the end, for the alerts that wait; the service manager must allow more
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = stop_timeout)]
+    stop_timeout: Duration,
+}
 
 /// Runs the service until a stop signal.
 ///
 /// # Errors
 /// The model cannot be used, or a part of the service ended.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let path = args.path();
+    let path = args.config.path();
     super::with_config(&path, |config| {
         // The best variant depends on the device.
         let device = classify::device(&config)?;
         // Before anything else starts: a signal then just ends the process, and the fetched part is kept.
         progress::find_or_pull(&config.model, device).map_err(LoadError::from)?;
-        daemon::run(&path, config)?;
+        daemon::run(&path, config, args.stop_timeout)?;
         Ok(ExitCode::from(DONE))
     })
+}
+
+fn stop_timeout(text: &str) -> Result<Duration, String> {
+    let duration = value::duration(text)?;
+    if !STOP_TIMEOUTS.contains(&duration) {
+        let [least, most] =
+            [STOP_TIMEOUTS.start(), STOP_TIMEOUTS.end()].map(|limit| value::duration_text(*limit));
+        return Err(format!("it is from {least} to {most}"));
+    }
+    Ok(duration)
 }
