@@ -243,6 +243,10 @@ fn killed_while_decoding_until_skipped(home: &Home, name: &str, mut deliver: imp
     let skipped = format!("{name}: {CRASHED}");
     for kills in 0..20 {
         let mut service = Service::start(home);
+        if kills > 0 {
+            // The record of the one before has been read.
+            service.wait_for_log("the service ended unexpectedly");
+        }
         let mut delivered = usize::from(kills > 0);
         wait_until("the picture is being decoded or skipped", || {
             if service.log().matches(TOO_SLOW).count() >= delivered {
