@@ -47,3 +47,23 @@ fn stop_timeout(text: &str) -> Result<Duration, String> {
     }
     Ok(duration)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_has_from_two_seconds_to_an_hour() {
+        for (text, expected) in [
+            ("2s", Ok(2)),
+            ("10s", Ok(10)),
+            ("1h", Ok(3600)),
+            ("1s", Err("it is from 2s to 1h")),
+            ("61m", Err("it is from 2s to 1h")),
+        ] {
+            let read = stop_timeout(text).map(|duration| duration.as_secs());
+            assert_eq!(read, expected.map_err(str::to_owned), "{text}");
+        }
+        assert!(stop_timeout("soon").is_err());
+    }
+}
