@@ -61,30 +61,29 @@ use crate::{
     source::{self, CrashRecord, Decoders},
     watches::Watches,
     web,
+    yaml::value,
 };
 
-/// The time from the stop signal until everything in flight must have reached the disk and the broker.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// The part of it that the publisher may use.
-const GRACE: Duration = Duration::from_secs(5);
-/// The history may use the whole deadline but this part: a disk that is too slow for it is no failure.
+/// At the end of a stop, the time that the history does not use: a disk that is too slow for it is no failure.
 const RESERVE: Duration = Duration::from_secs(1);
 /// The frames that fit between two parts: the slots of a thousand sources. An unused place costs nothing.
 const IN_FLIGHT: usize = 1000 * source::SLOTS;
 
 /// Runs the service until SIGTERM or SIGINT. `path` is the main file of `config`. The files may change meanwhile. The API uses `tools`.
+/// `stop_timeout` is the time from the stop signal until everything in flight must have reached the disk and the broker; the publisher may
+/// use half of it.
 ///
 /// # Errors
 /// What prevents the start, or the part that ended before the stop signal.
-pub fn run(path: &Path, config: Config, tools: api::Tools) -> anyhow::Result<()> {
+pub fn run(path: &Path, config: Config, tools: api::Tools, stop_timeout: Duration) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let ended = runtime.block_on(run_until_stopped(path, config, tools));
+    let ended = runtime.block_on(run_until_stopped(path, config, tools, stop_timeout));
     // A task that is still running, after the deadline for example, must not delay the exit.
     runtime.shutdown_background();
     ended
 }
 
-async fn run_until_stopped(path: &Path, config: Config, tools: api::Tools) -> anyhow::Result<()> {
+async fn run_until_stopped(path: &Path, config: Config, tools: api::Tools, stop_timeout: Duration) -> anyhow::Result<()> {
     // First, so that a signal during the start stops the service in order instead of killing the process.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(ServiceMetrics::new(&config));
@@ -99,7 +98,9 @@ async fn run_until_stopped(path: &Path, config: Config, tools: api::Tools) -> an
     let _sockets = server.open_sockets(&socket::of_service(&config.state_dir));
     signals::notify_status("loading the model");
     let watches = Watches::load(&config.state_dir);
-    let (mut service, config_reader) = Service::start(path, &config, outbox, &api, &watches, state).await?;
+    let grace = stop_timeout / 2;
+    let (mut service, config_reader) =
+        Service::start(path, &config, (outbox, grace), &api, &watches, state).await?;
     metrics.set_ready(true);
     signals::notify_ready();
     tracing::info!(
@@ -122,11 +123,12 @@ async fn run_until_stopped(path: &Path, config: Config, tools: api::Tools) -> an
     }
     metrics.set_ready(false);
     signals::notify_stopping();
-    let history_until = Instant::now() + (DEADLINE - RESERVE);
+    let history_until = Instant::now() + stop_timeout.saturating_sub(RESERVE);
     tokio::select! {
         stopped = service.stop(history_until) => stopped,
-        () = tokio::time::sleep(DEADLINE) => {
-            bail!("stopped after {} s with work left; alerts that were raised are in the outbox", DEADLINE.as_secs())
+        () = tokio::time::sleep(stop_timeout) => {
+            let time = value::duration_text(stop_timeout);
+            bail!("stopped after {time} with work left; alerts that were raised are in the outbox")
         }
         signal = signals.stop() => bail!("stopped at once by a second signal ({signal})"),
     }
@@ -151,11 +153,11 @@ struct Parts {
 
 impl Service {
     /// Starts the parts from the last to the first, so that a frame can go all the way as soon as it exists. The returned reader
-    /// checks the configuration when the watcher of the files asks for it.
+    /// checks the configuration when the watcher of the files asks for it. At the stop, the outbox has `grace` for what is left.
     async fn start(
         path: &Path,
         files: &Config,
-        outbox: Arc<Outbox>,
+        (outbox, grace): (Arc<Outbox>, Duration),
         api: &Arc<api::Service>,
         watches: &Watches,
         state: watch::Sender<ConfigState>,
@@ -181,7 +183,7 @@ impl Service {
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
         let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history);
-        let delivery = Delivery::start(config, &outbox, publisher, &broker.board, GRACE);
+        let delivery = Delivery::start(config, &outbox, publisher, &broker.board, grace);
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
         if let Some(every) = config.mqtt.connection.heartbeat {

@@ -96,6 +96,8 @@ pub struct Entry<'r> {
     picture: Fingerprint,
     /// The number of its line after the first ones; `None` if it is not recorded.
     slot: Option<usize>,
+    /// Whether this survives a decoding.
+    was_decoded: bool,
 }
 
 impl CrashRecord {
@@ -168,7 +170,7 @@ impl CrashRecord {
     pub fn begin(&self, picture: Fingerprint, name: &str) -> Entry<'_> {
         let mut slots = self.lock();
         let slot = slots.write(picture, name);
-        Entry { record: self, picture, slot }
+        Entry { record: self, picture, slot, was_decoded: true }
     }
 
     /// The service stops in order: nothing is suspected at the next start.
@@ -185,12 +187,19 @@ impl CrashRecord {
     }
 }
 
+impl Entry<'_> {
+    /// The picture was not decoded: nothing is known about it that was not known before.
+    pub fn not_decoded(mut self) {
+        self.was_decoded = false;
+    }
+}
+
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let mut slots = self.record.lock();
-        let survived =
-            slots.witnessed.iter().position(|it| it.as_ref().is_some_and(|it| it.picture == self.picture));
-        if let Some(line) = survived {
+        let is_same = |it: &Option<Witnessed>| it.as_ref().is_some_and(|it| it.picture == self.picture);
+        let survived = slots.witnessed.iter().position(is_same);
+        if let Some(line) = survived.filter(|_| self.was_decoded) {
             slots.witnessed[line] = None;
             slots.blank(line);
         }
@@ -340,6 +349,12 @@ mod tests {
         std::mem::forget([record.begin(picture("2"), "two"), record.begin(picture("5"), "five")]);
         let record = restart(folder.path());
         assert_eq!(suspected(&record, ["1", "2", "4", "5"]), [false, true, false, false]);
+
+        // One that needs more memory than expected is not decoded, and proves nothing yet.
+        record.begin(picture("5"), "five").not_decoded();
+        assert_eq!(suspected(&record, ["2", "5"]), [true, false]);
+        let lines = fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert!(lines.lines().any(|line| line.trim_end().ends_with("x1 five")), "{lines}");
 
         // And again, before the first ones are out of the way: nothing is forgotten.
         std::mem::forget(record.begin(picture("4"), "four"));

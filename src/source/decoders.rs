@@ -156,12 +156,15 @@ impl PictureDecoder {
                 // Only the header is read.
                 0 => job.decode_within(0)?,
                 granted => {
-                    let _entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
+                    let entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
                     let began = Instant::now();
                     let outcome = job.decode_within(granted);
                     // One that needs more memory is decoded in the next round.
-                    if !matches!(outcome, Ok(Outcome::Needs(_))) {
+                    if matches!(outcome, Ok(Outcome::Needs(_))) {
+                        entry.not_decoded();
+                    } else {
                         self.counts.decoded(began.elapsed());
+                        drop(entry);
                     }
                     outcome?
                 }

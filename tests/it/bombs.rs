@@ -236,13 +236,36 @@ fn many_bombs_at_once_take_no_more_than_the_memory_that_is_configured() {
     assert!(peak < before + MORE_KIB, "{before} KiB before, {peak} KiB at most");
 }
 
-/// Waits until the record of what is being decoded contains `text`, and kills the service.
-fn killed_while_decoding(service: &mut Service, home: &Home, text: &str) {
-    wait_until("the picture is being decoded", || {
-        fs::read_to_string(home.path("state/decoding")).is_ok_and(|record| record.contains(text))
-    });
-    service.signal("-KILL");
-    service.wait();
+/// Starts the service and kills it while it decodes the picture `name`, until it skips that picture. Usually the third one does. On a busy
+/// machine a picture may reach its time limit before the kill: it is delivered again then, and the kills before prove nothing.
+fn killed_while_decoding_until_skipped(home: &Home, name: &str, mut deliver: impl FnMut()) -> Service {
+    const TOO_SLOW: &str = "was not decoded within";
+    let skipped = format!("{name}: {CRASHED}");
+    for kills in 0..20 {
+        let mut service = Service::start(home);
+        if kills > 0 {
+            // The record of the one before has been read.
+            service.wait_for_log("the service ended unexpectedly");
+        }
+        let mut delivered = usize::from(kills > 0);
+        wait_until("the picture is being decoded or skipped", || {
+            if service.log().matches(TOO_SLOW).count() >= delivered {
+                delivered += 1;
+                deliver();
+            }
+            let record = fs::read_to_string(home.path("state/decoding")).unwrap_or_default();
+            let is_decoded = |line: &str| line.contains(" x0 ") && line.contains(name);
+            record.lines().any(is_decoded) || service.log().contains(&skipped)
+        });
+        let log = service.log();
+        if log.contains(&skipped) {
+            assert!(kills >= 2, "one coincidence proves nothing: {log}");
+            return service;
+        }
+        service.signal("-KILL");
+        service.wait();
+    }
+    panic!("the picture is decoded at each start");
 }
 
 const CRASHED: &str = "the service ended unexpectedly twice while it decoded this picture, so it is skipped";
@@ -256,15 +279,9 @@ fn a_file_that_ends_the_service_twice_is_skipped_later() {
         "home",
         "  inbox: { folder: inbox, existing: process, watch: [objects] }\n",
     );
-    fs::write(home.path("inbox/slow.tif"), slow_tiff()).unwrap();
-    let mut service = Service::start(&home);
-    killed_while_decoding(&mut service, &home, "slow.tif");
-    let mut service = Service::start(&home);
-    service.wait_for_log("slow.tif (inbox): decoded once more");
-    killed_while_decoding(&mut service, &home, "x0 ");
-
-    let mut service = Service::start(&home);
-    service.wait_for_log(&format!("slow.tif: {CRASHED}"));
+    let mut service = killed_while_decoding_until_skipped(&home, "slow.tif", || {
+        fs::write(home.path("inbox/slow.tif"), slow_tiff()).unwrap();
+    });
     home.drop_picture("red-car.jpg", "car.jpg");
     subscriber.until("the alert of another picture", is_raised);
     service.stop();
@@ -285,18 +302,17 @@ fn a_shared_message_that_ends_the_service_twice_is_skipped_and_acknowledged() {
         cameras.port
     );
     let home = Home::with_sources(alerts.port, "home", &source);
-    let mut service = Service::start(&home);
-    subscriber.until("the source to be online", |message| message.line() == "r home/shared/status online");
     let mut publisher = Publisher::connect(cameras.port);
-    publisher.publish("cam/slow", &slow_tiff());
-    publisher.settle();
-    killed_while_decoding(&mut service, &home, "cam/slow");
-    let mut service = Service::start(&home);
-    service.wait_for_log("decoded once more");
-    killed_while_decoding(&mut service, &home, "x0 ");
-
-    let mut service = Service::start(&home);
-    service.wait_for_log(&format!("cam/slow: {CRASHED}"));
+    let mut online = false;
+    let mut service = killed_while_decoding_until_skipped(&home, "cam/slow", || {
+        if !online {
+            let status = "r home/shared/status online";
+            subscriber.until("the source to be online", |message| message.line() == status);
+            online = true;
+        }
+        publisher.publish("cam/slow", &slow_tiff());
+        publisher.settle();
+    });
     publisher.publish("cam/car", &fs::read(sample("red-car.jpg")).unwrap());
     subscriber.until("the alert of another picture", is_raised);
     service.stop();

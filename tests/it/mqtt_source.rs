@@ -219,13 +219,16 @@ fn invented_names_appear_slowly_and_hold_up_nothing() {
     subscriber.also(&mut seen, "the topics", |message| message.line() == "r home/cams/status online");
     let began = Instant::now();
     let (mut publisher, picture, mut names) = (Publisher::connect(broker.port), jpeg("red-car.jpg"), 0);
-    wait_until("too many names are new", || {
+    // A machine that takes longer than a second for each name never has too many.
+    wait_until("too many names are new, or more of them than at once have appeared", || {
         for _ in 0..20 {
             publisher.publish(&format!("cams/{names}"), &picture);
             names += 1;
         }
         publisher.settle();
-        service.log().contains("many names are new at the same time")
+        let log = service.log();
+        log.contains("many names are new at the same time")
+            || log.matches("a source has appeared").count() >= 40
     });
     // A camera that was there before, and a source that has nothing to do with it.
     home.drop_picture("red-car.jpg", "1.jpg");

@@ -23,13 +23,15 @@ use crate::{
         publisher::{Announcer, Counts, Farewell, Publisher},
         sinks::SinkWorker,
     },
-    daemon::{GRACE, delivery::Delivery},
+    daemon::delivery::Delivery,
     faults::{Operation, Random, simulate},
     mqtt::fake,
 };
 
 /// What can go wrong is over by then: the longest wait of the service is the minute for an acknowledgement, then 30 s until it connects.
 const RECOVERY: Duration = Duration::from_secs(300);
+/// What a publisher and a sink have at a stop, if nothing else is configured.
+const GRACE: Duration = Duration::from_secs(5);
 /// More than an outbox of a simulation holds.
 const ALL: usize = 100_000;
 /// How long the machine is off after a power cut, in milliseconds.

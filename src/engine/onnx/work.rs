@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-/// The longest time that the end of the process waits. A batch takes less on most machines, and the deadline of a stop and this time
-/// together are shorter than `TimeoutStopSec=` of the unit.
+/// The longest time that the end of the process waits. A batch takes less on most machines. The usual time for a stop and this
+/// time together are shorter than `TimeoutStopSec=` of the unit.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 static WORK: Work = Work::new();

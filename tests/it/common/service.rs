@@ -82,6 +82,10 @@ pub fn mqtt(port: u16) -> String {
     format!("mqtt: {{ url: mqtt://127.0.0.1:{port}, keep_alive: {seconds}s, prefix: home }}")
 }
 
+/// The time for a stop. On a busy machine, the usual one may end before the disk and the broker have everything. A broker that does not
+/// answer has half of it.
+const LONG_STOP: &str = "1m";
+
 /// `stakeout run`.
 pub struct Service {
     process: Child,
@@ -97,7 +101,7 @@ impl Service {
     /// Like [`Service::start`], with these environment variables.
     pub fn with(home: &Home, environment: &[(&str, &str)]) -> Self {
         let mut command = super::stakeout();
-        command.args(["run", "--config"]).arg(home.path("stakeout.yaml"));
+        command.args(["run", "--stop-timeout", LONG_STOP, "--config"]).arg(home.path("stakeout.yaml"));
         command.envs(environment.iter().copied());
         Self::of(command)
     }
@@ -114,7 +118,10 @@ impl Service {
             }
             None => Command::new("sh"),
         };
-        command.args(["-ec", &format!("{before}\nexec \"$0\" run --config stakeout.yaml")]);
+        command.args([
+            "-ec",
+            &format!("{before}\nexec \"$0\" run --stop-timeout {LONG_STOP} --config stakeout.yaml"),
+        ]);
         command.arg(stakeout.get_program()).current_dir(home.folder.path()).env_remove("CACHE_DIRECTORY");
         let cache = stakeout.get_envs().filter_map(|(name, value)| Some((name, value?)));
         command.envs(cache);
