@@ -5,6 +5,7 @@
 mod classifier;
 mod embed;
 mod encoder;
+mod idle;
 pub mod labels;
 mod prepare;
 mod progress;
@@ -18,10 +19,11 @@ use std::sync::Arc;
 
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
+pub use idle::{IdleError, IdleModel, PreparedPicture};
 pub use progress::{Counts, Progress};
 pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};
-pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches};
-pub use watchlist::Watchlist;
+pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches, spawn_with_idle_work};
+pub use watchlist::{Watchlist, parts};
 
 use crate::frame::Frame;
 

@@ -19,6 +19,7 @@ use tracing::{debug, error, warn};
 use super::{
     Scored,
     embed::embed_each,
+    idle::{IdleModel, IdlePictures, More},
     prepare::{self, PreparedFrame},
     progress::{Counts, Progress},
     repeats::{Batch, Repeats},
@@ -29,7 +30,7 @@ use crate::{
     frame::Frame,
     heartbeat::Heartbeat,
     model::{Model, ModelError},
-    prefetch::Prefetch,
+    prefetch::{Prefetch, Waited},
 };
 
 /// The receiver of the scores was dropped while frames still came.
@@ -49,7 +50,23 @@ pub fn spawn(
     scored: Sender<Scored>,
     progress: Arc<Progress>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    start(model, watchlist, frames, scored, progress, false)
+    start(model, watchlist, frames, scored, progress, (false, None))
+}
+
+/// As [`spawn`]. While there are no frames, the model embeds the pictures that the result is given.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_with_idle_work(
+    model: Model,
+    watchlist: watch::Receiver<Arc<Watchlist>>,
+    frames: Receiver<Frame>,
+    scored: Sender<Scored>,
+    progress: Arc<Progress>,
+) -> io::Result<(thread::JoinHandle<Result<Counts, ReceiverGone>>, IdleModel)> {
+    let (idle, pictures) = IdleModel::channel(model.preprocessor().clone());
+    let thread = start(model, watchlist, frames, scored, progress, (false, Some(pictures)))?;
+    Ok((thread, idle))
 }
 
 /// Starts the threads, which wait until a batch is full: the same frames are then always in the same batches, whose scores
@@ -63,7 +80,7 @@ pub fn spawn_in_full_batches(
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    start(model, watchlist, frames, scored, Arc::default(), true)
+    start(model, watchlist, frames, scored, Arc::default(), (true, None))
 }
 
 fn start(
@@ -72,13 +89,14 @@ fn start(
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
-    full_batches: bool,
+    (full_batches, idle): (bool, Option<IdlePictures>),
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     let max_batch = model.max_batch();
     let preprocessor = model.preprocessor().clone();
     let frames = prepare::spawn(preprocessor, watchlist.clone(), frames, max_batch, Arc::clone(&progress))?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
-        Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
+        let worker = Worker::new(&mut model, watchlist, progress, max_batch, full_batches);
+        Worker { idle, ..worker }.run(frames, &scored)
     })
 }
 
@@ -107,6 +125,8 @@ struct Worker<'a> {
     counts: Counts,
     full_batches: bool,
     progress: Arc<Progress>,
+    /// Pictures for the time without frames; `None`: there are none any more.
+    idle: Option<IdlePictures>,
     /// Sleeps between two attempts while the engine is unavailable.
     sleep: fn(Duration),
 }
@@ -120,7 +140,8 @@ impl<'a> Worker<'a> {
         full_batches: bool,
     ) -> Self {
         let (repeats, counts) = (Repeats::default(), Counts::default());
-        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, sleep: thread::sleep }
+        let (idle, sleep) = (None, thread::sleep);
+        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, idle, sleep }
     }
 
     fn run(
@@ -145,8 +166,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Waits for the next frame and adds the frames that are ready, or all that fit if batches are to be full.
-    fn next_batch(&self, frames: &mut Prefetch<PreparedFrame>) -> Option<Vec<PreparedFrame>> {
-        let mut batch = vec![frames.wait()?];
+    fn next_batch(&mut self, frames: &mut Prefetch<PreparedFrame>) -> Option<Vec<PreparedFrame>> {
+        let mut batch = vec![self.next_frame(frames)?];
         while batch.len() < self.max_batch {
             let next = if self.full_batches { frames.wait() } else { frames.take_ready() };
             let Some(next) = next else { break };
@@ -154,6 +175,23 @@ impl<'a> Worker<'a> {
         }
         batch.iter().for_each(|_| self.progress.pulse.taken());
         Some(batch)
+    }
+
+    /// Waits for the next frame, and embeds pictures that can wait meanwhile.
+    fn next_frame(&mut self, frames: &mut Prefetch<PreparedFrame>) -> Option<PreparedFrame> {
+        while let Some(idle) = &mut self.idle {
+            match frames.wait_for(idle.rest) {
+                Waited::Item(frame) => return Some(frame),
+                Waited::Ended => return None,
+                // A frame is nearly ready.
+                Waited::Nothing if self.progress.prepare.is_working() => continue,
+                Waited::Nothing => {}
+            }
+            if idle.embed_next(self.model, &self.progress.pulse) == More::Never {
+                self.idle = None;
+            }
+        }
+        frames.wait()
     }
 
     fn score_batch(
@@ -269,7 +307,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        classify::labels::LabelVectors,
+        classify::{IdleError, labels::LabelVectors},
         engine::{EngineError, Engines, fake::FakeEngine},
         frame::Slot,
         model::{ModelFiles, Options},
@@ -366,6 +404,52 @@ mod tests {
             let expected = [vec![2; absent], vec![2, 2, 1]].concat();
             assert_eq!(*runs.lock().unwrap(), expected, "the same batch is run again");
         }
+    }
+
+    #[test]
+    fn pictures_that_can_wait_are_embedded_while_there_are_no_frames() {
+        let (engine, runs) = engine(0);
+        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::none()));
+        let ((frames, receiver), (sender, _scored)) = (mpsc::channel(1), mpsc::channel(1));
+        let (thread, idle) =
+            spawn_with_idle_work(model(engine), watchlist, receiver, sender, Arc::default()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let embed = |red| runtime.block_on(idle.embed(idle.prepare(&picture(red))));
+        assert_eq!(embed(1).unwrap().len(), 2);
+        assert!(matches!(embed(REJECTED), Err(IdleError::Model(ModelError::Run(_)))));
+        assert_eq!(embed(2).unwrap().len(), 2);
+        assert_eq!(*runs.lock().unwrap(), [1, 1, 1]);
+        drop(frames);
+        assert_eq!(thread.join().unwrap(), Ok(Counts::default()));
+        assert_eq!((embed(3), idle.has_ended()), (Err(IdleError::Stopping), true));
+    }
+
+    #[test]
+    fn frames_and_the_end_come_before_pictures_that_can_wait() {
+        let (engine, runs) = engine(0);
+        let mut model = model(engine);
+        let (idle, mut pictures) = IdleModel::channel(model.preprocessor().clone());
+        // As after a picture that took this long.
+        pictures.rest = Duration::from_secs(3600);
+        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::none()));
+        let frame = || Frame {
+            source: "none".into(),
+            origin: "1.jpg".to_owned(),
+            captured_at: jiff::Timestamp::UNIX_EPOCH,
+            picture: picture(1).into(),
+            slot: Slot::free(),
+        };
+        let ready: Vec<_> = (0..3).map(|_| PreparedFrame::unprepared(frame())).collect();
+        let mut frames = Prefetch::spawn("test", [ready.into_iter()], 1).unwrap();
+        let waiting = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(idle.embed(idle.prepare(&picture(9))))
+        });
+        let mut worker = Worker::new(&mut model, watchlist, Arc::default(), 1, false);
+        worker.idle = Some(pictures);
+        assert_eq!(std::iter::from_fn(|| worker.next_frame(&mut frames)).count(), 3);
+        drop(worker);
+        assert_eq!((waiting.join().unwrap(), runs.lock().unwrap().len()), (Err(IdleError::Stopping), 0));
     }
 
     #[test]
