@@ -16,5 +16,5 @@ pub use self::{
     bytes::Damaged,
     chunk::{Chunk, FrameBuffer},
     recorder::ScoreRecorder,
-    table::{StoredChunk, TABLE, Window, chunks, newest, setups, sources},
+    table::{StoredChunk, TABLE, Window, chunks, frames, newest, setups, sources},
 };
