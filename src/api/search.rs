@@ -1,5 +1,7 @@
 //! `search`: finds stored frames by words. The commands also search by a picture, with [`find`].
 
+use std::sync::atomic::Ordering;
+
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,7 @@ use crate::{
         self, Reader, pictures,
         search::{Found, Search, SearchError},
     },
+    observe::HistoryCounts,
     policy::{LabelSet, Scoring, Template},
     yaml::names,
 };
@@ -76,6 +79,10 @@ pub struct Response {
     pub last: Option<Time>,
     /// The number of stored embeddings of other models, which could not be searched.
     pub embeddings_of_other_models: u64,
+    /// The number of stored pictures that the model has not embedded yet. The service does so while the model is idle, after a change of
+    /// `model` for example, and a later search finds them.
+    #[serde(default)]
+    pub pictures_to_embed: u64,
 }
 
 /// An event that was found: frames of one source that follow each other and are similar.
@@ -111,7 +118,9 @@ pub async fn answer(service: &Service, request: Request) -> Result<Response, Err
     let texts = live.texts.encode(set).await?;
     let vectors: Vec<_> = texts.vectors.labels.iter().map(|vector| vector.to_vec()).collect();
     let config = live.newest.config();
-    service.read(move |reader| find(reader, &config, &request, &vectors)).await
+    let found = service.read(move |reader| find(reader, &config, &request, &vectors)).await?;
+    let to_embed = |counts: &HistoryCounts| counts.to_embed.load(Ordering::Relaxed);
+    Ok(Response { pictures_to_embed: service.metrics.history().map_or(0, to_embed), ..found })
 }
 
 /// The words of a search as a label set, which the label encoder encodes.
@@ -198,6 +207,7 @@ fn response(reader: &Reader, found: Found, model: &str) -> Result<Response, Erro
         first: found.span.map(|span| time(span.first)),
         last: found.span.map(|span| time(span.last)),
         embeddings_of_other_models: found.of_other_models,
+        pictures_to_embed: 0,
     })
 }
 

@@ -47,14 +47,13 @@ use self::{
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     api::{self, socket},
-    classify::{self, LabelEncoder, LoadError, TextEncoding, labels::VectorCache},
+    classify::{self, IdleModel, LabelEncoder, LoadError, TextEncoding, labels::VectorCache},
     clock::Clock,
     config::{
         self, Config,
         watch::{ReadContent, Reader},
     },
-    history,
-    history::near_misses::NearMissReporter,
+    history::{self, CatchUp, near_misses::NearMissReporter},
     judge::Judge,
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
@@ -170,9 +169,10 @@ impl Service {
 
         let (mut observers, observer_tasks, newest) = start_observers(&watched, &publisher, api, watches);
         let (history, history_ends) = start_history(config, &mut observers, metrics, api)?.unzip();
+        let configs = observers.config();
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
-        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history);
+        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history.clone());
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, grace);
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
@@ -181,14 +181,23 @@ impl Service {
         }
         let (frames, to_model) = mpsc::channel(IN_FLIGHT);
         let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
-        let model = classify::spawn(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
-        let parts = Parts { model, judge, observers: observer_tasks, history: history_ends, delivery };
+        let (model, idle_model) =
+            classify::spawn_with_idle_work(model, watchlists, to_model, scored, Arc::clone(&metrics.model))?;
+        let mut parts = Parts { model, judge, observers: observer_tasks, history: history_ends, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
         let sandbox = Arc::new(start_sandbox(config));
         metrics.set_sandbox(Arc::clone(&sandbox));
         let decoders =
             Decoders::new(Arc::clone(&metrics.decoder_memory), CrashRecord::open(&config.state_dir), sandbox);
+        if let Some(history) = history {
+            let catch_up = catch_up(config, idle_model, history, &decoders, configs, metrics);
+            parts.observers.spawn(async move {
+                catch_up.run().await;
+                // It ends after the model, whose end is reported.
+                std::future::pending().await
+            });
+        }
         let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), decoders);
         let nothing = Config { sources: Vec::new(), ..config.clone() };
         sources.apply(&Plan::between(&nothing, config)).await?;
@@ -321,6 +330,20 @@ fn start_history(
         history::spawn(settings, subscription, metrics).context("cannot start the history")?;
     api.set_history(handle.clone());
     Ok(Some((handle, ended)))
+}
+
+/// Embeds the stored pictures that this model has not embedded. It ends when the model does.
+fn catch_up(
+    config: &Config,
+    model: IdleModel,
+    history: history::Handle,
+    decoders: &Arc<Decoders>,
+    configs: watch::Receiver<Arc<Config>>,
+    metrics: &ServiceMetrics,
+) -> CatchUp {
+    let (state_dir, counts) = (config.state_dir.clone(), metrics.add_history());
+    let decoders = Arc::clone(decoders);
+    CatchUp { state_dir, model, history, decoders, config: configs, counts }
 }
 
 /// The judge, with the state from before the restart.
