@@ -52,6 +52,12 @@ impl Heartbeat {
         Working(self)
     }
 
+    /// Whether the part works on something.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.working.load(Ordering::Relaxed)
+    }
+
     /// The one producer of work calls this before it queues a piece.
     pub fn queued(&self) {
         // The part had no work until now, so the age of its newest beat means nothing.

@@ -71,7 +71,7 @@
 //! | [`suggest`] | which settings of a label suit its recorded scores |
 //! | [`alert`] | the outbox, the publisher, webhooks and commands, Home Assistant |
 //! | [`observe`] | follows the judge: scores over MQTT, metrics |
-//! | [`history`] | what the service remembers: the thread that writes it, and readers |
+//! | [`history`] | what the service remembers: the thread that writes it, readers, and the embedding of stored pictures |
 //! | [`api`] | requests and answers of programs and commands: a file for each verb, the client of the commands, the OpenAPI document |
 //! | [`web`] | HTTP over TCP and over the unix socket: routes, and the files of the console |
 //! | [`daemon`] | wiring only: build, connect, reload, stop |

@@ -2,8 +2,9 @@
 
 use std::{
     io, panic,
-    sync::mpsc::{Receiver, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
+    time::Duration,
 };
 
 /// Items that threads prepare. The first thread makes items 0, n, 2n and so on, the second items 1, n + 1 and so on.
@@ -11,6 +12,17 @@ pub struct Prefetch<T> {
     threads: Vec<(Receiver<T>, thread::JoinHandle<()>)>,
     /// The thread that makes the next item.
     next: usize,
+}
+
+/// What [`Prefetch::wait_for`] has waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Waited<T> {
+    /// The next item.
+    Item(T),
+    /// It was not ready in time.
+    Nothing,
+    /// Its thread has ended.
+    Ended,
 }
 
 impl<T: Send + 'static> Prefetch<T> {
@@ -45,6 +57,18 @@ impl<T: Send + 'static> Prefetch<T> {
         let item = self.due().recv().ok();
         self.next += 1;
         item
+    }
+
+    /// Waits for the next item, but no longer than this.
+    pub fn wait_for(&mut self, longest: Duration) -> Waited<T> {
+        match self.due().recv_timeout(longest) {
+            Ok(item) => {
+                self.next += 1;
+                Waited::Item(item)
+            }
+            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Waited::Ended,
+        }
     }
 
     /// The next item, if it is ready.
@@ -88,6 +112,18 @@ mod tests {
             assert_eq!((items.wait(), items.take_ready()), (None, None));
             items.join();
         }
+    }
+
+    #[test]
+    fn an_item_that_is_not_ready_is_not_lost() {
+        let (send, items) = std::sync::mpsc::channel();
+        let mut prefetch = Prefetch::spawn("test", [items.into_iter()], 1).unwrap();
+        assert_eq!(prefetch.wait_for(Duration::from_millis(1)), Waited::Nothing);
+        send.send(7).unwrap();
+        assert_eq!(prefetch.wait_for(Duration::MAX), Waited::Item(7));
+        drop(send);
+        assert_eq!(prefetch.wait_for(Duration::MAX), Waited::Ended);
+        prefetch.join();
     }
 
     #[test]

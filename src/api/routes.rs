@@ -1,9 +1,10 @@
 //! Every verb. A new one is a file of its own, and one line here.
 
 use super::{
-    alerts, ask, ask_picture, config, config_check, config_edit, config_preview, config_save, config_versions,
-    configuration, doctor, entry, explain, forget, mark, near_misses, rejudge, replay, schema, scores, search,
-    sign_in, sources, suggest, support_bundle, system, timeline, try_source, try_words, verb::Route, watch_for,
+    alerts, ask, ask_picture, config, config_check, config_edit, config_preview, config_save,
+    config_versions, configuration, doctor, entry, explain, forget, mark, near_misses, rejudge, replay,
+    schema, scores, search, sign_in, sources, suggest, support_bundle, system, timeline, try_source,
+    try_words, verb::Route, watch_for,
 };
 
 /// The verbs, by their names.

@@ -1,6 +1,8 @@
 //! `search`: finds stored frames by words, or by a stored frame that they are similar to. With [`find`] the commands, and
 //! [`search_picture`](super::search_picture), also search by a picture.
 
+use std::sync::atomic::Ordering;
+
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use crate::{
         search::{Found, Search, SearchError},
         vectors::read::{self, Moment},
     },
+    observe::HistoryCounts,
     policy::{LabelSet, Scoring, Template},
     yaml::names,
 };
@@ -90,6 +93,10 @@ pub struct Response {
     pub last: Option<Time>,
     /// The number of stored embeddings of other models, which could not be searched.
     pub embeddings_of_other_models: u64,
+    /// The number of stored pictures that the model has not embedded yet. The service does so while the model is idle, after a change of
+    /// `model` for example, and a later search finds them.
+    #[serde(default)]
+    pub pictures_to_embed: u64,
 }
 
 /// An event that was found: frames of one source that follow each other and are similar.
@@ -155,7 +162,9 @@ pub(super) async fn find_like(
         }
         find(reader, &config, &request, &vectors)
     };
-    service.read(search).await
+    let found = service.read(search).await?;
+    let to_embed = |counts: &HistoryCounts| counts.to_embed.load(Ordering::Relaxed);
+    Ok(Response { pictures_to_embed: service.metrics.history().map_or(0, to_embed), ..found })
 }
 
 /// The vector of a stored frame.
@@ -271,6 +280,7 @@ fn response(reader: &Reader, found: Found, model: &str) -> Result<Response, Erro
         first: found.span.map(|span| time(span.first)),
         last: found.span.map(|span| time(span.last)),
         embeddings_of_other_models: found.of_other_models,
+        pictures_to_embed: 0,
     })
 }
 

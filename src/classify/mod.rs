@@ -6,6 +6,7 @@ mod batch_figures;
 mod classifier;
 mod embed;
 mod encoder;
+mod idle;
 pub mod labels;
 mod pictures;
 mod prepare;
@@ -21,11 +22,12 @@ use std::sync::Arc;
 pub use batch_figures::BatchFigures;
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
+pub use idle::{IdleError, IdleModel, PreparedPicture};
 pub use pictures::{PictureEncoding, PictureEncodingError, PictureRequest};
 pub use progress::{Counts, Progress};
 pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};
 pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches};
-pub use watchlist::Watchlist;
+pub use watchlist::{Watchlist, parts};
 
 use crate::frame::Frame;
 

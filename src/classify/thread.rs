@@ -20,6 +20,7 @@ use tracing::{debug, error, warn};
 use super::{
     Scored,
     embed::embed_each,
+    idle::{IdleModel, IdlePictures, More},
     pictures::PictureRequest,
     prepare::{self, Prepared, PreparedFrame, Work},
     progress::{Counts, Progress},
@@ -31,7 +32,7 @@ use crate::{
     frame::Frame,
     heartbeat::Heartbeat,
     model::{Model, ModelError},
-    prefetch::Prefetch,
+    prefetch::{Prefetch, Waited},
 };
 
 /// The receiver of the scores was dropped while frames still came.
@@ -40,7 +41,8 @@ use crate::{
 pub struct ReceiverGone;
 
 /// Starts the threads. They end when `frames` is closed and every frame in it was scored. The model's thread reads the
-/// newest watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one.
+/// newest watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one. Someone waits
+/// for each of `pictures`: they come before frames. While there is nothing to do, the model embeds what the result is given.
 ///
 /// # Errors
 /// The operating system has no thread left.
@@ -51,8 +53,11 @@ pub fn spawn(
     pictures: Receiver<PictureRequest>,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
-) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    start(model, watchlist, Work { frames, pictures: Some(pictures) }, scored, progress, false)
+) -> io::Result<(thread::JoinHandle<Result<Counts, ReceiverGone>>, IdleModel)> {
+    let (idle, can_wait) = IdleModel::channel(model.preprocessor().clone());
+    let work = Work { frames, pictures: Some(pictures) };
+    let thread = start(model, watchlist, work, scored, progress, (false, Some(can_wait)))?;
+    Ok((thread, idle))
 }
 
 /// Starts the threads, which wait until a batch is full: the same frames are then always in the same batches, whose scores
@@ -66,7 +71,8 @@ pub fn spawn_in_full_batches(
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    start(model, watchlist, Work { frames, pictures: None }, scored, Arc::default(), true)
+    let work = Work { frames, pictures: None };
+    start(model, watchlist, work, scored, Arc::default(), (true, None))
 }
 
 fn start(
@@ -75,13 +81,14 @@ fn start(
     work: Work,
     scored: Sender<Scored>,
     progress: Arc<Progress>,
-    full_batches: bool,
+    (full_batches, idle): (bool, Option<IdlePictures>),
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
     let max_batch = model.max_batch();
     let preprocessor = model.preprocessor().clone();
     let frames = prepare::spawn(preprocessor, watchlist.clone(), work, max_batch, Arc::clone(&progress))?;
     thread::Builder::new().name("model".to_owned()).spawn(move || {
-        Worker::new(&mut model, watchlist, progress, max_batch, full_batches).run(frames, &scored)
+        let worker = Worker::new(&mut model, watchlist, progress, max_batch, full_batches);
+        Worker { idle, ..worker }.run(frames, &scored)
     })
 }
 
@@ -111,6 +118,8 @@ struct Worker<'a> {
     counts: Counts,
     full_batches: bool,
     progress: Arc<Progress>,
+    /// Pictures for the time without frames; `None`: there are none any more.
+    idle: Option<IdlePictures>,
     /// Sleeps between two attempts while the engine is unavailable.
     sleep: fn(Duration),
 }
@@ -124,7 +133,8 @@ impl<'a> Worker<'a> {
         full_batches: bool,
     ) -> Self {
         let (repeats, counts) = (Repeats::default(), Counts::default());
-        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, sleep: thread::sleep }
+        let (idle, sleep) = (None, thread::sleep);
+        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, idle, sleep }
     }
 
     fn run(
@@ -152,8 +162,11 @@ impl<'a> Worker<'a> {
     fn next_batch(&mut self, frames: &mut Prefetch<Prepared>) -> Option<Vec<PreparedFrame>> {
         let mut batch = Vec::new();
         while batch.len() < self.max_batch {
-            let waits = batch.is_empty() || self.full_batches;
-            let next = if waits { frames.wait() } else { frames.take_ready() };
+            let next = match (batch.is_empty(), self.full_batches) {
+                (true, _) => self.wait_for_next(frames),
+                (false, true) => frames.wait(),
+                (false, false) => frames.take_ready(),
+            };
             let Some(next) = next else { break };
             self.progress.pulse.taken();
             match next {
@@ -165,6 +178,23 @@ impl<'a> Worker<'a> {
             }
         }
         (!batch.is_empty()).then_some(batch)
+    }
+
+    /// Waits for the next frame or picture, and embeds pictures that can wait meanwhile.
+    fn wait_for_next(&mut self, frames: &mut Prefetch<Prepared>) -> Option<Prepared> {
+        while let Some(idle) = &mut self.idle {
+            match frames.wait_for(idle.rest) {
+                Waited::Item(next) => return Some(next),
+                Waited::Ended => return None,
+                // A frame is nearly ready.
+                Waited::Nothing if self.progress.prepare.is_working() => continue,
+                Waited::Nothing => {}
+            }
+            if idle.embed_next(self.model, &self.progress.pulse) == More::Never {
+                self.idle = None;
+            }
+        }
+        frames.wait()
     }
 
     fn score_batch(
@@ -280,7 +310,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        classify::{PictureEncoding, PictureEncodingError, labels::LabelVectors},
+        classify::{IdleError, PictureEncoding, PictureEncodingError, labels::LabelVectors},
         engine::{EngineError, Engines, fake::FakeEngine},
         frame::Slot,
         model::{ModelFiles, Options},
@@ -381,7 +411,7 @@ mod tests {
         let ((frames, receiver), (sender, mut scored)) = (mpsc::channel(4), mpsc::channel(4));
         let (encoding, pictures) = PictureEncoding::channel();
         let progress = Arc::<Progress>::default();
-        let model =
+        let (model, _) =
             spawn(model(engine), watchlist, receiver, pictures, sender, Arc::clone(&progress)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let encoded = || runtime.block_on(encoding.encode(picture(7).into()));
@@ -414,6 +444,53 @@ mod tests {
             let expected = [vec![2; absent], vec![2, 2, 1]].concat();
             assert_eq!(*runs.lock().unwrap(), expected, "the same batch is run again");
         }
+    }
+
+    #[test]
+    fn pictures_that_can_wait_are_embedded_while_there_are_no_frames() {
+        let (engine, runs) = engine(0);
+        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::none()));
+        let ((frames, receiver), (sender, _scored)) = (mpsc::channel(1), mpsc::channel(1));
+        let (_, pictures) = PictureEncoding::channel();
+        let (thread, idle) =
+            spawn(model(engine), watchlist, receiver, pictures, sender, Arc::default()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let embed = |red| runtime.block_on(idle.embed(idle.prepare(&picture(red))));
+        assert_eq!(embed(1).unwrap().len(), 2);
+        assert!(matches!(embed(REJECTED), Err(IdleError::Model(ModelError::Run(_)))));
+        assert_eq!(embed(2).unwrap().len(), 2);
+        assert_eq!(*runs.lock().unwrap(), [1, 1, 1]);
+        drop(frames);
+        assert_eq!(thread.join().unwrap(), Ok(Counts::default()));
+        assert_eq!((embed(3), idle.has_ended()), (Err(IdleError::Stopping), true));
+    }
+
+    #[test]
+    fn frames_and_the_end_come_before_pictures_that_can_wait() {
+        let (engine, runs) = engine(0);
+        let mut model = model(engine);
+        let (idle, mut pictures) = IdleModel::channel(model.preprocessor().clone());
+        // As after a picture that took this long.
+        pictures.rest = Duration::from_secs(3600);
+        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::none()));
+        let frame = || Frame {
+            source: "none".into(),
+            origin: "1.jpg".to_owned(),
+            captured_at: jiff::Timestamp::UNIX_EPOCH,
+            picture: picture(1).into(),
+            slot: Slot::free(),
+        };
+        let ready: Vec<_> = (0..3).map(|_| Prepared::Frame(PreparedFrame::unprepared(frame()))).collect();
+        let mut frames = Prefetch::spawn("test", [ready.into_iter()], 1).unwrap();
+        let waiting = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(idle.embed(idle.prepare(&picture(9))))
+        });
+        let mut worker = Worker::new(&mut model, watchlist, Arc::default(), 1, false);
+        worker.idle = Some(pictures);
+        assert_eq!(std::iter::from_fn(|| worker.wait_for_next(&mut frames)).count(), 3);
+        drop(worker);
+        assert_eq!((waiting.join().unwrap(), runs.lock().unwrap().len()), (Err(IdleError::Stopping), 0));
     }
 
     #[test]

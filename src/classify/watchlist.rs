@@ -144,10 +144,7 @@ impl Watch {
 
     /// The parts of a picture that are scored separately.
     pub(super) fn parts<'a>(&self, picture: &'a Picture) -> Vec<Cow<'a, Picture>> {
-        if self.regions.is_empty() {
-            return vec![Cow::Borrowed(picture)];
-        }
-        self.regions.iter().map(|(_, region)| Cow::Owned(cut(picture, region))).collect()
+        parts(picture, self.regions.iter().map(|(_, region)| region))
     }
 
     fn scores(&self, set: &Set, scale: Scale, parts: &[Arc<[f32]>]) -> SetScores {
@@ -163,6 +160,18 @@ impl Watch {
             regions: names.zip(parts).map(region).collect(),
         }
     }
+}
+
+/// The regions of a picture, which are scored separately. Without regions, the whole picture.
+pub fn parts<'a, 'r>(
+    picture: &'a Picture,
+    regions: impl IntoIterator<Item = &'r Region>,
+) -> Vec<Cow<'a, Picture>> {
+    let mut parts: Vec<_> = regions.into_iter().map(|region| Cow::Owned(cut(picture, region))).collect();
+    if parts.is_empty() {
+        parts.push(Cow::Borrowed(picture));
+    }
+    parts
 }
 
 /// The region of a picture, rounded to whole pixels.

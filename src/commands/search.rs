@@ -202,6 +202,10 @@ fn notes(found: &Response, zone: &TimeZone) -> Vec<String> {
         let others = counted(found.embeddings_of_other_models, "embedding");
         notes.push(format!("{others} of other models cannot be searched with the model {}", found.model));
     }
+    if found.pictures_to_embed > 0 {
+        let pictures = counted(found.pictures_to_embed, "stored picture");
+        notes.push(format!("{pictures} not embedded with this model yet: a later search finds them"));
+    }
     notes
 }
 
@@ -234,6 +238,7 @@ mod tests {
             first: Some(Time("2026-11-20T00:00:00Z".parse().unwrap())),
             last: Some(Time("2026-11-23T08:15:30Z".parse().unwrap())),
             embeddings_of_other_models: 0,
+            pictures_to_embed: 0,
         }
     }
 
@@ -266,11 +271,18 @@ mod tests {
         let searched = "searched 1 embedding of 1 source; stored are frames of 2026-11-20 00:00:00 +00:00 to \
                         2026-11-23 08:15:30 +00:00";
         assert_eq!(notes(&found, &TimeZone::UTC), [searched]);
-        let other =
-            Response { embeddings: 0, embeddings_of_other_models: 7, first: None, last: None, ..found };
+        let other = Response {
+            embeddings: 0,
+            embeddings_of_other_models: 7,
+            pictures_to_embed: 1,
+            first: None,
+            last: None,
+            ..found
+        };
         let expected = [
             "no frame is stored that could be searched",
             "7 embeddings of other models cannot be searched with the model bundled",
+            "1 stored picture not embedded with this model yet: a later search finds them",
         ];
         assert_eq!(notes(&other, &TimeZone::UTC), expected);
     }

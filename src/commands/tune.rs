@@ -18,8 +18,9 @@ use crate::{
     history::{
         Filter, Reader,
         marks::{self, Mark, Verdict},
-        scores::Window,
+        scores::{self, Window},
     },
+    progress::Counted,
     replay, terminal,
     tune::{Marked, Truth, Tuning},
 };
@@ -81,7 +82,11 @@ fn tune(args: &Args, path: &Path, config: &Config) -> Result<ExitCode> {
 fn of_history(args: &Args, config: &Config, source: &Source, truth: Option<&Truth>) -> Result<Tuning> {
     let (reader, window) = (Reader::open(&config.state_dir)?, args.played.window());
     let marks = marks(&reader, &source.name, window)?;
-    let (tuning, left_out) = Tuning::of_history(config, source, (&reader, window), truth, &marks)?;
+    let frames = scores::frames(reader.connection(), &source.name, window)?;
+    let mut progress = Counted::new(usize::try_from(frames).unwrap_or(usize::MAX), "frames");
+    let tuned = Tuning::of_history(config, source, (&reader, window), truth, &marks, || progress.one_more());
+    progress.end();
+    let (tuning, left_out) = tuned?;
     if left_out.frames > 0 {
         terminal::say(format_args!(
             "{} frames have scores of other prompts, regions or models, or of labels that are no longer watched: these were left out",

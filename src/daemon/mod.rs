@@ -45,7 +45,9 @@ use self::{
 use crate::{
     alert::{Topics, board::Board, outbox::Outbox, publisher::Publisher},
     api::{self, socket, states},
-    classify::{self, LabelEncoder, LoadError, PictureEncoding, TextEncoding, labels::VectorCache},
+    classify::{
+        self, IdleModel, LabelEncoder, LoadError, PictureEncoding, TextEncoding, labels::VectorCache,
+    },
     clock::Clock,
     config::{
         self, Config,
@@ -53,8 +55,7 @@ use crate::{
         state::ConfigState,
         watch::{ReadContent, Reader},
     },
-    history,
-    history::near_misses::NearMissReporter,
+    history::{self, CatchUp, near_misses::NearMissReporter},
     judge::Judge,
     observe::{NewestFrames, Observers, ScorePublisher, ServiceMetrics},
     sandbox::{Sandbox, State},
@@ -83,13 +84,17 @@ pub fn run(path: &Path, config: Config, tools: api::Tools, stop_timeout: Duratio
     ended
 }
 
-async fn run_until_stopped(path: &Path, config: Config, tools: api::Tools, stop_timeout: Duration) -> anyhow::Result<()> {
+async fn run_until_stopped(
+    path: &Path,
+    config: Config,
+    tools: api::Tools,
+    stop_timeout: Duration,
+) -> anyhow::Result<()> {
     // First, so that a signal during the start stops the service in order instead of killing the process.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(ServiceMetrics::new(&config));
     let api = Arc::new(api::Service::new(&config.state_dir, Arc::clone(&metrics)));
-    let (state, states) =
-        watch::channel(ConfigState::started(&config, config::main_file::tag_now(path)));
+    let (state, states) = watch::channel(ConfigState::started(&config, config::main_file::tag_now(path)));
     api.set_configuration(api::Configuration::new(path, &config, states));
     api.set_tools(tools);
     let server = web::start(config.listen.as_ref(), Arc::clone(&api))?;
@@ -180,9 +185,10 @@ impl Service {
 
         let (mut observers, observer_tasks, newest) = start_observers(&watched, &publisher, api, watches);
         let (history, history_ends) = start_history(config, &mut observers, metrics, api)?.unzip();
+        let configs = observers.config();
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
         let (watching, to_watch) = mpsc::channel(1);
-        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history);
+        let judge = prepare_judge(&watched, &outbox, &broker.board, observers, metrics, history.clone());
         let delivery = Delivery::start(config, &outbox, publisher, &broker.board, grace);
         let (beats, to_beat) = mpsc::channel(1);
         let judge = judge.spawn(to_judge, to_watch, to_beat)?;
@@ -192,15 +198,23 @@ impl Service {
         let (frames, to_model) = mpsc::channel(IN_FLIGHT);
         let (watchlist, watchlists) = watch::channel(Arc::new(watchlist));
         let (pictures, to_search) = PictureEncoding::channel();
-        let model =
+        let (model, idle_model) =
             classify::spawn(model, watchlists, to_model, to_search, scored, Arc::clone(&metrics.model))?;
-        let parts = Parts { model, judge, observers: observer_tasks, history: history_ends, delivery };
+        let mut parts = Parts { model, judge, observers: observer_tasks, history: history_ends, delivery };
 
         let (appears, appeared) = mpsc::channel(1);
         let sandbox = Arc::new(start_sandbox(config));
         metrics.set_sandbox(Arc::clone(&sandbox));
         let decoders =
             Decoders::new(Arc::clone(&metrics.decoder_memory), CrashRecord::open(&config.state_dir), sandbox);
+        if let Some(history) = history {
+            let catch_up = catch_up(config, idle_model, history, &decoders, configs, metrics);
+            parts.observers.spawn(async move {
+                catch_up.run().await;
+                // It ends after the model, whose end is reported.
+                std::future::pending().await
+            });
+        }
         let mut sources = Sources::new(frames, appears, &broker, Arc::clone(metrics), Arc::clone(&decoders));
         let nothing = Config { sources: Vec::new(), ..config.clone() };
         sources.apply(&Plan::between(&nothing, config)).await?;
@@ -334,6 +348,20 @@ fn start_history(
         history::spawn(settings, subscription, metrics).context("cannot start the history")?;
     api.set_history(handle.clone());
     Ok(Some((handle, ended)))
+}
+
+/// Embeds the stored pictures that this model has not embedded. It ends when the model does.
+fn catch_up(
+    config: &Config,
+    model: IdleModel,
+    history: history::Handle,
+    decoders: &Arc<Decoders>,
+    configs: watch::Receiver<Arc<Config>>,
+    metrics: &ServiceMetrics,
+) -> CatchUp {
+    let (state_dir, counts) = (config.state_dir.clone(), metrics.add_history());
+    let decoders = Arc::clone(decoders);
+    CatchUp { state_dir, model, history, decoders, config: configs, counts }
 }
 
 /// The judge, with the state from before the restart.

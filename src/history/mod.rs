@@ -13,9 +13,11 @@
 //! - It has a rowid, a column `source`, and an index that begins with its time (of a span: its end).
 //! - `CREATE ... IF NOT EXISTS`: the statements run whenever a writer opens the file.
 //!
-//! A [`Reader`] reads beside the writer, and when no service runs.
+//! [`CatchUp`] embeds stored pictures after a change of the model. A [`Reader`] reads beside the writer, and when no service runs.
 
 pub mod alerts;
+mod catch_up;
+mod embedded;
 pub mod export;
 pub mod filter;
 pub mod forget;
@@ -38,6 +40,8 @@ pub mod vectors;
 mod writer;
 
 pub use self::{
+    catch_up::CatchUp,
+    embedded::EmbeddedPicture,
     filter::Filter,
     inventory::Inventory,
     retention::Space,

@@ -289,6 +289,63 @@ pub fn around(
     Ok(found)
 }
 
+/// A stored picture with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithBytes {
+    /// The name of its source.
+    pub source: String,
+    /// When its frame was captured: milliseconds since 1970.
+    pub time: i64,
+    /// The JPEG, as it is in the file, which may be damaged.
+    pub jpeg: Vec<u8>,
+}
+
+/// The picture with this identifier; `None` if it was deleted, or if it has more than `longest` bytes.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn with_bytes(connection: &Connection, id: i64, longest: u32) -> rusqlite::Result<Option<WithBytes>> {
+    let mut select = connection.prepare_cached(
+        "SELECT text, time, jpeg FROM pictures JOIN names ON names.id = source
+         WHERE pictures.id = ?1 AND length(jpeg) <= ?2",
+    )?;
+    let picture =
+        |row: &rusqlite::Row<'_>| Ok(WithBytes { source: row.get(0)?, time: row.get(1)?, jpeg: row.get(2)? });
+    select.query_row((id, longest), picture).optional()
+}
+
+/// Whether the picture with this identifier is stored.
+pub(super) fn exists(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM pictures WHERE id = ?1")?.exists([id])
+}
+
+/// The time of the newest picture before this time: milliseconds since 1970.
+pub(super) fn newest_before(connection: &Connection, until: i64) -> rusqlite::Result<Option<i64>> {
+    let mut newest = connection.prepare_cached("SELECT max(time) FROM pictures WHERE time < ?1")?;
+    newest.query_row([until], |row| row.get(0))
+}
+
+/// The identifiers of the sources with pictures since `from` and before `to`, sorted.
+pub(super) fn sources_between(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut sources = connection.prepare_cached(
+        "SELECT DISTINCT source FROM pictures WHERE time >= ?1 AND time < ?2 ORDER BY source",
+    )?;
+    sources.query_map([from, to], |row| row.get(0))?.collect()
+}
+
+/// The identifiers and times of the pictures of a source since `from` and before `to`, the newest first.
+pub(super) fn between(
+    connection: &Connection,
+    source: i64,
+    from: i64,
+    to: i64,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut pictures = connection.prepare_cached(
+        "SELECT id, time FROM pictures WHERE source = ?1 AND time >= ?2 AND time < ?3 ORDER BY time DESC, id DESC",
+    )?;
+    pictures.query_map([source, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 /// Deletes the pictures of a selection. Of one label: those of its alerts and near misses, also if another label has them too.
 fn forget(transaction: &Transaction<'_>, selection: &Selection) -> rusqlite::Result<u64> {
     let Selection { source, from, to, label } = *selection;
@@ -306,6 +363,13 @@ fn forget(transaction: &Transaction<'_>, selection: &Selection) -> rusqlite::Res
         )?,
     };
     Ok(deleted as u64)
+}
+
+/// Stores these bytes as a picture.
+#[cfg(test)]
+pub(super) fn store_for_test(transaction: &Transaction<'_>, source: &str, time: i64, jpeg: Vec<u8>) -> i64 {
+    let captured_at = Timestamp::from_millisecond(time).unwrap();
+    store(transaction, &SmallPicture { source: source.into(), captured_at, jpeg }, true).unwrap()
 }
 
 #[cfg(test)]

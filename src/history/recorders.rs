@@ -6,8 +6,9 @@ use rusqlite::Transaction;
 
 use super::{
     alerts,
+    embedded::EmbeddedPicture,
     near_misses::NearMissRecorder,
-    pictures::{FramePicture, PictureRecorder},
+    pictures::{self, FramePicture, PictureRecorder},
     scores::ScoreRecorder,
     vectors,
 };
@@ -30,7 +31,7 @@ impl Recorders {
     #[must_use]
     pub fn new(config: &Arc<Config>) -> Self {
         Self {
-            pictures: PictureRecorder::new(pictures(config)),
+            pictures: PictureRecorder::new(kept_pictures(config)),
             near_misses: near_misses(config),
             scores: ScoreRecorder::default(),
             vectors: vectors(config),
@@ -43,7 +44,7 @@ impl Recorders {
         transaction: &Transaction<'_>,
         config: &Arc<Config>,
     ) -> rusqlite::Result<()> {
-        self.pictures.keep(pictures(config));
+        self.pictures.keep(kept_pictures(config));
         match (near_misses(config), &mut self.near_misses) {
             // Labels that are no longer watched get no more frames, and their near misses end.
             (Some(_), Some(_)) => {}
@@ -83,6 +84,26 @@ impl Recorders {
         Ok(())
     }
 
+    /// Records the vectors of stored pictures, if they still exist and vectors are kept. Returns their number.
+    pub(super) fn record_embedded(
+        &mut self,
+        transaction: &Transaction<'_>,
+        embedded: &[EmbeddedPicture],
+    ) -> rusqlite::Result<u64> {
+        let Some(vectors) = &mut self.vectors else { return Ok(0) };
+        let mut recorded = 0;
+        for EmbeddedPicture { id, source, time, views } in embedded {
+            // What was forgotten while it was embedded stays forgotten.
+            if !pictures::exists(transaction, *id)? {
+                continue;
+            }
+            let views = views.iter().map(|(region, vector)| (region.as_deref(), vector));
+            vectors.record_stored(transaction, source, *time, views)?;
+            recorded += 1;
+        }
+        Ok(recorded)
+    }
+
     /// Old rows of these tables were deleted: a recorder must not refer to them.
     pub(super) fn rows_deleted(
         &mut self,
@@ -109,7 +130,7 @@ impl Recorders {
     }
 }
 
-fn pictures(config: &Config) -> HistoryPictures {
+fn kept_pictures(config: &Config) -> HistoryPictures {
     config.history.as_ref().map_or(HistoryPictures::Off, |history| history.pictures)
 }
 

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     Error, History, alerts,
+    embedded::EmbeddedPicture,
     pace::Pace,
     recorders::Recorders,
     retention::{self, Limits, Space, Step},
@@ -53,13 +54,14 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
 }
 
-type Reply = oneshot::Sender<Result<(), Error>>;
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
 /// Receives the file, or the reason why it cannot be used.
 type Change = Box<dyn FnOnce(Result<&mut History, Error>) + Send>;
 
 enum Request {
-    Flush(Duration, Reply),
+    Flush(Duration, Reply<()>),
     Change(Change),
+    Embedded(Vec<EmbeddedPicture>, Reply<u64>),
 }
 
 impl Handle {
@@ -87,6 +89,16 @@ impl Handle {
             let _ = reply.send(history.map(change));
         });
         self.requests.send(Request::Change(request)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Records the vectors of stored pictures that still exist, and returns their number.
+    ///
+    /// # Errors
+    /// The disk does not work, or the service ends.
+    pub async fn record_embedded(&self, pictures: Vec<EmbeddedPicture>) -> Result<u64, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Embedded(pictures, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -323,8 +335,10 @@ impl Writer {
     }
 
     fn answer(&mut self, request: Request) {
-        // A person waits, and may have repaired the disk.
-        self.retry = Instant::now();
+        if !matches!(request, Request::Embedded(..)) {
+            // A person waits, and may have repaired the disk.
+            self.retry = Instant::now();
+        }
         match request {
             Request::Flush(age, reply) => {
                 let is_new = self.failing.is_none() && self.flushed.elapsed() < age;
@@ -335,7 +349,26 @@ impl Writer {
                 let _ = reply.send(answer);
             }
             Request::Change(change) => self.change(change),
+            Request::Embedded(pictures, reply) => {
+                let _ = reply.send(self.record_embedded(&pictures));
+            }
         }
+    }
+
+    fn record_embedded(&mut self, pictures: &[EmbeddedPicture]) -> Result<u64, Error> {
+        self.reload();
+        if !self.open() {
+            return Err(self.unavailable());
+        }
+        let Some(Store { history, recorders }) = &mut self.store else { return Err(self.unavailable()) };
+        let working = self.counts.work.work();
+        let mut recorded = 0;
+        let done = history.write(|transaction| {
+            recorded = recorders.record_embedded(transaction, pictures)?;
+            Ok(())
+        });
+        drop(working);
+        if self.settle(done) { Ok(recorded) } else { Err(self.unavailable()) }
     }
 
     /// Records what was observed already.

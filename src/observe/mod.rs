@@ -98,6 +98,12 @@ impl Observers {
         Subscription { observations, config: self.config.subscribe() }
     }
 
+    /// The configuration in force, dynamic sources included, for a part that needs no observations.
+    #[must_use]
+    pub fn config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
     /// Another configuration is in force.
     pub fn reload(&self, config: &Arc<Config>) {
         self.config.send_replace(Arc::clone(config));

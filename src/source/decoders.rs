@@ -136,6 +136,19 @@ impl From<DecodeError> for NotDecoded {
 }
 
 impl PictureDecoder {
+    /// Decodes pictures that the service has stored, of at most `max_pixels` pixels. `name` is their source for the sandbox.
+    pub(crate) fn of_stored(name: &str, decoders: Arc<Decoders>, max_pixels: u64, mask: &[Polygon]) -> Self {
+        Self {
+            source: name.into(),
+            decoders,
+            counts: Arc::default(),
+            // The end of the service does not wait for this decoder.
+            stop: CancellationToken::new(),
+            max_pixels,
+            mask: mask.into(),
+        }
+    }
+
     /// Decodes a picture, which is called `origin`, and hides what is masked. May wait for memory, for as long as other pictures
     /// are decoded and scored.
     pub(crate) fn decode(&self, bytes: &[u8], origin: &str) -> Result<Decoded, NotDecoded> {

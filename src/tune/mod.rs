@@ -16,7 +16,11 @@ pub use self::truth::{Marked, Truth};
 use self::{findings::Finding, rivals::Rivals};
 use crate::{
     config::{Config, Source, edit::LabelEdit},
-    history::{Reader, rejudge, scores::Window},
+    history::{
+        Reader,
+        rejudge::{self, Event},
+        scores::Window,
+    },
     judge,
     replay::{self, Played, StoredTimeline, Timeline},
 };
@@ -57,7 +61,8 @@ impl Tuning {
     }
 
     /// Evaluates every label of `source` with the scores that the service has stored. Scores of other prompts or of another model are
-    /// left out. Without `truth`, the alerts of the service count as right, except those that `marks` say were wrong.
+    /// left out. Without `truth`, the alerts of the service count as right, except those that `marks` say were wrong. `each` is called
+    /// for every frame.
     ///
     /// # Errors
     /// As [`rejudge::rejudge`]; nothing is stored; or the truth names unknown labels.
@@ -67,6 +72,7 @@ impl Tuning {
         (reader, window): (&Reader, Window),
         truth: Option<&Truth>,
         marks: &[Marked],
+        mut each: impl FnMut(),
     ) -> Result<(Self, LeftOut)> {
         rejudge::sources(reader, Some(&source.name), window)?;
         let model = config.model.name();
@@ -85,7 +91,12 @@ impl Tuning {
             let is_it = |known: &&(&str, &str, String)| known.0 == set.name && known.1 == label.name;
             label.when.is_none() && comparable.iter().find(is_it).is_some_and(|(.., of)| *of == label.of)
         });
-        let judged = rejudge::rejudge(reader, &source.name, window, &[], |event| stored.add(&event))?;
+        let judged = rejudge::rejudge(reader, &source.name, window, &[], |event| {
+            stored.add(&event);
+            if let Event::Judged(..) = event {
+                each();
+            }
+        })?;
         let (timeline, frames) = stored.finish();
         let played = Played { frames: judged.frames, failed: judged.damaged };
         let marked = truth.is_none().then(|| Truth::of_marks(marks, &timeline)).flatten();

@@ -7,7 +7,6 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use serde_json::{Value, json};

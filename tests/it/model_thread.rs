@@ -73,7 +73,7 @@ fn start(sources: &[Source]) -> Option<(Setup, PathBuf)> {
     let (frames, receiver) = mpsc::channel(64);
     let (sender, scored) = mpsc::channel(64);
     let (_, of_people) = PictureEncoding::channel();
-    let thread = spawn(model, to_look_for, receiver, of_people, sender, Arc::default()).unwrap();
+    let (thread, _) = spawn(model, to_look_for, receiver, of_people, sender, Arc::default()).unwrap();
     Some((Setup { thread, encoder, watchlist, frames, scored }, folder.join("samples")))
 }
 

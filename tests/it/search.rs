@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Output,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -40,6 +41,15 @@ fn found(home: &Home, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Drops a picture that was taken this number of days ago.
+fn drop_picture_of(home: &Home, name: &str, days: u64) {
+    let elsewhere = home.path("upload");
+    fs::copy(sample(name), &elsewhere).unwrap();
+    let day = SystemTime::now() - Duration::from_secs(days * 86_400);
+    fs::File::options().write(true).open(&elsewhere).unwrap().set_modified(day).unwrap();
+    fs::rename(elsewhere, home.path("inbox").join(name)).unwrap();
+}
+
 #[test]
 fn a_picture_is_found_by_words_and_by_a_picture() {
     let broker = Broker::start();
@@ -48,11 +58,7 @@ fn a_picture_is_found_by_words_and_by_a_picture() {
     service.wait_for_log("watching");
     // On three days: frames of the same minute may be one event.
     for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
-        let elsewhere = home.path("upload");
-        fs::copy(sample(name), &elsewhere).unwrap();
-        let day = SystemTime::now() - Duration::from_secs(days * 86_400);
-        fs::File::options().write(true).open(&elsewhere).unwrap().set_modified(day).unwrap();
-        fs::rename(elsewhere, home.path("inbox").join(name)).unwrap();
+        drop_picture_of(&home, name, days);
     }
     wait_until("the embeddings of three pictures", || found(&home, &["a red car"])["embeddings"] == 3);
 
@@ -82,6 +88,53 @@ fn a_picture_is_found_by_words_and_by_a_picture() {
     assert_eq!(until["embeddings"], 0, "{until}");
     service.stop();
     assert_eq!(found(&home, &["a red car"])["matches"], words["matches"], "without a service");
+}
+
+/// Copies a folder with what is in it.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy_folder(&from, &to) } else { fs::copy(from, to).map(drop).unwrap() }
+    }
+}
+
+#[test]
+fn stored_pictures_are_found_after_a_change_of_the_model() {
+    let broker = Broker::start();
+    let home = Home::new(broker.port, HISTORY);
+    let mut service = Service::start(&home);
+    service.wait_for_log("watching");
+    for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
+        drop_picture_of(&home, name, days);
+    }
+    wait_until("the embeddings of three pictures", || found(&home, &["a red car"])["embeddings"] == 3);
+    let before = found(&home, &["a red car"]);
+    service.stop();
+
+    // The same model in a folder is another model.
+    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bundled"), &home.path("other"));
+    let configuration = fs::read_to_string(home.path("stakeout.yaml")).unwrap();
+    fs::write(home.path("stakeout.yaml"), format!("model: ./other\n{configuration}")).unwrap();
+    let without_service = found(&home, &["a red car"]);
+    let counts = ["embeddings", "embeddings_of_other_models"].map(|key| without_service[key].clone());
+    assert_eq!(counts, [0, 3], "{without_service}");
+
+    let mut service = Service::start(&home);
+    service.wait_for_log("the stored pictures are embedded");
+    let after = found(&home, &["a red car"]);
+    let counts =
+        ["embeddings", "embeddings_of_other_models", "pictures_to_embed"].map(|key| after[key].clone());
+    assert_eq!(counts, [3, 3, 0], "{after}");
+    assert_eq!(after["matches"][0]["time"], before["matches"][0]["time"], "{after}");
+    assert_eq!(after["matches"][0]["picture"], before["matches"][0]["picture"], "{after}");
+    service.stop();
+
+    // Nothing is left to do at the next start.
+    let mut service = Service::start(&home);
+    service.wait_for_log("watching");
+    assert_eq!(found(&home, &["a red car"])["embeddings"], 3);
+    service.stop();
 }
 
 #[test]

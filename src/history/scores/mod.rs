@@ -20,5 +20,5 @@ pub use self::{
     chart::{Chart, chart},
     chunk::{Chunk, Columns, FrameBuffer},
     recorder::ScoreRecorder,
-    table::{StoredChunk, TABLE, Window, chunks, newest, setups, sources},
+    table::{StoredChunk, TABLE, Window, chunks, frames, newest, setups, sources},
 };

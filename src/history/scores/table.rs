@@ -234,6 +234,20 @@ pub(super) fn span(
     Ok(first.zip(last).map(|(first, last)| (first.max(since), last.min(until))))
 }
 
+/// The number of frames in a source's chunks that have frames in the window.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn frames(connection: &Connection, source: &str, window: Window) -> rusqlite::Result<u64> {
+    let Some(source) = known_name_id(connection, source)? else { return Ok(0) };
+    let (since, until) = window.range();
+    let mut select = connection.prepare_cached(
+        "SELECT coalesce(sum(frames), 0) FROM scores WHERE source = ?1 AND last >= ?2 AND first <= ?3",
+    )?;
+    let frames: i64 = select.query_row(params![source, since, until], |row| row.get(0))?;
+    Ok(u64::try_from(frames).unwrap_or(0))
+}
+
 /// The setups of a source's chunks in the window, without those that are damaged.
 ///
 /// # Errors

@@ -11,13 +11,15 @@ const SIMILAR: f32 = 0.4;
 /// How alike nearly equal frames are.
 const NEARLY_EQUAL: f32 = 0.85;
 
-/// A frame that matches a query.
+/// Frames that match a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {
     /// Identifies the source: frames of different sources are different events.
     pub source: i64,
-    /// When its picture was seen.
+    /// When they were seen.
     pub span: Span,
+    /// When the picture of the best one was seen.
+    pub best: Span,
     /// How well it matches.
     pub lift: f32,
 }
@@ -62,9 +64,11 @@ fn continues(previous: &Hit, event: Span, hit: &Hit, alike: impl FnOnce() -> f32
     if previous.source != hit.source {
         return false;
     }
+    // Regions of one frame, or a frame while the picture did not change.
+    if hit.best.first <= previous.best.last && previous.best.first <= hit.best.last {
+        return true;
+    }
     match hit.span.first.saturating_sub(event.last) {
-        // Regions of one frame, or a frame while the picture did not change.
-        ..=0 => true,
         gap if gap <= GAP => alike() >= SIMILAR,
         gap if gap <= LONG_GAP => alike() >= NEARLY_EQUAL,
         _ => false,
@@ -81,7 +85,10 @@ mod tests {
     fn found(frames: &[(i64, i64, f32)], alike: f32) -> Vec<(usize, i64, i64)> {
         let hits: Vec<_> = frames
             .iter()
-            .map(|&(source, seconds, lift)| Hit { source, span: Span::at(1000 * seconds), lift })
+            .map(|&(source, seconds, lift)| {
+                let span = Span::at(1000 * seconds);
+                Hit { source, span, best: span, lift }
+            })
             .collect();
         let events = events(&hits, |_, _| alike);
         events.iter().map(|event| (event.best, event.span.first / 1000, event.span.last / 1000)).collect()

@@ -10,6 +10,9 @@ use crate::history::vectors::codec::{Block, Code};
 const PLANES: usize = 4;
 /// The middle of the values of four bits.
 const MIDDLE: f32 = 7.5;
+/// Two vectors are alike if at most one of this number of signs differs: the angle between their differences from the centre is then
+/// about 20 degrees.
+const ALIKE: u32 = 8;
 
 /// A query, rotated like the vectors.
 #[derive(Debug, Clone)]
@@ -70,13 +73,15 @@ impl Query {
         0.61 * self.length * factor
     }
 
-    /// Calls `each` with the estimated dot product of the query with every difference in the block, in order.
-    pub fn estimate(&self, block: &Block<'_>, mut each: impl FnMut(usize, f32)) {
+    /// Calls `each` with the estimated dot product of the query with every difference in the block, in order, and with whether the
+    /// difference is nearly the one before it.
+    pub fn estimate(&self, block: &Block<'_>, mut each: impl FnMut(usize, f32, bool)) {
         let mut sums = vec![Sum::default(); block.len()];
         self.count(block.all_signs(), &mut sums);
         for (at, sum) in sums.into_iter().enumerate() {
             let sign_sum = 2.0 * sum.common as f32 - 15.0 * sum.ones as f32 + self.rest;
-            each(at, sign_sum * self.step * block.factor(at));
+            let is_alike = at > 0 && ALIKE * sum.changed <= self.values.len() as u32;
+            each(at, sign_sum * self.step * block.factor(at), is_alike);
         }
     }
 
@@ -97,6 +102,8 @@ struct Sum {
     common: u32,
     /// All bits of the vector.
     ones: u32,
+    /// The bits that differ from the vector before it; 0 for the first one.
+    changed: u32,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -121,18 +128,21 @@ impl pulp::NullaryFnOnce for Count<'_> {
 fn count(planes: &[Vec<u64>; PLANES], signs: &[u8], sums: &mut [Sum]) {
     let words = planes[0].len();
     let [p0, p1, p2, p3] = planes.each_ref().map(|plane| &plane[..words]);
+    let mut before = None;
     for (signs, sum) in signs.chunks_exact((8 * words).max(1)).zip(sums) {
-        let (mut common, mut ones) = (0, 0);
+        let (mut common, mut ones, mut changed) = (0, 0, 0);
         let signs = &signs.as_chunks::<8>().0[..words];
+        let before = &before.replace(signs).unwrap_or(signs)[..words];
         for at in 0..words {
             let word = u64::from_le_bytes(signs[at]);
             ones += word.count_ones();
+            changed += (word ^ u64::from_le_bytes(before[at])).count_ones();
             common += (word & p0[at]).count_ones()
                 + 2 * (word & p1[at]).count_ones()
                 + 4 * (word & p2[at]).count_ones()
                 + 8 * (word & p3[at]).count_ones();
         }
-        *sum = Sum { common, ones };
+        *sum = Sum { common, ones, changed };
     }
 }
 
@@ -164,8 +174,18 @@ mod tests {
                 ((0..PLANES).map(level).sum::<u64>() as f32 - MIDDLE) * query.step
             };
             let mut estimates = Vec::new();
-            query.estimate(&block, |_, estimate| estimates.push(estimate));
+            let mut alike = Vec::new();
+            query.estimate(&block, |_, estimate, is_alike| {
+                estimates.push(estimate);
+                alike.push(is_alike);
+            });
             prop_assert_eq!(estimates.len(), vectors.len());
+            for at in 0..vectors.len() {
+                let words = |at: usize| block.signs(at).as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+                let changed = |at: usize| words(at - 1).zip(words(at)).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+                let expected = at > 0 && changed(at) as usize * 8 <= query.dimensions();
+                prop_assert_eq!(alike[at], expected);
+            }
             for (at, estimate) in estimates.into_iter().enumerate() {
                 let words = block.signs(at).as_chunks::<8>().0;
                 let sign = |at: usize| {
@@ -194,7 +214,7 @@ mod tests {
         let bytes = builder.bytes();
         let block = Block::parse(&bytes, 64).unwrap();
         let mut estimates = Vec::new();
-        query.estimate(&block, |_, estimate| estimates.push(estimate));
+        query.estimate(&block, |_, estimate, _| estimates.push(estimate));
         assert_eq!(estimates, [0.0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Reads stored vectors for a search: chunk by chunk, never all of them at the same time. Damaged parts are skipped.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, types::ValueRef};
+use rusqlite::{CachedStatement, Connection, Row, types::ValueRef};
 
 use super::{
     codec::{Block, Code, Span},
@@ -26,15 +26,6 @@ pub struct Chunk {
     pub packed: u16,
     /// What its vectors are stored as differences from.
     pub centre: Vec<f32>,
-}
-
-/// A stored vector.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredVector {
-    /// When its picture was seen.
-    pub span: Span,
-    /// The difference from the centre of its chunk, see [`Code`].
-    pub code: Vec<u8>,
 }
 
 /// The chunks of a model, in the order of views and times; of one source or of all.
@@ -91,6 +82,38 @@ pub fn vectors_of_other_models(
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+/// When the pictures were seen that a model has vectors of: of one source, in chunks that touch this time.
+///
+/// # Errors
+/// The disk does not work.
+pub fn spans(connection: &Connection, model: i64, source: i64, time: Span) -> rusqlite::Result<Vec<Span>> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, dimensions, packed FROM vector_chunks
+         WHERE model = ?1 AND source = ?2 AND last >= ?3 AND first <= ?4",
+    )?;
+    let chunk = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let chunks = select.query_map([model, source, time.first, time.last], chunk)?;
+    let mut blocks = connection.prepare_cached("SELECT content FROM vector_blocks WHERE chunk = ?1")?;
+    let mut rows =
+        connection.prepare_cached("SELECT first, last FROM vectors WHERE id >= ?1 AND id <= ?2")?;
+    let mut spans = Vec::new();
+    for chunk in chunks {
+        let (id, dimensions, packed) = chunk?;
+        let mut found = blocks.query([id])?;
+        while let Some(row) = found.next()? {
+            let block =
+                blob(row, 0)?.and_then(|bytes| Block::parse(bytes, usize::try_from(dimensions).ok()?));
+            spans.extend(block.iter().flat_map(|block| (0..block.len()).map(move |at| block.span(at))));
+        }
+        let first = row_of(id, 0).saturating_add(packed.max(0));
+        let mut found = rows.query([first, row_of(id, LAST)])?;
+        while let Some(row) = found.next()? {
+            spans.push(Span { first: row.get(0)?, last: row.get(1)? });
+        }
+    }
+    Ok(spans)
+}
+
 /// The names of the sources with stored vectors, sorted.
 ///
 /// # Errors
@@ -122,59 +145,58 @@ pub fn blocks(
     Ok(())
 }
 
-/// Calls `each` with every vector of a chunk that is in no block yet: its row, its span and its difference from the centre.
-///
-/// # Errors
-/// The disk does not work.
-pub fn unpacked(
-    connection: &Connection,
-    chunk: &Chunk,
-    each: impl FnMut(i64, Span, Code<'_>),
-) -> rusqlite::Result<()> {
-    let first = row_of(chunk.id, 0).saturating_add(chunk.packed.into());
-    between(connection, chunk, (first, row_of(chunk.id, LAST)), each)
-}
-
 /// The first and the last row that the vectors of a chunk may have.
 #[must_use]
 pub fn rows(chunk: &Chunk) -> (i64, i64) {
     (row_of(chunk.id, 0), row_of(chunk.id, LAST))
 }
 
-/// Calls `each` with the vectors of a chunk in the rows from the first to the last one.
-///
-/// # Errors
-/// The disk does not work.
-pub fn between(
-    connection: &Connection,
-    chunk: &Chunk,
-    rows: (i64, i64),
-    mut each: impl FnMut(i64, Span, Code<'_>),
-) -> rusqlite::Result<()> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, first, last, code FROM vectors WHERE id >= ?1 AND id <= ?2 ORDER BY id",
-    )?;
-    let mut rows = select.query(rows)?;
-    while let Some(row) = rows.next()? {
-        let span = Span { first: row.get(1)?, last: row.get(2)? };
-        if let Some(code) = blob(row, 3)?.and_then(|bytes| Code::parse(bytes, chunk.centre.len())) {
-            each(row.get(0)?, span, code);
-        }
-    }
-    Ok(())
+/// Reads rows of vectors.
+pub struct Rows<'c> {
+    /// Prepared once: a search reads thousands of single rows.
+    select: CachedStatement<'c>,
 }
 
-/// The vector in this row; `None` if it was forgotten.
-///
-/// # Errors
-/// The disk does not work.
-pub fn vector(connection: &Connection, row: i64) -> rusqlite::Result<Option<StoredVector>> {
-    let mut select = connection.prepare_cached("SELECT first, last, code FROM vectors WHERE id = ?1")?;
-    let vector = |row: &Row<'_>| {
-        let code = blob(row, 2)?.unwrap_or_default().to_vec();
-        Ok(StoredVector { span: Span { first: row.get(0)?, last: row.get(1)? }, code })
-    };
-    select.query_row([row], vector).optional()
+impl<'c> Rows<'c> {
+    /// The rows of this file.
+    ///
+    /// # Errors
+    /// The disk does not work.
+    pub fn of(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let select = connection.prepare_cached(
+            "SELECT id, first, last, code FROM vectors WHERE id >= ?1 AND id <= ?2 ORDER BY id",
+        )?;
+        Ok(Self { select })
+    }
+
+    /// Calls `each` with every vector of a chunk that is in no block yet: its row, its span and its difference from the centre.
+    ///
+    /// # Errors
+    /// The disk does not work.
+    pub fn unpacked(&mut self, chunk: &Chunk, each: impl FnMut(i64, Span, Code<'_>)) -> rusqlite::Result<()> {
+        let first = row_of(chunk.id, 0).saturating_add(chunk.packed.into());
+        self.between(chunk, (first, row_of(chunk.id, LAST)), each)
+    }
+
+    /// Calls `each` with the vectors of a chunk in the rows from the first to the last one.
+    ///
+    /// # Errors
+    /// The disk does not work.
+    pub fn between(
+        &mut self,
+        chunk: &Chunk,
+        rows: (i64, i64),
+        mut each: impl FnMut(i64, Span, Code<'_>),
+    ) -> rusqlite::Result<()> {
+        let mut rows = self.select.query(rows)?;
+        while let Some(row) = rows.next()? {
+            let span = Span { first: row.get(1)?, last: row.get(2)? };
+            if let Some(code) = blob(row, 3)?.and_then(|bytes| Code::parse(bytes, chunk.centre.len())) {
+                each(row.get(0)?, span, code);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which frame a vector is of.

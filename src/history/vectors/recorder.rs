@@ -41,8 +41,16 @@ pub struct Recorder {
     views: HashMap<ViewName, View>,
 }
 
-/// A source and the place of a region in its list.
-type ViewName = (Arc<str>, usize);
+/// A source, the place of a region in its list, and whether frames are recorded as they come.
+type ViewName = (Arc<str>, usize, Origin);
+
+/// Where the frames of a view come from. Stored pictures are mostly of other days than the frames of the camera, so each of the two has
+/// an open chunk of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Origin {
+    Camera,
+    StoredPictures,
+}
 
 /// The state of a view.
 #[derive(Debug)]
@@ -114,7 +122,27 @@ impl Recorder {
         views: impl IntoIterator<Item = (Option<&'a str>, &'a Arc<[f32]>)>,
     ) -> rusqlite::Result<()> {
         for (at, (region, embedding)) in views.into_iter().enumerate() {
-            self.record_view(transaction, (source, at, region), embedding, time)?;
+            let name = (Arc::clone(source), at, Origin::Camera);
+            self.record_view(transaction, (name, region), embedding, time)?;
+        }
+        Ok(())
+    }
+
+    /// Records the embeddings of a stored picture, which was captured at `time`: as [`Self::record_frame`], while frames of the camera
+    /// are recorded as well.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_stored<'a>(
+        &mut self,
+        transaction: &Transaction<'_>,
+        source: &Arc<str>,
+        time: i64,
+        views: impl IntoIterator<Item = (Option<&'a str>, &'a Arc<[f32]>)>,
+    ) -> rusqlite::Result<()> {
+        for (at, (region, embedding)) in views.into_iter().enumerate() {
+            let name = (Arc::clone(source), at, Origin::StoredPictures);
+            self.record_view(transaction, (name, region), embedding, time)?;
         }
         Ok(())
     }
@@ -132,11 +160,10 @@ impl Recorder {
     fn record_view(
         &mut self,
         transaction: &Transaction<'_>,
-        (source, at, region): (&Arc<str>, usize, Option<&str>),
+        (name, region): (ViewName, Option<&str>),
         embedding: &Arc<[f32]>,
         time: i64,
     ) -> rusqlite::Result<()> {
-        let name = (Arc::clone(source), at);
         if let Some(view) = self.views.get_mut(&name) {
             if view.stretch(transaction, embedding, time)? {
                 return Ok(());
@@ -152,12 +179,13 @@ impl Recorder {
             self.rotation = Rotation::new(embedding.len());
         }
         let ids = ViewIds {
-            source: name_id(transaction, source)?,
+            source: name_id(transaction, &name.0)?,
             region: region.map_or(Ok(WHOLE_FRAME), |region| name_id(transaction, region))?,
             model: name_id(transaction, &self.model)?,
             dimensions: embedding.len(),
         };
         let (vector, day) = (self.rotation.apply(embedding), time.div_euclid(DAY));
+        self.leave_chunk(transaction, name.2, (ids, day))?;
         let mut chunk = ids.chunk(transaction, self.views.remove(&name), day)?;
         let row = match chunk.add(transaction, &vector, time)? {
             Some(row) => row,
@@ -171,6 +199,22 @@ impl Recorder {
         let (embedding, span) = (Arc::clone(embedding), Span::at(time));
         let view = View { ids, chunk, embedding, row, span, written: time, used: Instant::now() };
         self.views.insert(name, view);
+        Ok(())
+    }
+
+    /// A chunk is open for frames of one origin at most: afterwards those of the other one continue what is in the file.
+    fn leave_chunk(
+        &mut self,
+        transaction: &Transaction<'_>,
+        origin: Origin,
+        (ids, day): (ViewIds, i64),
+    ) -> rusqlite::Result<()> {
+        let is_open =
+            |(name, view): &(&ViewName, &View)| name.2 != origin && view.ids == ids && view.chunk.day == day;
+        let open = self.views.iter().find(is_open).map(|(name, _)| name.clone());
+        if let Some(mut view) = open.and_then(|name| self.views.remove(&name)) {
+            view.write_end(transaction)?;
+        }
         Ok(())
     }
 }
@@ -393,4 +437,56 @@ fn insert_block(transaction: &Transaction<'_>, chunk: i64, block: &BlockBuilder)
         .prepare_cached("INSERT INTO vector_blocks (chunk, vectors, content) VALUES (?1, ?2, ?3)")?
         .execute(params![chunk, block.len() as i64, block.bytes()])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{History, vectors::read};
+
+    #[test]
+    fn stored_pictures_and_frames_of_a_camera_share_chunks_and_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        let (mut recorder, source) = (Recorder::new("clip"), Arc::<str>::from("yard"));
+        // The frames are of the tenth day. The pictures are of this day and of the two days before.
+        let stored_day = |at: i64| {
+            if at < 300 {
+                10
+            } else if at < 600 {
+                9
+            } else {
+                8
+            }
+        };
+        history
+            .write(|transaction| {
+                for at in 0..900_i64 {
+                    let vector: Arc<[f32]> = [0.1, 0.001 * at as f32, -0.3].into();
+                    let frame = [(Some("gate"), &vector)];
+                    recorder.record_frame(transaction, &source, 10 * DAY + 2_000 * at, frame)?;
+                    let vector: Arc<[f32]> = [0.1, -0.3, 0.001 * at as f32].into();
+                    let time = stored_day(at) * DAY + 2_000 * at + 1_000;
+                    recorder.record_stored(transaction, &source, time, [(Some("gate"), &vector)])?;
+                }
+                recorder.flush(transaction)
+            })
+            .unwrap();
+        let count =
+            |select: &str| -> i64 { history.connection().query_row(select, [], |row| row.get(0)).unwrap() };
+        assert_eq!(count("SELECT count(*) FROM vectors"), 1_800);
+        // The first has 256 vectors and no centre.
+        assert_eq!(count("SELECT count(*) FROM vector_chunks"), 4);
+        let ids = [source.as_ref(), "clip"]
+            .map(|name| crate::history::table::known_name_id(history.connection(), name).unwrap().unwrap());
+        let all = Span { first: i64::MIN, last: i64::MAX };
+        let mut times: Vec<_> = read::spans(history.connection(), ids[1], ids[0], all)
+            .unwrap()
+            .iter()
+            .map(|it| it.first)
+            .collect();
+        times.sort_unstable();
+        times.dedup();
+        assert_eq!(times.len(), 1_800, "each is in a block, or in a row after the last block");
+    }
 }

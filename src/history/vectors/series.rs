@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{
     codec::Span,
-    read::{self, Chunk},
+    read::{self, Chunk, Rows},
     tables::WHOLE_FRAME,
 };
 use crate::history::table::known_name_id;
@@ -88,10 +88,11 @@ pub fn series(
         return Err(SeriesError::TooMany { vectors, most: asked.most });
     }
     let (mut scored, mut vector) = (Vec::new(), Vec::new());
+    let mut rows = Rows::of(connection)?;
     for chunks in regions {
         let mut spans = Vec::new();
         for chunk in chunks {
-            read::between(connection, chunk, read::rows(chunk), |_, span, code| {
+            rows.between(chunk, read::rows(chunk), |_, span, code| {
                 if span.is_within(asked.since, asked.until) {
                     vector.clear();
                     vector.extend(code.values().zip(&chunk.centre).map(|(value, centre)| value + centre));

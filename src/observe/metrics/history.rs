@@ -19,6 +19,10 @@ pub struct HistoryCounts {
     pub size: AtomicU64,
     /// Entries that were deleted because of `max_size`, or for want of space on the disk.
     pub dropped: AtomicU64,
+    /// Stored pictures that are to be embedded.
+    pub to_embed: AtomicU64,
+    /// Stored pictures that were embedded.
+    pub embedded: AtomicU64,
     /// The thread uses the disk.
     pub work: Heartbeat,
     /// Why the newest change of the file failed, if it did.

@@ -231,6 +231,16 @@ fn history(page: &mut Page<'_>, counts: &HistoryCounts) -> fmt::Result {
         "stakeout_history_dropped_total",
         "Entries of the history that were deleted before their time, because of `max_size` or for want of space.",
         counts.dropped.load(Ordering::Relaxed),
+    )?;
+    page.gauge(
+        "stakeout_history_pictures_to_embed",
+        "Stored pictures that the model has not embedded yet; it does so while it is idle.",
+        counts.to_embed.load(Ordering::Relaxed),
+    )?;
+    page.counter(
+        "stakeout_history_pictures_embedded_total",
+        "Stored pictures that were embedded after a change of the model.",
+        counts.embedded.load(Ordering::Relaxed),
     )
 }
 
