@@ -73,9 +73,11 @@ struct Filler {
 struct FilledSource {
     name: Arc<str>,
     picture: Masked,
-    /// The name of each label set with the names of its labels.
-    sets: Vec<(Arc<str>, Arc<[Arc<str>]>)>,
+    sets: Vec<NamedSet>,
 }
+
+/// The name of a label set, and the names of its labels.
+type NamedSet = (Arc<str>, Arc<[Arc<str>]>);
 
 impl Filler {
     fn new(config: &Arc<Config>, now: Timestamp) -> Self {

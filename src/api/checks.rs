@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,9 @@ pub enum CheckState {
     /// It does not work.
     Problem,
 }
+
+/// When the checks ran last, and their result.
+pub(super) type Checked = Option<(Timestamp, Vec<Check>)>;
 
 /// Runs all checks for the configuration in force. It blocks for less than the time limit of a request.
 pub type RunChecks = Box<dyn Fn(&Arc<Config>) -> Vec<Check> + Send + Sync>;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    checks::Check,
+    checks::{Check, Checked},
     error::{Error, Kind},
     service::Service,
     time::Time,
@@ -40,8 +40,6 @@ pub struct Response {
     /// Every check, in the order of `stakeout doctor`.
     pub checks: Vec<Check>,
 }
-
-type Checked = Option<(Timestamp, Vec<Check>)>;
 
 async fn answer(service: &Service) -> Result<Response, Error> {
     let checked = Arc::clone(&service.checked).try_lock_owned().map_err(|_| {

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
@@ -14,7 +13,7 @@ use tokio::{
 
 use super::{
     access::Access,
-    checks::{Check, RunChecks},
+    checks::{Checked, RunChecks},
     configuration::Configuration,
     error::{Error, Kind},
     events::Events,
@@ -60,8 +59,8 @@ pub struct Service {
     pictures: Arc<Semaphore>,
     tries: Arc<Semaphore>,
     tools: OnceLock<Arc<Tools>>,
-    /// When the checks of `doctor` ran last, and their result. It is locked while they run.
-    pub(super) checked: Arc<Mutex<Option<(Timestamp, Vec<Check>)>>>,
+    /// The last result of `doctor`. It is locked while its checks run.
+    pub(super) checked: Arc<Mutex<Checked>>,
     inventory: Mutex<Option<(Instant, Inventory)>>,
 }
 

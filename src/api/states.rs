@@ -126,7 +126,7 @@ mod tests {
             service: service.clone(),
             sources: vec![source("Front Door", "online"), source("back", back)],
         };
-        let lost = ServiceState { broker_connected: false, ..service.clone() };
+        let lost = ServiceState { broker_connected: false, ..service };
         let (config, other) = (Arc::new(samples::config()), Arc::new(samples::config()));
         let known = states(&config, 1, &service, "offline");
         let changed = |now: &States| {

@@ -199,7 +199,8 @@ mod tests {
             Verdict::{Right, Wrong},
         };
         type Span = (i64, i64);
-        let cases: &[(&str, &[Mark], &[Raised], &[Span])] = &[
+        type Case<'a> = (&'a str, &'a [Mark], &'a [Raised], &'a [Span]);
+        let cases: &[Case<'_>] = &[
             ("nothing", &[], &[], &[]),
             (
                 "an alert that is right, until it was cleared",

@@ -188,7 +188,7 @@ mod tests {
         let swapped = |vector: &[f32]| vector.iter().rev().copied().collect::<Vec<_>>();
         assert_eq!(texts.in_form(swapped).scores(&[0.8, 0.6]), texts.scores(&[0.6, 0.8]));
         assert!(texts.share_scores());
-        let mut alone = texts.clone();
+        let mut alone = texts;
         alone.vectors.scoring = Scoring::Cosine;
         assert!(!alone.share_scores());
     }

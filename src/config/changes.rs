@@ -287,7 +287,8 @@ mod tests {
     #[test]
     fn each_kind_of_change() {
         assert_eq!(lines(|_| {}), Vec::<String>::new());
-        let cases: &[(&dyn Fn(&mut Config), &[&str])] = &[
+        type Edit<'a> = &'a dyn Fn(&mut Config);
+        let cases: &[(Edit<'_>, &[&str])] = &[
             (&|c| c.sources.push(samples::source("new", &[])), &["new Starts"]),
             (&|c| c.sources.truncate(1), &["back Stops"]),
             (&|c| c.sources[1].kind = samples::source("other", &[]).kind, &["back Restarts"]),

@@ -12,5 +12,8 @@ pub struct EmbeddedPicture {
     /// When it was captured: milliseconds since 1970.
     pub time: i64,
     /// The vector of each region with its name, or of the whole picture.
-    pub views: Vec<(Option<Arc<str>>, Arc<[f32]>)>,
+    pub views: Vec<EmbeddedView>,
 }
+
+/// The name of a region, `None` for the whole picture, and its vector.
+pub type EmbeddedView = (Option<Arc<str>>, Arc<[f32]>);

@@ -80,7 +80,8 @@ fn of_delivery(delivery: &Delivery, add: &mut impl FnMut(&str, String, &str)) {
     for sink in &delivery.sinks {
         let is_broker = sink.name == "mqtt";
         let error = sink.error.as_ref().filter(|error| !error.is_over);
-        if !(is_broker && !delivery.connected) && error.is_none() {
+        let is_absent = is_broker && !delivery.connected;
+        if !is_absent && error.is_none() {
             continue;
         }
         let about = if is_broker { "broker" } else { sink.name.as_str() };

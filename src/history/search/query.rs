@@ -180,11 +180,11 @@ mod tests {
                 alike.push(is_alike);
             });
             prop_assert_eq!(estimates.len(), vectors.len());
-            for at in 0..vectors.len() {
+            for (at, is_alike) in alike.into_iter().enumerate() {
                 let words = |at: usize| block.signs(at).as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
                 let changed = |at: usize| words(at - 1).zip(words(at)).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
                 let expected = at > 0 && changed(at) as usize * 8 <= query.dimensions();
-                prop_assert_eq!(alike[at], expected);
+                prop_assert_eq!(is_alike, expected);
             }
             for (at, estimate) in estimates.into_iter().enumerate() {
                 let words = block.signs(at).as_chunks::<8>().0;
