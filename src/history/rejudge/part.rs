@@ -1,4 +1,4 @@
-//! One label of a setup, with what decides about it: a rule needs the labels of its condition. Pure.
+//! One label of a setup, with what decides about it: a rule needs the labels of its conditions. Pure.
 
 use crate::{
     history::scores::Columns,
@@ -6,10 +6,11 @@ use crate::{
     policy::LabelName,
 };
 
-/// The part of a setup that decides about one label or rule.
+/// The part of a setup that decides about one label or rule. It has every label that decides about it in any of the setups: the state of
+/// a label continues while another condition is in force.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LabelPart {
-    /// Without all other labels and rules. Empty if the setup does not have the label.
+    /// Without all other labels and rules.
     pub(super) setup: Setup,
     /// The scores of its labels.
     pub(super) columns: Columns,
@@ -18,9 +19,8 @@ pub(super) struct LabelPart {
 }
 
 impl LabelPart {
-    /// The part of `recorded` that decides about the label or rule with this name.
-    pub(super) fn of(recorded: &Setup, name: &LabelName) -> Self {
-        let needed = needed(recorded, name);
+    /// The labels and rules of `recorded` with these names.
+    pub(super) fn of(recorded: &Setup, needed: &[LabelName]) -> Self {
         let is_needed = |set: &SetSetup, label: &LabelSetup| {
             needed.iter().any(|it| it.label_set == set.name && it.label == label.name)
         };
@@ -64,13 +64,19 @@ impl LabelPart {
     }
 }
 
-/// The label itself, and for a rule the labels of its condition; empty if the setup does not have it.
-fn needed(recorded: &Setup, name: &LabelName) -> Vec<LabelName> {
+/// What decides about a label in any of these setups: the label itself, and for a rule the labels of its conditions.
+pub(super) fn needed<'s>(setups: impl IntoIterator<Item = &'s Setup>, name: &LabelName) -> Vec<LabelName> {
     let is_it =
         |(set, label): &(&SetSetup, &LabelSetup)| set.name == name.label_set && label.name == name.label;
-    let Some((_, label)) = recorded.all().find(is_it) else { return vec![] };
-    let over = label.when.as_ref().map_or_else(Vec::new, |when| when.labels());
-    over.into_iter().chain([name]).cloned().collect()
+    let mut needed = vec![name.clone()];
+    for (_, label) in setups.into_iter().flat_map(Setup::all).filter(is_it) {
+        for over in label.when.iter().flat_map(|when| when.labels()) {
+            if !needed.contains(over) {
+                needed.push(over.clone());
+            }
+        }
+    }
+    needed
 }
 
 #[cfg(test)]
@@ -102,7 +108,7 @@ mod tests {
     /// The names of a part, its columns, its label sets and its states.
     fn parts(label_set: &str, label: &str) -> (Vec<String>, Vec<usize>, Vec<usize>, Vec<usize>) {
         let name = LabelName { label_set: label_set.to_owned(), label: label.to_owned() };
-        let LabelPart { setup, columns, states } = LabelPart::of(&setup(), &name);
+        let LabelPart { setup, columns, states } = LabelPart::of(&setup(), &needed([&setup()], &name));
         let names = setup.all().map(|(set, label)| format!("{}/{}", set.name, label.name)).collect();
         (names, columns.labels, columns.sets, states)
     }
@@ -120,6 +126,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_needs_the_labels_of_all_its_conditions() {
+        let name = |label_set: &str, label: &str| LabelName {
+            label_set: label_set.to_owned(),
+            label: label.to_owned(),
+        };
+        let mut other = setup();
+        other.sets[0].rules[1].when = Some(Condition::of("yard", "person or dog"));
+        let expected = [("yard", "visitor"), ("porch", "person"), ("yard", "dog"), ("yard", "person")];
+        let found = needed([&setup(), &other], &name("yard", "visitor"));
+        assert_eq!(found, expected.map(|(set, label)| name(set, label)));
+        assert_eq!(LabelPart::of(&other, &found).states, [0, 1, 3, 5], "`porch/person` was needed before");
+    }
+
+    #[test]
     fn states_are_those_of_the_part() {
         let name = LabelName { label_set: "yard".to_owned(), label: "visitor".to_owned() };
         let state = |seen: u8| {
@@ -128,7 +148,7 @@ mod tests {
             state
         };
         let mut states: Vec<_> = (0..6).map(state).collect();
-        LabelPart::of(&setup(), &name).select(&mut states);
+        LabelPart::of(&setup(), &needed([&setup()], &name)).select(&mut states);
         assert_eq!(states, [1, 3, 5].map(state));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     changes::{self, Change, Changed},
-    part::LabelPart,
+    part::{self, LabelPart},
 };
 use crate::{
     history::{
@@ -92,8 +92,13 @@ pub(super) fn judge_again<const N: usize>(
     changes: [&[Change]; N],
     mut each: impl FnMut(usize, Event<'_>),
 ) -> Result<Rejudged> {
+    let needed = only.map(|name| -> Result<_> {
+        let setups = scores::setups(reader.connection(), source, window)?;
+        Ok(part::needed(setups.iter().map(AsRef::as_ref), name))
+    });
     let (mut all, mut judged) = (changes.map(Rejudge::new), Rejudged::default());
-    let (mut views, mut states, mut buffer) = (Views::new(only), Vec::new(), FrameBuffer::default());
+    let mut views = Views { needed: needed.transpose()?, known: HashMap::new() };
+    let (mut states, mut buffer) = (Vec::new(), FrameBuffer::default());
     scores::chunks::<Error>(reader.connection(), source, window, |chunk| {
         let read =
             chunk.and_then(|stored| Ok((Chunk::read(stored.bytes, stored.setup, &mut states)?, stored)));
@@ -137,8 +142,9 @@ pub(super) fn judge_again<const N: usize>(
 }
 
 /// How stored setups are judged: whole, or only the part that decides about one label.
-struct Views<'n> {
-    only: Option<&'n LabelName>,
+struct Views {
+    /// The labels that decide about the one; `None`: the setups are judged whole.
+    needed: Option<Vec<LabelName>>,
     /// The view of each stored setup. These are kept alive by the entries, so no other one has the same address.
     known: HashMap<*const Setup, (Arc<Setup>, View)>,
 }
@@ -150,16 +156,12 @@ struct View {
     part: Option<LabelPart>,
 }
 
-impl<'n> Views<'n> {
-    fn new(only: Option<&'n LabelName>) -> Self {
-        Self { only, known: HashMap::new() }
-    }
-
+impl Views {
     fn of(&mut self, stored: &Arc<Setup>) -> &View {
-        let view = || match self.only {
+        let view = || match &self.needed {
             None => View { setup: Arc::clone(stored), part: None },
-            Some(name) => {
-                let part = LabelPart::of(stored, name);
+            Some(needed) => {
+                let part = LabelPart::of(stored, needed);
                 View { setup: Arc::new(part.setup.clone()), part: Some(part) }
             }
         };

@@ -364,6 +364,25 @@ proptest! {
     }
 }
 
+/// `fox` was above 0.3 before the condition of `stranger` named it.
+#[test]
+fn a_rule_alone_knows_the_labels_of_its_later_conditions() {
+    let mut world = World::new();
+    world.reload(5);
+    world.frame(1, &[0.9, 0.0, 0.0, 0.0], false);
+    world.frame(1, &[0.0, 0.0, 0.88, 0.5], false);
+    world.reload(4);
+    for (after, scores) in [(2422, [0.86, 0.9, 0.9, 0.47]), (2331, [0.88, 0.17, 0.49, 0.5])] {
+        world.pass(after);
+        world.frame(1, &scores, false);
+    }
+    let (changes, name) = (["fox.threshold=0.3".parse().unwrap()], ("porch", "stranger"));
+    let (then, _) = world.judged_again(&changes);
+    let alone = tried_alone(&world, name, &changes);
+    assert_eq!((alone[0].len(), &alone[1]), (1, &raised(&then, name)));
+    assert!(alone[1].is_empty(), "`fox` was raised first");
+}
+
 /// A day of a label that crosses 0.5 and 0.4.
 #[test]
 fn another_threshold_raises_more_often_and_keeps_its_state_from_chunk_to_chunk() {

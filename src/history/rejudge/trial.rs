@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     history::{Reader, scores::Window},
-    judge::{LabelSetup, SetSetup, Setup, SourceJudge, Turn},
+    judge::{LabelSetup, Setup, SourceJudge, Turn},
     policy::LabelName,
     suggest::Point,
     trigger::Transition,
@@ -77,14 +77,16 @@ pub fn try_label(
     let mut collectors = [Collector::new(name), Collector::new(name)];
     let (mut scores, mut newest): (_, [Option<Arc<Setup>>; 2]) = (0, [None, None]);
     let judged = judge_again(reader, source, window, Some(name), [&[], changes], |number, event| {
-        if let Event::Judged(Moment { setup, frame }, _) = &event {
+        let collector = &mut collectors[number];
+        if let Event::Judged(Moment { setup, frame }, _) = &event
+            && collector.places.of(setup).is_some()
+        {
             scores += u64::from(number == 0 && frame.scores.iter().any(Option::is_some));
-            let is_known = newest[number].as_ref().is_some_and(|known| Arc::ptr_eq(known, setup));
-            if !is_known && !setup.sets.is_empty() {
+            if newest[number].as_ref().is_none_or(|known| !Arc::ptr_eq(known, setup)) {
                 newest[number] = Some(Arc::clone(setup));
             }
         }
-        collectors[number].add(&event);
+        collector.add(&event);
     })?;
     let of_label = |setup: Option<Arc<Setup>>| setup.and_then(|setup| Some(find(&setup, name)?.1.clone()));
     let [Some(newest), Some(tried)] = newest.map(of_label) else {
@@ -137,12 +139,15 @@ pub fn label_scores(
             return;
         }
         if !wanted {
-            scores.left_out += u64::from(!setup.sets.is_empty() && matches!(event, Event::Judged(..)));
+            let has_label = collector.places.of(setup).is_some();
+            scores.left_out += u64::from(has_label && matches!(event, Event::Judged(..)));
             collector.unwatched();
             return;
         }
         if let Event::Judged(Moment { frame, .. }, _) = &event {
-            let score = frame.scores.first().copied().flatten().filter(|score| score.is_finite());
+            let column = collector.places.of(setup).and_then(|place| place.column);
+            let score =
+                column.and_then(|column| *frame.scores.get(column)?).filter(|score| score.is_finite());
             scores.points.extend(score.map(|score| Point { time: frame.at, score }));
         }
         collector.add(&event);
@@ -150,17 +155,50 @@ pub fn label_scores(
     Ok(LabelScores { raised: collector.finish().spans, ..scores })
 }
 
-/// The number of a label or rule in the order of [`Setup::all`], and the label.
-fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(usize, &'s LabelSetup)> {
-    let is_it = |(_, (set, label)): &(usize, (&SetSetup, &LabelSetup))| {
-        set.name == name.label_set && label.name == name.label
-    };
-    setup.all().enumerate().find(is_it).map(|(number, (_, label))| (number, label))
+/// Where a label or rule is in a setup.
+#[derive(Clone, Copy)]
+struct Place {
+    /// In the order of [`Setup::all`].
+    number: usize,
+    /// In the order of [`Setup::labels`]; `None` for a rule.
+    column: Option<usize>,
+}
+
+/// The place of a label or rule, and its settings.
+fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(Place, &'s LabelSetup)> {
+    let mut column = 0;
+    for (number, (set, label)) in setup.all().enumerate() {
+        let is_rule = label.when.is_some();
+        if set.name == name.label_set && label.name == name.label {
+            return Some((Place { number, column: (!is_rule).then_some(column) }, label));
+        }
+        column += usize::from(!is_rule);
+    }
+    None
+}
+
+/// The place of one label in each setup. Remembers the newest one: many frames have the same.
+struct Places<'n> {
+    name: &'n LabelName,
+    newest: Option<(Arc<Setup>, Option<Place>)>,
+}
+
+impl Places<'_> {
+    fn of(&mut self, setup: &Arc<Setup>) -> Option<Place> {
+        if let Some((known, place)) = &self.newest
+            && Arc::ptr_eq(known, setup)
+        {
+            return *place;
+        }
+        let place = find(setup, self.name).map(|(place, _)| place);
+        self.newest = Some((Arc::clone(setup), place));
+        place
+    }
 }
 
 /// Collects the times in which one label is raised.
 struct Collector<'n> {
-    name: &'n LabelName,
+    places: Places<'n>,
     alerts: u64,
     spans: VecDeque<RaisedSpan>,
     /// The last frame; `None` before the first one, and while the label is not watched.
@@ -169,7 +207,8 @@ struct Collector<'n> {
 
 impl<'n> Collector<'n> {
     fn new(name: &'n LabelName) -> Self {
-        Self { name, alerts: 0, spans: VecDeque::new(), last: None }
+        let places = Places { name, newest: None };
+        Self { places, alerts: 0, spans: VecDeque::new(), last: None }
     }
 
     fn add(&mut self, event: &Event<'_>) {
@@ -180,11 +219,10 @@ impl<'n> Collector<'n> {
     }
 
     fn turn(&mut self, Moment { setup, frame }: &Moment<'_>, turn: &Turn) {
-        let Some(set) = setup.sets.get(turn.set).filter(|set| set.name == self.name.label_set) else {
-            return;
-        };
+        let name = self.places.name;
+        let Some(set) = setup.sets.get(turn.set).filter(|set| set.name == name.label_set) else { return };
         let label = set.labels.iter().chain(&set.rules).nth(turn.label);
-        if label.is_none_or(|label| label.name != self.name.label) {
+        if label.is_none_or(|label| label.name != name.label) {
             return;
         }
         let (at, Turn { score, threshold, .. }) = (frame.at, *turn);
@@ -203,13 +241,13 @@ impl<'n> Collector<'n> {
     }
 
     fn judged(&mut self, Moment { setup, frame }: &Moment<'_>, judge: &SourceJudge) {
-        if setup.sets.is_empty() {
+        let Some(Place { number, .. }) = self.places.of(setup) else {
             self.unwatched();
             return;
-        }
+        };
         let is_first = self.last.is_none() && self.open_span().is_none();
         self.last = Some(frame.at);
-        if is_first && is_raised(setup, judge, self.name) {
+        if is_first && judge.states().nth(number).is_some_and(|state| state.trigger.raised) {
             self.open(RaisedSpan::since(frame.at));
         }
     }
@@ -254,9 +292,4 @@ impl RaisedSpan {
         let (score, threshold) = (f32::NAN, f32::NAN);
         Self { from, until: Timestamp::MAX, is_cleared: false, is_alert: false, score, threshold }
     }
-}
-
-fn is_raised(setup: &Setup, judge: &SourceJudge, name: &LabelName) -> bool {
-    let number = find(setup, name).map(|(number, _)| number);
-    number.and_then(|number| judge.states().nth(number)).is_some_and(|state| state.trigger.raised)
 }
