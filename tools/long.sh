@@ -13,8 +13,8 @@ step() {
   results+=("$([ "$code" = 0 ] && echo passed || echo FAILED)  $((SECONDS - began)) s  $*")
 }
 
-command -v debootstrap >/dev/null && command -v lintian >/dev/null && command -v npm >/dev/null || { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
-  apt-get install -y -qq --no-install-recommends debootstrap lintian systemd-container nodejs npm >/dev/null; }
+command -v debootstrap >/dev/null && command -v lintian >/dev/null && command -v npm >/dev/null && command -v chromium >/dev/null || { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+  apt-get install -y -qq --no-install-recommends debootstrap lintian systemd-container nodejs npm chromium fonts-dejavu-core >/dev/null; }
 
 step cargo build --release --locked
 deb=$(tools/package.sh) || results+=('FAILED  the package was not built')
@@ -30,6 +30,10 @@ step tools/test_node_red.py
 step tools/test_home_assistant.py
 step make attacks
 step tools/prove_simulation.sh
+step cargo build --release --locked --example fill-history
+step npm --prefix web ci --ignore-scripts --no-fund --no-audit
+# A time that a person waits for: it depends on the machine, so it is no part of the gate.
+step npm --prefix web run measure -- --limit 100
 step cargo bench --locked --bench delivery
 
 printf '\n== results\n'

@@ -253,7 +253,7 @@ home_assistant: { discovery_prefix: homeassistant, name: Eye }
 outbox: { max_size: 10MB, max_snapshots: 20MB, max_age: 1d }
 webhook: { url: https://example.org/alerts, secret: hunter2hunter2hunter2, token: hunter2hunter2hunter2, timeout: 5s }
 command: { run: [/bin/true, --loud], timeout: 5s }
-listen: { address: 0.0.0.0:9464, token: hunter2hunter2hunter2hunter2hunter2 }
+listen: { address: 0.0.0.0:9464, token: hunter2hunter2hunter2hunter2hunter2, tls: { cert: cert.pem, key: key.pem } }
 label_sets:
   porch:
     template: a photo of {}

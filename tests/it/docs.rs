@@ -315,6 +315,7 @@ fn every_block_is_checked() {
             "log" => log(&block.text),
             "mosquitto" => mosquitto(&block.text),
             "ini" => ini(&block.text),
+            "nginx" => nginx(block, &blocks),
             other => Some(format!("blocks of the form {other:?} have no check in tests/it/docs.rs")),
         };
         wrong.extend(fault.map(|fault| format!("{}: {fault}", block.place())));
@@ -389,6 +390,33 @@ fn mosquitto(text: &str) -> Option<String> {
         fs::write(folder.join("rules"), rules).unwrap();
     });
     None
+}
+
+/// A proxy: its location and the address behind it are those of a `listen` with `base_url` in a block of the same page before it.
+fn nginx(block: &blocks::Block, blocks: &[blocks::Block]) -> Option<String> {
+    let lines: Vec<_> = block.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let [first, directives @ .., "}"] = &lines[..] else {
+        return Some("it is no block in braces".to_owned());
+    };
+    if let Some(line) = directives.iter().find(|line| !line.ends_with(';') || line.split(' ').count() < 2) {
+        return Some(format!("{line:?} is no directive"));
+    }
+    let Some(location) = first.strip_prefix("location ").and_then(|line| line.strip_suffix("/ {")) else {
+        return Some(format!("{first:?} is no location"));
+    };
+    let proxied =
+        directives.iter().find_map(|line| line.strip_prefix("proxy_pass http://")?.strip_suffix("/;"));
+    let Some(proxied) = proxied else { return Some("it has no proxy_pass".to_owned()) };
+    let is_configured = |block: &blocks::Block| {
+        let has = |line: &str, key: &str, end: &str| line.trim().starts_with(key) && line.ends_with(end);
+        block.kind == "yaml"
+            && block.text.lines().any(|line| has(line, "base_url: https://", location))
+            && block.text.lines().any(|line| has(line, "address: ", proxied))
+    };
+    let before = blocks.iter().filter(|other| other.document == block.document && other.line < block.line);
+    let is_one = before.into_iter().any(is_configured);
+    (!is_one)
+        .then(|| format!("no configuration before it has {proxied} and a base_url that ends with {location}"))
 }
 
 /// Drop-ins of systemd: sections with keys and values.

@@ -41,7 +41,7 @@ fn sources(camera: u16, web: u16, port: u16) -> String {
 webhook: {{ url: \"http://me:{PLANTED}@127.0.0.1:{web}/services/{PLANTED}/B0?key={PLANTED}\", secret: {PLANTED}-to-sign, token: {PLANTED}-to-show }}
 command: {{ run: [/bin/false, --token, {PLANTED}, \"https://me:{PLANTED}@h/?key={PLANTED}\", \"--password=${{env:PLANTED}}\"] }}
 home_assistant: {{ configuration_url: \"http://10.0.0.20/secret/{PLANTED}?token={PLANTED}\" }}
-listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener, view_token: {PLANTED}-to-look }}
+listen: {{ address: \"127.0.0.1:{port}\", token: {PLANTED}-of-the-listener, view_token: {PLANTED}-of-who-may-look }}
 "
     )
 }
