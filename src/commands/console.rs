@@ -7,15 +7,15 @@ use std::{
     env,
     io::{IsTerminal as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::{Command, ExitCode, Stdio},
-    thread,
+    process::ExitCode,
 };
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::{net::TcpListener, signal};
 
+use self::browser::LinkPage;
 use super::{ConfigArgs, DONE, print_problems, report};
 use crate::{
     api::{
@@ -25,6 +25,8 @@ use crate::{
     },
     config, local_time, terminal, web,
 };
+
+mod browser;
 
 /// The arguments of `stakeout console`.
 #[derive(Debug, clap::Args)]
@@ -85,7 +87,10 @@ fn show(args: &Args, running: &Running, response: &sign_in::Response) -> anyhow:
     let surroundings = Surroundings::of_process();
     if let Some(listens) = &response.listens {
         let base = surroundings.base(listens);
-        print_link(args, &surroundings, &base, response)?;
+        if let Some(page) = print_link(args, &surroundings, &base, response)? {
+            // The browser may read it after this command has ended.
+            page.keep();
+        }
         return Ok(ExitCode::from(DONE));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
@@ -104,7 +109,8 @@ async fn serve(
         .await
         .with_context(|| format!("cannot listen at 127.0.0.1:{port}: choose another port with `--port`"))?;
     let address = listener.local_addr().context("the port has no address")?;
-    print_link(args, surroundings, &format!("http://{address}"), response)?;
+    // Deleted at the end.
+    let _page = print_link(args, surroundings, &format!("http://{address}"), response)?;
     terminal::say(
         "The console is here while this command runs; Ctrl-C ends it. With `listen:` in the configuration, the service itself serves it.",
     );
@@ -117,13 +123,13 @@ async fn serve(
     Ok(ExitCode::from(DONE))
 }
 
-/// Prints the link to standard output, and what to know about it to standard error.
+/// Prints the link to standard output, and what to know about it to standard error. Returns the page that a browser was opened with.
 fn print_link(
     args: &Args,
     surroundings: &Surroundings,
     base: &str,
     response: &sign_in::Response,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<LinkPage>> {
     let link = format!("{base}/console/#sign-in={}", response.code);
     let mut output = terminal::output();
     writeln!(output, "{}", terminal::one_line(&link))
@@ -139,25 +145,13 @@ fn print_link(
     if let Some(hint) = surroundings.hint(base) {
         terminal::say(hint);
     }
-    if !args.no_open && surroundings.has_desktop {
-        open(&link);
+    if args.no_open || !surroundings.has_desktop {
+        return Ok(None);
     }
-    Ok(())
-}
-
-/// Opens the link in the browser of the desktop. Where that fails, the link was printed.
-fn open(link: &str) {
-    let mut command = Command::new("xdg-open");
-    command.arg(link).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Ctrl-C must not end the browser.
-    command.process_group(0);
-    let opening = move || {
-        if let Err(error) = command.status() {
-            tracing::debug!(%error, "xdg-open cannot be started");
-        }
-    };
-    // Some browsers keep xdg-open until they are closed.
-    let _ = thread::Builder::new().name("xdg-open".to_owned()).spawn(opening);
+    let lasts = response.until.0.duration_since(Timestamp::now());
+    let opened = browser::open(&link, lasts.try_into().unwrap_or_default());
+    // The link was printed.
+    Ok(opened.inspect_err(|error| tracing::debug!(%error, "no browser can be opened")).ok())
 }
 
 /// Where the command runs.

@@ -6,9 +6,10 @@ use anyhow::{Context as _, anyhow};
 
 pub use super::ConfigArgs as Args;
 use super::{DONE, print_problems};
-use crate::{config, terminal, web};
+use crate::{api, config, terminal, web};
 
-/// Prints the answer of the service at the configuration's `listen`. A mistake elsewhere in the configuration does not matter.
+/// Prints the answer of the service at the configuration's `listen`, or at its unix socket while someone guesses the token there. A
+/// mistake elsewhere in the configuration does not matter.
 ///
 /// # Errors
 /// There is no `listen`, or the service does not answer or is stuck.
@@ -24,7 +25,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             path.display()
         )
     })?;
-    let answer = web::check_health(&listen)?;
+    // Without a valid `state_dir` there is no socket to ask.
+    let sockets = config::state_dir(&path).map(|state_dir| api::socket::of_commands(&path, &state_dir));
+    let answer = web::check_health(&listen, &sockets.unwrap_or_default())?;
     writeln!(terminal::output(), "{answer}").context("standard output cannot be written")?;
     Ok(ExitCode::from(DONE))
 }

@@ -1,9 +1,14 @@
-//! The client side of `/healthz`: asks the service at its own address, with its token and its certificate.
+//! The client side of `/healthz`: asks the service at its own address, with its token and its certificate; and at its unix socket,
+//! which needs no token, while that address reads none because someone guesses tokens.
 
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::mpsc::sync_channel,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -16,6 +21,8 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(3);
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 16 * 1024;
+/// The status of an answer to a peer that has sent too many wrong tokens.
+const TOO_MANY: &str = "429";
 
 /// Why a service is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +40,24 @@ pub enum HealthError {
     Answer(String),
 }
 
-/// Asks the service that listens as `settings` say whether every part of it makes progress. Its answer is `ok`.
+/// Asks the service that listens as `settings` say whether every part of it makes progress. Its answer is `ok`. `sockets` are the
+/// paths where its unix socket may be.
 ///
 /// # Errors
 /// The service does not answer within 3 s, or its answer is not 200.
-pub fn check(settings: &Listen) -> Result<String, HealthError> {
+pub fn check(settings: &Listen, sockets: &[PathBuf]) -> Result<String, HealthError> {
+    check_within(LIMIT, settings, sockets)
+}
+
+fn check_within(limit: Duration, settings: &Listen, sockets: &[PathBuf]) -> Result<String, HealthError> {
+    let until = Instant::now() + limit;
     let address = local(settings.address);
-    let answer = ask(address, settings).map_err(|source| HealthError::Silent { address, source })?;
+    let mut answer =
+        ask(address, settings, limit).map_err(|source| HealthError::Silent { address, source })?;
+    if status(&answer) == Some(TOO_MANY) {
+        let left = until.saturating_duration_since(Instant::now());
+        answer = ask_socket(sockets, left).unwrap_or(answer);
+    }
     parse(&answer)
 }
 
@@ -54,47 +72,128 @@ fn local(address: SocketAddr) -> SocketAddr {
 }
 
 /// The whole answer. Proxies of the environment are not used: the service is on this machine.
-fn ask(address: SocketAddr, settings: &Listen) -> io::Result<String> {
+fn ask(address: SocketAddr, settings: &Listen, limit: Duration) -> io::Result<String> {
     let (host, port) = (address.ip().to_string(), address.port());
     match &settings.tls {
-        None => exchange(Exchange::connect(&host, port, LIMIT)?, address, settings.any_token()),
+        None => exchange(Exchange::connect(&host, port, limit)?, &address.to_string(), settings.any_token()),
         Some(files) => {
             // The certificate need not be valid for the address of this machine: it must be the one in the file.
             let trust = Trust::Pinned(files.fingerprint().map_err(io::Error::other)?);
-            let stream = tls::connect(&host, port, &trust, LIMIT).map_err(io::Error::other)?;
-            exchange(stream, address, settings.any_token())
+            let stream = tls::connect(&host, port, &trust, limit).map_err(io::Error::other)?;
+            exchange(stream, &address.to_string(), settings.any_token())
         }
     }
 }
 
+/// The whole answer at the first of these unix sockets where a service answers; `None` if there is none within `limit`.
+fn ask_socket(sockets: &[PathBuf], limit: Duration) -> Option<String> {
+    let (found, receive_found) = sync_channel(1);
+    let sockets = sockets.to_vec();
+    // The system has no limit for a connection to a unix socket, so the thread may outlast this call.
+    let asking = move || {
+        let ask = |socket: &PathBuf| exchange(connect(socket, limit)?, "localhost", None);
+        let answer = sockets.iter().find_map(|socket| ask(socket).ok());
+        // The caller may have stopped waiting.
+        let _ = found.send(answer);
+    };
+    thread::Builder::new().name("health".to_owned()).spawn(asking).ok()?;
+    receive_found.recv_timeout(limit).ok().flatten()
+}
+
+fn connect(socket: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    Ok(stream)
+}
+
 /// Sends the request, and reads the whole answer.
-fn exchange(
-    mut stream: impl Read + Write,
-    address: SocketAddr,
-    token: Option<&Secret>,
-) -> io::Result<String> {
+fn exchange(mut stream: impl Read + Write, host: &str, token: Option<&Secret>) -> io::Result<String> {
     let authorization =
         token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.reveal()));
-    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n")?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(LONGEST).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// The number of the status of an answer.
+fn status(answer: &str) -> Option<&str> {
+    answer.lines().next()?.split(' ').nth(1)
+}
+
 /// The body of a 200; of every other answer its status and its body.
 fn parse(answer: &str) -> Result<String, HealthError> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    let status = head.lines().next().unwrap_or_default();
     let body = body.trim();
-    match status.split(' ').nth(1) {
+    match status(answer) {
         Some("200") => Ok(body.to_owned()),
-        _ => Err(HealthError::Answer(format!("{status}, {body}"))),
+        _ => Err(HealthError::Answer(format!("{}, {body}", head.lines().next().unwrap_or_default()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{net::TcpListener, os::unix::net::UnixListener};
+
     use super::*;
+
+    /// Only a hang reaches it.
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Answers the one request on a connection, and returns the request.
+    fn answer(mut stream: impl Read + Write, answer: &str) -> String {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.extend(byte);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    }
+
+    #[test]
+    fn guesses_of_others_do_not_keep_the_check_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let [missing, left, path] = ["missing", "left", "api.sock"].map(|name| folder.path().join(name));
+        drop(UnixListener::bind(&left).unwrap());
+        let socket = UnixListener::bind(&path).unwrap();
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let token = Some(Secret::new("0123456789abcdef".to_owned()));
+        let settings = Listen { token, ..Listen::at(server.local_addr().unwrap()) };
+        let (ok, stuck) =
+            ("HTTP/1.1 200 OK\r\n\r\nok\n", "HTTP/1.1 503 Service Unavailable\r\n\r\nstuck: judge\n");
+        let too_many = "HTTP/1.1 429 Too Many Requests\r\n\r\nwait\n";
+        let (all, none) = ([missing.clone(), left, path], [missing]);
+        for (over_http, sockets, at_socket, expected) in [
+            (too_many, &all[..], Some(ok), Ok("ok")),
+            (too_many, &all, Some(stuck), Err("stuck: judge")),
+            (too_many, &none, None, Err("429")),
+            (too_many, &[], None, Err("429")),
+            (ok, &all, None, Ok("ok")),
+            (stuck, &all, None, Err("stuck: judge")),
+        ] {
+            let found = thread::scope(|scope| {
+                scope.spawn(|| {
+                    let request = answer(server.accept().unwrap().0, over_http);
+                    assert!(request.contains("Bearer 0123456789abcdef"), "{request}");
+                });
+                scope.spawn(|| {
+                    if let Some(at_socket) = at_socket {
+                        let request = answer(socket.accept().unwrap().0, at_socket);
+                        assert!(!request.contains("Bearer"), "the socket needs no token: {request}");
+                    }
+                });
+                check_within(LONG, &settings, sockets).map_err(|error| error.to_string())
+            });
+            match (&found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+                _ => panic!("{over_http} {at_socket:?}: {found:?}"),
+            }
+        }
+    }
 
     #[test]
     fn answers() {

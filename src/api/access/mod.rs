@@ -46,10 +46,11 @@ const ID: usize = 4;
 const EACH: Limit = Limit { at_once: 10, every: Duration::from_secs(6) };
 /// Tokens that all peers together may type wrongly.
 const TOTAL: Limit = Limit { at_once: 60, every: Duration::from_secs(1) };
-/// Requests with a wrong token that another machine may send.
+/// Requests with a wrong token that a peer may send.
 const REQUESTS: Limit = Limit { at_once: 30, every: Duration::from_secs(1) };
 
-/// A client of the network, for the limits of attempts. `None`: this machine. Of IPv6 only the network counts.
+/// A client of the network, for the limits of attempts. `None`: this machine, and everyone behind a proxy on it. Of IPv6 only the
+/// network counts.
 pub type Peer = Option<IpAddr>;
 
 /// Where the console of a service is.
@@ -235,18 +236,10 @@ impl Access {
     /// The role of a token that a request sent.
     ///
     /// # Errors
-    /// The token is wrong, or this peer has sent too many wrong ones. Programs of this machine are not limited: one of them could
-    /// keep out the health check, which has the same address.
+    /// The token is wrong, or this peer has sent too many wrong ones. Programs of this machine are limited, too: a proxy on it, which
+    /// the service need not know, sends the guesses of everyone. The health check then uses the unix socket.
     pub fn role_of_token(&self, token: &str, peer: Peer) -> Result<Role, Refused> {
-        let (mut state, now) = (self.state(), Instant::now());
-        if peer.is_some() {
-            state.requests.begin(peer, now).map_err(Refused::TooMany)?;
-        }
-        let role = state.role_of(token).ok_or(Refused::Wrong)?;
-        if peer.is_some() {
-            state.requests.forgive(peer);
-        }
-        Ok(role)
+        self.state().role_of_token(token, peer, Instant::now())
     }
 
     /// The name of the cookie; `None` before the first sign-in.
@@ -300,6 +293,14 @@ impl Access {
 }
 
 impl State {
+    fn role_of_token(&mut self, token: &str, peer: Peer, now: Instant) -> Result<Role, Refused> {
+        // Before the token is compared: who guesses must not learn that the next guess was right.
+        self.requests.begin(peer, now).map_err(Refused::TooMany)?;
+        let role = self.role_of(token).ok_or(Refused::Wrong)?;
+        self.requests.forgive(peer);
+        Ok(role)
+    }
+
     fn role_of(&self, token: &str) -> Option<Role> {
         let sent = Digest::of(token);
         let found = self.tokens.iter().find(|(token, _)| Digest::of(token.reveal()) == sent);
@@ -412,17 +413,39 @@ mod tests {
     }
 
     #[test]
-    fn requests_with_wrong_tokens_are_limited_for_other_machines() {
-        let folder = tempfile::tempdir().unwrap();
-        let access = Access::load(folder.path());
-        access.configure(Some(&listen(Some(TOKEN), None)));
-        let wrong = |peer| {
-            (0..100).map(|_| access.role_of_token("wrong", peer)).find(|it| *it != Err(Refused::Wrong))
-        };
-        assert!(matches!(wrong(ELSEWHERE), Some(Err(Refused::TooMany(_)))));
-        assert!(matches!(access.role_of_token(TOKEN, ELSEWHERE), Err(Refused::TooMany(_))));
-        assert_eq!(wrong(None), None, "the health check of this machine is never kept out");
-        assert_eq!(access.role_of_token(TOKEN, None), Ok(Role::Change));
+    fn requests_with_wrong_tokens_are_limited_for_every_peer() {
+        const SECOND: Peer = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8)));
+        for (what, guesser, other) in [
+            ("another machine", ELSEWHERE, None),
+            ("another machine, beside another one", ELSEWHERE, SECOND),
+            ("this machine, and everyone behind a proxy on it", None, ELSEWHERE),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let access = Access::load(folder.path());
+            access.configure(Some(&listen(Some(TOKEN), None)));
+            let start = Instant::now();
+            let ask = |token, peer, after| {
+                access.state().role_of_token(token, peer, start + Duration::from_secs(after))
+            };
+            let too_many = Err(Refused::TooMany(REQUESTS.every));
+            for _ in 0..100 {
+                assert_eq!(ask(TOKEN, guesser, 0), Ok(Role::Change), "{what}: right tokens do not count");
+            }
+            for guess in 0..100 {
+                let expected = if guess < REQUESTS.at_once { Err(Refused::Wrong) } else { too_many };
+                assert_eq!(ask("wrong", guesser, 0), expected, "{what}: {guess}");
+            }
+            assert_eq!(ask(TOKEN, guesser, 0), too_many, "{what}: who guesses learns nothing");
+            assert_eq!(ask(TOKEN, other, 0), Ok(Role::Change), "{what}: no one else is affected");
+            let later = [ask("wrong", guesser, 1), ask("wrong", guesser, 1), ask(TOKEN, guesser, 2)];
+            assert_eq!(
+                later,
+                [Err(Refused::Wrong), too_many, Ok(Role::Change)],
+                "{what}: one more each second"
+            );
+            let (code, _) = access.code(Role::Change).unwrap();
+            assert!(access.sign_in(&link(&code), guesser).is_ok(), "{what}: a link always works");
+        }
     }
 
     #[test]

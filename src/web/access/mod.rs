@@ -33,10 +33,10 @@ use axum::{
 
 pub(super) use self::rules::Rules;
 use self::{
-    origin::{Elsewhere, elsewhere, is_this_machine},
+    origin::{Elsewhere, Here, elsewhere, is_this_machine},
     rules::{SESSION, Verbs, need, refusal},
 };
-use super::{Endpoint, api, connections::Visit, line};
+use super::{Endpoint, api, connections::Visit, line, places::Proxies};
 use crate::api::{
     Error, Kind, Role, Service,
     access::{Peer, Refused, Session},
@@ -92,6 +92,12 @@ impl Door {
         self.rules.base_url.as_ref().map_or("", |base_url| base_url.prefix())
     }
 
+    /// Who forwards requests of many people.
+    pub(super) fn proxies(&self) -> Proxies {
+        let supervisor = self.rules.ingress.then_some(SUPERVISOR);
+        Proxies { any: self.rules.base_url.is_some(), supervisor }
+    }
+
     /// Who sent a request with these header fields.
     fn client(&self, headers: &HeaderMap, peer: Peer) -> Client {
         if self.rules.is_owner {
@@ -141,11 +147,12 @@ impl Door {
         let refused = refusal(need, client.role, &self.rules, host.is_none_or(is_this_machine));
         let is_change = ![Method::GET, Method::HEAD].contains(method) && !self.rules.is_owner;
         refused.or_else(|| {
-            let base_url = self.rules.base_url.as_ref();
-            let from_supervisor = client.by == By::HomeAssistant;
-            let found = is_change
-                .then(|| elsewhere(headers, base_url, from_supervisor, client.session.is_some()))
-                .flatten()?;
+            let here = Here {
+                base_url: self.rules.base_url.as_ref(),
+                is_https: self.rules.is_https,
+                is_forwarded: client.by == By::HomeAssistant,
+            };
+            let found = is_change.then(|| elsewhere(headers, here, client.session.is_some())).flatten()?;
             Some(from_elsewhere(found))
         })
     }
@@ -180,9 +187,15 @@ pub(super) fn router(door: &Arc<Door>) -> Router<Arc<Endpoint>> {
 }
 
 /// Runs before every route.
-pub(super) async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Visit>().and_then(Visit::peer);
+    guard_from(peer, &door, request, next).await
+}
+
+/// The same for a request of this peer.
+async fn guard_from(peer: Peer, door: &Door, mut request: Request, next: Next) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
-    let client = door.client(request.headers(), visit.as_ref().and_then(Visit::peer));
+    let client = door.client(request.headers(), peer);
     let path = request.uri().path();
     if let Some(visit) = &visit {
         // The answer to the sign-out must still be sent.
@@ -190,7 +203,7 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, mut request: Request, n
             visit.belongs_to(session);
         }
         visit.asked();
-        if ![By::Socket, By::Nothing].contains(&client.by) {
+        if client.by != By::Nothing {
             visit.trusted();
         }
     }
@@ -249,10 +262,21 @@ fn add_fields(headers: &mut HeaderMap, is_framed: bool) {
 
 #[cfg(test)]
 mod tests {
+    use axum::middleware::from_fn;
+
     use super::*;
     use crate::{
         api::{access::Proof, service::tests::starting},
         config::{Listen, Secret},
+        history::History,
+        web::{
+            Pages,
+            connections::{
+                Site,
+                tests::{exchange, serving_site},
+            },
+            console,
+        },
     };
 
     const TOKEN: &str = "0123456789abcdef";
@@ -332,6 +356,104 @@ mod tests {
         assert_eq!((owner.role, owner.by), (Some(Role::Change), By::Socket));
     }
 
+    /// The answer to a request that this peer sends over a connection of its own.
+    async fn answer(service: &Arc<Service>, rules: Rules, peer: Peer, request: &str) -> String {
+        let door = Arc::new(Door::new(Arc::clone(service), rules));
+        let endpoint = Arc::new(Endpoint { service: Arc::clone(service), pages: Pages::default() });
+        let own = Arc::clone(&door);
+        let layer = move |request: Request, next: Next| {
+            let door = Arc::clone(&own);
+            async move { guard_from(peer, &door, request, next).await }
+        };
+        let routes = api::router().merge(console::router()).merge(router(&door));
+        let routes = routes.layer(from_fn(layer)).with_state(endpoint);
+        let address = serving_site(Site::new(routes, door.prefix())).await;
+        exchange(address, request.as_bytes()).await
+    }
+
+    #[tokio::test]
+    async fn requests_of_the_supervisor_are_answered_and_those_of_no_one_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        drop(History::open(folder.path()).unwrap());
+        let home_assistant = || Listen { ingress: true, ..Listen::at("0.0.0.0:8099".parse().unwrap()) };
+        service.access.configure(Some(&home_assistant()));
+        // What the supervisor forwards for a browser that shows the page of the add-on.
+        let (path, browser) = (
+            "X-Ingress-Path: /api/hassio_ingress/abc\r\n",
+            "Host: 172.30.33.4:8099\r\nX-Forwarded-Host: homeassistant.local:8123\r\nX-Forwarded-Proto: http\r\n",
+        );
+        let own = "Origin: http://homeassistant.local:8123\r\n";
+        let evil = "Origin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\n";
+        let body = r#"{"source":"Inbox","from":"2026-01-01T00:00:00Z","to":"2026-01-01T00:00:01Z"}"#;
+        let length = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        let get = |target: &str, fields: &[&str]| {
+            format!("GET {target} HTTP/1.1\r\n{browser}{}\r\n", fields.concat())
+        };
+        let post = |fields: &[&str]| {
+            format!("POST /api/v1/forget HTTP/1.1\r\n{browser}{length}{}\r\n{body}", fields.concat())
+        };
+        let (me, page, marks) = ("/api/v1/me", "/console/", "/api/v1/marks");
+        let (supervisor, on) = (Some(SUPERVISOR), true);
+        let [framed, unframed] = [OWN_FRAME, NO_FRAME];
+        for (what, request, peer, ingress, status, part, frame) in [
+            ("the page", get(page, &[path]), supervisor, on, 200, "<script", framed),
+            ("who it is", get(me, &[path]), supervisor, on, 200, r#""by":"home_assistant""#, framed),
+            ("what is read", get(marks, &[path]), supervisor, on, 200, "", framed),
+            ("a change", post(&[path, own]), supervisor, on, 200, "damaged_files", framed),
+            ("a page of someone else", post(&[path, evil]), supervisor, on, 403, "someone else", framed),
+            ("no page of the add-on", get(marks, &[]), supervisor, on, 401, "token", unframed),
+            ("a change without one", post(&[own]), supervisor, on, 401, "token", unframed),
+            ("the page, of another machine", get(page, &[path]), ELSEWHERE, on, 200, "<script", unframed),
+            ("another machine", get(me, &[path]), ELSEWHERE, on, 200, r#""role":null"#, unframed),
+            ("what another machine reads", get(marks, &[path]), ELSEWHERE, on, 401, "token", unframed),
+            ("a change of another machine", post(&[path, own]), ELSEWHERE, on, 401, "token", unframed),
+            ("a program of this machine", get(marks, &[path]), None, on, 401, "token", unframed),
+            ("its change", post(&[path, own]), None, on, 401, "token", unframed),
+            ("ingress is off", get(marks, &[path]), supervisor, false, 401, "token", unframed),
+            ("a change while ingress is off", post(&[path, own]), supervisor, false, 401, "token", unframed),
+        ] {
+            let rules = Rules::of(&Listen { ingress, ..home_assistant() });
+            let answer = answer(&service, rules, peer, &request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
+            assert!(answer.contains(part) && answer.contains(frame), "{what}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn guesses_through_a_proxy_of_this_machine_are_limited() {
+        let folder = tempfile::tempdir().unwrap();
+        let ask = |token: &str| format!("GET /api/v1/me HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let base_url = "listen: { address: \"127.0.0.1:1\", base_url: \"https://home.example.org\" }\n";
+        let path = folder.path().join("stakeout.yaml");
+        std::fs::write(&path, base_url).unwrap();
+        let Listen { base_url, .. } = crate::config::listen(&path).unwrap().unwrap();
+        assert!(base_url.is_some());
+        // The last one is a proxy that the service does not know.
+        for (what, base_url, ingress) in
+            [("a proxy", base_url, false), ("ingress", None, true), ("neither", None, false)]
+        {
+            let listen = Listen { base_url, ingress, ..listen() };
+            let service = starting(folder.path());
+            service.access.configure(Some(&listen));
+            let mut is_limited = false;
+            for _ in 0..10 * 3600 {
+                let answer = answer(&service, Rules::of(&listen), None, &ask("guess-0123456789a")).await;
+                let is_read = answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""role":null"#);
+                is_limited = answer.starts_with("HTTP/1.1 429 ");
+                assert!(is_read || is_limited, "{what}: {answer}");
+                if is_limited {
+                    break;
+                }
+            }
+            assert!(is_limited, "{what}");
+            let elsewhere = answer(&service, Rules::of(&listen), ELSEWHERE, &ask(TOKEN)).await;
+            assert!(elsewhere.contains(r#""role":"change""#), "{what}: {elsewhere}");
+            let owner = answer(&service, Rules::owner(), None, &ask("guess-0123456789a")).await;
+            assert!(owner.contains(r#""by":"socket""#), "{what}: {owner}");
+        }
+    }
+
     #[test]
     fn only_the_supervisor_shows_pages_in_a_frame() {
         let page = "default-src 'none'; frame-ancestors 'none'";
@@ -349,6 +471,6 @@ mod tests {
             assert_eq!(fields[header::CONTENT_SECURITY_POLICY], expected, "{policy:?} {is_framed}");
             assert_eq!(fields[header::CACHE_CONTROL], "no-store");
         }
-        assert!(super::super::console::POLICY.contains(NO_FRAME), "the page has the words that are replaced");
+        assert!(console::POLICY.contains(NO_FRAME), "the page has the words that are replaced");
     }
 }

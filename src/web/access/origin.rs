@@ -8,6 +8,18 @@ use crate::config::BaseUrl;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How browsers reach the service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Here<'r> {
+    /// The address that people use.
+    pub(super) base_url: Option<&'r BaseUrl>,
+    /// Browsers connect with TLS.
+    pub(super) is_https: bool,
+    /// The request comes from a proxy that is believed.
+    pub(super) is_forwarded: bool,
+}
 
 /// Why a change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +33,8 @@ pub(super) enum Elsewhere {
 }
 
 /// Whether a change may not be made because of where it comes from. A browser says that in `Sec-Fetch-Site` and in `Origin`; a program
-/// says nothing. `is_forwarded`: the request comes from a proxy that is believed; `has_cookie`: its right is that of a session.
-pub(super) fn elsewhere(
-    headers: &HeaderMap,
-    base_url: Option<&BaseUrl>,
-    is_forwarded: bool,
-    has_cookie: bool,
-) -> Option<Elsewhere> {
+/// says nothing. `has_cookie`: the right of the request is that of a session.
+pub(super) fn elsewhere(headers: &HeaderMap, here: Here<'_>, has_cookie: bool) -> Option<Elsewhere> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let (site, origin) = (text(&FETCH_SITE), text(&header::ORIGIN));
     if site.is_some_and(|site| site != "same-origin") {
@@ -36,22 +43,34 @@ pub(super) fn elsewhere(
     let Some(origin) = origin else {
         return (has_cookie && site.is_none()).then_some(Elsewhere::Unknown);
     };
-    let host = text(&header::HOST);
+    let Here { base_url, is_https, is_forwarded } = here;
+    let scheme = match is_forwarded {
+        // The supervisor says how the browser has connected to Home Assistant. The first proxy comes first.
+        true => text(&FORWARDED_SCHEME).map(|sent| sent.split(',').next().unwrap_or_default().trim()),
+        false => Some(if is_https { "https" } else { "http" }),
+    };
+    // A browser that sends `same-origin` has compared the schemes itself, also where a proxy with TLS is not configured.
+    let scheme = scheme.filter(|_| site.is_none());
     let forwarded = text(&FORWARDED_HOST).filter(|_| is_forwarded);
     let is_own = base_url.is_some_and(|own| own.origin() == origin)
-        || [host, forwarded].into_iter().flatten().any(|host| is_of(origin, host))
+        || [text(&header::HOST), forwarded].into_iter().flatten().any(|host| is_of(origin, scheme, host))
         // Home Assistant may be behind another proxy. No page can set this field.
         || is_forwarded && site.is_some();
     (!is_own).then_some(Elsewhere::Host)
 }
 
-/// Whether a page with this `Origin` has the address of this `Host`.
-fn is_of(origin: &str, host: &str) -> bool {
-    let (name, default) = match origin.split_once("://") {
-        Some(("http", name)) => (name, ":80"),
-        Some(("https", name)) => (name, ":443"),
+/// Whether a page with this `Origin` has the address of this `Host`, and this scheme if it is known. Who controls the network can
+/// invent a page of `http://host`, and none of `https://host`.
+fn is_of(origin: &str, scheme: Option<&str>, host: &str) -> bool {
+    let Some((sent, name)) = origin.split_once("://") else { return false };
+    let default = match sent {
+        "http" => ":80",
+        "https" => ":443",
         _ => return false,
     };
+    if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case(sent)) {
+        return false;
+    }
     // Browsers leave the usual port out; not every proxy does.
     name.eq_ignore_ascii_case(host.strip_suffix(default).unwrap_or(host))
 }
@@ -148,7 +167,9 @@ mod tests {
             ),
         ] {
             let base_url = listen.base_url.as_ref().filter(|_| with_base);
-            assert_eq!(elsewhere(&headers(fields), base_url, false, with_cookie), expected, "{what}");
+            let is_https = base_url.is_some_and(BaseUrl::is_https);
+            let here = Here { base_url, is_https, is_forwarded: false };
+            assert_eq!(elsewhere(&headers(fields), here, with_cookie), expected, "{what}");
         }
     }
 
@@ -156,13 +177,75 @@ mod tests {
     fn the_supervisor_says_which_host_the_browser_has_used() {
         let (host, own) = (("host", "172.30.33.4:9464"), ("origin", "http://homeassistant.local:8123"));
         let forwarded = ("x-forwarded-host", "homeassistant.local:8123");
+        let scheme = |scheme| ("x-forwarded-proto", scheme);
+        let secured = ("origin", "https://homeassistant.local:8123");
+        let same = ("sec-fetch-site", "same-origin");
         for (fields, expected) in [
             (&[host, own, forwarded][..], None),
-            (&[host, own, ("sec-fetch-site", "same-origin")], None),
+            (&[host, own, same], None),
             (&[host, own], Some(Elsewhere::Host)),
             (&[host, own, forwarded, ("sec-fetch-site", "cross-site")], Some(Elsewhere::Page)),
+            (&[host, own, forwarded, scheme("http")], None),
+            (&[host, own, forwarded, scheme("https")], Some(Elsewhere::Host)),
+            (&[host, secured, forwarded], None),
+            (&[host, secured, forwarded, scheme("https")], None),
+            (&[host, secured, forwarded, scheme("HTTPS, http")], None),
+            (&[host, secured, forwarded, scheme("http")], Some(Elsewhere::Host)),
+            (&[host, secured, forwarded, scheme("http"), same], None),
         ] {
-            assert_eq!(elsewhere(&headers(fields), None, true, false), expected, "{fields:?}");
+            for is_https in [false, true] {
+                // The scheme of the service itself says nothing about that of Home Assistant.
+                let here = Here { base_url: None, is_https, is_forwarded: true };
+                assert_eq!(elsewhere(&headers(fields), here, false), expected, "{fields:?} {is_https}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_without_tls_is_not_the_page_with_tls() {
+        let listen = proxied();
+        let (host, proxied) = (("host", "cam.lan"), ("host", "home.example.org"));
+        let (http, https) = (("origin", "http://cam.lan"), ("origin", "https://cam.lan"));
+        let base = |origin| ("origin", origin);
+        let same = ("sec-fetch-site", "same-origin");
+        for (what, fields, is_https, with_base, expected) in [
+            ("http where http is", &[host, http][..], false, false, None),
+            ("https where https is", &[host, https], true, false, None),
+            ("http where https is", &[host, http], true, false, Some(Elsewhere::Host)),
+            ("https where http is", &[host, https], false, false, Some(Elsewhere::Host)),
+            (
+                "http where https is, with the usual port",
+                &[("host", "cam.lan:443"), ("origin", "http://cam.lan:443")],
+                true,
+                false,
+                Some(Elsewhere::Host),
+            ),
+            ("a proxy that keeps the host", &[proxied, base("https://home.example.org")], true, true, None),
+            (
+                "a page without TLS at the host of the proxy",
+                &[proxied, base("http://home.example.org")],
+                true,
+                true,
+                Some(Elsewhere::Host),
+            ),
+            (
+                "a proxy that is not configured, in a browser of today",
+                &[host, https, same],
+                false,
+                false,
+                None,
+            ),
+            (
+                "a scheme in a field that anyone can write",
+                &[host, http, ("x-forwarded-proto", "http")],
+                true,
+                false,
+                Some(Elsewhere::Host),
+            ),
+        ] {
+            let base_url = listen.base_url.as_ref().filter(|_| with_base);
+            let here = Here { base_url, is_https, is_forwarded: false };
+            assert_eq!(elsewhere(&headers(fields), here, true), expected, "{what}");
         }
     }
 

@@ -249,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_is_documented() {
+        let pages = [
+            (include_str!("../../../docs/security.md"), "\n- of the API "),
+            (include_str!("../../../docs/api.md"), "| read `/metrics`, and of the API "),
+        ];
+        for (page, begin) in pages {
+            let line = page.split(begin).nth(1).unwrap().lines().next().unwrap();
+            let mut named: Vec<_> = line.split('`').skip(1).step_by(2).collect();
+            named.retain(|name| !["listen.token", "pictures/ID"].contains(name));
+            named.sort_unstable();
+            assert_eq!(named, OPEN, "{begin}");
+            assert!(page.contains("`pictures/ID`") && page.contains("`/metrics`"), "{begin}");
+        }
+    }
+
+    #[test]
     fn who_may_do_what() {
         let of = |token: Option<&str>, address: &str| {
             let token = token.map(|token| Secret::new(token.to_owned()));
