@@ -30,8 +30,8 @@ pub fn address(source: &str) -> String {
     format!("{PREFIX}{NAME}?{}", query::write(&serde_json::json!({ "source": source })))
 }
 
-/// The newest picture of the source that the parameters of the address name. For half a minute after that, the picture is one of the
-/// newest frame; otherwise it may be ten seconds older.
+/// The picture of the newest frame of the source that the parameters of the address name. The answer waits until that picture is made,
+/// for half a second if the one before was just made.
 ///
 /// # Errors
 /// There is no such source, it has had no frame yet, or the service is starting.

@@ -8,10 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{
-    Observation, Subscription,
-    pictures::{self, NewestPictures},
-};
+use super::{Observation, Subscription, pictures::NewestPictures};
 use crate::{classify::SetScores, config::Config, judge::Assessment, picture::Picture};
 
 /// The name of a region and its embedding.
@@ -77,7 +74,6 @@ impl NewestFrames {
         let newest =
             Self { frames: Arc::default(), pictures: pictures.clone(), config: subscription.config.clone() };
         let (frames, kept) = (Arc::clone(&newest.frames), pictures.clone());
-        let (jobs, to_make) = pictures::jobs();
         let following = async move {
             while let Some(observation) = subscription.observations.recv().await {
                 let mut frames = lock(&frames);
@@ -87,14 +83,17 @@ impl NewestFrames {
                     frames.retain(|name, _| is_source(name));
                     kept.retain(is_source);
                 }
-                kept.offer(&observation, &jobs);
+                kept.offer(&observation);
                 let before = frames.get(&observation.source).map(|frame| &**frame);
                 let newest = NewestFrame::of(&observation, before);
                 frames.insert(Arc::clone(&observation.source), newest.into());
             }
         };
         let both = async move {
-            tokio::join!(following, pictures.make(to_make));
+            tokio::select! {
+                () = following => {}
+                () = pictures.make() => {}
+            }
         };
         (newest, both)
     }

@@ -159,6 +159,9 @@ async fn events(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         Err(error) => return problem(&error),
     };
     let visit = request.extensions().get::<Visit>().cloned();
+    if let Some(visit) = &visit {
+        visit.follows();
+    }
     // A line at once, so that the client knows that it is connected.
     let body = EventBody { stream, beat: Box::pin(sleep(Duration::ZERO)), visit };
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response()

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::places::{Peer, Places};
+use super::places::{Peer, Places, Proxies};
 use crate::{api::access::Session, shortage::Shortage, tls};
 
 /// The time limit for the handshake of TLS, from the start of the connection.
@@ -97,6 +97,8 @@ pub(super) struct Site {
     router: Router,
     /// What is removed from the beginning of each path.
     prefix: Arc<str>,
+    /// Who forwards requests of many people.
+    proxies: Proxies,
 }
 
 type Open = Arc<Mutex<Connections>>;
@@ -104,7 +106,12 @@ type Open = Arc<Mutex<Connections>>;
 impl Site {
     /// The routes, and the prefix that a proxy may leave in their paths.
     pub(super) fn new(router: Router, prefix: &str) -> Self {
-        Self { router, prefix: prefix.into() }
+        Self { router, prefix: prefix.into(), proxies: Proxies::default() }
+    }
+
+    /// The same, behind these proxies.
+    pub(super) fn behind(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 }
 
@@ -174,7 +181,15 @@ impl Visit {
 
     /// The client has shown who it is.
     pub(super) fn trusted(&self) {
-        lock(&self.open).places.trust(self.number);
+        let closed = lock(&self.open).places.trust(self.number);
+        if let Some(closed) = closed {
+            closed.cancel();
+        }
+    }
+
+    /// The answer has no end: it is a stream of events.
+    pub(super) fn follows(&self) {
+        lock(&self.open).places.follows(self.number);
     }
 
     fn answered(&self) {
@@ -184,7 +199,7 @@ impl Visit {
 
 /// Accepts connections until the future is dropped.
 pub(super) async fn accept(listener: Listener, site: Site) {
-    let mut connections = Connections { places: Places::new(), spare: None };
+    let mut connections = Connections { places: Places::new(site.proxies), spare: None };
     connections.reserve();
     let open: Open = Arc::new(Mutex::new(connections));
     loop {
@@ -368,7 +383,7 @@ pub(super) mod tests {
     };
 
     use axum::{Extension, body::Bytes, routing::get};
-    use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+    use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Notify};
 
     use super::*;
 
@@ -514,6 +529,32 @@ pub(super) mod tests {
         let mut client = silent(address, b"").await;
         client.shutdown().await.unwrap();
         assert!(is_closed(client).await);
+    }
+
+    #[tokio::test]
+    async fn silent_clients_close_no_connection_that_has_shown_who_it_is() {
+        let (asked, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (asking, ending) = (Arc::clone(&asked), Arc::clone(&ends));
+        let held = async move |Extension(visit): Extension<Visit>| {
+            visit.asked();
+            visit.trusted();
+            visit.allow(LONG);
+            asking.notify_one();
+            ending.notified().await;
+            "held"
+        };
+        let address = serving(router().route("/held", get(held))).await;
+        let mut known = silent(address, b"GET /held HTTP/1.1\r\n\r\n").await;
+        asked.notified().await;
+        let mut others = Vec::new();
+        for _ in 0..100 {
+            others.push(silent(address, b"").await);
+        }
+        assert!(is_healthy(address).await);
+        ends.notify_one();
+        let mut answer = String::new();
+        known.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("held"), "{answer}");
     }
 
     #[tokio::test]

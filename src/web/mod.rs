@@ -174,7 +174,7 @@ fn site(endpoint: &Arc<Endpoint>, rules: access::Rules) -> Site {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&door), access::guard))
         .with_state(Arc::clone(endpoint));
-    Site::new(router, door.prefix())
+    Site::new(router, door.prefix()).behind(door.proxies())
 }
 
 /// What the routes answer from.

@@ -122,7 +122,6 @@ fn sources_agree_with_their_topics_with_explain_and_with_the_history() {
     });
 
     let address = inbox["picture"].as_str().unwrap();
-    wait_until("its picture is small", || with_fields(&home, address, "").status == 200);
     let picture = with_fields(&home, address, "");
     assert_eq!((picture.status, field(&picture, "content-type")), (200, Some("image/jpeg")));
     assert!(picture.body.starts_with(&[0xFF, 0xD8, 0xFF]));
@@ -151,6 +150,22 @@ fn sources_agree_with_their_topics_with_explain_and_with_the_history() {
     for stored in [lowest, highest, last] {
         assert!((stored.as_f64().unwrap() - score).abs() < 1e-3, "{stored} is stored, and {score} is shown");
     }
+
+    // Both frames arrive before a picture of the first one is due.
+    home.drop_picture("pink-heart.jpg", "2.jpg");
+    home.drop_picture("green-tree.jpg", "3.jpg");
+    wait_until("both are scored", || get(&home, "scores?source=Inbox&label=red%20car")["frames"] == 3);
+    let newest = || source(&get(&home, "sources"), "Inbox")["frame"]["captured_at"].clone();
+    wait_until("no frame arrives during the request", || {
+        let captured_at = newest();
+        let shown = with_fields(&home, address, "");
+        if newest() != captured_at {
+            return false;
+        }
+        let captured_at = captured_at.as_str().unwrap().to_lowercase();
+        assert_eq!(field(&shown, "stakeout-captured-at"), Some(&*captured_at), "it shows the newest frame");
+        true
+    });
     service.stop();
 }
 
