@@ -2168,6 +2168,13 @@ export interface components {
              * @description The number of stored embeddings of other models, which could not be searched.
              */
             embeddings_of_other_models: number;
+            /**
+             * Format: uint64
+             * @description The number of stored pictures that the model has not embedded yet. The service does so while the model is idle, after a change of
+             *     `model` for example, and a later search finds them.
+             * @default 0
+             */
+            pictures_to_embed: number;
         };
         /** @description An event that was found: frames of one source that follow each other and are similar. */
         Match: {

@@ -10,11 +10,14 @@ type Json<Answer> = Answer extends { content: { "application/json": infer Body }
 type OkOf<Operation> = Operation extends { responses: { 200: infer Answer } } ? Json<Answer> : never;
 type QueryOf<Operation> = Operation extends { parameters: { query?: infer Query } } ? Query : never;
 type BodyOf<Operation> = Operation extends { requestBody: { content: { "application/json": infer Body } } } ? Body : never;
+type FileOf<Operation> = Operation extends { requestBody: { content: { "image/*": infer Body } } } ? Body : never;
 
 /** The verbs that change something or have a large request. */
 export type PostVerb = { [Name in keyof operations]: BodyOf<operations[Name]> extends never ? never : Name }[keyof operations];
+/** The verbs whose body is a file. */
+export type FileVerb = { [Name in keyof operations]: FileOf<operations[Name]> extends never ? never : Name }[keyof operations];
 /** The verbs that only answer. */
-export type GetVerb = Exclude<keyof operations, PostVerb>;
+export type GetVerb = Exclude<keyof operations, PostVerb | FileVerb>;
 
 /** The answer of a verb. */
 export type Answer<Name extends keyof operations> = OkOf<operations[Name]>;
@@ -47,39 +50,28 @@ export function pictureUrl(address: string): string {
 }
 
 /** Asks a verb that changes nothing. */
-export function get<Name extends GetVerb>(verb: Name, request?: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
-  return call("GET", verb, request as Record<string, unknown> | undefined, signal);
+export async function get<Name extends GetVerb>(verb: Name, request?: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
+  const response = await send("GET", withParameters(verb, request), undefined, signal);
+  return response.json();
 }
 
 /** Asks a verb that changes something, or whose request is large. */
-export function post<Name extends PostVerb>(verb: Name, request: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
-  return call("POST", verb, request as Record<string, unknown>, signal);
-}
-
-/** Asks any verb. For verbs that are not in api-types.ts yet: pages use `get` and `post`. */
-export async function call<Answer>(
-  method: "GET" | "POST",
-  verb: string,
-  request: Record<string, unknown> = {},
-  signal?: AbortSignal,
-): Promise<Answer> {
-  const parameters = method === "GET" ? query(request) : "";
-  const response = await send(method, apiUrl(parameters ? `${verb}?${parameters}` : verb), method === "POST" ? request : undefined, signal);
-  return (await response.json()) as Answer;
+export async function post<Name extends PostVerb>(verb: Name, request: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
+  const response = await send("POST", apiUrl(verb), request, signal);
+  return response.json();
 }
 
 /** Sends a file as the body of a request. The other fields of the request are parameters of the address. */
-export async function upload<Answer>(verb: string, request: Record<string, unknown>, file: Blob, signal?: AbortSignal): Promise<Answer> {
-  const parameters = query(request);
-  const response = await send("POST", apiUrl(parameters ? `${verb}?${parameters}` : verb), file, signal);
-  return (await response.json()) as Answer;
+export async function upload<Name extends FileVerb>(verb: Name, request: Request<Name>, file: Blob, signal?: AbortSignal): Promise<Answer<Name>> {
+  const response = await send("POST", withParameters(verb, request), file, signal);
+  return response.json();
 }
 
 /** Sends a request to an address of the service, with a body of JSON, or with a file. Every answer that is no success is thrown. */
 export async function send(
   method: "GET" | "POST" | "DELETE",
   address: string,
-  body?: Record<string, unknown> | Blob,
+  body?: object,
   signal?: AbortSignal,
 ): Promise<Response> {
   const headers: Record<string, string> = { Accept: "application/json" };
@@ -109,20 +101,22 @@ export function onSignedOut(listener: () => void): () => void {
   return () => signedOut.delete(listener);
 }
 
-/** The parameters of an address; a list is a parameter that is repeated. */
-function query(request: Record<string, unknown>): string {
+/** The address of a verb with the fields of a request as parameters; a list is a parameter that is repeated. */
+function withParameters(verb: string, request: object = {}): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(request)) {
     if (Array.isArray(value)) value.forEach((item) => parameters.append(name, String(item)));
     else if (value !== undefined && value !== null && value !== "") parameters.append(name, String(value));
   }
-  return parameters.toString();
+  const text = parameters.toString();
+  return apiUrl(text ? `${verb}?${text}` : verb);
 }
 
 async function problem(response: Response): Promise<ApiError> {
   try {
-    const body = (await response.json()) as { detail?: string; title?: string; where?: string; remedy?: string };
-    return new ApiError(response.status, body.detail ?? body.title ?? response.statusText, body.where, body.remedy);
+    // Of the service; an answer of a proxy has less, or is no JSON at all.
+    const body: Partial<Schema<"Problem">> = await response.json();
+    return new ApiError(response.status, body.detail ?? body.title ?? response.statusText, body.where ?? undefined, body.remedy ?? undefined);
   } catch {
     return new ApiError(response.status, `the service answered ${response.status} ${response.statusText}`.trim());
   }

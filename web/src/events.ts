@@ -7,7 +7,7 @@ import { type Schema, apiUrl } from "./api";
 /** An alert, as it is published over MQTT. */
 export type AlertEvent = Schema<"Alert">;
 
-/** The scores of a label set on a source, at most once a second. */
+/** The scores of a label set on a source, at most once a second, as they are published over MQTT. The OpenAPI document does not describe them. */
 export interface ScoresEvent {
   time: string;
   source: string;
@@ -17,19 +17,10 @@ export interface ScoresEvent {
 }
 
 /** The state of a source changed. The first one of each source arrives when the connection is made. */
-export interface SourceEvent {
-  source: string;
-  status: "online" | "offline" | "stalled";
-  problem?: { cause: string; since: string } & Record<string, unknown>;
-}
+export type SourceEvent = Schema<"SourceStateEvent">;
 
 /** The state of the whole service. */
-export interface ServiceEvent {
-  sources: number;
-  online: number;
-  broker_connected: boolean;
-  configuration_valid: boolean;
-}
+export type ServiceEvent = Schema<"ServiceState">;
 
 /** `open`: events arrive. `lost`: the console tries to connect again. */
 export type Connection = "connecting" | "open" | "lost";
@@ -143,8 +134,7 @@ function connect() {
   opened.addEventListener("scores", (event) => deliver(scores, event));
   opened.addEventListener("source", (event) => deliver(sources, event));
   opened.addEventListener("service", (event) => {
-    service = JSON.parse(event.data) as ServiceEvent;
-    deliver(services, event);
+    service = deliver(services, event);
   });
   opened.addEventListener("lost", () => gaps.forEach((listener) => listener()));
   opened.addEventListener("error", () => {
@@ -166,9 +156,10 @@ function close() {
   set("lost");
 }
 
-function deliver<Event>(listeners: Set<(event: Event) => void>, message: MessageEvent<string>) {
-  const event = JSON.parse(message.data) as Event;
+function deliver<Event>(listeners: Set<(event: Event) => void>, message: MessageEvent<string>): Event {
+  const event: Event = JSON.parse(message.data);
   listeners.forEach((listener) => listener(event));
+  return event;
 }
 
 function set(next: Connection) {

@@ -1,4 +1,4 @@
-// Numbers and times as the console writes them.
+// Numbers, times and texts of the service as the console writes them.
 
 /** A score: two digits. A dash if there is none. */
 export function score(value: number | null | undefined): string {
@@ -57,9 +57,15 @@ export function day(at: Date, now: Date): string {
   return at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year });
 }
 
-/** A text of the service as a sentence. An address at its beginning stays as it is, and the signs around code are left out. */
+/** A word of a text. A key, a path, a number, and the name of a program are none. */
+const ORDINARY_WORD = /^\p{L}\p{Ll}*(?:['’-]\p{Ll}+)*[,;.!?]?(?=\s|$)/u;
+
+/**
+ * A text of the service that starts a line, as a sentence. A name at its beginning, such as `state_dir` or an address, keeps its letters.
+ * The signs around code are left out.
+ */
 export function sentence(text: string): string {
   const plain = text.replaceAll("`", "");
-  const first = /^\S*[/:]/.test(plain) ? plain : plain.charAt(0).toUpperCase() + plain.slice(1);
-  return /[.!?:]$/.test(first) ? first : `${first}.`;
+  const first = ORDINARY_WORD.test(text) ? plain.charAt(0).toUpperCase() + plain.slice(1) : plain;
+  return first === "" || /[.!?:]$/.test(first) ? first : `${first}.`;
 }

@@ -3,10 +3,11 @@
 import { type ComponentType, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useConnection, useService } from "./events";
-import { counted } from "./format";
+import { counted, sentence } from "./format";
 import { Button } from "./parts/Button";
 import { Problem } from "./parts/Problem";
-import { Toasts } from "./parts/Toast";
+import { Toasts, toast } from "./parts/Toast";
+import { asApiError } from "./request";
 import { PAGES, type PageName, link, useRoute } from "./router";
 import { type Me, refresh, signOut, useSession } from "./session";
 import { SignedOut } from "./signed-out";
@@ -38,10 +39,10 @@ function Shell() {
   return (
     <>
       <a class="skip" href="#main" onClick={skip}>Skip to the page</a>
-      <Header page={page} isSignedIn={me?.role != null} />
+      <Header page={page} isSignedIn={Boolean(me?.role)} />
       <main id="main" tabIndex={-1}>
         {me?.role && <Lazy page={page} />}
-        {me?.role === null && <SignedOut hasToken={me.has_token} error={error} />}
+        {me && !me.role && <SignedOut hasToken={me.has_token} error={error} />}
         {!me && error && <Problem error={error} onRetry={() => void refresh()} />}
       </main>
       {me?.role && <Footer me={me} />}
@@ -136,9 +137,26 @@ function Footer({ me }: { me: Me }) {
   return (
     <footer class="footer">
       <span>{may}</span>
-      {me.by === "session" && <Button kind="quiet" onClick={() => void signOut()}>Sign out</Button>}
+      {me.by === "session" && <SignOut />}
     </footer>
   );
+}
+
+/** Ends the session. If that fails, the person must know that this browser is still signed in. */
+function SignOut() {
+  const [isBusy, setBusy] = useState(false);
+  const leave = async () => {
+    setBusy(true);
+    try {
+      await signOut();
+    } catch (thrown) {
+      const { status, problem, remedy } = asApiError(thrown);
+      // The session had ended already, and the page for signing in appears.
+      if (status !== 401) toast(`You are still signed in. ${sentence(problem)} ${sentence(remedy ?? "Try again.")}`);
+    }
+    setBusy(false);
+  };
+  return <Button kind="quiet" busy={isBusy} onClick={() => void leave()}>Sign out</Button>;
 }
 
 /** The page, as soon as it is loaded. The page before it stays until then. */

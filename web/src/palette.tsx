@@ -1,7 +1,7 @@
 // Goes anywhere from the keyboard: pages, sources and labels by a part of their names, and a search by words. Ctrl+K opens it.
 
 import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
-import { call } from "./api";
+import { type Schema, get } from "./api";
 import { PAGES, link } from "./router";
 
 interface Place {
@@ -11,18 +11,13 @@ interface Place {
   href: string;
 }
 
-/** The part of the answer of `sources` that is used. */
-interface Sources {
-  sources: { source: string; labels: { label_set: string; label: string; when?: string | null }[] }[];
-}
-
 /** More places are not shown: further letters find them. */
 const MOST = 12;
 
 export default function Palette({ onClose }: { onClose: () => void }) {
   const [words, setWords] = useState("");
   const [chosen, setChosen] = useState(0);
-  const [sources, setSources] = useState<Sources["sources"]>([]);
+  const [sources, setSources] = useState<readonly Schema<"LiveSource">[]>([]);
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
@@ -30,7 +25,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     if (!opened?.open) opened?.showModal();
     const control = new AbortController();
     // Without the names of sources, the pages are still there.
-    call<Sources>("GET", "sources", {}, control.signal).then((answer) => setSources(answer.sources), () => undefined);
+    get("sources", {}, control.signal).then((answer) => setSources(answer.sources), () => undefined);
     return () => {
       control.abort();
       opened?.close();
@@ -96,7 +91,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
 }
 
 /** Everything with a name. */
-function allPlaces(sources: Sources["sources"]): Place[] {
+function allPlaces(sources: readonly Schema<"LiveSource">[]): Place[] {
   const pages = PAGES.map((page): Place => ({ text: page.charAt(0).toUpperCase() + page.slice(1), kind: "page", href: link(page) }));
   const ofSource = sources.flatMap(({ source, labels }): Place[] => [
     { text: source, kind: "Live", href: link("live", { source }) },
@@ -105,7 +100,7 @@ function allPlaces(sources: Sources["sources"]): Place[] {
     ...labels.filter(({ when }) => !when).map(({ label_set, label }) => ({
       text: `${source} / ${label}`,
       kind: "Tune",
-      href: link("tune", { source, label_set, label }),
+      href: link("tune", { source, set: label_set, label }),
     })),
   ]);
   return [...pages, ...ofSource];

@@ -1,20 +1,12 @@
 // Who uses the console, and what they may do. The service decides it; pages only hide what is not possible.
 
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, call, onSignedOut, send } from "./api";
+import { ApiError, type Schema, get, onSignedOut, send } from "./api";
 import { onRefused, pause } from "./events";
 import { asApiError } from "./request";
 
-/** What the service says about this browser. */
-export interface Me {
-  /** `null`: it has not signed in. */
-  role: "view" | "change" | null;
-  by: "socket" | "token" | "session" | "home_assistant" | "nothing";
-  /** The session ends then. */
-  until?: string;
-  /** Whether a token can be typed to sign in. */
-  has_token: boolean;
-}
+/** What the service says about this browser. Without a role, it has not signed in. */
+export type Me = Schema<"Me">;
 
 /** `undefined`: not known yet. */
 type State = { me?: Me; error?: ApiError };
@@ -59,7 +51,7 @@ export async function signOut(): Promise<void> {
 /** Asks the service again. */
 export async function refresh(): Promise<void> {
   try {
-    set({ me: await call<Me>("GET", "me") });
+    set({ me: await get("me") });
   } catch (error) {
     set({ error: asApiError(error) });
   }
@@ -102,19 +94,19 @@ async function prove(proof: { code: string } | { token: string }) {
     isProving = false;
   }
   await refresh();
-  if (state.me?.role !== null) return;
+  if (!state.me || state.me.role) return;
   const remedy = "Allow cookies for this page. If the service has a `listen.base_url`, use that address.";
   throw new ApiError(0, "the browser has not kept the sign-in", undefined, remedy);
 }
 
 /** Asks whether the session has ended. A service that does not answer says nothing about it. */
 async function noticeTheEnd() {
-  const me = await call<Me>("GET", "me").catch(() => undefined);
+  const me = await get("me").catch(() => undefined);
   if (me) set({ me });
 }
 
 function set(next: State) {
-  if (next.me?.role === null) pause();
+  if (next.me && !next.me.role) pause();
   state = next;
   listeners.forEach((listener) => listener(next));
 }

@@ -119,3 +119,19 @@ test("another page cannot use the sign-in", async () => {
   assert.equal((await send({ Origin: "http://evil.example", "Sec-Fetch-Site": "cross-site" })).status, 403);
   assert.equal((await send({ Origin: service.url, "Sec-Fetch-Site": "same-origin" })).status, 200);
 });
+
+test("a sign-out that fails says that this browser is still signed in", async (t) => {
+  const visit = await visitor(browser, service);
+  t.after(() => visit.close());
+  const { page } = visit;
+  await signIn(visit, service);
+  await page.route("**/console/session", (route) => (route.request().method() === "DELETE" ? route.abort() : route.fallback()));
+  const button = page.getByRole("button", { name: "Sign out" });
+  const said = page.getByText("You are still signed in. The service does not answer.").waitFor();
+  await button.click();
+  await said;
+  await page.getByRole("heading", { name: "Live", level: 1 }).waitFor();
+  await page.unroute("**/console/session");
+  await button.click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+});

@@ -22,6 +22,9 @@ after(async () => {
   await service?.stop();
 });
 
+/** The alerts that are judged with the keyboard alone. */
+const HUNDRED = 100;
+
 /** Shows the next picture in the yard, and waits until its alert is remembered. */
 async function raise() {
   const sample = SAMPLES[shown % SAMPLES.length];
@@ -223,4 +226,76 @@ test("verdicts in quick succession are all stored", async (t) => {
   await page.getByRole("button", { name: "unmarked only" }).click();
   await page.getByText("Nothing fits these filters").waitFor();
   expectNone();
+});
+
+test("a hundred alerts are judged with one key for each", async (t) => {
+  const many = await start({ yard: ["objects"] });
+  t.after(() => many.stop());
+  const alerts = async () => (await many.ask("timeline", { only: "alerts", limit: 2 * HUNDRED })).entries;
+  // Each picture shows another thing than the one before, and raises its label.
+  const began = Date.now() - HUNDRED * 1_000;
+  for (let number = 0; number < HUNDRED; number += 1) {
+    await many.put("yard", SAMPLES[number % SAMPLES.length], `${String(number).padStart(3, "0")}.jpg`, new Date(began + number * 1_000));
+    // Fewer than the queue of the history has room for.
+    if (number % 8 < 7 && number < HUNDRED - 1) continue;
+    await wait(`${number + 1} alerts`, async () => (await alerts()).length >= number + 1);
+  }
+  const all = await alerts();
+  assert.equal(all.length, HUNDRED);
+
+  const one = await visitor(browser, many);
+  t.after(() => one.close());
+  await signIn(one, many);
+  await open(one, many, "alerts?only=alerts");
+  const { page } = one;
+  let keys = 0;
+  const press = async (key) => {
+    keys += 1;
+    await page.keyboard.press(key);
+  };
+  /** Waits until an entry is selected, and the one behind it is in the list: the page loads older ones before they are needed. */
+  const reached = (number) =>
+    page.waitForFunction(
+      ([selected, next]) => document.getElementById(selected)?.getAttribute("aria-current") === "true" && (!next || document.getElementById(next)),
+      [`entry-${all[number].id}`, all[number + 1] && `entry-${all[number + 1].id}`],
+    );
+  await rows(page).first().waitFor();
+  // This key only selects the first alert.
+  await press("j");
+  const verdicts = all.map((_, number) => (number % 3 === 1 ? "wrong" : "right"));
+  for (const [number, verdict] of verdicts.entries()) {
+    await reached(number);
+    await press(verdict === "right" ? "y" : "n");
+  }
+  assert.equal(keys, 1 + HUNDRED);
+
+  await wait("all verdicts are stored", async () => (await alerts()).map(({ mark }) => mark).join() === verdicts.join());
+  const { counts, marks } = await many.ask("marks", { limit: 2 * HUNDRED });
+  assert.equal(marks.length, HUNDRED);
+  assert.equal(counts.length, SAMPLES.length);
+  for (const { label_set, label, right, wrong } of counts) {
+    const own = verdicts.filter((_, number) => all[number].label === label);
+    const expected = { right: own.filter((verdict) => verdict === "right").length, wrong: own.filter((verdict) => verdict === "wrong").length };
+    assert.deepEqual({ right, wrong }, expected, label);
+    const chip = page.locator(".counts li").filter({ hasText: `${label_set}/${label}` });
+    await chip.getByText(`: ${right} marks right, ${wrong} wrong`).waitFor({ state: "attached" });
+  }
+  one.expectNone();
+});
+
+test("Today becomes a day of the week at midnight", async (t) => {
+  const [newest] = await entries({ limit: 1 });
+  const one = await visitor(browser, service);
+  t.after(() => one.close());
+  const { page } = one;
+  await page.clock.install({ time: new Date(newest.captured_at) });
+  await signIn(one, service);
+  await open(one, service, "alerts");
+  const heading = page.locator(".day h2").first();
+  await page.getByRole("heading", { level: 2, name: "Today", exact: true }).waitFor();
+  await page.clock.fastForward(86_400_000);
+  await page.getByRole("heading", { level: 2, name: "Today", exact: true }).waitFor({ state: "detached" });
+  const day = await page.evaluate((at) => `${new Date(at).toLocaleDateString("en", { weekday: "short" })} ${new Date(at).getDate()}`, newest.captured_at);
+  assert.equal(await heading.textContent(), day);
+  one.expectNone();
 });

@@ -31,7 +31,7 @@ async function write(text, isValid = true) {
   });
 }
 
-/** A visitor who looks at the configuration. */
+/** A visitor of the page of the configuration. */
 async function visitConfiguration(t, options = {}, ...link) {
   const visit = await visitor(browser, service, options);
   t.after(() => visit.close());

@@ -111,7 +111,7 @@ test("Ctrl+K goes to pages, sources, labels and a search", async (t) => {
   for (const [words, address] of [
     ["syst", /#\/system$/],
     ["yard alerts", /#\/alerts\?source=yard$/],
-    ["yard red", /#\/tune\?source=yard&label_set=objects&label=red\+car/],
+    ["yard red", /#\/tune\?source=yard&set=objects&label=red\+car/],
     ["a dog at the gate", /#\/search\?q=a\+dog\+at\+the\+gate$/],
   ]) {
     await page.keyboard.press("Control+k");

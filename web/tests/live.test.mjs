@@ -68,22 +68,104 @@ test("a card shows the picture, the raised label, and a problem with what to do"
   expectNone();
 });
 
-test("a new frame changes its card alone, without a request of the page in between", async (t) => {
-  const { page, expectNone } = await visit(t);
-  const requests = [];
-  page.on("request", (request) => requests.push(new URL(request.url()).pathname.split("/").at(-1)));
+/** Records the requests of a page: their names, how many are open, and how many pictures and scores were at once. Runs in the page. */
+function record() {
+  const { fetch } = globalThis;
+  const requests = (globalThis.requests = { names: [], open: 0, most: 0 });
+  let limited = 0;
+  globalThis.fetch = async (address, init) => {
+    const name = new URL(String(address), document.baseURI).pathname.split("/").at(-1);
+    const isLimited = ["newest", "scores"].includes(name);
+    requests.names.push(name);
+    requests.open += 1;
+    if (isLimited) limited += 1;
+    requests.most = Math.max(requests.most, limited);
+    try {
+      const response = await fetch(address, init);
+      const { status, statusText, headers } = response;
+      return new Response(status === 204 ? null : await response.arrayBuffer(), { status, statusText, headers });
+    } finally {
+      requests.open -= 1;
+      if (isLimited) limited -= 1;
+    }
+  };
+}
+
+/** Live in a page whose requests are recorded. The test moves its clock, if it wants to. */
+async function recorded(t, { clock = false } = {}) {
+  const one = await visitor(browser, service);
+  t.after(() => one.close());
+  await signIn(one, service);
+  await one.page.addInitScript(record);
+  if (clock) await one.page.clock.install();
+  await one.page.reload();
+  // The first events have arrived.
+  await one.page.getByText("39 of 40 sources online").waitFor();
+  return one;
+}
+
+test("a new frame changes its card alone, and nothing is polled", async (t) => {
+  const { page, expectNone } = await recorded(t, { clock: true });
   const before = await drawn(page, "yard");
-  // A page that polls never becomes quiet.
-  let count;
-  do {
-    count = requests.length;
-    await page.waitForTimeout(3_000);
-  } while (requests.length !== count);
-  requests.length = 0;
+  const pass = async (milliseconds) => {
+    await page.clock.runFor(milliseconds);
+    await page.waitForFunction(() => globalThis.requests.open === 0);
+  };
+  // What the first events have caused, and what that has caused.
+  for (let round = 0; round < 3; round += 1) await pass(10_000);
+  await page.evaluate(() => void (globalThis.requests.names.length = 0));
+  await pass(120_000);
+  assert.deepEqual(await page.evaluate(() => globalThis.requests.names), [], "two minutes without an event");
+  await page.clock.resume();
   await service.put("yard", "green-tree", "2.jpg");
   await card(page, "yard").getByText(/green tree 0\.\d\d/).waitFor();
   await page.waitForFunction(([element, src]) => element.src !== src, [await picture(page, "yard").elementHandle(), before]);
-  assert.deepEqual(requests.filter((name) => name !== "newest"), [], "events brought the rest");
+  const names = await page.evaluate(() => globalThis.requests.names);
+  assert.deepEqual(names.filter((name) => name !== "newest"), [], "events brought the rest");
+  expectNone();
+});
+
+test("two pages with forty cards ask for a few pictures at once, and keep their events", async (t) => {
+  const visits = [await recorded(t), await recorded(t)];
+  const streams = visits.map(({ page }) => {
+    const opened = [];
+    page.on("request", (request) => request.url().includes("/api/v1/events") && opened.push(request.url()));
+    return opened;
+  });
+  await Promise.all(visits.map(async ({ page }) => {
+    for (const name of ["yard", ...CAMERAS]) {
+      await card(page, name).scrollIntoViewIfNeeded();
+      await drawn(page, name);
+    }
+  }));
+  for (const [number, { page, expectNone }] of visits.entries()) {
+    const { most, names } = await page.evaluate(() => globalThis.requests);
+    assert.ok(most <= 4, `${most} at once`);
+    assert.ok(names.filter((name) => name === "newest").length >= 39, `${names}`);
+    assert.deepEqual(streams[number], [], "the stream of events was not opened again");
+    expectNone();
+  }
+});
+
+test("scores that could not be read are asked for again", async (t) => {
+  const { page, forget, expectNone } = await recorded(t, { clock: true });
+  await drawn(page, "yard");
+  expectNone();
+  const asked = [];
+  await page.route("**/api/v1/scores?*", (route) => {
+    const source = new URL(route.request().url()).searchParams.get("source");
+    asked.push(source);
+    if (asked.length > 1) return route.fallback();
+    const json = { title: "Service Unavailable", detail: "the service is busy", status: 503 };
+    return route.fulfill({ status: 503, contentType: "application/problem+json", json });
+  });
+  const refused = page.waitForResponse((response) => response.status() === 503);
+  await page.reload();
+  await refused;
+  await page.clock.runFor(10_000);
+  await wait("the same scores are asked for again", async () => asked.filter((source) => source === asked[0]).length === 2);
+  assert.match(forget().join("\n"), /^console: .*503/);
+  await page.waitForFunction(() => globalThis.requests.open === 0);
   expectNone();
 });
 
@@ -115,6 +197,12 @@ test("a source opens with all its labels and the ways to the other pages", async
   await sheet.getByText("pink heart").first().waitFor();
   await sheet.getByText(/the score is below it/).first().waitFor();
   for (const [name, address] of [["Alerts", "#/alerts?source=cam-02"], ["Tune", "#/tune?source=cam-02"], ["Search", "#/search?source=cam-02"]]) {
+    assert.equal(await sheet.getByRole("link", { name, exact: true }).getAttribute("href"), address);
+  }
+  for (const [name, address] of [
+    ["toys/pink heart", "#/tune?source=cam-02&set=toys&label=pink+heart"],
+    ["Alerts of toys/pink heart", "#/alerts?source=cam-02&label=toys%2Fpink+heart"],
+  ]) {
     assert.equal(await sheet.getByRole("link", { name, exact: true }).getAttribute("href"), address);
   }
   await ready(page);
@@ -185,5 +273,29 @@ test("the first steps: a camera is tried, words are scored on its picture, and b
   const { sources } = await empty.ask("sources");
   assert.deepEqual(sources.map(({ source, kind }) => [source, kind]), [["drive", "http"]]);
   assert.deepEqual(sources[0].labels.map(({ label, threshold }) => [label, Number(threshold.toFixed(2))]), [["a red car", 0.6], ["a green tree", 0.6]]);
+  expectNone();
+});
+
+test("the first steps show the lines to paste where the service may not write", async (t) => {
+  const [empty, address] = [await start({}, { listen: { edit: false } }), await camera(t)];
+  t.after(() => empty.stop());
+  const { page, expectNone } = await visit(t, "start", {}, empty);
+  await page.getByLabel("Its address").fill(address);
+  await page.getByLabel("User, if it needs one").fill("me");
+  await page.getByLabel("Password").fill("hunter2");
+  await page.keyboard.press("Enter");
+  await page.getByAltText("The picture of the camera").waitFor();
+  await page.getByLabel("What to watch for, one thing in a line").fill("a red car");
+  await page.getByLabel("A name for the camera").fill("drive");
+  await page.getByRole("button", { name: "Save and watch" }).click();
+  await page.getByText(/Set listen: \{ edit: true \}/).waitFor();
+  await page.getByText(/write these lines in place of lines? \d+/).waitFor();
+  const lines = page.locator("pre.code");
+  assert.match(await lines.innerText(), /drive[^]*a red car/);
+  await ready(page);
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel("A name for the camera").fill("yard");
+  await lines.waitFor({ state: "detached" });
+  assert.deepEqual((await empty.ask("sources")).sources, []);
   expectNone();
 });

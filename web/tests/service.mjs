@@ -18,8 +18,11 @@ export const PATIENCE = 120_000;
 /** The token of clients that may change something. */
 export const TOKEN = "0123456789abcdef";
 
-/** Names that must appear as text: each would run or show something if a page took it for HTML. */
+/** Names that must appear as text: each would run or show something if a page took it for HTML. `level` is a part of a topic. */
 export const HOSTILE = {
+  source: "gate <u onclick=planted()>1",
+  absent: "away <s onclick=planted()>2",
+  level: "<i onclick=planted()>3",
   label: `<img src=x onerror="planted()">`,
   file: `<b onclick=planted()>bold.jpg`,
   prefix: "topic-<script>planted()",
@@ -42,7 +45,7 @@ export async function start(sources, options = {}) {
   const service = spawn(PROGRAM, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
   const log = follow(service.stderr);
   const url = `http://127.0.0.1:${port}`;
-  const running = { folder, config, url, log, service, broker, put, ask, stored, link, command, stop };
+  const running = { folder, config, url, log, service, broker, put, publish, ask, stored, link, command, stop };
   await wait("the service is ready", async () => {
     if (service.exitCode !== null) throw new Error(`the service ended:\n${log()}`);
     const answer = await fetch(`${url}/readyz`, { headers: authorization() }).catch(() => undefined);
@@ -58,6 +61,13 @@ export async function start(sources, options = {}) {
     await copyFile(join(ROOT, "models/bundled/samples", `${sample}.jpg`), hidden);
     await utimes(hidden, at, at);
     await rename(hidden, join(place, name));
+  }
+
+  /** Publishes a sample picture of the bundled model to a topic. The broker keeps it for sources that subscribe later. */
+  async function publish(topic, sample) {
+    const file = join(ROOT, "models/bundled/samples", `${sample}.jpg`);
+    const options = ["-h", "127.0.0.1", "-p", String(brokerPort), "-q", "1", "-r", "-t", topic, "-f", file];
+    await promisify(execFile)("mosquitto_pub", options, { timeout: PATIENCE });
   }
 
   /** The answer of a verb: with `query` as its parameters, or with a body of JSON. */

@@ -8,20 +8,28 @@ import { start, wait } from "./service.mjs";
 
 const LABEL = { source: "yard", label_set: "objects", label: "red car" };
 const ADDRESS = "tune?source=yard&set=objects&label=red%20car&range=1d";
+/** The green tree has a clear level that is equal to its threshold. The blue umbrella has a threshold that no suggestion keeps. */
+const LABELS = {
+  objects: { "red car": 0.75, "green tree": { threshold: 0.75, clear_below: 0.75 }, "blue umbrella": 0.9995, "yellow fish": 0.75 },
+  toys: { "pink heart": 0.75, "purple mug": 0.75 },
+};
+/** The pictures, one in ten seconds by their own times. */
+const SAMPLES = ["empty-wall", "red-car", "red-car", "empty-wall", "green-tree", "blue-umbrella", "empty-wall", "red-car", "yellow-fish", "empty-wall"];
+const ROUNDS = 2;
+const began = Date.now() - 1_800_000;
+const timeOf = (number) => new Date(began + number * 10_000);
 let service, browser;
 
 before(async () => {
-  service = await start({ yard: ["objects"], shelf: ["toys"] });
+  service = await start({ yard: ["objects"], shelf: ["toys"] }, { labels: LABELS });
   browser = await launch();
-  // Pictures of the last half hour, one in ten seconds by their own times.
-  const shown = ["empty-wall", "red-car", "red-car", "empty-wall", "green-tree", "blue-umbrella", "empty-wall", "red-car", "yellow-fish", "empty-wall"];
-  const began = Date.now() - 1_800_000;
-  for (const [number, sample] of [...shown, ...shown].entries()) {
-    await service.put("yard", sample, `${String(number).padStart(3, "0")}.jpg`, new Date(began + number * 10_000));
+  const shown = Array.from({ length: ROUNDS }, () => SAMPLES).flat();
+  for (const [number, sample] of shown.entries()) {
+    await service.put("yard", sample, `${String(number).padStart(3, "0")}.jpg`, timeOf(number));
     // Fewer than the queue of the history has room for.
     if (number % 8 === 7) await stored(number + 1);
   }
-  await stored(2 * shown.length);
+  await stored(shown.length);
 });
 
 after(async () => {
@@ -38,11 +46,11 @@ function stored(count) {
 }
 
 /** When `replay --history` raises the label with these settings, the newest first. */
-async function replayed(settings = {}) {
-  const set = Object.entries(settings).flatMap(([key, value]) => ["--set", `objects/red car.${key}=${value}`]);
+async function replayed(settings = {}, label = LABEL.label) {
+  const set = Object.entries(settings).flatMap(([key, value]) => ["--set", `objects/${label}.${key}=${value}`]);
   const lines = (await service.command("replay", "--history", "--since", "1d", ...set)).trim().split("\n");
   const alerts = lines.filter(Boolean).map((line) => JSON.parse(line));
-  const raised = alerts.filter((alert) => alert.source === "yard" && alert.label === "red car" && alert.state === "raised");
+  const raised = alerts.filter((alert) => alert.source === "yard" && alert.label === label && alert.state === "raised");
   return raised.map((alert) => alert.frame.captured_at).reverse();
 }
 
@@ -65,10 +73,10 @@ async function shown(page) {
 }
 
 /** Checks that the page shows the alerts of `replay` with the levels of its pills. */
-async function expectReplayed(page, more = {}) {
+async function expectReplayed(page, more = {}, label = LABEL.label) {
   await ready(page);
   const settings = { threshold: await valueOf(page), clear_below: await valueOf(page, "clear below"), ...more };
-  assert.deepEqual(await shown(page), await replayed(settings), JSON.stringify(settings));
+  assert.deepEqual(await shown(page), await replayed(settings, label), JSON.stringify(settings));
 }
 
 async function dragTo(page, score, name = "alert at") {
@@ -90,6 +98,21 @@ test("at first the alerts are those of the service", async (t) => {
   assert.deepEqual(await shown(page), alerts);
   assert.equal(await page.getByRole("heading", { level: 1 }).textContent(), "yard / red car");
   assert.equal(await page.getByRole("button", { name: "Save", exact: true }).isDisabled(), true, "nothing is tried");
+  expectNone();
+});
+
+test("a label without scores says so, and the service is not asked what it would refuse", async (t) => {
+  const { page, expectNone } = await visit(t, { address: "tune?source=shelf&set=toys&label=pink%20heart&range=1d" });
+  await page.getByText("No scores of pink heart on shelf are stored for the last day.").first().waitFor();
+  for (const [range, words] of [["30 d", "last 30 days"], ["1 h", "last hour"]]) {
+    await page.getByRole("button", { name: range, exact: true }).click();
+    await page.getByText(`No scores of pink heart on shelf are stored for the ${words}.`).first().waitFor();
+  }
+  await ready(page);
+  assert.equal(await page.getByRole("slider").count(), 0);
+  assert.equal(await page.getByRole("button", { name: "Save", exact: true }).isDisabled(), true);
+  assert.deepEqual(await violations(page), []);
+  // The browser reports each refused request.
   expectNone();
 });
 
@@ -185,18 +208,35 @@ test("alerts are marked with keys, new ones as well, and verdicts are taken back
 });
 
 test("the suggestion has its reason, and one press tries it", async (t) => {
-  const { page, expectNone } = await visit(t);
-  const suggestion = page.getByRole("region", { name: "Suggestion" });
-  const found = await service.ask("suggest", LABEL);
-  await suggestion.getByText(found.reason.slice(1), { exact: false }).waitFor();
-  const apply = suggestion.getByRole("button", { name: "Apply suggestion" });
-  assert.equal(await apply.count(), found.settings ? 1 : 0);
-  if (found.settings) {
-    await apply.click();
-    await ready(page);
-    assert.equal(await valueOf(page), found.settings.threshold);
-    await expectReplayed(page, { hold: found.settings.hold });
+  const umbrella = { ...LABEL, label: "blue umbrella" };
+  // It is marked where it is in view.
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const at = timeOf(round * SAMPLES.length + SAMPLES.indexOf("blue-umbrella")).toISOString();
+    await service.ask("mark", {}, { source: "yard", label: "objects/blue umbrella", at, verdict: "right" });
   }
+  const found = await service.ask("suggest", umbrella);
+  assert.ok(found.settings && found.settings.threshold < 0.9995, `there is another threshold: ${JSON.stringify(found)}`);
+  const { page, expectNone } = await visit(t, { address: ADDRESS.replace("red%20car", "blue%20umbrella") });
+  await pill(page).waitFor();
+  const suggestion = page.getByRole("region", { name: "Suggestion" });
+  await suggestion.getByText(found.reason.slice(1), { exact: false }).waitFor();
+  await suggestion.getByRole("button", { name: "Apply suggestion" }).click();
+  await ready(page);
+  // The axis has two digits.
+  assert.equal(await valueOf(page), Number(found.settings.threshold.toFixed(2)));
+  assert.equal(await valueOf(page, "clear below"), Number(found.settings.clear_below.toFixed(2)));
+  assert.equal((await shown(page)).length, ROUNDS, "it alerts once in each round");
+  await expectReplayed(page, { ...found.settings }, umbrella.label);
+  expectNone();
+});
+
+test("where nothing better is suggested, there is nothing to apply", async (t) => {
+  const { page, expectNone } = await visit(t, { address: "tune?source=shelf&set=toys&label=pink%20heart&range=1d" });
+  const found = await service.ask("suggest", { source: "shelf", label_set: "toys", label: "pink heart" });
+  assert.equal(found.settings, null);
+  const suggestion = page.getByRole("region", { name: "Suggestion" });
+  await suggestion.getByText(found.reason.slice(1), { exact: false }).waitFor();
+  assert.equal(await suggestion.getByRole("button", { name: "Apply suggestion" }).count(), 0);
   expectNone();
 });
 
@@ -264,7 +304,8 @@ test("who may only look sees the alerts, and the lines to paste", async (t) => {
   const dialog = page.getByRole("dialog", { name: "Lines to paste" });
   await dialog.waitFor();
   const lines = await dialog.locator("pre").textContent();
-  assert.match(lines, /^label_sets:\n {2}objects:\n {4}labels:\n {6}red car:\n {8}threshold: 0\.\d+$/);
+  // Both levels: what the file names is not known to the page.
+  assert.match(lines, /^label_sets:\n {2}objects:\n {4}labels:\n {6}red car:\n {8}threshold: (0\.\d+)\n {8}clear_below: \1$/);
   assert.deepEqual(await violations(page), []);
   expectNone();
 });
@@ -278,9 +319,31 @@ test("a save changes the configuration, which is in force then", async (t) => {
   await page.getByText("Saved in stakeout.yaml").waitFor();
   const text = await readFile(service.config, "utf8");
   assert.match(text, /"red car": *\{[^}]*threshold[^}]*0\.74/);
+  assert.doesNotMatch(text, /"red car": *\{[^}]*clear_below/, "the clear level still follows the threshold");
   await wait("it is in force", async () => {
     const { labels } = await service.ask("scores", { ...LABEL, points: 1 });
     return labels[0].levels_now.set_threshold === 0.74;
   });
+  expectNone();
+});
+
+test("a clear level that the file names is saved as the page shows it", async (t) => {
+  const { page, expectNone } = await visit(t, { address: ADDRESS.replace("red%20car", "green%20tree") });
+  await pill(page).waitFor();
+  await pill(page).focus();
+  // Above the clear level of the file, which would stay; and below it, which would be refused.
+  for (const [key, expected] of [["ArrowUp", 0.76], ["PageDown", 0.66]]) {
+    await page.keyboard.press(key);
+    await ready(page);
+    assert.deepEqual([await valueOf(page), await valueOf(page, "clear below")], [expected, expected]);
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await wait(`${expected} is in force`, async () => {
+      const { labels } = await service.ask("scores", { ...LABEL, label: "green tree", points: 1 });
+      const { set_threshold, set_clear_below } = labels[0].levels_now;
+      return set_threshold === expected && set_clear_below === expected;
+    });
+    assert.match(await readFile(service.config, "utf8"), new RegExp(`"green tree": *\\{[^}]*"clear_below": ${expected}`));
+    await pill(page).focus();
+  }
   expectNone();
 });

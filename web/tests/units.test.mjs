@@ -129,10 +129,137 @@ test("events change a source", async () => {
   assert.deepEqual(sorted(raised.labels).map((one) => one.label), ["parcel", "person", "both"]);
   assert.equal(raised.labels[1].raised_since, "t3");
   assert.equal(afterAlert(raised, { state: "cleared", label_set: "porch", label: "parcel", time: "t4" }).labels[1].raised, false);
-  const offline = afterState(raised, { source: "door", status: "offline", problem: { cause: "refused", since: "t5" } });
-  assert.deepEqual([offline.status, offline.problem.remedy], ["offline", ""]);
+  const problem = { cause: "refused", since: "t5", remedy: "turn it on" };
+  const offline = afterState(raised, { source: "door", status: "offline", problem });
+  assert.deepEqual([offline.status, offline.problem], ["offline", problem]);
+  assert.deepEqual(afterState(offline, { source: "door", status: "online" }).problem, undefined);
   const shown = (source) => ["", "raised", "problems"].filter((filter) => isShown(source, filter));
   assert.deepEqual([shown(before), shown(raised), shown(offline)], [[""], ["", "raised"], ["", "raised", "problems"]]);
+});
+
+test("scores of an event are rounded, and those of an answer are not", async () => {
+  const { afterScores } = await load("pages/live/model.ts");
+  const label = (score) => ({ label_set: "porch", label: "person", score, threshold: 0.6, clear_below: 0.6, raised: false });
+  const scoredAt = (known, arrived) => {
+    const source = { source: "door", labels: [label(known)], frame: { captured_at: "t0", scored_at: "t0", width: 4, height: 3 } };
+    return afterScores(source, { time: "t1", source: "door", label_set: "porch", region: null, scores: { person: arrived } }).frame.scored_at;
+  };
+  for (const [known, arrived, expected] of [
+    [0.12345678, 0.123457, "t0"],
+    [0.1234565, 0.123457, "t0"],
+    [0.1234565, 0.123456, "t0"],
+    [0.12345678, 0.123456, "t1"],
+    [0.12345678, 0.123458, "t1"],
+    [0.00000012, 0, "t0"],
+    [null, 0.123457, "t1"],
+  ]) {
+    assert.equal(scoredAt(known, arrived), expected, `${known} and ${arrived}`);
+  }
+});
+
+test("a list of alerts with its newest part on top", async () => {
+  globalThis.document ??= { baseURI: "http://localhost/console/" };
+  const { refreshed } = await load("pages/alerts/list.ts");
+  // An entry `a9` was captured in minute 9.
+  const entry = (name) => ({ id: name, captured_at: `2026-11-27T12:0${name.slice(1)}:00Z` });
+  const part = (names, more) => ({ entries: names.split(" ").filter(Boolean).map(entry), more });
+  for (const [what, list, newest, expected] of [
+    ["new ones are on top", part("a5 a4 a3", true), part("a7 a6 a5", true), ["a7 a6 a5 a4 a3", true]],
+    ["nothing is new", part("a5 a4 a3", false), part("a5 a4", true), ["a5 a4 a3", false]],
+    ["the end of the list is known", part("a5 a4 a3", false), part("a6 a5", true), ["a6 a5 a4 a3", false]],
+    ["entries in between are missing", part("a3 a2", true), part("a9 a8 a7", true), ["a9 a8 a7", true]],
+    ["nothing is older", part("a5 a4 a3", true), part("a6 a5", false), ["a6 a5", false]],
+    ["one was deleted", part("a5 a4 a3 a2", true), part("a6 a5 a3", true), ["a6 a5 a3 a2", true]],
+    ["the list was empty", part("", false), part("a6", true), ["a6", true]],
+    ["everything was deleted", part("a5", true), part("", false), ["", false]],
+  ]) {
+    const { entries, more } = refreshed(list, newest);
+    assert.deepEqual([entries.map(({ id }) => id).join(" "), more], expected, what);
+  }
+});
+
+test("marks of alerts are shown at once, stored in the background, and taken back", async (t) => {
+  const listeners = [];
+  const known = ["window", "document", "fetch"].map((name) => [name, globalThis[name]]);
+  t.after(() => known.forEach(([name, value]) => (globalThis[name] = value)));
+  globalThis.window = { addEventListener: (kind, listener) => listeners.push([kind, listener]) };
+  globalThis.document ??= { baseURI: "http://localhost/console/" };
+  const sent = [];
+  let status = 200;
+  globalThis.fetch = async (address, { body }) => {
+    const { id, verdict } = JSON.parse(body);
+    sent.push(`${new URL(address).pathname} ${id} ${verdict}`);
+    return Response.json(status === 200 ? {} : { title: "a title", status, detail: "no" }, { status });
+  };
+  const { hasFailed, mark, retry, undo, unstored, verdictOf } = await load("pages/alerts/marks.ts");
+  /** Waits until nothing is in flight, and returns what was sent since the last time. */
+  const settled = async () => {
+    while (unstored().waiting > 0) await new Promise((resolve) => setImmediate(resolve));
+    return sent.splice(0).map((line) => line.replace("/api/v1/mark ", ""));
+  };
+  const entry = (id, mark) => ({ id, mark });
+  const [a, b, c, d, e] = [entry("a"), entry("b", "wrong"), entry("c"), entry("d"), entry("e")];
+
+  assert.deepEqual([verdictOf(a), verdictOf(b), undo()], [null, "wrong", undefined]);
+  mark(a, "right");
+  assert.deepEqual([verdictOf(a), unstored().waiting], ["right", 1], "it is shown before it is stored");
+  assert.deepEqual(await settled(), ["a right"]);
+  mark(a, "right");
+  mark(b, "wrong");
+  assert.deepEqual(await settled(), [], "a verdict that is stored is not sent again");
+
+  // Of one entry, the newest verdict counts; no more than three requests are open.
+  for (const one of [c, d, e]) mark(one, "right");
+  mark(c, "wrong");
+  mark(b, null);
+  assert.equal(sent.length, 3);
+  assert.deepEqual((await settled()).sort(), ["b undo", "c right", "c wrong", "d right", "e right"]);
+  assert.deepEqual([a, b, c, d, e].map(verdictOf), ["right", null, "wrong", "right", "right"]);
+
+  assert.deepEqual([undo(), undo(), undo()], ["b", "c", "e"]);
+  assert.deepEqual((await settled()).sort(), ["b wrong", "c right", "e undo"]);
+  assert.deepEqual([b, c, e].map(verdictOf), ["wrong", "right", null]);
+
+  // A verdict that is not stored stays on the page until it is tried again.
+  status = 500;
+  mark(e, "wrong");
+  await settled();
+  assert.deepEqual([verdictOf(e), hasFailed("e"), unstored().failed.map(({ problem }) => problem)], ["wrong", true, ["no"]]);
+  const asks = () => {
+    let isAsked = false;
+    listeners.find(([kind]) => kind === "beforeunload")[1]({ preventDefault: () => (isAsked = true) });
+    return isAsked;
+  };
+  assert.equal(asks(), true, "the browser asks before the page is left");
+  status = 200;
+  retry();
+  assert.deepEqual([await settled(), hasFailed("e"), unstored().failed, asks()], [["e wrong"], false, [], false]);
+
+  // Nothing to undo is what was wanted, and an entry that is gone has no verdict.
+  status = 409;
+  mark(e, null);
+  await settled();
+  assert.deepEqual([verdictOf(e), hasFailed("e")], [null, false]);
+  status = 404;
+  mark(d, "wrong");
+  await settled();
+  assert.deepEqual([verdictOf(d), hasFailed("d")], [null, false]);
+});
+
+test("a label that is made of a search", async () => {
+  globalThis.document ??= { baseURI: "http://localhost/console/" };
+  const { changesOf, yamlOf } = await load("pages/search/find.ts");
+  const draft = { set: "yard", label: "fox", words: "a fox ${env:X}" };
+  const settings = { prompts: ["a fox $${env:X}"], threshold: 0.6 };
+  assert.deepEqual(changesOf(draft), [{ kind: "add_label", label_set: "yard", label: "fox", settings }]);
+  assert.deepEqual(changesOf({ ...draft, background: "${a}", source: "gate" }), [
+    { kind: "add_label_set", label_set: "yard", settings: { background: ["$${a}"], labels: { fox: settings } } },
+    { kind: "watch", source: "gate", label_set: "yard" },
+  ]);
+  assert.equal(
+    yamlOf({ ...draft, background: "${a}" }),
+    'label_sets:\n  yard:\n    background: ["$${a}"]\n    labels:\n      fox:\n        prompts: ["a fox $${env:X}"]\n        threshold: 0.6\n',
+  );
 });
 
 test("what the first steps save", async () => {
@@ -152,7 +279,7 @@ test("what the first steps save", async () => {
 });
 
 test("settings that are tried", async () => {
-  const { NOTHING, clearOf, forConfiguration, linesOf, thresholdOf, withChanges } = await load("pages/tune/types.ts");
+  const { NOTHING, clearOf, forConfiguration, linesOf, probeOf, thresholdOf, withChanges } = await load("pages/tune/types.ts");
   const settings = { threshold: 0.8, clear_below: 0.8, rises: false, has_baseline: false, hold: "2 of 3", for: "0s", cooldown: "5m", active: [] };
   const typed = { ...settings, clear_below: 0.6 };
   const rises = { ...settings, threshold: 0.3, clear_below: 0.15, rises: true };
@@ -169,9 +296,28 @@ test("settings that are tried", async () => {
     ["one that was typed stays", clearOf(typed, { threshold: 0.7 }), 0.6],
     ["but never above", clearOf(typed, { threshold: 0.5 }), 0.5],
     ["half of a rise", clearOf(rises, { rise: 0.2 }), 0.1],
-    ["as typed", forConfiguration(settings, { threshold: 0.5 }), { threshold: 0.5 }],
-    ["with a clear level that would be above", forConfiguration(typed, { threshold: 0.5 }), { threshold: 0.5, clear_below: 0.5 }],
-    ["one span", forConfiguration(settings, { active: ["22:00-06:00"] }), { active: "22:00-06:00" }],
+    ["a clear level is never above the threshold", withChanges(settings, { threshold: 0.55 }, { clear_below: 0.9 }), { threshold: 0.55 }],
+    ["nor above the one in force", withChanges(typed, NOTHING, { clear_below: 0.9 }), { clear_below: 0.8 }],
+    ["a lower threshold takes it along", withChanges(typed, { clear_below: 0.7 }, { threshold: 0.65 }), { threshold: 0.65, clear_below: 0.65 }],
+    ["a clear rise", withChanges(rises, NOTHING, { clear_rise: 0.2 }), { clear_rise: 0.2 }],
+    ["a clear rise is never above the rise", withChanges(rises, NOTHING, { clear_rise: 0.5 }), { clear_rise: 0.3 }],
+    ["nor above one that is tried", withChanges(rises, { rise: 0.2 }, { clear_rise: 0.25 }), { rise: 0.2, clear_rise: 0.2 }],
+    ["a lower rise takes it along", withChanges(rises, { clear_rise: 0.25 }, { rise: 0.2 }), { rise: 0.2, clear_rise: 0.2 }],
+    ["half of the rise follows", withChanges(rises, NOTHING, { rise: 0.2, clear_rise: 0.1 }), { rise: 0.2 }],
+    ["as typed", forConfiguration(settings, { threshold: 0.5 }, false), { threshold: 0.5 }],
+    ["a clear level that is named, and equal", forConfiguration(settings, { threshold: 0.5 }, true), { threshold: 0.5, clear_below: 0.5 }],
+    ["the same upwards", forConfiguration(settings, { threshold: 0.9 }, true), { threshold: 0.9, clear_below: 0.9 }],
+    ["a clear rise that is named", forConfiguration(rises, { rise: 0.2 }, true), { rise: 0.2, clear_rise: 0.1 }],
+    ["both are tried", forConfiguration(settings, { threshold: 0.5, clear_below: 0.4 }, true), { threshold: 0.5, clear_below: 0.4 }],
+    ["the threshold is not tried", forConfiguration(settings, { hold: "1 of 1" }, true), { hold: "1 of 1" }],
+    ["with a clear level that would be above", forConfiguration(typed, { threshold: 0.5 }, false), { threshold: 0.5, clear_below: 0.5 }],
+    ["one that stays below", forConfiguration(typed, { threshold: 0.7 }, true), { threshold: 0.7 }],
+    ["one span", forConfiguration(settings, { active: ["22:00-06:00"] }, false), { active: "22:00-06:00" }],
+    ["whether it is named is asked", probeOf(settings, { threshold: 0.5 }), { threshold: 0.4 }],
+    ["for a rise as well", probeOf(rises, { rise: 0.5 }), { rise: 0.075 }],
+    ["not if it differs", probeOf(typed, { threshold: 0.5 }), undefined],
+    ["not if it is tried", probeOf(settings, { threshold: 0.5, clear_below: 0.4 }), undefined],
+    ["not without a threshold", probeOf(settings, { hold: "1 of 1" }), undefined],
     [
       "lines",
       linesOf({ source: undefined, label_set: "yard", label: "a: b" }, { threshold: 0.5, hold: "2 of 3", active: "22:00-06:00" }),
@@ -185,6 +331,47 @@ test("settings that are tried", async () => {
   ]) {
     assert.deepEqual(found, expected, name);
   }
+});
+
+test("what settings do, in words", async () => {
+  globalThis.document ??= { baseURI: "http://localhost/console/" };
+  const { summary } = await load("pages/tune/Answer.tsx");
+  const verdicts = (right, wrong, unmarked) => ({ right, wrong, unmarked });
+  const answer = { now: { alerts: 9, ...verdicts(4, 3, 2) }, then: { alerts: 1, ...verdicts(1, 0, 0) }, new: verdicts(0, 0, 0), lost: verdicts(0, 0, 0) };
+  for (const [lost, added, expected] of [
+    [verdicts(0, 0, 0), verdicts(0, 0, 0), "the same alerts"],
+    [verdicts(1, 1, 0), verdicts(0, 0, 0), "1 of 4 right ones lost; 1 other lost (1 wrong)"],
+    [verdicts(1, 1, 2), verdicts(0, 0, 0), "1 of 4 right ones lost; 3 others lost (1 wrong)"],
+    [verdicts(0, 0, 1), verdicts(0, 0, 0), "1 lost"],
+    [verdicts(2, 0, 0), verdicts(1, 2, 1), "4 new (1 right, 2 wrong); 2 of 4 right ones lost"],
+  ]) {
+    assert.equal(summary({ ...answer, lost, new: added }, true), `1 alert instead of 9; 1 right, 0 wrong, 0 unmarked; ${expected}`);
+  }
+  assert.equal(summary(answer, false), "1 alert; 1 right, 0 wrong, 0 unmarked");
+});
+
+test("the address names the label that is tuned", async () => {
+  globalThis.document ??= { baseURI: "http://localhost/console/" };
+  const { choose } = await load("pages/tune/subject.ts");
+  const label = (label_set, label, more = {}) => ({ label_set, label, ...more });
+  const choices = [
+    { source: "gate", labels: [] },
+    { source: "yard", labels: [label("a", "dog"), label("b", "dog"), label("b", "both", { when: "dog" })] },
+    { source: "shelf", labels: [label("c", "cup")] },
+  ];
+  for (const [query, expected] of [
+    [{}, "yard a/dog"],
+    [{ source: "shelf" }, "shelf c/cup"],
+    [{ source: "yard", label: "dog", set: "b" }, "yard b/dog"],
+    [{ source: "yard", label: "dog", label_set: "b" }, "yard a/dog"],
+    [{ source: "yard", label: "both" }, "yard b/both (rule)"],
+    [{ source: "yard", label: "dog", set: "c" }, "yard a/dog"],
+    [{ source: "gate" }, "yard a/dog"],
+  ]) {
+    const { source, label_set, label, isRule } = choose(choices, query);
+    assert.equal(`${source} ${label_set}/${label}${isRule ? " (rule)" : ""}`, expected, JSON.stringify(query));
+  }
+  assert.equal(choose([], {}), undefined);
 });
 
 test("what is drawn of a trial", async () => {
@@ -210,6 +397,34 @@ test("what is drawn of a trial", async () => {
   assert.deepEqual(levels({ ...settings, rises: true }, {}, 1, () => {}), []);
 });
 
+test("texts of the service as sentences", async () => {
+  const { sentence } = await load("format.ts");
+  for (const [text, expected] of [
+    ["there is no source `Dor`", "There is no source Dor."],
+    ["the file cannot be written: it is read-only", "The file cannot be written: it is read-only."],
+    ["it's gone", "It's gone."],
+    ["re-encoding failed", "Re-encoding failed."],
+    ["stopped", "Stopped."],
+    ["a", "A."],
+    ["`yard` has delivered no frame", "yard has delivered no frame."],
+    ["state_dir cannot be written", "state_dir cannot be written."],
+    ["listen.edit is off", "listen.edit is off."],
+    ["stakeout.yaml has changed", "stakeout.yaml has changed."],
+    ["clearBelow is no key", "clearBelow is no key."],
+    ["threshold: write a number from 0 to 1", "threshold: write a number from 0 to 1."],
+    ["/etc/stakeout.yaml is damaged", "/etc/stakeout.yaml is damaged."],
+    ["mqtt://h:1883 refuses the connection", "mqtt://h:1883 refuses the connection."],
+    ["http://h/a.jpg: 404", "http://h/a.jpg: 404."],
+    ["give it this key:", "Give it this key:"],
+    ["is it on?", "Is it on?"],
+    ["`config_versions` lists them; the oldest ones are deleted.", "config_versions lists them; the oldest ones are deleted."],
+    ["Set `listen: { edit: true }`.", "Set listen: { edit: true }."],
+    ["", ""],
+  ]) {
+    assert.equal(sentence(text), expected, text);
+  }
+});
+
 test("places by a part of their names", async () => {
   globalThis.document ??= { baseURI: "http://localhost/console/" };
   const { matching } = await load("palette.tsx");
@@ -227,4 +442,44 @@ test("places by a part of their names", async () => {
   }
   const many = Array.from({ length: 50 }, (_, number) => place(`camera ${number}`, "Live"));
   assert.equal(matching(many, "camera").length, 13, "twelve, and the search");
+});
+
+test("a queue runs a few tasks at once, in order, and leaves out what is not wanted any more", async () => {
+  const { Queue } = await load("pages/live/queue.ts");
+  const [queue, begun, ends, unwanted] = [new Queue(2), [], {}, new Set(["c"])];
+  const task = (name) => () => {
+    begun.push(name);
+    return new Promise((resolve, reject) => (ends[name] = { resolve, reject }));
+  };
+  const results = ["a", "b", "c", "d", "e"].map((name) => queue.run(task(name), () => !unwanted.has(name)));
+  assert.deepEqual(begun, ["a", "b"]);
+  unwanted.add("d");
+  ends.a.resolve("A");
+  assert.equal(await results[0], "A");
+  assert.deepEqual([await results[2], await results[3]], [undefined, undefined]);
+  assert.deepEqual(begun, ["a", "b", "e"]);
+  ends.b.reject(new Error("lost"));
+  await assert.rejects(results[1], /lost/);
+  ends.e.resolve("E");
+  assert.equal(await results[4], "E");
+  const after = queue.run(task("f"), () => true);
+  ends.f.resolve("F");
+  assert.equal(await after, "F", "a failure takes no place");
+});
+
+test("requests that failed are sent again if they may succeed", async () => {
+  const { isPassing } = await load("pages/live/queue.ts");
+  for (const [status, expected] of [
+    [undefined, true],
+    [0, true],
+    [400, false],
+    [401, false],
+    [404, false],
+    [409, false],
+    [429, true],
+    [500, true],
+    [503, true],
+  ]) {
+    assert.equal(isPassing(status), expected, `${status}`);
+  }
 });

@@ -1,7 +1,7 @@
 // Alerts and near misses on one time line, the newest first. Each is judged with a key or a button. The filters are in the address.
 
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { type Schema, apiUrl, call, get, pictureUrl } from "../api";
+import { apiUrl, get, pictureUrl } from "../api";
 import { onAlert, onGap } from "../events";
 import { count, counted, day } from "../format";
 import { Button } from "../parts/Button";
@@ -11,7 +11,7 @@ import { Heading } from "../parts/Heading";
 import { Keys, useKeys } from "../parts/Keys";
 import { Problem } from "../parts/Problem";
 import { Select } from "../parts/Select";
-import { useNow } from "../parts/Time";
+import { useToday } from "../parts/Time";
 import { toast } from "../parts/Toast";
 import { asApiError, useRequest } from "../request";
 import { type Query, link, useQuery } from "../router";
@@ -25,6 +25,8 @@ import { type Verdict, mark, retry, undo, unstored, useMarks, verdictOf } from "
 const AHEAD = 3;
 /** An alert that has arrived is stored within this time. */
 const STORED_MS = 15_000;
+/** The alerts that have arrived and are counted. A page may be open for weeks. */
+const MOST_NEWER = 500;
 /** The labels whose marks are shown at the top. */
 const MOST_COUNTS = 6;
 
@@ -53,29 +55,36 @@ export default function Page() {
   };
   // A button that is pressed already takes its verdict back.
   const press = (entry: Entry, verdict: Verdict) => judge(entry, verdictOf(entry) === verdict ? null : verdict);
-  const judgeAndMove = (verdict: Verdict) => {
-    // The first key chooses the first entry, so that nothing is judged unseen.
-    if (!current) return move(0);
+  const judgeAndMove = (event: KeyboardEvent, verdict: Verdict) => {
+    // The first key chooses the first entry, and a key that is held down counts once, so that nothing is judged unseen.
+    if (event.repeat) return;
+    if (!current) return open ? false : move(0);
     judge(current, verdict);
     move(place + 1);
+  };
+  const close = () => {
+    select(open);
+    setQuery({ entry: undefined }, true);
   };
   useKeys({
     j: () => move(place + 1),
     ArrowDown: () => (place < 0 ? false : move(place + 1)),
     k: () => move(Math.max(place - 1, 0)),
     ArrowUp: () => (place < 0 ? false : move(Math.max(place - 1, 0))),
-    y: () => judgeAndMove("right"),
-    n: () => judgeAndMove("wrong"),
-    u: () => {
+    y: (event) => judgeAndMove(event, "right"),
+    n: (event) => judgeAndMove(event, "wrong"),
+    u: (event) => {
+      if (event.repeat) return;
       const id = undo();
       const at = entries.findIndex((entry) => entry.id === id);
       if (at >= 0) move(at);
       else toast(id ? "The verdict was taken back." : "There is nothing to undo.");
     },
     Enter: () => (current ? setQuery({ entry: current.id }, true) : false),
-    Escape: () => (open ? setQuery({ entry: undefined }, true) : false),
+    Escape: () => (open ? close() : false),
   });
   usePreloaded(entries, place);
+  useFocusReturned(open);
 
   return (
     <>
@@ -116,7 +125,7 @@ export default function Page() {
           known={entries.find((entry) => entry.id === open)}
           mayMark={mayMark}
           onMark={press}
-          onClose={() => setQuery({ entry: undefined }, true)}
+          onClose={close}
         />
       )}
     </>
@@ -127,14 +136,23 @@ export default function Page() {
 function show(id: string, focus: boolean) {
   const row = document.getElementById(rowId(id));
   row?.scrollIntoView({ block: "nearest" });
-  if (focus) row?.focus({ preventScroll: true });
+  if (focus && !row?.contains(document.activeElement)) row?.focus({ preventScroll: true });
+}
+
+/** When the sheet closes, the focus is at the entry that was open last. */
+function useFocusReturned(open: string | undefined) {
+  const last = useRef(open);
+  useEffect(() => {
+    if (last.current !== undefined && open === undefined) show(last.current, true);
+    last.current = open;
+  }, [open]);
 }
 
 /** The address of the marks as a file, with the filters that count for marks. */
 function download(query: Query): string {
   const { source, label, since } = filters(query, new Date());
-  const parameters = Object.entries({ source, label, since }).filter(([, value]) => value);
-  return apiUrl(`truth.csv?${new URLSearchParams(parameters as [string, string][])}`);
+  const parameters = Object.entries({ source, label, since }).flatMap(([name, value]) => (value ? [[name, value]] : []));
+  return apiUrl(`truth.csv?${new URLSearchParams(parameters)}`);
 }
 
 /** Loads the pictures behind the selected entry in advance. */
@@ -149,7 +167,7 @@ interface List {
   part?: Part;
   error?: ReturnType<typeof asApiError>;
   isLoading: boolean;
-  /** The alerts that have arrived since the list was loaded. */
+  /** The alerts that have arrived since the list was loaded, or `MOST_NEWER`. */
   newer: number;
   /** Puts them on top. */
   showNewer: () => void;
@@ -168,26 +186,31 @@ function useList(query: Query): List {
   const [isLoading, setLoading] = useState(false);
   const [round, setRound] = useState(0);
   // Nothing that was asked for other filters is shown.
-  const now = useRef({ key, part: state.part, isBusy: false });
+  const now = useRef({ key, part: state.part, open: new Set<string>() });
   now.current.key = key;
   now.current.part = state.key === key ? state.part : undefined;
 
   const ask = useCallback(async (after: Entry | undefined, join: (list: Part, found: Part) => Part) => {
-    if (now.current.isBusy) return;
-    now.current.isBusy = true;
+    const { open } = now.current;
+    const request = `${after?.id} ${key}`;
+    if (open.has(request)) return;
+    open.add(request);
     setLoading(true);
     try {
       const found = await load(filter, after);
-      if (now.current.key !== key) return;
       const before = now.current.part;
+      if (now.current.key !== key) return;
+      // The list was loaded again meanwhile: the older part does not follow its end.
+      if (after && before?.entries.at(-1)?.id !== after.id) return;
       const part = before ? join(before, found) : found;
+      now.current.part = part;
       setState({ key, part });
       if (!after) setNewer((all) => missing(all, part));
     } catch (error) {
       if (now.current.key === key) setState((before) => ({ ...before, error: asApiError(error) }));
     } finally {
-      now.current.isBusy = false;
-      setLoading(false);
+      open.delete(request);
+      setLoading(open.size > 0);
     }
   }, [key, filter]);
 
@@ -195,22 +218,29 @@ function useList(query: Query): List {
     const control = new AbortController();
     setNewer(new Map());
     load(filter, undefined, control.signal).then(
-      (part) => !control.signal.aborted && setState({ key, part }),
+      (part) => {
+        if (control.signal.aborted || now.current.key !== key) return;
+        now.current.part = part;
+        setState({ key, part });
+        // What arrived while it was loaded may be in it.
+        setNewer((all) => missing(all, part));
+      },
       (error: unknown) => !control.signal.aborted && setState({ key, error: asApiError(error) }),
     );
     return () => control.abort();
   }, [key, filter, round]);
 
   useEffect(() => {
-    const count = (ids: string[]) => {
+    const arrived = (ids: string[]) => {
       const known = new Set(now.current.part?.entries.map((entry) => entry.id));
       const fresh = ids.filter((id) => !known.has(id));
-      if (fresh.length > 0) setNewer((before) => new Map([...fresh.map((id) => [id, Date.now()] as const), ...before]));
+      if (fresh.length === 0) return;
+      setNewer((before) => new Map([...fresh.map((id) => [id, Date.now()] as const), ...before].slice(0, MOST_NEWER)));
     };
-    const stopAlerts = onAlert((alert) => belongs(alert, relevant) && count([alert.id]));
+    const stopAlerts = onAlert((alert) => belongs(alert, relevant) && arrived([alert.id]));
     const stopGaps = onGap(() => {
       // Events may be missing: the newest part says which.
-      load(filter, undefined).then((part) => now.current.key === key && now.current.part && count(part.entries.map((entry) => entry.id)), () => {});
+      load(filter, undefined).then((part) => now.current.key === key && now.current.part && arrived(part.entries.map((entry) => entry.id)), () => {});
     });
     return () => {
       stopAlerts();
@@ -223,7 +253,7 @@ function useList(query: Query): List {
   return {
     part,
     error: state.key === key ? state.error : undefined,
-    isLoading: isLoading || (part === undefined && state.error === undefined),
+    isLoading: isLoading || (part === undefined && (state.key !== key || state.error === undefined)),
     newer: newer.size,
     showNewer: () => void ask(undefined, refreshed),
     loadOlder: () => {
@@ -260,7 +290,7 @@ function Filters({ query, setQuery, entries }: {
 
 /** The names for the filters: those of the configuration, and those that were seen on this page, which may be of the past. */
 function useNames(query: Query, entries: Entry[]): { sources: string[]; labels: string[] } {
-  const { answer } = useRequest((signal) => call<Configured>("GET", "sources", {}, signal), []);
+  const { answer } = useRequest((signal) => get("sources", undefined, signal), []);
   const seen = useRef({ sources: new Set<string>(), labels: new Set<string>() });
   const { sources, labels } = seen.current;
   for (const configured of answer?.sources ?? []) {
@@ -276,16 +306,12 @@ function useNames(query: Query, entries: Entry[]): { sources: string[]; labels: 
   return { sources: [...sources].sort(), labels: [...labels].sort() };
 }
 
-interface Configured {
-  sources: { source: string; labels: { label_set: string; label: string }[] }[];
-}
-
 /** How many marks each label has. */
 function Counts({ query }: { query: Query }) {
   const { waiting } = unstored();
   // Counted again when everything is stored.
   const { answer } = useRequest((signal) => get("marks", { source: query["source"], limit: 1 }, signal), [query["source"], waiting === 0]);
-  const counts: Schema<"Count">[] = answer?.counts ?? [];
+  const counts = answer?.counts ?? [];
   if (counts.length === 0) return null;
   return (
     <ul class="counts" aria-label="Marks of each label">
@@ -294,7 +320,8 @@ function Counts({ query }: { query: Query }) {
         return (
           <li key={name}>
             <Chip href={link("alerts", { ...query, entry: undefined, label: name })} selected={query["label"] === name}>
-              <span>{name}</span> <span class="count-right">✓ {count(one.right)}</span> <span class="count-wrong">✕ {count(one.wrong)}</span>
+              <span>{name}</span> <span class="count-right" aria-hidden="true">✓ {count(one.right)}</span>
+              {" "}<span class="count-wrong" aria-hidden="true">✕ {count(one.wrong)}</span>
               <span class="hidden">: {counted(one.right, "mark")} right, {count(one.wrong)} wrong</span>
             </Chip>
           </li>
@@ -328,7 +355,7 @@ function Newer({ list }: { list: List }) {
             scrollTo(0, 0);
           }}
         >
-          {count(list.newer)} new
+          {count(list.newer)}{list.newer === MOST_NEWER && " or more"} new
         </Button>
       )}
     </div>
@@ -367,18 +394,19 @@ function Nothing({ query }: { query: Query }) {
 
 /** The entries below the headings of their days. */
 function Days({ entries, children }: { entries: Entry[]; children: (entry: Entry, index: number) => preact.ComponentChildren }) {
-  const today = useNow();
-  const days: { name: string; first: number; entries: Entry[] }[] = [];
+  const today = useToday();
+  // The key of a day stays when entries are put on top, so that its rows keep their pictures and the focus.
+  const days: { key: string; name: string; first: number; entries: Entry[] }[] = [];
   entries.forEach((entry, index) => {
     const name = dayOf(entry);
     const last = days.at(-1);
     if (last?.name === name) last.entries.push(entry);
-    else days.push({ name, first: index, entries: [entry] });
+    else days.push({ key: `${name} ${days.filter((one) => one.name === name).length}`, name, first: index, entries: [entry] });
   });
   return (
     <>
-      {days.map(({ name, first, entries: ofDay }) => (
-        <section key={`${name} ${first}`} class="day" aria-label={name}>
+      {days.map(({ key, name, first, entries: ofDay }) => (
+        <section key={key} class="day" aria-label={name}>
           <h2>{name === today.toDateString() ? "Today" : day(new Date(name), today)}</h2>
           <ol class="entries">{ofDay.map((entry, index) => children(entry, first + index))}</ol>
         </section>

@@ -26,21 +26,20 @@ export default function Page() {
   const [query, setQuery] = useQuery();
   const [names, setNames] = useState<string[]>();
   const [error, setError] = useState<ApiError>();
-  const [round, setRound] = useState(0);
   const store = useMemo(() => {
     const loaded = (now: string[]) => {
       setNames(now);
       setError(undefined);
     };
     return new LiveStore(loaded, (thrown) => setError(asApiError(thrown)));
-  }, [round]);
+  }, []);
   useEffect(() => {
     store.start();
     return () => store.end();
   }, [store]);
   const retry = () => {
     setError(undefined);
-    setRound((before) => before + 1);
+    void store.reload();
   };
   const filter = FILTERS.find((option) => option.value === query["show"])?.value ?? "";
   useChangesOfFilter(filter !== "");

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
-import { type ApiError, call, pictureUrl } from "../api";
+import { type ApiError, get, pictureUrl } from "../api";
 import { count, counted } from "../format";
 import { Button } from "../parts/Button";
 import { Chip, Chips } from "../parts/Chip";
@@ -23,18 +23,19 @@ export default function Page() {
   const [query, setQuery] = useQuery();
   const [picture, setPicture] = useState<File>();
   const [words, setWords] = useState(query["q"] ?? "");
-  const [top, setTop] = useState(TOP);
   const [label, setLabel] = useState<{ match?: Match }>();
   useEffect(() => setWords(query["q"] ?? ""), [query["q"]]);
   const key = JSON.stringify(query);
-  useEffect(() => setTop(TOP), [key, picture]);
+  // A new search begins with the first results.
+  const [more, setMore] = useState<{ key: string; picture: File | undefined; top: number }>();
+  const top = more && more.key === key && more.picture === picture ? more.top : TOP;
 
   // A picture of this device takes the place of a stored frame, and the other way round.
-  const choose = (file: File | undefined) => {
-    const problem = file && refused(file);
+  const choose = (file: File) => {
+    const problem = refused(file);
     if (problem) return toast(problem);
     setPicture(file);
-    if (file && query["like"]) setQuery({ like: undefined, at: undefined, region: undefined, picture: undefined });
+    if (query["like"]) setQuery({ like: undefined, at: undefined, region: undefined, picture: undefined });
   };
   useEffect(() => {
     if (query["like"]) setPicture(undefined);
@@ -48,7 +49,9 @@ export default function Page() {
   const names = useSources();
   const submit = (event: Event) => {
     event.preventDefault();
-    setQuery({ q: words.trim() });
+    // The same words again: frames may have arrived.
+    if (words.trim() === (query["q"] ?? "")) search.reload();
+    else setQuery({ q: words.trim() });
   };
 
   return (
@@ -75,7 +78,7 @@ export default function Page() {
             maxLength={300}
             autocomplete="off"
           />
-          <Button type="submit" kind="primary" busy={search.isLoading && isSearching}>Search</Button>
+          <Button type="submit" kind="primary">Search</Button>
           <Chosen onChoose={choose} />
         </form>
         <Like query={query} picture={picture} onRemove={() => {
@@ -84,8 +87,15 @@ export default function Page() {
         }} />
         {search.error && <Failed error={search.error} onRetry={search.reload} />}
         {!isSearching && <Hint />}
+        {isSearching && search.isLoading && !search.answer && <p class="muted small" role="status">Searching …</p>}
         {isSearching && search.answer && !search.error && (
-          <Results found={search.answer} isLoading={search.isLoading} onMore={top < MOST ? () => setTop((before) => Math.min(MOST, 2 * before)) : undefined} top={top} onLabel={(match) => setLabel({ match })} />
+          <Results
+            found={search.answer}
+            isLoading={search.isLoading}
+            top={top}
+            onMore={top < MOST ? () => setMore({ key, picture, top: Math.min(MOST, 2 * top) }) : undefined}
+            onLabel={(match) => setLabel({ match })}
+          />
         )}
       </div>
       {label && (
@@ -107,8 +117,7 @@ function options(names: string[], chosen: string | undefined): { value: string; 
 
 /** The sources, and the label sets that each watches. */
 function useSources(): { sources: string[]; setsOf: (source: string | undefined) => string[] } {
-  interface Known { source: string; labels: { label_set: string }[] }
-  const { answer } = useRequest((signal) => call<{ sources: Known[] }>("GET", "sources", {}, signal), []);
+  const { answer } = useRequest((signal) => get("sources", undefined, signal), []);
   const known = answer?.sources ?? [];
   return {
     sources: known.map((one) => one.source),
@@ -120,7 +129,7 @@ function useSources(): { sources: string[]; setsOf: (source: string | undefined)
 }
 
 /** Takes a picture that is dropped on the page or pasted. Returns whether a file is being dragged over it. */
-function useDropped(choose: (file: File | undefined) => void): boolean {
+function useDropped(choose: (file: File) => void): boolean {
   const [isOver, setOver] = useState(false);
   const latest = useRef(choose);
   latest.current = choose;
@@ -160,7 +169,7 @@ function useDropped(choose: (file: File | undefined) => void): boolean {
 }
 
 /** The button that chooses a file. */
-function Chosen({ onChoose }: { onChoose: (file: File | undefined) => void }) {
+function Chosen({ onChoose }: { onChoose: (file: File) => void }) {
   const id = useId();
   return (
     <span class="search-file">
@@ -169,7 +178,8 @@ function Chosen({ onChoose }: { onChoose: (file: File | undefined) => void }) {
         type="file"
         accept="image/*"
         onChange={(event) => {
-          onChoose(event.currentTarget.files?.[0]);
+          const file = event.currentTarget.files?.[0];
+          if (file) onChoose(file);
           event.currentTarget.value = "";
         }}
       />
@@ -241,28 +251,36 @@ function Results({ found, isLoading, top, onMore, onLabel }: {
   );
 }
 
-/** What was searched, and what was not. */
+/** What was searched, and what was not. Times that change while they are read are outside of the status. */
 function Covered({ found }: { found: Found }) {
   if (found.embeddings === 0) {
     return (
-      <p class="muted small" role="status">
-        No frame is stored that could be searched. Frames that are scored later are stored while <code>history.search</code> is on.
-        <Others found={found} />
+      <p class="muted small">
+        <span role="status">
+          No frame is stored that could be searched. Frames that are scored later are stored while <code>history.search</code> is on.
+          <Others found={found} />
+        </span>
       </p>
     );
   }
   return (
-    <p class="muted small" role="status">
-      Searched {count(found.embeddings)} {found.embeddings === 1 ? "embedding" : "embeddings"} of {counted(found.sources, "source")}
-      {found.first !== null && found.last !== null && <>, of frames from <Time at={found.first} /> to <Time at={found.last} /></>}.
+    <p class="muted small">
+      <span role="status">
+        Searched {count(found.embeddings)} {found.embeddings === 1 ? "embedding" : "embeddings"} of {counted(found.sources, "source")}
+      </span>
+      {found.first != null && found.last != null && <>, of frames from <Time at={found.first} /> to <Time at={found.last} /></>}.
       Older frames, and frames that were not scored, are not searched.
       <Others found={found} />
     </p>
   );
 }
 
-function Others({ found }: { found: Found }) {
-  const others = found.embeddings_of_other_models;
-  if (others === 0) return null;
-  return <> {counted(others, "embedding")} of other models cannot be searched with {found.model}.</>;
+/** Stored frames that the search does not see. */
+function Others({ found: { embeddings_of_other_models: others, pictures_to_embed: waiting, model } }: { found: Found }) {
+  return (
+    <>
+      {others > 0 && <> {counted(others, "embedding")} of other models cannot be searched with {model}.</>}
+      {waiting > 0 && <> The search does not see {counted(waiting, "stored picture")} yet: the model embeds them while it is idle.</>}
+    </>
+  );
 }

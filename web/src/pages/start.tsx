@@ -1,7 +1,7 @@
 // The first steps: a camera is tried, words are scored on its picture, and both are saved. Nothing is saved before the last step.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type ApiError, call } from "../api";
+import type { ApiError } from "../api";
 import { useService } from "../events";
 import { sentence } from "../format";
 import { Button } from "../parts/Button";
@@ -11,11 +11,13 @@ import { Problem } from "../parts/Problem";
 import { toast } from "../parts/Toast";
 import { asApiError, useRequest } from "../request";
 import { go, link } from "../router";
+import { useMayChange } from "../session";
 import { Step } from "./start/Step";
 import { type Typed, Words, isThreshold } from "./start/Words";
-import { BACKGROUND, type Camera, type Edited, THRESHOLD, type Tried, blobUrl, changes, freeName, look, save, words } from "./start/camera";
+import { BACKGROUND, type Camera, type Edited, THRESHOLD, type Tried, blobUrl, changes, freeName, look, save, takenNames, words } from "./start/camera";
 
 export default function Page() {
+  const mayChange = useMayChange();
   const [camera, setCamera] = useState<Camera>({ address: "", username: "", password: "" });
   const [tried, setTried] = useState<{ camera: Camera; answer: Tried }>();
   const [typed, setTyped] = useState<Typed>({ labels: "", background: BACKGROUND, threshold: String(THRESHOLD) });
@@ -27,6 +29,7 @@ export default function Page() {
   return (
     <>
       <Heading title="First steps" aside={<a href={link("configuration")}>Write the configuration instead</a>} />
+      {!mayChange && <Problem><p>You may look, and change nothing. To try a camera and to save it, sign in with the right to change something.</p></Problem>}
       <ol class="start">
         <Broker />
         <Step number={2} title="A camera" done={picture !== undefined} open>
@@ -85,7 +88,7 @@ function CameraForm({ camera, onInput, onTried }: {
     }
     setTrying(false);
   };
-  const at = (place: string) => (error?.where === place ? `${error.problem}. ${error.remedy ?? ""}` : undefined);
+  const at = (place: string) => (error?.where === place ? `${sentence(error.problem)} ${error.remedy ? sentence(error.remedy) : ""}` : undefined);
   const isOfField = error?.where !== undefined && ["address", "username", "password"].includes(error.where);
   return (
     <form class="stack" onSubmit={(event) => void submit(event)}>
@@ -132,29 +135,34 @@ function Shown({ answer: { picture, problem } }: { answer: Tried }) {
 }
 
 function Save({ camera, tried, typed }: { camera: Camera; tried: Tried; typed: Typed }) {
-  const known = useRequest((signal) => call<{ sources: { source: string }[] }>("GET", "sources", {}, signal), []);
+  const taken = useRequest(takenNames, []);
   const [name, setName] = useState<string>();
-  const [edited, setEdited] = useState<Edited>();
-  const [error, setError] = useState<ApiError>();
+  const [result, setResult] = useState<{ of: string; edited?: Edited; error?: ApiError }>();
   const [isSaving, setSaving] = useState(false);
-  const shown = name ?? freeName(known.answer?.sources.map((source) => source.source) ?? []);
+  const isGone = useRef(false);
+  useEffect(() => () => void (isGone.current = true), []);
+  const shown = name ?? freeName(taken.answer ?? []);
+  const labels = words(typed.labels);
+  const background = words(typed.background).filter((word) => !labels.includes(word));
+  const list = changes(shown.trim(), tried.kind, camera, labels, background, Number(typed.threshold));
+  // Lines to paste are only right for what was typed when they were made.
+  const of = JSON.stringify(list);
+  const { edited, error } = result?.of === of ? result : {};
   const submit = async (event: Event) => {
     event.preventDefault();
     setSaving(true);
-    setError(undefined);
-    setEdited(undefined);
-    const labels = words(typed.labels);
-    const background = words(typed.background).filter((word) => !labels.includes(word));
+    setResult(undefined);
     try {
-      const answer = await save(changes(shown.trim(), tried.kind, camera, labels, background, Number(typed.threshold)));
+      const answer = await save(list);
       if (answer.saved && answer.problems.length === 0) {
         toast(`${shown.trim()} is saved. Its first picture arrives in a moment.`);
-        go("live", { source: shown.trim() });
+        // Unless another page was opened meanwhile.
+        if (!isGone.current) go("live", { source: shown.trim() });
         return;
       }
-      setEdited(answer);
+      setResult({ of, edited: answer });
     } catch (thrown) {
-      setError(asApiError(thrown));
+      setResult({ of, error: asApiError(thrown) });
     }
     setSaving(false);
   };
@@ -171,20 +179,29 @@ function Save({ camera, tried, typed }: { camera: Camera; tried: Tried; typed: T
   );
 }
 
-/** Why the configuration was not saved, and the lines to paste. */
+/** Why the configuration was not saved, and the lines to paste; or what is wrong although it was saved. */
 function NotSaved({ edited }: { edited: Edited }) {
+  const isHidden = edited.masked && edited.lines.after.includes("***");
   return (
     <div class="stack">
       <Problem>
+        {edited.saved && <p>It is saved, and the service found a problem in the configuration:</p>}
         {edited.problems.map((problem) => <p key={problem.message}>{sentence(problem.message)} {problem.remedy && sentence(problem.remedy)}</p>)}
         {edited.why_not && <p>{sentence(edited.why_not)} {edited.remedy && sentence(edited.remedy)}</p>}
       </Problem>
       {!edited.saved && edited.problems.length === 0 && (
         <>
-          <p>Or write these lines before line {edited.lines.first} of <code>{edited.path}</code>{edited.masked && ", with the password in place of ***"}:</p>
+          <p>Or write these lines {placeOf(edited.lines)} of <code>{edited.path}</code>{isHidden && ", with the password in place of ***"}:</p>
           <pre class="code" tabIndex={0}>{edited.lines.after}</pre>
         </>
       )}
     </div>
   );
+}
+
+/** Where the lines belong: an empty `sources: {}` is replaced. */
+function placeOf({ first, before }: Edited["lines"]): string {
+  if (before === "") return `before line ${first}`;
+  const last = first + before.replace(/\n$/, "").split("\n").length - 1;
+  return last === first ? `in place of line ${first}` : `in place of lines ${first} to ${last}`;
 }

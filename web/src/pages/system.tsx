@@ -1,6 +1,7 @@
 // The state of the service: what needs a person, the facts, the checks, the newest problems of the log, and a file for someone who helps.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { sentence } from "../format";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
 import { Heading } from "../parts/Heading";
@@ -65,11 +66,6 @@ function Attention({ problems }: { problems: readonly Advice[] }) {
       </ul>
     </section>
   );
-}
-
-function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
-  return first.endsWith(".") ? first : `${first}.`;
 }
 
 /** The newest warnings and errors. */

@@ -1,8 +1,9 @@
 // Everything that is stored of one entry and around it.
 
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { type Schema, call } from "../../api";
+import { type Answer, type Schema, get } from "../../api";
 import { clock, duration, score } from "../../format";
+import { useKeys } from "../../parts/Keys";
 import { Picture } from "../../parts/Picture";
 import { Problem } from "../../parts/Problem";
 import { Sheet } from "../../parts/Sheet";
@@ -11,21 +12,12 @@ import { useRequest } from "../../request";
 import { link } from "../../router";
 import { Signs, Verdicts } from "./Row";
 import type { Entry } from "./list";
-import type { Verdict } from "./marks";
+import { type Verdict, verdictOf } from "./marks";
 
-interface Around {
-  captured_at: string;
-  picture: string;
-  score: number | null;
-}
-
-interface Everything {
-  entry: Entry;
-  alert: Schema<"Alert"> | null;
-  labels: Schema<"ExplainedLabel">[];
-  pictures: Around[];
-  scores: { captured_at: string; score: number }[];
-}
+/** An entry, and what is stored around it. */
+type Everything = Answer<"entry">;
+type Around = Everything["pictures"][number];
+type Published = Everything["alert"];
 
 /** The sheet of an entry. What the list knows is shown at once, and the rest when it arrives. */
 export function Detail({ id, known, mayMark, onMark, onClose }: {
@@ -35,16 +27,22 @@ export function Detail({ id, known, mayMark, onMark, onClose }: {
   onMark: (entry: Entry, verdict: Verdict) => void;
   onClose: () => void;
 }) {
-  const { answer, error, reload } = useRequest((signal) => call<Everything>("GET", "entry", { id }, signal), [id]);
+  const { answer, error, isLoading, reload } = useRequest((signal) => get("entry", { id }, signal), [id]);
   const everything = answer?.entry.id === id ? answer : undefined;
   const entry = known ?? everything?.entry;
+  // The page judges what is in its list, and this sheet judges an entry that is not, such as that of a link.
+  const judge = (verdict: Verdict) => {
+    if (known || !entry) return false;
+    if (verdictOf(entry) !== verdict) onMark(entry, verdict);
+  };
+  useKeys({ y: () => judge("right"), n: () => judge("wrong") });
   const title = entry ? `${entry.label} on ${entry.source}` : "Alert";
   return (
     <Sheet title={title} onClose={onClose} actions={entry && <Verdicts entry={entry} mayMark={mayMark} onMark={(verdict) => onMark(entry, verdict)} />}>
-      <div class="stack detail" aria-busy={(!everything && !error) || undefined}>
+      <div class="stack detail" aria-busy={isLoading || undefined}>
         {entry && <Seen key={entry.id} entry={entry} pictures={everything?.pictures ?? []} />}
-        {entry && <Facts entry={entry} alert={everything?.alert ?? null} />}
-        {error && <Problem error={error} onRetry={reload} />}
+        {entry && <Facts entry={entry} alert={everything?.alert} />}
+        {error && !isLoading && <Problem error={error} onRetry={reload} />}
         {everything && everything.scores.length > 1 && <Scores everything={everything} />}
         {everything && <Labels everything={everything} />}
         {entry && <Further entry={entry} />}
@@ -88,7 +86,7 @@ function away(at: string, from: string): string {
   return `${duration(Math.abs(seconds))} ${seconds < 0 ? "before" : "after"}`;
 }
 
-function Facts({ entry, alert }: { entry: Entry; alert: Schema<"Alert"> | null }) {
+function Facts({ entry, alert }: { entry: Entry; alert: Published }) {
   const at = new Date(entry.captured_at);
   const facts: [string, string | null | undefined][] = [
     ["why", entry.reason],
@@ -96,9 +94,9 @@ function Facts({ entry, alert }: { entry: Entry; alert: Schema<"Alert"> | null }
     ["captured", `${at.toLocaleDateString("en-GB")} ${clock(at, true)}`],
     ["region", entry.region],
     ["label set", entry.label_set],
-    ["score", entry.score === null ? null : `${score(entry.score)}, threshold ${score(entry.threshold)}`],
-    ["cleared below", entry.clear_below === null ? null : score(entry.clear_below)],
-    ["baseline", entry.baseline === null ? null : score(entry.baseline)],
+    ["score", entry.score == null ? null : `${score(entry.score)}, threshold ${score(entry.threshold)}`],
+    ["cleared below", entry.clear_below == null ? null : score(entry.clear_below)],
+    ["baseline", entry.baseline == null ? null : score(entry.baseline)],
     ["message", entry.message],
     ["background", typeof alert?.scores["background"] === "number" ? score(alert.scores["background"]) : null],
     ["model", alert?.model],
@@ -107,7 +105,7 @@ function Facts({ entry, alert }: { entry: Entry; alert: Schema<"Alert"> | null }
   ];
   return (
     <div class="stack">
-      {(entry.state === "near_miss" || entry.severity !== null || entry.when !== null) && <p class="row"><Signs entry={entry} /></p>}
+      {(entry.state === "near_miss" || entry.severity != null || entry.when != null) && <p class="row"><Signs entry={entry} /></p>}
       <dl class="facts">
         {facts.map(([name, value]) => value != null && value !== "" && (
           <div key={name}>
@@ -125,12 +123,12 @@ function Scores({ everything: { entry, scores } }: { everything: Everything }) {
   const times = useMemo(() => scores.map((one) => Date.parse(one.captured_at) / 1000), [scores]);
   const series = useMemo(() => [{ name: entry.label, values: scores.map((one) => one.score) }], [entry.label, scores]);
   const levels = useMemo(
-    () => (entry.threshold === null ? [] : [{ kind: "now" as const, value: entry.threshold, text: "threshold" }]),
+    () => (entry.threshold == null ? [] : [{ kind: "now" as const, value: entry.threshold, text: "threshold" }]),
     [entry.threshold],
   );
   const marks = useMemo(() => {
     const kind = entry.state === "near_miss" ? ("near" as const) : ("alert" as const);
-    return entry.score === null ? [] : [{ at: Date.parse(entry.captured_at) / 1000, value: entry.score, kind }];
+    return entry.score == null ? [] : [{ at: Date.parse(entry.captured_at) / 1000, value: entry.score, kind }];
   }, [entry]);
   return (
     <section class="stack">
@@ -189,7 +187,7 @@ function Further({ entry }: { entry: Entry }) {
   return (
     <p class="row">
       <a class="button" href={link("search", like)}>Find similar</a>
-      {entry.when === null && (
+      {entry.when == null && (
         <a class="button" href={link("tune", { source: entry.source, set: entry.label_set, label: entry.label })}>Tune this label</a>
       )}
     </p>

@@ -38,10 +38,10 @@ export function Row({ entry, isSelected, mayMark, eager, onSelect, onOpen, onMar
         </p>
         <p class="muted">
           {entry.source}
-          {entry.region !== null && <>, {entry.region}</>} · <Time at={entry.captured_at} />
+          {entry.region != null && <>, {entry.region}</>} · <Time at={entry.captured_at} />
           <Lasted entry={entry} />
         </p>
-        {entry.message !== null && <p>{entry.message}</p>}
+        {entry.message != null && <p>{entry.message}</p>}
         <p class="muted small">{entry.reason}</p>
       </div>
       <Verdicts entry={entry} mayMark={mayMark} onMark={onMark} />
@@ -59,14 +59,14 @@ export function Signs({ entry }: { entry: Entry }) {
   return (
     <>
       {entry.state === "near_miss" && <Tag>near miss</Tag>}
-      {entry.severity !== null && <Tag kind={entry.severity === "critical" ? "raised" : "plain"}>{entry.severity}</Tag>}
-      {entry.when !== null && <Tag>rule</Tag>}
+      {entry.severity != null && <Tag kind={entry.severity === "critical" ? "raised" : "plain"}>{entry.severity}</Tag>}
+      {entry.when != null && <Tag>rule</Tag>}
     </>
   );
 }
 
 function Lasted({ entry }: { entry: Entry }) {
-  if (entry.cleared_at === null) return null;
+  if (entry.cleared_at == null) return null;
   const seconds = (Date.parse(entry.cleared_at) - Date.parse(entry.captured_at)) / 1000;
   return <> · cleared after {duration(Math.max(0, seconds))}</>;
 }

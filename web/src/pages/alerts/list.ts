@@ -1,36 +1,14 @@
 // The time line of alerts and near misses: its types, the filters of the address, and how parts of the list are joined.
 
-import { type Schema, call } from "../../api";
+import { type Answer, type Request, type Schema, get } from "../../api";
 import type { Query } from "../../router";
 
-/** An alert that raised a label, or a near miss. */
-export interface Entry {
-  id: string;
-  state: "raised" | "cleared" | "near_miss";
-  captured_at: string;
-  cleared_at: string | null;
-  source: string;
-  region: string | null;
-  label_set: string;
-  label: string;
-  when: string | null;
-  score: number | null;
-  threshold: number | null;
-  clear_below: number | null;
-  baseline: number | null;
-  severity: string | null;
-  message: string | null;
-  reason: string;
-  picture: string | null;
-  mark: "right" | "wrong" | null;
-}
-
 /** A part of the list, the newest first. */
-export interface Part {
-  entries: Entry[];
-  /** Whether there are older ones. */
-  more: boolean;
-}
+export type Part = Answer<"timeline">;
+/** An alert that raised a label, or a near miss. */
+export type Entry = Schema<"Entry">;
+/** What is listed. */
+export type Filter = Request<"timeline">;
 
 /** The entries of one request. */
 export const PART = 50;
@@ -51,21 +29,21 @@ export const KINDS = [
 ] as const;
 
 /** The filters of the address as a request. A range counts from `now`. */
-export function filters(query: Query, now: Date): Record<string, unknown> {
+export function filters(query: Query, now: Date): Filter {
   const days = RANGES.find((range) => range.value === (query["since"] ?? ""))?.days;
   return {
     source: query["source"],
     label: query["label"],
-    only: KINDS.some((kind) => kind.value === query["only"]) ? query["only"] : undefined,
+    only: KINDS.find((kind) => kind.value === query["only"])?.value || undefined,
     unmarked: query["unmarked"] === "1" || undefined,
     since: days && new Date(now.getTime() - days * 86_400_000).toISOString(),
   };
 }
 
 /** Asks for the newest part, or for the part behind an entry. */
-export function load(filter: Record<string, unknown>, after: Entry | undefined, signal?: AbortSignal): Promise<Part> {
+export function load(filter: Filter, after: Entry | undefined, signal?: AbortSignal): Promise<Part> {
   const place = after && { until: after.captured_at, after: after.id };
-  return call<Part>("GET", "timeline", { ...filter, ...place, limit: PART }, signal);
+  return get("timeline", { ...filter, ...place, limit: PART }, signal);
 }
 
 /** The list with an older part at its end. A near miss that was moved meanwhile is listed once. */
@@ -74,14 +52,14 @@ export function extended(list: Part, older: Part): Part {
   return { entries: [...list.entries, ...older.entries.filter((entry) => !known.has(entry.id))], more: older.more };
 }
 
-/** The list with the newest part on top. Where entries between them are missing, the newest part alone. */
+/** The list with the newest part on top. The newest part alone if nothing is older, or if entries between the two are missing. */
 export function refreshed(list: Part, newest: Part): Part {
   const fresh = new Set(newest.entries.map((entry) => entry.id));
   const meets = list.entries.some((entry) => fresh.has(entry.id));
-  if (!meets && newest.more) return newest;
+  if (!meets || !newest.more) return newest;
   return {
     entries: [...newest.entries, ...list.entries.filter((entry) => !fresh.has(entry.id) && !isInside(entry, newest))],
-    more: list.entries.length > 0 ? list.more : newest.more,
+    more: list.more,
   };
 }
 

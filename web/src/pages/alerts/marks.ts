@@ -2,11 +2,12 @@
 // tried again. What was marked on this page counts before what the list says.
 
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, call } from "../../api";
+import { type ApiError, type Schema, post } from "../../api";
+import { toast } from "../../parts/Toast";
 import { asApiError } from "../../request";
 import type { Entry } from "./list";
 
-export type Verdict = "right" | "wrong";
+export type Verdict = Exclude<Schema<"Choice">, "undo">;
 
 interface Item {
   /** What the person said; `null`: nothing, or it was undone. */
@@ -19,6 +20,8 @@ interface Item {
 
 /** The requests at the same time. */
 const AT_ONCE = 3;
+/** The verdicts that can be taken back. */
+const MOST_UNDONE = 1000;
 
 const items = new Map<string, Item>();
 /** What `undo` takes back, the newest last. */
@@ -29,7 +32,7 @@ let sending = 0;
 /** The verdict on an entry, stored or not. */
 export function verdictOf(entry: Entry): Verdict | null {
   const item = items.get(entry.id);
-  return item ? item.wanted : entry.mark;
+  return item ? item.wanted : storedOf(entry);
 }
 
 /** Whether the verdict on this entry could not be stored. */
@@ -41,8 +44,10 @@ export function hasFailed(id: string): boolean {
 export function mark(entry: Entry, verdict: Verdict | null) {
   const before = verdictOf(entry);
   if (before === verdict && !hasFailed(entry.id)) return;
-  done.push({ id: entry.id, before, after: verdict });
-  want(entry.id, entry.mark, verdict);
+  // A verdict that is tried again is no second one.
+  if (before !== verdict) done.push({ id: entry.id, before, after: verdict });
+  if (done.length > MOST_UNDONE) done.shift();
+  want(entry.id, storedOf(entry), verdict);
 }
 
 /** Takes back the newest verdict, and returns its entry's identifier; `undefined` if there is none. */
@@ -79,6 +84,11 @@ export function useMarks() {
   }, []);
 }
 
+/** The verdict in the answer of the service. */
+function storedOf({ mark }: Entry): Verdict | null {
+  return mark === "right" || mark === "wrong" ? mark : null;
+}
+
 function want(id: string, stored: Verdict | null, wanted: Verdict | null) {
   const item = items.get(id) ?? { wanted, stored, isSending: false };
   items.set(id, { ...item, wanted, error: undefined });
@@ -99,12 +109,13 @@ async function store(id: string, { wanted }: Item) {
   sending += 1;
   change(id, { isSending: true });
   try {
-    await call("POST", "mark", { id, verdict: wanted ?? "undo" });
+    await post("mark", { id, verdict: wanted ?? "undo" });
     change(id, { stored: wanted, isSending: false });
   } catch (thrown) {
     const error = asApiError(thrown);
     // There is nothing to undo: that is what was wanted.
     if (wanted === null && error.status === 409) change(id, { stored: null, isSending: false });
+    else if (error.status === 404) forget(id);
     else change(id, { error, isSending: false });
   }
   sending -= 1;
@@ -114,6 +125,12 @@ async function store(id: string, { wanted }: Item) {
 function change(id: string, changes: Partial<Item>) {
   const item = items.get(id);
   if (item) items.set(id, { ...item, ...changes });
+}
+
+/** Drops the verdict on an entry that the service has deleted: it can never be stored. */
+function forget(id: string) {
+  items.delete(id);
+  toast("The service has deleted this entry, so its verdict was not stored.");
 }
 
 // A browser asks before it leaves the page with verdicts that are not stored.

@@ -69,8 +69,8 @@ export function summary({ changes, sources, labels }: Preview): string {
 }
 
 function name({ label_set, label, source }: LabelChange): string {
-  const where = source === null ? "" : ` on ${source}`;
-  return label === null ? `label set ${label_set}` : `${label_set}/${label}${where}`;
+  const where = source == null ? "" : ` on ${source}`;
+  return label == null ? `label set ${label_set}` : `${label_set}/${label}${where}`;
 }
 
 function shown(value: unknown): string {

@@ -2,7 +2,7 @@ import { duration, sentence } from "../../format";
 import { Score } from "../../parts/Score";
 import { Sparkline } from "../../parts/Sparkline";
 import { Time } from "../../parts/Time";
-import { type LiveLabel, type LiveSource, key, values } from "./model";
+import { type LiveLabel, type LiveSource, isRule, key, values } from "./model";
 import type { LiveState } from "./store";
 
 /** The labels of a source: name, the last ten minutes, score. */
@@ -13,7 +13,9 @@ export function Labels({ state, labels }: { state: LiveState; labels: readonly L
       {labels.map((label) => (
         <li key={key(label)} class={label.raised ? "live-raised" : ""}>
           <span class="live-label" title={`${label.label_set}/${label.label}`}>{label.label}</span>
-          {label.when === undefined ? (
+          {isRule(label) ? (
+            <span class="live-when" title={label.when ?? ""}>{label.when}</span>
+          ) : (
             <Sparkline
               label={label.label}
               values={values(state.histories.get(key(label)), now)}
@@ -21,10 +23,8 @@ export function Labels({ state, labels }: { state: LiveState; labels: readonly L
               clearBelow={label.clear_below === label.threshold ? null : label.clear_below}
               raised={label.raised}
             />
-          ) : (
-            <span class="live-when" title={label.when}>{label.when}</span>
           )}
-          {label.when === undefined ? <Score value={label.score} raised={label.raised} /> : <span class="score">{label.raised ? "yes" : "no"}</span>}
+          {isRule(label) ? <span class="score">{label.raised ? "yes" : "no"}</span> : <Score value={label.score} raised={label.raised} />}
         </li>
       ))}
     </ul>

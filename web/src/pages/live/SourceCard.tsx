@@ -4,7 +4,7 @@ import { score } from "../../format";
 import { link } from "../../router";
 import { Facts, Labels, SourceTrouble, State } from "./Lines";
 import { Frame } from "./Frame";
-import { isShown, key, sorted } from "./model";
+import { isRule, isShown, key, sorted } from "./model";
 import type { LiveStore } from "./store";
 import { useVisible } from "./useVisible";
 
@@ -30,7 +30,7 @@ export function SourceCard({ store, name, filter }: {
   const raised = source.labels.filter((label) => label.raised);
   const labels = sorted(source.labels);
   const badges = raised.slice(0, 3).map((label) => (
-    <Tag key={key(label)} kind="raised">{label.label} {label.when === undefined && score(label.score)}</Tag>
+    <Tag key={key(label)} kind="raised">{label.label} {!isRule(label) && score(label.score)}</Tag>
   ));
   const more = labels.length - MOST;
   return (

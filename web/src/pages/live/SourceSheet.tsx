@@ -5,7 +5,7 @@ import { score } from "../../format";
 import { link } from "../../router";
 import { Facts, Labels, SourceTrouble, State } from "./Lines";
 import { Frame } from "./Frame";
-import { key, sorted } from "./model";
+import { type LiveLabel, isRule, key, sorted } from "./model";
 import type { LiveStore } from "./store";
 
 /** Gates and learnt levels change with each frame, without events. */
@@ -16,11 +16,15 @@ export function SourceSheet({ store, name, onClose }: { store: LiveStore; name: 
   const [, render] = useState(0);
   useEffect(() => {
     let refreshed = -REFRESH_MS;
+    // `undefined` is a source without frames, which is asked about once.
+    let frame: string | null | undefined = null;
     return store.watch(name, () => {
       render((before) => before + 1);
-      // After new scores only: a source without frames is not asked about again.
-      if (performance.now() - refreshed < REFRESH_MS) return;
+      // After a new frame only.
+      const newest = store.get(name)?.source.frame?.captured_at;
+      if (newest === frame || performance.now() - refreshed < REFRESH_MS) return;
       refreshed = performance.now();
+      frame = newest;
       store.refresh(name).catch(() => undefined);
     });
   }, [store, name]);
@@ -49,13 +53,14 @@ export function SourceSheet({ store, name, onClose }: { store: LiveStore; name: 
         <ul class="stack small">
           {labels.map((label) => (
             <li key={key(label)}>
-              <a href={link("tune", { source: name, label_set: label.label_set, label: label.label })}>{label.label_set}/{label.label}</a>{" "}
+              <a href={link("tune", { source: name, set: label.label_set, label: label.label })}>{nameOf(label)}</a>{" "}
               {label.raised ? (
                 <>is raised{label.raised_since && <> <Time at={label.raised_since} prefix="since " /></>}.</>
               ) : (
                 <span class="muted">{label.reason ?? "was not scored yet"}</span>
               )}{" "}
-              <span class="muted number">{levels(label)}</span>
+              <span class="muted number">{levels(label)}</span>{" "}
+              <a href={link("alerts", { source: name, label: nameOf(label) })} aria-label={`Alerts of ${nameOf(label)}`}>Alerts</a>
             </li>
           ))}
         </ul>
@@ -64,11 +69,16 @@ export function SourceSheet({ store, name, onClose }: { store: LiveStore; name: 
   );
 }
 
-function levels(label: { threshold: number | null; clear_below: number | null; baseline?: number; region?: string; when?: string }): string {
-  if (label.when !== undefined) return "";
+/** The name of a label as the filters of Alerts take it. */
+function nameOf(label: LiveLabel): string {
+  return `${label.label_set}/${label.label}`;
+}
+
+function levels(label: LiveLabel): string {
+  if (isRule(label)) return "";
   const facts = [`threshold ${score(label.threshold)}`];
   if (label.clear_below !== label.threshold) facts.push(`clear below ${score(label.clear_below)}`);
-  if (label.baseline !== undefined) facts.push(`usually ${score(label.baseline)}`);
-  if (label.region !== undefined) facts.push(`best in ${label.region}`);
+  if (label.baseline != null) facts.push(`usually ${score(label.baseline)}`);
+  if (label.region != null) facts.push(`best in ${label.region}`);
   return `(${facts.join(", ")})`;
 }

@@ -1,54 +1,16 @@
 // What Live knows of each source, and how events change it. Without a page and without a clock: times are arguments.
 
+import type { Answer, Schema } from "../../api";
 import type { AlertEvent, ScoresEvent, SourceEvent } from "../../events";
 
-/** Why a source delivers no frames. */
-export interface SourceProblem {
-  cause: string;
-  since: string;
-  remedy: string;
-}
-
-/** A label or a rule, as `explain` describes it. */
-export interface LiveLabel {
-  label_set: string;
-  label: string;
-  when?: string;
-  score: number | null;
-  region?: string;
-  threshold: number | null;
-  clear_below: number | null;
-  baseline?: number;
-  raised: boolean;
-  raised_since?: string;
-  reason?: string;
-}
-
-/** A part of the frame, in fractions. */
-export interface Area {
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-}
-
 /** A source of the answer of `sources`. */
-export interface LiveSource {
-  source: string;
-  kind: string;
-  status: "online" | "offline" | "stalled";
-  problem?: SourceProblem;
-  details: string[];
-  frame?: { captured_at: string; scored_at: string; width: number; height: number };
-  picture?: string;
-  regions: (Area & { name: string })[];
-  labels: LiveLabel[];
-}
-
-/** The answer of `scores`. */
-export interface ScoresAnswer {
-  labels: { label_set: string; label: string; points: [number, number, number, number][] }[];
-}
+export type LiveSource = Schema<"LiveSource">;
+/** A label or a rule, as `explain` describes it. */
+export type LiveLabel = Schema<"ExplainedLabel">;
+/** A part of the frame, in fractions. */
+export type Area = Omit<Schema<"LiveRegion">, "name">;
+/** The part of the answer of `scores` that a sparkline shows. */
+type StoredScores = Pick<Answer<"scores">, "labels">;
 
 /** The time of one value of a sparkline, and the number of values: ten minutes. */
 export const BUCKET_MS = 10_000;
@@ -62,8 +24,13 @@ export interface History {
 }
 
 /** Identifies a label of a source. */
-export function key(label: { label_set: string; label: string }): string {
+export function key(label: Pick<LiveLabel, "label_set" | "label">): string {
   return JSON.stringify([label.label_set, label.label]);
+}
+
+/** Whether it is a rule over labels, which has no score. */
+export function isRule(label: LiveLabel): boolean {
+  return label.when != null;
 }
 
 /** The history with one more score at this time. Scores from before the history change nothing. */
@@ -80,7 +47,7 @@ export function withScore(history: History | undefined, at: number, score: numbe
 }
 
 /** The histories of stored scores: each point has its highest score. */
-export function histories(answer: ScoresAnswer): Map<string, History> {
+export function histories(answer: StoredScores): Map<string, History> {
   const all = new Map<string, History>();
   for (const label of answer.labels) {
     let history: History | undefined;
@@ -112,17 +79,20 @@ export function values(history: History | undefined, now: number): (number | nul
   return [...Array<null>(BUCKETS).fill(null), ...history.values, ...gap].slice(-BUCKETS);
 }
 
+/** Scores of events are rounded to six decimals, and those of answers are not. */
+const ROUNDING = 6e-7;
+
 /** The source after new scores of one of its label sets. */
 export function afterScores(source: LiveSource, event: ScoresEvent): LiveSource {
   let isSame = true;
   const labels = source.labels.map((label) => {
     const score = label.label_set === event.label_set ? event.scores[label.label] : undefined;
-    if (score === undefined || label.when !== undefined) return label;
-    isSame &&= score === label.score;
+    if (score === undefined || isRule(label)) return label;
+    isSame &&= label.score != null && Math.abs(score - label.score) <= ROUNDING;
     return { ...label, score };
   });
   const before = source.frame;
-  // A picture that looks the same repeats its scores, to the last digit.
+  // A picture that looks the same repeats its scores.
   const scoredAt = isSame && before ? before.scored_at : event.time;
   const frame = { width: before?.width ?? 0, height: before?.height ?? 0, captured_at: event.time, scored_at: scoredAt };
   return { ...source, labels, frame };
@@ -141,8 +111,7 @@ export function afterAlert(source: LiveSource, alert: AlertEvent): LiveSource {
 
 /** The source after its status or its problem changed. */
 export function afterState(source: LiveSource, event: SourceEvent): LiveSource {
-  const problem = event.problem && { remedy: "", ...event.problem };
-  return { ...source, status: event.status, problem };
+  return { ...source, status: event.status, problem: event.problem };
 }
 
 /** Raised labels first, otherwise in the order of the configuration. */
@@ -153,6 +122,6 @@ export function sorted(labels: readonly LiveLabel[]): LiveLabel[] {
 /** Whether a source is shown under this filter. */
 export function isShown(source: LiveSource, filter: string): boolean {
   if (filter === "raised") return source.labels.some((label) => label.raised);
-  if (filter === "problems") return source.status !== "online" || source.problem !== undefined;
+  if (filter === "problems") return source.status !== "online" || source.problem != null;
   return true;
 }

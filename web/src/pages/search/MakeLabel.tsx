@@ -1,7 +1,8 @@
 // Makes a label of what was searched for: saved in the configuration, or as lines to paste where the service may not write it.
 
-import { useState } from "preact/hooks";
-import { type ApiError, call } from "../../api";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type Answer, type ApiError, post } from "../../api";
+import { sentence } from "../../format";
 import { Button } from "../../parts/Button";
 import { Dialog } from "../../parts/Dialog";
 import { Field } from "../../parts/Field";
@@ -16,15 +17,6 @@ import { type Draft, type Match, changesOf, yamlOf } from "./find";
 /** The value of a label set that does not exist yet. */
 const NEW_SET = "";
 
-interface Edited {
-  path: string;
-  lines: { first: number; after: string };
-  problems: { message: string; remedy: string }[];
-  saved: boolean;
-  why_not?: string;
-  remedy?: string;
-}
-
 /** `sets`: the label sets that the source of the result watches, or all. */
 export function MakeLabel({ match, words, sets, onClose }: {
   match: Match | undefined;
@@ -38,8 +30,10 @@ export function MakeLabel({ match, words, sets, onClose }: {
   const [newSet, setNewSet] = useState("found");
   const [otherwise, setOtherwise] = useState("an empty scene");
   const [isSaving, setSaving] = useState(false);
-  const [edited, setEdited] = useState<Edited>();
+  const [edited, setEdited] = useState<Answer<"config_edit">>();
   const [error, setError] = useState<ApiError>();
+  const isGone = useRef(false);
+  useEffect(() => () => void (isGone.current = true), []);
 
   const isNew = set === NEW_SET;
   const draft: Draft = {
@@ -60,13 +54,19 @@ export function MakeLabel({ match, words, sets, onClose }: {
     setSaving(true);
     setError(undefined);
     try {
-      const answer = await call<Edited>("POST", "config_edit", { changes: changesOf(draft), save: true });
+      const answer = await post("config_edit", { changes: changesOf(draft), save: true });
       setEdited(answer);
-      if (!answer.saved) return;
-      toast(`${draft.label} is watched for.`, { text: "Tune it", run: () => go("tune", { source: draft.source, set: draft.set, label: draft.label }) });
-      onClose();
+      if (answer.saved) {
+        toast(`${draft.label} is watched for.`, { text: "Tune it", run: () => go("tune", { source: draft.source, set: draft.set, label: draft.label }) });
+        // Another dialog may be open meanwhile.
+        if (!isGone.current) onClose();
+      } else if (isGone.current) {
+        toast(`${draft.label} was not saved. ${whyNot(answer).map(sentence).join(" ")}`);
+      }
     } catch (thrown) {
-      setError(asApiError(thrown));
+      const error = asApiError(thrown);
+      setError(error);
+      if (isGone.current) toast(`${draft.label} was not saved. ${sentence(error.problem)} ${error.remedy ?? ""}`);
     } finally {
       setSaving(false);
     }
@@ -106,16 +106,26 @@ export function MakeLabel({ match, words, sets, onClose }: {
       {error && <Problem error={error} />}
       {edited && !edited.saved && (
         <Problem>
-          <p>{edited.why_not ?? edited.problems[0]?.message}. {edited.remedy ?? edited.problems[0]?.remedy}</p>
+          {whyNot(edited).map((text) => <p key={text}>{sentence(text)}</p>)}
           <p>Add these lines to {edited.path}, at line {edited.lines.first}. <a href={link("configuration")}>Open the configuration</a></p>
         </Problem>
       )}
       {lines && (
         <>
-          <p class="muted small">These lines are added. Tune shows later which threshold fits.</p>
+          <p class="muted small">
+            These lines are added. {isNew && draft.source !== undefined && <>The source {draft.source} watches the new label set. </>}
+            Tune shows later which threshold fits.
+          </p>
           <pre class="code" tabIndex={0}>{lines}</pre>
         </>
       )}
     </Dialog>
   );
+}
+
+/** Why the label was not saved, and what to do. */
+function whyNot({ why_not, remedy, problems }: Answer<"config_edit">): string[] {
+  const [first] = problems;
+  const texts = why_not != null ? [why_not, remedy] : [first?.message ?? "the file was not saved", first?.remedy];
+  return texts.filter((text) => text != null).filter((text) => text !== "");
 }

@@ -8,7 +8,7 @@ import type { Match } from "./find";
 export function Result({ match, highest, onLabel }: { match: Match; highest: number; onLabel: () => void }) {
   const seconds = (Date.parse(match.last) - Date.parse(match.first)) / 1000;
   const like = { like: match.source, at: match.time, region: match.region ?? undefined, picture: match.picture ?? undefined };
-  const share = Math.min(1, Math.max(0, match.lift / highest));
+  const share = highest > 0 ? Math.min(1, Math.max(0, match.lift / highest)) : 0;
   return (
     <li class="card card-flush result">
       <Picture address={match.picture} alt={`${match.source} at ${new Date(match.time).toLocaleString()}`} />
@@ -19,7 +19,7 @@ export function Result({ match, highest, onLabel }: { match: Match; highest: num
         </p>
         <p class="muted small">
           {seconds >= 1 ? `lasted ${duration(seconds)}` : "one frame"}
-          {match.region !== null && <>, in {match.region}</>}
+          {match.region != null && <>, in {match.region}</>}
         </p>
         <p class="lift" title="How much more similar than usual for this source, in standard deviations">
           <svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">

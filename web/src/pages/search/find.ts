@@ -1,33 +1,13 @@
 // Searches by words, by a picture, and by a stored frame: the request from the address, and the answer.
 
-import { ApiError, call, pictureUrl, upload } from "../../api";
+import { type Answer, ApiError, type Request, type Schema, get, pictureUrl, upload } from "../../api";
+import { literal } from "../../literal";
 import type { Query } from "../../router";
 
-/** An event that was found. */
-export interface Match {
-  source: string;
-  region: string | null;
-  /** When the best frame was captured. */
-  time: string;
-  first: string;
-  last: string;
-  lift: number;
-  similarity: number;
-  likely: boolean;
-  picture: string | null;
-}
-
 /** What was found, and what was searched. */
-export interface Found {
-  matches: Match[];
-  line: number;
-  model: string;
-  embeddings: number;
-  sources: number;
-  first: string | null;
-  last: string | null;
-  embeddings_of_other_models: number;
-}
+export type Found = Answer<"search">;
+/** An event that was found. */
+export type Match = Found["matches"][number];
 
 /** The largest picture that the service accepts, in bytes. */
 export const LARGEST = 16 * 1024 * 1024;
@@ -51,23 +31,24 @@ export function isAsked(query: Query, picture: Blob | undefined): boolean {
 /** Searches. A stored frame without an embedding is found by its picture. */
 export async function find(query: Query, picture: Blob | undefined, top: number, signal: AbortSignal): Promise<Found> {
   const days = RANGES.find((range) => range.value === query["since"])?.days;
-  const filters = {
+  const filters: Request<"search"> = {
     text: query["q"]?.trim(),
     source: query["source"],
     since: days && new Date(Date.now() - days * 86_400_000).toISOString(),
     top,
   };
-  if (picture) return upload<Found>("search_picture", filters, picture, signal);
-  if (!query["like"]) return call<Found>("GET", "search", filters, signal);
+  const findPicture = (file: Blob) => upload("search_picture", filters, file, signal);
+  if (picture) return findPicture(picture);
+  if (!query["like"]) return get("search", filters, signal);
   const like = { like_source: query["like"], like_at: query["at"], like_region: query["region"] };
   try {
-    return await call<Found>("GET", "search", { ...filters, ...like }, signal);
+    return await get("search", { ...filters, ...like }, signal);
   } catch (error) {
     const isMissing = error instanceof ApiError && error.status === 404;
     if (!isMissing || !query["picture"]) throw error;
-    const stored = await fetch(pictureUrl(query["picture"]), { credentials: "same-origin", signal });
-    if (!stored.ok) throw error;
-    return upload<Found>("search_picture", filters, await stored.blob(), signal);
+    const stored = await fetch(pictureUrl(query["picture"]), { credentials: "same-origin", signal }).catch(() => undefined);
+    if (!stored?.ok) throw error;
+    return findPicture(await stored.blob());
   }
 }
 
@@ -93,21 +74,25 @@ export interface Draft {
 }
 
 /** The draft as changes for `config_edit`. */
-export function changesOf({ set, label, words, background, source }: Draft): Record<string, unknown>[] {
-  const settings = { prompts: [words], threshold: THRESHOLD };
+export function changesOf({ set, label, words, background, source }: Draft): Schema<"Change">[] {
+  const settings = { prompts: [literal(words)], threshold: THRESHOLD };
   if (background === undefined) return [{ kind: "add_label", label_set: set, label, settings }];
-  const added = { kind: "add_label_set", label_set: set, settings: { background: [background], labels: { [label]: settings } } };
+  const added: Schema<"Change"> = {
+    kind: "add_label_set",
+    label_set: set,
+    settings: { background: [literal(background)], labels: { [label]: settings } },
+  };
   return source === undefined ? [added] : [added, { kind: "watch", source, label_set: set }];
 }
 
 /** The draft as lines for the configuration. */
 export function yamlOf({ set, label, words, background }: Draft): string {
-  const otherwise = background === undefined ? "" : `\n    background: [${quoted(background)}]`;
+  const otherwise = background === undefined ? "" : `\n    background: [${quoted(literal(background))}]`;
   return `label_sets:
   ${quoted(set)}:${otherwise}
     labels:
       ${quoted(label)}:
-        prompts: [${quoted(words)}]
+        prompts: [${quoted(literal(words))}]
         threshold: ${THRESHOLD}
 `;
 }

@@ -100,6 +100,7 @@ function useScores(jpeg: string, texts: readonly string[]) {
     if (texts.length === 0 || texts.length > MOST_TEXTS) {
       setFound([]);
       setError(undefined);
+      setLoading(false);
       return;
     }
     const control = new AbortController();

@@ -1,6 +1,7 @@
 // What the first steps ask the service, and what they save. Without a page.
 
-import { call } from "../../api";
+import { type Answer, type Schema, get, post } from "../../api";
+import { literal } from "../../literal";
 
 /** A camera as it is typed. */
 export interface Camera {
@@ -9,29 +10,12 @@ export interface Camera {
   password: string;
 }
 
-/** The answer of `try_source`. */
-export interface Tried {
-  kind: "rtsp" | "http";
-  picture?: { width: number; height: number; jpeg: string };
-  problem?: { cause: string; remedy: string };
-}
-
-/** A word of the answer of `ask_picture`. */
-export interface TextScore {
-  text: string;
-  score: number;
-}
-
-/** The answer of `config_edit`, as far as it is shown. */
-export interface Edited {
-  path: string;
-  saved: boolean;
-  masked: boolean;
-  lines: { first: number; before: string; after: string };
-  problems: { message: string; line?: number; remedy?: string }[];
-  why_not?: string;
-  remedy?: string;
-}
+/** The picture of a camera, or what is wrong. */
+export type Tried = Answer<"try_source">;
+/** A text with its score. */
+export type TextScore = Schema<"TextScore">;
+/** What became of the changes. */
+export type Edited = Answer<"config_edit">;
 
 /** The most texts that are scored together. */
 export const MOST_TEXTS = 16;
@@ -41,13 +25,13 @@ export const BACKGROUND = "an empty scene";
 export const THRESHOLD = 0.6;
 
 /** Opens the camera once. */
-export function look(camera: Camera, signal?: AbortSignal): Promise<Tried> {
-  return call("POST", "try_source", filled({ ...camera, address: camera.address.trim() }), signal);
+export function look({ address, username, password }: Camera, signal?: AbortSignal): Promise<Tried> {
+  return post("try_source", { address: address.trim(), ...filled({ username, password }) }, signal);
 }
 
 /** The score of each text on a picture. */
 export async function scores(jpeg: string, texts: readonly string[], signal?: AbortSignal): Promise<TextScore[]> {
-  const answer = await call<{ scores: TextScore[] }>("POST", "ask_picture", { picture: jpeg, text: texts }, signal);
+  const answer = await post("ask_picture", { picture: jpeg, text: [...texts] }, signal);
   return answer.scores;
 }
 
@@ -57,7 +41,13 @@ export function words(text: string): string[] {
   return [...new Set(all)];
 }
 
-/** A name that no source has: `camera`, `camera-2`. */
+/** The names that a new camera cannot have: its label set has the same name. */
+export async function takenNames(signal: AbortSignal): Promise<string[]> {
+  const { sources } = await get("sources", {}, signal);
+  return sources.flatMap(({ source, labels }) => [source, ...labels.map((label) => label.label_set)]);
+}
+
+/** A name that is free: `camera`, `camera-2`. */
 export function freeName(taken: readonly string[], wanted = "camera"): string {
   const isFree = (name: string) => !taken.some((known) => known.toLowerCase() === name.toLowerCase());
   if (isFree(wanted)) return wanted;
@@ -67,7 +57,7 @@ export function freeName(taken: readonly string[], wanted = "camera"): string {
 }
 
 /** The changes of the configuration: a label set and a source with the same name. */
-export function changes(name: string, kind: Tried["kind"], camera: Camera, labels: readonly string[], background: readonly string[], threshold: number) {
+export function changes(name: string, kind: Tried["kind"], camera: Camera, labels: readonly string[], background: readonly string[], threshold: number): Schema<"Change">[] {
   const { address, username, password } = camera;
   const source = filled({ [kind]: literal(address.trim()), username: literal(username), password: literal(password) });
   const settings = {
@@ -81,19 +71,14 @@ export function changes(name: string, kind: Tried["kind"], camera: Camera, label
 }
 
 /** Saves the changes, or says which lines to paste. */
-export function save(list: ReturnType<typeof changes>): Promise<Edited> {
-  return call("POST", "config_edit", { changes: list, save: true });
+export function save(list: Schema<"Change">[]): Promise<Edited> {
+  return post("config_edit", { changes: list, save: true });
 }
 
 /** A JPEG in base64 as an address that the page may show. */
 export function blobUrl(jpeg: string): string {
   const bytes = Uint8Array.from(atob(jpeg), (letter) => letter.charCodeAt(0));
   return URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-}
-
-/** `${` begins a reference in the configuration; here it is typed as it is. */
-function literal(text: string): string {
-  return text.replaceAll("${", () => "$${");
 }
 
 function filled(fields: Record<string, string>): Record<string, string> {

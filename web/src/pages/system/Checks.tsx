@@ -56,7 +56,7 @@ function Result({ check }: { check: Check }) {
       <div>
         <p><strong>{check.check}</strong></p>
         <p class="system-text">{check.what}</p>
-        {check.remedy !== null && <p class="problem-text">{check.remedy}</p>}
+        {check.remedy != null && <p class="problem-text">{check.remedy}</p>}
       </div>
     </li>
   );

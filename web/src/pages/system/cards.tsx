@@ -10,6 +10,7 @@ import type { Facts, Sink } from "./facts";
 
 /** The version, since when it runs, and its parts. */
 export function ServiceCard({ facts }: { facts: Facts }) {
+  const watches = facts.watches ?? 0;
   const stuck = facts.parts.filter((part) => part.state === "stuck");
   return (
     <Card title="Service" actions={<State isWell={facts.ready} well="running" other="starting" />}>
@@ -22,7 +23,7 @@ export function ServiceCard({ facts }: { facts: Facts }) {
         <Line name="Configuration">
           {facts.config_valid ? "valid" : <Amber>invalid: an earlier one is in force (<a href={link("configuration")}>Configuration</a>)</Amber>}
         </Line>
-        {facts.watches !== null && facts.watches > 0 && <Line name="Temporary labels">{count(facts.watches)}</Line>}
+        {watches > 0 && <Line name="Temporary labels">{count(watches)}</Line>}
         <Line name="Open consoles">{count(facts.clients)}</Line>
       </Lines>
     </Card>
@@ -33,7 +34,7 @@ export function ServiceCard({ facts }: { facts: Facts }) {
 export function ModelCard({ model }: { model: Facts["model"] }) {
   const { loaded, figures } = model;
   return (
-    <Card title="Model" actions={<State isWell={loaded !== null} well={loaded?.device ?? ""} other="being loaded" />}>
+    <Card title="Model" actions={<State isWell={loaded != null} well={loaded?.device ?? ""} other="being loaded" />}>
       <Lines>
         <Line name="Name">{model.name}</Line>
         {loaded && <Line name="Device">{loaded.device}: {loaded.reason}</Line>}
@@ -76,7 +77,7 @@ function SinkLine({ sink }: { sink: Sink }) {
   return (
     <Line name={SINKS[sink.name] ?? sink.name}>
       {sink.waiting === 0 ? "nothing waits" : `${count(sink.waiting)} wait`}
-      {sink.waiting > 0 && sink.oldest_s !== null && `, the oldest for ${duration(sink.oldest_s)}`}
+      {sink.waiting > 0 && sink.oldest_s != null && `, the oldest for ${duration(sink.oldest_s)}`}
       {error && (error.is_over
         ? <span class="muted">; last error <Time at={error.at} />: {error.cause}</span>
         : <Amber>; <Time at={error.at} />: {error.cause}</Amber>)}
@@ -91,9 +92,9 @@ export function HistoryCard({ history }: { history: Facts["history"] }) {
   }
   const { entries } = history;
   return (
-    <Card title="History" actions={<State isWell={history.failing === null} well="works" other="does not work" />}>
+    <Card title="History" actions={<State isWell={history.failing == null} well="works" other="does not work" />}>
       <Lines>
-        {history.failing !== null && <Line name="Fault"><Amber>{history.failing}</Amber></Line>}
+        {history.failing != null && <Line name="Fault"><Amber>{history.failing}</Amber></Line>}
         <Line name="Size">{bytes(history.bytes)}{history.max_bytes > 0 && ` of ${bytes(history.max_bytes)}`}</Line>
         {history.max_bytes > 0 && <Bar label="Size of the history" part={history.bytes} whole={history.max_bytes} />}
         {entries?.oldest && <Line name="Oldest"><Time at={entries.oldest} />; kept for {duration(history.keep_s)}</Line>}
@@ -115,8 +116,8 @@ export function ResourcesCard({ facts }: { facts: Facts }) {
         {disk && <Line name="Disk">{disk.almost_full ? <Amber>{bytes(disk.free)} of {bytes(disk.total)} free</Amber> : `${bytes(disk.free)} of ${bytes(disk.total)} free`}</Line>}
         {disk && <Bar label="Used part of the disk" part={disk.total - disk.free} whole={disk.total} />}
         {disk && <Line name="State folder">{disk.folder}</Line>}
-        {process.memory !== null && <Line name="Memory">{bytes(process.memory)}</Line>}
-        {process.open_files !== null && <Line name="Open files">{count(process.open_files)}{process.most_open_files !== null && ` of ${count(process.most_open_files)}`}</Line>}
+        {process.memory != null && <Line name="Memory">{bytes(process.memory)}</Line>}
+        {process.open_files != null && <Line name="Open files">{count(process.open_files)}{process.most_open_files != null && ` of ${count(process.most_open_files)}`}</Line>}
         <Line name="Decoders">{bytes(decoders.used)} of {bytes(decoders.total)} in use{decoders.waiting > 0 && `; ${count(decoders.waiting)} wait`}</Line>
         <Line name="Sandbox">{SANDBOX[decoders.sandbox]}{decoders.crashes > 0 && <Amber>; {counted(decoders.crashes, "crash", "crashes")}</Amber>}</Line>
       </Lines>

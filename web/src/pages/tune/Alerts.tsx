@@ -1,3 +1,4 @@
+import { useMemo } from "preact/hooks";
 import { count, counted } from "../../format";
 import { Button } from "../../parts/Button";
 import { Card } from "../../parts/Card";
@@ -12,8 +13,10 @@ import type { TriedAlert, TrialAnswer, Verdict } from "./types";
 export const MOST = 1000;
 
 /** What would have alerted, as pictures, and what is lost. */
-export function AlertsCard({ answer, alerts, selected, marks, mayMark, limit, onSelect, onMore }: {
+export function AlertsCard({ answer, nothing, alerts, selected, marks, mayMark, limit, onSelect, onMore }: {
   answer: TrialAnswer | undefined;
+  /** Why there is nothing to judge. */
+  nothing: string | undefined;
   /** Those of the tried settings, and then those that are lost. */
   alerts: readonly TriedAlert[];
   selected: string | undefined;
@@ -35,8 +38,10 @@ export function AlertsCard({ answer, alerts, selected, marks, mayMark, limit, on
       onMark={marks.set}
     />
   );
-  return (
+  // Up to thousands of pictures: they are not compared while a level is dragged, only when an answer arrives.
+  return useMemo(() => (
     <Card title="What would have alerted" actions={<Keys keys={[["j k", "move"], ["y", "right"], ["n", "wrong"], ["u", "undo"]]} />}>
+      {nothing !== undefined && <p class="muted">{nothing}</p>}
       {answer && answer.alerts.length === 0 && <p class="muted">These settings raise no alert in this time.</p>}
       {answer && pictures(answer.alerts)}
       {answer && <More shown={answer.alerts.length} all={answer.then.alerts} limit={limit} onMore={onMore} />}
@@ -48,7 +53,7 @@ export function AlertsCard({ answer, alerts, selected, marks, mayMark, limit, on
         </>
       )}
     </Card>
-  );
+  ), [answer, nothing, selected, marks.said, mayMark, limit]);
 }
 
 function More({ shown, all, limit, onMore }: { shown: number; all: number; limit: number; onMore: () => void }) {

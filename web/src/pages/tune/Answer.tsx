@@ -1,11 +1,21 @@
 import { count, counted } from "../../format";
 import type { Trial } from "./trial";
-import type { TrialAnswer, Verdicts } from "./types";
+import { type Subject, type TrialAnswer, type Verdicts, isTried } from "./types";
 
 /** What the settings do, as a sentence: `8 alerts instead of 4; 4 right, 2 wrong, 2 unmarked`. */
-export function AnswerLine({ trial, range, tried }: { trial: Trial; range: string; tried: boolean }) {
-  const { answer } = trial;
-  if (!answer) return <p class="muted" aria-busy={trial.isBusy || undefined}>{trial.isBusy ? "Judging the stored scores…" : "No answer."}</p>;
+export function AnswerLine({ trial, subject, range, nothing }: {
+  trial: Trial;
+  subject: Subject;
+  range: string;
+  /** Why there is nothing to judge. */
+  nothing: string | undefined;
+}) {
+  const answer = answerFor(subject, trial);
+  if (!answer) {
+    const text = trial.isBusy ? "Judging the stored scores…" : (nothing ?? "No answer.");
+    return <p class="muted" role="status" aria-busy={trial.isBusy || undefined}>{text}</p>;
+  }
+  const tried = hasTried(trial);
   const { then, now } = answer;
   return (
     <div class="tune-answer" aria-busy={trial.isBusy || undefined}>
@@ -20,13 +30,23 @@ export function AnswerLine({ trial, range, tried }: { trial: Trial; range: strin
         <span class="muted">{count(then.unmarked)} unmarked</span>
       </p>
       {tried && <p class="small" aria-hidden="true">{differences(answer)}</p>}
-      <p class="hidden" role="status">{sentence(answer, tried)}</p>
+      <p class="hidden" role="status">{summary(answer, tried)}</p>
     </div>
   );
 }
 
+/** The answer, if it is about this time and not about the one that was chosen before. */
+export function answerFor(subject: Subject, { asked, answer }: Trial): TrialAnswer | undefined {
+  return asked?.subject === subject ? answer : undefined;
+}
+
+/** Whether the answer is about other settings than those in force. Others may be chosen while the request is in flight. */
+export function hasTried({ asked }: Trial): boolean {
+  return asked !== undefined && isTried(asked.tried);
+}
+
 /** The whole sentence, for screen readers and for the bar of a phone. */
-export function sentence(answer: TrialAnswer, tried: boolean): string {
+export function summary(answer: TrialAnswer, tried: boolean): string {
   const { then, now } = answer;
   const instead = tried ? ` instead of ${count(now.alerts)}` : "";
   const all = `${counted(then.alerts, "alert")}${instead}; ${count(then.right)} right, ${count(then.wrong)} wrong, ${count(then.unmarked)} unmarked`;
@@ -42,7 +62,8 @@ function differences({ now, new: added, lost }: TrialAnswer): string {
   }
   if (lost.right > 0) parts.push(`${count(lost.right)} of ${count(now.right)} right ones lost`);
   const others = lost.wrong + lost.unmarked;
-  if (others > 0) parts.push(`${count(others)} ${lost.right > 0 ? "others " : ""}lost${lost.wrong > 0 ? ` (${count(lost.wrong)} wrong)` : ""}`);
+  const lostOthers = lost.right > 0 ? counted(others, "other") : count(others);
+  if (others > 0) parts.push(`${lostOthers} lost${lost.wrong > 0 ? ` (${count(lost.wrong)} wrong)` : ""}`);
   return parts.length > 0 ? parts.join("; ") : "the same alerts";
 }
 

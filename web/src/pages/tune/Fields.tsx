@@ -13,18 +13,20 @@ export function Fields({ settings, tried, error, onChange }: {
 }) {
   const hours = tried.active ?? settings.active;
   const text = (key: "hold" | "for" | "cooldown") => tried[key] ?? settings[key];
+  // An empty field means the setting in force.
+  const typed = (key: "hold" | "for" | "cooldown") => (value: string) => onChange({ [key]: value || settings[key] });
   const of = (key: string) => (error?.where === key ? (error.remedy ?? error.problem) : undefined);
   return (
     <div class="tune-fields">
       {settings.rises && (
         <>
-          <Typed label="rise" value={String(thresholdOf(settings, tried) ?? "")} error={of("rise")} onTyped={(value) => onChange(level("rise", value))} />
-          <Typed label="clear rise" value={String(clearOf(settings, tried) ?? "")} error={of("clear_rise")} onTyped={(value) => onChange(level("clear_rise", value))} />
+          <Level label="rise" value={thresholdOf(settings, tried)} error={of("rise")} onTyped={(rise) => onChange({ rise })} />
+          <Level label="clear rise" value={clearOf(settings, tried)} error={of("clear_rise")} onTyped={(level) => onChange({ clear_rise: level })} />
         </>
       )}
-      <Typed label="hold" value={text("hold")} error={of("hold")} onTyped={(hold) => onChange({ hold })} />
-      <Typed label="for" value={text("for")} error={of("for")} onTyped={(value) => onChange({ for: value })} />
-      <Typed label="cooldown" value={text("cooldown")} error={of("cooldown")} onTyped={(cooldown) => onChange({ cooldown })} />
+      <Typed label="hold" value={text("hold")} error={of("hold")} onTyped={typed("hold")} />
+      <Typed label="for" value={text("for")} error={of("for")} onTyped={typed("for")} />
+      <Typed label="cooldown" value={text("cooldown")} error={of("cooldown")} onTyped={typed("cooldown")} />
       <Typed
         label="active"
         value={hours.length > 0 ? hours.join("; ") : "always"}
@@ -41,17 +43,37 @@ function hoursOf(text: string): string[] {
   return hours.length > 0 ? hours : ["always"];
 }
 
-function level(key: "rise" | "clear_rise", text: string): Tried {
-  const number = Number(text.replace(",", "."));
-  return Number.isFinite(number) && number > 0 ? { [key]: number } : {};
+/** A field for a rise. */
+function Level({ label, value, error, onTyped }: {
+  label: string;
+  value: number | null;
+  error: string | undefined;
+  onTyped: (level: number) => void;
+}) {
+  const [isWrong, setWrong] = useState(false);
+  const typed = (text: string) => {
+    const level = Number(text.replace(",", "."));
+    const isLevel = level > 0 && level <= 1;
+    setWrong(!isLevel);
+    if (!isLevel) return false;
+    onTyped(level);
+  };
+  return <Typed label={label} value={String(value ?? "")} error={isWrong ? "Write a number above 0 and up to 1, such as 0.2." : error} onTyped={typed} />;
 }
 
-/** A field whose value counts when it is left, or with Enter. */
-function Typed({ label, value, error, onTyped }: { label: string; value: string; error: string | undefined; onTyped: (value: string) => void }) {
+/** A field whose value counts when it is left, or with Enter. It keeps a text for which `onTyped` returns `false`. */
+function Typed({ label, value, error, onTyped }: {
+  label: string;
+  value: string;
+  error: string | undefined;
+  onTyped: (value: string) => void | false;
+}) {
   const [draft, setDraft] = useState(value);
-  useEffect(() => setDraft(value), [value]);
+  const [taken, setTaken] = useState(0);
+  useEffect(() => setDraft(value), [value, taken]);
   const typed = (text: string) => {
-    if (text.trim() !== value) onTyped(text.trim());
+    if (text.trim() === value && error === undefined) return;
+    if (onTyped(text.trim()) !== false) setTaken((before) => before + 1);
   };
   return <Field label={label} value={draft} error={error} onInput={setDraft} onChange={typed} />;
 }

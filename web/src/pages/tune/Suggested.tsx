@@ -6,20 +6,20 @@ import type { Suggestion, Tried } from "./types";
 
 /** What `tune` suggests, and why; one press tries it. */
 export function Suggested({ suggestion, isRule, onApply }: {
-  suggestion: Loaded<Suggestion>;
+  suggestion: Loaded<Suggestion | undefined>;
   isRule: boolean;
   onApply: (changes: Tried) => void;
 }) {
   const { answer, error, isLoading } = suggestion;
   return (
-    <section class="stack tune-part" aria-label="Suggestion">
+    <section class="stack tune-part" aria-label="Suggestion" aria-busy={isLoading || undefined}>
       <h3>Suggestion</h3>
       {isRule && <p class="muted small">A rule follows the settings of its labels.</p>}
       {error && <Problem error={error} onRetry={suggestion.reload} />}
       {!answer && isLoading && <p class="muted small" aria-busy="true">Searching the stored scores…</p>}
       {answer && (
         <>
-          <p class="small">{sentence(answer)}</p>
+          <p class="small">{suggestionText(answer)}</p>
           {answer.settings && (
             <div class="row">
               <Button onClick={() => answer.settings && onApply({ ...answer.settings })}>Apply suggestion</Button>
@@ -33,7 +33,7 @@ export function Suggested({ suggestion, isRule, onApply }: {
 }
 
 /** `Alert at 0.71, hold 2 of 3: 4 of 4 events are alerted, ...`. */
-function sentence({ outcome, settings, reason }: Suggestion): string {
+function suggestionText({ outcome, settings, reason }: Suggestion): string {
   if (outcome === "other" && settings) {
     const hold = settings.hold === "1 of 1" ? "" : `, hold ${settings.hold}`;
     return `Alert at ${settings.threshold}, clear below ${settings.clear_below}${hold}: ${ended(reason)}`;

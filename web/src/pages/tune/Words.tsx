@@ -1,5 +1,5 @@
-import { useEffect, useState } from "preact/hooks";
-import { type ApiError, call } from "../../api";
+import { useState } from "preact/hooks";
+import { type ApiError, post } from "../../api";
 import { count } from "../../format";
 import { Button } from "../../parts/Button";
 import { Chip } from "../../parts/Chip";
@@ -13,46 +13,45 @@ const MOST = 16;
 
 /** Words that were tried, and their scores. */
 export interface TriedWords {
+  /** The label and the time. */
+  subject: Subject;
   prompts: string[];
   scores: WordScores;
 }
 
 /** The words of the label, and others that are tried on stored embeddings. Their scores are a second line of the chart. */
-export function Words({ subject, range, configured, tried, onTried, onSave }: {
+export function Words({ subject, range, configured, tried, isSaving, onTried, onSave }: {
   subject: Subject;
   /** `last week`. */
   range: string;
   configured: Suggestion["configured"] | undefined;
   tried: TriedWords | undefined;
+  isSaving: boolean;
   onTried: (words: TriedWords | undefined) => void;
   onSave: (prompts: string[]) => void;
 }) {
-  const [isOpen, setOpen] = useState(false);
-  const [prompts, setPrompts] = useState<string[]>([]);
+  // On a phone the sheet with this part was closed, perhaps, and is open again.
+  const [isOpen, setOpen] = useState(tried !== undefined);
+  const [prompts, setPrompts] = useState(tried?.prompts ?? []);
   const [draft, setDraft] = useState("");
   const [error, setError] = useState<ApiError>();
   const [isBusy, setBusy] = useState(false);
-  const { source, label_set, label } = subject;
-  useEffect(() => {
-    setOpen(false);
-    setError(undefined);
-    setDraft("");
-  }, [source, label_set, label]);
   if (!configured) return null;
 
   const open = () => {
     setPrompts(configured.prompts);
     setOpen(true);
   };
-  const all = draft.trim() === "" ? prompts : [...prompts, draft.trim()];
+  const added = draft.trim();
+  const all = added === "" || prompts.includes(added) ? prompts : [...prompts, added];
   const attempt = async () => {
     setPrompts(all);
     setDraft("");
     setBusy(true);
     setError(undefined);
     try {
-      const scores = await call<WordScores>("POST", "try_words", { ...subject, prompts: all, points: 1000 });
-      onTried({ prompts: all, scores });
+      const scores = await post("try_words", { ...subject, prompts: all, points: 1000 });
+      onTried({ subject, prompts: all, scores });
     } catch (thrown) {
       setError(asApiError(thrown));
     }
@@ -86,7 +85,7 @@ export function Words({ subject, range, configured, tried, onTried, onSave }: {
           {tried && (
             <>
               <p class="small" role="status">{found(tried.scores)}</p>
-              <div class="row"><Button onClick={() => onSave(tried.prompts)}>Save these words</Button></div>
+              <div class="row"><Button busy={isSaving} onClick={() => onSave(tried.prompts)}>Save these words</Button></div>
             </>
           )}
         </form>

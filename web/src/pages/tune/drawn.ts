@@ -1,9 +1,13 @@
 // Scores as the data of a chart.
 
 import type { Level, Mark, Series, Span } from "../../parts/TimeChart";
-import { type Point, type Scores, type Settings, type Tried, type TriedAlert, type TrialAnswer, type Verdict, clearOf, thresholdOf } from "./types";
+import {
+  type Point, type Scores, type Settings, type Tried, type TriedAlert, type TrialAnswer, type Verdict, type WordScores, clearOf, thresholdOf,
+} from "./types";
 
 type Values = (number | null | undefined)[];
+/** The first and the last moment. The API describes it as a list of numbers. */
+type Pair = [number, number];
 
 /** Everything that is drawn. Times are in seconds. */
 export interface Drawn {
@@ -17,7 +21,12 @@ export interface Drawn {
 const LEAST_TOP = 0.001;
 
 /** The scores of the label, and those of other words if they were tried. `undefined`: time of the other line. */
-export function drawn(scores: Scores | undefined, label: { label_set: string; label: string }, words: { points: Point[]; gaps: [number, number][] } | undefined, settings: Settings | undefined): Drawn {
+export function drawn(
+  scores: Scores | undefined,
+  label: { label_set: string; label: string },
+  words: WordScores | undefined,
+  settings: Settings | undefined,
+): Drawn {
   const own = scores?.labels.find((one) => one.label_set === label.label_set && one.label === label.label)?.points ?? [];
   const line = withGaps(own, scores?.gaps ?? []);
   const other = withGaps(words?.points ?? [], words?.gaps ?? []);
@@ -38,10 +47,14 @@ export function drawn(scores: Scores | undefined, label: { label_set: string; la
   };
 }
 
+function isPair(numbers: number[]): numbers is Pair {
+  return numbers.length === 2;
+}
+
 /** The points by their times, with `null` where frames are missing. */
-function withGaps(points: readonly Point[], gaps: readonly [number, number][]): Map<number, Point | null> {
+function withGaps(points: readonly Point[], gaps: readonly number[][]): Map<number, Point | null> {
   const all = new Map<number, Point | null>(points.map((point) => [point[0], point]));
-  for (const [before, after] of gaps) if (after - before > 1) all.set(before + 1, null);
+  for (const [before, after] of gaps.filter(isPair)) if (after - before > 1) all.set(before + 1, null);
   return all;
 }
 
@@ -55,7 +68,7 @@ export function topOf(highest: number): number {
 
 /** The levels: today's dotted, and those that can be moved. A rule has none, and rises over a baseline are no scores. */
 export function levels(settings: Settings | undefined, tried: Tried, top: number, change: (changes: Tried) => void): Level[] {
-  if (!settings || settings.rises || settings.threshold === null) return [];
+  if (!settings || settings.rises || settings.threshold == null) return [];
   const [threshold, clear] = [thresholdOf(settings, tried) ?? top, clearOf(settings, tried)];
   const least = top / 100;
   const all: Level[] = [
@@ -72,17 +85,18 @@ export function levels(settings: Settings | undefined, tried: Tried, top: number
 /** When the label is raised; what only the tried settings raise, and what they lose. */
 export function spans(answer: TrialAnswer | undefined): Span[] {
   if (!answer) return [];
-  const [now, then] = [answer.now.spans, answer.then.spans];
-  const span = (kind: Span["kind"]) => ([from, to]: [number, number]): Span => ({ from: from / 1000, to: to / 1000, kind });
+  const [now, then] = [answer.now.spans.filter(isPair), answer.then.spans.filter(isPair)];
+  const added = apart(then, now);
+  const span = (kind: Span["kind"]) => ([from, to]: Pair): Span => ({ from: from / 1000, to: to / 1000, kind });
   return [
     ...apart(now, then).map(span("gone")),
-    ...without(then, apart(then, now)).map(span("raised")),
-    ...apart(then, now).map(span("new")),
+    ...without(then, added).map(span("raised")),
+    ...added.map(span("new")),
   ];
 }
 
 /** The spans that have no moment in common with the others. Both are in the order of time. */
-export function apart(spans: readonly [number, number][], others: readonly [number, number][]): [number, number][] {
+export function apart(spans: readonly Pair[], others: readonly Pair[]): Pair[] {
   let next = 0;
   return spans.filter(([from, to]) => {
     while (next < others.length && others[next]![1] < from) next += 1;
@@ -91,7 +105,7 @@ export function apart(spans: readonly [number, number][], others: readonly [numb
   });
 }
 
-function without(spans: readonly [number, number][], some: readonly [number, number][]): [number, number][] {
+function without(spans: readonly Pair[], some: readonly Pair[]): Pair[] {
   const left = new Set(some);
   return spans.filter((span) => !left.has(span));
 }
@@ -99,6 +113,6 @@ function without(spans: readonly [number, number][], some: readonly [number, num
 /** A sign for each alert, at its score. */
 export function marks(alerts: readonly TriedAlert[], of: (alert: TriedAlert) => Verdict | null): Mark[] {
   return alerts.flatMap((alert) =>
-    alert.score === null ? [] : [{ at: Date.parse(alert.time) / 1000, value: alert.score, kind: of(alert) ?? "alert" }],
+    alert.score == null ? [] : [{ at: Date.parse(alert.time) / 1000, value: alert.score, kind: of(alert) ?? "alert" }],
   );
 }

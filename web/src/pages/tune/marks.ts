@@ -1,7 +1,7 @@
 // Verdicts on the alerts of a trial: by the identifier of an alert of the service, or by the moment.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call } from "../../api";
+import { post } from "../../api";
 import { toast } from "../../parts/Toast";
 import { asApiError } from "../../request";
 import type { Subject, TriedAlert, Verdict } from "./types";
@@ -43,10 +43,11 @@ export function useMarks({ source, label_set, label }: Pick<Subject, "source" | 
     // One after the other: the newest verdict is the last one.
     queue.current = queue.current.then(async () => {
       try {
-        await call("POST", "mark", { ...subject, verdict: wanted ?? "undo" });
+        await post("mark", { ...subject, verdict: wanted ?? "undo" });
         setRound((all) => all + 1);
       } catch (thrown) {
-        setSaid((all) => new Map(all).set(alert.time, before));
+        // Unless another verdict was given since.
+        setSaid((all) => (all.get(alert.time) === wanted ? new Map(all).set(alert.time, before) : all));
         toast(`The verdict was not stored: ${asApiError(thrown).message}`);
       }
     });

@@ -1,12 +1,10 @@
 // Which label is tuned, and over which time: what the address says, or else the first label.
 
+import type { Schema } from "../../api";
 import type { Query } from "../../router";
 
-/** A source with its labels, as `sources` lists it. */
-export interface Choice {
-  source: string;
-  labels: { label_set: string; label: string; when?: string }[];
-}
+/** A source with its labels. */
+export type Choice = Schema<"LiveSource">;
 
 export type RangeName = "1h" | "1d" | "7d" | "30d";
 
@@ -27,7 +25,7 @@ export interface ChosenLabel {
 /** The label of the address; the first one of the source, or of all, if the address names none that exists. */
 export function choose(choices: readonly Choice[], query: Query): ChosenLabel | undefined {
   const source = choices.find((one) => one.source === query["source"] && one.labels.length > 0) ?? choices.find((one) => one.labels.length > 0);
-  const set = query["set"] ?? query["label_set"];
+  const set = query["set"];
   const named = source?.labels.find((one) => one.label === query["label"] && (set === undefined || one.label_set === set));
   const label = named ?? source?.labels[0];
   if (!source || !label) return undefined;

@@ -1,53 +1,86 @@
 // Judges again while a level is dragged: one request at a time, and after it the newest settings.
 
-import { useEffect, useRef, useState } from "preact/hooks";
-import { type ApiError, call } from "../../api";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { type ApiError, get } from "../../api";
 import { asApiError } from "../../request";
-import type { TrialAnswer, TrialRequest } from "./types";
+import type { Asked, TrialAnswer } from "./types";
 
-export interface Trial {
+/** An answer, or why there is none. */
+interface Judged {
   answer?: TrialAnswer;
   /** What the answer is about. */
-  request?: TrialRequest;
+  asked?: Asked;
   /** How long the answer took. */
   milliseconds?: number;
   error?: ApiError;
-  /** Whether another request is in flight. */
-  isBusy: boolean;
 }
 
-/** The answer to `request`; while that request is in flight, the answer to the one before. Another `round` asks again. */
-export function useTrial(request: TrialRequest | undefined, round: number): Trial {
-  const [state, setState] = useState<Omit<Trial, "isBusy"> & { key?: string }>({});
-  const key = JSON.stringify([request, round]);
-  const wanted = useRef({ request, key });
+export interface Trial extends Judged {
+  /** Whether an answer is missing: to another request, or to the first one. */
+  isBusy: boolean;
+  /** Asks again after an error. */
+  retry: () => void;
+}
+
+/** Whether scores are stored. Without any, the service refuses to judge. */
+export interface Stored {
+  /** `undefined`: not known yet. */
+  answer?: boolean;
+  error?: ApiError;
+  isLoading: boolean;
+}
+
+/**
+ * The answer to what is asked; while that request is in flight, the answer to the one before. Another `round` asks again. Nothing is
+ * asked before it is known that scores are stored.
+ */
+export function useTrial(asked: Asked, round: number, stored: Stored): Trial {
+  const [state, setState] = useState<Judged & { key?: string }>({});
+  const [again, setAgain] = useState(0);
+  const retry = useCallback(() => setAgain((before) => before + 1), []);
+  const canAsk = stored.answer === true;
+  const key = JSON.stringify([asked, round, again]);
+  const wanted = useRef<{ asked: Asked; key: string } | undefined>(undefined);
   const isAsking = useRef(false);
-  wanted.current = { request, key };
+  const page = useRef(new AbortController());
+  wanted.current = canAsk ? { asked, key } : undefined;
   useEffect(() => {
-    if (isAsking.current || !request) return;
+    if (isAsking.current || !wanted.current) return;
     isAsking.current = true;
     void untilAnswered().finally(() => (isAsking.current = false));
 
     async function untilAnswered() {
-      for (;;) {
-        const asked = wanted.current;
-        if (!asked.request) return;
-        const next = await ask(asked.request);
+      for (let next = wanted.current; next; ) {
+        const { asked, key } = next;
+        const judged = await ask(asked, page.current.signal);
+        next = wanted.current;
+        // The page is gone, or another time was chosen, which may have no scores.
+        if (!next) return;
         // An answer that is late is shown too: while a level is dragged, the page follows.
-        setState((before) => ({ ...(next.error ? { ...before, error: next.error } : next), key: asked.key }));
-        if (asked.key === wanted.current.key) return;
+        setState((before) => ({ ...(judged.error ? { ...before, error: judged.error } : judged), key }));
+        if (next.key === key) return;
       }
     }
-  }, [key]);
-  return { ...state, isBusy: request !== undefined && state.key !== key };
+  }, [key, canAsk]);
+  useEffect(
+    () => () => {
+      wanted.current = undefined;
+      page.current.abort();
+    },
+    [],
+  );
+  if (stored.answer === false) return { isBusy: false, retry };
+  const isBusy = canAsk ? state.key !== key : stored.isLoading || !stored.error;
+  return { ...state, isBusy, retry };
 }
 
-async function ask(request: TrialRequest): Promise<Omit<Trial, "isBusy">> {
+async function ask(asked: Asked, signal: AbortSignal): Promise<Judged> {
+  const { subject, tried, limit } = asked;
   const began = performance.now();
   try {
-    const answer = await call<TrialAnswer>("GET", "rejudge", { ...request });
-    return { answer, request, milliseconds: performance.now() - began };
+    const answer = await get("rejudge", { ...subject, ...tried, limit }, signal);
+    return { answer, asked, milliseconds: performance.now() - began };
   } catch (error) {
-    return { request, error: asApiError(error) };
+    return { error: asApiError(error) };
   }
 }

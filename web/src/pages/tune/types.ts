@@ -1,112 +1,19 @@
-// What the page Tune knows, and the settings that are tried.
+// The types of the API that the page Tune uses, and the settings that are tried.
 
-export type Verdict = "right" | "wrong";
+import type { Answer, Request, Schema } from "../../api";
 
-/** What `rejudge` asks: the label, the time, and settings that differ. */
-export interface TrialRequest extends Subject, Tried {
-  limit?: number;
-}
-
+export type Verdict = Exclude<Schema<"Choice">, "undo">;
 /** What people said about some alerts. */
-export interface Verdicts {
-  right: number;
-  wrong: number;
-  unmarked: number;
-}
-
-export interface Alerts extends Verdicts {
-  alerts: number;
-  /** When the label was raised, in milliseconds since 1970. */
-  spans: [number, number][];
-}
-
-export interface Settings {
-  threshold: number | null;
-  clear_below: number | null;
-  rises: boolean;
-  has_baseline: boolean;
-  hold: string;
-  for: string;
-  cooldown: string;
-  active: string[];
-}
-
-export interface TriedAlert {
-  time: string;
-  cleared: string | null;
-  score: number | null;
-  threshold: number | null;
-  difference: "kept" | "new" | "lost";
-  id: string | null;
-  picture: string | null;
-  mark: string | null;
-}
-
-/** The answer of `rejudge`. */
-export interface TrialAnswer {
-  scores: number;
-  gaps: number;
-  damaged: number;
-  settings: Settings;
-  tried: Settings;
-  now: Alerts;
-  then: Alerts;
-  new: Verdicts;
-  lost: Verdicts;
-  alerts: TriedAlert[];
-  lost_alerts: TriedAlert[];
-}
-
-export interface Graded {
-  alerts: number;
-  a_day: number;
-  right: number | null;
-  wrong: number | null;
-  missed: number | null;
-}
-
-/** The answer of `suggest`. */
-export interface Suggestion {
-  outcome: "other" | "good" | "nothing";
-  settings: { threshold: number; clear_below: number; hold: string } | null;
-  reason: string;
-  range: [number, number] | null;
-  now: Graded;
-  then: Graded | null;
-  marks: number;
-  scores: number;
-  left_out: number;
-  is_cut: boolean;
-  configured: { prompts: string[]; background: string[]; is_adjusted: boolean; sources: number; has_embeddings: boolean };
-}
-
+export type Verdicts = Schema<"Verdicts">;
+export type Settings = Schema<"Settings">;
+export type TriedAlert = Schema<"TriedAlert">;
+export type TrialRequest = Request<"rejudge">;
+export type TrialAnswer = Answer<"rejudge">;
+export type Suggestion = Answer<"suggest">;
+export type Scores = Answer<"scores">;
+export type WordScores = Answer<"try_words">;
 /** A point: its time in milliseconds, the lowest, the highest and the last score. */
-export type Point = [number, number, number, number];
-
-/** The part of the answer of `scores` that is drawn. */
-export interface Scores {
-  labels: { label_set: string; label: string; points: Point[] }[];
-  gaps: [number, number][];
-}
-
-/** The answer of `try_words`. */
-export interface WordScores {
-  points: Point[];
-  gaps: [number, number][];
-  embeddings: number;
-  embeddings_of_other_models: number;
-  changes_other_labels: boolean;
-}
-
-/** The answer of `config_edit`. */
-export interface Edited {
-  path: string;
-  lines: { first: number; before: string; after: string };
-  problems: { message?: string; text?: string }[];
-  saved: boolean;
-  why_not?: string;
-  remedy?: string;
-}
+export type Point = Schema<"LabelScores">["points"][number];
 
 /** The label that is tuned, and the time. */
 export interface Subject {
@@ -117,17 +24,17 @@ export interface Subject {
   until: string;
 }
 
-/** Settings that differ from those in force. */
-export interface Tried {
-  threshold?: number;
-  clear_below?: number;
-  rise?: number;
-  clear_rise?: number;
-  hold?: string;
-  for?: string;
-  cooldown?: string;
-  /** `["always"]` removes the hours. */
-  active?: string[];
+/** The keys of the settings that can be tried. */
+type Key = "threshold" | "clear_below" | "rise" | "clear_rise" | "hold" | "for" | "cooldown" | "active";
+/** Settings that differ from those in force. `active: ["always"]` removes the hours. */
+export type Tried = { [Name in Key]?: NonNullable<TrialRequest[Name]> };
+
+/** What is judged: settings of a label, over a time. */
+export interface Asked {
+  subject: Subject;
+  tried: Tried;
+  /** The most alerts that are listed. */
+  limit: number;
 }
 
 /** Nothing is tried. */
@@ -141,34 +48,41 @@ export function isTried(tried: Tried): boolean {
 /** The settings with `changes`; those that are as in force are left out. */
 export function withChanges(settings: Settings, tried: Tried, changes: Tried): Tried {
   const next: Tried = { ...tried, ...changes };
+  const [upper, lower] = levelKeys(settings);
   // A clear level is never above the threshold.
-  if (next.clear_below !== undefined) next.clear_below = Math.min(next.clear_below, next.threshold ?? settings.threshold ?? 1);
+  if (next[lower] !== undefined) next[lower] = Math.min(next[lower], next[upper] ?? settings.threshold ?? 1);
   const present: Tried = {
-    [settings.rises ? "rise" : "threshold"]: settings.threshold ?? undefined,
-    [settings.rises ? "clear_rise" : "clear_below"]: settings.clear_below ?? undefined,
+    [upper]: settings.threshold ?? undefined,
+    [lower]: settings.clear_below ?? undefined,
     hold: settings.hold,
     for: settings.for,
     cooldown: settings.cooldown,
     active: settings.active.length > 0 ? settings.active : ["always"],
   };
   const isDifferent = ([key, value]: [string, unknown]) =>
-    value !== undefined && JSON.stringify(value) !== JSON.stringify(present[key as keyof Tried]) && !isFollower(key, settings, next);
+    value !== undefined && JSON.stringify(value) !== JSON.stringify(present[key as keyof Tried]) && !(key === lower && isFollower(settings, next));
   return Object.fromEntries(Object.entries(next).filter(isDifferent)) as Tried;
 }
 
-/** Whether a clear level is what it would be without being named. */
-function isFollower(key: string, settings: Settings, next: Tried): boolean {
-  return key === "clear_below" && next.threshold !== undefined && next.clear_below === clearOf(settings, { threshold: next.threshold });
+/** The keys of the two levels. */
+function levelKeys({ rises }: Settings): ["rise", "clear_rise"] | ["threshold", "clear_below"] {
+  return rises ? ["rise", "clear_rise"] : ["threshold", "clear_below"];
+}
+
+/** Whether the clear level is what it would be without being named. */
+function isFollower(settings: Settings, next: Tried): boolean {
+  const [upper, lower] = levelKeys(settings);
+  return next[upper] !== undefined && next[lower] === clearOf(settings, { [upper]: next[upper] });
 }
 
 /** The threshold with the settings that are tried. */
 export function thresholdOf(settings: Settings, tried: Tried): number | null {
-  return (settings.rises ? tried.rise : tried.threshold) ?? settings.threshold ?? null;
+  return tried[levelKeys(settings)[0]] ?? settings.threshold ?? null;
 }
 
 /** The clear level with the settings that are tried: one that was not configured follows the threshold, as in the service. */
 export function clearOf(settings: Settings, tried: Tried): number | null {
-  const [threshold, named] = [thresholdOf(settings, tried), settings.rises ? tried.clear_rise : tried.clear_below];
+  const [threshold, named] = [thresholdOf(settings, tried), tried[levelKeys(settings)[1]]];
   if (named !== undefined) return named;
   if (threshold === null || settings.threshold == null || settings.clear_below == null) return settings.clear_below ?? null;
   if (follows(settings)) return settings.rises ? threshold / 2 : threshold;
@@ -177,23 +91,42 @@ export function clearOf(settings: Settings, tried: Tried): number | null {
 
 /** Whether the clear level is the usual one: the threshold itself, or half of the rise. */
 function follows({ threshold, clear_below, rises }: Settings): boolean {
-  return threshold !== null && clear_below !== null && Math.abs((rises ? threshold / 2 : threshold) - clear_below) < 1e-6;
+  return threshold != null && clear_below != null && Math.abs((rises ? threshold / 2 : threshold) - clear_below) < 1e-6;
 }
 
-/** The keys and values for the configuration. */
-export function forConfiguration(settings: Settings, tried: Tried): Record<string, unknown> {
-  const changes: Record<string, unknown> = { ...tried };
-  const [upper, lower] = settings.rises ? [tried.rise, "clear_rise"] : [tried.threshold, "clear_below"];
-  // Below a clear level that was typed, a threshold alone would be refused.
-  if (upper !== undefined && settings.clear_below != null && settings.clear_below > upper && !follows(settings)) {
-    changes[lower] = clearOf(settings, tried);
+/** Keys and values of a label, as in the configuration. */
+export type Keys = Record<string, unknown>;
+
+/**
+ * A threshold below the clear level. The service refuses it if the configuration names a clear level, and accepts it if the clear level
+ * follows the threshold. `undefined`: a save is the same in both cases. The settings do not say it, because a clear level that is named may be
+ * equal to the threshold.
+ */
+export function probeOf(settings: Settings, tried: Tried): Keys | undefined {
+  const [upper, lower] = levelKeys(settings);
+  if (!follows(settings) || settings.clear_below == null || tried[upper] === undefined || tried[lower] !== undefined) return undefined;
+  return { [upper]: settings.clear_below / 2 };
+}
+
+/**
+ * The keys and values for the configuration. A clear level that the configuration names (`isClearNamed`) does not follow the threshold
+ * there, so it is saved as the page shows it.
+ */
+export function forConfiguration(settings: Settings, tried: Tried, isClearNamed: boolean): Keys {
+  const changes: Keys = { ...tried };
+  const [upper, lower] = levelKeys(settings);
+  const threshold = tried[upper];
+  if (threshold !== undefined && tried[lower] === undefined && settings.clear_below != null) {
+    // Below a clear level that was typed, a threshold alone would be refused.
+    const mustBeSaved = follows(settings) ? isClearNamed : settings.clear_below > threshold;
+    if (mustBeSaved) changes[lower] = clearOf(settings, tried);
   }
   if (tried.active?.length === 1) changes["active"] = tried.active[0];
   return changes;
 }
 
 /** Lines for a person who edits the file: the label with these keys. */
-export function linesOf(place: { source?: string | undefined; label_set: string; label: string }, changes: Record<string, unknown>): string {
+export function linesOf(place: { source?: string | undefined; label_set: string; label: string }, changes: Keys): string {
   const path = place.source === undefined
     ? ["label_sets", place.label_set, "labels"]
     : ["sources", place.source, "watch", place.label_set];
