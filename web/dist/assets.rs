@@ -1,6 +1,6 @@
 // Written by `npm run build` in web/. Do not edit.
 &[
-    Asset { name: "alerts-EXUC3MBT.js", kind: "text/javascript; charset=utf-8", tag: "273e58ff3bb297fe", compressed: include_bytes!("alerts-EXUC3MBT.js.gz") },
+    Asset { name: "alerts-SF7RLNCX.js", kind: "text/javascript; charset=utf-8", tag: "6138c4494e022f8a", compressed: include_bytes!("alerts-SF7RLNCX.js.gz") },
     Asset { name: "chart-33KNCBNE.js", kind: "text/javascript; charset=utf-8", tag: "be60547a230470e1", compressed: include_bytes!("chart-33KNCBNE.js.gz") },
     Asset { name: "chunk-4M4WQDKB.js", kind: "text/javascript; charset=utf-8", tag: "6bed1d27534b3689", compressed: include_bytes!("chunk-4M4WQDKB.js.gz") },
     Asset { name: "chunk-727VWBU5.js", kind: "text/javascript; charset=utf-8", tag: "5a3599b1d62ca23a", compressed: include_bytes!("chunk-727VWBU5.js.gz") },
@@ -23,9 +23,9 @@
     Asset { name: "chunk-ZXYKXPLK.js", kind: "text/javascript; charset=utf-8", tag: "1aa228aaac93486e", compressed: include_bytes!("chunk-ZXYKXPLK.js.gz") },
     Asset { name: "configuration-UDP64BL2.js", kind: "text/javascript; charset=utf-8", tag: "5611e338bb85b16b", compressed: include_bytes!("configuration-UDP64BL2.js.gz") },
     Asset { name: "icon-15F530DF.svg", kind: "image/svg+xml", tag: "15f530df7b035f15", compressed: include_bytes!("icon-15F530DF.svg.gz") },
-    Asset { name: "index.html", kind: "text/html; charset=utf-8", tag: "998a2c14d19c6a3d", compressed: include_bytes!("index.html.gz") },
+    Asset { name: "index.html", kind: "text/html; charset=utf-8", tag: "b9a36272b1234f92", compressed: include_bytes!("index.html.gz") },
     Asset { name: "live-VD6CIYHJ.js", kind: "text/javascript; charset=utf-8", tag: "e1177becbb95757a", compressed: include_bytes!("live-VD6CIYHJ.js.gz") },
-    Asset { name: "main-4HYAH3QH.js", kind: "text/javascript; charset=utf-8", tag: "4edae6bd0824553b", compressed: include_bytes!("main-4HYAH3QH.js.gz") },
+    Asset { name: "main-4EVW3OZH.js", kind: "text/javascript; charset=utf-8", tag: "c08072ed6a38749a", compressed: include_bytes!("main-4EVW3OZH.js.gz") },
     Asset { name: "palette-MCY22BF5.js", kind: "text/javascript; charset=utf-8", tag: "518b49e0a34ceca5", compressed: include_bytes!("palette-MCY22BF5.js.gz") },
     Asset { name: "search-3WUGQIC5.js", kind: "text/javascript; charset=utf-8", tag: "dfaaa5047481462d", compressed: include_bytes!("search-3WUGQIC5.js.gz") },
     Asset { name: "start-ZPTQVQT5.js", kind: "text/javascript; charset=utf-8", tag: "62e0f50722f3b2fe", compressed: include_bytes!("start-ZPTQVQT5.js.gz") },

@@ -101,7 +101,7 @@ test("the palette shows planted names as they are", async (t) => {
 test("the details of an alert show the name of its file as it is", async (t) => {
   const one = await visit(t);
   await open(one, service, `alerts?${new URLSearchParams({ source: HOSTILE.source, only: "alerts" })}`);
-  await seen(one.page, HOSTILE.label);
+  await one.page.locator("li.entry").first().waitFor();
   await one.page.keyboard.press("j");
   await one.page.keyboard.press("Enter");
   await seen(one.page, HOSTILE.file);

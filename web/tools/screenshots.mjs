@@ -58,7 +58,10 @@ try {
     if (address === "live") for (const [source, sample] of Object.entries(SEEN)) await service.put(source, sample, `seen-${name}.jpg`);
     await visit.page.waitForFunction(() => !/Judging|Searching the stored/.test(document.body.innerText));
     // The stream of events stays open, so the network is never idle.
-    await visit.page.waitForFunction(() => [...document.images].every((image) => image.complete));
+    await visit.page.waitForFunction(() => {
+      for (const image of document.images) image.loading = "eager";
+      return [...document.images].every((image) => image.complete);
+    });
     await visit.page.waitForTimeout(5_000);
     await visit.page.screenshot({ path: join(folder, `${name}.png`), fullPage: !isForDocs });
     if (visit.faults.length > 0) console.error(`${name}: ${visit.faults.join("; ")}`);

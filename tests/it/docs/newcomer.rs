@@ -101,7 +101,7 @@ fn following_the_readme_raises_an_alert() {
     service.wait_for_log("watching the folder");
 
     let steps = commands(&with("mosquitto_sub").text);
-    let [listen, copy] = &steps[..] else { panic!("{steps:?}") };
+    let [listen, copy, console] = &steps[..] else { panic!("{steps:?}") };
     let subscriber = Subscriber::start(listen, broker.port);
     let [program, from, to] = &copy[..] else { panic!("{copy:?}") };
     let copied = Command::new(program).arg(root().join(from)).arg(home.path(to)).status().unwrap();
@@ -109,6 +109,15 @@ fn following_the_readme_raises_an_alert() {
     let alert = subscriber.until("stakeout/inbox/objects/red_car/alert ");
     assert!(alert.contains("\"state\":\"raised\""), "{alert}");
 
+    // Without `listen`, the command serves the pages until it is stopped.
+    let mut command = stakeout();
+    command.args(arguments(console)).arg("--no-open").current_dir(home.path(""));
+    let mut serving = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut link = String::new();
+    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut link).unwrap();
+    assert!(link.starts_with("http://127.0.0.1:") && link.contains("/console/"), "{link:?}");
+    serving.kill().unwrap();
+    serving.wait().unwrap();
     service.stop();
 }
 

@@ -19,6 +19,12 @@ type Everything = Answer<"entry">;
 type Around = Everything["pictures"][number];
 type Published = Everything["alert"];
 
+/**
+ * When a sheet that stays open asks again: the service stores what it has just seen within ten seconds, and the minute after an alert
+ * has passed then.
+ */
+const STORED_SECONDS = [11, 71];
+
 /** The sheet of an entry. What the list knows is shown at once, and the rest when it arrives. */
 export function Detail({ id, known, mayMark, onMark, onClose }: {
   id: string;
@@ -28,6 +34,10 @@ export function Detail({ id, known, mayMark, onMark, onClose }: {
   onClose: () => void;
 }) {
   const { answer, error, isLoading, reload } = useRequest((signal) => get("entry", { id }, signal), [id]);
+  useEffect(() => {
+    const timers = STORED_SECONDS.map((seconds) => setTimeout(reload, seconds * 1000));
+    return () => timers.forEach(clearTimeout);
+  }, [id]);
   const everything = answer?.entry.id === id ? answer : undefined;
   const entry = known ?? everything?.entry;
   // The page judges what is in its list, and this sheet judges an entry that is not, such as that of a link.
