@@ -194,12 +194,22 @@ async function end(child) {
   clearTimeout(timer);
 }
 
-/** A port that is free now. */
+/** Where ports are looked for: outside of the range from which the system takes ports, so that no other connection takes one meanwhile. */
+const PORTS = { first: 10_000, count: 20_000 };
+/** Two files of tests at the same time begin at different ports. */
+let nextPort = (process.pid * 101) % PORTS.count;
+
+/** A free port. */
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (let tries = 0; tries < PORTS.count; tries += 1) {
+    const port = PORTS.first + nextPort;
+    nextPort = (nextPort + 1) % PORTS.count;
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await Promise.race([once(server, "listening").then(() => true), once(server, "error").then(() => false)]).catch(() => false);
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error("no port is free");
 }
