@@ -14,8 +14,10 @@ before(async () => {
   service = await start({ yard: ["objects"], shelf: ["toys"] });
   browser = await launch();
   const pictures = { yard: ["empty-wall", "red-car", "empty-corner", "green-tree"], shelf: ["pink-heart", "purple-mug"] };
+  // A frame is found by its source and its time, so each has a time of its own.
+  let at = Date.now() - 60_000;
   for (const [source, names] of Object.entries(pictures)) {
-    for (const name of names) await service.put(source, name, `${name}.jpg`);
+    for (const name of names) await service.put(source, name, `${name}.jpg`, new Date((at += 1_000)));
   }
   await wait("the embeddings of six pictures", async () => (await service.ask("search", { text: "a red car" })).embeddings >= 6);
 });

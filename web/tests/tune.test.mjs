@@ -79,6 +79,9 @@ async function expectReplayed(page, more = {}, label = LABEL.label) {
   assert.deepEqual(await shown(page), await replayed(settings, label), JSON.stringify(settings));
 }
 
+/** Waits for the next frames of the page: events of a pointer arrive with one, and what they change is drawn with the next. */
+const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))));
+
 async function dragTo(page, score, name = "alert at") {
   const [box, plot] = [await pill(page, name).boundingBox(), await page.locator(".u-over").boundingBox()];
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
@@ -87,6 +90,7 @@ async function dragTo(page, score, name = "alert at") {
   await page.mouse.move(x, y + 10, { steps: 3 });
   await page.mouse.move(x, plot.y + (1 - score) * plot.height, { steps: 12 });
   await page.mouse.up();
+  await drawn(page);
 }
 
 test("at first the alerts are those of the service", async (t) => {
@@ -152,6 +156,7 @@ test("a level that is moved with the keyboard has the alerts of replay", async (
   ];
   for (const [keys, expected] of steps) {
     await press(...keys);
+    await drawn(page);
     assert.equal(await valueOf(page), expected, keys.join(" "));
     assert.equal(await pill(page).getAttribute("aria-valuetext"), `alert at ${expected.toFixed(2)}`);
     await expectReplayed(page);

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ChartHandle } from "./chart";
 
 /** A line of the chart. */
@@ -85,7 +85,8 @@ export function TimeChart(props: TimeChartProps) {
   }, []);
   const { times, series, band, top, range, levels, spans, marks } = props;
   useEffect(() => chart.current?.data(), [times, series, band, top, range, isReady]);
-  useEffect(() => chart.current?.overlays(), [levels, spans, marks, isReady]);
+  // Before the next paint: a level that is moved stays under the pointer.
+  useLayoutEffect(() => chart.current?.overlays(), [levels, spans, marks, isReady]);
   return (
     <div class="timechart" role="group" aria-label={props.label} aria-busy={!isReady || undefined}>
       <div ref={box} class="timechart-plot" />
