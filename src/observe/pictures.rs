@@ -216,12 +216,11 @@ impl NewestPictures {
             let frame = if is_made { kept.begin(now)? } else { kept.due.clone()? };
             Some(Job { source, frame, before: kept.picture.clone() })
         };
-        let (found, step): (Option<Job>, fn(Job) -> Step<Job>) = match next {
-            Step::Make(source) => (job(source, true), Step::Make),
-            Step::Shrink(source) => (job(source, false), Step::Shrink),
-            Step::Wait(time) => return Step::Wait(time),
-        };
-        found.map_or(Step::Wait(None), step)
+        match next {
+            Step::Make(source) => job(source, true).map_or(Step::Wait(None), Step::Make),
+            Step::Shrink(source) => job(source, false).map_or(Step::Wait(None), Step::Shrink),
+            Step::Wait(time) => Step::Wait(time),
+        }
     }
 
     /// The picture of the frame with this number is made, or cannot be.

@@ -288,13 +288,17 @@ mod tests {
         assert_eq!(order.recv(), Ok(1));
         let large = taker(&memory, 90, 2, &started);
         wait_until(&memory, |usage| usage.waiting == 1);
-        let small = taker(&memory, 10, 3, &started);
+        // It would fit beside the first one, and does not fit beside the large one.
+        let small = taker(&memory, 20, 3, &started);
         wait_until(&memory, |usage| usage.waiting == 2);
         assert_eq!(memory.usage(), Usage { total: 100, used: 60, waiting: 2, waited: 2 });
         drop(first);
-        assert_eq!([order.recv(), order.recv()].map(Result::unwrap), [2, 3]);
-        wait_until(&memory, |usage| usage == Usage { total: 100, used: 100, waiting: 0, waited: 2 });
-        drop((large, small));
+        assert_eq!(order.recv(), Ok(2));
+        wait_until(&memory, |usage| usage == Usage { total: 100, used: 90, waiting: 1, waited: 2 });
+        drop(large);
+        assert_eq!(order.recv(), Ok(3));
+        wait_until(&memory, |usage| usage == Usage { total: 100, used: 20, waiting: 0, waited: 2 });
+        drop(small);
         wait_until(&memory, |usage| usage.used == 0);
     }
 

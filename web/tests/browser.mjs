@@ -15,6 +15,9 @@ export const PAGES = ["live", "alerts", "tune", "search", "configuration", "syst
 export const PHONE = { width: 360, height: 740 };
 export const WIDE = { width: 1440, height: 900 };
 
+/** The headings of the pages. That of Tune is the label that is tuned. */
+const HEADINGS = { live: "Live", alerts: "Alerts", tune: /^Tune$| \/ /, search: "Search", configuration: "Configuration", system: "System", start: "First steps" };
+
 /** Starts the browser. As root Chromium has no sandbox. */
 export function launch() {
   const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
@@ -30,6 +33,7 @@ export async function visitor(browser, service, { viewport = WIDE, colorScheme =
   context.setDefaultTimeout(PATIENCE);
   if (process.env.CONSOLE === "sources") await serveSources(context, service);
   const page = await context.newPage();
+  await page.addInitScript(listen);
   const faults = [];
   const origin = new URL(service.url).origin;
   await page.exposeFunction("planted", () => void faults.push("planted text was run"));
@@ -81,14 +85,54 @@ export async function signIn(visit, service, ...options) {
 /** Opens a page of the console, for a visitor who is signed in. */
 export async function open(visit, service, address) {
   await visit.page.goto(`${service.url}/console/#/${address}`);
-  await ready(visit.page);
+  await opened(visit.page, address.split("?")[0]);
+}
+
+/** Waits until this page is there. The page before it stays until then. */
+export async function opened(page, name) {
+  await page.getByRole("heading", { level: 1, name: HEADINGS[name], exact: true }).waitFor();
+  await ready(page);
 }
 
 /** Waits until the page is drawn, and no request is open that it waits for. */
 export async function ready(page) {
   await page.locator("main h1").first().waitFor();
+  await painted(page);
   await page.waitForFunction(() => document.querySelectorAll("[aria-busy=true]").length === 0);
   await page.evaluate(() => document.fonts.ready);
+  await painted(page);
+}
+
+/**
+ * Waits for the next frames of the page: events of a pointer arrive with one, what they change is drawn with the next, and then the page
+ * listens to what is drawn.
+ */
+export function painted(page) {
+  return page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))));
+}
+
+/** Waits until the assertions of `check` hold: some of a page is drawn a moment after what it depends on. */
+export async function eventually(check) {
+  for (const end = Date.now() + PATIENCE; ; ) {
+    try {
+      return await check();
+    } catch (error) {
+      if (!(error instanceof assert.AssertionError) || Date.now() > end) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Waits until the page says this in a toast, or has said it since it was loaded: a toast is there for some seconds only. */
+export function told(page, words) {
+  return page.waitForFunction((words) => globalThis.toasts.some((text) => text.includes(words)), words);
+}
+
+/** Keeps the texts of toasts. Runs in the page. */
+function listen() {
+  const toasts = (globalThis.toasts = []);
+  const look = () => document.querySelectorAll(".toast > span").forEach(({ textContent }) => toasts.push(textContent));
+  new MutationObserver(look).observe(document, { subtree: true, childList: true, characterData: true });
 }
 
 /** What axe-core finds on the page. */

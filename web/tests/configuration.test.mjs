@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { PHONE, launch, open, signIn, violations, visitor } from "./browser.mjs";
+import { PHONE, eventually, launch, open, painted, signIn, told, violations, visitor } from "./browser.mjs";
 import { TOKEN, start, wait } from "./service.mjs";
 
 let service, browser, original;
@@ -60,7 +60,6 @@ async function retypeAll(page, text) {
 }
 
 const status = (page, words) => page.locator("main [role=status]", { hasText: words }).first().waitFor();
-const toast = (page, words) => page.locator(".toast", { hasText: words }).waitFor();
 
 test("a mistake is marked, its effects are shown when it is corrected, and the save is in force at once", async (t) => {
   await write(original);
@@ -83,11 +82,11 @@ test("a mistake is marked, its effects are shown when it is corrected, and the s
   await retype(page, '"red car"', '"red car": { "threshold": 0.7 },');
   const change = page.getByRole("list", { name: "Labels" });
   await change.waitFor();
-  assert.match(await change.innerText(), /objects\/red car[\s\S]*changed[\s\S]*threshold: 0\.75 → 0\.7/);
+  await eventually(async () => assert.match(await change.innerText(), /objects\/red car[\s\S]*changed[\s\S]*threshold: 0\.75 → 0\.7/));
   await page.getByRole("group", { name: "Your changes" }).getByText('"red car": 0.75').waitFor();
   await page.locator(".cm-content").focus();
   await page.keyboard.press("Control+s");
-  await toast(page, "Saved and in force");
+  await told(page, "Saved and in force");
   assert.equal(await file(), original.replace('"red car": 0.75,', '"red car": { "threshold": 0.7 },'), "everything else stays");
   visit.expectNone();
 });
@@ -107,7 +106,7 @@ test("an earlier version is compared and returned to", async (t) => {
   await page.getByRole("button", { name: "Return to this version" }).click();
   await status(page, "valid, not saved");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await toast(page, "Saved and in force");
+  await told(page, "Saved and in force");
   assert.equal(await file(), original);
   visit.expectNone();
 });
@@ -126,7 +125,7 @@ test("a file that was changed elsewhere is not overwritten unless the person say
   assert.equal(await file(), elsewhere);
   await dialog.getByText("# by someone else").waitFor();
   await dialog.getByRole("button", { name: "Save my text over it" }).click();
-  await toast(page, "Saved and in force");
+  await told(page, "Saved and in force");
   assert.equal(await file(), original.replace("# the yard, and nothing else", "# my yard"));
 
   await retype(page, "# my yard", "# another yard");
@@ -152,7 +151,7 @@ test("a broken file is shown with its mistakes and repaired", async (t) => {
   await retypeAll(page, original);
   await status(page, "valid, not saved");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await toast(page, "Saved and in force");
+  await told(page, "Saved and in force");
   assert.equal(await file(), original);
   await status(page, "valid, in force");
   visit.expectNone();
@@ -162,6 +161,15 @@ test("keys are completed and explained", async (t) => {
   await write(original);
   const visit = await visitConfiguration(t);
   const { page } = visit;
+  // The first text appears as soon as the page knows the keys: before that, nothing that is typed is completed.
+  const explained = page.locator(".cm-tooltip", { hasText: "The folder of the outbox" });
+  await wait("the page knows the keys", async () => {
+    await page.mouse.move(0, 0);
+    await page.locator(".cm-line", { hasText: '"state_dir"' }).getByText('"state_dir"').hover();
+    return explained.waitFor({ timeout: 1_000 }).then(() => true, () => false);
+  });
+  await page.mouse.move(0, 0);
+  await explained.waitFor({ state: "detached" });
   await page.locator(".cm-line", { hasText: '"state_dir"' }).click();
   await page.keyboard.press("End");
   await page.keyboard.press("Enter");
@@ -182,6 +190,7 @@ test("the tab key leaves the editor, and a text that is not saved survives a loo
   const visit = await visitConfiguration(t, { viewport: PHONE });
   const { page } = visit;
   await retype(page, "# the yard", "# unsaved");
+  await status(page, "valid, not saved");
   await page.keyboard.press("Tab");
   assert.notEqual(await page.evaluate(() => document.activeElement?.className), "editor");
   await open(visit, service, "system");
@@ -199,6 +208,8 @@ test("who may only look sees the text without its passwords, and cannot change i
   await page.getByText("cannot be changed here").waitFor();
   assert.equal(await page.locator(".cm-content").getAttribute("aria-readonly"), "true");
   assert.equal(await page.getByRole("button", { name: "Save", exact: true }).count(), 0);
+  // The editor measures itself, and then has the lines that can be seen.
+  await painted(page);
   const text = await page.locator(".cm-content").innerText();
   assert.ok(text.includes("***") && !text.includes(TOKEN), "the token is masked");
   await page.locator(".cm-content").click();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PAGES, launch, open, ready, signIn, violations, visitor } from "./browser.mjs";
+import { PAGES, eventually, launch, open, opened, signIn, violations, visitor } from "./browser.mjs";
 import { start, wait } from "./service.mjs";
 
 let service, browser;
@@ -39,6 +39,16 @@ const focused = (page) =>
 /** No page of these tests has more stops of the tab key. */
 const MOST_STOPS = 200;
 
+/** What each page has once the service has answered. */
+const CONTROLS = {
+  live: ".live-card a",
+  alerts: "li.entry button",
+  tune: "[role=slider]",
+  search: "[type=search]",
+  configuration: ".cm-content",
+  system: ".system-grid button",
+};
+
 /** The controls of the page that never had the focus. A page may draw them again while it loads. */
 const notReached = (page) =>
   page.evaluate(() => {
@@ -66,8 +76,8 @@ test("the tab key reaches the pages of the header, and Enter opens them", async 
   assert.deepEqual(names.filter((name) => PAGES.includes(name)), PAGES);
   await page.keyboard.press("Enter");
   await page.waitForURL(/#\/system$/);
-  await ready(page);
-  assert.equal((await focused(page)).id, "main", "the focus is on the new page");
+  await opened(page, "system");
+  await eventually(async () => assert.equal((await focused(page)).id, "main", "the focus is on the new page"));
   visit.expectNone();
 });
 
@@ -77,8 +87,8 @@ test("the first link moves the focus behind the header", async (t) => {
   await signIn(visit, service);
   await visit.page.keyboard.press("Tab");
   await visit.page.keyboard.press("Enter");
-  assert.equal((await focused(visit.page)).id, "main");
-  assert.match(visit.page.url(), /#\/live$/, "the address stays");
+  await eventually(async () => assert.equal((await focused(visit.page)).id, "main"));
+  assert.equal(await visit.page.evaluate(() => location.hash), "#/live", "the address stays");
 });
 
 test("everything that can be pressed is reached, and is seen when it is", async (t) => {
@@ -88,6 +98,7 @@ test("everything that can be pressed is reached, and is seen when it is", async 
   for (const name of PAGES) {
     await open(visit, service, name);
     const { page } = visit;
+    await page.locator(CONTROLS[name]).first().waitFor();
     let missing = await notReached(page);
     // Some stops are no control: parts that scroll.
     for (let step = 0; step < MOST_STOPS && missing.length > 0; step += 1) {
@@ -108,11 +119,11 @@ test("Ctrl+K goes to pages, sources, labels and a search", async (t) => {
   t.after(() => visit.close());
   await signIn(visit, service);
   const { page } = visit;
-  for (const [words, address] of [
-    ["syst", /#\/system$/],
-    ["yard alerts", /#\/alerts\?source=yard$/],
-    ["yard red", /#\/tune\?source=yard&set=objects&label=red\+car/],
-    ["a dog at the gate", /#\/search\?q=a\+dog\+at\+the\+gate$/],
+  for (const [words, name, address] of [
+    ["syst", "system", /#\/system$/],
+    ["yard alerts", "alerts", /#\/alerts\?source=yard$/],
+    ["yard red", "tune", /#\/tune\?source=yard&set=objects&label=red\+car/],
+    ["a dog at the gate", "search", /#\/search\?q=a\+dog\+at\+the\+gate$/],
   ]) {
     await page.keyboard.press("Control+k");
     const input = page.getByRole("combobox", { name: /^Page, source/ });
@@ -123,7 +134,7 @@ test("Ctrl+K goes to pages, sources, labels and a search", async (t) => {
     await page.keyboard.press("Enter");
     await page.waitForURL(address);
     await input.waitFor({ state: "hidden" });
-    await ready(page);
+    await opened(page, name);
   }
   await page.keyboard.press("Control+k");
   await page.getByRole("dialog", { name: "Go to" }).waitFor();

@@ -5,17 +5,16 @@ import { once } from "node:events";
 import { createServer, request } from "node:http";
 import { after, before, test } from "node:test";
 import { PAGES, launch, open, ready, visitor } from "./browser.mjs";
-import { TOKEN, freePort, start, wait } from "./service.mjs";
+import { TOKEN, start, wait } from "./service.mjs";
 
 const PREFIX = "/home/eyes";
 let service, browser, proxy, url;
 
 before(async () => {
-  const port = await freePort();
-  url = `http://127.0.0.1:${port}${PREFIX}`;
-  service = await start({ yard: ["objects"] }, { listen: { base_url: url } });
-  proxy = createServer(forward).listen(port, "127.0.0.1");
+  proxy = createServer(forward).listen(0, "127.0.0.1");
   await once(proxy, "listening");
+  url = `http://127.0.0.1:${proxy.address().port}${PREFIX}`;
+  service = await start({ yard: ["objects"] }, { listen: { base_url: url } });
   browser = await launch();
   await service.put("yard", "red-car", "1.jpg");
   await wait("an alert is remembered", async () => (await service.ask("alerts")).alerts.length >= 1);

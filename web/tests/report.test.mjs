@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { PHONE, WIDE, launch, tooWide, violations } from "./browser.mjs";
+import { PHONE, WIDE, launch, painted, tooWide, violations } from "./browser.mjs";
 import { start } from "./service.mjs";
 
 let service, browser, reports;
@@ -17,7 +17,7 @@ before(async () => {
   await mkdir(folder);
   // Ten seconds apart: a red car twice, a green tree once.
   const day = ["empty-wall", "red-car", "red-car", "empty-corner", "orange-star", "green-tree", "empty-wall", "red-car", "empty-corner", "empty-wall"];
-  const noon = new Date("2026-11-23T12:00:00Z").getTime();
+  const noon = new Date("2026-01-05T12:00:00Z").getTime();
   for (const [number, sample] of day.entries()) await service.put("day", sample, `${number}.jpg`, new Date(noon + number * 10_000));
   reports = { replay: join(service.folder, "replay.html"), tune: join(service.folder, "tune.html") };
   await service.command("replay", `--plot=${reports.replay}`, folder);
@@ -65,6 +65,7 @@ test("a drag zooms, a button shows the whole time again, and a picture shows its
   await over.waitFor();
   const whole = track.getByRole("button", { name: "Whole time" });
   assert.equal(await whole.isVisible(), false);
+  await painted(page);
   const box = await over.boundingBox();
   await page.mouse.move(box.x + box.width * 0.2, box.y + 40);
   await page.mouse.down();
@@ -89,7 +90,7 @@ test("the report of tune begins with now and suggested", async (t) => {
   const row = first.getByRole("row", { name: /red car/ });
   assert.match(await row.textContent(), /threshold 0\.75, 2 alerts/);
   await row.getByRole("link").click();
-  assert.match(page.url(), /#label-0$/);
+  await page.waitForURL(/#label-0$/);
 });
 
 test("without scripts the drawing is shown", async (t) => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { PHONE, launch, open, ready, signIn, tooWide, violations, visitor } from "./browser.mjs";
+import { PHONE, eventually, launch, open, ready, signIn, told, tooWide, violations, visitor } from "./browser.mjs";
 import { TOKEN, start, wait } from "./service.mjs";
 
 const sample = (name) => fileURLToPath(new URL(`../../models/bundled/samples/${name}.jpg`, import.meta.url));
@@ -37,6 +37,14 @@ async function visit(t, address = "search", options = {}, running = service) {
 
 const results = (page) => page.locator("li.result");
 
+/** Waits until these matches are the results. */
+const shows = (page, matches) => eventually(async () => {
+  const found = await results(page).evaluateAll((rows) =>
+    rows.map((row) => `${row.querySelector("strong").textContent} ${row.querySelector(".lift > span").lastChild.textContent}`),
+  );
+  assert.deepEqual(found, matches.map(({ source, lift }) => `${source} ${lift.toFixed(1)}`));
+});
+
 test("words find a moment, and the answer says what was searched", async (t) => {
   const { page, expectNone } = await visit(t);
   await page.getByText("Find a moment that no label names").waitFor();
@@ -45,7 +53,7 @@ test("words find a moment, and the answer says what was searched", async (t) => 
   await page.waitForURL(/#\/search\?q=a\+red\+car$/);
   await results(page).first().waitFor();
   const expected = await service.ask("search", { text: "a red car", top: 24 });
-  assert.equal(await results(page).count(), expected.matches.length);
+  await shows(page, expected.matches);
   assert.match(await results(page).first().innerText(), new RegExp(expected.matches[0].source));
   const covered = await page.getByText(/^Searched/).innerText();
   assert.match(covered, new RegExp(`Searched ${expected.embeddings} embeddings of 2 sources`));
@@ -53,9 +61,11 @@ test("words find a moment, and the answer says what was searched", async (t) => 
   assert.deepEqual(await violations(page), []);
 
   // Filters are in the address.
-  await page.getByLabel("Source").selectOption("shelf");
+  await page.getByLabel("Source", { exact: true }).selectOption("shelf");
   await page.waitForURL(/source=shelf/);
-  await page.waitForFunction(() => [...document.querySelectorAll("li.result strong")].every((name) => name.textContent === "shelf"));
+  const { matches } = await service.ask("search", { text: "a red car", source: "shelf", top: 24 });
+  assert.ok(matches.length >= 1 && matches.every(({ source }) => source === "shelf"));
+  await shows(page, matches);
   await page.reload();
   await results(page).first().waitFor();
   assert.equal(await page.getByRole("searchbox", { name: "Words" }).inputValue(), "a red car");
@@ -65,7 +75,8 @@ test("words find a moment, and the answer says what was searched", async (t) => 
 test("the line is above the results that chance alone explains", async (t) => {
   const { matches } = await service.ask("search", { text: "a red car", top: 24 });
   assert.ok(matches.length >= 2, `${matches.length} results`);
-  const one = await visit(t);
+  const one = await visit(t, "search?q=a+red+car");
+  await results(one.page).first().waitFor();
   // What chance explains depends on the pictures: here the answer says it of all but the first ones.
   let likely;
   await one.page.route("**/api/v1/search?*", async (route) => {
@@ -75,7 +86,6 @@ test("the line is above the results that chance alone explains", async (t) => {
     await route.fulfill({ response, json: found });
   });
   for (likely of [0, 1, matches.length]) {
-    await open(one, service, "search?q=a+red+car");
     await one.page.reload();
     await results(one.page).first().waitFor();
     const rows = await one.page.locator("li.result, .search-line").evaluateAll((all) => all.map((row) => (row.matches("li") ? "result" : row.textContent)));
@@ -98,15 +108,7 @@ test("a picture that is chosen, dropped or pasted finds its frame", async (t) =>
     const nearest = matches.toSorted((a, b) => b.similarity - a.similarity)[0];
     assert.equal(nearest.source, "shelf");
     assert.ok(nearest.similarity > 0.98, `${nearest.similarity}`);
-    const expected = matches.map(({ source, lift }) => `${source} ${lift.toFixed(1)}`);
-    await page.waitForFunction(
-      (expected) => {
-        const rows = [...document.querySelectorAll("li.result")];
-        const found = rows.map((row) => `${row.querySelector("strong").textContent} ${row.querySelector(".lift > span").lastChild.textContent}`);
-        return found.join() === expected.join();
-      },
-      expected,
-    );
+    await shows(page, matches);
   };
   await finds("pink-heart", () => page.locator("input[type=file]").setInputFiles(sample("pink-heart")));
   await page.getByText("similar to pink-heart.jpg").waitFor();
@@ -139,7 +141,7 @@ test("a damaged picture is refused in words", async (t) => {
   one.forget();
   const huge = Buffer.alloc(17 << 20, 1);
   await one.page.locator("input[type=file]").setInputFiles({ name: "huge.jpg", mimeType: "image/jpeg", buffer: huge });
-  await one.page.getByText("huge.jpg has more than 16 MB").waitFor();
+  await told(one.page, "huge.jpg has more than 16 MB");
   one.expectNone();
 });
 
@@ -150,8 +152,11 @@ test("similar frames are found from a result", async (t) => {
   await results(page).first().getByRole("link", { name: "Find similar" }).click();
   await page.waitForURL(/like=yard/);
   await page.getByText("similar to yard").waitFor();
-  await results(page).first().waitFor();
-  assert.match(await results(page).first().innerText(), /yard/);
+  const at = new URLSearchParams((await page.evaluate(() => location.hash)).split("?")[1]).get("at");
+  const { matches } = await service.ask("search", { like_source: "yard", like_at: at, top: 24 });
+  assert.equal(matches[0].source, "yard");
+  // The results before stay until these are there.
+  await shows(page, matches);
   expectNone();
 });
 
@@ -159,6 +164,8 @@ test("a label is made of what was found, and watched", async (t) => {
   const { page, expectNone } = await visit(t, "search?q=a+black+key&source=yard");
   await results(page).first().waitFor();
   await ready(page);
+  // The page knows the sources and what they watch.
+  await page.getByLabel("Source", { exact: true }).locator("option", { hasText: "shelf" }).waitFor({ state: "attached" });
   await results(page).first().getByRole("button", { name: "Make a label" }).click();
   const dialog = page.getByRole("dialog");
   assert.equal(await dialog.getByLabel("Name of the label", { exact: true }).inputValue(), "black key");
@@ -199,9 +206,8 @@ test("a save that ends late leaves another dialog open, and is reported", async 
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
   await make(1, "second one");
-  const said = page.getByText("first one is watched for.").waitFor();
   release();
-  await said;
+  await told(page, "first one is watched for.");
   assert.equal(await dialog.getByLabel("Name of the label", { exact: true }).inputValue(), "second one");
   assert.equal(await readFile(service.config, "utf8"), text);
   expectNone();

@@ -3,10 +3,11 @@
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, copyFile, mkdir, mkdtemp, rename, rm, utimes, writeFile } from "node:fs/promises";
+import { access, copyFile, mkdir, mkdtemp, realpath, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -29,37 +30,65 @@ export const HOSTILE = {
 };
 
 /**
- * Starts a service and waits until it can score. `sources` maps the name of a source to the label sets that it watches: it is a folder
- * then; or to its settings. `options.labels` replaces the label sets, `options.prefix` is the beginning of every topic, and
+ * Starts a service and waits until it watches its folders. `sources` maps the name of a source to the label sets that it watches: it is a
+ * folder then; or to its settings. `options.labels` replaces the label sets, `options.prefix` is the beginning of every topic, and
  * `options.listen` is added to `listen`.
  * `options.before` receives the path of the configuration, and runs before the service starts.
  */
 export async function start(sources, options = {}) {
-  const folder = await mkdtemp(join(tmpdir(), "stakeout-console-"));
-  const [port, brokerPort] = [await freePort(), await freePort()];
-  const broker = await startBroker(folder, brokerPort);
-  const config = join(folder, "stakeout.yaml");
-  for (const name of Object.keys(sources)) await mkdir(join(folder, "inbox", name), { recursive: true });
-  await writeFile(config, configuration(folder, port, brokerPort, sources, options));
-  await options.before?.(config);
-  const service = spawn(PROGRAM, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
-  const log = follow(service.stderr);
-  const url = `http://127.0.0.1:${port}`;
-  const running = { folder, config, url, log, service, broker, put, publish, ask, stored, link, command, stop };
-  await wait("the service is ready", async () => {
-    if (service.exitCode !== null) throw new Error(`the service ended:\n${log()}`);
-    const answer = await fetch(`${url}/readyz`, { headers: authorization() }).catch(() => undefined);
-    return answer?.status === 200;
-  });
-  return running;
+  for (;;) {
+    const started = await attemptStart(sources, options);
+    if (started) return started;
+  }
+}
 
-  /** Puts a sample picture of the bundled model into the folder of a source, as a file with this name that was written `at` a time. */
-  async function put(source, sample, name, at = new Date()) {
+/** Starts a service; `undefined` if another program has taken one of its ports since it was free. */
+async function attemptStart(sources, options) {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), "stakeout-console-")));
+  const [port, brokerPort] = [await freePort(), await freePort()];
+  const config = join(folder, "stakeout.yaml");
+  const url = `http://127.0.0.1:${port}`;
+  let broker, service, log;
+  try {
+    broker = await startBroker(folder, brokerPort);
+    for (const name of Object.keys(sources)) await mkdir(join(folder, "inbox", name), { recursive: true });
+    await writeFile(config, configuration(folder, port, brokerPort, sources, options));
+    await options.before?.(config);
+    service = spawn(PROGRAM, ["run", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
+    log = follow(service.stderr);
+    await wait("the service is ready", async () => {
+      if (hasEnded(service)) throw new Error(`the service ended:\n${await wholeLog(service, log)}`);
+      // Another program at this port may never answer.
+      const answer = await fetch(`${url}/readyz`, { headers: authorization(), signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
+      // Another service at this port may answer, while this one ends.
+      return answer?.status === 200 && (await ask("config").catch(() => undefined))?.path === config;
+    });
+    // A picture that is there before its folder is watched is no new one.
+    await wait("the folders are watched", async () => {
+      const { sources } = await ask("sources");
+      return sources.every(({ kind, status }) => kind !== "folder" || status === "online");
+    });
+    if (broker) await wait("the broker is connected", async () => (await ask("system")).delivery?.connected);
+  } catch (error) {
+    await stop();
+    if (/address already in use/i.test(error.message)) return undefined;
+    throw error;
+  }
+  return { folder, config, url, log, service, broker, put, publish, ask, stored, written, link, command, stop };
+
+  /**
+   * Puts a sample picture of the bundled model into the folder of a source, as a file with this name that was written `at` a time: now, and
+   * in no millisecond in which another one was.
+   */
+  async function put(source, sample, name, at) {
+    at ??= await nextMoment();
     const place = join(folder, "inbox", source);
     // The service ignores hidden files: it sees the whole picture at once.
     const hidden = join(place, `.${Date.now()}-${Math.random()}`);
     await copyFile(join(ROOT, "models/bundled/samples", `${sample}.jpg`), hidden);
-    await utimes(hidden, at, at);
+    // A time is cut to microseconds after it was divided: without a part of one, it would often be in the millisecond before.
+    const seconds = (at.getTime() + 0.0005) / 1000;
+    await utimes(hidden, seconds, seconds);
     await rename(hidden, join(place, name));
   }
 
@@ -74,7 +103,8 @@ export async function start(sources, options = {}) {
   async function ask(verb, query = {}, body = undefined) {
     const init = { headers: authorization() };
     if (body) Object.assign(init, { method: "POST", body: JSON.stringify(body) });
-    const answer = await fetch(`${url}/api/v1/${verb}?${new URLSearchParams(query)}`, init);
+    // The service closes a connection whose request is late. What tests change is the same if it is changed twice.
+    const answer = await wait(verb, () => fetch(`${url}/api/v1/${verb}?${new URLSearchParams(query)}`, init));
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${verb}: ${answer.status} ${text}`);
     return JSON.parse(text);
@@ -87,6 +117,16 @@ export async function start(sources, options = {}) {
       const answer = await fetch(`${url}/api/v1/rejudge?${query}`, { headers: authorization() });
       return answer.ok;
     });
+  }
+
+  /**
+   * Writes what was observed until now, so that readers of the history see it: they see some of it only seconds later. A request that
+   * changes something has that effect, even if there is nothing that it could change.
+   */
+  async function written() {
+    const init = { method: "POST", headers: authorization(), body: JSON.stringify({ id: "nothing", verdict: "right" }) };
+    const { status } = await wait("mark", () => fetch(`${url}/api/v1/mark`, init));
+    if (status !== 404) throw new Error(`mark: ${status}`);
   }
 
   /** A link that signs a browser in once. */
@@ -105,7 +145,7 @@ export async function start(sources, options = {}) {
   }
 
   async function stop() {
-    await end(service);
+    if (service) await end(service);
     if (broker) await end(broker);
     await rm(folder, { recursive: true, force: true });
   }
@@ -134,6 +174,14 @@ async function attempt(isSo) {
 
 function authorization() {
   return { Authorization: `Bearer ${TOKEN}` };
+}
+
+let newest = 0;
+
+/** A time that no picture has. */
+async function nextMoment() {
+  while (Date.now() <= newest) await new Promise((resolve) => setTimeout(resolve, 1));
+  return new Date((newest = Date.now()));
 }
 
 /** The configuration. JSON is YAML. */
@@ -171,8 +219,8 @@ async function startBroker(folder, port) {
   await writeFile(file, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
   const broker = spawn(BROKER, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
   const log = follow(broker.stderr);
-  await wait("the broker listens", () => {
-    if (broker.exitCode !== null) throw new Error(`the broker ended:\n${log()}`);
+  await wait("the broker listens", async () => {
+    if (hasEnded(broker)) throw new Error(`the broker ended:\n${await wholeLog(broker, log)}`);
     return log().includes("running");
   });
   return broker;
@@ -185,8 +233,18 @@ function follow(stream) {
   return () => text;
 }
 
+/** What a process that has ended has written. */
+async function wholeLog({ stderr }, log) {
+  await finished(stderr);
+  return log();
+}
+
+function hasEnded(child) {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
 async function end(child) {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (hasEnded(child)) return;
   const ended = once(child, "exit");
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE);
@@ -200,7 +258,7 @@ const PORTS = { first: 10_000, count: 20_000 };
 let nextPort = (process.pid * 101) % PORTS.count;
 
 /** A free port. */
-export async function freePort() {
+async function freePort() {
   for (let tries = 0; tries < PORTS.count; tries += 1) {
     const port = PORTS.first + nextPort;
     nextPort = (nextPort + 1) % PORTS.count;

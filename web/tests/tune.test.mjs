@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { PHONE, launch, open, ready, signIn, tooWide, violations, visitor } from "./browser.mjs";
+import { PHONE, eventually, launch, open, painted, ready, signIn, told, tooWide, violations, visitor } from "./browser.mjs";
 import { start, wait } from "./service.mjs";
 
 const LABEL = { source: "yard", label_set: "objects", label: "red car" };
@@ -79,10 +79,9 @@ async function expectReplayed(page, more = {}, label = LABEL.label) {
   assert.deepEqual(await shown(page), await replayed(settings, label), JSON.stringify(settings));
 }
 
-/** Waits for the next frames of the page: events of a pointer arrive with one, and what they change is drawn with the next. */
-const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))));
-
 async function dragTo(page, score, name = "alert at") {
+  // Nothing of the page moves any more.
+  await ready(page);
   const [box, plot] = [await pill(page, name).boundingBox(), await page.locator(".u-over").boundingBox()];
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
   await page.mouse.move(x, y);
@@ -90,7 +89,7 @@ async function dragTo(page, score, name = "alert at") {
   await page.mouse.move(x, y + 10, { steps: 3 });
   await page.mouse.move(x, plot.y + (1 - score) * plot.height, { steps: 12 });
   await page.mouse.up();
-  await drawn(page);
+  await painted(page);
 }
 
 test("at first the alerts are those of the service", async (t) => {
@@ -156,7 +155,7 @@ test("a level that is moved with the keyboard has the alerts of replay", async (
   ];
   for (const [keys, expected] of steps) {
     await press(...keys);
-    await drawn(page);
+    await painted(page);
     assert.equal(await valueOf(page), expected, keys.join(" "));
     assert.equal(await pill(page).getAttribute("aria-valuetext"), `alert at ${expected.toFixed(2)}`);
     await expectReplayed(page);
@@ -177,7 +176,8 @@ test("hold, for, cooldown and active are tried, too", async (t) => {
     await expectReplayed(page, { [name]: value });
     await page.getByRole("button", { name: "Revert" }).click();
     await ready(page);
-    assert.equal(await field.inputValue(), before);
+    await eventually(async () => assert.equal(await field.inputValue(), before));
+    await painted(page);
   }
   const hold = page.getByLabel("hold", { exact: true });
   await hold.fill("3");
@@ -198,7 +198,7 @@ test("alerts are marked with keys, new ones as well, and verdicts are taken back
   await ready(page);
   const [first, second] = await shown(page);
   const status = page.locator(".tune-answer [role=status]");
-  const marked = async () => (await service.ask("marks")).marks.map(({ captured_at, mark }) => `${captured_at} ${mark}`);
+  const marked = async () => (await service.ask("marks")).marks.filter(({ label }) => label === LABEL.label).map(({ captured_at, mark }) => `${captured_at} ${mark}`);
   await page.locator("body").press("j");
   await page.locator("body").press("y");
   await wait("the first is right", async () => (await marked()).includes(`${first} right`));
@@ -262,6 +262,7 @@ test("other words are a second line", async (t) => {
 test("a part of the time is in the address", async (t) => {
   const { page, expectNone } = await visit(t, { address: ADDRESS.replace("range=1d", "range=1h") });
   await pill(page).waitFor();
+  await ready(page);
   const plot = await page.locator(".u-over").boundingBox();
   await page.mouse.move(plot.x + plot.width * 0.3, plot.y + 40);
   await page.mouse.down();
@@ -284,6 +285,8 @@ test("on a phone the chart is low, and the settings are a sheet", async (t) => {
   assert.deepEqual(await tooWide(page), []);
   assert.deepEqual(await violations(page), []);
   await page.keyboard.press("Escape");
+  await page.getByRole("dialog", { name: "Settings" }).waitFor({ state: "detached" });
+  await ready(page);
   // A finger on the pill.
   const [box, plot] = [await pill(page).boundingBox(), await page.locator(".u-over").boundingBox()];
   const touch = await page.context().newCDPSession(page);
@@ -294,6 +297,7 @@ test("on a phone the chart is low, and the settings are a sheet", async (t) => {
     await touch.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: at(y) });
   }
   await touch.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  await painted(page);
   assert.ok((await valueOf(page)) < 0.6, `${await valueOf(page)}`);
   await expectReplayed(page);
   expectNone();
@@ -321,7 +325,7 @@ test("a save changes the configuration, which is in force then", async (t) => {
   await pill(page).focus();
   await page.keyboard.press("ArrowDown");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await page.getByText("Saved in stakeout.yaml").waitFor();
+  await told(page, "Saved in stakeout.yaml");
   const text = await readFile(service.config, "utf8");
   assert.match(text, /"red car": *\{[^}]*threshold[^}]*0\.74/);
   assert.doesNotMatch(text, /"red car": *\{[^}]*clear_below/, "the clear level still follows the threshold");
