@@ -162,7 +162,7 @@ fn the_socket_works_without_an_endpoint_and_survives_a_kill() {
     let home = Home::new(free_port(), "");
     let socket = home.path("state/api.sock");
     let mut service = Service::start(&home);
-    // Its file exists a moment before it takes connections.
+    // Its file exists before it takes connections.
     wait_until("the socket listens", || UnixStream::connect(&socket).is_ok());
     // It answers while the model is loaded, too.
     assert_eq!(at_socket(&home, "GET", "/healthz", "").body, b"ok\n");

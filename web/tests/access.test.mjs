@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, open, signIn, told, violations, visitor } from "./browser.mjs";
+import { launch, open, signIn, toast, violations, visitor } from "./browser.mjs";
 import { TOKEN, start, wait } from "./service.mjs";
 
 let service, browser;
@@ -130,7 +130,7 @@ test("a sign-out that fails says that this browser is still signed in", async (t
   await page.route("**/console/session", (route) => (route.request().method() === "DELETE" ? route.abort() : route.fallback()));
   const button = page.getByRole("button", { name: "Sign out" });
   await button.click();
-  await told(page, "You are still signed in. The service does not answer.");
+  await toast(page, "You are still signed in. The service does not answer.");
   await page.getByRole("heading", { name: "Live", level: 1 }).waitFor();
   await page.unroute("**/console/session");
   await button.click();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { eventually, launch, open, ready, signIn, told, tooWide, violations, visitor } from "./browser.mjs";
+import { eventually, launch, open, ready, signIn, toast, tooWide, violations, visitor } from "./browser.mjs";
 import { start, wait } from "./service.mjs";
 
 const SAMPLES = ["red-car", "green-tree", "blue-umbrella", "yellow-fish"];
@@ -226,7 +226,7 @@ test("who may only look cannot mark", async (t) => {
   assert.equal(await page.getByRole("button", { name: "✓ right" }).count(), 0);
   await page.keyboard.press("j");
   await page.keyboard.press("y");
-  await told(page, "You may look and not mark");
+  await toast(page, "You may look and not mark");
   assert.deepEqual(await violations(page), []);
   assert.deepEqual(await tooWide(page), []);
   expectNone();

@@ -111,7 +111,7 @@ export function painted(page) {
   return page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))));
 }
 
-/** Waits until the assertions of `check` hold: some of a page is drawn a moment after what it depends on. */
+/** Waits until the assertions of `check` hold: some of a page is drawn later than what it depends on. */
 export async function eventually(check) {
   for (const end = Date.now() + PATIENCE; ; ) {
     try {
@@ -124,7 +124,7 @@ export async function eventually(check) {
 }
 
 /** Waits until the page says this in a toast, or has said it since it was loaded: a toast is there for some seconds only. */
-export function told(page, words) {
+export function toast(page, words) {
   return page.waitForFunction((words) => globalThis.toasts.some((text) => text.includes(words)), words);
 }
 

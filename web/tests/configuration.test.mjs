@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { PHONE, eventually, launch, open, painted, signIn, told, violations, visitor } from "./browser.mjs";
+import { PHONE, eventually, launch, open, painted, signIn, toast, violations, visitor } from "./browser.mjs";
 import { TOKEN, start, wait } from "./service.mjs";
 
 let service, browser, original;
@@ -86,7 +86,7 @@ test("a mistake is marked, its effects are shown when it is corrected, and the s
   await page.getByRole("group", { name: "Your changes" }).getByText('"red car": 0.75').waitFor();
   await page.locator(".cm-content").focus();
   await page.keyboard.press("Control+s");
-  await told(page, "Saved and in force");
+  await toast(page, "Saved and in force");
   assert.equal(await file(), original.replace('"red car": 0.75,', '"red car": { "threshold": 0.7 },'), "everything else stays");
   visit.expectNone();
 });
@@ -106,7 +106,7 @@ test("an earlier version is compared and returned to", async (t) => {
   await page.getByRole("button", { name: "Return to this version" }).click();
   await status(page, "valid, not saved");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await told(page, "Saved and in force");
+  await toast(page, "Saved and in force");
   assert.equal(await file(), original);
   visit.expectNone();
 });
@@ -125,7 +125,7 @@ test("a file that was changed elsewhere is not overwritten unless the person say
   assert.equal(await file(), elsewhere);
   await dialog.getByText("# by someone else").waitFor();
   await dialog.getByRole("button", { name: "Save my text over it" }).click();
-  await told(page, "Saved and in force");
+  await toast(page, "Saved and in force");
   assert.equal(await file(), original.replace("# the yard, and nothing else", "# my yard"));
 
   await retype(page, "# my yard", "# another yard");
@@ -151,7 +151,7 @@ test("a broken file is shown with its mistakes and repaired", async (t) => {
   await retypeAll(page, original);
   await status(page, "valid, not saved");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await told(page, "Saved and in force");
+  await toast(page, "Saved and in force");
   assert.equal(await file(), original);
   await status(page, "valid, in force");
   visit.expectNone();

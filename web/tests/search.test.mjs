@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { PHONE, eventually, launch, open, ready, signIn, told, tooWide, violations, visitor } from "./browser.mjs";
+import { PHONE, eventually, launch, open, ready, signIn, toast, tooWide, violations, visitor } from "./browser.mjs";
 import { TOKEN, start, wait } from "./service.mjs";
 
 const sample = (name) => fileURLToPath(new URL(`../../models/bundled/samples/${name}.jpg`, import.meta.url));
@@ -141,7 +141,7 @@ test("a damaged picture is refused in words", async (t) => {
   one.forget();
   const huge = Buffer.alloc(17 << 20, 1);
   await one.page.locator("input[type=file]").setInputFiles({ name: "huge.jpg", mimeType: "image/jpeg", buffer: huge });
-  await told(one.page, "huge.jpg has more than 16 MB");
+  await toast(one.page, "huge.jpg has more than 16 MB");
   one.expectNone();
 });
 
@@ -207,7 +207,7 @@ test("a save that ends late leaves another dialog open, and is reported", async 
   await dialog.waitFor({ state: "detached" });
   await make(1, "second one");
   release();
-  await told(page, "first one is watched for.");
+  await toast(page, "first one is watched for.");
   assert.equal(await dialog.getByLabel("Name of the label", { exact: true }).inputValue(), "second one");
   assert.equal(await readFile(service.config, "utf8"), text);
   expectNone();

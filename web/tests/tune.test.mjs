@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { PHONE, eventually, launch, open, painted, ready, signIn, told, tooWide, violations, visitor } from "./browser.mjs";
+import { PHONE, eventually, launch, open, painted, ready, signIn, toast, tooWide, violations, visitor } from "./browser.mjs";
 import { start, wait } from "./service.mjs";
 
 const LABEL = { source: "yard", label_set: "objects", label: "red car" };
@@ -325,7 +325,7 @@ test("a save changes the configuration, which is in force then", async (t) => {
   await pill(page).focus();
   await page.keyboard.press("ArrowDown");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await told(page, "Saved in stakeout.yaml");
+  await toast(page, "Saved in stakeout.yaml");
   const text = await readFile(service.config, "utf8");
   assert.match(text, /"red car": *\{[^}]*threshold[^}]*0\.74/);
   assert.doesNotMatch(text, /"red car": *\{[^}]*clear_below/, "the clear level still follows the threshold");
