@@ -121,11 +121,7 @@ impl Recorder {
         time: i64,
         views: impl IntoIterator<Item = (Option<&'a str>, &'a Arc<[f32]>)>,
     ) -> rusqlite::Result<()> {
-        for (at, (region, embedding)) in views.into_iter().enumerate() {
-            let name = (Arc::clone(source), at, Origin::Camera);
-            self.record_view(transaction, (name, region), embedding, time)?;
-        }
-        Ok(())
+        self.record_views(transaction, (source, Origin::Camera), time, views)
     }
 
     /// Records the embeddings of a stored picture, which was captured at `time`: as [`Self::record_frame`], while frames of the camera
@@ -140,8 +136,18 @@ impl Recorder {
         time: i64,
         views: impl IntoIterator<Item = (Option<&'a str>, &'a Arc<[f32]>)>,
     ) -> rusqlite::Result<()> {
+        self.record_views(transaction, (source, Origin::StoredPictures), time, views)
+    }
+
+    fn record_views<'a>(
+        &mut self,
+        transaction: &Transaction<'_>,
+        (source, origin): (&Arc<str>, Origin),
+        time: i64,
+        views: impl IntoIterator<Item = (Option<&'a str>, &'a Arc<[f32]>)>,
+    ) -> rusqlite::Result<()> {
         for (at, (region, embedding)) in views.into_iter().enumerate() {
-            let name = (Arc::clone(source), at, Origin::StoredPictures);
+            let name = (Arc::clone(source), at, origin);
             self.record_view(transaction, (name, region), embedding, time)?;
         }
         Ok(())
