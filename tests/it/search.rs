@@ -50,17 +50,22 @@ fn drop_picture_of(home: &Home, name: &str, days: u64) {
     fs::rename(elsewhere, home.path("inbox").join(name)).unwrap();
 }
 
+/// A service that has embedded three pictures, of three days: frames of the same minute may be one event.
+fn service_with_three_pictures(home: &Home) -> Service {
+    let service = Service::start(home);
+    service.wait_for_log("watching");
+    for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
+        drop_picture_of(home, name, days);
+    }
+    wait_until("the embeddings of three pictures", || found(home, &["a red car"])["embeddings"] == 3);
+    service
+}
+
 #[test]
 fn a_picture_is_found_by_words_and_by_a_picture() {
     let broker = Broker::start();
     let home = Home::new(broker.port, HISTORY);
-    let mut service = Service::start(&home);
-    service.wait_for_log("watching");
-    // On three days: frames of the same minute may be one event.
-    for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
-        drop_picture_of(&home, name, days);
-    }
-    wait_until("the embeddings of three pictures", || found(&home, &["a red car"])["embeddings"] == 3);
+    let mut service = service_with_three_pictures(&home);
 
     let words = found(&home, &["a red car"]);
     assert_eq!(words["matches"][0]["source"], "Inbox", "{words}");
@@ -103,12 +108,7 @@ fn copy_folder(from: &Path, to: &Path) {
 fn stored_pictures_are_found_after_a_change_of_the_model() {
     let broker = Broker::start();
     let home = Home::new(broker.port, HISTORY);
-    let mut service = Service::start(&home);
-    service.wait_for_log("watching");
-    for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
-        drop_picture_of(&home, name, days);
-    }
-    wait_until("the embeddings of three pictures", || found(&home, &["a red car"])["embeddings"] == 3);
+    let mut service = service_with_three_pictures(&home);
     let before = found(&home, &["a red car"]);
     service.stop();
 
