@@ -5,14 +5,17 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 
-/** A module of the sources. */
-async function load(name) {
+let loaded = 0;
+
+/** Modules of the sources, as one: they share what they import, and each call has modules of its own. */
+async function load(...names) {
   const built = await esbuild.build({
-    entryPoints: [fileURLToPath(new URL(`../src/${name}`, import.meta.url))],
+    stdin: { contents: names.map((name) => `export * from "./${name}";`).join("\n"), resolveDir: fileURLToPath(new URL("../src", import.meta.url)) },
     bundle: true,
     format: "esm",
     jsx: "automatic",
     jsxImportSource: "preact",
+    footer: { js: `// ${(loaded += 1)}` },
     write: false,
   });
   return import(`data:text/javascript;base64,${Buffer.from(built.outputFiles[0].text).toString("base64")}`);
@@ -49,6 +52,8 @@ test("times", async () => {
   const { time, clock, day } = await load("format.ts");
   const now = new Date(2026, 10, 27, 12, 30, 15);
   const ago = (seconds) => new Date(now.getTime() - seconds * 1000);
+  // Days are those of the calendar: some have 23 or 25 hours.
+  const daysAgo = (days) => new Date(2026, 10, 27 - days, 12, 30, 15);
   for (const [at, expected] of [
     [ago(0), "now"],
     [ago(0.4), "now"],
@@ -57,9 +62,9 @@ test("times", async () => {
     [ago(60), "12:29"],
     [ago(3 * 3600), "09:30"],
     [ago(-5), "12:30"],
-    [ago(24 * 3600), "Thu 26 12:30"],
-    [ago(40 * 86_400), "18 Oct 12:30"],
-    [ago(400 * 86_400), "23 Oct 2025 12:30"],
+    [daysAgo(1), "Thu 26 12:30"],
+    [daysAgo(40), "18 Oct 12:30"],
+    [daysAgo(400), "23 Oct 2025 12:30"],
   ]) {
     assert.equal(time(at, now), expected);
   }
@@ -178,25 +183,49 @@ test("a list of alerts with its newest part on top", async () => {
   }
 });
 
-test("marks of alerts are shown at once, stored in the background, and taken back", async (t) => {
-  const listeners = [];
-  const known = ["window", "document", "fetch"].map((name) => [name, globalThis[name]]);
-  t.after(() => known.forEach(([name, value]) => (globalThis[name] = value)));
-  globalThis.window = { addEventListener: (kind, listener) => listeners.push([kind, listener]) };
-  globalThis.document ??= { baseURI: "http://localhost/console/" };
-  const sent = [];
-  let status = 200;
-  globalThis.fetch = async (address, { body }) => {
-    const { id, verdict } = JSON.parse(body);
-    sent.push(`${new URL(address).pathname} ${id} ${verdict}`);
-    return Response.json(status === 200 ? {} : { title: "a title", status, detail: "no" }, { status });
-  };
-  const { hasFailed, mark, retry, undo, unstored, verdictOf } = await load("pages/alerts/marks.ts");
-  /** Waits until nothing is in flight, and returns what was sent since the last time. */
+/** Gives globals other values until the test ends. */
+function replaceGlobals(t, values) {
+  for (const [name, value] of Object.entries(values)) {
+    const known = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (known ? Object.defineProperty(globalThis, name, known) : delete globalThis[name]));
+  }
+}
+
+/** Waits until everything that is ready has run. */
+const idle = async () => {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+/** The modules that store verdicts, with a service that answers with this status. `settled` returns what was sent since the last time. */
+async function loadMarks(t) {
+  const [listeners, sent, service] = [[], [], { status: 200 }];
+  replaceGlobals(t, {
+    window: { addEventListener: (kind, listener) => listeners.push([kind, listener]) },
+    document: { baseURI: "http://localhost/console/" },
+    fetch: async (address, { body }) => {
+      const { verdict, ...subject } = JSON.parse(body);
+      sent.push(`${new URL(address).pathname} ${Object.values(subject).join(" ")} ${verdict}`);
+      const { status } = service;
+      return Response.json(status === 200 ? {} : { title: "a title", status, detail: "no" }, { status });
+    },
+  });
+  const modules = await load("marks.ts", "judging.ts");
   const settled = async () => {
-    while (unstored().waiting > 0) await new Promise((resolve) => setImmediate(resolve));
+    while (modules.unstored().waiting > 0) await new Promise((resolve) => setImmediate(resolve));
     return sent.splice(0).map((line) => line.replace("/api/v1/mark ", ""));
   };
+  /** Whether the browser asks before the page is left. */
+  const asks = () => {
+    let isAsked = false;
+    listeners.find(([kind]) => kind === "beforeunload")[1]({ preventDefault: () => (isAsked = true) });
+    return isAsked;
+  };
+  return { ...modules, sent, settled, asks, service };
+}
+
+test("marks of alerts are shown at once, stored in the background, and taken back", async (t) => {
+  const { hasFailed, mark, retry, undo, unstored, verdictOf, sent, settled, asks, service } = await loadMarks(t);
   const entry = (id, mark) => ({ id, mark });
   const [a, b, c, d, e] = [entry("a"), entry("b", "wrong"), entry("c"), entry("d"), entry("e")];
 
@@ -221,29 +250,197 @@ test("marks of alerts are shown at once, stored in the background, and taken bac
   assert.deepEqual([b, c, e].map(verdictOf), ["wrong", "right", null]);
 
   // A verdict that is not stored stays on the page until it is tried again.
-  status = 500;
+  service.status = 500;
   mark(e, "wrong");
   await settled();
-  assert.deepEqual([verdictOf(e), hasFailed("e"), unstored().failed.map(({ problem }) => problem)], ["wrong", true, ["no"]]);
-  const asks = () => {
-    let isAsked = false;
-    listeners.find(([kind]) => kind === "beforeunload")[1]({ preventDefault: () => (isAsked = true) });
-    return isAsked;
-  };
+  assert.deepEqual([verdictOf(e), hasFailed(e), unstored().failed.map(({ problem }) => problem)], ["wrong", true, ["no"]]);
   assert.equal(asks(), true, "the browser asks before the page is left");
-  status = 200;
+  service.status = 200;
   retry();
-  assert.deepEqual([await settled(), hasFailed("e"), unstored().failed, asks()], [["e wrong"], false, [], false]);
+  assert.deepEqual([await settled(), hasFailed(e), unstored().failed, asks()], [["e wrong"], false, [], false]);
 
   // Nothing to undo is what was wanted, and an entry that is gone has no verdict.
-  status = 409;
+  service.status = 409;
   mark(e, null);
   await settled();
-  assert.deepEqual([verdictOf(e), hasFailed("e")], [null, false]);
-  status = 404;
+  assert.deepEqual([verdictOf(e), hasFailed(e)], [null, false]);
+  service.status = 404;
   mark(d, "wrong");
   await settled();
-  assert.deepEqual([verdictOf(d), hasFailed("d")], [null, false]);
+  assert.deepEqual([verdictOf(d), hasFailed(d)], [null, false]);
+});
+
+test("marks of moments, and a verdict that was never stored", async (t) => {
+  const { hasFailed, keyOf, mark, retry, undo, unstored, verdictOf, settled, asks, service } = await loadMarks(t);
+  const moment = (at, mark) => ({ source: "yard", label: "objects/red car", at, mark });
+  const [a, b] = [moment("08:15", "right"), moment("08:16")];
+  mark(b, "wrong");
+  assert.deepEqual([verdictOf(a), verdictOf(b), await settled()], ["right", "wrong", ["yard objects/red car 08:16 wrong"]]);
+  assert.equal(verdictOf({ id: "08:16", mark: null }), null, "an alert is no moment");
+
+  // What was never stored is taken back without a request: there is nothing to undo.
+  service.status = 500;
+  mark(a, "wrong");
+  await settled();
+  assert.deepEqual([verdictOf(a), hasFailed(a), unstored().failed.length, asks()], ["wrong", true, 1, true]);
+  assert.equal(undo(), keyOf(a));
+  assert.deepEqual([verdictOf(a), hasFailed(a), asks(), await settled()], ["right", false, false, []]);
+  service.status = 200;
+  retry();
+  assert.deepEqual(await settled(), []);
+  assert.equal(undo(), keyOf(b));
+  assert.deepEqual([verdictOf(b), await settled(), undo()], [null, ["yard objects/red car 08:16 undo"], undefined]);
+
+  // What the service has deleted cannot be taken back either.
+  service.status = 404;
+  mark({ id: "gone" }, "right");
+  assert.deepEqual([await settled(), undo(), unstored()], [["gone right"], undefined, { waiting: 0, failed: [] }]);
+});
+
+test("keys judge what is selected, and only buttons take a verdict back", async (t) => {
+  const { judgingKeys, keyOf, press, verdictOf, settled } = await loadMarks(t);
+  const alerts = [{ id: "a", mark: "right" }, { source: "yard", label: "objects/red car", at: "08:15", mark: "wrong" }, { id: "c" }, { id: "d" }];
+  let place = -1;
+  const key = (name, { repeat = false, mayMark = true } = {}) => {
+    const move = (to) => void (place = Math.min(to, alerts.length - 1));
+    const found = (undone) => alerts.findIndex((alert) => keyOf(alert) === undone);
+    const onUndone = (undone) => {
+      if (found(undone) >= 0) move(found(undone));
+      return found(undone) >= 0;
+    };
+    const keys = judgingKeys({ current: alerts[place], mayMark, onFirst: () => move(0), onNext: () => move(place + 1), onUndone });
+    keys[name]({ repeat });
+  };
+  const held = { repeat: true };
+  for (const [what, name, options, expectedPlace, expected, expectedSent] of [
+    ["a key that is held does not even select", "y", held, -1, "right wrong - -", ""],
+    ["the first key only selects", "y", {}, 0, "right wrong - -", ""],
+    ["held since then, it judges nothing", "y", held, 0, "right wrong - -", ""],
+    ["right stays right", "y", {}, 1, "right wrong - -", ""],
+    ["wrong stays wrong", "n", {}, 2, "right wrong - -", ""],
+    ["who may only look marks nothing", "y", { mayMark: false }, 2, "right wrong - -", ""],
+    ["one without a mark", "y", {}, 3, "right wrong right -", "c right"],
+    ["a held key goes no further", "y", held, 3, "right wrong right -", ""],
+    ["nor does it take back", "u", held, 3, "right wrong right -", ""],
+    ["the newest verdict is taken back", "u", {}, 2, "right wrong - -", "c undo"],
+    ["what was right before is not", "u", {}, 2, "right wrong - -", ""],
+  ]) {
+    key(name, options);
+    const sent = await settled();
+    assert.deepEqual([place, alerts.map((alert) => verdictOf(alert) ?? "-").join(" "), sent.join()], [expectedPlace, expected, expectedSent], what);
+  }
+  press(alerts[0], "right", true);
+  press(alerts[1], "right", true);
+  press(alerts[2], "right", false);
+  assert.deepEqual(await settled(), ["a undo", "yard objects/red car 08:15 right"]);
+  assert.deepEqual(alerts.map(verdictOf), [null, "right", null, null]);
+});
+
+test("a request without an answer ends after its time limit", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let hangs = "the answer";
+  /** Rejects when the request is given up. */
+  const never = (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  const signals = [];
+  replaceGlobals(t, {
+    document: { baseURI: "http://localhost/console/" },
+    fetch: async (_, { signal }) => {
+      signals.push(signal);
+      if (hangs === "the answer") return never(signal);
+      const body = () => (hangs === "nothing" ? Promise.resolve("a body") : never(signal));
+      return { ok: true, status: 200, headers: new Headers(), json: body, blob: body };
+    },
+  });
+  const { fetchPicture, get, post, send, upload } = await load("api.ts");
+  const picture = new Blob(["a picture"]);
+  const requests = [
+    ["a question", 60, (signal) => get("sources", {}, signal)],
+    ["a picture", 60, (signal) => fetchPicture("/api/v1/pictures/7", signal)],
+    ["a request with a body", 110, (signal) => post("mark", { id: "a", verdict: "right" }, signal)],
+    ["a file", 110, (signal) => upload("search_picture", {}, picture, signal)],
+    ["a sign-in", 110, () => send("POST", "session", { token: "a" })],
+    ["a sign-out", 60, () => send("DELETE", "session")],
+  ];
+  for (hangs of ["the answer", "the body"]) {
+    // Nothing reads the body of an answer to a sign-in.
+    for (const [what, seconds, ask] of hangs === "the body" ? requests.slice(0, 4) : requests) {
+      let error;
+      const ended = ask().catch((thrown) => (error = thrown));
+      await idle();
+      t.mock.timers.tick(seconds * 1000 - 1);
+      await idle();
+      assert.equal(error, undefined, `${what}, ${hangs}`);
+      t.mock.timers.tick(1);
+      await ended;
+      assert.deepEqual([error.name, error.status, error.problem], ["ApiError", 0, `the service does not answer within ${seconds} s`], `${what}, ${hangs}`);
+    }
+  }
+
+  // A page that gives a request up, before it or while it is open, gets no error of the service.
+  hangs = "the answer";
+  const control = new AbortController();
+  const givenUp = get("sources", {}, control.signal);
+  control.abort();
+  await assert.rejects(givenUp, { name: "AbortError" });
+  const late = get("sources", {}, control.signal);
+  assert.equal(signals.at(-1).aborted, true);
+  t.mock.timers.tick(60_000);
+  await Promise.race([late.catch(() => {}), idle()]);
+
+  // The limit ends with the answer.
+  hangs = "nothing";
+  assert.equal(await get("sources"), "a body");
+  t.mock.timers.tick(120_000);
+  assert.equal(signals.at(-1).aborted, false);
+});
+
+test("the page asks a service that fails again every five seconds, however many frames are scored", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  let now = 1_000_000;
+  t.mock.method(performance, "now", () => now);
+  const [asked, answers, events] = [[], { newest: 503, scores: 503 }, {}];
+  let store;
+  t.after(() => store?.end());
+  const source = { source: "yard", kind: "folder", status: "online", details: [], regions: [], labels: [], frame: { captured_at: "t0", scored_at: "t0", width: 4, height: 3 } };
+  replaceGlobals(t, {
+    window: globalThis,
+    document: { baseURI: "http://localhost/console/", hidden: false, addEventListener() {}, removeEventListener() {} },
+    requestAnimationFrame: (draw) => draw(),
+    EventSource: class {
+      addEventListener(kind, listener) {
+        events[kind] = (data) => listener({ data: JSON.stringify(data) });
+      }
+    },
+    fetch: async (address) => {
+      const verb = new URL(address).pathname.split("/").at(-1);
+      if (verb === "sources") return Response.json({ sources: [source] });
+      asked.push(verb);
+      return answers[verb] === 200 ? new Response("{}") : Response.json({ detail: "no" }, { status: answers[verb] });
+    },
+  });
+  const { LiveStore } = await load("pages/live/store.ts");
+  store = new LiveStore(() => {}, assert.fail);
+  store.start();
+  await idle();
+  store.watch("yard", () => {});
+  await idle();
+  let frame = 0;
+  /** Lets seconds pass, each with a frame, and returns what was asked. */
+  const pass = async (seconds) => {
+    for (let second = 0; second < seconds; second += 1) {
+      now += 1_000;
+      t.mock.timers.tick(1_000);
+      await idle();
+      events.scores({ time: `t${(frame += 1)}`, source: "yard", label_set: "objects", region: null, scores: {} });
+      await idle();
+    }
+    return asked.splice(0).sort().join(" ");
+  };
+  assert.equal(await pass(4), "newest scores", "once, when the card came into view");
+  assert.equal(await pass(5), "newest scores", "again after five seconds");
+  // One that fails does not hold up the other one.
+  answers.newest = 200;
+  assert.equal(await pass(5), "newest newest newest newest newest scores");
 });
 
 test("a label that is made of a search", async () => {
@@ -339,7 +536,8 @@ test("what settings do, in words", async () => {
   const verdicts = (right, wrong, unmarked) => ({ right, wrong, unmarked });
   const answer = { now: { alerts: 9, ...verdicts(4, 3, 2) }, then: { alerts: 1, ...verdicts(1, 0, 0) }, new: verdicts(0, 0, 0), lost: verdicts(0, 0, 0) };
   for (const [lost, added, expected] of [
-    [verdicts(0, 0, 0), verdicts(0, 0, 0), "the same alerts"],
+    // Alerts of the service that become one are not lost.
+    [verdicts(0, 0, 0), verdicts(0, 0, 0), "the same events in fewer alerts"],
     [verdicts(1, 1, 0), verdicts(0, 0, 0), "1 of 4 right ones lost; 1 other lost (1 wrong)"],
     [verdicts(1, 1, 2), verdicts(0, 0, 0), "1 of 4 right ones lost; 3 others lost (1 wrong)"],
     [verdicts(0, 0, 1), verdicts(0, 0, 0), "1 lost"],
@@ -348,6 +546,10 @@ test("what settings do, in words", async () => {
     assert.equal(summary({ ...answer, lost, new: added }, true), `1 alert instead of 9; 1 right, 0 wrong, 0 unmarked; ${expected}`);
   }
   assert.equal(summary(answer, false), "1 alert; 1 right, 0 wrong, 0 unmarked");
+  for (const [now, expected] of [[1, "the same alerts"], [2, "the same events in fewer alerts"], [0, "the same events in more alerts"]]) {
+    const changed = summary({ ...answer, now: { alerts: now, ...verdicts(0, 0, now) } }, true);
+    assert.equal(changed, `1 alert instead of ${now}; 1 right, 0 wrong, 0 unmarked; ${expected}`);
+  }
 });
 
 test("the address names the label that is tuned", async () => {
