@@ -143,8 +143,8 @@
 //! | `read-NAME` | reads the packets of one RTSP camera |
 //! | `sandbox` | starts a process that decodes pictures, and waits for its end; one for each process |
 //! | `relay` | forwards a stream between FFmpeg and its camera: login, redirects and TLS; one for each stream over RTSP and HTTP |
-//! | `prepare` | prepares pictures for the model while the model runs |
-//! | `model` | owns the model's sessions and scores batches |
+//! | `prepare` | prepares frames, and pictures that people search by, for the model while the model runs |
+//! | `model` | owns the model's sessions: scores batches, encodes pictures that people search by, and, while idle, embeds stored pictures |
 //! | `judge` | runs the triggers and writes alerts to the outbox |
 //! | `history` | records observations, deletes old entries, and carries out requests; no other thread writes to the history |
 //! | `config-watch`, `config` | notices changes of the configuration files; reads and checks them, and encodes texts that people ask about |

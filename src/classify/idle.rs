@@ -13,6 +13,7 @@ use tokio::sync::{
     oneshot,
 };
 
+use super::vector_request::{PreparedPicture, VectorRequest};
 use crate::{
     heartbeat::Heartbeat,
     model::{Model, ModelError, preprocess::Preprocessor},
@@ -27,13 +28,9 @@ const STEP: Duration = Duration::from_millis(500);
 /// Sends pictures to the model's thread. A clone is the same.
 #[derive(Debug, Clone)]
 pub struct IdleModel {
-    pictures: mpsc::Sender<IdlePicture>,
+    pictures: mpsc::Sender<VectorRequest>,
     preprocessor: Preprocessor,
 }
-
-/// A picture as the model reads it.
-#[derive(Debug)]
-pub struct PreparedPicture(Vec<f32>);
 
 /// Why a picture has no vector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,17 +43,10 @@ pub enum IdleError {
     Stopping,
 }
 
-/// A picture that waits for the model.
-#[derive(Debug)]
-struct IdlePicture {
-    picture: PreparedPicture,
-    answer: oneshot::Sender<Result<Arc<[f32]>, ModelError>>,
-}
-
 /// The pictures, as the model's thread sees them.
 #[derive(Debug)]
 pub(super) struct IdlePictures {
-    pictures: mpsc::Receiver<IdlePicture>,
+    pictures: mpsc::Receiver<VectorRequest>,
     /// How long the model must have had no frame before the next picture.
     pub(super) rest: Duration,
 }
@@ -84,9 +74,7 @@ impl IdleModel {
     /// Prepares a picture for the model. This takes milliseconds of the processor.
     #[must_use]
     pub fn prepare(&self, picture: &Picture) -> PreparedPicture {
-        let mut values = Vec::with_capacity(self.preprocessor.tensor_len());
-        self.preprocessor.append(picture, &mut values);
-        PreparedPicture(values)
+        PreparedPicture::of(picture, &self.preprocessor)
     }
 
     /// The vector of a picture, of length 1. Waits until the model is idle.
@@ -94,8 +82,9 @@ impl IdleModel {
     /// # Errors
     /// The model rejects the picture, is unavailable, or has ended.
     pub async fn embed(&self, picture: PreparedPicture) -> Result<Arc<[f32]>, IdleError> {
-        let (answer, answered) = oneshot::channel();
-        self.pictures.send(IdlePicture { picture, answer }).await.map_err(|_| IdleError::Stopping)?;
+        let (reply, answered) = oneshot::channel();
+        let request = VectorRequest::new(picture, reply);
+        self.pictures.send(request).await.map_err(|_| IdleError::Stopping)?;
         Ok(answered.await.map_err(|_| IdleError::Stopping)??)
     }
 }
@@ -104,15 +93,11 @@ impl IdlePictures {
     /// Runs the model with the next picture, if there is one. `pulse` is the heartbeat of the model's thread.
     pub(super) fn embed_next(&mut self, model: &mut Model, pulse: &Heartbeat) -> More {
         match self.pictures.try_recv() {
-            // Its sender has given up.
-            Ok(picture) if picture.answer.is_closed() => More::Maybe,
-            Ok(IdlePicture { picture: PreparedPicture(values), answer }) => {
+            Ok(request) if request.is_abandoned() => More::Maybe,
+            Ok(request) => {
                 let (began, _at_work) = (Instant::now(), pulse.work());
-                let vectors = model.embed_prepared(&values);
+                request.answer(model);
                 self.rest = began.elapsed().max(LEAST_REST);
-                let none = || ModelError::Run("it gave no vector".to_owned());
-                let vector = vectors.and_then(|vectors| vectors.into_iter().next().ok_or_else(none));
-                let _ = answer.send(vector.map(Into::into));
                 More::Maybe
             }
             Err(TryRecvError::Empty) => {

@@ -15,6 +15,7 @@ mod repeats;
 pub mod score;
 mod texts;
 mod thread;
+mod vector_request;
 mod watchlist;
 
 use std::sync::Arc;
@@ -22,11 +23,12 @@ use std::sync::Arc;
 pub use batch_figures::BatchFigures;
 pub use classifier::{Classifier, LoadError, device, load_model};
 pub use encoder::LabelEncoder;
-pub use idle::{IdleError, IdleModel, PreparedPicture};
+pub use idle::{IdleError, IdleModel};
 pub use pictures::{PictureEncoding, PictureEncodingError, PictureRequest};
 pub use progress::{Counts, Progress};
 pub use texts::{TextEncoding, TextError, TextRequest, TextVectors};
 pub use thread::{ReceiverGone, score_all, spawn, spawn_in_full_batches};
+pub use vector_request::PreparedPicture;
 pub use watchlist::{Watchlist, parts};
 
 use crate::frame::Frame;

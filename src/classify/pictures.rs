@@ -11,8 +11,9 @@ use tokio::{
     time::timeout,
 };
 
+use super::vector_request::{PreparedPicture, Reply, VectorRequest};
 use crate::{
-    model::{Model, ModelError, preprocess::Preprocessor},
+    model::{ModelError, preprocess::Preprocessor},
     picture::Picture,
 };
 
@@ -35,41 +36,20 @@ pub enum PictureEncodingError {
     Stopping,
 }
 
-type Reply = oneshot::Sender<Result<Arc<[f32]>, ModelError>>;
-
-/// A request for the vector of a picture.
+/// A request for the vector of a picture that is not prepared yet.
 #[derive(Debug)]
 pub struct PictureRequest {
     picture: Arc<Picture>,
-    answer: Reply,
-}
-
-/// The same with the numbers that the model needs.
-pub(super) struct PreparedPicture {
-    values: Vec<f32>,
-    answer: Reply,
+    reply: Reply,
 }
 
 impl PictureRequest {
-    pub(super) fn prepare(self, preprocessor: &Preprocessor) -> PreparedPicture {
-        let mut values = Vec::with_capacity(preprocessor.tensor_len());
-        preprocessor.append(&self.picture, &mut values);
-        PreparedPicture { values, answer: self.answer }
+    pub(super) fn new(picture: Arc<Picture>, reply: Reply) -> Self {
+        Self { picture, reply }
     }
-}
 
-impl PreparedPicture {
-    /// Runs the model, unless the caller has stopped waiting. While the engine is unavailable the answer says so: a person waits.
-    pub(super) fn answer(self, model: &mut Model) {
-        if self.answer.is_closed() {
-            return;
-        }
-        let vector = model.embed_prepared(&self.values).and_then(|vectors| {
-            let vector = vectors.into_iter().next();
-            vector.map(Arc::from).ok_or_else(|| ModelError::Run("it gave no vector".to_owned()))
-        });
-        // The caller may have stopped waiting meanwhile.
-        let _ = self.answer.send(vector);
+    pub(super) fn prepare(self, preprocessor: &Preprocessor) -> VectorRequest {
+        VectorRequest::new(PreparedPicture::of(&self.picture, preprocessor), self.reply)
     }
 }
 
@@ -90,8 +70,8 @@ impl PictureEncoding {
     /// # Errors
     /// The model fails, or it is busy.
     pub async fn encode(&self, picture: Arc<Picture>) -> Result<Arc<[f32]>, PictureEncodingError> {
-        let (answer, answered) = oneshot::channel();
-        self.0.try_send(PictureRequest { picture, answer }).map_err(|error| match error {
+        let (reply, answered) = oneshot::channel();
+        self.0.try_send(PictureRequest::new(picture, reply)).map_err(|error| match error {
             TrySendError::Full(_) => PictureEncodingError::Busy,
             TrySendError::Closed(_) => PictureEncodingError::Stopping,
         })?;
@@ -108,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{EngineError, Engines, fake::FakeEngine},
-        model::{ModelFiles, Options},
+        model::{Model, ModelFiles, Options},
     };
 
     fn picture() -> Arc<Picture> {
@@ -133,7 +113,7 @@ mod tests {
             assert_eq!(waiting.await.unwrap(), Err(PictureEncodingError::Busy), "no answer in time");
         }
         while let Ok(request) = requests.try_recv() {
-            assert!(request.answer.is_closed(), "no one waits for it");
+            assert!(request.reply.is_closed(), "no one waits for it");
         }
         drop(requests);
         assert_eq!(encoding.encode(picture()).await, Err(PictureEncodingError::Stopping));

@@ -1,5 +1,5 @@
-//! Prepares the pictures of frames for the model, on a thread of its own, while the model runs on the frames before them. Pictures that
-//! people search by come between the frames.
+//! Prepares the pictures of frames for the model, on a thread of its own, while the model runs on the frames before them. It also prepares
+//! the pictures that people search by: while frames wait, at most one such picture between two frames.
 //!
 //! Frames keep their order. Values that were prepared for another watchlist than the one in force at the frame's turn are
 //! not used.
@@ -16,9 +16,7 @@ use tokio::{
 };
 
 use super::{
-    pictures::{PictureRequest, PreparedPicture},
-    progress::Progress,
-    watchlist::Watchlist,
+    pictures::PictureRequest, progress::Progress, vector_request::VectorRequest, watchlist::Watchlist,
 };
 use crate::{frame::Frame, model::preprocess::Preprocessor, picture::Picture, prefetch::Prefetch};
 
@@ -34,15 +32,17 @@ pub(super) enum Prepared {
     /// It scores a frame.
     Frame(PreparedFrame),
     /// It encodes a picture that someone searches by.
-    Picture(PreparedPicture),
+    Picture(VectorRequest),
 }
 
 /// What is prepared for the model.
 pub(super) struct Work {
     /// The frames. The thread ends when they are closed.
-    pub(super) frames: Receiver<Frame>,
+    frames: Receiver<Frame>,
     /// The pictures that people search by, if the service runs.
-    pub(super) pictures: Option<Receiver<PictureRequest>>,
+    pictures: Option<Receiver<PictureRequest>>,
+    /// Whether the newest item was a picture.
+    after_picture: bool,
 }
 
 /// Starts the thread. At most `ready` prepared frames and pictures wait for the model.
@@ -82,20 +82,30 @@ enum Next {
 }
 
 impl Work {
-    /// The next picture or frame. Pictures are first: there are few of them, and there may always be frames.
+    pub(super) fn new(frames: Receiver<Frame>, pictures: Option<Receiver<PictureRequest>>) -> Self {
+        Self { frames, pictures, after_picture: false }
+    }
+
+    /// Waits for the next picture or frame. If both wait, they take turns, so neither can keep the other one waiting. `None`: the frames
+    /// have ended.
     async fn next(&mut self) -> Option<Next> {
-        let Self { frames, pictures } = self;
-        let picture = async {
-            match pictures {
-                Some(pictures) => pictures.recv().await,
-                None => None,
-            }
+        let Self { frames, pictures, after_picture } = self;
+        let frame = async { frames.recv().await.map(Next::Frame) };
+        let picture = async { pictures.as_mut()?.recv().await.map(Next::Picture) };
+        let next = match after_picture {
+            false => tokio::select! {
+                biased;
+                Some(picture) = picture => Some(picture),
+                frame = frame => frame,
+            },
+            true => tokio::select! {
+                biased;
+                frame = frame => frame,
+                Some(picture) = picture => Some(picture),
+            },
         };
-        tokio::select! {
-            biased;
-            Some(request) = picture => Some(Next::Picture(request)),
-            frame = frames.recv() => frame.map(Next::Frame),
-        }
+        *after_picture = matches!(next, Some(Next::Picture(_)));
+        next
     }
 }
 
@@ -167,6 +177,49 @@ mod tests {
     }
 
     #[test]
+    fn pictures_and_frames_take_turns_while_both_wait() {
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        for (frames, pictures, frames_ended, expected) in [
+            (3, 3, false, "PFPFPF"),
+            (2, 4, false, "PFPFPP"),
+            (3, 1, false, "PFFF"),
+            (3, 0, true, "FFF"),
+            // The end comes in its turn, too, however many pictures wait.
+            (2, 4, true, "PFPFP"),
+            (0, 4, true, "P"),
+        ] {
+            let (to_score, received_frames) = tokio::sync::mpsc::channel(4);
+            let (to_encode, received_pictures) = tokio::sync::mpsc::channel(4);
+            let picture = Arc::new(Picture::of_rgb(1, 1, vec![0; 3]));
+            for _ in 0..frames {
+                let frame = Frame {
+                    source: "a".into(),
+                    origin: "a test".to_owned(),
+                    captured_at: jiff::Timestamp::UNIX_EPOCH,
+                    picture: Masked::from(Picture::of_rgb(1, 1, vec![0; 3])),
+                    slot: Slot::free(),
+                };
+                to_score.try_send(frame).unwrap();
+            }
+            for _ in 0..pictures {
+                let (reply, _) = tokio::sync::oneshot::channel();
+                to_encode.try_send(PictureRequest::new(Arc::clone(&picture), reply)).unwrap();
+            }
+            let still_open = (!frames_ended).then_some(to_score);
+            let mut work = Work::new(received_frames, Some(received_pictures));
+            let mut next = || {
+                runtime.block_on(work.next()).map(|next| match next {
+                    Next::Frame(_) => 'F',
+                    Next::Picture(_) => 'P',
+                })
+            };
+            let order: String = (0..expected.len()).map_while(|_| next()).collect();
+            assert_eq!(order, expected, "{frames} frames, {pictures} pictures, ended: {frames_ended}");
+            assert!(still_open.is_some() || next().is_none(), "{frames} frames, {pictures} pictures");
+        }
+    }
+
+    #[test]
     fn pictures_are_prepared_for_the_watchlist_in_force() {
         let settings = br#"{"size": {"height": 2, "width": 2}, "do_normalize": false, "do_rescale": false}"#;
         let preprocessor = Preprocessor::from_json(settings, Backend::Torchvision).unwrap();
@@ -187,7 +240,7 @@ mod tests {
             sender.blocking_send(frame).unwrap();
         }
         drop(sender);
-        let work = Work { frames: receiver, pictures: None };
+        let work = Work::new(receiver, None);
         let mut ready = spawn(preprocessor, to_look_for, work, 2, Arc::default()).unwrap();
         let mut next = |list| {
             let Prepared::Frame(prepared) = ready.wait()? else { panic!("there is no picture") };

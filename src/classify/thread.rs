@@ -2,7 +2,7 @@
 //!
 //! The pictures of the frames are prepared by another thread meanwhile ([`super::prepare`]). A frame keeps its slot while
 //! the engine is unavailable; a frame that the model rejects is dropped and counted. Pictures that people search by are encoded
-//! between two batches.
+//! between two batches: at most one while frames wait.
 
 use std::{
     io,
@@ -25,6 +25,7 @@ use super::{
     prepare::{self, Prepared, PreparedFrame, Work},
     progress::{Counts, Progress},
     repeats::{Batch, Repeats},
+    vector_request::VectorRequest,
     watchlist::{Scale, Watchlist},
 };
 use crate::{
@@ -41,8 +42,9 @@ use crate::{
 pub struct ReceiverGone;
 
 /// Starts the threads. They end when `frames` is closed and every frame in it was scored. The model's thread reads the
-/// newest watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one. Someone waits
-/// for each of `pictures`: they come before frames. While there is nothing to do, the model embeds what the result is given.
+/// newest watchlist before each batch, so a frame that is sent after a watchlist is never scored with an older one. A client waits for
+/// each request in `pictures`, so a request does not wait for all frames: while both wait, requests and frames take turns. While idle,
+/// the model embeds pictures that are sent through the returned [`IdleModel`].
 ///
 /// # Errors
 /// The operating system has no thread left.
@@ -55,7 +57,7 @@ pub fn spawn(
     progress: Arc<Progress>,
 ) -> io::Result<(thread::JoinHandle<Result<Counts, ReceiverGone>>, IdleModel)> {
     let (idle, can_wait) = IdleModel::channel(model.preprocessor().clone());
-    let work = Work { frames, pictures: Some(pictures) };
+    let work = Work::new(frames, Some(pictures));
     let thread = start(model, watchlist, work, scored, progress, (false, Some(can_wait)))?;
     Ok((thread, idle))
 }
@@ -71,7 +73,7 @@ pub fn spawn_in_full_batches(
     frames: Receiver<Frame>,
     scored: Sender<Scored>,
 ) -> io::Result<thread::JoinHandle<Result<Counts, ReceiverGone>>> {
-    let work = Work { frames, pictures: None };
+    let work = Work::new(frames, None);
     start(model, watchlist, work, scored, Arc::default(), (true, None))
 }
 
@@ -105,7 +107,7 @@ pub fn score_all(
 ) -> io::Result<Result<Counts, ReceiverGone>> {
     let (preprocessor, progress) = (model.preprocessor().clone(), Arc::<Progress>::default());
     let max_batch = max_batch.max(1);
-    let work = Work { frames, pictures: None };
+    let work = Work::new(frames, None);
     let frames = prepare::spawn(preprocessor, watchlist.clone(), work, max_batch, Arc::clone(&progress))?;
     Ok(Worker::new(model, watchlist, progress, max_batch, false).run(frames, scored))
 }
@@ -118,6 +120,8 @@ struct Worker<'a> {
     counts: Counts,
     full_batches: bool,
     progress: Arc<Progress>,
+    /// The picture that ended the newest batch. It is encoded after that batch.
+    held: Option<VectorRequest>,
     /// Pictures for the time without frames; `None`: there are none any more.
     idle: Option<IdlePictures>,
     /// Sleeps between two attempts while the engine is unavailable.
@@ -133,8 +137,8 @@ impl<'a> Worker<'a> {
         full_batches: bool,
     ) -> Self {
         let (repeats, counts) = (Repeats::default(), Counts::default());
-        let (idle, sleep) = (None, thread::sleep);
-        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, idle, sleep }
+        let (held, idle, sleep) = (None, None, thread::sleep);
+        Self { model, max_batch, watchlist, repeats, counts, full_batches, progress, held, idle, sleep }
     }
 
     fn run(
@@ -157,9 +161,12 @@ impl<'a> Worker<'a> {
         Ok(self.counts)
     }
 
-    /// Waits for the next frame and adds the frames that are ready, or all that fit if batches are to be full. Pictures among them are
-    /// encoded at once.
+    /// Waits for the next frame and adds the frames that are ready, or all that fit if batches are to be full. A picture before the first
+    /// frame is encoded at once. A later one ends the batch, because the frames in it must not wait for a second picture.
     fn next_batch(&mut self, frames: &mut Prefetch<Prepared>) -> Option<Vec<PreparedFrame>> {
+        if let Some(picture) = self.held.take() {
+            self.encode(picture);
+        }
         let mut batch = Vec::new();
         while batch.len() < self.max_batch {
             let next = match (batch.is_empty(), self.full_batches) {
@@ -171,13 +178,19 @@ impl<'a> Worker<'a> {
             self.progress.pulse.taken();
             match next {
                 Prepared::Frame(frame) => batch.push(frame),
+                Prepared::Picture(picture) if batch.is_empty() => self.encode(picture),
                 Prepared::Picture(picture) => {
-                    let _at_work = self.progress.pulse.work();
-                    picture.answer(self.model);
+                    self.held = Some(picture);
+                    break;
                 }
             }
         }
         (!batch.is_empty()).then_some(batch)
+    }
+
+    fn encode(&mut self, picture: VectorRequest) {
+        let _at_work = self.progress.pulse.work();
+        picture.answer(self.model);
     }
 
     /// Waits for the next frame or picture, and embeds pictures that can wait meanwhile.
@@ -310,7 +323,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        classify::{IdleError, PictureEncoding, PictureEncodingError, labels::LabelVectors},
+        classify::{IdleError, PictureEncoding, PictureEncodingError, PreparedPicture, labels::LabelVectors},
         engine::{EngineError, Engines, fake::FakeEngine},
         frame::Slot,
         model::{ModelFiles, Options},
@@ -354,35 +367,41 @@ mod tests {
         Picture::of_rgb(1, 1, vec![red, 0, 0])
     }
 
-    /// Scores one frame for each of `reds`, in batches of `max_batch`; returns the origins that arrived and the counts.
-    fn score(engine: FakeEngine, reds: &[u8], max_batch: usize) -> (Vec<String>, Counts) {
-        let label = Arc::from([1.0_f32, 0.0]);
+    fn frame(red: u8) -> Frame {
+        Frame {
+            source: "inbox".into(),
+            origin: red.to_string(),
+            captured_at: jiff::Timestamp::UNIX_EPOCH,
+            picture: picture(red).into(),
+            slot: Slot::free(),
+        }
+    }
+
+    /// A list on which the source of [`frame`] watches one label.
+    fn watchlist() -> watch::Receiver<Arc<Watchlist>> {
         let vectors = LabelVectors {
             name: "set".into(),
-            labels: vec![label],
+            labels: vec![Arc::from([1.0_f32, 0.0])],
             background: vec![],
             scoring: Scoring::Cosine,
         };
-        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::of_one("inbox", &["a"], vectors)));
+        watch::channel(Arc::new(Watchlist::of_one("inbox", &["a"], vectors))).1
+    }
+
+    /// Scores one frame for each of `reds`, in batches of `max_batch`; returns the origins that arrived and the counts.
+    fn score(engine: FakeEngine, reds: &[u8], max_batch: usize) -> (Vec<String>, Counts) {
         let (frames, receiver) = mpsc::channel(reds.len());
         for red in reds {
-            let frame = Frame {
-                source: "inbox".into(),
-                origin: red.to_string(),
-                captured_at: jiff::Timestamp::UNIX_EPOCH,
-                picture: picture(*red).into(),
-                slot: Slot::free(),
-            };
-            frames.blocking_send(frame).unwrap();
+            frames.blocking_send(frame(*red)).unwrap();
         }
         drop(frames);
         let (sender, mut scored) = mpsc::channel(reds.len());
         let mut model = model(engine);
-        let progress = Arc::<Progress>::default();
+        let (watchlist, progress) = (watchlist(), Arc::<Progress>::default());
         let prepared = prepare::spawn(
             model.preprocessor().clone(),
             watchlist.clone(),
-            Work { frames: receiver, pictures: None },
+            Work::new(receiver, None),
             max_batch,
             Arc::clone(&progress),
         );
@@ -400,31 +419,15 @@ mod tests {
     #[test]
     fn a_picture_is_encoded_between_frames_and_also_without_frames() {
         let (engine, _) = engine(0);
-        let label = Arc::from([1.0_f32, 0.0]);
-        let vectors = LabelVectors {
-            name: "set".into(),
-            labels: vec![label],
-            background: vec![],
-            scoring: Scoring::Cosine,
-        };
-        let (_list, watchlist) = watch::channel(Arc::new(Watchlist::of_one("inbox", &["a"], vectors)));
         let ((frames, receiver), (sender, mut scored)) = (mpsc::channel(4), mpsc::channel(4));
         let (encoding, pictures) = PictureEncoding::channel();
-        let progress = Arc::<Progress>::default();
         let (model, _) =
-            spawn(model(engine), watchlist, receiver, pictures, sender, Arc::clone(&progress)).unwrap();
+            spawn(model(engine), watchlist(), receiver, pictures, sender, Arc::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let encoded = || runtime.block_on(encoding.encode(picture(7).into()));
         let before = encoded().unwrap();
         assert!((before.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
-        let frame = Frame {
-            source: "inbox".into(),
-            origin: "1".to_owned(),
-            captured_at: jiff::Timestamp::UNIX_EPOCH,
-            picture: picture(1).into(),
-            slot: Slot::free(),
-        };
-        frames.blocking_send(frame).unwrap();
+        frames.blocking_send(frame(1)).unwrap();
         assert_eq!(scored.blocking_recv().unwrap().frame.origin, "1");
         assert_eq!(encoded().unwrap(), before);
         let rejected = runtime.block_on(encoding.encode(picture(REJECTED).into()));
@@ -432,6 +435,83 @@ mod tests {
         drop(frames);
         assert_eq!(model.join().unwrap().unwrap().scored, 1);
         assert_eq!(encoded(), Err(PictureEncodingError::Stopping));
+    }
+
+    #[test]
+    fn a_picture_after_a_frame_ends_the_batch_and_is_encoded_before_the_next_one() {
+        // What is ready: frames and pictures. Expected: the pictures that are encoded before each batch, and the frames in it.
+        for (ready, expected) in [
+            ("", ""),
+            ("FFFF", "3 1"),
+            ("PF", "P1"),
+            ("FP", "1 P0"),
+            ("FPFPF", "1 P1 P1"),
+            ("FFPFFFF", "2 P3 1"),
+            ("FFFP", "3 P0"),
+            ("PPFPPF", "PP1 PP1"),
+        ] {
+            let (engine, runs) = engine(0);
+            let mut model = model(engine);
+            let (mut items, mut replies) = (Vec::new(), Vec::new());
+            for item in ready.chars() {
+                let (reply, answered) = tokio::sync::oneshot::channel();
+                replies.push(answered);
+                let prepared = PreparedPicture::of(&picture(1), model.preprocessor());
+                items.push(match item {
+                    'F' => Prepared::Frame(PreparedFrame::unprepared(frame(1))),
+                    _ => Prepared::Picture(VectorRequest::new(prepared, reply)),
+                });
+            }
+            let mut frames = Prefetch::spawn("test", [items.into_iter()], 3).unwrap();
+            // Full batches: what the worker takes does not depend on the speed of the other thread.
+            let mut worker = Worker::new(&mut model, watchlist(), Arc::default(), 3, true);
+            let mut steps = Vec::new();
+            loop {
+                let batch = worker.next_batch(&mut frames);
+                let encoded = std::mem::take(&mut *runs.lock().unwrap()).len();
+                if batch.is_none() && encoded == 0 {
+                    break;
+                }
+                steps.push(format!("{}{}", "P".repeat(encoded), batch.map_or(0, |batch| batch.len())));
+            }
+            assert_eq!(steps.join(" "), expected, "{ready}");
+        }
+    }
+
+    #[test]
+    fn endless_pictures_pass_each_frame_once_at_most() {
+        const SEARCHED: u8 = 200;
+        let mut searched = Vec::new();
+        model(FakeEngine::new(|_| Ok(vec![]))).preprocessor().append(&picture(SEARCHED), &mut searched);
+        let order = Arc::<Mutex<String>>::default();
+        let log = Arc::clone(&order);
+        let engine = FakeEngine::new(move |pictures| {
+            let kinds = pictures.iter().map(|first| if *first == searched[0] { 'P' } else { 'F' });
+            log.lock().unwrap().extend(kinds);
+            Ok(pictures.to_vec())
+        });
+        let ((frames, receiver), (sender, mut scored)) = (mpsc::channel(6), mpsc::channel(6));
+        (1..=6).for_each(|red| frames.try_send(frame(red)).unwrap());
+        drop(frames);
+        let (encoding, pictures) = PictureEncoding::channel();
+        let clients = thread::spawn(move || {
+            let client = async || {
+                while encoding.encode(picture(SEARCHED).into()).await != Err(PictureEncodingError::Stopping) {
+                }
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async { tokio::join!(client(), client(), client(), client()) });
+        });
+        let (model, _) =
+            spawn(model(engine), watchlist(), receiver, pictures, sender, Arc::default()).unwrap();
+        let origins: Vec<_> =
+            std::iter::from_fn(|| scored.blocking_recv()).map(|it| it.frame.origin).collect();
+        assert_eq!(origins, ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(model.join().unwrap().unwrap().scored, 6, "the thread ends while pictures still come");
+        clients.join().unwrap();
+        let order = order.lock().unwrap();
+        let until_last = &order[..=order.rfind('F').unwrap()];
+        assert!(!until_last.contains("PP"), "{order}");
     }
 
     #[test]
