@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod browser;
+mod default_browser;
 
 /// The arguments of `stakeout console`.
 #[derive(Debug, clap::Args)]
@@ -145,13 +146,24 @@ fn print_link(
     if let Some(hint) = surroundings.hint(base) {
         terminal::say(hint);
     }
-    if args.no_open || !surroundings.has_desktop {
-        return Ok(None);
+    let opens = !args.no_open && surroundings.has_desktop;
+    Ok(opens.then(|| open(&link, response)).flatten())
+}
+
+/// Opens the default browser, unless it may not read the page that leads to the link. The link was printed, so a failure only needs a note.
+fn open(link: &str, response: &sign_in::Response) -> Option<LinkPage> {
+    if let Some(sandbox) = default_browser::sandbox() {
+        terminal::say(format_args!(
+            "Your browser is a {sandbox}, so this command cannot open the link in it: open the link above."
+        ));
+        return None;
     }
     let lasts = response.until.0.duration_since(Timestamp::now());
-    let opened = browser::open(&link, lasts.try_into().unwrap_or_default());
-    // The link was printed.
-    Ok(opened.inspect_err(|error| tracing::debug!(%error, "no browser can be opened")).ok())
+    let page = browser::open(link, lasts.try_into().unwrap_or_default())
+        .inspect_err(|error| tracing::debug!(%error, "no browser can be opened"))
+        .ok();
+    terminal::say("If the browser shows no page, open the link above.");
+    page
 }
 
 /// Where the command runs.

@@ -1,6 +1,8 @@
 //! Opens the browser of the desktop with a link that must stay secret. All users of a machine can read the arguments of every program,
 //! and the first one who opens the link is signed in. So the argument is a page in a folder that only this user can read, and the page
-//! leads to the link.
+//! leads to the link. A browser that is a snap or a flatpak may not read that page ([`default_browser`]).
+//!
+//! [`default_browser`]: super::default_browser
 
 use std::{
     env,
