@@ -46,7 +46,7 @@ pub struct Response {
     pub scores: Vec<TextScore>,
 }
 
-/// Answers a question.
+/// Answers a question. The request has its place already ([`Service::place_for`]).
 ///
 /// # Errors
 /// The question or the picture is wrong, or the model is busy.
@@ -56,7 +56,6 @@ pub async fn answer(service: &Service, request: &Request) -> Result<Response, Er
         .decode(&request.picture)
         .map_err(|error| Error::parameter("picture", format!("it is not base64: {error}")))?;
     let live = service.live()?;
-    let _place = service.picture_place()?;
     let vector = search_picture::vector(live, bytes).await?;
     let texts = live.texts.encode(set).await?;
     let scores = ask::scores(&request.text, &texts, &[(None, vector.into())]);

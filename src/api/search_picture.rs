@@ -1,7 +1,8 @@
 //! `search_picture`: finds stored frames that are similar to a picture that a person sends. Its bytes are the body of the request, and
-//! the parameters are those of [`search`]. The picture is decoded as those of sources are, and nothing of it is stored.
+//! the parameters are those of [`search`]. The picture is decoded as those of sources are, within a budget of memory of its own, and
+//! nothing of it is stored.
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     classify::PictureEncodingError,
-    source::decoders::{Decoded, NotDecoded},
+    source::decoders::{Decoded, NotDecoded, PersonError},
 };
 
 /// The last part of the address.
@@ -57,28 +58,42 @@ pub(super) async fn vector(
     picture: impl AsRef<[u8]> + Send + 'static,
 ) -> Result<Vec<f32>, Error> {
     let stop = CancellationToken::new();
-    // The client may leave while the picture waits for memory.
+    // The client may leave before the picture is decoded.
     let _stops = stop.clone().drop_guard();
-    let decoder = live.decoders.of_people(live.newest.config().max_pixels, stop);
-    let decoded = spawn_blocking(move || decoder.decode(picture.as_ref(), "a picture to search by")).await;
-    let failed = |_| Error::new(Kind::Failed, "decoding the picture failed");
-    // Its memory counts until it has a vector.
-    let Decoded { picture, share: _share } = decoded.map_err(failed)??;
-    Ok(live.pictures.encode(picture.into()).await?.to_vec())
+    let decoder = live.decoders.of_people(live.newest.config().max_pixels, stop.clone())?;
+    let model = live.pictures.clone();
+    let work = async move {
+        let decode = move || (decoder.decode(picture.as_ref(), "a picture to search by"), decoder);
+        let (decoded, _decoder) = spawn_blocking(decode).await.map_err(failed)?;
+        let Decoded { picture, share: _share } = decoded?;
+        if stop.is_cancelled() {
+            return Err(PersonError::from(NotDecoded::Stopped).into());
+        }
+        Ok(model.encode(picture.into()).await?.to_vec())
+    };
+    // The work goes on when the client leaves. So the work keeps the memory and the decoder's place until the picture has a vector.
+    tokio::spawn(work).await.map_err(failed)?
 }
 
-impl From<NotDecoded> for Error {
-    fn from(error: NotDecoded) -> Self {
+fn failed(_: JoinError) -> Error {
+    Error::new(Kind::Failed, "decoding the picture failed").remedy("The log of the service says why.")
+}
+
+impl From<PersonError> for Error {
+    fn from(error: PersonError) -> Self {
         let text = error.to_string();
         match error {
-            NotDecoded::Picture(error) => {
+            PersonError::NotDecoded(NotDecoded::Picture(error)) => {
                 let kind = if error.cause() == "too_large" { Kind::TooLarge } else { Kind::BadRequest };
                 Self::new(kind, text)
                     .at("picture")
                     .remedy("Send another picture: a JPEG, or one of the other formats.")
             }
-            NotDecoded::Crashed => Self::new(Kind::BadRequest, text).at("picture"),
-            NotDecoded::Stopped => {
+            PersonError::NeedsMemory { .. } => Self::new(Kind::TooLarge, text)
+                .at("picture")
+                .remedy("Send a picture with fewer pixels, or raise `memory`."),
+            PersonError::NotDecoded(NotDecoded::Crashed) => Self::new(Kind::BadRequest, text).at("picture"),
+            PersonError::NotDecoded(NotDecoded::Stopped) | PersonError::Busy => {
                 Self::new(Kind::Unavailable, text).remedy("Repeat the request in a few seconds.")
             }
         }
@@ -104,12 +119,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_picture_is_said() {
+        let hungry = PictureError::NeedsMemory { needed: 200_000_000, memory: 128_000_000 };
         let large = PictureError::TooLarge { width: 20_000, height: 20_000, max_pixels: 100_000_000 };
         for (error, status, what) in [
-            (NotDecoded::Picture(PictureError::NotAPicture), 400, "it is not a picture"),
-            (NotDecoded::Picture(large), 413, "20000 x 20000 pixels"),
-            (NotDecoded::Crashed, 400, "ended unexpectedly twice"),
-            (NotDecoded::Stopped, 503, "stops"),
+            (NotDecoded::Picture(PictureError::NotAPicture).into(), 400, "it is not a picture"),
+            (NotDecoded::Picture(large).into(), 413, "20000 x 20000 pixels"),
+            (
+                NotDecoded::Picture(hungry).into(),
+                413,
+                "needs 200 MB of memory to be decoded, and people may use 128 MB",
+            ),
+            (NotDecoded::Crashed.into(), 400, "ended unexpectedly twice"),
+            (NotDecoded::Stopped.into(), 503, "stops"),
+            (PersonError::Busy, 503, "is busy"),
         ] {
             let error = Error::from(error);
             assert_eq!(error.kind.status(), status, "{error}");

@@ -17,6 +17,7 @@ use super::{
     configuration::Configuration,
     error::{Error, Kind},
     events::Events,
+    role::Role,
 };
 use crate::{
     classify::{PictureEncoding, TextEncoding, score::Activation},
@@ -31,8 +32,11 @@ use crate::{
 
 /// The requests that read or change the store at the same time at most. More of them wait: the disk is the limit.
 const AT_THE_DISK: usize = 4;
-/// The pictures of people that are received and decoded at the same time at most: each may have 16 MiB, and takes memory to decode.
+/// The large requests of clients that may look which are received and answered at the same time at most. They have pictures: each may
+/// have 16 MiB, and takes memory to decode.
 const PICTURES: usize = 2;
+/// The same for clients that may change something. These requests have texts of files of the configuration, each of 2 MiB.
+const TEXTS: usize = 4;
 /// The cameras that people try at the same time at most: each holds a thread and a decoder for up to half a minute.
 const TRIES: usize = 2;
 /// How long a reader waits for what was just observed.
@@ -57,6 +61,7 @@ pub struct Service {
     configuration: OnceLock<Configuration>,
     at_the_disk: Arc<Semaphore>,
     pictures: Arc<Semaphore>,
+    texts: Arc<Semaphore>,
     tries: Arc<Semaphore>,
     tools: OnceLock<Arc<Tools>>,
     /// The last result of `doctor`. It is locked while its checks run.
@@ -102,6 +107,7 @@ impl Service {
             configuration: OnceLock::new(),
             at_the_disk: Arc::new(Semaphore::new(AT_THE_DISK)),
             pictures: Arc::new(Semaphore::new(PICTURES)),
+            texts: Arc::new(Semaphore::new(TEXTS)),
             tries: Arc::new(Semaphore::new(TRIES)),
             tools: OnceLock::new(),
             checked: Arc::default(),
@@ -191,10 +197,22 @@ impl Service {
     /// # Errors
     /// Too many pictures are being received or decoded.
     pub fn picture_place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.pictures).try_acquire_owned().map_err(|_| {
-            Error::new(Kind::Unavailable, "the service receives and decodes other pictures")
-                .remedy("Repeat the request in a few seconds.")
-        })
+        self.place_for(Role::View)
+    }
+
+    /// The right to send a large request that a client with this role may send. It ends when the result is dropped. Those that may only
+    /// look take no place of those that may change something.
+    ///
+    /// # Errors
+    /// Too many large requests are being received or answered.
+    pub fn place_for(&self, role: Role) -> Result<OwnedSemaphorePermit, Error> {
+        let (places, what) = match role {
+            Role::View => (&self.pictures, "the service receives and decodes other pictures"),
+            Role::Change => (&self.texts, "the service receives and checks other texts"),
+        };
+        Arc::clone(places)
+            .try_acquire_owned()
+            .map_err(|_| Error::new(Kind::Unavailable, what).remedy("Repeat the request in a few seconds."))
     }
 
     /// The right to try a camera. It ends when the result is dropped.
@@ -322,10 +340,19 @@ pub(crate) mod tests {
         let broken = service.read(|_| -> Result<(), Error> { panic!("a fault") }).await;
         assert_eq!(broken.unwrap_err().kind, Kind::Failed);
         assert_eq!(service.read(|_| Ok(1)).await, Ok(1), "the next request is answered");
-        let places: Vec<_> = (0..PICTURES).map(|_| service.picture_place().unwrap()).collect();
-        assert_eq!(service.picture_place().unwrap_err().kind, Kind::Unavailable);
-        drop(places);
-        assert!(service.picture_place().is_ok());
+    }
+
+    #[test]
+    fn large_requests_of_each_role_have_their_own_few_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        for (role, other, most) in [(Role::View, Role::Change, PICTURES), (Role::Change, Role::View, TEXTS)] {
+            let places: Vec<_> = (0..most).map(|_| service.place_for(role).unwrap()).collect();
+            assert_eq!(service.place_for(role).unwrap_err().kind, Kind::Unavailable);
+            assert!(service.place_for(other).is_ok());
+            drop(places);
+            assert!(service.place_for(role).is_ok());
+        }
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Http, Secret, SourceKind, Stream},
     model::preprocess::thumbnail,
     observe::pictures::LONGEST,
-    picture::Picture,
+    picture::{Limits, Picture},
     remedy,
     source::{self, Access, Decoders, Surroundings},
     yaml::{Address, address},
@@ -89,17 +89,19 @@ pub struct TryProblem {
 /// Tries a camera.
 ///
 /// # Errors
-/// The address is wrong, other cameras are being tried, or the service is starting.
+/// The address is wrong, other cameras are being tried, other people's pictures take the memory, or the service is starting.
 pub async fn answer(service: &Service, request: Request) -> Result<Response, Error> {
     let kind = kind(&request)?;
     let live = service.live()?;
     let place = service.try_place()?;
     let (config, decoders) = (live.newest.config(), Arc::clone(&live.decoders));
+    let share = decoders.share_of_people(|budget| part(&kind, budget))?;
+    let limits = Limits { memory: share.bytes(), ..config.limits() };
     let key = kind.settings().key().to_owned();
-    // The camera may take longer than its client waits, so the work keeps the place and not this future.
+    // The camera may take longer than its client waits, so the work keeps the place and the memory, and not this future.
     let work = move || {
-        let _place = place;
-        look(&kind, &config, &decoders)
+        let _keeps = (place, share);
+        look(&kind, &config, limits, &decoders)
     };
     let looked = timeout(PATIENCE, spawn_blocking(work)).await;
     let looked = match looked {
@@ -143,16 +145,33 @@ fn kind(request: &Request) -> Result<SourceKind, Error> {
     })
 }
 
+/// The bytes of memory for a camera that is tried, of the `budget` of people. A stream takes much more than a picture, and the rest is
+/// enough for small pictures that are scored meanwhile ([`ask_picture`](super::ask_picture)).
+fn part(kind: &SourceKind, budget: u64) -> u64 {
+    let most = budget - budget / 8;
+    if matches!(kind, SourceKind::Stream(_)) { most } else { most / 2 }
+}
+
 /// One picture of the camera, small; the error is for people.
-fn look(kind: &SourceKind, config: &Config, decoders: &Decoders) -> Result<TriedPicture, String> {
-    let (limits, access) = (config.limits(), Access::Own);
+fn look(
+    kind: &SourceKind,
+    config: &Config,
+    limits: Limits,
+    decoders: &Decoders,
+) -> Result<TriedPicture, String> {
+    let access = Access::Own;
     let surroundings =
         Surroundings { limits, sandbox: decoders.sandbox(), broker: &config.mqtt, access: &access };
     // Streams and pictures over HTTP always have one.
     let picture = source::picture(kind, &surroundings).unwrap_or_else(|| Err("it has no picture".to_owned()));
-    let picture: Arc<Picture> = picture?;
+    let picture: Arc<Picture> = picture.map_err(of_a_try)?;
     let small = thumbnail(&picture, LONGEST).to_jpeg(QUALITY).map_err(|error| error.to_string())?;
     Ok(TriedPicture { width: picture.width, height: picture.height, jpeg: STANDARD.encode(small) })
+}
+
+/// The same error. If the camera needs too much memory, the error says that a camera that is configured may use more.
+fn of_a_try(error: String) -> String {
+    if error.ends_with("that memory allows") { error + " to a camera that is tried" } else { error }
 }
 
 fn problem(text: &str) -> TryProblem {
@@ -165,7 +184,7 @@ fn problem(text: &str) -> TryProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::service::tests::starting;
+    use crate::{api::service::tests::starting, picture::PictureError};
 
     fn request(address: &str, login: Option<(&str, &str)>) -> Request {
         Request {
@@ -217,6 +236,25 @@ mod tests {
         let denied = problem("rtsp://h/a denies access: the user or the password is wrong");
         assert_eq!(denied.remedy, "correct `username` and `password`");
         assert!(problem("something else").remedy.starts_with("check that the camera is on"));
+    }
+
+    #[test]
+    fn two_pictures_or_a_stream_fit_into_the_memory_and_leave_some() {
+        let kinds = ["http://h/a.jpg", "rtsp://h/a"].map(|address| kind(&request(address, None)).unwrap());
+        for (budget, picture, stream) in [(128, 56, 112), (32, 14, 28), (0, 0, 0)] {
+            assert_eq!(kinds.each_ref().map(|kind| part(kind, budget)), [picture, stream], "{budget}");
+        }
+    }
+
+    #[test]
+    fn a_camera_that_needs_too_much_memory_is_told_apart_from_one_that_is_configured() {
+        let large = PictureError::NeedsMemory { needed: 200_000_000, memory: 112_000_000 };
+        let error = of_a_try(format!("the frames of rtsp://h/a cannot be used: {large}"));
+        assert!(
+            error.ends_with("more than the 112 MB that memory allows to a camera that is tried"),
+            "{error}"
+        );
+        assert_eq!(of_a_try("http://h/a answers 401".to_owned()), "http://h/a answers 401");
     }
 
     #[tokio::test]

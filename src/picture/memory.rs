@@ -9,6 +9,8 @@
 //! - A picture starts if no other picture is being decoded, even if clips and streams use everything, and a clip starts if no
 //!   other clip is open. So no decoder waits for ever, and there is no deadlock: no part waits for a second share of the same
 //!   kind, and none that holds the share of a picture waits for a clip.
+//! - What people send has a budget of its own, besides the total ([`Memory::for_people`]). A picture of a person never waits here:
+//!   it starts, or the answer is that the service is busy. No picture, clip or stream of a source waits for it.
 //!
 //! The share of a picture is kept until its frame is scored ([`Share::shrink`]): decoded pictures that wait for the model are
 //! the larger part of the memory.
@@ -21,6 +23,10 @@ use std::{
 
 /// How often a waiting decoder is asked whether it still waits.
 const GLANCE: Duration = Duration::from_millis(250);
+/// The part of the total that the pictures of people may use besides it: at the default of `memory`, the photo of a phone.
+const PART_FOR_PEOPLE: u64 = 4;
+/// They may use this many bytes also where the total is small: a frame of a stream of 1920 x 1080 pixels.
+const LEAST_FOR_PEOPLE: u64 = 32_000_000;
 
 /// What a share is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +37,12 @@ pub enum Use {
     Clip,
     /// A live stream, while it is open.
     Stream,
+    /// What a person sends or tries, until it is answered.
+    Person,
 }
+
+/// The number of uses.
+const USES: usize = 4;
 
 /// The memory for decoding.
 #[derive(Debug)]
@@ -44,9 +55,9 @@ pub struct Memory {
 struct State {
     total: u64,
     /// Bytes in use, by [`Use`].
-    used: [u64; 3],
+    used: [u64; USES],
     /// The numbers of waiting decoders, by [`Use`], the first one first.
-    waiting: [VecDeque<u64>; 3],
+    waiting: [VecDeque<u64>; USES],
     /// The number of the next decoder that waits.
     next: u64,
     waited: u64,
@@ -69,11 +80,22 @@ impl State {
     /// Whether `bytes` may be used now.
     fn admits(&self, what: Use, bytes: u64) -> bool {
         let own = self.used[what as usize];
-        what == Use::Stream || own == 0 || self.all_used().saturating_add(bytes) <= self.total
+        match what {
+            Use::Stream => true,
+            Use::Person => own.saturating_add(bytes) <= self.for_people(),
+            Use::Picture | Use::Clip => {
+                let sources = self.all_used().saturating_sub(self.used[Use::Person as usize]);
+                own == 0 || sources.saturating_add(bytes) <= self.total
+            }
+        }
     }
 
     fn all_used(&self) -> u64 {
         self.used.iter().fold(0, |sum, used| sum.saturating_add(*used))
+    }
+
+    fn for_people(&self) -> u64 {
+        (self.total / PART_FOR_PEOPLE).max(LEAST_FOR_PEOPLE.min(self.total))
     }
 }
 
@@ -85,10 +107,16 @@ impl Memory {
         Arc::new(Self { state, released: Condvar::new() })
     }
 
-    /// The bytes that decoders may use together, which is also the most that one picture may need.
+    /// The bytes that the decoders of sources may use together, which is also the most that one of their pictures may need.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.lock().total
+    }
+
+    /// The bytes that pictures of people may use together, besides the total: a quarter of it, or more if it is small.
+    #[must_use]
+    pub fn for_people(&self) -> u64 {
+        self.lock().for_people()
     }
 
     /// Changes the total. Shares that are in use stay as they are.
@@ -224,23 +252,61 @@ mod tests {
 
     #[test]
     fn who_may_start() {
-        use Use::{Clip, Picture, Stream};
-        // Pictures, clips, streams; what for, how much of 100; whether it starts.
+        use Use::{Clip, Person, Picture, Stream};
+        const MB: u64 = 1_000_000;
+        // Pictures, clips, streams, people; what for, how many megabytes of 400; whether it starts.
         for (used, what, bytes, starts) in [
-            ([0, 0, 0], Picture, 100, true),
-            ([60, 0, 0], Picture, 40, true),
-            ([60, 0, 0], Picture, 41, false),
-            ([0, 90, 90], Picture, 100, true),
-            ([1, 90, 0], Picture, 10, false),
-            ([90, 0, 0], Clip, 100, true),
-            ([0, 50, 0], Clip, 50, true),
-            ([0, 50, 0], Clip, 51, false),
-            ([100, 100, 100], Stream, 100, true),
-            ([1, 0, 0], Picture, u64::MAX, false),
+            ([0, 0, 0, 0], Picture, 400, true),
+            ([240, 0, 0, 0], Picture, 160, true),
+            ([240, 0, 0, 0], Picture, 161, false),
+            ([0, 360, 360, 0], Picture, 400, true),
+            ([1, 390, 0, 0], Picture, 10, false),
+            ([360, 0, 0, 0], Clip, 400, true),
+            ([0, 200, 0, 0], Clip, 200, true),
+            ([0, 200, 0, 0], Clip, 201, false),
+            ([400, 400, 400, 0], Stream, 400, true),
+            ([1, 0, 0, 0], Picture, u64::MAX / MB, false),
+            // No source waits for people.
+            ([240, 0, 0, 100], Picture, 160, true),
+            ([0, 200, 0, 100], Clip, 200, true),
+            // People wait for no source, and use only their own budget.
+            ([400, 400, 400, 0], Person, 100, true),
+            ([0, 0, 0, 0], Person, 101, false),
+            ([0, 0, 0, 60], Person, 40, true),
+            ([0, 0, 0, 60], Person, 41, false),
+            ([0, 0, 0, 1], Person, u64::MAX / MB, false),
         ] {
-            let state = State { total: 100, used, ..State::default() };
-            assert_eq!(state.admits(what, bytes), starts, "{used:?} {what:?} {bytes}");
+            let state = State { total: 400 * MB, used: used.map(|used| used * MB), ..State::default() };
+            assert_eq!(state.admits(what, bytes * MB), starts, "{used:?} {what:?} {bytes}");
         }
+    }
+
+    #[test]
+    fn people_have_a_quarter_besides_and_enough_for_a_camera_where_memory_is_small() {
+        for (total, people) in [(512, 128), (4096, 1024), (128, 32), (64, 32), (16, 16), (0, 0)] {
+            assert_eq!(Memory::new(total * 1_000_000).for_people(), people * 1_000_000, "{total}");
+        }
+    }
+
+    #[test]
+    fn what_people_send_starts_no_source_later_and_waits_behind_none() {
+        let memory = Memory::new(100);
+        let person = memory.share_now(Use::Person, memory.for_people());
+        assert_eq!(
+            (person.bytes(), memory.share_now(Use::Person, 1).bytes()),
+            (100, 0),
+            "their budget is in use"
+        );
+        let picture = memory.share_now(Use::Picture, 100);
+        assert_eq!(picture.bytes(), 100, "a source has all of its memory");
+        let (started, starts) = mpsc::channel();
+        let hold = taker(&memory, 50, 1, &started);
+        wait_until(&memory, |usage| usage.waiting == 1);
+        drop(person);
+        assert_eq!(memory.share_now(Use::Person, 100).bytes(), 100, "although a source waits");
+        drop(picture);
+        assert_eq!(starts.recv(), Ok(1));
+        drop(hold);
     }
 
     /// A thread that takes a share, sends its number, and holds the share until the returned sender is dropped.

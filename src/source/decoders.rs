@@ -1,10 +1,13 @@
-//! Decodes the pictures of all sources: within the memory that they share, and with a record of what is being decoded.
+//! Decodes the pictures of all sources, and those of people: within the memory that they share, and with a record of what is being
+//! decoded.
 //!
 //! A source thread may wait here for memory. It signals progress meanwhile, because it is healthy; and the stop signal ends the
-//! wait.
+//! wait. A picture of a person never waits for memory, and delays no source: few of them are decoded at the same time, within a
+//! budget of their own ([`Memory::for_people`]).
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,19 +22,23 @@ use crate::{
     sandbox::{DecodeError, Outcome, Sandbox},
 };
 
+/// The pictures of people that are decoded, or wait for the model, at the same time at most.
+const OF_PEOPLE: usize = 2;
+
 /// What the sources of the service share to decode pictures.
 #[derive(Debug)]
 pub struct Decoders {
     memory: Arc<Memory>,
     record: CrashRecord,
     sandbox: Arc<Sandbox>,
+    people: Arc<Semaphore>,
 }
 
 impl Decoders {
     /// Decoders that use this memory, keep this record, and decode pictures in this sandbox.
     #[must_use]
     pub fn new(memory: Arc<Memory>, record: CrashRecord, sandbox: Arc<Sandbox>) -> Arc<Self> {
-        Arc::new(Self { memory, record, sandbox })
+        Arc::new(Self { memory, record, sandbox, people: Arc::new(Semaphore::new(OF_PEOPLE)) })
     }
 
     /// Decoders with memory of `total` bytes, without a record and without a sandbox: for commands.
@@ -40,17 +47,30 @@ impl Decoders {
         Self::new(Memory::new(total), CrashRecord::default(), Arc::new(Sandbox::off()))
     }
 
-    /// Decodes pictures that people send, which are of no source. The stop signal ends a wait for memory.
-    pub(crate) fn of_people(self: &Arc<Self>, max_pixels: u64, stop: CancellationToken) -> PictureDecoder {
-        PictureDecoder {
-            // No source has this name, so these pictures have a decoder process of their own.
+    /// Decodes a picture that a person sends, which is of no source. The stop signal ends a wait for a decoder process. `Busy`: other
+    /// pictures of people are decoded.
+    pub(crate) fn of_people(
+        self: &Arc<Self>,
+        max_pixels: u64,
+        stop: CancellationToken,
+    ) -> Result<PersonDecoder, PersonError> {
+        let place = Arc::clone(&self.people).try_acquire_owned().map_err(|_| PersonError::Busy)?;
+        let decoder = PictureDecoder {
+            // No source has this name, so these pictures have decoder processes of their own.
             source: "".into(),
             decoders: Arc::clone(self),
             counts: Arc::default(),
             stop,
             max_pixels,
             mask: Arc::default(),
-        }
+        };
+        Ok(PersonDecoder { decoder, _place: place })
+    }
+
+    /// A share of the budget of people for a camera that a person tries: as many bytes as `part` makes of the budget. `Busy`: other
+    /// people use it.
+    pub(crate) fn share_of_people(&self, part: impl FnOnce(u64) -> u64) -> Result<Share, PersonError> {
+        person_share(&self.memory, part(self.memory.for_people()))
     }
 
     /// What decodes pictures.
@@ -94,6 +114,57 @@ pub(crate) enum NotDecoded {
     /// The stop signal was given while the decoder waited for memory.
     #[error("the service stops")]
     Stopped,
+}
+
+/// Why a picture of a person was not decoded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PersonError {
+    /// Its bytes, or the end of the service.
+    #[error(transparent)]
+    NotDecoded(NotDecoded),
+    /// It needs more than people may use.
+    #[error(
+        "it needs {} MB of memory to be decoded, and people may use {} MB: a part of `memory`",
+        needed.div_ceil(1_000_000), most / 1_000_000
+    )]
+    NeedsMemory { needed: u64, most: u64 },
+    /// Other people's pictures are decoded, or wait for the model.
+    #[error("the service is busy with other pictures that people have sent")]
+    Busy,
+}
+
+impl From<NotDecoded> for PersonError {
+    fn from(error: NotDecoded) -> Self {
+        match error {
+            NotDecoded::Picture(PictureError::NeedsMemory { needed, memory }) => {
+                Self::NeedsMemory { needed, most: memory }
+            }
+            error => Self::NotDecoded(error),
+        }
+    }
+}
+
+/// Takes a share of the budget of people, or none if too much of it is in use.
+fn person_share(memory: &Arc<Memory>, bytes: u64) -> Result<Share, PersonError> {
+    let share = memory.share_now(Use::Person, bytes);
+    if share.bytes() < bytes { Err(PersonError::Busy) } else { Ok(share) }
+}
+
+/// Decodes a picture of a person. Until it is dropped, it takes one of the few places for that.
+#[derive(Debug)]
+pub(crate) struct PersonDecoder {
+    decoder: PictureDecoder,
+    _place: OwnedSemaphorePermit,
+}
+
+impl PersonDecoder {
+    /// Decodes a picture, which is called `origin`. Does not wait for memory.
+    pub(crate) fn decode(&self, bytes: &[u8], origin: &str) -> Result<Decoded, PersonError> {
+        let memory = &self.decoder.decoders.memory;
+        let limits = Limits { max_pixels: self.decoder.max_pixels, memory: memory.for_people() };
+        self.decoder
+            .decode_within((bytes, origin), limits, Use::Person, |needed| person_share(memory, needed))
+    }
 }
 
 /// Decodes the pictures of one source, on any thread.
@@ -152,22 +223,33 @@ impl PictureDecoder {
     /// Decodes a picture, which is called `origin`, and hides what is masked. May wait for memory, for as long as other pictures
     /// are decoded and scored.
     pub(crate) fn decode(&self, bytes: &[u8], origin: &str) -> Result<Decoded, NotDecoded> {
-        let Decoders { memory, record, sandbox } = &*self.decoders;
+        let memory = &self.decoders.memory;
+        let limits = Limits { max_pixels: self.max_pixels, memory: memory.total() };
+        self.decode_within((bytes, origin), limits, Use::Picture, |needed| {
+            memory.share(Use::Picture, needed, || self.goes_on()).ok_or(NotDecoded::Stopped)
+        })
+    }
+
+    /// The same for this use of the memory. `take` takes the share for a picture that needs more than is free.
+    fn decode_within<E: From<NotDecoded>>(
+        &self,
+        (bytes, origin): (&[u8], &str),
+        limits: Limits,
+        what: Use,
+        take: impl Fn(u64) -> Result<Share, E>,
+    ) -> Result<Decoded, E> {
+        let Decoders { memory, record, sandbox, .. } = &*self.decoders;
         let fingerprint = Fingerprint::of(bytes);
         if record.is_suspected(fingerprint) {
-            return Err(NotDecoded::Crashed);
+            return Err(NotDecoded::Crashed.into());
         }
-        let limits = Limits { max_pixels: self.max_pixels, memory: memory.total() };
-        let waits = || {
-            self.counts.pulse().beat();
-            !self.stop.is_cancelled()
-        };
-        let mut job = sandbox.begin(&self.source, bytes, limits, &waits)?;
-        let mut share = memory.share_now(Use::Picture, job.expected());
+        let goes_on = || self.goes_on();
+        let mut job = sandbox.begin(&self.source, bytes, limits, &goes_on).map_err(NotDecoded::from)?;
+        let mut share = memory.share_now(what, job.expected());
         loop {
             let outcome = match share.bytes() {
                 // Only the header is read.
-                0 => job.decode_within(0)?,
+                0 => job.decode_within(0),
                 granted => {
                     let entry = record.begin(fingerprint, &format!("{origin} ({})", self.source));
                     let began = Instant::now();
@@ -179,10 +261,10 @@ impl PictureDecoder {
                         self.counts.decoded(began.elapsed());
                         drop(entry);
                     }
-                    outcome?
+                    outcome
                 }
             };
-            match outcome {
+            match outcome.map_err(NotDecoded::from)? {
                 Outcome::Decoded(picture) => {
                     let picture = Masked::new(picture, &self.mask);
                     share.shrink(picture.bytes());
@@ -191,10 +273,16 @@ impl PictureDecoder {
                 Outcome::Needs(needed) => {
                     // First this one: who waits for a second share may wait for ever.
                     drop(share);
-                    share = memory.share(Use::Picture, needed, waits).ok_or(NotDecoded::Stopped)?;
+                    share = take(needed)?;
                 }
             }
         }
+    }
+
+    /// Signals progress while it waits. Whether the stop signal was not given.
+    fn goes_on(&self) -> bool {
+        self.counts.pulse().beat();
+        !self.stop.is_cancelled()
     }
 }
 
@@ -242,9 +330,6 @@ mod tests {
         assert_eq!(decoders.memory().usage().used, 64 * 48 * 3);
         drop(decoded);
         assert_eq!(decoders.memory().usage().used, 0);
-        let of_people =
-            decoders.of_people(1_000, CancellationToken::new()).decode(&jpeg(), "c.jpg").unwrap_err();
-        assert!(of_people.to_string().contains("64 x 48 pixels"), "{of_people}");
         let error = decoder(&decoders).decode(b"no picture", "b.jpg").unwrap_err();
         assert!(matches!(error, NotDecoded::Picture(PictureError::NotAPicture)), "{error}");
         assert_eq!(decoders.memory().usage().used, 0);
@@ -255,6 +340,59 @@ mod tests {
         let error = decoder(&Decoders::unrecorded(1_000_000)).decode(&jpeg(), "a.jpg").unwrap_err();
         let expected = "it needs 3 MB of memory to be decoded, more than the 1 MB that memory allows";
         assert_eq!(error.to_string(), expected);
+    }
+
+    /// The decoder of a person.
+    fn of_person(decoders: &Arc<Decoders>, max_pixels: u64) -> Result<PersonDecoder, PersonError> {
+        decoders.of_people(max_pixels, CancellationToken::new())
+    }
+
+    #[test]
+    fn a_picture_of_a_person_is_decoded_although_sources_use_all_memory_and_wait() {
+        let decoders = Decoders::unrecorded(100_000_000);
+        let memory = decoders.memory();
+        let all = memory.share(Use::Picture, memory.total(), || true).unwrap();
+        let source = decoder(&decoders);
+        let stop = source.stop.clone();
+        let waiting = thread::spawn(move || source.decode(&jpeg(), "a.jpg").map(drop));
+        while memory.usage().waiting == 0 {
+            thread::yield_now();
+        }
+        let person = of_person(&decoders, 1_000_000).unwrap();
+        let decoded = person.decode(&jpeg(), "b.jpg").unwrap();
+        assert_eq!(memory.usage().used, memory.total() + 64 * 48 * 3);
+        drop((person, decoded, all));
+        assert!(waiting.join().unwrap().is_ok(), "the source has its turn");
+        assert_eq!((memory.usage().used, stop.is_cancelled()), (0, false));
+    }
+
+    #[test]
+    fn a_picture_of_a_person_is_refused_instead_of_waiting() {
+        let decoders = Decoders::unrecorded(100_000_000);
+        let refused = |decoders, max_pixels, bytes: &[u8]| {
+            of_person(decoders, max_pixels).unwrap().decode(bytes, "a.jpg").unwrap_err()
+        };
+        let error = refused(&decoders, 1_000, &jpeg());
+        assert!(error.to_string().contains("64 x 48 pixels"), "{error}");
+        let share = decoders.share_of_people(|budget| budget).unwrap();
+        assert!(matches!(refused(&decoders, 1_000_000, &jpeg()), PersonError::Busy), "others use the budget");
+        assert!(matches!(decoders.share_of_people(|_| 1), Err(PersonError::Busy)));
+        drop(share);
+        let large = Picture::of_rgb(4_000, 4_000, vec![90; 48_000_000]).to_jpeg(90).unwrap();
+        let error = refused(&decoders, 100_000_000, &large);
+        let expected = "MB of memory to be decoded, and people may use 32 MB: a part of `memory`";
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert!(decoder(&decoders).decode(&jpeg(), "b.jpg").is_ok());
+        assert_eq!((decoders.memory().usage().used, decoders.memory().usage().waited), (0, 0));
+    }
+
+    #[test]
+    fn few_pictures_of_people_are_decoded_at_the_same_time() {
+        let decoders = Decoders::unrecorded(100_000_000);
+        let places = [(); OF_PEOPLE].map(|()| of_person(&decoders, 1_000_000).unwrap());
+        assert!(matches!(of_person(&decoders, 1_000_000), Err(PersonError::Busy)));
+        drop(places);
+        assert!(of_person(&decoders, 1_000_000).is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,7 +11,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes, HttpBody, to_bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -19,16 +20,19 @@ use axum::{
 use hyper::body::Frame;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep},
+};
 
 use super::{Endpoint, connections::Visit};
 use crate::{
     api::{
-        self, Error, Kind, Method, Role, Time,
+        self, Error, Kind, Method, Role, Service, Time,
         events::EventStream,
         newest, openapi, pictures, query,
         service::known_source,
-        verb::{self, PATIENCE, PREFIX, Route},
+        verb::{self, LARGEST, PATIENCE, PREFIX, Route},
     },
     cache::hex,
 };
@@ -41,6 +45,9 @@ const CHANGED: HeaderName = HeaderName::from_static("stakeout-changed");
 const BEAT: Duration = Duration::from_secs(15);
 /// A client that has not read a line of a stream for this long is disconnected.
 const UNREAD: Duration = Duration::from_secs(60);
+/// A request that is not kept is received to its end, so that its client reads the answer. Not one that is this number of times as
+/// large as its address allows.
+const MOST_RECEIVED: usize = 4;
 
 /// Every address of the API.
 pub(super) fn router() -> Router<Arc<Endpoint>> {
@@ -76,10 +83,13 @@ async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<
     allow(&request, PATIENCE);
     let visit = request.extensions().get::<Visit>().cloned();
     let role = request.extensions().get::<Role>().copied().unwrap_or(Role::View);
+    // Before the request is received, which takes memory. It is kept until the answer is complete.
+    let place = place(&endpoint.service, route);
     let fields = match route.method {
-        Method::Get => query::parse(&route.request, request.uri().query().unwrap_or_default())?,
-        Method::Post | Method::Query => body(request.into_body(), route.largest).await?,
+        Method::Get => query::parse(&route.request, request.uri().query().unwrap_or_default()),
+        Method::Post | Method::Query => body(request.into_body(), route.largest, place.is_ok()).await,
     };
+    let (_place, fields) = (place?, fields?);
     // Not before the request is complete: its client may be slow.
     if let Some(visit) = visit {
         visit.allow(route.patience);
@@ -94,13 +104,40 @@ pub(super) fn allow(request: &Request, time: Duration) {
     }
 }
 
-/// The fields of a request that was sent as JSON.
-async fn body(body: Body, largest: usize) -> Result<Value, Error> {
-    let bytes = to_bytes(body, largest).await.map_err(|_| {
+/// The place of a request that may be large; `None`: this verb has only small requests.
+fn place(service: &Service, route: &Route) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    let is_large = route.largest > LARGEST;
+    is_large.then(|| service.place_for(route.method.needs())).transpose()
+}
+
+/// The fields of a request that was sent as JSON; `null` unless it `is_wanted`.
+async fn body(body: Body, largest: usize, is_wanted: bool) -> Result<Value, Error> {
+    let bytes = receive(body, largest, is_wanted).await.ok_or_else(|| {
         Error::new(Kind::TooLarge, format!("the request is larger than {largest} bytes, or was cut off"))
     })?;
+    if !is_wanted {
+        return Ok(Value::Null);
+    }
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(Kind::BadRequest, format!("the request is not JSON: {error}")))
+}
+
+/// The bytes of a request; none of them are kept unless it `is_wanted`. `None`: it is larger than `largest`, or was cut off.
+async fn receive(mut body: Body, largest: usize, is_wanted: bool) -> Option<Vec<u8>> {
+    let (mut bytes, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        length += data.len();
+        if length > largest.saturating_mul(MOST_RECEIVED) {
+            break;
+        }
+        if length > largest || !is_wanted {
+            bytes = Vec::new();
+        } else {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    (length <= largest).then_some(bytes)
 }
 
 async fn picture(
@@ -233,7 +270,106 @@ pub(super) fn problem(error: &Error) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::yield_now};
+
     use super::*;
+    use crate::{
+        api::service::tests::starting,
+        web::{Pages, access, connections, site},
+    };
+
+    #[tokio::test]
+    async fn a_request_is_received_up_to_its_limit_and_kept_only_if_it_is_wanted() {
+        for (length, wanted, expected) in [
+            (0, true, Some(0)),
+            (100, true, Some(100)),
+            (100, false, Some(0)),
+            (101, true, None),
+            (101, false, None),
+            (1000, true, None),
+        ] {
+            let received = receive(Body::from(vec![7; length]), 100, wanted).await;
+            assert_eq!(received.map(|bytes| bytes.len()), expected, "{length} {wanted}");
+        }
+    }
+
+    #[test]
+    fn every_verb_with_large_requests_takes_a_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        for route in api::routes::all() {
+            let place = place(&service, &route).unwrap();
+            assert_eq!(place.is_some(), route.largest > 64 * 1024, "{}", route.name);
+            assert!(route.method != Method::Get || place.is_none(), "{}: it has no body", route.name);
+        }
+    }
+
+    /// A request to this verb, whose length is larger than its body if it is `slow`.
+    fn request(name: &str, is_slow: bool) -> String {
+        let body = r#"{"picture":"AAAA","text":["a","b"]}"#;
+        let length = body.len() + usize::from(is_slow);
+        format!("POST /api/v1/{name} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}")
+    }
+
+    /// A client that does not send the end of its request.
+    async fn slow(address: SocketAddr, name: &str) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(request(name, true).as_bytes()).await.unwrap();
+        client
+    }
+
+    /// Waits until there is a place for a request of this role, or none.
+    async fn until_there_is(service: &Service, role: Role, a_place: bool) {
+        while service.place_for(role).is_ok() != a_place {
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_clients_hold_the_places_others_are_answered_at_once_and_places_become_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = starting(folder.path());
+        let endpoint = Arc::new(Endpoint { service: Arc::clone(&service), pages: Pages::default() });
+        let address = connections::tests::serving_site(site(&endpoint, access::Rules::owner())).await;
+        let answer =
+            async |name: &str| connections::tests::exchange(address, request(name, false).as_bytes()).await;
+        for (name, role, most, busy, free, other) in [
+            (
+                "ask_picture",
+                Role::View,
+                2,
+                "receives and decodes other pictures",
+                "model is being loaded",
+                "config_check",
+            ),
+            (
+                "config_check",
+                Role::Change,
+                4,
+                "receives and checks other texts",
+                "400 Bad Request",
+                "ask_picture",
+            ),
+        ] {
+            let mut clients = Vec::new();
+            for _ in 0..most {
+                assert!(service.place_for(role).is_ok(), "{name}: {}", clients.len());
+                clients.push(slow(address, name).await);
+            }
+            until_there_is(&service, role, false).await;
+            let refused = answer(name).await;
+            assert!(refused.starts_with("HTTP/1.1 503") && refused.contains(busy), "{refused}");
+            assert!(refused.contains("retry-after: 2"), "{refused}");
+            let others = answer(other).await;
+            assert!(!others.contains("the service receives"), "{others}");
+            clients.pop();
+            until_there_is(&service, role, true).await;
+            let answered = answer(name).await;
+            assert!(answered.contains(free), "{answered}");
+        }
+    }
 
     #[test]
     fn a_picture_that_the_client_has_is_not_sent_again() {
