@@ -1,6 +1,7 @@
 //! The thread `history`: records observations, deletes what is too old, and carries out requests.
 //!
-//! It owns the file. Observations of several seconds are written in one transaction. If the disk does not work, observations are lost
+//! It owns the file. Observations of several seconds are written in one transaction, and so are the vectors of stored pictures. A reader
+//! ends the transaction only if it must see more than was written already. If the disk does not work, observations are lost
 //! and counted, and the file is opened again every few seconds. That is logged once, and once when it works again. A damaged
 //! file is renamed and replaced.
 
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rusqlite::Transaction;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, oneshot},
@@ -51,7 +53,7 @@ const DRAINED: usize = 64;
 /// Sends requests to the thread. A clone is the same.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Event>,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -61,17 +63,17 @@ type Change = Box<dyn FnOnce(Result<&mut History, Error>) + Send>;
 enum Request {
     Flush(Duration, Reply<()>),
     Change(Change),
-    Embedded(Vec<EmbeddedPicture>, Reply<u64>),
 }
 
 impl Handle {
-    /// Writes what was observed until now, so that readers see it; unless that was done within the last `age`.
+    /// Makes sure that readers see all that was observed, except for the last `age`. Nothing is written if they see it already. Alerts
+    /// are written even if they are newer.
     ///
     /// # Errors
     /// The disk does not work, or the service ends.
     pub async fn flush(&self, age: Duration) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Flush(age, reply)).await.map_err(|_| ended())?;
+        self.requests.send(Event::Request(Request::Flush(age, reply))).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -88,17 +90,19 @@ impl Handle {
             // The client may be gone.
             let _ = reply.send(history.map(change));
         });
-        self.requests.send(Request::Change(request)).await.map_err(|_| ended())?;
+        self.requests.send(Event::Request(Request::Change(request))).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
-    /// Records the vectors of stored pictures that still exist, and returns their number.
+    /// Records the vectors of stored pictures that still exist, and returns their number when they are committed: together with what
+    /// is observed in the next seconds, or `at_once`.
     ///
     /// # Errors
     /// The disk does not work, or the service ends.
-    pub async fn record_embedded(&self, pictures: Vec<EmbeddedPicture>) -> Result<u64, Error> {
+    pub async fn record_embedded(&self, pictures: Vec<EmbeddedPicture>, at_once: bool) -> Result<u64, Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Embedded(pictures, reply)).await.map_err(|_| ended())?;
+        let entry = Entry::Embedded(Embedded { pictures, at_once, reply });
+        self.requests.send(Event::Entry(entry)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -117,7 +121,7 @@ impl Handle {
                 tracing::warn!(alerts = count, %error, "the history lacks alerts of labels that are no longer watched");
             }
         });
-        if self.requests.try_send(Request::Change(request)).is_err() {
+        if self.requests.try_send(Event::Request(Request::Change(request))).is_err() {
             tracing::warn!(
                 alerts = count,
                 "the history lacks alerts of labels that are no longer watched: it is busy"
@@ -144,7 +148,7 @@ pub fn spawn(
     let (alive, ended) = oneshot::channel::<()>();
     thread::Builder::new().name(SUBSCRIBER.to_owned()).spawn(move || {
         let _alive = alive;
-        writer.run();
+        writer.run(None);
     })?;
     Ok((handle, ended))
 }
@@ -166,6 +170,7 @@ struct Writer {
     /// When a damaged file was replaced last.
     replaced: Option<Instant>,
     pace: Pace,
+    /// Readers see what was observed before this moment, unless nothing can be written.
     flushed: Instant,
     /// When the file is tended next.
     tend: Instant,
@@ -183,11 +188,26 @@ struct Store {
 struct Inbox {
     runtime: Runtime,
     subscription: Subscription,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Event>,
+}
+
+/// The vectors of stored pictures.
+struct Embedded {
+    pictures: Vec<EmbeddedPicture>,
+    /// They are committed without waiting for what follows.
+    at_once: bool,
+    /// Receives the number of recorded pictures when that is committed.
+    reply: Reply<u64>,
+}
+
+/// What is recorded in a transaction together with others.
+enum Entry {
+    Observation(Arc<Observation>),
+    Embedded(Embedded),
 }
 
 enum Event {
-    Observation(Arc<Observation>),
+    Entry(Entry),
     Request(Request),
     /// The time has come.
     Due,
@@ -200,16 +220,28 @@ impl Inbox {
         let Self { runtime, subscription, requests } = self;
         runtime.block_on(async {
             tokio::select! {
-                observation = subscription.observations.recv() => observation.map_or(Event::Closed, Event::Observation),
-                Some(request) = requests.recv() => Event::Request(request),
+                observation = subscription.observations.recv() => observation.map_or(Event::Closed, observed),
+                Some(request) = requests.recv() => request,
                 () = tokio::time::sleep_until(until.into()) => Event::Due,
             }
         })
     }
 
+    /// As [`Self::wait`], and answers readers that see enough: all that was observed before `written` can be read.
+    fn wait_while_readers_see_enough(&mut self, until: Instant, written: Option<Instant>) -> Event {
+        loop {
+            match self.wait(until) {
+                Event::Request(Request::Flush(age, reply)) if sees_enough(written, age, Instant::now()) => {
+                    let _ = reply.send(Ok(()));
+                }
+                event => return event,
+            }
+        }
+    }
+
     /// What was observed already.
     fn next_observed(&mut self) -> Event {
-        self.subscription.observations.try_recv().map_or(Event::Due, Event::Observation)
+        self.subscription.observations.try_recv().map_or(Event::Due, observed)
     }
 
     fn has_new_config(&self) -> bool {
@@ -217,12 +249,60 @@ impl Inbox {
     }
 }
 
+impl Event {
+    /// Whether this is a request that must see everything, if all that was observed before `written` can be read.
+    fn needs_all(&self, written: Option<Instant>, now: Instant) -> bool {
+        match self {
+            Self::Request(Request::Flush(age, _)) => !sees_enough(written, *age, now),
+            Self::Request(Request::Change(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+fn observed(observation: Arc<Observation>) -> Event {
+    Event::Entry(Entry::Observation(observation))
+}
+
+/// Whether a reader may miss at most what was observed in the last `age`, if all that was observed before `written` can be read.
+fn sees_enough(written: Option<Instant>, age: Duration, now: Instant) -> bool {
+    written.is_some_and(|written| now.saturating_duration_since(written) < age)
+}
+
 /// What became of a transaction.
 #[derive(Default)]
 struct Batch {
     observations: u64,
-    flushed: bool,
+    with_alert: bool,
+    at_once: bool,
+    /// The pictures whose vectors were recorded, and who is notified of the commit.
+    embedded: Vec<(u64, Reply<u64>)>,
+    /// When the recorders began to write what they keep in memory.
+    flushed: Option<Instant>,
     next: Option<Event>,
+}
+
+impl Batch {
+    fn record(
+        &mut self,
+        transaction: &Transaction<'_>,
+        recorders: &mut Recorders,
+        entry: Entry,
+    ) -> rusqlite::Result<()> {
+        match entry {
+            Entry::Observation(observation) => {
+                self.observations += 1;
+                self.with_alert |= !observation.alerts.is_empty();
+                recorders.record(transaction, &observation)
+            }
+            Entry::Embedded(Embedded { pictures, at_once, reply }) => {
+                self.at_once |= at_once;
+                let recorded = recorders.record_embedded(transaction, &pictures);
+                self.embedded.push((recorded.as_ref().map_or(0, |recorded| *recorded), reply));
+                recorded.map(drop)
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -256,12 +336,12 @@ impl Writer {
         Ok((writer, Handle { requests: sender }))
     }
 
-    fn run(mut self) {
-        let mut next = None;
+    /// Runs until there are no more observations. `next` is done first.
+    fn run(mut self, mut next: Option<Event>) {
         loop {
             let due = if self.store.is_some() { self.tend } else { self.retry };
             match next.take().unwrap_or_else(|| self.inbox.wait(due)) {
-                Event::Observation(observation) => next = self.record(observation, false),
+                Event::Entry(entry) => next = self.record(entry, false),
                 Event::Request(request) => self.answer(request),
                 Event::Due => self.tend(),
                 Event::Closed => break,
@@ -270,53 +350,56 @@ impl Writer {
         self.flush();
     }
 
-    /// Records this observation and those that follow, in one transaction. With `drain`, only those that wait already. Returns what
-    /// is to be done next, if that is known.
-    fn record(&mut self, first: Arc<Observation>, drain: bool) -> Option<Event> {
+    /// Records this entry and those that follow, in one transaction. With `drain`, only observations that wait already follow, and
+    /// readers see all of it. Returns what is to be done next, if that is known.
+    fn record(&mut self, first: Entry, drain: bool) -> Option<Event> {
         self.reload();
         if !self.open() {
-            self.metrics.lost_observations(SUBSCRIBER, 1);
+            match first {
+                Entry::Observation(_) => self.metrics.lost_observations(SUBSCRIBER, 1),
+                Entry::Embedded(embedded) => drop(embedded.reply.send(Err(self.unavailable()))),
+            }
             return None;
         }
         let mut batch = Batch::default();
         let done = self.record_batch(first, drain, &mut batch);
-        if batch.flushed {
-            self.flushed = Instant::now();
+        if let Some(flushed) = batch.flushed {
+            self.flushed = flushed;
         }
-        if !self.settle(done) {
+        let is_done = self.settle(done);
+        if !is_done {
             self.metrics.lost_observations(SUBSCRIBER, batch.observations);
+        }
+        for (recorded, reply) in batch.embedded {
+            let _ = reply.send(if is_done { Ok(recorded) } else { Err(self.unavailable()) });
         }
         batch.next
     }
 
-    fn record_batch(
-        &mut self,
-        first: Arc<Observation>,
-        drain: bool,
-        batch: &mut Batch,
-    ) -> rusqlite::Result<()> {
-        let (began, flush) = (Instant::now(), self.flushed + FLUSH);
+    fn record_batch(&mut self, first: Entry, drain: bool, batch: &mut Batch) -> rusqlite::Result<()> {
+        let (began, flush, written) = (Instant::now(), self.flushed + FLUSH, self.written());
         let Self { inbox, store: Some(Store { history, recorders }), counts, pace, .. } = self else {
             return Ok(());
         };
         let mut working = Some(counts.work.work());
         let done = history.write(|transaction| {
-            let (mut observation, mut with_alert) = (first, false);
+            let mut entry = first;
             loop {
-                batch.observations += 1;
-                recorders.record(transaction, &observation)?;
-                with_alert |= !observation.alerts.is_empty();
-                // It has a picture.
-                drop(observation);
+                batch.record(transaction, recorders, entry)?;
                 drop(working.take());
-                let event = match drain {
+                let ends = drain || batch.at_once || batch.embedded.len() >= REQUESTS;
+                let event = match ends {
                     true if batch.observations as usize >= DRAINED => Event::Due,
                     true => inbox.next_observed(),
-                    false => inbox.wait(pace.due(began, with_alert)),
+                    false => {
+                        let due = pace.due(began, batch.with_alert);
+                        // People look at an alert at once.
+                        inbox.wait_while_readers_see_enough(due, written.filter(|_| !batch.with_alert))
+                    }
                 };
                 working = Some(counts.work.work());
                 match event {
-                    Event::Observation(next) if !inbox.has_new_config() => observation = next,
+                    Event::Entry(next) if !inbox.has_new_config() => entry = next,
                     Event::Due => break,
                     other => {
                         batch.next = Some(other);
@@ -324,9 +407,12 @@ impl Writer {
                     }
                 }
             }
-            if Instant::now() >= flush {
+            // With this commit a request needs no other one.
+            let now = Instant::now();
+            let needs_all = drain || batch.next.as_ref().is_some_and(|next| next.needs_all(written, now));
+            if needs_all || now >= flush {
+                batch.flushed = Some(now);
                 recorders.flush(transaction)?;
-                batch.flushed = true;
             }
             Ok(())
         });
@@ -334,50 +420,32 @@ impl Writer {
         done
     }
 
+    /// The moment before which everything observed can be read; `None` if nothing can be written.
+    fn written(&self) -> Option<Instant> {
+        self.failing.is_none().then_some(self.flushed)
+    }
+
     fn answer(&mut self, request: Request) {
-        if !matches!(request, Request::Embedded(..)) {
-            // A person waits, and may have repaired the disk.
-            self.retry = Instant::now();
-        }
+        // A person waits, and may have repaired the disk.
+        self.retry = Instant::now();
         match request {
             Request::Flush(age, reply) => {
-                let is_new = self.failing.is_none() && self.flushed.elapsed() < age;
-                if !is_new {
+                let sees_enough = sees_enough(self.written(), age, Instant::now());
+                if !sees_enough {
                     self.drain();
                 }
-                let answer = if is_new || self.flush() { Ok(()) } else { Err(self.unavailable()) };
+                let answer = if sees_enough || self.flush() { Ok(()) } else { Err(self.unavailable()) };
                 let _ = reply.send(answer);
             }
             Request::Change(change) => self.change(change),
-            Request::Embedded(pictures, reply) => {
-                let _ = reply.send(self.record_embedded(&pictures));
-            }
         }
-    }
-
-    fn record_embedded(&mut self, pictures: &[EmbeddedPicture]) -> Result<u64, Error> {
-        self.reload();
-        if !self.open() {
-            return Err(self.unavailable());
-        }
-        let Some(Store { history, recorders }) = &mut self.store else { return Err(self.unavailable()) };
-        let working = self.counts.work.work();
-        let mut recorded = 0;
-        let done = history.write(|transaction| {
-            recorded = recorders.record_embedded(transaction, pictures)?;
-            Ok(())
-        });
-        drop(working);
-        if self.settle(done) { Ok(recorded) } else { Err(self.unavailable()) }
     }
 
     /// Records what was observed already.
     fn drain(&mut self) {
-        if let Event::Observation(first) = self.inbox.next_observed() {
-            let mut next = self.record(first, true);
-            while let Some(Event::Observation(observation)) = next {
-                next = self.record(observation, true);
-            }
+        let mut next = Some(self.inbox.next_observed());
+        while let Some(Event::Entry(entry)) = next {
+            next = self.record(entry, true);
         }
     }
 
@@ -387,10 +455,10 @@ impl Writer {
             return false;
         }
         let Some(Store { history, recorders }) = &mut self.store else { return false };
-        let working = self.counts.work.work();
+        let (working, began) = (self.counts.work.work(), Instant::now());
         let done = history.write(|transaction| recorders.flush(transaction));
         drop(working);
-        self.flushed = Instant::now();
+        self.flushed = began;
         self.settle(done)
     }
 

@@ -73,20 +73,18 @@ impl NewestFrames {
         let pictures = NewestPictures::default();
         let newest =
             Self { frames: Arc::default(), pictures: pictures.clone(), config: subscription.config.clone() };
-        let (frames, kept) = (Arc::clone(&newest.frames), pictures.clone());
+        let kept = newest.clone();
         let following = async move {
-            while let Some(observation) = subscription.observations.recv().await {
-                let mut frames = lock(&frames);
-                if subscription.config.has_changed().unwrap_or(false) {
-                    let config = subscription.config.borrow_and_update();
-                    let is_source = |name: &str| config.sources.iter().any(|source| *source.name == *name);
-                    frames.retain(|name, _| is_source(name));
-                    kept.retain(is_source);
-                }
-                kept.offer(&observation);
-                let before = frames.get(&observation.source).map(|frame| &**frame);
-                let newest = NewestFrame::of(&observation, before);
-                frames.insert(Arc::clone(&observation.source), newest.into());
+            let Subscription { observations, config } = &mut subscription;
+            loop {
+                let next = tokio::select! {
+                    Ok(()) = config.changed() => None,
+                    observation = observations.recv() => match observation {
+                        Some(observation) => Some(observation),
+                        None => break,
+                    },
+                };
+                kept.see(next.as_deref(), config);
             }
         };
         let both = async move {
@@ -96,6 +94,25 @@ impl NewestFrames {
             }
         };
         (newest, both)
+    }
+
+    /// Forgets what is of no source of the configuration in force, and keeps the frame of `observation`.
+    fn see(&self, observation: Option<&Observation>, config: &mut watch::Receiver<Arc<Config>>) {
+        let is_changed = observation.is_none() || config.has_changed().unwrap_or(false);
+        let config = Arc::clone(&config.borrow_and_update());
+        let is_source = |name: &str| config.sources.iter().any(|source| *source.name == *name);
+        let mut frames = lock(&self.frames);
+        if is_changed {
+            frames.retain(|name, _| is_source(name));
+            self.pictures.retain(is_source);
+        }
+        // Observations of a source that was removed may be in the queue.
+        if let Some(observation) = observation.filter(|it| is_source(&it.source)) {
+            self.pictures.offer(observation);
+            let before = frames.get(&observation.source).map(|frame| &**frame);
+            let newest = NewestFrame::of(observation, before);
+            frames.insert(Arc::clone(&observation.source), newest.into());
+        }
     }
 
     /// The newest frame of a source, by its name in the configuration; `None` if it has had none since the start.
@@ -170,6 +187,58 @@ mod tests {
         }
         assert!(newest.of("Front Door").is_none(), "the source was removed");
         assert_eq!(newest.config().sources.len(), 1);
+        drop(observers);
+        task.await.unwrap();
+    }
+
+    /// Time passes only when nothing is left to do.
+    async fn all_is_done() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_was_removed_is_forgotten_without_another_frame() {
+        let mut config = samples::config();
+        let metrics = Arc::new(ServiceMetrics::new(&config));
+        let mut observers = Observers::new(Arc::new(config.clone()), metrics);
+        let (newest, following) = NewestFrames::follow(observers.subscribe("newest"));
+        let task = tokio::spawn(following);
+        observers.publish(observation("1.jpg"));
+        all_is_done().await;
+        assert!(newest.of("Front Door").is_some());
+
+        config.sources.retain(|source| source.name != "Front Door");
+        observers.reload(&Arc::new(config.clone()));
+        all_is_done().await;
+        assert!(newest.of("Front Door").is_none());
+        assert!(newest.pictures.of(&"Front Door".into()).await.is_none());
+
+        // One more source, as a dynamic one is added.
+        config.sources.push(samples::source("gate", &[]));
+        observers.reload(&Arc::new(config));
+        observers.publish(Observation { source: "gate".into(), ..observation("2.jpg") });
+        all_is_done().await;
+        assert!(newest.of("gate").is_some());
+        drop(observers);
+        task.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn older_observations_of_a_removed_source_do_not_bring_it_back() {
+        let mut config = samples::config();
+        let metrics = Arc::new(ServiceMetrics::new(&config));
+        let mut observers = Observers::new(Arc::new(config.clone()), metrics);
+        let (newest, following) = NewestFrames::follow(observers.subscribe("newest"));
+        for number in 0..5 {
+            observers.publish(observation(&format!("{number}.jpg")));
+        }
+        observers.publish(Observation { source: "back".into(), ..observation("6.jpg") });
+        config.sources.retain(|source| source.name != "Front Door");
+        observers.reload(&Arc::new(config));
+        let task = tokio::spawn(following);
+        all_is_done().await;
+        assert!(newest.of("back").is_some() && newest.of("Front Door").is_none());
+        assert!(newest.pictures.of(&"Front Door".into()).await.is_none());
         drop(observers);
         task.await.unwrap();
     }

@@ -1,8 +1,11 @@
 //! Embeds stored pictures that the present model has not embedded: after a change of `model:`, and those from before `search: true`.
 //!
 //! Pictures are embedded one by one, the newest day first, while the model has no frames ([`IdleModel`]). Their vectors go to the thread
-//! of the history, which records them only if the picture still exists: what was forgotten stays forgotten. A picture that cannot be
-//! decoded or embedded is counted, and tried again at the next start.
+//! of the history, which records them only if the picture still exists: what was forgotten stays forgotten. It commits them together with
+//! what is observed meanwhile, and the next pictures are embedded in that time.
+//!
+//! A disk that does not work and an engine that is unavailable are tried again. A picture that cannot be decoded or embedded is counted,
+//! and tried again at the next start. All of it ends at once when `search` is switched off.
 //!
 //! The pictures are our own, but the file may be damaged: they are decoded like pictures of sources, with what the mask of their source
 //! hides now.
@@ -16,7 +19,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     Error, Handle, Reader,
@@ -31,16 +34,22 @@ use crate::{
     observe::HistoryCounts,
     picture::mask::Masked,
     source::decoders::{Decoders, PictureDecoder},
+    storage::is_damaged,
 };
 
 /// The pictures that are embedded until the next start at most.
 const MOST: usize = 1_000_000;
-/// The pictures whose vectors are recorded together.
-const TOGETHER: usize = 16;
+/// The pictures whose vectors wait to be recorded together at most: those of ten seconds, even if the model is fast.
+const TOGETHER: usize = 256;
 /// A stored picture with more bytes is damaged.
 const LONGEST_JPEG: u32 = 1 << 20;
 /// How long to wait for a disk that does not work, and for an engine that is unavailable.
 const RETRY: Duration = Duration::from_secs(30);
+/// How often a picture is read if the disk does not work. A part of the disk may never work again.
+const TRIES: usize = 3;
+/// The source of stored pictures for the sandbox: all of them have one decoder process. No source has this name: names have no control
+/// characters.
+const DECODER: &str = "stored pictures\0";
 
 /// Embeds stored pictures.
 #[derive(Debug)]
@@ -64,7 +73,7 @@ pub struct CatchUp {
 enum Ended {
     /// The service stops.
     Stopping,
-    /// The configuration says so now.
+    /// The configuration forbids it now.
     SwitchedOff,
 }
 
@@ -86,28 +95,33 @@ struct Done {
 impl CatchUp {
     /// Embeds the pictures that lack vectors, each time that `search` is switched on. Ends when the service stops.
     pub async fn run(mut self) {
-        let mut was_on = false;
-        loop {
-            let is_on = searches(&self.config.borrow_and_update());
-            if is_on && !was_on && self.embed_all().await == Err(Ended::Stopping) {
+        while self.config.wait_for(|config| searches(config)).await.is_ok() {
+            if self.embed_while_on().await == Err(Ended::Stopping) {
                 return;
             }
-            was_on = is_on;
-            if self.config.changed().await.is_err() {
+            // Once is enough.
+            if self.config.wait_for(|config| !searches(config)).await.is_err() {
                 return;
             }
         }
     }
 
+    /// Embeds the pictures that lack vectors, until `search` is switched off.
+    async fn embed_while_on(&self) -> Result<(), Ended> {
+        let mut config = self.config.clone();
+        let switched_off = async { config.wait_for(|config| !searches(config)).await.is_ok() };
+        let ended = tokio::select! {
+            biased;
+            is_off = switched_off => Err(if is_off { Ended::SwitchedOff } else { Ended::Stopping }),
+            done = self.embed_all() => done,
+        };
+        self.counts.to_embed.store(0, Ordering::Relaxed);
+        ended
+    }
+
     async fn embed_all(&self) -> Result<(), Ended> {
         let model = self.config.borrow().model.name().into_owned();
-        let missing = match self.missing(&model).await {
-            Ok(missing) => missing,
-            Err(error) => {
-                tracing::warn!(error = %format!("{error:#}"), "stored pictures are not embedded: they cannot be listed");
-                return Ok(());
-            }
-        };
+        let missing = self.list(&model).await;
         if missing.is_empty() {
             return Ok(());
         }
@@ -116,11 +130,27 @@ impl CatchUp {
             model = &*model,
             "stored pictures that this model has not embedded are embedded while it is idle"
         );
-        let ended = self.embed_each(&missing).await;
-        self.counts.to_embed.store(0, Ordering::Relaxed);
-        let Done { embedded, failed } = ended?;
+        let Done { embedded, failed } = self.embed_each(&missing).await?;
         tracing::info!(embedded, failed, model = &*model, "the stored pictures are embedded");
         Ok(())
+    }
+
+    /// The pictures that lack vectors. Waits while the file cannot be read, which is logged once.
+    async fn list(&self, model: &str) -> Vec<i64> {
+        let mut is_logged = false;
+        loop {
+            match self.missing(model).await {
+                Ok(missing) => return missing,
+                Err(_) if is_logged => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = %format!("{error:#}"), "stored pictures are not embedded until they can be listed"
+                    );
+                    is_logged = true;
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     async fn missing(&self, model: &str) -> anyhow::Result<Vec<i64>> {
@@ -133,23 +163,32 @@ impl CatchUp {
     }
 
     async fn embed_each(&self, pictures: &[i64]) -> Result<Done, Ended> {
-        let mut done = Done::default();
-        for (number, together) in pictures.chunks(TOGETHER).enumerate() {
-            let mut embedded = Vec::with_capacity(together.len());
-            for (at, id) in together.iter().enumerate() {
-                let left = pictures.len() - number * TOGETHER - at;
-                self.counts.to_embed.store(left as u64, Ordering::Relaxed);
-                if !searches(&self.config.borrow()) {
-                    return Err(Ended::SwitchedOff);
-                }
+        let (sender, mut embedded) = mpsc::channel(TOGETHER);
+        let embed = async {
+            let mut failed = 0;
+            for (at, id) in pictures.iter().enumerate() {
+                self.counts.to_embed.store((pictures.len() - at) as u64, Ordering::Relaxed);
                 match self.embed(*id).await? {
-                    Some(picture) => embedded.push(picture),
-                    None => done.failed += 1,
+                    // The other half ends after this one.
+                    Some(picture) => drop(sender.send(picture).await),
+                    None => failed += 1,
                 }
             }
-            done.embedded += self.record(embedded).await?;
-        }
-        Ok(done)
+            drop(sender);
+            // What was recorded waits for no more pictures.
+            let _ = self.history.flush(Duration::ZERO).await;
+            Ok(failed)
+        };
+        let record = async {
+            let (mut together, mut recorded) = (Vec::new(), 0);
+            while embedded.recv_many(&mut together, TOGETHER).await > 0 {
+                let is_last = embedded.is_closed();
+                recorded += self.record(std::mem::take(&mut together), is_last).await?;
+            }
+            Ok(recorded)
+        };
+        let (failed, embedded) = tokio::try_join!(embed, record)?;
+        Ok(Done { embedded, failed })
     }
 
     /// The vectors of a picture; `None` if it was deleted meanwhile, or cannot be embedded.
@@ -179,8 +218,23 @@ impl CatchUp {
         }
     }
 
-    /// Reads, decodes and prepares a picture on another thread.
+    /// Reads, decodes and prepares a picture; `None` if that is impossible. Waits while the disk does not work.
     async fn read(&self, id: i64) -> Option<ReadyPicture> {
+        for tried in 1.. {
+            match self.try_to_read(id).await {
+                Ok(ready) => return Some(ready),
+                Err(error) if tried < TRIES && may_pass(&error) => tokio::time::sleep(RETRY).await,
+                Err(error) => {
+                    tracing::debug!(picture = id, error = %format!("{error:#}"), "a stored picture is not embedded");
+                    break;
+                }
+            }
+        }
+        None
+    }
+
+    /// Reads, decodes and prepares a picture on another thread.
+    async fn try_to_read(&self, id: i64) -> anyhow::Result<ReadyPicture> {
         let (state_dir, decoders, model) =
             (self.state_dir.clone(), Arc::clone(&self.decoders), self.model.clone());
         let config = Arc::clone(&self.config.borrow());
@@ -188,18 +242,13 @@ impl CatchUp {
             let picture = stored(&state_dir, id)?.context("it was deleted")?;
             prepare(&picture, &config, decoders, &model)
         });
-        let ready = ready.await.context("decoding failed").and_then(|ready| ready);
-        ready
-            .inspect_err(|error| {
-                tracing::debug!(picture = id, error = %format!("{error:#}"), "a stored picture is not embedded");
-            })
-            .ok()
+        ready.await.context("decoding failed")?
     }
 
     /// Records the vectors of some pictures, and returns the number of pictures that still exist. Waits while the disk does not work.
-    async fn record(&self, pictures: Vec<EmbeddedPicture>) -> Result<u64, Ended> {
+    async fn record(&self, pictures: Vec<EmbeddedPicture>, is_last: bool) -> Result<u64, Ended> {
         loop {
-            match self.history.record_embedded(pictures.clone()).await {
+            match self.history.record_embedded(pictures.clone(), is_last).await {
                 Ok(recorded) => {
                     self.counts.embedded.fetch_add(recorded, Ordering::Relaxed);
                     return Ok(recorded);
@@ -208,6 +257,15 @@ impl CatchUp {
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
+    }
+}
+
+/// Whether the error may be gone later: the disk does not work, or another program uses the file.
+fn may_pass(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(Error::Folder { .. } | Error::Open { .. } | Error::InUse { .. }) => true,
+        Some(Error::Statement(error)) => !is_damaged(error),
+        _ => false,
     }
 }
 
@@ -231,10 +289,8 @@ fn prepare(
     let configured = config.sources.iter().find(|it| it.name == *source);
     let mask = configured.map(|source| source.mask.as_slice()).unwrap_or_default();
     let regions = configured.map(|source| source.regions.as_slice()).unwrap_or_default();
-    // Each source has a decoder process of its own, and these pictures have others.
-    let name = format!("{source}, stored pictures");
-    let decoder = PictureDecoder::of_stored(&name, decoders, u64::from(LONGEST).pow(2), mask);
-    let decoded: Masked = decoder.decode(jpeg, "a stored picture")?.picture;
+    let decoder = PictureDecoder::of_stored(DECODER, decoders, u64::from(LONGEST).pow(2), mask);
+    let decoded: Masked = decoder.decode(jpeg, &format!("a picture of {source}"))?.picture;
     let names = regions.iter().map(|region| Some(region.name.as_str().into())).chain(std::iter::repeat(None));
     let parts = parts(&decoded, regions);
     let parts = names.zip(&parts).map(|(name, part)| (name, model.prepare(part))).collect();

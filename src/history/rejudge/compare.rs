@@ -1,8 +1,11 @@
 //! Compares the alerts of settings that are tried with those of the service, and with what people said about them. Pure.
 //!
-//! An alert is kept if its label is raised at some time of an alert of the service, and new otherwise. An alert of the service is lost
-//! if the label is raised at no time of it. A verdict on a moment counts for the alert in whose time the moment is; without one, that
-//! on the alert of the service which it keeps.
+//! An alert is kept if it has a moment in common with an alert of the service that no earlier alert keeps, and new otherwise: a second
+//! alert within one alert of the service is new. An alert of the service is lost if the label is raised at no time of it: if two of them
+//! become one alert, that one is kept and nothing is lost.
+//!
+//! A verdict on a moment counts for the alert in whose time the moment is. An alert without one, kept or new, has that of the alerts of
+//! the service with which it has a moment in common: the verdict on the last of them that has one.
 
 use std::ops::Range;
 

@@ -4,8 +4,9 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::{
+    alert::State,
     faults::{Condition, Disk, Fault, Operation, Random, sweep},
-    history::{Reader, store::name_id},
+    history::{Reader, samples::alert, store::name_id},
     observe::{Observers, tests::observation},
     samples,
 };
@@ -24,7 +25,7 @@ struct Running {
 impl Running {
     fn start(state_dir: &Path, mode: Mode) -> Self {
         let (writer, handle, observers, metrics) = writer(state_dir, mode);
-        Self { handle, observers, metrics, thread: thread::spawn(|| writer.run()) }
+        Self { handle, observers, metrics, thread: thread::spawn(|| writer.run(None)) }
     }
 
     fn flush(&self) -> Result<(), Error> {
@@ -220,7 +221,7 @@ fn record_four(disk: &Disk) {
     let (mut writer, _handle, observers, _metrics) = writer(disk.path(), ALONE);
     for source in ["one", "two", "three", "four"] {
         writer.retry = Instant::now();
-        writer.record(Arc::new(frame(source)), true);
+        writer.record(Entry::Observation(Arc::new(frame(source))), true);
         writer.tend();
     }
     writer.flush();
@@ -293,5 +294,98 @@ fn a_clock_that_is_set_forward_deletes_nothing() {
     for (reading, expected) in cases {
         writer.clock = Clock::of(move || reading);
         assert_eq!(writer.now(), expected, "{reading:?}");
+    }
+}
+
+/// The transactions in the log that changed something: each ends with a page that says so.
+fn commits(state_dir: &Path) -> usize {
+    let log = fs::read(storage::log_of(&store::path(state_dir))).unwrap();
+    let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let frames = (32..log.len()).step_by(24 + number(8) as usize);
+    // Others are of an older log.
+    frames.filter(|at| log[at + 8..at + 16] == log[16..24] && number(at + 4) > 0).count()
+}
+
+/// A thread that has begun a transaction with this observation, and the number of commits before. So much was written that it commits
+/// after a minute.
+fn begun(state_dir: &Path, first: Observation) -> (Running, usize) {
+    let (mut writer, handle, observers, metrics) = writer(state_dir, store::MODE);
+    writer.tend();
+    writer.pace.spend(u64::MAX, Instant::now());
+    let commits = commits(state_dir);
+    let first = Event::Entry(Entry::Observation(Arc::new(first)));
+    let thread = thread::spawn(|| writer.run(Some(first)));
+    (Running { handle, observers, metrics, thread }, commits)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn readers_that_see_enough_cause_no_commit_and_others_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, before) = begun(folder.path(), frame("one"));
+    for _ in 0..50 {
+        block_on(running.handle.flush(HOUR)).unwrap();
+    }
+    running.observers.publish(frame("two"));
+    block_on(running.handle.flush(HOUR)).unwrap();
+    assert_eq!(commits(folder.path()), before);
+    assert!(!names_in(folder.path()).contains("one"));
+    running.flush().unwrap();
+    let names = names_in(folder.path());
+    assert!(names.contains("one") && names.contains("two"), "{names:?}");
+    let written = commits(folder.path());
+    assert!((before + 1..=before + 2).contains(&written), "one more if the second frame was in the queue");
+    for age in [HOUR, Duration::ZERO] {
+        block_on(running.handle.flush(age)).unwrap();
+    }
+    assert_eq!(commits(folder.path()), written, "nothing is left to be written");
+    running.end();
+}
+
+#[test]
+fn a_reader_sees_an_alert_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let alert = alert("one", State::Raised, 1, 0);
+    let (running, before) = begun(folder.path(), Observation { alerts: vec![alert], ..frame("one") });
+    block_on(running.handle.flush(HOUR)).unwrap();
+    assert_eq!(commits(folder.path()), before + 1);
+    assert!(names_in(folder.path()).contains("one"));
+    running.end();
+}
+
+#[test]
+fn vectors_of_stored_pictures_are_committed_with_what_is_observed_or_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, before) = begun(folder.path(), frame("one"));
+    let (handle, none) = (running.handle.clone(), Vec::new);
+    let recorded = async {
+        tokio::join!(handle.record_embedded(none(), false), handle.record_embedded(none(), false), async {
+            handle.flush(HOUR).await.unwrap();
+            assert_eq!(commits(folder.path()), before);
+            handle.flush(Duration::ZERO).await
+        })
+    };
+    let (first, second, flushed) = block_on(recorded);
+    assert_eq!((first.unwrap(), second.unwrap(), flushed.is_ok()), (0, 0, true));
+    assert_eq!(commits(folder.path()), before + 1);
+    assert_eq!(block_on(handle.record_embedded(none(), true)).unwrap(), 0, "nothing follows");
+    running.end();
+}
+
+#[test]
+fn which_readers_see_enough() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    for (written, age, now, expected) in [
+        (Some(0), 10, 0, true),
+        (Some(0), 10, 9, true),
+        (Some(0), 10, 10, false),
+        (Some(0), 0, 0, false),
+        (Some(5), 10, 14, true),
+        (None, 10, 0, false),
+    ] {
+        let found = sees_enough(written.map(after), Duration::from_secs(age), after(now));
+        assert_eq!(found, expected, "{written:?} {age} {now}");
     }
 }
