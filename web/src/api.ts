@@ -49,48 +49,92 @@ export function pictureUrl(address: string): string {
   return new URL(`..${address.startsWith("/") ? "" : "/"}${address}`, document.baseURI).href;
 }
 
+/**
+ * The time limits of a request with its answer, in milliseconds. The service has 50 s for an answer, and before that a client has 50 s to
+ * send a body. The service may take longer for `mark`, while something is forgotten: a verdict that is sent again is the same verdict.
+ */
+const ANSWERED_MS = 60_000;
+const SENT_AND_ANSWERED_MS = 110_000;
+
 /** Asks a verb that changes nothing. */
-export async function get<Name extends GetVerb>(verb: Name, request?: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
-  const response = await send("GET", withParameters(verb, request), undefined, signal);
-  return response.json();
+export function get<Name extends GetVerb>(verb: Name, request?: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
+  return ask("GET", withParameters(verb, request), undefined, signal, json);
 }
 
 /** Asks a verb that changes something, or whose request is large. */
-export async function post<Name extends PostVerb>(verb: Name, request: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
-  const response = await send("POST", apiUrl(verb), request, signal);
-  return response.json();
+export function post<Name extends PostVerb>(verb: Name, request: Request<Name>, signal?: AbortSignal): Promise<Answer<Name>> {
+  return ask("POST", apiUrl(verb), request, signal, json);
 }
 
 /** Sends a file as the body of a request. The other fields of the request are parameters of the address. */
-export async function upload<Name extends FileVerb>(verb: Name, request: Request<Name>, file: Blob, signal?: AbortSignal): Promise<Answer<Name>> {
-  const response = await send("POST", withParameters(verb, request), file, signal);
-  return response.json();
+export function upload<Name extends FileVerb>(verb: Name, request: Request<Name>, file: Blob, signal?: AbortSignal): Promise<Answer<Name>> {
+  return ask("POST", withParameters(verb, request), file, signal, json);
 }
 
-/** Sends a request to an address of the service, with a body of JSON, or with a file. Every answer that is no success is thrown. */
-export async function send(
+/** Fetches a picture, by the address in an answer. The header fields say more about it. */
+export function fetchPicture(address: string, signal?: AbortSignal): Promise<{ content: Blob; headers: Headers }> {
+  return ask("GET", pictureUrl(address), undefined, signal, async (response) => ({ content: await response.blob(), headers: response.headers }));
+}
+
+/** Sends a request to an address of the service that is no verb. */
+export function send(method: "POST" | "DELETE", address: string, body?: object): Promise<void> {
+  return ask(method, address, body, undefined, async () => undefined);
+}
+
+const json = (response: Response) => response.json();
+
+/**
+ * Every request of the console: a body is JSON, or a file, and `read` reads the answer. Every answer that is no success is thrown, and so
+ * is a missing answer after the time limit: a connection that was lost may never say so.
+ */
+async function ask<Result>(
   method: "GET" | "POST" | "DELETE",
   address: string,
-  body?: object,
-  signal?: AbortSignal,
-): Promise<Response> {
-  const headers: Record<string, string> = { Accept: "application/json" };
+  body: object | undefined,
+  signal: AbortSignal | undefined,
+  read: (response: Response) => Promise<Result>,
+): Promise<Result> {
+  const headers: Record<string, string> = { Accept: "application/json, image/*" };
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-cache" };
-  if (signal) init.signal = signal;
   if (body) {
     headers["Content-Type"] = body instanceof Blob ? body.type || "application/octet-stream" : "application/json";
     init.body = body instanceof Blob ? body : JSON.stringify(body);
   }
-  let response: Response;
+  const limit = limited(body ? SENT_AND_ANSWERED_MS : ANSWERED_MS, signal);
   try {
-    response = await fetch(address, init);
+    const response = await fetch(address, { ...init, signal: limit.signal });
+    if (response.ok) return await read(response);
+    if (response.status === 401) signedOut.forEach((listener) => listener());
+    throw await problem(response);
   } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError(0, "the service does not answer", undefined, "Check that it runs and that this device reaches it.");
+    // An error of the service, an answer that is no JSON, or a request that its page has given up.
+    if (error instanceof ApiError || error instanceof SyntaxError || signal?.aborted) throw error;
+    throw unanswered(limit.isOver() ? ` within ${limit.seconds} s` : "");
+  } finally {
+    limit.end();
   }
-  if (response.ok) return response;
-  if (response.status === 401) signedOut.forEach((listener) => listener());
-  throw await problem(response);
+}
+
+function unanswered(within: string): ApiError {
+  return new ApiError(0, `the service does not answer${within}`, undefined, "Check that it runs and that this device reaches it.");
+}
+
+/** A signal that ends a request after this time, or with `signal`. `AbortSignal.any` is newer than some browsers that the console supports. */
+function limited(milliseconds: number, signal: AbortSignal | undefined) {
+  const control = new AbortController();
+  let isOver = false;
+  const giveUp = () => control.abort(signal?.reason);
+  const timer = setTimeout(() => {
+    isOver = true;
+    control.abort();
+  }, milliseconds);
+  if (signal?.aborted) giveUp();
+  signal?.addEventListener("abort", giveUp);
+  const end = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
+  };
+  return { signal: control.signal, seconds: milliseconds / 1000, isOver: () => isOver, end };
 }
 
 const signedOut = new Set<() => void>();

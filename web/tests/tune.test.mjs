@@ -212,6 +212,54 @@ test("alerts are marked with keys, new ones as well, and verdicts are taken back
   expectNone();
 });
 
+/** The marks of the label, the newest moments first. */
+async function marksOf(label = LABEL.label) {
+  const { marks } = await service.ask("marks");
+  return marks.filter((one) => one.label === label).map(({ captured_at, mark }) => `${captured_at} ${mark}`);
+}
+
+test("a key that is held judges one alert, and what is right stays right", async (t) => {
+  const { entries } = await service.ask("timeline", { source: "yard", label: "objects/red car", only: "alerts" });
+  assert.ok(entries.length >= 3, `${entries.length} alerts`);
+  const [first, second] = entries;
+  await service.ask("mark", {}, { id: first.id, verdict: "right" });
+  const { page, expectNone } = await visit(t);
+  await pill(page).waitFor();
+  await ready(page);
+  assert.equal((await shown(page))[0], first.captured_at);
+  await page.locator("body").press("j");
+  for (let repeats = 0; repeats < 10; repeats += 1) await page.keyboard.down("y");
+  await page.keyboard.up("y");
+  await page.locator("body").press("n");
+  await wait("the second is wrong", async () => (await marksOf()).includes(`${second.captured_at} wrong`));
+  assert.deepEqual(await marksOf(), [`${first.captured_at} right`, `${second.captured_at} wrong`]);
+  // Both verdicts are taken back: the newest with the key, the other one with its button.
+  await page.locator("body").press("u");
+  await page.locator(".tried").first().getByRole("button", { name: "right" }).click();
+  await wait("nothing is marked", async () => (await marksOf()).length === 0);
+  expectNone();
+});
+
+test("a verdict that cannot be stored is shown and stored later", async (t) => {
+  const { page, forget, expectNone } = await visit(t);
+  await pill(page).waitFor();
+  await ready(page);
+  await page.route("**/api/v1/mark", (route) => route.abort());
+  await page.locator("body").press("j");
+  await page.locator("body").press("y");
+  await page.getByText("1 verdict is not stored.").waitFor();
+  await page.locator(".tried").first().getByText("not stored", { exact: true }).waitFor();
+  await page.unroute("**/api/v1/mark");
+  // The browser reports the failed request.
+  forget();
+  await page.getByRole("button", { name: "Try again" }).click();
+  await wait("the verdict is stored", async () => (await marksOf()).length === 1);
+  await page.getByText("1 verdict is not stored.").waitFor({ state: "detached" });
+  await page.locator("body").press("u");
+  await wait("nothing is marked", async () => (await marksOf()).length === 0);
+  expectNone();
+});
+
 test("the suggestion has its reason, and one press tries it", async (t) => {
   const umbrella = { ...LABEL, label: "blue umbrella" };
   // It is marked where it is in view.
@@ -256,6 +304,27 @@ test("other words are a second line", async (t) => {
   await ready(page);
   await page.getByRole("button", { name: "Close" }).click();
   await page.getByRole("button", { name: "Try other words on last day" }).waitFor();
+  expectNone();
+});
+
+test("words that are closed before their answer are given up", async (t) => {
+  const { page, expectNone } = await visit(t);
+  // The answer never arrives.
+  await page.route("**/api/v1/try_words", () => {});
+  const isIt = (request) => request.url().endsWith("/try_words");
+  const asked = page.waitForRequest(isIt);
+  await page.getByRole("button", { name: "Try other words on last day" }).click();
+  await page.getByLabel("Other words").fill("a green tree in the snow");
+  await page.getByLabel("Other words").press("Enter");
+  await asked;
+  const givenUp = page.waitForEvent("requestfailed", isIt);
+  await page.getByRole("button", { name: "Close" }).click();
+  await givenUp;
+  // Another attempt begins afresh.
+  await page.unroute("**/api/v1/try_words");
+  await page.getByRole("button", { name: "Try other words on last day" }).click();
+  await page.getByRole("button", { name: "Try these words" }).click();
+  await page.getByText("The red line has the scores of these words").waitFor();
   expectNone();
 });
 

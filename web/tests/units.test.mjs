@@ -291,6 +291,12 @@ test("marks of moments, and a verdict that was never stored", async (t) => {
   assert.equal(undo(), keyOf(b));
   assert.deepEqual([verdictOf(b), await settled(), undo()], [null, ["yard objects/red car 08:16 undo"], undefined]);
 
+  // The verdict on another moment of the alert stays, and is shown.
+  service.status = 409;
+  mark(a, null);
+  assert.equal(verdictOf(a), null);
+  assert.deepEqual([await settled(), verdictOf(a), undo()], [["yard objects/red car 08:15 undo"], "right", undefined]);
+
   // What the service has deleted cannot be taken back either.
   service.status = 404;
   mark({ id: "gone" }, "right");

@@ -4,6 +4,8 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { apiUrl, get, pictureUrl } from "../api";
 import { onAlert, onGap } from "../events";
 import { count, counted, day } from "../format";
+import { judgingKeys, press } from "../judging";
+import { keyOf, unstored, useMarks } from "../marks";
 import { Button } from "../parts/Button";
 import { Chip, Chips } from "../parts/Chip";
 import { Empty } from "../parts/Empty";
@@ -12,14 +14,13 @@ import { Keys, useKeys } from "../parts/Keys";
 import { Problem } from "../parts/Problem";
 import { Select } from "../parts/Select";
 import { useToday } from "../parts/Time";
-import { toast } from "../parts/Toast";
+import { Unstored } from "../parts/Unstored";
 import { asApiError, useRequest } from "../request";
 import { type Query, link, useQuery } from "../router";
 import { useMayChange } from "../session";
 import { Detail } from "./alerts/Detail";
 import { Row, rowId } from "./alerts/Row";
 import { type Entry, KINDS, type Part, RANGES, belongs, dayOf, extended, filters, load, refreshed } from "./alerts/list";
-import { type Verdict, mark, retry, undo, unstored, useMarks, verdictOf } from "./alerts/marks";
 
 /** The pictures behind the selected entry that are loaded in advance. */
 const AHEAD = 3;
@@ -49,19 +50,6 @@ export default function Page() {
     show(entry.id, open === undefined);
     if (to >= entries.length - AHEAD) list.loadOlder();
   };
-  const judge = (entry: Entry, verdict: Verdict | null) => {
-    if (mayMark) mark(entry, verdict);
-    else toast("You may look and not mark: sign in with the right to change.");
-  };
-  // A button that is pressed already takes its verdict back.
-  const press = (entry: Entry, verdict: Verdict) => judge(entry, verdictOf(entry) === verdict ? null : verdict);
-  const judgeAndMove = (event: KeyboardEvent, verdict: Verdict) => {
-    // The first key chooses the first entry, and a key that is held down counts once, so that nothing is judged unseen.
-    if (event.repeat) return;
-    if (!current) return open ? false : move(0);
-    judge(current, verdict);
-    move(place + 1);
-  };
   const close = () => {
     select(open);
     setQuery({ entry: undefined }, true);
@@ -71,15 +59,18 @@ export default function Page() {
     ArrowDown: () => (place < 0 ? false : move(place + 1)),
     k: () => move(Math.max(place - 1, 0)),
     ArrowUp: () => (place < 0 ? false : move(Math.max(place - 1, 0))),
-    y: (event) => judgeAndMove(event, "right"),
-    n: (event) => judgeAndMove(event, "wrong"),
-    u: (event) => {
-      if (event.repeat) return;
-      const id = undo();
-      const at = entries.findIndex((entry) => entry.id === id);
-      if (at >= 0) move(at);
-      else toast(id ? "The verdict was taken back." : "There is nothing to undo.");
-    },
+    ...judgingKeys({
+      current,
+      mayMark,
+      // The sheet judges an entry that is not in the list.
+      onFirst: () => (open ? false : move(0)),
+      onNext: () => move(place + 1),
+      onUndone: (key) => {
+        const at = entries.findIndex((entry) => keyOf(entry) === key);
+        if (at >= 0) move(at);
+        return at >= 0;
+      },
+    }),
     Enter: () => (current ? setQuery({ entry: current.id }, true) : false),
     Escape: () => (open ? close() : false),
   });
@@ -113,7 +104,7 @@ export default function Page() {
                 select(entry.id);
                 setQuery({ entry: entry.id }, true);
               }}
-              onMark={(verdict) => press(entry, verdict)}
+              onMark={(verdict) => press(entry, verdict, mayMark)}
             />
           )}
         </Days>
@@ -124,7 +115,7 @@ export default function Page() {
           id={open}
           known={entries.find((entry) => entry.id === open)}
           mayMark={mayMark}
-          onMark={press}
+          onMark={(entry, verdict) => press(entry, verdict, mayMark)}
           onClose={close}
         />
       )}
@@ -329,17 +320,6 @@ function Counts({ query }: { query: Query }) {
       })}
       {counts.length > MOST_COUNTS && <li class="muted small">and {counts.length - MOST_COUNTS} more labels</li>}
     </ul>
-  );
-}
-
-/** Verdicts that could not be stored. */
-function Unstored() {
-  const { failed } = unstored();
-  if (failed.length === 0) return null;
-  return (
-    <Problem error={failed[0]} onRetry={retry}>
-      <p>{counted(failed.length, "verdict is", "verdicts are")} not stored.</p>
-    </Problem>
   );
 }
 

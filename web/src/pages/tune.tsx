@@ -13,6 +13,7 @@ import { Heading } from "../parts/Heading";
 import { Problem } from "../parts/Problem";
 import { Select } from "../parts/Select";
 import { Sheet } from "../parts/Sheet";
+import { Unstored } from "../parts/Unstored";
 import { literal } from "../literal";
 import { type Loaded, useRequest } from "../request";
 import { type Query, useQuery } from "../router";
@@ -23,7 +24,7 @@ import { ChartCard } from "./tune/Chart";
 import { Buttons, Panel, scopeOf } from "./tune/Panel";
 import { LinesToPaste, useSaving } from "./tune/Save";
 import type { TriedWords } from "./tune/Words";
-import { useMarks } from "./tune/marks";
+import { useAlertMarks } from "./tune/marks";
 import { type Choice, type ChosenLabel, type RangeName, RANGES, choose, labelKey, secondsOf, windowOf, zoomOf } from "./tune/subject";
 import { type Stored, type Trial, useTrial } from "./tune/trial";
 import {
@@ -70,12 +71,12 @@ function Tuned({ choices, choice, query, setQuery }: { choices: readonly Choice[
   const [selected, select] = useState<string>();
   const [otherWords, setOtherWords] = useState<TriedWords>();
   const mayChange = useMayChange();
-  const marks = useMarks(subject);
+  const { marks, round } = useAlertMarks(subject);
   const scores = useScores(subject, time.zoom);
   const stored = useStored(subject, isRule, scores.whole);
-  const trial = useTrial(useMemo<Asked>(() => ({ subject, tried, limit }), [subject, tried, limit]), marks.round, stored);
+  const trial = useTrial(useMemo<Asked>(() => ({ subject, tried, limit }), [subject, tried, limit]), round, stored);
   const nothing = stored.answer === false ? nothingIn(subject, isRule, time.words) : undefined;
-  const suggestion = useSuggestion(subject, isRule, marks.round);
+  const suggestion = useSuggestion(subject, isRule, round);
   const { answer } = trial;
   const settings = useSame(answer?.settings);
   const alerts = useMemo(() => [...(answer?.alerts ?? []), ...(answer?.lost_alerts ?? [])], [answer]);
@@ -125,6 +126,7 @@ function Tuned({ choices, choice, query, setQuery }: { choices: readonly Choice[
         {time.zoom && <Chip onRemove={() => time.showPart(undefined)} removeLabel="Show the whole time">part of it</Chip>}
       </Heading>
       <Beside panel={panel} buttons={buttons} summary={summaryOf(subject, trial, nothing)}>
+        <Unstored />
         {trial.error && !FIELDS.includes(trial.error.where ?? "") && (
           <Problem error={trial.error} onRetry={trial.error.status === 400 ? undefined : trial.retry} />
         )}

@@ -3,6 +3,8 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Answer, type Schema, get } from "../../api";
 import { clock, duration, score } from "../../format";
+import { judgingKeys } from "../../judging";
+import type { Verdict } from "../../marks";
 import { useKeys } from "../../parts/Keys";
 import { Picture } from "../../parts/Picture";
 import { Problem } from "../../parts/Problem";
@@ -12,7 +14,6 @@ import { useRequest } from "../../request";
 import { link } from "../../router";
 import { Signs, Verdicts } from "./Row";
 import type { Entry } from "./list";
-import { type Verdict, verdictOf } from "./marks";
 
 /** An entry, and what is stored around it. */
 type Everything = Answer<"entry">;
@@ -41,11 +42,14 @@ export function Detail({ id, known, mayMark, onMark, onClose }: {
   const everything = answer?.entry.id === id ? answer : undefined;
   const entry = known ?? everything?.entry;
   // The page judges what is in its list, and this sheet judges an entry that is not, such as that of a link.
-  const judge = (verdict: Verdict) => {
-    if (known || !entry) return false;
-    if (verdictOf(entry) !== verdict) onMark(entry, verdict);
-  };
-  useKeys({ y: () => judge("right"), n: () => judge("wrong") });
+  const { y, n } = judgingKeys({
+    current: known ? undefined : entry,
+    mayMark,
+    onFirst: () => false,
+    onNext: () => undefined,
+    onUndone: () => false,
+  });
+  useKeys({ y, n });
   const title = entry ? `${entry.label} on ${entry.source}` : "Alert";
   return (
     <Sheet title={title} onClose={onClose} actions={entry && <Verdicts entry={entry} mayMark={mayMark} onMark={(verdict) => onMark(entry, verdict)} />}>

@@ -3,8 +3,8 @@ import { Picture } from "../../parts/Picture";
 import { Tag } from "../../parts/Tag";
 import { Time } from "../../parts/Time";
 import { duration, score } from "../../format";
+import { type Verdict, hasFailed, verdictOf } from "../../marks";
 import type { Entry } from "./list";
-import { type Verdict, hasFailed, verdictOf } from "./marks";
 
 /** An entry of the time line. */
 export function Row({ entry, isSelected, mayMark, eager, onSelect, onOpen, onMark }: {
@@ -82,7 +82,7 @@ export function Verdicts({ entry, mayMark, onMark }: { entry: Entry; mayMark: bo
     <div class="entry-verdicts" role="group" aria-label={`Was ${what} right?`}>
       <Button class="verdict-right" pressed={verdict === "right"} title="y" onClick={() => onMark("right")}>✓ right</Button>
       <Button class="verdict-wrong" pressed={verdict === "wrong"} title="n" onClick={() => onMark("wrong")}>✕ wrong</Button>
-      {hasFailed(entry.id) && <Tag kind="problem">not stored</Tag>}
+      {hasFailed(entry) && <Tag kind="problem">not stored</Tag>}
     </div>
   );
 }

@@ -1,7 +1,7 @@
 // The sources of Live, kept up to date by events. A card renders at most once a second and only while it is visible, so forty sources
 // cost little.
 
-import { ApiError, get, pictureUrl } from "../../api";
+import { ApiError, fetchPicture, get } from "../../api";
 import { onAlert, onGap, onScores, onService, onSource } from "../../events";
 import {
   type Area,
@@ -29,7 +29,7 @@ const RELOAD_MS = 2_000;
 const HISTORY_MS = 60_000;
 /** The most requests for pictures and stored scores at once. */
 const AT_ONCE = 4;
-/** After a request has failed, the next attempt is made after this time, or when something changes. */
+/** After a request has failed that may succeed later, the next attempt is made after this time. */
 const RETRY_MS = 5_000;
 
 /** The newest picture of a source. */
@@ -49,6 +49,8 @@ export interface LiveState {
 }
 
 type Change = (source: LiveSource) => LiveSource;
+/** What is fetched for each source. */
+type Part = "picture" | "history";
 
 interface Entry extends LiveState {
   /** The newest change of each part, from events that arrive while a request for sources is open. */
@@ -59,8 +61,8 @@ interface Entry extends LiveState {
   timer?: number;
   /** When its stored scores were requested; `undefined`: they must be. */
   historyAt?: number;
-  /** A request has failed, and is sent again after a pause. */
-  retry?: number;
+  /** The requests that have failed, and are sent again after a pause. */
+  retries: Map<Part, number>;
   fetching: boolean;
   fetchedAt: number;
   /** A picture is fetched after the pause. */
@@ -233,6 +235,7 @@ export class LiveStore {
           histories: new Map(),
           recent: new Map(),
           watchers: new Set(),
+          retries: new Map(),
           renderedAt: -PAUSE_MS,
           fetching: false,
           fetchedAt: -PAUSE_MS,
@@ -279,7 +282,7 @@ export class LiveStore {
 
   /** The scores of the last ten minutes, once. Without a history the line begins now. */
   async #fetchHistory(entry: Entry) {
-    if (entry.historyAt !== undefined || !this.#isInView(entry)) return;
+    if (entry.historyAt !== undefined || entry.retries.has("history") || !this.#isInView(entry)) return;
     entry.historyAt = performance.now();
     const ask = () => {
       const since = new Date(Date.now() - BUCKETS * BUCKET_MS).toISOString();
@@ -296,13 +299,13 @@ export class LiveStore {
     } catch (error) {
       // Perhaps `history: off`. It is asked for again when the sources have changed or their card comes into view.
       entry.historyAt = undefined;
-      this.#retryLater(entry, error);
+      this.#retryLater(entry, "history", error);
     }
   }
 
   /** Fetches the picture if a newer frame was scored and someone looks, one at a time. */
   #fetchPicture(entry: Entry) {
-    if (!this.#isInView(entry)) return;
+    if (entry.retries.has("picture") || !this.#isInView(entry)) return;
     const newest = entry.source.frame?.captured_at;
     if (!newest || entry.fetching || entry.later !== undefined || entry.picture?.capturedAt === newest) return;
     const wait = entry.fetchedAt + PAUSE_MS - performance.now();
@@ -324,7 +327,7 @@ export class LiveStore {
     this.#queue
       .run(ask, () => this.#isInView(entry))
       .then((picture) => picture && this.#keep(entry, picture))
-      .catch((error: unknown) => this.#retryLater(entry, error))
+      .catch((error: unknown) => this.#retryLater(entry, "picture", error))
       .finally(() => {
         entry.fetching = false;
         // A frame that was scored meanwhile may be newer than the picture.
@@ -333,13 +336,14 @@ export class LiveStore {
   }
 
   /** Sends what has failed again, if it may succeed then and someone still looks. */
-  #retryLater(entry: Entry, error: unknown) {
+  #retryLater(entry: Entry, part: Part, error: unknown) {
     const status = error instanceof ApiError ? error.status : undefined;
-    if (entry.retry !== undefined || !isPassing(status) || !this.#isInView(entry)) return;
-    entry.retry = window.setTimeout(() => {
-      entry.retry = undefined;
+    if (!isPassing(status) || !this.#isInView(entry)) return;
+    const attempt = () => {
+      entry.retries.delete(part);
       this.#fetch(entry);
-    }, RETRY_MS);
+    };
+    entry.retries.set(part, window.setTimeout(attempt, RETRY_MS));
   }
 
   #keep(entry: Entry, picture: LivePicture) {
@@ -356,11 +360,10 @@ export class LiveStore {
   }
 
   async #picture(address: string): Promise<LivePicture> {
-    const response = await fetch(pictureUrl(address), { cache: "no-cache", credentials: "same-origin", signal: this.#control.signal });
-    if (!response.ok) throw new ApiError(response.status, response.statusText);
-    const src = URL.createObjectURL(await response.blob());
-    const capturedAt = response.headers.get("Stakeout-Captured-At") ?? "";
-    const numbers = response.headers.get("Stakeout-Changed")?.split(" ").map(Number);
+    const { content, headers } = await fetchPicture(address, this.#control.signal);
+    const src = URL.createObjectURL(content);
+    const capturedAt = headers.get("Stakeout-Captured-At") ?? "";
+    const numbers = headers.get("Stakeout-Changed")?.split(" ").map(Number);
     if (numbers?.length !== 4 || numbers.some(Number.isNaN)) return { src, capturedAt };
     const [x = 0, y = 0, width = 0, height = 0] = numbers;
     return { src, capturedAt, changed: { x, y, width, height } };
@@ -371,6 +374,6 @@ export class LiveStore {
 function release(entry: Entry) {
   clearTimeout(entry.timer);
   clearTimeout(entry.later);
-  clearTimeout(entry.retry);
+  entry.retries.forEach((timer) => clearTimeout(timer));
   for (const src of [entry.before, entry.picture?.src]) if (src !== undefined) URL.revokeObjectURL(src);
 }

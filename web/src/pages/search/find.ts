@@ -1,6 +1,6 @@
 // Searches by words, by a picture, and by a stored frame: the request from the address, and the answer.
 
-import { type Answer, ApiError, type Request, type Schema, get, pictureUrl, upload } from "../../api";
+import { type Answer, ApiError, type Request, type Schema, fetchPicture, get, upload } from "../../api";
 import { literal } from "../../literal";
 import type { Query } from "../../router";
 
@@ -46,9 +46,9 @@ export async function find(query: Query, picture: Blob | undefined, top: number,
   } catch (error) {
     const isMissing = error instanceof ApiError && error.status === 404;
     if (!isMissing || !query["picture"]) throw error;
-    const stored = await fetch(pictureUrl(query["picture"]), { credentials: "same-origin", signal }).catch(() => undefined);
-    if (!stored?.ok) throw error;
-    return findPicture(await stored.blob());
+    const stored = await fetchPicture(query["picture"], signal).catch(() => undefined);
+    if (!stored) throw error;
+    return findPicture(stored.content);
   }
 }
 

@@ -1,13 +1,14 @@
 import { useMemo } from "preact/hooks";
 import { count, counted } from "../../format";
+import { judgingKeys, press } from "../../judging";
+import { keyOf } from "../../marks";
 import { Button } from "../../parts/Button";
 import { Card } from "../../parts/Card";
 import { Keys, useKeys } from "../../parts/Keys";
-import { toast } from "../../parts/Toast";
 import { total } from "./Answer";
 import { Pictures, pictureId } from "./Pictures";
 import type { Marks } from "./marks";
-import type { TriedAlert, TrialAnswer, Verdict } from "./types";
+import type { TriedAlert, TrialAnswer } from "./types";
 
 /** The alerts that are listed, at most. */
 export const MOST = 1000;
@@ -32,10 +33,10 @@ export function AlertsCard({ answer, nothing, alerts, selected, marks, mayMark, 
     <Pictures
       alerts={some}
       selected={selected}
-      verdictOf={marks.of}
+      marks={marks}
       mayMark={mayMark}
       onSelect={(alert) => onSelect(alert.time)}
-      onMark={marks.set}
+      onMark={(alert, verdict) => press(marks.judged(alert), verdict, mayMark)}
     />
   );
   // Up to thousands of pictures: they are not compared while a level is dragged, only when an answer arrives.
@@ -53,7 +54,7 @@ export function AlertsCard({ answer, nothing, alerts, selected, marks, mayMark, 
         </>
       )}
     </Card>
-  ), [answer, nothing, selected, marks.said, mayMark, limit]);
+  ), [answer, nothing, selected, marks, mayMark, limit]);
 }
 
 function More({ shown, all, limit, onMore }: { shown: number; all: number; limit: number; onMore: () => void }) {
@@ -71,23 +72,20 @@ function useJudging(alerts: readonly TriedAlert[], selected: string | undefined,
     select(next.time);
     document.getElementById(pictureId(next.time))?.scrollIntoView({ block: "nearest" });
   };
-  const judge = (verdict: Verdict) => {
-    const alert = alerts[place];
-    // The first key chooses the first alert, so that nothing is judged unseen.
-    if (!alert) return move(0);
-    if (!mayMark) return toast("You may look and not mark: sign in with the right to change.");
-    marks.set(alert, verdict);
-    move(place + 1);
-  };
+  const current = alerts[place];
   useKeys({
     j: () => move(place + 1),
     k: () => move(place - 1),
-    y: () => judge("right"),
-    n: () => judge("wrong"),
-    u: () => {
-      const time = marks.undo();
-      if (time) select(time);
-      else toast("There is nothing to undo.");
-    },
+    ...judgingKeys({
+      current: current && marks.judged(current),
+      mayMark,
+      onFirst: () => move(0),
+      onNext: () => move(place + 1),
+      onUndone: (key) => {
+        const at = alerts.findIndex((alert) => keyOf(marks.judged(alert)) === key);
+        if (at >= 0) move(at);
+        return at >= 0;
+      },
+    }),
   });
 }

@@ -54,7 +54,7 @@ export function summary(answer: TrialAnswer, tried: boolean): string {
 }
 
 /** `4 new, 2 of them wrong; 1 of 9 right ones lost`. */
-function differences({ now, new: added, lost }: TrialAnswer): string {
+function differences({ now, then, new: added, lost }: TrialAnswer): string {
   const parts: string[] = [];
   if (total(added) > 0) {
     const known = [added.right > 0 && `${count(added.right)} right`, added.wrong > 0 && `${count(added.wrong)} wrong`].filter(Boolean);
@@ -64,7 +64,13 @@ function differences({ now, new: added, lost }: TrialAnswer): string {
   const others = lost.wrong + lost.unmarked;
   const lostOthers = lost.right > 0 ? counted(others, "other") : count(others);
   if (others > 0) parts.push(`${lostOthers} lost${lost.wrong > 0 ? ` (${count(lost.wrong)} wrong)` : ""}`);
-  return parts.length > 0 ? parts.join("; ") : "the same alerts";
+  return parts.length > 0 ? parts.join("; ") : unchanged(now.alerts, then.alerts);
+}
+
+/** Nothing is new and nothing is lost. Alerts of the service may become one, and one that began before the window is in no number. */
+function unchanged(now: number, then: number): string {
+  if (now === then) return "the same alerts";
+  return `the same events in ${then < now ? "fewer" : "more"} alerts`;
 }
 
 export function total({ right, wrong, unmarked }: Verdicts): number {

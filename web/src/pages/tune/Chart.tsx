@@ -33,7 +33,7 @@ export function ChartCard({ subject, words, scores, otherWords, settings, tried,
   );
   const lines = useMemo(() => levels(settings, tried, chart.top, onChange), [settings, tried, chart.top, onChange]);
   const shades = useMemo(() => spans(answer), [answer]);
-  const dots = useMemo(() => signs(alerts, marks.of), [alerts, marks.said]);
+  const dots = useMemo(() => signs(alerts, marks.of), [alerts, marks]);
   return (
     <Card label="Scores">
       <TimeChart

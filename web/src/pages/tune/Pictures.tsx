@@ -3,13 +3,14 @@ import { Picture } from "../../parts/Picture";
 import { Tag } from "../../parts/Tag";
 import { Time } from "../../parts/Time";
 import { score } from "../../format";
+import type { Marks } from "./marks";
 import type { TriedAlert, Verdict } from "./types";
 
 /** The alerts as pictures, each with its score, `new` or `lost`, and what a person said about it. */
-export function Pictures({ alerts, selected, verdictOf, mayMark, onSelect, onMark }: {
+export function Pictures({ alerts, selected, marks, mayMark, onSelect, onMark }: {
   alerts: readonly TriedAlert[];
   selected: string | undefined;
-  verdictOf: (alert: TriedAlert) => Verdict | null;
+  marks: Marks;
   mayMark: boolean;
   onSelect: (alert: TriedAlert) => void;
   onMark: (alert: TriedAlert, verdict: Verdict) => void;
@@ -17,7 +18,7 @@ export function Pictures({ alerts, selected, verdictOf, mayMark, onSelect, onMar
   return (
     <ul class="thumbs">
       {alerts.map((alert, index) => {
-        const verdict = verdictOf(alert);
+        const verdict = marks.of(alert);
         const isSelected = alert.time === selected;
         return (
           <li
@@ -36,6 +37,7 @@ export function Pictures({ alerts, selected, verdictOf, mayMark, onSelect, onMar
             />
             <div class="tried-foot">
               <Time at={alert.time} />
+              {marks.hasFailed(alert) && <Tag kind="problem">not stored</Tag>}
               <Verdicts alert={alert} verdict={verdict} mayMark={mayMark} onMark={(wanted) => onMark(alert, wanted)} />
             </div>
           </li>

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, post } from "../../api";
 import { count } from "../../format";
 import { Button } from "../../parts/Button";
@@ -36,6 +36,8 @@ export function Words({ subject, range, configured, tried, isSaving, onTried, on
   const [draft, setDraft] = useState("");
   const [error, setError] = useState<ApiError>();
   const [isBusy, setBusy] = useState(false);
+  const request = useRef<AbortController>(undefined);
+  useEffect(() => () => request.current?.abort(), []);
   if (!configured) return null;
 
   const open = () => {
@@ -45,19 +47,26 @@ export function Words({ subject, range, configured, tried, isSaving, onTried, on
   const added = draft.trim();
   const all = added === "" || prompts.includes(added) ? prompts : [...prompts, added];
   const attempt = async () => {
+    request.current?.abort();
+    const { signal } = (request.current = new AbortController());
     setPrompts(all);
     setDraft("");
     setBusy(true);
     setError(undefined);
     try {
-      const scores = await post("try_words", { ...subject, prompts: all, points: 1000 });
+      const scores = await post("try_words", { ...subject, prompts: all, points: 1000 }, signal);
+      if (signal.aborted) return;
       onTried({ subject, prompts: all, scores });
     } catch (thrown) {
+      if (signal.aborted) return;
       setError(asApiError(thrown));
     }
     setBusy(false);
   };
   const close = () => {
+    request.current?.abort();
+    setBusy(false);
+    setError(undefined);
     setOpen(false);
     onTried(undefined);
   };
