@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_that_needs_too_much_memory_is_told_apart_from_one_that_is_configured() {
+    fn a_camera_that_needs_too_much_memory_is_no_configured_one() {
         let large = PictureError::NeedsMemory { needed: 200_000_000, memory: 112_000_000 };
         let error = of_a_try(format!("the frames of rtsp://h/a cannot be used: {large}"));
         assert!(

@@ -124,7 +124,7 @@ fn the_newest_frame_has_the_scores_of_classify() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let early = ask(&home, &["Inbox", OPEN, CLOSED]);
     assert_eq!(early.status.code(), Some(1), "{}", text_of(&early));
     assert!(text_of(&early).contains("no frame since the start"), "{}", text_of(&early));
@@ -167,7 +167,7 @@ fn the_socket_works_without_an_endpoint_and_survives_a_kill() {
     // It answers while the model is loaded, too.
     assert_eq!(at_socket(&home, "GET", "/healthz", "").body, b"ok\n");
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let document = at_socket(&home, "GET", "/api/v1/openapi.json", "").json();
     for (path, item) in document["paths"].as_object().unwrap() {
         let target = path.replace("{id}", "0");
@@ -184,7 +184,7 @@ fn the_socket_works_without_an_endpoint_and_survives_a_kill() {
     service.wait();
     assert!(socket.exists(), "a service that is killed leaves its socket");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     assert_eq!(at_socket(&home, "GET", "/readyz", "").status, 200);
     service.stop();
     assert!(!socket.exists());
@@ -202,7 +202,7 @@ fn a_folder_of_systemd_has_a_socket_for_the_group() {
         fs::metadata(&socket).unwrap().permissions().mode() & 0o777 == 0o660
     });
     assert!(!home.path("state/api.sock").exists());
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let mut command = stakeout();
     command.args(["ask", "--config"]).arg(home.path("stakeout.yaml")).args(["Inbox", OPEN, CLOSED]);
     let output = command.env("RUNTIME_DIRECTORY", &folder).output().unwrap();
@@ -288,7 +288,7 @@ fn alerts_and_scores_arrive_as_events() {
     let subscriber = Subscriber::start(&broker);
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let document = at_socket(&home, "GET", "/api/v1/openapi.json", "").json();
     let mut all = Events::open(&home, "");
     let mut alerts = Events::open(&home, "?kinds=alert&sources=Inbox");
@@ -343,7 +343,7 @@ fn alerts_are_remembered_with_their_pictures() {
 fn clients_of_events_are_limited_and_do_not_keep_others_out() {
     let home = Home::new(free_port(), "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let mut streams: Vec<_> = (0..12).map(|_| Events::open(&home, "")).collect();
     let refused = at_socket(&home, "GET", "/api/v1/events", "");
     assert_eq!(refused.status, 503, "{}", text(&refused.body));
@@ -432,7 +432,7 @@ fn questions_over_mqtt_are_off_by_default() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     home.drop_picture("red-car.jpg", "1.jpg");
     asked(&home, &[OPEN, CLOSED]);
     let subscriber = Subscriber::start(&broker);
@@ -461,7 +461,7 @@ fn words_are_watched_for_until_their_first_alert_or_a_time() {
     let home = Home::new(broker.port, "home_assistant: true\n");
     let written = fs::read(home.path("stakeout.yaml")).unwrap();
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
 
     let once = ["a red car", "--source", "Inbox", "--for", "2h", "--once", "--json"];
     let [watched] = &lines(&watch_for(&home, &once))[..] else { panic!("one line") };
@@ -495,7 +495,7 @@ fn words_are_watched_for_until_their_first_alert_or_a_time() {
     service.wait_for_times(3, "the configuration has changed and is in force");
     service.stop();
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     assert_eq!(
         lines(&watch_for(&home, &["--list", "--json"])),
         std::slice::from_ref(watched),

@@ -244,7 +244,7 @@ fn baselines_survive_a_restart_and_a_damaged_file_is_reported() {
     let file = home.path("state/baselines.json");
     let start = || {
         let service = Service::start(&home);
-        service.wait_for_log("watching the folder");
+        service.wait_until_watching();
         service
     };
     let stop = |service: &mut Service| {

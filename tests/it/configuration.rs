@@ -28,7 +28,7 @@ fn started(edit: bool) -> (Broker, u16, Home, Service) {
     let home = Home::new(broker.port, &listen);
     fs::set_permissions(home.path("stakeout.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
     let service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     (broker, port, home, service)
 }
 

@@ -139,7 +139,7 @@ fn with_tokens() -> (Home, u16, Service) {
     );
     let home = Home::new(free_port(), &listen);
     let service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     (home, port, service)
 }
 
@@ -194,7 +194,7 @@ fn nothing_is_read_or_changed_without_a_sign_in() {
     // Fewer than the wrong tokens that are read at once.
     for addresses in addresses.chunks(25) {
         let mut service = Service::start(&home);
-        service.wait_for_log("watching");
+        service.wait_until_watching();
         for (method, path, needs) in addresses {
             let answer = ask(port, method, path, "Authorization: Bearer another-0123456789\r\n", "{}");
             assert_eq!(answer.status, without_a_right(path, needs), "{method} {path}, wrong token");
@@ -236,7 +236,7 @@ fn a_link_signs_in_once_and_the_session_survives_a_restart() {
     assert!(!fs::read_to_string(&file).unwrap().contains(value), "only the hash is kept");
     service.stop();
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     assert_eq!((role(port, &own), role(port, &viewer)), (json!("change"), json!("view")));
 
     let ended = ask(port, "DELETE", "/console/session", &of_console(port, &own), "");
@@ -419,7 +419,7 @@ impl Drop for Serving {
 fn without_listen_the_command_serves_the_console_while_it_runs() {
     let home = Home::new(free_port(), "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let socket = fs::metadata(home.path("state/console.sock")).unwrap();
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
     let serving = Serving::start(&home);
@@ -473,7 +473,7 @@ fn a_home_made_certificate_and_a_proxy_with_a_prefix() {
     let home = Home::new(free_port(), &listen);
     let first = make_certificate(&home, "one");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let health = || stakeout().args(["health", "--config"]).arg(home.path("stakeout.yaml")).output().unwrap();
     wait_until("the health check of a container works over TLS", || health().stdout == b"ok\n");
     let plain = ask(port, "GET", "/console/", "", "");

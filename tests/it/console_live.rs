@@ -74,7 +74,7 @@ fn sources_agree_with_their_topics_with_explain_and_with_the_history() {
     );
     let home = Home::with_sources(broker.port, "home", &sources);
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let document = get(&home, "openapi.json");
     let early = get(&home, "sources");
     assert_answer(&document, "/sources", &early);
@@ -174,7 +174,7 @@ fn changes_of_state_arrive_as_events() {
     let mut broker = Broker::start();
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     let document = get(&home, "openapi.json");
     let mut events = Events::open(&home, "?kinds=source&kinds=service");
     let mut until = |what: &str, kind: &str, holds: &dyn Fn(&Value) -> bool| {

@@ -75,7 +75,7 @@ fn a_folder_that_becomes_a_link_while_pictures_are_deleted_leads_nowhere() {
     for (number, after) in ["delete", "{ move: inbox/done }"].into_iter().enumerate() {
         let home = home(&broker, &format!(", after: {after}"));
         let mut service = Service::start(&home);
-        service.wait_for_log("watching the folder");
+        service.wait_until_watching();
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -120,7 +120,7 @@ fn a_pipe_with_the_name_of_a_picture_or_a_clip_never_stops_the_service() {
     let subscriber = Subscriber::start(&broker);
     let home = home(&broker, ", after: delete");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     for number in 0..50 {
         for name in ["a.jpg", "clip.mp4"] {
             // A file that is noticed, and then is a pipe.
@@ -158,7 +158,7 @@ fn a_mount_of_the_state_folder_in_the_watched_folder_is_left_alone() {
         if after.contains("sub") {
             service.wait_for_log("is in `state_dir`");
         } else {
-            service.wait_for_log("watching the folder");
+            service.wait_until_watching();
             alert_of(&subscriber, &home, "red-car.jpg", &format!("last-{number}.jpg"));
             service.stop();
             assert!(home.path("outer/state/outbox.sqlite").is_file(), "{after}");
@@ -195,7 +195,7 @@ fn only_the_service_reads_its_state_files_whatever_the_umask_is() {
     };
     for (round, picture) in [("new", "red-car.jpg"), ("older", "green-tree.jpg")] {
         let mut service = Service::after(&home, None, "umask 000");
-        service.wait_for_log("watching the folder");
+        service.wait_until_watching();
         alert_of(&subscriber, &home, picture, &format!("{round}.jpg"));
         wait_until("the announcement is on disk", || home.path("kept/home_assistant.json").exists());
         let running = files(&home.path("kept"));

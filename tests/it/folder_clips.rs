@@ -27,7 +27,7 @@ fn serve(broker: &Broker, settings: &str) -> (Home, Service) {
     let source = format!("sources:\n  inbox: {{ folder: inbox, watch: [objects]{settings} }}\n");
     fs::write(home.path("stakeout.yaml"), text + &source).unwrap();
     let service = Service::with(&home, &[("RUST_LOG", "debug")]);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     (home, service)
 }
 

@@ -61,7 +61,7 @@ fn forgotten_by_a_running_service_and_without_one() {
     let home = Home::new(broker.port, "");
     let state = home.path("state");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     remember(&home, "marker-one");
     assert_ne!(files_with(&state, "marker-one"), [""; 0], "the test can find it");
     let printed = forget(&home);
@@ -84,7 +84,7 @@ fn a_history_that_is_off_has_no_file() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "history: off\n");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     home.drop_picture("red-car.jpg", "1.jpg");
     service.wait_for_log("raised");
     service.stop();

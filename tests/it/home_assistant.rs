@@ -52,7 +52,7 @@ fn devices_are_announced_and_announced_again_when_home_assistant_starts() {
     assert_eq!((&component["name"], &component["p"]), (&"Blue Umbrella".into(), &"binary_sensor".into()));
     assert_eq!(component["state_topic"], "home/inbox/objects/blue_umbrella/state");
 
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     // The broker acknowledges this alert after it has passed on `offline`.
     publish(&broker, "homeassistant/status", "offline");
     home.drop_picture("red-car.jpg", "1.jpg");
@@ -95,7 +95,7 @@ fn changes_of_the_configuration_are_announced_at_once() {
     let service = Service::start(&home);
     subscriber.until("the source's device", topic(INBOX));
 
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     edit(&home, "green tree: 0.75", "yellow fish: 0.75");
     let seen = subscriber.until("the device without it", |message| {
         message.topic == INBOX && !message.text().contains("green")

@@ -527,7 +527,7 @@ fn run_fetches_a_missing_model_and_check_only_reports_it() {
     let mut environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     environment.push(("NO_PROXY", "127.0.0.1"));
     let mut service = Service::with(&home, &environment);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     assert!(service.log().contains("fetched onnx/vision_model.onnx, "), "{}", service.log());
     service.stop();
 }

@@ -123,7 +123,7 @@ fn stored_scores_give_the_alerts_of_the_service_through_reloads_and_a_restart() 
     let (mut camera, mut seen) = (Camera::new(&home), vec![]);
 
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     // A baseline is learnt, and each label is raised and cleared.
     for (picture, times) in [
         ("empty-wall", 30),
@@ -160,7 +160,7 @@ fn stored_scores_give_the_alerts_of_the_service_through_reloads_and_a_restart() 
     service.stop();
     let log = service.log();
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     camera.show("red-car", 1);
     camera.show("empty-wall", 2);
     camera.show("green-tree", 1);
@@ -250,7 +250,7 @@ fn watched(broker: &Broker) -> (Home, Service) {
     let text = text.replace("labels: { red car: 0.75, green tree: 0.75, Blue Umbrella: 0.75 }", LABELS);
     save(&home, &format!("history: {{ search: true, pictures: changes }}\n{text}"));
     let service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     let mut camera = Camera::new(&home);
     for (picture, times) in [
         ("empty-wall", 24),

@@ -65,7 +65,7 @@ fn a_rule_alerts_and_stays_raised_over_a_reload_and_a_restart() {
     let service = Service::start(&home);
     let seen = subscriber.until("its state after the restart", is(STATE, "ON"));
     assert_eq!(alerts(&seen), [] as [Value; 0], "neither cleared nor raised again");
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     home.drop_picture("red-car-far-away.jpg", "2.jpg");
     home.drop_picture("empty-wall.jpg", "3.jpg");
     let seen = subscriber.until_switched(RULE, "OFF");

@@ -308,7 +308,7 @@ fn no_process_survives_the_service() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     let process = child(service.id());
     // One that hangs in a picture notices nothing; the kernel ends it.
     signal_process(process, "-STOP");

@@ -53,7 +53,7 @@ fn drop_picture_of(home: &Home, name: &str, days: u64) {
 /// A service that has embedded three pictures, of three days: frames of the same minute may be one event.
 fn service_with_three_pictures(home: &Home) -> Service {
     let service = Service::start(home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     for (days, name) in [(2, "red-car.jpg"), (1, "green-tree.jpg"), (0, "blue-umbrella.jpg")] {
         drop_picture_of(home, name, days);
     }
@@ -132,7 +132,7 @@ fn stored_pictures_are_found_after_a_change_of_the_model() {
 
     // Nothing is left to do at the next start.
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     assert_eq!(found(&home, &["a red car"])["embeddings"], 3);
     service.stop();
 }

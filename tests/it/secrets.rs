@@ -93,7 +93,7 @@ fn no_secret_is_logged_published_or_served() {
     fs::write(&file, typed.replace("prefix: home", &with_login)).unwrap();
 
     let mut service = Service::with(&home, &ENVIRONMENT);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     for source in ["camera", "unifi", "gate", "other", "odd", "news", "radio", "topics", "cloud"] {
         wait_until(&format!("{source} fails"), || {
             let log = service.log();

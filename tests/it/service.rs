@@ -97,7 +97,7 @@ fn alerts_of_an_outage_arrive_after_it_in_order() {
     proxy.set_open(false);
     let home = Home::new(proxy.port, "");
     let service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     for (number, picture) in ["red-car.jpg", "empty-wall.jpg", "green-tree.jpg"].into_iter().enumerate() {
         home.drop_picture(picture, &format!("{number}.jpg"));
         service.wait_for_log(&format!("{number}.jpg"));
@@ -119,7 +119,7 @@ fn waiting_alerts_survive_a_kill() {
     proxy.set_open(false);
     let home = Home::new(proxy.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     home.drop_picture("red-car.jpg", "1.jpg");
     service.wait_for_log("raised");
     service.signal("-KILL");

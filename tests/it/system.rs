@@ -33,7 +33,7 @@ fn the_state_of_a_service_that_works_and_that_loses_its_broker() {
     wait_until("the socket exists", || home.path("state/api.sock").exists());
     // It answers while the model is loaded, too.
     assert_eq!(system(&home)["model"]["name"], "bundled");
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     home.drop_picture("red-car.jpg", "1.jpg");
     let mut facts = Value::Null;
     wait_until("the alert is published", || {
@@ -132,7 +132,7 @@ fn a_support_bundle_with_and_without_a_service() {
     let broker = Broker::start();
     let home = Home::new(broker.port, "");
     let mut service = Service::start(&home);
-    service.wait_for_log("watching");
+    service.wait_until_watching();
     home.drop_picture("red-car.jpg", "1.jpg");
     service.wait_for_log("raised");
     let output = bundle(&home, "a.tar.gz");

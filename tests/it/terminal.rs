@@ -86,7 +86,7 @@ fn no_log_line_has_what_a_terminal_acts_on() {
         "  Inbox: { folder: inbox, watch: [objects] }\n  topics: { mqtt: 'cam/#', watch: [objects] }\n",
     );
     let mut service = Service::with(&home, &[("RUST_LOG", "trace")]);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     fs::write(home.path("upload"), "no picture").unwrap();
     fs::rename(home.path("upload"), home.path("inbox").join(format!("{EVIL}.jpg"))).unwrap();
     service.wait_for_log("gpj.");

@@ -26,6 +26,7 @@ fn started(broker: &Broker, home: &Home) -> Service {
     let subscriber = Subscriber::start(broker);
     let service = Service::start(home);
     subscriber.until("the source to be online", |message| message.line() == "r home/inbox/status online");
+    service.wait_until_watching();
     service
 }
 

@@ -306,7 +306,7 @@ fn commits(state_dir: &Path) -> usize {
     frames.filter(|at| log[at + 8..at + 16] == log[16..24] && number(at + 4) > 0).count()
 }
 
-/// A thread that has begun a transaction with this observation, and the number of commits before. So much was written that it commits
+/// A thread that has begun a transaction with this observation, and the number of commits before. What was written is enough for it to commit
 /// after a minute.
 fn begun(state_dir: &Path, first: Observation) -> (Running, usize) {
     let (mut writer, handle, observers, metrics) = writer(state_dir, store::MODE);

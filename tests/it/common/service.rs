@@ -153,6 +153,12 @@ impl Service {
         wait_until(&format!("{text:?} is logged"), || self.log.lock().unwrap().contains(text));
     }
 
+    /// Waits until every source of the configuration is watched, and the API answers every question. (A folder logs that it is watched
+    /// before the API does.)
+    pub fn wait_until_watching(&self) {
+        self.wait_for_log("watching (sources=");
+    }
+
     /// Waits until the log contains `text` this number of times.
     pub fn wait_for_times(&self, times: usize, text: &str) {
         wait_until(&format!("{text:?} is logged {times} times"), || {

@@ -226,7 +226,7 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
     let rounds = times(3, 1000);
     for round in 0..rounds {
         let mut service = Service::start(&home);
-        service.wait_for_log("watching the folder");
+        service.wait_until_watching();
         // Killed at a random moment, but not before the first alert: a slow machine needs longer for it.
         let (mut left, began) = (20 + random(&mut seed, 400), Instant::now());
         for picture in 0_u32.. {
@@ -247,7 +247,7 @@ fn alerts_that_a_killed_service_has_logged_are_delivered() {
         logged.extend(service.log().lines().filter_map(alert_in));
     }
     let mut last = Service::start(&home);
-    last.wait_for_log("watching the folder");
+    last.wait_until_watching();
     home.drop_picture("green-tree.jpg", "last.jpg");
     let seen =
         subscriber.until("the last alert", |message| message.text().contains("last.jpg\",\"captured_at"));

@@ -41,7 +41,7 @@ fn alerts_survive_a_state_folder_that_is_deleted_while_the_service_runs() {
     let http = free_port();
     let home = Home::new(broker.port, &format!("listen: 127.0.0.1:{http}\n"));
     let service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     wait_until("the topics are saved", || home.path("state/topics.json").exists());
     broker.kill();
     raise(&home, &service, "before", 4);
@@ -106,7 +106,7 @@ fn starts_without_state(state: &Path, makes_usable: impl FnOnce()) {
     assert!(cause.contains("in memory only") && cause.contains(state.to_str().unwrap()), "{problem}");
     assert!(problem["remedy"].as_str().unwrap().contains("state_dir"), "{problem}");
 
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
     home.drop_picture("red-car.jpg", "1.jpg");
     subscriber.until("an alert", |message| message.topic == "home/inbox/objects/red_car/alert");
     makes_usable();

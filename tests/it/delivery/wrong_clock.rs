@@ -45,7 +45,7 @@ fn a_wrong_clock_drops_no_alert() {
         // Raised with the right clock, then with the wrong one.
         for environment in [&[][..], &wrong[..]] {
             let mut service = Service::with(&home, environment);
-            service.wait_for_log("watching the folder");
+            service.wait_until_watching();
             raise(&home, &service, &format!("with-{}", environment.len()), 4);
             // In order: after a kill the last pictures would be scored again.
             service.stop();

@@ -98,7 +98,7 @@ fn following_the_readme_raises_an_alert() {
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     assert_eq!(arguments(run), ["run"]);
     let mut service = Service::start(&home);
-    service.wait_for_log("watching the folder");
+    service.wait_until_watching();
 
     let steps = commands(&with("mosquitto_sub").text);
     let [listen, copy, console] = &steps[..] else { panic!("{steps:?}") };
