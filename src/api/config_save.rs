@@ -25,8 +25,9 @@ use crate::{
     },
 };
 
-/// How long a save waits until the service has checked the new file. The service notices a change within two seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a save waits until the service has checked the new file: less than the client waits. The service notices a change within two
+/// seconds.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The verb.
 pub const VERB: Verb<Request, Response> = Verb {

@@ -51,6 +51,9 @@ pub enum EventKind {
     /// The broker was connected or lost, the configuration changed, became valid or invalid, or the number of sources that deliver frames
     /// changed. Sent once at the beginning.
     Service,
+    /// The connection is open: at the beginning, and whenever nothing else was sent for 15 seconds. The data is `{}`. Clients that do not
+    /// want it receive a comment instead, which browsers do not pass on.
+    Beat,
 }
 
 impl EventKind {
@@ -60,12 +63,18 @@ impl EventKind {
             Self::Scores => "scores",
             Self::Source => "source",
             Self::Service => "service",
+            Self::Beat => "beat",
         }
     }
 
     /// Whether clients that name no kind receive it.
     fn is_usual(self) -> bool {
         matches!(self, Self::Alert | Self::Scores)
+    }
+
+    /// Whether it is a change of state.
+    fn is_state(self) -> bool {
+        matches!(self, Self::Source | Self::Service)
     }
 }
 
@@ -87,6 +96,7 @@ struct Client {
 pub struct EventStream {
     queue: mpsc::Receiver<Arc<str>>,
     lost: Arc<AtomicU64>,
+    wants_beats: bool,
 }
 
 impl Events {
@@ -102,9 +112,10 @@ impl Events {
             return Err(Error::new(Kind::Unavailable, what).remedy("Close one of them, and try again."));
         }
         let ((queue, receive), lost) = (mpsc::channel(QUEUE), Arc::default());
+        let wants_beats = wants.kinds.contains(&EventKind::Beat);
         clients.push(Client { wants, queue, lost: Arc::clone(&lost) });
         self.subscribed.fetch_add(1, Ordering::Relaxed);
-        Ok(EventStream { queue: receive, lost })
+        Ok(EventStream { queue: receive, lost, wants_beats })
     }
 
     /// The number of clients that receive events now.
@@ -147,7 +158,7 @@ impl Events {
     pub(super) fn wanting_states(&self) -> Option<u64> {
         let mut clients = self.lock();
         clients.retain(|client| !client.queue.is_closed());
-        let wanted = clients.iter().flat_map(|client| &client.wants.kinds).any(|kind| !kind.is_usual());
+        let wanted = clients.iter().flat_map(|client| &client.wants.kinds).any(|kind| kind.is_state());
         wanted.then(|| self.subscribed.load(Ordering::Relaxed))
     }
 
@@ -198,10 +209,10 @@ impl EventStream {
         })
     }
 
-    /// A line that keeps the connection open and means nothing.
+    /// What keeps the connection open: an event for clients that want it, else a comment.
     #[must_use]
-    pub fn comment() -> &'static str {
-        ": \n\n"
+    pub fn beat(&self) -> String {
+        if self.wants_beats { event(EventKind::Beat.word(), None, "{}") } else { ": \n\n".to_owned() }
     }
 }
 
@@ -280,6 +291,9 @@ mod tests {
         assert_eq!(next(&mut states).as_deref(), Some("event: source\ndata: {}\n\n"), "of `back`");
         assert_eq!(next(&mut states).as_deref(), Some("event: service\ndata: {}\n\n"));
         assert_eq!((next(&mut all), next(&mut states)), (None, None), "kinds that no one named");
+        assert_eq!(states.beat(), ": \n\n", "a comment");
+        let beats = events.subscribe(wants(&[], &[EventKind::Beat])).unwrap();
+        assert_eq!(beats.beat(), "event: beat\ndata: {}\n\n");
         events.publish(&observation("back", 1), &mut limiter);
         assert!(next(&mut back).is_some_and(|event| event.contains(r#""source":"back""#)));
     }

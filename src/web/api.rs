@@ -245,7 +245,7 @@ impl HttpBody for EventBody {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {
                 ready!(self.beat.as_mut().poll(context));
-                EventStream::comment().to_owned()
+                self.stream.beat()
             }
         };
         Poll::Ready(Some(Ok(self.frame(text))))

@@ -25,7 +25,9 @@ export type ServiceEvent = Schema<"ServiceState">;
 /** `open`: events arrive. `lost`: the console tries to connect again. */
 export type Connection = "connecting" | "open" | "lost";
 
-const KINDS = "kinds=alert&kinds=scores&kinds=source&kinds=service";
+const KINDS = "kinds=alert&kinds=scores&kinds=source&kinds=service&kinds=beat";
+/** A connection without any event for this time is dead, whatever the browser believes: the service sends one every 15 seconds. */
+const SILENT_MS = 40_000;
 const HIDDEN_MS = 60_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
 
@@ -41,6 +43,7 @@ let state: Connection = "connecting";
 let service: ServiceEvent | undefined;
 let failures = 0;
 let retry: number | undefined;
+let silence: number | undefined;
 let hidden: number | undefined;
 let isWatching = false;
 
@@ -71,7 +74,7 @@ export function useService(): ServiceEvent | undefined {
   return now;
 }
 
-/** Calls `listener` when events may have been missed: after a new connection, and when the service reports a loss. */
+/** Calls `listener` when events may have been missed: when a connection is made, also the first one, and when the service reports a loss. */
 export function onGap(listener: () => void): () => void {
   return add(gaps, listener);
 }
@@ -124,19 +127,25 @@ function connect() {
   retry = undefined;
   source?.close();
   const opened = (source = new EventSource(apiUrl(`events?${KINDS}`)));
+  heard(opened);
   opened.addEventListener("open", () => {
-    const isAgain = state !== "connecting" || failures > 0;
     failures = 0;
     set("open");
-    if (isAgain) gaps.forEach((listener) => listener());
+    gaps.forEach((listener) => listener());
   });
-  opened.addEventListener("alert", (event) => deliver(alerts, event));
-  opened.addEventListener("scores", (event) => deliver(scores, event));
-  opened.addEventListener("source", (event) => deliver(sources, event));
-  opened.addEventListener("service", (event) => {
+  const on = (kind: string, then: (event: MessageEvent<string>) => void) =>
+    opened.addEventListener(kind, (event) => {
+      heard(opened);
+      then(event);
+    });
+  on("alert", (event) => deliver(alerts, event));
+  on("scores", (event) => deliver(scores, event));
+  on("source", (event) => deliver(sources, event));
+  on("service", (event) => {
     service = deliver(services, event);
   });
-  opened.addEventListener("lost", () => gaps.forEach((listener) => listener()));
+  on("lost", () => gaps.forEach((listener) => listener()));
+  on("beat", () => undefined);
   opened.addEventListener("error", () => {
     set("lost");
     // The browser itself connects again after a broken connection, and gives up after an answer that is an error.
@@ -148,7 +157,18 @@ function connect() {
   });
 }
 
+/** The connection lives. Without another event it is given up, and made again. */
+function heard(opened: EventSource) {
+  clearTimeout(silence);
+  silence = window.setTimeout(() => {
+    if (source !== opened) return;
+    set("lost");
+    connect();
+  }, SILENT_MS);
+}
+
 function close() {
+  clearTimeout(silence);
   clearTimeout(retry);
   retry = undefined;
   source?.close();

@@ -4,10 +4,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, request } from "node:http";
 import { after, before, test } from "node:test";
-import { PAGES, launch, open, ready, visitor } from "./browser.mjs";
+import { PAGES, launch, open, ready, signIn, visitor } from "./browser.mjs";
 import { TOKEN, start, wait } from "./service.mjs";
 
 const PREFIX = "/home/eyes";
+/** For each stream of events that was opened: stops it without an end, as a network does that has gone. */
+const streams = [];
 let service, browser, proxy, url;
 
 before(async () => {
@@ -36,6 +38,12 @@ function forward(received, response) {
   const sent = request(options, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
     answer.pipe(response);
+    if (received.url.includes("/events?")) {
+      streams.push(() => {
+        answer.unpipe(response);
+        answer.resume();
+      });
+    }
   });
   sent.on("error", () => response.destroy());
   response.on("close", () => sent.destroy());
@@ -77,4 +85,20 @@ test("a link leads to the address of the proxy", async (t) => {
   t.after(() => visit.close());
   await visit.page.goto(link);
   await visit.page.getByRole("heading", { name: "Live" }).waitFor();
+});
+
+test("a connection that is dead without an end is made again", async (t) => {
+  const behind = { ...service, url };
+  const visit = await visitor(browser, behind);
+  t.after(() => visit.close());
+  const { page } = visit;
+  await page.clock.install();
+  await signIn(visit, behind);
+  const state = page.getByText(/1 of 1 source online/);
+  await state.waitFor();
+  const before = streams.length;
+  streams.forEach((stop) => stop());
+  await page.clock.fastForward(41_000);
+  await wait("the events are asked for again", () => streams.length > before);
+  await state.waitFor();
 });

@@ -3,6 +3,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { ApiError } from "../api";
+import { onService } from "../events";
 import { counted } from "../format";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
@@ -13,7 +14,7 @@ import { Problem } from "../parts/Problem";
 import { toast } from "../parts/Toast";
 import { asApiError, useRequest } from "../request";
 import { useQuery } from "../router";
-import { type Checked, type ConfigProblem, type Configuration, type Preview, check, preview, read, save, schema } from "./configuration/api";
+import { type Checked, type ConfigProblem, type Configuration, type Preview, type Saved, check, preview, read, save, schema } from "./configuration/api";
 import { Comparison } from "./configuration/Comparison";
 import { Editor, type EditorHandle } from "./configuration/Editor";
 import { Effects, summary } from "./configuration/Effects";
@@ -47,6 +48,8 @@ function Edited({ file, schema }: { file: Configuration; schema?: Schema }) {
   const [failure, setFailure] = useState<ApiError>();
   const [conflict, setConflict] = useState<Configuration>();
   const [isListing, setListing] = useState(false);
+  /** The tag of a text that was saved, and that the service has not read yet. */
+  const [awaited, setAwaited] = useState<string>();
   const editor = useRef<EditorHandle>(undefined);
   const [query] = useQuery();
   const isChanged = text !== saved.text;
@@ -70,6 +73,11 @@ function Edited({ file, schema }: { file: Configuration; schema?: Schema }) {
       editor.current?.replace(now.text);
     }
   }, []);
+  useRead(awaited, (now) => {
+    setAwaited(undefined);
+    takeOver(now, text);
+    toast(said({ checked: true, ...now.state }));
+  });
   useReturn(async () => {
     const now = await read();
     if (now.tag === saved.tag && now.state.current === saved.state.current && now.editable === saved.editable) return;
@@ -85,7 +93,8 @@ function Edited({ file, schema }: { file: Configuration; schema?: Schema }) {
       setSaved({ ...now, text });
       setBase(answer.tag);
       setConflict(undefined);
-      toast(said(answer.checked, answer.problems, answer.after_restart));
+      toast(said(answer));
+      setAwaited(answer.checked ? undefined : answer.tag);
     } catch (thrown) {
       const error = asApiError(thrown);
       if (error.status === 409 && error.where === "tag") setConflict(await read());
@@ -314,10 +323,32 @@ function stateOf(saved: Configuration, isChanged: boolean, isChecking: boolean, 
   return saved.state.current ? "valid, in force" : "valid";
 }
 
-function said(isChecked: boolean, problems: ConfigProblem[], afterRestart: string[]): string {
+function said({ checked, problems, after_restart }: Pick<Saved, "checked" | "problems" | "after_restart">): string {
   if (problems.length > 0) return `Saved, and the service found ${counted(problems.length, "mistake")}`;
-  if (!isChecked) return "Saved. The service reads it soon.";
-  return afterRestart.length === 0 ? "Saved and in force" : `Saved. After a restart of the service: ${afterRestart.join(", ")}`;
+  if (!checked) return "Saved. The service reads it soon.";
+  return after_restart.length === 0 ? "Saved and in force" : `Saved. After a restart of the service: ${after_restart.join(", ")}`;
+}
+
+/** Calls `then` with the file when the service has read the text with this tag. */
+function useRead(tag: string | undefined, then: (now: Configuration) => void) {
+  const latest = useRef(then);
+  latest.current = then;
+  useEffect(() => {
+    if (tag === undefined) return undefined;
+    let isOver = false;
+    const look = async () => {
+      const now = await read().catch(() => undefined);
+      if (isOver || now?.tag !== tag || !now.state.current) return;
+      isOver = true;
+      latest.current(now);
+    };
+    const end = onService(() => void look());
+    void look();
+    return () => {
+      isOver = true;
+      end();
+    };
+  }, [tag]);
 }
 
 /** The browser asks before it leaves the console with unsaved text. */

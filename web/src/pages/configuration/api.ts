@@ -10,6 +10,8 @@ export type Configuration = Answer<"config">;
 export type Checked = Answer<"config_check">;
 /** What a save would do. */
 export type Preview = Answer<"config_preview">;
+/** The result of a save. */
+export type Saved = Answer<"config_save">;
 export type LabelChange = Preview["labels"][number];
 
 export const read = (signal?: AbortSignal) => get("config", undefined, signal);
