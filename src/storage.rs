@@ -215,7 +215,7 @@ pub struct Files {
 
 /// What became of the open files.
 #[derive(Debug)]
-pub enum Place {
+pub enum FilesState {
     /// They are where they were opened.
     Here,
     /// Only the log of the database, or the log's index, is gone.
@@ -238,20 +238,20 @@ impl Files {
 
     /// Whether the files are still at `path`.
     #[must_use]
-    pub fn place(&self, path: &Path) -> Place {
+    pub fn files_state(&self, path: &Path) -> FilesState {
         match self.database.look(path) {
-            Whereabouts::Gone => return Place::Gone,
-            Whereabouts::Unknown(error) => return Place::Unknown(error),
+            Whereabouts::Gone => return FilesState::Gone,
+            Whereabouts::Unknown(error) => return FilesState::Unknown(error),
             Whereabouts::Here => {}
         }
         for (file, path) in [(self.log, log_of(path)), (self.index, index_of(path))] {
             match file.map(|file| file.look(&path)) {
                 None | Some(Whereabouts::Here) => {}
-                Some(Whereabouts::Gone) => return Place::WithoutLog,
-                Some(Whereabouts::Unknown(error)) => return Place::Unknown(error),
+                Some(Whereabouts::Gone) => return FilesState::WithoutLog,
+                Some(Whereabouts::Unknown(error)) => return FilesState::Unknown(error),
             }
         }
-        Place::Here
+        FilesState::InPlace
     }
 
     /// Whether the log at `path` is the one of this database.
@@ -278,20 +278,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let (connection, files) = opened(&path);
-        assert!(matches!(files.place(&path), Place::Here) && files.has_log(&path));
+        assert!(matches!(files.files_state(&path), FilesState::InPlace) && files.has_log(&path));
         for part in [log_of(&path), index_of(&path)] {
             let away = folder.path().join("away");
             fs::rename(&part, &away).unwrap();
-            assert!(matches!(files.place(&path), Place::WithoutLog), "{}", part.display());
+            assert!(matches!(files.files_state(&path), FilesState::WithoutLog), "{}", part.display());
             fs::rename(&away, &part).unwrap();
         }
         assert!(checkpoint(&connection).unwrap());
         assert_eq!(fs::metadata(log_of(&path)).unwrap().len(), 0);
         let copy = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert!(matches!(files.place(&path), Place::Gone), "deleted");
+        assert!(matches!(files.files_state(&path), FilesState::Gone), "deleted");
         fs::write(&path, copy).unwrap();
-        assert!(matches!(files.place(&path), Place::Gone), "replaced");
+        assert!(matches!(files.files_state(&path), FilesState::Gone), "replaced");
     }
 
     #[test]

@@ -21,7 +21,7 @@ const PACKAGED: &str = "/etc/stakeout";
 
 /// Where a service makes its socket, and who may use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SocketLocation {
     /// The path of the socket.
     pub path: PathBuf,
     /// The members of the service's group may use it, because systemd has made a folder for it. Otherwise only the user of the
@@ -29,7 +29,7 @@ pub struct Place {
     pub for_group: bool,
 }
 
-impl Place {
+impl SocketLocation {
     /// The socket for browsers beside this one. Clients of it have to sign in.
     #[must_use]
     pub fn for_browsers(&self) -> Self {
@@ -45,7 +45,7 @@ pub fn for_browsers(socket: &Path) -> PathBuf {
 
 /// Where a service makes its socket.
 #[must_use]
-pub fn of_service(state_dir: &Path) -> Place {
+pub fn of_service(state_dir: &Path) -> SocketLocation {
     place(runtime_folders().as_deref(), state_dir)
 }
 
@@ -60,10 +60,10 @@ fn runtime_folders() -> Option<OsString> {
     env::var_os("RUNTIME_DIRECTORY")
 }
 
-fn place(runtime_folders: Option<&OsStr>, state_dir: &Path) -> Place {
+fn place(runtime_folders: Option<&OsStr>, state_dir: &Path) -> SocketLocation {
     match first(runtime_folders) {
-        Some(folder) => Place { path: folder.join(NAME), for_group: true },
-        None => Place { path: state_dir.join(NAME), for_group: false },
+        Some(folder) => SocketLocation { path: folder.join(NAME), for_group: true },
+        None => SocketLocation { path: state_dir.join(NAME), for_group: false },
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
         }
         assert!(!place(None, state).for_group);
         let browsers = place(Some(OsStr::new("/run/stakeout")), state).for_browsers();
-        let expected = Place { path: "/run/stakeout/console.sock".into(), for_group: true };
+        let expected = SocketLocation { path: "/run/stakeout/console.sock".into(), for_group: true };
         assert_eq!(browsers, expected);
     }
 }

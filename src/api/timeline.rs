@@ -14,7 +14,7 @@ use super::{
 use crate::{
     history::{
         self, Reader, alerts,
-        timeline::{self, Asked, Place},
+        timeline::{self, Asked, Position},
     },
     judge::Gate,
 };
@@ -145,7 +145,7 @@ impl Request {
                 let id: Uuid = after.parse().map_err(|_| {
                     Error::parameter("after", format!("`{after}` is not the identifier of an entry"))
                 })?;
-                Some(Place { captured_at, id: id.to_string() })
+                Some(Position { captured_at, id: id.to_string() })
             }
             (Some(_), None) => {
                 return Err(Error::parameter("after", "it has no effect without `until`")

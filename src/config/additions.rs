@@ -43,7 +43,7 @@ pub fn entry(text: &str, path: &[&str], key: &str, value: &Value) -> Result<Stri
     });
     let new = match parent {
         None => spliced(text, vec![(text.len()..text.len(), at_the_end(text, key, &value))]),
-        Some(Place { node, entry }) => {
+        Some(InsertionPoint { node, entry }) => {
             let change = insertion(text, node, entry, key, &value)?;
             spliced(text, vec![change])
         }
@@ -168,19 +168,19 @@ fn child<'n>(node: &'n Node, key: &str) -> Option<&'n Entry> {
 }
 
 /// The node that an entry is added to, and its own entry in the mapping around it.
-struct Place<'n> {
+struct InsertionPoint<'n> {
     node: &'n Node,
     entry: Option<&'n Entry>,
 }
 
 /// How much of the path exists, and its last node; `None` if the whole file has nothing.
-fn deepest<'n>(root: &'n Node, path: &[&str]) -> (usize, Option<Place<'n>>) {
+fn deepest<'n>(root: &'n Node, path: &[&str]) -> (usize, Option<InsertionPoint<'n>>) {
     if matches!(root.value, Tree::Nothing) {
         return (0, None);
     }
-    let (mut place, mut depth) = (Place { node: root, entry: None }, 0);
+    let (mut place, mut depth) = (InsertionPoint { node: root, entry: None }, 0);
     while let Some(entry) = path.get(depth).and_then(|key| child(place.node, key)) {
-        place = Place { node: &entry.value, entry: Some(entry) };
+        place = InsertionPoint { node: &entry.value, entry: Some(entry) };
         depth += 1;
     }
     (depth, Some(place))

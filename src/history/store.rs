@@ -19,7 +19,7 @@ use crate::{
     atomic_file,
     descriptors::is_missing,
     state_file,
-    storage::{self, Files, Mode, OpenError, Place},
+    storage::{self, Files, FilesState, Mode, OpenError},
 };
 
 const FILE: &str = "history.db";
@@ -186,8 +186,8 @@ impl History {
 
     /// Whether the open files are still in their places.
     #[must_use]
-    pub fn place(&self) -> Place {
-        self.files.place(&self.path)
+    pub fn files_state(&self) -> FilesState {
+        self.files.files_state(&self.path)
     }
 
     /// Something was forgotten.

@@ -18,7 +18,7 @@ pub struct Asked {
     /// By source, label and time, and how many.
     pub filter: Filter,
     /// Only entries behind this one.
-    pub after: Option<Place>,
+    pub after: Option<Position>,
     /// Only alerts, or only near misses.
     pub only: Option<EntryKind>,
     /// Only entries without a mark.
@@ -36,7 +36,7 @@ pub enum EntryKind {
 
 /// The place of an entry in the list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// When its frame was captured.
     pub captured_at: Timestamp,
     /// Its identifier.
@@ -55,12 +55,12 @@ pub enum Entry {
 impl Entry {
     /// Its place in the list.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Position {
         let (captured_at, id) = match self {
             Self::Alert(alert) => (alert.captured_at, &alert.id),
             Self::NearMiss(near_miss) => (near_miss.captured_at, &near_miss.id),
         };
-        Place { captured_at, id: id.clone() }
+        Position { captured_at, id: id.clone() }
     }
 }
 
@@ -100,7 +100,7 @@ impl Asked {
     fn clauses(&self, connection: &Connection, table: &str, others: &[&str]) -> rusqlite::Result<String> {
         let mut conditions = self.filter.conditions(connection, table)?;
         conditions.extend(others.iter().map(ToString::to_string));
-        if let Some(Place { captured_at, .. }) = &self.after {
+        if let Some(Position { captured_at, .. }) = &self.after {
             let time = captured_at.as_millisecond();
             conditions.push(format!("{table}.time <= {time} AND ({table}.time < {time} OR {table}.id < ?1)"));
         }

@@ -32,7 +32,7 @@ use crate::{
     config::Config,
     observe::{HistoryCounts, Observation, ServiceMetrics, Subscription},
     policy::HistorySettings,
-    storage::{self, Mode, Place, is_damaged},
+    storage::{self, FilesState, Mode, is_damaged},
 };
 
 /// The name of the subscriber in the metrics.
@@ -527,13 +527,13 @@ impl Writer {
         let working = Arc::clone(&self.counts);
         let _working = working.work.work();
         if let Some(Store { history, .. }) = &self.store {
-            match history.place() {
-                Place::Here | Place::Unknown(_) => return true,
-                Place::WithoutLog => {
+            match history.files_state() {
+                FilesState::InPlace | FilesState::Unknown(_) => return true,
+                FilesState::WithoutLog => {
                     // What is in the log is saved; then it is made anew.
                     let _ = storage::checkpoint(history.connection());
                 }
-                Place::Gone => {}
+                FilesState::Gone => {}
             }
             self.store = None;
             tracing::error!(

@@ -24,14 +24,14 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AlertMessage {
-    parts: Vec<TextPart<Place>>,
+    parts: Vec<TextPart<Placeholder>>,
     /// The time zone of `{time}`.
     zone: TimeZone,
 }
 
 /// A placeholder of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Placeholder {
     Label,
     LabelSet,
     Source,
@@ -44,17 +44,17 @@ enum Place {
     Severity,
 }
 
-const PLACES: &[(&str, Place)] = &[
-    ("label", Place::Label),
-    ("label_set", Place::LabelSet),
-    ("source", Place::Source),
-    ("region", Place::Region),
-    ("score", Place::Score),
-    ("percent", Place::Percent),
-    ("threshold", Place::Threshold),
-    ("state", Place::State),
-    ("time", Place::Time),
-    ("severity", Place::Severity),
+const PLACES: &[(&str, Placeholder)] = &[
+    ("label", Placeholder::Label),
+    ("label_set", Placeholder::LabelSet),
+    ("source", Placeholder::Source),
+    ("region", Placeholder::Region),
+    ("score", Placeholder::Score),
+    ("percent", Placeholder::Percent),
+    ("threshold", Placeholder::Threshold),
+    ("state", Placeholder::State),
+    ("time", Placeholder::Time),
+    ("severity", Placeholder::Severity),
 ];
 
 /// The facts that placeholders are replaced by.
@@ -137,8 +137,8 @@ impl AlertMessage {
 
     /// The name of its first placeholder for a number that only a label has.
     pub(crate) fn number(&self) -> Option<&'static str> {
-        let number = |part: &TextPart<Place>| match part {
-            TextPart::Place(place @ (Place::Score | Place::Percent | Place::Threshold)) => {
+        let number = |part: &TextPart<Placeholder>| match part {
+            TextPart::Place(place @ (Placeholder::Score | Placeholder::Percent | Placeholder::Threshold)) => {
                 Some(word_of(PLACES, place))
             }
             _ => None,
@@ -149,25 +149,25 @@ impl AlertMessage {
     /// The sentence about `facts`.
     #[must_use]
     pub fn fill(&self, facts: &Facts<'_>) -> String {
-        let part = |part: &TextPart<Place>| match part {
+        let part = |part: &TextPart<Placeholder>| match part {
             TextPart::Text(text) => text.clone(),
             TextPart::Place(place) => self.value(*place, facts),
         };
         self.parts.iter().map(part).collect()
     }
 
-    fn value(&self, place: Place, facts: &Facts<'_>) -> String {
+    fn value(&self, place: Placeholder, facts: &Facts<'_>) -> String {
         match place {
-            Place::Label => facts.label.to_owned(),
-            Place::LabelSet => facts.label_set.to_owned(),
-            Place::Source => facts.source.to_owned(),
-            Place::Region => facts.region.unwrap_or("whole frame").to_owned(),
-            Place::Score => format!("{:.2}", facts.score),
-            Place::Percent => format!("{:.0}", facts.score * 100.0),
-            Place::Threshold => format!("{:.2}", facts.threshold),
-            Place::State => facts.state.to_owned(),
-            Place::Time => self.zone.to_datetime(facts.time).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            Place::Severity => facts.severity.map_or("", Severity::word).to_owned(),
+            Placeholder::Label => facts.label.to_owned(),
+            Placeholder::LabelSet => facts.label_set.to_owned(),
+            Placeholder::Source => facts.source.to_owned(),
+            Placeholder::Region => facts.region.unwrap_or("whole frame").to_owned(),
+            Placeholder::Score => format!("{:.2}", facts.score),
+            Placeholder::Percent => format!("{:.0}", facts.score * 100.0),
+            Placeholder::Threshold => format!("{:.2}", facts.threshold),
+            Placeholder::State => facts.state.to_owned(),
+            Placeholder::Time => self.zone.to_datetime(facts.time).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            Placeholder::Severity => facts.severity.map_or("", Severity::word).to_owned(),
         }
     }
 }

@@ -91,11 +91,11 @@ impl fmt::Display for TopicFilter {
 /// The name of the source of a matched topic: text with `{1}`, `{2}` for the texts of the first and second wildcard, and
 /// `{name}` for the name in a JSON payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamePattern(Vec<TextPart<Place>>);
+pub struct NamePattern(Vec<TextPart<Placeholder>>);
 
 /// A placeholder of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum Placeholder {
     /// The text of a wildcard, from 1.
     Wildcard(usize),
     /// The name in the JSON payload.
@@ -113,8 +113,8 @@ impl NamePattern {
             return Err(format!("use at most {LONGEST_NAME} bytes, and no control characters"));
         }
         let parts = placeholders::parse(text, |place| match (place, place.parse::<usize>()) {
-            ("name", _) => Ok(Place::Json),
-            (_, Ok(number)) if number > 0 => Ok(Place::Wildcard(number)),
+            ("name", _) => Ok(Placeholder::Json),
+            (_, Ok(number)) if number > 0 => Ok(Placeholder::Wildcard(number)),
             _ => Err(FORM.to_owned()),
         })?;
         if !parts.iter().any(|part| matches!(part, TextPart::Place(_))) {
@@ -128,14 +128,14 @@ impl NamePattern {
     /// The name in a JSON payload, without further text.
     #[must_use]
     pub fn of_json() -> Self {
-        Self(vec![TextPart::Place(Place::Json)])
+        Self(vec![TextPart::Place(Placeholder::Json)])
     }
 
     /// The highest wildcard that it uses; 0 for none.
     #[must_use]
     pub fn wildcards(&self) -> usize {
-        let number = |part: &TextPart<Place>| match part {
-            TextPart::Place(Place::Wildcard(number)) => *number,
+        let number = |part: &TextPart<Placeholder>| match part {
+            TextPart::Place(Placeholder::Wildcard(number)) => *number,
             _ => 0,
         };
         self.0.iter().map(number).max().unwrap_or(0)
@@ -144,7 +144,7 @@ impl NamePattern {
     /// Whether it uses the name in the payload.
     #[must_use]
     pub fn uses_json(&self) -> bool {
-        self.0.contains(&TextPart::Place(Place::Json))
+        self.0.contains(&TextPart::Place(Placeholder::Json))
     }
 
     /// Whether a name with the same topics as `name` can result: it contains the pattern's texts in this order, with something
@@ -182,8 +182,8 @@ impl NamePattern {
                     name.push_str(text);
                     continue;
                 }
-                TextPart::Place(Place::Wildcard(number)) => captured.get(number - 1).copied(),
-                TextPart::Place(Place::Json) => json,
+                TextPart::Place(Placeholder::Wildcard(number)) => captured.get(number - 1).copied(),
+                TextPart::Place(Placeholder::Json) => json,
             };
             name.push_str(place.filter(|place| !place.trim().is_empty())?);
         }
@@ -198,8 +198,8 @@ impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
             TextPart::Text(text) => f.write_str(&placeholders::escaped(text)),
-            TextPart::Place(Place::Wildcard(number)) => write!(f, "{{{number}}}"),
-            TextPart::Place(Place::Json) => f.write_str("{name}"),
+            TextPart::Place(Placeholder::Wildcard(number)) => write!(f, "{{{number}}}"),
+            TextPart::Place(Placeholder::Json) => f.write_str("{name}"),
         })
     }
 }

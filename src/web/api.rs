@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{Endpoint, connections::Visit};
+use super::{Endpoint, connections::ConnectionHandle};
 use crate::{
     api::{
         self, Error, Kind, Method, Role, Service, Time,
@@ -81,7 +81,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Endpoint>> {
 
 async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<String, Error> {
     allow(&request, PATIENCE);
-    let visit = request.extensions().get::<Visit>().cloned();
+    let handle = request.extensions().get::<ConnectionHandle>().cloned();
     let role = request.extensions().get::<Role>().copied().unwrap_or(Role::View);
     // Before the request is received, which takes memory. It is kept until the answer is complete.
     let place = place(&endpoint.service, route);
@@ -91,16 +91,16 @@ async fn answer(endpoint: &Endpoint, route: &Route, request: Request) -> Result<
     };
     let (_place, fields) = (place?, fields?);
     // Not before the request is complete: its client may be slow.
-    if let Some(visit) = visit {
-        visit.allow(route.patience);
+    if let Some(handle) = handle {
+        handle.allow(route.patience);
     }
     route.answer(Arc::clone(&endpoint.service), role, fields).await
 }
 
 /// The answer may take this long.
 pub(super) fn allow(request: &Request, time: Duration) {
-    if let Some(visit) = request.extensions().get::<Visit>() {
-        visit.allow(time);
+    if let Some(handle) = request.extensions().get::<ConnectionHandle>() {
+        handle.allow(time);
     }
 }
 
@@ -195,12 +195,12 @@ async fn events(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         Ok(stream) => stream,
         Err(error) => return problem(&error),
     };
-    let visit = request.extensions().get::<Visit>().cloned();
-    if let Some(visit) = &visit {
-        visit.follows();
+    let handle = request.extensions().get::<ConnectionHandle>().cloned();
+    if let Some(handle) = &handle {
+        handle.follows();
     }
     // A line at once, so that the client knows that it is connected.
-    let body = EventBody { stream, beat: Box::pin(sleep(Duration::ZERO)), visit };
+    let body = EventBody { stream, beat: Box::pin(sleep(Duration::ZERO)), handle };
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response()
 }
 
@@ -218,15 +218,15 @@ fn subscribe(endpoint: &Endpoint, query: &str) -> Result<EventStream, Error> {
 struct EventBody {
     stream: EventStream,
     beat: Pin<Box<Sleep>>,
-    visit: Option<Visit>,
+    handle: Option<ConnectionHandle>,
 }
 
 impl EventBody {
     fn frame(&mut self, text: String) -> Frame<Bytes> {
         self.beat.as_mut().reset(Instant::now() + BEAT);
         // The client has read what was sent before.
-        if let Some(visit) = &self.visit {
-            visit.allow(UNREAD);
+        if let Some(handle) = &self.handle {
+            handle.allow(UNREAD);
         }
         Frame::data(text.into())
     }

@@ -39,7 +39,7 @@ const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n
     this address needs TLS: write https:// before it\n";
 /// The time limit for the head of a request. It starts after the handshake of TLS, or with the connection if there is no TLS.
 const HEAD: Duration = Duration::from_secs(1);
-/// The time limit of a request and its answer, unless [`Visit::allow`] gives it more.
+/// The time limit of a request and its answer, unless [`ConnectionHandle::allow`] gives it more.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The time limit for a client to close the connection after its answer.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ enum Unanswered {
 
 /// One connection, as the request on it knows it.
 #[derive(Debug, Clone)]
-pub(super) struct Visit {
+pub(super) struct ConnectionHandle {
     number: u64,
     open: Open,
     peer: Peer,
@@ -132,7 +132,7 @@ impl Connections {
     }
 }
 
-impl Visit {
+impl ConnectionHandle {
     /// The head of the request is complete.
     pub(super) fn asked(&self) {
         self.allow(ANSWER);
@@ -164,7 +164,7 @@ impl Visit {
         }
     }
 
-    /// The connection is closed when this session ends. To be called before [`Visit::asked`].
+    /// The connection is closed when this session ends. To be called before [`ConnectionHandle::asked`].
     pub(super) fn belongs_to(&self, session: &Session) {
         let _ = self.session.set(session.clone());
     }
@@ -282,17 +282,17 @@ fn enter<S>(
     }
     let (open, until) = (Arc::clone(open), Arc::new(Mutex::new(Instant::now())));
     let (asked, session) = (CancellationToken::new(), Arc::default());
-    let visit = Visit { number, open, peer: from, session, asked, until };
+    let handle = ConnectionHandle { number, open, peer: from, session, asked, until };
     let site = site.clone();
     tokio::spawn(async move {
-        let serving = async { serve(ready.await?, site, visit.clone()).await };
+        let serving = async { serve(ready.await?, site, handle.clone()).await };
         let served = tokio::select! {
             biased;
             served = serving => served,
             () = closer.cancelled() => Err(Unanswered::MadeRoom),
         };
-        let mut connections = lock(&visit.open);
-        connections.places.remove(visit.number);
+        let mut connections = lock(&handle.open);
+        connections.places.remove(handle.number);
         connections.reserve();
         drop(connections);
         if let Err(error) = served {
@@ -302,12 +302,12 @@ fn enter<S>(
 }
 
 /// Answers the one request of a connection, and waits a little until the client closes it.
-async fn serve<S>(mut stream: S, site: Site, visit: Visit) -> Result<(), Unanswered>
+async fn serve<S>(mut stream: S, site: Site, handle: ConnectionHandle) -> Result<(), Unanswered>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let answered = answer(&mut stream, site, visit.clone()).await;
-    visit.answered();
+    let answered = answer(&mut stream, site, handle.clone()).await;
+    handle.answered();
     if !matches!(answered, Err(Unanswered::NoRequest | Unanswered::NotRead | Unanswered::SignedOut)) {
         // The kernel resets a connection that is closed with unread bytes, and the client loses the answer.
         let _ = timeout(CLOSE, read_rest(&mut stream)).await;
@@ -315,13 +315,13 @@ where
     answered
 }
 
-async fn answer<S>(stream: &mut S, site: Site, visit: Visit) -> Result<(), Unanswered>
+async fn answer<S>(stream: &mut S, site: Site, handle: ConnectionHandle) -> Result<(), Unanswered>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (own, router) = (visit.clone(), TowerToHyperService::new(site.router));
+    let (own, router) = (handle.clone(), TowerToHyperService::new(site.router));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(visit.clone());
+        request.extensions_mut().insert(handle.clone());
         if let Some(rest) = without_prefix(request.uri(), &site.prefix) {
             *request.uri_mut() = rest;
         }
@@ -416,13 +416,13 @@ pub(super) mod tests {
     /// More bytes than the kernel takes for a client that reads nothing.
     static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 32 << 20].into());
 
-    async fn health(Extension(visit): Extension<Visit>) -> &'static str {
-        visit.asked();
+    async fn health(Extension(handle): Extension<ConnectionHandle>) -> &'static str {
+        handle.asked();
         "ok"
     }
 
-    async fn large(Extension(visit): Extension<Visit>) -> Bytes {
-        visit.asked();
+    async fn large(Extension(handle): Extension<ConnectionHandle>) -> Bytes {
+        handle.asked();
         LARGE.clone()
     }
 
@@ -535,10 +535,10 @@ pub(super) mod tests {
     async fn silent_clients_close_no_connection_that_has_shown_who_it_is() {
         let (asked, ends) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (asking, ending) = (Arc::clone(&asked), Arc::clone(&ends));
-        let held = async move |Extension(visit): Extension<Visit>| {
-            visit.asked();
-            visit.trusted();
-            visit.allow(LONG);
+        let held = async move |Extension(handle): Extension<ConnectionHandle>| {
+            handle.asked();
+            handle.trusted();
+            handle.allow(LONG);
             asking.notify_one();
             ending.notified().await;
             "held"

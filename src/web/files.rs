@@ -14,7 +14,7 @@ use axum::{
 use super::{
     Endpoint,
     api::{allow, json, problem},
-    connections::Visit,
+    connections::ConnectionHandle,
 };
 use crate::api::{
     Error, filter, query, search,
@@ -60,15 +60,15 @@ async fn search_by_picture(State(endpoint): State<Arc<Endpoint>>, request: Reque
 
 async fn found(endpoint: &Endpoint, request: Request) -> Result<String, Error> {
     allow(&request, PATIENCE);
-    let visit = request.extensions().get::<Visit>().cloned();
+    let handle = request.extensions().get::<ConnectionHandle>().cloned();
     let asked: Result<search::Request, Error> = parameters(&request);
     // Before the picture is received, which takes memory.
     let place = endpoint.service.picture_place();
     let picture = receive(request.into_body(), place.is_ok() && asked.is_ok()).await;
     let (asked, _place, picture) = (asked?, place?, picture?);
     // Not before the picture is complete: its client may be slow.
-    if let Some(visit) = visit {
-        visit.allow(PATIENCE);
+    if let Some(handle) = handle {
+        handle.allow(PATIENCE);
     }
     verb::json(&search_picture::answer(&endpoint.service, asked, picture).await?)
 }

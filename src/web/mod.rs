@@ -42,7 +42,7 @@ pub use self::{
     socket::SocketFile,
 };
 use crate::{
-    api::{Error as Problem, Kind, Service, socket::Place, verb::PREFIX},
+    api::{Error as Problem, Kind, Service, socket::SocketLocation, verb::PREFIX},
     config::Listen,
     metrics, tls,
 };
@@ -130,13 +130,13 @@ impl Server {
     /// service works without them: what prevents one is logged. The caller makes sure that no other service uses the same state
     /// folder.
     #[must_use]
-    pub fn open_sockets(&self, place: &Place) -> Vec<SocketFile> {
+    pub fn open_sockets(&self, place: &SocketLocation) -> Vec<SocketFile> {
         let commands = self.open_socket(place, access::Rules::owner());
         let browsers = self.open_socket(&place.for_browsers(), access::Rules::forwarded());
         commands.into_iter().chain(browsers).collect()
     }
 
-    fn open_socket(&self, place: &Place, rules: access::Rules) -> Option<SocketFile> {
+    fn open_socket(&self, place: &SocketLocation, rules: access::Rules) -> Option<SocketFile> {
         let _runtime = self.runtime.enter();
         let opened = socket::bind(place)
             .and_then(|(listener, file)| Ok((tokio::net::UnixListener::from_std(listener)?, file)));
@@ -161,7 +161,7 @@ impl Server {
 
 /// Every route. [`access::guard`] runs before each of them.
 fn site(endpoint: &Arc<Endpoint>, rules: access::Rules) -> Site {
-    let door = Arc::new(access::Door::new(Arc::clone(&endpoint.service), rules));
+    let control = Arc::new(access::AccessControl::new(Arc::clone(&endpoint.service), rules));
     let router = Router::new()
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(healthz))
@@ -169,12 +169,12 @@ fn site(endpoint: &Arc<Endpoint>, rules: access::Rules) -> Site {
         .merge(api::router())
         .merge(files::router())
         .merge(console::router())
-        .merge(access::router(&door))
+        .merge(access::router(&control))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&door), access::guard))
+        .layer(from_fn_with_state(Arc::clone(&control), access::guard))
         .with_state(Arc::clone(endpoint));
-    Site::new(router, door.prefix()).behind(door.proxies())
+    Site::new(router, control.prefix()).behind(control.proxies())
 }
 
 /// What the routes answer from.

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{api::socket::Place, descriptors::is_missing};
+use crate::{api::socket::SocketLocation, descriptors::is_missing};
 
 /// The file of a socket, which is deleted when this is dropped.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// Another service listens there, another file is there, or the folder cannot be written.
-pub(super) fn bind(place: &Place) -> io::Result<(UnixListener, SocketFile)> {
-    let Place { path, for_group } = place;
+pub(super) fn bind(place: &SocketLocation) -> io::Result<(UnixListener, SocketFile)> {
+    let SocketLocation { path, for_group } = place;
     match fs::symlink_metadata(path) {
         Err(error) if is_missing(&error) => {}
         Err(error) => return Err(error),
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_socket_is_replaced_only_if_no_service_listens() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { path: folder.path().join("api.sock"), for_group: true };
+        let place = SocketLocation { path: folder.path().join("api.sock"), for_group: true };
         let mode = || fs::metadata(&place.path).unwrap().permissions().mode() & 0o777;
         // A service that was killed leaves its socket.
         drop(UnixListener::bind(&place.path).unwrap());
@@ -75,7 +75,7 @@ mod tests {
         drop((listener, file));
         assert!(!place.path.exists());
 
-        let private = Place { for_group: false, ..place.clone() };
+        let private = SocketLocation { for_group: false, ..place.clone() };
         let (_listener, file) = bind(&private).unwrap();
         assert_eq!(mode(), 0o600);
         fs::remove_file(&place.path).unwrap();

@@ -11,7 +11,7 @@ use super::{
     recent::Dropped,
     warn_in_memory,
 };
-use crate::storage::{Place, is_damaged};
+use crate::storage::{FilesState, is_damaged};
 
 impl Outbox {
     /// Handles an error of the disk. A damaged file is replaced at once; anything else is tried again by [`Self::tend`].
@@ -38,10 +38,10 @@ impl Outbox {
     /// Checks whether the file is still at its path. If it is not, its content is moved to a new file at once.
     pub(super) fn check_place(&self, file: &mut File) {
         let Some(disk) = &file.disk else { return };
-        let unknown = match disk.place(&file.path) {
-            Place::Here => None,
-            Place::Unknown(error) => Some(error.to_string()),
-            Place::Gone | Place::WithoutLog => return self.recover(file),
+        let unknown = match disk.files_state(&file.path) {
+            FilesState::InPlace => None,
+            FilesState::Unknown(error) => Some(error.to_string()),
+            FilesState::Gone | FilesState::WithoutLog => return self.recover(file),
         };
         self.status.send_if_modified(|status| {
             let changed = status.unchecked != unknown;
@@ -104,11 +104,11 @@ impl Outbox {
 
     /// Makes sure that the open file is the one at the path. Returns whether alerts of another run were found in it.
     fn open_again(&self, file: &mut File) -> Result<bool, Error> {
-        let place = file.disk.as_ref().map(|disk| disk.place(&file.path));
+        let place = file.disk.as_ref().map(|disk| disk.files_state(&file.path));
         match place {
-            Some(Place::Here | Place::Unknown(_)) => return Ok(false),
-            Some(Place::Gone) => return self.relocate(file),
-            Some(Place::WithoutLog) => {
+            Some(FilesState::InPlace | FilesState::Unknown(_)) => return Ok(false),
+            Some(FilesState::Gone) => return self.relocate(file),
+            Some(FilesState::WithoutLog) => {
                 let broken = |source| Error::Open { path: file.path.clone(), source };
                 file.disk.as_ref().map_or(Ok(()), Disk::checkpoint).map_err(broken)?;
                 // It must be closed before it is opened again: it is locked.

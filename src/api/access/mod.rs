@@ -55,7 +55,7 @@ pub type Peer = Option<IpAddr>;
 
 /// Where the console of a service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ConsoleAddress {
     /// The address at which the service listens.
     pub address: SocketAddr,
     /// Whether it speaks TLS there.
@@ -81,7 +81,7 @@ struct State {
     sign_ins: Attempts<Peer>,
     requests: Attempts<Peer>,
     tokens: Vec<(Secret, Role)>,
-    place: Option<Place>,
+    place: Option<ConsoleAddress>,
 }
 
 /// What a person signs in with.
@@ -150,7 +150,7 @@ impl Access {
         let change = token(listen.and_then(|it| it.token.as_ref()), Role::Change);
         let view = token(listen.and_then(|it| it.view_token.as_ref()), Role::View);
         state.tokens = change.into_iter().chain(view).collect();
-        state.place = listen.map(|it| Place {
+        state.place = listen.map(|it| ConsoleAddress {
             address: it.address,
             is_tls: it.tls.is_some(),
             base_url: it.base_url.as_ref().map(ToString::to_string),
@@ -164,7 +164,7 @@ impl Access {
     }
 
     /// Where the console is; `None`: the service does not listen.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<ConsoleAddress> {
         self.state().place.clone()
     }
 

@@ -157,7 +157,7 @@ pub fn label_scores(
 
 /// Where a label or rule is in a setup.
 #[derive(Clone, Copy)]
-struct Place {
+struct LabelIndex {
     /// In the order of [`Setup::all`].
     number: usize,
     /// In the order of [`Setup::labels`]; `None` for a rule.
@@ -165,12 +165,12 @@ struct Place {
 }
 
 /// The place of a label or rule, and its settings.
-fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(Place, &'s LabelSetup)> {
+fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(LabelIndex, &'s LabelSetup)> {
     let mut column = 0;
     for (number, (set, label)) in setup.all().enumerate() {
         let is_rule = label.when.is_some();
         if set.name == name.label_set && label.name == name.label {
-            return Some((Place { number, column: (!is_rule).then_some(column) }, label));
+            return Some((LabelIndex { number, column: (!is_rule).then_some(column) }, label));
         }
         column += usize::from(!is_rule);
     }
@@ -178,13 +178,13 @@ fn find<'s>(setup: &'s Setup, name: &LabelName) -> Option<(Place, &'s LabelSetup
 }
 
 /// The place of one label in each setup. Remembers the newest one: many frames have the same.
-struct Places<'n> {
+struct LabelIndexes<'n> {
     name: &'n LabelName,
-    newest: Option<(Arc<Setup>, Option<Place>)>,
+    newest: Option<(Arc<Setup>, Option<LabelIndex>)>,
 }
 
-impl Places<'_> {
-    fn of(&mut self, setup: &Arc<Setup>) -> Option<Place> {
+impl LabelIndexes<'_> {
+    fn of(&mut self, setup: &Arc<Setup>) -> Option<LabelIndex> {
         if let Some((known, place)) = &self.newest
             && Arc::ptr_eq(known, setup)
         {
@@ -198,7 +198,7 @@ impl Places<'_> {
 
 /// Collects the times in which one label is raised.
 struct Collector<'n> {
-    places: Places<'n>,
+    places: LabelIndexes<'n>,
     alerts: u64,
     spans: VecDeque<RaisedSpan>,
     /// The last frame; `None` before the first one, and while the label is not watched.
@@ -207,7 +207,7 @@ struct Collector<'n> {
 
 impl<'n> Collector<'n> {
     fn new(name: &'n LabelName) -> Self {
-        let places = Places { name, newest: None };
+        let places = LabelIndexes { name, newest: None };
         Self { places, alerts: 0, spans: VecDeque::new(), last: None }
     }
 
@@ -241,7 +241,7 @@ impl<'n> Collector<'n> {
     }
 
     fn judged(&mut self, Moment { setup, frame }: &Moment<'_>, judge: &SourceJudge) {
-        let Some(Place { number, .. }) = self.places.of(setup) else {
+        let Some(LabelIndex { number, .. }) = self.places.of(setup) else {
             self.unwatched();
             return;
         };

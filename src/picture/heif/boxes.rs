@@ -81,14 +81,14 @@ pub(super) struct Item<'b> {
     pub(super) kind: Code,
     /// The media type, for an item of the kind `mime`.
     pub(super) content_type: &'b [u8],
-    places: Places,
+    location: ItemLocation,
     /// Properties in order: their box and its content.
     pub(super) properties: Vec<(Code, &'b [u8])>,
 }
 
 /// Where the bytes of an item are.
 #[derive(Debug, Default, Clone)]
-struct Places {
+struct ItemLocation {
     in_data_box: bool,
     unsupported: bool,
     /// Offsets and lengths. Length 0 means up to the end.
@@ -131,13 +131,13 @@ impl<'b> Meta<'b> {
 
     /// The bytes of an item; `None` if they are not in the file.
     pub(super) fn bytes(&self, item: &Item<'_>) -> Option<Vec<u8>> {
-        let places = &item.places;
-        if places.unsupported {
+        let location = &item.location;
+        if location.unsupported {
             return None;
         }
-        let all = if places.in_data_box { self.data } else { self.file };
+        let all = if location.in_data_box { self.data } else { self.file };
         let mut bytes = Vec::new();
-        for (offset, length) in &places.extents {
+        for (offset, length) in &location.extents {
             let start = usize::try_from(*offset).ok()?;
             let length = usize::try_from(*length).ok()?;
             let part = all.get(start..)?;
@@ -191,7 +191,7 @@ impl<'b> Meta<'b> {
             let method = if version == 0 { 0 } else { reader.number(2)? & 15 };
             let elsewhere = reader.number(2)? != 0;
             let base = reader.number(base_size)?;
-            let mut places = Places {
+            let mut location = ItemLocation {
                 in_data_box: method == 1,
                 unsupported: method > 1 || elsewhere,
                 extents: Vec::new(),
@@ -203,10 +203,10 @@ impl<'b> Meta<'b> {
                     reader.skip(index_size)?;
                 }
                 let offset = base.checked_add(reader.number(offset_size)?)?;
-                places.extents.push((offset, reader.number(length_size)?));
+                location.extents.push((offset, reader.number(length_size)?));
             }
             if let Some(item) = self.items.get_mut(&id) {
-                item.places = places;
+                item.location = location;
             }
         }
         Some(())
@@ -317,12 +317,12 @@ mod tests {
     fn the_item_that_describes_the_picture_comes_first() {
         let item = |content_type| Item {
             content_type,
-            places: Places { in_data_box: true, extents: vec![(0, 1)], ..Places::default() },
+            location: ItemLocation { in_data_box: true, extents: vec![(0, 1)], ..ItemLocation::default() },
             ..Item::default()
         };
         let mut meta = Meta { file: b"x", data: b"x", ..Meta::default() };
         meta.items = [(1, item(b"a")), (2, item(b"a")), (3, item(b"b"))].into();
-        meta.items.get_mut(&2).unwrap().places.extents = vec![];
+        meta.items.get_mut(&2).unwrap().location.extents = vec![];
         let found = |meta: &Meta<'_>| meta.description(9, |item| item.content_type == b"a");
         assert_eq!(found(&meta).as_deref(), Some(&b"x"[..]), "the first one");
         meta.references = vec![(*b"cdsc", 3, vec![9]), (*b"thmb", 1, vec![9]), (*b"cdsc", 2, vec![8, 9])];

@@ -33,10 +33,10 @@ use axum::{
 
 pub(super) use self::rules::Rules;
 use self::{
-    origin::{Elsewhere, Here, elsewhere, is_this_machine},
+    origin::{ForeignOrigin, OwnAddress, foreign_origin, is_this_machine},
     rules::{SESSION, Verbs, need, refusal},
 };
-use super::{Endpoint, api, connections::Visit, line, places::Proxies};
+use super::{Endpoint, api, connections::ConnectionHandle, line, places::Proxies};
 use crate::api::{
     Error, Kind, Role, Service,
     access::{Peer, Refused, Session},
@@ -56,7 +56,7 @@ const OWN_FRAME: &str = "frame-ancestors 'self'";
 const MOST_COOKIES: usize = 4;
 
 /// One of the places where the service listens.
-pub(super) struct Door {
+pub(super) struct AccessControl {
     service: Arc<Service>,
     rules: Rules,
     verbs: Verbs,
@@ -81,7 +81,7 @@ impl Client {
     }
 }
 
-impl Door {
+impl AccessControl {
     /// A place where clients come in by these rules.
     pub(super) fn new(service: Arc<Service>, rules: Rules) -> Self {
         Self { service, rules, verbs: Verbs::of(&routes::all()) }
@@ -147,13 +147,14 @@ impl Door {
         let refused = refusal(need, client.role, &self.rules, host.is_none_or(is_this_machine));
         let is_change = ![Method::GET, Method::HEAD].contains(method) && !self.rules.is_owner;
         refused.or_else(|| {
-            let here = Here {
+            let own = OwnAddress {
                 base_url: self.rules.base_url.as_ref(),
                 is_https: self.rules.is_https,
                 is_forwarded: client.by == By::HomeAssistant,
             };
-            let found = is_change.then(|| elsewhere(headers, here, client.session.is_some())).flatten()?;
-            Some(from_elsewhere(found))
+            let found =
+                is_change.then(|| foreign_origin(headers, own, client.session.is_some())).flatten()?;
+            Some(refusal_of(found))
         })
     }
 }
@@ -164,16 +165,16 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn from_elsewhere(found: Elsewhere) -> Error {
+fn refusal_of(found: ForeignOrigin) -> Error {
     let (what, remedy) = match found {
-        Elsewhere::Page => {
+        ForeignOrigin::Page => {
             ("this request comes from a page of someone else", "Use the pages of the console.")
         }
-        Elsewhere::Host => (
+        ForeignOrigin::Host => (
             "the page of this request has another address than the service",
             "If a proxy is between them, set `listen.base_url` to the address that the browser shows.",
         ),
-        Elsewhere::Unknown => (
+        ForeignOrigin::Unknown => (
             "a change with a cookie must say where it comes from",
             "Programs send `Authorization: Bearer TOKEN` instead of a cookie.",
         ),
@@ -182,36 +183,40 @@ fn from_elsewhere(found: Elsewhere) -> Error {
 }
 
 /// The addresses where browsers sign in and out and ask what they may do.
-pub(super) fn router(door: &Arc<Door>) -> Router<Arc<Endpoint>> {
-    session::router(door)
+pub(super) fn router(control: &Arc<AccessControl>) -> Router<Arc<Endpoint>> {
+    session::router(control)
 }
 
 /// Runs before every route.
-pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Visit>().and_then(Visit::peer);
-    guard_from(peer, &door, request, next).await
+pub(super) async fn guard(
+    State(control): State<Arc<AccessControl>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<ConnectionHandle>().and_then(ConnectionHandle::peer);
+    guard_from(peer, &control, request, next).await
 }
 
 /// The same for a request of this peer.
-async fn guard_from(peer: Peer, door: &Door, mut request: Request, next: Next) -> Response {
-    let visit = request.extensions().get::<Visit>().cloned();
-    let client = door.client(request.headers(), peer);
+async fn guard_from(peer: Peer, control: &AccessControl, mut request: Request, next: Next) -> Response {
+    let handle = request.extensions().get::<ConnectionHandle>().cloned();
+    let client = control.client(request.headers(), peer);
     let path = request.uri().path();
-    if let Some(visit) = &visit {
+    if let Some(handle) = &handle {
         // The answer to the sign-out must still be sent.
         if let Some(session) = client.session.as_ref().filter(|_| path != SESSION) {
-            visit.belongs_to(session);
+            handle.belongs_to(session);
         }
-        visit.asked();
+        handle.asked();
         if client.by != By::Nothing {
-            visit.trusted();
+            handle.trusted();
         }
     }
     let is_framed = client.by == By::HomeAssistant;
-    let mut response = if path == door.prefix() && !path.is_empty() {
+    let mut response = if path == control.prefix() && !path.is_empty() {
         // Relative addresses of the page need the slash.
         (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{path}/console/"))]).into_response()
-    } else if let Some(error) = door.refusal(&request, &client) {
+    } else if let Some(error) = control.refusal(&request, &client) {
         refused(path, &error)
     } else {
         // What a verb may answer. Programs that may read without a token see no more than a client that may only look.
@@ -308,7 +313,7 @@ mod tests {
         let (token, ingress) = (header::AUTHORIZATION, INGRESS_PATH);
         let (nothing, by_token) = ((None, By::Nothing), |role| (Some(role), By::Token));
         let by_session = (Some(Role::View), By::Session);
-        let door = Door::new(Arc::clone(&service), Rules::of(&listen()));
+        let control = AccessControl::new(Arc::clone(&service), Rules::of(&listen()));
         for (what, fields, peer, expected) in [
             ("the token", &[(token.clone(), change)][..], ELSEWHERE, by_token(Role::Change)),
             ("the token for looking", &[(token.clone(), view)], None, by_token(Role::View)),
@@ -346,28 +351,29 @@ mod tests {
             ("someone who pretends", &[(ingress.clone(), "/x")], ELSEWHERE, nothing),
             ("a program that pretends", &[(ingress.clone(), "/x")], None, nothing),
         ] {
-            let client = door.client(&headers(fields), peer);
+            let client = control.client(&headers(fields), peer);
             assert_eq!((client.role, client.by), expected, "{what}");
         }
-        let without = Door::new(Arc::clone(&service), Rules::of(&Listen { ingress: false, ..listen() }));
+        let without =
+            AccessControl::new(Arc::clone(&service), Rules::of(&Listen { ingress: false, ..listen() }));
         let client = without.client(&headers(&[(ingress, "/x")]), Some(SUPERVISOR));
         assert_eq!((client.role, client.by), nothing, "it is off");
-        let owner = Door::new(service, Rules::owner()).client(&headers(&[(token, wrong)]), None);
+        let owner = AccessControl::new(service, Rules::owner()).client(&headers(&[(token, wrong)]), None);
         assert_eq!((owner.role, owner.by), (Some(Role::Change), By::Socket));
     }
 
     /// The answer to a request that this peer sends over a connection of its own.
     async fn answer(service: &Arc<Service>, rules: Rules, peer: Peer, request: &str) -> String {
-        let door = Arc::new(Door::new(Arc::clone(service), rules));
+        let control = Arc::new(AccessControl::new(Arc::clone(service), rules));
         let endpoint = Arc::new(Endpoint { service: Arc::clone(service), pages: Pages::default() });
-        let own = Arc::clone(&door);
+        let own = Arc::clone(&control);
         let layer = move |request: Request, next: Next| {
-            let door = Arc::clone(&own);
-            async move { guard_from(peer, &door, request, next).await }
+            let control = Arc::clone(&own);
+            async move { guard_from(peer, &control, request, next).await }
         };
-        let routes = api::router().merge(console::router()).merge(router(&door));
+        let routes = api::router().merge(console::router()).merge(router(&control));
         let routes = routes.layer(from_fn(layer)).with_state(endpoint);
-        let address = serving_site(Site::new(routes, door.prefix())).await;
+        let address = serving_site(Site::new(routes, control.prefix())).await;
         exchange(address, request.as_bytes()).await
     }
 

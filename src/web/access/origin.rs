@@ -12,7 +12,7 @@ const FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-proto"
 
 /// How browsers reach the service.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Here<'r> {
+pub(super) struct OwnAddress<'r> {
     /// The address that people use.
     pub(super) base_url: Option<&'r BaseUrl>,
     /// Browsers connect with TLS.
@@ -23,7 +23,7 @@ pub(super) struct Here<'r> {
 
 /// Why a change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Elsewhere {
+pub(super) enum ForeignOrigin {
     /// It comes from a page of someone else.
     Page,
     /// Its address is not the one in its `Host`: from a page of someone else, or through a proxy that changes the host.
@@ -34,16 +34,20 @@ pub(super) enum Elsewhere {
 
 /// Whether a change may not be made because of where it comes from. A browser says that in `Sec-Fetch-Site` and in `Origin`; a program
 /// says nothing. `has_cookie`: the right of the request is that of a session.
-pub(super) fn elsewhere(headers: &HeaderMap, here: Here<'_>, has_cookie: bool) -> Option<Elsewhere> {
+pub(super) fn foreign_origin(
+    headers: &HeaderMap,
+    own: OwnAddress<'_>,
+    has_cookie: bool,
+) -> Option<ForeignOrigin> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let (site, origin) = (text(&FETCH_SITE), text(&header::ORIGIN));
     if site.is_some_and(|site| site != "same-origin") {
-        return Some(Elsewhere::Page);
+        return Some(ForeignOrigin::Page);
     }
     let Some(origin) = origin else {
-        return (has_cookie && site.is_none()).then_some(Elsewhere::Unknown);
+        return (has_cookie && site.is_none()).then_some(ForeignOrigin::Unknown);
     };
-    let Here { base_url, is_https, is_forwarded } = here;
+    let OwnAddress { base_url, is_https, is_forwarded } = own;
     let scheme = match is_forwarded {
         // The supervisor says how the browser has connected to Home Assistant. The first proxy comes first.
         true => text(&FORWARDED_SCHEME).map(|sent| sent.split(',').next().unwrap_or_default().trim()),
@@ -56,7 +60,7 @@ pub(super) fn elsewhere(headers: &HeaderMap, here: Here<'_>, has_cookie: bool) -
         || [text(&header::HOST), forwarded].into_iter().flatten().any(|host| is_of(origin, scheme, host))
         // Home Assistant may be behind another proxy. No page can set this field.
         || is_forwarded && site.is_some();
-    (!is_own).then_some(Elsewhere::Host)
+    (!is_own).then_some(ForeignOrigin::Host)
 }
 
 /// Whether a page with this `Origin` has the address of this `Host`, and this scheme if it is known. Who controls the network can
@@ -129,47 +133,53 @@ mod tests {
                 &[host, ("origin", "https://home.example.org"), same],
                 false,
                 true,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
-            ("another site", &[host, evil, site("cross-site")], false, true, Some(Elsewhere::Page)),
-            ("another site, in an old browser", &[host, evil], false, false, Some(Elsewhere::Host)),
+            ("another site", &[host, evil, site("cross-site")], false, true, Some(ForeignOrigin::Page)),
+            ("another site, in an old browser", &[host, evil], false, false, Some(ForeignOrigin::Host)),
             (
                 "another port of this machine",
                 &[host, ("origin", "http://127.0.0.1:8000"), site("same-site")],
                 false,
                 true,
-                Some(Elsewhere::Page),
+                Some(ForeignOrigin::Page),
             ),
             (
                 "the same, in an old browser",
                 &[host, ("origin", "http://127.0.0.1:8000")],
                 false,
                 true,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
-            ("an address that was typed", &[host, site("none")], false, true, Some(Elsewhere::Page)),
-            ("a page without an address", &[host, ("origin", "null")], false, true, Some(Elsewhere::Host)),
-            ("both must agree", &[host, evil, same], false, true, Some(Elsewhere::Host)),
-            ("a cookie of no browser", &[host], false, true, Some(Elsewhere::Unknown)),
+            ("an address that was typed", &[host, site("none")], false, true, Some(ForeignOrigin::Page)),
+            (
+                "a page without an address",
+                &[host, ("origin", "null")],
+                false,
+                true,
+                Some(ForeignOrigin::Host),
+            ),
+            ("both must agree", &[host, evil, same], false, true, Some(ForeignOrigin::Host)),
+            ("a cookie of no browser", &[host], false, true, Some(ForeignOrigin::Unknown)),
             (
                 "a host in a field that anyone can write",
                 &[host, evil, ("x-forwarded-host", "evil.example")],
                 false,
                 true,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
             (
                 "another scheme",
                 &[host, ("origin", "ftp://127.0.0.1:9464")],
                 false,
                 true,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
         ] {
             let base_url = listen.base_url.as_ref().filter(|_| with_base);
             let is_https = base_url.is_some_and(BaseUrl::is_https);
-            let here = Here { base_url, is_https, is_forwarded: false };
-            assert_eq!(elsewhere(&headers(fields), here, with_cookie), expected, "{what}");
+            let own = OwnAddress { base_url, is_https, is_forwarded: false };
+            assert_eq!(foreign_origin(&headers(fields), own, with_cookie), expected, "{what}");
         }
     }
 
@@ -183,20 +193,20 @@ mod tests {
         for (fields, expected) in [
             (&[host, own, forwarded][..], None),
             (&[host, own, same], None),
-            (&[host, own], Some(Elsewhere::Host)),
-            (&[host, own, forwarded, ("sec-fetch-site", "cross-site")], Some(Elsewhere::Page)),
+            (&[host, own], Some(ForeignOrigin::Host)),
+            (&[host, own, forwarded, ("sec-fetch-site", "cross-site")], Some(ForeignOrigin::Page)),
             (&[host, own, forwarded, scheme("http")], None),
-            (&[host, own, forwarded, scheme("https")], Some(Elsewhere::Host)),
+            (&[host, own, forwarded, scheme("https")], Some(ForeignOrigin::Host)),
             (&[host, secured, forwarded], None),
             (&[host, secured, forwarded, scheme("https")], None),
             (&[host, secured, forwarded, scheme("HTTPS, http")], None),
-            (&[host, secured, forwarded, scheme("http")], Some(Elsewhere::Host)),
+            (&[host, secured, forwarded, scheme("http")], Some(ForeignOrigin::Host)),
             (&[host, secured, forwarded, scheme("http"), same], None),
         ] {
             for is_https in [false, true] {
                 // The scheme of the service itself says nothing about that of Home Assistant.
-                let here = Here { base_url: None, is_https, is_forwarded: true };
-                assert_eq!(elsewhere(&headers(fields), here, false), expected, "{fields:?} {is_https}");
+                let own = OwnAddress { base_url: None, is_https, is_forwarded: true };
+                assert_eq!(foreign_origin(&headers(fields), own, false), expected, "{fields:?} {is_https}");
             }
         }
     }
@@ -211,14 +221,14 @@ mod tests {
         for (what, fields, is_https, with_base, expected) in [
             ("http where http is", &[host, http][..], false, false, None),
             ("https where https is", &[host, https], true, false, None),
-            ("http where https is", &[host, http], true, false, Some(Elsewhere::Host)),
-            ("https where http is", &[host, https], false, false, Some(Elsewhere::Host)),
+            ("http where https is", &[host, http], true, false, Some(ForeignOrigin::Host)),
+            ("https where http is", &[host, https], false, false, Some(ForeignOrigin::Host)),
             (
                 "http where https is, with the usual port",
                 &[("host", "cam.lan:443"), ("origin", "http://cam.lan:443")],
                 true,
                 false,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
             ("a proxy that keeps the host", &[proxied, base("https://home.example.org")], true, true, None),
             (
@@ -226,7 +236,7 @@ mod tests {
                 &[proxied, base("http://home.example.org")],
                 true,
                 true,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
             (
                 "a proxy that is not configured, in a browser of today",
@@ -240,12 +250,12 @@ mod tests {
                 &[host, http, ("x-forwarded-proto", "http")],
                 true,
                 false,
-                Some(Elsewhere::Host),
+                Some(ForeignOrigin::Host),
             ),
         ] {
             let base_url = listen.base_url.as_ref().filter(|_| with_base);
-            let here = Here { base_url, is_https, is_forwarded: false };
-            assert_eq!(elsewhere(&headers(fields), here, true), expected, "{what}");
+            let own = OwnAddress { base_url, is_https, is_forwarded: false };
+            assert_eq!(foreign_origin(&headers(fields), own, true), expected, "{what}");
         }
     }
 

@@ -14,7 +14,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Client, Door, SESSION};
+use super::{AccessControl, Client, SESSION};
 use crate::{
     api::{
         Error, Kind, Time,
@@ -23,7 +23,7 @@ use crate::{
         verb::{PATIENCE, PREFIX},
     },
     config::{BaseUrl, Secret},
-    web::{Endpoint, api, connections::Visit},
+    web::{Endpoint, api, connections::ConnectionHandle},
 };
 
 /// The largest request to sign in, in bytes.
@@ -37,16 +37,16 @@ struct Credentials {
     token: Option<String>,
 }
 
-/// The addresses for `door`.
-pub(super) fn router(door: &Arc<Door>) -> Router<Arc<Endpoint>> {
-    let [signs_in, signs_out, asks] = [(); 3].map(|()| Arc::clone(door));
+/// The addresses for `control`.
+pub(super) fn router(control: &Arc<AccessControl>) -> Router<Arc<Endpoint>> {
+    let [signs_in, signs_out, asks] = [(); 3].map(|()| Arc::clone(control));
     let sign_in = move |request: Request| {
-        let door = Arc::clone(&signs_in);
-        async move { respond(sign_in(&door, request).await) }
+        let control = Arc::clone(&signs_in);
+        async move { respond(sign_in(&control, request).await) }
     };
     let sign_out = move |request: Request| {
-        let door = Arc::clone(&signs_out);
-        async move { respond(sign_out(&door, request).await) }
+        let control = Arc::clone(&signs_out);
+        async move { respond(sign_out(&control, request).await) }
     };
     let me = move |request: Request| {
         let answer = me(&asks, &request);
@@ -59,7 +59,7 @@ fn respond(result: Result<Response, Error>) -> Response {
     result.unwrap_or_else(|error| api::problem(&error))
 }
 
-async fn sign_in(door: &Arc<Door>, request: Request) -> Result<Response, Error> {
+async fn sign_in(control: &Arc<AccessControl>, request: Request) -> Result<Response, Error> {
     let peer = patient(&request);
     let (parts, body) = request.into_parts();
     // No form of a page of someone else can send this type.
@@ -72,7 +72,7 @@ async fn sign_in(door: &Arc<Door>, request: Request) -> Result<Response, Error> 
         .await
         .map_err(|_| Error::new(Kind::TooLarge, format!("the request is larger than {LARGEST} bytes")))?;
     let proof = proof(&body)?;
-    let (service, former) = (Arc::clone(&door.service), own_cookies(door, &parts.headers));
+    let (service, former) = (Arc::clone(&control.service), own_cookies(control, &parts.headers));
     let signing_in = move || {
         let signed_in = service.access.sign_in(&proof, peer)?;
         // The browser replaces its cookie.
@@ -81,11 +81,11 @@ async fn sign_in(door: &Arc<Door>, request: Request) -> Result<Response, Error> 
         }
         Ok(signed_in)
     };
-    let signed_in = door.service.blocking(signing_in).await.inspect_err(|error| report(error, peer))?;
+    let signed_in = control.service.blocking(signing_in).await.inspect_err(|error| report(error, peer))?;
     let SignedIn { name, cookie: value, role, lasts } = signed_in;
     tracing::info!(role = role.word(), from = shown(peer), "a browser has signed in");
-    let path = path(&parts.headers, door.rules.base_url.as_ref());
-    let cookie = cookie(&name, value.reveal(), &path, lasts, door.rules.is_https);
+    let path = path(&parts.headers, control.rules.base_url.as_ref());
+    let cookie = cookie(&name, value.reveal(), &path, lasts, control.rules.is_https);
     let mut response = api::json(json!({ "role": role }).to_string().into());
     append(&mut response, &cookie);
     Ok(response)
@@ -102,45 +102,45 @@ fn shown(peer: Peer) -> String {
     peer.map_or_else(|| "this machine".to_owned(), |address| address.to_string())
 }
 
-async fn sign_out(door: &Arc<Door>, request: Request) -> Result<Response, Error> {
+async fn sign_out(control: &Arc<AccessControl>, request: Request) -> Result<Response, Error> {
     patient(&request);
-    let (service, cookies) = (Arc::clone(&door.service), own_cookies(door, request.headers()));
+    let (service, cookies) = (Arc::clone(&control.service), own_cookies(control, request.headers()));
     let signing_out = move || {
         for cookie in &cookies {
             service.access.sign_out(cookie);
         }
         Ok(())
     };
-    door.service.blocking(signing_out).await?;
+    control.service.blocking(signing_out).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Some(name) = door.service.access.cookie_name() {
-        let path = path(request.headers(), door.rules.base_url.as_ref());
-        append(&mut response, &cookie(&name, "", &path, Duration::ZERO, door.rules.is_https));
+    if let Some(name) = control.service.access.cookie_name() {
+        let path = path(request.headers(), control.rules.base_url.as_ref());
+        append(&mut response, &cookie(&name, "", &path, Duration::ZERO, control.rules.is_https));
     }
     Ok(response)
 }
 
 /// What the client may do.
-fn me(door: &Door, request: &Request) -> Response {
+fn me(control: &AccessControl, request: &Request) -> Response {
     let client = request.extensions().get::<Client>();
     let me = Me {
         role: client.and_then(|client| client.role),
         by: client.map_or(By::Nothing, |client| client.by),
         until: client.and_then(|client| client.session.as_ref()).map(|session| Time(session.until)),
-        has_token: door.service.access.has_token(),
+        has_token: control.service.access.has_token(),
     };
     api::json(serde_json::to_string(&me).unwrap_or_default().into())
 }
 
 /// The answer may wait for the disk. Returns who the client is.
 fn patient(request: &Request) -> Peer {
-    let visit = request.extensions().get::<Visit>()?;
-    visit.allow(PATIENCE);
-    visit.peer()
+    let handle = request.extensions().get::<ConnectionHandle>()?;
+    handle.allow(PATIENCE);
+    handle.peer()
 }
 
-fn own_cookies(door: &Door, headers: &HeaderMap) -> Vec<String> {
-    door.cookies(headers).map(str::to_owned).collect()
+fn own_cookies(control: &AccessControl, headers: &HeaderMap) -> Vec<String> {
+    control.cookies(headers).map(str::to_owned).collect()
 }
 
 /// What the body of a request proves.

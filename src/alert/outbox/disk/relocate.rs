@@ -13,7 +13,7 @@ use rusqlite::Transaction;
 use super::{Disk, Mark, Row, Seq, clock, insert, open, take_stock, write_mark};
 use crate::{
     alert::outbox::elapsed::Elapsed,
-    storage::{self, Place},
+    storage::{self, FilesState},
 };
 
 /// How many alerts are copied at a time, and about how many bytes.
@@ -51,8 +51,8 @@ enum CopyError {
 
 impl Disk {
     /// Whether its files are still at `path`.
-    pub fn place(&self, path: &Path) -> Place {
-        self.files.place(path)
+    pub fn files_state(&self, path: &Path) -> FilesState {
+        self.files.files_state(path)
     }
 
     /// Writes everything in the log to the database.

@@ -29,7 +29,7 @@ use super::{
     settings::After,
     settle::{copy, remove, settle},
     take,
-    tree::{Entry, Place, Tree},
+    tree::{Entry, FileLocation, Tree},
 };
 use crate::{
     descriptors::Identity,
@@ -47,7 +47,7 @@ pub(crate) struct Taken {
     /// When the file was created, if its file system records that: an inode may be reused.
     pub(crate) created: Option<SystemTime>,
     /// Its folder, which stays open until the file is finished.
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<FileLocation>,
     pub(crate) finisher: Arc<Finisher>,
 }
 
@@ -180,7 +180,7 @@ impl Finisher {
     }
 
     /// Where the file is now; `None` if nothing is there.
-    fn place(&self, path: &Path, taken: &Taken) -> io::Result<Option<Arc<Place>>> {
+    fn place(&self, path: &Path, taken: &Taken) -> io::Result<Option<Arc<FileLocation>>> {
         if path == taken.path {
             return Ok(Some(Arc::clone(&taken.place)));
         }
@@ -190,7 +190,7 @@ impl Finisher {
 
     /// Opens the file that was taken. Copying tools set the time of a file after they closed it: then its content decides.
     /// Another file of the same name and content is a different file.
-    fn find(&self, place: &Place, taken: &Taken) -> io::Result<Option<Still>> {
+    fn find(&self, place: &FileLocation, taken: &Taken) -> io::Result<Option<Still>> {
         let Some(entry) = missing_is_none(place.entry())? else { return Ok(None) };
         let Some(mut file) = missing_is_none(self.tree.file(place))?.flatten() else { return Ok(None) };
         let metadata = file.metadata()?;
@@ -212,7 +212,7 @@ impl Finisher {
     }
 
     /// Opens the folder that the file is moved into, with a copy of it if it is on another file system; `None` if it is deleted.
-    fn open_target(&self, place: &Place, still: &Still) -> io::Result<Option<Target>> {
+    fn open_target(&self, place: &FileLocation, still: &Still) -> io::Result<Option<Target>> {
         let After::Move(path) = &self.after else { return Ok(None) };
         let in_target =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
@@ -225,7 +225,7 @@ impl Finisher {
     }
 
     /// Moves the file at a place to where no one else can exchange it.
-    fn hold(&self, place: &Place) -> Result<Held, Errno> {
+    fn hold(&self, place: &FileLocation) -> Result<Held, Errno> {
         for _ in 0..2 {
             let Some(private) = self.private() else { break };
             match private.hold(place) {
@@ -256,7 +256,7 @@ impl Finisher {
     }
 
     /// Puts a file back under its name, or a free one like it if a newer file has that name.
-    fn put_back(&self, held: &Held, place: &Place) -> io::Result<()> {
+    fn put_back(&self, held: &Held, place: &FileLocation) -> io::Result<()> {
         let back = |folder: &OwnedFd| {
             settle(held.private.folder(), &held.name, folder, &place.name, self.tree.calls)
         };
@@ -285,7 +285,7 @@ struct Target {
 
 impl Target {
     /// Moves a file into this folder, under its name or the first free one of `name-1`, `name-2`...
-    fn receive(&self, held: &Held, place: &Place, still: &Still, tree: &Tree) -> io::Result<()> {
+    fn receive(&self, held: &Held, place: &FileLocation, still: &Still, tree: &Tree) -> io::Result<()> {
         let named = |from: &OwnedFd, name: &OsStr| settle(from, name, &self.folder, &place.name, tree.calls);
         let received = match &self.copy {
             Some(copy) => named(&self.folder, copy).map_err(io::Error::from),

@@ -16,7 +16,7 @@ use super::{
     settings::After,
     source::FolderSource,
     take::{self, Unusable},
-    tree::Place,
+    tree::FileLocation,
 };
 use crate::{
     descriptors::Identity,
@@ -31,7 +31,7 @@ use crate::{
 /// A file that is open.
 pub(super) struct OpenFile {
     pub(super) file: File,
-    place: Arc<Place>,
+    place: Arc<FileLocation>,
     finisher: Arc<Finisher>,
 }
 

@@ -49,12 +49,12 @@ pub(crate) struct Candidate {
     pub(crate) evidence: Evidence,
     /// Whether this version was tried without success.
     pub(crate) failed: bool,
-    place: Place,
+    place: Queue,
 }
 
 /// The queue that a candidate is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Queue {
     Waiting(Instant),
     Ready,
 }
@@ -118,8 +118,8 @@ impl Pending {
     pub(crate) fn remove(&mut self, path: &Path) -> Option<Candidate> {
         let (path, candidate) = self.files.remove_entry(path)?;
         match candidate.place {
-            Place::Waiting(due) => self.waiting.remove(&(due, path)),
-            Place::Ready => self.ready.remove(&(candidate.version.modified, path)),
+            Queue::Waiting(due) => self.waiting.remove(&(due, path)),
+            Queue::Ready => self.ready.remove(&(candidate.version.modified, path)),
         };
         Some(candidate)
     }
@@ -134,7 +134,7 @@ impl Pending {
         while self.next_due().is_some_and(|due| due <= now) {
             let Some((_, path)) = self.waiting.pop_first() else { return };
             if let Some(candidate) = self.files.get_mut(&path) {
-                candidate.place = Place::Ready;
+                candidate.place = Queue::Ready;
                 self.ready.insert((candidate.version.modified, path));
             }
         }
@@ -159,7 +159,7 @@ impl Pending {
             (Evidence::Found, false) => self.patience.settle,
             (Evidence::Found, true) | (Evidence::Writing, _) => self.patience.long,
         };
-        let candidate = Candidate { version, evidence, failed, place: Place::Ready };
+        let candidate = Candidate { version, evidence, failed, place: Queue::Ready };
         if wait.is_zero() {
             let path = Arc::<Path>::from(path);
             self.ready.insert((version.modified, Arc::clone(&path)));
@@ -173,7 +173,7 @@ impl Pending {
     fn put_at(&mut self, path: &Path, candidate: Candidate, due: Instant) {
         let path = Arc::<Path>::from(path);
         self.waiting.insert((due, Arc::clone(&path)));
-        self.files.insert(path, Candidate { place: Place::Waiting(due), ..candidate });
+        self.files.insert(path, Candidate { place: Queue::Waiting(due), ..candidate });
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::{
 use super::{
     names::shortened,
     settle::{is_temporary, settle, temporary_name},
-    tree::{Entry, Place, Tree},
+    tree::{Entry, FileLocation, Tree},
 };
 use crate::descriptors::Identity;
 
@@ -77,7 +77,7 @@ impl Private {
     }
 
     /// Moves the file at a place into this folder. Its name here.
-    pub(super) fn hold(&self, place: &Place) -> Result<OsString, Errno> {
+    pub(super) fn hold(&self, place: &FileLocation) -> Result<OsString, Errno> {
         let name = match &self.made {
             Some(_) => held_name(self.count.fetch_add(1, Ordering::Relaxed), &place.name),
             None => temporary_name(),

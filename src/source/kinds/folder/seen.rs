@@ -112,13 +112,13 @@ enum Found {
 }
 
 /// The device and the inode of a folder.
-pub(crate) type Place = [u64; 2];
+pub(crate) type FolderId = [u64; 2];
 
 /// The entries as they are written to disk.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     /// The folder in which the files were found.
-    place: Option<Place>,
+    place: Option<FolderId>,
     /// Files that are not newer than this count as handled.
     handled_until: Option<Modified>,
     files: Vec<SavedFile>,
@@ -150,7 +150,7 @@ pub(crate) struct Seen {
     /// Whether another inode makes another version; not where a network file system may invent inodes.
     inodes_count: bool,
     round: u32,
-    place: Option<Place>,
+    place: Option<FolderId>,
     handled_until: Option<Modified>,
     changes: u64,
 }
@@ -268,7 +268,7 @@ impl Seen {
     }
 
     /// Records which folder is at the path now, before it is scanned.
-    pub(crate) fn enter(&mut self, place: Place) {
+    pub(crate) fn enter(&mut self, place: FolderId) {
         if self.place == Some(place) {
             return;
         }
@@ -406,7 +406,7 @@ pub(crate) mod tests {
     }
 
     /// Scans a folder with these files, and returns those that are new.
-    fn scan<'a>(seen: &mut Seen, place: Place, files: &[(&'a str, Version)]) -> Vec<&'a str> {
+    fn scan<'a>(seen: &mut Seen, place: FolderId, files: &[(&'a str, Version)]) -> Vec<&'a str> {
         seen.enter(place);
         seen.begin_scan();
         let is_new = |(path, version): &&(&str, Version)| {
@@ -422,10 +422,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_table_of_restarts() {
-        const DISK: Place = [1, 2];
+        const DISK: FolderId = [1, 2];
         let (old, other) = (version(1, 10, 100), version(2, 20, 200));
         type Files<'a> = &'a [(&'a str, Version)];
-        let cases: &[(&str, Place, Files<'_>, &[&str])] = &[
+        let cases: &[(&str, FolderId, Files<'_>, &[&str])] = &[
             ("the same files", DISK, &[("a", old), ("b", other)], &[]),
             ("a new file", DISK, &[("a", old), ("b", other), ("c", version(3, 30, 300))], &["c"]),
             ("renamed", DISK, &[("moved/a", old), ("b", other)], &[]),

@@ -53,7 +53,7 @@ pub(crate) struct Entry {
 
 /// Where a file is: its folder, which stays the same however its path changes, and its name in it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct FileLocation {
     pub(crate) folder: OwnedFd,
     pub(crate) name: OsString,
 }
@@ -81,7 +81,7 @@ impl Entry {
     }
 }
 
-impl Place {
+impl FileLocation {
     /// What is under the name now; a link itself, not its target.
     pub(crate) fn entry(&self) -> Result<Entry, Errno> {
         Entry::in_folder(&self.folder, &self.name)
@@ -162,15 +162,15 @@ impl Tree {
     }
 
     /// Opens the folder that the file at `path` is in.
-    pub(crate) fn place(&self, path: &Path) -> Result<Place, Errno> {
+    pub(crate) fn place(&self, path: &Path) -> Result<FileLocation, Errno> {
         let below = self.below(path)?;
         let name = below.file_name().ok_or(Errno::ISDIR)?.to_owned();
         let folder = self.open_at(below.parent().unwrap_or(Path::new("")), ENTER)?;
-        Ok(Place { folder, name })
+        Ok(FileLocation { folder, name })
     }
 
     /// Opens the file at a place for reading; `None`: it is no regular file, a link that is not followed, or in the state folder.
-    pub(crate) fn file(&self, place: &Place) -> Result<Option<File>, Errno> {
+    pub(crate) fn file(&self, place: &FileLocation) -> Result<Option<File>, Errno> {
         if self.is_in_state(&place.folder)? {
             return Ok(None);
         }

@@ -16,7 +16,7 @@ use crate::{
         kind::Failure,
         kinds::{
             camera::Redirects,
-            login::{self, Place, Refusal, SharedLogin, lock},
+            login::{self, Origin, Refusal, SharedLogin, lock},
         },
     },
     yaml::Address,
@@ -248,8 +248,8 @@ impl Camera {
     }
 }
 
-fn place(url: &Url) -> Place {
-    Place { origin: url.origin().ascii_serialization(), is_tls: url.scheme() == "https" }
+fn place(url: &Url) -> Origin {
+    Origin { origin: url.origin().ascii_serialization(), is_tls: url.scheme() == "https" }
 }
 
 /// The address that a response redirects to.

@@ -23,7 +23,7 @@ pub(crate) struct Login {
     username: String,
     password: Secret,
     /// The newest challenge, and the place that has sent it.
-    challenge: Option<(Place, Method)>,
+    challenge: Option<(Origin, Method)>,
     has_asked_for_digest: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn lock(login: &SharedLogin) -> MutexGuard<'_, Login> {
 
 /// Where a request is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Origin {
     /// Scheme, host and port.
     pub(crate) origin: String,
     pub(crate) is_tls: bool,
@@ -94,7 +94,7 @@ impl Login {
 
     /// The value of `Authorization` for the next request; `None` before the first challenge of this place. `uri` is what follows the
     /// method in the request.
-    pub(crate) fn authorization(&mut self, place: &Place, method: &str, uri: &str) -> Option<Vec<u8>> {
+    pub(crate) fn authorization(&mut self, place: &Origin, method: &str, uri: &str) -> Option<Vec<u8>> {
         let Self { username, password, challenge, .. } = self;
         let (username, password) = (&**username, password.reveal());
         Some(match challenge.as_mut().filter(|(known, _)| known == place).map(|(_, method)| method)? {
@@ -113,7 +113,7 @@ impl Login {
     /// There is no challenge that may be answered.
     pub(crate) fn accept<'h>(
         &mut self,
-        place: &Place,
+        place: &Origin,
         headers: impl IntoIterator<Item = &'h [u8]>,
     ) -> Result<(), Refusal> {
         let challenges: Vec<Challenge> = headers.into_iter().flat_map(challenge::parse).collect();
@@ -138,9 +138,9 @@ impl Login {
 mod tests {
     use super::*;
 
-    fn place(is_tls: bool) -> Place {
+    fn place(is_tls: bool) -> Origin {
         let scheme = if is_tls { "https" } else { "http" };
-        Place { origin: format!("{scheme}://h"), is_tls }
+        Origin { origin: format!("{scheme}://h"), is_tls }
     }
 
     fn accept(login: &mut Login, is_tls: bool, challenges: &[&str]) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use crate::source::kinds::{
     camera::Redirects,
-    login::{Place, Refusal, SharedLogin, lock},
+    login::{Origin, Refusal, SharedLogin, lock},
 };
 
 /// The camera at the far end of a relay.
@@ -47,8 +47,8 @@ impl Camera {
     }
 
     /// The place that the login is for.
-    fn place(&self) -> Place {
-        Place { origin: format!("{}://{}", self.scheme, self.authority), is_tls: self.is_tls }
+    fn place(&self) -> Origin {
+        Origin { origin: format!("{}://{}", self.scheme, self.authority), is_tls: self.is_tls }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Response {
 
 /// A redirect to this place, which is not followed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Elsewhere(pub(super) String);
+pub(super) struct Redirect(pub(super) String);
 
 impl Request {
     /// The request in `bytes`; `None` if its end is missing. No head ends within the first `searched` bytes.
@@ -87,7 +87,7 @@ impl Response {
     }
 
     /// The response as FFmpeg receives it from `near`.
-    pub(super) fn for_ffmpeg(mut self, camera: &Camera, near: SocketAddr) -> Result<Vec<u8>, Elsewhere> {
+    pub(super) fn for_ffmpeg(mut self, camera: &Camera, near: SocketAddr) -> Result<Vec<u8>, Redirect> {
         self.head.normalize_status();
         let location = self.head.take_location();
         if matches!(self.status(), 300..=399)
@@ -102,15 +102,15 @@ impl Response {
 }
 
 /// The address that FFmpeg is redirected to instead of `location`.
-fn redirect(location: &str, camera: &Camera, near: SocketAddr) -> Result<String, Elsewhere> {
+fn redirect(location: &str, camera: &Camera, near: SocketAddr) -> Result<String, Redirect> {
     let origin = format!("{}://{}/", camera.scheme, camera.authority);
-    let nowhere = || Elsewhere("an invalid address".to_owned());
+    let invalid = || Redirect("an invalid address".to_owned());
     // FFmpeg resolves it at this end.
     if Url::parse(location) == Err(ParseError::RelativeUrlWithoutBase) && !location.starts_with("//") {
         return Ok(location.to_owned());
     }
-    let camera_url = Url::parse(&origin).map_err(|_| nowhere())?;
-    let target = camera_url.join(location).map_err(|_| nowhere())?;
+    let camera_url = Url::parse(&origin).map_err(|_| invalid())?;
+    let target = camera_url.join(location).map_err(|_| invalid())?;
     if target.origin() == camera_url.origin() {
         let query = target.query().map_or(String::new(), |query| format!("?{query}"));
         return Ok(format!("http://{near}{}{query}", target.path()));
@@ -119,7 +119,7 @@ fn redirect(location: &str, camera: &Camera, near: SocketAddr) -> Result<String,
     if camera.redirects == Redirects::AnyHost && is_http {
         return Ok(target.into());
     }
-    Err(Elsewhere(target.origin().ascii_serialization()))
+    Err(Redirect(target.origin().ascii_serialization()))
 }
 
 #[cfg(test)]

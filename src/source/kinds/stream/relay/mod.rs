@@ -434,7 +434,7 @@ async fn exchange(
         }
         return match response.for_ffmpeg(camera, address) {
             Ok(response) => Ok(Some((far, response))),
-            Err(http::Elsewhere(target)) => {
+            Err(http::Redirect(target)) => {
                 far_end.record(Failure::Redirected(target));
                 Ok(None)
             }
