@@ -217,7 +217,7 @@ pub struct Files {
 #[derive(Debug)]
 pub enum FilesState {
     /// They are where they were opened.
-    Here,
+    InPlace,
     /// Only the log of the database, or the log's index, is gone.
     WithoutLog,
     /// The database is gone.
