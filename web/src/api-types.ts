@@ -4390,7 +4390,7 @@ export interface operations {
                 /** @description Only events of these sources; all sources if there is none. */
                 sources?: string[];
                 /** @description Only events of these kinds; alerts and scores if there is none. */
-                kinds?: ("alert" | "scores" | "source" | "service")[];
+                kinds?: ("alert" | "scores" | "source" | "service" | "beat")[];
             };
             header?: never;
             path?: never;
