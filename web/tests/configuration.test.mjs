@@ -157,6 +157,24 @@ test("a broken file is shown with its mistakes and repaired", async (t) => {
   visit.expectNone();
 });
 
+test("a save that the service reads late is followed until it is in force", async (t) => {
+  await write(original);
+  const visit = await visitConfiguration(t);
+  const { page } = visit;
+  await page.route("**/api/v1/config_save", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), checked: false } });
+  });
+  // A comment only: the service sends no event for it.
+  await retype(page, "# the yard", "# my yard");
+  await status(page, "valid, not saved");
+  await page.getByRole("button", { name: "Save", exact: true }).click();
+  await toast(page, "Saved. The service reads it soon.");
+  await toast(page, "Saved and in force");
+  await status(page, "valid, in force");
+  visit.expectNone();
+});
+
 test("keys are completed and explained", async (t) => {
   await write(original);
   const visit = await visitConfiguration(t);

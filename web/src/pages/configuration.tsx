@@ -3,7 +3,6 @@
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { ApiError } from "../api";
-import { onService } from "../events";
 import { counted } from "../format";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
@@ -23,6 +22,8 @@ import { Versions } from "./configuration/Versions";
 
 /** A text is checked when it has not changed for this time. */
 const QUIET_MS = 400;
+/** A save that the service has not read yet is asked about again after this time. */
+const ASK_AGAIN_MS = 2_000;
 
 /** A text that is not saved yet; it stays while other pages are open. */
 let draft: { text: string; tag: string } | undefined;
@@ -329,24 +330,24 @@ function said({ checked, problems, after_restart }: Pick<Saved, "checked" | "pro
   return after_restart.length === 0 ? "Saved and in force" : `Saved. After a restart of the service: ${after_restart.join(", ")}`;
 }
 
-/** Calls `then` with the file when the service has read the text with this tag. */
+/** Calls `then` with the file when the service has read the text with this tag. It asks again until then, or until the file is another one. */
 function useRead(tag: string | undefined, then: (now: Configuration) => void) {
   const latest = useRef(then);
   latest.current = then;
   useEffect(() => {
     if (tag === undefined) return undefined;
-    let isOver = false;
-    const look = async () => {
-      const now = await read().catch(() => undefined);
-      if (isOver || now?.tag !== tag || !now.state.current) return;
-      isOver = true;
-      latest.current(now);
+    const control = new AbortController();
+    let timer: number | undefined;
+    const ask = async () => {
+      const now = await read(control.signal).catch(() => undefined);
+      if (control.signal.aborted || (now && now.tag !== tag)) return;
+      if (now?.state.current) latest.current(now);
+      else timer = window.setTimeout(ask, ASK_AGAIN_MS);
     };
-    const end = onService(() => void look());
-    void look();
+    void ask();
     return () => {
-      isOver = true;
-      end();
+      control.abort();
+      clearTimeout(timer);
     };
   }, [tag]);
 }
