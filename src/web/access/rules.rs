@@ -326,6 +326,8 @@ mod tests {
         ] {
             let rules = Rules::of(&listen);
             assert_eq!((rules.is_open, rules.is_https), (is_open, is_https), "{what}");
+            // The supervisor's watchdog, and the health check of a container, know no token.
+            assert_eq!(rules.is_health_open, listen.any_token().is_none(), "{what}");
         }
     }
 }
