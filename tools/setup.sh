@@ -72,6 +72,11 @@ gate_packages() {
 systemd            test -x /lib/systemd/systemd && command -v systemd-analyze
 systemd-container  command -v systemd-nspawn
 procps             command -v ps
+iproute2           command -v ip
+util-linux         command -v unshare
+curl               command -v curl
+jq                 command -v jq
+python3-yaml       /usr/bin/python3 -c 'import yaml'
 prometheus         command -v promtool
 nodejs             command -v node
 npm                command -v npm
