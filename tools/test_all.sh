@@ -34,6 +34,7 @@ check tools/deny.sh
 # The program that the tests use: `cargo build` would build it once more, because the crates for tests change features of others.
 check cargo test --locked --no-run --quiet
 check /usr/bin/python3 tools/test_home_assistant_app.py "$binary"
+check /usr/bin/python3 tools/test_manifests.py "$binary"
 check tools/console.sh "$binary"
 check tools/test_oldest_runtime.sh
 check tools/test_install.sh "$binary"

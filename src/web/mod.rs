@@ -40,7 +40,7 @@ use tokio::runtime::Handle;
 
 use self::connections::{Listener, Site};
 pub use self::{
-    health::{HealthError, check as check_health},
+    health::{HealthError, Question as HealthQuestion, check as check_health},
     socket::SocketFile,
 };
 use crate::{

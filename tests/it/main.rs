@@ -22,6 +22,7 @@ mod devices;
 mod docs;
 mod doctor;
 mod explain;
+mod fleet;
 mod folder;
 mod folder_attacks;
 mod folder_clips;

@@ -27,7 +27,11 @@ function start(input: HTMLInputElement, results: HTMLElement, found: HTMLElement
   };
   const remember = () => {
     const words = input.value.trim();
-    history.replaceState(null, "", words ? `?q=${encodeURIComponent(words)}` : location.pathname);
+    try {
+      history.replaceState(null, "", words ? `?q=${encodeURIComponent(words)}` : location.pathname);
+    } catch {
+      // Some browsers refuse this for a page that is opened from a folder.
+    }
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);
