@@ -39,6 +39,7 @@ mod mqtt_source;
 mod names;
 mod output;
 mod parity;
+mod portable;
 mod rejudge;
 mod reload;
 mod remembered;
