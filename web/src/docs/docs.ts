@@ -59,3 +59,6 @@ function search(event: KeyboardEvent) {
   event.preventDefault();
   document.getElementById("search")?.focus();
 }
+
+// A module for the compiler, which then keeps these names apart from those of other files.
+export {};
