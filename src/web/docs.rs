@@ -117,7 +117,7 @@ mod tests {
         for name in &names {
             let page = text(name);
             for link in attribute(&page, "href") {
-                let (file, part) = link.split_once('#').map_or((link, ""), |(file, part)| (file, part));
+                let (file, part) = link.split_once('#').unwrap_or((link, ""));
                 if link.starts_with("https://") || link.starts_with("http://") || link == "../console/" {
                     continue;
                 }
