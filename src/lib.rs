@@ -73,7 +73,7 @@
 //! | [`observe`] | follows the judge: scores over MQTT, metrics |
 //! | [`history`] | what the service remembers: the thread that writes it, readers, and the embedding of stored pictures |
 //! | [`api`] | requests and answers of programs and commands: a file for each verb, the client of the commands, the OpenAPI document |
-//! | [`web`] | HTTP over TCP and over the unix socket: routes, and the files of the console |
+//! | [`web`] | HTTP over TCP and over the unix socket: routes, and the files of the console and of the documentation |
 //! | [`daemon`] | wiring only: build, connect, reload, stop |
 //! | [`replay`], [`plot`], [`tune`] | play recordings against the rules, draw scores, suggest thresholds |
 //! | [`doctor`], [`bench`](mod@bench) | check a machine and a configuration; measure speed |
@@ -86,7 +86,7 @@
 //! |---|---|
 //! | `ffmpeg_next` | `source/kinds/stream`, `picture/coded` |
 //! | `fax`, `gif`, `image`, `png`, `turbojpeg`, `weezl` | `picture` |
-//! | `flate2` | `api/bundle`, `picture`, `web/console` |
+//! | `flate2` | `api/bundle`, `picture`, `web/embedded` |
 //! | `axum`, `hyper`, `hyper_util` | `web` |
 //! | `granit_parser` | `yaml` |
 //! | `landlock`, `seccompiler` | `sandbox` |

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the console in web/: its types, that web/dist/ is what its sources build, that its API types are those of the program, and the
-# tests in a browser. `tools/console.sh [PROGRAM]`. Needs nodejs, npm and chromium (tools/setup.sh gate), and a
+# Checks the console and the documentation in web/: their types, that web/dist/ and web/dist-docs/ are what their sources build, that the API
+# types are those of the program, and the tests in a browser. `tools/console.sh [PROGRAM]`. Needs nodejs, npm and chromium (tools/setup.sh gate), and a
 # registry of npm packages unless web/node_modules has what the lock file names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,14 +27,23 @@ same || npm ci --ignore-scripts --no-fund --no-audit >"$work/npm" 2>&1 || {
 echo 'types'
 npm run --silent check
 
-echo 'web/dist/ is built from web/src/'
+echo 'web/dist/ and web/dist-docs/ are built from their sources'
 node build.mjs "$work/dist"
-unpacked() { for file in "$1"/*.gz; do printf '%s ' "$(basename "$file")"; gzip -dc "$file" | sha256sum; done; cat "$1"/assets.rs "$1"/report.* "$1"/packages.json; }
+node docs.mjs "$work/dist-docs"
 # Compressed files may differ between releases of zlib; what they contain may not.
-diff <(unpacked dist) <(unpacked "$work/dist") || {
-  echo 'FAILED: web/dist/ is not what web/src/ builds: run `npm run build` in web/, and commit web/dist/'
-  exit 1
+unpacked() {
+  local file
+  for file in "$1"/*; do
+    printf '%s ' "$(basename "$file")"
+    case $file in *.gz) gzip -dc "$file" | sha256sum ;; *) sha256sum <"$file" ;; esac
+  done
 }
+for built in dist dist-docs; do
+  diff <(unpacked "$built") <(unpacked "$work/$built") || {
+    echo "FAILED: web/$built/ is not what its sources build: run \`npm run build\` in web/, and commit web/$built/"
+    exit 1
+  }
+done
 
 if [ -x "$program" ]; then
   echo 'web/src/api-types.ts is written from the OpenAPI document'

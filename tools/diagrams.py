@@ -3,7 +3,7 @@
 
     tools/diagrams.py [--program target/release/stakeout] [--only NAME] [--dark]
 
-`frame-path` and `trigger-states` are drawn from the descriptions below. `at-work` and `replay` show real output: they run the
+`frame-path`, `trigger-states` and `fleet` are drawn from the descriptions below. `at-work` and `replay` show real output: they run the
 built program with the sample pictures of the bundled model, `at-work` also with a Mosquitto on a free port (as `make demo` does).
 The pictures follow the colour scheme of the reader; `--dark` writes the dark colours only, to look at them.
 Only the standard library is needed.
@@ -183,6 +183,51 @@ def trigger_states(dark, _program):
     return drawing.svg()
 
 
+def fleet(dark, _program):
+    """Many machines and one broker: each with its own cameras, or a group that shares pictures."""
+    drawing = Drawing(1000, 470, "Many machines and one broker", dark)
+
+    drawing.box(20, 16, 400, 226, "card", 10)
+    drawing.text(220, 38, "each machine has its own cameras", "faint", 12, "middle")
+    for number, name in enumerate(["gate", "barn", "shop"]):
+        y = 54 + 60 * number
+        drawing.box(36, y, 130, 48, "card edge")
+        drawing.text(101, y + 29, ["2 cameras", "1 camera, a folder", "4 cameras"][number], "ink", 13, "middle")
+        drawing.box(230, y, 170, 48, "main edge")
+        drawing.text(315, y + 20, "stakeout", "ink", 14, "middle", bold=True)
+        drawing.text(315, y + 38, f"prefix `{name}`", "faint", 12, "middle")
+        drawing.arrow((166, y + 24), (228, y + 24))
+        turn, end = 490 - 20 * number, 160 + 24 * number
+        drawing.arrow((400, y + 24), (turn, y + 24), (turn, end), (518, end))
+
+    drawing.box(20, 262, 400, 192, "card", 10)
+    drawing.text(220, 284, "a group shares pictures: `share: farm`", "faint", 12, "middle")
+    drawing.titled(36, 336, 130, 64, "card", "Recorder", ["publishes pictures"])
+    for number in range(2):
+        y = 304 + 76 * number
+        drawing.box(230, y, 170, 56, "main edge")
+        drawing.text(315, y + 24, "stakeout", "ink", 14, "middle", bold=True)
+        drawing.text(315, y + 43, f"prefix `farm/{number}`", "faint", 12, "middle")
+        shared, turn, start, end = 440 + 14 * number, 478 + 14 * number, 248 + 14 * number, 284 + 14 * number
+        drawing.arrow((518, start), (shared, start), (shared, y + 20), (402, y + 20), dashed=True)
+        drawing.arrow((400, y + 38), (turn, y + 38), (turn, end), (518, end))
+    drawing.arrow((101, 400), (101, 438), (600, 438), (600, 316), label="every picture once", at=(520, 430))
+
+    drawing.titled(520, 130, 160, 186, "good", "MQTT broker", ["alerts, states,", "snapshots, heartbeats"])
+
+    for number, (name, line) in enumerate([("Home Assistant", "a device for each source"), ("Node-RED, programs", "`+/+/+/+/alert`"),
+                                           ("Watching the watchers", "`+/heartbeat`, `+/status`")]):
+        y = 96 + 84 * number
+        drawing.box(770, y, 210, 64, "card edge")
+        drawing.text(875, y + 28, name, "ink", 14, "middle", bold=True)
+        drawing.text(875, y + 47, line, "faint", 12, "middle")
+        drawing.arrow((680, 180 + 40 * number), (724, 180 + 40 * number), (724, y + 32), (768, y + 32))
+    for number, line in enumerate(["Each machine keeps its alerts on its own disk until", "the broker has acknowledged them: a machine that is",
+                                   "cut off loses none and delivers them later."]):
+        drawing.text(640, 390 + 18 * number, line, "faint", 12.5)
+    return drawing.svg()
+
+
 def replay(_dark, program):
     """A plot of `stakeout replay`: 25 samples, one per second."""
     names = (["empty-wall"] * 3 + ["red-car-far-away"] * 2 + ["red-car"] * 3 + ["blue-car"] * 2 + ["empty-corner"] * 3
@@ -255,7 +300,7 @@ def at_work(dark, program):
     return drawing.svg()
 
 
-PICTURES = {"at-work": at_work, "frame-path": frame_path, "trigger-states": trigger_states, "replay": replay}
+PICTURES = {"at-work": at_work, "frame-path": frame_path, "trigger-states": trigger_states, "fleet": fleet, "replay": replay}
 
 
 def main():

@@ -35,6 +35,7 @@ install_all() {
   done
   put 644 "$parts/third-party.gz" "$prefix/share/doc/stakeout/third-party.gz"
   put 644 "$parts/sbom.cdx.json" "$prefix/share/doc/stakeout/sbom.cdx.json"
+  for file in "$parts"/html/*; do put 644 "$file" "$prefix/share/doc/stakeout/html/$(basename "$file")"; done
   for file in "$parts"/man/*; do put 644 "$file" "$prefix/share/man/man1/$(basename "$file")"; done
   put 644 "$parts/stakeout.bash" "$prefix/share/bash-completion/completions/stakeout"
   put 644 "$parts/_stakeout" "$prefix/share/zsh/site-functions/_stakeout"

@@ -20,7 +20,9 @@ step cargo build --release --locked
 deb=$(tools/package.sh) || results+=('FAILED  the package was not built')
 if [ -n "$deb" ]; then
   step tools/test_package.sh "$deb"
-  step tools/test_dockerfile.py --deb "$deb" --debian "$(. /etc/os-release && echo "${VERSION_CODENAME:-trixie}")"
+  release=$(. /etc/os-release && echo "${VERSION_CODENAME:-trixie}")
+  step tools/test_dockerfile.py --deb "$deb" --debian "$release"
+  step tools/test_dockerfile.py --app --deb "$deb" --debian "$release"
 fi
 step tools/test_debian.sh trixie
 step tools/test_install.sh "${CARGO_TARGET_DIR:-target}/release/stakeout"

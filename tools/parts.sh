@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes everything in a package but the program: `tools/parts.sh BINARY FOLDER`. FOLDER gets the man pages and completions that the
-# program generates, the units for this system, the list of changes, the licences of all dependencies, the software bill of materials
-# (sbom.cdx.json), and the ONNX Runtime library.
+# program generates, the documentation as HTML, the units for this system, the list of changes, the licences of all dependencies, the
+# software bill of materials (sbom.cdx.json), and the ONNX Runtime library.
 #
 # The library is the one that `tools/setup.sh` downloads; ONNXRUNTIME names another one.
 set -euo pipefail
@@ -11,12 +11,13 @@ data=${XDG_DATA_HOME:-$HOME/.local/share}/stakeout
 library=${ONNXRUNTIME:-$data/lib/libonnxruntime.so.1.31.1}
 
 rm -rf "$folder"
-mkdir -p "$folder/man" "$folder/onnxruntime"
+mkdir -p "$folder/man" "$folder/html" "$folder/onnxruntime"
 "$binary" man "$folder/man"
 gzip -9n "$folder"/man/*.1
 "$binary" completions bash >"$folder/stakeout.bash"
 "$binary" completions zsh >"$folder/_stakeout"
 "$binary" completions fish >"$folder/stakeout.fish"
+for file in web/dist-docs/*.gz; do gzip -dc "$file" >"$folder/html/$(basename "$file" .gz)"; done
 tools/units.sh "$folder/systemd"
 gzip -9nc CHANGELOG.md >"$folder/changelog.gz"
 tools/third_party.py | gzip -9nc >"$folder/third-party.gz"

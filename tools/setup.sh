@@ -8,7 +8,7 @@
 #   tools/setup.sh package  to build a package
 #
 # It prints what it will install before it does, uses sudo if you are not root, and asks no questions. Files that are no system
-# packages are written to your own data folder.
+# packages are written to your own data folder. STAKEOUT_MACHINE (x86_64, aarch64) selects ONNX Runtime for another machine than this one.
 set -euo pipefail
 
 rust_minimum=1.92.0
@@ -72,6 +72,11 @@ gate_packages() {
 systemd            test -x /lib/systemd/systemd && command -v systemd-analyze
 systemd-container  command -v systemd-nspawn
 procps             command -v ps
+iproute2           command -v ip
+util-linux         command -v unshare
+curl               command -v curl
+jq                 command -v jq
+python3-yaml       /usr/bin/python3 -c 'import yaml'
 prometheus         command -v promtool
 nodejs             command -v node
 npm                command -v npm
@@ -165,7 +170,7 @@ install_oldest_onnxruntime() {
 # fetch_onnxruntime VERSION LIBRARY ARCHITECTURE:SHA256...: writes the library, and leaves the whole wheel in $work/wheel.
 fetch_onnxruntime() {
   local version=$1 library=$2 machine sha256=
-  machine=$(uname -m)
+  machine=${STAKEOUT_MACHINE:-$(uname -m)}
   for known in "${@:3}"; do
     [ "${known%%:*}" != "$machine" ] || sha256=${known#*:}
   done

@@ -22,6 +22,7 @@ check cargo fmt --check
 check tools/voice.py --limit 0
 check tools/verify_unit.sh
 check tools/test_dockerfile.py --look
+check tools/test_dockerfile.py --app --look
 loose=$(tools/pin_images.py --check)
 [ -z "$loose" ] || not_checked "container images by digest: $loose have a tag only; run tools/pin_images.py where a registry can be reached"
 check cargo clippy --locked --all-targets -- -D warnings
@@ -32,6 +33,8 @@ check promtool test rules grafana/alerts_test.yaml
 check tools/deny.sh
 # The program that the tests use: `cargo build` would build it once more, because the crates for tests change features of others.
 check cargo test --locked --no-run --quiet
+check /usr/bin/python3 tools/test_home_assistant_app.py "$binary"
+check /usr/bin/python3 tools/test_manifests.py "$binary"
 check tools/console.sh "$binary"
 check tools/test_oldest_runtime.sh
 check tools/test_install.sh "$binary"

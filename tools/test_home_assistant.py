@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Runs stakeout with a real Home Assistant and a real Mosquitto: tools/test_home_assistant.py [--program FILE] [VERSION...]
+"""Runs stakeout with a real Home Assistant and a real Mosquitto: tools/test_home_assistant.py [--program FILE] [--pictures FOLDER] [VERSION...]
 
 Each VERSION (2024.12 and the newest one if none is given) is installed with pip into a temporary folder, for the newest Python on this
 machine that can have it. The script sets up Home Assistant as a person does, drops pictures into watched folders, restarts the broker,
 Home Assistant and stakeout, and checks what Home Assistant knows: every alert, each once for the documented automation, no flapping, and
-nothing in its log.
+nothing in its log. With `--pictures` it also makes pictures of the page that Home Assistant has for a source, for the documentation; that needs
+Chromium and the packages of web/.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     arguments.add_argument("--program", type=pathlib.Path, default=target / "release/stakeout")
+    arguments.add_argument("--pictures", type=pathlib.Path, metavar="FOLDER")
     arguments.add_argument("--hass", type=pathlib.Path, help="an installed Home Assistant, instead of the versions")
     arguments.add_argument("versions", nargs="*", metavar="VERSION", default=VERSIONS)
     options = arguments.parse_args()
@@ -44,7 +46,7 @@ def main():
         with contextlib.ExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stakeout-home-assistant-")))
             hass, installed = install(folder, version) if version else (options.hass.absolute(), options.hass)
-            Trial(stack, folder, hass, options.program.resolve()).check()
+            Trial(stack, folder, hass, options.program.resolve()).check(options.pictures)
             print(f"Home Assistant {installed}: passed")
 
 
@@ -111,7 +113,7 @@ class Trial:
         self.broker_port, self.web_port = free_port(), free_port()
         self.changes, self.fired, self.token = [], [], None
 
-    def check(self):
+    def check(self, pictures=None):
         for source in ["front-door", "yard", "hass", "seen"]:
             (self.folder / source).mkdir()
         self.broker = start_broker(self.stack, self.folder, self.broker_port)
@@ -120,6 +122,8 @@ class Trial:
         self.connect_mqtt()
         self.first_alert_of_new_devices_arrives()
         self.entities_are_complete()
+        if pictures:
+            self.make_pictures(pictures)
         self.use_the_documented_automation()
         self.alerts_arrive_after_the_broker_was_restarted()
         self.alerts_arrive_after_home_assistant_was_restarted()
@@ -150,6 +154,15 @@ class Trial:
                     self.fail(f"{sensor} has no device class")
                 self.entity("event", source, label)
         print("  all entities are there")
+
+    def make_pictures(self, folder):
+        """Pictures of the page of a source. The steps that a new Home Assistant asks for are done first."""
+        for step, body in [("core_config", {}), ("analytics", {}), ("integration", {"client_id": CLIENT, "redirect_uri": CLIENT})]:
+            self.attempt(f"/api/onboarding/{step}", body)
+        command = ["node", ROOT / "web/tools/home-assistant.mjs", f"http://127.0.0.1:{self.web_port}", self.token, "Front door", folder.resolve()]
+        if subprocess.run(command).returncode != 0:
+            self.fail("Home Assistant's page of the source cannot be photographed")
+        print(f"  pictures are in {folder}")
 
     def use_the_documented_automation(self):
         """Reads the first automation of docs/home-assistant.md, with the event of this trial, and an action that can be seen here."""

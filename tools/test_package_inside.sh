@@ -26,7 +26,8 @@ check_file 'root:root 755' /etc/stakeout/rules.d
 check_file 'root:root 700' /etc/stakeout/credentials
 check_file 'stakeout:stakeout 2775' /var/spool/stakeout/inbox
 for file in man/man1/stakeout.1.gz man/man1/stakeout-run.1.gz bash-completion/completions/stakeout \
-  zsh/vendor-completions/_stakeout fish/vendor_completions.d/stakeout.fish doc/stakeout/copyright doc/stakeout/changelog.gz; do
+  zsh/vendor-completions/_stakeout fish/vendor_completions.d/stakeout.fish doc/stakeout/copyright doc/stakeout/changelog.gz \
+  doc/stakeout/html/index.html; do
   # A minimal Debian may exclude documentation.
   [ -e "/usr/share/$file" ] || grep -rqs 'path-exclude' /etc/dpkg/dpkg.cfg.d || failed "$file is missing"
 done

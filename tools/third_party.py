@@ -5,6 +5,7 @@ Most licences require this text with every copy of the program. A crate with nei
 """
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -29,10 +30,11 @@ def in_the_program(metadata):
 
 
 def metadata():
-    """What cargo knows about the packages for this machine's platform."""
+    """What cargo knows about the packages for this machine's platform, or for that of CARGO_BUILD_TARGET."""
     version = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
     host = next(line.split()[1] for line in version.splitlines() if line.startswith("host:"))
-    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", host]
+    platform = os.environ.get("CARGO_BUILD_TARGET", host)
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", platform]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 

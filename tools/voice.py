@@ -108,7 +108,7 @@ EXCEPTIONS = [
 
 # Files that are data, not text of ours.
 DATA = ["Cargo.lock", "fuzz/Cargo.lock", "LICENSE-*", "models/*/tokenizer.json", "models/*/LICENSE", "*.svg",
-        "tests/fixtures/*", "packaging/debian/copyright", "web/dist/*", "web/package-lock.json"]
+        "tests/fixtures/*", "packaging/debian/copyright", "web/dist/*", "web/dist-docs/*", "web/package-lock.json"]
 
 
 def files(paths):

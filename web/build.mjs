@@ -2,21 +2,14 @@
 // and assets.rs, the list of them; report.js and report.css for the HTML reports of `replay` and `tune`; and packages.json, the packages
 // inside with their licences. `build()` makes the assets in memory, for the stand-in.
 
-import { createHash } from "node:crypto";
-import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
+import { scripts } from "./docs.mjs";
+import { HERE, TARGET, hash, kind, report, sorted, writeAssets } from "./embed.mjs";
 
-const HERE = fileURLToPath(new URL(".", import.meta.url));
-const TARGET = ["chrome123", "firefox121", "safari17.5"];
-const KINDS = {
-  html: "text/html; charset=utf-8",
-  js: "text/javascript; charset=utf-8",
-  css: "text/css; charset=utf-8",
-  svg: "image/svg+xml",
-};
+export { kind };
 
 /** `assets`: a map from the name of each file to its bytes. Names other than `index.html` contain the hash of the content. */
 export async function build() {
@@ -41,7 +34,7 @@ export async function build() {
   const assets = new Map();
   for (const file of result.outputFiles) assets.set(file.path.split("/").at(-1), Buffer.from(file.contents));
   const icon = await readFile(join(HERE, "src/icon.svg"));
-  const iconName = `icon-${createHash("sha256").update(icon).digest("hex").slice(0, 8).toUpperCase()}.svg`;
+  const iconName = `icon-${hash(icon, 8).toUpperCase()}.svg`;
   assets.set(iconName, icon);
   const page = await readFile(join(HERE, "index.html"), "utf8");
   const names = {
@@ -51,7 +44,7 @@ export async function build() {
   };
   const filled = page.replace(/%([A-Z]+)%/g, (_, key) => names[key]);
   assets.set("index.html", Buffer.from(filled));
-  return { assets: new Map([...assets].sort(([a], [b]) => (a < b ? -1 : 1))), metafile: result.metafile };
+  return { assets: sorted(assets), metafile: result.metafile };
 }
 
 /** The script and the style of the reports: one file each, because a report is one file. */
@@ -94,31 +87,14 @@ function entry(metafile, source) {
   return found[0].split("/").at(-1);
 }
 
-/** The content type of an asset. */
-export function kind(name) {
-  return KINDS[name.split(".").at(-1)];
-}
-
-/** Writes compressed assets and their list, and removes what a former build left there. */
-async function write(assets, reports, packages, folder) {
-  await mkdir(folder, { recursive: true });
-  for (const name of await readdir(folder)) await rm(join(folder, name));
-  let list = "// Written by `npm run build` in web/. Do not edit.\n&[\n";
-  for (const [name, bytes] of assets) {
-    await writeFile(join(folder, `${name}.gz`), gzipSync(bytes, { level: 9 }));
-    const tag = createHash("sha256").update(bytes).digest("hex").slice(0, 16);
-    list += `    Asset { name: "${name}", kind: "${kind(name)}", tag: "${tag}", compressed: include_bytes!("${name}.gz") },\n`;
-  }
-  await writeFile(join(folder, "assets.rs"), `${list}]\n`);
-  for (const [name, text] of reports) await writeFile(join(folder, name), text);
-  await writeFile(join(folder, "packages.json"), `${JSON.stringify(packages, null, 1)}\n`);
-}
-
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { assets, metafile } = await build();
-  const report = await buildReport();
+  const { reports, metafile: reportMetafile } = await buildReport();
+  const documentation = await scripts();
   const folder = process.argv[2] ?? join(HERE, "dist");
-  await write(assets, report.reports, await packages(metafile, report.metafile), folder);
-  const size = [...assets.values()].reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0);
-  console.error(`${assets.size} files, ${(size / 1024).toFixed(1)} KiB compressed, in ${folder}`);
+  const size = await writeAssets(assets, folder);
+  for (const [name, text] of reports) await writeFile(join(folder, name), text);
+  const licences = await packages(metafile, reportMetafile, documentation.metafile);
+  await writeFile(join(folder, "packages.json"), `${JSON.stringify(licences, null, 1)}\n`);
+  report(assets, size, folder);
 }

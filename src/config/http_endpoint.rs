@@ -27,7 +27,7 @@ pub(super) const ADDRESS: Form = Form::like("an address and a port such as `127.
 pub struct Listen {
     /// Its address.
     pub address: SocketAddr,
-    /// The bearer token of clients that may change something; there is one of the two if other machines can connect.
+    /// The bearer token of clients that may change something. If other machines can connect, there is one of the two, or `ingress`.
     pub token: Option<Secret>,
     /// The bearer token of clients that may only look.
     pub view_token: Option<Secret>,
@@ -137,8 +137,8 @@ pub(super) const FIELDS: &[Field<Listen>] = &[
     Field::new(
         "ingress",
         Form::Switch,
-        "true: who may open the add-on's page in Home Assistant may look and change, without another sign-in. Only the address of \
-         Home Assistant's supervisor (172.30.32.2) is believed.",
+        "true: who may open the app's page in Home Assistant may look and change, without another sign-in. Only the address of \
+         Home Assistant's supervisor (172.30.32.2) is believed. Without a token all other clients are refused.",
         |it: &Listen| Some(json!(it.ingress)),
     )
     .default("false"),
@@ -186,9 +186,11 @@ pub(super) fn read(reader: &mut Reader<'_>, at: &Setting<'_>) -> Option<Listen> 
     let ingress = section.read(reader, "ingress", Reader::switch);
     let edit = section.read(reader, "edit", Reader::switch);
     let has_token = !section.lacks("token") || !section.lacks("view_token");
+    // With `ingress` alone, only the supervisor is answered: other clients have nothing to show who they are.
+    let is_closed = has_token || ingress == Some(true);
     let address = section.read(reader, "address", |reader, at| {
         let address = reader.parsed(at, address)?;
-        checked(reader, at, address, has_token)
+        checked(reader, at, address, is_closed)
     });
     let (token, view_token) = (token?, view_token?);
     check_difference(reader, &section, token.as_ref(), view_token.as_ref())?;
@@ -236,14 +238,14 @@ fn check_difference(
     }
 }
 
-/// Requires a token if other machines can connect.
+/// Requires a token if other machines can connect, unless they are refused without one.
 fn checked(
     reader: &mut Reader<'_>,
     at: &Setting<'_>,
     address: SocketAddr,
-    has_token: bool,
+    is_closed: bool,
 ) -> Option<SocketAddr> {
-    if address.ip().is_loopback() || has_token {
+    if address.ip().is_loopback() || is_closed {
         return Some(address);
     }
     let message = format!("other machines can connect to {}, and there is no `token`", at.shown());
@@ -320,6 +322,25 @@ mod tests {
             ["", "9464", ":9464", "127.0.0.1", "127.0.0.1:0", "::1:9464", "host:9464", "http://127.0.0.1:1"]
         {
             assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn other_machines_need_a_token_or_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stakeout.yaml");
+        let token = "token: 0123456789abcdef";
+        for (settings, is_accepted) in [
+            ("127.0.0.1:9464", true),
+            ("0.0.0.0:9464", false),
+            ("{ address: \"0.0.0.0:9464\" }", false),
+            (&*format!("{{ address: \"0.0.0.0:9464\", {token} }}"), true),
+            ("{ address: \"0.0.0.0:8099\", ingress: true }", true),
+            ("{ address: \"0.0.0.0:8099\", ingress: false }", false),
+            ("{ address: \"0.0.0.0:8099\", edit: true }", false),
+        ] {
+            std::fs::write(&path, format!("listen: {settings}\n")).unwrap();
+            assert_eq!(crate::config::listen(&path).is_ok(), is_accepted, "{settings}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! The client side of `/healthz`: asks the service at its own address, with its token and its certificate; and at its unix socket,
-//! which needs no token, while that address reads none because someone guesses tokens.
+//! The client side of `/healthz` and `/readyz`: asks the service at its own address, with its token and its certificate; and at its unix
+//! socket, which needs no token, while that address reads none because someone guesses tokens.
 
 use std::{
     io::{self, Read, Write},
@@ -24,7 +24,26 @@ const LONGEST: u64 = 16 * 1024;
 /// The status of an answer to a peer that has sent too many wrong tokens.
 const TOO_MANY: &str = "429";
 
-/// Why a service is not healthy.
+/// A question about the state of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether every part of it makes progress.
+    Healthy,
+    /// Whether it has started, and is not stopping.
+    Ready,
+}
+
+impl Question {
+    /// Its address.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Healthy => "/healthz",
+            Self::Ready => "/readyz",
+        }
+    }
+}
+
+/// Why a service is not healthy, or not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// There is no answer.
@@ -40,23 +59,28 @@ pub enum HealthError {
     Answer(String),
 }
 
-/// Asks the service that listens as `settings` say whether every part of it makes progress. Its answer is `ok`. `sockets` are the
-/// paths where its unix socket may be.
+/// Asks the service that listens as `settings` say. Its answer is `ok` or `ready`. `sockets` are the paths where its unix socket may
+/// be.
 ///
 /// # Errors
 /// The service does not answer within 3 s, or its answer is not 200.
-pub fn check(settings: &Listen, sockets: &[PathBuf]) -> Result<String, HealthError> {
-    check_within(LIMIT, settings, sockets)
+pub fn check(question: Question, settings: &Listen, sockets: &[PathBuf]) -> Result<String, HealthError> {
+    check_within(LIMIT, question, settings, sockets)
 }
 
-fn check_within(limit: Duration, settings: &Listen, sockets: &[PathBuf]) -> Result<String, HealthError> {
+fn check_within(
+    limit: Duration,
+    question: Question,
+    settings: &Listen,
+    sockets: &[PathBuf],
+) -> Result<String, HealthError> {
     let until = Instant::now() + limit;
     let address = local(settings.address);
     let mut answer =
-        ask(address, settings, limit).map_err(|source| HealthError::Silent { address, source })?;
+        ask(question, address, settings, limit).map_err(|source| HealthError::Silent { address, source })?;
     if status(&answer) == Some(TOO_MANY) {
         let left = until.saturating_duration_since(Instant::now());
-        answer = ask_socket(sockets, left).unwrap_or(answer);
+        answer = ask_socket(question, sockets, left).unwrap_or(answer);
     }
     parse(&answer)
 }
@@ -72,26 +96,27 @@ fn local(address: SocketAddr) -> SocketAddr {
 }
 
 /// The whole answer. Proxies of the environment are not used: the service is on this machine.
-fn ask(address: SocketAddr, settings: &Listen, limit: Duration) -> io::Result<String> {
+fn ask(question: Question, address: SocketAddr, settings: &Listen, limit: Duration) -> io::Result<String> {
     let (host, port) = (address.ip().to_string(), address.port());
+    let (name, token) = (address.to_string(), settings.any_token());
     match &settings.tls {
-        None => exchange(Exchange::connect(&host, port, limit)?, &address.to_string(), settings.any_token()),
+        None => exchange(question, Exchange::connect(&host, port, limit)?, &name, token),
         Some(files) => {
             // The certificate need not be valid for the address of this machine: it must be the one in the file.
             let trust = Trust::Pinned(files.fingerprint().map_err(io::Error::other)?);
             let stream = tls::connect(&host, port, &trust, limit).map_err(io::Error::other)?;
-            exchange(stream, &address.to_string(), settings.any_token())
+            exchange(question, stream, &name, token)
         }
     }
 }
 
 /// The whole answer at the first of these unix sockets where a service answers; `None` if there is none within `limit`.
-fn ask_socket(sockets: &[PathBuf], limit: Duration) -> Option<String> {
+fn ask_socket(question: Question, sockets: &[PathBuf], limit: Duration) -> Option<String> {
     let (found, receive_found) = sync_channel(1);
     let sockets = sockets.to_vec();
     // The system has no limit for a connection to a unix socket, so the thread may outlast this call.
     let asking = move || {
-        let ask = |socket: &PathBuf| exchange(connect(socket, limit)?, "localhost", None);
+        let ask = |socket: &PathBuf| exchange(question, connect(socket, limit)?, "localhost", None);
         let answer = sockets.iter().find_map(|socket| ask(socket).ok());
         // The caller may have stopped waiting.
         let _ = found.send(answer);
@@ -108,10 +133,16 @@ fn connect(socket: &Path, limit: Duration) -> io::Result<UnixStream> {
 }
 
 /// Sends the request, and reads the whole answer.
-fn exchange(mut stream: impl Read + Write, host: &str, token: Option<&Secret>) -> io::Result<String> {
+fn exchange(
+    question: Question,
+    mut stream: impl Read + Write,
+    host: &str,
+    token: Option<&Secret>,
+) -> io::Result<String> {
     let authorization =
         token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.reveal()));
-    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n")?;
+    let path = question.path();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(LONGEST).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -166,26 +197,30 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\nok\n", "HTTP/1.1 503 Service Unavailable\r\n\r\nstuck: judge\n");
         let too_many = "HTTP/1.1 429 Too Many Requests\r\n\r\nwait\n";
         let (all, none) = ([missing.clone(), left, path], [missing]);
-        for (over_http, sockets, at_socket, expected) in [
-            (too_many, &all[..], Some(ok), Ok("ok")),
-            (too_many, &all, Some(stuck), Err("stuck: judge")),
-            (too_many, &none, None, Err("429")),
-            (too_many, &[], None, Err("429")),
-            (ok, &all, None, Ok("ok")),
-            (stuck, &all, None, Err("stuck: judge")),
+        let (healthy, ready) = (Question::Healthy, Question::Ready);
+        for (question, over_http, sockets, at_socket, expected) in [
+            (healthy, too_many, &all[..], Some(ok), Ok("ok")),
+            (ready, too_many, &all, Some(stuck), Err("stuck: judge")),
+            (healthy, too_many, &none, None, Err("429")),
+            (healthy, too_many, &[], None, Err("429")),
+            (ready, ok, &all, None, Ok("ok")),
+            (healthy, stuck, &all, None, Err("stuck: judge")),
         ] {
+            let asked = format!("GET {} HTTP/1.1\r\n", question.path());
             let found = thread::scope(|scope| {
                 scope.spawn(|| {
                     let request = answer(server.accept().unwrap().0, over_http);
+                    assert!(request.starts_with(&asked), "{request}");
                     assert!(request.contains("Bearer 0123456789abcdef"), "{request}");
                 });
                 scope.spawn(|| {
                     if let Some(at_socket) = at_socket {
                         let request = answer(socket.accept().unwrap().0, at_socket);
+                        assert!(request.starts_with(&asked), "{request}");
                         assert!(!request.contains("Bearer"), "the socket needs no token: {request}");
                     }
                 });
-                check_within(LONG, &settings, sockets).map_err(|error| error.to_string())
+                check_within(LONG, question, &settings, sockets).map_err(|error| error.to_string())
             });
             match (&found, expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected),

@@ -1,4 +1,4 @@
-//! The HTTP server: `/metrics`, `/healthz`, `/readyz`, the API (`api`) and the console (`console`). It answers where the configuration has a
+//! The HTTP server: `/metrics`, `/healthz`, `/readyz`, the API (`api`), the console (`console`) and the documentation (`docs`). It answers where the configuration has a
 //! `listen` line, and at two unix sockets: one for the commands, and one for browsers that `stakeout console` forwards.
 //!
 //! The server has its own thread and runtime. It answers while the model loads and while another part is stuck. Each
@@ -11,6 +11,8 @@ mod access;
 mod api;
 mod connections;
 mod console;
+mod docs;
+mod embedded;
 mod files;
 pub mod forward;
 mod health;
@@ -38,7 +40,7 @@ use tokio::runtime::Handle;
 
 use self::connections::{Listener, Site};
 pub use self::{
-    health::{HealthError, check as check_health},
+    health::{HealthError, Question as HealthQuestion, check as check_health},
     socket::SocketFile,
 };
 use crate::{
@@ -169,6 +171,7 @@ fn site(endpoint: &Arc<Endpoint>, rules: access::Rules) -> Site {
         .merge(api::router())
         .merge(files::router())
         .merge(console::router())
+        .merge(docs::router())
         .merge(access::router(&control))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -215,7 +218,7 @@ async fn not_found(request: Request) -> Response {
     }
     line(
         StatusCode::NOT_FOUND,
-        &format!("the paths are /console/, /metrics, /healthz, /readyz and those below {PREFIX}"),
+        &format!("the paths are /console/, /docs/, /metrics, /healthz, /readyz and those below {PREFIX}"),
     )
 }
 

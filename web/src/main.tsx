@@ -136,6 +136,7 @@ function Footer({ me }: { me: Me }) {
   const may = me.role === "change" ? "You may look and change." : "You may look, and change nothing.";
   return (
     <footer class="footer">
+      <a href="../docs/">Documentation</a>
       <span>{may}</span>
       {me.by === "session" && <SignOut />}
     </footer>

@@ -216,7 +216,8 @@ const LABEL_SETS = {
 async function startBroker(folder, port) {
   if (await access(BROKER).then(() => false, () => true)) return undefined;
   const file = join(folder, "broker.conf");
-  await writeFile(file, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
+  // `user root`: as root, mosquitto otherwise becomes a user that a namespace may not have. Other users ignore it.
+  await writeFile(file, `user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
   const broker = spawn(BROKER, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
   const log = follow(broker.stderr);
   await wait("the broker listens", async () => {

@@ -1,7 +1,7 @@
 // A stand-in for the service, for looking at pages while they are written: it builds the sources at each load of the page, and answers
 // /api/v1/VERB with tools/canned/VERB.json. `node tools/stand-in.mjs [PORT]`. A canned answer may be a list `{"cases": [{"when":
 // {"source": "yard"}, "answer": {...}}, ...]}`: the first case whose parameters fit answers. A POST is answered the same way and
-// printed. `/api/v1/events` sends the messages of tools/canned/events.json, one a second, again and again. Pictures are drawn.
+// printed. `/docs/` is the documentation. `/api/v1/events` sends the messages of tools/canned/events.json, one a second, again and again. Pictures are drawn.
 
 import { createReadStream } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
@@ -9,6 +9,7 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, kind } from "../build.mjs";
+import { buildDocs } from "../docs.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const CANNED = join(HERE, "canned");
@@ -17,6 +18,7 @@ const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 let { assets } = await build();
+let docs;
 
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => {
@@ -40,11 +42,20 @@ async function answer(request, response) {
   if (path === "/api/v1/events") return events(response);
   if (path === "/console/session") return response.writeHead(204).end();
   if (path.startsWith("/api/v1/")) return verb(path.slice("/api/v1/".length), address, request, response);
+  if (path.startsWith("/docs/")) return documentation(path.slice("/docs/".length) || "index.html", response);
   const name = path === "/console/" ? "index.html" : path.slice("/console/".length);
   if (name === "index.html") ({ assets } = await build());
   const bytes = assets.get(name);
   if (!bytes) return send(response, 404, "text/plain", "not found\n");
   response.setHeader("Content-Security-Policy", CSP);
+  send(response, 200, kind(name), bytes);
+}
+
+/** The documentation is built again with each page that is loaded. */
+async function documentation(name, response) {
+  if (name.endsWith(".html")) docs = await buildDocs();
+  const bytes = docs?.get(name);
+  if (!bytes) return send(response, 404, "text/plain", "not found\n");
   send(response, 200, kind(name), bytes);
 }
 

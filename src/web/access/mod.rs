@@ -45,9 +45,9 @@ use crate::api::{
     verb::PREFIX,
 };
 
-/// The address of Home Assistant's supervisor in the network of its add-ons.
+/// The address of Home Assistant's supervisor in the network of its apps.
 const SUPERVISOR: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 30, 32, 2));
-/// The field with which the supervisor shows the page of an add-on.
+/// The field with which the supervisor shows the page of an app.
 const INGRESS_PATH: HeaderName = HeaderName::from_static("x-ingress-path");
 /// What each answer says about frames, unless the supervisor shows the page in one.
 const NO_FRAME: &str = "frame-ancestors 'none'";
@@ -384,7 +384,7 @@ mod tests {
         drop(History::open(folder.path()).unwrap());
         let home_assistant = || Listen { ingress: true, ..Listen::at("0.0.0.0:8099".parse().unwrap()) };
         service.access.configure(Some(&home_assistant()));
-        // What the supervisor forwards for a browser that shows the page of the add-on.
+        // What the supervisor forwards for a browser that shows the page of the app.
         let (path, browser) = (
             "X-Ingress-Path: /api/hassio_ingress/abc\r\n",
             "Host: 172.30.33.4:8099\r\nX-Forwarded-Host: homeassistant.local:8123\r\nX-Forwarded-Proto: http\r\n",
@@ -408,7 +408,7 @@ mod tests {
             ("what is read", get(marks, &[path]), supervisor, on, 200, "", framed),
             ("a change", post(&[path, own]), supervisor, on, 200, "damaged_files", framed),
             ("a page of someone else", post(&[path, evil]), supervisor, on, 403, "someone else", framed),
-            ("no page of the add-on", get(marks, &[]), supervisor, on, 401, "token", unframed),
+            ("no page of the app", get(marks, &[]), supervisor, on, 401, "token", unframed),
             ("a change without one", post(&[own]), supervisor, on, 401, "token", unframed),
             ("the page, of another machine", get(page, &[path]), ELSEWHERE, on, 200, "<script", unframed),
             ("another machine", get(me, &[path]), ELSEWHERE, on, 200, r#""role":null"#, unframed),

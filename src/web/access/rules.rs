@@ -97,7 +97,7 @@ impl Verbs {
 /// What a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Nothing: the files of the console, signing in and out, and the question what the client may do.
+    /// Nothing: the files of the console and of the documentation, signing in and out, and the question what the client may do.
     Nothing,
     /// The right to look. Where the service is open, programs have it: `host` says that they must use a name of this machine.
     Open {
@@ -122,7 +122,8 @@ pub(super) fn need(method: &Method, path: &str, verbs: &Verbs) -> Need {
     let Some(name) = path.strip_prefix(PREFIX) else {
         return match reads {
             _ if path == SESSION => Need::Nothing,
-            true if path == "/" || path == "/console" || path.starts_with("/console/") => Need::Nothing,
+            true if ["/", "/console", "/docs"].contains(&path) => Need::Nothing,
+            true if path.starts_with("/console/") || path.starts_with("/docs/") => Need::Nothing,
             true if ["/healthz", "/readyz"].contains(&path) => Need::Health,
             true => Need::Open { host: false },
             false => Need::Impossible,
@@ -195,6 +196,10 @@ mod tests {
             (&get, "/console", Need::Nothing),
             (&get, "/console/", Need::Nothing),
             (&get, "/console/main-ABCD1234.js", Need::Nothing),
+            (&head, "/docs", Need::Nothing),
+            (&get, "/docs/rules.html", Need::Nothing),
+            (&post, "/docs/", Need::Impossible),
+            (&get, "/docsx", Need::Open { host: false }),
             (&post, "/console/session", Need::Nothing),
             (&delete, "/console/session", Need::Nothing),
             (&post, "/console/", Need::Impossible),
@@ -326,6 +331,8 @@ mod tests {
         ] {
             let rules = Rules::of(&listen);
             assert_eq!((rules.is_open, rules.is_https), (is_open, is_https), "{what}");
+            // The supervisor's watchdog, and the health check of a container, know no token.
+            assert_eq!(rules.is_health_open, listen.any_token().is_none(), "{what}");
         }
     }
 }

@@ -26,6 +26,7 @@ const FOREIGN: &[&str] = &[
     "id",
     "install",
     "journalctl",
+    "kubectl",
     "ls",
     "mkdir",
     "mosquitto",

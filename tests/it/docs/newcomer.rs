@@ -134,3 +134,22 @@ fn a_command_prints_what_its_page_shows() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// The examples about words were run with the bundled model, and still give these scores.
+#[test]
+fn the_page_about_words_shows_what_the_model_says() {
+    let page = "docs/choosing-words.md";
+    let mut run = 0;
+    for block in blocks().into_iter().filter(|block| block.document == page && block.kind == "console") {
+        for example in block.text.split("$ ").filter(|example| !example.is_empty()) {
+            let (command, shown) = example.split_once('\n').unwrap();
+            let command = commands(command).remove(0);
+            assert_eq!(command[..2], ["stakeout", "classify"], "{command:?}");
+            let output = stakeout().args(&command[1..]).current_dir(root()).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), shown, "{}", block.place());
+            run += 1;
+        }
+    }
+    assert!(run >= 6, "{run}");
+}

@@ -148,7 +148,7 @@ fn the_readme_is_short() {
 #[test]
 fn the_diagrams_are_those_of_the_script() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["frame-path", "trigger-states"] {
+    for name in ["frame-path", "trigger-states", "fleet"] {
         let mut draw = Command::new("python3");
         draw.arg(root().join("tools/diagrams.py")).args(["--only", name, "--out"]).arg(folder.path());
         let output = draw.env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();

@@ -1,0 +1,3 @@
+// Written by `npm run build` in web/. Do not edit.
+&[
+]
