@@ -20,6 +20,7 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
     Source {
         name: name.to_owned(),
         kind: SourceKind::Folder(folder),
+        enabled: true,
         mask: Vec::new(),
         regions: Vec::new(),
         watch,
@@ -80,5 +81,6 @@ pub(super) fn config() -> Config {
         ],
         sources: vec![source("Front Door", &["porch", "yard"]), source("back", &["porch"])],
         names: Arc::default(),
+        controls: crate::policy::Controls::default(),
     }
 }

@@ -109,6 +109,7 @@ fn absent_keys_have_the_documented_defaults() {
         sources: vec![Source {
             name: "inbox".to_owned(),
             kind: SourceKind::Folder(Folder::at(folder.path().join("inbox"))),
+            enabled: true,
             mask: vec![],
             regions: vec![],
             watch: vec!["porch".to_owned()],
@@ -118,6 +119,7 @@ fn absent_keys_have_the_documented_defaults() {
             look: DeviceLook::default(),
         }],
         names: std::sync::Arc::clone(&config.names),
+        controls: crate::policy::Controls::default(),
     };
     assert_eq!(config, expected);
 }
