@@ -79,7 +79,9 @@ pub enum Refused {
     #[error("`{0}` is a rule over labels, which has no threshold: set that of its labels")]
     ThresholdOfRule(String),
     /// The label is cleared at a higher score.
-    #[error("{level} is below {clear}, at which the label is cleared: lower `{key}` in the configuration first")]
+    #[error(
+        "{level} is below {clear}, at which the label is cleared: lower `{key}` in the configuration first"
+    )]
     BelowClear {
         /// The threshold that was asked for.
         level: f32,
@@ -89,7 +91,9 @@ pub enum Refused {
         key: &'static str,
     },
     /// The pictures of a dynamic source arrive with those of others.
-    #[error("the pictures of `{name}` arrive with those of `{of}`: enable or disable `{of}`, or the labels of `{name}`")]
+    #[error(
+        "the pictures of `{name}` arrive with those of `{of}`: enable or disable `{of}`, or the labels of `{name}`"
+    )]
     Dynamic {
         /// The dynamic source.
         name: String,
@@ -143,7 +147,9 @@ impl Config {
             Refused::NoSource { name: target.source.clone(), suggestion }
         })?;
         let label = match &target.label {
-            Some(name) => Some(self.label_of(source, name).ok_or_else(|| self.no_label(target, source, name))?),
+            Some(name) => {
+                Some(self.label_of(source, name).ok_or_else(|| self.no_label(target, source, name))?)
+            }
             None => None,
         };
         let setting = match wish {
@@ -217,9 +223,8 @@ impl Config {
 
     fn no_label(&self, target: &Target, source: &Source, name: &LabelName) -> Refused {
         let sets = self.watched_by(source);
-        let known: Vec<String> = sets
-            .flat_map(|set| set.alerting().map(|label| format!("{}/{}", set.name, label.name)))
-            .collect();
+        let known: Vec<String> =
+            sets.flat_map(|set| set.alerting().map(|label| format!("{}/{}", set.name, label.name))).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let label = format!("{}/{}", name.label_set, name.label);
         let suggestion = names::suggest(&label, &known);
@@ -264,7 +269,9 @@ impl Source {
                     Setting::Threshold { value, .. } => {
                         label.trigger = label.trigger.with_level(*value).unwrap_or(label.trigger);
                     }
-                    Setting::Snooze { until, .. } if control.is_snooze_at(now) => label.silence.snooze(*until),
+                    Setting::Snooze { until, .. } if control.is_snooze_at(now) => {
+                        label.silence.snooze(*until)
+                    }
                     Setting::Snooze { .. } => {}
                 }),
                 (None, _) => {}
@@ -284,7 +291,9 @@ impl Source {
     /// Changes the settings that a label or a rule has here.
     fn adjust(&mut self, sets: &[LabelSet], name: &LabelName, change: impl FnOnce(&mut Label)) {
         let set = sets.iter().find(|set| set.name == name.label_set);
-        let Some(label) = set.and_then(|set| set.alerting().find(|label| label.name == name.label)) else { return };
+        let Some(label) = set.and_then(|set| set.alerting().find(|label| label.name == name.label)) else {
+            return;
+        };
         let mut here = self.label(&name.label_set, label).clone();
         change(&mut here);
         self.adjusted.retain(|(of, label)| *of != name.label_set || label.name != name.label);
@@ -346,24 +355,52 @@ mod tests {
         for (target, wished, expected) in [
             (door.clone(), Wish::Enabled(false), Ok(Some(Setting::Enabled { value: false, file: true }))),
             (door.clone(), Wish::Enabled(true), Ok(None)),
-            (label("back", "visitor"), Wish::Enabled(false), Ok(Some(Setting::Enabled { value: false, file: true }))),
-            (label("back", "Person"), Wish::Threshold(0.8), Ok(Some(Setting::Threshold { value: 0.8, file: 0.7 }))),
+            (
+                label("back", "visitor"),
+                Wish::Enabled(false),
+                Ok(Some(Setting::Enabled { value: false, file: true })),
+            ),
+            (
+                label("back", "Person"),
+                Wish::Threshold(0.8),
+                Ok(Some(Setting::Threshold { value: 0.8, file: 0.7 })),
+            ),
             (label("back", "Person"), Wish::Threshold(0.7), Ok(None)),
-            (label("cam-1", "Person"), Wish::Threshold(0.8), Ok(Some(Setting::Threshold { value: 0.8, file: 0.7 }))),
+            (
+                label("cam-1", "Person"),
+                Wish::Threshold(0.8),
+                Ok(Some(Setting::Threshold { value: 0.8, file: 0.7 })),
+            ),
             (door.clone(), hour(), Ok(Some(until.clone()))),
             (label("cam-1", "Person"), hour(), Ok(Some(until))),
             (door.clone(), Wish::Snooze(Snooze::Off), Ok(None)),
             (Target::source("bcak"), hour(), Err("there is no source `bcak`; did you mean `back`?")),
-            (label("back", "Persn"), hour(), Err("`back` watches no label `porch/Persn`; did you mean `porch/Person`?")),
-            (Target::label("back", "yard", "fox"), hour(), Err("`back` watches no label `yard/fox`; known: ")),
+            (
+                label("back", "Persn"),
+                hour(),
+                Err("`back` watches no label `porch/Persn`; did you mean `porch/Person`?"),
+            ),
+            (
+                Target::label("back", "yard", "fox"),
+                hour(),
+                Err("`back` watches no label `yard/fox`; known: "),
+            ),
             (door, Wish::Threshold(0.5), Err("a source has no threshold: name a label")),
-            (label("back", "visitor"), Wish::Threshold(0.5), Err("`visitor` is a rule over labels, which has no threshold")),
+            (
+                label("back", "visitor"),
+                Wish::Threshold(0.5),
+                Err("`visitor` is a rule over labels, which has no threshold"),
+            ),
             (
                 label("back", "package"),
                 Wish::Threshold(0.3),
                 Err("0.3 is below 0.4, at which the label is cleared: lower `clear_below`"),
             ),
-            (Target::source("cam-1"), Wish::Enabled(false), Err("the pictures of `cam-1` arrive with those of `cams`")),
+            (
+                Target::source("cam-1"),
+                Wish::Enabled(false),
+                Err("the pictures of `cam-1` arrive with those of `cams`"),
+            ),
         ] {
             match (wish(&none, &target, wished), expected) {
                 (Ok(Change::Set(control)), Ok(Some(setting))) => {
@@ -377,7 +414,10 @@ mod tests {
             }
         }
         let full: Controls = (0..MOST_CONTROLS)
-            .map(|number| Control { target: Target::source(&number.to_string()), ..control(label("back", "Person"), hour()) })
+            .map(|number| Control {
+                target: Target::source(&number.to_string()),
+                ..control(label("back", "Person"), hour())
+            })
             .collect();
         assert!(wish(&full, &label("back", "Person"), hour()).unwrap_err().contains("2000 settings"));
         let again = wish(&full, &Target::source("7"), hour()).unwrap_err();

@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn snoozes_end_at_their_time() {
-        let (door, back) = (snooze(Target::source("door"), "11:00:00"), snooze(Target::source("back"), "12:00:00"));
+        let (door, back) =
+            (snooze(Target::source("door"), "11:00:00"), snooze(Target::source("back"), "12:00:00"));
         let off = control(Target::source("door"), Setting::Enabled { value: false, file: true });
         let mut controls: Controls = [back, off, door.clone()].into_iter().collect();
         assert_eq!(controls.next_end(), Some(at("11:00:00")));

@@ -128,6 +128,7 @@ fn the_examples_of_payloads_equal_what_is_published() {
         snapshot: Some("stakeout/front-door/snapshot".to_owned()),
         severity: None,
         message: None,
+        reason: None,
         baseline: None,
     };
     assert_eq!(alert.to_string(), built.to_json());

@@ -38,6 +38,8 @@ impl Nearness {
                 let share = share(assessment, assessment.score)?;
                 (NEAR..1.0).contains(&share).then_some(Self { held: false, share })
             }
+            // No alert is wanted.
+            Gate::Disabled => None,
             // Which score would be high is not known yet.
             Gate::BaselineUnknown { .. } => None,
             Gate::Region { elsewhere, .. } => held(share(assessment, *elsewhere)),

@@ -215,7 +215,7 @@ fn levels(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Condition;
+    use crate::policy::{Condition, Silence};
 
     fn label(name: &str, trigger: TriggerSettings, when: Option<&str>) -> LabelSetup {
         LabelSetup {
@@ -225,6 +225,7 @@ mod tests {
             active: None,
             severity: None,
             message: None,
+            silence: Silence::default(),
             when: when.map(|when| Condition::of("yard", when)),
             of: String::new(),
         }
