@@ -1,4 +1,4 @@
-//! Ends temporary labels: at their time, or with their first alert.
+//! Ends temporary labels, at their time or with their first alert, and snoozes at their time.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     alert::{Alert, State},
+    controls::ControlStore,
     observe::Subscription,
     watches::{Watch, Watches, next_end},
 };
@@ -14,11 +15,12 @@ use crate::{
 /// The longest pause between two checks: the clock may have been set.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Ends temporary labels until the judge ends.
-pub(super) async fn run(watches: Watches, mut subscription: Subscription) {
-    let mut changes = watches.changes();
+/// Ends temporary labels and snoozes until the judge ends.
+pub(super) async fn run(watches: Watches, controls: ControlStore, mut subscription: Subscription) {
+    let (mut changes, mut set) = (watches.changes(), controls.changes());
     loop {
-        let pause = pause(&watches.list(), Timestamp::now());
+        let next = [next_end(&watches.list()), controls.list().next_end()].into_iter().flatten().min();
+        let pause = pause(next, Timestamp::now());
         tokio::select! {
             observation = subscription.observations.recv() => {
                 let Some(observation) = observation else { return };
@@ -26,9 +28,13 @@ pub(super) async fn run(watches: Watches, mut subscription: Subscription) {
                     end(&watches, move |watches| watches.raised(&label_set).into_iter().collect()).await;
                 }
             }
-            // Another one may end next. The sender is kept in `watches`.
+            // Another one may end next. The senders are kept in `watches` and `controls`.
             _ = changes.changed() => {}
-            () = sleep(pause) => end(&watches, |watches| watches.expire(Timestamp::now())).await,
+            _ = set.changed() => {}
+            () = sleep(pause) => {
+                end(&watches, |watches| watches.expire(Timestamp::now())).await;
+                end_snoozes(&controls).await;
+            }
         }
     }
 }
@@ -37,9 +43,9 @@ fn raised_set(alert: &Alert) -> Option<String> {
     (alert.state == State::Raised).then(|| alert.label_set.to_string())
 }
 
-/// The time until the next of them ends, or until the next check.
-fn pause(watches: &[Watch], now: Timestamp) -> Duration {
-    let left = next_end(watches).map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default());
+/// The time until the next end, or until the next check.
+fn pause(next: Option<Timestamp>, now: Timestamp) -> Duration {
+    let left = next.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default());
     left.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
 }
 
@@ -52,13 +58,23 @@ async fn end(watches: &Watches, end: impl FnOnce(&Watches) -> Vec<Watch> + Send 
     }
 }
 
+/// Ends the snoozes whose time is over, on another thread: it blocks for the disk.
+async fn end_snoozes(controls: &ControlStore) {
+    let controls = controls.clone();
+    for control in spawn_blocking(move || controls.tick(Timestamp::now())).await.unwrap_or_default() {
+        tracing::info!(name = control.target.to_string(), "a snooze has ended");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::{
+        config::controlled::Wish,
         observe::{Observers, ServiceMetrics},
+        policy::{SetBy, Snooze, Target},
         samples,
     };
 
@@ -73,11 +89,8 @@ mod tests {
         for (ends, expected) in
             [(&[][..], 30), (&[10][..], 10), (&[90, 7][..], 7), (&[90][..], 30), (&[-5][..], 0)]
         {
-            let watches: Vec<_> = ends
-                .iter()
-                .map(|second| watch(Timestamp::from_second(1_800_000_000 + second).unwrap()))
-                .collect();
-            assert_eq!(pause(&watches, now), Duration::from_secs(expected), "{ends:?}");
+            let ends = ends.iter().map(|second| Timestamp::from_second(1_800_000_000 + second).unwrap());
+            assert_eq!(pause(ends.min(), now), Duration::from_secs(expected), "{expected}");
         }
     }
 
@@ -85,11 +98,14 @@ mod tests {
     async fn one_whose_time_is_over_ends() {
         let (folder, config) = (tempfile::tempdir().unwrap(), Arc::new(samples::config()));
         let metrics = Arc::new(ServiceMetrics::new(&config));
+        let (watches, controls) = (Watches::load(folder.path()), ControlStore::load(folder.path(), &config));
         let mut observers = Observers::new(config, metrics);
-        let watches = Watches::load(folder.path());
-        let task = tokio::spawn(run(watches.clone(), observers.subscribe("watches")));
+        let task = tokio::spawn(run(watches.clone(), controls.clone(), observers.subscribe("watches")));
         watches.add(watch(Timestamp::now())).unwrap();
-        while !watches.list().is_empty() {
+        let (hour, begun) = (Duration::from_secs(3600), Timestamp::now() - Duration::from_secs(3600));
+        let wish = Wish::Snooze(Snooze::For(hour));
+        controls.wish(&Target::source("back"), wish, SetBy::Api, begun).unwrap();
+        while !watches.list().is_empty() || !controls.list().is_empty() {
             tokio::task::yield_now().await;
         }
         drop(observers);
