@@ -107,7 +107,7 @@
 //!
 //! | pure |
 //! |---|
-//! | `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
+//! | `alert/control_topics`, `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
 //! | `api/bundle`, `api/openapi`, `api/query`, `api/system/advice` |
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |

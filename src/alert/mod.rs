@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::policy::Severity;
 
 pub mod board;
+pub mod control_topics;
 pub mod home_assistant;
 mod outage;
 pub mod outbox;

@@ -105,10 +105,9 @@ impl DynamicSources {
         let now = Timestamp::now();
         let expanded = |source: &Source| -> Vec<Source> {
             match pattern(source) {
-                Some(_) => self
-                    .of(&source.name)
-                    .map(|name| config.dynamic_source(source, name, now))
-                    .collect(),
+                Some(_) => {
+                    self.of(&source.name).map(|name| config.dynamic_source(source, name, now)).collect()
+                }
                 None => vec![source.clone()],
             }
         };

@@ -187,7 +187,8 @@ impl Service {
             .announcing(&broker.announcer, &config.state_dir);
         metrics.set_delivery(config, publisher.counts(), Arc::clone(&outbox));
 
-        let (mut observers, observer_tasks, newest) = start_observers(&watched, &publisher, api, (watches, &controls));
+        let (mut observers, observer_tasks, newest) =
+            start_observers(&watched, &publisher, api, (watches, &controls));
         let (history, history_ends) = start_history(config, &mut observers, metrics, api)?.unzip();
         let configs = observers.config();
         let (scored, to_judge) = mpsc::channel(IN_FLIGHT);
