@@ -162,6 +162,12 @@ impl ControlStore {
         self.lock().controls.clone()
     }
 
+    /// The configuration of the files, with temporary labels and without controls.
+    #[must_use]
+    pub fn files(&self) -> Arc<Config> {
+        Arc::clone(&self.lock().files)
+    }
+
     /// Marked as changed when the configuration must be expanded again.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {

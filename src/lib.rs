@@ -108,7 +108,7 @@
 //! | pure |
 //! |---|
 //! | `alert/control_topics`, `alert/home_assistant`, `alert/mod`, `alert/outage`, `alert/outbox/elapsed`, `alert/publisher/window`, `alert/sinks/schedule`, `alert/topics` |
-//! | `api/bundle`, `api/openapi`, `api/query`, `api/system/advice` |
+//! | `api/bundle`, `api/openapi`, `api/query`, `api/rate`, `api/system/advice` |
 //! | `backoff`, `policy`, `topic` |
 //! | `api/access/attempts`, `api/access/codes`, `api/access/sessions`, `api/role`, `web/access/origin`, `web/access/rules` |
 //! | `classify/batch_figures`, `classify/score`, `model/preprocess` |
