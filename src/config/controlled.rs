@@ -226,7 +226,10 @@ impl Config {
         let known: Vec<String> =
             sets.flat_map(|set| set.alerting().map(|label| format!("{}/{}", set.name, label.name))).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let label = format!("{}/{}", name.label_set, name.label);
+        let label = match &*name.label_set {
+            "" => name.label.clone(),
+            label_set => format!("{label_set}/{}", name.label),
+        };
         let suggestion = names::suggest(&label, &known);
         Refused::NoLabel { source_name: target.source.clone(), label, suggestion }
     }
