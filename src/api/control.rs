@@ -138,7 +138,7 @@ pub(super) fn target(service: &Service, source: &str, label: Option<&str>) -> Re
     match (found, label) {
         (Some(found), Some(label)) => label_target(config, &found, label),
         (Some(found), None) => Ok(Target::source(&found.name)),
-        // What sets it says what is known instead.
+        // The error of what sets it lists the labels.
         (None, Some(label)) => Ok(unknown_label(source, label)),
         (None, None) => Ok(Target::source(source)),
     }

@@ -38,7 +38,7 @@ pub struct Request {
     /// The label or the rule, as `set/label`; the label alone, if the source has it in one label set. Without it, the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Who asks for it; `api` if it is absent.
+    /// The caller; `api` if it is absent.
     #[serde(default)]
     pub by: SetBy,
 }

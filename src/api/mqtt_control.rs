@@ -50,7 +50,7 @@ pub(super) struct Request {
 }
 
 /// The topics that are known.
-struct Known {
+struct KnownTopics {
     /// The configurations that have them.
     configs: (Arc<Config>, Arc<Config>),
     topics: Topics,
@@ -101,19 +101,19 @@ async fn carry_out(
 async fn one(
     topic: &str,
     payload: &[u8],
-    known: &mut Option<Known>,
+    known: &mut Option<KnownTopics>,
     (client, pictures): (&Client, &mpsc::Sender<Picture>),
     service: &Arc<Service>,
 ) -> Result<(), Error> {
     let live = service.live()?;
     let configs = (live.newest.config(), live.controls.files());
-    let is_same = |known: &Known| {
+    let is_same = |known: &KnownTopics| {
         Arc::ptr_eq(&known.configs.0, &configs.0) && Arc::ptr_eq(&known.configs.1, &configs.1)
     };
     if !known.as_ref().is_some_and(is_same) {
-        *known = Some(Known::of(configs));
+        *known = Some(KnownTopics::of(configs));
     }
-    let Some(Known { configs: (watched, _), topics, commands }) = known else { return Ok(()) };
+    let Some(KnownTopics { configs: (watched, _), topics, commands }) = known else { return Ok(()) };
     if topic == topics.mark() {
         let request = verdict(payload)?;
         return service.write(move |history| mark::answer(history, &request)).await.map(|_| ());
@@ -160,7 +160,7 @@ async fn send_pictures(mut wanted: mpsc::Receiver<Picture>, service: &Arc<Servic
     }
 }
 
-impl Known {
+impl KnownTopics {
     fn of(configs: (Arc<Config>, Arc<Config>)) -> Self {
         let topics = Topics::of(&configs.0);
         let commands = control_topics::commands(&configs.0, &configs.1, &topics);

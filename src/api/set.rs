@@ -31,7 +31,7 @@ pub struct Request {
     pub label: String,
     /// The threshold, above 0 and up to 1; for a label with a `rise`, the rise. The value of the configuration ends the change.
     pub threshold: f32,
-    /// Who asks for it; `api` if it is absent.
+    /// The caller; `api` if it is absent.
     #[serde(default)]
     pub by: SetBy,
 }

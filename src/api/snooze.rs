@@ -36,7 +36,7 @@ pub struct Request {
     /// `1h`, `until 07:00` (the next time at which the clock of the service shows it), or `off`.
     #[serde(rename = "for")]
     pub length: String,
-    /// Who asks for it; `api` if it is absent.
+    /// The caller; `api` if it is absent.
     #[serde(default)]
     pub by: SetBy,
 }
