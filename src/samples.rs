@@ -25,6 +25,7 @@ pub(super) fn source(name: &str, watch: &[&str]) -> Source {
         regions: Vec::new(),
         watch,
         adjusted: Vec::new(),
+        controlled: Vec::new(),
         scores: false,
         baseline: None,
         look: crate::config::DeviceLook::default(),

@@ -299,8 +299,8 @@ impl Source {
         };
         let mut here = self.label(&name.label_set, label).clone();
         change(&mut here);
-        self.adjusted.retain(|(of, label)| *of != name.label_set || label.name != name.label);
-        self.adjusted.push((name.label_set.clone(), here));
+        self.controlled.retain(|(of, label)| *of != name.label_set || label.name != name.label);
+        self.controlled.push((name.label_set.clone(), here));
     }
 }
 

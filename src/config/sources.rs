@@ -41,6 +41,8 @@ pub struct Source {
     pub watch: Vec<String>,
     /// The labels and rules with other settings here: the name of the set, and the label with its settings here.
     pub adjusted: Vec<(String, Label)>,
+    /// The same for what was set while the service runs: the settings in force, which the files do not have.
+    pub controlled: Vec<(String, Label)>,
     /// Whether every score is published, also of frames that raise nothing.
     pub scores: bool,
     /// The time over which each label's score on quiet frames is estimated; `None`: it is not estimated.
@@ -53,8 +55,8 @@ impl Source {
     /// A label of the label set `set`, or the settings of a rule, as they are on this source.
     #[must_use]
     pub fn label<'c>(&'c self, set: &str, label: &'c Label) -> &'c Label {
-        let here = self.adjusted.iter().find(|(of, adjusted)| of == set && adjusted.name == label.name);
-        here.map_or(label, |(_, adjusted)| adjusted)
+        let mut here = self.controlled.iter().chain(&self.adjusted);
+        here.find(|(of, here)| of == set && here.name == label.name).map_or(label, |(_, here)| here)
     }
 
     /// The source for `check --explain`.
@@ -205,7 +207,20 @@ fn read_source(reader: &mut Reader<'_>, at: &Setting<'_>, sets: &LabelSets) -> O
     }
     let (name, Watched { sets: watch, adjusted }) = (at.name.to_owned(), watch?);
     let (enabled, mask, scores, baseline) = (enabled?, mask?.unwrap_or_default(), scores?, baseline?);
-    Some(Source { name, kind: settings, enabled, mask, regions, watch, adjusted, scores, baseline, look })
+    let controlled = Vec::new();
+    Some(Source {
+        name,
+        kind: settings,
+        enabled,
+        mask,
+        regions,
+        watch,
+        adjusted,
+        controlled,
+        scores,
+        baseline,
+        look,
+    })
 }
 
 /// The kind of a source: the one whose key it has.

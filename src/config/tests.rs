@@ -114,6 +114,7 @@ fn absent_keys_have_the_documented_defaults() {
             regions: vec![],
             watch: vec!["porch".to_owned()],
             adjusted: vec![],
+            controlled: vec![],
             scores: false,
             baseline: None,
             look: DeviceLook::default(),
