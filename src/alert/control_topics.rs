@@ -43,8 +43,8 @@ pub fn filters(prefix: &str) -> Vec<String> {
 /// The topics of all commands of `watched`, and of the sources of `configured` that name others.
 #[must_use]
 pub fn commands(watched: &Config, configured: &Config, topics: &Topics) -> BTreeMap<String, Command> {
-    let mut commands = BTreeMap::new();
-    let mut add = |topic: String, command| drop(commands.insert(format!("{topic}/set"), command));
+    let mut commands: BTreeMap<String, Command> = BTreeMap::new();
+    let mut add = |topic: String, command: Command| drop(commands.insert(format!("{topic}/set"), command));
     for source in configured.sources.iter().filter(|source| has_pattern(source)) {
         let target = Target::source(&source.name);
         add(topics.setting(&target, SettingKind::Enabled), Command::Set(target, SettingKind::Enabled));

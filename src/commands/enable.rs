@@ -31,7 +31,7 @@ pub fn run(args: &Args, enabled: bool) -> anyhow::Result<ExitCode> {
     let Args { common, label, source } = args;
     let request = Request { source: source.clone(), label: label.clone(), by: SetBy::Command };
     let verb = if enabled { &ENABLE } else { &DISABLE };
-    controls::change(common, (source, label.as_deref(), SettingKind::Enabled), |client| {
+    controls::change(common, (source.as_str(), label.as_deref(), SettingKind::Enabled), |client| {
         client.call(verb, &request)
     })
 }

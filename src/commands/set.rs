@@ -41,7 +41,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let request =
         set::Request { source: source.clone(), label: label.clone(), threshold, by: SetBy::Command };
-    controls::change(&args.common, (source, Some(label), SettingKind::Threshold), |client| {
-        client.call(&set::VERB, &request)
-    })
+    controls::change(
+        &args.common,
+        (source.as_str(), Some(label.as_str()), SettingKind::Threshold),
+        |client| client.call(&set::VERB, &request),
+    )
 }

@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { common, label, source, time } = args;
     let (source, label) = (source.clone(), label.clone());
     let request = Request { source, label, length: time.join(" "), by: SetBy::Command };
-    controls::change(common, (&args.source, args.label.as_deref(), SettingKind::Snooze), |client| {
+    controls::change(common, (args.source.as_str(), args.label.as_deref(), SettingKind::Snooze), |client| {
         client.call(&VERB, &request)
     })
 }

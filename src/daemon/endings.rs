@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     alert::{Alert, State},
@@ -18,9 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Ends temporary labels and snoozes until the judge ends.
 pub(super) async fn run(watches: Watches, controls: ControlStore, mut subscription: Subscription) {
     let (mut changes, mut set) = (watches.changes(), controls.changes());
+    // Frames that arrive all the time do not put off a check.
+    let mut due = Instant::now() + LONGEST_PAUSE;
     loop {
         let next = [next_end(&watches.list()), controls.list().next_end()].into_iter().flatten().min();
-        let pause = pause(next, Timestamp::now());
+        let wake = due.min(Instant::now() + pause(next, Timestamp::now()));
         tokio::select! {
             observation = subscription.observations.recv() => {
                 let Some(observation) = observation else { return };
@@ -31,7 +36,8 @@ pub(super) async fn run(watches: Watches, controls: ControlStore, mut subscripti
             // Another one may end next. The senders are kept in `watches` and `controls`.
             _ = changes.changed() => {}
             _ = set.changed() => {}
-            () = sleep(pause) => {
+            () = sleep_until(wake) => {
+                due = Instant::now() + LONGEST_PAUSE;
                 end(&watches, |watches| watches.expire(Timestamp::now())).await;
                 end_snoozes(&controls).await;
             }

@@ -170,6 +170,12 @@ mod tests {
                 assessment(0.9, None, Some(Gate::Inactive { active: "sat".into() })),
                 near(true, 1.5),
             ),
+            (
+                "snoozed",
+                assessment(0.9, None, Some(Gate::Snoozed { until: jiff::Timestamp::MAX })),
+                near(true, 1.5),
+            ),
+            ("switched off", assessment(0.9, None, Some(Gate::Disabled)), None),
             ("elsewhere", assessment(0.2, None, Some(region(0.9))), near(true, 1.5)),
             ("nowhere", assessment(0.2, None, Some(region(0.5))), None),
             (
