@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LabelName;
+use super::condition::LabelName;
 
 /// The most controls at a time.
 pub const MOST_CONTROLS: usize = 2000;
