@@ -65,10 +65,6 @@ const ADJUSTABLE: &[Field<Label>] = &[
 
 /// The keys of labels and of rules over labels that can be different on a source.
 pub(super) const COMMON: &[Field<Label>] = &[
-    Field::new("enabled", Form::Switch, "false: it is scored, and never raised.", |it: &Label| {
-        Some(json!(!it.silence.disabled))
-    })
-    .default("true"),
     Field::new("hold", Hold::FORM, "How many of the newest frames must agree, at most `64 of 64`.", |it: &Label| {
         Some(json!(it.trigger.hold.to_string()))
     })
@@ -102,6 +98,10 @@ pub(super) const COMMON: &[Field<Label>] = &[
     )
     .default_is("always")
     .example("22:00-06:00"),
+    Field::new("enabled", Form::Switch, "false: it is scored, and never raised.", |it: &Label| {
+        Some(json!(!it.silence.disabled))
+    })
+    .default("true"),
 ];
 
 /// How Home Assistant shows it; the same on every source.
