@@ -241,22 +241,22 @@ impl Controls {
     }
 
     /// Those of a source or a label.
-    pub fn of<'c>(&'c self, target: &'c Target) -> impl Iterator<Item = &'c Control> {
+    pub fn of<'c>(&'c self, target: &Target) -> impl Iterator<Item = &'c Control> {
         self.iter().filter(move |control| control.target == *target)
     }
 
     /// The control of this setting, if it is set.
     #[must_use]
     pub fn find(&self, target: &Target, kind: SettingKind) -> Option<&Control> {
-        self.of(target).find(|control| control.setting.kind() == kind)
+        self.iter().find(|control| control.target == *target && control.setting.kind() == kind)
     }
 
     /// What concerns a label on a source: its own controls, and those of its source.
     pub fn about<'c>(
         &'c self,
-        source: &'c str,
-        label_set: &'c str,
-        label: &'c str,
+        source: &str,
+        label_set: &str,
+        label: &str,
     ) -> impl Iterator<Item = &'c Control> {
         self.iter().filter(move |control| {
             let target = &control.target;
